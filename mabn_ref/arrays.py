@@ -1,0 +1,137 @@
+"""The array library an input belongs to, and the checks that every pass makes on its inputs.
+
+There is no global switch: a function asks its input. NumPy, CuPy and array-api-strict arrays all answer with
+the library that made them.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TypeAlias
+
+__all__ = ["Array", "check_float_array", "like", "namespace", "sum_of_products"]
+
+Array: TypeAlias = Any
+"""An array of float32 or float64 of any library; arrays of complex or exact numbers pass through.
+
+No static type covers the arrays of NumPy, CuPy and array-api-strict, so this one promises nothing to a type checker:
+shapes and dtypes are in the docstrings and are checked when a function is called.
+"""
+
+
+def namespace(x: Array) -> Any:
+    """Return the array library that made `x`.
+
+    Parameters
+    ----------
+    x : array
+        Any NumPy, CuPy or array-api-strict array.
+
+    Returns
+    -------
+    module
+        ``numpy``, ``cupy`` or ``array_api_strict``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> namespace(np.ones(3)).__name__
+    'numpy'
+    """
+    return sys.modules[type(x).__module__.partition(".")[0]]
+
+
+def sum_of_products(a: Array, b: Array) -> Array:
+    """Sum a*b over the middle axis, without an array of the size of a*b where the library has einsum.
+
+    Parameters
+    ----------
+    a, b : array, shape (G, M, C)
+        Two arrays of one shape and dtype.
+
+    Returns
+    -------
+    array, shape (G, C)
+        ``sum over m of a[g, m, c] * b[g, m, c]``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sum_of_products(np.full((1, 3, 2), 2.0), np.ones((1, 3, 2)))
+    array([[6., 6.]])
+    """
+    xp = namespace(a)
+    if hasattr(xp, "einsum"):
+        return xp.einsum("gmc,gmc->gc", a, b)
+    return xp.sum(a * b, axis=1)
+
+
+def check_float_array(name: str, x: Array, *, like: Array | None = None, like_name: str = "x") -> None:
+    """Refuse anything but an array of float32 or float64 (complex and exact numbers pass).
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the message.
+    x : array
+        The argument.
+    like : array, optional
+        Another argument whose dtype `x` must share when both are real floating arrays.
+    like_name : str
+        That argument's name.
+
+    Raises
+    ------
+    TypeError
+        If `x` is no array, or its dtype is an integer, boolean or half type, or differs from that of `like`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_float_array("x", np.arange(3))
+    Traceback (most recent call last):
+    TypeError: x has dtype int64, expected float32 or float64
+    """
+    dtype = getattr(x, "dtype", None)
+    if dtype is None or not hasattr(x, "shape"):
+        raise TypeError(f"{name} is a {type(x).__name__}, expected an array of float32 or float64")
+    real = str(dtype).rpartition(".")[2] in ("float32", "float64")
+    if not real and str(dtype).rpartition(".")[2] not in ("complex64", "complex128", "object"):
+        raise TypeError(f"{name} has dtype {dtype}, expected float32 or float64")
+    if (
+        like is not None
+        and real
+        and str(like.dtype).rpartition(".")[2] in ("float32", "float64")
+        and x.dtype != like.dtype
+    ):
+        raise TypeError(f"{name} has dtype {dtype}, expected {like.dtype}, the dtype of {like_name}")
+
+
+def like(x: Array, values: Any, dtype: Any = None) -> Array:
+    """Make an array of a few host numbers beside `x`: its library, its device and, unless given, its dtype.
+
+    Parameters
+    ----------
+    x : array
+        The array to sit beside.
+    values : sequence of numbers
+        The values; small, since on a GPU they are copied.
+    dtype : dtype, optional
+        Another dtype than that of `x`.
+
+    Returns
+    -------
+    array
+        The values as an array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> like(np.ones(2, dtype=np.float32), [1, 2])
+    array([1., 2.], dtype=float32)
+    """
+    xp = namespace(x)
+    dtype = x.dtype if dtype is None else dtype
+    if xp.__name__ == "cupy":  # its creation functions take no device: they use the current one
+        return xp.asarray(values, dtype=dtype)
+    return xp.asarray(values, dtype=dtype, device=x.device)

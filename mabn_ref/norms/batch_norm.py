@@ -1,0 +1,330 @@
+r"""Batch normalisation: equations (1) to (5).
+
+Ioffe and Szegedy, "Batch Normalization", 2015; equations as numbered in Yan et al., ICLR 2020.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from mabn_ref.arrays import Array, check_float_array, namespace, sum_of_products
+from mabn_ref.norms.checks import Shared, check_at_least, check_decay, check_dz, check_inputs, check_state
+from mabn_ref.norms.micro_batches import merge, split
+from mabn_ref.norms.moving import ema
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    r"""Hyper-parameters of batch normalisation.
+
+    Parameters
+    ----------
+    eps : float
+        Added to the variance inside the square root, once.
+    norm_batch : int or None
+        \|B\|, the number of samples that share statistics; None: all of a call.
+    decay : float in [0, 1)
+        The weight of the old value in the moving statistics (PyTorch's momentum is 1 - decay).
+
+    Raises TypeError or ValueError where a value is not of the kind or in the range above.
+
+    Examples
+    --------
+    >>> Config(norm_batch=2).decay
+    0.9
+    """
+
+    eps: float = 1e-5
+    norm_batch: int | None = None
+    decay: float = 0.9
+
+    def __post_init__(self) -> None:
+        check_at_least("eps", self.eps, 0)
+        if self.norm_batch is not None:
+            check_at_least("norm_batch", self.norm_batch, 1, whole=True)
+        check_decay("decay", self.decay)
+
+
+class State(NamedTuple):
+    """Moving statistics, for inference: `mean` and (biased) `var`, each of shape (C,)."""
+
+    mean: Array
+    var: Array
+
+
+class Moving(Protocol):
+    """Moving mean and variance, whichever normaliser keeps them."""
+
+    @property
+    def mean(self) -> Array: ...
+    @property
+    def var(self) -> Array: ...
+
+
+class Cache(NamedTuple):
+    """What backward needs, in the canonical form (G, M, C) of `split`."""
+
+    y: Array
+    """(G, M, C): the normalised values of (1)."""
+    sigma: Array
+    """(G, C): sqrt(var + eps)."""
+    gamma: Array
+    """(C,)."""
+    shape: tuple[int, ...]
+    """The shape of x."""
+    config: Config
+
+
+def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
+    """Return the state before the first batch: mean 0, variance 1.
+
+    Parameters
+    ----------
+    channels, config
+        C, and the hyper-parameters.
+    dtype, xp
+        float32 or float64, and the array library that makes the arrays.
+
+    Examples
+    --------
+    >>> init(2, Config(), dtype=np.float64)
+    State(mean=array([0., 0.]), var=array([1., 1.]))
+    """
+    check_at_least("channels", channels, 1, whole=True)
+    return State(mean=xp.zeros((channels,), dtype=dtype), var=xp.ones((channels,), dtype=dtype))
+
+
+def statistics(x: Array, config: Shared) -> tuple[Array, Array]:
+    """Batch mean and biased batch variance of every normalisation batch: :eq:`bn-statistics` (2).
+
+    Parameters
+    ----------
+    x : array, shape (N, ..., C), float32 or float64
+
+    Returns
+    -------
+    mu, var : array, shape (G, C)
+
+    Examples
+    --------
+    >>> statistics(np.array([[1.0], [3.0], [10.0], [30.0]]), Config(norm_batch=2))
+    (array([[ 2.],
+           [20.]]), array([[  1.],
+           [100.]]))
+    """
+    check_float_array("x", x)
+    mu, var, _ = moments(split(x, config.norm_batch))
+    return mu, var
+
+
+def moments(x: Array) -> tuple[Array, Array, Array]:
+    """Mean, variance and centred values of (G, M, C); two passes, since E[x^2] - E[x]^2 cancels."""
+    mu = namespace(x).mean(x, axis=1)  # eq: bn-statistics (2)
+    centred = x - mu[:, None, :]
+    var = sum_of_products(centred, centred) / x.shape[1]  # eq: bn-statistics (2)
+    return mu, var, centred
+
+
+def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
+    """Normalise by the batch's own mean and variance: :eq:`bn-normalise` (1), :eq:`affine` (3).
+
+    Parameters
+    ----------
+    x : array, shape (N, ..., C), float32 or float64, channels last
+    gamma, beta : array, shape (C,), of the dtype of `x`
+    state : State
+        The moving statistics, updated by :eq:`ema-forward` (12), once a normalisation batch.
+    config : Config
+
+    Returns
+    -------
+    z : array, shape (N, ..., C), of the dtype of `x`
+    cache : Cache
+    state : State
+        The new moving statistics.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array is not float32 or float64, dtypes differ, shapes do not fit, `norm_batch` does not
+        divide N, or there is one value a channel.
+
+    Examples
+    --------
+    >>> x, one, zero = np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1)
+    >>> z, cache, state = forward(x, one, zero, init(1, Config(), dtype=x.dtype), Config(eps=0.0))
+    >>> z.ravel(), state
+    (array([-1.,  1.]), State(mean=array([0.2]), var=array([1.])))
+    """
+    check_inputs(x, gamma, beta, config.norm_batch, centred=True)
+    check_state("mean", state.mean, (x.shape[-1],))
+    check_state("var", state.var, (x.shape[-1],))
+    xp = namespace(x)
+    mu, var, centred = moments(split(x, config.norm_batch))
+    sigma = xp.sqrt(var + config.eps)
+    y = centred / sigma[:, None, :]  # eq: bn-normalise (1)
+    z = gamma * y + beta  # eq: affine (3)
+    _, mean_after = ema(state.mean, mu, config.decay)  # eq: ema-forward (12)
+    _, var_after = ema(state.var, var, config.decay)  # eq: ema-forward (12)
+    cache = Cache(y, sigma, gamma, tuple(x.shape), config)
+    return merge(z, x.shape), cache, State(mean_after[-1, :], var_after[-1, :])
+
+
+def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
+    """The two batch statistics of backward, g and Psi: :eq:`bn-gradient-statistics` (5).
+
+    Parameters
+    ----------
+    dz : array, shape (N, ..., C)
+        Gradient of the loss with respect to z.
+    cache : Cache
+
+    Returns
+    -------
+    g, psi : array, shape (G, C)
+        Means over the normalisation batch of dy and of y * dy, with dy = gamma * dz.
+
+    Examples
+    --------
+    >>> x, one, zero = np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1)
+    >>> _, cache, _ = forward(x, one, zero, init(1, Config(), dtype=x.dtype), Config(eps=0.0))
+    >>> gradient_statistics(np.array([[1.0], [2.0]]), cache)
+    (array([[1.5]]), array([[0.5]]))
+    """
+    check_dz(dz, cache.y, cache.shape)
+    return gradient_means(split(dz, cache.config.norm_batch) * cache.gamma, cache.y)
+
+
+def gradient_means(dy: Array, y: Array) -> tuple[Array, Array]:
+    """Mean of dy and of y * dy over the middle axis of (G, M, C)."""
+    g = namespace(dy).mean(dy, axis=1)  # eq: bn-gradient-statistics (5)
+    psi = sum_of_products(y, dy) / dy.shape[1]  # eq: bn-gradient-statistics (5)
+    return g, psi
+
+
+def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
+    """Gradients in closed form: :eq:`bn-backward` (4).
+
+    Parameters
+    ----------
+    dz : array, shape (N, ..., C)
+        Gradient of the loss with respect to z, of the dtype of the forward pass.
+    cache : Cache
+    state : State
+        Returned as it is; MABN is the normaliser that updates its state here.
+
+    Returns
+    -------
+    dx : array, shape (N, ..., C)
+    dgamma, dbeta : array, shape (C,)
+        Summed over all samples.
+    state : State
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dz` is not of the shape and dtype of the forward pass.
+
+    Examples
+    --------
+    A gradient that is the same for every sample is annihilated, which is why a check with ones proves nothing:
+
+    >>> x, one, zero = np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1)
+    >>> state = init(1, Config(), dtype=x.dtype)
+    >>> _, cache, state = forward(x, one, zero, state, Config(eps=0.0))
+    >>> backward(np.ones((2, 1)), cache, state)[0].ravel()
+    array([0., 0.])
+    """
+    check_dz(dz, cache.y, cache.shape)
+    y, sigma, gamma, shape, config = cache
+    xp = namespace(dz)
+    dz = split(dz, config.norm_batch)
+    dgamma = xp.sum(sum_of_products(dz, y), axis=0)  # eq: affine-backward
+    dbeta = xp.sum(dz, axis=(0, 1))  # eq: affine-backward
+    dy = dz * gamma
+    g, psi = gradient_means(dy, y)
+    dx = (dy - g[:, None, :] - y * psi[:, None, :]) / sigma[:, None, :]  # eq: bn-backward (4)
+    return merge(dx, shape), dgamma, dbeta, state
+
+
+def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
+    """The same gradients, step by step back through the computation graph: :eq:`bn-graph`.
+
+    Takes and returns what `backward` does, equal to rounding.
+
+    Examples
+    --------
+    >>> x, one, zero = np.array([[1.0], [3.0], [5.0]]), np.ones(1), np.zeros(1)
+    >>> state = init(1, Config(), dtype=x.dtype)
+    >>> _, cache, state = forward(x, one, zero, state, Config())
+    >>> dz = np.array([[1.0], [0.0], [0.0]])
+    >>> bool(np.allclose(backward(dz, cache, state)[0], backward_graph(dz, cache, state)[0]))
+    True
+    """
+    check_dz(dz, cache.y, cache.shape)
+    y, sigma, gamma, shape, config = cache
+    xp = namespace(dz)
+    dz = split(dz, config.norm_batch)
+    values, sigma = dz.shape[1], sigma[:, None, :]
+    centred = y * sigma
+    # z = gamma * y + beta
+    dbeta = xp.sum(dz, axis=(0, 1))  # eq: affine-backward
+    dgamma = xp.sum(dz * y, axis=(0, 1))  # eq: affine-backward
+    dy = dz * gamma  # eq: bn-graph
+    # y = centred / sigma
+    dcentred = dy / sigma  # eq: bn-graph
+    dsigma = -xp.sum(dy * centred, axis=1, keepdims=True) / sigma**2  # eq: bn-graph
+    # sigma = sqrt(var + eps)
+    dvar = dsigma / (2 * sigma)  # eq: bn-graph
+    # var = mean of centred^2
+    dcentred = dcentred + 2 * centred * dvar / values  # eq: bn-graph
+    # centred = x - mu, and mu = mean of x
+    dmu = -xp.sum(dcentred, axis=1, keepdims=True)  # eq: bn-graph
+    dx = dcentred + dmu / values  # eq: bn-graph
+    return merge(dx, shape), dgamma, dbeta, state
+
+
+def affine(gamma: Array, beta: Array, state: Moving, config: Shared) -> tuple[Array, Array]:
+    """Inference as one map a channel, ``z = scale * x + shift``, ready to be folded into a convolution.
+
+    Returns
+    -------
+    scale, shift : array, shape (C,)
+
+    Examples
+    --------
+    >>> state = State(mean=np.array([2.0]), var=np.array([4.0]))
+    >>> affine(np.array([3.0]), np.array([1.0]), state, Config(eps=0.0))
+    (array([1.5]), array([-2.]))
+    """
+    scale = gamma / namespace(gamma).sqrt(state.var + config.eps)  # eq: bn-infer
+    return scale, beta - scale * state.mean  # eq: bn-infer
+
+
+def infer(x: Array, gamma: Array, beta: Array, state: Moving, config: Shared) -> Array:
+    """Normalise by the moving statistics: :eq:`bn-infer`, the stand-in for :eq:`population` (6).
+
+    Parameters
+    ----------
+    x : array, shape (N, ..., C)
+        N need not be a multiple of `norm_batch`.
+    gamma, beta, state, config
+        As in `forward`.
+
+    Returns
+    -------
+    z : array, shape (N, ..., C)
+
+    Examples
+    --------
+    >>> state = State(mean=np.array([2.0]), var=np.array([4.0]))
+    >>> infer(np.array([[4.0]]), np.ones(1), np.zeros(1), state, Config(eps=0.0))
+    array([[1.]])
+    """
+    check_inputs(x, gamma, beta, None)
+    check_state("mean", state.mean, (x.shape[-1],))
+    y = (x - state.mean) / namespace(x).sqrt(state.var + config.eps)  # eq: bn-infer
+    return gamma * y + beta  # eq: affine (3)

@@ -1,0 +1,105 @@
+"""Moving averages of batch statistics: a sequence of batch values in, the sequence of averages out.
+
+One call may hold many normalisation batches, so both averages map sequences to sequences. Neither subtracts one
+cumulative sum from another, which would cancel.
+"""
+
+from __future__ import annotations
+
+from mabn_ref.arrays import Array, like, namespace
+
+__all__ = ["ema", "sma"]
+
+
+def ema(old: Array, batch_values: Array, decay: float) -> tuple[Array, Array]:
+    """Exponential moving average: ``e_t = decay * e_{t-1} + (1 - decay) * value_t``, for every t of a sequence.
+
+    Implements :eq:`averages` (7) and :eq:`ema-forward` (12). The recurrence is unrolled by doubling: after k rounds
+    an entry holds the last 2**k terms of its sum, so G values take log2(G) array operations.
+
+    Parameters
+    ----------
+    old : array, shape (C,)
+        The average before the first value.
+    batch_values : array, shape (G, C)
+        One value a normalisation batch, in order.
+    decay : float in [0, 1)
+        The weight of the old value.
+
+    Returns
+    -------
+    before, after : array, shape (G, C)
+        The average before and after each value was taken in; ``after[-1]`` is the next call's `old`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> before, after = ema(np.array([1.0]), np.array([[3.0], [5.0]]), 0.5)
+    >>> before.ravel(), after.ravel()
+    (array([1., 2.]), array([2. , 3.5]))
+    """
+    xp = namespace(batch_values)
+    start = old[None, :]
+    after = (1 - decay) * batch_values
+    after = xp.concat([decay * start + after[:1, :], after[1:, :]])
+    shift = 1
+    while shift < batch_values.shape[0]:
+        after = xp.concat([after[:shift, :], after[shift:, :] + decay**shift * after[:-shift, :]])  # eq: averages (7)
+        shift *= 2
+    return xp.concat([start, after[:-1, :]]), after
+
+
+def sma(held: Array, batch_values: Array, *, seen: int | None = None) -> tuple[Array, Array]:
+    """Simple moving average over the last m values, the current one included, for every t of a sequence.
+
+    Implements :eq:`averages` (7) and :eq:`sma-backward` (13).
+
+    Parameters
+    ----------
+    held : array, shape (m, C)
+        The last m values, oldest first; zero where there has been none yet.
+    batch_values : array, shape (G, C)
+        One value a normalisation batch, in order.
+    seen : int, optional
+        How many values went before this call. While fewer than m are held, the average is that of the values held.
+        None: the window is full.
+
+    Returns
+    -------
+    averages : array, shape (G, C)
+        The mean of the last m values at each step.
+    held : array, shape (m, C)
+        The window for the next call.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> averages, held = sma(np.zeros((2, 1)), np.array([[4.0], [6.0], [10.0]]), seen=0)
+    >>> averages.ravel(), held.ravel()
+    (array([4., 5., 8.]), array([ 6., 10.]))
+    """
+    xp = namespace(batch_values)
+    window, steps = held.shape[0], batch_values.shape[0]
+    rows = xp.concat([held, batch_values])
+    sums = _window_sums(rows[1:, :], window)
+    if seen is None or seen + 1 >= window:
+        return sums / window, rows[steps:, :]  # eq: averages (7)
+    counts = [float(min(seen + t + 1, window)) for t in range(steps)]
+    return sums / like(batch_values, counts)[:, None], rows[steps:, :]
+
+
+def _window_sums(rows: Array, window: int) -> Array:
+    """Sums of every `window` consecutive rows, from blocks of 1, 2, 4, ... rows: log2(window) array operations."""
+    count = rows.shape[0] - window + 1
+    blocks, size = rows, 1  # blocks[i] is the sum of rows[i : i + size]
+    sums, width = None, 0
+    while True:
+        if window & size:
+            part = blocks[width : width + count, :]
+            sums = part if sums is None else sums + part
+            width += size
+        if 2 * size > window:
+            assert sums is not None
+            return sums
+        blocks = blocks[:-size, :] + blocks[size:, :]
+        size *= 2

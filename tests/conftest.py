@@ -1,0 +1,13 @@
+"""Hypothesis profiles: `dev` (default), `ci` (the same draws every time), `thorough` (ten times the examples)."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+quiet = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile("dev", deadline=None, suppress_health_check=quiet)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True, suppress_health_check=quiet)
+settings.register_profile("thorough", deadline=None, max_examples=1000, suppress_health_check=quiet)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))

@@ -1,0 +1,153 @@
+"""Errors name the argument, its value and what was expected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mabn_ref.norms import batch_norm, batch_renorm, mabn
+from tests.strategies import NORMS
+
+ONE, ZERO = np.ones(3), np.zeros(3)
+
+
+@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"x": np.zeros(3)}, ValueError, r"x has shape \(3,\), expected .*channels last"),
+        ({"x": np.zeros((4, 0, 3))}, ValueError, r"x has shape \(4, 0, 3\)"),
+        ({"x": np.zeros((0, 3))}, ValueError, r"x has shape \(0, 3\)"),
+        ({"x": np.zeros((4, 5))}, ValueError, r"gamma has shape \(3,\), expected \(5,\)"),
+        ({"beta": np.zeros(2)}, ValueError, r"beta has shape \(2,\), expected \(3,\)"),
+        ({"x": np.zeros((5, 3))}, ValueError, r"x has 5 samples, expected a multiple of norm_batch=2"),
+        ({"x": np.zeros((4, 3), dtype=int)}, TypeError, r"x has dtype int64, expected float32 or float64"),
+        ({"x": np.zeros((4, 3), dtype=np.float16)}, TypeError, r"x has dtype float16"),
+        ({"x": np.zeros((4, 3), dtype=np.float32)}, TypeError, r"gamma has dtype float64, expected float32"),
+        ({"x": [[1.0]]}, TypeError, r"x is a list, expected an array"),
+        ({"gamma": 1.0}, TypeError, r"gamma is a float, expected an array"),
+    ],
+    ids=str,
+)
+def test_forward(name: str, change: dict[str, Any], error: type[Exception], message: str) -> None:
+    module = NORMS[name]
+    config = module.Config(norm_batch=2)
+    arguments = {"x": np.zeros((4, 3)), "gamma": ONE, "beta": ZERO} | change
+    with pytest.raises(error, match=message):
+        module.forward(**arguments, state=module.init(3, config, dtype=np.float64), config=config)
+
+
+@pytest.mark.parametrize("name", ["batch_norm", "batch_renorm"])
+def test_one_value_a_channel(name: str) -> None:
+    module = NORMS[name]
+    config = module.Config(norm_batch=1)
+    with pytest.raises(ValueError, match=r"norm_batch=1: one value a channel, whose variance is 0 by construction"):
+        module.forward(np.ones((4, 3)), ONE, ZERO, module.init(3, config, dtype=np.float64), config)
+
+
+@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize(
+    ("dz", "error", "message"),
+    [
+        (np.zeros((4, 2)), ValueError, r"dz has shape \(4, 2\), expected \(4, 3\)"),
+        (np.zeros((2, 3)), ValueError, r"dz has shape \(2, 3\), expected \(4, 3\)"),
+        (np.zeros((4, 3), dtype=int), TypeError, r"dz has dtype int64"),
+        (np.zeros((4, 3), dtype=np.float32), TypeError, r"dz has dtype float32, expected float64"),
+        (None, TypeError, r"dz is a NoneType"),
+    ],
+    ids=str,
+)
+def test_backward(name: str, dz: Any, error: type[Exception], message: str) -> None:
+    module = NORMS[name]
+    config = module.Config(norm_batch=2)
+    x = np.random.default_rng(0).standard_normal((4, 3))
+    _, cache, state = module.forward(x, ONE, ZERO, module.init(3, config, dtype=np.float64), config)
+    for call in (module.backward, module.backward_graph):
+        with pytest.raises(error, match=message):
+            call(dz, cache, state)
+    with pytest.raises(error, match=message):
+        module.gradient_statistics(dz, cache)
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_state_of_another_layer(name: str) -> None:
+    module = NORMS[name]
+    config = module.Config()
+    state = module.init(2, config, dtype=np.float64)
+    with pytest.raises(ValueError, match=r"state\.\w+ has shape \(2,\), expected \(3,\)"):
+        module.forward(np.ones((4, 3)), ONE, ZERO, state, config)
+    with pytest.raises(ValueError, match=r"state\.\w+ has shape \(2,\), expected \(3,\)"):
+        module.infer(np.ones((4, 3)), ONE, ZERO, state, config)
+
+
+def test_state_of_another_window() -> None:
+    state = mabn.init(3, mabn.Config(window=4), dtype=np.float64)
+    with pytest.raises(ValueError, match=r"state\.chi2_window has shape \(4, 3\), expected \(5, 3\)"):
+        mabn.forward(np.ones((4, 3)), ONE, ZERO, state, mabn.Config(window=5))
+    _, cache, state = mabn.forward(np.ones((4, 3)), ONE, ZERO, state, mabn.Config(window=4))
+    with pytest.raises(ValueError, match=r"state\.psi_window has shape \(1, 3\), expected \(4, 3\)"):
+        mabn.backward(np.ones((4, 3)), cache, state._replace(psi_window=np.zeros((1, 3))))
+
+
+@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize(
+    ("keywords", "error", "message"),
+    [
+        ({"eps": -1e-5}, ValueError, "eps is -1e-05, expected a finite number of at least 0"),
+        ({"eps": float("nan")}, ValueError, "eps is nan"),
+        ({"eps": "1e-5"}, TypeError, "eps is '1e-5', expected a finite number"),
+        ({"eps": True}, TypeError, "eps is True"),
+        ({"norm_batch": 0}, ValueError, "norm_batch is 0, expected an integer of at least 1"),
+        ({"norm_batch": 2.0}, TypeError, "norm_batch is 2.0, expected an integer"),
+        ({"decay": 1.0}, ValueError, r"decay is 1.0, expected a number in \[0, 1\)"),
+        ({"decay": -0.1}, ValueError, r"decay is -0.1"),
+        ({"decay": float("nan")}, ValueError, r"decay is nan"),
+        ({"decay": None}, TypeError, r"decay is None"),
+    ],
+    ids=str,
+)
+def test_config(name: str, keywords: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        NORMS[name].Config(**keywords)
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "message"),
+    [
+        (lambda: mabn.Config(window=0), ValueError, "window is 0, expected an integer of at least 1"),
+        (lambda: mabn.Config(window=1.5), TypeError, "window is 1.5"),
+        (lambda: mabn.Config(clip=0.99), ValueError, "clip is 0.99, expected a finite number of at least 1"),
+        (lambda: mabn.Config(warmup=-1), ValueError, "warmup is -1"),
+        (lambda: mabn.Config(renorm_from=0), ValueError, "renorm_from is 0"),
+        (
+            lambda: mabn.Config(partial_window="none"),
+            ValueError,
+            "partial_window is 'none', expected one of 'mean', 'batch'",
+        ),
+        (lambda: mabn.Config(ema_of="chi"), ValueError, "ema_of is 'chi'"),
+        (lambda: mabn.Config(ema_per="epoch"), ValueError, "ema_per is 'epoch'"),
+        (lambda: mabn.Config(ema_read="now"), ValueError, "ema_read is 'now'"),
+        (lambda: mabn.Config(ema_start="last"), ValueError, "ema_start is 'last'"),
+        (lambda: mabn.Config(ema_start=-1.0), ValueError, "ema_start is -1.0"),
+        (lambda: mabn.Config.megvii(windw=3), TypeError, "windw"),
+        (lambda: batch_renorm.Config(r_max=0.5), ValueError, "r_max is 0.5, expected a finite number of at least 1"),
+        (lambda: batch_renorm.Config(d_max=-1), ValueError, "d_max is -1"),
+        (lambda: batch_renorm.Config(ema_of="chi"), ValueError, "ema_of is 'chi', expected one of 'sigma', 'var'"),
+        (
+            lambda: batch_renorm.Config(r_max=batch_renorm.Ramp(start=0, stop=9, first=0.0, last=2.0)),
+            ValueError,
+            "r_max is 0.0",
+        ),
+        (
+            lambda: batch_renorm.Ramp(start=5, stop=4, first=1.0, last=2.0),
+            ValueError,
+            "stop is 4, expected .* at least 5",
+        ),
+        (lambda: batch_norm.init(0, batch_norm.Config(), dtype=float), ValueError, "channels is 0"),
+    ],
+)
+def test_further_settings(build: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        build()

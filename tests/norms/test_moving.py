@@ -1,0 +1,55 @@
+"""Moving averages against the plain recurrence."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mabn_ref.norms.moving import ema, sma
+from tests.strategies import seeds
+
+
+@given(groups=st.integers(1, 40), decay=st.sampled_from([0.0, 0.3, 0.98, 0.999]), seed=seeds)
+def test_ema_is_the_recurrence(groups: int, decay: float, seed: int) -> None:
+    """eq: averages, ema-forward"""
+    rng = np.random.default_rng(seed)
+    old, values = rng.standard_normal(3), rng.standard_normal((groups, 3))
+    before, after = ema(old, values, decay)
+    for t in range(groups):
+        np.testing.assert_allclose(before[t], old, rtol=0, atol=1e-14)
+        old = decay * old + (1 - decay) * values[t]
+        np.testing.assert_allclose(after[t], old, rtol=0, atol=1e-14)
+
+
+@given(window=st.integers(1, 40), groups=st.integers(1, 40), calls=st.integers(1, 4), seed=seeds)
+def test_sma_is_the_mean_of_a_deque(window: int, groups: int, calls: int, seed: int) -> None:
+    """eq: averages, sma-backward"""
+    rng = np.random.default_rng(seed)
+    plain: deque[np.ndarray] = deque(maxlen=window)
+    held = np.zeros((window, 2))
+    for call in range(calls):
+        values = rng.standard_normal((groups, 2))
+        averages, held = sma(held, values, seen=call * groups)
+        for t in range(groups):
+            plain.append(values[t])
+            np.testing.assert_allclose(averages[t], np.mean(plain, axis=0), rtol=0, atol=1e-14)
+    np.testing.assert_array_equal(held[window - len(plain) :], np.array(plain))
+
+
+def test_sma_does_not_cancel() -> None:
+    """A huge value leaves the average with its window; a difference of cumulative sums would keep its rounding."""
+    values = np.array([[1e16], [1.0], [1.0], [1.0]])
+    averages, _ = sma(np.zeros((2, 1)), values)
+    assert averages[2:].ravel().tolist() == [1.0, 1.0]
+
+
+def test_nan_reaches_only_the_averages_that_hold_it() -> None:
+    values = np.array([[1.0], [np.nan], [1.0], [1.0], [1.0]])
+    averages, _ = sma(np.ones((2, 1)), values)
+    assert np.isnan(averages).ravel().tolist() == [False, True, True, False, False]
+    before, after = ema(np.ones(1), values, 0.5)
+    assert np.isnan(after).ravel().tolist() == [False, True, True, True, True]
+    assert np.isnan(before).ravel().tolist() == [False, False, True, True, True]
