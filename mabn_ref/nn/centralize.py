@@ -1,0 +1,99 @@
+"""Weight centralisation (18): subtract from every output filter its mean; nothing is divided.
+
+MABN drops the mean of the activations from its statistics; filters that sum to zero keep that mean small.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mabn_ref.arrays import Array, namespace
+from mabn_ref.nn.checks import check_cotangent, check_rank
+
+__all__ = ["Cache", "backward", "forward"]
+
+
+class Cache(NamedTuple):
+    """What `backward` needs: centring is linear, so only the centred weight, to check the cotangent against.
+
+    Attributes
+    ----------
+    w_c : array, shape (kh, kw, in, out)
+        The output of `forward`.
+    """
+
+    w_c: Array
+
+
+def forward(w: Array) -> tuple[Array, Cache]:
+    """Return W_c = W - mean(W), the mean taken per output filter over (kh, kw, in).
+
+    Parameters
+    ----------
+    w : array of float32 or float64, shape (kh, kw, in, out)
+        A convolution's weight.
+
+    Returns
+    -------
+    w_c : array, shape (kh, kw, in, out)
+        The centred weight: every filter ``w_c[:, :, :, o]`` sums to zero.
+    cache : Cache
+        For `backward`.
+
+    Raises
+    ------
+    TypeError
+        If `w` has an integer, boolean or half dtype.
+    ValueError
+        If `w` has another rank than 4.
+
+    Notes
+    -----
+    Implements centralize-forward, eq. (18) of Yan et al. (2020).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w_c, cache = forward(np.array([1.0, 2.0, 6.0]).reshape(1, 1, 3, 1))
+    >>> w_c[0, 0, :, 0]
+    array([-2., -1.,  3.])
+    """
+    check_rank("w", w, "kh, kw, in, out")
+    w_c = w - namespace(w).mean(w, axis=(0, 1, 2), keepdims=True)  # eq: centralize-forward (18)
+    return w_c, Cache(w_c)
+
+
+def backward(dw_c: Array, cache: Cache) -> Array:
+    """Return dL/dW: centring is a symmetric projection, so its backward pass is the same subtraction.
+
+    Parameters
+    ----------
+    dw_c : array, shape (kh, kw, in, out)
+        dL/dW_c.
+    cache : Cache
+        From `forward`.
+
+    Returns
+    -------
+    array, shape (kh, kw, in, out)
+        dL/dW.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dw_c` has not the dtype or shape of the weight.
+
+    Notes
+    -----
+    Implements centralize-backward.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w_c, cache = forward(np.ones((1, 1, 3, 1)))
+    >>> backward(np.array([1.0, 2.0, 6.0]).reshape(1, 1, 3, 1), cache)[0, 0, :, 0]
+    array([-2., -1.,  3.])
+    """
+    check_cotangent("dw_c", dw_c, tuple(cache.w_c.shape), cache.w_c, "w")
+    dw: Array = dw_c - namespace(dw_c).mean(dw_c, axis=(0, 1, 2), keepdims=True)  # eq: centralize-backward
+    return dw

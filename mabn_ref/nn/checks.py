@@ -1,0 +1,43 @@
+"""What every layer asks of its arguments, before anything has been computed."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+from mabn_ref.arrays import Array, check_float_array
+
+__all__ = ["check_cotangent", "check_number", "check_rank", "check_whole"]
+
+
+def check_whole(name: str, value: Any, lowest: int) -> None:
+    """Refuse a value that is not an integer of at least `lowest`."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} is {value!r}, expected an integer of at least {lowest}")
+    if int(value) < lowest:
+        raise ValueError(f"{name} is {value!r}, expected an integer of at least {lowest}")
+
+
+def check_number(name: str, value: Any, below: float = math.inf) -> None:
+    """Refuse a value that is not a number in [0, below); NaN is refused too."""
+    expected = "a finite number of at least 0" if below == math.inf else f"a number in [0, {below:g})"
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} is {value!r}, expected {expected}")
+    if not 0 <= float(value) < below:
+        raise ValueError(f"{name} is {value!r}, expected {expected}")
+
+
+def check_rank(name: str, x: Array, axes: str, *, like: Array | None = None, like_name: str = "x") -> None:
+    """Refuse anything but a floating array with the named axes, none of them empty; `axes` reads "N, H, W, C"."""
+    check_float_array(name, x, like=like, like_name=like_name)
+    if len(x.shape) != axes.count(",") + 1 or 0 in x.shape:
+        last = ": channels last, no axis empty" if axes.endswith(" C") else ", no axis empty"
+        raise ValueError(f"{name} has shape {tuple(x.shape)}, expected ({axes}){last}")
+
+
+def check_cotangent(name: str, value: Array, shape: tuple[int, ...], like: Array, like_name: str) -> None:
+    """Refuse a cotangent whose shape or dtype is not that of the output it belongs to."""
+    check_float_array(name, value, like=like, like_name=like_name)
+    if tuple(value.shape) != shape:
+        raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {shape}, the shape of the output")

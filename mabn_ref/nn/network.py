@@ -1,0 +1,437 @@
+"""A network as a plain list of layers, with its parameters, states and caches in lists beside it.
+
+Nothing is hidden: `init` makes the parameters and the normalisers' states, `forward` returns the logits, what
+`backward` needs and the new states, and `backward` goes through the same list from the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+
+from mabn_ref.arrays import Array, namespace
+from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, relu
+from mabn_ref.nn.checks import check_whole
+
+__all__ = [
+    "Conv",
+    "ConvCache",
+    "GlobalAveragePool",
+    "Layer",
+    "Linear",
+    "Norm",
+    "ReLU",
+    "backward",
+    "first_non_finite",
+    "forward",
+    "infer",
+    "init",
+    "small_network",
+]
+
+
+class Conv(NamedTuple):
+    """A convolution without bias; `centralized` centres its weight (18). Parameter: w (kernel, kernel, in, out)."""
+
+    name: str
+    channels_in: int
+    channels_out: int
+    kernel: int = 3
+    stride: int = 1
+    padding: int = 1
+    centralized: bool = False
+
+
+class Norm(NamedTuple):
+    """A normaliser: one of the modules of `mabn_ref.norms` and its Config. Parameters: gamma, beta (channels,)."""
+
+    name: str
+    module: Any
+    channels: int
+    config: Any
+
+
+class ReLU(NamedTuple):
+    """The positive part."""
+
+    name: str
+
+
+class GlobalAveragePool(NamedTuple):
+    """The mean over each image."""
+
+    name: str
+
+
+class Linear(NamedTuple):
+    """An affine map. Parameters: w (in, out), b (out,)."""
+
+    name: str
+    features_in: int
+    features_out: int
+
+
+Layer: TypeAlias = Conv | Norm | ReLU | GlobalAveragePool | Linear
+
+
+class ConvCache(NamedTuple):
+    """The cache of a `Conv`.
+
+    Attributes
+    ----------
+    convolution : conv2d.Cache
+        That of the convolution with the weight in use.
+    centring : centralize.Cache or None
+        That of the centralisation; None where the weight is not centred.
+    """
+
+    convolution: conv2d.Cache
+    centring: centralize.Cache | None
+
+
+def init(
+    layers: Sequence[Layer], rng: np.random.Generator, *, dtype: Any = np.float32, xp: Any = np
+) -> tuple[list[dict[str, Array]], list[Any]]:
+    """Draw the parameters and make the normalisers' first states.
+
+    Convolutions start from He's normal distribution, variance 2 / fan_in; the linear layer, which no ReLU follows,
+    from variance 1 / fan_in; gamma = 1, beta = 0, b = 0. The draws depend on the generator and on the shapes of
+    convolutions and linear layers alone, so that two networks which differ in their normaliser or in centralisation
+    start from the same weights.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        The network.
+    rng : numpy.random.Generator
+        Drawn from in float64 on the host, whatever `dtype` and `xp` are.
+    dtype : dtype
+        Of all parameters and states: ``xp.float32`` or ``xp.float64``.
+    xp : module
+        The array library of the parameters and states.
+
+    Returns
+    -------
+    params : list of dict of str to array
+        Per layer: "w", or "gamma" and "beta", or "w" and "b", or nothing.
+    states : list
+        Per layer: a normaliser's State, or None.
+
+    Raises
+    ------
+    TypeError
+        If a member of `layers` is no layer or a size no integer.
+    ValueError
+        If two layers share a name, a size is not positive, or a layer does not take what the one before gives.
+
+    Examples
+    --------
+    >>> layers = [Conv("conv", 3, 8), ReLU("relu"), GlobalAveragePool("pool"), Linear("linear", 8, 10)]
+    >>> params, states = init(layers, np.random.default_rng(0))
+    >>> [{name: p.shape for name, p in layer.items()} for layer in params]
+    [{'w': (3, 3, 3, 8)}, {}, {}, {'w': (8, 10), 'b': (10,)}]
+    """
+    _check_layers(layers)
+    params: list[dict[str, Array]] = []
+    states: list[Any] = []
+
+    def normal(shape: tuple[int, ...], variance: float) -> Array:
+        draw: Array = xp.asarray(rng.standard_normal(shape) * math.sqrt(variance), dtype=dtype)
+        return draw
+
+    for layer in layers:
+        state = None
+        match layer:
+            case Conv(_, channels_in, channels_out, kernel):
+                fan_in = kernel * kernel * channels_in
+                p = {"w": normal((kernel, kernel, channels_in, channels_out), 2 / fan_in)}
+            case Norm(_, module, channels, config):
+                p = {"gamma": xp.ones(channels, dtype=dtype), "beta": xp.zeros(channels, dtype=dtype)}
+                state = module.init(channels, config, dtype=dtype, xp=xp)
+            case Linear(_, features_in, features_out):
+                w, b = normal((features_in, features_out), 1 / features_in), xp.zeros(features_out, dtype=dtype)
+                p = {"w": w, "b": b}
+            case _:
+                p = {}
+        params.append(p)
+        states.append(state)
+    return params, states
+
+
+def forward(
+    layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Sequence[Any], x: Array
+) -> tuple[Array, list[Any], list[Any]]:
+    """Run the training pass.
+
+    Parameters
+    ----------
+    layers, params, states
+        The network, and what `init` or the last step left.
+    x : array, shape (N, H, W, C)
+        Images, channels last, of the dtype of the parameters.
+
+    Returns
+    -------
+    logits : array, shape (N, classes)
+        The last layer's output.
+    caches : list
+        Per layer what `backward` needs.
+    states : list
+        The new states; the old ones are not changed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As the layers raise them, or if the lists are not parallel.
+
+    Examples
+    --------
+    >>> layers = [GlobalAveragePool("pool"), Linear("linear", 3, 10)]
+    >>> params, states = init(layers, np.random.default_rng(0))
+    >>> logits, caches, states = forward(layers, params, states, np.ones((4, 32, 32, 3), dtype=np.float32))
+    >>> logits.shape
+    (4, 10)
+    """
+    _check_parallel(layers, params=params, states=states)
+    caches: list[Any] = []
+    new_states: list[Any] = []
+    for layer, p, state in zip(layers, params, states, strict=True):
+        cache: Any
+        match layer:
+            case Conv():
+                w, centring = centralize.forward(p["w"]) if layer.centralized else (p["w"], None)
+                x, convolution = conv2d.forward(x, w, stride=layer.stride, padding=layer.padding)
+                cache = ConvCache(convolution, centring)
+            case Norm():
+                x, cache, state = layer.module.forward(x, p["gamma"], p["beta"], state, layer.config)
+            case ReLU():
+                x, cache = relu.forward(x)
+            case GlobalAveragePool():
+                x, cache = global_average_pool.forward(x)
+            case Linear():
+                x, cache = linear.forward(x, p["w"], p["b"])
+        caches.append(cache)
+        new_states.append(state)
+    return x, caches, new_states
+
+
+def backward(
+    layers: Sequence[Layer], dlogits: Array, caches: Sequence[Any], states: Sequence[Any]
+) -> tuple[list[dict[str, Array]], list[Any]]:
+    """Run the backward pass; the gradient of the images themselves is not computed where convolution comes first.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        The network.
+    dlogits : array, shape (N, classes)
+        dL/dlogits.
+    caches : list
+        From `forward`.
+    states : list
+        From `forward`, or from the last `backward` where several passes share their weights: MABN goes on with its
+        window.
+
+    Returns
+    -------
+    grads : list of dict of str to array
+        Parallel to the parameters.
+    states : list
+        The new states.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As the layers raise them, or if the lists are not parallel.
+
+    Examples
+    --------
+    >>> layers = [GlobalAveragePool("pool"), Linear("linear", 1, 2)]
+    >>> params, states = init(layers, np.random.default_rng(0), dtype=np.float64)
+    >>> logits, caches, states = forward(layers, params, states, np.full((1, 2, 2, 1), 3.0))
+    >>> grads, states = backward(layers, np.array([[1.0, -1.0]]), caches, states)
+    >>> grads[1]["w"], grads[1]["b"]
+    (array([[ 3., -3.]]), array([ 1., -1.]))
+    """
+    _check_parallel(layers, caches=caches, states=states)
+    grads: list[dict[str, Array]] = [{} for _ in layers]
+    new_states = list(states)
+    d = dlogits
+    for i in reversed(range(len(layers))):
+        layer, cache = layers[i], caches[i]
+        match layer:
+            case Conv():
+                dw = conv2d.weight_gradient(d, cache.convolution)
+                grads[i] = {"w": centralize.backward(dw, cache.centring) if layer.centralized else dw}
+                if i > 0:
+                    d = conv2d.input_gradient(d, cache.convolution)
+            case Norm():
+                d, dgamma, dbeta, new_states[i] = layer.module.backward(d, cache, states[i])
+                grads[i] = {"gamma": dgamma, "beta": dbeta}
+            case ReLU():
+                d = relu.backward(d, cache)
+            case GlobalAveragePool():
+                d = global_average_pool.backward(d, cache)
+            case Linear():
+                d, dw, db = linear.backward(d, cache)
+                grads[i] = {"w": dw, "b": db}
+    return grads, new_states
+
+
+def infer(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Sequence[Any], x: Array) -> Array:
+    """Run the inference pass: normalisers use their moving statistics, and nothing is kept.
+
+    The largest array inside is the patches of one convolution, 9/stride**2 times its input: cut many images into
+    batches.
+
+    Parameters
+    ----------
+    layers, params, states
+        The network and what training left.
+    x : array, shape (N, H, W, C)
+        Images, channels last, of the dtype of the parameters.
+
+    Returns
+    -------
+    array, shape (N, classes)
+        The logits; each depends on its own image alone.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As the layers raise them, or if the lists are not parallel.
+
+    Examples
+    --------
+    >>> layers = [GlobalAveragePool("pool"), Linear("linear", 3, 10)]
+    >>> params, states = init(layers, np.random.default_rng(0))
+    >>> infer(layers, params, states, np.ones((4, 32, 32, 3), dtype=np.float32)).shape
+    (4, 10)
+    """
+    _check_parallel(layers, params=params, states=states)
+    for layer, p, state in zip(layers, params, states, strict=True):
+        match layer:
+            case Conv():
+                w = centralize.forward(p["w"])[0] if layer.centralized else p["w"]
+                x, _ = conv2d.forward(x, w, stride=layer.stride, padding=layer.padding)
+            case Norm():
+                x = layer.module.infer(x, p["gamma"], p["beta"], state, layer.config)
+            case ReLU():
+                x, _ = relu.forward(x)
+            case GlobalAveragePool():
+                x, _ = global_average_pool.forward(x)
+            case Linear():
+                x, _ = linear.forward(x, p["w"], p["b"])
+    return x
+
+
+def first_non_finite(
+    layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Sequence[Any], x: Array
+) -> str | None:
+    """Name the first layer whose output in the training pass holds a NaN or an infinity.
+
+    Parameters
+    ----------
+    layers, params, states, x
+        As for `forward`.
+
+    Returns
+    -------
+    str or None
+        The layer's name; None if all outputs are finite.
+
+    Examples
+    --------
+    >>> layers = [ReLU("relu"), GlobalAveragePool("pool")]
+    >>> params, states = init(layers, np.random.default_rng(0))
+    >>> first_non_finite(layers, params, states, np.full((1, 2, 2, 1), np.nan))
+    'relu'
+    """
+    _check_parallel(layers, params=params, states=states)
+    with np.errstate(all="ignore"):
+        for layer, p, state in zip(layers, params, states, strict=True):
+            x, _, _ = forward([layer], [p], [state], x)
+            xp = namespace(x)
+            if not bool(xp.all(xp.isfinite(x))):
+                return layer.name
+    return None
+
+
+def small_network(
+    module: Any, config: Any, *, centralized: bool = False, classes: int = 10, width: int = 32
+) -> list[Layer]:
+    """Seven 3x3 convolutions, each with normaliser and ReLU, then global average pool and linear.
+
+    A 32x32 image becomes maps of 16, 16, 8, 8, 4, 4 and 2 pixels, of `width` to 4 * `width` channels.
+
+    Parameters
+    ----------
+    module, config
+        The normaliser, a module of `mabn_ref.norms`, and its Config.
+    centralized : bool
+        Whether every convolution centres its weight (18).
+    classes : int
+        Outputs of the linear layer.
+    width : int
+        Channels of the first convolution.
+
+    Returns
+    -------
+    list of Layer
+        The network; `init` gives it parameters.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `classes` or `width` is no integer of at least 1.
+
+    Examples
+    --------
+    >>> [layer.name for layer in small_network(None, None)][-5:]
+    ['conv7', 'norm7', 'relu7', 'pool', 'linear']
+    """
+    check_whole("classes", classes, 1)
+    check_whole("width", width, 1)
+    channels = [3, width, width, 2 * width, 2 * width, 4 * width, 4 * width, 4 * width]
+    strides = [2, 1, 2, 1, 2, 1, 2]
+    layers: list[Layer] = []
+    for i, stride in enumerate(strides, start=1):
+        layers.append(Conv(f"conv{i}", channels[i - 1], channels[i], stride=stride, centralized=centralized))
+        layers.append(Norm(f"norm{i}", module, channels[i], config))
+        layers.append(ReLU(f"relu{i}"))
+    return [*layers, GlobalAveragePool("pool"), Linear("linear", channels[-1], classes)]
+
+
+def _check_layers(layers: Sequence[Layer]) -> None:
+    kinds = get_args(Layer)
+    names: set[str] = set()
+    before, channels = "", None
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, kinds):
+            raise TypeError(f"layers[{i}] is {layer!r}, expected one of {', '.join(kind.__name__ for kind in kinds)}")
+        if layer.name in names:
+            raise ValueError(f"layers[{i}].name is {layer.name!r}, expected a name that no other layer has")
+        names.add(layer.name)
+        match layer:
+            case Conv(_, takes, gives, kernel):
+                check_whole(f"{layer.name}: kernel", kernel, 1)
+            case Linear(_, takes, gives):
+                pass
+            case Norm(_, _, takes):
+                gives = takes
+            case _:
+                continue
+        check_whole(f"{layer.name}: channels in", takes, 1)
+        check_whole(f"{layer.name}: channels out", gives, 1)
+        if channels not in (None, takes):
+            raise ValueError(f"{layer.name} takes {takes} channels, expected {channels}, those that {before} gives")
+        before, channels = layer.name, gives
+
+
+def _check_parallel(layers: Sequence[Layer], **lists: Sequence[Any]) -> None:
+    for name, values in lists.items():
+        if len(values) != len(layers):
+            raise ValueError(f"{name} has {len(values)} members, expected {len(layers)}, one a layer")

@@ -1,0 +1,133 @@
+"""Softmax and cross-entropy together: the loss of a classifier, averaged over the batch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mabn_ref.arrays import Array, check_float_array, namespace
+from mabn_ref.nn.checks import check_rank
+from mabn_ref.nn.creation import arange
+
+__all__ = ["Cache", "backward", "forward"]
+
+
+class Cache(NamedTuple):
+    """What `backward` needs.
+
+    Attributes
+    ----------
+    probabilities : array, shape (N, classes)
+        softmax(logits); every row sums to 1.
+    one_hot : array, shape (N, classes)
+        1 at the label of each row, 0 elsewhere, of the dtype of the logits.
+    """
+
+    probabilities: Array
+    one_hot: Array
+
+
+def forward(logits: Array, labels: Array) -> tuple[Array, Cache]:
+    """Return the mean over the batch of -log softmax(logits)[label].
+
+    Parameters
+    ----------
+    logits : array of float32 or float64, shape (N, classes)
+        Scores, of any size: the largest of each row is subtracted first.
+    labels : array of an integer dtype, shape (N,)
+        The right class of each row, counted from 0; from the array library of `logits`.
+
+    Returns
+    -------
+    loss : array, shape ()
+        The mean cross-entropy in nats, of the dtype of `logits`.
+    cache : Cache
+        For `backward`.
+
+    Raises
+    ------
+    TypeError
+        If `logits` has an integer, boolean or half dtype, or `labels` is no integer array of the same library.
+    ValueError
+        If a shape does not fit or a label is outside 0, ..., classes - 1.
+
+    Notes
+    -----
+    Implements softmax-cross-entropy-forward.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> loss, cache = forward(np.array([[0.0, 0.0], [1000.0, 0.0]]), np.array([0, 0]))
+    >>> print(f"{loss:.6f}")  # (log 2 + 0) / 2
+    0.346574
+    """
+    _check_labels(logits, labels)
+    xp = namespace(logits)
+    one_hot = xp.astype(labels[:, None] == arange(logits.shape[1], like=logits)[None, :], logits.dtype)
+    shifted = logits - xp.max(logits, axis=1, keepdims=True)
+    exponentials = xp.exp(shifted)
+    sums = xp.sum(exponentials, axis=1, keepdims=True)
+    picked = xp.sum(xp.where(one_hot != 0, shifted, xp.zeros_like(shifted)), axis=1, keepdims=True)
+    loss = xp.mean(xp.log(sums) - picked)  # eq: softmax-cross-entropy-forward
+    return loss, Cache(exponentials / sums, one_hot)
+
+
+def backward(dloss: Array | float, cache: Cache) -> Array:
+    """Return dL/dlogits = dloss * (softmax(logits) - one_hot) / N.
+
+    Parameters
+    ----------
+    dloss : float or array of shape ()
+        dL/dloss; 1.0 for the gradient of the loss itself.
+    cache : Cache
+        From `forward`.
+
+    Returns
+    -------
+    array, shape (N, classes)
+        dL/dlogits, of the dtype of the logits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dloss` is no number and no array of shape () and of the dtype of the logits.
+
+    Notes
+    -----
+    Implements softmax-cross-entropy-backward.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> loss, cache = forward(np.zeros((1, 4)), np.array([2]))
+    >>> backward(1.0, cache)
+    array([[ 0.25,  0.25, -0.75,  0.25]])
+    """
+    if isinstance(dloss, (int, float)):
+        dloss = float(dloss)  # a NumPy float64 is a float too, and would turn float32 into float64
+    else:
+        check_float_array("dloss", dloss, like=cache.probabilities, like_name="logits")
+        if tuple(dloss.shape) != ():
+            raise ValueError(f"dloss has shape {tuple(dloss.shape)}, expected (), the shape of the loss")
+    n = cache.one_hot.shape[0]
+    dlogits: Array = (cache.probabilities - cache.one_hot) * (dloss / n)  # eq: softmax-cross-entropy-backward
+    return dlogits
+
+
+def _check_labels(logits: Array, labels: Array) -> None:
+    check_rank("logits", logits, "N, classes")
+    n, classes = logits.shape
+    if not hasattr(labels, "dtype") or namespace(labels) is not namespace(logits):
+        raise TypeError(
+            f"labels is a {type(labels).__module__}.{type(labels).__name__}, expected an integer array of "
+            f"{namespace(logits).__name__}, the library of logits"
+        )
+    if not str(labels.dtype).rpartition(".")[2].startswith(("int", "uint")):
+        raise TypeError(f"labels has dtype {labels.dtype}, expected an integer dtype")
+    if tuple(labels.shape) != (n,):
+        raise ValueError(f"labels has shape {tuple(labels.shape)}, expected ({n},): one label for each row of logits")
+    xp = namespace(labels)
+    for index in (int(xp.argmin(labels)), int(xp.argmax(labels))):
+        label = int(labels[index])
+        if not 0 <= label < classes:
+            raise ValueError(f"labels[{index}] is {label}, expected 0 to {classes - 1}: logits has {classes} classes")

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from mabn_ref.nn import centralize, conv2d, conv2d_plain
+
+TRACE = Path(__file__).parents[1] / "traces" / "cenconv.npz"
+
+
+@st.composite
+def convolutions(draw):
+    """x, w, stride and padding that fit together; kernels need not be square, nor padding smaller than they are."""
+    size = st.integers(1, 6)
+    n, h, w, kh, kw = (
+        draw(st.integers(1, 3)),
+        draw(size),
+        draw(size),
+        draw(st.integers(1, 4)),
+        draw(st.integers(1, 4)),
+    )
+    stride, padding = draw(st.integers(1, 3)), draw(st.integers(0, 3))
+    channels_in, channels_out = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    assume(kh <= h + 2 * padding and kw <= w + 2 * padding)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    x, kernel = rng.standard_normal((n, h, w, channels_in)), rng.standard_normal((kh, kw, channels_in, channels_out))
+    return x, kernel, stride, padding, rng
+
+
+def by_definition(x, w, stride, padding):
+    kh, kw, _, channels_out = w.shape
+    x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    h_out, w_out = (x.shape[1] - kh) // stride + 1, (x.shape[2] - kw) // stride + 1
+    out = np.empty((x.shape[0], h_out, w_out, channels_out))
+    for n, i, j, o in np.ndindex(*out.shape):
+        patch = x[n, i * stride : i * stride + kh, j * stride : j * stride + kw, :]
+        out[n, i, j, o] = np.sum(patch * w[:, :, :, o])
+    return out
+
+
+@given(convolutions())
+def test_both_versions_are_the_definition(case):
+    """eq: conv2d-forward"""
+    x, w, stride, padding, _ = case
+    expected = by_definition(x, w, stride, padding)
+    for version in (conv2d, conv2d_plain):
+        out, _ = version.forward(x, w, stride=stride, padding=padding)
+        np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-13)
+
+
+@given(convolutions())
+def test_backward_agrees_with_the_plain_version(case):
+    """eq: conv2d-backward"""
+    x, w, stride, padding, rng = case
+    out, cache = conv2d.forward(x, w, stride=stride, padding=padding)
+    _, plain_cache = conv2d_plain.forward(x, w, stride=stride, padding=padding)
+    dout = rng.standard_normal(out.shape)
+    for ours, plain in zip(conv2d.backward(dout, cache), conv2d_plain.backward(dout, plain_cache), strict=True):
+        assert ours.shape == plain.shape
+        np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-13)
+
+
+@given(convolutions())
+def test_gradients_are_those_of_the_definition(central_differences, case):
+    """eq: conv2d-backward"""
+    x, w, stride, padding, rng = case
+    out, cache = conv2d.forward(x, w, stride=stride, padding=padding)
+    dout = rng.standard_normal(out.shape)
+    dx, dw = conv2d.backward(dout, cache)
+    # Linear in each argument, so that a step of 1 has no truncation error.
+    expected_dx = central_differences(lambda v: np.sum(dout * by_definition(v, w, stride, padding)), x, h=1.0)
+    expected_dw = central_differences(lambda v: np.sum(dout * by_definition(x, v, stride, padding)), w, h=1.0)
+    np.testing.assert_allclose(dx, expected_dx, rtol=1e-10, atol=1e-11)
+    np.testing.assert_allclose(dw, expected_dw, rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_parts_of_backward_are_backward(stride):
+    rng = np.random.default_rng(0)
+    out, cache = conv2d.forward(
+        rng.standard_normal((2, 5, 5, 3)), rng.standard_normal((3, 3, 3, 4)), stride=stride, padding=1
+    )
+    dout = rng.standard_normal(out.shape)
+    dx, dw = conv2d.backward(dout, cache)
+    assert np.array_equal(dx, conv2d.input_gradient(dout, cache))
+    assert np.array_equal(dw, conv2d.weight_gradient(dout, cache))
+
+
+def test_authors_centred_convolution():
+    """eq: centralize-forward (18), centralize-backward, conv2d-forward, conv2d-backward"""
+    with np.load(TRACE, allow_pickle=False) as trace:
+        x, dout, out_expected, dx_expected = (trace[k].transpose(0, 2, 3, 1) for k in ("x", "dy", "y", "dx"))
+        w, dw_expected = (trace[k].transpose(2, 3, 1, 0) for k in ("w", "dw"))
+    w_c, centring = centralize.forward(w)
+    out, cache = conv2d.forward(x, w_c, stride=2, padding=1)
+    dx, dw_c = conv2d.backward(dout, cache)
+    dw = centralize.backward(dw_c, centring)
+    for ours, theirs in ((out, out_expected), (dx, dx_expected), (dw, dw_expected)):
+        assert ours.shape == theirs.shape
+        assert np.max(np.abs(ours - theirs)) <= 1e-12 * np.max(np.abs(theirs))
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [((3, 3), 1, 1), ((3, 3), 2, 1), ((2, 5), 3, 4), ((1, 1), 1, 2)]
+)
+def test_agrees_with_pytorch(kernel, stride, padding):
+    """eq: conv2d-forward, conv2d-backward"""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    rng = np.random.default_rng(1)
+    x, w = rng.standard_normal((3, 9, 8, 4)), rng.standard_normal((*kernel, 4, 5))
+    tx = torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)
+    tw = torch.tensor(w.transpose(3, 2, 0, 1), requires_grad=True)
+    tout = torch.nn.functional.conv2d(tx, tw, stride=stride, padding=padding)
+    out, cache = conv2d.forward(x, w, stride=stride, padding=padding)
+    dout = rng.standard_normal(out.shape)
+    tout.backward(torch.tensor(dout.transpose(0, 3, 1, 2)))
+    dx, dw = conv2d.backward(dout, cache)
+    np.testing.assert_allclose(out, tout.detach().numpy().transpose(0, 2, 3, 1), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(dx, tx.grad.numpy().transpose(0, 2, 3, 1), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(dw, tw.grad.numpy().transpose(2, 3, 1, 0), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("version", [conv2d, conv2d_plain])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_float32_stays_float32_and_inputs_stay(frozen, version, stride):
+    rng = np.random.default_rng(2)
+    x, w, dout = frozen(
+        rng.standard_normal((2, 6, 6, 3), dtype=np.float32),
+        rng.standard_normal((3, 3, 3, 4), dtype=np.float32),
+        rng.standard_normal((2, 6 // stride, 6 // stride, 4), dtype=np.float32),
+    )
+    out, cache = version.forward(x, w, stride=stride, padding=1)
+    dx, dw = version.backward(dout, cache)
+    assert out.dtype == dx.dtype == dw.dtype == np.float32
+    double, double_cache = conv2d_plain.forward(x.astype(float), w.astype(float), stride=stride, padding=1)
+    double_dx, double_dw = conv2d_plain.backward(dout.astype(float), double_cache)
+    for single, expected in ((out, double), (dx, double_dx), (dw, double_dw)):
+        np.testing.assert_allclose(single, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_memory_layout_of_x_does_not_matter(padding):
+    rng = np.random.default_rng(3)
+    x, w = rng.standard_normal((2, 3, 5, 6)).transpose(0, 2, 3, 1), rng.standard_normal((3, 2, 3, 4))
+    assert not x.flags.c_contiguous
+    out, _ = conv2d.forward(x, w, stride=2, padding=padding)
+    again, _ = conv2d.forward(x.copy(order="C"), w, stride=2, padding=padding)
+    assert np.array_equal(out, again)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_runs_in_another_array_library(strict, to_numpy, stride):
+    rng = np.random.default_rng(4)
+    x, w = rng.standard_normal((2, 5, 6, 3)), rng.standard_normal((3, 2, 3, 4))
+    out, cache = conv2d.forward(x, w, stride=stride, padding=1)
+    dout = rng.standard_normal(out.shape)
+    for version in (conv2d, conv2d_plain):
+        other, other_cache = version.forward(strict(x), strict(w), stride=stride, padding=1)
+        pairs = [
+            (out, other),
+            *zip(conv2d.backward(dout, cache), version.backward(strict(dout), other_cache), strict=True),
+        ]
+        for ours, theirs in pairs:
+            assert type(theirs).__module__.startswith("array_api_strict")
+            np.testing.assert_allclose(to_numpy(theirs), ours, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_exact_numbers_give_exact_gradients(stride):
+    """eq: conv2d-forward, conv2d-backward"""
+    rng = np.random.default_rng(5)
+
+    def fractions(*shape):
+        return np.vectorize(lambda k: Fraction(int(k), 7), otypes=[object])(rng.integers(-9, 9, shape))
+
+    x, w = fractions(1, 4, 4, 2), fractions(3, 3, 2, 2)
+    out, cache = conv2d.forward(x, w, stride=stride, padding=1)
+    dout = fractions(*out.shape)
+    dx, dw = conv2d.backward(dout, cache)
+    # Bilinear, so that <dout, out> is exactly <dx, x> and <dw, w>.
+    assert np.sum(dout * out) == np.sum(dx * x) == np.sum(dw * w)
+    assert isinstance(np.sum(dx * x), Fraction)
+
+
+def test_nan_reaches_every_output_that_sees_it_and_no_other():
+    x = np.random.default_rng(6).standard_normal((1, 5, 5, 2))
+    x[0, 0, 0, 1] = np.nan
+    out, cache = conv2d.forward(x, np.ones((3, 3, 2, 1)), padding=1)
+    assert np.argwhere(np.isnan(out[0, :, :, 0])).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert np.isnan(conv2d.weight_gradient(np.ones_like(out), cache)).any()
+
+
+X, W = np.zeros((2, 5, 5, 3)), np.zeros((3, 3, 3, 4))
+
+
+@pytest.mark.parametrize("version", [conv2d, conv2d_plain])
+@pytest.mark.parametrize(
+    ("x", "w", "options", "error", "message"),
+    [
+        (X[0], W, {}, ValueError, r"x has shape \(5, 5, 3\), expected \(N, H, W, C\): channels last"),
+        (X[:0], W, {}, ValueError, r"x has shape \(0, 5, 5, 3\).*no axis empty"),
+        (X, W[0], {}, ValueError, r"w has shape \(3, 3, 4\), expected \(kh, kw, in, out\)"),
+        (
+            X.transpose(0, 3, 1, 2),
+            W,
+            {},
+            ValueError,
+            r"x has shape \(2, 3, 5, 5\).* 5 channels .channels last.*expected 3",
+        ),
+        (X, W, {"stride": 0}, ValueError, "stride is 0, expected an integer of at least 1"),
+        (X, W, {"stride": 1.0}, TypeError, "stride is 1.0, expected an integer"),
+        (X, W, {"stride": True}, TypeError, "stride is True, expected an integer"),
+        (X, W, {"padding": -1}, ValueError, "padding is -1, expected an integer of at least 0"),
+        (X, W, {"padding": (1, 1)}, TypeError, r"padding is \(1, 1\), expected an integer"),
+        (X[:, :2], W, {}, ValueError, r"w has a kernel of \(3, 3\), expected at most \(2, 5\)"),
+        (X.astype(int), W, {}, TypeError, "x has dtype int64, expected float32 or float64"),
+        (X.astype(np.float16), W, {}, TypeError, "x has dtype float16, expected float32 or float64"),
+        (X, W.astype(np.float32), {}, TypeError, "w has dtype float32, expected float64, the dtype of x"),
+        (X.tolist(), W, {}, TypeError, "x is a list, expected an array"),
+    ],
+)
+def test_bad_input_is_refused(version, x, w, options, error, message):
+    with pytest.raises(error, match=message):
+        version.forward(x, w, **options)
+
+
+@pytest.mark.parametrize("version", [conv2d, conv2d_plain])
+def test_bad_cotangents_are_refused(version):
+    out, cache = version.forward(X, W)
+    with pytest.raises(
+        ValueError, match=r"dout has shape \(2, 3, 3\), expected \(2, 3, 3, 4\), the shape of the output"
+    ):
+        version.backward(out[..., 0], cache)
+    with pytest.raises(TypeError, match="dout has dtype float32, expected float64"):
+        version.backward(out.astype(np.float32), cache)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mabn_ref.nn import relu
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 4), (2, 3, 3, 2)])
+def test_gradient(central_differences, shape):
+    """eq: relu-forward, relu-backward"""
+    rng = np.random.default_rng(0)
+    x, dout = rng.standard_normal(shape), rng.standard_normal(shape)
+    out, cache = relu.forward(x)
+    assert out.tolist() == [max(v, 0.0) for v in x] if x.ndim == 1 else out.shape == shape
+    expected = central_differences(lambda v: np.sum(dout * relu.forward(v)[0]), x)
+    np.testing.assert_allclose(relu.backward(dout, cache), expected, rtol=1e-9, atol=1e-10)
+    assert (x < 0).any()
+    assert (x > 0).any()
+
+
+def test_the_gradient_at_zero_is_zero_and_nan_stays():
+    """eq: relu-backward"""
+    out, cache = relu.forward(np.array([0.0, -0.0, np.nan, np.inf, -np.inf]))
+    assert np.array_equal(out, [0.0, 0.0, np.nan, np.inf, 0.0], equal_nan=True)
+    assert relu.backward(np.array([3.0, 3.0, 3.0, 3.0, 3.0]), cache).tolist() == [0.0, 0.0, 0.0, 3.0, 0.0]
+    assert np.isnan(relu.backward(np.full(5, np.nan), cache)).all()
+
+
+def test_float32_stays_float32_and_inputs_stay(frozen):
+    x, dout = frozen(*np.random.default_rng(1).standard_normal((2, 3, 4), dtype=np.float32))
+    out, cache = relu.forward(x)
+    assert out.dtype == relu.backward(dout, cache).dtype == np.float32
+
+
+def test_runs_in_another_array_library(strict, to_numpy):
+    x, dout = np.random.default_rng(2).standard_normal((2, 3, 4))
+    out, cache = relu.forward(x)
+    other, other_cache = relu.forward(strict(x))
+    assert np.array_equal(to_numpy(other), out)
+    assert np.array_equal(to_numpy(relu.backward(strict(dout), other_cache)), relu.backward(dout, cache))
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(TypeError, match="x has dtype int64, expected float32 or float64"):
+        relu.forward(np.arange(3))
+    _, cache = relu.forward(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match=r"dout has shape \(3, 2\), expected \(2, 3\)"):
+        relu.backward(np.zeros((3, 2)), cache)

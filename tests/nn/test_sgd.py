@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mabn_ref.nn import sgd
+
+RATES = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
+
+
+def trees(rng, dtype=np.float64):
+    return [
+        {"w": rng.standard_normal((3, 3, 2, 4)).astype(dtype)},
+        {},
+        {"gamma": rng.standard_normal(4).astype(dtype), "beta": rng.standard_normal(4).astype(dtype)},
+    ]
+
+
+def test_two_steps_by_hand():
+    """eq: sgd"""
+    params, velocity = [{"w": np.array([2.0])}], [{"w": np.array([0.0])}]
+    params, velocity = sgd.step(params, [{"w": np.array([1.0])}], velocity, lr=0.5, momentum=0.5, weight_decay=0.25)
+    assert (velocity[0]["w"], params[0]["w"]) == (1.5, 1.25)  # v = 1 + 0.25 * 2, p = 2 - 0.5 * 1.5
+    params, velocity = sgd.step(params, [{"w": np.array([-1.0])}], velocity, lr=1.0, momentum=0.5, weight_decay=0.0)
+    assert (velocity[0]["w"], params[0]["w"]) == (-0.25, 1.5)  # v = 0.5 * 1.5 - 1
+
+
+@pytest.mark.frameworks
+def test_agrees_with_pytorch_over_steps_of_changing_rate():
+    """eq: sgd"""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    rng = np.random.default_rng(0)
+    params = trees(rng)
+    tensors = [torch.tensor(p.copy(), requires_grad=True) for layer in params for p in layer.values()]
+    optimiser = torch.optim.SGD(tensors, lr=1.0, momentum=0.9, weight_decay=5e-4)
+    velocity = sgd.init(params)
+    for step in range(6):
+        grads, lr = trees(rng), 0.1 / (step + 1)
+        params, velocity = sgd.step(params, grads, velocity, lr=lr, momentum=0.9, weight_decay=5e-4)
+        optimiser.param_groups[0]["lr"] = lr
+        for tensor, grad in zip(tensors, (g for layer in grads for g in layer.values()), strict=True):
+            tensor.grad = torch.tensor(grad)
+        optimiser.step()
+    for ours, theirs in zip((p for layer in params for p in layer.values()), tensors, strict=True):
+        np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-12, atol=1e-14)
+
+
+def test_nothing_is_changed_in_place(frozen):
+    rng = np.random.default_rng(1)
+    params, grads, velocity = trees(rng), trees(rng), trees(rng)
+    frozen(*(a for tree in (params, grads, velocity) for layer in tree for a in layer.values()))
+    new_params, new_velocity = sgd.step(params, grads, velocity, **RATES)
+    assert new_params is not params
+    assert (
+        [list(layer) for layer in new_params] == [list(layer) for layer in new_velocity] == [list(x) for x in params]
+    )
+    assert not any(np.shares_memory(new[k], old[k]) for new, old in zip(new_params, params, strict=True) for k in new)
+
+
+@pytest.mark.parametrize("number", [float, np.float64, np.float32])
+def test_float32_stays_float32(number):
+    rng = np.random.default_rng(2)
+    params = trees(rng, np.float32)
+    rates = {name: number(rate) for name, rate in RATES.items()}
+    for tree in sgd.step(params, trees(rng, np.float32), sgd.init(params), **rates):
+        assert {p.dtype for layer in tree for p in layer.values()} == {np.dtype(np.float32)}
+
+
+def test_runs_in_another_array_library(strict, to_numpy):
+    rng = np.random.default_rng(3)
+    params, grads, velocity = trees(rng), trees(rng), trees(rng)
+    other = [[{k: strict(a) for k, a in layer.items()} for layer in tree] for tree in (params, grads, velocity)]
+    ours, theirs = sgd.step(params, grads, velocity, **RATES), sgd.step(*other, **RATES)
+    for tree, other_tree in zip(ours, theirs, strict=True):
+        for layer, other_layer in zip(tree, other_tree, strict=True):
+            for name in layer:
+                np.testing.assert_allclose(to_numpy(other_layer[name]), layer[name], rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("rates", "error", "message"),
+    [
+        ({"lr": -0.1}, ValueError, "lr is -0.1, expected a finite number of at least 0"),
+        ({"lr": float("nan")}, ValueError, "lr is nan, expected"),
+        ({"lr": float("inf")}, ValueError, "lr is inf, expected"),
+        ({"lr": "0.1"}, TypeError, "lr is '0.1', expected a finite number"),
+        ({"momentum": 1.0}, ValueError, r"momentum is 1.0, expected a number in \[0, 1\)"),
+        ({"momentum": -0.5}, ValueError, r"momentum is -0.5, expected a number in \[0, 1\)"),
+        ({"weight_decay": -1e-4}, ValueError, "weight_decay is -0.0001, expected"),
+    ],
+)
+def test_bad_rates_are_refused(rates, error, message):
+    params = trees(np.random.default_rng(4))
+    with pytest.raises(error, match=message):
+        sgd.step(params, params, sgd.init(params), **{**RATES, **rates})
+
+
+def test_lists_that_are_not_parallel_are_refused():
+    params = trees(np.random.default_rng(5))
+    velocity = sgd.init(params)
+    with pytest.raises(ValueError, match="grads has 2 layers, expected 3, those of params"):
+        sgd.step(params, params[:2], velocity, **RATES)
+    with pytest.raises(ValueError, match=r"velocity\[0\] has the names \[\], expected \['w'\]"):
+        sgd.step(params, params, [{}, {}, params[2]], **RATES)
+    bad = [{"w": params[0]["w"][:2]}, *params[1:]]
+    with pytest.raises(ValueError, match=r"grads\[0\]\['w'\] has shape \(2, 3, 2, 4\), expected \(3, 3, 2, 4\)"):
+        sgd.step(params, bad, velocity, **RATES)
+    bad = [{"w": params[0]["w"].astype(np.float32)}, *params[1:]]
+    with pytest.raises(TypeError, match=r"grads\[0\]\['w'\] has dtype float32, expected float64"):
+        sgd.step(params, bad, velocity, **RATES)
