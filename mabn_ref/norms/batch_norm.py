@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, namespace, sum_of_products
+from mabn_ref.arrays import Array, check_float_array, namespace, sums
 from mabn_ref.norms.checks import Shared, check_at_least, check_decay, check_dz, check_inputs, check_state
 from mabn_ref.norms.micro_batches import merge, split
 from mabn_ref.norms.moving import ema
@@ -122,9 +122,9 @@ def statistics(x: Array, config: Shared) -> tuple[Array, Array]:
 
 def moments(x: Array) -> tuple[Array, Array, Array]:
     """Mean, variance and centred values of (G, M, C); two passes, since E[x^2] - E[x]^2 cancels."""
-    mu = namespace(x).mean(x, axis=1)  # eq: bn-statistics (2)
+    mu = sums(x) / x.shape[1]  # eq: bn-statistics (2)
     centred = x - mu[:, None, :]
-    var = sum_of_products(centred, centred) / x.shape[1]  # eq: bn-statistics (2)
+    var = sums(centred * centred) / x.shape[1]  # eq: bn-statistics (2)
     return mu, var, centred
 
 
@@ -195,14 +195,15 @@ def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     (array([[1.5]]), array([[0.5]]))
     """
     check_dz(dz, cache.y, cache.shape)
-    return gradient_means(split(dz, cache.config.norm_batch) * cache.gamma, cache.y)
+    return gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma)[:2]
 
 
-def gradient_means(dy: Array, y: Array) -> tuple[Array, Array]:
-    """Mean of dy and of y * dy over the middle axis of (G, M, C)."""
-    g = namespace(dy).mean(dy, axis=1)  # eq: bn-gradient-statistics (5)
-    psi = sum_of_products(y, dy) / dy.shape[1]  # eq: bn-gradient-statistics (5)
-    return g, psi
+def gradient_means(dz: Array, y: Array, scale: Array) -> tuple[Array, Array, Array, Array]:
+    """From dz and y, both (G, M, C): g and psi of dy = scale * dz, and the sums of dz and of y * dz; all (G, C)."""
+    dz_sum, dzy_sum = sums(dz), sums(dz * y)
+    g = scale * dz_sum / dz.shape[1]  # eq: bn-gradient-statistics (5), the scale being the same for the whole batch
+    psi = scale * dzy_sum / dz.shape[1]  # eq: bn-gradient-statistics (5)
+    return g, psi, dz_sum, dzy_sum
 
 
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
@@ -242,10 +243,10 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     y, sigma, gamma, shape, config = cache
     xp = namespace(dz)
     dz = split(dz, config.norm_batch)
-    dgamma = xp.sum(sum_of_products(dz, y), axis=0)  # eq: affine-backward
-    dbeta = xp.sum(dz, axis=(0, 1))  # eq: affine-backward
+    g, psi, dz_sum, dzy_sum = gradient_means(dz, y, gamma)
+    dbeta = xp.sum(dz_sum, axis=0)  # eq: affine-backward
+    dgamma = xp.sum(dzy_sum, axis=0)  # eq: affine-backward
     dy = dz * gamma
-    g, psi = gradient_means(dy, y)
     dx = (dy - g[:, None, :] - y * psi[:, None, :]) / sigma[:, None, :]  # eq: bn-backward (4)
     return merge(dx, shape), dgamma, dbeta, state
 

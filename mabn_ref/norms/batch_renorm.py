@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, like, namespace, sum_of_products
+from mabn_ref.arrays import Array, like, namespace
 from mabn_ref.norms.batch_norm import affine as affine
 from mabn_ref.norms.batch_norm import gradient_means, moments
 from mabn_ref.norms.batch_norm import infer as infer
@@ -249,8 +249,7 @@ def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     (array([[1.5]]), array([[0.5]]))
     """
     check_dz(dz, cache.y, cache.shape)
-    dy = split(dz, cache.config.norm_batch) * (cache.gamma * cache.r)[:, None, :]
-    return gradient_means(dy, cache.y)
+    return gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma * cache.r)[:2]
 
 
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
@@ -291,11 +290,10 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     y, sigma, r, d, gamma, shape, config = cache
     xp = namespace(dz)
     dz = split(dz, config.norm_batch)
-    dbeta_each = xp.sum(dz, axis=1)
-    dgamma = xp.sum(r * sum_of_products(dz, y) + d * dbeta_each, axis=0)  # eq: brn-backward
-    dbeta = xp.sum(dbeta_each, axis=0)  # eq: affine-backward
+    g, psi, dz_sum, dzy_sum = gradient_means(dz, y, gamma * r)
+    dbeta = xp.sum(dz_sum, axis=0)  # eq: affine-backward
+    dgamma = xp.sum(r * dzy_sum + d * dz_sum, axis=0)  # eq: brn-backward
     dy = dz * (gamma * r)[:, None, :]
-    g, psi = gradient_means(dy, y)
     dx = (dy - g[:, None, :] - y * psi[:, None, :]) / sigma[:, None, :]  # eq: brn-backward
     return merge(dx, shape), dgamma, dbeta, state
 

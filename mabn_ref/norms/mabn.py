@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, namespace, sum_of_products
+from mabn_ref.arrays import Array, namespace
+from mabn_ref.norms.batch_norm import gradient_means
 from mabn_ref.norms.checks import check_at_least, check_choice, check_decay, check_dz, check_inputs, check_state
 from mabn_ref.norms.micro_batches import merge, split
 from mabn_ref.norms.modified_batch_norm import affine as affine
@@ -281,12 +282,7 @@ def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     (array([[10.]]), array([[11.]]))
     """
     check_dz(dz, cache.y, cache.shape)
-    dy = split(dz, cache.config.norm_batch) * (cache.gamma * cache.r)[:, None, :]
-    return namespace(dz).mean(dy, axis=1), _psi(dy, cache.y)  # eq: bn-gradient-statistics (5)
-
-
-def _psi(dy: Array, y: Array) -> Array:
-    return sum_of_products(y, dy) / dy.shape[1]  # eq: bn-gradient-statistics (5)
+    return gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma * cache.r)[:2]
 
 
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
@@ -328,10 +324,11 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     y, chi, r, gamma, iteration, shape, config = cache
     xp = namespace(dz)
     dz = split(dz, config.norm_batch)
-    dgamma = xp.sum(r * sum_of_products(dz, y), axis=0)  # eq: mabn-affine-backward
-    dbeta = xp.sum(dz, axis=(0, 1))  # eq: affine-backward
+    _, psi_batch, dz_sum, dzy_sum = gradient_means(dz, y, gamma * r)
+    dbeta = xp.sum(dz_sum, axis=0)  # eq: affine-backward
+    dgamma = xp.sum(r * dzy_sum, axis=0)  # eq: mabn-affine-backward
     dy = dz * (gamma * r)[:, None, :]  # eq: mabn-backward (20)
-    psi, psi_window = _averaged(_psi(dy, y), state.psi_window, iteration, config)  # eq: sma-backward (13)
+    psi, psi_window = _averaged(psi_batch, state.psi_window, iteration, config)  # eq: sma-backward (13)
     dx = (dy - y * psi[:, None, :]) / chi[:, None, :]  # eq: mabn-backward (20)
     return merge(dx, shape), dgamma, dbeta, state._replace(psi_window=psi_window)
 

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, namespace, sum_of_products
+from mabn_ref.arrays import Array, check_float_array, namespace, sums
 from mabn_ref.norms.batch_norm import Config as Config
+from mabn_ref.norms.batch_norm import gradient_means
 from mabn_ref.norms.checks import Shared, check_at_least, check_dz, check_inputs, check_state
 from mabn_ref.norms.micro_batches import merge, split
 from mabn_ref.norms.moving import ema
@@ -85,7 +86,7 @@ def statistics(x: Array, config: Shared) -> Array:
 
 def mean_square(x: Array) -> Array:
     """Mean square (G, C) of the canonical form (G, M, C)."""
-    return sum_of_products(x, x) / x.shape[1]  # eq: modified-statistics (15)
+    return sums(x * x) / x.shape[1]  # eq: modified-statistics (15)
 
 
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
@@ -151,12 +152,7 @@ def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     (array([[10.]]), array([[11.]]))
     """
     check_dz(dz, cache.y, cache.shape)
-    dy = split(dz, cache.config.norm_batch) * cache.gamma
-    return namespace(dz).mean(dy, axis=1), _psi(dy, cache.y)  # eq: bn-gradient-statistics (5)
-
-
-def _psi(dy: Array, y: Array) -> Array:
-    return sum_of_products(y, dy) / dy.shape[1]  # eq: bn-gradient-statistics (5)
+    return gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma)[:2]
 
 
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
@@ -196,10 +192,10 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     y, chi, gamma, shape, config = cache
     xp = namespace(dz)
     dz = split(dz, config.norm_batch)
-    dgamma = xp.sum(sum_of_products(dz, y), axis=0)  # eq: affine-backward
-    dbeta = xp.sum(dz, axis=(0, 1))  # eq: affine-backward
+    _, psi, dz_sum, dzy_sum = gradient_means(dz, y, gamma)
+    dbeta = xp.sum(dz_sum, axis=0)  # eq: affine-backward
+    dgamma = xp.sum(dzy_sum, axis=0)  # eq: affine-backward
     dy = dz * gamma
-    psi = _psi(dy, y)
     dx = (dy - y * psi[:, None, :]) / chi[:, None, :]  # eq: modified-backward (16)
     return merge(dx, shape), dgamma, dbeta, state
 

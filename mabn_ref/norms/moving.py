@@ -89,6 +89,19 @@ def sma(held: Array, batch_values: Array, *, seen: int | None = None) -> tuple[A
 
 
 def _window_sums(rows: Array, window: int) -> Array:
+    """Sums of every `window` consecutive rows."""
+    count = rows.shape[0] - window + 1
+    if window <= count:
+        return _block_sums(rows, window)
+    # Most rows are in every sum. What is left, the rows before and after them, is a shorter window over fewer rows.
+    shared = namespace(rows).sum(rows[count - 1 : window, :], axis=0)[None, :]
+    if count == 1:
+        return shared
+    rest = namespace(rows).concat([rows[: count - 1, :], rows[window:, :]])
+    return shared + _block_sums(rest, count - 1)
+
+
+def _block_sums(rows: Array, window: int) -> Array:
     """Sums of every `window` consecutive rows, from blocks of 1, 2, 4, ... rows: log2(window) array operations."""
     count = rows.shape[0] - window + 1
     blocks, size = rows, 1  # blocks[i] is the sum of rows[i : i + size]
@@ -99,7 +112,6 @@ def _window_sums(rows: Array, window: int) -> Array:
             sums = part if sums is None else sums + part
             width += size
         if 2 * size > window:
-            assert sums is not None
             return sums
         blocks = blocks[:-size, :] + blocks[size:, :]
         size *= 2
