@@ -6,6 +6,7 @@ the library that made them.
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any, TypeAlias
 
@@ -91,19 +92,18 @@ def check_float_array(name: str, x: Array, *, like: Array | None = None, like_na
     Traceback (most recent call last):
     TypeError: x has dtype int64, expected float32 or float64
     """
-    dtype = getattr(x, "dtype", None)
-    if dtype is None or not hasattr(x, "shape"):
+    if not hasattr(x, "dtype") or not hasattr(x, "shape"):
         raise TypeError(f"{name} is a {type(x).__name__}, expected an array of float32 or float64")
-    real = str(dtype).rpartition(".")[2] in ("float32", "float64")
-    if not real and str(dtype).rpartition(".")[2] not in ("complex64", "complex128", "object"):
+    dtype = _name(x.dtype)
+    if dtype not in ("float32", "float64", "complex64", "complex128", "object"):
         raise TypeError(f"{name} has dtype {dtype}, expected float32 or float64")
-    if (
-        like is not None
-        and real
-        and str(like.dtype).rpartition(".")[2] in ("float32", "float64")
-        and x.dtype != like.dtype
-    ):
-        raise TypeError(f"{name} has dtype {dtype}, expected {like.dtype}, the dtype of {like_name}")
+    if like is not None and {dtype, _name(like.dtype)} == {"float32", "float64"}:
+        raise TypeError(f"{name} has dtype {dtype}, expected {_name(like.dtype)}, the dtype of {like_name}")
+
+
+@functools.cache
+def _name(dtype: Any) -> str:
+    return str(dtype).rpartition(".")[2]
 
 
 def like(x: Array, values: Any, dtype: Any = None) -> Array:
