@@ -1,0 +1,55 @@
+"""The command line: one file a command, each with `add`, its options, and `run`, what it does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from mabn_ref import __version__
+from mabn_ref.cli import compare, fetch, train
+from mabn_ref.cli.parser import Parser, UsageError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; those of the process if None.
+
+    Returns
+    -------
+    int
+        0 if it worked; 1 if it failed; 2 if the arguments, or a file they name, are wrong; 130 if interrupted.
+
+    Examples
+    --------
+    >>> main(["--version"])
+    mabn-ref 0.1.0
+    0
+    """
+    parser = Parser(prog="mabn-ref", description="A NumPy reference for BN, BRN, modified BN and MABN.")
+    parser.add_argument("--version", action="version", version=f"mabn-ref {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in (compare, train, fetch):
+        command.add(commands)
+    name = "mabn-ref"
+    try:
+        args = parser.parse_args(argv)
+        name = f"mabn-ref {args.command}"
+        code: int = args.run(args)
+        return code
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0
+    except UsageError as error:
+        print(f"{name}: error: {error}", file=sys.stderr)
+        return 2
+    except (ImportError, OSError) as error:
+        print(f"{name}: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as stop:
+        print(f"{name}: interrupted{''.join(f'; {note}' for note in stop.args)}", file=sys.stderr)
+        return 130

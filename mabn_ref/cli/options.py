@@ -1,0 +1,89 @@
+"""The options that ``train`` and ``compare`` share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from mabn_ref.cli.parser import add_number, name_from
+from mabn_ref.experiments.config import RunConfig
+from mabn_ref.extras import require
+
+__all__ = ["add_run_options", "count", "data_title", "require_run_extra", "settings"]
+
+_SIZES: dict[str, dict[str, int | None]] = {
+    "embedded": {"train_size": 2400, "test_size": 1000, "width": 16},
+    "cifar10": {"train_size": 5000, "test_size": 5000, "width": 32},
+    "directory": {"train_size": None, "test_size": None, "width": 32},
+}
+"""What each source of images has by default; None: all images."""
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that fill the fields of a `RunConfig` other than the normaliser's."""
+    source = parser.add_argument_group("data").add_mutually_exclusive_group()
+    source.add_argument(
+        "--data",
+        type=name_from("data set", ("embedded", "cifar10")),
+        default="embedded",
+        metavar="NAME",
+        help="embedded (generated, no file needed) or cifar10 (see `mabn-ref fetch`); default %(default)s",
+    )
+    source.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        help="a directory of CIFAR-10 binary files: data_batch_*.bin to train on, test_batch*.bin to test on",
+    )
+    sizes = parser.add_argument_group("sizes")
+    for field, meaning in (
+        ("train_size", "training images, class-balanced"),
+        ("test_size", "test images, class-balanced"),
+        ("width", "channels of the first convolution"),
+    ):
+        embedded, cifar10, directory = (values[field] or "all" for values in _SIZES.values())
+        defaults = f"default: embedded {embedded}, cifar10 {cifar10}, --data-dir {directory}"
+        add_number(sizes, f"--{field.replace('_', '-')}", int, None, f"{meaning} ({defaults})", at_least=1)
+    recipe = parser.add_argument_group("recipe")
+    add_number(recipe, "--epochs", int, 10, "passes over the training images", at_least=1)
+    add_number(recipe, "--lr", float, 0.1, "highest learning rate", metavar="RATE")
+    add_number(recipe, "--weight-decay", float, 5e-4, "on every parameter", metavar="DECAY")
+    recipe.add_argument("--no-augment", action="store_true", help="no random flips and crops")
+
+
+def settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields of `RunConfig` that the options give."""
+    data = "directory" if args.data_dir is not None else args.data
+    given = {field: getattr(args, field) for field in _SIZES[data] if getattr(args, field) is not None}
+    return {
+        "data": data,
+        "data_dir": args.data_dir,
+        **_SIZES[data],
+        **given,
+        "epochs": args.epochs,
+        "lr": args.lr,
+        "weight_decay": args.weight_decay,
+        "augment": not args.no_augment,
+    }
+
+
+def require_run_extra() -> None:
+    """Find out now, and not after hours of training, that a package is missing.
+
+    Raises
+    ------
+    ImportError
+        Naming the package and the extra.
+    """
+    for module in ("threadpoolctl", "tqdm", "matplotlib"):
+        require(module, "run")
+
+
+def count(number: int, noun: str) -> str:
+    """Return "1 epoch", "2 epochs"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def data_title(config: RunConfig, images: int) -> str:
+    """Say in a few words what was trained on."""
+    name = {"embedded": "embedded data", "cifar10": "CIFAR-10"}.get(config.data, config.data_dir)
+    return f"{name}, {images:,} training images"

@@ -1,0 +1,113 @@
+"""An argument parser whose errors are one line and suggest the nearest name."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NoReturn
+
+__all__ = ["Parser", "UsageError", "add_number", "name_from", "number", "usage_errors"]
+
+
+class UsageError(ValueError):
+    """The arguments, or a file they name, are wrong: one line on standard error and exit code 2."""
+
+
+@contextlib.contextmanager
+def usage_errors() -> Iterator[None]:
+    """Turn a `ValueError` of the block, which names the value at fault, into a `UsageError`."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(error) from error
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return what to say of an unknown name.
+
+    Examples
+    --------
+    >>> suggestion("mabn2", ["bn-32", "mabn-2"])
+    "did you mean 'mabn-2'? (bn-32, mabn-2)"
+    >>> suggestion("x", ["bn-32", "mabn-2"])
+    'expected one of bn-32, mabn-2'
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name.lower(), known, n=1)
+    names = ", ".join(known)
+    return f"did you mean {near[0]!r}? ({names})" if near else f"expected one of {names}"
+
+
+def name_from(kind: str, known: Iterable[str]) -> Callable[[str], str]:
+    """Return an argument type that takes one of the names of a kind."""
+    names = list(known)
+
+    def check(text: str) -> str:
+        if text in names:
+            return text
+        raise argparse.ArgumentTypeError(f"unknown {kind} {text!r}: {suggestion(text, names)}")
+
+    return check
+
+
+def number(kind: type[int] | type[float], at_least: float = 0) -> Callable[[str], Any]:
+    """Return an argument type that takes a finite number of at least `at_least`."""
+    expected = f"expected {'an integer' if kind is int else 'a number'} of at least {at_least:g}"
+
+    def check(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r}, {expected}") from None
+        if not at_least <= value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text}, {expected}")
+        return value
+
+    return check
+
+
+def add_number(
+    group: argparse._ActionsContainer,
+    option: str,
+    kind: type[int] | type[float],
+    default: float | None,
+    help: str,
+    *,
+    at_least: float = 0,
+    metavar: str = "N",
+) -> None:
+    """Add an option that takes a number, its default in the help; None stands for one that depends on others."""
+    if default is not None:
+        help += " (default %(default)s)"
+    group.add_argument(option, type=number(kind, at_least), default=default, metavar=metavar, help=help)
+
+
+class Parser(argparse.ArgumentParser):
+    """`argparse.ArgumentParser` with one-line errors, no abbreviated options, and suggestions for unknown names."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(allow_abbrev=False, **keywords)
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and exit with 2."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Parse, refusing unknown options with the nearest one that the command has."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            parser: argparse.ArgumentParser = getattr(parsed, "parser", self)
+            options = [option for option in parser._option_string_actions if option.startswith("--")]
+            near = difflib.get_close_matches(unknown[0].partition("=")[0], options, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; {parser.prog} --help lists the options"
+            parser.error(f"unknown argument {unknown[0]!r}{hint}")
+        return parsed
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            kind = action.metavar or action.dest
+            known = [str(choice) for choice in action.choices]
+            hint = suggestion(str(value), known)
+            raise argparse.ArgumentError(None, f"unknown {str(kind).lower()} {value!r}: {hint}")

@@ -1,0 +1,95 @@
+"""``mabn-ref train``: one run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from mabn_ref.cli.options import add_run_options, count, data_title, require_run_extra, settings
+from mabn_ref.cli.parser import UsageError, add_number, name_from, usage_errors
+from mabn_ref.experiments.config import NORMS, label
+from mabn_ref.experiments.rows import DECAY, recipe
+
+__all__ = ["add", "run"]
+
+
+def add(commands: Any) -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser(
+        "train", help="train one network", description="Train a network with one normaliser."
+    )
+    norm = parser.add_argument_group("normaliser")
+    norm.add_argument(
+        "--norm",
+        type=name_from("norm", NORMS),
+        default="mabn",
+        metavar="NAME",
+        help=f"{', '.join(NORMS)}; default mabn",
+    )
+    add_number(norm, "--norm-batch", int, 2, "samples that share statistics", at_least=1)
+    norm.add_argument(
+        "--wc",
+        action=argparse.BooleanOptionalAction,
+        help="centralise the convolutions' weights (default: as in the paper, with modified-bn and mabn only)",
+    )
+    decays = ", ".join(f"{name} {decay}" for name, decay in DECAY.items())
+    add_number(norm, "--decay", float, None, f"weight of the old value in moving averages (default {decays})")
+    windows = "normalisation batches in MABN's moving averages (default: those of one gradient batch)"
+    add_number(norm, "--mabn-window", int, None, windows, at_least=1, metavar="M")
+    add_run_options(parser)
+    add_number(parser, "--seed", int, 0, "of weights, order, flips and crops")
+    output = parser.add_argument_group("output")
+    output.add_argument("--out", type=Path, metavar="DIR", help="add to DIR/results.jsonl and draw DIR/curve.png")
+    output.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="kept up to date; if it exists, go on from it"
+    )
+    add_number(output, "--checkpoint-every", int, 100, "gradient batches between checkpoints", at_least=1)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, then print the error."""
+    from mabn_ref.experiments import checkpoints, datasets, plots, results, runs, tables
+    from mabn_ref.experiments.progress import Bar
+
+    require_run_extra()
+    chosen = {"centralized": "wc", "decay": "decay", "window": "mabn_window"}
+    given = {field: getattr(args, option) for field, option in chosen.items() if getattr(args, option) is not None}
+    with usage_errors():
+        config = recipe(args.norm, norm_batch=args.norm_batch, **given, **settings(args), seed=args.seed)
+        images = len(datasets.load(config).train.labels)
+        if args.out is not None:
+            results.read(args.out / "results.jsonl")
+            results.prepare(args.out / "results.jsonl")
+
+    def report(now: runs.Report) -> None:
+        bar.report(config, now)
+        if now.line is not None:
+            bar.say(
+                f"epoch {now.line.epoch}/{config.epochs}: loss {now.line.train_loss:.3f}, training error "
+                f"{now.line.train_error:.1f} %, test error {now.line.test_error:.1f} %, {now.line.seconds:.1f} s"
+            )
+
+    with Bar(runs=1) as bar:
+        try:
+            record = runs.run_one(
+                config, report=report, checkpoint=args.checkpoint, checkpoint_every=args.checkpoint_every
+            )
+        except checkpoints.CheckpointError as error:
+            raise UsageError(error) from error
+        except KeyboardInterrupt:
+            if args.checkpoint is not None and args.checkpoint.exists():
+                raise KeyboardInterrupt(f"the same command goes on from {args.checkpoint}") from None
+            raise
+    if args.out is not None:
+        results.append(args.out / "results.jsonl", record)
+        title = f"{label(config)}, {data_title(config, images)}"
+        plots.learning_curves(args.out / "curve.png", tables.collect([config], [record]), title)
+    if record["status"] == "diverged":
+        print(f"mabn-ref train: error: the run diverged, {record['message']}", file=sys.stderr)
+        return 1
+    last = record["epochs"][-1]["test_error"]
+    print(f"{label(config)}: test error {last:.2f} % after {count(config.epochs, 'epoch')}")
+    return 0

@@ -1,0 +1,176 @@
+"""CIFAR-10 in its binary format: a label byte, then 1,024 red, 1,024 green and 1,024 blue bytes, row by row.
+
+A file is any number of such records. Nothing is unpickled and nothing is extracted to disk.
+Source: https://www.cs.toronto.edu/~kriz/cifar.html, "binary version".
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tarfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from mabn_ref.data.dataset import CLASSES, Dataset
+
+__all__ = ["CLASS_NAMES", "MEMBER_LIMIT", "RECORD_BYTES", "read_archive", "read_directory", "read_records"]
+
+CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+RECORD_BYTES = 1 + 3 * 32 * 32
+
+MEMBER_LIMIT = 10_000 * RECORD_BYTES
+"""Bytes in a file of the official archive. A larger one is foreign, and is refused before it is decompressed."""
+
+_TRAIN_MEMBERS = tuple(f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6))
+_TEST_MEMBERS = ("cifar-10-batches-bin/test_batch.bin",)
+
+
+def read_records(raw: bytes, name: str) -> Dataset:
+    """Return the images and labels of one file's bytes.
+
+    Parameters
+    ----------
+    raw : bytes
+        One or more records of 3,073 bytes.
+    name : str
+        The file's name, for the messages.
+
+    Returns
+    -------
+    Dataset
+        As many images as records, channels last, in the file's order.
+
+    Raises
+    ------
+    ValueError
+        If the size is 0 or no multiple of 3,073 (a truncated file), or a label is above 9.
+
+    Examples
+    --------
+    >>> dataset = read_records(bytes([7]) + bytes(3072), "one.bin")
+    >>> dataset.images.shape, dataset.labels
+    ((1, 32, 32, 3), array([7]))
+    >>> read_records(bytes(3000), "cut.bin")
+    Traceback (most recent call last):
+    ValueError: cut.bin is 3000 bytes long, expected records of 3073 bytes, so a multiple of 3073 above 0
+    """
+    if len(raw) == 0 or len(raw) % RECORD_BYTES != 0:
+        raise ValueError(
+            f"{name} is {len(raw)} bytes long, expected records of {RECORD_BYTES} bytes, "
+            f"so a multiple of {RECORD_BYTES} above 0"
+        )
+    records = np.frombuffer(raw, np.uint8).reshape(-1, RECORD_BYTES)
+    labels = records[:, 0].astype(np.int64)
+    if np.any(labels >= CLASSES):
+        at = int(np.argmax(labels >= CLASSES))
+        raise ValueError(f"{name} has label {labels[at]} in record {at}, expected 0 to {CLASSES - 1}")
+    planes = records[:, 1:].reshape(-1, 3, 32, 32)
+    return Dataset(np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels)
+
+
+def read_directory(path: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
+    """Read the record files of a directory: ``data_batch_*.bin`` to train on, ``test_batch*.bin`` to test on.
+
+    Parameters
+    ----------
+    path : path
+        The directory, for instance the unpacked ``cifar-10-batches-bin``.
+
+    Returns
+    -------
+    train, test : Dataset
+        The files of each kind one after the other, by name.
+
+    Raises
+    ------
+    ValueError
+        If there is no file of one kind, or a file is not as `read_records` wants it; the message names the file.
+    OSError
+        If a file cannot be read.
+
+    Examples
+    --------
+    >>> read_directory("no-such-directory")
+    Traceback (most recent call last):
+    ValueError: no data_batch_*.bin and no test_batch*.bin in no-such-directory, expected CIFAR-10 binary record files
+    """
+    directory = Path(path)
+    kinds = ("data_batch_*.bin", "test_batch*.bin")
+    found = {kind: sorted(directory.glob(kind)) for kind in kinds}
+    missing = [kind for kind in kinds if not found[kind]]
+    if missing:
+        names = " and ".join(f"no {kind}" for kind in missing)
+        raise ValueError(f"{names} in {directory}, expected CIFAR-10 binary record files")
+    train, test = (_join([read_records(file.read_bytes(), str(file)) for file in found[kind]]) for kind in kinds)
+    return train, test
+
+
+def read_archive(path: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
+    """Read ``cifar-10-binary.tar.gz`` in memory.
+
+    Only the six record files are read; other members are passed over, whatever they are.
+
+    Parameters
+    ----------
+    path : path
+        The archive.
+
+    Returns
+    -------
+    train, test : Dataset
+        ``data_batch_1.bin`` to ``data_batch_5.bin``, and ``test_batch.bin``.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, no gzip-compressed tar archive, or damaged; if a record file is missing from it, there
+        twice, a link, longer than `MEMBER_LIMIT`, or not as `read_records` wants it. The message names the file.
+
+    Examples
+    --------
+    >>> read_archive("no-such-file.tar.gz")
+    Traceback (most recent call last):
+    ValueError: no file no-such-file.tar.gz, expected the archive cifar-10-binary.tar.gz
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"no file {path}, expected the archive cifar-10-binary.tar.gz")
+    wanted = _TRAIN_MEMBERS + _TEST_MEMBERS
+    parts: dict[str, Dataset] = {}
+    try:
+        with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+            for member in archive:
+                if member.name in wanted:
+                    name = f"{path}: {member.name}"
+                    if member.name in parts:
+                        raise ValueError(f"{name} is there twice, expected once")
+                    parts[member.name] = read_records(_read_member(archive, member, name), name)
+            # A tar archive ends before its stream does, and only the stream's end holds the checksum.
+            while stream.read(1 << 20):
+                pass
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise ValueError(f"{path} cannot be read as a gzip-compressed tar archive: {error}") from error
+    missing = [name for name in wanted if name not in parts]
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(missing)}, expected the members of cifar-10-binary.tar.gz")
+    return _join([parts[name] for name in _TRAIN_MEMBERS]), _join([parts[name] for name in _TEST_MEMBERS])
+
+
+def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> bytes:
+    if not member.isfile():
+        raise ValueError(f"{name} is a link or a special file, expected a regular file")
+    if member.size > MEMBER_LIMIT:
+        raise ValueError(f"{name} is {member.size} bytes long, expected at most {MEMBER_LIMIT}")
+    file = archive.extractfile(member)
+    assert file is not None
+    with file:
+        return file.read()
+
+
+def _join(parts: list[Dataset]) -> Dataset:
+    images, labels = zip(*parts, strict=True)
+    return Dataset(np.concatenate(images), np.concatenate(labels))

@@ -1,0 +1,146 @@
+"""The embedded data set: procedural images in the shape of CIFAR-10, made from a seed, with no file and no network.
+
+Ten classes are five families of texture times two palettes. A texture's angle, position, spacing, contrast and
+colours are random, the two palettes overlap, and noise lies over everything, so that a small network learns the
+classes within minutes but not perfectly: what a comparison of normalisers needs.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from mabn_ref.data.dataset import CLASSES, Dataset, Images, Labels, check_count
+
+__all__ = ["CLASS_NAMES", "FAMILIES", "PALETTES", "generate"]
+
+FAMILIES = ("stripes", "checks", "rings", "dots", "zigzags")
+PALETTES = ("warm", "cool")
+CLASS_NAMES = tuple(f"{palette} {family}" for family in FAMILIES for palette in PALETTES)
+"""Label ``2 * family + palette``."""
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+# The difficulty. Chosen so that the default comparison separates the normalisers: see docs.
+HUES = (0.08, 0.58)
+HUE_SPREAD = 0.12
+SATURATION = (0.08, 0.25)
+CONTRAST = (0.08, 0.8)
+CYCLES = (2.5, 6.0)
+NOISE = 0.1
+
+# Each block of images has a stream of its own, so that a small set is the start of a large one of the same seed.
+_BLOCK = 100
+
+
+def generate(train_size: int, test_size: int, seed: int) -> tuple[Dataset, Dataset]:
+    """Draw a training and a test set.
+
+    The same seed gives the same images, bit for bit; training and test images come from separate streams; and the
+    first k images of a set are the set of size k.
+
+    Parameters
+    ----------
+    train_size, test_size : int
+        Number of images, at least 1 each. In any ten images from a multiple of ten on, every class appears once.
+    seed : int
+        At least 0.
+
+    Returns
+    -------
+    train, test : Dataset
+        Labels are indices into `CLASS_NAMES`.
+
+    Raises
+    ------
+    TypeError
+        If an argument is no integer.
+    ValueError
+        If a size is below 1 or the seed below 0.
+
+    Examples
+    --------
+    >>> train, test = generate(train_size=20, test_size=10, seed=0)
+    >>> train.images.shape, train.images.dtype, sorted(test.labels.tolist())
+    ((20, 32, 32, 3), dtype('uint8'), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    >>> CLASS_NAMES[train.labels[0]]
+    'warm checks'
+    """
+    check_count("train_size", train_size, at_least=1)
+    check_count("test_size", test_size, at_least=1)
+    check_count("seed", seed, at_least=0)
+    return _draw(train_size, (seed, 0)), _draw(test_size, (seed, 1))
+
+
+def _draw(size: int, stream: tuple[int, int]) -> Dataset:
+    blocks = [_block(np.random.default_rng([*stream, index])) for index in range(-(-size // _BLOCK))]
+    images = np.concatenate([block.images for block in blocks])[:size]
+    labels = np.concatenate([block.labels for block in blocks])[:size]
+    return Dataset(images, labels)
+
+
+def _block(rng: np.random.Generator) -> Dataset:
+    labels: Labels = rng.permuted(np.tile(np.arange(CLASSES), (_BLOCK // CLASSES, 1)), axis=1).ravel()
+    family, palette = labels // len(PALETTES), labels % len(PALETTES)
+
+    texture = _textures(family, rng)
+    dark, light = _colours(palette, rng)
+    image = dark + (light - dark) * texture[..., None]
+    image += NOISE * rng.standard_normal(image.shape)
+    images: Images = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+    return Dataset(images, labels)
+
+
+def _textures(family: Labels, rng: np.random.Generator) -> Floats:
+    """Draw a texture with values 0 to 1 for each image, shape (N, 32, 32)."""
+    n = len(family)
+
+    def uniform(low: float, high: float) -> Floats:
+        return rng.uniform(low, high, (n, 1, 1))
+
+    angle, cycles = uniform(0, 2 * np.pi), uniform(*CYCLES)
+    across, along, bend = uniform(0, 1), uniform(0, 1), uniform(0.3, 0.6)
+    centre_x, centre_y = uniform(-0.3, 0.3), uniform(-0.3, 0.3)
+
+    position = (np.arange(32) + 0.5) / 32 - 0.5
+    x, y = position[None, None, :], position[None, :, None]
+    u = cycles * (x * np.cos(angle) + y * np.sin(angle)) + across
+    v = cycles * (y * np.cos(angle) - x * np.sin(angle)) + along
+    radius = cycles * np.hypot(x - centre_x, y - centre_y) + across
+
+    two_pi = 2 * np.pi
+    zigzag = np.abs(2 * (v / 1.5 % 1) - 1)
+    waves = (
+        np.sin(two_pi * u),
+        1.2 * np.sin(two_pi * u / 1.4) * np.sin(two_pi * v / 1.4),
+        np.sin(two_pi * radius),
+        2.5 * (np.cos(np.pi * u) * np.cos(np.pi * v)) ** 2 - 1,
+        np.sin(two_pi * (u + 2 * bend * zigzag)),
+    )
+    values: Floats = np.choose(family[:, None, None], waves)
+    # A soft edge: between a sine wave and a hard step.
+    texture: Floats = 0.5 + 0.5 * np.tanh(2.5 * values) / np.tanh(2.5)
+    return texture
+
+
+def _colours(palette: Labels, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Draw the dark and the light colour of each image, shape (N, 1, 1, 3)."""
+    n = len(palette)
+
+    def uniform(low: float, high: float) -> Floats:
+        return rng.uniform(low, high, (n, 1))
+
+    hue = np.asarray(HUES)[palette][:, None] + HUE_SPREAD * rng.standard_normal((n, 1))
+    ground = uniform(0.35, 0.65) + uniform(*SATURATION) * _wheel(hue)
+    contrast = np.exp(uniform(*np.log(CONTRAST)))
+    step = 0.5 * contrast * (1 + uniform(0, 0.6) * _wheel(uniform(0, 1)))
+    dark, light = ground - step, ground + step
+    return dark[:, None, None, :], light[:, None, None, :]
+
+
+def _wheel(hue: Floats) -> Floats:
+    """Return a smooth colour wheel: red, green and blue are cosines of the hue, a third of a turn apart."""
+    wheel: Floats = np.cos(2 * np.pi * (hue - np.arange(3) / 3))
+    return wheel

@@ -1,0 +1,120 @@
+"""Download of the CIFAR-10 archive, once, into a cache. Needs the extra ``data`` (pooch)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mabn_ref.extras import require
+
+__all__ = ["CACHE_VARIABLE", "CIFAR10_SHA256", "CIFAR10_URL", "cache_directory", "fetch_cifar10"]
+
+CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+
+# As published in the checksums of TensorFlow Datasets. The project could not download the archive where it was
+# written, so this hash was never re-computed here: see the note in `fetch_cifar10`.
+CIFAR10_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+
+CACHE_VARIABLE = "MABN_REF_DATA_DIR"
+"""Environment variable that names the cache directory."""
+
+_ARCHIVE = "cifar-10-binary.tar.gz"
+
+
+def cache_directory(cache_dir: str | os.PathLike[str] | None = None) -> Path:
+    """Return where downloads are kept.
+
+    Parameters
+    ----------
+    cache_dir : path, optional
+        The directory itself. Without it, the environment variable ``MABN_REF_DATA_DIR`` names it, and without that
+        it is the user's cache directory for ``mabn_ref``, as pooch finds it.
+
+    Returns
+    -------
+    Path
+        The directory, which need not exist.
+
+    Raises
+    ------
+    ImportError
+        If pooch is needed and not installed.
+
+    Examples
+    --------
+    >>> cache_directory("downloads").name
+    'downloads'
+    """
+    chosen = cache_dir or os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    return Path(require("pooch", "data").os_cache("mabn_ref"))
+
+
+def fetch_cifar10(
+    cache_dir: str | os.PathLike[str] | None = None,
+    url: str = CIFAR10_URL,
+    sha256: str = CIFAR10_SHA256,
+    *,
+    progress: bool = True,
+) -> Path:
+    """Return the path of ``cifar-10-binary.tar.gz``, downloading its 170 MB if the cache does not hold it yet.
+
+    A file in the cache whose hash is right is used without any network; one whose hash is wrong is downloaded anew.
+    A download goes to a temporary file beside its place, and takes its name only when its hash is right.
+
+    Parameters
+    ----------
+    cache_dir : path, optional
+        Where to keep the archive, see `cache_directory`.
+    url : str, optional
+        Where to download from, http or https.
+    sha256 : str, optional
+        The archive's hash, 64 hexadecimal digits.
+    progress : bool, optional
+        Show a progress bar on standard error.
+
+    Returns
+    -------
+    Path
+        The archive, for `mabn_ref.data.cifar.read_archive`.
+
+    Raises
+    ------
+    ImportError
+        If pooch is not installed.
+    ValueError
+        If the download does not have the hash; nothing is kept of it.
+    ConnectionError
+        If the download fails. The message says how to go on without it.
+
+    Notes
+    -----
+    The default hash is the published one (checksums of TensorFlow Datasets); it could not be re-computed by this
+    project. If the official archive should fail the check, compare it with the md5 on the CIFAR page
+    (c32a1d4ab5d03f1284b67883e8d87530) and read it with ``--data-dir``.
+
+    Examples
+    --------
+    >>> train, test = cifar.read_archive(fetch_cifar10())  # doctest: +SKIP
+    """
+    pooch = require("pooch", "data")
+    directory = cache_directory(cache_dir)
+    directory.mkdir(parents=True, exist_ok=True)
+    by_hand = (
+        f"To go on by hand, download {CIFAR10_URL} elsewhere and place it as {directory / _ARCHIVE}, "
+        "or unpack it and name its directory with --data-dir."
+    )
+    try:
+        path = pooch.retrieve(
+            url,
+            known_hash=f"sha256:{sha256}",
+            fname=_ARCHIVE,
+            path=directory,
+            downloader=pooch.HTTPDownloader(progressbar=progress),
+        )
+    except ValueError as error:
+        raise ValueError(f"the download from {url} was discarded: {error} {by_hand}") from error
+    except OSError as error:
+        raise ConnectionError(f"could not download {url}: {error}. {by_hand}") from error
+    return Path(path)

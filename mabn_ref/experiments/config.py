@@ -1,0 +1,151 @@
+"""What a training run is, in plain values: `RunConfig` says everything that its numbers depend on."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+__all__ = ["DATA", "NORMS", "RunConfig", "label"]
+
+NORMS = {"bn": "BN", "brn": "BRN", "modified-bn": "modified BN", "mabn": "MABN"}
+"""The normalisers by the name that a configuration has for them, with the name that tables print."""
+
+DATA = ("embedded", "cifar10", "directory")
+"""Where the images come from: generated, the CIFAR-10 archive in the cache, or record files in a directory."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One training run, by default MABN 2 as ``mabn-ref compare`` runs it on embedded data.
+
+    Two equal configurations give bit-identical weights on one machine.
+
+    Every value is a string, number, bool or None, so that a configuration is a line of JSON, a dictionary key and an
+    argument that any executor can send to any process.
+
+    Parameters
+    ----------
+    norm : str
+        One of `NORMS`.
+    norm_batch : int
+        |B|, the samples that share statistics; divides `gradient_batch`.
+    centralized : bool
+        Whether the convolutions centralise their weights (WC).
+    decay : float
+        Weight of the old value in the exponential moving averages.
+    window : int, optional
+        m, the normalisation batches that a simple moving average covers (MABN). None: one gradient batch.
+    clip : float
+        Bound of the renormalisation factor r (MABN).
+    renorm_after : int
+        Gradient batches with r = 1 before renormalisation starts (MABN).
+    r_max, d_max : float
+        Bounds of r and d at the end of their ramps (BRN).
+    gradient_batch : int
+        Images an optimiser step.
+    data, data_dir : str
+        One of `DATA`; the directory of record files where it is "directory".
+    train_size, test_size : int, optional
+        Images of each, drawn class-balanced. None: all there are (a size is needed for embedded data).
+    augment : bool
+        Whether training images are flipped and cropped at random.
+    width : int
+        Channels of the network's first convolution.
+    epochs, lr, momentum, weight_decay, warmup
+        SGD: `lr` rises over `warmup` steps (half the run, if that is less), then falls to 0 along a cosine.
+    seed : int
+        Seed of initial weights, order of the images, flips and crops. The images are the same for all seeds.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range or two do not fit together, naming the field.
+
+    Examples
+    --------
+    >>> config = RunConfig(norm="mabn", norm_batch=2, centralized=True, window=64)
+    >>> label(config)
+    'MABN 2 + WC, m=64'
+    >>> RunConfig(norm_batch=5)
+    Traceback (most recent call last):
+    ValueError: norm_batch is 5, expected a divisor of gradient_batch=32
+    """
+
+    norm: str = "mabn"
+    norm_batch: int = 2
+    centralized: bool = True
+    decay: float = 0.98
+    window: int | None = None
+    clip: float = 5.0
+    renorm_after: int = 100
+    r_max: float = 3.0
+    d_max: float = 5.0
+    gradient_batch: int = 32
+    data: str = "embedded"
+    data_dir: str | None = None
+    train_size: int | None = 2400
+    test_size: int | None = 1000
+    augment: bool = True
+    width: int = 16
+    epochs: int = 10
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.norm not in NORMS:
+            raise ValueError(f"norm is {self.norm!r}, expected one of {', '.join(NORMS)}")
+        if self.data not in DATA:
+            raise ValueError(f"data is {self.data!r}, expected one of {', '.join(DATA)}")
+        if (self.data == "directory") != (self.data_dir is not None):
+            raise ValueError(
+                f"data_dir is {self.data_dir!r} with data={self.data!r}, expected one with 'directory' only"
+            )
+        if self.data == "embedded" and None in (self.train_size, self.test_size):
+            raise ValueError("train_size or test_size is None, expected a number: embedded data has no end")
+        for name in ("norm_batch", "gradient_batch", "width", "epochs", "window", "test_size"):
+            self._at_least(name, 1)
+        for name in ("lr", "momentum", "weight_decay", "warmup", "seed", "renorm_after", "decay", "d_max"):
+            self._at_least(name, 0)
+        self._at_least("clip", 1)
+        self._at_least("r_max", 1)
+        self._at_least("train_size", self.gradient_batch)
+        for name in ("decay", "momentum"):
+            if getattr(self, name) >= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected less than 1")
+        if self.gradient_batch % self.norm_batch:
+            raise ValueError(
+                f"norm_batch is {self.norm_batch}, expected a divisor of gradient_batch={self.gradient_batch}"
+            )
+
+    def _at_least(self, name: str, lowest: float) -> None:
+        value = getattr(self, name)
+        if value is not None and not lowest <= value < float("inf"):
+            raise ValueError(f"{name} is {value}, expected a number of at least {lowest:g}")
+
+    @property
+    def micro_batches(self) -> int:
+        """Normalisation batches in a gradient batch."""
+        return self.gradient_batch // self.norm_batch
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields by name, ready for JSON."""
+        return dataclasses.asdict(self)
+
+
+def label(config: RunConfig) -> str:
+    """Name a run as tables do: normaliser, |B|, centralised weights, and a window that is not one gradient batch.
+
+    Examples
+    --------
+    >>> label(RunConfig(norm="bn", norm_batch=32, centralized=False))
+    'BN 32'
+    """
+    text = f"{NORMS[config.norm]} {config.norm_batch}"
+    if config.centralized:
+        text += " + WC"
+    if config.window not in (None, config.micro_batches):
+        text += f", m={config.window}"
+    return text

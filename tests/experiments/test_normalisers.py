@@ -1,0 +1,46 @@
+"""From the plain values of a run to a normaliser's own configuration."""
+
+from __future__ import annotations
+
+import pytest
+
+from mabn_ref.experiments import normalisers
+from mabn_ref.experiments.rows import recipe
+from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm
+
+
+@pytest.mark.parametrize(("norm_batch", "window"), [(2, 16), (1, 32), (32, 1)])
+def test_mabn_renormalises_after_100_gradient_batches_over_a_window_of_one(norm_batch: int, window: int) -> None:
+    module, config = normalisers.build(recipe("mabn", norm_batch=norm_batch), steps=500)
+    assert module is mabn
+    assert config == mabn.Config.paper(norm_batch=norm_batch, window=window, renorm_from=100 * window + 1)
+
+
+def test_a_window_and_no_wait_can_be_asked_for() -> None:
+    _, config = normalisers.build(recipe("mabn", window=64, renorm_after=0), steps=500)
+    assert (config.window, config.renorm_from) == (64, 1)
+
+
+def test_batch_renormalization_squeezes_ioffes_schedule_into_the_run() -> None:
+    # 10,000 gradient batches of 16 normalisation batches: 160k iterations, as many as Ioffe's.
+    module, config = normalisers.build(recipe("brn", norm_batch=2), steps=10_000)
+    assert module is batch_renorm
+    assert (config.norm_batch, config.decay) == (2, 0.99)
+    assert [config.r_max.at(iteration) for iteration in (1, 5_000, 22_500, 40_000, 160_000)] == [1, 1, 2, 3, 3]
+    assert [config.d_max.at(iteration) for iteration in (1, 5_000, 15_000, 25_000, 160_000)] == [0, 0, 2.5, 5, 5]
+
+
+def test_a_run_too_short_for_a_schedule_still_has_one() -> None:
+    _, config = normalisers.build(recipe("brn", norm_batch=32), steps=1)
+    assert (config.r_max.at(1), config.d_max.at(1)) == (3.0, 5.0)
+
+
+def test_the_two_without_a_schedule() -> None:
+    assert normalisers.build(recipe("bn", norm_batch=4, decay=0.7), steps=1) == (
+        batch_norm,
+        batch_norm.Config(norm_batch=4, decay=0.7),
+    )
+    assert normalisers.build(recipe("modified-bn", decay=0.7), steps=1) == (
+        modified_batch_norm,
+        modified_batch_norm.Config(norm_batch=2, decay=0.7),
+    )

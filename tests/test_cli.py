@@ -1,0 +1,320 @@
+"""The command line: what it prints, where, and the code it exits with."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mabn_ref.cli import main
+
+SMALLEST = ["--epochs", "1", "--width", "4", "--train-size", "64", "--test-size", "20"]
+posix = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+
+
+def contents(out: Path) -> list[dict[str, Any]]:
+    """What results.jsonl says, but for times, in the order of its configurations."""
+    records = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    for record in records:
+        record.pop("seconds")
+        for line in record["epochs"]:
+            line.pop("seconds")
+    return sorted(records, key=lambda record: json.dumps(record["config"]))
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "mabn_ref", *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_compare_from_end_to_end_and_again(tmp_path: Path) -> None:
+    arguments = ["compare", *SMALLEST, "--seeds", "2", "--mabn-window", "16", "64", "--out", "out"]
+    process = start(*arguments, cwd=tmp_path)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    table = out[out.index("The paper's pairing") :].splitlines()
+    assert [line[:22].strip() for line in table[:9]] == [
+        "The paper's pairing",
+        "BN 32",
+        "BN 2",
+        "BRN 2",
+        "MABN 2 + WC",
+        "MABN 2 + WC, m=64",
+        "Controls",
+        "BN 32 + WC",
+        "BN 2 + WC",
+    ]
+    assert "±" in table[1]
+    assert len([line for line in err.splitlines() if ": test error " in line]) == 14
+    assert (tmp_path / "out" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["curves.png", "results.jsonl"]
+    records = contents(tmp_path / "out")
+    assert len(records) == 14
+    for record in records:
+        assert record["status"] == "done"
+        assert record["seed"] == record["config"]["seed"]
+        assert record["versions"].keys() == {"python", "numpy", "mabn_ref"}
+        assert [line.keys() for line in record["epochs"]] == [{"epoch", "train_loss", "train_error", "test_error"}]
+
+    before = (tmp_path / "out" / "results.jsonl").read_bytes()
+    again = start(*arguments, cwd=tmp_path)
+    second_out, second_err = again.communicate(timeout=120)
+    assert again.returncode == 0
+    assert second_out == out
+    assert (
+        second_err.strip() == f"14 of 14 runs are in {Path('out') / 'results.jsonl'} already; --fresh runs them again"
+    )
+    assert (tmp_path / "out" / "results.jsonl").read_bytes() == before
+
+
+def test_fresh_starts_over_and_keeps_the_old_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = ["compare", *SMALLEST, "--seeds", "1", "--rows", "bn-2", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    old = (tmp_path / "results.jsonl").read_bytes()
+    assert main([*arguments, "--fresh"]) == 0
+    assert (tmp_path / "results.jsonl.old").read_bytes() == old
+    assert len(contents(tmp_path)) == 1
+    assert "already" not in capfd.readouterr().err
+
+
+def test_runs_that_diverge_are_reported_and_the_others_go_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["compare", *SMALLEST, "--seeds", "1", "--rows", "bn-32", "mabn-2", "--out", str(tmp_path)]
+    assert main([*arguments, "--lr", "1e30"]) == 0
+    captured = capfd.readouterr()
+    assert (
+        "BN 32, seed 0 diverged: step 2: the loss is nan; the first output that is not finite is that of layer"
+        in (captured.err)
+    )
+    assert "0 (1 diverged)" in captured.out
+    assert {record["status"] for record in contents(tmp_path)} == {"diverged"}
+    # They count as run; a run with another rate beside them does not.
+    assert main(arguments) == 0
+    assert len(contents(tmp_path)) == 4
+
+
+@posix
+def test_ctrl_c_leaves_whole_files_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    arguments = "compare --rows bn-2 mabn-2 --seeds 2 --jobs 2 --epochs 4 --width 4 --train-size 160 --test-size 20"
+    whole = start(*arguments.split(), "--out", "whole", cwd=tmp_path)
+    assert whole.communicate(timeout=60)[1]
+    interrupted = 0
+    for _ in range(20):
+        process = start(*arguments.split(), "--out", "cut", cwd=tmp_path)
+        lines = (tmp_path / "cut" / "results.jsonl").read_text().count("\n") if (tmp_path / "cut").exists() else 0
+        while process.poll() is None:
+            path = tmp_path / "cut" / "results.jsonl"
+            if interrupted < 2 and path.exists() and path.read_text().count("\n") > lines:
+                os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+                break
+            time.sleep(0.005)
+        _, err = process.communicate(timeout=60)
+        assert "Traceback" not in err
+        if process.returncode == 0:
+            break
+        assert process.returncode == 130
+        assert err.splitlines()[-1].startswith(
+            "mabn-ref compare: interrupted; the same command goes on with the runs"
+        )
+        interrupted += 1
+    assert interrupted == 2
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+
+
+@posix
+def test_ctrl_c_in_train_says_how_to_go_on(tmp_path: Path) -> None:
+    arguments = (
+        "train --epochs 200 --width 4 --train-size 320 --test-size 20 --checkpoint run.npz --checkpoint-every 5"
+    )
+    process = start(*arguments.split(), cwd=tmp_path)
+    while not (tmp_path / "run.npz").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert err.splitlines()[-1] == "mabn-ref train: interrupted; the same command goes on from run.npz"
+    with np.load(tmp_path / "run.npz", allow_pickle=False) as archive:
+        assert "params/00/w" in archive.files
+    assert [path.name for path in tmp_path.iterdir()] == ["run.npz"]
+
+
+@posix
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers through /proc")
+def test_a_worker_that_dies_loses_its_run_alone(tmp_path: Path) -> None:
+    arguments = "compare --rows bn-2 mabn-2 --seeds 2 --jobs 2 --epochs 6 --width 4 --train-size 160 --test-size 20"
+    process = start(*arguments.split(), "--out", "out", cwd=tmp_path)
+    while True:
+        children = [
+            int(pid)
+            for pid in Path(f"/proc/{process.pid}/task").glob("*/children")
+            for pid in pid.read_text().split()
+        ]
+        workers = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        if len(workers) == 2:
+            break
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(workers[0], signal.SIGKILL)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.count("failed: WorkerDied: its worker process was killed by SIGKILL") == 1
+    assert err.splitlines()[-1] == "mabn-ref compare: error: runs that failed: 1; the same command runs them again"
+    assert len(contents(tmp_path / "out")) == 3
+    assert "MABN 2 + WC" in out
+
+
+def test_train_prints_its_epochs_and_writes_its_curve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", *SMALLEST, "--norm", "bn", "--norm-batch", "32", "--epochs", "2", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("BN 32: test error ")
+    assert captured.out.endswith(" % after 2 epochs\n")
+    assert [line[:9] for line in captured.err.splitlines() if line.startswith("epoch")] == ["epoch 1/2", "epoch 2/2"]
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert len(contents(tmp_path)) == 1
+
+
+def test_the_options_of_train_reach_the_run(tmp_path: Path) -> None:
+    arguments = (
+        "train --norm mabn --norm-batch 4 --no-wc --decay 0.9 --mabn-window 5 --no-augment --lr 0.02 "
+        f"--weight-decay 0.1 --seed 7 --epochs 1 --width 5 --train-size 64 --test-size 20 --out {tmp_path}"
+    )
+    assert main(arguments.split()) == 0
+    config = contents(tmp_path)[0]["config"]
+    expected = {
+        "norm": "mabn",
+        "norm_batch": 4,
+        "centralized": False,
+        "decay": 0.9,
+        "window": 5,
+        "augment": False,
+        "lr": 0.02,
+        "weight_decay": 0.1,
+        "seed": 7,
+        "epochs": 1,
+        "width": 5,
+        "train_size": 64,
+        "test_size": 20,
+    }
+    assert {name: config[name] for name in expected} == expected
+
+
+def test_a_directory_of_record_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    for name, count in (("data_batch_1.bin", 70), ("test_batch.bin", 10)):
+        records = rng.integers(0, 256, (count, 3073), dtype=np.uint8)
+        records[:, 0] = np.arange(count) % 10
+        (tmp_path / name).write_bytes(records.tobytes())
+    arguments = ["train", "--data-dir", str(tmp_path), "--epochs", "1", "--width", "4", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    config = contents(tmp_path)[0]["config"]
+    assert (config["data"], config["train_size"], config["test_size"]) == ("directory", None, None)
+    assert main([*arguments, "--train-size", "100"]) == 2
+    assert capsys.readouterr().err.endswith("error: train_size is 100, but the data set holds 70 images\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("comprae", "mabn-ref: error: unknown command 'comprae': did you mean 'compare'?"),
+        (
+            "compare --rows bn32",
+            "mabn-ref compare: error: argument --rows: unknown row 'bn32': did you mean 'bn-32'?",
+        ),
+        (
+            "train --norm mban",
+            "argument --norm: unknown norm 'mban': did you mean 'mabn'? (bn, brn, modified-bn, mabn)",
+        ),
+        ("train --norm zzz", "argument --norm: unknown norm 'zzz': expected one of bn, brn, modified-bn, mabn"),
+        ("train --data cifar", "argument --data: unknown data set 'cifar': did you mean 'cifar10'?"),
+        (
+            "fetch cifar-10",
+            "mabn-ref fetch: error: argument NAME: unknown data set 'cifar-10': did you mean 'cifar10'?",
+        ),
+        ("compare --epoch 3", "mabn-ref compare: error: unknown argument '--epoch'; did you mean --epochs?"),
+        ("train --zzz", "mabn-ref train: error: unknown argument '--zzz'; mabn-ref train --help lists the options"),
+        ("train --epochs 0", "argument --epochs: 0, expected an integer of at least 1"),
+        ("train --epochs 1.5", "argument --epochs: '1.5', expected an integer of at least 1"),
+        ("train --lr nan", "argument --lr: nan, expected a number of at least 0"),
+        ("train --lr -1", "argument --lr: -1, expected a number of at least 0"),
+        ("train --decay 1", "mabn-ref train: error: decay is 1.0, expected less than 1"),
+        ("train --norm-batch 3", "mabn-ref train: error: norm_batch is 3, expected a divisor of gradient_batch=32"),
+        ("train --train-size 8", "mabn-ref train: error: train_size is 8, expected a number of at least 32"),
+        ("compare --seeds 0", "argument --seeds: 0, expected an integer of at least 1"),
+        ("compare --data embedded --data-dir x", "argument --data-dir: not allowed with argument --data"),
+        ("train --data-dir nowhere", "no data_batch_*.bin and no test_batch*.bin in nowhere"),
+        ("", "mabn-ref: error: the following arguments are required: COMMAND"),
+    ],
+)
+def test_wrong_arguments_are_one_line_and_exit_2(
+    arguments: str, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments.split()) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert len(captured.err.splitlines()) == 1
+    assert captured.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_are_wrong_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run.npz").write_bytes(b"not a checkpoint")
+    assert main(["train", *SMALLEST, "--checkpoint", str(tmp_path / "run.npz")]) == 2
+    assert f"mabn-ref train: error: {tmp_path / 'run.npz'} is no checkpoint" in capsys.readouterr().err
+    (tmp_path / "results.jsonl").write_text("damaged\n{}\n")
+    for command in ("train", "compare"):
+        assert main([command, *SMALLEST, "--out", str(tmp_path)]) == 2
+        assert "results.jsonl, line 1, is no record of a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["matplotlib", "tqdm", "threadpoolctl"])
+def test_a_missing_extra_is_named_before_anything_is_run(
+    module: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    importing = builtins.__import__
+
+    def without(name: str, *rest: Any) -> Any:
+        if name.partition(".")[0] == module:
+            raise ImportError(f"No module named {name!r}")
+        return importing(name, *rest)
+
+    for name in [name for name in sys.modules if name.partition(".")[0] == module]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(builtins, "__import__", without)
+    for command in ("train", "compare"):
+        assert main([command, *SMALLEST, "--out", str(tmp_path / "out")]) == 1
+        assert capsys.readouterr().err == (
+            f'mabn-ref {command}: error: {module} is not installed: pip install "mabn_ref[run]"\n'
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_directory_that_cannot_be_written_exits_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["train", *SMALLEST, "--out", str(tmp_path / "file" / "out")]) == 1
+    assert capsys.readouterr().err.startswith("mabn-ref train: error: ")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"], ["train", "--help"], ["--version"]])
+def test_help_goes_to_standard_output(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.startswith(("usage: mabn-ref", "mabn-ref 0."))
