@@ -1,0 +1,33 @@
+"""The small network in PyTorch, for comparison of speed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["small_network", "training_step"]
+
+
+def small_network(torch: Any, norm: Callable[[int], Any], width: int = 32) -> Any:
+    """The layers of `mabn_ref.nn.network.small_network`, with a module made by ``norm(channels)``."""
+    channels = [3, width, width, 2 * width, 2 * width, 4 * width, 4 * width, 4 * width]
+    layers: list[Any] = []
+    for i, stride in enumerate((2, 1, 2, 1, 2, 1, 2)):
+        layers.append(torch.nn.Conv2d(channels[i], channels[i + 1], 3, stride=stride, padding=1, bias=False))
+        layers += [norm(channels[i + 1]), torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(channels[-1], 10))
+
+
+def training_step(torch: Any, net: Any, x: Any, labels: Any, micro_batch: int | None = None) -> Callable[[], None]:
+    """One step of SGD over the gradient batch, in one pass or as micro-batches whose gradients add up."""
+    optimiser = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
+    loss_of = torch.nn.CrossEntropyLoss()
+    parts = x.split(micro_batch or len(x)), labels.split(micro_batch or len(x))
+
+    def step() -> None:
+        optimiser.zero_grad()
+        for images, truth in zip(*parts, strict=True):
+            (loss_of(net(images), truth) * (len(images) / len(x))).backward()
+        optimiser.step()
+
+    return step
