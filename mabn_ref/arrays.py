@@ -101,9 +101,13 @@ def check_float_array(name: str, x: Array, *, like: Array | None = None, like_na
         raise TypeError(f"{name} has dtype {dtype}, expected {_name(like.dtype)}, the dtype of {like_name}")
 
 
-@functools.cache
 def _name(dtype: Any) -> str:
-    return str(dtype).rpartition(".")[2]
+    return _name_of(type(dtype), dtype)
+
+
+@functools.cache  # NumPy takes longer to name a dtype than to sum a small array
+def _name_of(kind: type, dtype: Any) -> str:
+    return str(dtype).rpartition(".")[2]  # `kind` keeps dtypes of two libraries from being compared
 
 
 def like(x: Array, values: Any, dtype: Any = None) -> Array:

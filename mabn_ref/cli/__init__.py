@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from mabn_ref import __version__
 from mabn_ref.cli import compare, fetch, train
 from mabn_ref.cli.parser import Parser, UsageError
+from mabn_ref.experiments.devices import DeviceError
 
 __all__ = ["main"]
 
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 2
-    except (ImportError, OSError) as error:
+    except (ImportError, OSError, DeviceError) as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:

@@ -55,9 +55,10 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run what is missing, then print the table and draw the curves."""
-    from mabn_ref.experiments import datasets, plots, results, sweeps, tables
+    from mabn_ref.experiments import datasets, devices, plots, results, sweeps, tables
 
     require_run_extra()
+    devices.library(args.device)
     path = args.out / "results.jsonl"
     with usage_errors():
         configs = plan(args.rows, range(args.seeds), args.mabn_window, **settings(args))
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
             f"{len(configs) - len(missing)} of {len(configs)} runs are in {path} already; --fresh runs them again",
             file=sys.stderr,
         )
-    failed = _run(missing, path, args.jobs or os.cpu_count() or 1) if missing else 0
+    failed = _run(missing, path, args.jobs or os.cpu_count() or 1, args.device) if missing else 0
 
     rows = tables.collect(configs, results.read(path))
     title = f"{data_title(configs[0], images)}, {count(args.epochs, 'epoch')}, {count(args.seeds, 'seed')}"
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _run(configs: list[RunConfig], path: Path, jobs: int) -> int:
+def _run(configs: list[RunConfig], path: Path, jobs: int, device: str) -> int:
     """Run `configs` in worker processes with one bar over all of them; return how many failed."""
     from mabn_ref.experiments import sweeps
     from mabn_ref.experiments.progress import Bar
@@ -94,7 +95,7 @@ def _run(configs: list[RunConfig], path: Path, jobs: int) -> int:
     failed = 0
     try:
         with Bar(runs=len(configs)) as bar, Workers(min(jobs, len(configs)), on_report=bar.report) as workers:
-            for config, record in sweeps.sweep(configs, workers, path):
+            for config, record in sweeps.sweep(configs, workers, path, device):
                 name = f"{label(config)}, seed {config.seed}"
                 if isinstance(record, Exception):
                     failed += 1

@@ -7,6 +7,7 @@ from typing import Any
 
 from mabn_ref.cli.parser import add_number, name_from
 from mabn_ref.experiments.config import RunConfig
+from mabn_ref.experiments.devices import DEVICES
 from mabn_ref.extras import require
 
 __all__ = ["add_run_options", "count", "data_title", "require_run_extra", "settings"]
@@ -48,6 +49,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_number(recipe, "--lr", float, 0.1, "highest learning rate", metavar="RATE")
     add_number(recipe, "--weight-decay", float, 5e-4, "on every parameter", metavar="DECAY")
     recipe.add_argument("--no-augment", action="store_true", help="no random flips and crops")
+    parser.add_argument(
+        "--device",
+        type=name_from("device", DEVICES),
+        default="cpu",
+        metavar="NAME",
+        help="cpu, or cuda (needs CuPy: extras cupy12x, cupy13x); default %(default)s",
+    )
 
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:

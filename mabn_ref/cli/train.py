@@ -75,7 +75,11 @@ def run(args: argparse.Namespace) -> int:
     with Bar(runs=1) as bar:
         try:
             record = runs.run_one(
-                config, report=report, checkpoint=args.checkpoint, checkpoint_every=args.checkpoint_every
+                config,
+                report=report,
+                checkpoint=args.checkpoint,
+                checkpoint_every=args.checkpoint_every,
+                device=args.device,
             )
         except checkpoints.CheckpointError as error:
             raise UsageError(error) from error

@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from mabn_ref.arrays import namespace
 from mabn_ref.experiments import atomic
 from mabn_ref.experiments.config import RunConfig
+from mabn_ref.experiments.devices import to_device, to_host
 from mabn_ref.experiments.training import Epoch, Progress
 
 __all__ = ["CheckpointError", "load", "save"]
@@ -38,8 +40,9 @@ def save(path: Path, config: RunConfig, progress: Progress) -> None:
     config : RunConfig
         The run.
     progress : Progress
-        Where it is, its arrays on the host.
+        Where it is; arrays of a device are copied to the host.
     """
+    progress = to_host(progress)
     values = progress._asdict()
     meta = {"format": _FORMAT, "config": config.as_dict()} | {name: values[name] for name in _META}
     arrays: dict[str, Any] = {name: np.asarray(value) for name, value in _arrays(progress)}
@@ -58,7 +61,7 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
     config : RunConfig
         The run that is to go on.
     like : Progress
-        Its start, which says what names, shapes and dtypes to expect.
+        Its start, which says what names, shapes and dtypes to expect, and on which device.
 
     Returns
     -------
@@ -81,7 +84,7 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
     ]
     if differing:
         raise CheckpointError(f"{path} is a checkpoint of another run: {'; '.join(differing)}")
-    expected = dict(_arrays(like))
+    expected = dict(_arrays(to_host(like)))
     if found.keys() != expected.keys():
         name = min(found.keys() ^ expected.keys())
         raise CheckpointError(f"{path} {'lacks' if name in expected else 'has an unknown'} array {name}")
@@ -91,12 +94,12 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
             raise CheckpointError(
                 f"{path}: {name} is {have.dtype} of shape {have.shape}, expected {want.dtype} of shape {want.shape}"
             )
-    history = tuple(Epoch(*line) for line in meta["history"])
+    history, xp = tuple(Epoch(*line) for line in meta["history"]), namespace(next(iter(like.params[0].values())))
     fields: dict[str, Any] = {name: meta[name] for name in _META} | {"history": history}
     return like._replace(
-        params=_restore("params", like.params, found),
-        velocity=_restore("velocity", like.velocity, found),
-        states=_restore("states", like.states, found),
+        params=to_device(_restore("params", like.params, found), xp),
+        velocity=to_device(_restore("velocity", like.velocity, found), xp),
+        states=to_device(_restore("states", like.states, found), xp),
         order=found["order"],
         **fields,
     )

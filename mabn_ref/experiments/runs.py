@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mabn_ref import __version__
-from mabn_ref.experiments import checkpoints, training
+from mabn_ref.experiments import checkpoints, devices, training
 from mabn_ref.experiments.config import RunConfig
 from mabn_ref.extras import require
 
@@ -38,6 +38,7 @@ def run_one(
     report: Callable[[Report], object] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 100,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Train one network, on one BLAS thread, and return its record.
 
@@ -51,6 +52,8 @@ def run_one(
         Where to keep a checkpoint. If the file exists, the run goes on from there.
     checkpoint_every : int
         Gradient batches between two checkpoints; there is one more at the end of each epoch.
+    device : str
+        "cpu", or "cuda" (CuPy). It is no part of the configuration: a run may go on elsewhere from its checkpoint.
 
     Returns
     -------
@@ -63,7 +66,9 @@ def run_one(
     ------
     ValueError, OSError, ImportError
         If the images cannot be had (see `datasets.load`), the checkpoint is not one of this run (see
-        `checkpoints.load`), or threadpoolctl is not installed.
+        `checkpoints.load`), or threadpoolctl or CuPy is not installed.
+    DeviceError
+        If the device cannot be used or is full.
 
     Examples
     --------
@@ -74,8 +79,9 @@ def run_one(
     if checkpoint_every < 1:
         raise ValueError(f"checkpoint_every is {checkpoint_every}, expected at least 1")
     status, message = "done", None
-    with require("threadpoolctl", "run").threadpool_limits(1, "blas"):
-        setup = training.prepare(config)
+    xp = devices.library(device)
+    with require("threadpoolctl", "run").threadpool_limits(1, "blas"), devices.full_card_said():
+        setup = training.prepare(config, xp)
         start = training.begin(setup)
         file = Path(checkpoint) if checkpoint is not None else None
         if file is not None and file.exists():
@@ -95,7 +101,12 @@ def run_one(
         "config": config.as_dict(),
         "seed": config.seed,
         "versions": {"python": platform.python_version(), "numpy": np.__version__, "mabn_ref": __version__},
-        "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()},
+        "machine": {
+            "system": platform.platform(),
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "device": device,
+        },
         "seconds": sum(line.seconds for line in progress.history) + progress.seconds,
         "epochs": [line._asdict() for line in progress.history],
     }

@@ -27,7 +27,7 @@ def missing(configs: Iterable[RunConfig], path: Path) -> list[RunConfig]:
 
 
 def sweep(
-    configs: Sequence[RunConfig], executor: Executor, path: Path | None = None
+    configs: Sequence[RunConfig], executor: Executor, path: Path | None = None, device: str = "cpu"
 ) -> Iterator[tuple[RunConfig, dict[str, Any] | Exception]]:
     """Run every configuration; record it and yield it with its record as it ends.
 
@@ -39,6 +39,8 @@ def sweep(
         Where they run: `workers.Workers`, a thread or process pool, a cluster's.
     path : Path, optional
         The ``results.jsonl`` that records are appended to; `missing` has read it, or there is none.
+    device : str
+        One of `devices.DEVICES`.
 
     Yields
     ------
@@ -56,7 +58,7 @@ def sweep(
     """
     if path is not None:
         results.prepare(path)
-    futures = {executor.submit(run_one, config): config for config in configs}
+    futures = {executor.submit(run_one, config, device=device): config for config in configs}
     try:
         for future in as_completed(futures):
             try:

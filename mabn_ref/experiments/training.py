@@ -15,6 +15,7 @@ from mabn_ref.data import CLASSES, to_float
 from mabn_ref.data.augment import flip_and_crop
 from mabn_ref.experiments import datasets, normalisers
 from mabn_ref.experiments.config import RunConfig
+from mabn_ref.experiments.devices import to_device, to_host
 from mabn_ref.nn import network, schedule, sgd, softmax_cross_entropy
 
 __all__ = ["Diverged", "Epoch", "Progress", "Setup", "begin", "prepare", "run"]
@@ -44,6 +45,8 @@ class Setup(NamedTuple):
     layers: list[Any]
     steps: int
     """Gradient batches an epoch; the images left over are dropped."""
+    xp: Any
+    """The array library of the device."""
 
 
 class Progress(NamedTuple):
@@ -67,8 +70,8 @@ class Progress(NamedTuple):
     history: tuple[Epoch, ...]
 
 
-def prepare(config: RunConfig) -> Setup:
-    """Read the images and build the network of a run.
+def prepare(config: RunConfig, xp: Any = np) -> Setup:
+    """Read the images and build the network of a run, which computes with the array library `xp`.
 
     Raises
     ------
@@ -84,13 +87,13 @@ def prepare(config: RunConfig) -> Setup:
         )
     module, norm = normalisers.build(config, steps * config.epochs)
     layers = network.small_network(module, norm, centralized=config.centralized, classes=CLASSES, width=config.width)
-    return Setup(config, images, layers, steps)
+    return Setup(config, images, layers, steps, xp)
 
 
 def begin(setup: Setup) -> Progress:
     """Return a run's start: initial weights and the first order, the same for every normaliser of one seed."""
     weights, order = (np.random.default_rng(child) for child in np.random.SeedSequence(setup.config.seed).spawn(2))
-    params, states = network.init(setup.layers, weights)
+    params, states = network.init(setup.layers, weights, dtype=setup.xp.float32, xp=setup.xp)
     first = order.permutation(len(setup.images.train.labels))
     return Progress(params, sgd.init(params), states, order.bit_generator.state, first, 0, 0, 0.0, 0, 0.0, ())
 
@@ -120,10 +123,11 @@ def _step(setup: Setup, progress: Progress) -> Progress:
     pixels, labels = setup.images.train.images[chosen], setup.images.train.labels[chosen]
     if config.augment:
         pixels = flip_and_crop(pixels, rng)
-    x = to_float(pixels, setup.images.mean, setup.images.std)
+    x = to_device(to_float(pixels, setup.images.mean, setup.images.std), setup.xp)
+    truth = to_device(labels, setup.xp)
 
     logits, caches, states = network.forward(layers, progress.params, progress.states, x)
-    loss_value, cache = softmax_cross_entropy.forward(logits, labels)
+    loss_value, cache = softmax_cross_entropy.forward(logits, truth)
     loss = float(loss_value)
     done = progress.epoch * setup.steps + progress.step
     if not math.isfinite(loss):
@@ -145,7 +149,7 @@ def _step(setup: Setup, progress: Progress) -> Progress:
         rng=rng.bit_generator.state,
         step=progress.step + 1,
         loss_sum=progress.loss_sum + loss,
-        wrong=progress.wrong + _wrong(logits, labels),
+        wrong=progress.wrong + _wrong(to_host(logits), labels),
         seconds=progress.seconds + time.perf_counter() - start,
     )
 
@@ -181,8 +185,8 @@ def _test_error(setup: Setup, progress: Progress) -> float:
     images, labels = setup.images.test
     wrong = 0
     for start in range(0, len(labels), _TEST_BATCH):
-        x = to_float(images[start : start + _TEST_BATCH], setup.images.mean, setup.images.std)
-        logits = network.infer(setup.layers, progress.params, progress.states, x)
+        x = to_device(to_float(images[start : start + _TEST_BATCH], setup.images.mean, setup.images.std), setup.xp)
+        logits = to_host(network.infer(setup.layers, progress.params, progress.states, x))
         if not bool(np.all(np.isfinite(logits))):
             step = (progress.epoch + 1) * setup.steps
             raise Diverged(f"step {step}: the output on test images is not finite, though all training losses were")

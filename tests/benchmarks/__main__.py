@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
-
-for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[variable] = "1"  # before NumPy is imported
-
 from typing import Any
+
+from threadpoolctl import threadpool_limits
 
 from tests.benchmarks import training_step
 from tests.benchmarks.timing import side_by_side, table
@@ -27,7 +24,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=30)
     rounds = parser.parse_args().rounds
-    timings = side_by_side(training_step.contestants(_torch()), rounds=rounds)
+    with threadpool_limits(1):
+        timings = side_by_side(training_step.contestants(_torch()), rounds=rounds)
     print(table("Training step, gradient batch 32, float32, one core", timings, "BN 32"))
 
 

@@ -15,7 +15,9 @@ def small_network(torch: Any, norm: Callable[[int], Any], width: int = 32) -> An
     for i, stride in enumerate((2, 1, 2, 1, 2, 1, 2)):
         layers.append(torch.nn.Conv2d(channels[i], channels[i + 1], 3, stride=stride, padding=1, bias=False))
         layers += [norm(channels[i + 1]), torch.nn.ReLU()]
-    return torch.nn.Sequential(*layers, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(channels[-1], 10))
+    return torch.nn.Sequential(
+        *layers, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(channels[-1], 10)
+    )
 
 
 def training_step(torch: Any, net: Any, x: Any, labels: Any, micro_batch: int | None = None) -> Callable[[], None]:

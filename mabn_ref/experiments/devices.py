@@ -1,0 +1,108 @@
+"""Where a run computes: the host with NumPy, or a CUDA device with CuPy; and how its arrays get there and back.
+
+Weights, orders and batches are always drawn on the host, so that a run starts from the same numbers on both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.arrays import namespace
+
+__all__ = ["DEVICES", "DeviceError", "full_card_said", "library", "to_device", "to_host"]
+
+DEVICES = ("cpu", "cuda")
+
+
+class DeviceError(RuntimeError):
+    """The device cannot be used; the message says why and what to do."""
+
+
+def library(device: str) -> Any:
+    """Return the array library that computes on `device`, having allocated there once.
+
+    Parameters
+    ----------
+    device : str
+        One of `DEVICES`.
+
+    Raises
+    ------
+    ValueError
+        If it is none of them.
+    ImportError
+        If it is "cuda" and CuPy is not installed.
+    DeviceError
+        If nothing can be allocated on it: CuPy imports without a driver and without a device.
+
+    Examples
+    --------
+    >>> library("cpu").__name__
+    'numpy'
+    """
+    if device not in DEVICES:
+        raise ValueError(f"device is {device!r}, expected one of {', '.join(DEVICES)}")
+    if device == "cpu":
+        return np
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        raise ImportError(
+            'cupy is not installed: pip install "mabn_ref[cupy12x]" for CUDA 12, "mabn_ref[cupy13x]" for CUDA 13'
+        ) from error
+    try:
+        cupy.zeros(1)
+    except Exception as error:
+        raise DeviceError(f"no CUDA device can be used, run with --device cpu instead: {error}") from error
+    return cupy
+
+
+def to_device(tree: Any, xp: Any) -> Any:
+    """Copy the arrays of a tree of lists, tuples, dicts and states to the device of `xp`; leave all else as it is.
+
+    Examples
+    --------
+    >>> to_device([{"w": np.ones(2)}, None, 3], np)
+    [{'w': array([1., 1.])}, None, 3]
+    """
+    return _mapped(tree, xp.asarray)
+
+
+def to_host(tree: Any) -> Any:
+    """Copy the arrays of such a tree to the host.
+
+    Examples
+    --------
+    >>> to_host((np.ones(1), 7))
+    (array([1.]), 7)
+    """
+    return _mapped(tree, lambda x: namespace(x).asnumpy(x) if hasattr(namespace(x), "asnumpy") else np.asarray(x))
+
+
+def _mapped(tree: Any, copy: Any) -> Any:
+    if isinstance(tree, dict):
+        return {name: _mapped(value, copy) for name, value in tree.items()}
+    if isinstance(tree, list):
+        return [_mapped(value, copy) for value in tree]
+    if isinstance(tree, tuple):
+        values = [_mapped(value, copy) for value in tree]
+        return type(tree)(*values) if hasattr(tree, "_fields") else tuple(values)
+    return copy(tree) if hasattr(tree, "dtype") else tree
+
+
+@contextlib.contextmanager
+def full_card_said() -> Iterator[None]:
+    """Turn CuPy's error for a full card into a `DeviceError`; the class has its name alone in common with ours."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__name__ != "OutOfMemoryError":
+            raise
+        raise DeviceError(
+            f"the CUDA device is full; a smaller --width needs less, --device cpu none: {error}"
+        ) from error
