@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Hashable
 from typing import Any, TypeAlias
 
 __all__ = ["Array", "check_float_array", "like", "namespace", "sums"]
@@ -106,7 +107,7 @@ def _name(dtype: Any) -> str:
 
 
 @functools.cache  # NumPy takes longer to name a dtype than to sum a small array
-def _name_of(kind: type, dtype: Any) -> str:
+def _name_of(kind: Hashable, dtype: Any) -> str:
     return str(dtype).rpartition(".")[2]  # `kind` keeps dtypes of two libraries from being compared
 
 

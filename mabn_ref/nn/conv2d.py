@@ -1,8 +1,9 @@
 """Two-dimensional convolution (cross-correlation), channels last: gather the patches, then one matrix product.
 
 Padding puts zeros around the image. `_patches` then writes under every output position the kh*kw*in input values that
-it sees, so that forward and the weight gradient are one matrix product each. `conv2d_plain` beside this file is the
-definition as a loop over kernel offsets, and the oracle of this one.
+it sees, so that forward and the weight gradient are matrix products. This is done a few images at a time: patches
+that stay in the processor's cache are quicker to gather again in backward than to write to memory and read back.
+`conv2d_plain` beside this file is the definition as a loop over kernel offsets, and the oracle of this one.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ class Cache(NamedTuple):
 
     Attributes
     ----------
-    patches : array, shape (N * H_out * W_out, kh * kw * in)
-        Under every output position, the inputs it sees; kh*kw/stride**2 times the size of x.
+    padded : array, shape (N, H + 2 * padding, W + 2 * padding, in)
+        x with its zeros around it.
     w : array, shape (kh, kw, in, out)
         The kernel of the forward pass.
     x_shape, out_shape : tuple of int
@@ -31,7 +32,7 @@ class Cache(NamedTuple):
         As given to `forward`, in pixels.
     """
 
-    patches: Array
+    padded: Array
     w: Array
     x_shape: tuple[int, ...]
     out_shape: tuple[int, ...]
@@ -82,13 +83,9 @@ def forward(x: Array, w: Array, *, stride: int = 1, padding: int = 0) -> tuple[A
            [42., 50.]])
     """
     check_arguments(x, w, stride, padding)
-    xp = namespace(x)
-    kh, kw, channels_in, channels_out = w.shape
-    patches = _patches(_pad(x, padding, padding), kh, kw, stride)
-    out_shape = (*patches.shape[:3], channels_out)
-    patches = xp.reshape(patches, (-1, kh * kw * channels_in))
-    out = patches @ xp.reshape(w, (-1, channels_out))  # eq: conv2d-forward
-    return xp.reshape(out, out_shape), Cache(patches, w, tuple(x.shape), out_shape, stride, padding)
+    padded = _pad(x, padding, padding)
+    out = _correlate(padded, w, stride)  # eq: conv2d-forward
+    return out, Cache(padded, w, tuple(x.shape), tuple(out.shape), stride, padding)
 
 
 def backward(dout: Array, cache: Cache) -> tuple[Array, Array]:
@@ -142,9 +139,12 @@ def weight_gradient(dout: Array, cache: Cache) -> Array:
     """
     check_cotangent("dout", dout, cache.out_shape, cache.w, "w")
     xp = namespace(dout)
-    dw = cache.patches.T @ xp.reshape(dout, (-1, cache.out_shape[-1]))  # eq: conv2d-backward
-    dw = xp.reshape(dw, cache.w.shape)
-    return dw
+    kh, kw, _, channels_out = cache.w.shape
+    dw = 0
+    for images in _blocks(cache.out_shape, cache.w, dout):
+        patches = _patches(cache.padded[images, ...], kh, kw, cache.stride)
+        dw = dw + patches.T @ xp.reshape(dout[images, ...], (-1, channels_out))  # eq: conv2d-backward
+    return xp.reshape(dw, cache.w.shape)
 
 
 def input_gradient(dout: Array, cache: Cache) -> Array:
@@ -166,10 +166,8 @@ def input_gradient(dout: Array, cache: Cache) -> Array:
     stride, padding = cache.stride, cache.padding
     if stride == 1 and padding < min(kh, kw):
         # Every input position gathers from the outputs that saw it: forward again, with the kernel turned around.
-        turned = xp.reshape(xp.permute_dims(xp.flip(cache.w, axis=(0, 1)), (0, 1, 3, 2)), (-1, channels_in))
-        patches = _patches(_pad(dout, kh - 1 - padding, kw - 1 - padding), kh, kw, 1)
-        dx = xp.reshape(patches, (-1, kh * kw * channels_out)) @ turned  # eq: conv2d-backward
-        return xp.reshape(dx, cache.x_shape)
+        turned = xp.permute_dims(xp.flip(cache.w, axis=(0, 1)), (0, 1, 3, 2))
+        return _correlate(_pad(dout, kh - 1 - padding, kw - 1 - padding), turned, 1)  # eq: conv2d-backward
     dpatches = xp.reshape(dout, (-1, channels_out)) @ xp.reshape(cache.w, (-1, channels_out)).T  # eq: conv2d-backward
     dpatches = xp.reshape(dpatches, (*cache.out_shape[:3], kh, kw, channels_in))
     dx = zeros((n, h + 2 * padding, w + 2 * padding, channels_in), like=dout)
@@ -199,6 +197,31 @@ def check_arguments(x: Array, w: Array, stride: int, padding: int) -> None:
         )
 
 
+def _correlate(padded: Array, w: Array, stride: int) -> Array:
+    """Slide `w` over images that have their zeros already."""
+    xp = namespace(padded)
+    kh, kw, _, channels_out = w.shape
+    h_out, w_out = (padded.shape[1] - kh) // stride + 1, (padded.shape[2] - kw) // stride + 1
+    out_shape = (padded.shape[0], h_out, w_out, channels_out)
+    kernel = xp.reshape(w, (-1, channels_out))
+    blocks = [_patches(padded[images, ...], kh, kw, stride) @ kernel for images in _blocks(out_shape, w, padded)]
+    return xp.reshape(blocks[0] if len(blocks) == 1 else xp.concat(blocks), out_shape)
+
+
+_BLOCK = 2**18
+"""Patch values a block, 1 MiB in float32. Over a training step on a processor with 1 MiB of L2, blocks of 0.5 to 2
+MiB did alike, 8 MiB a seventh worse, and all images at once a third."""
+
+
+def _blocks(out_shape: tuple[int, ...], w: Array, x: Array) -> list[slice]:
+    """Cut the images into blocks whose patches stay in the processor's cache; a GPU takes them all at once."""
+    count = out_shape[0]
+    if namespace(x).__name__ == "cupy":
+        return [slice(0, count)]
+    each = max(1, _BLOCK // (out_shape[1] * out_shape[2] * w.shape[0] * w.shape[1] * w.shape[2]))
+    return [slice(start, min(start + each, count)) for start in range(0, count, each)]
+
+
 def _pad(x: Array, rows: int, columns: int) -> Array:
     """Put `rows` lines of zeros above and below and `columns` left and right."""
     if rows == columns == 0:
@@ -210,7 +233,7 @@ def _pad(x: Array, rows: int, columns: int) -> Array:
 
 
 def _patches(x: Array, kh: int, kw: int, stride: int) -> Array:
-    """Copy the kh*kw*C values under every output position: (N, H, W, C) -> (N, H_out, W_out, kh * kw * C)."""
+    """Copy the kh*kw*C values under every output position: (N, H, W, C) -> (N * H_out * W_out, kh * kw * C)."""
     xp = namespace(x)
     n, h, w, c = x.shape
     h_out, w_out = (h - kh) // stride + 1, (w - kw) // stride + 1
@@ -222,7 +245,7 @@ def _patches(x: Array, kh: int, kw: int, stride: int) -> Array:
     else:
         offsets = [(a, b) for a in range(kh) for b in range(kw)]
         patches = xp.stack([x[:, _seen(a, h_out, stride), _seen(b, w_out, stride), :] for a, b in offsets], axis=3)
-    return xp.reshape(patches, (n, h_out, w_out, kh * kw * c))
+    return xp.reshape(patches, (n * h_out * w_out, kh * kw * c))
 
 
 def _seen(offset: int, positions: int, stride: int) -> slice:
