@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Hashable
 from typing import Any, TypeAlias
 
 __all__ = ["Array", "check_float_array", "like", "namespace", "sums"]
@@ -103,12 +102,12 @@ def check_float_array(name: str, x: Array, *, like: Array | None = None, like_na
 
 
 def _name(dtype: Any) -> str:
-    return _name_of(type(dtype), dtype)
+    return _name_of(type(dtype).__module__, dtype)
 
 
 @functools.cache  # NumPy takes longer to name a dtype than to sum a small array
-def _name_of(kind: Hashable, dtype: Any) -> str:
-    return str(dtype).rpartition(".")[2]  # `kind` keeps dtypes of two libraries from being compared
+def _name_of(library: str, dtype: Any) -> str:
+    return str(dtype).rpartition(".")[2]  # `library` keeps dtypes of two of them from being compared
 
 
 def like(x: Array, values: Any, dtype: Any = None) -> Array:
