@@ -14,8 +14,8 @@ __all__ = ["ema", "sma"]
 def ema(old: Array, batch_values: Array, decay: float) -> tuple[Array, Array]:
     """Exponential moving average: ``e_t = decay * e_{t-1} + (1 - decay) * value_t``, for every t of a sequence.
 
-    Implements :eq:`averages` (7) and :eq:`ema-forward` (12). The recurrence is unrolled by doubling: after k rounds
-    an entry holds the last 2**k terms of its sum, so G values take log2(G) array operations.
+    Implements :eq:`averages` (7) and :eq:`ema-forward` (12). One value after the other, so that a call on many
+    normalisation batches gives the very numbers of many calls.
 
     Parameters
     ----------
@@ -38,15 +38,11 @@ def ema(old: Array, batch_values: Array, decay: float) -> tuple[Array, Array]:
     >>> before.ravel(), after.ravel()
     (array([1., 2.]), array([2. , 3.5]))
     """
-    xp = namespace(batch_values)
-    start = old[None, :]
-    after = (1 - decay) * batch_values
-    after = xp.concat([decay * start + after[:1, :], after[1:, :]])
-    shift = 1
-    while shift < batch_values.shape[0]:
-        after = xp.concat([after[:shift, :], after[shift:, :] + decay**shift * after[:-shift, :]])  # eq: averages (7)
-        shift *= 2
-    return xp.concat([start, after[:-1, :]]), after
+    averages, fresh = [old], (1 - decay) * batch_values
+    for t in range(batch_values.shape[0]):
+        averages.append(decay * averages[-1] + fresh[t, :])  # eq: averages (7)
+    sequence = namespace(batch_values).stack(averages)
+    return sequence[:-1, :], sequence[1:, :]
 
 
 def sma(held: Array, batch_values: Array, *, seen: int | None = None) -> tuple[Array, Array]:

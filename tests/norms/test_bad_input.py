@@ -29,7 +29,6 @@ ONE, ZERO = np.ones(3), np.zeros(3)
         ({"x": [[1.0]]}, TypeError, r"x is a list, expected an array"),
         ({"gamma": 1.0}, TypeError, r"gamma is a float, expected an array"),
     ],
-    ids=str,
 )
 def test_forward(name: str, change: dict[str, Any], error: type[Exception], message: str) -> None:
     module = NORMS[name]
@@ -57,7 +56,6 @@ def test_one_value_a_channel(name: str) -> None:
         (np.zeros((4, 3), dtype=np.float32), TypeError, r"dz has dtype float32, expected float64"),
         (None, TypeError, r"dz is a NoneType"),
     ],
-    ids=str,
 )
 def test_backward(name: str, dz: Any, error: type[Exception], message: str) -> None:
     module = NORMS[name]
@@ -106,7 +104,6 @@ def test_state_of_another_window() -> None:
         ({"decay": float("nan")}, ValueError, r"decay is nan"),
         ({"decay": None}, TypeError, r"decay is None"),
     ],
-    ids=str,
 )
 def test_config(name: str, keywords: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):

@@ -67,7 +67,6 @@ def test_mabn_follows_the_authors_code_for_1100_steps(trace: dict[str, np.ndarra
         {"eps": 2e-5},
         {"ema_start": "first"},
     ],
-    ids=str,
 )
 def test_every_setting_matters_to_the_replay(trace: dict[str, np.ndarray], change: dict[str, object]) -> None:
     """The trace would not catch a setting that leaves its numbers alone."""
