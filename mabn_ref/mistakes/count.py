@@ -1,0 +1,150 @@
+"""How many wrong passes the oracles reject and how many right ones they accept: all, or the command fails."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import zlib
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mabn_ref.mistakes import MISTAKES
+from mabn_ref.mistakes.draws import Draw, calls, convolution, logits, matrices, steps
+from mabn_ref.mistakes.mistake import Mistake, wrong
+from mabn_ref.mistakes.oracles import ORACLES
+from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, relu, sgd, softmax_cross_entropy
+from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm
+
+__all__ = ["Tally", "main", "right_passes", "tally_right", "tally_wrong"]
+
+_WIDE = (1e-3, 1e3)
+
+RIGHT_DRAWS: dict[ModuleType, Draw] = {
+    **{module: calls(module, scale=_WIDE) for module in (batch_norm, batch_renorm, modified_batch_norm, mabn)},
+    conv2d: convolution(),
+    centralize: convolution(with_input=False),
+    linear: matrices("ni", "io", "o"),
+    relu: matrices("nhwc"),
+    global_average_pool: matrices("nhwc"),
+    softmax_cross_entropy: logits,
+    sgd: steps,
+}
+"""Inputs for each right implementation: all settings, and scales from 1e-3 to 1e3."""
+
+
+class Tally(NamedTuple):
+    """What an oracle said of many draws.
+
+    Attributes
+    ----------
+    name : str
+        Of the mistake, or of the module.
+    oracle : str
+        The oracle.
+    draws : int
+        Number of draws.
+    as_hoped : int
+        On how many it rejected the wrong pass, or accepted the right one.
+    closest : float
+        The least error of a wrong pass, or the largest of a right one.
+    misjudged : str
+        What it said the first time it was wrong, and on which draw; "" if never.
+    """
+
+    name: str
+    oracle: str
+    draws: int
+    as_hoped: int
+    closest: float
+    misjudged: str
+
+
+def _tally(name: str, subject: str, oracle: str, implementation: Any, draw: Draw, draws: int, hope: bool) -> Tally:
+    as_hoped, errors, misjudged = 0, [], ""
+    for k in range(draws):
+        inputs = draw(np.random.default_rng([zlib.crc32(name.encode()), k]))
+        verdict = ORACLES[oracle](subject, implementation, inputs)
+        errors.append(verdict.error)
+        as_hoped += verdict.accepted is hope
+        if verdict.accepted is not hope and not misjudged:
+            misjudged = f"draw {k}: {verdict.evidence}"
+    return Tally(name, oracle, draws, as_hoped, (max if hope else min)(errors), misjudged)
+
+
+def tally_wrong(mistake: Mistake, draws: int) -> Tally:
+    """Have a mistake's oracle judge it on its own draws.
+
+    Examples
+    --------
+    >>> from mabn_ref.mistakes import named
+    >>> tally_wrong(named("bn-no-eps"), 5).as_hoped
+    5
+    """
+    subject = mistake.subject_name
+    return _tally(mistake.name, subject, mistake.oracle, wrong(mistake), mistake.draw, draws, hope=False)
+
+
+def tally_right(module: ModuleType, oracle: str, draws: int) -> Tally:
+    """Have an oracle judge the right implementation.
+
+    Examples
+    --------
+    >>> tally_right(batch_norm, "forward", 5).as_hoped
+    5
+    """
+    subject = module.__name__.rpartition(".")[2]
+    return _tally(subject, subject, oracle, module, RIGHT_DRAWS[module], draws, hope=True)
+
+
+def right_passes() -> list[tuple[ModuleType, str]]:
+    """Every module with every oracle that rejects some mistake of it."""
+    return list(dict.fromkeys((mistake.subject, mistake.oracle) for mistake in MISTAKES))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Count, print a table and return 0 if nothing was misjudged, else 1.
+
+    Examples
+    --------
+    >>> main(["--draws", "1", "--seeds", "1"])  # doctest: +ELLIPSIS
+    wrong passes ...
+    ... wrong passes rejected, 1 of each; ... right passes accepted, 1 of each; ... s
+    0
+    """
+    parser = argparse.ArgumentParser(
+        prog="mabn-ref mistakes",
+        description="Have the oracles judge every wrong pass of the catalogue, and every right pass.",
+    )
+    parser.add_argument("--draws", type=_count, default=200, metavar="N", help="draws of each wrong pass (200)")
+    parser.add_argument("--seeds", type=_count, default=1000, metavar="N", help="draws of each right pass (1000)")
+    args = parser.parse_args(argv)
+    started = time.perf_counter()
+    print(f"{'wrong passes':<38}{'oracle':<22}{'rejected':>10}  least error")
+    rejected = [_shown(tally_wrong(mistake, args.draws)) for mistake in MISTAKES]
+    print(f"{'right passes':<38}{'oracle':<22}{'accepted':>10}  largest error")
+    accepted = [_shown(tally_right(module, oracle, args.seeds)) for module, oracle in right_passes()]
+    print(
+        f"{sum(t.as_hoped for t in rejected)} of {sum(t.draws for t in rejected)} wrong passes rejected, "
+        f"{args.draws} of each; "
+        f"{sum(t.as_hoped for t in accepted)} of {sum(t.draws for t in accepted)} right passes accepted, "
+        f"{args.seeds} of each; {time.perf_counter() - started:.0f} s"
+    )
+    return int(any(t.misjudged for t in (*rejected, *accepted)))
+
+
+def _shown(tally: Tally) -> Tally:
+    print(f"{tally.name:<38}{tally.oracle:<22}{f'{tally.as_hoped}/{tally.draws}':>10}  {tally.closest:.1e}")
+    if tally.misjudged:
+        print(f"    {tally.misjudged}")
+    sys.stdout.flush()
+    return tally
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected an integer of at least 1")
+    return int(text)

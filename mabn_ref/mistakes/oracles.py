@@ -1,0 +1,318 @@
+"""Four ways to find a pass wrong, none of which takes its word for what is right.
+
+``forward``
+    The output, and that of inference, against the definition in `plain`, call by call, from the implementation's own
+    state.
+``gradient``
+    Backward against numerical derivatives of forward (`mabn_ref.gradcheck`). Where backward is not the derivative of
+    forward by design, of Batch Renormalization with r and d held at their numbers.
+``one-call derivative``
+    MABN's backward against numerical derivatives of one call, r held at its number. With a window in which every
+    earlier Psi is zero, (20) is that derivative: the earlier batches are numbers to this call. And the Psi that
+    enters the window against (1/M) dL(a y)/da at a = 1, of which it is the definition.
+``recurrence``
+    Several calls, forward and backward in turn, all outputs, gradients and states against `plain` from the start.
+
+A forward that is wrong and comes with its own derivative is right to ``gradient``; a backward that is wrong is right
+to ``forward``. That is why there are four.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mabn_ref import gradcheck
+from mabn_ref.arrays import Array
+from mabn_ref.mistakes import plain
+from mabn_ref.mistakes.draws import Call, Calls, Steps
+
+__all__ = ["ORACLES", "RTOL", "Verdict", "forward", "gradient", "one_call_derivative", "recurrence"]
+
+RTOL = 1e-9
+"""Tolerance against a definition, relative to the size of the quantity in its channel."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an oracle says.
+
+    Attributes
+    ----------
+    accepted : bool
+        Whether it found nothing.
+    error : float
+        The worst relative error; infinite where a shape is wrong or a number is not finite.
+    evidence : str
+        Where that is.
+    """
+
+    accepted: bool
+    error: float
+    evidence: str
+
+
+class _Comparison:
+    """Keeps the worst of all that is compared."""
+
+    def __init__(self) -> None:
+        self.error, self.evidence = 0.0, "all equal"
+
+    def look(self, what: str, got: Any, expected: Any, scale: Any) -> None:
+        if np.shape(got) != np.shape(expected):
+            error, where = float("inf"), f" has shape {np.shape(got)}, expected {np.shape(expected)}"
+        else:
+            errors = np.abs(got - expected) / np.where(np.asarray(scale) > 0, scale, 1.0)
+            errors = np.where(np.isfinite(errors), errors, np.inf)
+            at = np.unravel_index(np.argmax(errors), errors.shape)
+            error, where = float(errors[at]), f"{list(map(int, at))} is {got[at]:.9g}, expected {expected[at]:.9g}"
+        if error > self.error:
+            self.error, self.evidence = error, what + where
+
+    def verdict(self) -> Verdict:
+        return Verdict(self.error <= RTOL, self.error, self.evidence)
+
+
+def _size(a: Array) -> Array:
+    """The largest number of each channel."""
+    return np.max(np.abs(a), axis=tuple(range(a.ndim - 1)))
+
+
+def _spread(a: Array) -> Array:
+    return np.ptp(a.reshape(-1, a.shape[-1]), axis=0)
+
+
+def forward(subject: str, implementation: Any, inputs: Calls | Call) -> Verdict:
+    """Compare the outputs of forward and of inference with their definitions.
+
+    Parameters
+    ----------
+    subject : str
+        What `implementation` is to be: the name of a module of `mabn_ref.norms` or `mabn_ref.nn`.
+    implementation : object
+        Anything with that module's functions.
+    inputs : Calls or Call
+        float64, of a draw of `mabn_ref.mistakes.draws` for that module.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> from mabn_ref.mistakes import named, wrong
+    >>> mistake = named("bn-no-eps")
+    >>> inputs = mistake.draw(np.random.default_rng(0))
+    >>> [forward("batch_norm", layer, inputs).accepted for layer in (wrong(mistake), mistake.subject)]
+    [False, True]
+    """
+    found = _Comparison()
+    if isinstance(inputs, Call):
+        out, _ = implementation.forward(*inputs.inputs, **inputs.options)
+        expected = plain.LAYERS[subject](*inputs.inputs, **inputs.options)
+        found.look("out", out, expected, np.max(np.abs(expected)))
+        return found.verdict()
+    config, gamma, beta = inputs.config, inputs.gamma, inputs.beta
+    state = implementation.init(len(gamma), config, dtype=gamma.dtype)
+    for k, x in enumerate(inputs.xs, 1):
+        expected = _definition(subject, inputs, state).forward(x, gamma, beta)
+        z, _, state = implementation.forward(x, gamma, beta, state, config)
+        found.look(f"z of call {k}", z, expected, _size(expected) + np.abs(beta))
+    expected = _definition(subject, inputs, state).infer(x, gamma, beta)
+    z = implementation.infer(x, gamma, beta, state, config)
+    found.look("inferred z", z, expected, _size(expected) + np.abs(beta))
+    return found.verdict()
+
+
+def _definition(subject: str, inputs: Calls, state: Any) -> Any:
+    """The definition, going on from a state of the implementation."""
+    definition = plain.NORMS[subject](len(inputs.gamma), inputs.config)
+    samples = len(inputs.xs[0])
+    definition.load(state, samples // (inputs.config.norm_batch or samples))
+    return definition
+
+
+def recurrence(subject: str, implementation: Any, inputs: Calls | Steps) -> Verdict:
+    """Compare a run, everything it returns and every state, with the run of the definitions.
+
+    Takes and returns what `forward` does; the inputs are Calls or Steps.
+
+    Examples
+    --------
+    >>> from mabn_ref.mistakes import named, wrong
+    >>> mistake = named("bn-weights-swapped")
+    >>> print(recurrence("batch_norm", wrong(mistake), mistake.draw(np.random.default_rng(0))).evidence)
+    state.mean after call 1[0] is -1.85066461, expected -0.380978919
+    """
+    if isinstance(inputs, Steps):
+        return _recurrence_of_steps(implementation, inputs)
+    found = _Comparison()
+    config, gamma, beta = inputs.config, inputs.gamma, inputs.beta
+    state = implementation.init(len(gamma), config, dtype=gamma.dtype)
+    right = plain.NORMS[subject](len(gamma), config)
+    for k, (x, dz) in enumerate(zip(inputs.xs, inputs.dzs, strict=True), 1):
+        expected = {"z": right.forward(x, gamma, beta)}
+        expected |= dict(zip(("dx", "dgamma", "dbeta"), right.backward(dz), strict=True))
+        z, cache, state = implementation.forward(x, gamma, beta, state, config)
+        dx, dgamma, dbeta, state = implementation.backward(dz, cache, state)
+        scales = _scales(x, dz, expected, right.state(), inputs)
+        for what, value in (("z", z), ("dx", dx), ("dgamma", dgamma), ("dbeta", dbeta)):
+            found.look(f"{what} of call {k}", value, expected[what], scales[what])
+        for name, value in right.state().items():
+            found.look(
+                f"state.{name} after call {k}", np.asarray(getattr(state, name)), np.asarray(value), scales[name]
+            )
+    z, inferred = implementation.infer(x, gamma, beta, state, config), right.infer(x, gamma, beta)
+    found.look("inferred z", z, inferred, _size(inferred) + np.abs(beta))
+    return found.verdict()
+
+
+def _recurrence_of_steps(implementation: Any, inputs: Steps) -> Verdict:
+    found = _Comparison()
+    params, velocity = inputs.params, implementation.init(inputs.params)
+    definition = plain.sgd(inputs.params, inputs.grads, **inputs.options)
+    for k, (grads, expected) in enumerate(zip(inputs.grads, definition, strict=True), 1):
+        params, velocity = implementation.step(params, grads, velocity, **inputs.options)
+        for what, ours, theirs in zip(("parameter", "velocity"), (params, velocity), expected, strict=True):
+            for layer, those in zip(ours, theirs, strict=True):
+                for name, value in those.items():
+                    found.look(f"{what} {name} of step {k}", layer[name], value, np.max(np.abs(value)))
+    return found.verdict()
+
+
+def _scales(x: Array, dz: Array, expected: dict[str, Array], state: dict[str, Any], inputs: Calls) -> dict[str, Any]:
+    """How large each quantity of a channel is, or would be if its terms did not cancel."""
+    z = expected["z"]
+    normalised = _size(z - inputs.beta)
+    summed = np.sum(np.abs(dz), axis=tuple(range(dz.ndim - 1)))
+    scales = {
+        "z": _size(z) + np.abs(inputs.beta),
+        "dx": _size(expected["dx"]) + _size(dz) * _spread(z) / _spread(x),
+        "dgamma": summed * normalised / np.abs(inputs.gamma),
+        "dbeta": summed,
+        "iteration": 1.0,
+    }
+    if "mean" in state:
+        # Where sigma is what is averaged, var is what is left of its square without eps.
+        averaged = getattr(inputs.config, "ema_of", "var")
+        scales["var"] = state["var"] + (inputs.config.eps if averaged == "sigma" else 0.0)
+        scales["mean"] = np.abs(state["mean"]) + np.sqrt(scales["var"])
+    if "chi2" in state:
+        scales["chi2"] = state["chi2"]
+    if "psi_window" in state:
+        scales["chi2_window"] = _size(state["chi2_window"])
+        scales["psi_window"] = _size(state["psi_window"]) + _size(dz) * normalised
+    return scales
+
+
+def gradient(subject: str, implementation: Any, inputs: Calls | Call) -> Verdict:
+    """Compare backward with numerical derivatives of forward, in the last call; of BRN with r and d held fixed.
+
+    Takes and returns what `forward` does. MABN's backward is no derivative of its forward, and has
+    `one_call_derivative`.
+
+    Examples
+    --------
+    >>> from mabn_ref.mistakes import named, wrong
+    >>> inputs = named("bn-no-eps").draw(np.random.default_rng(0))
+    >>> [gradient("batch_norm", wrong(named(name)), inputs).accepted for name in ("bn-no-eps", "bn-backward-no-eps")]
+    [True, False]
+    """
+    if isinstance(inputs, Call):
+
+        def passes(*arrays: Array) -> tuple[Array, Any]:
+            out: tuple[Array, Any] = implementation.forward(*arrays, **inputs.options)
+            return out
+
+        return _check(passes, implementation.backward, inputs.inputs)
+    config, x = inputs.config, inputs.xs[-1]
+    state = _state_before_last(implementation, inputs)
+    held = (
+        implementation.forward(x, inputs.gamma, inputs.beta, state, config)[1] if subject == "batch_renorm" else None
+    )
+
+    def one_call(x: Array, gamma: Array, beta: Array) -> tuple[Array, Any]:
+        z, cache, _ = implementation.forward(x, gamma, beta, state, config)
+        return (z if held is None else _held(cache.y, held.r, held.d, x, gamma, beta)), cache
+
+    def back(dz: Array, cache: Any) -> tuple[Array, ...]:
+        return tuple(implementation.backward(dz, cache, state)[:3])
+
+    return _check(one_call, back, (x, inputs.gamma, inputs.beta))
+
+
+def one_call_derivative(subject: str, implementation: Any, inputs: Calls) -> Verdict:
+    """Compare MABN's backward, earlier Psi being zero, with numerical derivatives of one call, and so its Psi.
+
+    Takes and returns what `forward` does. It looks at one normalisation batch, the first of the inputs' last call,
+    after all the other calls.
+
+    Examples
+    --------
+    >>> from mabn_ref.mistakes import named, wrong
+    >>> mistake = named("mabn-psi-of-this-batch")
+    >>> inputs = mistake.draw(np.random.default_rng(0))
+    >>> [one_call_derivative("mabn", layer, inputs).accepted for layer in (wrong(mistake), mistake.subject)]
+    [False, True]
+    """
+    config = inputs.config
+    state = _state_before_last(implementation, inputs)
+    state = state._replace(psi_window=0 * state.psi_window)
+    x, dz = (a[-1][: config.norm_batch] for a in (inputs.xs, inputs.dzs))
+    _, held, after = implementation.forward(x, inputs.gamma, inputs.beta, state, config)
+
+    def one_call(x: Array, gamma: Array, beta: Array) -> tuple[Array, Any]:
+        _, cache, _ = implementation.forward(x, gamma, beta, state, config)
+        return _held(cache.y, held.r, 0 * held.r, x, gamma, beta), cache
+
+    def back(dz: Array, cache: Any) -> tuple[Array, ...]:
+        return tuple(implementation.backward(dz, cache, state)[:3])
+
+    verdict = _check(one_call, back, (x, inputs.gamma, inputs.beta))
+    if not verdict.accepted:
+        return verdict
+
+    def loss(y: Array) -> Array:
+        """The loss of one channel is linear in y, so that its difference over any step is its derivative."""
+        each = dz * _held(y, held.r, 0 * held.r, x, inputs.gamma, inputs.beta)
+        return each.reshape(-1, len(inputs.gamma)).sum(axis=0)
+
+    psi = (loss(1.5 * held.y) - loss(0.5 * held.y)) / held.y.shape[1]
+    found = _Comparison()
+    window = implementation.backward(dz, held, after)[3].psi_window
+    found.look("state.psi_window[-1]", np.asarray(window[-1]), psi, np.abs(psi) + _size(dz * inputs.gamma))
+    return found.verdict() if found.error > RTOL else verdict
+
+
+def _state_before_last(implementation: Any, inputs: Calls) -> Any:
+    state = implementation.init(len(inputs.gamma), inputs.config, dtype=inputs.gamma.dtype)
+    for x in inputs.xs[:-1]:
+        _, _, state = implementation.forward(x, inputs.gamma, inputs.beta, state, inputs.config)
+    return state
+
+
+def _held(y: Array, r: Array, d: Array, x: Array, gamma: Array, beta: Array) -> Array:
+    """The output for these r and d, whatever x is."""
+    return (gamma * (r[:, None, :] * y + d[:, None, :]) + beta).reshape(x.shape)
+
+
+def _check(forward: Callable[..., Any], backward: Callable[..., Any], inputs: tuple[Array, ...]) -> Verdict:
+    """A gradient check, with cotangents and directions that are others for other inputs."""
+    result = gradcheck.check(forward, backward, inputs, seed=zlib.crc32(inputs[0].tobytes()))
+    accepted = result.verdict in ("ok", "not differentiable here")
+    if not result.inputs:
+        return Verdict(accepted, float("inf"), "; ".join(result.violations))
+    return Verdict(accepted, result.worst.error, str(result.worst))
+
+
+ORACLES: dict[str, Callable[[str, Any, Any], Verdict]] = {
+    "forward": forward,
+    "gradient": gradient,
+    "one-call derivative": one_call_derivative,
+    "recurrence": recurrence,
+}
+"""By the name that a mistake gives."""

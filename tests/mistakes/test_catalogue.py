@@ -1,0 +1,166 @@
+"""The catalogue as data: complete, well formed, and every entry a working implementation of its own."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mabn_ref
+from mabn_ref.mistakes import MISTAKES, Mistake, named, wrong
+from mabn_ref.mistakes.draws import Calls, calls
+from mabn_ref.mistakes.oracles import ORACLES
+from mabn_ref.nn import network
+from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm
+
+NORMS = (batch_norm, batch_renorm, modified_batch_norm, mabn)
+each = pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
+of_norms = pytest.mark.parametrize("mistake", [m for m in MISTAKES if m.subject in NORMS], ids=lambda m: m.name)
+
+
+def tagged_equations() -> set[str]:
+    source = Path(mabn_ref.__file__).parent
+    files = [path for part in ("norms", "nn") for path in (source / part).glob("*.py")]
+    return {tag for path in files for tag in re.findall(r"# eq: (.+)", path.read_text(encoding="utf-8"))}
+
+
+def run(implementation: Any, inputs: Calls, dtype: type = np.float64) -> dict[str, Any]:
+    """Everything a run returns, by name and call."""
+    gamma, beta, xs, dzs = (np.asarray(a, dtype=dtype) for a in inputs[1:])
+    state = implementation.init(len(gamma), inputs.config, dtype=dtype)
+    found: dict[str, Any] = {}
+    for k, (x, dz) in enumerate(zip(xs, dzs, strict=True)):
+        z, cache, state = implementation.forward(x, gamma, beta, state, inputs.config)
+        dx, dgamma, dbeta, state = implementation.backward(dz, cache, state)
+        returned = {"z": z, "dx": dx, "dgamma": dgamma, "dbeta": dbeta, **state._asdict()}
+        found |= {f"{name} {k}": value for name, value in returned.items()}
+    return found | {"inferred": implementation.infer(xs[-1], gamma, beta, state, inputs.config)}
+
+
+def test_the_catalogue_is_large_and_covers_every_normaliser_and_layer() -> None:
+    assert len(MISTAKES) >= 25
+    subjects = {mistake.subject_name for mistake in MISTAKES}
+    layers = {"conv2d", "centralize", "linear", "relu", "global_average_pool", "softmax_cross_entropy", "sgd"}
+    assert subjects == layers | {module.__name__.rpartition(".")[2] for module in NORMS}
+    assert {mistake.oracle for mistake in MISTAKES} == set(ORACLES)
+
+
+def test_names_and_sentences_are_unique() -> None:
+    assert len({mistake.name for mistake in MISTAKES}) == len(MISTAKES)
+    assert len({mistake.sentence for mistake in MISTAKES}) == len(MISTAKES)
+
+
+@each
+def test_an_entry_is_well_formed(mistake: Mistake) -> None:
+    assert re.fullmatch(
+        r"(bn|brn|modified|mabn|conv2d|centralize|linear|relu|pool|loss|sgd)(-[a-z0-9]+)+", mistake.name
+    )
+    assert mistake.sentence.startswith("Your ")
+    assert mistake.sentence.endswith(".")
+    assert ". " not in mistake.sentence, "one sentence"
+    assert mistake.equation in tagged_equations()
+    assert mistake.code
+
+
+@each
+def test_wrong_functions_take_what_the_right_ones_take(mistake: Mistake) -> None:
+    for name, code in mistake.code.items():
+        right = inspect.signature(getattr(mistake.subject, name)).parameters
+        ours = inspect.signature(code).parameters
+        assert [(p.name, p.kind, p.default) for p in ours.values()] == [
+            (p.name, p.kind, p.default) for p in right.values()
+        ]
+
+
+@each
+def test_wrong_replaces_these_functions_alone_and_leaves_the_module_as_it_was(mistake: Mistake) -> None:
+    before = dict(vars(mistake.subject))
+    implementation = wrong(mistake)
+    assert dict(vars(mistake.subject)) == before
+    for name, value in before.items():
+        if not name.startswith("_"):
+            assert getattr(implementation, name) is mistake.code.get(name, value)
+
+
+def test_named_finds_a_mistake_or_lists_them() -> None:
+    assert named("mabn-dx-averaged") in MISTAKES
+    with pytest.raises(ValueError, match=r"name is 'no-g', expected one of bn-no-g, "):
+        named("no-g")
+
+
+@of_norms
+def test_wrong_passes_keep_float32_and_leave_their_inputs_alone(mistake: Mistake) -> None:
+    inputs = mistake.draw(np.random.default_rng(1))
+    before = [np.array(a) for a in inputs[1:]]
+    found = run(wrong(mistake), inputs, dtype=np.float32)
+    kinds = {name: np.asarray(value).dtype for name, value in found.items() if not name.startswith("iteration")}
+    assert set(kinds.values()) == {np.dtype(np.float32)}, kinds
+    run(wrong(mistake), inputs)
+    assert all(np.array_equal(a, b) for a, b in zip(inputs[1:], before, strict=True))
+
+
+@pytest.mark.parametrize("module", NORMS, ids=lambda module: module.__name__)
+@pytest.mark.parametrize("norm_batch", [1, 2, 3])
+def test_wrong_passes_run_on_any_configuration_and_shape(module: Any, norm_batch: int) -> None:
+    """They are compared with users' layers over scenarios that are none of their own."""
+    for mistake in (m for m in MISTAKES if m.subject is module):
+        for seed in range(4):
+            inputs = calls(module, norm_batch=norm_batch, space=(2, 2))(np.random.default_rng(seed))
+            with np.errstate(all="ignore"):
+                shapes = {name: np.shape(value) for name, value in run(wrong(mistake), inputs).items()}
+            right = {name: np.shape(value) for name, value in run(module, inputs).items()}
+            assert {n: s for n, s in shapes.items() if "psi_window" not in n} == {
+                n: s for n, s in right.items() if "psi_window" not in n
+            }
+
+
+@pytest.mark.parametrize("module", NORMS, ids=lambda module: module.__name__)
+def test_no_two_mistakes_of_a_normaliser_give_the_same_numbers(module: Any) -> None:
+    """So that numbers have one explanation."""
+    settings: dict[str, Any] = {"eps": 0.3, "decay": 0.9}
+    if module is batch_renorm:
+        ramp = {"start": 2, "stop": 8}
+        bounds = {
+            "r_max": batch_renorm.Ramp(**ramp, first=1.05, last=2.0),
+            "d_max": batch_renorm.Ramp(**ramp, first=0.1, last=1.0),
+        }
+        settings |= bounds | {"ema_of": "sigma"}
+    if module is mabn:
+        settings |= {
+            "window": 6,
+            "clip": 1.2,
+            "warmup": 4,
+            "partial_window": "mean",
+            "renorm_from": 1,
+            "ema_start": 1.0,
+        }
+        settings |= {"ema_of": "batch", "ema_read": "before", "ema_per": "micro_batch"}
+    inputs = calls(module, groups=2, norm_batch=3, space=(2, 2), channels=3, count=6, **settings)(
+        np.random.default_rng(0)
+    )
+    implementations = {m.name: wrong(m) for m in MISTAKES if m.subject is module} | {"right": module}
+    results = {name: run(implementation, inputs) for name, implementation in implementations.items()}
+    for (one, a), (other, b) in itertools.combinations(results.items(), 2):
+        same = all(np.shape(a[k]) == np.shape(b[k]) and np.allclose(a[k], b[k], rtol=1e-6, atol=1e-9) for k in a)
+        assert not same, (one, other)
+
+
+def test_a_network_can_be_made_with_a_wrong_normaliser() -> None:
+    rng = np.random.default_rng(0)
+    x, dlogits = rng.standard_normal((4, 8, 8, 3)), rng.standard_normal((4, 10))
+    results = []
+    for module in (batch_norm, wrong(named("bn-no-g"))):
+        layers = network.small_network(module, batch_norm.Config(norm_batch=2), width=4)
+        params, states = network.init(layers, np.random.default_rng(1), dtype=np.float64)
+        _, caches, states = network.forward(layers, params, states, x)
+        results.append(network.backward(layers, dlogits, caches, states)[0])
+    right, other = results
+    assert np.array_equal(right[-1]["w"], other[-1]["w"])
+    assert not np.allclose(right[0]["w"], other[0]["w"])
+    assert isinstance(wrong(named("bn-no-g")), SimpleNamespace)
