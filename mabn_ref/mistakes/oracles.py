@@ -29,6 +29,7 @@ import numpy as np
 from mabn_ref import gradcheck
 from mabn_ref.arrays import Array
 from mabn_ref.mistakes import plain
+from mabn_ref.mistakes.derivatives import Passes, held_output, passes, state_before_last
 from mabn_ref.mistakes.draws import Call, Calls, Steps
 
 __all__ = ["ORACLES", "RTOL", "Verdict", "forward", "gradient", "one_call_derivative", "recurrence"]
@@ -222,27 +223,7 @@ def gradient(subject: str, implementation: Any, inputs: Calls | Call) -> Verdict
     >>> [gradient("batch_norm", wrong(named(name)), inputs).accepted for name in ("bn-no-eps", "bn-backward-no-eps")]
     [True, False]
     """
-    if isinstance(inputs, Call):
-
-        def passes(*arrays: Array) -> tuple[Array, Any]:
-            out: tuple[Array, Any] = implementation.forward(*arrays, **inputs.options)
-            return out
-
-        return _check(passes, implementation.backward, inputs.inputs)
-    config, x = inputs.config, inputs.xs[-1]
-    state = _state_before_last(implementation, inputs)
-    held = (
-        implementation.forward(x, inputs.gamma, inputs.beta, state, config)[1] if subject == "batch_renorm" else None
-    )
-
-    def one_call(x: Array, gamma: Array, beta: Array) -> tuple[Array, Any]:
-        z, cache, _ = implementation.forward(x, gamma, beta, state, config)
-        return (z if held is None else _held(cache.y, held.r, held.d, x, gamma, beta)), cache
-
-    def back(dz: Array, cache: Any) -> tuple[Array, ...]:
-        return tuple(implementation.backward(dz, cache, state)[:3])
-
-    return _check(one_call, back, (x, inputs.gamma, inputs.beta))
+    return _check(passes(subject, implementation, inputs))
 
 
 def one_call_derivative(subject: str, implementation: Any, inputs: Calls) -> Verdict:
@@ -259,27 +240,18 @@ def one_call_derivative(subject: str, implementation: Any, inputs: Calls) -> Ver
     >>> [one_call_derivative("mabn", layer, inputs).accepted for layer in (wrong(mistake), mistake.subject)]
     [False, True]
     """
-    config = inputs.config
-    state = _state_before_last(implementation, inputs)
-    state = state._replace(psi_window=0 * state.psi_window)
-    x, dz = (a[-1][: config.norm_batch] for a in (inputs.xs, inputs.dzs))
-    _, held, after = implementation.forward(x, inputs.gamma, inputs.beta, state, config)
-
-    def one_call(x: Array, gamma: Array, beta: Array) -> tuple[Array, Any]:
-        _, cache, _ = implementation.forward(x, gamma, beta, state, config)
-        return _held(cache.y, held.r, 0 * held.r, x, gamma, beta), cache
-
-    def back(dz: Array, cache: Any) -> tuple[Array, ...]:
-        return tuple(implementation.backward(dz, cache, state)[:3])
-
-    verdict = _check(one_call, back, (x, inputs.gamma, inputs.beta))
+    one = slice(inputs.config.norm_batch)
+    first = inputs._replace(xs=[*inputs.xs[:-1], inputs.xs[-1][one]], dzs=[*inputs.dzs[:-1], inputs.dzs[-1][one]])
+    verdict = _check(passes(subject, implementation, first))
     if not verdict.accepted:
         return verdict
+    x, dz, gamma, beta = first.xs[-1], first.dzs[-1], inputs.gamma, inputs.beta
+    state = state_before_last(implementation, first)
+    _, held, after = implementation.forward(x, gamma, beta, state, inputs.config)
 
     def loss(y: Array) -> Array:
         """The loss of one channel is linear in y, so that its difference over any step is its derivative."""
-        each = dz * _held(y, held.r, 0 * held.r, x, inputs.gamma, inputs.beta)
-        return each.reshape(-1, len(inputs.gamma)).sum(axis=0)
+        return (dz * held_output(y, held, x, gamma, beta)).reshape(-1, len(gamma)).sum(axis=0)
 
     psi = (loss(1.5 * held.y) - loss(0.5 * held.y)) / held.y.shape[1]
     found = _Comparison()
@@ -288,21 +260,9 @@ def one_call_derivative(subject: str, implementation: Any, inputs: Calls) -> Ver
     return found.verdict() if found.error > RTOL else verdict
 
 
-def _state_before_last(implementation: Any, inputs: Calls) -> Any:
-    state = implementation.init(len(inputs.gamma), inputs.config, dtype=inputs.gamma.dtype)
-    for x in inputs.xs[:-1]:
-        _, _, state = implementation.forward(x, inputs.gamma, inputs.beta, state, inputs.config)
-    return state
-
-
-def _held(y: Array, r: Array, d: Array, x: Array, gamma: Array, beta: Array) -> Array:
-    """The output for these r and d, whatever x is."""
-    return (gamma * (r[:, None, :] * y + d[:, None, :]) + beta).reshape(x.shape)
-
-
-def _check(forward: Callable[..., Any], backward: Callable[..., Any], inputs: tuple[Array, ...]) -> Verdict:
+def _check(arguments: Passes) -> Verdict:
     """A gradient check, with cotangents and directions that are others for other inputs."""
-    result = gradcheck.check(forward, backward, inputs, seed=zlib.crc32(inputs[0].tobytes()))
+    result = gradcheck.check(*arguments, seed=zlib.crc32(arguments.inputs[0].tobytes()))
     accepted = result.verdict in ("ok", "not differentiable here")
     if not result.inputs:
         return Verdict(accepted, float("inf"), "; ".join(result.violations))

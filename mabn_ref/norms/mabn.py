@@ -117,7 +117,8 @@ class Config:
     def megvii_grouped(cls, **keywords: Any) -> Config:
         """Return the behaviour of the authors' `cls/networks/MABN.py`, many normalisation batches in a call.
 
-        Theirs needs as many of them in a call as the window is long; here any number goes. `keywords` are those of
+        Theirs needs as many of them in a call as the window is long; here any number goes, as long as it is the same
+        in every call until the window is full: calls are counted, not normalisation batches. `keywords` are those of
         `Config`.
         """
         theirs: dict[str, Any] = {

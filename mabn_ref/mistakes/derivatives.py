@@ -1,0 +1,101 @@
+"""The function whose derivative each backward pass must be, ready for `mabn_ref.gradcheck.check`.
+
+Of a layer, of batch norm and of modified batch norm it is forward itself. Of Batch Renormalization it is forward with
+r and d held at their numbers. Of MABN it is one call with r held, the earlier batches of both windows being numbers:
+an earlier Psi is then zero, and (20) is the derivative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from mabn_ref.arrays import Array
+from mabn_ref.gradcheck import exact
+from mabn_ref.mistakes.draws import Call, Calls
+
+__all__ = ["Passes", "exactly", "held_output", "passes", "state_before_last"]
+
+
+class Passes(NamedTuple):
+    """The arguments of `mabn_ref.gradcheck.check`."""
+
+    forward: Callable[..., tuple[Array, Any]]
+    backward: Callable[..., Any]
+    inputs: tuple[Array, ...]
+
+
+def passes(subject: str, implementation: Any, inputs: Calls | Call) -> Passes:
+    """Return forward, backward and inputs of one call: of a layer, or the last of a normaliser's calls.
+
+    Parameters
+    ----------
+    subject : str
+        The module's name, such as "batch_norm".
+    implementation : module or namespace
+        The module, or a version of it.
+    inputs : Calls or Call
+        What to call it with; MABN's calls are of one normalisation batch each.
+
+    Returns
+    -------
+    Passes
+        Where backward is the derivative of forward with respect to all inputs, if the implementation is right.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mabn_ref.gradcheck import check
+    >>> from mabn_ref.mistakes.draws import calls
+    >>> from mabn_ref.norms import batch_renorm
+    >>> inputs = calls(batch_renorm)(np.random.default_rng(0))
+    >>> check(*passes("batch_renorm", batch_renorm, inputs)).verdict
+    'ok'
+    """
+    if isinstance(inputs, Call):
+
+        def layer(*arrays: Array) -> tuple[Array, Any]:
+            out: tuple[Array, Any] = implementation.forward(*arrays, **inputs.options)
+            return out
+
+        return Passes(layer, implementation.backward, inputs.inputs)
+    x, gamma, beta, config = inputs.xs[-1], inputs.gamma, inputs.beta, inputs.config
+    state = state_before_last(implementation, inputs)
+    if subject == "mabn":
+        state = state._replace(psi_window=0 * state.psi_window)
+    held = implementation.forward(x, gamma, beta, state, config)[1]
+
+    def one_call(x: Array, gamma: Array, beta: Array) -> tuple[Array, Any]:
+        z, cache, _ = implementation.forward(x, gamma, beta, state, config)
+        return (held_output(cache.y, held, x, gamma, beta) if hasattr(held, "r") else z), cache
+
+    def back(dz: Array, cache: Any) -> tuple[Array, ...]:
+        return tuple(implementation.backward(dz, cache, state)[:3])
+
+    return Passes(one_call, back, (x, gamma, beta))
+
+
+def state_before_last(implementation: Any, inputs: Calls) -> Any:
+    """Return the state after all calls but the last."""
+    state = implementation.init(len(inputs.gamma), inputs.config, dtype=float)
+    if inputs.gamma.dtype == object:
+        state = exactly(state)
+    for x in inputs.xs[:-1]:
+        _, _, state = implementation.forward(x, inputs.gamma, inputs.beta, state, inputs.config)
+    return state
+
+
+def held_output(y: Array, held: Any, x: Array, gamma: Array, beta: Array) -> Array:
+    """Return the output for this y and the r and d of the cache `held`, whatever x is."""
+    z = held.r[:, None, :] * y
+    if hasattr(held, "d"):
+        z = z + held.d[:, None, :]
+    return (gamma * z + beta).reshape(x.shape)
+
+
+def exactly(tree: Any) -> Any:
+    """Turn the float arrays of inputs or of a state into arrays of exact numbers."""
+    if isinstance(tree, tuple | list):
+        values = [exactly(value) for value in tree]
+        return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
+    return exact(tree) if getattr(getattr(tree, "dtype", None), "kind", "") == "f" else tree
