@@ -1,7 +1,7 @@
 """Wrong passes as data: what people get wrong in these layers, the sentence to tell them, and what finds it.
 
 `MISTAKES` is the catalogue, `named` looks one up, `wrong` makes a whole implementation with it, and `oracles` holds
-the four ways to reject one. ``python -m mabn_ref.mistakes`` shows that each is rejected and that no right pass is.
+the four ways to reject one. ``mabn-ref mistakes`` shows that each is rejected and that no right pass is.
 """
 
 from __future__ import annotations

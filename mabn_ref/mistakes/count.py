@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 import zlib
-from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -19,7 +17,7 @@ from mabn_ref.mistakes.oracles import ORACLES
 from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, relu, sgd, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm
 
-__all__ = ["Tally", "main", "right_passes", "tally_right", "tally_wrong"]
+__all__ = ["Tally", "count", "right_passes", "tally_right", "tally_wrong"]
 
 _WIDE = (1e-3, 1e3)
 
@@ -105,33 +103,31 @@ def right_passes() -> list[tuple[ModuleType, str]]:
     return list(dict.fromkeys((mistake.subject, mistake.oracle) for mistake in MISTAKES))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Count, print a table and return 0 if nothing was misjudged, else 1.
+def count(draws: int, seeds: int) -> int:
+    """Judge `draws` draws of every wrong pass and `seeds` of every right one, and print a table.
+
+    Returns
+    -------
+    int
+        0 if nothing was misjudged, else 1.
 
     Examples
     --------
-    >>> main(["--draws", "1", "--seeds", "1"])  # doctest: +ELLIPSIS
+    >>> count(draws=1, seeds=1)  # doctest: +ELLIPSIS
     wrong passes ...
     ... wrong passes rejected, 1 of each; ... right passes accepted, 1 of each; ... s
     0
     """
-    parser = argparse.ArgumentParser(
-        prog="mabn-ref mistakes",
-        description="Have the oracles judge every wrong pass of the catalogue, and every right pass.",
-    )
-    parser.add_argument("--draws", type=_count, default=200, metavar="N", help="draws of each wrong pass (200)")
-    parser.add_argument("--seeds", type=_count, default=1000, metavar="N", help="draws of each right pass (1000)")
-    args = parser.parse_args(argv)
     started = time.perf_counter()
     print(f"{'wrong passes':<38}{'oracle':<22}{'rejected':>10}  least error")
-    rejected = [_shown(tally_wrong(mistake, args.draws)) for mistake in MISTAKES]
+    rejected = [_shown(tally_wrong(mistake, draws)) for mistake in MISTAKES]
     print(f"{'right passes':<38}{'oracle':<22}{'accepted':>10}  largest error")
-    accepted = [_shown(tally_right(module, oracle, args.seeds)) for module, oracle in right_passes()]
+    accepted = [_shown(tally_right(module, oracle, seeds)) for module, oracle in right_passes()]
     print(
         f"{sum(t.as_hoped for t in rejected)} of {sum(t.draws for t in rejected)} wrong passes rejected, "
-        f"{args.draws} of each; "
+        f"{draws} of each; "
         f"{sum(t.as_hoped for t in accepted)} of {sum(t.draws for t in accepted)} right passes accepted, "
-        f"{args.seeds} of each; {time.perf_counter() - started:.0f} s"
+        f"{seeds} of each; {time.perf_counter() - started:.0f} s"
     )
     return int(any(t.misjudged for t in (*rejected, *accepted)))
 
@@ -142,9 +138,3 @@ def _shown(tally: Tally) -> Tally:
         print(f"    {tally.misjudged}")
     sys.stdout.flush()
     return tally
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected an integer of at least 1")
-    return int(text)

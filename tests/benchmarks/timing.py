@@ -20,7 +20,7 @@ class Timing(NamedTuple):
 
 
 def side_by_side(contestants: Mapping[str, Callable[[], Any]], *, rounds: int) -> dict[str, Timing]:
-    """Time every contestant once a round, after two rounds to warm up, in an order that changes from round to round."""
+    """Time every contestant once a round, after two rounds to warm up, in an order that changes each time."""
     names = list(contestants)
     samples: dict[str, list[float]] = {name: [] for name in names}
     rng = np.random.default_rng(0)

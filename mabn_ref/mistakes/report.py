@@ -1,0 +1,109 @@
+"""Gradient checks of a right pass by every method, summed up in a line for each of its inputs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mabn_ref.gradcheck import InputResult, check
+from mabn_ref.mistakes.count import RIGHT_DRAWS
+from mabn_ref.mistakes.derivatives import exactly, passes
+
+__all__ = ["FORMAT", "HEADER", "Line", "check_all"]
+
+FORMAT = "{:<22}{:<31}{:<9}{:>13}{:>13}{:>10}  {:<8} {}"
+HEADER = ("name", "equation", "input", "differences", "complex step", "50 digits", "Taylor", "verdict")
+EXACT_DRAWS = 2
+"""Exact numbers are a thousand times slower than floats."""
+
+
+class Line(NamedTuple):
+    """The worst that was found for one input over all draws."""
+
+    name: str
+    first: str
+    """The name of the first input."""
+    central: float
+    stepped: float | None
+    """None where the complex step was refused on every draw."""
+    exact: float
+    taylor: str
+    verdict: str
+    failure: str | None
+    """The whole result of the first draw that failed."""
+
+    def cells(self) -> tuple[str, ...]:
+        """What `FORMAT` takes after the name and the equation."""
+        stepped = "refused" if self.stepped is None else f"{self.stepped:.1e}"
+        return self.name, f"{self.central:.1e}", stepped, f"{self.exact:.1e}", self.taylor, self.verdict
+
+
+def check_all(name: str, draws: int, seed: int) -> Iterator[Line]:
+    """Check the right implementation of `name`, a normaliser or a layer, on random draws.
+
+    Parameters
+    ----------
+    name : str
+        The module's name, such as "batch_norm".
+    draws, seed : int
+        How many draws, and the seed of the first.
+
+    Yields
+    ------
+    Line
+        One an input.
+
+    Examples
+    --------
+    >>> [(line.name, line.verdict) for line in check_all("linear", 2, 0)]
+    [('x', 'ok'), ('w', 'ok'), ('b', 'ok')]
+    """
+    module, draw = next((m, d) for m, d in RIGHT_DRAWS.items() if m.__name__.rpartition(".")[2] == name)
+    results, exact = [], []
+    for k in range(draws):
+        inputs = draw(np.random.default_rng([seed, k]))
+        if name == "mabn":  # one normalisation batch a call, of which alone (20) can be a derivative
+            one = slice(inputs.config.norm_batch)
+            inputs = inputs._replace(xs=[x[one] for x in inputs.xs])
+        names = _names(module, inputs)
+        results.append(check(*passes(name, module, inputs), names=names, seed=k))
+        if k < EXACT_DRAWS:
+            exact.append(check(*passes(name, module, exactly(inputs)), names=names, seed=k))
+    for result in results + exact:
+        if result.violations:
+            yield Line("all", "all", np.inf, None, np.inf, "", "impure", repr(result))
+            return
+    for i, found in enumerate(results[0].inputs):
+        each = [result.inputs[i] for result in results]
+        every = [*each, *(result.inputs[i] for result in exact)]
+        failed = [r for r in results + exact if r.inputs[i].verdict not in ("ok", "not differentiable here")]
+        stepped = [e.complex_error for e in each if e.complex_error is not None]
+        yield Line(
+            name=found.name,
+            first=results[0].inputs[0].name,
+            central=max(e.error for e in each),
+            stepped=max(stepped) if stepped else None,
+            exact=max(result.inputs[i].error for result in exact),
+            taylor=_taylor(each),
+            verdict="wrong" if failed else _kinks(every),
+            failure=repr(failed[0]) if failed else None,
+        )
+
+
+def _names(module: Any, inputs: Any) -> list[str]:
+    count = len(inputs.inputs) if hasattr(inputs, "inputs") else 3
+    return list(inspect.signature(module.forward).parameters)[:count]
+
+
+def _taylor(found: Sequence[InputResult]) -> str:
+    """The largest first-order part, "exact" if all are rounding."""
+    large = [e.taylor.a for e in found if not str(e.taylor).startswith("exact")]
+    return f"{max(map(abs, large)):.0e}" if large else "exact"
+
+
+def _kinks(found: Sequence[InputResult]) -> str:
+    kinks = sum(e.verdict != "ok" for e in found)
+    return f"ok ({kinks} at a kink)" if kinks else "ok"

@@ -1,0 +1,69 @@
+"""``mabn-ref gradcheck`` and ``mabn-ref mistakes``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mabn_ref import cli
+from mabn_ref.cli.gradcheck import EQUATIONS
+from mabn_ref.mistakes import count, named
+from mabn_ref.nn import linear
+from mabn_ref.norms import batch_norm
+
+
+def test_every_pass_is_checked_and_right(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["gradcheck", "--draws", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "all gradients are right; 3 draws of each" in out
+    lines = out.splitlines()[1:-2]
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == list(EQUATIONS)
+    assert all(" ok" in line for line in lines)
+
+
+def test_everything_with_a_backward_pass_is_in_the_table() -> None:
+    subjects = {m.__name__.rpartition(".")[2] for m in count.RIGHT_DRAWS if hasattr(m, "backward")}
+    assert subjects == set(EQUATIONS)
+
+
+def test_a_wrong_pass_is_shown_and_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    right = batch_norm.backward
+
+    def a_hundredth_more(dz: Any, cache: Any, state: Any) -> Any:
+        dx, *rest = right(dz, cache, state)
+        return 1.01 * dx, *rest
+
+    monkeypatch.setattr(batch_norm, "backward", a_hundredth_more)
+    assert cli.main(["gradcheck", "batch_norm", "linear", "--draws", "2"]) == 1
+    out = capsys.readouterr().out
+    assert "wrong" in out.splitlines()[1]
+    assert "gradient check: wrong" in out
+    assert "at x[" in out
+    assert out.endswith("wrong: 1; 2 draws of each\n")
+
+
+def test_an_impure_pass_is_shown_and_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = linear.backward
+
+    def impure(dout: Any, cache: Any) -> Any:
+        grads = right(dout, cache)
+        dout *= 2
+        return grads
+
+    monkeypatch.setattr(linear, "backward", impure)
+    assert cli.main(["gradcheck", "linear", "--draws", "1"]) == 1
+    assert "impure" in capsys.readouterr().out
+
+
+def test_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["gradcheck", "mabm"]) == 2
+    assert "unknown name 'mabm': did you mean 'mabn'?" in capsys.readouterr().err
+
+
+def test_the_catalogue_is_judged(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(count, "MISTAKES", (named("bn-no-g"),))
+    assert cli.main(["mistakes", "--draws", "2", "--seeds", "2"]) == 0
+    assert "2 of 2 wrong passes rejected" in capsys.readouterr().out
