@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 quiet = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("dev", deadline=None, suppress_health_check=quiet)
@@ -19,6 +19,7 @@ settings.register_profile(
     derandomize=True,
     database=None,
     max_examples=15,
+    phases=[Phase.generate],  # a mutant is dead at its first failure: nothing to shrink or explain
     suppress_health_check=list(HealthCheck),
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     failed = _run(missing, path, args.jobs or os.cpu_count() or 1, args.device) if missing else 0
 
     rows = tables.collect(configs, results.read(path))
-    title = f"{data_title(configs[0], images)}, {count(args.epochs, 'epoch')}, {count(args.seeds, 'seed')}"
+    title = f"{data_title(configs[0], images)}, {count(configs[0].epochs, 'epoch')}, {count(args.seeds, 'seed')}"
     print(f"Test error in % on {title}\n\n{tables.table(rows)}\n")
     print("±: 95 % t interval over the seeds; differences are paired by seed. WC: weight centralisation.")
     plots.learning_curves(args.out / "curves.png", rows, title[0].upper() + title[1:])

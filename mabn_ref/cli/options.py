@@ -12,10 +12,10 @@ from mabn_ref.extras import require
 
 __all__ = ["add_run_options", "count", "data_title", "require_run_extra", "settings"]
 
-_SIZES: dict[str, dict[str, int | None]] = {
-    "embedded": {"train_size": 2400, "test_size": 1000, "width": 16},
-    "cifar10": {"train_size": 5000, "test_size": 5000, "width": 32},
-    "directory": {"train_size": None, "test_size": None, "width": 32},
+_DEFAULTS: dict[str, dict[str, float | None]] = {
+    "embedded": {"train_size": 2400, "test_size": 1000, "width": 16, "epochs": 8, "lr": 0.03},
+    "cifar10": {"train_size": 5000, "test_size": 5000, "width": 32, "epochs": 10, "lr": 0.1},
+    "directory": {"train_size": None, "test_size": None, "width": 32, "epochs": 10, "lr": 0.1},
 }
 """What each source of images has by default; None: all images."""
 
@@ -35,18 +35,15 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="a directory of CIFAR-10 binary files: data_batch_*.bin to train on, test_batch*.bin to test on",
     )
-    sizes = parser.add_argument_group("sizes")
+    recipe = parser.add_argument_group("sizes and recipe")
     for field, meaning in (
         ("train_size", "training images, class-balanced"),
         ("test_size", "test images, class-balanced"),
         ("width", "channels of the first convolution"),
+        ("epochs", "passes over the training images"),
     ):
-        embedded, cifar10, directory = (values[field] or "all" for values in _SIZES.values())
-        defaults = f"default: embedded {embedded}, cifar10 {cifar10}, --data-dir {directory}"
-        add_number(sizes, f"--{field.replace('_', '-')}", int, None, f"{meaning} ({defaults})", at_least=1)
-    recipe = parser.add_argument_group("recipe")
-    add_number(recipe, "--epochs", int, 10, "passes over the training images", at_least=1)
-    add_number(recipe, "--lr", float, 0.1, "highest learning rate", metavar="RATE")
+        add_number(recipe, f"--{field.replace('_', '-')}", int, None, f"{meaning} ({_said(field)})", at_least=1)
+    add_number(recipe, "--lr", float, None, f"highest learning rate ({_said('lr')})", metavar="RATE")
     add_number(recipe, "--weight-decay", float, 5e-4, "on every parameter", metavar="DECAY")
     recipe.add_argument("--no-augment", action="store_true", help="no random flips and crops")
     parser.add_argument(
@@ -58,17 +55,20 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _said(field: str) -> str:
+    embedded, cifar10, directory = (values[field] or "all" for values in _DEFAULTS.values())
+    return f"default: embedded {embedded}, cifar10 {cifar10}, --data-dir {directory}"
+
+
 def settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of `RunConfig` that the options give."""
     data = "directory" if args.data_dir is not None else args.data
-    given = {field: getattr(args, field) for field in _SIZES[data] if getattr(args, field) is not None}
+    given = {field: getattr(args, field) for field in _DEFAULTS[data] if getattr(args, field) is not None}
     return {
         "data": data,
         "data_dir": args.data_dir,
-        **_SIZES[data],
+        **_DEFAULTS[data],
         **given,
-        "epochs": args.epochs,
-        "lr": args.lr,
         "weight_decay": args.weight_decay,
         "augment": not args.no_augment,
     }

@@ -26,10 +26,9 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 # The difficulty. Chosen so that the default comparison separates the normalisers: see docs.
 HUES = (0.08, 0.58)
 HUE_SPREAD = 0.12
-SATURATION = (0.08, 0.25)
-CONTRAST = (0.08, 0.8)
+CONTRAST = (0.25, 0.8)
 CYCLES = (2.5, 6.0)
-NOISE = 0.1
+NOISE = 0.12
 
 # Each block of images has a stream of its own, so that a small set is the start of a large one of the same seed.
 _BLOCK = 100
@@ -128,19 +127,12 @@ def _textures(family: Labels, rng: np.random.Generator) -> Floats:
 def _colours(palette: Labels, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Draw the dark and the light colour of each image, shape (N, 1, 1, 3)."""
     n = len(palette)
-
-    def uniform(low: float, high: float) -> Floats:
-        return rng.uniform(low, high, (n, 1))
-
-    hue = np.asarray(HUES)[palette][:, None] + HUE_SPREAD * rng.standard_normal((n, 1))
-    ground = uniform(0.35, 0.65) + uniform(*SATURATION) * _wheel(hue)
-    contrast = np.exp(uniform(*np.log(CONTRAST)))
-    step = 0.5 * contrast * (1 + uniform(0, 0.6) * _wheel(uniform(0, 1)))
-    dark, light = ground - step, ground + step
-    return dark[:, None, None, :], light[:, None, None, :]
-
-
-def _wheel(hue: Floats) -> Floats:
-    """Return a smooth colour wheel: red, green and blue are cosines of the hue, a third of a turn apart."""
-    wheel: Floats = np.cos(2 * np.pi * (hue - np.arange(3) / 3))
-    return wheel
+    hue = np.asarray(HUES)[palette] + HUE_SPREAD * rng.standard_normal((2, n))
+    contrast = rng.uniform(*CONTRAST, n)
+    middle = rng.uniform(0.35, 0.65, n)
+    saturation = rng.uniform(0.4, 0.9, (2, n))
+    brightness = np.stack([middle - contrast / 2, middle + contrast / 2])
+    # A smooth colour wheel: red, green and blue are cosines of the hue, a third of a turn apart.
+    wheel = np.cos(2 * np.pi * (hue[..., None] - np.arange(3) / 3))
+    colour = brightness[..., None] + 0.25 * saturation[..., None] * wheel
+    return colour[0][:, None, None, :], colour[1][:, None, None, :]

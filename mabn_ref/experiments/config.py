@@ -87,8 +87,8 @@ class RunConfig:
     test_size: int | None = 1000
     augment: bool = True
     width: int = 16
-    epochs: int = 10
-    lr: float = 0.1
+    epochs: int = 8
+    lr: float = 0.03
     momentum: float = 0.9
     weight_decay: float = 5e-4
     warmup: int = 50

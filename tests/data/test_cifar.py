@@ -202,11 +202,13 @@ def test_missing_archive_is_named(tmp_path: Path) -> None:
 
 def test_damaged_archive_is_named_or_reads_as_before(tmp_path: Path, files: dict[str, bytes]) -> None:
     """Cut anywhere, or with any byte changed: never another image, and no error but ValueError."""
+    # Half of the files compress well, half not at all: damage meets both kinds of deflate block.
+    files = {name: bytes([i]) * 3073 * 4 if i % 2 else raw for i, (name, raw) in enumerate(files.items())}
     path = write_archive(tmp_path / "bad.tar.gz", files)
     good, before = path.read_bytes(), cifar.read_archive(path)
     rng = np.random.default_rng(0)
     messages = []
-    for at in rng.integers(0, len(good), 100):
+    for at in rng.integers(0, len(good), 150):
         changed = bytearray(good)
         changed[at] ^= int(rng.integers(1, 256))
         for raw in (good[:at], bytes(changed)):
@@ -218,5 +220,5 @@ def test_damaged_archive_is_named_or_reads_as_before(tmp_path: Path, files: dict
             else:
                 for one, other in zip(before, after, strict=True):
                     assert_equal(one, other)
-    assert len(messages) > 190
+    assert len(messages) > 290
     assert all("bad.tar.gz" in message for message in messages)

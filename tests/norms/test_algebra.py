@@ -124,6 +124,34 @@ def test_mabn_with_a_window_of_one_is_modified_bn(dims: Any, seed: int, e: float
 
 
 @pytest.mark.parametrize("name", NORMS)
+@given(dims=dimensions(), seed=seeds)
+def test_statistics_are_the_moments_of_each_normalisation_batch(name: str, dims: Any, seed: int) -> None:
+    """eq: bn-statistics, modified-statistics"""
+    module, rng = NORMS[name], np.random.default_rng(seed)
+    x = sample(rng, dims.shape)
+    batches = x.reshape(dims.groups, dims.values, dims.channels)
+    found = module.statistics(x, module.Config(norm_batch=dims.norm_batch))
+    if name.endswith("renorm") or name == "batch_norm":
+        np.testing.assert_allclose(found[0], batches.mean(axis=1), rtol=0, atol=1e-13 * np.abs(x).max())
+        np.testing.assert_allclose(found[1], batches.var(axis=1), rtol=1e-12)
+    else:
+        np.testing.assert_allclose(found, (batches**2).mean(axis=1), rtol=1e-12)
+
+
+def test_the_authors_settings() -> None:
+    """What the authors' two files do; the docs have the same table."""
+    assert mabn.Config.paper(window=4) == mabn.Config(window=4)
+    assert mabn.Config.megvii(window=4, norm_batch=2) == mabn.Config(
+        window=4, norm_batch=2, warmup=100, renorm_from=1001, partial_window="batch", ema_of="window"
+    )
+    assert mabn.Config.megvii(warmup=2000).renorm_from == 2001
+    assert mabn.Config.megvii(warmup=20, renorm_from=7, decay=0.5).renorm_from == 7
+    assert mabn.Config.megvii_grouped(window=8) == mabn.Config(
+        window=8, warmup=2, renorm_from=100, ema_of="window", ema_per="call", ema_start="first"
+    )
+
+
+@pytest.mark.parametrize("name", NORMS)
 @given(data=st.data(), dims=dimensions(), seed=seeds)
 def test_affine_is_infer(name: str, data: Any, dims: Any, seed: int) -> None:
     """eq: bn-infer, modified-infer"""

@@ -85,8 +85,18 @@ def test_state_of_another_window() -> None:
     with pytest.raises(ValueError, match=r"state\.chi2_window has shape \(4, 3\), expected \(5, 3\)"):
         mabn.forward(np.ones((4, 3)), ONE, ZERO, state, mabn.Config(window=5))
     _, cache, state = mabn.forward(np.ones((4, 3)), ONE, ZERO, state, mabn.Config(window=4))
-    with pytest.raises(ValueError, match=r"state\.psi_window has shape \(1, 3\), expected \(4, 3\)"):
-        mabn.backward(np.ones((4, 3)), cache, state._replace(psi_window=np.zeros((1, 3))))
+    for backward in (mabn.backward, mabn.backward_graph):
+        with pytest.raises(ValueError, match=r"state\.psi_window has shape \(1, 3\), expected \(4, 3\)"):
+            backward(np.ones((4, 3)), cache, state._replace(psi_window=np.zeros((1, 3))))
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_statistics(name: str) -> None:
+    module = NORMS[name]
+    with pytest.raises(TypeError, match="x has dtype int64, expected float32 or float64"):
+        module.statistics(np.zeros((4, 3), dtype=int), module.Config())
+    with pytest.raises(ValueError, match="x has 4 samples, expected a multiple of norm_batch=3"):
+        module.statistics(np.zeros((4, 3)), module.Config(norm_batch=3))
 
 
 @pytest.mark.parametrize("name", NORMS)
