@@ -1,0 +1,185 @@
+"""Arithmetic with 50 digits in NumPy arrays: the truth that float errors are measured against.
+
+An object array of `Exact` numbers goes through any pass that uses + - * / **, comparisons, sqrt, exp and log, by way
+of NumPy's own functions: ``np.sqrt`` of an object array calls ``.sqrt()``; sums, ``einsum``, ``maximum`` and the like
+need nothing. It mixes with ints and floats, which are taken at their exact binary value.
+"""
+
+from __future__ import annotations
+
+import decimal
+import numbers
+from collections.abc import Callable
+from functools import total_ordering
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mabn_ref.arrays import Array
+
+__all__ = ["DIGITS", "Exact", "exact", "to_float", "ulps"]
+
+DIGITS = 50
+_context = decimal.Context(prec=DIGITS)
+
+
+def _decimal(number: object) -> decimal.Decimal | None:
+    if isinstance(number, Exact):
+        return number.value
+    if isinstance(number, decimal.Decimal):
+        return number
+    if isinstance(number, numbers.Integral):
+        return decimal.Decimal(int(number))
+    if isinstance(number, numbers.Real):
+        return decimal.Decimal(float(number))
+    return None
+
+
+def _operators(operation: Callable[[decimal.Decimal, decimal.Decimal], decimal.Decimal]) -> tuple[Any, Any]:
+    def straight(self: Exact, other: object) -> Any:
+        right = _decimal(other)
+        return NotImplemented if right is None else Exact(operation(self.value, right))
+
+    def reflected(self: Exact, other: object) -> Any:
+        left = _decimal(other)
+        return NotImplemented if left is None else Exact(operation(left, self.value))
+
+    return straight, reflected
+
+
+@total_ordering
+class Exact:
+    """A number of 50 decimal digits.
+
+    Parameters
+    ----------
+    value : Exact, decimal.Decimal, int or float
+        Its value, taken exactly.
+
+    Raises
+    ------
+    TypeError
+        If `value` is none of these.
+
+    Examples
+    --------
+    >>> Exact(1) / 3
+    Exact('0.33333333333333333333333333333333333333333333333333')
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        number = _decimal(value)
+        if number is None:
+            raise TypeError(f"value is a {type(value).__name__}, expected a real number")
+        self.value: decimal.Decimal = number
+
+    __add__, __radd__ = _operators(_context.add)
+    __sub__, __rsub__ = _operators(_context.subtract)
+    __mul__, __rmul__ = _operators(_context.multiply)
+    __truediv__, __rtruediv__ = _operators(_context.divide)
+    __pow__, __rpow__ = _operators(_context.power)
+
+    def __neg__(self) -> Exact:
+        return Exact(_context.minus(self.value))
+
+    def __abs__(self) -> Exact:
+        return Exact(_context.abs(self.value))
+
+    def __eq__(self, other: object) -> bool:
+        right = _decimal(other)
+        return NotImplemented if right is None else self.value == right
+
+    def __lt__(self, other: object) -> bool:
+        right = _decimal(other)
+        return NotImplemented if right is None else self.value < right
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __repr__(self) -> str:
+        return f"Exact('{self.value}')"
+
+    def conjugate(self) -> Exact:
+        """Return itself; ``np.var`` and ``np.vdot`` ask for it."""
+        return self
+
+    def sqrt(self) -> Exact:
+        """Return the square root."""
+        return Exact(_context.sqrt(self.value))
+
+    def exp(self) -> Exact:
+        """Return e to this power."""
+        return Exact(_context.exp(self.value))
+
+    def log(self) -> Exact:
+        """Return the natural logarithm."""
+        return Exact(_context.ln(self.value))
+
+
+def exact(x: npt.ArrayLike) -> Array:
+    """Make an object array of `Exact` numbers.
+
+    Parameters
+    ----------
+    x : array_like
+        Real numbers of any dtype.
+
+    Returns
+    -------
+    array of object
+        The same shape and, exactly, the same values.
+
+    Examples
+    --------
+    >>> root = np.sqrt(exact([2.0, 3.0]))
+    >>> root[0] * root[0] - 2 < 1e-48
+    True
+    """
+    values = np.asarray(x)
+    out = np.empty(values.shape, dtype=object)
+    out.ravel()[:] = [Exact(value) for value in values.ravel()]
+    return out
+
+
+def to_float(x: npt.ArrayLike) -> Array:
+    """Round an array of `Exact` numbers to float64, to nearest."""
+    return np.asarray(x, dtype=np.float64)
+
+
+def ulps(value: Array, truth: Array) -> Array:
+    """Measure errors in units in the last place of the true value.
+
+    Parameters
+    ----------
+    value : array of float32 or float64
+        Computed numbers.
+    truth : array of object, of the same shape
+        The numbers they should be, as `Exact`.
+
+    Returns
+    -------
+    array of float64
+        Sizes of the errors; at most 0.5 where `value` is correctly rounded. Below the smallest normal number the
+        unit is that of the smallest one.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> third = exact(1.0) / 3
+    >>> float(ulps(np.asarray(1 / 3), third)) < 0.5
+    True
+    """
+    if np.shape(value) != np.shape(truth):
+        raise ValueError(f"value has shape {np.shape(value)} and truth {np.shape(truth)}, expected the same")
+    unit = np.spacing(np.abs(to_float(truth)).astype(np.asarray(value).dtype))
+    return to_float(abs(exact(value) - truth)) / unit.astype(np.float64)

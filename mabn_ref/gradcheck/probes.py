@@ -1,0 +1,56 @@
+"""Where to look: how far an input spreads, and the lines through it along which its derivative is taken.
+
+A step of 1e-6 is far too large for a channel that spreads over 1e-9 and far too small for one at 1e4 +- 1e3. So all
+lengths here are measured in spreads of the input's own channel (last axis), and so is the error of a gradient: a
+channel of scale 1e3, whose dx is tiny, is then looked at as closely as one of scale 1e-3.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+
+__all__ = ["SMALL", "bounded", "directions", "spread"]
+
+SMALL = 64
+"""An input of at most this many elements is checked element by element, a larger one along random directions."""
+
+CONSTANT = 2.0**-44
+"""A channel whose spread is below this fraction of its size counts as constant."""
+
+
+def spread(x: Array) -> Array:
+    """Standard deviation of each channel of `x`, or its root mean square where it is constant, or 1 where it is zero.
+
+    Rounded to a power of two, so that ``x + step * spread`` is exact. Has the shape of `x` and is float64. An input
+    of fewer than two axes is one channel.
+    """
+    values = np.asarray(x, dtype=np.float64)
+    channels = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
+    size = np.sqrt(np.mean(channels**2, axis=0))
+    deviation = np.std(channels, axis=0)
+    width = np.where(deviation > CONSTANT * size, deviation, size)
+    width = np.where(width > 0, width, np.sqrt(np.mean(values**2)))
+    width = 2.0 ** np.round(np.log2(np.where(width > 0, width, 1.0)))
+    return np.broadcast_to(width, channels.shape).reshape(values.shape)
+
+
+def bounded(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Random numbers of either sign whose size is between 1/2 and 3/2, in steps of 1/64.
+
+    Bounded away from zero, so that no draw can hide an element; of short binary form, so that steps stay exact.
+    """
+    drawn = rng.integers(-65, 65, shape)
+    return np.asarray((drawn + np.where(drawn < 0, -31, 32)) / 64)
+
+
+def directions(units: Array, rng: np.random.Generator) -> Array:
+    """Lines to look along, one a row: every element of a small input, three random ones of a large input."""
+    units = units.ravel()
+    if units.size <= SMALL:
+        return np.diag(units)
+    lines: Any = bounded(rng, (3, units.size)) * units
+    return np.asarray(lines)

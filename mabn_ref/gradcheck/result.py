@@ -1,0 +1,118 @@
+"""What a check found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mabn_ref.gradcheck.taylor import Taylor
+
+__all__ = ["VERDICTS", "GradientError", "InputResult", "Result"]
+
+VERDICTS = ("ok", "not differentiable here", "undecided", "wrong", "impure")
+"""From best to worst."""
+
+
+class GradientError(AssertionError):
+    """A gradient is wrong, or cannot be told from a wrong one; the message is the whole result."""
+
+
+@dataclass(frozen=True)
+class InputResult:
+    """What was found for the gradient of one input.
+
+    Attributes
+    ----------
+    name : str
+        The input's name.
+    verdict : str
+        "ok"; "wrong"; "not differentiable here", where the slopes to either side differ and the gradient differs from
+        their mean by no more than that; "undecided", where the forward is too noisy for its differences to tell.
+    error : float
+        Worst error against central differences, relative to the input's largest derivative, both per spread.
+    complex_error : float or None
+        The same against the complex step; None where that was refused.
+    refusal : str
+        Why it was, or "".
+    index : tuple of int or None
+        The worst element; None for an accepted gradient that was checked along random directions.
+    analytic, numeric : float
+        What backward and central differences say there; along a direction where there is no `index`.
+    step : float
+        The step of that difference, in units of the input (of its spread along a direction).
+    taylor : Taylor
+        The first-order part of the Taylor remainder along a random direction.
+    """
+
+    name: str
+    verdict: str
+    error: float
+    complex_error: float | None
+    refusal: str
+    index: tuple[int, ...] | None
+    analytic: float
+    numeric: float
+    step: float
+    taylor: Taylor
+
+    def __str__(self) -> str:
+        """Return one line, and for anything but "ok" a second one with the worst element."""
+        stepped = f"refused ({self.refusal})" if self.complex_error is None else f"{self.complex_error:.1e}"
+        line = (
+            f"{self.name}: {self.verdict}; worst error by central differences {self.error:.1e}, "
+            f"by complex step {stepped}; Taylor {self.taylor}"
+        )
+        if self.verdict == "ok":
+            return line
+        return (
+            f"{line}\n    at {self.name}{list(self.index or ())} backward says {self.analytic:.9g}, "
+            f"differences say {self.numeric:.9g} (step {self.step:.1e})"
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """What a check found for all inputs.
+
+    Attributes
+    ----------
+    inputs : tuple of InputResult
+        One for each input; empty if the passes are impure, since no number means anything then.
+    violations : tuple of str
+        What the passes changed that is not theirs, or answered differently on a second call.
+    rtol : float
+        The tolerance of the errors; NaN if there are none.
+    seed : int
+        Of the cotangents and directions.
+    """
+
+    inputs: tuple[InputResult, ...]
+    violations: tuple[str, ...]
+    rtol: float
+    seed: int
+
+    @property
+    def verdict(self) -> str:
+        """The worst verdict of any input, or "impure"."""
+        return "impure" if self.violations else self.worst.verdict
+
+    @property
+    def worst(self) -> InputResult:
+        """The input with the worst verdict and, among those, the largest error."""
+        return max(self.inputs, key=lambda found: (VERDICTS.index(found.verdict), found.error))
+
+    def __repr__(self) -> str:
+        """Return the verdict and a line or two for each input."""
+        tolerance = "" if self.violations else f"rtol {self.rtol:.0e}, "
+        lines = [f"gradient check: {self.verdict} ({tolerance}seed {self.seed})"]
+        return "\n  ".join([*lines, *self.violations, *map(str, self.inputs)])
+
+    def raise_for_error(self) -> None:
+        """Do nothing if the gradients are right, or right but for kinks.
+
+        Raises
+        ------
+        GradientError
+            If the verdict is "wrong", "undecided" or "impure".
+        """
+        if self.verdict not in VERDICTS[:2]:
+            raise GradientError(repr(self))

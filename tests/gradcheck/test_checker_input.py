@@ -1,0 +1,135 @@
+"""Bad input is an error that names it, not a verdict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mabn_ref.gradcheck import check
+
+x = np.array([[0.5, -1.0, 2.0], [1.0, 0.3, -0.2]])
+w = np.array([1.0, 2.0, 3.0])
+
+
+def forward(x: Any, w: Any) -> Any:
+    return x * w, (x, w)
+
+
+def backward(dout: Any, cache: Any) -> Any:
+    x, w = cache
+    return dout * w, np.sum(dout * x, axis=0)
+
+
+def put(array: Any, value: float) -> Any:
+    array = array.copy()
+    array[1, 2] = value
+    return array
+
+
+def test_this_pair_is_fine() -> None:
+    """So the errors below are not its own."""
+    assert check(forward, backward, [x, w]).verdict == "ok"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error", "message"),
+    [
+        (x, TypeError, "inputs is a ndarray, expected a tuple of arrays"),
+        ((), ValueError, "inputs is empty"),
+        (
+            (x, np.array([1, 2, 3])),
+            TypeError,
+            r"inputs\[1\] has dtype int64, expected float32, float64 or exact numbers",
+        ),
+        ((x.astype(np.float16), w), TypeError, r"inputs\[0\] has dtype float16"),
+        ((x > 0, w), TypeError, r"inputs\[0\] has dtype bool"),
+        ((x + 0j, w), TypeError, r"inputs\[0\] has dtype complex128"),
+        ((put(x, np.nan), w), ValueError, r"inputs\[0\] is nan at \[1, 2\], expected finite numbers"),
+        ((put(x, np.inf), w), ValueError, r"inputs\[0\] is inf at \[1, 2\]"),
+        ((x[:0], w), ValueError, r"inputs\[0\] has shape \(0, 3\), expected at least one element"),
+    ],
+)
+def test_inputs(inputs: Any, error: Any, message: str) -> None:
+    """Dtype, finiteness, emptiness."""
+    with pytest.raises(error, match=message):
+        check(forward, backward, inputs)
+
+
+def test_names() -> None:
+    """One for each input; the parameters' by default, numbers where there are none."""
+    with pytest.raises(ValueError, match=r"names has 1 entries \('x',\), expected 2"):
+        check(forward, backward, (x, w), names=["x"])
+    assert [found.name for found in check(forward, backward, (x, w)).inputs] == ["x", "w"]
+    assert [found.name for found in check(forward, backward, (x, w), names=("a", "b")).inputs] == ["a", "b"]
+    assert check(lambda *a: (a[0] * 2, None), lambda d, _: 2 * d, (x,)).worst.name == "a"
+    assert [found.name for found in check(lambda *a: forward(*a), backward, (x, w)).inputs] == [
+        "inputs[0]",
+        "inputs[1]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("returned", "error", "message"),
+    [
+        (lambda x, w: x * w, TypeError, r"forward returned a ndarray, expected the pair \(out, cache\)"),
+        (lambda x, w: (x * w, x, w), TypeError, r"forward returned a tuple of 3, expected the pair"),
+        (lambda x, w: (x > w, (x, w)), TypeError, "forward's out has dtype bool"),
+        (lambda x, w: (x * 1j, (x, w)), TypeError, "forward's out has dtype complex128"),
+        (lambda x, w: (x * np.nan, (x, w)), ValueError, r"forward's out is nan at \[0, 0\]"),
+    ],
+)
+def test_forward_output(returned: Any, error: Any, message: str) -> None:
+    """A pair, of finite floating-point numbers."""
+    with pytest.raises(error, match=message):
+        check(returned, backward, (x, w))
+
+
+@pytest.mark.parametrize(
+    ("returned", "error", "message"),
+    [
+        (lambda d, c: d * w, ValueError, "backward returned 1 gradients, expected 2, those of x, w"),
+        (lambda d, c: (*backward(d, c), w), ValueError, "backward returned 3 gradients, expected 2, those of x, w"),
+        (lambda d, c: (d * w, d * x), ValueError, r"backward's gradient of w has shape \(2, 3\), expected \(3,\)"),
+        (lambda d, c: (d * w, np.zeros(3, int)), TypeError, "backward's gradient of w has dtype int64"),
+        (lambda d, c: (d * w, None), ValueError, r"backward's gradient of w has shape \(\), expected \(3,\)"),
+        (lambda d, c: (put(d, np.nan), w), ValueError, r"backward's gradient of x is nan at \[1, 2\]"),
+    ],
+)
+def test_backward_output(returned: Any, error: Any, message: str) -> None:
+    """As many gradients as inputs, of their shapes, of finite floating-point numbers."""
+    with pytest.raises(error, match=message):
+        check(forward, returned, (x, w))
+
+
+def test_a_forward_that_is_not_finite_around_the_inputs() -> None:
+    """The root of zero has no derivative to compare with."""
+    with pytest.raises(ValueError, match="forward is not finite next to x"):
+        check(lambda x: (np.sqrt(x), x), lambda dout, x: dout, (np.array([0.0, 1.0]),))
+
+
+def test_an_error_of_forward_in_float64_says_that_it_was_in_float64() -> None:
+    """Since the caller's inputs were not."""
+
+    def picky(x: Any) -> Any:
+        if x.dtype != np.float32:
+            raise TypeError("float32 only")
+        return 2 * x, None
+
+    with pytest.raises(TypeError, match="float32 only") as caught:
+        check(picky, lambda dout, _: 2 * dout, (x.astype(np.float32),))
+    assert "in float64" in caught.value.__notes__[0]
+
+
+def test_edge_of_the_domain() -> None:
+    """Steps that leave it are passed over: log at 1e-3 of the spread from 0."""
+    x = np.array([1e-3, 1.0, -0.5]) ** 2
+    assert check(lambda x: (np.log(x), x), lambda dout, x: dout / x, (x,)).verdict == "ok"
+    assert check(lambda x: (np.log(x), x), lambda dout, x: dout / x * 1.01, (x,)).verdict == "wrong"
+
+
+def test_numbers_without_axes() -> None:
+    """A number in, a number out."""
+    result = check(lambda x: (float(x) ** 2 if np.isrealobj(x) else x**2, x), lambda dout, x: 2 * x * dout, (1.5,))
+    assert (result.verdict, result.worst.index) == ("ok", ())

@@ -1,0 +1,124 @@
+"""Points where a function is not differentiable are called that, and excuse nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mabn_ref.gradcheck import check
+from mabn_ref.gradcheck.kinks import first_smooth
+from tests.gradcheck.passes import relu, row_max
+
+KINKED = "not differentiable here"
+
+
+def clip(x: Any) -> Any:
+    return np.clip(x, -1, 1), x
+
+
+def clip_backward(dout: Any, x: Any) -> Any:
+    return dout * (abs(x) <= 1)
+
+
+CASES: dict[str, Any] = {
+    "relu": (relu().forward, relu().backward, 0.0),
+    "relu, slope 1 at 0": (relu().forward, lambda dout, x: dout * (x >= 0), 0.0),
+    "relu, slope 1/2 at 0": (relu().forward, lambda dout, x: dout * (1 + np.sign(x)) / 2, 0.0),
+    "clip": (clip, clip_backward, 1.0),
+    "abs": (lambda x: (abs(x), x), lambda dout, x: dout * np.sign(x), 0.0),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("shape", [(4, 3), (40, 3)])
+def test_a_kink_is_called_one(name: str, shape: tuple[int, ...]) -> None:
+    """Whichever subgradient is returned; and the element is named."""
+    forward, backward, kink = CASES[name]
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        x, where = rng.standard_normal(shape), (int(rng.integers(shape[0])), int(rng.integers(shape[1])))
+        assert check(forward, backward, (x,), seed=seed).verdict == "ok"
+        x[where] = kink
+        result = check(forward, backward, (x,), seed=seed)
+        assert (result.verdict, result.worst.index) == (KINKED, where), result
+        result.raise_for_error()
+
+
+def test_a_tied_maximum() -> None:
+    """The gradient goes to one of the two."""
+    x = np.array([[1.0, 3.0, 3.0], [0.5, -2.0, 0.1]])
+    assert check(row_max().forward, row_max().backward, (x,)).verdict == KINKED
+
+
+@pytest.mark.parametrize("distance", [1e-2, 1e-4, 1e-6, -1e-5, 3e-7, -3e-8])
+@pytest.mark.parametrize("name", ["relu", "clip", "abs"])
+def test_next_to_a_kink_is_smooth(name: str, distance: float) -> None:
+    """The step shrinks until the kink is outside; the gradient is then judged as anywhere."""
+    forward, backward, kink = CASES[name]
+    for seed in range(10):
+        x = np.random.default_rng(seed).standard_normal((4, 3))
+        x[1, 1] = kink + distance
+        assert check(forward, backward, (x,), seed=seed).verdict == "ok"
+
+        def wrong(dout: Any, x: Any) -> Any:
+            dx = backward(dout, x)
+            dx[1, 1] += 0.01
+            return dx
+
+        result = check(forward, wrong, (x,), seed=seed)
+        assert (result.verdict, result.worst.index) == ("wrong", (1, 1)), result
+
+
+def test_a_kink_does_not_excuse_a_mistake_elsewhere() -> None:
+    """One element at the kink, another with a wrong slope."""
+    for seed in range(50):
+        x = np.random.default_rng(seed).standard_normal((4, 3))
+        x[0, 0], x[2, 1] = 0.0, 1.0
+
+        def wrong(dout: Any, x: Any) -> Any:
+            dx = dout * (x > 0)
+            dx[2, 1] *= 1.001
+            return dx
+
+        result = check(relu().forward, wrong, (x,), seed=seed)
+        assert (result.verdict, result.worst.index) == ("wrong", (2, 1))
+
+
+def test_a_kink_excuses_no_more_than_its_size() -> None:
+    """A slope of 3 at the kink of ReLU is no subgradient."""
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        for shape in ((4, 3), (40, 3)):
+            x = rng.standard_normal(shape)
+            x[0, 0] = 0.0
+            assert check(relu().forward, lambda dout, x: dout * ((x > 0) + 3 * (x == 0)), (x,)).verdict == "wrong"
+
+
+@pytest.mark.parametrize("steepness", [1.0, 1e2, 1e4])
+def test_a_steep_smooth_function_has_no_kink(steepness: float) -> None:
+    """However curved: the right gradient is accepted and a wrong one rejected."""
+
+    def forward(x: Any) -> Any:
+        return np.logaddexp(0, steepness * x) / steepness if np.isrealobj(x) else None, x
+
+    def backward(dout: Any, x: Any) -> Any:
+        return dout / (1 + np.exp(-steepness * x))
+
+    for seed in range(20):
+        x = np.random.default_rng(seed).standard_normal((4, 3))
+        x[1, 1], x[2, 2] = 0.0, 0.3 / steepness
+        with np.errstate(over="ignore"):
+            assert check(forward, backward, (x,), seed=seed).verdict == "ok"
+            result = check(forward, lambda dout, x: backward(dout, x) * (1 + 1e-3 * (x == 0)), (x,), seed=seed)
+        assert (result.verdict, result.worst.index) == ("wrong", (1, 1)), result
+
+
+def test_one_coincidence_is_no_kink() -> None:
+    """Among rounding errors two jumps may be alike; a kink shows at three steps or more."""
+    floors = [1e-9] * 5
+    assert first_smooth([1e-6, 1e-5, 1.1e-5, 8e-4, 7e-3], [1e-6] * 4, floors) == 0
+    assert first_smooth([1e-6, 1e-5, 1.1e-5, 1e-5, 7e-3], [1e-6] * 4, floors) == 4
+    assert first_smooth([1e-6, 1e-5, 1.1e-5, 1e-5, 7e-3], [1e-4] * 4, floors) == 0  # the slope does not stay
+    assert first_smooth([0.0, 0.0, 0.0, 0.0, 0.0], [0.0] * 4, floors) == 0

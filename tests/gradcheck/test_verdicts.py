@@ -1,0 +1,224 @@
+"""Right passes are accepted, wrong ones rejected, over many draws; and what the check is made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mabn_ref.gradcheck import GradientError, check
+from tests.gradcheck.passes import RIGHT, WRONG, norm, row_max, tanh_layer
+
+NORMS = [name for name in RIGHT if name.startswith("norm")]
+SEEDS = {name: range(1000) for name in RIGHT} | {name: range(k, 1000, 3) for k, name in enumerate(NORMS)}
+"""The three eps of the norm share a thousand seeds."""
+
+
+def run(pair: Any, seed: int, **keywords: Any) -> Any:
+    inputs = pair.draw(np.random.default_rng(seed))
+    return check(pair.forward, pair.backward, inputs, seed=seed, **keywords)
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_no_false_alarm(name: str) -> None:
+    """A right gradient is accepted on every draw, and measured to 1e-9 and better by either method."""
+    for seed in SEEDS[name]:
+        result = run(RIGHT[name], seed)
+        assert result.verdict == "ok", result
+        assert max(found.error for found in result.inputs) <= 1e-9, result
+        assert max(found.complex_error for found in result.inputs) <= 1e-13, result
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_no_escape(name: str) -> None:
+    """A wrong gradient is rejected on every draw, and the other inputs' gradients are not."""
+    verdicts = Counter(found.verdict for seed in range(200) for found in run(WRONG[name], seed).inputs)
+    assert set(verdicts) <= {"ok", "wrong"}
+    both_wrong = name == "tanh layer, square forgotten"
+    assert verdicts["wrong"] == (400 if both_wrong else 200)
+
+
+def test_offset_of_1e4_and_spread_of_2e_3() -> None:
+    """Seven digits are lost to the offset; a right gradient is still accepted, and one wrong by 1e-4 is not."""
+    pair = norm(1e-5)
+
+    def off(dz: Any, cache: Any) -> Any:
+        dx, dgamma, dbeta = pair.backward(dz, cache)
+        return 1.0001 * dx, dgamma, dbeta
+
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        inputs = (0.002 * rng.standard_normal((6, 2)) + 1e4, rng.uniform(0.5, 2, 2), rng.standard_normal(2))
+        assert check(pair.forward, pair.backward, inputs, seed=seed).verdict == "ok"
+        assert check(pair.forward, off, inputs, seed=seed).verdict == "wrong"
+
+
+def test_float32_is_differentiated_in_float64() -> None:
+    """The gradient is float32's, the truth is not; the tolerance is float32's."""
+    for name in ("norm, eps 1e-5", "tanh layer", "softmax loss"):
+        pair = RIGHT[name]
+        for seed in range(50):
+            rng = np.random.default_rng(seed)
+            inputs = [x.astype(np.float32) for x in pair.draw(rng)]
+            result = check(pair.forward, pair.backward, inputs, seed=seed)
+            assert result.verdict == "ok", result
+            assert 1e-5 < result.rtol <= 1e-2
+    pair = WRONG["norm, psi dropped"]
+    for seed in range(50):
+        inputs = [x.astype(np.float32) for x in pair.draw(np.random.default_rng(seed))]
+        assert check(pair.forward, pair.backward, inputs, seed=seed).verdict == "wrong"
+
+
+def test_a_forward_that_stays_float32() -> None:
+    """Steps are then chosen for its rounding; where its differences are too noisy to tell, the verdict says so."""
+    pair = tanh_layer()
+
+    def forward(x: Any, w: Any) -> Any:
+        y, cache = pair.forward(x.astype(np.float32), w.astype(np.float32))
+        return y, cache
+
+    right, wrong = Counter[str](), Counter[str]()
+    for seed in range(100):
+        inputs = [x.astype(np.float32) for x in pair.draw(np.random.default_rng(seed))]
+        right[check(forward, pair.backward, inputs, seed=seed).verdict] += 1
+        wrong[check(forward, tanh_layer("square forgotten").backward, inputs, seed=seed).verdict] += 1
+    assert right["ok"] >= 95
+    assert right["ok"] + right["undecided"] == 100
+    assert wrong == {"wrong": 100}
+
+
+@pytest.mark.parametrize("shape", [(40, 5), (6, 7, 11)])
+def test_large_inputs_are_checked_along_directions(shape: tuple[int, ...]) -> None:
+    """One wrong element among hundreds is seen, and named."""
+    calls: Counter[str] = Counter()
+
+    def forward(x: Any) -> Any:
+        calls["forward"] += 1
+        return np.tanh(x), x
+
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        x, where = rng.standard_normal(shape), tuple(int(rng.integers(n)) for n in shape)
+
+        def backward(dout: Any, x: Any) -> Any:
+            return dout / np.cosh(x) ** 2
+
+        def wrong(dout: Any, x: Any, where: Any = where) -> Any:
+            dx = dout / np.cosh(x) ** 2
+            dx[where] += 1e-3
+            return dx
+
+        calls.clear()
+        result = check(forward, backward, (x,), seed=seed)
+        assert (result.verdict, result.worst.index) == ("ok", None)
+        assert calls["forward"] < 60
+        result = check(forward, wrong, (x,), seed=seed)
+        assert (result.verdict, result.worst.index) == ("wrong", where)
+        np.testing.assert_allclose(result.worst.analytic - result.worst.numeric, 1e-3, rtol=1e-4)
+
+
+def test_a_gradient_that_is_zero() -> None:
+    """A bias before batch normalisation: 0 is right, the rounding of 0 too, 1e-6 of the output is not."""
+    pair = norm(1e-5)
+
+    def forward(b: Any, x: Any) -> Any:
+        return pair.forward(x + b, np.ones(2), np.zeros(2))
+
+    for seed in range(100):
+        x = np.random.default_rng(seed).standard_normal((5, 2))
+        for size, verdict in ((0.0, "ok"), (1e-15, "ok"), (1e-6, "wrong")):
+
+            def backward(dz: Any, cache: Any, size: float = size) -> Any:
+                return np.full(2, size)
+
+            result = check(lambda b, x=x: forward(b, x), backward, (np.full(2, 0.1),), seed=seed)
+            assert result.verdict == verdict, result
+    assert check(lambda x: (0 * x, None), lambda dout, _: 0 * dout, (np.zeros(3),)).worst.error == 0
+
+
+def test_cotangents_are_random_and_bounded_away_from_zero() -> None:
+    """Never ones, never the output, never one small enough to hide an element; the same for the same seed."""
+    pair = norm(1e-5)
+    inputs = pair.draw(np.random.default_rng(0))
+    seen: list[Any] = []
+
+    def backward(dz: Any, cache: Any) -> Any:
+        seen.append(dz.copy())
+        return pair.backward(dz, cache)
+
+    for seed in (3, 3, 4):
+        check(pair.forward, backward, inputs, seed=seed)
+    first, again, other = (seen[k : k + 3] for k in range(0, len(seen), len(seen) // 3))
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert all((a != b).any() for a, b in zip(first, other, strict=True))
+    y = pair.forward(*inputs)[1][0].ravel()
+    for dz in [*first, *other]:
+        assert np.all((np.abs(dz) >= 0.5) & (np.abs(dz) <= 1.5))
+        basis = np.stack([np.ones(y.size), y], axis=1)
+        left = dz.ravel() - basis @ np.linalg.lstsq(basis, dz.ravel())[0]
+        assert np.linalg.norm(left) > 0.2
+
+
+def test_noise_is_told_from_error() -> None:
+    """Where the forward is too coarse for its differences to tell, the verdict says so; a large error is one."""
+
+    def forward(x: Any) -> Any:
+        return np.sin(x) + 1e-5 * np.sin(1e9 * np.sin(1e9 * x.real)), x
+
+    def real_forward(x: Any) -> Any:
+        return forward(np.asarray(x, dtype=np.float64))
+
+    def backward(dout: Any, x: Any) -> Any:
+        return dout * np.cos(x)
+
+    for seed in range(20):
+        x = np.random.default_rng(seed).standard_normal((3, 2))
+        result = check(real_forward, backward, (x,), seed=seed)
+        assert result.verdict == "undecided"
+        with pytest.raises(GradientError, match="undecided"):
+            result.raise_for_error()
+        assert check(real_forward, lambda dout, x: 1.5 * backward(dout, x), (x,), seed=seed).verdict == "wrong"
+        # the complex step is not noisy, and decides where differences cannot contradict it
+        assert check(forward, backward, (x,), seed=seed).verdict == "ok"
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1.0, 1e4])
+def test_constant_channels(value: float) -> None:
+    """A channel without spread is looked at on the scale of its value, a zero one on that of the others."""
+    right, wrong = norm(1e-5), norm(1e-5, "gamma forgotten")
+    for rows in (2, 3, 6):
+        for seed in range(5):
+            x = np.random.default_rng(seed).standard_normal((rows, 2))
+            x[:, 1] = value
+            inputs = (x, np.array([2.0, -1.5]), np.zeros(2))
+            assert check(right.forward, right.backward, inputs, seed=seed).verdict == "ok"
+            assert check(wrong.forward, wrong.backward, inputs, seed=seed).verdict == "wrong"
+
+
+def test_float32_far_from_zero_is_not_called_wrong() -> None:
+    """At 1e4 float32 leaves a spread of 0.01 three bits; what rounding may explain is undecided, and raises."""
+    pair = norm(1e-5)
+    verdicts = Counter[str]()
+    for seed in range(50):
+        x = 1e4 + 0.01 * np.random.default_rng(seed).standard_normal((5, 2))
+        inputs = [a.astype(np.float32) for a in (x, np.array([2.0, -1.5]), np.zeros(2))]
+        verdicts[check(pair.forward, pair.backward, inputs, seed=seed).verdict] += 1
+    assert verdicts["undecided"] > 10
+    assert verdicts["ok"] + verdicts["undecided"] == 50
+
+
+def test_the_tolerance_is_the_callers_if_given() -> None:
+    """One per cent passes at five per cent."""
+    assert run(WRONG["norm, one per cent"], 0, rtol=0.05).verdict == "ok"
+    assert run(WRONG["norm, one per cent"], 0, rtol=0.005).verdict == "wrong"
+
+
+def test_a_mistake_on_one_element_is_named() -> None:
+    """The worst element is the wrong one."""
+    for seed in range(20):
+        assert run(WRONG["norm, one element"], seed).worst.index == (0, 0)
+    pair = row_max("at the smallest")
+    result = run(pair, 0)
+    assert abs(result.worst.analytic - result.worst.numeric) > 0.4
