@@ -1,0 +1,107 @@
+"""Configuration of the documentation. Building needs no network: ``sphinx-build -W -n -b html docs docs/_build``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path[:0] = [str(ROOT), str(HERE / "ext")]
+
+from mabn_ref import __version__  # noqa: E402
+
+project = "mabn_ref"
+author = "The mabn_ref authors"
+copyright = "the mabn_ref authors"
+release = version = __version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "matplotlib.sphinxext.plot_directive",
+    "names",
+    "local_mathjax",
+    "equations",
+    "annotated",
+]
+if any((ROOT / "tutorials").glob("[0-9][0-9]_*.py")):
+    extensions.append("sphinx_gallery.gen_gallery")
+    sphinx_gallery_conf = {
+        "examples_dirs": str(ROOT / "tutorials"),
+        "gallery_dirs": "tutorials",
+        "filename_pattern": r"/\d\d_",
+        "abort_on_example_error": True,
+        "write_computation_times": False,
+        "show_signature": False,
+        "min_reported_time": 1e9,
+    }
+exclude_patterns = ["_build", "ext"]
+nitpicky = True
+default_role = "name"
+numfig = True
+
+source_root = str(ROOT)
+trace_exempt = {
+    "population": "what a batch estimates: no code can compute it",
+    "weak-convergence": "an assumption of Theorem 1",
+    "ema-moments": "a statement of Theorem 1",
+    "slow-change": "an assumption of Theorem 1",
+    "sma-moments": "a statement of Theorem 1",
+    "theorem-2": "a statement that does not hold",
+    "exchangeable": "a step of a proof",
+    "theorem-2-repaired": "a theorem",
+    "gradient-statistics-oracle": "an oracle of tests",
+    "mabn-one-call": "an oracle of tests",
+    "mabn-adjoint": "an oracle of tests",
+    "fold": "done by hand on its page",
+}
+
+# An equation's name is its reference, and the number in its margin is the paper's: no second numbering beside it.
+math_numfig = False
+math_eqref_format = "{number}"
+mathjax_path = "mathjax/tex-svg.js"
+mathjax3_config = {
+    "tex": {
+        "macros": {
+            "E": r"\operatorname{E}",
+            "Var": r"\operatorname{Var}",
+            "Cov": r"\operatorname{Cov}",
+            "clip": r"\operatorname{clip}",
+            "R": r"\mathbb{R}",
+            "d": [r"\frac{\partial #1}{\partial #2}", 2],
+        }
+    }
+}
+
+autodoc_preserve_defaults = True
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+napoleon_google_docstring = False
+napoleon_use_param = False
+napoleon_use_rtype = False
+napoleon_custom_sections = [("Attributes", "params_style")]
+
+_PYTHON = "https://docs.python.org/3/library"
+outside_names = {
+    "numpy.random.Generator": "https://numpy.org/doc/stable/reference/random/generator.html",
+    "collections.abc.Sequence": f"{_PYTHON}/collections.abc.html#collections.abc.Sequence",
+} | {
+    name: f"{_PYTHON}/exceptions.html#{name}"
+    for name in ("TypeError", "ValueError", "ImportError", "OSError", "ConnectionError", "AssertionError")
+}
+
+html_theme = "furo"
+html_title = "mabn_ref"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
+html_copy_source = False
+html_show_sphinx = False
+pygments_style = "a11y-high-contrast-light"
+pygments_dark_style = "a11y-high-contrast-dark"
+
+plot_html_show_source_link = False
+plot_html_show_formats = False
+plot_formats = [("png", 160)]

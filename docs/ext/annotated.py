@@ -1,0 +1,161 @@
+"""Annotated source: every file that computes or tests an equation as a page, the formula above the line.
+
+The pages are written to ``docs/code/`` before Sphinx reads its sources, and what is not needed any more is removed.
+Docstrings are left out of them, since the API pages have them.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import scan
+from docutils import nodes
+from equations import Trace, anchor, code_page, equations
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.docutils import SphinxDirective
+
+
+class Formula(nodes.General, nodes.Element):
+    """Stands for the formula of `label` until the pages are read."""
+
+
+class Piece(NamedTuple):
+    """Lines of a source file that are shown as one block."""
+
+    first: int
+    text: str
+    places: list[scan.Place]
+
+
+class AnnotatedDirective(SphinxDirective):
+    """The source of one file, given relative to the repository."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        path = self.arguments[0]
+        full = Path(self.config.source_root) / path
+        self.env.note_dependency(str(full))
+        trace: Trace = self.env.mabn_trace
+        places = [p for by_label in (trace.code, trace.tests) for group in by_label.values() for p in group]
+        shown: list[nodes.Node] = []
+        explained: set[tuple[str, str]] = set()
+        for piece in pieces(full.read_text(encoding="utf-8"), [p for p in places if p.path == path]):
+            new = [p for p in piece.places if (p.name, p.label) not in explained]
+            explained |= {(p.name, p.label) for p in piece.places}
+            shown += [Formula(label=place.label, code=path.startswith("mabn_ref/")) for place in new]
+            block = nodes.literal_block(piece.text, piece.text, language="python", linenos=True)
+            block["highlight_args"] = {"linenostart": piece.first}
+            if piece.places:
+                wrapper = nodes.container(ids=[anchor(piece.places[0])], classes=["equation-line"])
+                wrapper += block
+                shown.append(wrapper)
+            else:
+                shown.append(block)
+        return shown
+
+
+def pieces(source: str, places: list[scan.Place]) -> Iterator[Piece]:
+    """Cut a source into its lines with equations and what is between, without docstrings."""
+    lines = source.splitlines()
+    hidden = set(_docstring_lines(ast.parse(source)))
+    by_line: dict[int, list[scan.Place]] = {}
+    for place in places:
+        by_line.setdefault(place.line, []).append(place)
+    block: list[tuple[int, str]] = []
+    for number, line in enumerate(lines, start=1):
+        cut = number in by_line or number in hidden
+        if cut or (block and not line.strip() and number in (n + 1 for n in hidden)):
+            yield from _block(block)
+            block = []
+        if number in by_line:
+            yield Piece(number, line, by_line[number])
+        elif number not in hidden:
+            block.append((number, line))
+    yield from _block(block)
+
+
+def _block(lines: list[tuple[int, str]]) -> Iterator[Piece]:
+    while lines and not lines[0][1].strip():
+        lines = lines[1:]
+    while lines and not lines[-1][1].strip():
+        lines = lines[:-1]
+    if lines:
+        yield Piece(lines[0][0], "\n".join(text for _, text in lines), [])
+
+
+def _docstring_lines(tree: ast.Module) -> Iterator[int]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            text = node.body[0]
+            yield from range(text.lineno, (text.end_lineno or text.lineno) + 1)
+
+
+class ResolveFormulas(SphinxPostTransform):
+    """Put the formulas, or in tests their names, above the lines."""
+
+    default_priority = 5
+
+    def run(self, **kwargs: Any) -> None:
+        known = equations(self.env)
+        for formula in list(self.document.findall(Formula)):
+            label = formula["label"]
+            if label not in known:
+                formula.replace_self([])
+                continue
+            link = addnodes.pending_xref(
+                "", nodes.literal("", label), refdomain="math", reftype="eq", reftarget=label, refdoc=self.env.docname
+            )
+            line = nodes.paragraph("", "", link, classes=["trace-line"])
+            if not formula["code"]:
+                formula.replace_self([line])
+                continue
+            number = known[label].number
+            line += nodes.Text(f" ({number})" if number else "")
+            tex = known[label].tex
+            math = nodes.math_block(tex, tex, number=None, label=None, classes=[])
+            math["no-wrap"] = math["nowrap"] = False
+            formula.replace_self([line, math])
+
+
+def write_pages(app: Sphinx) -> None:
+    """Write a page for every file that mentions an equation, and their index."""
+    folder = Path(app.srcdir) / "code"
+    folder.mkdir(exist_ok=True)
+    trace: Trace = app.env.mabn_trace
+    paths = {p.path for by_label in (trace.code, trace.tests) for group in by_label.values() for p in group}
+    pages = {f"{code_page(path)}.rst": _page(path) for path in paths}
+    pages["code/index.rst"] = _index(sorted(paths))
+    for name, text in pages.items():
+        page = Path(app.srcdir) / name
+        if not page.exists() or page.read_text(encoding="utf-8") != text:
+            page.write_text(text, encoding="utf-8")
+    for page in folder.glob("*.rst"):
+        if f"code/{page.name}" not in pages:
+            page.unlink()
+
+
+def _page(path: str) -> str:
+    return f"{path}\n{'=' * len(path)}\n\n.. annotated:: {path}\n"
+
+
+def _index(paths: list[str]) -> str:
+    title = "Annotated source"
+    text = [title, "=" * len(title), "", "Every file that computes or tests an equation: the formula, then the line."]
+    for caption, folder in (("Code", "mabn_ref/"), ("Tests", "tests/")):
+        text += ["", ".. toctree::", "   :maxdepth: 1", f"   :caption: {caption}", ""]
+        text += [f"   {code_page(path).removeprefix('code/')}" for path in paths if path.startswith(folder)]
+    return "\n".join(text) + "\n"
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.setup_extension("equations")
+    app.add_directive("annotated", AnnotatedDirective)
+    app.add_post_transform(ResolveFormulas)
+    app.connect("builder-inited", write_pages, priority=600)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,44 @@
+"""The built pages, made once for all tests that look at them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the built pages. Building fails on any warning, a hole in the trace among them."""
+    for module in ("sphinx", "furo", "sphinx-mathjax-offline", "matplotlib"):
+        pytest.importorskip(module, reason=f'{module} is not installed: pip install "mabn_ref[docs]"')
+    folder = tmp_path_factory.mktemp("docs")
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-W",
+        "--keep-going",
+        "-n",
+        "-b",
+        "html",
+        "-d",
+        str(folder / "trees"),
+    ]
+    # Nothing listens there: a build that wants the network fails.
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    done = subprocess.run(
+        [*command, str(ROOT / "docs"), str(folder / "html")],
+        env=os.environ | nowhere | {"MPLBACKEND": "agg"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "html"

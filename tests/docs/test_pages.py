@@ -1,0 +1,109 @@
+"""The built pages, opened in a browser that can reach no host.
+
+``MABN_REF_SCREENSHOTS=DIR pytest tests/docs/test_pages.py`` keeps pictures of all pages, wide and phone-sized.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urldefrag
+
+import pytest
+
+from tests.docs import browser
+
+_CHECKS = r"""(() => {
+  const prose = document.querySelector('article')?.cloneNode(true);
+  prose?.querySelectorAll('pre, code, .math svg').forEach(e => e.remove());
+  const text = prose ? prose.textContent : '';
+  const formulas = document.querySelectorAll('.math').length;
+  return {
+    raw: (text.match(/\\[(\[][\s\S]*?\\[)\]]|\\(frac|sum|begin|mathrm|left|sqrt|partial)\b/g) || []).slice(0, 3),
+    errors: [...document.querySelectorAll('mjx-merror, [data-mml-node="merror"]')].map(e => e.outerHTML.slice(0, 99)),
+    unset: [...document.querySelectorAll('.math')].filter(e => !e.querySelector('mjx-container')).length,
+    formulas: formulas,
+    problematic: document.querySelectorAll('.problematic').length,
+  };
+})()"""
+_OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+def _pages(html: Path) -> list[Path]:
+    return sorted(page for page in html.rglob("*.html") if "_static" not in page.parts)
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Browser]:
+    if browser.executable() is None:
+        pytest.skip(f"no browser, none of {', '.join(browser.NAMES)} is installed")
+    opened = browser.Browser(tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()
+
+
+@pytest.mark.slow
+def test_pages_render_offline(html: Path, chromium: browser.Browser) -> None:
+    formulas = 0
+    for page in _pages(html):
+        name = page.relative_to(html)
+        chromium.resize(browser.WIDE)
+        chromium.open(page)
+        found = chromium.run(_CHECKS)
+        assert found["raw"] == [], name
+        assert found["errors"] == [], name
+        assert found["unset"] == 0, name
+        assert found["problematic"] == 0, name
+        assert chromium.complaints() == [], name
+        outside = [url for url in chromium.requests() if not url.startswith(("file:", "data:", "blob:"))]
+        assert outside == [], name
+        formulas += found["formulas"]
+        for size in (browser.WIDE, browser.PHONE):
+            chromium.resize(size)
+            assert chromium.run(_OVERFLOW) <= 0, f"{name} is wider than the screen at {size[0]} pixels"
+            _keep(chromium, name, size)
+    assert formulas > 500
+
+
+def _keep(chromium: browser.Browser, page: Path, size: tuple[int, int]) -> None:
+    folder = os.environ.get("MABN_REF_SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        name = "_".join(page.with_suffix("").parts)
+        chromium.screenshot(Path(folder) / f"{name}_{size[0]}.png")
+
+
+def test_a_broken_page_is_noticed(tmp_path: Path, chromium: browser.Browser) -> None:
+    """The checks above can fail: raw TeX, an image of another host, an error in a script."""
+    page = tmp_path / "broken.html"
+    page.write_text(
+        r"<article>\(\frac12\)</article><img src='https://example.org/a.png'><script>throw Error('no')</script>"
+    )
+    chromium.open(page)
+    assert chromium.run(_CHECKS)["raw"] == [r"\(\frac12\)"]
+    assert "https://example.org/a.png" in chromium.requests()
+    assert any("no" in complaint for complaint in chromium.complaints())
+
+
+def test_links_lead_somewhere(html: Path) -> None:
+    """Every internal link has its page and its place on it, annotated source and trace included."""
+    places = {page: set(re.findall(r'\bid="([^"]+)"', page.read_text(encoding="utf-8"))) for page in _pages(html)}
+    for page in places:
+        for link in re.findall(r'<a [^>]*href="([^"]+)"', page.read_text(encoding="utf-8")):
+            if re.match(r"[a-z]+:", link):
+                continue
+            target, fragment = urldefrag(unquote(link))
+            to = (page.parent / target).resolve() if target else page
+            assert to.exists(), f"{page.relative_to(html)}: {link}"
+            if fragment and to in places:
+                assert fragment in places[to], f"{page.relative_to(html)}: {link}"
+
+
+def test_nothing_is_loaded_from_elsewhere(html: Path) -> None:
+    for page in _pages(html):
+        loaded = re.findall(
+            r"<(?:script|img|link|iframe)\b[^>]*(?:src|href)=\"(https?:[^\"]+)", page.read_text("utf-8")
+        )
+        assert loaded == [], page.relative_to(html)

@@ -1,0 +1,112 @@
+"""A build of the pages fails where an equation lacks code, a test or a page; and not where it has them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXTENSIONS = Path(__file__).parents[2] / "docs" / "ext"
+CODE = "def double(x):\n    return 2 * x  # eq: twice (1)\n"
+TEST = 'def test_double():\n    """eq: twice"""\n'
+EQUATION = ".. equation:: twice\n   :paper: 1\n\n   y = 2 x\n"
+PAGE = f"Page\n====\n\n{EQUATION}\n"
+
+
+def warnings(root: Path, code: str = CODE, test: str = TEST, page: str = PAGE, exempt: str = "{}") -> str:
+    """What a build of a project with one module, one test and one page says."""
+    pytest.importorskip("sphinx", reason='sphinx is not installed: pip install "mabn_ref[docs]"')
+    conf = (
+        f"import sys\nsys.path.insert(0, {str(EXTENSIONS)!r})\nextensions = ['equations', 'annotated']\n"
+        f"source_root, trace_exempt = {str(root)!r}, {exempt}\n"
+        "math_numfig, math_eqref_format = False, '{number}'\n"
+    )
+    files = {
+        "mabn_ref/a.py": code,
+        "tests/test_a.py": test,
+        "docs/index.rst": f"{page}\n.. toctree::\n\n   trace\n   code/index\n",
+        "docs/trace.rst": "Trace\n=====\n\n.. trace::\n",
+        "docs/conf.py": conf,
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-n", "-b", "html", "docs", "html"],
+        cwd=root,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode == 0) == (done.stderr.strip() == "")
+    return done.stderr
+
+
+def test_whole(tmp_path: Path) -> None:
+    assert warnings(tmp_path) == ""
+    trace = (tmp_path / "html" / "trace.html").read_text(encoding="utf-8")
+    assert 'href="code/mabn_ref.a.html#L2"' in trace
+    assert 'href="code/tests.test_a.html#L1"' in trace
+    assert 'href="index.html#equation-twice"' in trace
+    page = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
+    assert 'href="code/mabn_ref.a.html#L2"' in page
+    assert 'href="trace.html#trace-twice"' in page
+    source = (tmp_path / "html" / "code" / "mabn_ref.a.html").read_text(encoding="utf-8")
+    assert "y = 2 x" in source
+    assert 'href="../index.html#equation-twice"' in source
+
+
+def test_no_code(tmp_path: Path) -> None:
+    assert "the equation 'twice' has no code" in warnings(tmp_path, code="")
+
+
+def test_no_test(tmp_path: Path) -> None:
+    assert "the equation 'twice' has no test" in warnings(tmp_path, test="")
+
+
+def test_no_page(tmp_path: Path) -> None:
+    found = warnings(tmp_path, page="Page\n====\n\nNothing.\n")
+    assert "mabn_ref/a.py:2" in found
+    assert "tests/test_a.py:1" in found
+    assert found.count("names the equation 'twice', which no page defines") == 2
+
+
+def test_two_pages(tmp_path: Path) -> None:
+    assert "duplicate" in warnings(tmp_path, page=f"{PAGE}\n{EQUATION}\n")
+
+
+def test_another_number(tmp_path: Path) -> None:
+    assert "(2) here, the paper's number is 1" in warnings(tmp_path, code=CODE.replace("(1)", "(2)"))
+
+
+def test_exempt(tmp_path: Path) -> None:
+    proof = f"{PAGE}\nBy :eq:`step` this holds.\n\n.. equation:: step\n\n   x = x\n"
+    assert warnings(tmp_path, page=proof, exempt="{'step': 'a step of a proof'}") == ""
+
+
+def test_exempt_and_unused(tmp_path: Path) -> None:
+    proof = f"{PAGE}\n.. equation:: step\n\n   x = x\n"
+    assert "'step' is referred to nowhere" in warnings(tmp_path, page=proof, exempt="{'step': 'a step of a proof'}")
+
+
+def test_exempt_without_need(tmp_path: Path) -> None:
+    assert "strike it there" in warnings(tmp_path, exempt="{'twice': 'no code'}")
+
+
+def test_exempt_and_unknown(tmp_path: Path) -> None:
+    assert "names the equation 'gone', which no page defines" in warnings(tmp_path, exempt="{'gone': 'a step'}")
+
+
+def test_words_after_a_label_are_no_labels(tmp_path: Path) -> None:
+    assert warnings(tmp_path, code=CODE.replace("(1)", "(1), the doubling")) == ""
+
+
+def test_the_next_build_forgets(tmp_path: Path) -> None:
+    """Sources that change between two builds into one folder are seen, and pages of files that are gone go too."""
+    assert warnings(tmp_path) == ""
+    assert "has no test" in warnings(tmp_path, test="")
+    assert not (tmp_path / "docs" / "code" / "tests.test_a.rst").exists()
