@@ -26,6 +26,7 @@ extensions = [
     "local_mathjax",
     "equations",
     "annotated",
+    "catalogue",
 ]
 if any((ROOT / "tutorials").glob("[0-9][0-9]_*.py")):
     extensions.append("sphinx_gallery.gen_gallery")

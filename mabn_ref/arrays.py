@@ -10,6 +10,8 @@ import functools
 import sys
 from typing import Any, TypeAlias
 
+import numpy as np
+
 __all__ = ["Array", "check_float_array", "like", "namespace", "sums"]
 
 Array: TypeAlias = Any
@@ -39,6 +41,8 @@ def namespace(x: Array) -> Any:
     >>> namespace(np.ones(3)).__name__
     'numpy'
     """
+    if isinstance(x, np.ndarray):  # its subclasses may live anywhere
+        return np
     return sys.modules[type(x).__module__.partition(".")[0]]
 
 

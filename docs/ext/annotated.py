@@ -130,7 +130,7 @@ def write_pages(app: Sphinx) -> None:
     trace: Trace = app.env.mabn_trace
     paths = {p.path for by_label in (trace.code, trace.tests) for group in by_label.values() for p in group}
     pages = {f"{code_page(path)}.rst": _page(path) for path in paths}
-    pages["code/index.rst"] = _index(sorted(paths))
+    pages["code/index.rst"] = _index(sorted(paths, key=lambda path: ("/norms/" not in path, path)))
     for name, text in pages.items():
         page = Path(app.srcdir) / name
         if not page.exists() or page.read_text(encoding="utf-8") != text:

@@ -94,6 +94,7 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
             raise CheckpointError(
                 f"{path}: {name} is {have.dtype} of shape {have.shape}, expected {want.dtype} of shape {want.shape}"
             )
+    _check_position(path, meta, found["order"], config, len(like.order))
     history, xp = tuple(Epoch(*line) for line in meta["history"]), namespace(next(iter(like.params[0].values())))
     fields: dict[str, Any] = {name: meta[name] for name in _META} | {"history": history}
     return like._replace(
@@ -139,6 +140,9 @@ def _restore(group: str, like: list[Any], found: dict[str, np.ndarray[Any, Any]]
 def _read(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     """Every array of the file."""
     with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            raise CheckpointError(f"{path} is no checkpoint: it is no .npz archive")
+        file.seek(0)
         # A damaged archive raises a dozen different errors, by where the damage is; all of them mean the same.
         try:
             with np.load(file, allow_pickle=False) as archive:
@@ -157,3 +161,26 @@ def _meta(path: Path, found: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, AttributeError):
         reason = "it has no description of a run"
     raise CheckpointError(f"{path} is no checkpoint of this version of mabn_ref: {reason}")
+
+
+def _check_position(path: Path, meta: dict[str, Any], order: Any, config: RunConfig, images: int) -> None:
+    """Refuse a position, an order or a state of the generator that no run of `config` ever has."""
+    steps = images // config.gradient_batch
+    try:
+        np.random.PCG64().state = meta["rng"]
+        history = [Epoch(*line) for line in meta["history"]]
+        sound = (
+            type(meta["epoch"]) is int
+            and type(meta["step"]) is int
+            and 0 <= meta["epoch"] <= config.epochs
+            and 0 <= meta["step"] <= steps
+            and [line.epoch for line in history] == list(range(1, meta["epoch"] + 1))
+            and all(type(meta[name]) in (int, float) for name in ("loss_sum", "wrong", "seconds"))
+            and np.array_equal(np.sort(order), np.arange(images))
+        )
+    except (KeyError, TypeError, ValueError):
+        sound = False
+    if not sound:
+        raise CheckpointError(
+            f"{path} is a damaged checkpoint: its position, order or generator is none of such a run"
+        )

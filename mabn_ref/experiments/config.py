@@ -105,6 +105,8 @@ class RunConfig:
             )
         if self.data == "embedded" and None in (self.train_size, self.test_size):
             raise ValueError("train_size or test_size is None, expected a number: embedded data has no end")
+        for field in dataclasses.fields(self):
+            self._typed(field.name, str(field.type))
         for name in ("norm_batch", "gradient_batch", "width", "epochs", "window", "test_size"):
             self._at_least(name, 1)
         for name in ("lr", "momentum", "weight_decay", "warmup", "seed", "renorm_after", "decay", "d_max"):
@@ -115,10 +117,19 @@ class RunConfig:
         for name in ("decay", "momentum"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected less than 1")
+        if self.window is not None and self.norm != "mabn":
+            raise ValueError(f"window is {self.window} with norm={self.norm!r}, expected None: MABN alone has one")
         if self.gradient_batch % self.norm_batch:
             raise ValueError(
                 f"norm_batch is {self.norm_batch}, expected a divisor of gradient_batch={self.gradient_batch}"
             )
+
+    def _typed(self, name: str, kinds: str) -> None:
+        """Refuse a value of another type than the field's; an integer is a float too."""
+        value = getattr(self, name)
+        allowed = {*kinds.split(" | "), "int"} if "float" in kinds else set(kinds.split(" | "))
+        if type(value).__name__ not in {"NoneType" if kind == "None" else kind for kind in allowed}:
+            raise ValueError(f"{name} is {value!r}, expected {kinds.replace(' | ', ' or ')}")
 
     def _at_least(self, name: str, lowest: float) -> None:
         value = getattr(self, name)

@@ -11,7 +11,16 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from mabn_ref.arrays import Array, check_float_array, namespace, sums
-from mabn_ref.norms.checks import Shared, check_at_least, check_decay, check_dz, check_inputs, check_state
+from mabn_ref.norms.checks import (
+    Shared,
+    check_affine,
+    check_at_least,
+    check_decay,
+    check_dz,
+    check_inputs,
+    check_state,
+    unwrap_numbers,
+)
 from mabn_ref.norms.micro_batches import merge, split
 from mabn_ref.norms.moving import ema
 
@@ -46,6 +55,7 @@ class Config:
         if self.norm_batch is not None:
             check_at_least("norm_batch", self.norm_batch, 1, whole=True)
         check_decay("decay", self.decay)
+        unwrap_numbers(self)
 
 
 class State(NamedTuple):
@@ -94,7 +104,9 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
     State(mean=array([0., 0.]), var=array([1., 1.]))
     """
     check_at_least("channels", channels, 1, whole=True)
-    return State(mean=xp.zeros((channels,), dtype=dtype), var=xp.ones((channels,), dtype=dtype))
+    mean = xp.zeros((channels,), dtype=dtype)
+    check_float_array("the state", mean)
+    return State(mean=mean, var=mean + 1)
 
 
 def statistics(x: Array, config: Shared) -> tuple[Array, Array]:
@@ -115,7 +127,6 @@ def statistics(x: Array, config: Shared) -> tuple[Array, Array]:
            [20.]]), array([[  1.],
            [100.]]))
     """
-    check_float_array("x", x)
     mu, var, _ = moments(split(x, config.norm_batch))
     return mu, var
 
@@ -160,8 +171,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     (array([-1.,  1.]), State(mean=array([0.2]), var=array([1.])))
     """
     check_inputs(x, gamma, beta, config.norm_batch, centred=True)
-    check_state("mean", state.mean, (x.shape[-1],))
-    check_state("var", state.var, (x.shape[-1],))
+    check_state(state, "mean", (x.shape[-1],), x)
+    check_state(state, "var", (x.shape[-1],), x)
     xp = namespace(x)
     mu, var, centred = moments(split(x, config.norm_batch))
     sigma = xp.sqrt(var + config.eps)
@@ -301,6 +312,7 @@ def affine(gamma: Array, beta: Array, state: Moving, config: Shared) -> tuple[Ar
     >>> affine(np.array([3.0]), np.array([1.0]), state, Config(eps=0.0))
     (array([1.5]), array([-2.]))
     """
+    check_affine(gamma, beta, state, "mean", "var")
     scale = gamma / namespace(gamma).sqrt(state.var + config.eps)  # eq: bn-infer
     return scale, beta - scale * state.mean  # eq: bn-infer
 
@@ -326,6 +338,6 @@ def infer(x: Array, gamma: Array, beta: Array, state: Moving, config: Shared) ->
     array([[1.]])
     """
     check_inputs(x, gamma, beta, None)
-    check_state("mean", state.mean, (x.shape[-1],))
+    check_affine(gamma, beta, state, "mean", "var")
     y = (x - state.mean) / namespace(x).sqrt(state.var + config.eps)  # eq: bn-infer
     return gamma * y + beta  # eq: affine (3)

@@ -13,12 +13,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, like, namespace
+from mabn_ref.arrays import Array, check_float_array, like, namespace
 from mabn_ref.norms.batch_norm import affine as affine
 from mabn_ref.norms.batch_norm import gradient_means, moments
 from mabn_ref.norms.batch_norm import infer as infer
 from mabn_ref.norms.batch_norm import statistics as statistics
-from mabn_ref.norms.checks import check_at_least, check_choice, check_decay, check_dz, check_inputs, check_state
+from mabn_ref.norms.checks import (
+    check_at_least,
+    check_choice,
+    check_decay,
+    check_dz,
+    check_inputs,
+    check_state,
+    unwrap_numbers,
+)
 from mabn_ref.norms.micro_batches import merge, split
 from mabn_ref.norms.moving import ema
 
@@ -55,6 +63,7 @@ class Ramp:
         check_at_least("stop", self.stop, self.start, whole=True)
         check_at_least("first", self.first, 0)
         check_at_least("last", self.last, 0)
+        unwrap_numbers(self)
 
     def at(self, iteration: int) -> float:
         """Return the bound in force at `iteration`."""
@@ -111,6 +120,7 @@ class Config:
             for value in (bound.first, bound.last) if isinstance(bound, Ramp) else (bound,):
                 check_at_least(name, value, lowest)
         check_choice("ema_of", self.ema_of, ("sigma", "var"))
+        unwrap_numbers(self)
 
 
 class State(NamedTuple):
@@ -119,7 +129,8 @@ class State(NamedTuple):
     mean: Array
     """(C,)."""
     var: Array
-    """(C,): the moving sigma is sqrt(var + eps), whichever of the two is averaged."""
+    """(C,): the moving sigma is sqrt(var + eps). With ``ema_of="sigma"`` that is the average of sigma, and `var` is
+    its square less eps: not the average of the variance, and rounded where it is far below eps."""
     iteration: int
     """Normalisation batches so far."""
 
@@ -158,7 +169,9 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
     State(mean=array([0., 0.]), var=array([1., 1.]), iteration=0)
     """
     check_at_least("channels", channels, 1, whole=True)
-    return State(mean=xp.zeros((channels,), dtype=dtype), var=xp.ones((channels,), dtype=dtype), iteration=0)
+    mean = xp.zeros((channels,), dtype=dtype)
+    check_float_array("the state", mean)
+    return State(mean=mean, var=mean + 1, iteration=0)
 
 
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
@@ -196,8 +209,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     array([-0.25,  0.75])
     """
     check_inputs(x, gamma, beta, config.norm_batch, centred=True)
-    check_state("mean", state.mean, (x.shape[-1],))
-    check_state("var", state.var, (x.shape[-1],))
+    check_state(state, "mean", (x.shape[-1],), x)
+    check_state(state, "var", (x.shape[-1],), x)
     xp = namespace(x)
     mu, var, centred = moments(split(x, config.norm_batch))
     sigma = xp.sqrt(var + config.eps)

@@ -8,7 +8,17 @@ from typing import Any, Protocol
 
 from mabn_ref.arrays import Array, check_float_array
 
-__all__ = ["Shared", "check_at_least", "check_choice", "check_decay", "check_dz", "check_inputs", "check_state"]
+__all__ = [
+    "Shared",
+    "check_affine",
+    "check_at_least",
+    "check_choice",
+    "check_decay",
+    "check_dz",
+    "check_inputs",
+    "check_state",
+    "unwrap_numbers",
+]
 
 
 class Shared(Protocol):
@@ -86,10 +96,35 @@ def check_inputs(x: Array, gamma: Array, beta: Array, norm_batch: int | None, *,
         )
 
 
-def check_state(name: str, value: Array, shape: tuple[int, ...]) -> None:
-    """Refuse a state array of another shape than `shape`."""
+def check_state(state: Any, name: str, shape: tuple[int, ...], like: Array) -> None:
+    """Refuse a state that lacks the array `name`, or has it in another shape, or in another dtype than `like`."""
+    if not hasattr(state, name):
+        raise TypeError(
+            f"state is {type(state).__name__!r} without {name}, expected what this normaliser's init returns"
+        )
+    value = getattr(state, name)
+    check_float_array(f"state.{name}", value, like=like)
     if tuple(value.shape) != shape:
         raise ValueError(f"state.{name} has shape {tuple(value.shape)}, expected {shape}")
+
+
+def check_affine(gamma: Array, beta: Array, state: Any, *names: str) -> None:
+    """Refuse parameters and moving statistics that are not one number a channel, of one dtype."""
+    check_float_array("gamma", gamma)
+    check_float_array("beta", beta, like=gamma, like_name="gamma")
+    if len(gamma.shape) != 1 or tuple(beta.shape) != tuple(gamma.shape):
+        raise ValueError(
+            f"gamma and beta have shapes {tuple(gamma.shape)} and {tuple(beta.shape)}, expected (C,) twice"
+        )
+    for name in names:
+        check_state(state, name, tuple(gamma.shape), gamma)
+
+
+def unwrap_numbers(config: Any) -> None:
+    """Turn a configuration's NumPy numbers into Python's, which leave the dtype of float32 arrays as it is."""
+    for name, value in vars(config).items():
+        if isinstance(value, Real) and type(value).__module__ != "builtins":
+            object.__setattr__(config, name, int(value) if isinstance(value, Integral) else float(value))
 
 
 def check_dz(dz: Array, y: Array, shape: tuple[int, ...]) -> None:

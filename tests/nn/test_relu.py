@@ -23,7 +23,7 @@ def test_the_gradient_at_zero_is_zero_and_nan_stays():
     """eq: relu-backward"""
     out, cache = relu.forward(np.array([0.0, -0.0, np.nan, np.inf, -np.inf]))
     assert np.array_equal(out, [0.0, 0.0, np.nan, np.inf, 0.0], equal_nan=True)
-    assert relu.backward(np.array([3.0, 3.0, 3.0, 3.0, 3.0]), cache).tolist() == [0.0, 0.0, 0.0, 3.0, 0.0]
+    assert relu.backward(np.array([3.0, 3.0, 3.0, 3.0, 3.0]), cache).tolist() == [0.0, 0.0, 3.0, 3.0, 0.0]
     assert np.isnan(relu.backward(np.full(5, np.nan), cache)).all()
 
 

@@ -191,7 +191,7 @@ def test_nothing_is_changed_and_float32_stays(name: str, data: Any, dims: Any, s
     x, dz = (a.astype(np.float32) for a in (sample(rng, dims.shape), rng.standard_normal(dims.shape)))
     gamma, beta = (a.astype(np.float32) for a in parameters(rng, dims.channels))
     state = module.init(dims.channels, config, dtype=np.float32)
-    arrays = [x, dz, gamma, beta, *state[:-1]]
+    arrays = [x, dz, gamma, beta, *(a for a in state if isinstance(a, np.ndarray))]
     copies = [a.copy() for a in arrays]
     outputs = []
     for _ in range(2):
@@ -232,7 +232,6 @@ def test_one_value_a_channel_without_centring(name: str) -> None:
     module = NORMS[name]
     x = np.array([[3.0, -2.0]])
     z, *_ = run(module, x, x, np.ones(2), np.zeros(2), module.Config(eps=1.0, norm_batch=1))
-    np.testing.assert_allclose(z / (z / np.abs(z)), np.abs(z))
     chi = np.sqrt(x**2 + 1)
     r = np.clip(chi / np.sqrt(2.0), 0.2, 5) if name == "mabn" else 1.0
     np.testing.assert_allclose(z, r * x / chi, rtol=1e-14)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from mabn_ref.norms import batch_norm, batch_renorm, mabn
+from mabn_ref.norms.micro_batches import split
+from mabn_ref.norms.moving import ema, sma
 from tests.strategies import NORMS
 
 ONE, ZERO = np.ones(3), np.zeros(3)
@@ -158,3 +160,72 @@ def test_config(name: str, keywords: dict[str, Any], error: type[Exception], mes
 def test_further_settings(build: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         build()
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_numbers_of_numpy_leave_float32_alone(name: str) -> None:
+    module = NORMS[name]
+    config = module.Config(eps=np.float64(1e-5), decay=np.float64(0.9), norm_batch=np.int64(2))
+    assert type(config.eps) is float
+    assert type(config.norm_batch) is int
+    x, one = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32), np.ones(3, dtype=np.float32)
+    z, _, state = module.forward(x, one, 0 * one, module.init(3, config, dtype=np.float32), config)
+    assert z.dtype == np.float32
+    assert all(a.dtype == np.float32 for a in state if isinstance(a, np.ndarray))
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_state_of_another_dtype_or_normaliser(name: str) -> None:
+    module = NORMS[name]
+    x, one = np.ones((4, 3), dtype=np.float32), np.ones(3, dtype=np.float32)
+    state = module.init(3, module.Config(), dtype=np.float64)
+    for call in (module.forward, module.infer):
+        with pytest.raises(TypeError, match=r"state\.\w+ has dtype float64, expected float32"):
+            call(x, one, 0 * one, state, module.Config())
+        with pytest.raises(
+            TypeError, match=r"state is 'tuple' without (mean|chi2), expected what this normaliser's init"
+        ):
+            call(x, one, 0 * one, (), module.Config())
+    for dtype in (np.int64, np.float16):
+        with pytest.raises(TypeError, match=r"the state has dtype (int64|float16), expected float32 or float64"):
+            module.init(3, module.Config(), dtype=dtype)
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_affine_and_rank_one(name: str) -> None:
+    module = NORMS[name]
+    state = module.init(3, module.Config(), dtype=np.float64)
+    with pytest.raises(TypeError, match="gamma has dtype int64"):
+        module.affine(np.ones(3, dtype=int), ZERO, state, module.Config())
+    with pytest.raises(ValueError, match=r"state\.\w+ has shape \(3,\), expected \(1,\)"):
+        module.affine(np.ones(1), np.zeros(1), state, module.Config())
+    with pytest.raises(ValueError, match=r"gamma and beta have shapes \(3,\) and \(2,\)"):
+        module.affine(ONE, np.zeros(2), state, module.Config())
+    with pytest.raises(ValueError, match=r"x has shape \(4,\), expected \(N, \.\.\., C\): channels last"):
+        module.statistics(np.arange(4.0), module.Config())
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: split(np.ones((4, 3)), 0), ValueError, "norm_batch is 0, expected an integer of at least 1"),
+        (lambda: split(np.ones((4, 3)), 2.0), TypeError, "norm_batch is 2.0, expected an integer"),
+        (lambda: ema(ONE, np.ones((2, 3)), 1.5), ValueError, "decay is 1.5"),
+        (lambda: ema(ONE, np.ones((2, 1)), 0.5), ValueError, "old does not have the 1 channels of batch_values"),
+        (lambda: ema(ONE, np.ones(3), 0.5), ValueError, r"batch_values has shape \(3,\), expected \(G, C\)"),
+        (lambda: sma(np.ones((0, 3)), np.ones((2, 3))), ValueError, "held does not have"),
+        (lambda: mabn.Config.megvii(warmup=None), TypeError, "warmup is None, expected an integer"),
+    ],
+)
+def test_small_functions(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_subclasses_of_ndarray_are_numpy_s() -> None:
+    class Mine(np.ndarray):
+        pass
+
+    x = np.random.default_rng(0).standard_normal((4, 3)).view(Mine)
+    config = batch_norm.Config()
+    batch_norm.forward(x, ONE, ZERO, batch_norm.init(3, config, dtype=float), config)

@@ -85,23 +85,47 @@ def test_merge_undoes_split(dims: Any, seed: int) -> None:
     np.testing.assert_array_equal(merge(canonical, x.shape), x)
 
 
-def test_a_call_is_one_iteration_in_the_grouped_version() -> None:
-    """With ``ema_per="call"`` micro-batches share one exponential average, by design, and calls are counted."""
-    rng, config = np.random.default_rng(0), mabn.Config.megvii_grouped(norm_batch=2, window=4, renorm_from=2)
+@pytest.mark.parametrize(("samples", "window"), [(8, 4), (8, 3), (8, 7), (4, 4)])
+def test_the_grouped_version_step_by_step(samples: int, window: int) -> None:
+    """``ema_per="call"``: micro-batches share one exponential average, by design, and calls are counted.
+
+    eq: mabn-forward, mabn-renormalise, mabn-backward, sma-backward, ema-forward
+    """
+    rng = np.random.default_rng(window)
+    config = mabn.Config.megvii_grouped(norm_batch=2, window=window, renorm_from=4)
     state = mabn.init(3, config, dtype=np.float64)
     gamma, beta = parameters(rng, 3)
-    chi2_hat, held = np.ones(3), np.zeros((0, 3))
-    for call in range(1, 5):
-        x = sample(rng, (8, 2, 3), low=-1, high=1)
-        batch = (split(x, 2) ** 2).mean(axis=1)
-        held = np.concatenate([held, batch])
-        used = batch if call == 1 else np.array([held[-4 - 3 + g : len(held) - 3 + g].mean(axis=0) for g in range(4)])
-        chi2_hat = used.mean(axis=0) if call == 1 else chi2_hat
-        r = np.clip(np.sqrt((used + 1e-5) / (chi2_hat + 1e-5)), 0.2, 5) if call >= 2 else np.ones((4, 3))
-        z_ = gamma * np.repeat(r / np.sqrt(used + 1e-5), 2, axis=0)[:, None, :] * x + beta
+    groups, eps = samples // 2, 1e-5
+    chi2s: list[np.ndarray] = []
+    psis: list[np.ndarray] = []
+    chi2_hat = np.ones(3)
+    for call in range(1, 9):
+        x, dz = sample(rng, (samples, 2, 3), low=-1, high=1), rng.standard_normal((samples, 2, 3))
+        used, z_, dx_, dgamma_ = [], np.empty_like(x), np.empty_like(x), np.zeros(3)
+        for g in range(groups):
+            chi2s.append((x[2 * g : 2 * g + 2] ** 2).mean(axis=(0, 1)))
+            used.append(chi2s[-1] if call == 1 else np.mean(chi2s[-window:], axis=0))
+        if call == 1:
+            chi2_hat = np.mean(used, axis=0)
+        for g in range(groups):
+            part = slice(2 * g, 2 * g + 2)
+            chi = np.sqrt(used[g] + eps)
+            r = np.clip(chi / np.sqrt(chi2_hat + eps), 0.2, 5) if call >= 4 else np.ones(3)
+            y = x[part] / chi
+            dy = dz[part] * gamma * r
+            psis.append((y * dy).mean(axis=(0, 1)))
+            psi = psis[-1] if call == 1 else np.mean(psis[-window:], axis=0)
+            z_[part], dx_[part] = gamma * r * y + beta, (dy - y * psi) / chi
+            dgamma_ += (dz[part] * r * y).sum(axis=(0, 1))
         z, cache, state = mabn.forward(x, gamma, beta, state, config)
-        _, _, _, state = mabn.backward(rng.standard_normal(x.shape), cache, state)
-        close(z, z_)
-        chi2_hat = 0.98 * chi2_hat + 0.02 * used.mean(axis=0)
+        graph = mabn.backward_graph(dz, cache, state)
+        dx, dgamma, dbeta, state = mabn.backward(dz, cache, state)
+        for ours, theirs in ((z, z_), (dx, dx_), (graph[0], dx_), (dbeta, dz.sum(axis=(0, 1)))):
+            close(ours, theirs)
+        assert np.all(np.abs(dgamma - dgamma_) <= 1e-12 * np.abs(dz).sum())
+        chi2_hat = 0.98 * chi2_hat + 0.02 * np.mean(used, axis=0)
+        held = min(len(chi2s), window)
         close(state.chi2, chi2_hat)
+        close(state.chi2_window[window - held :], np.array(chi2s[-held:]))
+        close(state.psi_window[window - held :], np.array(psis[-held:]))
         assert state.iteration == call
