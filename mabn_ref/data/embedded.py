@@ -23,8 +23,8 @@ CLASS_NAMES = tuple(f"{palette} {family}" for family in FAMILIES for palette in 
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-# The difficulty, chosen so that the default comparison separates the normalisers. In trials, lower contrast, more noise
-# or a wider range of spacings kept every normaliser near chance for longer than that run lasts.
+# The difficulty, chosen so that the default comparison separates the normalisers. In trials, lower contrast, more
+# noise or a wider range of spacings kept every normaliser near chance for longer than that run lasts.
 HUES = (0.08, 0.58)
 HUE_SPREAD = 0.12
 CONTRAST = (0.25, 0.8)
