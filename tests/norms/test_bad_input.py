@@ -154,7 +154,23 @@ def test_config(name: str, keywords: dict[str, Any], error: type[Exception], mes
             ValueError,
             "stop is 4, expected .* at least 5",
         ),
-        (lambda: batch_norm.init(0, batch_norm.Config(), dtype=float), ValueError, "channels is 0"),
+        (
+            lambda: batch_renorm.Ramp(start=-1, stop=4, first=1.0, last=2.0),
+            ValueError,
+            "^start is -1, expected an integer",
+        ),
+        (
+            lambda: batch_renorm.Ramp(start=1.5, stop=4, first=1.0, last=2.0),
+            TypeError,
+            "^start is 1.5, expected an integer",
+        ),
+        (
+            lambda: batch_renorm.Ramp(start=1, stop=4.5, first=1.0, last=2.0),
+            TypeError,
+            "^stop is 4.5, expected an integer",
+        ),
+        (lambda: batch_renorm.Ramp(start=1, stop=4, first=-1.0, last=2.0), ValueError, "^first is -1.0"),
+        (lambda: batch_renorm.Ramp(start=1, stop=4, first=1.0, last=-2.0), ValueError, "^last is -2.0"),
     ],
 )
 def test_further_settings(build: Any, error: type[Exception], message: str) -> None:
@@ -229,3 +245,36 @@ def test_subclasses_of_ndarray_are_numpy_s() -> None:
     x = np.random.default_rng(0).standard_normal((4, 3)).view(Mine)
     config = batch_norm.Config()
     batch_norm.forward(x, ONE, ZERO, batch_norm.init(3, config, dtype=float), config)
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_channels(name: str) -> None:
+    module = NORMS[name]
+    with pytest.raises(ValueError, match=r"^channels is 0, expected an integer of at least 1"):
+        module.init(0, module.Config(), dtype=float)
+    with pytest.raises(TypeError, match=r"^channels is 2.0, expected an integer of at least 1"):
+        module.init(2.0, module.Config(), dtype=float)
+    assert all(np.shape(a)[-1] == 1 for a in module.init(1, module.Config(), dtype=float) if np.ndim(a))
+
+
+@pytest.mark.parametrize("name", ["batch_norm", "batch_renorm"])
+def test_affine_and_infer_look_at_both_statistics(name: str) -> None:
+    module = NORMS[name]
+    state = module.init(3, module.Config(), dtype=np.float64)._replace(var=np.ones(1))
+    for call in (
+        lambda: module.affine(ONE, ZERO, state, module.Config()),
+        lambda: module.infer(np.ones((2, 3)), ONE, ZERO, state, module.Config()),
+    ):
+        with pytest.raises(ValueError, match=r"state\.var has shape \(1,\), expected \(3,\)"):
+            call()
+
+
+def test_psi_window_of_another_dtype() -> None:
+    config = mabn.Config(window=2)
+    x = np.ones((4, 3), dtype=np.float32)
+    state = mabn.init(3, config, dtype=np.float32)
+    _, cache, state = mabn.forward(x, x[0], x[0], state, config)
+    state = state._replace(psi_window=state.psi_window.astype(np.float64))
+    for backward in (mabn.backward, mabn.backward_graph):
+        with pytest.raises(TypeError, match=r"state\.psi_window has dtype float64, expected float32"):
+            backward(x, cache, state)

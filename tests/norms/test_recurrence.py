@@ -1,0 +1,58 @@
+"""Whole runs against the definitions, loops over one normalisation batch at a time (`mabn_ref.mistakes.plain`)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mabn_ref.mistakes.count import RIGHT_DRAWS
+from mabn_ref.mistakes.oracles import forward, recurrence
+from mabn_ref.norms import batch_renorm
+from tests.strategies import NORMS, parameters, sample
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_runs_follow_the_plain_recurrence(name: str) -> None:
+    """Outputs, gradients and every state after each of several calls, inference at the end.
+
+    eq: bn-normalise, brn-forward, brn-corrections, brn-backward, modified-normalise, modified-backward, mabn-forward,
+    mabn-backward, mabn-renormalise, sma-backward, ema-forward, bn-infer, modified-infer
+    """
+    for seed in range(60):
+        inputs = RIGHT_DRAWS[NORMS[name]](np.random.default_rng(seed))
+        for oracle in (forward, recurrence):
+            verdict = oracle(name, NORMS[name], inputs)
+            assert verdict.accepted, (seed, verdict)
+
+
+def test_a_ramp_is_flat_then_linear_then_flat() -> None:
+    """eq: brn-corrections"""
+    ramp = batch_renorm.Ramp(start=10, stop=14, first=1.0, last=3.0)
+    assert [ramp.at(i) for i in (1, 10, 11, 12, 13, 14, 99)] == [1.0, 1.0, 1.5, 2.0, 2.5, 3.0, 3.0]
+    falling = batch_renorm.Ramp(start=0, stop=2, first=4.0, last=2.0)
+    assert [falling.at(i) for i in (0, 1, 2)] == [4.0, 3.0, 2.0]
+    jump = batch_renorm.Ramp(start=5, stop=5, first=1.0, last=2.0)
+    assert [jump.at(i) for i in (4, 5, 6)] == [1.0, 2.0, 2.0]
+    assert batch_renorm.Ramp(start=0, stop=1, first=0.0, last=0.5).at(7) == 0.5
+
+
+def test_every_normalisation_batch_of_a_call_has_its_own_bound() -> None:
+    """r and d at their bounds show the ramp: iterations 4 to 7 of a call that follows three batches.
+
+    eq: brn-corrections
+    """
+    ramp = {"start": 4, "stop": 8}
+    config = batch_renorm.Config(
+        norm_batch=3,
+        r_max=batch_renorm.Ramp(**ramp, first=1.0, last=3.0),
+        d_max=batch_renorm.Ramp(**ramp, first=0.0, last=1.0),
+    )
+    rng = np.random.default_rng(0)
+    gamma, beta = parameters(rng, 1)
+    state = batch_renorm.init(1, config, dtype=np.float64)
+    _, _, state = batch_renorm.forward(sample(rng, (9, 1), low=0, high=0), gamma, beta, state, config)
+    far = 1e6 * (1 + rng.random((12, 1)))  # sigma and mean beyond every bound
+    _, cache, state = batch_renorm.forward(far, gamma, beta, state._replace(mean=0 * state.mean), config)
+    assert state.iteration == 7
+    np.testing.assert_allclose(cache.r.ravel(), [1.0, 1.5, 2.0, 2.5])
+    np.testing.assert_allclose(cache.d.ravel(), [0.0, 0.25, 0.5, 0.75])
