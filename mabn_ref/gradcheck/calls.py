@@ -31,6 +31,8 @@ class Rehearsal(NamedTuple):
 def _check_numbers(name: str, x: Array) -> None:
     if x.dtype not in (np.float32, np.float64, np.object_):
         raise TypeError(f"{name} has dtype {x.dtype}, expected float32, float64 or exact numbers")
+    if not x.size:
+        raise ValueError(f"{name} has shape {x.shape}, expected at least one element")
     finite = np.isfinite(x.astype(np.float64))
     if not finite.all():
         where = tuple(map(int, np.argwhere(~finite)[0]))
@@ -46,8 +48,6 @@ def read_inputs(inputs: Sequence[Any]) -> tuple[Array, ...]:
     arrays = tuple(np.array(x) for x in inputs)
     for k, x in enumerate(arrays):
         _check_numbers(f"inputs[{k}]", x)
-        if not x.size:
-            raise ValueError(f"inputs[{k}] has shape {x.shape}, expected at least one element")
     return arrays
 
 
@@ -70,7 +70,7 @@ def run_forward(forward: Callable[..., Any], inputs: Sequence[Array]) -> tuple[A
     if not isinstance(pair, tuple) or len(pair) != 2:
         what = f"a tuple of {len(pair)}" if isinstance(pair, tuple) else f"a {type(pair).__name__}"
         raise TypeError(f"forward returned {what}, expected the pair (out, cache)")
-    out = np.array(pair[0])
+    out = np.asarray(pair[0])
     _check_numbers("forward's out", out)
     return out, pair[1]
 
@@ -136,7 +136,7 @@ def rehearse(
     cotangents = [draw(out) for _ in range(3)]
     if not found:
         first = list(_leaves(out))
-        with _watched(found, "a second forward", cache=cache):
+        with _watched(found, "a second forward", out=out, cache=cache):
             again, _ = run_forward(forward, inputs)
         if not _same(first, _leaves(again)):
             found.append("forward returned other numbers on a second call")
@@ -146,8 +146,7 @@ def rehearse(
         gradients = [_run_backward(backward, cotangents[0], cache, inputs, names)]
     if not found:
         gradients += [_run_backward(backward, c, cache, inputs, names) for c in cotangents[1:]]
-        if not _same(
-            list(_leaves(gradients[0])), _leaves(_run_backward(backward, cotangents[0], cache, inputs, names))
-        ):
+        repeated = _run_backward(backward, cotangents[0], cache, inputs, names)
+        if not _same(gradients[0], iter(repeated)):
             found.append("backward returned other numbers on a second call")
     return Rehearsal(out, cotangents, gradients, tuple(found))

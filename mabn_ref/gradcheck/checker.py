@@ -35,7 +35,8 @@ def check(
     Parameters
     ----------
     forward : callable
-        ``forward(*inputs) -> (out, cache)``, with out an array or a number.
+        ``forward(*inputs) -> (out, cache)``, with out an array or a number. It is also called with float64 inputs
+        where the caller's are float32, and with a complex one, which it may refuse.
     backward : callable
         ``backward(dout, cache) -> gradients``, one for each input, in order; a single one need not be in a tuple.
         dout has the shape and dtype of out.
@@ -63,7 +64,7 @@ def check(
         If an input, the output or a gradient has another dtype, or `forward` does not return a pair.
     ValueError
         If there are no inputs, names or gradients are not as many, a gradient's shape is not its input's, an input,
-        output or gradient is not finite, or `forward` is not finite next to the inputs.
+        output or gradient is empty or not finite, or `forward` is not finite next to the inputs.
 
     Examples
     --------

@@ -166,6 +166,7 @@ def _report(
             claim.center,
             cotangent,
             gradient @ random,
+            step=central.first_step(claim.eps),
             scale=claim.scale[worst.row],
             rounding=rounding,
         ),

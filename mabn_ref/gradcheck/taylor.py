@@ -15,8 +15,10 @@ from mabn_ref.gradcheck.central import Along
 
 __all__ = ["Taylor", "fit"]
 
-STEPS = 2.0 ** -np.arange(7, 15)
-FIRST_ORDER = np.linalg.pinv(np.vander(STEPS, 3))[-1]
+HALVINGS = 2.0 ** -np.arange(2, 8)
+FITTED = 4
+"""The fit is to this many of the smallest steps, which pass the fewest kinks of a network."""
+FIRST_ORDER = np.linalg.pinv(np.vander(HALVINGS[-FITTED:], 3))[-1]
 """Weights that fit a + b h + c h^2 to R(h) / h and give a."""
 
 
@@ -47,14 +49,19 @@ class Taylor(NamedTuple):
         return "exact" if np.isnan(self.order) else f"{self.a:.1e} (order {self.order:.2f})"
 
 
-def fit(along: Along, center: Array, cotangent: Array, predicted: Any, *, scale: float, rounding: float) -> Taylor:
-    """Fit the remainder of the prediction h * `predicted`; `rounding` is that of one value of <cotangent, output>."""
-    remainder = np.asarray([cotangent @ (along(h) - center) - h * predicted for h in STEPS], dtype=np.float64)
-    a = abs(float(FIRST_ORDER @ (remainder / STEPS))) / scale
-    floor = rounding / float(STEPS[-1]) / scale
+def fit(
+    along: Along, center: Array, cotangent: Array, predicted: Any, *, step: float, scale: float, rounding: float
+) -> Taylor:
+    """Fit the remainder of the prediction h * `predicted` for h from step / 4 to step / 128.
+
+    `rounding` is that of one value of <cotangent, output>.
+    """
+    steps = step * HALVINGS
+    remainder = np.asarray([cotangent @ (along(h) - center) - h * predicted for h in steps], dtype=np.float64)
+    a = abs(float(FIRST_ORDER @ (remainder / steps)[-FITTED:])) / scale
+    floor = rounding / float(steps[-1]) / scale
     above = np.flatnonzero(np.abs(remainder) > 16 * rounding)
     if above.size < 2:
         return Taylor(a, floor, float("nan"))
     before, last = np.abs(remainder[above[-2:]])
-    order = np.log2(before / last) / np.log2(STEPS[above[-2]] / STEPS[above[-1]])
-    return Taylor(a, floor, float(order))
+    return Taylor(a, floor, float(np.log2(before / last) / (above[-1] - above[-2])))

@@ -38,7 +38,10 @@ class Config:
     decay : float in [0, 1)
         The weight of the old value in the moving statistics (PyTorch's momentum is 1 - decay).
 
-    Raises TypeError or ValueError where a value is not of the kind or in the range above.
+    Raises
+    ------
+    TypeError, ValueError
+        If a value is not of the kind or in the range above.
 
     Examples
     --------

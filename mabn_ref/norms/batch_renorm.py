@@ -94,7 +94,10 @@ class Config:
     ema_of : "sigma" or "var"
         What is averaged: sqrt(var + eps), as Ioffe does, or the variance, as (12) does.
 
-    Raises TypeError or ValueError where a value is not of the kind or in the range above.
+    Raises
+    ------
+    TypeError, ValueError
+        If a value is not of the kind or in the range above.
 
     Examples
     --------

@@ -65,7 +65,10 @@ class Config:
     ema_start : float or "first"
         Its start; "first" is the first value fed.
 
-    Raises TypeError or ValueError where a value is not of the kind or in the range above.
+    Raises
+    ------
+    TypeError, ValueError
+        If a value is not of the kind or in the range above.
 
     Examples
     --------

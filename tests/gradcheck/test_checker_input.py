@@ -77,6 +77,11 @@ def test_names() -> None:
         (lambda x, w: (x * w, x, w), TypeError, r"forward returned a tuple of 3, expected the pair"),
         (lambda x, w: (x > w, (x, w)), TypeError, "forward's out has dtype bool"),
         (lambda x, w: (x * 1j, (x, w)), TypeError, "forward's out has dtype complex128"),
+        (
+            lambda x, w: (x[:0], (x, w)),
+            ValueError,
+            r"forward's out has shape \(0, 3\), expected at least one element",
+        ),
         (lambda x, w: (x * np.nan, (x, w)), ValueError, r"forward's out is nan at \[0, 0\]"),
     ],
 )

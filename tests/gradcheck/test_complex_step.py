@@ -56,7 +56,7 @@ REASONS = {
 def test_refuses(name: str, rows: int) -> None:
     """And central differences accept the right gradient and reject a wrong one without it."""
     deviation, reason = REASONS[name]
-    for seed in range(20):
+    for seed in range(6):
         x = np.random.default_rng(seed).standard_normal((rows, 3))
         (found,) = check(normalise(deviation), backward, (x,), seed=seed).inputs
         assert found.verdict == "ok"

@@ -121,3 +121,17 @@ def test_a_buffer_shared_between_calls() -> None:
 
     seen: list[int] = []
     reject(forward, square_backward, "a second forward changed cache")
+
+
+def test_an_output_shared_between_calls() -> None:
+    """The next call must not overwrite it."""
+    buffer = np.empty_like(x)
+    calls = []
+
+    def forward(x: Any) -> Any:
+        calls.append(0)
+        np.multiply(x, x * len(calls), out=buffer)
+        return buffer, {"x": x}
+
+    sentences = ("a second forward changed out", "forward returned other numbers on a second call")
+    reject(forward, square_backward, *sentences)

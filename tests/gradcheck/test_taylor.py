@@ -13,7 +13,7 @@ from tests.gradcheck.passes import RIGHT, WRONG, slope_two, softmax_loss, tanh_l
 def test_order_two(name: str) -> None:
     """And a first-order part far below any error that matters."""
     pair = RIGHT[name]
-    for seed in range(30):
+    for seed in range(15):
         result = check(pair.forward, pair.backward, pair.draw(np.random.default_rng(seed)), seed=seed)
         taylor = result.inputs[0].taylor
         assert taylor.order == pytest.approx(2, abs=0.2)
@@ -25,7 +25,7 @@ def test_order_one(name: str) -> None:
     """Printed with the failure."""
     pair = WRONG[name]
     orders = []
-    for seed in range(30):
+    for seed in range(15):
         result = check(pair.forward, pair.backward, pair.draw(np.random.default_rng(seed)), seed=seed)
         orders.append(result.inputs[0].taylor.order)
         assert f"Taylor {result.inputs[0].taylor}" in repr(result)
@@ -51,7 +51,7 @@ def test_exact_where_the_remainder_is_rounding() -> None:
         taylor = check(lambda x: (x @ w, None), lambda dout, _: dout @ w.T, (x,), seed=seed).worst.taylor
         assert str(taylor) == "exact"
         assert np.isnan(taylor.order)
-        assert 0 < taylor.a <= taylor.floor < 1e-8
+        assert 0 < taylor.a <= taylor.floor < 1e-7
 
 
 def test_scalar_loss_and_matrix() -> None:

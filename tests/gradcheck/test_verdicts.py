@@ -48,7 +48,7 @@ def test_offset_of_1e4_and_spread_of_2e_3() -> None:
         dx, dgamma, dbeta = pair.backward(dz, cache)
         return 1.0001 * dx, dgamma, dbeta
 
-    for seed in range(30):
+    for seed in range(20):
         rng = np.random.default_rng(seed)
         inputs = (0.002 * rng.standard_normal((6, 2)) + 1e4, rng.uniform(0.5, 2, 2), rng.standard_normal(2))
         assert check(pair.forward, pair.backward, inputs, seed=seed).verdict == "ok"
@@ -59,14 +59,14 @@ def test_float32_is_differentiated_in_float64() -> None:
     """The gradient is float32's, the truth is not; the tolerance is float32's."""
     for name in ("norm, eps 1e-5", "tanh layer", "softmax loss"):
         pair = RIGHT[name]
-        for seed in range(50):
+        for seed in range(30):
             rng = np.random.default_rng(seed)
             inputs = [x.astype(np.float32) for x in pair.draw(rng)]
             result = check(pair.forward, pair.backward, inputs, seed=seed)
             assert result.verdict == "ok", result
             assert 1e-5 < result.rtol <= 1e-2
     pair = WRONG["norm, psi dropped"]
-    for seed in range(50):
+    for seed in range(30):
         inputs = [x.astype(np.float32) for x in pair.draw(np.random.default_rng(seed))]
         assert check(pair.forward, pair.backward, inputs, seed=seed).verdict == "wrong"
 
@@ -98,7 +98,7 @@ def test_large_inputs_are_checked_along_directions(shape: tuple[int, ...]) -> No
         calls["forward"] += 1
         return np.tanh(x), x
 
-    for seed in range(50):
+    for seed in range(20):
         rng = np.random.default_rng(seed)
         x, where = rng.standard_normal(shape), tuple(int(rng.integers(n)) for n in shape)
 
@@ -126,7 +126,7 @@ def test_a_gradient_that_is_zero() -> None:
     def forward(b: Any, x: Any) -> Any:
         return pair.forward(x + b, np.ones(2), np.zeros(2))
 
-    for seed in range(100):
+    for seed in range(30):
         x = np.random.default_rng(seed).standard_normal((5, 2))
         for size, verdict in ((0.0, "ok"), (1e-15, "ok"), (1e-6, "wrong")):
 
@@ -197,16 +197,25 @@ def test_constant_channels(value: float) -> None:
             assert check(wrong.forward, wrong.backward, inputs, seed=seed).verdict == "wrong"
 
 
+def test_a_bend_much_narrower_than_the_value() -> None:
+    """All values equal, and sqrt(eps) a hundred-millionth of them: the step goes down to where the slope settles."""
+    right, wrong = norm(1e-5), norm(1e-5, "gamma forgotten")
+    for seed in range(5):
+        inputs = (np.full((3, 1), 1e5), np.array([1.3]), np.array([0.2]))
+        assert check(right.forward, right.backward, inputs, seed=seed).verdict == "ok"
+        assert check(wrong.forward, wrong.backward, inputs, seed=seed).verdict == "wrong"
+
+
 def test_float32_far_from_zero_is_not_called_wrong() -> None:
     """At 1e4 float32 leaves a spread of 0.01 three bits; what rounding may explain is undecided, and raises."""
     pair = norm(1e-5)
     verdicts = Counter[str]()
-    for seed in range(50):
+    for seed in range(20):
         x = 1e4 + 0.01 * np.random.default_rng(seed).standard_normal((5, 2))
         inputs = [a.astype(np.float32) for a in (x, np.array([2.0, -1.5]), np.zeros(2))]
         verdicts[check(pair.forward, pair.backward, inputs, seed=seed).verdict] += 1
-    assert verdicts["undecided"] > 10
-    assert verdicts["ok"] + verdicts["undecided"] == 50
+    assert verdicts["undecided"] >= 5
+    assert verdicts["ok"] + verdicts["undecided"] == 20
 
 
 def test_the_tolerance_is_the_callers_if_given() -> None:
