@@ -2,8 +2,27 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
 
+from mabn_ref.gradcheck import check
 from mabn_ref.nn import relu
+from tests.strategies import dimensions, sample, seeds
+
+
+@given(dims=dimensions(values=1), seed=seeds)
+def test_gradient_away_from_the_kink(dims, seed):
+    """Scales of 1e-3 to 1e3, ranks 2 to 5; no value closer to 0 than a step of the differences.
+
+    eq: relu-forward, relu-backward
+    """
+    rng = np.random.default_rng(seed)
+    x = sample(rng, dims.shape)
+    x += np.copysign(0.1 * np.abs(x).max(axis=tuple(range(x.ndim - 1))), x)
+    check(relu.forward, relu.backward, (x,)).raise_for_error()
+    out, cache = relu.forward(x)
+    dout = rng.standard_normal(x.shape)
+    assert np.array_equal(out, np.where(x > 0, x, 0))
+    assert np.array_equal(relu.backward(dout, cache), np.where(x > 0, dout, 0))
 
 
 @pytest.mark.parametrize("shape", [(7,), (3, 4), (2, 3, 3, 2)])

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mabn_ref.nn import sgd
 
@@ -23,6 +25,57 @@ def test_two_steps_by_hand():
     assert (velocity[0]["w"], params[0]["w"]) == (1.5, 1.25)  # v = 1 + 0.25 * 2, p = 2 - 0.5 * 1.5
     params, velocity = sgd.step(params, [{"w": np.array([-1.0])}], velocity, lr=1.0, momentum=0.5, weight_decay=0.0)
     assert (velocity[0]["w"], params[0]["w"]) == (-0.25, 1.5)  # v = 0.5 * 1.5 - 1
+
+
+rates = st.fixed_dictionaries(
+    {"lr": st.floats(0, 1), "momentum": st.sampled_from([0.0, 0.5, 0.9]), "weight_decay": st.floats(0, 0.1)}
+)
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 3), max_size=4).map(tuple), min_size=1, max_size=4),
+    st.lists(rates, min_size=1, max_size=6),
+    st.integers(0, 2**32 - 1),
+)
+def test_steps_are_the_plain_recurrence(shapes, steps, seed):
+    """Element by element in Python numbers, with rates that change from step to step.
+
+    eq: sgd
+    """
+    rng = np.random.default_rng(seed)
+    params = [{"w": rng.standard_normal(shape)} for shape in shapes]
+    velocity = sgd.init(params)
+    expected = [[float(p) for p in layer["w"].ravel()] for layer in params]
+    moving = [[0.0] * len(layer) for layer in expected]
+    for rate in steps:
+        grads = [{"w": rng.standard_normal(shape)} for shape in shapes]
+        params, velocity = sgd.step(params, grads, velocity, **rate)
+        for ps, vs, layer in zip(expected, moving, grads, strict=True):
+            for i, g in enumerate(map(float, layer["w"].ravel())):
+                vs[i] = rate["momentum"] * vs[i] + g + rate["weight_decay"] * ps[i]
+                ps[i] -= rate["lr"] * vs[i]
+    for ours, plain in ((params, expected), (velocity, moving)):
+        for layer, numbers, shape in zip(ours, plain, shapes, strict=True):
+            assert layer["w"].shape == shape
+            np.testing.assert_allclose(layer["w"].ravel(), numbers, rtol=1e-12, atol=1e-13)
+
+
+@given(rates, st.integers(0, 2**32 - 1))
+def test_weight_decay_is_the_gradient_of_half_the_squared_norm(rate, seed):
+    """A step with weight decay is one without it on the loss plus weight_decay / 2 times the squared norm of p.
+
+    eq: sgd
+    """
+    rng = np.random.default_rng(seed)
+    params, grads, velocity = trees(rng), trees(rng), trees(rng)
+    decay = rate["weight_decay"]
+    more = [{k: g[k] + decay * p[k] for k in p} for p, g in zip(params, grads, strict=True)]
+    ours = sgd.step(params, grads, velocity, **rate)
+    plain = sgd.step(params, more, velocity, **{**rate, "weight_decay": 0.0})
+    for tree, other in zip(ours, plain, strict=True):
+        for layer, other_layer in zip(tree, other, strict=True):
+            for name in layer:
+                np.testing.assert_allclose(layer[name], other_layer[name], rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.frameworks
