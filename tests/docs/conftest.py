@@ -14,7 +14,12 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the built pages. Building fails on any warning, a hole in the trace among them."""
+    """The folder of the built pages. Building fails on any warning, a hole in the trace among them.
+
+    Pages that were just built can be named in the environment variable MABN_REF_HTML.
+    """
+    if built := os.environ.get("MABN_REF_HTML"):
+        return Path(built)
     for module in ("sphinx", "furo", "sphinx-mathjax-offline", "matplotlib"):
         pytest.importorskip(module, reason=f'{module} is not installed: pip install "mabn_ref[docs]"')
     folder = tmp_path_factory.mktemp("docs")
