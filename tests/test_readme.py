@@ -7,7 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from mabn_ref.experiments import results, tables
+from mabn_ref.experiments.config import RunConfig
+
 README = Path(__file__).parent.parent / "README.md"
+
+
+def committed(name: str) -> list[tables.Row]:
+    """The rows of the runs recorded in docs/results."""
+    records = results.read(README.parent / "docs" / "results" / name / "results.jsonl")
+    return tables.collect([RunConfig(**record["config"]) for record in records], records)
+
+
+def plain(label: str) -> str:
+    """The name of a row without what every row of its kind has."""
+    return label.removesuffix(" (control)").removesuffix(", m = 16").replace("m = ", "m=")
 
 
 def test_python_blocks_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,3 +37,32 @@ def test_linked_files_exist() -> None:
     assert links
     for link in links:
         assert (README.parent / link).exists(), link
+
+
+def test_the_table_is_what_was_recorded() -> None:
+    text = README.read_text(encoding="utf-8")
+    rows = committed("cifar10-subset")
+    expected = {}
+    for line in tables.table(rows).splitlines()[1:]:
+        if line.startswith("  "):
+            label, runs, *numbers = re.split(r"  +", line.strip())
+            assert runs == "3"
+            expected[plain(label)] = [number for number in numbers if number != "-"]
+    shown = {}
+    for line in text.splitlines():
+        if line.startswith(("| BN ", "| BRN ", "| MABN ")):
+            label, *numbers = [cell.strip() for cell in line.strip("|").split("|")]
+            shown[plain(label)] = [number for number in numbers if number]
+    assert shown.keys() == expected.keys()
+    for label, numbers in shown.items():
+        assert numbers[0] == expected[label][0], label
+        assert len(numbers) > 1, label
+        assert set(numbers) <= set(expected[label]), label
+
+
+def test_the_shorter_run_is_what_was_recorded() -> None:
+    text = " ".join(README.read_text(encoding="utf-8").split())
+    for row in committed("embedded"):
+        mean = sum(row.errors.values()) / len(row.errors)
+        name = "MABN 2" if row.label.startswith("MABN") else row.label
+        assert f"{name} {mean:.1f} %" in text, (row.label, mean)
