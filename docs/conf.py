@@ -27,18 +27,28 @@ extensions = [
     "equations",
     "annotated",
     "catalogue",
+    "sphinx_gallery.gen_gallery",
+    "notebooks",
 ]
-if any((ROOT / "tutorials").glob("[0-9][0-9]_*.py")):
-    extensions.append("sphinx_gallery.gen_gallery")
-    sphinx_gallery_conf = {
-        "examples_dirs": str(ROOT / "tutorials"),
-        "gallery_dirs": "tutorials",
-        "filename_pattern": r"/\d\d_",
-        "abort_on_example_error": True,
-        "write_computation_times": False,
-        "show_signature": False,
-        "min_reported_time": 1e9,
-    }
+tutorials = HERE / "tutorials"  # generated from the scripts in ROOT / "tutorials"
+sphinx_gallery_conf = {
+    "examples_dirs": str(ROOT / "tutorials"),
+    "gallery_dirs": tutorials.name,
+    "filename_pattern": r"/\d\d_",
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "capture_repr": (),
+    "inspect_global_variables": False,
+    "remove_config_comments": True,
+    # A script that has not changed is not run again, unless the package has.
+    "run_stale_examples": max(path.stat().st_mtime for path in (ROOT / "mabn_ref").rglob("*.py"))
+    > min((path.stat().st_mtime for path in tutorials.glob("*.py.md5")), default=0),
+    "first_notebook_cell": '# In a copy of the repository, before Jupyter is started: pip install -e ".[run]"',
+    # Nothing that differs from build to build.
+    "write_computation_times": False,
+    "min_reported_time": 1e9,
+    "show_signature": False,
+}
 exclude_patterns = ["_build", "ext"]
 nitpicky = True
 default_role = "name"

@@ -128,17 +128,17 @@ class ResolveTrace(SphinxPostTransform):
     def _line(self, label: str) -> nodes.Node:
         line = nodes.paragraph(classes=["trace-line"])
         line += nodes.literal("", label)
+        trace: Trace = self.env.mabn_trace
         if label in self.config.trace_exempt:
             line += nodes.Text(f" · {self.config.trace_exempt[label]}")
-            return line
-        trace: Trace = self.env.mabn_trace
-        by_function = {short_name(place): place for place in reversed(trace.code.get(label, []))}
-        for i, (name, place) in enumerate(sorted(by_function.items())):
-            line += nodes.Text(", " if i else " · code: ")
-            line += self._link(code_page(place.path), anchor(place), name)
-        line += nodes.Text(" · ")
-        tests = len({(place.path, place.name) for place in trace.tests.get(label, [])})
-        line += self._link("trace", f"trace-{label}", f"{tests} test{'s' if tests != 1 else ''}")
+        else:
+            by_function = {short_name(place): place for place in reversed(trace.code.get(label, []))}
+            for i, (name, place) in enumerate(sorted(by_function.items())):
+                line += nodes.Text(", " if i else " · code: ")
+                line += self._link(code_page(place.path), anchor(place), name)
+            line += nodes.Text(" · ")
+            tests = len({(place.path, place.name) for place in trace.tests.get(label, [])})
+            line += self._link("trace", f"trace-{label}", f"{tests} test{'s' if tests != 1 else ''}")
         for place in trace.tutorials.get(label, []):
             line += nodes.Text(" · ")
             line += self._link(f"tutorials/{place.name}", "", f"tutorial {place.name[:2]}")
@@ -164,13 +164,11 @@ class ResolveTrace(SphinxPostTransform):
             name += self._link(equation.page, nodes.make_id(f"equation-{label}"), label)
             name += nodes.Text(f" ({equation.number})" if equation.number else "")
             if label in self.config.trace_exempt:
-                row = [name, nodes.paragraph("", self.config.trace_exempt[label])]
-                row += [nodes.paragraph() for _ in titles[2:]]
+                row = [name, nodes.paragraph("", self.config.trace_exempt[label]), nodes.paragraph()]
             else:
                 row = [name, self._places(trace.code.get(label, []), short_name)]
                 row += [self._places(trace.tests.get(label, []), in_words)]
-                row += [self._scripts(by_label.get(label, [])) for by_label in scripts.values()]
-            body += _row(row)
+            body += _row(row + [self._scripts(by_label.get(label, [])) for by_label in scripts.values()])
         return table
 
     def _places(self, places: list[scan.Place], name: Callable[[scan.Place], str]) -> nodes.Node:

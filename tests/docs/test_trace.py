@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,14 @@ EXTENSIONS = Path(__file__).parents[2] / "docs" / "ext"
 CODE = "def double(x):\n    return 2 * x  # eq: twice (1)\n"
 TEST = 'def test_double():\n    """eq: twice"""\n'
 EQUATION = ".. equation:: twice\n   :paper: 1\n\n   y = 2 x\n"
+TUTORIAL = '"""First"""\n# Doubling, :eq:`twice` (1), and again :eq:`twice`.\n'
 PAGE = f"Page\n====\n\n{EQUATION}\n"
 
 
-def warnings(root: Path, code: str = CODE, test: str = TEST, page: str = PAGE, exempt: str = "{}") -> str:
-    """What a build of a project with one module, one test and one page says."""
+def warnings(
+    root: Path, code: str = CODE, test: str = TEST, page: str = PAGE, exempt: str = "{}", tutorial: str = TUTORIAL
+) -> str:
+    """What a build of a project with one module, one test, one page and one tutorial says."""
     pytest.importorskip("sphinx", reason='sphinx is not installed: pip install "mabn_ref[docs]"')
     conf = (
         f"import sys\nsys.path.insert(0, {str(EXTENSIONS)!r})\nextensions = ['equations', 'annotated']\n"
@@ -27,7 +31,9 @@ def warnings(root: Path, code: str = CODE, test: str = TEST, page: str = PAGE, e
     files = {
         "mabn_ref/a.py": code,
         "tests/test_a.py": test,
-        "docs/index.rst": f"{page}\n.. toctree::\n\n   trace\n   code/index\n",
+        "tutorials/01_first.py": tutorial,
+        "docs/index.rst": f"{page}\n.. toctree::\n\n   trace\n   code/index\n   tutorials/01_first\n",
+        "docs/tutorials/01_first.rst": "First\n=====\n",  # in place of what the gallery makes of it
         "docs/trace.rst": "Trace\n=====\n\n.. trace::\n",
         "docs/conf.py": conf,
     }
@@ -52,9 +58,12 @@ def test_whole(tmp_path: Path) -> None:
     assert 'href="code/mabn_ref.a.html#L2"' in trace
     assert 'href="code/tests.test_a.html#L1"' in trace
     assert 'href="index.html#equation-twice"' in trace
+    assert "<p>tutorial</p>" in trace
+    assert trace.count('href="tutorials/01_first.html">01_first</a>') == 1
     page = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
     assert 'href="code/mabn_ref.a.html#L2"' in page
     assert 'href="trace.html#trace-twice"' in page
+    assert page.count('href="tutorials/01_first.html">tutorial 01</a>') == 1
     source = (tmp_path / "html" / "code" / "mabn_ref.a.html").read_text(encoding="utf-8")
     assert "y = 2 x" in source
     assert 'href="../index.html#equation-twice"' in source
@@ -72,7 +81,8 @@ def test_no_page(tmp_path: Path) -> None:
     found = warnings(tmp_path, page="Page\n====\n\nNothing.\n")
     assert "mabn_ref/a.py:2" in found
     assert "tests/test_a.py:1" in found
-    assert found.count("names the equation 'twice', which no page defines") == 2
+    assert "tutorials/01_first.py:2" in found
+    assert found.count("names the equation 'twice', which no page defines") == 3
 
 
 def test_two_pages(tmp_path: Path) -> None:
@@ -110,3 +120,30 @@ def test_the_next_build_forgets(tmp_path: Path) -> None:
     assert warnings(tmp_path) == ""
     assert "has no test" in warnings(tmp_path, test="")
     assert not (tmp_path / "docs" / "code" / "tests.test_a.rst").exists()
+
+
+def test_no_tutorial_no_column(tmp_path: Path) -> None:
+    assert warnings(tmp_path, tutorial="") == ""
+    trace = (tmp_path / "html" / "trace.html").read_text(encoding="utf-8")
+    assert "<p>tutorial</p>" not in trace
+
+
+def test_tutorial_without_a_page_for_its_equation(tmp_path: Path) -> None:
+    found = warnings(tmp_path, tutorial=TUTORIAL.replace("twice` (1)", "thrice`"))
+    assert "tutorials/01_first.py:2" in found
+    assert "tutorial names the equation 'thrice', which no page defines" in found
+
+
+def test_tutorials_of_the_pages_are_in_the_trace(html: Path) -> None:
+    """Each tutorial that mentions an equation is linked from the equation's row."""
+    trace = (html / "trace.html").read_text(encoding="utf-8")
+    rows = {
+        row.group(1): row.group(0)
+        for row in re.finditer(r'<tr[^>]*>.{0,99}id="trace-([a-z0-9-]+)".*?</tr>', trace, re.DOTALL)
+    }
+    count = 0
+    for script in sorted((EXTENSIONS.parents[1] / "tutorials").glob("*.py")):
+        for label in set(re.findall(r":eq:`([a-z0-9-]+)`", script.read_text(encoding="utf-8"))):
+            assert f'href="tutorials/{script.stem}.html"' in rows[label], (script.stem, label)
+            count += 1
+    assert count > 3

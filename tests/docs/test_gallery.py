@@ -1,0 +1,90 @@
+"""The gallery of tutorials: its order, its downloads, and notebooks that Jupyter shows as they are meant."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shutil
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted((ROOT / "tutorials").glob("*.py"))
+MACROS = {"E": r"\operatorname{E}", "d": [r"\frac{\partial #1}{\partial #2}", 2]}
+
+
+@pytest.fixture(scope="module")
+def notebooks() -> ModuleType:
+    """The extension of that name."""
+    pytest.importorskip("sphinx", reason='sphinx is not installed: pip install "mabn_ref[docs]"')
+    spec = importlib.util.spec_from_file_location("notebooks", ROOT / "docs" / "ext" / "notebooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_order_is_that_of_the_files(html: Path) -> None:
+    page = (html / "tutorials" / "index.html").read_text(encoding="utf-8")
+    cards = re.findall(r'class="sphx-glr-thumbcontainer".*?href="([^"#]+)\.html', page, re.DOTALL)
+    assert cards == [script.stem for script in SCRIPTS]
+    assert page.count('src="../_images/sphx_glr_') == len(SCRIPTS)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_downloads(html: Path, script: Path) -> None:
+    """The script is the file itself; the notebook has its code, and nothing that only Sphinx understands."""
+    (copy,) = html.glob(f"_downloads/*/{script.name}")
+    assert copy.read_bytes() == script.read_bytes()
+    (path,) = html.glob(f"_downloads/*/{script.stem}.ipynb")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    for cell in cells:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "code":
+            compile(source, str(path), "exec")
+        else:
+            assert not re.search(r":\w+:`|^ *\.\. |`_", source, re.MULTILINE), source
+            assert not re.search(r"\\(E|Var|Cov|clip|R|d)(?![A-Za-z])", source), source
+    assert "<summary>Answers</summary>" in "".join(cells[-1]["source"]) + "".join(cells[-2]["source"])
+
+
+def test_pages_do_not_tell_the_time(html: Path) -> None:
+    assert not list(html.rglob("*execution_times*"))
+    for script in SCRIPTS:
+        assert "running time" not in (html / "tutorials" / f"{script.stem}.html").read_text(encoding="utf-8")
+    for path in html.glob("_downloads/*/*.zip"):
+        with zipfile.ZipFile(path) as archive:
+            assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_markdown(notebooks: ModuleType) -> None:
+    text = (
+        "See :eq:`bn-backward` (4), :doc:`the page </derivations/a>` and `name`: $\\E[x] \\Eta \\d{L}{x_{b}}$.\n\n"
+        ".. admonition:: Answers\n   :collapsible: closed\n\n   1. One,\n      two.\n\n   2. Three.\n\nEnd."
+    )
+    assert notebooks.markdown(text, MACROS) == (
+        "See `bn-backward` (4), the page and `name`: $\\operatorname{E}[x] \\Eta "
+        "\\frac{\\partial L}{\\partial x_{b}}$.\n\n"
+        "<details><summary>Answers</summary>\n\n1. One,\n   two.\n\n2. Three.\n\n</details>\n\nEnd."
+    )
+    assert notebooks.markdown(notebooks.markdown(text, MACROS), MACROS) == notebooks.markdown(text, MACROS)
+
+
+def test_archives_are_the_same_in_every_build(notebooks: ModuleType, tmp_path: Path) -> None:
+    made = []
+    for year in (2001, 2002):
+        folder = tmp_path / str(year)
+        folder.mkdir()
+        (folder / "a.py").write_text("print(1)\n")
+        with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+            archive.writestr(zipfile.ZipInfo("a.py", date_time=(year, 1, 1, 0, 0, 0)), "print(1)\n")
+        notebooks.pack(folder / "all.zip")
+        made.append((folder / "all.zip").read_bytes())
+        shutil.unpack_archive(folder / "all.zip", folder / "unpacked")
+        assert (folder / "unpacked" / "a.py").read_text() == "print(1)\n"
+    assert made[0] == made[1]

@@ -1,0 +1,121 @@
+"""Every tutorial runs from top to bottom, quickly and without a warning, and has what each should have.
+
+It has a title, figures whose axes have labels with units, and three questions with their answers at the end.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = sorted((ROOT / "tutorials").glob("*.py"))
+LIMIT = 60  # seconds of computing; most take two
+# Runs a script as `python script` would, and says what its figures show.
+RUN = """
+import json, runpy, sys, time, warnings
+warnings.filterwarnings("ignore", "FigureCanvasAgg is non-interactive")  # a test has no screen
+import matplotlib.pyplot as plt
+runpy.run_path(sys.argv[1], run_name="__main__")
+seconds = time.process_time()
+figures = []
+for figure in map(plt.figure, plt.get_fignums()):
+    figure.canvas.draw()
+    shown = [axes for axes in figure.axes if axes.axison]
+    titles = [figure.get_suptitle(), *(axes.get_title() for axes in shown)]
+    labels = []
+    for axes in shown:
+        for axis, shared in ((axes.xaxis, figure.get_supxlabel()), (axes.yaxis, figure.get_supylabel())):
+            if axis.get_visible() and any(tick.get_visible() and tick.get_text() for tick in axis.get_ticklabels()):
+                labels.append(axis.label.get_text() or shared)
+    figures.append({"titles": [title for title in titles if title], "labels": labels})
+print("\\n" + json.dumps({"seconds": seconds, "figures": figures}))
+"""
+
+
+def run(script: Path) -> dict[str, Any]:
+    """Run a script with warnings as errors; return its computing time, and titles and labels of its figures."""
+    pytest.importorskip("matplotlib", reason='matplotlib is not installed: pip install "mabn_ref[run]"')
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", RUN, str(script)],
+        env=os.environ | {"MPLBACKEND": "agg", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=10 * LIMIT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def lacks(found: dict[str, Any]) -> list[str]:
+    """What is missing in the figures of a run."""
+    missing = [] if found["figures"] else ["a figure"]
+    for number, figure in enumerate(found["figures"], start=1):
+        if not figure["titles"]:
+            missing.append(f"figure {number}: a title")
+        for label in figure["labels"]:
+            # "lag (iterations)" or "Ψ, in thousandths"
+            if not re.search(r"\(.+\)|\bin \w+", label):
+                missing.append(f"figure {number}: a unit in {label!r}")
+    return missing
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_runs(script: Path) -> None:
+    found = run(script)
+    assert lacks(found) == []
+    assert found["seconds"] < LIMIT
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_form(script: Path) -> None:
+    """A numbered title, and at the end three questions and as many folded answers."""
+    source = script.read_text(encoding="utf-8")
+    title, underline = (ast.get_docstring(ast.parse(source)) or "").splitlines()[:2]
+    assert re.match(rf"{script.stem[:2]} \w", title)
+    assert underline == "=" * len(title)
+    text = re.sub(r"^# ?", "", source, flags=re.MULTILINE)
+    answers = r"\.\. admonition:: Answers\n   :collapsible: closed\n\n(.+?)"
+    found = re.search(rf"\nQuestions\n-+\n\n(.+?)\n\n{answers}(\nExercises\n-+\n|\Z)", text, re.DOTALL)
+    assert found is not None
+    questions, answered = (re.findall(r"^ *(\d)\. ", part, re.MULTILINE) for part in found.groups()[:2])
+    assert questions == answered == ["1", "2", "3"]
+    assert found.group(1).count("?") >= 3
+
+
+def test_numbers_are_in_order() -> None:
+    assert [script.stem[:2] for script in SCRIPTS] == [f"{number:02}" for number in range(1, len(SCRIPTS) + 1)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "missing"),
+    [
+        ([], ["a figure"]),
+        (["plt.plot([1, 2])"], ["figure 1: a title", "figure 1: a unit in ''", "figure 1: a unit in ''"]),
+        (["plt.title('t')", "plt.xlabel('t (s)')", "plt.ylabel('height')"], ["figure 1: a unit in 'height'"]),
+        (["plt.title('t')", "plt.xlabel('t (s)')", "plt.ylabel('height, in m')", "plt.show()"], []),
+        (["f, (a, b) = plt.subplots(2, sharex=True)", "f.suptitle('t')", "b.set_xlabel('t (s)')"], ["ylabel"] * 2),
+    ],
+)
+def test_a_bare_figure_is_noticed(tmp_path: Path, lines: list[str], missing: list[str]) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("\n".join(["import matplotlib.pyplot as plt", *lines]))
+    assert lacks(run(script)) == [m.replace("ylabel", "figure 1: a unit in ''") for m in missing]
+
+
+def test_a_warning_is_noticed(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("import numpy as np\nprint(np.log(np.zeros(1)))\n")
+    with pytest.raises(AssertionError, match="RuntimeWarning"):
+        run(script)
