@@ -1,0 +1,77 @@
+"""A module, or anything else, with the functions of a normaliser in `mabn_ref.norms`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mabn_ref.arrays import Array
+
+__all__ = ["FunctionsTarget", "fits"]
+
+
+def fits(thing: Any) -> bool:
+    """Say whether `thing` has init, forward, backward and infer.
+
+    Examples
+    --------
+    >>> from mabn_ref.norms import mabn
+    >>> fits(mabn), fits(print)
+    (True, False)
+    """
+    return all(callable(getattr(thing, name, None)) for name in ("init", "forward", "backward", "infer"))
+
+
+class _Layer:
+    """A state, and what the last forward pass left for backward."""
+
+    def __init__(self, channels: int, config: Any) -> None:
+        self.channels, self.config = channels, config
+        self.state: Any = None
+        self.cache: Any = None
+
+
+class FunctionsTarget:
+    """Pure functions as a target; the state that they return is kept beside them.
+
+    Parameters
+    ----------
+    functions : module or namespace
+        With init, forward, backward and infer as in `mabn_ref.norms`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mabn_ref.norms import modified_batch_norm
+    >>> target = FunctionsTarget(modified_batch_norm)
+    >>> layer = target.make(1, modified_batch_norm.Config(eps=0.0))
+    >>> target.forward(layer, np.array([[1.0], [7.0]]), np.ones(1), np.zeros(1), True).ravel()
+    array([0.2, 1.4])
+    """
+
+    groups = True
+
+    def __init__(self, functions: Any) -> None:
+        self.functions = functions
+
+    def make(self, channels: int, config: Any) -> _Layer:
+        return _Layer(channels, config)
+
+    def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
+        if layer.state is None:
+            layer.state = self.functions.init(layer.channels, layer.config, dtype=x.dtype)
+        if not training:
+            return self.functions.infer(x, gamma, beta, layer.state, layer.config)
+        z, layer.cache, layer.state = self.functions.forward(x, gamma, beta, layer.state, layer.config)
+        return z
+
+    def backward(self, layer: _Layer, dz: Array) -> tuple[Array, Array, Array]:
+        dx, dgamma, dbeta, layer.state = self.functions.backward(dz, layer.cache, layer.state)
+        return dx, dgamma, dbeta
+
+    def state(self, layer: _Layer) -> dict[str, Any]:
+        return dict(layer.state._asdict())
+
+    def age(self, layer: _Layer, iterations: int) -> None:
+        """Set the count of iterations, where there is one."""
+        if layer.state is not None and hasattr(layer.state, "iteration"):
+            layer.state = layer.state._replace(iteration=iterations)

@@ -1,0 +1,107 @@
+"""A dotted path, or any object, to a target."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mabn_ref.conformance.adapters import functions
+from mabn_ref.conformance.target import Target
+
+__all__ = ["adapt", "load"]
+
+
+def load(path: str) -> Any:
+    """Import what a dotted path names.
+
+    Parameters
+    ----------
+    path : str
+        Such as "my_package.norms:MyMABN2d"; without a colon, a module. The current directory is searched first.
+
+    Raises
+    ------
+    ValueError
+        If there is no such module or nothing of that name in it.
+
+    Examples
+    --------
+    >>> load("mabn_ref.norms:mabn").__name__
+    'mabn_ref.norms.mabn'
+    """
+    module_name, _, name = path.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module_name + ".").startswith(error.name + "."):
+            raise
+        raise ValueError(f"target is {path!r}, but there is no module {error.name!r} here") from error
+    for part in filter(None, name.split(".")):
+        if not hasattr(found, part):
+            raise ValueError(f"target is {path!r}, but {module_name} has no {name!r}")
+        found = getattr(found, part)
+    return found
+
+
+def adapt(thing: Any, extra: Mapping[str, Any] | None = None) -> Target:
+    """Make a target of what is given.
+
+    Parameters
+    ----------
+    thing : object
+        A `Target`; a module with the functions of `mabn_ref.norms`; a layer class of a framework, an instance of one,
+        or a function of the number of channels that returns one.
+    extra : mapping, optional
+        Keywords for its constructor.
+
+    Returns
+    -------
+    Target
+
+    Raises
+    ------
+    TypeError
+        If it is none of these.
+
+    Examples
+    --------
+    >>> from mabn_ref.norms import mabn
+    >>> type(adapt(mabn)).__name__
+    'FunctionsTarget'
+    """
+    if isinstance(thing, type) and not isinstance(thing, Target) and _ready(thing):
+        thing = thing(**dict(extra or {}))
+    if isinstance(thing, Target):
+        return thing
+    if functions.fits(thing):
+        return functions.FunctionsTarget(thing)
+    kind = _framework(thing)
+    if kind == "torch":
+        from mabn_ref.conformance.adapters.pytorch import TorchTarget
+
+        return TorchTarget(thing, extra)
+    raise TypeError(
+        f"target is {thing!r}, expected four functions (make, forward, backward, state), those of mabn_ref.norms, a "
+        "layer class of PyTorch, or a function of the number of channels that returns such a layer"
+    )
+
+
+def _ready(thing: type) -> bool:
+    return all(hasattr(thing, name) for name in ("make", "forward", "backward", "state"))
+
+
+def _framework(thing: Any) -> str:
+    """The framework that a class, an instance or a function's result belongs to, or ""."""
+    kind = thing if isinstance(thing, type) else type(thing)
+    found = {base.__module__.partition(".")[0] for base in kind.__mro__} & {"torch"}
+    if not found and callable(thing) and not isinstance(thing, type):
+        made = thing(5)
+        if not callable(made) or made is thing:
+            return ""
+        return _framework(made)
+    return found.pop() if found else ""

@@ -1,0 +1,158 @@
+"""The scenarios: what a layer is put through, as data, and the inputs that each stands for.
+
+A single batch shows nothing of moving averages, clips and warm-up rules, so every scenario is a sequence. The scale
+of the inputs drifts, and now and then there is a spike, up or down, which drives the clip of r. The channels are of
+very different sizes: in the small ones eps counts, and so does where it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm
+
+__all__ = ["CHANNELS", "MODULES", "Scenario", "inputs", "parameters", "scenarios"]
+
+MODULES: dict[str, Any] = {
+    "bn": batch_norm,
+    "brn": batch_renorm,
+    "modified-bn": modified_batch_norm,
+    "mabn": mabn,
+}
+"""What a layer can be checked as."""
+
+SCALES = np.array([1.0, 0.03, 0.003, 30.0, 0.3])
+CHANNELS = len(SCALES)
+
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "bn": {"decay": 0.9},
+    "brn": {"decay": 0.9, "r_max": 2.0, "d_max": 1.5},
+    "modified-bn": {"decay": 0.9},
+    "mabn": {"decay": 0.9, "window": 3, "clip": 2.0},
+}
+_RAMPS = {
+    "r_max": batch_renorm.Ramp(start=4, stop=20, first=1.0, last=3.0),
+    "d_max": batch_renorm.Ramp(start=4, stop=16, first=0.0, last=2.0),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One sequence of training steps, and an inference after it.
+
+    Parameters
+    ----------
+    name : str
+        What the report calls it.
+    norm_batch : int
+        Samples that share statistics.
+    groups : int
+        Normalisation batches in a call.
+    space : tuple of int or None
+        The axes between N and C; None: those of the lowest rank of 4, 3 and 2 that the layer takes.
+    steps : int
+        Calls.
+    dtype : str
+        "float32" or "float64".
+    settings : mapping
+        Fields of the Config.
+    age : int
+        Iterations that the layer is told to have behind it.
+    """
+
+    name: str
+    norm_batch: int
+    groups: int = 1
+    space: tuple[int, ...] | None = None
+    steps: int = 30
+    dtype: str = "float64"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    age: int = 0
+
+    @property
+    def samples(self) -> int:
+        """N of a call."""
+        return self.norm_batch * self.groups
+
+
+def scenarios(norm: str, *, norm_batch: int | None = None, groups: int = 1, short: bool = False) -> list[Scenario]:
+    r"""Return what a layer is put through.
+
+    Parameters
+    ----------
+    norm : str
+        "bn", "brn", "modified-bn" or "mabn".
+    norm_batch : int, optional
+        \|B\|, the only one then; several by default.
+    groups : int
+        Normalisation batches in every call.
+    short : bool
+        A short set, for continuous integration.
+
+    Returns
+    -------
+    list of Scenario
+        The first few are those from which conventions are told.
+
+    Examples
+    --------
+    >>> [s.name for s in scenarios("bn", norm_batch=2, short=True)][:3]
+    ['start', 'small eps', 'several in a call']
+    """
+    few = 4 if norm_batch is None else norm_batch
+    usual = _SETTINGS[norm]
+    first = Scenario(name="start", norm_batch=few, groups=groups, steps=24, settings={**usual, "eps": 1e-2})
+    other: dict[str, Any] = {"eps": 1e-5}
+    if norm == "mabn":
+        other |= {"warmup": 8, "clip": 5.0}
+    small = replace(first, name="small eps", steps=36, settings={**usual, **other})
+    found = [first, small]
+    if groups == 1:
+        found.append(replace(first, name="several in a call", groups=3, steps=12))
+    if norm == "brn":
+        found += [
+            replace(first, name="ramps", settings={**first.settings, **_RAMPS}),
+            replace(small, name="from iteration 15,000", age=15_000, steps=12),
+            replace(small, name="from iteration 150,000", age=150_000, steps=12),
+        ]
+    found.append(replace(small, name="float32", dtype="float32"))
+    found += [replace(small, name=f"rank {len(space) + 2}", space=space, steps=12) for space in ((), (3,), (2, 3))]
+    if norm_batch is None:
+        found += [replace(small, name=f"|B| = {b}", norm_batch=b, steps=16) for b in (1, 2, 3, 8, 32)]
+    if not short:
+        steps = 1100 if norm == "mabn" else 400
+        found.append(replace(small, name=f"{steps} steps", steps=steps))
+        found.append(replace(small, name="400 steps in float32", steps=400, dtype="float32"))
+    return found
+
+
+def parameters() -> tuple[Array, Array]:
+    """Return gamma and beta, (C,): of either sign, and away from 0 and 1."""
+    return np.array([1.4, -0.7, 0.6, -1.3, 1.7]), np.array([0.5, -1.1, 0.2, 0.8, -0.4])
+
+
+def inputs(scenario: Scenario, space: tuple[int, ...]) -> Iterator[tuple[Array, Array]]:
+    """Yield x and dz of every step, and last an x for inference, with None.
+
+    Examples
+    --------
+    >>> steps = list(inputs(Scenario(name="", norm_batch=2, steps=3), (2,)))
+    >>> len(steps), steps[0][0].shape, steps[-1][0].shape
+    (4, (2, 2, 5), (7, 2, 5))
+    """
+    rng = np.random.default_rng([scenario.norm_batch, scenario.groups, scenario.steps, len(space)])
+    offset = rng.uniform(-2, 2, CHANNELS)
+    phase = rng.uniform(0, 2 * np.pi, CHANNELS)
+    for t in range(scenario.steps):
+        drift = np.exp(0.7 * np.sin(phase + t / 9) + 0.2 * rng.standard_normal(CHANNELS))
+        spike = rng.choice([1.0, 1.0, 1.0, 1.0, 1.0, 6.0, 1 / 6], CHANNELS)
+        moved = offset * (1 + 0.5 * rng.standard_normal(CHANNELS))
+        x = SCALES * drift * spike * (rng.standard_normal((scenario.samples, *space, CHANNELS)) + moved)
+        yield x.astype(scenario.dtype), rng.standard_normal(x.shape).astype(scenario.dtype)
+    x = SCALES * (rng.standard_normal((7, *space, CHANNELS)) + offset)
+    yield x.astype(scenario.dtype), None
