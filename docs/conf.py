@@ -27,6 +27,7 @@ extensions = [
     "equations",
     "annotated",
     "catalogue",
+    "computed",
     "sphinx_gallery.gen_gallery",
     "notebooks",
 ]
