@@ -16,6 +16,7 @@ EQUATIONS = {
     "mabn": "mabn-backward (20), one call",
     "conv2d": "conv2d-backward",
     "centralize": "centralize-backward (18)",
+    "standardize": "standardize-backward",
     "linear": "linear-backward",
     "relu": "relu-backward",
     "global_average_pool": "global-average-pool-backward",

@@ -34,6 +34,7 @@ def add(commands: Any) -> None:
         action=argparse.BooleanOptionalAction,
         help="centralise the convolutions' weights (default: as in the paper, with modified-bn and mabn only)",
     )
+    norm.add_argument("--ws", action="store_true", help="standardise the weights instead")
     decays = ", ".join(f"{name} {decay}" for name, decay in DECAY.items())
     add_number(norm, "--decay", float, None, f"weight of the old value in moving averages (default {decays})")
     windows = "normalisation batches in MABN's moving averages (default: those of one gradient batch)"
@@ -57,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     require_run_extra()
     chosen = {"centralized": "wc", "decay": "decay", "window": "mabn_window"}
     given = {field: getattr(args, option) for field, option in chosen.items() if getattr(args, option) is not None}
+    if args.ws:
+        given = {"standardized": True, "centralized": False} | given
     with usage_errors():
         config = recipe(args.norm, norm_batch=args.norm_batch, **given, **settings(args), seed=args.seed)
         images = len(datasets.load(config).train.labels)

@@ -16,7 +16,7 @@ import numpy as np
 
 from mabn_ref.arrays import namespace
 from mabn_ref.experiments import atomic
-from mabn_ref.experiments.config import RunConfig
+from mabn_ref.experiments.config import LATER_FIELDS, RunConfig
 from mabn_ref.experiments.devices import to_device, to_host
 from mabn_ref.experiments.training import Epoch, Progress
 
@@ -77,10 +77,11 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
     """
     found = _read(path)
     meta = _meta(path, found)
+    theirs = LATER_FIELDS | meta["config"]
     differing = [
-        f"{name} is {meta['config'].get(name)!r} there and {value!r} here"
+        f"{name} is {theirs.get(name)!r} there and {value!r} here"
         for name, value in config.as_dict().items()
-        if name not in meta["config"] or meta["config"][name] != value
+        if name not in theirs or theirs[name] != value
     ]
     if differing:
         raise CheckpointError(f"{path} is a checkpoint of another run: {'; '.join(differing)}")

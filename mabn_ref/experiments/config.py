@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-__all__ = ["DATA", "NORMS", "RunConfig", "label"]
+__all__ = ["DATA", "LATER_FIELDS", "NORMS", "RunConfig", "label"]
 
 NORMS = {"bn": "BN", "brn": "BRN", "modified-bn": "modified BN", "mabn": "MABN"}
 """The normalisers by the name that a configuration has for them, with the name that tables print."""
 
 DATA = ("embedded", "cifar10", "directory")
 """Where the images come from: generated, the CIFAR-10 archive in the cache, or record files in a directory."""
+
+LATER_FIELDS: dict[str, Any] = {"standardized": False}
+"""Fields of `RunConfig` that records and checkpoints made before them lack, with what was so then."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,8 @@ class RunConfig:
         |B|, the samples that share statistics; divides `gradient_batch`.
     centralized : bool
         Whether the convolutions centralise their weights (WC).
+    standardized : bool
+        Whether they standardise them instead (WS).
     decay : float
         Weight of the old value in the exponential moving averages.
     window : int, optional
@@ -74,6 +79,7 @@ class RunConfig:
     norm: str = "mabn"
     norm_batch: int = 2
     centralized: bool = True
+    standardized: bool = False
     decay: float = 0.98
     window: int | None = None
     clip: float = 5.0
@@ -119,6 +125,8 @@ class RunConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected less than 1")
         if self.window is not None and self.norm != "mabn":
             raise ValueError(f"window is {self.window} with norm={self.norm!r}, expected None: MABN alone has one")
+        if self.centralized and self.standardized:
+            raise ValueError("standardized is True with centralized=True, expected at most one of them to be")
         if self.gradient_batch % self.norm_batch:
             raise ValueError(
                 f"norm_batch is {self.norm_batch}, expected a divisor of gradient_batch={self.gradient_batch}"
@@ -147,7 +155,7 @@ class RunConfig:
 
 
 def label(config: RunConfig) -> str:
-    """Name a run as tables do: normaliser, |B|, centralised weights, and a window that is not one gradient batch.
+    """Name a run as tables do: normaliser, |B|, what is done to the weights, a window that is not one gradient batch.
 
     Examples
     --------
@@ -157,6 +165,8 @@ def label(config: RunConfig) -> str:
     text = f"{NORMS[config.norm]} {config.norm_batch}"
     if config.centralized:
         text += " + WC"
+    if config.standardized:
+        text += " + WS"
     if config.window not in (None, config.micro_batches):
         text += f", m={config.window}"
     return text

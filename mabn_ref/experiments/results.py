@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mabn_ref.experiments import atomic
-from mabn_ref.experiments.config import RunConfig
+from mabn_ref.experiments.config import LATER_FIELDS, RunConfig
 
 __all__ = ["append", "find", "prepare", "read"]
 
@@ -90,9 +90,12 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def find(records: Sequence[dict[str, Any]], config: RunConfig) -> dict[str, Any] | None:
-    """Return the last record of exactly this configuration, if there is one."""
+    """Return the last record of exactly this configuration, if there is one.
+
+    A record may be older than one of `LATER_FIELDS`.
+    """
     wanted = config.as_dict()
-    return next((record for record in reversed(records) if record.get("config") == wanted), None)
+    return next((record for record in reversed(records) if LATER_FIELDS | record.get("config", {}) == wanted), None)
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

@@ -18,6 +18,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "bn-32-wc": {"norm": "bn", "norm_batch": 32, "centralized": True},
     "bn-2-wc": {"norm": "bn", "norm_batch": 2, "centralized": True},
     "brn-2-wc": {"norm": "brn", "norm_batch": 2, "centralized": True},
+    "bn-32-ws": {"norm": "bn", "norm_batch": 32, "standardized": True},
+    "bn-2-ws": {"norm": "bn", "norm_batch": 2, "standardized": True},
 }
 """What each row sets; `recipe` fills in the rest."""
 
@@ -45,8 +47,8 @@ def recipe(norm: str, **settings: Any) -> RunConfig:
 
 
 def is_control(config: RunConfig) -> bool:
-    """Tell whether centralisation is not as the paper pairs it with the normaliser."""
-    return config.centralized != _CENTRALIZED[config.norm]
+    """Tell whether the weights are not treated as the paper pairs it with the normaliser."""
+    return config.centralized != _CENTRALIZED[config.norm] or config.standardized
 
 
 def plan(names: Sequence[str], seeds: Sequence[int], windows: Sequence[int] = (), **settings: Any) -> list[RunConfig]:

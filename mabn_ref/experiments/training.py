@@ -86,7 +86,14 @@ def prepare(config: RunConfig, xp: Any = np) -> Setup:
             f"of {config.gradient_batch}"
         )
     module, norm = normalisers.build(config, steps * config.epochs)
-    layers = network.small_network(module, norm, centralized=config.centralized, classes=CLASSES, width=config.width)
+    layers = network.small_network(
+        module,
+        norm,
+        centralized=config.centralized,
+        standardized=config.standardized,
+        classes=CLASSES,
+        width=config.width,
+    )
     return Setup(config, images, layers, steps, xp)
 
 

@@ -14,7 +14,7 @@ from mabn_ref.mistakes import MISTAKES
 from mabn_ref.mistakes.draws import Draw, calls, convolution, logits, matrices, steps
 from mabn_ref.mistakes.mistake import Mistake, wrong
 from mabn_ref.mistakes.oracles import ORACLES
-from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, relu, sgd, softmax_cross_entropy
+from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, relu, sgd, softmax_cross_entropy, standardize
 from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm
 
 __all__ = ["Tally", "count", "right_passes", "tally_right", "tally_wrong"]
@@ -25,6 +25,7 @@ RIGHT_DRAWS: dict[ModuleType, Draw] = {
     **{module: calls(module, scale=_WIDE) for module in (batch_norm, batch_renorm, modified_batch_norm, mabn)},
     conv2d: convolution(),
     centralize: convolution(with_input=False),
+    standardize: convolution(with_input=False),
     linear: matrices("ni", "io", "o"),
     relu: matrices("nhwc"),
     global_average_pool: matrices("nhwc"),

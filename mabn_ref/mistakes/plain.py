@@ -290,6 +290,12 @@ def centralize(w: Array) -> Array:
     return np.stack([w[..., o] - w[..., o].mean() for o in range(w.shape[3])], axis=3)
 
 
+def standardize(w: Array, *, eps: float = 1e-5) -> Array:
+    """One output filter at a time."""
+    filters = [w[..., o] for o in range(w.shape[3])]
+    return np.stack([(f - f.mean()) / (((f - f.mean()) ** 2).mean() + eps) ** 0.5 for f in filters], axis=3)
+
+
 def linear(x: Array, w: Array, b: Array) -> Array:
     """One sample at a time."""
     return np.stack([sum(x[n, i] * w[i] for i in range(len(w))) + b for n in range(len(x))])
@@ -314,6 +320,7 @@ def softmax_cross_entropy(logits: Array, *, labels: Array) -> Array:
 LAYERS: dict[str, Any] = {
     "conv2d": conv2d,
     "centralize": centralize,
+    "standardize": standardize,
     "linear": linear,
     "relu": relu,
     "global_average_pool": global_average_pool,

@@ -16,6 +16,7 @@ from mabn_ref.nn import (
     schedule,
     sgd,
     softmax_cross_entropy,
+    standardize,
 )
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "schedule",
     "sgd",
     "softmax_cross_entropy",
+    "standardize",
 ]

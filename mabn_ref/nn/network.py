@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 import numpy as np
 
 from mabn_ref.arrays import Array, namespace
-from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, relu
+from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, relu, standardize
 from mabn_ref.nn.checks import check_whole
 
 __all__ = [
@@ -34,7 +34,10 @@ __all__ = [
 
 
 class Conv(NamedTuple):
-    """A convolution without bias; `centralized` centres its weight (18). Parameter: w (kernel, kernel, in, out)."""
+    """A convolution without bias. Parameter: w (kernel, kernel, in, out).
+
+    `centralized` centres its weight (18), `standardized` divides it by its standard deviation as well.
+    """
 
     name: str
     channels_in: int
@@ -43,6 +46,7 @@ class Conv(NamedTuple):
     stride: int = 1
     padding: int = 1
     centralized: bool = False
+    standardized: bool = False
 
 
 class Norm(NamedTuple):
@@ -84,12 +88,12 @@ class ConvCache(NamedTuple):
     ----------
     convolution : conv2d.Cache
         That of the convolution with the weight in use.
-    centring : centralize.Cache or None
-        That of the centralisation; None where the weight is not centred.
+    weight : centralize.Cache or standardize.Cache or None
+        That of the centralisation or standardisation; None where the weight is used as it is.
     """
 
     convolution: conv2d.Cache
-    centring: centralize.Cache | None
+    weight: centralize.Cache | standardize.Cache | None
 
 
 def init(
@@ -202,9 +206,9 @@ def forward(
         cache: Any
         match layer:
             case Conv():
-                w, centring = centralize.forward(p["w"]) if layer.centralized else (p["w"], None)
+                w, weight = _weight(layer, p["w"])
                 x, convolution = conv2d.forward(x, w, stride=layer.stride, padding=layer.padding)
-                cache = ConvCache(convolution, centring)
+                cache = ConvCache(convolution, weight)
             case Norm():
                 x, cache, state = layer.module.forward(x, p["gamma"], p["beta"], state, layer.config)
             case ReLU():
@@ -265,7 +269,7 @@ def backward(
         match layer:
             case Conv():
                 dw = conv2d.weight_gradient(d, cache.convolution)
-                grads[i] = {"w": centralize.backward(dw, cache.centring) if layer.centralized else dw}
+                grads[i] = {"w": _weight_gradient(dw, cache.weight)}
                 if i > 0:
                     d = conv2d.input_gradient(d, cache.convolution)
             case Norm():
@@ -315,7 +319,7 @@ def infer(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: S
     for layer, p, state in zip(layers, params, states, strict=True):
         match layer:
             case Conv():
-                w = centralize.forward(p["w"])[0] if layer.centralized else p["w"]
+                w, _ = _weight(layer, p["w"])
                 x, _ = conv2d.forward(x, w, stride=layer.stride, padding=layer.padding)
             case Norm():
                 x = layer.module.infer(x, p["gamma"], p["beta"], state, layer.config)
@@ -361,7 +365,13 @@ def first_non_finite(
 
 
 def small_network(
-    module: Any, config: Any, *, centralized: bool = False, classes: int = 10, width: int = 32
+    module: Any,
+    config: Any,
+    *,
+    centralized: bool = False,
+    standardized: bool = False,
+    classes: int = 10,
+    width: int = 32,
 ) -> list[Layer]:
     """Seven 3x3 convolutions, each with normaliser and ReLU, then global average pool and linear.
 
@@ -373,6 +383,8 @@ def small_network(
         The normaliser, a module of `mabn_ref.norms`, and its Config.
     centralized : bool
         Whether every convolution centres its weight (18).
+    standardized : bool
+        Whether every convolution standardises its weight.
     classes : int
         Outputs of the linear layer.
     width : int
@@ -386,7 +398,7 @@ def small_network(
     Raises
     ------
     TypeError, ValueError
-        If `classes` or `width` is no integer of at least 1.
+        If `classes` or `width` is no integer of at least 1; `init` refuses both `centralized` and `standardized`.
 
     Examples
     --------
@@ -399,10 +411,28 @@ def small_network(
     strides = [2, 1, 2, 1, 2, 1, 2]
     layers: list[Layer] = []
     for i, stride in enumerate(strides, start=1):
-        layers.append(Conv(f"conv{i}", channels[i - 1], channels[i], stride=stride, centralized=centralized))
+        conv = Conv(f"conv{i}", channels[i - 1], channels[i], stride=stride)
+        layers.append(conv._replace(centralized=centralized, standardized=standardized))
         layers.append(Norm(f"norm{i}", module, channels[i], config))
         layers.append(ReLU(f"relu{i}"))
     return [*layers, GlobalAveragePool("pool"), Linear("linear", channels[-1], classes)]
+
+
+def _weight(layer: Conv, w: Array) -> tuple[Array, centralize.Cache | standardize.Cache | None]:
+    """The weight that a convolution uses."""
+    if layer.standardized:
+        return standardize.forward(w)
+    return centralize.forward(w) if layer.centralized else (w, None)
+
+
+def _weight_gradient(dw: Array, cache: centralize.Cache | standardize.Cache | None) -> Array:
+    """From the gradient of the weight in use to that of the parameter."""
+    match cache:
+        case standardize.Cache():
+            return standardize.backward(dw, cache)
+        case centralize.Cache():
+            return centralize.backward(dw, cache)
+    return dw
 
 
 def _check_layers(layers: Sequence[Layer]) -> None:
@@ -418,6 +448,8 @@ def _check_layers(layers: Sequence[Layer]) -> None:
         match layer:
             case Conv(_, takes, gives, kernel):
                 check_whole(f"{layer.name}: kernel", kernel, 1)
+                if layer.centralized and layer.standardized:
+                    raise ValueError(f"{layer.name} is centralized and standardized, expected at most one of them")
             case Linear(_, takes, gives):
                 pass
             case Norm(_, _, takes):

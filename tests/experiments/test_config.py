@@ -21,6 +21,7 @@ from mabn_ref.experiments.rows import DEFAULT_ROWS, ROWS, is_control, plan, reci
         ("decay", -0.1),
         ("momentum", 1.0),
         ("window", 0),
+        ("standardized", True),
         ("clip", 0.5),
         ("renorm_after", -1),
         ("r_max", 0.9),

@@ -55,6 +55,11 @@ def test_only_an_identical_configuration_counts_as_run(tmp_path: Path) -> None:
         results.append(path, {"config": mine.as_dict(), "status": status})
     results.append(path, {"config": {"norm": "mabn"}, "status": "done"})
     assert missing([mine, other], path) == [other]
+    older = {name: value for name, value in other.as_dict().items() if name != "standardized"}
+    results.append(path, {"config": older, "status": "done"})
+    assert missing([mine, other, recipe("mabn", seed=0, lr=0.05, centralized=False, standardized=True)], path) == [
+        recipe("mabn", seed=0, lr=0.05, centralized=False, standardized=True)
+    ], "a record made before weights could be standardised"
     found = results.find(results.read(path), mine)
     assert found is not None
     assert found["status"] == "done"

@@ -46,7 +46,16 @@ def run(implementation: Any, inputs: Calls, dtype: type = np.float64) -> dict[st
 def test_the_catalogue_is_large_and_covers_every_normaliser_and_layer() -> None:
     assert len(MISTAKES) >= 25
     subjects = {mistake.subject_name for mistake in MISTAKES}
-    layers = {"conv2d", "centralize", "linear", "relu", "global_average_pool", "softmax_cross_entropy", "sgd"}
+    layers = {
+        "conv2d",
+        "centralize",
+        "standardize",
+        "linear",
+        "relu",
+        "global_average_pool",
+        "softmax_cross_entropy",
+        "sgd",
+    }
     assert subjects == layers | {module.__name__.rpartition(".")[2] for module in NORMS}
     assert {mistake.oracle for mistake in MISTAKES} == set(ORACLES)
 
@@ -59,7 +68,7 @@ def test_names_and_sentences_are_unique() -> None:
 @each
 def test_an_entry_is_well_formed(mistake: Mistake) -> None:
     assert re.fullmatch(
-        r"(bn|brn|modified|mabn|conv2d|centralize|linear|relu|pool|loss|sgd)(-[a-z0-9]+)+", mistake.name
+        r"(bn|brn|modified|mabn|conv2d|centralize|standardize|linear|relu|pool|loss|sgd)(-[a-z0-9]+)+", mistake.name
     )
     assert mistake.sentence.startswith("Your ")
     assert mistake.sentence.endswith(".")

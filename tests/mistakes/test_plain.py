@@ -80,7 +80,7 @@ def test_plain_modified_batch_norm_by_hand() -> None:
 
 
 def test_plain_layers_by_hand() -> None:
-    """eq: conv2d-forward, centralize-forward, softmax-cross-entropy-forward"""
+    """eq: conv2d-forward, centralize-forward, standardize-forward, softmax-cross-entropy-forward"""
     x = np.arange(16.0).reshape(1, 4, 4, 1)
     out = plain.conv2d(x, np.array([[1.0, 0.0], [0.0, 10.0]])[:, :, None, None], stride=2, padding=0)
     assert out[0, :, :, 0].tolist() == [[50.0, 72.0], [138.0, 160.0]]
@@ -88,6 +88,7 @@ def test_plain_layers_by_hand() -> None:
         [0.0, 5.0],
         [20.0, 50.0],
     ]
+    assert plain.standardize(np.array([1.0, 5.0]).reshape(1, 1, 2, 1), eps=5.0).ravel().tolist() == [-2 / 3, 2 / 3]
     assert plain.centralize(np.array([1.0, 2.0, 6.0]).reshape(1, 1, 3, 1)).ravel().tolist() == [-2.0, -1.0, 3.0]
     loss = plain.softmax_cross_entropy(np.array([[0.0, 0.0], [np.log(3), 0.0]]), labels=np.array([1, 0]))
     assert loss == pytest.approx((np.log(2) + np.log(4 / 3)) / 2)

@@ -19,12 +19,15 @@ ALL = [
 ]
 
 
-def all_kinds(module, config, centralized):
+WEIGHTS = [{}, {"centralized": True}, {"standardized": True}]
+
+
+def all_kinds(module, config, weights):
     return [
-        network.Conv("conv1", 2, 3, centralized=centralized),
+        network.Conv("conv1", 2, 3, **weights),
         network.Norm("norm1", module, 3, config),
         network.ReLU("relu1"),
-        network.Conv("conv2", 3, 4, kernel=2, stride=2, padding=0, centralized=centralized),
+        network.Conv("conv2", 3, 4, kernel=2, stride=2, padding=0, **weights),
         network.Norm("norm2", module, 4, config),
         network.ReLU("relu2"),
         network.GlobalAveragePool("pool"),
@@ -45,12 +48,13 @@ def train_step(layers, params, states, velocity, x, labels, lr=0.05):
     return loss, params, states, velocity
 
 
-@pytest.mark.parametrize("centralized", [False, True])
+@pytest.mark.parametrize("weights", WEIGHTS, ids=str)
 @pytest.mark.parametrize(("module", "config"), NORMALISERS)
-def test_gradients_of_a_whole_network(central_differences, module, config, centralized):
-    """eq: conv2d-backward, centralize-backward, relu-backward, global-average-pool-backward, linear-backward"""
+def test_gradients_of_a_whole_network(central_differences, module, config, weights):
+    """eq: conv2d-backward, centralize-backward, standardize-backward, relu-backward, global-average-pool-backward,
+    linear-backward"""
     rng = np.random.default_rng(0)
-    layers = all_kinds(module, config, centralized)
+    layers = all_kinds(module, config, weights)
     params, states = network.init(layers, rng, dtype=np.float64)
     params = perturbed(params, rng)
     x, labels = rng.standard_normal((4, 4, 4, 2)), np.array([0, 2, 1, 2])
@@ -74,13 +78,14 @@ def test_gradients_of_a_whole_network(central_differences, module, config, centr
 
 
 @pytest.mark.frameworks
-@pytest.mark.parametrize("centralized", [False, True])
-def test_three_steps_of_the_small_network_agree_with_pytorch(centralized):
-    """eq: centralize-backward, conv2d-backward, relu-backward, global-average-pool-backward, linear-backward, sgd"""
+@pytest.mark.parametrize("weights", WEIGHTS, ids=str)
+def test_three_steps_of_the_small_network_agree_with_pytorch(weights):
+    """eq: centralize-backward, standardize-backward, conv2d-backward, relu-backward, global-average-pool-backward,
+    linear-backward, sgd"""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     functional = torch.nn.functional
     rng = np.random.default_rng(1)
-    layers = network.small_network(batch_norm, BN, centralized=centralized, width=4)
+    layers = network.small_network(batch_norm, BN, width=4, **weights)
     params, states = network.init(layers, rng, dtype=np.float64)
     velocity = sgd.init(params)
 
@@ -95,7 +100,9 @@ def test_three_steps_of_the_small_network_agree_with_pytorch(centralized):
         for layer, t in zip(layers, tensors, strict=True):
             match layer:
                 case network.Conv():
-                    w = t["w"] - t["w"].mean((1, 2, 3), keepdim=True) if centralized else t["w"]
+                    var, mean = torch.var_mean(t["w"], (1, 2, 3), correction=0, keepdim=True)
+                    w = t["w"] - mean if weights else t["w"]
+                    w = w / torch.sqrt(var + 1e-5) if "standardized" in weights else w
                     x = functional.conv2d(x, w, stride=layer.stride, padding=layer.padding)
                 case network.Norm():
                     x = functional.batch_norm(x, None, None, t["gamma"], t["beta"], training=True, eps=BN.eps)
@@ -125,7 +132,7 @@ def test_three_steps_of_the_small_network_agree_with_pytorch(centralized):
 @pytest.mark.parametrize(("module", "config"), ALL)
 def test_float32_stays_float32_and_inputs_stay(frozen, module, config):
     rng = np.random.default_rng(2)
-    layers = all_kinds(module, config, True)
+    layers = all_kinds(module, config, {"centralized": True})
     params, states = network.init(layers, rng)
     x, dlogits = frozen(
         rng.standard_normal((4, 6, 6, 2), dtype=np.float32), rng.standard_normal((4, 3), dtype=np.float32)
@@ -210,7 +217,7 @@ def test_inference_looks_at_each_image_alone(module, config):
 def test_inference_is_training_with_the_statistics_it_left():
     """With decay 0 the moving statistics are those of the batch, so that both passes give the same logits."""
     rng = np.random.default_rng(9)
-    layers = all_kinds(batch_norm, batch_norm.Config(decay=0.0), True)
+    layers = all_kinds(batch_norm, batch_norm.Config(decay=0.0), {"centralized": True})
     params, states = network.init(layers, rng, dtype=np.float64)
     params, x = perturbed(params, rng), rng.standard_normal((4, 6, 6, 2))
     logits, _, states = network.forward(layers, params, states, x)
@@ -218,18 +225,18 @@ def test_inference_is_training_with_the_statistics_it_left():
 
 
 def test_inference_uses_the_centred_weight():
-    """eq: centralize-forward (18)"""
+    """eq: centralize-forward (18), standardize-forward"""
     rng = np.random.default_rng(10)
     x = rng.standard_normal((2, 6, 6, 2))
-    for centralized in (False, True):
-        layers = all_kinds(batch_norm, BN, centralized)
+    for weights in WEIGHTS:
+        layers = all_kinds(batch_norm, BN, weights)
         params, states = network.init(layers, np.random.default_rng(11), dtype=np.float64)
         shifted = [
             {**p, "w": p["w"] + 1.0} if isinstance(layer, network.Conv) else p
             for layer, p in zip(layers, params, strict=True)
         ]
         logits, moved = (network.infer(layers, p, states, x) for p in (params, shifted))
-        assert np.allclose(logits, moved, rtol=1e-10, atol=1e-12) == centralized
+        assert np.allclose(logits, moved, rtol=1e-10, atol=1e-12) == bool(weights)
 
 
 def test_the_gradient_of_the_images_is_not_computed(monkeypatch):
@@ -245,7 +252,7 @@ def test_the_gradient_of_the_images_is_not_computed(monkeypatch):
 
 def test_first_non_finite_names_the_layer():
     rng = np.random.default_rng(13)
-    layers = all_kinds(batch_norm, BN, False)
+    layers = all_kinds(batch_norm, BN, {})
     params, states = network.init(layers, rng)
     x = rng.standard_normal((4, 6, 6, 2), dtype=np.float32)
     assert network.first_non_finite(layers, params, states, x) is None
@@ -267,7 +274,7 @@ def test_first_non_finite_names_the_layer():
 @pytest.mark.parametrize(("module", "config"), ALL)
 def test_runs_in_another_array_library(strict, to_numpy, module, config):
     rng = np.random.default_rng(14)
-    layers = all_kinds(module, config, True)
+    layers = all_kinds(module, config, {"centralized": True})
     params, states = network.init(layers, rng, dtype=np.float64)
     x, dlogits = rng.standard_normal((4, 6, 6, 2)), rng.standard_normal((4, 3))
 
@@ -294,7 +301,7 @@ def test_runs_in_another_array_library(strict, to_numpy, module, config):
 
 def test_init_fills_another_array_library(to_numpy):
     xp = pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
-    layers = all_kinds(mabn, mabn.Config(window=4, norm_batch=2), True)
+    layers = all_kinds(mabn, mabn.Config(window=4, norm_batch=2), {"centralized": True})
     params, _ = network.init(layers, np.random.default_rng(15), dtype=np.float32)
     other, states = network.init(layers, np.random.default_rng(15), dtype=xp.float32, xp=xp)
     assert all(np.array_equal(to_numpy(b[name]), a[name]) for a, b in zip(params, other, strict=True) for name in a)
@@ -337,6 +344,11 @@ def test_small_network_is_the_one_of_the_experiments():
         ([network.Conv("a", 3, 4, kernel=0)], ValueError, "a: kernel is 0, expected an integer of at least 1"),
         ([network.Norm("a", batch_norm, -1, BN)], ValueError, "a: channels in is -1"),
         (
+            [network.Conv("a", 3, 4, centralized=True, standardized=True)],
+            ValueError,
+            "a is centralized and standardized, expected at most one of them",
+        ),
+        (
             [network.Conv("a", 3, 4), network.ReLU("r"), network.Norm("b", batch_norm, 5, BN)],
             ValueError,
             "b takes 5 channels, expected 4, those that a gives",
@@ -354,7 +366,7 @@ def test_layers_that_do_not_fit_are_refused(layers, error, message):
 
 
 def test_lists_that_are_not_parallel_are_refused():
-    layers = all_kinds(batch_norm, BN, False)
+    layers = all_kinds(batch_norm, BN, {})
     params, states = network.init(layers, np.random.default_rng(18))
     x = np.ones((4, 6, 6, 2), dtype=np.float32)
     for run in (network.forward, network.infer, network.first_non_finite):
