@@ -65,8 +65,15 @@ def tutorials(root: Path) -> list[Place]:
 
 
 def exercises(root: Path) -> list[Place]:
-    """Exercises that mention an equation, once an exercise and equation."""
-    return _mentions(root, sorted((root / "mabn_ref" / "exercises").rglob("*.py")))
+    """Exercises whose statement names an equation in its line ``Equations: `label` (4)``."""
+    places = []
+    for path in sorted((root / "mabn_ref" / "exercises" / "course").glob("*/statement.md")):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if line.startswith("Equations: "):
+                found = re.findall(rf"`({_NAME})`(?: \((\d+)\))?", line)
+                where = (_relative(path, root), number, path.parent.name)
+                places += [Place(label, paper or None, *where) for label, paper in found]
+    return places
 
 
 def _mentions(root: Path, paths: list[Path]) -> list[Place]:

@@ -1,0 +1,294 @@
+"""The process in which a student's file runs. Started as a script: it imports NumPy and nothing of this project.
+
+It reads frames from standard input and answers each on what was standard output: first the source, then calls of its
+functions. A frame is a description in JSON and the raw numbers of its arrays; nothing in it is executed or unpickled.
+The process judges nothing. It holds no solution, and what it answers is looked at elsewhere.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import struct
+import sys
+from collections import namedtuple
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, BinaryIO
+
+__all__ = ["Unsendable", "decode", "encode", "read", "write"]
+
+_ARRAY = ("<f4", "<f8", "<c8", "<c16", "|b1", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8")
+_KEEP_OPEN = 64
+
+
+class Unsendable(TypeError):
+    """A value that is no array, number, word, or tuple, list or dict of them."""
+
+
+def encode(
+    value: Any, array_type: type, functions: list[Callable[..., Any]] | None = None
+) -> tuple[Any, list[bytes]]:
+    """Describe a value; `functions` collects the callables in it, which without it are refused."""
+    buffers: list[bytes] = []
+    return _described(value, array_type, buffers, functions, 0), buffers
+
+
+def _described(
+    value: Any, array_type: type, buffers: list[bytes], functions: list[Callable[..., Any]] | None, depth: int
+) -> Any:
+    if value is None or type(value) in (bool, int, float, str):
+        return {"value": value}
+    if depth > 20:
+        raise Unsendable("a value nested more than 20 deep")
+    if isinstance(value, array_type) or (hasattr(value, "dtype") and hasattr(value, "tobytes")):
+        kind = value.dtype.newbyteorder("<").str
+        if kind not in _ARRAY:
+            raise Unsendable(f"an array of dtype {value.dtype}")
+        buffers.append(value.astype(kind).tobytes())
+        return {"array": [kind, list(value.shape), len(buffers) - 1]}
+
+    def inner(item: Any) -> Any:
+        return _described(item, array_type, buffers, functions, depth + 1)
+
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return {"named": type(value).__name__, "fields": list(value._fields), "items": [inner(v) for v in value]}
+    if isinstance(value, tuple):
+        return {"tuple": [inner(v) for v in value]}
+    if isinstance(value, list):
+        return {"list": [inner(v) for v in value]}
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {"dict": {key: inner(v) for key, v in value.items()}}
+    if callable(value) and functions is not None:
+        functions.append(value)
+        return {"function": len(functions) - 1}
+    raise Unsendable(f"a {type(value).__name__}")
+
+
+def decode(
+    tree: Any,
+    buffers: list[bytes],
+    numpy: ModuleType,
+    named: Callable[[str, list[str]], Callable[..., Any]],
+    function: Callable[[int], Any],
+) -> Any:
+    """Undo `encode`; `named` makes the class of a named tuple, `function` stands in for a callable."""
+
+    def inner(tree: Any) -> Any:
+        kind, content = next(iter(tree.items()))
+        if kind == "value":
+            return content
+        if kind == "array":
+            dtype, shape, k = content
+            if dtype not in _ARRAY:
+                raise ValueError(f"dtype is {dtype!r}")
+            array = numpy.frombuffer(buffers[k], dtype=dtype).reshape([int(n) for n in shape])
+            return array.copy() if shape else array.copy()[()]
+        if kind == "named":
+            return named(content, tree["fields"])(*map(inner, tree["items"]))
+        if kind == "tuple":
+            return tuple(map(inner, content))
+        if kind == "list":
+            return list(map(inner, content))
+        if kind == "dict":
+            return {key: inner(value) for key, value in content.items()}
+        if kind == "function":
+            return function(content)
+        raise ValueError(f"unknown kind {kind!r}")
+
+    return inner(tree)
+
+
+def plain_named(name: str, fields: list[str]) -> Callable[..., Any]:
+    """A named tuple of these fields, or a plain tuple where they cannot be names."""
+    try:
+        made: Callable[..., Any] = namedtuple(name, fields)  # type: ignore[misc]
+    except ValueError:
+        return lambda *items: items
+    return made
+
+
+def write(stream: BinaryIO, message: dict[str, Any], buffers: list[bytes]) -> None:
+    """Write one frame: two lengths, the description with the arrays' lengths, the arrays."""
+    head = json.dumps({**message, "lengths": [len(buffer) for buffer in buffers]}).encode()
+    stream.write(struct.pack("<QQ", len(head), sum(map(len, buffers))))
+    stream.write(head)
+    for buffer in buffers:
+        stream.write(buffer)
+    stream.flush()
+
+
+def read(stream: BinaryIO, limit: int) -> tuple[dict[str, Any], list[bytes]]:
+    """Read one frame.
+
+    Raises
+    ------
+    EOFError
+        If the stream ends.
+    ValueError
+        If the frame has more than `limit` bytes, or is none.
+    """
+    head, rest = struct.unpack("<QQ", _exactly(stream, 16))
+    if head + rest > limit:
+        raise ValueError(f"a frame of {head + rest} bytes, expected at most {limit}")
+    message = json.loads(_exactly(stream, head))
+    body, buffers, start = _exactly(stream, rest), [], 0
+    if not isinstance(message, dict) or not isinstance(message.get("lengths"), list):
+        raise ValueError("no frame")
+    for length in message["lengths"]:
+        buffers.append(body[start : start + length])
+        start += length
+    return message, buffers
+
+
+def _exactly(stream: BinaryIO, count: int) -> bytes:
+    data = stream.read(count)
+    if len(data) < count:
+        raise EOFError
+    return data
+
+
+def _limit(megabytes: int, seconds: int) -> None:
+    """Set what the operating system will enforce, where it can. Hard limits: nothing here can raise them again."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    for name, most in (
+        ("RLIMIT_AS", megabytes << 20),
+        ("RLIMIT_CPU", seconds),
+        ("RLIMIT_FSIZE", 1 << 20),
+        ("RLIMIT_CORE", 0),
+        ("RLIMIT_NPROC", 0),
+        ("RLIMIT_NOFILE", _KEEP_OPEN),
+    ):
+        if hasattr(resource, name):
+            kind = getattr(resource, name)
+            hard = resource.getrlimit(kind)[1]
+            most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            try:
+                resource.setrlimit(kind, (most, most))
+            except (OSError, ValueError):
+                continue
+
+
+def _failure(error: BaseException, filename: str) -> dict[str, Any]:
+    """An error as data: what, and the lines of the student's file that it went through, outermost first."""
+    lines, trace = [], error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == filename:
+            lines.append([trace.tb_lineno, trace.tb_frame.f_code.co_name])
+        trace = trace.tb_next
+    if isinstance(error, SyntaxError) and error.filename == filename:
+        lines.append([error.lineno or 1, "<module>"])
+    try:
+        text = str(error.msg if isinstance(error, SyntaxError) else error)[:2000]
+    except BaseException:
+        text = ""
+    return {"error": type(error).__name__, "text": text, "trace": lines[:1] + lines[1:][-10:]}
+
+
+def _fingerprint(numpy: ModuleType) -> dict[tuple[str, str], Any]:
+    """What NumPy's public names stand for, to see whether a student's file replaces one."""
+    modules = {"numpy": numpy, "numpy.linalg": numpy.linalg, "numpy.random": numpy.random}
+    return {
+        (name, key): value
+        for name, module in modules.items()
+        for key, value in list(vars(module).items())
+        if not key.startswith("_")
+    }
+
+
+class _Serving:
+    """One student's file and the stream on which it is asked."""
+
+    def __init__(self, stream: BinaryIO, out: BinaryIO, numpy: ModuleType, limit: int) -> None:
+        self.stream, self.out, self.numpy, self.limit = stream, out, numpy, limit
+        self.module = ModuleType("exercise")
+        self.array_type = numpy.ndarray
+        self.before = _fingerprint(numpy)
+
+    def load(self, source: str, filename: str) -> None:
+        self.filename = filename
+        sys.modules["exercise"] = self.module
+        exec(compile(source, filename, "exec", dont_inherit=True), vars(self.module))
+
+    def named(self, name: str, fields: list[str]) -> Callable[..., Any]:
+        """The student's own class of that name, if it has these fields."""
+        own = vars(self.module).get(name)
+        if isinstance(own, type) and list(getattr(own, "_fields", ())) == fields:
+            return own
+        return plain_named(name, fields)
+
+    def remote(self, k: int) -> Callable[..., Any]:
+        """A function of the other side."""
+
+        def function(*args: Any, **kwargs: Any) -> Any:
+            tree, buffers = encode([list(args), kwargs], self.array_type)
+            write(self.out, {"call": k, "content": tree}, buffers)
+            return self.decoded(*read(self.stream, self.limit))
+
+        return function
+
+    def decoded(self, message: dict[str, Any], buffers: list[bytes]) -> Any:
+        return decode(message["content"], buffers, self.numpy, self.named, self.remote)
+
+    def answer(self, message: dict[str, Any], buffers: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+        function = vars(self.module).get(message["function"])
+        if not callable(function):
+            return {"missing": message["function"]}, []
+        args, kwargs = self.decoded(message, buffers)
+        given = [a.copy() if isinstance(a, self.array_type) else None for a in args]
+        try:
+            result = function(*args, **kwargs)
+            tree, sent = encode(result, self.array_type)
+        except Unsendable as error:
+            return {"unsendable": str(error)}, []
+        changed = [i for i, (a, b) in enumerate(zip(args, given, strict=True)) if b is not None and _differs(a, b)]
+        now = _fingerprint(self.numpy)
+        replaced = [".".join(key) for key, value in self.before.items() if now.get(key) is not value]
+        return {"content": tree, "changed": changed, "replaced": replaced[:3]}, sent
+
+
+def _differs(a: Any, b: Any) -> bool:
+    return bool(a.shape != b.shape or a.tobytes() != b.tobytes())
+
+
+def main() -> None:
+    """Serve until the stream ends. Arguments: where NumPy is, then the limits in MB, seconds and bytes."""
+    numpy_folder, megabytes, seconds, limit = sys.argv[1], *map(int, sys.argv[2:5])
+    stream = os.fdopen(os.dup(0), "rb")
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what the student prints goes where errors go, the answers do not
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb", 0), encoding="utf-8", errors="replace", write_through=True)
+    sys.argv = ["exercise"]
+    sys.path.insert(0, numpy_folder)
+    import numpy
+
+    sys.path.remove(numpy_folder)  # what lies beside NumPy, this project included, cannot be imported
+    serving = _Serving(stream, out, numpy, limit)
+    write(out, {"ready": True}, [])
+    message, _ = read(stream, limit)
+    filename = str(message["filename"])
+    _limit(megabytes, seconds)
+    try:
+        serving.load(str(message["source"]), filename)
+        reply: tuple[dict[str, Any], list[bytes]] = ({"loaded": True}, [])
+    except BaseException as error:
+        reply = (_failure(error, filename), [])
+    while True:
+        write(out, *reply)
+        try:
+            message, buffers = read(stream, limit)
+        except EOFError:
+            os._exit(0)  # whatever threads are left
+        try:
+            reply = serving.answer(message, buffers)
+        except BaseException as error:
+            reply = (_failure(error, filename), [])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+"""The verdict: each part right or wrong, and if wrong, which mistake gives these very numbers."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.exercises.exercise import Check, Exercise, KnownMistake, run_source
+from mabn_ref.exercises.forms import Malformed, form_fault, same
+from mabn_ref.exercises.process import Limits, Student, StudentError
+
+__all__ = ["Part", "Report", "check_code", "check_source"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The verdict on one part.
+
+    Attributes
+    ----------
+    name : str
+        Such as "dx".
+    ok : bool
+        Whether it is right.
+    message : str
+        What is wrong; "" if nothing is.
+    """
+
+    name: str
+    ok: bool
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is to be said about a student's code.
+
+    Attributes
+    ----------
+    exercise : str
+        Its name.
+    parts : tuple of Part
+        One point each.
+    mistakes : tuple of str
+        Names of the known mistakes that give the student's numbers.
+    sentences : tuple of str
+        What these mistakes say.
+    errors : tuple of StudentError
+        Where the code raised, hung or crashed.
+    notes : tuple of str
+        What is wrong besides the numbers.
+    printed : str
+        What the code printed.
+    """
+
+    exercise: str
+    parts: tuple[Part, ...]
+    mistakes: tuple[str, ...] = ()
+    sentences: tuple[str, ...] = ()
+    errors: tuple[StudentError, ...] = ()
+    notes: tuple[str, ...] = ()
+    printed: str = ""
+
+    @property
+    def points(self) -> int:
+        """Parts that are right."""
+        return sum(part.ok for part in self.parts)
+
+    @property
+    def passed(self) -> bool:
+        """Whether all parts are."""
+        return all(part.ok for part in self.parts) and not self.notes
+
+
+Observations = dict[str, Any] | StudentError | Malformed
+"""What one check saw on one case."""
+
+
+def check_source(
+    exercise: Exercise,
+    source: str,
+    filename: str = "exercise.py",
+    seeds: Sequence[int] = (0,),
+    limits: Limits | None = None,
+) -> Report:
+    """Check a student's file in a process of its own.
+
+    Parameters
+    ----------
+    exercise : Exercise
+        What it is to solve.
+    source, filename : str
+        The file's content, and its name in messages.
+    seeds : sequence of int
+        Each gives as many random cases as the exercise says.
+    limits : Limits, optional
+        By default those of `Limits`, with the exercise's own time.
+
+    Examples
+    --------
+    >>> from mabn_ref.exercises.exercise import find
+    >>> exercise = find("moments")
+    >>> check_source(exercise, exercise.solution).passed
+    True
+    """
+    limits = Limits(seconds=exercise.seconds) if limits is None else limits
+    known = _known(exercise, tuple(seeds))
+    cases = known.cases
+    seen: list[list[Observations]] = []
+    students: list[Student] = []
+    try:
+        for check in exercise.checks.CHECKS:
+            if not students or students[-1].ended:  # a function that hangs does not take the others with it
+                students.append(Student(source, filename, limits))
+            seen.append([_observed(check, students[-1], case) for case in cases])
+    except StudentError as error:  # the file cannot even be read
+        seen = [[error] * len(cases) for _ in exercise.checks.CHECKS]
+    finally:
+        for student in students:
+            student.close()
+    notes = [
+        f"{name} changes an array that it is given; make a new one" for s in students for name in sorted(s.changed)
+    ]
+    notes += [f"your code replaces {name}; leave NumPy as it is" for s in students for name in sorted(s.replaced)]
+    printed = "".join(student.printed for student in students)
+    return _report(known, seen, notes, printed)
+
+
+def check_code(exercise: Exercise, code: Any, seeds: Sequence[int] = (0,)) -> Report:
+    """Check functions of this process, given as attributes of `code`: in a notebook, say.
+
+    Nothing is limited and nothing keeps the code from what is in this process; `check_source` does that.
+
+    Examples
+    --------
+    >>> from mabn_ref.exercises.exercise import find
+    >>> from types import SimpleNamespace
+    >>> check_code(find("moments"), SimpleNamespace(moments=lambda x: (x.mean(0), x.var(0)))).passed
+    False
+    """
+    known = _known(exercise, tuple(seeds))
+    return _report(known, _look(exercise, code, known.cases), [], "")
+
+
+class _Known:
+    """What is known of an exercise on some cases: the right results and, once asked for, those of its mistakes."""
+
+    def __init__(self, exercise: Exercise, seeds: Sequence[int]) -> None:
+        self.exercise = exercise
+        self.cases = [case for seed in seeds for case in exercise.draw(seed, exercise.cases)]
+        self.right = _look(exercise, run_source(exercise.solution, f"{exercise.name}_solution"), self.cases)
+
+    @functools.cached_property
+    def mistaken(self) -> list[tuple[tuple[KnownMistake, ...], dict[str, list[Any]]]]:
+        """Each mistake, then each pair that goes together, with the parts that it changes and their wrong values."""
+        right = _by_part(self.exercise, self.right)
+        known = self.exercise.mistakes
+        found = []
+        for group in itertools.chain(((mistake,) for mistake in known), itertools.combinations(known, 2)):
+            source = self.exercise.with_mistakes(*group)
+            if source is not None:
+                code = run_source(source, f"{self.exercise.name}_mistaken")
+                made = _by_part(self.exercise, _look(self.exercise, code, self.cases))
+                found.append((group, {name: made[name] for name in made if not same(made[name], right[name])}))
+        return found
+
+
+@functools.lru_cache(maxsize=64)
+def _known(exercise: Exercise, seeds: tuple[int, ...]) -> _Known:
+    return _Known(exercise, seeds)
+
+
+def _look(exercise: Exercise, code: Any, cases: list[Any]) -> list[list[Observations]]:
+    with np.errstate(all="ignore"):
+        return [[_observed(check, code, case) for case in cases] for check in exercise.checks.CHECKS]
+
+
+def _observed(check: Check, code: Any, case: Any) -> Observations:
+    try:
+        return check.observe(code, case)
+    except (StudentError, Malformed) as error:
+        return error
+    except NotImplementedError:
+        return StudentError("todo", "this is still to be written")
+    except AttributeError as error:
+        return StudentError("missing", f"a function is missing: {error}")
+    except Exception as error:
+        return StudentError("raised", f"your code raised {type(error).__name__}: {error}")
+
+
+def _report(known: _Known, seen: list[list[Observations]], notes: list[str], printed: str) -> Report:
+    parts, wrong = [], set()
+    errors: list[StudentError] = []
+    for check, observations, right in zip(known.exercise.checks.CHECKS, seen, known.right, strict=True):
+        stopped = next((o for o in observations if isinstance(o, StudentError)), None)
+        if stopped is not None and str(stopped) not in map(str, errors):
+            errors.append(stopped)
+        for name, judge in check.parts.items():
+            message = _fault(name, judge, known.cases, observations, right)
+            parts.append(Part(name, message is None, message or ""))
+            if message is not None and stopped is None:
+                wrong.add(name)
+    found = _recognised(known, seen, wrong) if wrong else ()
+    return Report(
+        exercise=known.exercise.name,
+        parts=tuple(parts),
+        mistakes=tuple(mistake.name for mistake in found),
+        sentences=tuple(dict.fromkeys(mistake.said for mistake in found)),
+        errors=tuple(errors),
+        notes=tuple(dict.fromkeys(notes)),
+        printed=printed,
+    )
+
+
+def _fault(
+    name: str,
+    judge: Callable[[Any, Any], str | None],
+    cases: list[Any],
+    observations: list[Observations],
+    right: list[Observations],
+) -> str | None:
+    """What is wrong with a part on the first case where something is."""
+    for case, seen, expected in zip(cases, observations, right, strict=True):
+        if not isinstance(seen, dict):
+            return str(seen)
+        assert isinstance(expected, dict), f"the solution fails: {expected}"
+        message = form_fault(name, seen[name], expected[name], getattr(case, "axes", {}))
+        if message is None:
+            with np.errstate(all="ignore"):
+                message = judge(seen[name], case)
+        if message:
+            return message
+    return None
+
+
+def _recognised(known: _Known, seen: list[list[Observations]], wrong: set[str]) -> tuple[KnownMistake, ...]:
+    """The mistakes that give the student's numbers: one or two for all wrong parts, or else for some of them.
+
+    A mistake counts only if every part that it changes is wrong in just its way, on every case.
+    """
+    student = _by_part(known.exercise, seen)
+    fitting = [
+        (group, changed)
+        for group, changed in known.mistaken
+        if changed and changed.keys() <= wrong and all(same(student[name], changed[name]) for name in changed)
+    ]
+    for group, changed in fitting:
+        if changed.keys() == wrong:
+            return group
+    chosen: list[KnownMistake] = []
+    for group, changed in sorted(fitting, key=lambda item: -len(item[1])):
+        if changed.keys() <= wrong:
+            wrong = wrong - changed.keys()
+            chosen += group
+    return tuple(chosen)
+
+
+def _by_part(exercise: Exercise, seen: list[list[Observations]]) -> dict[str, list[Any]]:
+    """For each part its values on all cases; where there is none, what was raised."""
+    return {
+        name: [o[name] if isinstance(o, dict) else f"{type(o).__name__}: {o}" for o in observations]
+        for check, observations in zip(exercise.checks.CHECKS, seen, strict=True)
+        for name in check.parts
+    }
