@@ -23,8 +23,8 @@ def ema(old: Array, batch_values: Array, decay: float) -> tuple[Array, Array]:
         The average before the first value.
     batch_values : array, shape (G, C)
         One value a normalisation batch, in order.
-    decay : float in [0, 1)
-        The weight of the old value.
+    decay : float in [0, 1]
+        The weight of the old value; 1 keeps it for ever.
 
     Returns
     -------

@@ -129,7 +129,9 @@ def test_config(name: str, keywords: dict[str, Any], error: type[Exception], mes
         (lambda: mabn.Config(window=1.5), TypeError, "window is 1.5"),
         (lambda: mabn.Config(clip=0.99), ValueError, "clip is 0.99, expected a finite number of at least 1"),
         (lambda: mabn.Config(warmup=-1), ValueError, "warmup is -1"),
+        (lambda: mabn.Config(warmup=1.5), TypeError, "warmup is 1.5"),
         (lambda: mabn.Config(renorm_from=0), ValueError, "renorm_from is 0"),
+        (lambda: mabn.Config(renorm_from=1.5), TypeError, "renorm_from is 1.5"),
         (
             lambda: mabn.Config(partial_window="none"),
             ValueError,
@@ -278,3 +280,32 @@ def test_psi_window_of_another_dtype() -> None:
     for backward in (mabn.backward, mabn.backward_graph):
         with pytest.raises(TypeError, match=r"state\.psi_window has dtype float64, expected float32"):
             backward(x, cache, state)
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("batch_norm", "mean"),
+        ("batch_norm", "var"),
+        ("batch_renorm", "mean"),
+        ("batch_renorm", "var"),
+        ("modified_batch_norm", "chi2"),
+        ("mabn", "chi2"),
+        ("mabn", "chi2_window"),
+    ],
+)
+def test_one_field_of_the_state_of_another_dtype_or_shape(name: str, field: str) -> None:
+    module = NORMS[name]
+    x, one = np.ones((4, 3), dtype=np.float32), np.ones(3, dtype=np.float32)
+    state = module.init(3, module.Config(), dtype=np.float32)
+    double = state._replace(**{field: getattr(state, field).astype(np.float64)})
+    short = state._replace(**{field: getattr(state, field)[..., :2]})
+    inference = () if field == "chi2_window" else (module.infer,)
+    for call in (module.forward, *inference):
+        with pytest.raises(TypeError, match=rf"state\.{field} has dtype float64, expected float32"):
+            call(x, one, 0 * one, double, module.Config())
+        with pytest.raises(ValueError, match=rf"state\.{field} has shape \(.*2,?\), expected"):
+            call(x, one, 0 * one, short, module.Config())
+    for wrong in (double, short) if inference else ():
+        with pytest.raises((TypeError, ValueError), match=rf"state\.{field} has"):
+            module.affine(one, 0 * one, wrong, module.Config())

@@ -12,7 +12,7 @@ from mabn_ref.norms.moving import ema, sma
 from tests.strategies import seeds
 
 
-@given(groups=st.integers(1, 40), decay=st.sampled_from([0.0, 0.3, 0.98, 0.999]), seed=seeds)
+@given(groups=st.integers(1, 40), decay=st.sampled_from([0.0, 0.3, 0.98, 0.999, 1.0]), seed=seeds)
 def test_ema_is_the_recurrence(groups: int, decay: float, seed: int) -> None:
     """eq: averages, ema-forward"""
     rng = np.random.default_rng(seed)

@@ -7,7 +7,7 @@ import pytest
 
 from mabn_ref.mistakes.count import RIGHT_DRAWS
 from mabn_ref.mistakes.oracles import forward, recurrence
-from mabn_ref.norms import batch_renorm
+from mabn_ref.norms import batch_renorm, mabn
 from tests.strategies import NORMS, parameters, sample
 
 
@@ -56,3 +56,16 @@ def test_every_normalisation_batch_of_a_call_has_its_own_bound() -> None:
     assert state.iteration == 7
     np.testing.assert_allclose(cache.r.ravel(), [1.0, 1.5, 2.0, 2.5])
     np.testing.assert_allclose(cache.d.ravel(), [0.0, 0.25, 0.5, 0.75])
+
+
+@pytest.mark.parametrize(("start", "held"), [("first", 1.0), (1.0, 1.0), (0.25, 0.25)])
+def test_where_the_ema_starts(start: float | str, held: float) -> None:
+    """What inference divides by before any training: chi2 = 1 also where the first value will replace it.
+
+    eq: ema-forward
+    """
+    config = mabn.Config(eps=0.0, ema_start=start)
+    state = mabn.init(2, config, dtype=np.float64)
+    assert state.chi2.tolist() == [held, held]
+    assert not state.chi2_window.any()
+    assert not state.psi_window.any()
