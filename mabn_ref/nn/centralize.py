@@ -49,7 +49,7 @@ def forward(w: Array) -> tuple[Array, Cache]:
 
     Notes
     -----
-    Implements centralize-forward, eq. (18) of Yan et al. (2020).
+    Implements :eq:`centralize-forward`, equation (18) of Yan et al. (2020).
 
     Examples
     --------
@@ -85,7 +85,7 @@ def backward(dw_c: Array, cache: Cache) -> Array:
 
     Notes
     -----
-    Implements centralize-backward.
+    Implements :eq:`centralize-backward`.
 
     Examples
     --------

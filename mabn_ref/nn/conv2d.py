@@ -71,7 +71,8 @@ def forward(x: Array, w: Array, *, stride: int = 1, padding: int = 0) -> tuple[A
 
     Notes
     -----
-    Implements conv2d-forward. As everywhere in deep learning this is a cross-correlation: the kernel is not flipped.
+    Implements :eq:`conv2d-forward`. As everywhere in deep learning this is a cross-correlation: the kernel is not
+    flipped.
 
     Examples
     --------
@@ -112,7 +113,7 @@ def backward(dout: Array, cache: Cache) -> tuple[Array, Array]:
 
     Notes
     -----
-    Implements conv2d-backward.
+    Implements :eq:`conv2d-backward`.
 
     Examples
     --------

@@ -49,7 +49,7 @@ def forward(x: Array) -> tuple[Array, Cache]:
 
     Notes
     -----
-    Implements global-average-pool-forward.
+    Implements :eq:`global-average-pool-forward`.
 
     Examples
     --------
@@ -85,7 +85,7 @@ def backward(dout: Array, cache: Cache) -> Array:
 
     Notes
     -----
-    Implements global-average-pool-backward.
+    Implements :eq:`global-average-pool-backward`.
 
     Examples
     --------

@@ -53,7 +53,7 @@ def forward(x: Array, w: Array, b: Array) -> tuple[Array, Cache]:
 
     Notes
     -----
-    Implements linear-forward.
+    Implements :eq:`linear-forward`.
 
     Examples
     --------
@@ -103,7 +103,7 @@ def backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
 
     Notes
     -----
-    Implements linear-backward.
+    Implements :eq:`linear-backward`.
 
     Examples
     --------

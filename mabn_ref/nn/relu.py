@@ -44,7 +44,7 @@ def forward(x: Array) -> tuple[Array, Cache]:
 
     Notes
     -----
-    Implements relu-forward.
+    Implements :eq:`relu-forward`.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def backward(dout: Array, cache: Cache) -> Array:
 
     Notes
     -----
-    Implements relu-backward.
+    Implements :eq:`relu-backward`.
 
     Examples
     --------

@@ -69,8 +69,8 @@ def step(
 
     Notes
     -----
-    Implements sgd. The learning rate multiplies the velocity where it is used, as in PyTorch, and is not summed into
-    it.
+    Implements :eq:`sgd`. The learning rate multiplies the velocity where it is used, as in PyTorch, and is not summed
+    into it.
 
     Examples
     --------

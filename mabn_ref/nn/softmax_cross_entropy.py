@@ -52,7 +52,7 @@ def forward(logits: Array, labels: Array) -> tuple[Array, Cache]:
 
     Notes
     -----
-    Implements softmax-cross-entropy-forward.
+    Implements :eq:`softmax-cross-entropy-forward`.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def backward(dloss: Array | float, cache: Cache) -> Array:
 
     Notes
     -----
-    Implements softmax-cross-entropy-backward.
+    Implements :eq:`softmax-cross-entropy-backward`.
 
     Examples
     --------

@@ -303,7 +303,7 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
 
 
 def affine(gamma: Array, beta: Array, state: Moving, config: Shared) -> tuple[Array, Array]:
-    """Inference as one map a channel, ``z = scale * x + shift``, ready to be folded into a convolution.
+    """Inference as one map a channel, ``z = scale * x + shift``, to be folded: :eq:`bn-infer`, :eq:`fold`.
 
     Returns
     -------

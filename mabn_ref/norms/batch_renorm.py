@@ -178,7 +178,7 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
 
 
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
-    """Normalise by the batch, then correct by r and d: :eq:`brn-forward` (14), :eq:`affine` (3).
+    """Normalise by the batch, then correct by r and d: :eq:`brn-forward` (14), :eq:`brn-corrections` (14).
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     r_max, d_max = (_bound(b, mu, state.iteration) for b in (config.r_max, config.d_max))
     r = xp.clip(sigma / sigma_before, 1 / r_max, r_max)  # eq: brn-corrections (14)
     d = xp.clip((mu - mean_before) / sigma_before, -d_max, d_max)  # eq: brn-corrections (14)
-    y = centred / sigma[:, None, :]
+    y = centred / sigma[:, None, :]  # eq: bn-normalise (1)
     z = gamma * (r[:, None, :] * y + d[:, None, :]) + beta  # eq: brn-forward (14)
     cache = Cache(y, sigma, r, d, gamma, tuple(x.shape), config)
     return merge(z, x.shape), cache, State(mean_after[-1, :], var_now, state.iteration + groups)

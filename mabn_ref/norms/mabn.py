@@ -199,7 +199,7 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
 
 
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
-    """Divide by the averaged root mean square, then renormalise: :eq:`mabn-forward` (19), :eq:`affine` (3).
+    """Divide by the averaged root mean square, then renormalise: :eq:`mabn-forward`, :eq:`mabn-renormalise` (19).
 
     Parameters
     ----------
@@ -301,7 +301,7 @@ def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
 
 
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
-    """Gradients with the averaged Psi: :eq:`mabn-backward` (20).
+    """Gradients with the averaged Psi: :eq:`mabn-backward` (20), :eq:`sma-backward` (13), :eq:`mabn-affine-backward`.
 
     Parameters
     ----------
