@@ -56,7 +56,7 @@ def forward(w: Array, *, eps: float = 1e-5) -> tuple[Array, Cache]:
 
     Notes
     -----
-    Implements standardize-forward.
+    Implements :eq:`standardize-forward`.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def backward(dw_s: Array, cache: Cache) -> Array:
 
     Notes
     -----
-    Implements standardize-backward.
+    Implements :eq:`standardize-backward`.
 
     Examples
     --------
