@@ -1,9 +1,10 @@
-"""Two-dimensional convolution (cross-correlation), channels last: gather the patches, then one matrix product.
+"""Two-dimensional convolution (cross-correlation), channels last: gather what a kernel row sees, then multiply.
 
-Padding puts zeros around the image. `_patches` then writes under every output position the kh*kw*in input values that
-it sees, so that forward and the weight gradient are matrix products. This is done a few images at a time: patches
-that stay in the processor's cache are quicker to gather again in backward than to write to memory and read back.
-`conv2d_plain` beside this file is the definition as a loop over kernel offsets, and the oracle of this one.
+Padding puts zeros around the image. `_seen_by_rows` then writes under every output position the kw*in input values
+that one row of the kernel sees, so that forward and the weight gradient are one matrix product for each of the kh
+rows. The rows look at the same copies, a few lines apart: that takes kw copies of the image, where one product with
+the whole kernel would take kh*kw. `conv2d_plain` beside this file is the definition as a loop over kernel offsets, and
+the oracle of this one.
 """
 
 from __future__ import annotations
@@ -141,11 +142,17 @@ def weight_gradient(dout: Array, cache: Cache) -> Array:
     check_cotangent("dout", dout, cache.out_shape, cache.w, "w")
     xp = namespace(dout)
     kh, kw, _, channels_out = cache.w.shape
-    dw = 0
-    for images in _blocks(cache.out_shape, cache.w, dout):
-        patches = _patches(cache.padded[images, ...], kh, kw, cache.stride)
-        dw = dw + patches.T @ xp.reshape(dout[images, ...], (-1, channels_out))  # eq: conv2d-backward
-    return xp.reshape(dw, cache.w.shape)
+    n, h_out, w_out, _ = cache.out_shape
+    dw = []
+    for seen in _seen_by_rows(cache.padded, kh, kw, cache.stride):
+        if h_out * w_out >= channels_out:
+            # Image by image: adding the products up is cheaper than the copy that one product for all would take.
+            rows = xp.reshape(dout, (n, h_out * w_out, channels_out))
+            dw.append(xp.sum(xp.matrix_transpose(seen) @ rows, axis=0))  # eq: conv2d-backward
+        else:
+            flat = xp.reshape(seen, (n * h_out * w_out, -1))
+            dw.append(flat.T @ xp.reshape(dout, (-1, channels_out)))  # eq: conv2d-backward
+    return xp.reshape(xp.stack(dw), cache.w.shape)
 
 
 def input_gradient(dout: Array, cache: Cache) -> Array:
@@ -202,25 +209,13 @@ def _correlate(padded: Array, w: Array, stride: int) -> Array:
     """Slide `w` over images that have their zeros already."""
     xp = namespace(padded)
     kh, kw, _, channels_out = w.shape
-    h_out, w_out = (padded.shape[1] - kh) // stride + 1, (padded.shape[2] - kw) // stride + 1
-    out_shape = (padded.shape[0], h_out, w_out, channels_out)
-    kernel = xp.reshape(w, (-1, channels_out))
-    blocks = [_patches(padded[images, ...], kh, kw, stride) @ kernel for images in _blocks(out_shape, w, padded)]
-    return xp.reshape(blocks[0] if len(blocks) == 1 else xp.concat(blocks), out_shape)
-
-
-_BLOCK = 2**18
-"""Patch values a block, 1 MiB in float32. Over a training step on a processor with 1 MiB of L2, blocks of 0.5 to 2
-MiB did alike, 8 MiB a seventh worse, and all images at once a third."""
-
-
-def _blocks(out_shape: tuple[int, ...], w: Array, x: Array) -> list[slice]:
-    """Cut the images into blocks whose patches stay in the processor's cache; a GPU takes them all at once."""
-    count = out_shape[0]
-    if namespace(x).__name__ == "cupy":
-        return [slice(0, count)]
-    each = max(1, _BLOCK // (out_shape[1] * out_shape[2] * w.shape[0] * w.shape[1] * w.shape[2]))
-    return [slice(start, min(start + each, count)) for start in range(0, count, each)]
+    n, height, width, _ = padded.shape
+    kernel = xp.reshape(w, (kh, -1, channels_out))
+    seen = _seen_by_rows(padded, kh, kw, stride)
+    out = seen[0] @ kernel[0, ...]
+    for a in range(1, kh):
+        out += seen[a] @ kernel[a, ...]
+    return xp.reshape(out, (n, _positions(height, kh, stride), _positions(width, kw, stride), channels_out))
 
 
 def _pad(x: Array, rows: int, columns: int) -> Array:
@@ -233,20 +228,33 @@ def _pad(x: Array, rows: int, columns: int) -> Array:
     return out
 
 
-def _patches(x: Array, kh: int, kw: int, stride: int) -> Array:
-    """Copy the kh*kw*C values under every output position: (N, H, W, C) -> (N * H_out * W_out, kh * kw * C)."""
+def _seen_by_rows(padded: Array, kh: int, kw: int, stride: int) -> list[Array]:
+    """For each row of the kernel the kw*C values that it sees under every output position: (N, H_out * W_out, kw*C)."""
+    n, h, w, c = padded.shape
+    h_out, w_out = _positions(h, kh, stride), _positions(w, kw, stride)
+    # Kernel row a sees the lines a, a + stride, ...: those of row a - stride, one further down.
+    lines = [_side_by_side(padded[:, a::stride, :, :], kw, stride) for a in range(min(kh, stride))]
+    rows = [lines[a % stride][:, a // stride : a // stride + h_out, :, :] for a in range(kh)]
+    return [namespace(padded).reshape(row, (n, h_out * w_out, kw * c)) for row in rows]
+
+
+def _side_by_side(x: Array, kw: int, stride: int) -> Array:
+    """Copy the kw neighbours along a line that each output position sees: (N, L, W, C) -> (N, L, W_out, kw*C)."""
     xp = namespace(x)
-    n, h, w, c = x.shape
-    h_out, w_out = (h - kh) // stride + 1, (w - kw) // stride + 1
+    n, lines, w, c = x.shape
+    w_out = _positions(w, kw, stride)
     if hasattr(xp, "lib"):
-        # NumPy and CuPy: a view with overlapping strides costs nothing, and one copy of it a third of kh*kw slices.
-        sn, sh, sw, sc = x.strides
-        shape, strides = (n, h_out, w_out, kh, kw, c), (sn, sh * stride, sw * stride, sh, sw, sc)
-        patches = xp.ascontiguousarray(xp.lib.stride_tricks.as_strided(x, shape, strides))
-    else:
-        offsets = [(a, b) for a in range(kh) for b in range(kw)]
-        patches = xp.stack([x[:, _seen(a, h_out, stride), _seen(b, w_out, stride), :] for a, b in offsets], axis=3)
-    return xp.reshape(patches, (n * h_out * w_out, kh * kw * c))
+        # NumPy and CuPy: a view with overlapping strides costs nothing, and one copy of it half of kw slices.
+        sn, sl, sw, sc = x.strides
+        view = xp.lib.stride_tricks.as_strided(x, (n, lines, w_out, kw, c), (sn, sl, sw * stride, sw, sc))
+        return xp.reshape(xp.ascontiguousarray(view), (n, lines, w_out, kw * c))
+    neighbours = [x[:, :, b : b + stride * (w_out - 1) + 1 : stride, :] for b in range(kw)]
+    return xp.concat(neighbours, axis=3)
+
+
+def _positions(size: int, kernel: int, stride: int) -> int:
+    """How many output positions fit on a side."""
+    return (size - kernel) // stride + 1
 
 
 def _seen(offset: int, positions: int, stride: int) -> slice:

@@ -288,7 +288,7 @@ def backward(
 def infer(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Sequence[Any], x: Array) -> Array:
     """Run the inference pass: normalisers use their moving statistics, and nothing is kept.
 
-    The largest array inside is the patches of one convolution, 9/stride**2 times its input: cut many images into
+    The largest array inside is the copies that a convolution gathers, three times its input: cut many images into
     batches.
 
     Parameters

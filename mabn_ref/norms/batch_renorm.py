@@ -229,7 +229,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     r = xp.clip(sigma / sigma_before, 1 / r_max, r_max)  # eq: brn-corrections (14)
     d = xp.clip((mu - mean_before) / sigma_before, -d_max, d_max)  # eq: brn-corrections (14)
     y = centred / sigma[:, None, :]  # eq: bn-normalise (1)
-    z = gamma * (r[:, None, :] * y + d[:, None, :]) + beta  # eq: brn-forward (14)
+    scale, shift = gamma * r, gamma * d + beta  # of (G, C): z = gamma * (r * y + d) + beta in half the passes over y
+    z = scale[:, None, :] * y + shift[:, None, :]  # eq: brn-forward (14)
     cache = Cache(y, sigma, r, d, gamma, tuple(x.shape), config)
     return merge(z, x.shape), cache, State(mean_after[-1, :], var_now, state.iteration + groups)
 

@@ -248,7 +248,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     r = xp.clip(chi / chi_hat, 1 / config.clip, config.clip)  # eq: mabn-renormalise (19)
     r = _joined(xp.ones_like(r), r, _earlier(config.renorm_from, state.iteration, r.shape[0], config))
     y = xs / chi[:, None, :]  # eq: mabn-forward (19)
-    z = gamma * (r[:, None, :] * y) + beta  # eq: mabn-forward (19)
+    z = (gamma * r)[:, None, :] * y + beta  # eq: mabn-forward (19)
     iteration = state.iteration + (1 if config.ema_per == "call" else r.shape[0])
     cache = Cache(y, chi, r, gamma, state.iteration, tuple(x.shape), config)
     return merge(z, x.shape), cache, State(after[-1, :], chi2_window, state.psi_window, iteration)
