@@ -3,8 +3,8 @@
 Padding puts zeros around the image. `_seen_by_rows` then writes under every output position the kw*in input values
 that one row of the kernel sees, so that forward and the weight gradient are one matrix product for each of the kh
 rows. The rows look at the same copies, a few lines apart: that takes kw copies of the image, where one product with
-the whole kernel would take kh*kw. `conv2d_plain` beside this file is the definition as a loop over kernel offsets, and
-the oracle of this one.
+the whole kernel would take kh*kw. `conv2d_plain` beside this file is the definition as a loop over kernel offsets
+and the oracle of this one.
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ def _pad(x: Array, rows: int, columns: int) -> Array:
 
 
 def _seen_by_rows(padded: Array, kh: int, kw: int, stride: int) -> list[Array]:
-    """For each row of the kernel the kw*C values that it sees under every output position: (N, H_out * W_out, kw*C)."""
+    """For each row of the kernel, what it sees under every output position: kh of (N, H_out * W_out, kw*C)."""
     n, h, w, c = padded.shape
     h_out, w_out = _positions(h, kh, stride), _positions(w, kw, stride)
     # Kernel row a sees the lines a, a + stride, ...: those of row a - stride, one further down.

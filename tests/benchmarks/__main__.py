@@ -1,14 +1,33 @@
-"""Run the benchmarks, one core, ratios in one run: ``python -m tests.benchmarks``."""
+"""Run the benchmarks on one core, print the tables and write them as JSON: ``python -m tests.benchmarks``."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_limits
+import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from tests.benchmarks import training_step
-from tests.benchmarks.timing import side_by_side, table
+from mabn_ref import __version__
+from mabn_ref.experiments import atomic
+from tests.benchmarks import convolution, normalisers, processes, scaling, training_step
+from tests.benchmarks.timing import Timing, table
+
+SECTIONS: dict[str, tuple[str, str, Callable[..., dict[str, dict[str, Timing]]]]] = {
+    "step": ("Training step of the small network", "ms", training_step.measure),
+    "normalisers": ("Normaliser alone, forward + backward", "ms", normalisers.measure),
+    "convolution": ("Convolution", "ms", convolution.measure),
+    "scaling": ("Cost against size", "ms", scaling.measure),
+    "memory": ("Memory", "MB", processes.measure_memory),
+    "imports": ("Import", "ms", processes.measure_imports),
+}
+_REFERENCES = ("PyTorch BN 32, channels last", "BN 32", "ours, forward")
 
 
 def _torch() -> Any | None:
@@ -17,17 +36,58 @@ def _torch() -> Any | None:
     except ImportError:
         print("PyTorch is not installed: its rows are left out")
         return None
+    torch.set_num_threads(1)
     return torch
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=30)
-    rounds = parser.parse_args().rounds
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _header(torch: Any | None, arguments: Sequence[str], rounds: int) -> dict[str, Any]:
+    blas = [f"{lib['internal_api']} {lib['version']}, {lib.get('architecture', '')}" for lib in threadpool_info()]
+    versions = {"python": platform.python_version(), "numpy": np.__version__, "mabn_ref": __version__}
+    return {
+        "command": " ".join(["python -m tests.benchmarks", *arguments]),
+        "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
+        "versions": versions | ({"torch": str(torch.__version__)} if torch is not None else {}),
+        "blas": blas[0] if blas else "",
+        "clock": "processor time of one process on one thread",
+        "seed": 0,
+        "rounds": rounds,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION")
+    parser.add_argument(
+        "--rounds", type=int, default=30, help="of the training step; normalisers take five times these"
+    )
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--tiny", action="store_true", help="the smallest sizes: to see that everything still runs")
+    options = parser.parse_args(arguments)
+    if options.rounds < 1:
+        parser.error(f"--rounds is {options.rounds}, expected at least 1")
+    torch = _torch()
+    results: dict[str, Any] = {}
     with threadpool_limits(1):
-        timings = side_by_side(training_step.contestants(_torch()), rounds=rounds)
-    print(table("Training step, gradient batch 32, float32, one core", timings, "BN 32"))
+        header = _header(torch, sys.argv[1:] if arguments is None else arguments, options.rounds)
+        for section in options.only:
+            title, unit, measure = SECTIONS[section]
+            found = measure(torch, rounds=options.rounds, tiny=options.tiny)
+            for name, timings in found.items():
+                reference = next((r for r in _REFERENCES if r in timings), next(iter(timings)))
+                print(table(f"{title}: {name}", timings, reference, unit), end="\n\n", flush=True)
+            results[section] = {"title": title, "unit": unit, "tables": found}
+    if options.json is not None:
+        text = json.dumps(header | {"results": results}, indent=1) + "\n"
+        atomic.write(options.json, lambda file: file.write(text.encode()))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mabn_ref.nn import conv2d
+from tests.benchmarks.timing import Timing, side_by_side
 
-__all__ = ["Shape", "contestants", "network_shapes"]
+__all__ = ["Shape", "contestants", "measure", "network_shapes"]
 
 
 class Shape(NamedTuple):
@@ -69,3 +70,9 @@ def _of_torch(torch: Any, x: Any, w: Any, dout: Any, stride: int, label: str) ->
         f"PyTorch{label}, weight gradient": gradient(False, True),
         f"PyTorch{label}, input gradient": gradient(True, False),
     }
+
+
+def measure(torch: Any | None, *, rounds: int, tiny: bool) -> dict[str, dict[str, Timing]]:
+    """Milliseconds of every contestant, by shape."""
+    shapes = network_shapes(2, 2) if tiny else network_shapes()
+    return {str(shape): side_by_side(contestants(shape, torch), rounds=rounds) for shape in shapes}

@@ -8,12 +8,13 @@ from typing import Any
 __all__ = ["small_network", "training_step"]
 
 
-def small_network(torch: Any, norm: Callable[[int], Any], width: int = 32) -> Any:
+def small_network(torch: Any, norm: Callable[[int], Any], *, convolution: Any = None, width: int = 32) -> Any:
     """The layers of `mabn_ref.nn.network.small_network`, with a module made by ``norm(channels)``."""
     channels = [3, width, width, 2 * width, 2 * width, 4 * width, 4 * width, 4 * width]
+    convolution = convolution or torch.nn.Conv2d
     layers: list[Any] = []
     for i, stride in enumerate((2, 1, 2, 1, 2, 1, 2)):
-        layers.append(torch.nn.Conv2d(channels[i], channels[i + 1], 3, stride=stride, padding=1, bias=False))
+        layers.append(convolution(channels[i], channels[i + 1], 3, stride=stride, padding=1, bias=False))
         layers += [norm(channels[i + 1]), torch.nn.ReLU()]
     return torch.nn.Sequential(
         *layers, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(channels[-1], 10)

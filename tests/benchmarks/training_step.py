@@ -10,13 +10,16 @@ import numpy as np
 from mabn_ref.nn import network, sgd, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, batch_renorm, mabn
 from tests.benchmarks import torch_networks
+from tests.benchmarks.timing import Timing, side_by_side
 
-__all__ = ["contestants", "our_step"]
+__all__ = ["contestants", "measure", "our_step"]
 
 
-def our_step(module: Any, config: Any, x: Any, labels: Any, *, centralized: bool = False) -> Callable[[], None]:
+def our_step(
+    module: Any, config: Any, x: Any, labels: Any, *, centralized: bool = False, width: int = 32
+) -> Callable[[], None]:
     """A step that goes on from where the last one ended: forward, backward, SGD."""
-    layers = network.small_network(module, config, centralized=centralized)
+    layers = network.small_network(module, config, centralized=centralized, width=width)
     params, states = network.init(layers, np.random.default_rng(0))
     held = [params, sgd.init(params), states]
 
@@ -32,25 +35,38 @@ def our_step(module: Any, config: Any, x: Any, labels: Any, *, centralized: bool
     return step
 
 
-def contestants(torch: Any | None) -> dict[str, Callable[[], Any]]:
+def contestants(torch: Any | None, width: int = 32) -> dict[str, Callable[[], Any]]:
     """Name every contestant; PyTorch's are left out where it is not installed."""
     rng = np.random.default_rng(0)
     x, labels = rng.standard_normal((32, 32, 32, 3)).astype(np.float32), rng.integers(0, 10, 32)
+    config = mabn.Config(norm_batch=2, window=16)
     steps = {
-        "BN 32": our_step(batch_norm, batch_norm.Config(norm_batch=32), x, labels),
-        "BN 2": our_step(batch_norm, batch_norm.Config(norm_batch=2), x, labels),
-        "BRN 2": our_step(batch_renorm, batch_renorm.Config(norm_batch=2), x, labels),
-        "MABN 2 + WC": our_step(mabn, mabn.Config(norm_batch=2, window=16), x, labels, centralized=True),
+        "BN 32": our_step(batch_norm, batch_norm.Config(norm_batch=32), x, labels, width=width),
+        "BN 2": our_step(batch_norm, batch_norm.Config(norm_batch=2), x, labels, width=width),
+        "BRN 2": our_step(batch_renorm, batch_renorm.Config(norm_batch=2), x, labels, width=width),
+        "MABN 2 + WC": our_step(mabn, config, x, labels, centralized=True, width=width),
     }
     if torch is not None:
-        torch.set_num_threads(1)
-        images, truth = torch.tensor(np.moveaxis(x, -1, 1).copy()), torch.tensor(labels)
+        from tests.benchmarks.torch_mabn import CentredConv2d, MABN2d
+
+        def rival(norm: Any, micro_batch: int | None = None, layout: Any = None, convolution: Any = None) -> Any:
+            torch.manual_seed(0)
+            net = torch_networks.small_network(torch, norm, convolution=convolution, width=width)
+            layout = layout or torch.contiguous_format
+            images = torch.tensor(np.moveaxis(x, -1, 1)).contiguous(memory_format=layout)
+            return torch_networks.training_step(
+                torch, net.to(memory_format=layout), images, torch.tensor(labels), micro_batch
+            )
+
         bn = torch.nn.BatchNorm2d
-        net = torch_networks.small_network(torch, bn)
-        steps["PyTorch BN 32"] = torch_networks.training_step(torch, net, images, truth)
-        last = torch_networks.small_network(torch, bn).to(memory_format=torch.channels_last)
-        channels_last = images.contiguous(memory_format=torch.channels_last)
-        steps["PyTorch BN 32, channels last"] = torch_networks.training_step(torch, last, channels_last, truth)
-        net = torch_networks.small_network(torch, bn)
-        steps["PyTorch BN, 16 micro-batches of 2"] = torch_networks.training_step(torch, net, images, truth, 2)
+        steps["PyTorch BN 32"] = rival(bn)
+        steps["PyTorch BN 32, channels last"] = rival(bn, layout=torch.channels_last)
+        steps["PyTorch BN, 16 micro-batches of 2"] = rival(bn, 2)
+        steps["PyTorch MABN + WC, 16 micro-batches of 2"] = rival(MABN2d, 2, convolution=CentredConv2d)
+        steps["PyTorch MABN + WC, grouped"] = rival(lambda c: MABN2d(c, norm_batch=2), convolution=CentredConv2d)
     return steps
+
+
+def measure(torch: Any | None, *, rounds: int, tiny: bool) -> dict[str, dict[str, Timing]]:
+    """Milliseconds of every contestant."""
+    return {"gradient batch 32": side_by_side(contestants(torch, 4 if tiny else 32), rounds=rounds)}
