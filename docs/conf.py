@@ -30,6 +30,7 @@ extensions = [
     "computed",
     "sphinx_gallery.gen_gallery",
     "notebooks",
+    "benchmarks",
 ]
 tutorials = HERE / "tutorials"  # generated from the scripts in ROOT / "tutorials"
 sphinx_gallery_conf = {

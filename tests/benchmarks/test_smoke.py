@@ -23,7 +23,6 @@ def run(tmp_path: Path, *more: str) -> Any:
 def test_all_sections_without_pytorch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
     monkeypatch.setattr(benchmarks, "_torch", lambda: None)
     written = run(tmp_path)
     assert list(written["results"]) == list(benchmarks.SECTIONS)

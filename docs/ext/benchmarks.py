@@ -1,0 +1,185 @@
+"""Tables of the recorded benchmarks, read from ``docs/results/benchmarks/*.json`` when the pages are built."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+FOLDER = Path(__file__).resolve().parents[1] / "results" / "benchmarks"
+LAYER_PARTS = ("forward", "weight gradient", "input gradient")
+
+
+def recorded() -> dict[str, Any]:
+    """The one record."""
+    (file,) = FOLDER.glob("*.json")
+    results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return results
+
+
+def medians(results: dict[str, Any], section: str, table: str) -> dict[str, float]:
+    """The median of every contestant of one table."""
+    return {name: timing[0] for name, timing in results["results"][section]["tables"][table].items()}
+
+
+def convolutions(results: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Milliseconds of all convolutions of a step, by contestant and part; the first needs no input gradient."""
+    sums: dict[str, dict[str, float]] = {}
+    for i, table in enumerate(results["results"]["convolution"]["tables"]):
+        for name, median in medians(results, "convolution", table).items():
+            who, _, part = name.rpartition(", ")
+            if i > 0 or part != "input gradient":
+                sums.setdefault(who, dict.fromkeys(LAYER_PARTS, 0.0))[part] += median
+    return sums
+
+
+def claims(results: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What was asked for, in words, as a bound, and as measured."""
+    step = medians(results, "step", "gradient batch 32")
+    norms = results["results"]["normalisers"]["tables"]
+    worst = 0.0
+    for table in norms:
+        of = medians(results, "normalisers", table)
+        native = next(value for name, value in of.items() if name.endswith("channels last"))
+        worst = max(
+            [worst, *(value / native for name, value in of.items() if name.split()[0] not in ("a", "PyTorch"))]
+        )
+    micro, grouped = (step[f"PyTorch MABN + WC, {kind}"] for kind in ("16 micro-batches of 2", "grouped"))
+    bn, mabn, native = step["BN 32"], step["MABN 2 + WC"], step["PyTorch BN 32"]
+    memory = max(medians(results, "memory", "peak memory").values())
+    imported = medians(results, "imports", "import")["mabn_ref, beyond NumPy"]
+    return [
+        (
+            "BN 32 step, PyTorch's (contiguous) = 1",
+            "at most 1.3, aim 1.0",
+            f"{bn / native:.2f}",
+        ),
+        ("MABN 2 step, our BN 32 = 1", "at most 1.15", f"{mabn / bn:.2f}"),
+        ("PyTorch's MABN, 16 micro-batches, our MABN 2 = 1", "at least 3.5, aim 5", f"{micro / mabn:.2f}"),
+        ("PyTorch's MABN, one grouped call, our MABN 2 = 1", "aim more than 1", f"{grouped / mabn:.2f}"),
+        ("slowest normaliser alone, PyTorch's batch norm, channels last = 1", "at most 2", f"{worst:.2f}"),
+        ("import of mabn_ref beyond NumPy's own", "under 30 ms", f"{imported:.1f} ms"),
+        ("peak memory of a training run", "under 600 MB", f"{memory:.0f} MB"),
+    ]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> nodes.table:
+    group = nodes.tgroup(cols=len(head))
+    group += [nodes.colspec(colwidth=4 if i == 0 else 1) for i in range(len(head))]
+    top, body = nodes.thead(), nodes.tbody()
+    for part, lines in ((top, [head]), (body, rows)):
+        for line in lines:
+            row = nodes.row()
+            for text in line:
+                row += nodes.entry("", nodes.paragraph(text=text))
+            part += row
+    group += [top, body]
+    return nodes.table("", group)
+
+
+class _Recorded(SphinxDirective):
+    """A directive whose page is made anew when the record changes."""
+
+    def run(self) -> list[nodes.Node]:
+        for file in FOLDER.glob("*.json"):
+            self.env.note_dependency(str(file))
+        return self.made(recorded())
+
+    def made(self, results: dict[str, Any]) -> list[nodes.Node]:
+        raise NotImplementedError
+
+
+class Table(_Recorded):
+    """``benchmark-table:: SECTION``: its tables, or the one named by ``:only:``, with ratios to ``:reference:``."""
+
+    required_arguments = 1
+    option_spec = {"reference": directives.unchanged_required, "only": directives.unchanged_required}  # noqa: RUF012
+
+    def made(self, results: dict[str, Any]) -> list[nodes.Node]:
+        section = results["results"][self.arguments[0]]
+        unit, reference = section["unit"], self.options.get("reference")
+        found: list[nodes.Node] = []
+        for title, timings in section["tables"].items():
+            if self.options.get("only", title) != title:
+                continue
+            spread = any(low != high for _, low, high in timings.values())
+            head = ["", f"median, {unit}" if spread else unit]
+            head += ["quartiles"] * spread + ["ratio"] * (reference is not None)
+            rows = []
+            for name, (median, low, high) in timings.items():
+                ratio = [f"{median / timings[reference][0]:.2f}"] if reference is not None else []
+                rows.append([name, f"{median:.3g}", *([f"{low:.3g} – {high:.3g}"] if spread else []), *ratio])
+            found += [nodes.paragraph("", "", nodes.strong(text=title)), _table(head, rows)]
+        return found
+
+
+class Claims(_Recorded):
+    """``benchmark-claims``: what was asked for beside what was measured."""
+
+    def made(self, results: dict[str, Any]) -> list[nodes.Node]:
+        return [_table(["", "asked for", "measured"], [list(claim) for claim in claims(results)])]
+
+
+class Gap(_Recorded):
+    """``benchmark-gap``: the convolutions of a step, part by part, beside their matrix products alone."""
+
+    def made(self, results: dict[str, Any]) -> list[nodes.Node]:
+        sums = convolutions(results)
+        rows = [[part, *(f"{sums[who][part]:.1f}" for who in sums)] for part in LAYER_PARTS]
+        rows.append(["all convolutions", *(f"{math.fsum(sums[who].values()):.1f}" for who in sums)])
+        step = medians(results, "step", "gradient batch 32")
+        whole = {who: step.get("BN 32" if who == "ours" else who.replace("PyTorch", "PyTorch BN 32")) for who in sums}
+        rows.append(["the whole step, BN 32", *(f"{ms:.1f}" if ms is not None else "" for ms in whole.values())])
+        return [_table(["ms", *sums], rows)]
+
+
+class Layers(_Recorded):
+    """``benchmark-layers``: forward and both gradients of each convolution together."""
+
+    def made(self, results: dict[str, Any]) -> list[nodes.Node]:
+        rows, names = [], []
+        for table in results["results"]["convolution"]["tables"]:
+            sums: dict[str, float] = {}
+            for name, median in medians(results, "convolution", table).items():
+                who = name.rpartition(", ")[0]
+                sums[who] = sums.get(who, 0.0) + median
+            names = list(sums)
+            rows.append([table, *(f"{ms:.2f}" for ms in sums.values())])
+        return [_table(["ms", *names], rows)]
+
+
+class Machine(_Recorded):
+    """``benchmark-machine``: where and how the record was made."""
+
+    def made(self, results: dict[str, Any]) -> list[nodes.Node]:
+        versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+        machine = results["machine"]
+        lines = {
+            "Command": results["command"],
+            "Processor": f"{machine['processor']}, one core of {machine['cores']}, {machine['system']}",
+            "Versions": f"{versions}; {results['blas']}",
+            "Clock": results["clock"],
+            "Rounds": f"{results['rounds']} of the training step; seed {results['seed']}",
+        }
+        fields = nodes.field_list()
+        for name, text in lines.items():
+            body = nodes.literal(text=text) if name == "Command" else nodes.Text(text)
+            fields += nodes.field(
+                "", nodes.field_name(text=name), nodes.field_body("", nodes.paragraph("", "", body))
+            )
+        return [fields]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_directive("benchmark-table", Table)
+    app.add_directive("benchmark-claims", Claims)
+    app.add_directive("benchmark-gap", Gap)
+    app.add_directive("benchmark-layers", Layers)
+    app.add_directive("benchmark-machine", Machine)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
