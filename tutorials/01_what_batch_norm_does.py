@@ -200,8 +200,8 @@ print("x = 8, all alone, becomes", alone.ravel())
 #
 #    1. Nothing: the mean contains it and is subtracted. So its gradient is zero. That is why the convolutions of this
 #       project have no bias.
-#    2. The output stays the same, but for :math:`\epsilon`. The gradient is halved: a step of the same size is half
-#       as large relative to the new weights, and moves the output half as far. The longer the weights, the slower
-#       they turn.
+#    2. The output stays the same, but for :math:`\epsilon`. The gradient is halved, so with the same learning rate
+#       the step is half as long, and beside weights twice as long it counts for a quarter. The longer the weights,
+#       the slower they turn.
 #    3. Only which of the two is larger. An image has many positions, and :math:`M` counts them all: what one image
 #       has here and not there gets through. What its channel is on average is compared with one other image only.

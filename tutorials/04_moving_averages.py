@@ -190,7 +190,7 @@ print(f"exact {exact:.7f}, cumulative sums {by_difference:.7f}, sma {by_window:.
 #
 #    1. :math:`m = 100`. From :math:`(1 - \alpha) / (1 + \alpha) = 1 / 100` follows :math:`\alpha = 99 / 101 \approx
 #       0.98`. Both are 49.5 iterations late.
-#    2. :math:`0.98^t < 0.01` from :math:`t = 228` on. After a training of a few hundred iterations the moving
-#       statistics still contain their start, and inference normalises by numbers that are wrong.
+#    2. :math:`0.98^t < 0.01` from :math:`t = 228` on. After a shorter training the moving statistics still contain a
+#       noticeable part of their start, and inference normalises by wrong numbers.
 #    3. :math:`\frac14 (w + w + 2 \rho w) = \frac{1 + \rho}{2} w`, where (11) says :math:`\frac12 w`. It is too small:
 #       correlated values bring less news than independent ones.

@@ -245,5 +245,5 @@ plt.show()
 #    2. That it is wrong: they have forgotten the stop-gradient. The check compares with the derivative of forward,
 #       which backward is not supposed to be. Hold :math:`r` and :math:`d` fixed in the check.
 #    3. With a decay of 0 the average after the update is the batch's own value, so :math:`r = 1` and :math:`d = 0`:
-#       batch normalisation. With 0.99 a hundredth of the batch would be corrected by itself, so that the output would
-#       depend on its company again.
+#       batch normalisation. With 0.99 the batch itself would be a hundredth of the average that corrects it, and the
+#       output for a sample would depend on its company again.
