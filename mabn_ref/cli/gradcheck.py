@@ -14,6 +14,7 @@ EQUATIONS = {
     "batch_renorm": "brn-backward, r and d held",
     "modified_batch_norm": "modified-backward (16)",
     "mabn": "mabn-backward (20), one call",
+    "group_norm": "gn-backward",
     "conv2d": "conv2d-backward",
     "centralize": "centralize-backward (18)",
     "standardize": "standardize-backward",

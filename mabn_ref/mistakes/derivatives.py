@@ -1,8 +1,8 @@
 """The function whose derivative each backward pass must be, ready for `mabn_ref.gradcheck.check`.
 
-Of a layer, of batch norm and of modified batch norm it is forward itself. Of Batch Renormalization it is forward with
-r and d held at their numbers. Of MABN it is one call with r held, the earlier batches of both windows being numbers:
-an earlier Psi is then zero, and (20) is the derivative.
+Of a layer, of batch norm, of modified batch norm and of group norm it is forward itself. Of Batch Renormalization it
+is forward with r and d held at their numbers. Of MABN it is one call with r held, the earlier batches of both windows
+being numbers: an earlier Psi is then zero, and (20) is the derivative.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.norms import batch_renorm, mabn
+from mabn_ref.norms import batch_renorm, group_norm, mabn
 
-__all__ = ["Call", "Calls", "Draw", "Steps", "calls", "convolution", "logits", "matrices", "steps"]
+__all__ = ["Call", "Calls", "Draw", "Steps", "calls", "convolution", "grouped_calls", "logits", "matrices", "steps"]
 
 Draw: TypeAlias = Callable[[np.random.Generator], Any]
 
@@ -109,6 +109,40 @@ def calls(
 
 
 _SPACES = ((), (), (2,), (2, 2), (3, 2, 1))
+
+
+def grouped_calls(*, groups: int | None = None, scale: tuple[float, float] = (0.3, 3.0)) -> Draw:
+    """Return a draw of calls of `mabn_ref.norms.group_norm`, a sample and group of which has three values or more.
+
+    Parameters
+    ----------
+    groups : int, optional
+        Groups of channels; random if not given, and now and then as many as there are channels.
+    scale : tuple of float
+        Between which the scale of a call is drawn.
+
+    Examples
+    --------
+    >>> inputs = grouped_calls(groups=2)(np.random.default_rng(0))
+    >>> inputs.config.groups, inputs.xs.shape[-1] % 2
+    (2, 0)
+    """
+
+    def draw(rng: np.random.Generator) -> Calls:
+        eps, samples, between = _one_of(rng, 1e-5, 0.1, 1.0), int(rng.integers(1, 4)), _one_of(rng, *_SPACES)
+        if groups is None and rng.random() < 0.2:
+            config, wide, between = group_norm.Config.instance(eps=eps), int(rng.integers(1, 4)), (5,)
+        else:
+            many = int(rng.integers(1, 4)) if groups is None else groups
+            config, wide = group_norm.Config(eps=eps, groups=many), many * int(rng.integers(3, 5))
+        shape = (int(rng.integers(1, 4)), samples, *between, wide)
+        low, high = np.log(scale)
+        spread = np.exp(rng.uniform(low, high, (shape[0], *[1] * (len(shape) - 1)))) * rng.uniform(0.7, 1.4, wide)
+        xs: Array = spread * (rng.standard_normal(shape) + rng.uniform(-3, 3, wide))
+        dzs: Array = rng.standard_normal(shape)
+        return Calls(config, _factors(rng, wide), rng.standard_normal(wide), xs, dzs)
+
+    return draw
 
 
 def _settings(rng: np.random.Generator, module: ModuleType) -> dict[str, Any]:

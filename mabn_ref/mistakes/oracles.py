@@ -133,7 +133,7 @@ def _definition(subject: str, inputs: Calls, state: Any) -> Any:
     """The definition, going on from a state of the implementation."""
     definition = plain.NORMS[subject](len(inputs.gamma), inputs.config)
     samples = len(inputs.xs[0])
-    definition.load(state, samples // (inputs.config.norm_batch or samples))
+    definition.load(state, samples // (getattr(inputs.config, "norm_batch", None) or samples))
     return definition
 
 
@@ -190,9 +190,10 @@ def _scales(x: Array, dz: Array, expected: dict[str, Array], state: dict[str, An
     z = expected["z"]
     normalised = _size(z - inputs.beta)
     summed = np.sum(np.abs(dz), axis=tuple(range(dz.ndim - 1)))
+    slope = np.divide(_spread(z), _spread(x), out=np.zeros(len(inputs.gamma)), where=_spread(x) > 0)
     scales = {
         "z": _size(z) + np.abs(inputs.beta),
-        "dx": _size(expected["dx"]) + _size(dz) * _spread(z) / _spread(x),
+        "dx": _size(expected["dx"]) + _size(dz) * slope,
         "dgamma": summed * normalised / np.abs(inputs.gamma),
         "dbeta": summed,
         "iteration": 1.0,
