@@ -15,6 +15,7 @@ EQUATIONS = {
     "modified_batch_norm": "modified-backward (16)",
     "mabn": "mabn-backward (20), one call",
     "group_norm": "gn-backward",
+    "moving_statistics": "moving-backward, batch's",
     "conv2d": "conv2d-backward",
     "centralize": "centralize-backward (18)",
     "standardize": "standardize-backward",

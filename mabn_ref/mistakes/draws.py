@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.norms import batch_renorm, group_norm, mabn
+from mabn_ref.norms import batch_renorm, group_norm, mabn, moving_statistics
 
 __all__ = ["Call", "Calls", "Draw", "Steps", "calls", "convolution", "grouped_calls", "logits", "matrices", "steps"]
 
@@ -167,6 +167,15 @@ def _settings(rng: np.random.Generator, module: ModuleType) -> dict[str, Any]:
             "ema_per": _one_of(rng, "micro_batch", "call"),
             "ema_read": _one_of(rng, "before", "after"),
             "ema_start": _one_of(rng, 1.0, 0.25, "first"),
+        }
+    if module is moving_statistics:
+        drawn |= {
+            "form": _one_of(rng, "vanilla", "modified"),
+            "forward": _one_of(rng, "batch", "ema"),  # with these and backward "batch" it is a derivative
+            "window": int(rng.integers(1, 6)),
+            "r_max": _one_of(rng, 1.0, 1.2, 5.0),
+            "d_max": _one_of(rng, 0.0, 0.5, 5.0),
+            "renorm_from": _one_of(rng, 1, 1, 4),
         }
     return drawn
 
