@@ -9,10 +9,13 @@ from typing import Any
 
 from mabn_ref.cli.options import add_run_options, count, data_title, require_run_extra, settings
 from mabn_ref.cli.parser import UsageError, add_number, name_from, usage_errors
-from mabn_ref.experiments.config import NORMS, label
+from mabn_ref.experiments.config import GROUPS, NORMS, SAMPLE_NORMS, label
 from mabn_ref.experiments.rows import DECAY, recipe
 
 __all__ = ["add", "run"]
+
+
+_NORMS = [name for name in NORMS if name != "moving"]  # which has a configuration of its own: see `mabn-ref paper`
 
 
 def add(commands: Any) -> None:
@@ -23,12 +26,12 @@ def add(commands: Any) -> None:
     norm = parser.add_argument_group("normaliser")
     norm.add_argument(
         "--norm",
-        type=name_from("norm", NORMS),
+        type=name_from("norm", _NORMS),
         default="mabn",
         metavar="NAME",
-        help=f"{', '.join(NORMS)}; default mabn",
+        help=f"{', '.join(_NORMS)}; default mabn",
     )
-    add_number(norm, "--norm-batch", int, 2, "samples that share statistics", at_least=1)
+    add_number(norm, "--norm-batch", int, None, "samples that share statistics (default 2; gn, ln, in 1)", at_least=1)
     norm.add_argument(
         "--wc",
         action=argparse.BooleanOptionalAction,
@@ -37,6 +40,7 @@ def add(commands: Any) -> None:
     norm.add_argument("--ws", action="store_true", help="standardise the weights instead")
     decays = ", ".join(f"{name} {decay}" for name, decay in DECAY.items())
     add_number(norm, "--decay", float, None, f"weight of the old value in moving averages (default {decays})")
+    add_number(norm, "--groups", int, None, f"groups of channels of gn (default {GROUPS})", at_least=1)
     windows = "normalisation batches in MABN's moving averages (default: those of one gradient batch)"
     add_number(norm, "--mabn-window", int, None, windows, at_least=1, metavar="M")
     add_run_options(parser)
@@ -56,12 +60,18 @@ def run(args: argparse.Namespace) -> int:
     from mabn_ref.experiments.progress import Bar
 
     require_run_extra()
-    chosen = {"centralized": "wc", "decay": "decay", "window": "mabn_window"}
+    chosen = {"centralized": "wc", "decay": "decay", "window": "mabn_window", "groups": "groups"}
     given = {field: getattr(args, option) for field, option in chosen.items() if getattr(args, option) is not None}
     if args.ws:
         given = {"standardized": True, "centralized": False} | given
     with usage_errors():
-        config = recipe(args.norm, norm_batch=args.norm_batch, **given, **settings(args), seed=args.seed)
+        config = recipe(
+            args.norm,
+            norm_batch=args.norm_batch or (1 if args.norm in SAMPLE_NORMS else 2),
+            **given,
+            **settings(args),
+            seed=args.seed,
+        )
         images = len(datasets.load(config).train.labels)
         if args.out is not None:
             results.read(args.out / "results.jsonl")

@@ -5,16 +5,36 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-__all__ = ["DATA", "LATER_FIELDS", "NORMS", "RunConfig", "label"]
+__all__ = ["DATA", "GROUPS", "LATER_FIELDS", "NORMS", "SAMPLE_NORMS", "RunConfig", "label"]
 
-NORMS = {"bn": "BN", "brn": "BRN", "modified-bn": "modified BN", "mabn": "MABN"}
+NORMS = {
+    "bn": "BN",
+    "brn": "BRN",
+    "modified-bn": "modified BN",
+    "mabn": "MABN",
+    "gn": "GN",
+    "ln": "LN",
+    "in": "IN",
+    "moving": "moving statistics",
+}
 """The normalisers by the name that a configuration has for them, with the name that tables print."""
+
+GROUPS = 8
+"""Groups of GN where none are given."""
+
+SAMPLE_NORMS = ("gn", "ln", "in")
+"""Those that normalise every sample alone: |B| is 1 and changes nothing."""
 
 DATA = ("embedded", "cifar10", "directory")
 """Where the images come from: generated, the CIFAR-10 archive in the cache, or record files in a directory."""
 
-LATER_FIELDS: dict[str, Any] = {"standardized": False}
+LATER_FIELDS: dict[str, Any] = {"standardized": False} | dict.fromkeys(
+    ("ramp", "form", "forward_average", "backward_average", "groups")
+)
 """Fields of `RunConfig` that records and checkpoints made before them lack, with what was so then."""
+
+
+_AVERAGES = {"batch": "BS", "sma": "SMAS", "ema": "EMAS"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,6 +66,13 @@ class RunConfig:
         Gradient batches with r = 1 before renormalisation starts (MABN).
     r_max, d_max : float
         Bounds of r and d at the end of their ramps (BRN).
+    ramp : float, optional
+        How many times as long as in Ioffe's schedule the bounds take to get there (BRN); 0 is at once. None: 1.
+    form, forward_average, backward_average : str, optional
+        Those of `mabn_ref.norms.moving_statistics` ("moving", and required there): "vanilla" or "modified", and twice
+        "batch", "sma" or "ema". Its r_max is `clip`, its d_max `d_max`.
+    groups : int, optional
+        Groups of channels (GN). None: 8.
     gradient_batch : int
         Images an optimiser step.
     data, data_dir : str
@@ -86,6 +113,11 @@ class RunConfig:
     renorm_after: int = 100
     r_max: float = 3.0
     d_max: float = 5.0
+    ramp: float | None = None
+    form: str | None = None
+    forward_average: str | None = None
+    backward_average: str | None = None
+    groups: int | None = None
     gradient_batch: int = 32
     data: str = "embedded"
     data_dir: str | None = None
@@ -113,9 +145,9 @@ class RunConfig:
             raise ValueError("train_size or test_size is None, expected a number: embedded data has no end")
         for field in dataclasses.fields(self):
             self._typed(field.name, str(field.type))
-        for name in ("norm_batch", "gradient_batch", "width", "epochs", "window", "test_size"):
+        for name in ("norm_batch", "gradient_batch", "width", "epochs", "window", "test_size", "groups"):
             self._at_least(name, 1)
-        for name in ("lr", "momentum", "weight_decay", "warmup", "seed", "renorm_after", "decay", "d_max"):
+        for name in ("lr", "ramp", "momentum", "weight_decay", "warmup", "seed", "renorm_after", "decay", "d_max"):
             self._at_least(name, 0)
         self._at_least("clip", 1)
         self._at_least("r_max", 1)
@@ -123,14 +155,35 @@ class RunConfig:
         for name in ("decay", "momentum"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected less than 1")
-        if self.window is not None and self.norm != "mabn":
+        if self.window is not None and self.norm not in ("mabn", "moving"):
             raise ValueError(f"window is {self.window} with norm={self.norm!r}, expected None: MABN alone has one")
+        if self.norm in SAMPLE_NORMS and self.norm_batch != 1:
+            raise ValueError(
+                f"norm_batch is {self.norm_batch} with norm={self.norm!r}, expected 1: no other sample counts"
+            )
+        self._only_with("groups", "gn")
+        self._only_with("ramp", "brn")
+        averages = ("batch", "sma", "ema")
+        for name, choices in (
+            ("form", ("vanilla", "modified")),
+            ("forward_average", averages),
+            ("backward_average", averages),
+        ):
+            self._only_with(name, "moving")
+            value = getattr(self, name)
+            if self.norm == "moving" and value not in choices:
+                raise ValueError(f"{name} is {value!r}, expected one of {', '.join(choices)} with norm='moving'")
         if self.centralized and self.standardized:
             raise ValueError("standardized is True with centralized=True, expected at most one of them to be")
         if self.gradient_batch % self.norm_batch:
             raise ValueError(
                 f"norm_batch is {self.norm_batch}, expected a divisor of gradient_batch={self.gradient_batch}"
             )
+
+    def _only_with(self, name: str, norm: str) -> None:
+        value = getattr(self, name)
+        if value is not None and self.norm != norm:
+            raise ValueError(f"{name} is {value!r} with norm={self.norm!r}, expected None: it is for {norm!r} alone")
 
     def _typed(self, name: str, kinds: str) -> None:
         """Refuse a value of another type than the field's; an integer is a float too."""
@@ -161,8 +214,16 @@ def label(config: RunConfig) -> str:
     --------
     >>> label(RunConfig(norm="bn", norm_batch=32, centralized=False))
     'BN 32'
+    >>> label(RunConfig(norm="moving", form="modified", forward_average="ema", backward_average="batch"))
+    'modified EMAS/BS 2 + WC'
     """
-    text = f"{NORMS[config.norm]} {config.norm_batch}"
+    if config.norm == "moving":
+        averages = (_AVERAGES[str(name)] for name in (config.forward_average, config.backward_average))
+        text = f"{config.form} {'/'.join(averages)} {config.norm_batch}"
+    elif config.norm in SAMPLE_NORMS:
+        text = NORMS[config.norm] + (f" ({config.groups or GROUPS} groups)" if config.norm == "gn" else "")
+    else:
+        text = f"{NORMS[config.norm]} {config.norm_batch}"
     if config.centralized:
         text += " + WC"
     if config.standardized:

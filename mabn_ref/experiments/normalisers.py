@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mabn_ref.experiments.config import RunConfig
-from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm
+from mabn_ref.experiments.config import GROUPS, RunConfig
+from mabn_ref.norms import batch_norm, batch_renorm, group_norm, mabn, modified_batch_norm, moving_statistics
 
 __all__ = ["build"]
 
@@ -44,13 +44,27 @@ def build(config: RunConfig, steps: int) -> tuple[Any, Any]:
     if config.norm == "modified-bn":
         return modified_batch_norm, modified_batch_norm.Config(**shared)
     if config.norm == "brn":
-        total = steps * per_step
+        total = steps * per_step if config.ramp is None else int(steps * per_step * config.ramp)
         r_max = batch_renorm.Ramp(start=total * 5 // 160, stop=total * 40 // 160, first=1.0, last=config.r_max)
         d_max = batch_renorm.Ramp(start=total * 5 // 160, stop=total * 25 // 160, first=0.0, last=config.d_max)
         return batch_renorm, batch_renorm.Config(**shared, r_max=r_max, d_max=d_max)
+    if config.norm in ("gn", "ln", "in"):
+        return group_norm, group_norm.Config(groups={"gn": config.groups or GROUPS, "ln": 1, "in": None}[config.norm])
+    renorm_from = config.renorm_after * per_step + 1
+    if config.norm == "moving":
+        return moving_statistics, moving_statistics.Config(
+            **shared,
+            form=str(config.form),
+            forward=str(config.forward_average),
+            backward=str(config.backward_average),
+            window=config.window or per_step,
+            r_max=config.clip,
+            d_max=config.d_max,
+            renorm_from=renorm_from,
+        )
     return mabn, mabn.Config(
         **shared,
         window=config.window or per_step,
         clip=config.clip,
-        renorm_from=config.renorm_after * per_step + 1,
+        renorm_from=renorm_from,
     )

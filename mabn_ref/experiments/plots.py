@@ -15,7 +15,7 @@ __all__ = ["figure", "learning_curves"]
 
 _COLOURS = ("#000000", "#d55e00", "#0072b2", "#009e73", "#7a7a7a", "#e69f00", "#56b4e9", "#cc79a7")
 _LINES = ("-", "--", "-.", ":")
-_MARKERS = "os^Dv<>P"
+_MARKERS = "os^Dv<>PX*hpd"
 
 
 def learning_curves(path: Path, rows: Sequence[Row], title: str) -> None:

@@ -18,6 +18,9 @@ ROWS: dict[str, dict[str, Any]] = {
     "bn-32-wc": {"norm": "bn", "norm_batch": 32, "centralized": True},
     "bn-2-wc": {"norm": "bn", "norm_batch": 2, "centralized": True},
     "brn-2-wc": {"norm": "brn", "norm_batch": 2, "centralized": True},
+    "gn": {"norm": "gn", "norm_batch": 1},
+    "ln": {"norm": "ln", "norm_batch": 1},
+    "in": {"norm": "in", "norm_batch": 1},
     "bn-32-ws": {"norm": "bn", "norm_batch": 32, "standardized": True},
     "bn-2-ws": {"norm": "bn", "norm_batch": 2, "standardized": True},
 }
@@ -42,13 +45,15 @@ def recipe(norm: str, **settings: Any) -> RunConfig:
     >>> recipe("brn", epochs=5).decay, recipe("mabn").centralized
     (0.99, True)
     """
-    paired = {"centralized": _CENTRALIZED.get(norm, False), "decay": DECAY.get(norm, 0.98)}
+    modified = settings.get("form") == "modified"
+    paired: dict[str, Any] = {"centralized": _CENTRALIZED.get(norm, modified), "decay": DECAY.get(norm, 0.98)}
     return RunConfig(norm=norm, **paired | settings)
 
 
 def is_control(config: RunConfig) -> bool:
     """Tell whether the weights are not treated as the paper pairs it with the normaliser."""
-    return config.centralized != _CENTRALIZED[config.norm] or config.standardized
+    paired = config.form == "modified" if config.norm == "moving" else _CENTRALIZED.get(config.norm, False)
+    return config.centralized != paired or config.standardized
 
 
 def plan(names: Sequence[str], seeds: Sequence[int], windows: Sequence[int] = (), **settings: Any) -> list[RunConfig]:

@@ -45,6 +45,35 @@ def test_a_value_out_of_range_is_named(field: str, value: Any) -> None:
         RunConfig(**{field: value})
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"norm": "gn", "norm_batch": 2}, "norm_batch is 2 with norm='gn', expected 1: no other sample counts"),
+        ({"norm": "bn", "groups": 4}, "groups is 4 with norm='bn', expected None: it is for 'gn' alone"),
+        ({"norm": "mabn", "ramp": 1.0}, "ramp is 1.0 with norm='mabn', expected None"),
+        ({"norm": "mabn", "form": "vanilla"}, "form is 'vanilla' with norm='mabn', expected None"),
+        ({"norm": "moving"}, "form is None, expected one of vanilla, modified with norm='moving'"),
+        (
+            {"norm": "moving", "form": "modified", "forward_average": "sma", "backward_average": "smas"},
+            "backward_average is 'smas', expected one of batch, sma, ema",
+        ),
+        ({"norm": "gn", "norm_batch": 1, "groups": 0}, "groups is 0, expected"),
+        ({"norm": "brn", "ramp": -1.0}, "ramp is -1.0, expected"),
+    ],
+)
+def test_settings_of_one_normaliser_alone(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RunConfig(**settings)
+
+
+def test_labels_of_the_others() -> None:
+    factorial = {"form": "modified", "forward_average": "sma", "backward_average": "ema"}
+    assert label(recipe("moving", **factorial)) == "modified SMAS/EMAS 2 + WC"
+    assert [label(recipe(name, norm_batch=1)) for name in ("gn", "ln", "in")] == ["GN (8 groups)", "LN", "IN"]
+    assert not is_control(recipe("moving", **factorial))
+    assert is_control(recipe("moving", **{**factorial, "form": "vanilla"}, centralized=True))
+
+
 def test_a_configuration_is_json_and_a_key() -> None:
     config = recipe("mabn", window=64, data="directory", data_dir="d", train_size=None)
     assert RunConfig(**json.loads(json.dumps(config.as_dict()))) == config

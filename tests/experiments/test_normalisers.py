@@ -6,7 +6,7 @@ import pytest
 
 from mabn_ref.experiments import normalisers
 from mabn_ref.experiments.rows import recipe
-from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm
+from mabn_ref.norms import batch_norm, batch_renorm, group_norm, mabn, modified_batch_norm, moving_statistics
 
 
 @pytest.mark.parametrize(("norm_batch", "window"), [(2, 16), (1, 32), (32, 1)])
@@ -43,4 +43,27 @@ def test_the_two_without_a_schedule() -> None:
     assert normalisers.build(recipe("modified-bn", decay=0.7), steps=1) == (
         modified_batch_norm,
         modified_batch_norm.Config(norm_batch=2, decay=0.7),
+    )
+
+
+def test_ioffes_schedule_can_be_stretched_and_left_out() -> None:
+    _, slow = normalisers.build(recipe("brn", norm_batch=2, ramp=2.0), steps=10_000)
+    assert [slow.r_max.at(iteration) for iteration in (10_000, 45_000, 80_000)] == [1, 2, 3]
+    _, at_once = normalisers.build(recipe("brn", norm_batch=2, ramp=0.0), steps=10_000)
+    assert (at_once.r_max.at(1), at_once.d_max.at(1)) == (3.0, 5.0)
+
+
+def test_the_sample_normalisers_and_the_general_one() -> None:
+    for name, groups in (("gn", 8), ("ln", 1), ("in", None)):
+        assert normalisers.build(recipe(name, norm_batch=1), steps=1) == (
+            group_norm,
+            group_norm.Config(groups=groups),
+        )
+    assert normalisers.build(recipe("gn", norm_batch=1, groups=4), steps=1)[1].groups == 4
+    settings = {"form": "vanilla", "forward_average": "ema", "backward_average": "sma", "clip": 4.0, "d_max": 2.0}
+    assert normalisers.build(recipe("moving", **settings), steps=1) == (
+        moving_statistics,
+        moving_statistics.Config(
+            norm_batch=2, form="vanilla", forward="ema", backward="sma", r_max=4.0, d_max=2.0, renorm_from=1601
+        ),
     )

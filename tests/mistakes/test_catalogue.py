@@ -68,7 +68,8 @@ def test_names_and_sentences_are_unique() -> None:
 @each
 def test_an_entry_is_well_formed(mistake: Mistake) -> None:
     assert re.fullmatch(
-        r"(bn|brn|modified|mabn|gn|conv2d|centralize|standardize|linear|relu|pool|loss|sgd)(-[a-z0-9]+)+", mistake.name
+        r"(bn|brn|modified|mabn|gn|conv2d|centralize|standardize|linear|relu|pool|loss|sgd)(-[a-z0-9]+)+",
+        mistake.name,
     )
     assert mistake.sentence.startswith("Your ")
     assert mistake.sentence.endswith(".")
