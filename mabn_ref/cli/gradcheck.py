@@ -17,7 +17,7 @@ EQUATIONS = {
     "group_norm": "gn-backward",
     "moving_statistics": "moving-backward, batch's",
     "conv2d": "conv2d-backward",
-    "centralize": "centralize-backward (18)",
+    "centralize": "centralize-backward",
     "standardize": "standardize-backward",
     "linear": "linear-backward",
     "relu": "relu-backward",

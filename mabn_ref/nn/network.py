@@ -36,7 +36,8 @@ __all__ = [
 class Conv(NamedTuple):
     """A convolution without bias. Parameter: w (kernel, kernel, in, out).
 
-    `centralized` centres its weight (18), `standardized` divides it by its standard deviation as well.
+    `centralized` centres its weight, :eq:`centralize-forward` (18); `standardized` divides it by its standard
+    deviation as well, :eq:`standardize-forward`.
     """
 
     name: str
@@ -382,7 +383,7 @@ def small_network(
     module, config
         The normaliser, a module of `mabn_ref.norms`, and its Config.
     centralized : bool
-        Whether every convolution centres its weight (18).
+        Whether every convolution centres its weight, :eq:`centralize-forward` (18).
     standardized : bool
         Whether every convolution standardises its weight.
     classes : int

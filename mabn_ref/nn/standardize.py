@@ -81,7 +81,7 @@ def forward(w: Array, *, eps: float = 1e-5) -> tuple[Array, Cache]:
 
 
 def backward(dw_s: Array, cache: Cache) -> Array:
-    """Return dL/dW, through the division and the subtraction: batch normalisation's (4), for a filter.
+    """Return dL/dW, through the division and the subtraction: :eq:`bn-backward` (4) for a filter.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ class Cache(NamedTuple):
     """What backward needs, in the canonical form (G, M, C) of `split`."""
 
     y: Array
-    """(G, M, C): the normalised values of (1)."""
+    """(G, M, C): the normalised values of :eq:`bn-normalise` (1)."""
     sigma: Array
     """(G, C): sqrt(var + eps)."""
     gamma: Array

@@ -92,7 +92,7 @@ class Config:
     d_max : float or Ramp
         d is clipped to [-d_max, d_max]; at least 0.
     ema_of : "sigma" or "var"
-        What is averaged: sqrt(var + eps), as Ioffe does, or the variance, as (12) does.
+        What is averaged: sqrt(var + eps), as Ioffe does, or the variance, as :eq:`ema-forward` (12) does.
 
     Raises
     ------

@@ -35,7 +35,7 @@ class Cache(NamedTuple):
     """What backward needs, in the canonical form (G, M, C) of `split`."""
 
     y: Array
-    """(G, M, C): the normalised values of (15)."""
+    """(G, M, C): the normalised values of :eq:`modified-normalise` (15)."""
     chi: Array
     """(G, C): sqrt(chi2 + eps)."""
     gamma: Array
