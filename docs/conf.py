@@ -27,6 +27,7 @@ extensions = [
     "equations",
     "annotated",
     "catalogue",
+    "exercises",
     "computed",
     "sphinx_gallery.gen_gallery",
     "notebooks",

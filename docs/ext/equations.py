@@ -33,6 +33,9 @@ from sphinx.util.docutils import SphinxDirective
 
 logger = logging.getLogger(__name__)
 
+EXERCISES = "howto/work_through_the_exercises"
+"""The page of the course."""
+
 
 class Equation(NamedTuple):
     """An equation of the pages."""
@@ -142,6 +145,9 @@ class ResolveTrace(SphinxPostTransform):
         for place in trace.tutorials.get(label, []):
             line += nodes.Text(" · ")
             line += self._link(f"tutorials/{place.name}", "", f"tutorial {place.name[:2]}")
+        for place in trace.exercises.get(label, []):
+            line += nodes.Text(" · ")
+            line += self._link(EXERCISES, nodes.make_id(f"exercise-{place.name}"), f"exercise {place.name[:2]}")
         return line
 
     def _table(self) -> nodes.Node:
@@ -168,7 +174,7 @@ class ResolveTrace(SphinxPostTransform):
             else:
                 row = [name, self._places(trace.code.get(label, []), short_name)]
                 row += [self._places(trace.tests.get(label, []), in_words)]
-            body += _row(row + [self._scripts(by_label.get(label, [])) for by_label in scripts.values()])
+            body += _row(row + [self._scripts(kind, by_label.get(label, [])) for kind, by_label in scripts.items()])
         return table
 
     def _places(self, places: list[scan.Place], name: Callable[[scan.Place], str]) -> nodes.Node:
@@ -185,11 +191,14 @@ class ResolveTrace(SphinxPostTransform):
             cell += nodes.list_item("", item)
         return cell
 
-    def _scripts(self, places: list[scan.Place]) -> nodes.Node:
+    def _scripts(self, kind: str, places: list[scan.Place]) -> nodes.Node:
         cell = nodes.paragraph()
         for i, place in enumerate(places):
             cell += nodes.Text(", " if i else "")
-            cell += self._link(f"tutorials/{place.name}", "", place.name)
+            if kind == "tutorial":
+                cell += self._link(f"tutorials/{place.name}", "", place.name)
+            else:
+                cell += self._link(EXERCISES, nodes.make_id(f"exercise-{place.name}"), place.name)
         return cell
 
     def _link(self, page: str, fragment: str, text: str) -> nodes.Node:

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add(commands)
     name = "mabn-ref"
     try:
-        args = parser.parse_args(argv)
+        args = parser.parse_args(learn.with_action(sys.argv[1:] if argv is None else argv))
         name = f"mabn-ref {args.command}"
         code: int = args.run(args)
         return code

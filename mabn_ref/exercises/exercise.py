@@ -6,7 +6,7 @@ import functools
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -159,7 +159,6 @@ def run_source(source: str, name: str) -> SimpleNamespace:
     return SimpleNamespace(**vars(module))
 
 
-@functools.cache
 def course(folder: Path = COURSE) -> tuple[Exercise, ...]:
     """All exercises of a course, in order.
 
@@ -173,11 +172,22 @@ def course(folder: Path = COURSE) -> tuple[Exercise, ...]:
     >>> course()[0].name
     '01_moments'
     """
+    return _course(folder)
+
+
+@functools.cache
+def _course(folder: Path) -> tuple[Exercise, ...]:
     return tuple(_read(path) for path in sorted(folder.glob("[0-9][0-9]_*")) if path.is_dir())
 
 
-def find(name: str, folder: Path = COURSE) -> Exercise:
+def find(name: str, exercises: Sequence[Exercise] | None = None) -> Exercise:
     """Look an exercise up by name, by number, or by the name without its number.
+
+    Parameters
+    ----------
+    name : str
+    exercises : sequence of Exercise, optional
+        Those to look among; by default all of the course.
 
     Raises
     ------
@@ -189,10 +199,11 @@ def find(name: str, folder: Path = COURSE) -> Exercise:
     >>> find("2").name, find("bn_forward").name
     ('02_bn_forward', '02_bn_forward')
     """
-    for exercise in course(folder):
+    exercises = course() if exercises is None else exercises
+    for exercise in exercises:
         if name in (exercise.name, str(exercise.number), exercise.name[:2], exercise.name[3:]):
             return exercise
-    known = ", ".join(exercise.name for exercise in course(folder))
+    known = ", ".join(exercise.name for exercise in exercises)
     raise ValueError(f"there is no exercise {name!r}; there are {known}")
 
 

@@ -127,6 +127,8 @@ def _named(shape: tuple[int, ...], axes: Mapping[str, int]) -> str:
 def _which(shape: tuple[int, ...], wanted: tuple[int, ...], axes: Mapping[str, int]) -> str:
     found, right = _letters(shape, axes), _letters(wanted, axes)
     if found is not None and right is not None:
+        if [letter for letter in found if letter != "1"] == right:
+            return ": drop the axes of length 1"
         extra = [letter for letter in found if letter not in right]
         lacking = [letter for letter in right if letter not in found]
         said = [f"keeps axis {', '.join(extra)}"] if extra else []

@@ -57,6 +57,12 @@ def lint(exercise: Exercise, exercises: tuple[Exercise, ...] = (), seeds: Sequen
     """
     yield from _texts(exercise)
     yield from _skeleton(exercise, exercises)
+    for mistake in exercise.mistakes:
+        try:
+            exercise.with_mistakes(mistake)
+        except ValueError as error:
+            yield str(error).removeprefix(f"{exercise.name}: ")
+            return  # nothing can be judged
     for seed in seeds:
         solved = check_source(exercise, exercise.solution, seeds=(seed,))
         if not solved.passed:
@@ -104,18 +110,15 @@ def _skeleton(exercise: Exercise, exercises: tuple[Exercise, ...]) -> Iterator[s
         for module in _imports(source):
             if module not in _ALLOWED:
                 yield f"{where} imports {module}: students have NumPy and the standard library"
-    own = answer_lines(exercise)
-    if not own:
+    if not answer_lines(exercise):
         yield "solution.py has no line that skeleton.py lacks"
-    hunt = "_hunt_" in exercise.name  # holds what was solved before, with a bug
-    given = (
-        [(own, exercise.name)] if hunt else [(answer_lines(other), other.name) for other in (*exercises, exercise)]
-    )
+    # A hunt holds what was solved before, with a bug in it.
+    others = [exercise] if "_hunt_" in exercise.name else [*exercises, exercise]
     for text, where in ((exercise.skeleton, "skeleton.py"), (exercise.statement, "statement.md")):
-        lines = set(map(_plain, text.splitlines()))
-        for answers, name in given:
-            for line in sorted(answers & lines):
-                yield f"{where} gives away a line of the solution of {name}: {line}"
+        lines = {_plain(line) for line in text.splitlines()}
+        for other in dict.fromkeys(others):
+            for line in sorted(answer_lines(other) & lines):
+                yield f"{where} gives away a line of the solution of {other.name}: {line}"
 
 
 def answer_lines(exercise: Exercise) -> set[str]:
@@ -127,15 +130,16 @@ def answer_lines(exercise: Exercise) -> set[str]:
     >>> "mu = np.mean(x, axis=axes)" in answer_lines(find("moments"))
     True
     """
-    given = set(map(_plain, exercise.skeleton.splitlines()))
-    lines = set(map(_plain, exercise.solution.splitlines())) - given
+    given = {" ".join(line.split()) for line in exercise.skeleton.splitlines()}
+    lines = {" ".join(line.split()) for line in exercise.solution.splitlines()} - given
     return {
         line for line in lines if len(line) > 12 and not line.startswith(("return ", "def ", "#", '"""', "axes ="))
     }
 
 
 def _plain(line: str) -> str:
-    return " ".join(line.split())
+    """A line without its indentation, and without the sign of a comment."""
+    return " ".join(line.replace("#", " ").split())
 
 
 def _imports(source: str) -> set[str]:

@@ -1,0 +1,37 @@
+"""The directive ``course``: the exercises, each with what it is about, its equations and its tutorial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from mabn_ref.exercises.exercise import Exercise, course
+
+
+class CourseDirective(SphinxDirective):
+    """A section for each exercise."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()
+        lines = ["The course", "----------", ""]
+        for exercise in course():
+            lines += [f".. _exercise-{exercise.name}:", "", f"``{exercise.name}``", f"   {exercise.title}.", ""]
+            about = ", ".join(f":eq:`{label}`" for label in exercise.equations)
+            lines += [f"   *Points for* {', '.join(f'``{part}``' for part in exercise.parts)}.", ""]
+            lines += [f"   *Equations* {about}. {self._tutorials(exercise)}", ""]
+        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
+
+    def _tutorials(self, exercise: Exercise) -> str:
+        """Links to the tutorials that are there."""
+        folder = Path(self.config.source_root) / "tutorials"
+        pages = [path.stem for n in exercise.tutorials for path in sorted(folder.glob(f"{n:02}_*.py"))]
+        return f"*Tutorial* {', '.join(f':doc:`/tutorials/{page}`' for page in pages)}." if pages else ""
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_directive("course", CourseDirective)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
