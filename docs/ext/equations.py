@@ -196,7 +196,7 @@ class ResolveTrace(SphinxPostTransform):
         for i, place in enumerate(places):
             cell += nodes.Text(", " if i else "")
             if kind == "tutorial":
-                cell += self._link(f"tutorials/{place.name}", "", place.name)
+                cell += self._link(f"tutorials/{place.name}", "", place.name.replace("_", " "))
             else:
                 cell += self._link(EXERCISES, nodes.make_id(f"exercise-{place.name}"), place.name)
         return cell

@@ -59,7 +59,7 @@ def test_whole(tmp_path: Path) -> None:
     assert 'href="code/tests.test_a.html#L1"' in trace
     assert 'href="index.html#equation-twice"' in trace
     assert "<p>tutorial</p>" in trace
-    assert trace.count('href="tutorials/01_first.html">01_first</a>') == 1
+    assert trace.count('href="tutorials/01_first.html">01 first</a>') == 1
     page = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
     assert 'href="code/mabn_ref.a.html#L2"' in page
     assert 'href="trace.html#trace-twice"' in page
