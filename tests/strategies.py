@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm
+from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm, sync_batch_norm
 
 NORMS = {
     "batch_norm": batch_norm,
@@ -17,6 +17,9 @@ NORMS = {
     "modified_batch_norm": modified_batch_norm,
     "mabn": mabn,
 }
+
+ALL = NORMS | {"sync_batch_norm": sync_batch_norm}
+"""Those that have files of tests of their own as well."""
 
 seeds = st.integers(0, 2**32 - 1)
 eps = st.sampled_from([1e-5, 0.1, 1.0])

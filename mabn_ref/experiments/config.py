@@ -16,6 +16,7 @@ NORMS = {
     "ln": "LN",
     "in": "IN",
     "moving": "moving statistics",
+    "sync-bn": "SyncBN",
 }
 """The normalisers by the name that a configuration has for them, with the name that tables print."""
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from mabn_ref.experiments.config import GROUPS, RunConfig
-from mabn_ref.norms import batch_norm, batch_renorm, group_norm, mabn, modified_batch_norm, moving_statistics
+from mabn_ref.norms import (
+    batch_norm,
+    batch_renorm,
+    group_norm,
+    mabn,
+    modified_batch_norm,
+    moving_statistics,
+    sync_batch_norm,
+)
 
 __all__ = ["build"]
 
@@ -43,6 +51,8 @@ def build(config: RunConfig, steps: int) -> tuple[Any, Any]:
         return batch_norm, batch_norm.Config(**shared)
     if config.norm == "modified-bn":
         return modified_batch_norm, modified_batch_norm.Config(**shared)
+    if config.norm == "sync-bn":  # one process: a single rank with the whole batch
+        return sync_batch_norm, sync_batch_norm.Config(**shared)
     if config.norm == "brn":
         total = steps * per_step if config.ramp is None else int(steps * per_step * config.ramp)
         r_max = batch_renorm.Ramp(start=total * 5 // 160, stop=total * 40 // 160, first=1.0, last=config.r_max)

@@ -6,7 +6,16 @@ the four ways to reject one. ``mabn-ref mistakes`` shows that each is rejected a
 
 from __future__ import annotations
 
-from mabn_ref.mistakes import batch_norm, batch_renorm, group_norm, layers, mabn, modified_batch_norm, weights
+from mabn_ref.mistakes import (
+    batch_norm,
+    batch_renorm,
+    group_norm,
+    layers,
+    mabn,
+    modified_batch_norm,
+    sync_batch_norm,
+    weights,
+)
 from mabn_ref.mistakes.mistake import Mistake, wrong
 
 __all__ = ["MISTAKES", "Mistake", "named", "wrong"]
@@ -17,6 +26,7 @@ MISTAKES: tuple[Mistake, ...] = (
     *modified_batch_norm.MISTAKES,
     *mabn.MISTAKES,
     *group_norm.MISTAKES,
+    *sync_batch_norm.MISTAKES,
     *layers.MISTAKES,
     *weights.MISTAKES,
 )

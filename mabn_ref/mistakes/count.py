@@ -15,7 +15,15 @@ from mabn_ref.mistakes.draws import Draw, calls, convolution, grouped_calls, log
 from mabn_ref.mistakes.mistake import Mistake, wrong
 from mabn_ref.mistakes.oracles import ORACLES
 from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, relu, sgd, softmax_cross_entropy, standardize
-from mabn_ref.norms import batch_norm, batch_renorm, group_norm, mabn, modified_batch_norm, moving_statistics
+from mabn_ref.norms import (
+    batch_norm,
+    batch_renorm,
+    group_norm,
+    mabn,
+    modified_batch_norm,
+    moving_statistics,
+    sync_batch_norm,
+)
 
 __all__ = ["Tally", "count", "right_passes", "tally_right", "tally_wrong"]
 
@@ -25,6 +33,7 @@ RIGHT_DRAWS: dict[ModuleType, Draw] = {
     **{module: calls(module, scale=_WIDE) for module in (batch_norm, batch_renorm, modified_batch_norm, mabn)},
     group_norm: grouped_calls(scale=_WIDE),
     moving_statistics: calls(moving_statistics, scale=_WIDE, backward="batch"),
+    sync_batch_norm: calls(sync_batch_norm, groups=1, scale=_WIDE),
     conv2d: convolution(),
     centralize: convolution(with_input=False),
     standardize: convolution(with_input=False),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.norms import batch_renorm, group_norm, mabn, moving_statistics
+from mabn_ref.norms import batch_renorm, group_norm, mabn, moving_statistics, sync_batch_norm
 
 __all__ = ["Call", "Calls", "Draw", "Steps", "calls", "convolution", "grouped_calls", "logits", "matrices", "steps"]
 
@@ -148,6 +148,8 @@ def grouped_calls(*, groups: int | None = None, scale: tuple[float, float] = (0.
 def _settings(rng: np.random.Generator, module: ModuleType) -> dict[str, Any]:
     """Random hyper-parameters, all choices and phases among them."""
     drawn = {"eps": _one_of(rng, 1e-5, 0.1, 1.0), "decay": _one_of(rng, 0.0, 0.5, 0.9, 0.98)}
+    if module is sync_batch_norm:
+        drawn["norm_batch"] = None  # what the ranks have is the batch
     if module is batch_renorm:
         start = int(rng.integers(0, 6))
         ramp = {"start": start, "stop": start + int(rng.integers(0, 6))}

@@ -31,6 +31,7 @@ from mabn_ref.arrays import Array
 from mabn_ref.mistakes import plain
 from mabn_ref.mistakes.derivatives import Passes, held_output, passes, state_before_last
 from mabn_ref.mistakes.draws import Call, Calls, Steps
+from mabn_ref.mistakes.ranks import over_ranks
 
 __all__ = ["ORACLES", "RTOL", "Verdict", "forward", "gradient", "one_call_derivative", "recurrence"]
 
@@ -112,6 +113,8 @@ def forward(subject: str, implementation: Any, inputs: Calls | Call) -> Verdict:
     [False, True]
     """
     found = _Comparison()
+    if subject == "sync_batch_norm":
+        implementation = over_ranks(implementation)
     if isinstance(inputs, Call):
         out, _ = implementation.forward(*inputs.inputs, **inputs.options)
         expected = plain.LAYERS[subject](*inputs.inputs, **inputs.options)
@@ -152,6 +155,8 @@ def recurrence(subject: str, implementation: Any, inputs: Calls | Steps) -> Verd
     if isinstance(inputs, Steps):
         return _recurrence_of_steps(implementation, inputs)
     found = _Comparison()
+    if subject == "sync_batch_norm":
+        implementation = over_ranks(implementation)
     config, gamma, beta = inputs.config, inputs.gamma, inputs.beta
     state = implementation.init(len(gamma), config, dtype=gamma.dtype)
     right = plain.NORMS[subject](len(gamma), config)

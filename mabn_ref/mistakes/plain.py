@@ -318,8 +318,9 @@ NORMS: dict[str, Any] = {
     "modified_batch_norm": ModifiedBatchNorm,
     "mabn": MABN,
     "group_norm": GroupNorm,
+    "sync_batch_norm": BatchNorm,
 }
-"""By the name of the module in `mabn_ref.norms`."""
+"""By the name of the module in `mabn_ref.norms`. Synchronised ranks share one batch, their union."""
 
 
 def conv2d(x: Array, w: Array, *, stride: int, padding: int) -> Array:

@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
-from mabn_ref.norms import batch_norm, batch_renorm, group_norm, mabn, modified_batch_norm, moving_statistics
+from mabn_ref.norms import (
+    batch_norm,
+    batch_renorm,
+    group_norm,
+    mabn,
+    modified_batch_norm,
+    moving_statistics,
+    sync_batch_norm,
+)
 
-__all__ = ["batch_norm", "batch_renorm", "group_norm", "mabn", "modified_batch_norm", "moving_statistics"]
+__all__ = [
+    "batch_norm",
+    "batch_renorm",
+    "group_norm",
+    "mabn",
+    "modified_batch_norm",
+    "moving_statistics",
+    "sync_batch_norm",
+]

@@ -16,10 +16,11 @@ import mabn_ref
 from mabn_ref.mistakes import MISTAKES, Mistake, named, wrong
 from mabn_ref.mistakes.draws import Calls, calls, grouped_calls
 from mabn_ref.mistakes.oracles import ORACLES
+from mabn_ref.mistakes.ranks import over_ranks
 from mabn_ref.nn import network
-from mabn_ref.norms import batch_norm, batch_renorm, group_norm, mabn, modified_batch_norm
+from mabn_ref.norms import batch_norm, batch_renorm, group_norm, mabn, modified_batch_norm, sync_batch_norm
 
-NORMS = (batch_norm, batch_renorm, modified_batch_norm, mabn, group_norm)
+NORMS = (batch_norm, batch_renorm, modified_batch_norm, mabn, group_norm, sync_batch_norm)
 each = pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
 of_norms = pytest.mark.parametrize("mistake", [m for m in MISTAKES if m.subject in NORMS], ids=lambda m: m.name)
 
@@ -68,7 +69,7 @@ def test_names_and_sentences_are_unique() -> None:
 @each
 def test_an_entry_is_well_formed(mistake: Mistake) -> None:
     assert re.fullmatch(
-        r"(bn|brn|modified|mabn|gn|conv2d|centralize|standardize|linear|relu|pool|loss|sgd)(-[a-z0-9]+)+",
+        r"(bn|brn|modified|mabn|gn|sync|conv2d|centralize|standardize|linear|relu|pool|loss|sgd)(-[a-z0-9]+)+",
         mistake.name,
     )
     assert mistake.sentence.startswith("Your ")
@@ -155,6 +156,9 @@ def test_no_two_mistakes_of_a_normaliser_give_the_same_numbers(module: Any) -> N
     draw = calls(module, groups=2, norm_batch=3, space=(2, 2), channels=3, count=6, **settings)
     inputs = (grouped_calls(groups=2) if module is group_norm else draw)(np.random.default_rng(1))
     implementations = {m.name: wrong(m) for m in MISTAKES if m.subject is module} | {"right": module}
+    if module is sync_batch_norm:
+        implementations = {name: over_ranks(implementation) for name, implementation in implementations.items()}
+        inputs = inputs._replace(config=module.Config(eps=0.3))
     results = {name: run(implementation, inputs) for name, implementation in implementations.items()}
     for (one, a), (other, b) in itertools.combinations(results.items(), 2):
         same = all(np.shape(a[k]) == np.shape(b[k]) and np.allclose(a[k], b[k], rtol=1e-6, atol=1e-9) for k in a)

@@ -10,12 +10,12 @@ import pytest
 from mabn_ref.norms import batch_norm, batch_renorm, mabn
 from mabn_ref.norms.micro_batches import split
 from mabn_ref.norms.moving import ema, sma
-from tests.strategies import NORMS
+from tests.strategies import ALL
 
 ONE, ZERO = np.ones(3), np.zeros(3)
 
 
-@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -33,7 +33,7 @@ ONE, ZERO = np.ones(3), np.zeros(3)
     ],
 )
 def test_forward(name: str, change: dict[str, Any], error: type[Exception], message: str) -> None:
-    module = NORMS[name]
+    module = ALL[name]
     config = module.Config(norm_batch=2)
     arguments = {"x": np.zeros((4, 3)), "gamma": ONE, "beta": ZERO} | change
     with pytest.raises(error, match=message):
@@ -42,13 +42,13 @@ def test_forward(name: str, change: dict[str, Any], error: type[Exception], mess
 
 @pytest.mark.parametrize("name", ["batch_norm", "batch_renorm"])
 def test_one_value_a_channel(name: str) -> None:
-    module = NORMS[name]
+    module = ALL[name]
     config = module.Config(norm_batch=1)
     with pytest.raises(ValueError, match=r"norm_batch=1: one value a channel, whose variance is 0 by construction"):
         module.forward(np.ones((4, 3)), ONE, ZERO, module.init(3, config, dtype=np.float64), config)
 
 
-@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize(
     ("dz", "error", "message"),
     [
@@ -60,7 +60,7 @@ def test_one_value_a_channel(name: str) -> None:
     ],
 )
 def test_backward(name: str, dz: Any, error: type[Exception], message: str) -> None:
-    module = NORMS[name]
+    module = ALL[name]
     config = module.Config(norm_batch=2)
     x = np.random.default_rng(0).standard_normal((4, 3))
     _, cache, state = module.forward(x, ONE, ZERO, module.init(3, config, dtype=np.float64), config)
@@ -71,9 +71,9 @@ def test_backward(name: str, dz: Any, error: type[Exception], message: str) -> N
         module.gradient_statistics(dz, cache)
 
 
-@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("name", ALL)
 def test_state_of_another_layer(name: str) -> None:
-    module = NORMS[name]
+    module = ALL[name]
     config = module.Config()
     state = module.init(2, config, dtype=np.float64)
     with pytest.raises(ValueError, match=r"state\.\w+ has shape \(2,\), expected \(3,\)"):
@@ -92,16 +92,16 @@ def test_state_of_another_window() -> None:
             backward(np.ones((4, 3)), cache, state._replace(psi_window=np.zeros((1, 3))))
 
 
-@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("name", ALL)
 def test_statistics(name: str) -> None:
-    module = NORMS[name]
+    module = ALL[name]
     with pytest.raises(TypeError, match="x has dtype int64, expected float32 or float64"):
         module.statistics(np.zeros((4, 3), dtype=int), module.Config())
     with pytest.raises(ValueError, match="x has 4 samples, expected a multiple of norm_batch=3"):
         module.statistics(np.zeros((4, 3)), module.Config(norm_batch=3))
 
 
-@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize(
     ("keywords", "error", "message"),
     [
@@ -119,7 +119,7 @@ def test_statistics(name: str) -> None:
 )
 def test_config(name: str, keywords: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        NORMS[name].Config(**keywords)
+        ALL[name].Config(**keywords)
 
 
 @pytest.mark.parametrize(
@@ -180,9 +180,9 @@ def test_further_settings(build: Any, error: type[Exception], message: str) -> N
         build()
 
 
-@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("name", ALL)
 def test_numbers_of_numpy_leave_float32_alone(name: str) -> None:
-    module = NORMS[name]
+    module = ALL[name]
     config = module.Config(eps=np.float64(1e-5), decay=np.float64(0.9), norm_batch=np.int64(2))
     assert type(config.eps) is float
     assert type(config.norm_batch) is int
@@ -192,9 +192,9 @@ def test_numbers_of_numpy_leave_float32_alone(name: str) -> None:
     assert all(a.dtype == np.float32 for a in state if isinstance(a, np.ndarray))
 
 
-@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("name", ALL)
 def test_state_of_another_dtype_or_normaliser(name: str) -> None:
-    module = NORMS[name]
+    module = ALL[name]
     x, one = np.ones((4, 3), dtype=np.float32), np.ones(3, dtype=np.float32)
     state = module.init(3, module.Config(), dtype=np.float64)
     for call in (module.forward, module.infer):
@@ -209,9 +209,9 @@ def test_state_of_another_dtype_or_normaliser(name: str) -> None:
             module.init(3, module.Config(), dtype=dtype)
 
 
-@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("name", ALL)
 def test_affine_and_rank_one(name: str) -> None:
-    module = NORMS[name]
+    module = ALL[name]
     state = module.init(3, module.Config(), dtype=np.float64)
     with pytest.raises(TypeError, match="gamma has dtype int64"):
         module.affine(np.ones(3, dtype=int), ZERO, state, module.Config())
@@ -249,9 +249,9 @@ def test_subclasses_of_ndarray_are_numpy_s() -> None:
     batch_norm.forward(x, ONE, ZERO, batch_norm.init(3, config, dtype=float), config)
 
 
-@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("name", ALL)
 def test_channels(name: str) -> None:
-    module = NORMS[name]
+    module = ALL[name]
     with pytest.raises(ValueError, match=r"^channels is 0, expected an integer of at least 1"):
         module.init(0, module.Config(), dtype=float)
     with pytest.raises(TypeError, match=r"^channels is 2.0, expected an integer of at least 1"):
@@ -261,7 +261,7 @@ def test_channels(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["batch_norm", "batch_renorm"])
 def test_affine_and_infer_look_at_both_statistics(name: str) -> None:
-    module = NORMS[name]
+    module = ALL[name]
     state = module.init(3, module.Config(), dtype=np.float64)._replace(var=np.ones(1))
     for call in (
         lambda: module.affine(ONE, ZERO, state, module.Config()),
@@ -292,10 +292,12 @@ def test_psi_window_of_another_dtype() -> None:
         ("modified_batch_norm", "chi2"),
         ("mabn", "chi2"),
         ("mabn", "chi2_window"),
+        ("sync_batch_norm", "mean"),
+        ("sync_batch_norm", "var"),
     ],
 )
 def test_one_field_of_the_state_of_another_dtype_or_shape(name: str, field: str) -> None:
-    module = NORMS[name]
+    module = ALL[name]
     x, one = np.ones((4, 3), dtype=np.float32), np.ones(3, dtype=np.float32)
     state = module.init(3, module.Config(), dtype=np.float32)
     double = state._replace(**{field: getattr(state, field).astype(np.float64)})

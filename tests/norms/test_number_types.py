@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mabn_ref.gradcheck.exact import exact, to_float
-from tests.strategies import NORMS, parameters
+from tests.strategies import ALL, parameters
 
 EXTRA: dict[str, dict[str, Any]] = {
     "batch_renorm": {"r_max": 1.5, "d_max": 0.5},
@@ -37,13 +37,13 @@ def draw() -> tuple[np.ndarray, ...]:
     return rng.standard_normal((8, 3, 2)) + 1, rng.standard_normal((8, 3, 2)), *parameters(rng, 2)
 
 
-@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("device", ["CPU_DEVICE", "device1"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_array_api_strict(name: str, device: str, dtype: str) -> None:
     """`device1` fails on any silent conversion to NumPy: the honest stand-in for a GPU."""
     xp = pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
-    module, config = NORMS[name], NORMS[name].Config(norm_batch=2, **EXTRA.get(name, {}))
+    module, config = ALL[name], ALL[name].Config(norm_batch=2, **EXTRA.get(name, {}))
     plain = [a.astype(dtype) for a in draw()]
     expected = two_calls(module, config, *plain, module.init(2, config, dtype=dtype))
     place = xp.Device(device)
@@ -62,10 +62,10 @@ def test_array_api_strict(name: str, device: str, dtype: str) -> None:
         np.testing.assert_allclose(back, ours, rtol=tolerance, atol=tolerance * np.abs(ours).max())
 
 
-@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("name", ALL)
 def test_exact_numbers(name: str) -> None:
     """Object arrays of 50-digit numbers pass through, and differ from float64 by its rounding alone."""
-    module = NORMS[name]
+    module = ALL[name]
     config = module.Config(norm_batch=2, **EXTRA.get(name, {}))
     plain, state = draw(), module.init(2, config, dtype=float)
     exact_state = type(state)(*(s if isinstance(s, int) else exact(s) for s in state))
@@ -75,10 +75,10 @@ def test_exact_numbers(name: str) -> None:
         np.testing.assert_allclose(to_float(theirs), ours, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("name", ALL)
 def test_complex_step(name: str) -> None:
     """The imaginary part of y carries the derivative of y: no abs, no conjugate on the way."""
-    module = NORMS[name]
+    module = ALL[name]
     config = module.Config(norm_batch=2, **EXTRA.get(name, {}))
     x, dz, gamma, beta = draw()
     state, step = module.init(2, config, dtype=float), 1e-30

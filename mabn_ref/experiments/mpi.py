@@ -1,0 +1,70 @@
+"""The ranks that `mpirun` starts: mpi4py's communicator, and an end of the whole job when one of them dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from mabn_ref.extras import require
+from mabn_ref.norms.communicators import Alone
+
+__all__ = ["started_by_mpi", "world"]
+
+_LAUNCHERS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK")
+"""What Open MPI, MPICH and its relatives, and PMIx set for the processes they start."""
+
+
+def started_by_mpi() -> bool:
+    """Tell whether an MPI launcher such as ``mpirun`` started this process."""
+    return any(name in os.environ for name in _LAUNCHERS)
+
+
+@contextlib.contextmanager
+def world() -> Iterator[Any]:
+    """Give all ranks of the job, with `allreduce`, `rank` and `size`; end the job if this rank dies.
+
+    The other ranks of a dead one would wait for it for ever. Here the one that dies prints its error and its number,
+    and takes the others with it (``MPI_Abort``), with exit code 1.
+
+    Yields
+    ------
+    communicator
+        ``MPI.COMM_WORLD`` of mpi4py under ``mpirun``; else `mabn_ref.norms.communicators.Alone`.
+
+    Raises
+    ------
+    ImportError
+        If ``mpirun`` started this process and mpi4py is not installed: every process would take itself for the only
+        one.
+    RuntimeError
+        If mpi4py belongs to another MPI than ``mpirun``, with the same effect.
+
+    Examples
+    --------
+    >>> with world() as ranks:
+    ...     ranks.rank, ranks.size, ranks.allreduce(2.5)
+    (0, 1, 2.5)
+    """
+    if not started_by_mpi():
+        yield Alone()
+        return
+    ranks = require("mpi4py.MPI", "mpi").COMM_WORLD
+    started = int(os.environ.get("OMPI_COMM_WORLD_SIZE") or os.environ.get("PMI_SIZE") or ranks.size)
+    if started != ranks.size:
+        raise RuntimeError(
+            f"mpirun started {started} processes and mpi4py sees {ranks.size}: it was built for another MPI than "
+            "this mpirun belongs to; install it again where its mpicc comes first on the PATH"
+        )
+    try:
+        yield ranks
+    except BaseException as error:
+        if not (isinstance(error, SystemExit) and not error.code):
+            traceback.print_exc()
+            print(f"rank {ranks.rank} of {ranks.size} died: {type(error).__name__}: {error}", file=sys.stderr)
+            sys.stderr.flush()
+            ranks.Abort(1)
+        raise

@@ -1,0 +1,64 @@
+"""Ranks that are threads of this process: sums, and what happens when one of them fails."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mabn_ref.norms.communicators import Alone, RankDied, run
+
+
+def test_sums_on_every_rank_in_every_round() -> None:
+    def work(ranks: Any) -> list[float]:
+        return [ranks.allreduce(np.array([ranks.rank + 10.0 * k]))[0] for k in range(20)]
+
+    for size in (1, 2, 5):
+        expected = [sum(range(size)) + 10.0 * k * size for k in range(20)]
+        assert run(size, work) == [expected] * size
+
+
+def test_values_are_not_changed() -> None:
+    def work(ranks: Any) -> bool:
+        mine = np.full(3, float(ranks.rank))
+        first = ranks.allreduce(mine)
+        ranks.allreduce(mine)
+        return bool(np.all(mine == ranks.rank) and np.all(first == 3))
+
+    assert run(3, work) == [True] * 3
+
+
+def test_one_rank_alone() -> None:
+    assert (Alone().rank, Alone().size) == (0, 1)
+    value = np.arange(3.0)
+    assert Alone().allreduce(value) is value
+
+
+def test_a_rank_that_dies_ends_all_and_is_named() -> None:
+    def work(ranks: Any) -> float:
+        if ranks.rank == 1:
+            raise ZeroDivisionError("no more")
+        return ranks.allreduce(1.0)
+
+    start = time.perf_counter()
+    with pytest.raises(RankDied, match=r"rank 1 of 3 died: ZeroDivisionError: no more") as caught:
+        run(3, work)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert time.perf_counter() - start < 5
+
+
+def test_a_rank_that_returns_early_is_no_hang() -> None:
+    def work(ranks: Any) -> float:
+        return ranks.allreduce(1.0) if ranks.rank else 0.0
+
+    with pytest.raises(
+        RankDied, match=r"rank [12] of 3 died: RuntimeError: rank 0 has returned while this one waits"
+    ):
+        run(3, work)
+
+
+def test_a_size_that_is_none() -> None:
+    with pytest.raises(ValueError, match="size is 0, expected an integer of at least 1"):
+        run(0, lambda ranks: None)
