@@ -4,7 +4,7 @@ It is there to vary one thing at a time, as Table 4 of Yan et al., ICLR 2020, do
 modified batch norm and MABN are settings of it; `Config` lists them. The modified form is the vanilla one with the
 mean held at 0 in forward and g held at 0 in backward, and that is how it is written. **backward is the derivative of
 forward**, r and d held, **only where backward uses batch statistics and forward is not "sma"** (or a window is one
-batch long): in the other 6 of the 9 combinations it is a definition.
+batch long): in the other 7 of the 9 combinations it is a definition.
 """
 
 from __future__ import annotations
