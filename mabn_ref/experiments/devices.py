@@ -38,7 +38,7 @@ def library(device: str) -> Any:
     ImportError
         If it is "cuda" and CuPy is not installed.
     DeviceError
-        If nothing can be allocated on it: CuPy imports without a driver and without a device.
+        If nothing can be allocated on it (CuPy imports without a driver and without a device), or CuPy is too old.
 
     Examples
     --------
@@ -59,6 +59,10 @@ def library(device: str) -> Any:
         cupy.zeros(1)
     except Exception as error:
         raise DeviceError(f"no CUDA device can be used, run with --device cpu instead: {error}") from error
+    if not hasattr(cupy, "matrix_transpose"):  # with the other names of the array-API standard, since CuPy 14
+        raise DeviceError(
+            f'cupy is version {cupy.__version__}, expected 14 or newer: pip install --upgrade "mabn_ref[cupy12x]"'
+        )
     return cupy
 
 

@@ -75,6 +75,12 @@ def test_without_a_driver(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert "no CUDA device can be used" in capsys.readouterr().err
 
 
+def test_an_old_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(zeros=np.zeros, __version__="13.6.0"))
+    with pytest.raises(devices.DeviceError, match=r"cupy is version 13\.6\.0, expected 14 or newer: pip install"):
+        devices.library("cuda")
+
+
 def test_a_full_card(monkeypatch: pytest.MonkeyPatch) -> None:
     class OutOfMemoryError(Exception):
         pass

@@ -1,8 +1,8 @@
 """A stand-in for CuPy where there is no GPU: a module of its name, whose arrays are NumPy's inside.
 
-It offers the functions below alone, which CuPy 14 has and 13 has not all. Its creation functions take no `device`, and
-its arrays refuse to be mixed with those of the host, as CuPy's do. So it shows that the code asks CuPy for nothing that
-is not there. It does not show that a GPU computes the same.
+It offers the functions below alone, which CuPy 14 has and 13 has not all. Its creation functions take no `device`,
+and its arrays refuse to be mixed with those of the host, as CuPy's do. So it shows that the code asks CuPy for
+nothing that is not there. It does not show that a GPU computes the same.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FUNCTIONS = [
 # fmt: on
 
 
-class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
+class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     """An array "on the device"."""
 
     __module__ = "cupy"
