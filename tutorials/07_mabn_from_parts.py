@@ -1,0 +1,238 @@
+r"""
+07 MABN from parts
+==================
+
+Modified batch normalisation has two batch statistics left, :math:`\chi` in forward and :math:`\Psi` in backward, and
+two images a batch make both of them noise. Moving Average Batch Normalization averages both over several batches.
+What is it made of, line by line?
+"""
+
+# %%
+# Six batches of two
+# ------------------
+#
+# One channel, six normalisation batches with two values each, and what the layers after it send back. The fourth
+# batch happens to be large.
+
+# sphinx_gallery_thumbnail_number = 1
+from collections import deque
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from mabn_ref.norms import mabn, modified_batch_norm
+
+np.set_printoptions(precision=4, suppress=True)
+
+xs = np.array([[1.0, -2.0], [0.5, 1.5], [-1.0, 2.0], [6.0, -4.0], [1.0, 1.0], [-0.5, 2.5]])
+dzs = np.array([[0.2, 0.9], [-0.4, 0.3], [0.7, 0.1], [-0.2, 0.6], [0.5, -0.8], [0.3, 0.3]])
+gamma, beta = 1.5, 0.1
+window, decay, clip, eps = 3, 0.9, 1.5, 1e-5
+
+# %%
+# The statistic of forward, averaged simply
+# -----------------------------------------
+#
+# Each batch has its mean square :math:`q_t`, :eq:`modified-statistics` (15). MABN divides by the mean of the last
+# :math:`m` of them, this batch's included, :eq:`sma-backward` (13). A ``deque`` of length :math:`m` forgets the
+# oldest by itself. While fewer than :math:`m` are there, we take the mean of those; the paper does not say.
+
+held = deque(maxlen=window)
+averaged = []
+for x in xs:
+    held.append(np.mean(x**2))
+    averaged.append(np.mean(held))
+of_batch, averaged = np.mean(xs**2, axis=1), np.array(averaged)
+print("of the batch:", of_batch)
+print("last three:  ", averaged)
+
+# %%
+# The large batch moves the average, but by a third only. With :math:`\bar\chi = \sqrt{\bar q + \epsilon}` the values
+# are divided, :eq:`mabn-forward` (19):
+#
+# .. math:: y_b = \frac{x_b}{\bar\chi} .
+
+chi = np.sqrt(averaged + eps)
+ys = xs / chi[:, None]
+print(ys)
+
+# %%
+# The exponential average, and renormalisation
+# --------------------------------------------
+#
+# Inference needs one number for good, and takes an exponential average :math:`\hat q`, :eq:`ema-forward` (12). It
+# starts at 1, and its decay :math:`\alpha` is the weight of the old value:
+#
+# .. math:: \hat q_t = \alpha \, \hat q_{t-1} + (1 - \alpha) \, q_t .
+#
+# Training and inference should agree. So the normalised values are multiplied by the ratio of the two averages,
+# :eq:`mabn-renormalise` (19), the exponential one from before this batch. The ratio is clipped, for at the start, and
+# when the weights move fast, :math:`\hat q` is far behind:
+#
+# .. math:: r = \operatorname{clip}_{[1/\lambda, \, \lambda]} \Big( \frac{\bar\chi}{\hat\chi} \Big), \qquad
+#    z_b = \gamma \, ( r \, y_b ) + \beta .
+
+ema, rs = 1.0, []
+for q, chi_t in zip(of_batch, chi, strict=True):
+    rs.append(np.clip(chi_t / np.sqrt(ema + eps), 1 / clip, clip))
+    ema = decay * ema + (1 - decay) * q
+r = np.array(rs)
+zs = gamma * (r[:, None] * ys) + beta
+print("r", r)
+print("z of the last batch", zs[-1])
+
+# %%
+# Here :math:`r` runs into its clip, 1.5, in the first iteration, since the exponential average starts at 1, and again
+# with the large batch. Where it is not clipped, the value is :math:`r y_b = x_b / \hat\chi`, the very one of
+# inference.
+#
+# The statistic of backward, averaged simply
+# ------------------------------------------
+#
+# Backward is that of modified batch normalisation with an average in place of :math:`\Psi`, :eq:`mabn-backward` (20).
+# Both :math:`\gamma` and :math:`r` stand between :math:`y` and :math:`z`; :math:`r` is treated as a constant:
+#
+# .. math:: u_b = \gamma \, r \, \frac{\partial L}{\partial z_b}, \qquad \Psi_t = \frac1M \sum_b y_b u_b, \qquad
+#    \frac{\partial L}{\partial x_b} = \frac{1}{\bar\chi} \big( u_b - y_b \bar\Psi_t \big) .
+
+us = gamma * r[:, None] * dzs
+psi = np.mean(ys * us, axis=1)
+held, averaged_psi = deque(maxlen=window), []
+for value in psi:
+    held.append(value)
+    averaged_psi.append(np.mean(held))
+averaged_psi = np.array(averaged_psi)
+print("Psi of the batch:", psi)
+print("last three:      ", averaged_psi)
+
+dxs = (us - ys * averaged_psi[:, None]) / chi[:, None]
+dgamma, dbeta = np.sum(r[:, None] * ys * dzs), np.sum(dzs)
+print("dx of the last batch", dxs[-1])
+
+# %%
+# That is all of it
+# -----------------
+#
+# The package does the same for all channels at once, and for all normalisation batches of a call at once:
+# ``norm_batch`` is :math:`|B|`, and the twelve samples of one call are six batches of two.
+
+config = mabn.Config(norm_batch=2, window=window, decay=decay, clip=clip, eps=eps)
+state = mabn.init(1, config, dtype=xs.dtype)
+learned = np.array([gamma]), np.array([beta])
+z, cache, state = mabn.forward(xs.reshape(12, 1), *learned, state, config)
+dx, of_gamma, of_beta, state = mabn.backward(dzs.reshape(12, 1), cache, state)
+
+ours = {"z": zs, "dx": dxs, "dgamma": dgamma, "dbeta": dbeta, "moving mean square": ema}
+for (name, mine), theirs in zip(ours.items(), (z, dx, of_gamma, of_beta, state.chi2), strict=True):
+    print(f"{name:18} largest difference {np.max(np.abs(np.ravel(mine) - theirs.ravel())):.0e}")
+
+# %%
+# Equal to rounding. Which batch is in which call makes no difference either. One call for each batch, and the state
+# handed on, gives the same:
+
+one_by_one, apart = mabn.init(1, config, dtype=xs.dtype), []
+for x, dz in zip(xs, dzs, strict=True):
+    _, cache, one_by_one = mabn.forward(x[:, None], *learned, one_by_one, config)
+    part, _, _, one_by_one = mabn.backward(dz[:, None], cache, one_by_one)
+    apart.append(part)
+print("largest difference:", np.max(np.abs(np.concatenate(apart) - dx)))
+
+# %%
+# What each part is for
+# ---------------------
+#
+# Switch them off. With a window of one batch and :math:`\lambda = 1`, which makes :math:`r = 1`, what is left is
+# modified batch normalisation:
+
+bare = mabn.Config(norm_batch=2, window=1, clip=1.0, eps=eps)
+z_bare, *_ = mabn.forward(xs.reshape(12, 1), *learned, mabn.init(1, bare, dtype=xs.dtype), bare)
+modified = modified_batch_norm.Config(norm_batch=2, eps=eps)
+z_modified, *_ = modified_batch_norm.forward(
+    xs.reshape(12, 1), *learned, modified_batch_norm.init(1, modified, dtype=xs.dtype), modified
+)
+print("largest difference:", np.max(np.abs(z_bare - z_modified)))
+
+# %%
+# And on a longer run, here 400 batches of two images with 16 positions each, whose scale doubles in the middle, one
+# sees what they do. The batch's own :math:`\chi` scatters. The simple average is calm and has forgotten the old scale
+# :math:`m` batches after the jump. The exponential one is calmer still and takes longer, and :math:`r` makes up for
+# the difference.
+
+rng = np.random.default_rng(0)
+steps, jump = 400, 200
+scale = np.where(np.arange(steps) < jump, 1.0, 2.0)
+x = scale[:, None, None] * (rng.standard_normal((steps, 2, 16)) + rng.standard_normal((steps, 2, 1))) / np.sqrt(2)
+u = 0.3 * x / scale[:, None, None] + rng.standard_normal(x.shape)
+
+config = mabn.Config(norm_batch=2, window=16, decay=0.98, clip=5.0)
+state = mabn.init(1, config, dtype=x.dtype)
+moving, chis, rs, psi = [], [], [], []
+for batch, dz in zip(x, u, strict=True):
+    moving.append(np.sqrt(state.chi2[0]))
+    _, cache, state = mabn.forward(batch[:, :, None], np.ones(1), np.zeros(1), state, config)
+    psi.append(mabn.gradient_statistics(dz[:, :, None], cache)[1][0, 0])
+    _, _, _, state = mabn.backward(dz[:, :, None], cache, state)
+    chis.append(cache.chi[0, 0])
+    rs.append(cache.r[0, 0])
+
+at = np.arange(steps)
+figure, axes = plt.subplots(2, 1, figsize=(7.2, 5), sharex=True, layout="constrained")
+axes[0].plot(at, np.sqrt(np.mean(x**2, axis=(1, 2))), ".", color="0.7", markersize=4, label="one batch of two")
+axes[0].plot(at, chis, "-", color="black", label="simple average, m = 16: divides")
+axes[0].plot(at, moving, "--", color="black", label="exponential, α = 0.98: inference")
+axes[0].set_title("Root mean square χ: the batch's, and its averages")
+axes[0].set_ylabel("χ (units of x)")
+axes[0].legend()
+axes[1].plot(at, rs, "-", color="black", linewidth=1)
+axes[1].axhline(1, color="0.5", linewidth=0.5)
+axes[1].set_title("Renormalisation makes up for the difference of the two")
+axes[1].set_ylabel("r (ratio)")
+axes[1].set_xlabel("iteration (normalisation batches)")
+plt.show()
+
+# %%
+# The same for :math:`\Psi`. What a batch of two has scatters almost as much as it is large.
+
+figure, axes = plt.subplots(figsize=(7.2, 3), layout="constrained")
+averaged_psi = np.convolve(psi, np.ones(16) / 16)[15:steps]
+axes.plot(at, psi, ".", color="0.7", markersize=4, label="one batch of two")
+axes.plot(at[15:], averaged_psi, "-", color="black", label="mean of the last 16: subtracted")
+axes.axhline(0, color="0.5", linewidth=0.5)
+axes.set_title("The statistic of the backward pass, Ψ")
+axes.set_xlabel("iteration (normalisation batches)")
+axes.set_ylabel("Ψ (units of the loss)")
+axes.legend()
+plt.show()
+
+print(f"mean {np.mean(psi):.3f}, standard deviation from batch to batch {np.std(psi):.3f}", end=", ")
+print(f"of the averages {np.std(averaged_psi):.3f}")
+
+# %%
+# Nothing is for free. The averages are of *other* batches, seen with earlier weights, and so the backward pass is not
+# the derivative of the forward pass any more. What it is instead,
+# :doc:`the tutorial about the adjoint <10_the_adjoint_looks_forward>` shows. How paper and published code differ in
+# the details, and how to have them either way, is in :doc:`/choices`.
+#
+# Questions
+# ---------
+#
+# 1. Where :math:`r` is not clipped, :math:`z` does not contain :math:`\bar\chi` at all. Where does :math:`\bar\chi`
+#    still matter then?
+# 2. The backward pass reads from the cache at which iteration its forward pass was, and not from the state. In which
+#    order of calls would the state give a wrong answer?
+# 3. A window of 16 batches of two images has seen 32 images. Why is the average not as good as the statistic of one
+#    batch of 32?
+#
+# .. admonition:: Answers
+#    :collapsible: closed
+#
+#    1. In backward. The first term of :math:`\partial L / \partial x_b` is
+#       :math:`\gamma \, (\partial L / \partial z_b) / \hat\chi` then, but the second is
+#       :math:`x_b \bar\Psi / \bar\chi^2`, and :math:`\bar\Psi` averages values that have the :math:`\bar\chi` of
+#       their own iteration in them.
+#    2. Two forward passes and then two backward passes, as when a layer is used twice or a batch is cut into parts.
+#       At the first backward pass the state already counts both batches.
+#    3. If all went through the same weights, the mean square would be exactly that of the 32: a mean of means. But
+#       only the last of the 16 batches of a step has them in its window; the one before reaches back to images that
+#       earlier weights have seen. And the :math:`\Psi` in a window were each computed with the :math:`\bar\chi` of
+#       its own batch.
