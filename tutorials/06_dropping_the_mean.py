@@ -105,8 +105,8 @@ for mean in means:
         values.append(np.std(norm.forward(noise + mean, one, zero, state, config)[0]))
 
 figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
-axes.plot(means, spread[batch_norm], "o-", color="0.55", markersize=4, label="batch normalisation")
-axes.plot(means, spread[modified_batch_norm], "s-", color="black", markersize=4, label="modified: mean square alone")
+axes.plot(means, spread[batch_norm], "o-", color="0.55", label="batch normalisation")
+axes.plot(means, spread[modified_batch_norm], "s-", color="black", label="modified")
 axes.set_title("A mean takes the room of the signal")
 axes.set_xlabel("mean of the input (in standard deviations)")
 axes.set_ylabel("spread of y (standard deviation)")
@@ -136,9 +136,8 @@ out, _ = conv2d.forward(images, w, stride=1, padding=0)
 
 w_c, _ = centralize.forward(w)
 out_c, _ = conv2d.forward(images, w_c, stride=1, padding=0)
-print(
-    "sums of the first four filters:", np.sum(w[..., :4], axis=(0, 1, 2)), "->", np.sum(w_c[..., :4], axis=(0, 1, 2))
-)
+print("sums of the first four filters:", np.sum(w, axis=(0, 1, 2))[:4])
+print("centred:                       ", np.sum(w_c, axis=(0, 1, 2))[:4])
 
 
 def relative_mean(out):

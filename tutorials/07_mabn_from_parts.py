@@ -123,8 +123,10 @@ z, cache, state = mabn.forward(xs.reshape(12, 1), *learned, state, config)
 dx, of_gamma, of_beta, state = mabn.backward(dzs.reshape(12, 1), cache, state)
 
 ours = {"z": zs, "dx": dxs, "dgamma": dgamma, "dbeta": dbeta, "moving mean square": ema}
-for (name, mine), theirs in zip(ours.items(), (z, dx, of_gamma, of_beta, state.chi2), strict=True):
-    print(f"{name:18} largest difference {np.max(np.abs(np.ravel(mine) - theirs.ravel())):.0e}")
+of_package = z, dx, of_gamma, of_beta, state.chi2
+for (name, mine), theirs in zip(ours.items(), of_package, strict=True):
+    difference = np.max(np.abs(np.ravel(mine) - theirs.ravel()))
+    print(f"{name:18} largest difference {difference:.0e}")
 
 # %%
 # Equal to rounding. Which batch is in which call makes no difference either. One call for each batch, and the state
@@ -144,13 +146,14 @@ print("largest difference:", np.max(np.abs(np.concatenate(apart) - dx)))
 # Switch them off. With a window of one batch and :math:`\lambda = 1`, which makes :math:`r = 1`, what is left is
 # modified batch normalisation:
 
-bare = mabn.Config(norm_batch=2, window=1, clip=1.0, eps=eps)
-z_bare, *_ = mabn.forward(xs.reshape(12, 1), *learned, mabn.init(1, bare, dtype=xs.dtype), bare)
-modified = modified_batch_norm.Config(norm_batch=2, eps=eps)
-z_modified, *_ = modified_batch_norm.forward(
-    xs.reshape(12, 1), *learned, modified_batch_norm.init(1, modified, dtype=xs.dtype), modified
-)
-print("largest difference:", np.max(np.abs(z_bare - z_modified)))
+outputs = []
+for norm, config in (
+    (mabn, mabn.Config(norm_batch=2, window=1, clip=1.0, eps=eps)),
+    (modified_batch_norm, modified_batch_norm.Config(norm_batch=2, eps=eps)),
+):
+    state = norm.init(1, config, dtype=xs.dtype)
+    outputs.append(norm.forward(xs.reshape(12, 1), *learned, state, config)[0])
+print("largest difference:", np.max(np.abs(outputs[0] - outputs[1])))
 
 # %%
 # And on a longer run, here 400 batches of two images with 16 positions each, whose scale doubles in the middle, one
@@ -160,9 +163,10 @@ print("largest difference:", np.max(np.abs(z_bare - z_modified)))
 
 rng = np.random.default_rng(0)
 steps, jump = 400, 200
-scale = np.where(np.arange(steps) < jump, 1.0, 2.0)
-x = scale[:, None, None] * (rng.standard_normal((steps, 2, 16)) + rng.standard_normal((steps, 2, 1))) / np.sqrt(2)
-u = 0.3 * x / scale[:, None, None] + rng.standard_normal(x.shape)
+scale = np.where(np.arange(steps) < jump, 1.0, 2.0)[:, None, None]
+of_image, of_position = rng.standard_normal((steps, 2, 1)), rng.standard_normal((steps, 2, 16))
+x = scale * (of_image + of_position) / np.sqrt(2)
+u = 0.3 * x / scale + rng.standard_normal(x.shape)
 
 config = mabn.Config(norm_batch=2, window=16, decay=0.98, clip=5.0)
 state = mabn.init(1, config, dtype=x.dtype)
@@ -177,7 +181,7 @@ for batch, dz in zip(x, u, strict=True):
 
 at = np.arange(steps)
 figure, axes = plt.subplots(2, 1, figsize=(7.2, 5), sharex=True, layout="constrained")
-axes[0].plot(at, np.sqrt(np.mean(x**2, axis=(1, 2))), ".", color="0.7", markersize=4, label="one batch of two")
+axes[0].plot(at, np.sqrt(np.mean(x**2, axis=(1, 2))), ".", color="0.7", label="one batch of two")
 axes[0].plot(at, chis, "-", color="black", label="simple average, m = 16: divides")
 axes[0].plot(at, moving, "--", color="black", label="exponential, α = 0.98: inference")
 axes[0].set_title("Root mean square χ: the batch's, and its averages")
@@ -204,8 +208,8 @@ axes.set_ylabel("Ψ (units of the loss)")
 axes.legend()
 plt.show()
 
-print(f"mean {np.mean(psi):.3f}, standard deviation from batch to batch {np.std(psi):.3f}", end=", ")
-print(f"of the averages {np.std(averaged_psi):.3f}")
+print(f"mean {np.mean(psi):.3f}")
+print(f"standard deviation: of the batches {np.std(psi):.3f}, of the averages {np.std(averaged_psi):.3f}")
 
 # %%
 # Nothing is for free. The averages are of *other* batches, seen with earlier weights, and so the backward pass is not

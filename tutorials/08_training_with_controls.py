@@ -29,10 +29,12 @@ from mabn_ref.nn import network, schedule, sgd, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, mabn
 
 STEPS, EPOCH, GRADIENT_BATCH, SEEDS = 300, 75, 32, range(4)
+SGD = {"momentum": 0.9, "weight_decay": 5e-4}
 
 train, test = embedded.generate(train_size=2400, test_size=1000, seed=0)
 scale = channel_statistics(train.images)
-images, test_images = to_float(train.images, *scale), to_float(test.images, *scale)[:, 8:24, 8:24]
+images = to_float(train.images, *scale)
+test_images = to_float(test.images, *scale)[:, 8:24, 8:24]
 print(images.shape, images.dtype, "classes:", len(set(train.labels.tolist())))
 
 figure, axes = plt.subplots(2, 5, figsize=(7.2, 3.2), layout="constrained")
@@ -56,10 +58,13 @@ def layers_of(norm, config, centralized):
     """The network with one of the normalisers, its convolutions' weights centred or not."""
     layers, channels = [], [3, 8, 16, 32, 32]
     for i, stride in enumerate([2, 1, 2, 2]):
-        layers.append(network.Conv(f"conv{i}", *channels[i : i + 2], stride=stride, centralized=centralized))
-        layers.append(network.Norm(f"norm{i}", norm, channels[i + 1], config))
-        layers.append(network.ReLU(f"relu{i}"))
-    return [*layers, network.GlobalAveragePool("pool"), network.Linear("linear", channels[-1], 10)]
+        sizes = channels[i : i + 2]
+        layers += [
+            network.Conv(f"conv{i}", *sizes, stride=stride, centralized=centralized),
+            network.Norm(f"norm{i}", norm, sizes[1], config),
+            network.ReLU(f"relu{i}"),
+        ]
+    return [*layers, network.GlobalAveragePool("pool"), network.Linear("linear", 32, 10)]
 
 
 # %%
@@ -69,7 +74,7 @@ def layers_of(norm, config, centralized):
 
 
 def run(norm, config, centralized, seed):
-    """Train one network; return the loss of every step, and the test error at the end in %."""
+    """Train one network; return the loss of every step, and the last test error in %."""
     layers, rng = layers_of(norm, config, centralized), np.random.default_rng(seed)
     params, states = network.init(layers, rng)
     velocity, losses = sgd.init(params), []
@@ -81,9 +86,10 @@ def run(norm, config, centralized, seed):
         x = np.ascontiguousarray(images[chosen, top : top + 16, left : left + 16])
         logits, caches, states = network.forward(layers, params, states, x)
         loss, cache = softmax_cross_entropy.forward(logits, train.labels[chosen])
-        grads, states = network.backward(layers, softmax_cross_entropy.backward(1.0, cache), caches, states)
+        dlogits = softmax_cross_entropy.backward(1.0, cache)
+        grads, states = network.backward(layers, dlogits, caches, states)
         lr = schedule.cosine(step, steps=STEPS, lr=0.1, warmup=30)
-        params, velocity = sgd.step(params, grads, velocity, lr=lr, momentum=0.9, weight_decay=5e-4)
+        params, velocity = sgd.step(params, grads, velocity, lr=lr, **SGD)
         losses.append(float(loss))
     answers = np.argmax(network.infer(layers, params, states, test_images), axis=1)
     return losses, 100 * float(np.mean(answers != test.labels))
@@ -108,7 +114,7 @@ ROWS = {
     "BN 2 + WC": (batch_norm, bn_2, True),
 }
 runs = {name: {seed: run(*row, seed) for seed in SEEDS} for name, row in ROWS.items()}
-final = {name: {seed: error for seed, (_, error) in by_seed.items()} for name, by_seed in runs.items()}
+final = {name: {seed: by_seed[seed][1] for seed in SEEDS} for name, by_seed in runs.items()}
 
 # %%
 # What came out
@@ -120,21 +126,25 @@ final = {name: {seed: error for seed, (_, error) in by_seed.items()} for name, b
 
 def show(interval, sign="+"):
     """A mean with half its 95 % interval."""
-    return f"{'-':^12}" if interval is None else f"{interval.mean:{sign}5.1f} ± {interval.half:4.1f}"
+    if interval is None:
+        return " " * 12
+    return f"{interval.mean:{sign}5.1f} ± {interval.half:4.1f}"
 
 
-print(f"{'test error in %':15} {'seeds':^23}  {'mean':^12}  {'minus BN 32':^12}  minus BN 32 + WC")
+print(f"{'':11} {'test error in %':^23}  {'mean':^12}  {'minus BN 32':12}  minus BN 32 + WC")
 for name, errors in final.items():
-    seeds, mean = " ".join(f"{error:5.1f}" for error in errors.values()), mean_interval(list(errors.values()))
-    pairs = [paired_difference(errors, final[base]) if name != base else None for base in ("BN 32", "BN 32 + WC")]
-    print(f"{name:15} {seeds}  {show(mean, sign='')}  {show(pairs[0])}  {show(pairs[1])}")
+    shown = [" ".join(f"{error:5.1f}" for error in errors.values())]
+    shown.append(show(mean_interval(list(errors.values())), sign=""))
+    for base in ("BN 32", "BN 32 + WC"):
+        shown.append(show(paired_difference(errors, final[base]) if name != base else None))
+    print(f"{name:11} " + "  ".join(shown))
 
 figure, axes = plt.subplots(figsize=(7.2, 3.6), layout="constrained")
 for place, errors in enumerate(final.values()):
     values = list(errors.values())
     interval = mean_interval(values)
-    axes.errorbar(place, interval.mean, interval.half, fmt="_", color="black", markersize=24, capsize=8)
-    axes.plot(place + np.linspace(-0.12, 0.12, len(values)), values, "o", color="0.55", markersize=5)
+    axes.errorbar(place, interval.mean, interval.half, fmt="_k", markersize=24, capsize=8)
+    axes.plot(place + np.linspace(-0.12, 0.12, len(values)), values, "o", color="0.55")
 axes.set_xticks(range(len(final)), list(final))
 axes.set_title("Test error: each seed, the mean and its 95 % interval")
 axes.set_xlabel("normaliser and |B| (images a statistic; WC: centred weights)")
@@ -145,7 +155,8 @@ plt.show()
 # And the loss on the way there, on the training images:
 
 figure, axes = plt.subplots(figsize=(7.2, 3.6), layout="constrained")
-looks = (("-", "o", "black"), ("-", "s", "0.6"), ("-", "^", "black"), ("--", "o", "black"), ("--", "s", "0.6"))
+looks = [("-", "o", "black"), ("-", "s", "0.6"), ("-", "^", "black")]
+looks += [("--", "o", "black"), ("--", "s", "0.6")]
 every = 25
 at = np.arange(every, STEPS + 1, every)
 for (name, by_seed), (dash, marker, colour) in zip(runs.items(), looks, strict=True):
@@ -187,8 +198,8 @@ for one, other in (
 # a row, made with ``mabn-ref compare --data-dir cifar-10-subset --seeds 3 --mabn-window 64``. This is the table that
 # they give, read from the file:
 
-recorded = Path(mabn_ref.__path__[0]).parent / "docs" / "results" / "cifar10-subset" / "results.jsonl"
-records = results.read(recorded)
+repository = Path(mabn_ref.__path__[0]).parent
+records = results.read(repository / "docs" / "results" / "cifar10-subset" / "results.jsonl")
 rows = tables.collect([RunConfig(**record["config"]) for record in records], records)
 print(tables.table(rows))
 
@@ -203,7 +214,8 @@ for bottom, top in (("BN 2", "BN 32"), ("BN 2 + WC", "BN 32 + WC")):
     print(f"{bottom} minus {top}: {gap.mean:.1f} ± {gap.half:.1f}")
     for name in ("MABN 2 + WC", "MABN 2 + WC, m=64"):
         closed = paired_difference(errors[bottom], errors[name])
-        print(f"   of which {name:18} closes {closed.mean:5.1f} ± {closed.half:.1f}, {closed.mean / gap.mean:4.0%}")
+        share = closed.mean / gap.mean
+        print(f"   {name:18} closes {closed.mean:5.1f} ± {closed.half:.1f}, {share:4.0%} of it")
 
 # %%
 # The first pair of lines looks better for MABN than the second: part of what it closes there is what centred weights

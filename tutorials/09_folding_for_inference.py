@@ -49,8 +49,11 @@ at_inference = batch_norm.infer(x, gamma, beta, state, config)
 in_training, _, _ = batch_norm.forward(x, gamma, beta, state, config)
 
 figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-axes.plot(x[..., 1].ravel(), in_training[..., 1].ravel(), "o", color="0.65", markersize=3, label="training, |B| = 2")
-axes.plot(x[..., 1].ravel(), at_inference[..., 1].ravel(), "s", color="black", markersize=3, label="inference")
+for z, look, colour, label in (
+    (in_training, "o", "0.65", "training, |B| = 2"),
+    (at_inference, "s", "black", "inference"),
+):
+    axes.plot(x[..., 1].ravel(), z[..., 1].ravel(), look, color=colour, markersize=3, label=label)
 axes.set_title("One channel: at inference all values lie on one line")
 axes.set_xlabel("x (units of the data)")
 axes.set_ylabel("z (units of the output)")
@@ -112,17 +115,20 @@ for name, kernel in (("centred", w_c), ("as stored", w + 0.3)):
 layers = network.small_network(mabn, mabn.Config(norm_batch=2), centralized=True, width=16)
 params, states = network.init(layers, rng)
 for _ in range(20):
-    _, _, states = network.forward(layers, params, states, rng.standard_normal((32, 32, 32, 3), dtype=np.float32))
+    x = rng.standard_normal((32, 32, 32, 3), dtype=np.float32)
+    _, _, states = network.forward(layers, params, states, x)
 
 
 def fold(layers, params, states):
-    """For each convolution: the layer, its kernel with the normaliser behind it multiplied in, and the bias."""
+    """For each convolution: the layer, the kernel with the normaliser in it, and the bias."""
     folded = []
     for i, layer in enumerate(layers):
         if isinstance(layer, network.Conv):
-            w = centralize.forward(params[i]["w"])[0] if layer.centralized else params[i]["w"]
-            norm = layers[i + 1]
-            scale, shift = norm.module.affine(**params[i + 1], state=states[i + 1], config=norm.config)
+            w = params[i]["w"]
+            if layer.centralized:
+                w, _ = centralize.forward(w)
+            norm, p, state = layers[i + 1], params[i + 1], states[i + 1]
+            scale, shift = norm.module.affine(p["gamma"], p["beta"], state, norm.config)
             folded.append((layer, w * scale, shift))
     return folded
 
@@ -138,8 +144,10 @@ def infer(folded, last, x):
 folded = fold(layers, params, states)
 x = rng.standard_normal((32, 32, 32, 3), dtype=np.float32)
 logits, of_folded = network.infer(layers, params, states, x), infer(folded, params[-1], x)
-print(f"largest logit {np.max(np.abs(logits)):.2f}, largest difference {np.max(np.abs(logits - of_folded)):.0e}")
-print("the same answers:", bool(np.all(np.argmax(logits, axis=1) == np.argmax(of_folded, axis=1))))
+print(f"largest logit      {np.max(np.abs(logits)):.2f}")
+print(f"largest difference {np.max(np.abs(logits - of_folded)):.0e}")
+same = np.argmax(logits, axis=1) == np.argmax(of_folded, axis=1)
+print("the same answers:", bool(np.all(same)))
 
 # %%
 # Single precision carries seven digits, and seven layers of sums in another order use up one or two of them. Folding
@@ -161,7 +169,7 @@ for _ in range(25):
         both[name].append(1000 * (time.perf_counter() - start))
 ratio = np.array(both["as trained"][5:]) / both["folded"][5:]  # the first rounds warm up
 low, middle, high = np.quantile(ratio, [0.25, 0.5, 0.75])
-print(f"as trained / folded: median {middle:.2f}, half of the rounds between {low:.2f} and {high:.2f}")
+print(f"as trained / folded: median {middle:.2f}, half of them between {low:.2f} and {high:.2f}")
 
 figure, axes = plt.subplots(figsize=(6.4, 3), layout="constrained")
 for (name, times), marker, colour in zip(both.items(), "os", ("0.6", "black"), strict=True):

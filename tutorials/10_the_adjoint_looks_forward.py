@@ -47,7 +47,8 @@ T, M, m = 8, 4, 3
 config = mabn.Config(norm_batch=M, window=m, clip=1.0)
 one, zero = np.ones(1), np.zeros(1)
 begin = mabn.init(1, config, dtype=np.float64)
-begin = begin._replace(chi2_window=rng.uniform(0.5, 2.0, (m, 1)), iteration=m)  # the window is full already
+# The window is full already.
+begin = begin._replace(chi2_window=rng.uniform(0.5, 2.0, (m, 1)), iteration=m)
 x, c = rng.standard_normal((2, T, M))
 
 
@@ -111,7 +112,7 @@ print(f"largest difference: {np.max(np.abs(one_call - diagonal)):.0e}")
 
 
 def future_mean(values, m):
-    """Mean of this value and the next m - 1, zeros after the end: a moving average of the reversed sequence."""
+    """Mean of this value and the next m - 1: a moving average of the reversed sequence."""
     return sma(np.zeros((m, 1)), values[::-1, None])[0][::-1, 0]
 
 
@@ -154,12 +155,14 @@ sequences = {"steady": np.ones(T), "swinging": swing}
 def both_ways(c, m):
     """MABN's dx and the derivative of all losses, and the past and future means of Psi."""
     config = mabn.Config(norm_batch=M, window=m, clip=1.0)
-    _, cache, state = mabn.forward(x.reshape(T * M, 1), one, zero, mabn.init(1, config, dtype=x.dtype), config)
+    state = mabn.init(1, config, dtype=x.dtype)
+    _, cache, state = mabn.forward(x.reshape(T * M, 1), one, zero, state, config)
     psi = mabn.gradient_statistics(c.reshape(T * M, 1), cache)[1]
     dx, *_ = mabn.backward(c.reshape(T * M, 1), cache, state)
     chi = cache.chi
     exact = c / chi - x * future_mean((psi / chi**2)[:, 0], m)[:, None]
-    return dx.reshape(T, M), exact, sma(np.zeros((m, 1)), psi)[0][:, 0], future_mean(psi[:, 0], m)
+    past, _ = sma(np.zeros((m, 1)), psi)
+    return dx.reshape(T, M), exact, past[:, 0], future_mean(psi[:, 0], m)
 
 
 windows = [1, 2, 4, 8, 16, 32, 64, 128, 256]
@@ -168,8 +171,8 @@ for (name, strength), marker in zip(sequences.items(), "os", strict=True):
     distances = []
     for m in windows:
         dx, exact, *_ = both_ways(strength[:, None] * x + noise, m)
-        inner = slice(2 * windows[-1], -2 * windows[-1])  # away from both ends, where windows are not full
-        distances.append(np.sqrt(np.mean((dx - exact)[inner] ** 2) / np.mean(exact[inner] ** 2)))
+        off, exact = (dx - exact)[512:-512], exact[512:-512]  # windows are not full at the ends
+        distances.append(np.sqrt(np.mean(off**2) / np.mean(exact**2)))
     print(f"{name:9}", np.array(distances))
     axes.plot(windows, distances, f"{marker}-", color="black", label=f"{name} Ψ")
     axes.lines[-1].set_markerfacecolor("white" if name == "swinging" else "black")
