@@ -14,6 +14,27 @@ The files, in the order in which to read them::
     load.py           a dotted path -> object -> target
     scenarios.py      the scenarios, as data, and the inputs they stand for
     observe.py        run a target over a scenario, survive what it does, keep what it returned
+    plan.py           ask a target what it takes, and leave out the rest
+    run.py            run the plan with a limit of time, a dotted path in a process of its own
+    conventions.py    every way of doing it that is known, as data; those of frameworks and authors by name
+    model.py          all of them in one layer
+    gradients.py      its backward passes, the right one and the wrong ones
+    compare.py        a trace against a convention, up to the first difference
+    choices.py        what may differ, one thing at a time, and the words for it
+    hyper.py          the same for hyper-parameters
+    search.py         the fewest deviations that reproduce the numbers, one tensor after the other
+    words.py          what was found, in words
+    rounding.py       errors of float32 against exact arithmetic
+    report.py         the report: text, or a dictionary for JSON
+    check.py          all of it in one call
+
+``check`` returns a `Report`; ``assert_conforms`` is for a pytest suite; ``mabn-ref check`` is the same in a terminal.
 """
 
 from __future__ import annotations
+
+from mabn_ref.conformance.check import ConformanceError, assert_conforms, check
+from mabn_ref.conformance.report import Finding, Report
+from mabn_ref.conformance.target import Target
+
+__all__ = ["ConformanceError", "Finding", "Report", "Target", "assert_conforms", "check"]

@@ -35,7 +35,7 @@ class Trace:
     failure : str
         Why it stopped early, or "".
     failed_at : int
-        The step, counted from 1, or 0.
+        The last step that it came to, counted from 1.
     notes : list of str
         What it did that is allowed but unusual, such as another dtype.
     """
@@ -47,6 +47,11 @@ class Trace:
     failure: str = ""
     failed_at: int = 0
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def finished(self) -> int:
+        """The number of steps of which everything is there."""
+        return self.failed_at - 1 if self.failure else len(self.values.get("z", []))
 
 
 class Refused(Exception):
@@ -102,7 +107,12 @@ def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
             trace.failure = str(refusal)
         except (Exception, SystemExit) as error:
             trace.failure = _said(error)
-    trace.failed_at = len(trace.values.get("dbeta", [])) + 1 if trace.failure else 0
+    # a statistic that comes later, or changes its shape, cannot be followed
+    trace.states = {
+        name: values
+        for name, values in trace.states.items()
+        if len(values) >= trace.finished and len({value.shape for value in values}) == 1
+    }
     return trace
 
 
@@ -110,8 +120,8 @@ def _run(target: Target, config: Any, trace: Trace) -> None:
     scenario, gamma, beta = trace.scenario, *parameters()
     gamma, beta = gamma.astype(scenario.dtype), beta.astype(scenario.dtype)
     layer = target.make(CHANNELS, config)
-    aged = False
-    for x, dz in inputs(scenario, trace.space):
+    for step, (x, dz) in enumerate(inputs(scenario, trace.space), 1):
+        trace.failed_at = step
         given = x.copy()
         z = _read("z", target.forward(layer, given, gamma.copy(), beta.copy(), dz is not None), x.shape, trace)
         if not np.array_equal(given, x):
@@ -128,9 +138,8 @@ def _run(target: Target, config: Any, trace: Trace) -> None:
                 trace.values.setdefault(name, []).append(_read(name, value, shape, trace))
         for name, value in _state(target, layer).items():
             trace.states.setdefault(name, []).append(value)
-        if scenario.age and not aged:
+        if scenario.age and step == scenario.age_after:
             target.age(layer, scenario.age)  # type: ignore[attr-defined]
-            aged = True
 
 
 def _state(target: Target, layer: Any) -> dict[str, Array]:

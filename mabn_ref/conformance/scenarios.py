@@ -62,7 +62,9 @@ class Scenario:
     settings : mapping
         Fields of the Config.
     age : int
-        Iterations that the layer is told to have behind it.
+        Iterations that the layer is told, once, to have behind it.
+    age_after : int
+        The step after which it is told.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Scenario:
     dtype: str = "float64"
     settings: Mapping[str, Any] = field(default_factory=dict)
     age: int = 0
+    age_after: int = 1
 
     @property
     def samples(self) -> int:
@@ -120,6 +123,10 @@ def scenarios(norm: str, *, norm_batch: int | None = None, groups: int = 1, shor
             replace(small, name="from iteration 15,000", age=15_000, steps=12),
             replace(small, name="from iteration 150,000", age=150_000, steps=12),
         ]
+    if (
+        norm == "mabn"
+    ):  # a multiple of all short windows later, so that a ring of the last values goes on where it was
+        found.append(replace(small, name="from iteration 720,744", age=720_744, age_after=24, steps=40))
     found.append(replace(small, name="float32", dtype="float32"))
     found += [replace(small, name=f"rank {len(space) + 2}", space=space, steps=12) for space in ((), (3,), (2, 3))]
     if norm_batch is None:

@@ -14,11 +14,14 @@ class Target(Protocol):
     """A layer to be checked: an object, a class or a module with these four functions.
 
     Arrays are NumPy's and channels last, whatever the framework behind; an adapter converts. A layer may be anything
-    that `make` returns; the functions may change it. Three attributes are looked at where they exist:
+    that `make` returns; the functions may change it. More is looked at where it exists:
 
     ``given``
         The names of the fields of `config` that `make` hands on; all of them without this attribute. What is not
         given is read off the numbers.
+    ``numbers``, ``defaults``
+        Numbers that the layer has, which may be hyper-parameters; and those that it has unless told otherwise, by the
+        field of `config`.
     ``groups``
         True if one call may hold several normalisation batches of ``config.norm_batch`` samples, False if each call
         is one. Without it one call with several is tried, and what it does is reported.

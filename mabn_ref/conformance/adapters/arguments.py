@@ -30,6 +30,8 @@ class Arguments(NamedTuple):
     """The fields of the Config that it takes."""
     numbers: tuple[float, ...]
     """The other numbers among its defaults, which may be hyper-parameters by other names."""
+    defaults: dict[str, float]
+    """What it would have taken, by the fields of the Config."""
 
 
 def arguments_for(
@@ -69,6 +71,7 @@ def arguments_for(
     fields = {alias: field for field, aliases in NAMES.items() for alias in aliases if hasattr(config, field)}
     keywords: dict[str, Any] = {}
     given = set()
+    defaults: dict[str, float] = {}
     for parameter in parameters:
         name, default = parameter.name, parameter.default
         if name in extra or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -80,19 +83,23 @@ def arguments_for(
             new = default < 0.5 if isinstance(default, float) else momentum_is_new
             keywords[name] = round(1 - config.decay, 12) if new else config.decay
             given.add("decay")
+            if isinstance(default, float):
+                defaults["decay"] = round(1 - default, 12) if new else default
         elif name == "real_B" and hasattr(config, "window"):  # the authors' name for the batch that is simulated
             keywords[name] = config.window * config.norm_batch
             given.add("window")
         elif name in fields and getattr(config, fields[name]) is not None:
             keywords[name] = _plain(getattr(config, fields[name]))
             given.add(fields[name])
+            if type(default) in (int, float):
+                defaults[fields[name]] = default
         elif default is parameter.empty:
             raise TypeError(
                 f"{getattr(make, '__name__', make)} needs the argument {name!r}, whose meaning is not known: give it "
                 "(--with on the command line), or name a function of the number of channels that makes the layer"
             )
     numbers = [p.default for p in parameters if p.name not in keywords and type(p.default) in (int, float)]
-    return Arguments(keywords | dict(extra), frozenset(given), tuple(map(float, numbers)))
+    return Arguments(keywords | dict(extra), frozenset(given), tuple(map(float, numbers)), defaults)
 
 
 def _plain(value: Any) -> Any:

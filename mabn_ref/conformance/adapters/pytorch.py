@@ -21,15 +21,18 @@ class _Layer:
     def __init__(self, module: Any, channels: int) -> None:
         self.module, self.channels = module, channels
         sized = {n: p for n, p in module.named_parameters() if p.numel() == channels}
-        self.scale = _one_of(sized, ("weight", "gamma", "scale"))
-        self.shift = _one_of(sized, ("bias", "beta", "shift", "offset"))
+        self.scale = _one_of(sized, ("weight", "gamma", "scale"), 1.0)
+        self.shift = _one_of(sized, ("bias", "beta", "shift", "offset"), 0.0)
         self.x: Any = None
         self.z: Any = None
         self.outer: tuple[Any, Any] | None = None
 
 
-def _one_of(sized: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    return next((p for n, p in sized.items() if n.rpartition(".")[2] in names), None)
+def _one_of(sized: Mapping[str, Any], names: tuple[str, ...], start: float) -> Any:
+    """The parameter of one of these names, else the one that starts at this value."""
+    by_name = (p for n, p in sized.items() if n.rpartition(".")[2] in names)
+    by_value = (p for p in sized.values() if bool((p == start).all()))
+    return next(by_name, next(by_value, None))
 
 
 class TorchTarget:
@@ -49,21 +52,22 @@ class TorchTarget:
     ``TorchTarget(torch.nn.BatchNorm2d)`` in a test, ``mabn-ref check torch.nn:BatchNorm2d --as bn`` in a terminal.
     """
 
-    groups = False
+    groups: bool | None = False
 
     def __init__(self, source: Any, extra: Mapping[str, Any] | None = None, axis: int = 1) -> None:
         self.torch = require("torch", "torch")
         self.source, self.extra, self.axis = source, dict(extra or {}), axis
         self.given: frozenset[str] = frozenset()
         self.numbers: tuple[float, ...] = ()
+        self.defaults: dict[str, float] = {}
 
     def make(self, channels: int, config: Any) -> _Layer:
         if isinstance(self.source, self.torch.nn.Module):
             module = copy.deepcopy(self.source)
         else:
             call = arguments_for(self.source, config, self.extra, momentum_is_new=True)
-            self.given, self.numbers = call.given, call.numbers
-            self.groups = "norm_batch" in call.given and config.norm_batch is not None
+            self.given, self.numbers, self.defaults = call.given, call.numbers, call.defaults
+            self.groups = None if "norm_batch" in call.given else False
             module = self.source(channels, **call.keywords)
         attributes = [v for m in module.modules() for v in vars(m).values() if type(v) in (int, float)]
         self.numbers += tuple(map(float, attributes))

@@ -1,0 +1,212 @@
+"""The check itself: run a target, explain what differs, and say so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.conformance.compare import TENSORS, Case, Difference, first_difference, worst_errors
+from mabn_ref.conformance.conventions import Convention
+from mabn_ref.conformance.observe import Trace
+from mabn_ref.conformance.plan import About, Step
+from mabn_ref.conformance.report import Report, Row
+from mabn_ref.conformance.rounding import rounding
+from mabn_ref.conformance.run import run_here, run_path
+from mabn_ref.conformance.scenarios import MODULES
+from mabn_ref.conformance.search import Explanation, convention_of, explain
+from mabn_ref.conformance.words import findings, hyper_parameters
+
+__all__ = ["ConformanceError", "assert_conforms", "check"]
+
+
+class ConformanceError(AssertionError):
+    """A target does not compute what it is to compute; the message is the report."""
+
+
+def check(
+    target: Any,
+    norm: str,
+    *,
+    norm_batch: int | None = None,
+    groups: int = 1,
+    short: bool = False,
+    time_limit: float = 20.0,
+    extra: Mapping[str, Any] | None = None,
+) -> Report:
+    r"""Run a layer over the scenarios, and explain what it does.
+
+    Parameters
+    ----------
+    target : str or object
+        A dotted path such as "my_package.norms:MyMABN2d", which is run in a process of its own; or what it names: a
+        `Target`, a module with the functions of `mabn_ref.norms`, a layer class of a framework, an instance of one,
+        or a function of the number of channels that returns one.
+    norm : str
+        What it is to be: "bn", "brn", "modified-bn" or "mabn".
+    norm_batch : int, optional
+        \|B\|, the only one; several by default.
+    groups : int
+        Normalisation batches in every call.
+    short : bool
+        A short set of scenarios, for continuous integration.
+    time_limit : float
+        Seconds for every scenario.
+    extra : mapping, optional
+        Keywords for the layer's constructor.
+
+    Returns
+    -------
+    Report
+        ``report.conforms`` is the verdict; ``str(report)`` and ``report.to_dict()`` are for people and for machines.
+
+    Raises
+    ------
+    ValueError
+        If `norm` is none of these, or the path names nothing.
+    TypeError
+        If the target is none.
+
+    Examples
+    --------
+    >>> from mabn_ref.mistakes import named, wrong
+    >>> report = check(wrong(named("bn-no-g")), "bn", norm_batch=4, short=True)
+    >>> report.conforms, [finding.mistake for finding in report.findings]
+    (False, ['bn-no-g'])
+    """
+    if norm not in MODULES:
+        raise ValueError(f"norm is {norm!r}, expected one of {', '.join(MODULES)}")
+    options = {"norm_batch": norm_batch, "groups": groups, "short": short, "extra": dict(extra or {})}
+    run = run_path if isinstance(target, str) else run_here
+    about, found = run(target, norm, options, time_limit)
+    name = target if isinstance(target, str) else getattr(target, "__name__", type(target).__name__)
+    return _judge(name, norm, about, found)
+
+
+def assert_conforms(target: Any, norm: str, **options: Any) -> None:
+    """Check a layer in a test: the arguments are those of `check`.
+
+    Raises
+    ------
+    ConformanceError
+        If it does not conform, with the report.
+
+    Examples
+    --------
+    >>> from mabn_ref.norms import modified_batch_norm
+    >>> assert_conforms(modified_batch_norm, "modified-bn", short=True)
+    """
+    report = check(target, norm, **options)
+    if not report.conforms:
+        raise ConformanceError(str(report))
+
+
+def _judge(name: str, norm: str, about: About, found: Sequence[Trace | Step]) -> Report:
+    given = about.fields(norm)
+    traces = [item for item in found if isinstance(item, Trace)]
+    cases = {id(trace): Case(norm, trace) for trace in traces if trace.finished and not _one_value(norm, trace)}
+    told = _telling(list(cases.values()), about)
+    if not told:
+        rows = [
+            Row(item.scenario.name, 0, item.failure if isinstance(item, Trace) else item.skipped, {})
+            for item in found
+        ]
+        return Report(name, norm, "", differences=[f"{row.scenario}: {row.why}" for row in rows], rows=rows)
+    best = _best(told, given, about)
+    rows, differences, notes = [], [], [note for trace in traces for note in trace.notes]
+    for item in found:
+        if isinstance(item, Step):
+            rows.append(Row(item.scenario.name, 0, item.skipped, {}))
+            continue
+        row, difference = _row(norm, item, cases.get(id(item)), best, given)
+        if (
+            difference
+            and item.scenario.name == SEVERAL
+            and about.groups is None
+            and _one_batch(cases, item, best, given)
+        ):
+            row, difference = (
+                Row(row.scenario, 0, "a call is one normalisation batch, whatever norm_batch says", {}),
+                "",
+            )
+        rows.append(row)
+        differences += [difference] if difference else []
+    single = [case for case in cases.values() if case.trace.scenario.dtype == "float32" and not case.trace.failure]
+    return Report(
+        target=name,
+        norm=norm,
+        preset=best.preset.name,
+        hyper=hyper_parameters(best, told[0], given),
+        findings=findings(best, told, given),
+        differences=differences,
+        rows=rows,
+        notes=list(dict.fromkeys(notes)),
+        ulps=rounding(single[0], _convention(single[0], best, given)) if single and not best.unexplained else {},
+    )
+
+
+SEVERAL = "several in a call"
+
+
+def _telling(cases: Sequence[Case], about: About) -> list[Case]:
+    """The cases from which conventions are told: whole, in float64 if there are any, and not long."""
+    told = [case for case in cases if not (case.trace.scenario.name == SEVERAL and about.groups is None)]
+    for wanted in (
+        lambda case: case.trace.scenario.dtype == "float64",
+        lambda case: not case.trace.failure,
+        lambda case: case.trace.scenario.steps < 400,
+    ):
+        told = list(filter(wanted, told)) or told
+    return told
+
+
+def _best(told: Sequence[Case], given: frozenset[str], about: About) -> Explanation:
+    """The best explanation: of the scenarios from the start, and of those later in a schedule if that can be had."""
+    young = [case for case in told if not case.trace.scenario.age]
+    found = explain(young, given, about.numbers)
+    if len(young) < len(told) and (
+        found[0].unexplained or any(_difference(case, found[0], given) for case in told if case not in young)
+    ):
+        later = explain(told, given, about.numbers)
+        found = found if len(later[0].unexplained) > len(found[0].unexplained) else later
+    return max(found, key=lambda e: sum(e.preset.defaults.get(name) == v for name, v in about.defaults.items()))
+
+
+def _convention(case: Case, best: Explanation, given: frozenset[str]) -> Convention:
+    return convention_of(case, best.preset, [choice for _, choice in best.choices], given)
+
+
+def _difference(case: Case, best: Explanation, given: frozenset[str]) -> Difference | None:
+    return first_difference(case, _convention(case, best, given), TENSORS)
+
+
+def _one_batch(cases: Mapping[int, Case], trace: Trace, best: Explanation, given: frozenset[str]) -> bool:
+    """Whether a scenario is explained by a call that is one normalisation batch."""
+    case = cases.get(id(trace))
+    if case is None:
+        return False
+    convention = replace(_convention(case, best, given), shared_by="call")
+    return first_difference(case, convention, TENSORS) is None
+
+
+def _one_value(norm: str, trace: Trace) -> bool:
+    """Whether there is one value a channel, whose variance is zero."""
+    return norm in ("bn", "brn") and trace.scenario.norm_batch * int(np.prod(trace.space)) == 1
+
+
+def _row(
+    norm: str, trace: Trace, case: Case | None, best: Explanation, given: frozenset[str]
+) -> tuple[Row, Difference | str]:
+    """A line of the table, and what is not explained in it."""
+    name, failure = trace.scenario.name, trace.failure
+    if _one_value(norm, trace):
+        if "nan" in failure or "inf" in failure:
+            return Row(name, 0, failure, {}), f"{name}: one value a channel: {failure}"
+        return Row(name, 0, f"one value a channel: {failure or 'the output is beta'}", {}), ""
+    stopped = f"{name}, step {trace.failed_at}: {failure}" if failure else ""
+    if case is None:
+        return Row(name, trace.finished, failure, {}), stopped
+    errors = worst_errors(case, _convention(case, best, given))
+    return Row(name, trace.finished, failure, errors), _difference(case, best, given) or stopped

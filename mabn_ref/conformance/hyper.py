@@ -1,0 +1,115 @@
+"""Deviations in numbers: hyper-parameters that a layer does not take, or takes and does not keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mabn_ref.conformance.choices import Choice
+from mabn_ref.mistakes import named
+from mabn_ref.norms.batch_renorm import Ramp
+
+__all__ = ["hyper_choices"]
+
+_ALL = ("bn", "brn", "modified-bn", "mabn")
+_SHOWS = {
+    "eps": ("z", "state", "inferred"),
+    "decay": ("z", "state", "inferred"),
+    "window": ("z", "state"),
+    "warmup": ("z", "state"),
+    "clip": ("z",),
+    "r_max": ("z",),
+    "renorm_from": ("z",),
+}
+_USUAL = {"eps": (1e-5, 1e-3), "decay": (0.9, 0.99, 0.98), "clip": (5.0,), "warmup": (100,)}
+_SWAPPED = {"bn": "bn", "brn": "bn", "modified-bn": "modified", "mabn": "mabn"}
+
+
+def hyper_choices(norm: str, given: frozenset[str], numbers: Sequence[float]) -> list[Choice]:
+    """Return what hyper-parameters may be, other than what was given.
+
+    Parameters
+    ----------
+    norm : str
+        What the target is to be.
+    given : frozenset of str
+        The fields of the Config that it takes.
+    numbers : sequence of float
+        Numbers it has.
+    """
+    mistake = f"{_SWAPPED[norm]}-weights-swapped"
+    swapped = Choice(
+        changes=(("decay", lambda c: 1 - c["decay"]),),
+        norms=_ALL,
+        shows=_SHOWS["decay"],
+        words=named(mistake).sentence,
+        mistake=mistake,
+    )
+    found = [swapped]
+    for name in ("eps", "decay", *(("window", "warmup", "clip") if norm == "mabn" else ())):
+        found += [_value(name, value, name in given) for value in _plausible(name, numbers, name in given)]
+    if norm == "brn":
+        found += _bounds("r_max" in given)
+    if norm == "mabn":
+        found += _renorm_from("renorm_from" in given, numbers)
+        found.append(
+            Choice(
+                changes=(("clip", "measured"), ("renorm_from", 1)),
+                norms=("mabn",),
+                shows=("z",),
+                words="The bounds of r are {bounds}, read off the outputs.",
+                accepted="clip" not in given,
+            )
+        )
+    return found
+
+
+def _plausible(name: str, numbers: Sequence[float], given: bool) -> list[Any]:
+    """The numbers that may be this hyper-parameter."""
+    values = [*numbers, *(() if given else _USUAL.get(name, ()))]
+    if name == "eps":
+        return sorted({v for v in values if 0 < v < 0.1})
+    if name == "decay":
+        return sorted({round(w, 12) for v in values if 0 < v < 1 for w in (v, 1 - v)})
+    if name == "clip":
+        return sorted({v for v in values if 1 < v < 100})
+    return sorted({int(v) for v in values if v == int(v) and 1 <= v <= 512})
+
+
+def _value(name: str, value: Any, given: bool) -> Choice:
+    words = f"{name} is {value:g}, whatever it is given." if given else f"{name} is {value:g}."
+    return Choice(changes=((name, value),), norms=_ALL, shows=_SHOWS[name], words=words, accepted=not given)
+
+
+def _renorm_from(given: bool, numbers: Sequence[float]) -> list[Choice]:
+    """Where r starts, which the paper leaves open."""
+    starts: list[tuple[Any, str]] = [(1, "the first iteration"), (lambda c: c["window"] + 1, "the full window")]
+    starts += [(lambda c: max(c["warmup"], 1), "the end of warm-up"), (lambda c: c["warmup"] + 1, "after warm-up")]
+    starts.append((100_000, "an iteration after the scenarios from the start"))
+    whole = sorted({int(v) for v in numbers if v == int(v) and 1 < v < 5000})
+    starts += [(first, f"iteration {first}") for v in whole for first in (v, v + 1)]
+    return [
+        Choice(
+            changes=(("renorm_from", first),),
+            norms=("mabn",),
+            shows=("z",),
+            words=f"r is other than 1 from {words} on.",
+            accepted=not given,
+        )
+        for first, words in starts
+    ]
+
+
+def _bounds(given: bool) -> list[Choice]:
+    """Ioffe's schedule, counted from 1 or from 0, and whatever the outputs show."""
+    words = "r_max and d_max follow Ioffe's schedule"
+    found: list[tuple[Any, str]] = []
+    for first, count in ((0, ""), (1, ", counted from 0")):
+        ramps = (
+            ("r_max", Ramp(start=5_000 + first, stop=40_000 + first, first=1.0, last=3.0)),
+            ("d_max", Ramp(start=5_000 + first, stop=25_000 + first, first=0.0, last=5.0)),
+        )
+        found.append((ramps, f"{words}{count}."))
+    measured = (("r_max", "measured"), ("d_max", "measured"))
+    found.append((measured, "The bounds of r and d are {bounds}, read off the outputs."))
+    return [Choice(changes=c, norms=("brn",), shows=("z",), words=w, accepted=not given) for c, w in found]

@@ -1,0 +1,169 @@
+"""Find what reproduces a target's numbers: one tensor after the other, the fewest deviations first.
+
+A tensor is settled before the next is looked at: what explains the output is kept when the gradient's turn comes.
+So a wrong output and a wrong gradient are two small searches, not the product of both.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mabn_ref.conformance.choices import CHOICES, Choice
+from mabn_ref.conformance.compare import Case, Difference, first_difference
+from mabn_ref.conformance.conventions import PRESETS, Convention, Preset
+from mabn_ref.conformance.hyper import hyper_choices
+
+__all__ = ["Explanation", "convention_of", "explain"]
+
+DEEPEST = 3
+"""How many deviations in one tensor are tried together."""
+ORDER = {
+    "bn": ("z", "state", "inferred", "dx", "dgamma", "dbeta"),
+    "modified-bn": ("z", "state", "inferred", "dx", "dgamma", "dbeta"),
+    "brn": ("state", "z", "inferred", "dx", "dgamma", "dbeta"),
+    "mabn": ("state", "z", "inferred", "dx", "dgamma", "dbeta"),
+}
+"""Batch Renormalization and MABN read their moving statistics in the output, so these come first."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What reproduces the numbers.
+
+    Attributes
+    ----------
+    preset : Preset
+        Where the search started from.
+    choices : tuple of (str, Choice)
+        The deviations from it, with the tensor that showed each.
+    unexplained : tuple of Difference
+        The first difference of every tensor for which nothing was found.
+    settled : frozenset of str
+        The fields of the convention that are known by now.
+    """
+
+    preset: Preset
+    choices: tuple[tuple[str, Choice], ...] = ()
+    unexplained: tuple[Difference, ...] = ()
+    settled: frozenset[str] = frozenset()
+
+    @property
+    def cost(self) -> tuple[int, int, int]:
+        """Less is better: unexplained tensors, disagreements, deviations."""
+        wrong = sum(not choice.accepted for _, choice in self.choices)
+        return len(self.unexplained), wrong, len(self.choices)
+
+
+def convention_of(case: Case, preset: Preset, choices: Sequence[Choice], given: frozenset[str]) -> Convention:
+    """Return the convention of a case: what the layer was given, the preset, then the deviations."""
+    values = case.base(given)
+    for own in (preset.defaults, preset.changes):
+        values |= {name: value for name, value in own.items() if name not in given}
+    for choice in choices:
+        values |= {name: value(values) if callable(value) else value for name, value in choice.changes}
+    return Convention(**values)
+
+
+def explain(
+    cases: Sequence[Case], given: frozenset[str], numbers: Sequence[float], *, seconds: float = 15.0
+) -> list[Explanation]:
+    """Search for what reproduces all cases.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        Of one target, the quickest to compare first.
+    given : frozenset of str
+        The hyper-parameters that it takes.
+    numbers : sequence of float
+        Numbers it has, which may be hyper-parameters.
+    seconds : float
+        How long to look for one more deviation.
+
+    Returns
+    -------
+    list of Explanation
+        The best ones, equally good.
+    """
+    norm = cases[0].norm
+    offered = [c for c in (*CHOICES, *hyper_choices(norm, given, numbers)) if norm in c.norms]
+    judge = _Judge(cases, given)
+    found: list[Explanation] = []
+    for deepest in range(DEEPEST + 1):
+        judge.deadline = time.monotonic() + seconds
+        live = [Explanation(preset) for preset in PRESETS[norm]]
+        for tensor in ORDER[norm]:
+            live = [_settled(judge, explanation, tensor, offered, deepest) for explanation in live]
+            fewest = min(len(explanation.unexplained) for explanation in live)
+            live = [explanation for explanation in live if len(explanation.unexplained) == fewest]
+        found += live
+        if not fewest:
+            break
+    best = min(explanation.cost for explanation in found)
+    return list(dict.fromkeys(explanation for explanation in found if explanation.cost == best))
+
+
+class _Judge:
+    """Compares, and remembers."""
+
+    def __init__(self, cases: Sequence[Case], given: frozenset[str]) -> None:
+        self.cases, self.given = cases, given
+        self.known: dict[Any, Difference | None] = {}
+        self.deadline = 0.0
+
+    def difference(self, preset: Preset, choices: Sequence[Choice], tensor: str) -> Difference | None:
+        """The first difference of a tensor over all cases."""
+        for k, case in enumerate(self.cases):
+            convention = convention_of(case, preset, choices, self.given)
+            key = k, convention, tensor
+            if key not in self.known:
+                self.known[key] = first_difference(case, convention, (tensor,))
+            if self.known[key] is not None:
+                return self.known[key]
+        return None
+
+
+def _settled(judge: _Judge, so_far: Explanation, tensor: str, offered: Sequence[Choice], deepest: int) -> Explanation:
+    """Explain one more tensor."""
+    if tensor == "state" and not any(judge.cases[0].roles.values()):
+        return so_far
+    if tensor in ("dx", "dgamma") and any(difference.tensor == "z" for difference in so_far.unexplained):
+        return so_far  # the gradient of what is not understood
+    chosen = [choice for _, choice in so_far.choices]
+    first = judge.difference(so_far.preset, chosen, tensor)
+    more: Sequence[Choice] | None = ()
+    if first is not None:
+        fresh = [c for c in offered if tensor in c.shows and not {name for name, _ in c.changes} & so_far.settled]
+        more = _fewest(judge, so_far.preset, chosen, tensor, fresh, deepest)
+    if more is None:
+        assert first is not None
+        return replace(so_far, unexplained=(*so_far.unexplained, first))
+    shown = {name for c in offered if tensor in c.shows for name, _ in c.changes}
+    later = {"state": _LATER, "z": _STATE}.get(tensor, shown)
+    return replace(
+        so_far,
+        choices=(*so_far.choices, *((tensor, choice) for choice in more)),
+        settled=so_far.settled | (shown - later),
+    )
+
+
+_STATE = {"decay", "average_of", "fed", "start", "start_mean", "fed_by", "fed_per"}
+_LATER = {"eps", "eps_at", "shared_by", "variance", "statistic", "root", "short", "partial", "window_of", "window"}
+
+
+def _fewest(
+    judge: _Judge, preset: Preset, chosen: Sequence[Choice], tensor: str, offered: Sequence[Choice], deepest: int
+) -> Sequence[Choice] | None:
+    """The smallest set of deviations that leaves no difference."""
+    for size in range(1, deepest + 1):
+        for extra in itertools.combinations(offered, size):
+            if time.monotonic() > judge.deadline:
+                return None
+            fields = [name for choice in extra for name, _ in choice.changes]
+            if len(fields) == len(set(fields)) and judge.difference(preset, [*chosen, *extra], tensor) is None:
+                return extra
+    return None
