@@ -11,11 +11,11 @@ import numpy as np
 from mabn_ref.conformance.compare import TENSORS, Case, Difference, first_difference, worst_errors
 from mabn_ref.conformance.conventions import Convention
 from mabn_ref.conformance.observe import Trace
-from mabn_ref.conformance.plan import About, Step
+from mabn_ref.conformance.plan import About, Step, plan
 from mabn_ref.conformance.report import Report, Row
 from mabn_ref.conformance.rounding import rounding
-from mabn_ref.conformance.run import run_here, run_path
-from mabn_ref.conformance.scenarios import MODULES
+from mabn_ref.conformance.run import derivative_of, run_here, run_path
+from mabn_ref.conformance.scenarios import MODULES, scenarios
 from mabn_ref.conformance.search import Explanation, convention_of, explain
 from mabn_ref.conformance.words import findings, hyper_parameters
 
@@ -82,7 +82,13 @@ def check(
     run = run_path if isinstance(target, str) else run_here
     about, found = run(target, norm, options, time_limit)
     name = target if isinstance(target, str) else getattr(target, "__name__", type(target).__name__)
-    return _judge(name, norm, about, found)
+    report = _judge(name, norm, about, found)
+    first = next(
+        (step for step in plan(about, [scenarios(norm, norm_batch=norm_batch)[0]]) if not step.skipped), None
+    )
+    if first is None or not any(getattr(d, "tensor", "") in ("z", "dx") for d in report.differences):
+        return report
+    return replace(report, taylor=derivative_of(target, norm, options, first, time_limit))
 
 
 def assert_conforms(target: Any, norm: str, **options: Any) -> None:

@@ -63,8 +63,8 @@ def main() -> int:
     named = sum(row.right for row in rows)
     wrongly = sum(name != row.mistake for row in rows for name in row.names)
     print(
-        f"{named} of {len(rows)} mistakes called by their names, {wrongly} wrong names; {len(right)} of {len(MODULES)} "
-        f"right implementations accepted; {time.perf_counter() - started:.0f} s"
+        f"{named} of {len(rows)} mistakes called by their names, {wrongly} wrong names; "
+        f"{len(right)} of {len(MODULES)} right implementations accepted; {time.perf_counter() - started:.0f} s"
     )
     return int(named < len(rows) or len(right) < len(MODULES))
 

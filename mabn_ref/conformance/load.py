@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,8 @@ def adapt(thing: Any, extra: Mapping[str, Any] | None = None) -> Target:
     >>> type(adapt(mabn)).__name__
     'FunctionsTarget'
     """
-    if isinstance(thing, type) and not isinstance(thing, Target) and _ready(thing):
-        thing = thing(**dict(extra or {}))
+    if isinstance(thing, type) and isinstance(thing, Target) and len(signature(thing.make).parameters) == 3:
+        thing = thing(**dict(extra or {}))  # its functions are methods, with a self
     if isinstance(thing, Target):
         return thing
     if functions.fits(thing):
@@ -89,10 +90,6 @@ def adapt(thing: Any, extra: Mapping[str, Any] | None = None) -> Target:
         f"target is {thing!r}, expected four functions (make, forward, backward, state), those of mabn_ref.norms, a "
         "layer class of PyTorch, or a function of the number of channels that returns such a layer"
     )
-
-
-def _ready(thing: type) -> bool:
-    return all(hasattr(thing, name) for name in ("make", "forward", "backward", "state"))
 
 
 def _framework(thing: Any) -> str:

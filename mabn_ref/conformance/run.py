@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 
+from mabn_ref.conformance.derivative import derivative
 from mabn_ref.conformance.load import adapt, load
 from mabn_ref.conformance.observe import Trace, observe
 from mabn_ref.conformance.plan import About, Step, inquire, plan
 from mabn_ref.conformance.scenarios import scenarios
 
-__all__ = ["TargetError", "run_here", "run_path"]
+__all__ = ["TargetError", "derivative_of", "run_here", "run_path"]
 
 
 IMPORTS = 60.0
@@ -72,6 +73,33 @@ def run_here(thing: Any, norm: str, options: Mapping[str, Any], limit: float) ->
     return about, found
 
 
+def derivative_of(thing: Any, norm: str, options: Mapping[str, Any], step: Step, limit: float) -> str:
+    """Say whether backward is the derivative of forward, at the first step of a plan's `step`."""
+    if not isinstance(thing, str):
+        target = adapt(thing, options.get("extra"))
+        return _in_time(lambda: derivative(target, norm, step.scenario, step.space), limit) or ""
+    with tempfile.TemporaryDirectory(prefix="mabn-ref-") as name:
+        folder = Path(name)
+        child = _start(folder, {"path": thing, "norm": norm, "options": dict(options), "space": step.space})
+        try:
+            answer = folder / "derivative.json"
+            return str(json.loads(answer.read_text("utf-8"))) if _appears(answer, child, IMPORTS + limit) else ""
+        finally:
+            child.kill()
+            child.wait()
+
+
+def _start(folder: Path, job: dict[str, Any]) -> subprocess.Popen[bytes]:
+    with (folder / "errors.txt").open("w") as errors:
+        return subprocess.Popen(
+            [sys.executable, "-m", "mabn_ref.conformance.run", str(folder), json.dumps(job)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        )
+
+
 def _wanted(norm: str, options: Mapping[str, Any]) -> list[Any]:
     return scenarios(norm, **{name: value for name, value in options.items() if name != "extra"})
 
@@ -106,15 +134,7 @@ def run_path(path: str, norm: str, options: Mapping[str, Any], limit: float) -> 
         found: list[Trace | Step] = []
         while about is None or start < len(steps):
             (folder / "about.json").unlink(missing_ok=True)
-            job = {"path": path, "norm": norm, "options": dict(options), "start": start}
-            with (folder / "errors.txt").open("w") as errors:
-                child = subprocess.Popen(
-                    [sys.executable, "-m", "mabn_ref.conformance.run", str(folder), json.dumps(job)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=errors,
-                    env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-                )
+            child = _start(folder, {"path": path, "norm": norm, "options": dict(options), "start": start})
             try:
                 if not _appears(folder / "about.json", child, IMPORTS + limit):
                     raise TargetError(f"{path}: {_last_words(child, folder, IMPORTS + limit)}")
@@ -178,21 +198,27 @@ def _read(file: Path, step: Step) -> Trace:
     return trace
 
 
+def _put(file: Path, answer: Any) -> None:
+    file.with_suffix(".part").write_text(json.dumps(answer), encoding="utf-8")
+    file.with_suffix(".part").replace(file)
+
+
 def _child(folder: Path, job: dict[str, Any]) -> None:
     """What the process does: answer, then a file for every scenario."""
     norm, options = job["norm"], job["options"]
-    about_file = folder / "about.json"
     try:
         target = adapt(load(job["path"]), options.get("extra"))
         wanted = _wanted(norm, options)
+        if "space" in job:
+            _put(folder / "derivative.json", derivative(target, norm, wanted[0], tuple(job["space"])))
+            return
         about = inquire(target, norm, wanted[0])
-        text = json.dumps(asdict(about))
     except Exception as error:
-        text = json.dumps({"error": f"{error}" if isinstance(error, ValueError | TypeError) else repr(error)})
-    about_file.with_suffix(".part").write_text(text, encoding="utf-8")
-    about_file.with_suffix(".part").replace(about_file)
-    if "error" in json.loads(text):
+        _put(
+            folder / "about.json", {"error": str(error) if isinstance(error, ValueError | TypeError) else repr(error)}
+        )
         return
+    _put(folder / "about.json", asdict(about))
     for k, step in enumerate(plan(about, wanted)):
         if k >= job["start"] and not step.skipped:
             _write(folder / f"{k}.npz", observe(target, norm, step.scenario, step.space))

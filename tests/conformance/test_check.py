@@ -1,0 +1,136 @@
+"""The check: verdicts, reports, and targets that misbehave."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mabn_ref.cli import main
+from mabn_ref.conformance import ConformanceError, Report, assert_conforms, check
+from mabn_ref.conformance.run import TargetError
+from mabn_ref.mistakes import named, wrong
+from mabn_ref.norms import batch_norm, mabn
+from tests.conformance import layers
+
+SHORT = {"norm_batch": 8, "short": True}
+
+
+def test_ours_conforms_and_says_so() -> None:
+    report = check(mabn, "mabn", norm_batch=2, short=True)
+    assert report.conforms
+    assert str(report).startswith("mabn_ref.norms.mabn as MABN: conforms, in the convention of the paper\n")
+    assert not report.findings
+    assert set(report.ulps) == {"z", "dx"}
+    assert report.ulps["z"][0] < 2
+    assert_conforms(mabn, "mabn", norm_batch=2, short=True)
+
+
+def test_a_mistake_is_said_in_words_with_its_equation() -> None:
+    report = check(wrong(named("bn-no-g")), "bn", **SHORT)
+    assert not report.conforms
+    text = str(report)
+    assert "DIFFERS from the paper, and it is understood where" in text
+    assert "dx: Your dx is what you get without the g_B term of equation (4)" in text
+    assert "[bn-no-g; bn-backward (4)]" in text
+    with pytest.raises(ConformanceError, match="without the g_B term"):
+        assert_conforms(wrong(named("bn-no-g")), "bn", **SHORT)
+
+
+def test_the_dictionary_is_json_and_complete() -> None:
+    kept = json.loads(json.dumps(check(wrong(named("bn-no-g")), "bn", **SHORT).to_dict()))
+    assert kept["format"] == 1
+    assert kept["conforms"] is False
+    assert [finding["mistake"] for finding in kept["findings"]] == ["bn-no-g"]
+    assert kept["findings"][0]["equation"] == "bn-backward (4)"
+    assert {row["scenario"] for row in kept["scenarios"]} >= {"start", "small eps", "float32", "rank 2"}
+
+
+def test_nothing_is_found_where_nothing_matches_and_the_first_place_is_given() -> None:
+    def backward(dz: Any, cache: Any, state: Any) -> Any:
+        dx, dgamma, dbeta, state = batch_norm.backward(dz, cache, state)
+        return dx + 1e-3 * dx**3, dgamma, dbeta, state
+
+    odd = SimpleNamespace(**{**vars(batch_norm), "backward": backward})
+    report = check(odd, "bn", **SHORT)
+    assert not report.conforms
+    assert not report.findings
+    assert str(report.differences[0]).startswith("start, step 1: dx[")
+    assert "Taylor" in report.taylor
+    assert "backward is not the derivative of forward" in report.taylor
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Raises", "step 4: RuntimeError: no luck today (layers.py, line "),
+        ("Hangs", "it took longer than 1 s"),
+        ("Dies", "the process ended with 3"),
+        ("NotFinite", "step 4: z is inf at [0, 0, 0, 0]"),
+        ("WrongShape", "step 4: z has shape (8, 2, 3, 1), expected (8, 2, 3, 5)"),
+    ],
+)
+def test_a_target_that_fails_is_reported_and_the_other_scenarios_run(name: str, said: str) -> None:
+    report = check(f"tests.conformance.layers:{name}", "bn", short=True, time_limit=1)
+    assert not report.conforms
+    assert [said in str(difference) for difference in report.differences] == [True]
+    assert str(report.differences[0]).startswith("|B| = 8")
+    assert [row.scenario for row in report.rows if row.why] == ["|B| = 8"]
+    assert report.preset == "the paper"
+
+
+def test_an_object_that_hangs_is_left_behind() -> None:
+    report = check(layers.Hangs(), "bn", short=True, time_limit=0.5)
+    assert [str(difference) for difference in report.differences] == ["|B| = 8, step 1: it took longer than 0.5 s"]
+
+
+def test_a_layer_of_single_precision_is_compared_as_one() -> None:
+    report = check(layers.Single(), "bn", **SHORT)
+    assert report.conforms, str(report)
+    assert "z is float32 where x is float64" in report.notes
+
+
+def test_a_target_that_never_runs_is_no_target() -> None:
+    report = check(layers.Always(), "bn", **SHORT)
+    assert not report.conforms
+    assert "it did not run" in str(report)
+    assert "RuntimeError: not today" in str(report)
+
+
+def test_a_layer_that_takes_a_call_as_one_batch_may() -> None:
+    functions = wrong(named("bn-whole-call"))
+    target = layers.FunctionsTarget(functions)
+    assert check(target, "bn", **SHORT).mistakes == ["bn-whole-call"]
+    target.groups = None  # type: ignore[assignment]
+    report = check(target, "bn", **SHORT)
+    assert report.conforms
+    assert "a call is one normalisation batch, whatever norm_batch says" in str(report)
+
+
+def test_a_path_to_nothing_and_a_wrong_norm_are_errors() -> None:
+    with pytest.raises(TargetError, match="there is no module 'no_such_package' here"):
+        check("no_such_package:Norm", "bn")
+    with pytest.raises(ValueError, match="norm is 'ln', expected one of bn, brn, modified-bn, mabn"):
+        check(mabn, "ln")
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["check", "mabn_ref.norms:mabn", "--as", "mabn", "--norm-batch", "2", "--short"]
+    assert main(command) == 0
+    assert "conforms, in the convention of the paper" in capsys.readouterr().out
+    assert main([*command[:1], "mabn_ref.norms:batch_norm", "--as", "modified-bn", *command[4:], "--json"]) == 1
+    kept = json.loads(capsys.readouterr().out)
+    assert [finding["mistake"] for finding in kept["findings"]] == ["modified-variance"]
+    assert main(["check", "no_such_package:Norm", "--as", "bn"]) == 2
+    assert capsys.readouterr().err.startswith("mabn-ref check: error: target is 'no_such_package:Norm'")
+    assert main(["check", "math:pi", "--as", "bn"]) == 2
+    assert "target is 3.14" in capsys.readouterr().err
+
+
+def test_the_report_is_not_ours_to_read_wrong() -> None:
+    """A report without a run does not conform."""
+    assert not Report("x", "bn", "").conforms
+    assert np.isnan(float("nan"))
