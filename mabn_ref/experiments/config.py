@@ -17,14 +17,15 @@ NORMS = {
     "in": "IN",
     "moving": "moving statistics",
     "sync-bn": "SyncBN",
+    "online": "Online Norm",
 }
 """The normalisers by the name that a configuration has for them, with the name that tables print."""
 
 GROUPS = 8
 """Groups of GN where none are given."""
 
-SAMPLE_NORMS = ("gn", "ln", "in")
-"""Those that normalise every sample alone: |B| is 1 and changes nothing."""
+SAMPLE_NORMS = ("gn", "ln", "in", "online")
+"""Those whose normalisation batch is one sample: |B| is 1."""
 
 DATA = ("embedded", "cifar10", "directory")
 """Where the images come from: generated, the CIFAR-10 archive in the cache, or record files in a directory."""

@@ -12,6 +12,7 @@ from mabn_ref.norms import (
     mabn,
     modified_batch_norm,
     moving_statistics,
+    online_norm,
     sync_batch_norm,
 )
 
@@ -60,6 +61,8 @@ def build(config: RunConfig, steps: int) -> tuple[Any, Any]:
         return batch_renorm, batch_renorm.Config(**shared, r_max=r_max, d_max=d_max)
     if config.norm in ("gn", "ln", "in"):
         return group_norm, group_norm.Config(groups={"gn": config.groups or GROUPS, "ln": 1, "in": None}[config.norm])
+    if config.norm == "online":
+        return online_norm, online_norm.Config(decay_forward=config.decay)
     renorm_from = config.renorm_after * per_step + 1
     if config.norm == "moving":
         return moving_statistics, moving_statistics.Config(

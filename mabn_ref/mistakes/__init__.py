@@ -13,6 +13,7 @@ from mabn_ref.mistakes import (
     layers,
     mabn,
     modified_batch_norm,
+    online_norm,
     sync_batch_norm,
     weights,
 )
@@ -27,6 +28,7 @@ MISTAKES: tuple[Mistake, ...] = (
     *mabn.MISTAKES,
     *group_norm.MISTAKES,
     *sync_batch_norm.MISTAKES,
+    *online_norm.MISTAKES,
     *layers.MISTAKES,
     *weights.MISTAKES,
 )

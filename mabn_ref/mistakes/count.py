@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mabn_ref.mistakes import MISTAKES
-from mabn_ref.mistakes.draws import Draw, calls, convolution, grouped_calls, logits, matrices, steps
+from mabn_ref.mistakes.draws import Draw, calls, convolution, grouped_calls, logits, matrices, sample_calls, steps
 from mabn_ref.mistakes.mistake import Mistake, wrong
 from mabn_ref.mistakes.oracles import ORACLES
 from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, relu, sgd, softmax_cross_entropy, standardize
@@ -22,6 +22,7 @@ from mabn_ref.norms import (
     mabn,
     modified_batch_norm,
     moving_statistics,
+    online_norm,
     sync_batch_norm,
 )
 
@@ -33,6 +34,7 @@ RIGHT_DRAWS: dict[ModuleType, Draw] = {
     **{module: calls(module, scale=_WIDE) for module in (batch_norm, batch_renorm, modified_batch_norm, mabn)},
     group_norm: grouped_calls(scale=_WIDE),
     moving_statistics: calls(moving_statistics, scale=_WIDE, backward="batch"),
+    online_norm: sample_calls(),
     sync_batch_norm: calls(sync_batch_norm, groups=1, scale=_WIDE),
     conv2d: convolution(),
     centralize: convolution(with_input=False),

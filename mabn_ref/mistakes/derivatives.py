@@ -2,7 +2,8 @@
 
 Of a layer, of batch norm, of modified batch norm and of group norm it is forward itself. Of Batch Renormalization it
 is forward with r and d held at their numbers. Of MABN it is one call with r held, the earlier batches of both windows
-being numbers: an earlier Psi is then zero, and (20) is the derivative.
+being numbers: an earlier Psi is then zero, and (20) is the derivative. Of Online Normalization
+it is one sample, both control variables being zero.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ def passes(subject: str, implementation: Any, inputs: Calls | Call) -> Passes:
     state = state_before_last(implementation, inputs)
     if subject == "mabn":
         state = state._replace(psi_window=0 * state.psi_window)
+    if subject == "online_norm":
+        x, state = x[:1], state._replace(u=0 * state.u, v=0 * state.v)
     held = implementation.forward(x, gamma, beta, state, config)[1]
 
     def one_call(x: Array, gamma: Array, beta: Array) -> tuple[Array, Any]:

@@ -13,9 +13,21 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.norms import batch_renorm, group_norm, mabn, moving_statistics, sync_batch_norm
+from mabn_ref.norms import batch_renorm, group_norm, mabn, moving_statistics, online_norm, sync_batch_norm
 
-__all__ = ["Call", "Calls", "Draw", "Steps", "calls", "convolution", "grouped_calls", "logits", "matrices", "steps"]
+__all__ = [
+    "Call",
+    "Calls",
+    "Draw",
+    "Steps",
+    "calls",
+    "convolution",
+    "grouped_calls",
+    "logits",
+    "matrices",
+    "sample_calls",
+    "steps",
+]
 
 Draw: TypeAlias = Callable[[np.random.Generator], Any]
 
@@ -139,6 +151,44 @@ def grouped_calls(*, groups: int | None = None, scale: tuple[float, float] = (0.
         low, high = np.log(scale)
         spread = np.exp(rng.uniform(low, high, (shape[0], *[1] * (len(shape) - 1)))) * rng.uniform(0.7, 1.4, wide)
         xs: Array = spread * (rng.standard_normal(shape) + rng.uniform(-3, 3, wide))
+        dzs: Array = rng.standard_normal(shape)
+        return Calls(config, _factors(rng, wide), rng.standard_normal(wide), xs, dzs)
+
+    return draw
+
+
+def sample_calls(*, count: int | None = None, scale: tuple[float, float] = (0.3, 3.0), **settings: Any) -> Draw:
+    """Return a draw of calls of `mabn_ref.norms.online_norm`, up to five samples in each, of three values or more.
+
+    Parameters
+    ----------
+    count : int, optional
+        Calls; random if not given.
+    scale : tuple of float
+        Between which a channel's scale is drawn.
+    **settings
+        Fields of the Config that are to have this value.
+
+    Examples
+    --------
+    >>> inputs = sample_calls(count=3, layer_scaling=True)(np.random.default_rng(0))
+    >>> inputs.xs.shape[0], inputs.config.layer_scaling
+    (3, True)
+    """
+
+    def draw(rng: np.random.Generator) -> Calls:
+        drawn = {
+            "eps": _one_of(rng, 1e-5, 0.1, 1.0),
+            "decay_forward": _one_of(rng, 0.3, 0.9, 0.99),
+            "decay_backward": _one_of(rng, 0.5, 0.9, 0.99),
+            "layer_scaling": _one_of(rng, True, False),
+        }
+        config = online_norm.Config(**drawn | settings)
+        calls, wide = int(rng.integers(2, 6)) if count is None else count, int(rng.integers(1, 4))
+        shape = (calls, int(rng.integers(2, 6)), *_one_of(rng, (3,), (2, 2), (3, 2, 1)), wide)
+        low, high = np.log(scale)
+        spread = np.exp(rng.uniform(low, high, wide))
+        xs: Array = spread * (rng.standard_normal(shape) + rng.uniform(-1, 1, wide))
         dzs: Array = rng.standard_normal(shape)
         return Calls(config, _factors(rng, wide), rng.standard_normal(wide), xs, dzs)
 

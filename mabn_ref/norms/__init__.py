@@ -9,6 +9,7 @@ from mabn_ref.norms import (
     mabn,
     modified_batch_norm,
     moving_statistics,
+    online_norm,
     sync_batch_norm,
 )
 
@@ -19,5 +20,6 @@ __all__ = [
     "mabn",
     "modified_batch_norm",
     "moving_statistics",
+    "online_norm",
     "sync_batch_norm",
 ]

@@ -14,13 +14,21 @@ import pytest
 
 import mabn_ref
 from mabn_ref.mistakes import MISTAKES, Mistake, named, wrong
-from mabn_ref.mistakes.draws import Calls, calls, grouped_calls
+from mabn_ref.mistakes.draws import Calls, calls, grouped_calls, sample_calls
 from mabn_ref.mistakes.oracles import ORACLES
 from mabn_ref.mistakes.ranks import over_ranks
 from mabn_ref.nn import network
-from mabn_ref.norms import batch_norm, batch_renorm, group_norm, mabn, modified_batch_norm, sync_batch_norm
+from mabn_ref.norms import (
+    batch_norm,
+    batch_renorm,
+    group_norm,
+    mabn,
+    modified_batch_norm,
+    online_norm,
+    sync_batch_norm,
+)
 
-NORMS = (batch_norm, batch_renorm, modified_batch_norm, mabn, group_norm, sync_batch_norm)
+NORMS = (batch_norm, batch_renorm, modified_batch_norm, mabn, group_norm, sync_batch_norm, online_norm)
 each = pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
 of_norms = pytest.mark.parametrize("mistake", [m for m in MISTAKES if m.subject in NORMS], ids=lambda m: m.name)
 
@@ -69,7 +77,7 @@ def test_names_and_sentences_are_unique() -> None:
 @each
 def test_an_entry_is_well_formed(mistake: Mistake) -> None:
     assert re.fullmatch(
-        r"(bn|brn|modified|mabn|gn|sync|conv2d|centralize|standardize|linear|relu|pool|loss|sgd)(-[a-z0-9]+)+",
+        r"(bn|brn|modified|mabn|gn|sync|online|conv2d|centralize|standardize|linear|relu|pool|loss|sgd)(-[a-z0-9]+)+",
         mistake.name,
     )
     assert mistake.sentence.startswith("Your ")
@@ -122,7 +130,8 @@ def test_wrong_passes_run_on_any_configuration_and_shape(module: Any, norm_batch
     """They are compared with users' layers over scenarios that are none of their own."""
     for mistake in (m for m in MISTAKES if m.subject is module):
         for seed in range(4):
-            draw = grouped_calls() if module is group_norm else calls(module, norm_batch=norm_batch, space=(2, 2))
+            own = {group_norm: grouped_calls, online_norm: sample_calls}.get(module)
+            draw = calls(module, norm_batch=norm_batch, space=(2, 2)) if own is None else own()
             inputs = draw(np.random.default_rng(seed))
             with np.errstate(all="ignore"):
                 shapes = {name: np.shape(value) for name, value in run(wrong(mistake), inputs).items()}
@@ -154,7 +163,8 @@ def test_no_two_mistakes_of_a_normaliser_give_the_same_numbers(module: Any) -> N
         }
         settings |= {"ema_of": "batch", "ema_read": "before", "ema_per": "micro_batch"}
     draw = calls(module, groups=2, norm_batch=3, space=(2, 2), channels=3, count=6, **settings)
-    inputs = (grouped_calls(groups=2) if module is group_norm else draw)(np.random.default_rng(1))
+    own = {group_norm: grouped_calls(groups=2), online_norm: sample_calls(count=6, layer_scaling=True)}
+    inputs = own.get(module, draw)(np.random.default_rng(1))
     implementations = {m.name: wrong(m) for m in MISTAKES if m.subject is module} | {"right": module}
     if module is sync_batch_norm:
         implementations = {name: over_ranks(implementation) for name, implementation in implementations.items()}
