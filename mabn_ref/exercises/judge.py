@@ -231,8 +231,11 @@ def _fault(
         assert isinstance(expected, dict), f"the solution fails: {expected}"
         message = form_fault(name, seen[name], expected[name], getattr(case, "axes", {}))
         if message is None:
-            with np.errstate(all="ignore"):
-                message = judge(seen[name], case)
+            try:
+                with np.errstate(all="ignore"):
+                    message = judge(seen[name], case)
+            except Exception as error:
+                message = f"{name} cannot be judged ({type(error).__name__})"
         if message:
             return message
     return None

@@ -15,7 +15,7 @@ from mabn_ref.exercises.folder import Progress
 from mabn_ref.exercises.judge import Report
 from mabn_ref.exercises.process import StudentError
 
-__all__ = ["Style", "bar", "listing", "place", "style_for", "verdict"]
+__all__ = ["Style", "bar", "listing", "place", "printable", "style_for", "verdict"]
 
 _CODES = {"bold": "1", "green": "32", "red": "31", "dim": "2", "cyan": "36"}
 _PRINTED_LINES = 6
@@ -136,8 +136,19 @@ def _error(error: StudentError, path: Path, source: str, style: Style) -> str:
     return "\n".join(lines)
 
 
+def printable(line: str) -> str:
+    """A line with nothing in it that moves the cursor or changes colours.
+
+    Examples
+    --------
+    >>> printable("a\\x1b[2Jb")
+    'a?[2Jb'
+    """
+    return re.sub(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]", "?", line)
+
+
 def _printed(text: str) -> str:
     """The first lines of what was printed, with nothing in them that moves the cursor."""
-    lines = [re.sub(r"[^\x20-\x7e\xa0-\uffff]", "?", line)[:200] for line in text.expandtabs(4).splitlines()]
+    lines = [printable(line)[:200] for line in text.expandtabs(4).splitlines()]
     rest = [f"    ... and {len(lines) - _PRINTED_LINES} more lines"] if len(lines) > _PRINTED_LINES else []
     return "\n".join([f"    {line}" for line in lines[:_PRINTED_LINES]] + rest)
