@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -66,3 +67,14 @@ def test_the_shorter_run_is_what_was_recorded() -> None:
         mean = sum(row.errors.values()) / len(row.errors)
         name = "MABN 2" if row.label.startswith("MABN") else row.label
         assert f"{name} {mean:.1f} %" in text, (row.label, mean)
+
+
+def test_the_speed_is_what_was_recorded() -> None:
+    text = " ".join(README.read_text(encoding="utf-8").split())
+    record = json.loads((README.parent / "docs" / "results" / "benchmarks" / "results.json").read_text())
+    times = {name: ms[0] for name, ms in record["results"]["step"]["tables"]["gradient batch 32"].items()}
+    ours, batch_norm = times["MABN 2 + WC"], times["BN 32"]
+    assert f"MABN 2 it takes {ours / batch_norm:.2f} times as long as with BN 32" in text
+    assert f"with BN 32 {batch_norm / times['PyTorch BN 32']:.2f} times as long as in PyTorch" in text
+    slow = times["PyTorch MABN + WC, 16 micro-batches of 2"]
+    assert f"takes {slow / ours:.2f} times as long as MABN 2 here" in text
