@@ -16,6 +16,7 @@ EQUATIONS = {
     "mabn": "mabn-backward (20), one call",
     "group_norm": "gn-backward",
     "moving_statistics": "moving-backward, batch's",
+    "eval_norm": "bn-backward (4), in training",
     "online_norm": "online-backward, first sample",
     "sync_batch_norm": "bn-backward (4), over ranks",
     "conv2d": "conv2d-backward",

@@ -18,6 +18,7 @@ NORMS = {
     "moving": "moving statistics",
     "sync-bn": "SyncBN",
     "online": "Online Norm",
+    "eval-norm": "EvalNorm",
 }
 """The normalisers by the name that a configuration has for them, with the name that tables print."""
 

@@ -8,6 +8,7 @@ from mabn_ref.experiments.config import GROUPS, RunConfig
 from mabn_ref.norms import (
     batch_norm,
     batch_renorm,
+    eval_norm,
     group_norm,
     mabn,
     modified_batch_norm,
@@ -61,6 +62,8 @@ def build(config: RunConfig, steps: int) -> tuple[Any, Any]:
         return batch_renorm, batch_renorm.Config(**shared, r_max=r_max, d_max=d_max)
     if config.norm in ("gn", "ln", "in"):
         return group_norm, group_norm.Config(groups={"gn": config.groups or GROUPS, "ln": 1, "in": None}[config.norm])
+    if config.norm == "eval-norm":
+        return eval_norm, eval_norm.Config(**shared)
     if config.norm == "online":
         return online_norm, online_norm.Config(decay_forward=config.decay)
     renorm_from = config.renorm_after * per_step + 1

@@ -21,6 +21,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "gn": {"norm": "gn", "norm_batch": 1},
     "ln": {"norm": "ln", "norm_batch": 1},
     "in": {"norm": "in", "norm_batch": 1},
+    "eval-norm-2": {"norm": "eval-norm", "norm_batch": 2},
     "online": {"norm": "online", "norm_batch": 1},
     "sync-bn-32": {"norm": "sync-bn", "norm_batch": 32},
     "bn-32-ws": {"norm": "bn", "norm_batch": 32, "standardized": True},
@@ -31,7 +32,15 @@ ROWS: dict[str, dict[str, Any]] = {
 DEFAULT_ROWS = ("bn-32", "bn-2", "brn-2", "mabn-2", "bn-32-wc", "bn-2-wc")
 
 _CENTRALIZED = {"bn": False, "brn": False, "modified-bn": True, "mabn": True, "sync-bn": False}
-DECAY = {"bn": 0.98, "brn": 0.99, "modified-bn": 0.98, "mabn": 0.98, "sync-bn": 0.98, "online": 0.999}
+DECAY = {
+    "bn": 0.98,
+    "brn": 0.99,
+    "modified-bn": 0.98,
+    "mabn": 0.98,
+    "sync-bn": 0.98,
+    "online": 0.999,
+    "eval-norm": 0.98,
+}
 """Weight of the old value in the moving averages of each normaliser.
 
 BN takes MABN's. The paper's 0.9 changes nothing in its training, but averages over some ten normalisation batches: at

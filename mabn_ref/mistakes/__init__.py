@@ -9,6 +9,7 @@ from __future__ import annotations
 from mabn_ref.mistakes import (
     batch_norm,
     batch_renorm,
+    eval_norm,
     group_norm,
     layers,
     mabn,
@@ -28,6 +29,7 @@ MISTAKES: tuple[Mistake, ...] = (
     *mabn.MISTAKES,
     *group_norm.MISTAKES,
     *sync_batch_norm.MISTAKES,
+    *eval_norm.MISTAKES,
     *online_norm.MISTAKES,
     *layers.MISTAKES,
     *weights.MISTAKES,

@@ -18,6 +18,7 @@ from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, relu, s
 from mabn_ref.norms import (
     batch_norm,
     batch_renorm,
+    eval_norm,
     group_norm,
     mabn,
     modified_batch_norm,
@@ -34,6 +35,7 @@ RIGHT_DRAWS: dict[ModuleType, Draw] = {
     **{module: calls(module, scale=_WIDE) for module in (batch_norm, batch_renorm, modified_batch_norm, mabn)},
     group_norm: grouped_calls(scale=_WIDE),
     moving_statistics: calls(moving_statistics, scale=_WIDE, backward="batch"),
+    eval_norm: calls(eval_norm, scale=_WIDE),
     online_norm: sample_calls(),
     sync_batch_norm: calls(sync_batch_norm, groups=1, scale=_WIDE),
     conv2d: convolution(),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.norms import batch_renorm, group_norm, mabn, moving_statistics, online_norm, sync_batch_norm
+from mabn_ref.norms import batch_renorm, eval_norm, group_norm, mabn, moving_statistics, online_norm, sync_batch_norm
 
 __all__ = [
     "Call",
@@ -107,6 +107,7 @@ def calls(
         fewest = -(-values // int(np.prod(between)))
         samples = int(rng.integers(fewest, fewest + 3)) if norm_batch is None else norm_batch
         shared = None if many == 1 and rng.integers(2) else samples
+        shared = samples if module is eval_norm else shared
         config = module.Config(**{"norm_batch": shared, **_settings(rng, module), **settings})
         shape = (int(rng.integers(2, 8)) if count is None else count, many * samples, *between, wide)
         low, high = np.log(scale)
@@ -200,6 +201,12 @@ def _settings(rng: np.random.Generator, module: ModuleType) -> dict[str, Any]:
     drawn = {"eps": _one_of(rng, 1e-5, 0.1, 1.0), "decay": _one_of(rng, 0.0, 0.5, 0.9, 0.98)}
     if module is sync_batch_norm:
         drawn["norm_batch"] = None  # what the ranks have is the batch
+    if module is eval_norm:
+        drawn |= {
+            "estimated": _one_of(rng, True, False),
+            "rate": _one_of(rng, 0.01, 0.5),
+            "merged": rng.random() < 0.5,
+        }
     if module is batch_renorm:
         start = int(rng.integers(0, 6))
         ramp = {"start": start, "stop": start + int(rng.integers(0, 6))}

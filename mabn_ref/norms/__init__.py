@@ -5,6 +5,7 @@ from __future__ import annotations
 from mabn_ref.norms import (
     batch_norm,
     batch_renorm,
+    eval_norm,
     group_norm,
     mabn,
     modified_batch_norm,
@@ -16,6 +17,7 @@ from mabn_ref.norms import (
 __all__ = [
     "batch_norm",
     "batch_renorm",
+    "eval_norm",
     "group_norm",
     "mabn",
     "modified_batch_norm",

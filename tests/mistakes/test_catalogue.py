@@ -21,6 +21,7 @@ from mabn_ref.nn import network
 from mabn_ref.norms import (
     batch_norm,
     batch_renorm,
+    eval_norm,
     group_norm,
     mabn,
     modified_batch_norm,
@@ -28,7 +29,7 @@ from mabn_ref.norms import (
     sync_batch_norm,
 )
 
-NORMS = (batch_norm, batch_renorm, modified_batch_norm, mabn, group_norm, sync_batch_norm, online_norm)
+NORMS = (batch_norm, batch_renorm, modified_batch_norm, mabn, group_norm, sync_batch_norm, online_norm, eval_norm)
 each = pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
 of_norms = pytest.mark.parametrize("mistake", [m for m in MISTAKES if m.subject in NORMS], ids=lambda m: m.name)
 
@@ -77,7 +78,7 @@ def test_names_and_sentences_are_unique() -> None:
 @each
 def test_an_entry_is_well_formed(mistake: Mistake) -> None:
     assert re.fullmatch(
-        r"(bn|brn|modified|mabn|gn|sync|online|conv2d|centralize|standardize|linear|relu|pool|loss|sgd)(-[a-z0-9]+)+",
+        r"(bn|brn|modified|mabn|gn|sync|online|eval|conv2d|centralize|standardize|linear|relu|pool|loss|sgd)(-[a-z0-9]+)+",
         mistake.name,
     )
     assert mistake.sentence.startswith("Your ")
