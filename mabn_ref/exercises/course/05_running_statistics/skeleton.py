@@ -1,0 +1,47 @@
+"""Running statistics and inference."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class State(NamedTuple):
+    """Moving statistics."""
+
+    mean: np.ndarray  # (C,)
+    var: np.ndarray  # (C,)
+
+
+def init(channels):
+    """The State before the first batch.
+
+    channels: an integer, C
+    Returns a State of float64 arrays.
+    """
+    # TODO
+    raise NotImplementedError
+
+
+def update(state, x, decay):
+    """Take one batch into the moving statistics.
+
+    state: a State
+    x: array of shape (N, ..., C)
+    decay: the weight of the old value, a number in [0, 1]
+    Returns a new State.
+    """
+    # TODO
+    raise NotImplementedError
+
+
+def infer(x, gamma, beta, state, eps):
+    """Normalise by the moving statistics.
+
+    x: array of shape (N, ..., C)
+    gamma, beta: arrays of shape (C,)
+    state: a State
+    eps: a number
+    Returns z, an array of the shape of x.
+    """
+    # TODO
+    raise NotImplementedError
