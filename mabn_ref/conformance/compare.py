@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -75,7 +75,7 @@ class Case:
         self.config: Any = config_of(norm, trace.scenario)
         self.steps = list(inputs(trace.scenario, trace.space))
         self.gamma, self.beta = (a.astype(trace.scenario.dtype).astype(np.float64) for a in parameters())
-        self.roles = {name: _role(name, values) for name, values in trace.states.items()}
+        self.roles = _roles(trace.states)
         self._batches: dict[str, list[Batch]] = {}
         self._tolerances: list[Array] = []
         self._bases: dict[frozenset[str], dict[str, Any]] = {}
@@ -107,6 +107,17 @@ class Case:
                 condition = np.max(1 + batch.square / (batch.var + 1e-2 * self.config.eps), axis=0)
                 self._tolerances.append(SLACK + self.rtol * condition)
         return self._tolerances[step]
+
+
+def _roles(states: Mapping[str, list[Array]]) -> dict[str, str]:
+    """What every moving statistic is; one that never moves is none, if another does in its place."""
+    roles = {name: _role(name, values) for name, values in states.items()}
+    moving = {role for name, role in roles.items() if _moves(states[name])}
+    return {name: role if _moves(states[name]) or role not in moving else "" for name, role in roles.items()}
+
+
+def _moves(values: list[Array]) -> bool:
+    return any(not np.array_equal(values[0], value) for value in values[1:])
 
 
 def _role(name: str, values: list[Array]) -> str:

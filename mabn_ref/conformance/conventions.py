@@ -46,11 +46,12 @@ class Convention:
     moving_eps : str
         eps in the moving sigma: "same" as in training, "twice", "none".
     r_of : str
-        r is the ratio of "roots", of "squares", "variance" over moving root, or always "one".
+        r is the ratio of "roots", of "squares", of "variance" over moving root, of "variance over square",
+        "inverted", "without eps", of "squares without eps", or always "one".
     d_over : str
-        d is in units of the "moving" or the "batch" sigma.
+        d is in units of the "moving" or the "batch" sigma, or the moving one and "negative".
     clip_sides : str
-        r and d are clipped from "both" sides or from "above" alone.
+        r and d are clipped from "both" sides, from "above" alone, or "r above" alone.
     partial : str
         While the window fills: "mean" of what it holds, the "batch" alone, or "zeros" counted in.
     window_of : str

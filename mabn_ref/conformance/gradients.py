@@ -89,7 +89,13 @@ def _derivative(model: Model, p: Pass, t: Terms) -> Array:
         slope = _mean(t.dn) * p.d[:, None] * (1 / t.std**2 - 1 / t.sigma**2)
         right = right + slope * t.moved * t.sigma
     hat = p.sigma_hat[:, None]
-    through_r = np.where(p.r_free[:, None], _mean(t.dn * t.y), 0) / hat * t.moved
+    steep = {
+        "squares": lambda: 2 * t.sigma / hat**2,
+        "variance": lambda: 2 * t.sigma / hat,
+        "variance over square": lambda: 2 * t.sigma / hat**2,
+        "inverted": lambda: -hat / t.sigma**2,
+    }.get(model.c.r_of, lambda: 1 / hat)()
+    through_r = np.where(p.r_free[:, None], _mean(t.dn * t.y), 0) * steep * t.moved
     through_d = np.where(p.d_free[:, None], _mean(t.dn), 0) / hat
     whole = [np.mean(a, axis=0, keepdims=True) for a in (g, psi)]
     y_std = t.y * t.sigma / t.std

@@ -49,9 +49,11 @@ def hyper_choices(norm: str, given: frozenset[str], numbers: Sequence[float]) ->
     for name in ("eps", "decay", *(("window", "warmup", "clip") if norm == "mabn" else ())):
         found += [_value(name, value, name in given) for value in _plausible(name, numbers, name in given)]
     if norm == "brn":
-        found += _bounds("r_max" in given)
+        found += _bounds(given, numbers)
     if norm == "mabn":
         found += _renorm_from("renorm_from" in given, numbers)
+        words = "Your r is not clipped."
+        found.append(Choice(changes=(("clip", float("inf")),), norms=("mabn",), shows=("z",), words=words))
         found.append(
             Choice(
                 changes=(("clip", "measured"), ("renorm_from", 1)),
@@ -100,7 +102,7 @@ def _renorm_from(given: bool, numbers: Sequence[float]) -> list[Choice]:
     ]
 
 
-def _bounds(given: bool) -> list[Choice]:
+def _bounds(given: frozenset[str], numbers: Sequence[float]) -> list[Choice]:
     """Ioffe's schedule, counted from 1 or from 0, and whatever the outputs show."""
     words = "r_max and d_max follow Ioffe's schedule"
     found: list[tuple[Any, str]] = []
@@ -110,6 +112,17 @@ def _bounds(given: bool) -> list[Choice]:
             ("d_max", Ramp(start=5_000 + first, stop=25_000 + first, first=0.0, last=5.0)),
         )
         found.append((ramps, f"{words}{count}."))
+    unbounded = float("inf")
+    found.append(((("r_max", unbounded), ("d_max", unbounded)), "Your r and d are not clipped."))
+    found.append(((("r_max", unbounded),), "Your r is not clipped."))
+    found.append(((("d_max", unbounded),), "Your d is not clipped."))
+    for name, lowest in (("r_max", 1.0), ("d_max", 0.0)):
+        if name not in given:
+            found += [(((name, v),), f"{name} is {v:g}.") for v in sorted({v for v in numbers if lowest <= v < 100})]
+            found.append((((name, "measured"),), f"The bound {name} is read off the outputs: {{bounds}}."))
     measured = (("r_max", "measured"), ("d_max", "measured"))
     found.append((measured, "The bounds of r and d are {bounds}, read off the outputs."))
-    return [Choice(changes=c, norms=("brn",), shows=("z",), words=w, accepted=not given) for c, w in found]
+    return [
+        Choice(changes=c, norms=("brn",), shows=("z",), words=w, accepted=not given & {name for name, _ in c})
+        for c, w in found
+    ]

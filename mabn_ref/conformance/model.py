@@ -211,16 +211,23 @@ class Model:
         c, one, zero = self.c, np.ones_like(sigma), np.zeros_like(sigma)
         if self.norm in ("bn", "modified-bn") or c.r_of == "one":
             return one, zero, zero > 1, zero > 1
-        ratio = used / sigma_hat if c.r_of == "variance" else sigma / sigma_hat
-        ratio = ratio**2 if c.r_of == "squares" else ratio
+        ratio = {
+            "roots": lambda: sigma / sigma_hat,
+            "squares": lambda: (sigma / sigma_hat) ** 2,
+            "variance": lambda: used / sigma_hat,
+            "variance over square": lambda: used / sigma_hat**2,
+            "without eps": lambda: np.sqrt(used / (sigma_hat**2 - c.eps)),
+            "squares without eps": lambda: used / (sigma_hat**2 - c.eps),
+            "inverted": lambda: sigma_hat / sigma,
+        }[c.r_of]()
         shift = (batch.mean - mean_hat) / (sigma if c.d_over == "batch" else sigma_hat)
         highest, widest = self._bounds(len(sigma), seen)
         low = 1 / highest if c.clip_sides == "both" else -np.inf
         r = np.minimum(np.maximum(ratio, low), highest)
         if self.norm == "mabn":
             return r, zero, r == ratio, zero > 1
-        d = np.minimum(np.maximum(shift, -widest if c.clip_sides == "both" else -np.inf), widest)
-        return r, d, r == ratio, d == shift
+        d = np.minimum(np.maximum(shift, -np.inf if c.clip_sides == "above" else -widest), widest)
+        return r, -d if c.d_over == "negative" else d, r == ratio, d == shift
 
     def _bounds(self, groups: int, seen: Any) -> tuple[Array, Array]:
         """The bounds of r and d of a call's normalisation batches, (G, 1)."""

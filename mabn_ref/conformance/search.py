@@ -55,7 +55,8 @@ class Explanation:
     def cost(self) -> tuple[int, int, int]:
         """Less is better: unexplained tensors, disagreements, deviations."""
         wrong = sum(not choice.accepted for _, choice in self.choices)
-        return len(self.unexplained), wrong, len(self.choices)
+        lost = [difference.tensor for difference in self.unexplained]
+        return len(lost) + 2 * ("z" in lost), wrong, len(self.choices)  # without z, two gradients are not looked at
 
 
 def convention_of(case: Case, preset: Preset, choices: Sequence[Choice], given: frozenset[str]) -> Convention:
@@ -91,6 +92,8 @@ def explain(
     """
     norm = cases[0].norm
     offered = [c for c in (*CHOICES, *hyper_choices(norm, given, numbers)) if norm in c.norms]
+    if not {"r_max", "d_max"} <= given:  # then there is no ramp to flip
+        offered = [c for c in offered if c.changes[0][0] != "bounds"]
     judge = _Judge(cases, given)
     found: list[Explanation] = []
     for deepest in range(DEEPEST + 1):
@@ -98,8 +101,8 @@ def explain(
         live = [Explanation(preset) for preset in PRESETS[norm]]
         for tensor in ORDER[norm]:
             live = [_settled(judge, explanation, tensor, offered, deepest) for explanation in live]
-            fewest = min(len(explanation.unexplained) for explanation in live)
-            live = [explanation for explanation in live if len(explanation.unexplained) == fewest]
+            fewest = min(explanation.cost[0] for explanation in live)
+            live = [explanation for explanation in live if explanation.cost[0] == fewest]
         found += live
         if not fewest:
             break
@@ -115,13 +118,13 @@ class _Judge:
         self.known: dict[Any, Difference | None] = {}
         self.deadline = 0.0
 
-    def difference(self, preset: Preset, choices: Sequence[Choice], tensor: str) -> Difference | None:
-        """The first difference of a tensor over all cases."""
+    def difference(self, preset: Preset, choices: Sequence[Choice], tensors: tuple[str, ...]) -> Difference | None:
+        """The first difference of some tensors over all cases."""
         for k, case in enumerate(self.cases):
             convention = convention_of(case, preset, choices, self.given)
-            key = k, convention, tensor
+            key = k, convention, tensors
             if key not in self.known:
-                self.known[key] = first_difference(case, convention, (tensor,))
+                self.known[key] = first_difference(case, convention, tensors)
             if self.known[key] is not None:
                 return self.known[key]
         return None
@@ -131,14 +134,17 @@ def _settled(judge: _Judge, so_far: Explanation, tensor: str, offered: Sequence[
     """Explain one more tensor."""
     if tensor == "state" and not any(judge.cases[0].roles.values()):
         return so_far
-    if tensor in ("dx", "dgamma") and any(difference.tensor == "z" for difference in so_far.unexplained):
+    if tensor in ("dx", "dgamma") and "z" in [difference.tensor for difference in so_far.unexplained]:
         return so_far  # the gradient of what is not understood
     chosen = [choice for _, choice in so_far.choices]
-    first = judge.difference(so_far.preset, chosen, tensor)
+    # what explains an output must leave the moving statistics what they are known to be
+    known = tensor == "z" and "decay" in so_far.settled
+    looked = (tensor, "state") if known else (tensor,)
+    first = judge.difference(so_far.preset, chosen, looked)
     more: Sequence[Choice] | None = ()
     if first is not None:
         fresh = [c for c in offered if tensor in c.shows and not {name for name, _ in c.changes} & so_far.settled]
-        more = _fewest(judge, so_far.preset, chosen, tensor, fresh, deepest)
+        more = _fewest(judge, so_far.preset, chosen, looked, fresh, deepest)
     if more is None:
         assert first is not None
         return replace(so_far, unexplained=(*so_far.unexplained, first))
@@ -153,10 +159,16 @@ def _settled(judge: _Judge, so_far: Explanation, tensor: str, offered: Sequence[
 
 _STATE = {"decay", "average_of", "fed", "start", "start_mean", "fed_by", "fed_per"}
 _LATER = {"eps", "eps_at", "shared_by", "variance", "statistic", "root", "short", "partial", "window_of", "window"}
+_LATER.add("fed")  # "as used" is another thing once another variance is used
 
 
 def _fewest(
-    judge: _Judge, preset: Preset, chosen: Sequence[Choice], tensor: str, offered: Sequence[Choice], deepest: int
+    judge: _Judge,
+    preset: Preset,
+    chosen: Sequence[Choice],
+    tensors: tuple[str, ...],
+    offered: Sequence[Choice],
+    deepest: int,
 ) -> Sequence[Choice] | None:
     """The smallest set of deviations that leaves no difference."""
     for size in range(1, deepest + 1):
@@ -164,6 +176,6 @@ def _fewest(
             if time.monotonic() > judge.deadline:
                 return None
             fields = [name for choice in extra for name, _ in choice.changes]
-            if len(fields) == len(set(fields)) and judge.difference(preset, [*chosen, *extra], tensor) is None:
+            if len(fields) == len(set(fields)) and judge.difference(preset, [*chosen, *extra], tensors) is None:
                 return extra
     return None

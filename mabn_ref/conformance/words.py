@@ -53,7 +53,7 @@ def _finding(
         text = "; ".join(f"{r:.4g}{f' and {d:.4g}' if brn else ''} up to iteration {last}" for last, r, d in spans)
         words = words.format(bounds=text)
         highest = [r for _, r, _ in spans]
-        if brn and highest != sorted(highest):
+        if brn and any(later < 0.99 * earlier for earlier, later in zip(highest, highest[1:], strict=False)):
             mistake, fine = "brn-warm-up-inverted", False
             words = f"{named(mistake).sentence} {words}"
     equation = named(mistake).equation if mistake else ""
