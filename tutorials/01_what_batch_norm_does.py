@@ -205,3 +205,9 @@ print("x = 8, all alone, becomes", alone.ravel())
 #       the slower they turn.
 #    3. Only which of the two is larger. An image has many positions, and :math:`M` counts them all: what one image
 #       has here and not there gets through. What its channel is on average is compared with one other image only.
+
+# %%
+# Exercises
+# ---------
+#
+# .. exercises::

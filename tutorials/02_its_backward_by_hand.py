@@ -264,3 +264,9 @@ for f in (right, *wrong):
 #    3. Very little: the gradient with respect to :math:`z` is :math:`2 z = 2 \gamma y`, the cotangent :math:`y` of
 #       the table, for which the true gradient is almost zero. With :math:`\beta = 1` it is :math:`2 \gamma y + 2`:
 #       the cotangents :math:`y` and ones together, which still see only the mistakes that one of the two sees.
+
+# %%
+# Exercises
+# ---------
+#
+# .. exercises::

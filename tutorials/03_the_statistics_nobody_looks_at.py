@@ -245,3 +245,9 @@ for M in (8, 128, 2048):
 #    2. Those of the mean and the variance. :math:`g` and :math:`\Psi` still come from the batch alone.
 #    3. Independent noise falls by the root of 16, to a quarter: what a batch of 32 has. If the weights have moved,
 #       the average is of old values too, and lags behind the present one. Tutorial 04 is about this bargain.
+
+# %%
+# Exercises
+# ---------
+#
+# .. exercises::

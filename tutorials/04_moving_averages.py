@@ -194,3 +194,9 @@ print(f"exact {exact:.7f}, cumulative sums {by_difference:.7f}, sma {by_window:.
 #       noticeable part of their start, and inference normalises by wrong numbers.
 #    3. :math:`\frac14 (w + w + 2 \rho w) = \frac{1 + \rho}{2} w`, where (11) says :math:`\frac12 w`. It is too small:
 #       correlated values bring less news than independent ones.
+
+# %%
+# Exercises
+# ---------
+#
+# .. exercises::

@@ -247,3 +247,9 @@ plt.show()
 #    3. With a decay of 0 the average after the update is the batch's own value, so :math:`r = 1` and :math:`d = 0`:
 #       batch normalisation. With 0.99 the batch itself would be a hundredth of the average that corrects it, and the
 #       output for a sample would depend on its company again.
+
+# %%
+# Exercises
+# ---------
+#
+# .. exercises::

@@ -227,3 +227,9 @@ plt.show()
 #    3. A filter that is divided by a number gives outputs divided by that number, and the normaliser divides by the
 #       outputs' own spread or root mean square. It cancels, but for :math:`\epsilon`. (The gradient of the weights
 #       does change: its size goes with the inverse of theirs.)
+
+# %%
+# Exercises
+# ---------
+#
+# .. exercises::

@@ -240,3 +240,9 @@ print(f"standard deviation: of the batches {np.std(psi):.3f}, of the averages {n
 #       only the last of the 16 batches of a step has them in its window; the one before reaches back to images that
 #       earlier weights have seen. And the :math:`\Psi` in a window were each computed with the :math:`\bar\chi` of
 #       its own batch.
+
+# %%
+# Exercises
+# ---------
+#
+# .. exercises::

@@ -243,3 +243,9 @@ for bottom, top in (("BN 2", "BN 32"), ("BN 2 + WC", "BN 32 + WC")):
 #    3. With a short memory (a decay of 0.9) the moving average itself is as noisy as a batch of some forty images,
 #       and the variance of few values is on average too small. Estimate mean and variance again over the whole
 #       training set, with the weights as they are, and test with those.
+
+# %%
+# Exercises
+# ---------
+#
+# .. exercises::

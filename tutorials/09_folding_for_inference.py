@@ -207,3 +207,9 @@ plt.show()
 #    3. The padding puts zeros behind the normaliser. Before it they would have to be the value that becomes zero,
 #       :math:`-t / s`, so the border comes out wrong wherever :math:`t` is not zero. For MABN :math:`t = \beta`, for
 #       BN :math:`t = \beta - s \hat\mu`: MABN with :math:`\beta = 0` is the one that is safe.
+
+# %%
+# Exercises
+# ---------
+#
+# .. exercises::

@@ -229,3 +229,9 @@ plt.show()
 #       into this one, and its weights depend on it.
 #    3. Weights :math:`(1 - \alpha) \alpha^k` for the iterations *after*: all of the future counts, ever less. To be
 #       exact it would have to wait for the end of training, or cut the sum off.
+
+# %%
+# Exercises
+# ---------
+#
+# .. exercises::

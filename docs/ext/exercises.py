@@ -1,4 +1,4 @@
-"""The directive ``course``: the exercises, each with what it is about, its equations and its tutorial."""
+"""The directives ``course``, all exercises with equations and tutorials, and ``exercises``, those of one tutorial."""
 
 from __future__ import annotations
 
@@ -32,6 +32,20 @@ class CourseDirective(SphinxDirective):
         return f"*Tutorial* {', '.join(f':doc:`/tutorials/{page}`' for page in pages)}." if pages else ""
 
 
+class ExercisesDirective(SphinxDirective):
+    """At the end of a tutorial: the exercises whose statements name it."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()
+        number = int(Path(self.env.docname).name[:2])
+        about = [exercise for exercise in course() if number in exercise.tutorials]
+        page = ":doc:`exercises that check themselves </howto/work_through_the_exercises>`"
+        lines = [f"``mabn-ref learn course`` makes a folder of {page}. {'About this tutorial:' if about else ''}"]
+        lines += ["", *(f"* :ref:`{e.name} <exercise-{e.name}>`: {e.title}" for e in about)]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("course", CourseDirective)
+    app.add_directive("exercises", ExercisesDirective)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

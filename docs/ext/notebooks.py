@@ -24,6 +24,9 @@ def markdown(text: str, macros: dict[str, Any]) -> str:
     text = re.sub(r":\w+:`([^`<]+?)\s*<[^`>]+>`", r"\1", text)
     text = re.sub(r":\w+:`([^`]+)`", r"`\1`", text)
     text = _FOLDED.sub(_details, text)
+    text = text.replace(
+        ".. exercises::", "`mabn-ref learn course` makes a folder of exercises that check themselves."
+    )
     for name, macro in macros.items():
         definition, arguments = (macro, 0) if isinstance(macro, str) else macro
         body = re.sub(r"#(\d)", r"\\g<\1>", definition.replace("\\", r"\\"))

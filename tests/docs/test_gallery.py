@@ -12,6 +12,8 @@ from types import ModuleType
 
 import pytest
 
+from mabn_ref.exercises.exercise import course
+
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "tutorials").glob("*.py"))
 MACROS = {"E": r"\operatorname{E}", "d": [r"\frac{\partial #1}{\partial #2}", 2]}
@@ -51,6 +53,18 @@ def test_downloads(html: Path, script: Path) -> None:
             assert not re.search(r":\w+:`|^ *\.\. |`_", source, re.MULTILINE), source
             assert not re.search(r"\\(E|Var|Cov|clip|R|d)(?![A-Za-z])", source), source
     assert "<summary>Answers</summary>" in "".join(cells[-1]["source"]) + "".join(cells[-2]["source"])
+
+
+def test_tutorials_lead_to_their_exercises(html: Path) -> None:
+    for exercise in course():
+        for number in exercise.tutorials:
+            (script,) = (script for script in SCRIPTS if int(script.name[:2]) == number)
+            page = (html / "tutorials" / f"{script.stem}.html").read_text(encoding="utf-8")
+            target = f"exercise-{exercise.name.replace('_', '-')}"
+            assert f'howto/work_through_the_exercises.html#{target}"' in page
+            assert f'id="{target}"' in (html / "howto" / "work_through_the_exercises.html").read_text(
+                encoding="utf-8"
+            )
 
 
 def test_pages_do_not_tell_the_time(html: Path) -> None:
