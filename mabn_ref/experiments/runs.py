@@ -39,6 +39,8 @@ def run_one(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 100,
     device: str = "cpu",
+    prepared: Callable[[training.Setup], training.Setup] | None = None,
+    finished: Callable[[training.Setup, training.Progress], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Train one network, on one BLAS thread, and return its record.
 
@@ -54,6 +56,10 @@ def run_one(
         Gradient batches between two checkpoints; there is one more at the end of each epoch.
     device : str
         "cpu", or "cuda" (CuPy). It is no part of the configuration: a run may go on elsewhere from its checkpoint.
+    prepared : callable, optional
+        Given what stays as it is during the run, returns it with something in its place: a layer that is watched.
+    finished : callable, optional
+        Given that and where the run ended, unless it diverged; returns further entries of the record.
 
     Returns
     -------
@@ -82,6 +88,8 @@ def run_one(
     xp = devices.library(device)
     with require("threadpoolctl", "run").threadpool_limits(1, "blas"), devices.full_card_said():
         setup = training.prepare(config, xp)
+        if prepared is not None:
+            setup = prepared(setup)
         start = training.begin(setup)
         file = Path(checkpoint) if checkpoint is not None else None
         if file is not None and file.exists():
@@ -95,6 +103,7 @@ def run_one(
                     report(_report(setup, progress))
         except training.Diverged as error:
             status, message = "diverged", str(error)
+        further = finished(setup, progress) if finished is not None and status == "done" else {}
     return {
         "status": status,
         "message": message,
@@ -109,6 +118,7 @@ def run_one(
         },
         "seconds": sum(line.seconds for line in progress.history) + progress.seconds,
         "epochs": [line._asdict() for line in progress.history],
+        **further,
     }
 
 

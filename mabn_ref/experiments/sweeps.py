@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,11 @@ def missing(configs: Iterable[RunConfig], path: Path) -> list[RunConfig]:
 
 
 def sweep(
-    configs: Sequence[RunConfig], executor: Executor, path: Path | None = None, device: str = "cpu"
+    configs: Sequence[RunConfig],
+    executor: Executor,
+    path: Path | None = None,
+    device: str = "cpu",
+    task: Callable[..., dict[str, Any]] = run_one,
 ) -> Iterator[tuple[RunConfig, dict[str, Any] | Exception]]:
     """Run every configuration; record it and yield it with its record as it ends.
 
@@ -41,6 +45,9 @@ def sweep(
         The ``results.jsonl`` that records are appended to; `missing` has read it, or there is none.
     device : str
         One of `devices.DEVICES`.
+    task : callable
+        What a run is: ``task(config, device=device)`` returns a record. A function of a module, so that it can be
+        sent to any process.
 
     Yields
     ------
@@ -58,7 +65,7 @@ def sweep(
     """
     if path is not None:
         results.prepare(path)
-    futures = {executor.submit(run_one, config, device=device): config for config in configs}
+    futures = {executor.submit(task, config, device=device): config for config in configs}
     try:
         for future in as_completed(futures):
             try:

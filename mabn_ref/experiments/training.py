@@ -18,7 +18,7 @@ from mabn_ref.experiments.config import RunConfig
 from mabn_ref.experiments.devices import to_device, to_host
 from mabn_ref.nn import network, schedule, sgd, softmax_cross_entropy
 
-__all__ = ["Diverged", "Epoch", "Progress", "Setup", "begin", "prepare", "run"]
+__all__ = ["Diverged", "Epoch", "Progress", "Setup", "begin", "prepare", "run", "test_error_of"]
 
 _TEST_BATCH = 250
 
@@ -165,7 +165,7 @@ def _end_epoch(setup: Setup, progress: Progress) -> Progress:
     """Test, write the epoch's line and draw the next order."""
     start = time.perf_counter()
     seen = setup.steps * setup.config.gradient_batch
-    test_error = _test_error(setup, progress)
+    test_error = test_error_of(setup, progress)
     line = Epoch(
         epoch=progress.epoch + 1,
         train_loss=progress.loss_sum / setup.steps,
@@ -187,8 +187,14 @@ def _end_epoch(setup: Setup, progress: Progress) -> Progress:
     )
 
 
-def _test_error(setup: Setup, progress: Progress) -> float:
-    """Error on the test images with the moving statistics, in %."""
+def test_error_of(setup: Setup, progress: Progress) -> float:
+    """Return the error on the test images with the moving statistics, in %.
+
+    Raises
+    ------
+    Diverged
+        If an output is not finite.
+    """
     images, labels = setup.images.test
     wrong = 0
     for start in range(0, len(labels), _TEST_BATCH):
