@@ -71,7 +71,6 @@ trace_exempt = {
     "mabn-one-call": "an oracle of tests",
     "mabn-adjoint": "an oracle of tests",
     "moving-one-call": "an oracle of tests",
-    "fold": "done by hand on its page",
 }
 
 # An equation's name is its reference, and the number in its margin is the paper's: no second numbering beside it.

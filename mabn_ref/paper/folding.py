@@ -1,0 +1,156 @@
+"""Fold BN and MABN into the convolutions before them, and count what inference costs: Figure 1(a) and Table 9."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from mabn_ref.arrays import Array
+from mabn_ref.nn import centralize, conv2d, network, standardize
+from mabn_ref.nn.network import Conv, GlobalAveragePool, Layer, Linear, Norm, ReLU
+
+__all__ = ["Folded", "fold", "infer_folded", "operations"]
+
+
+class Folded(NamedTuple):
+    """A convolution with a bias, which is what a convolution and a linear normaliser are at inference."""
+
+    w: Array
+    """(kh, kw, in, out): the kernel in use, centred if it was, times the normaliser's scale."""
+    b: Array
+    """(out,): the normaliser's shift."""
+    stride: int
+    padding: int
+
+
+Step: TypeAlias = Folded | tuple[Layer, dict[str, Array], Any]
+
+
+def fold(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Sequence[Any]) -> list[Step]:
+    """Fold every normaliser that has `affine` into the convolution right before it: :eq:`fold`.
+
+    Parameters
+    ----------
+    layers, params, states
+        A network, and what training left.
+
+    Returns
+    -------
+    list
+        What `infer_folded` runs: `Folded` convolutions, and the layers that nothing was done to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mabn_ref.norms import mabn
+    >>> layers = network.small_network(mabn, mabn.Config(), width=4)
+    >>> params, states = network.init(layers, np.random.default_rng(0))
+    >>> len(layers), len(fold(layers, params, states))
+    (23, 16)
+    """
+    steps: list[Step] = []
+    for layer, p, state in zip(layers, params, states, strict=True):
+        before = steps[-1] if steps else None
+        if (
+            isinstance(layer, Norm)
+            and hasattr(layer.module, "affine")
+            and isinstance(before, tuple)
+            and not isinstance(before, Folded)
+            and isinstance(before[0], Conv)
+        ):
+            conv, kernel = before[0], before[1]["w"]
+            w = _in_use(conv, kernel)
+            scale, shift = layer.module.affine(p["gamma"], p["beta"], state, layer.config)
+            steps[-1] = Folded(w * scale, shift, conv.stride, conv.padding)  # eq: fold
+        else:
+            steps.append((layer, p, state))
+    return steps
+
+
+def _in_use(conv: Conv, w: Array) -> Array:
+    """The kernel that the convolution works with."""
+    if conv.centralized:
+        return centralize.forward(w)[0]
+    return standardize.forward(w)[0] if conv.standardized else w
+
+
+def infer_folded(steps: Sequence[Step], x: Array) -> Array:
+    """Run inference.
+
+    Parameters
+    ----------
+    steps : list
+        From `fold`.
+    x : array, shape (N, H, W, C)
+        Images, channels last.
+
+    Returns
+    -------
+    array, shape (N, classes)
+        The logits of `network.infer`, to rounding.
+    """
+    for step in steps:
+        if isinstance(step, Folded):
+            out = conv2d.forward(x, step.w, stride=step.stride, padding=step.padding)[0]
+            x = out + step.b  # eq: fold
+        else:
+            layer, p, state = step
+            x = network.infer([layer], [p], [state], x)
+    return x
+
+
+class Operations(NamedTuple):
+    """Additions, multiplications, divisions and comparisons of one image at inference."""
+
+    convolutions: int
+    normalisers: int
+    others: int
+
+
+_LINEAR = 2
+"""A value times a scale, plus a shift."""
+_OF_THE_SAMPLE = 7
+"""A value added to the mean, centred, squared, added to the variance, divided by sigma, times gamma, plus beta."""
+
+
+def operations(layers: Sequence[Layer], size: int = 32, *, folded: bool = False) -> Operations:
+    """Count the arithmetic of one image at inference, a multiplication and an addition as one each.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        The network.
+    size : int
+        Pixels a side.
+    folded : bool
+        Whether normalisers with `affine` are folded: a bias is left of them, one addition a value.
+
+    Returns
+    -------
+    Operations
+        Statistics themselves, one root and division a channel or group, are left out: they are few.
+
+    Examples
+    --------
+    >>> from mabn_ref.norms import batch_norm
+    >>> layers = network.small_network(batch_norm, batch_norm.Config(), width=4)
+    >>> operations(layers).normalisers, operations(layers, folded=True).normalisers
+    (7296, 3648)
+    """
+    convolutions = normalisers = others = 0
+    channels = 0
+    for layer in layers:
+        match layer:
+            case Conv(_, channels_in, channels_out, kernel, stride, padding):
+                size = (size + 2 * padding - kernel) // stride + 1
+                convolutions += 2 * kernel * kernel * channels_in * channels_out * size * size
+                channels = channels_out
+            case Norm(_, module):
+                linear = hasattr(module, "affine")
+                each = (1 if folded else _LINEAR) if linear else _OF_THE_SAMPLE
+                normalisers += each * channels * size * size
+            case ReLU() | GlobalAveragePool():
+                others += channels * size * size
+            case Linear(_, features_in, features_out):
+                others += 2 * features_in * features_out
+    return Operations(convolutions, normalisers, others)

@@ -1,0 +1,74 @@
+"""Folding is exact to rounding, and operations are counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mabn_ref.experiments import normalisers
+from mabn_ref.experiments.rows import recipe
+from mabn_ref.nn import network
+from mabn_ref.norms import batch_norm, group_norm
+from mabn_ref.paper.folding import Folded, fold, infer_folded, operations
+from mabn_ref.paper.inference import measure_cost
+
+
+def trained(weights: str, **settings: Any) -> tuple[Any, ...]:
+    """A network in float64 whose states, gamma and beta are not their start."""
+    rng = np.random.default_rng(0)
+    module, norm = normalisers.build(recipe(**settings), steps=1)
+    layers = network.small_network(module, norm, width=8, **{weights: True} if weights else {})
+    params, states = network.init(layers, rng, dtype=np.float64)
+    for p in params:
+        if "gamma" in p:
+            p["gamma"], p["beta"] = (rng.uniform(0.5, 2, p["gamma"].shape) for _ in range(2))
+    for _ in range(3):
+        _, _, states = network.forward(layers, params, states, rng.standard_normal((8, 32, 32, 3)))
+    return layers, params, states, rng.standard_normal((3, 32, 32, 3))
+
+
+@pytest.mark.parametrize("weights", ["", "centralized", "standardized"])
+@pytest.mark.parametrize("norm", ["bn", "brn", "modified-bn", "mabn"])
+def test_a_folded_network_is_the_network(norm: str, weights: str) -> None:
+    """eq: fold, bn-infer, modified-infer"""
+    layers, params, states, x = trained(weights, norm=norm, norm_batch=2)
+    steps = fold(layers, params, states)
+    assert sum(isinstance(step, Folded) for step in steps) == 7
+    assert len(steps) == len(layers) - 7
+    expected = network.infer(layers, params, states, x)
+    np.testing.assert_allclose(infer_folded(steps, x), expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
+
+
+def test_what_is_not_linear_is_left() -> None:
+    layers, params, states, x = trained("", norm="gn", norm_batch=1)
+    steps = fold(layers, params, states)
+    assert len(steps) == len(layers)
+    np.testing.assert_array_equal(infer_folded(steps, x), network.infer(layers, params, states, x))
+
+
+def test_operations_by_hand() -> None:
+    layers = [
+        network.Conv("conv", 3, 4, kernel=3, stride=2, padding=1),
+        network.Norm("norm", batch_norm, 4, batch_norm.Config()),
+        network.ReLU("relu"),
+        network.GlobalAveragePool("pool"),
+        network.Linear("linear", 4, 10),
+    ]
+    values = 4 * 4 * 4
+    assert operations(layers, 8) == (2 * 27 * values, 2 * values, 2 * values + 80)
+    assert operations(layers, 8, folded=True).normalisers == values
+    layers[1] = network.Norm("norm", group_norm, 4, group_norm.Config.layer())
+    assert operations(layers, 8, folded=True).normalisers == 7 * values
+
+
+def test_costs_of_all_are_measured_in_one_run() -> None:
+    found = measure_cost(width=8, rounds=2)
+    assert list(found) == ["BN 32, folded", "BN 32", "MABN 2 + WC, folded", "MABN 2 + WC", "GN", "IN", "LN"]
+    for name, cost in found.items():
+        assert cost["infer"][1] <= cost["infer"][0] <= cost["infer"][2]
+        assert 0 < cost["infer"][0] < cost["train"][0]
+        assert 0 < cost["infer_memory"] < cost["train_memory"]
+        assert (cost["worst_fold"] is not None) == name.endswith("folded")
+        assert (cost["worst_fold"] or 0) < 1e-5
