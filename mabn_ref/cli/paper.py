@@ -1,0 +1,158 @@
+"""``mabn-ref paper``: the paper's tables, figures and theorems in miniature."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from mabn_ref.cli.options import add_run_options, count, data_title, require_run_extra, settings
+from mabn_ref.cli.parser import add_number, name_from, usage_errors
+
+__all__ = ["NAMES", "add", "run"]
+
+NAMES = (
+    "table1",
+    "figure1b",
+    "table2",
+    "table4",
+    "credit",
+    "window",
+    "search",
+    "figures",
+    "theorem1",
+    "theorem2",
+    "equation6",
+    "table9",
+)
+"""The studies; `mabn_ref.paper.studies.STUDIES` holds what they are, and is imported when one is run."""
+
+_WIDTH = 110
+_DESCRIPTION = """\
+Reproduce a table, figure or theorem of the paper in miniature: print it beside the paper's own numbers, with 95 %
+intervals of paired differences and verdicts, and write DIR/NAME.json, .png and .svg. "all" runs all of them and
+writes DIR/report.html, one page. Every run is a line of a file in DIR and is not run again, so that what was
+interrupted goes on, and studies share the runs they have in common.
+"""
+_EPILOG = """\
+table1, table2, table4, figure1b, window: errors of many runs. credit: what each part of MABN contributes, from the
+runs of table4. search: as many settings for every method. figures: Figures 2, 3 and 4, batch statistics in training.
+equation6: statistics of the whole training set. table9: time, memory and operations, with Figure 1(a).
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser(
+        "paper", help="the paper's tables, figures and theorems", description=_DESCRIPTION, epilog=_EPILOG
+    )
+    parser.add_argument(
+        "name", type=name_from("study", (*NAMES, "all")), metavar="NAME", help=f"{', '.join(NAMES)}, or all"
+    )
+    add_number(parser, "--seeds", int, None, "seeds 0 to N - 1 (default: 3; theorem2 1)", at_least=1)
+    where = parser.add_mutually_exclusive_group()
+    add_number(where, "--jobs", int, None, "runs side by side (default: one a core)", at_least=1)
+    where.add_argument("--dask", metavar="ADDRESS", help="run on a Dask cluster, tcp://HOST:PORT (extra dask)")
+    parser.add_argument(
+        "--layer", default="norm4", metavar="NAME", help="layer of figures, norm1 to norm7; default %(default)s"
+    )
+    add_run_options(parser)
+    parser.add_argument("--out", type=Path, default=Path("paper"), metavar="DIR", help="default %(default)s")
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one study or all of them."""
+    from mabn_ref.experiments import atomic, devices, results
+    from mabn_ref.paper import report, runner
+    from mabn_ref.paper.studies import STUDIES
+    from mabn_ref.paper.study import Context, Outcome, Study
+
+    require_run_extra()
+    devices.library(args.device)
+    with usage_errors():
+        shared = settings(args)
+    names = NAMES if args.name == "all" else (args.name,)
+    failed, found = 0, dict[str, tuple[Study, Outcome]]()
+    command = f"mabn-ref {shlex.join(sys.argv[1:])}"
+    for name in names:
+        study = STUDIES[name]
+        context = Context(tuple(range(args.seeds or study.seeds)), shared, args.layer)
+        failed += _run(name, args, context)
+        with usage_errors():
+            outcome = study.outcome(context, results.read(args.out / study.file))
+        _show(study, outcome, context)
+        paths = runner.write(name, study, outcome, context, args.out, command)
+        print(f"Written: {', '.join(map(str, paths))}\n")
+        found[name] = (study, outcome)
+    if args.name == "all":
+        path = args.out / "report.html"
+        html = report.page(found, f"{_about(shared)}; {command}").encode()
+        atomic.write(path, lambda file: file.write(html))
+        print(f"Written: {path}")
+    if failed:
+        print(f"mabn-ref paper: error: runs that failed: {failed}; the same command runs them again", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _run(name: str, args: argparse.Namespace, context: Any) -> int:
+    """Run what is missing of a study, with one bar over all runs; return how many failed."""
+    from mabn_ref.experiments.config import label
+    from mabn_ref.experiments.progress import Bar
+    from mabn_ref.paper import runner
+    from mabn_ref.paper.executors import executor
+    from mabn_ref.paper.studies import STUDIES
+
+    study = STUDIES[name]
+    with usage_errors():
+        missing = runner.missing(study, context, args.out)
+    if not missing:
+        return 0
+    print(f"{name}: {count(len(missing), 'run')} to do in {args.out / study.file}", file=sys.stderr)
+    jobs = args.jobs or os.cpu_count() or 1
+    failed = 0
+    try:
+        with Bar(runs=len(missing)) as bar:
+
+            def opened(runs: int) -> Any:
+                return executor(min(jobs, runs), args.dask, bar.report)
+
+            for config, record in runner.pending(study, context, args.out, opened, args.device):
+                line = f"{name}, {label(config)}, seed {config.seed}"
+                if isinstance(record, Exception):
+                    failed += 1
+                    bar.end(config, f"{line} failed: {type(record).__name__}: {record}")
+                elif record["status"] == "diverged":
+                    bar.end(config, f"{line} diverged: {record['message']}")
+                else:
+                    error = record["epochs"][-1]["test_error"]
+                    bar.end(config, f"{line}: test error {error:.2f} %, {record['seconds']:.0f} s")
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"the same command goes on with the runs that {args.out} lacks") from None
+    return failed
+
+
+def _show(study: Any, outcome: Any, context: Any) -> None:
+    print(f"{study.title}\n{_about(context.settings)}, {count(len(context.seeds), 'seed')}\n")
+    for table in outcome.tables:
+        print(f"{table}\n")
+    for line in outcome.verdicts:
+        print(textwrap.fill(line, _WIDTH, initial_indent="- ", subsequent_indent="  "))
+    paired = any("±" in line for line in outcome.verdicts)
+    print("\n±: 95 % t interval over the seeds; differences are paired by seed.\n" if paired else "")
+    for note in outcome.notes:
+        print(textwrap.fill(note, _WIDTH))
+
+
+def _about(shared: Any) -> str:
+    from mabn_ref.experiments import datasets
+    from mabn_ref.experiments.config import RunConfig
+
+    config = RunConfig(**shared)
+    with usage_errors():
+        images = len(datasets.load(config).train.labels)
+    return f"{data_title(config, images)}, {count(config.epochs, 'epoch')}"

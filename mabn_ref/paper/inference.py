@@ -1,0 +1,179 @@
+"""Figure 1(a) and Table 9: what inference and training cost with each normaliser, side by side in one run."""
+
+from __future__ import annotations
+
+import statistics
+import time
+import tracemalloc
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mabn_ref.experiments import normalisers
+from mabn_ref.experiments.rows import recipe
+from mabn_ref.extras import require
+from mabn_ref.nn import network, sgd, softmax_cross_entropy
+from mabn_ref.paper import drawing
+from mabn_ref.paper.folding import fold, infer_folded, operations
+from mabn_ref.paper.study import Context, Outcome, Records, Study, Table, no_runs
+
+__all__ = ["COST", "Subject", "measure_cost"]
+
+ROUNDS, _IMAGES = 15, 32
+
+_SUBJECTS: dict[str, tuple[dict[str, Any], bool, str]] = {
+    "BN 32, folded": ({"norm": "bn", "norm_batch": 32}, True, "237.88"),
+    "BN 32": ({"norm": "bn", "norm_batch": 32}, False, ""),
+    "MABN 2 + WC, folded": ({"norm": "mabn", "norm_batch": 2}, True, "237.88"),
+    "MABN 2 + WC": ({"norm": "mabn", "norm_batch": 2}, False, ""),
+    "GN": ({"norm": "gn", "norm_batch": 1}, False, "99.37"),
+    "IN": ({"norm": "in", "norm_batch": 1}, False, "105.60"),
+    "LN": ({"norm": "ln", "norm_batch": 1}, False, "125.44"),
+}
+"""Settings, whether folded for inference, and the paper's iterations a second of ResNet-50."""
+
+
+class Subject(NamedTuple):
+    """What is measured: one call of each, without arguments."""
+
+    layers: list[Any]
+    infer: Callable[[], Any]
+    train: Callable[[], Any]
+    worst_fold: float | None
+    """The largest difference of the folded network's logits, relative to the largest logit."""
+
+
+def _subject(settings: dict[str, Any], folded: bool, width: int) -> Subject:
+    rng = np.random.default_rng(0)
+    config = recipe(**settings)
+    module, norm = normalisers.build(config, steps=1)
+    layers = network.small_network(module, norm, centralized=config.centralized, width=width)
+    params, states = network.init(layers, rng)
+    x = rng.standard_normal((_IMAGES, 32, 32, 3)).astype(np.float32)
+    labels = rng.integers(0, 10, _IMAGES)
+    for _ in range(3):  # moving statistics that are not their start
+        _, _, states = network.forward(layers, params, states, x)
+
+    def train() -> Any:
+        logits, caches, after = network.forward(layers, params, states, x)
+        _, cache = softmax_cross_entropy.forward(logits, labels)
+        grads, _ = network.backward(layers, softmax_cross_entropy.backward(1.0, cache), caches, after)
+        return sgd.step(params, grads, sgd.init(params), lr=0.1, momentum=0.9, weight_decay=5e-4)
+
+    if not folded:
+        return Subject(layers, lambda: network.infer(layers, params, states, x), train, None)
+    steps = fold(layers, params, states)
+    plain = network.infer(layers, params, states, x)
+    worst = float(np.max(np.abs(infer_folded(steps, x) - plain)) / np.max(np.abs(plain)))
+    return Subject(layers, lambda: infer_folded(steps, x), train, worst)
+
+
+def measure_cost(width: int = 32, rounds: int = ROUNDS) -> dict[str, dict[str, Any]]:
+    """Time inference and a training step, and find their peak memory, of one network with each normaliser.
+
+    Every round takes all of them in turn, so that what slows the machine for a while slows all. One BLAS thread.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the first convolution.
+    rounds : int
+        Of which medians and quartiles are taken.
+
+    Returns
+    -------
+    dict
+        By name: "infer" and "train" in ms, each a list of median and quartiles; "infer_memory" and "train_memory" in
+        MB; "operations" of one image; "worst_fold".
+    """
+    with require("threadpoolctl", "run").threadpool_limits(1, "blas"):
+        subjects = {name: _subject(settings, folded, width) for name, (settings, folded, _) in _SUBJECTS.items()}
+        times: dict[str, dict[str, list[float]]] = {name: {"infer": [], "train": []} for name in subjects}
+        for count in range(rounds + 2):
+            for name, subject in subjects.items():
+                for what in ("infer", "train"):
+                    start = time.perf_counter()
+                    getattr(subject, what)()
+                    if count >= 2:  # the first two warm up
+                        times[name][what].append(1e3 * (time.perf_counter() - start))
+        found: dict[str, dict[str, Any]] = {}
+        for name, subject in subjects.items():
+            folded = _SUBJECTS[name][1]
+            found[name] = {
+                "infer": _quartiles(times[name]["infer"]),
+                "train": _quartiles(times[name]["train"]),
+                "infer_memory": _peak(subject.infer),
+                "train_memory": _peak(subject.train),
+                "operations": operations(subject.layers, folded=folded)._asdict(),
+                "worst_fold": subject.worst_fold,
+            }
+    return found
+
+
+def _quartiles(values: list[float]) -> list[float]:
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return [middle, low, high]
+
+
+def _peak(call: Callable[[], Any]) -> float:
+    """The most memory that the call holds at once beyond what is there before it, in MB."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1] / 1e6
+    finally:
+        tracemalloc.stop()
+
+
+def _outcome(context: Context, records: Records) -> Outcome:
+    found = measure_cost(int(context.settings.get("width", 32)))
+    base = found["BN 32, folded"]
+    header = ("", "paper it/s", "inference ms", "times BN", "step ms", "times BN", "M operations", "MB", "MB, step")
+    lines: list[tuple[str, ...]] = []
+    for name, cost in found.items():
+        count = sum(cost["operations"].values()) / 1e6
+        lines.append(
+            (
+                name,
+                _SUBJECTS[name][2] or "-",
+                _spread(cost["infer"]),
+                f"{cost['infer'][0] / base['infer'][0]:.2f}",
+                _spread(cost["train"]),
+                f"{cost['train'][0] / base['train'][0]:.2f}",
+                f"{count:.2f}",
+                f"{cost['infer_memory']:.1f}",
+                f"{cost['train_memory']:.1f}",
+            )
+        )
+    title = f"Table 9: cost on one core, {_IMAGES} images of 32 x 32; medians and quartiles of {ROUNDS} rounds"
+    worst = max(cost["worst_fold"] for cost in found.values() if cost["worst_fold"] is not None)
+    notes = [
+        "Inference by folded convolutions where the normaliser is linear. The paper's figure is ResNet-50 on a GPU.",
+        f"Folding changes the logits by at most {worst:.1e} of the largest, which is float32's rounding.",
+        "Operations of one image: a multiplication and an addition count one each. Memory is the peak of one call.",
+    ]
+    return Outcome([Table(title, header, lines)], [], notes, {"": _figure(found)}, found)
+
+
+def _spread(values: list[float]) -> str:
+    return f"{values[0]:.2f} ({values[1]:.2f}-{values[2]:.2f})"
+
+
+def _figure(found: dict[str, dict[str, Any]]) -> Any:
+    drawing_ = drawing.new(8, 4)
+    for number, (what, title) in enumerate((("infer", "inference"), ("train", "training step")), start=1):
+        axes = drawing_.add_subplot(1, 2, number)
+        for position, cost in enumerate(found.values()):
+            middle, low, high = cost[what]
+            axes.barh(position, middle, color="#56b4e9")
+            axes.errorbar(middle, position, xerr=[[middle - low], [high - middle]], color="black", capsize=3)
+        axes.set_yticks(range(len(found)), list(found) if number == 1 else [""] * len(found))
+        axes.invert_yaxis()
+        axes.set_xlabel(f"ms for {_IMAGES} images (bar: quartiles)")
+        axes.set_title(title)
+        axes.grid(axis="x", alpha=0.3)
+    return drawing_
+
+
+COST = Study("Figure 1(a) and Table 9: the cost of each normaliser", no_runs, _outcome)

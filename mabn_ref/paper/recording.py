@@ -1,0 +1,209 @@
+"""Figures 2, 3 and 4 of the paper: the four batch statistics of a layer during training, of |B| samples and of all.
+
+A `Recorder` stands in for a normaliser's module and hands every call on; what it writes down it computes beside, so
+that the training is the same, bit for bit, as without it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.arrays import Array, namespace
+from mabn_ref.experiments import results
+from mabn_ref.experiments.config import RunConfig, label
+from mabn_ref.experiments.devices import to_host
+from mabn_ref.experiments.intervals import mean_interval
+from mabn_ref.experiments.runs import run_one
+from mabn_ref.experiments.training import Setup
+from mabn_ref.nn.network import Norm
+from mabn_ref.norms import batch_norm, modified_batch_norm
+from mabn_ref.paper import drawing
+from mabn_ref.paper.measured import Row, configs, text
+from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
+
+__all__ = ["FIGURES", "Recorder", "run_recorded"]
+
+KINDS = ("small", "regular", "gap")
+_DIGITS = 5
+
+
+class Recorder:
+    """A normaliser's module that also writes its batch statistics down, one line a gradient batch.
+
+    Attributes
+    ----------
+    lines : list of dict
+        For each of the layer's statistics ("mu" and "var", or "chi2"; "g" and "psi", or "psi" alone) three norms over
+        the channels: "small", that of the last normalisation batch, or for MABN of the average that it used;
+        "regular", that of all samples of the gradient batch, from the same x and dz; "gap", of their difference.
+    """
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+        self._x: list[Array] = []
+        self.lines: list[dict[str, list[float]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+    def forward(self, x: Array, gamma: Array, beta: Array, state: Any, config: Any) -> Any:
+        """Hand on, and keep x for `backward`."""
+        self._x.append(x)
+        return self._module.forward(x, gamma, beta, state, config)
+
+    def backward(self, dz: Array, cache: Any, state: Any) -> Any:
+        """Hand on, and write a line."""
+        out = self._module.backward(dz, cache, state)
+        small, regular = _used(self._module, self._x.pop(0), dz, cache, out[3])
+        self.lines.append({name: _norms(small[name], regular[name]) for name in small})
+        return out
+
+
+def _used(module: Any, x: Array, dz: Array, cache: Any, state: Any) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The statistics of the last normalisation batch, averaged where the pass averages them; and those of all."""
+    names: tuple[str, ...]
+    if hasattr(state, "mean"):
+        mu, var = batch_norm.statistics(x, cache.config)
+        g, psi = module.gradient_statistics(dz, cache)
+        small = {"mu": mu[-1, :], "var": var[-1, :], "g": g[-1, :], "psi": psi[-1, :]}
+        whole: Any = batch_norm
+        names = ("mean", "var")
+    else:
+        chi2 = modified_batch_norm.statistics(x, cache.config)[-1, :]
+        psi = module.gradient_statistics(dz, cache)[1][-1, :]
+        if hasattr(state, "psi_window"):
+            chi2 = cache.chi[-1, :] ** 2 - cache.config.eps
+            psi = namespace(x).sum(state.psi_window, axis=0) / min(state.iteration, cache.config.window)
+        small = {"chi2": chi2, "psi": psi}
+        whole, names = modified_batch_norm, ("chi2",)
+    config = whole.Config(eps=cache.config.eps)
+    moving = whole.State(*(getattr(state, name) for name in names))
+    _, kept, _ = whole.forward(x, cache.gamma, 0 * cache.gamma, moving, config)
+    g, psi = whole.gradient_statistics(dz, kept)
+    of_x = dict(zip(("mu", "var"), batch_norm.statistics(x, config), strict=True)) if whole is batch_norm else {}
+    found = {**of_x, "chi2": modified_batch_norm.statistics(x, config), "g": g, "psi": psi}
+    return small, {name: found[name][0, :] for name in small}
+
+
+def _norms(small: Array, regular: Array) -> list[float]:
+    values = (small, regular, small - regular)
+    norms = [float(np.linalg.norm(np.asarray(to_host(value), dtype=np.float64))) for value in values]
+    return [float(f"{norm:.{_DIGITS}g}") if math.isfinite(norm) else 0.0 for norm in norms]
+
+
+def run_recorded(config: RunConfig, **keywords: Any) -> dict[str, Any]:
+    """Train as `run_one` does, and record every normaliser.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Of a normaliser with batch statistics.
+    **keywords
+        Those of `run_one`.
+
+    Returns
+    -------
+    dict
+        The record of `run_one`, and `statistics`: by layer and statistic, a list of norms ("small", "regular", "gap")
+        for each of `KINDS`, one a gradient batch.
+
+    Examples
+    --------
+    >>> record = run_recorded(RunConfig(width=4, epochs=1, train_size=64, test_size=10))
+    >>> sorted(record["statistics"]["norm4"]), len(record["statistics"]["norm4"]["psi"]["gap"])
+    (['chi2', 'psi'], 2)
+    """
+    recorders: dict[str, Recorder] = {}
+
+    def watched(setup: Setup) -> Setup:
+        layers = []
+        for layer in setup.layers:
+            if isinstance(layer, Norm):
+                recorders[layer.name] = Recorder(layer.module)
+                layer = layer._replace(module=recorders[layer.name])
+            layers.append(layer)
+        return setup._replace(layers=layers)
+
+    record = run_one(config, prepared=watched, **keywords)
+    statistics: dict[str, Any] = {}
+    for name, recorder in recorders.items():
+        found = recorder.lines[0] if recorder.lines else {}
+        statistics[name] = {
+            statistic: {kind: [line[statistic][k] for line in recorder.lines] for k, kind in enumerate(KINDS)}
+            for statistic in found
+        }
+    return record | {"statistics": statistics}
+
+
+_ROWS = [
+    Row("Figure 2: BN 2", {"norm": "bn", "norm_batch": 2}),
+    Row("Figure 3: modified BN 2 + WC", {"norm": "modified-bn", "norm_batch": 2}),
+    Row("Figure 4: MABN 2 + WC", {"norm": "mabn", "norm_batch": 2}),
+]
+_NAMES = {"mu": "mu, mean", "var": "sigma^2, variance", "chi2": "chi^2, mean square", "g": "g", "psi": "Psi"}
+
+
+_NOTE = (
+    "Norms over the channels, one point a gradient batch. The regular statistics are computed from the same x and dz "
+    "as the small ones, over all samples of the gradient batch; the network is trained with the small ones."
+)
+
+
+def _plan(context: Context, records: Records) -> list[RunConfig]:
+    return configs(_ROWS, context)
+
+
+def _outcome(context: Context, records: Records) -> Outcome:
+    figures: dict[str, Any] = {}
+    lines: list[tuple[str, ...]] = []
+    data: dict[str, Any] = {}
+    for row in _ROWS:
+        plans = configs([row], context)
+        found = [results.find(records, config) for config in plans]
+        known = [record["statistics"] for record in found if record is not None]
+        if not known:
+            continue
+        if context.layer not in known[0]:
+            raise ValueError(f"layer is {context.layer!r}, expected one of {', '.join(known[0])}")
+        of_layer = [statistics[context.layer] for statistics in known]
+        series = {
+            _NAMES[name]: {_legend(row, kind): values[kind] for kind in ("small", "regular")}
+            for name, values in of_layer[0].items()
+        }
+        title = f"{row.label}, layer {context.layer}, seed {plans[0].seed}"
+        figures[row.label.partition(":")[0].replace(" ", "").lower()] = drawing.panels(
+            series, title, "gradient batch"
+        )
+        data[row.label] = {"layer": context.layer, "label": label(plans[0]), "statistics": of_layer[0]}
+        for name in of_layer[0]:
+            # the second half of training, past warm-up and the first iterations with r
+            gaps = [_relative(values[name]) for values in of_layer]
+            kept = [gap for gap in gaps if gap is not None]
+            shown = text(mean_interval(kept)) if kept else "none"
+            lines.append((f"{row.label}: {_NAMES[name]}", str(len(kept)), shown))
+    table = Table(
+        "Distance of the statistic in use from that of all 32 samples, relative to it, second half of training, %",
+        ("", "runs", "distance %"),
+        lines,
+    )
+    return Outcome([table], [], [_NOTE], figures, data)
+
+
+def _legend(row: Row, kind: str) -> str:
+    if kind == "regular":
+        return "all 32 samples"
+    return "average over the window" if row.settings["norm"] == "mabn" else "|B| = 2"
+
+
+def _relative(values: dict[str, list[float]]) -> float | None:
+    half = len(values["gap"]) // 2
+    regular = sum(values["regular"][half:])
+    return 100 * sum(values["gap"][half:]) / regular if regular > 0 else None
+
+
+FIGURES = Study(
+    "Figures 2, 3 and 4: batch statistics during training", _plan, _outcome, run_recorded, "recordings.jsonl", 3
+)

@@ -1,0 +1,23 @@
+"""All studies by the name that the command line has for them, in the paper's order."""
+
+from __future__ import annotations
+
+from mabn_ref.paper import ablations, inference, population, recording, search, theorems
+from mabn_ref.paper.study import Study
+
+__all__ = ["STUDIES"]
+
+STUDIES: dict[str, Study] = {
+    "table1": ablations.TABLE_1,
+    "figure1b": ablations.FIGURE_1B,
+    "table2": ablations.TABLE_2,
+    "table4": ablations.TABLE_4,
+    "credit": ablations.CREDIT,
+    "window": ablations.WINDOW,
+    "search": search.SEARCH,
+    "figures": recording.FIGURES,
+    "theorem1": theorems.THEOREM_1,
+    "theorem2": theorems.THEOREM_2,
+    "equation6": population.EQUATION_6,
+    "table9": inference.COST,
+}

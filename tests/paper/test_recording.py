@@ -1,0 +1,103 @@
+"""Recording changes nothing, and what is recorded are the batch statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mabn_ref.experiments import training
+from mabn_ref.experiments.rows import recipe
+from mabn_ref.experiments.runs import run_one
+from mabn_ref.norms import batch_norm, mabn, modified_batch_norm
+from mabn_ref.paper.recording import Recorder, run_recorded
+
+TINY: dict[str, Any] = {"width": 4, "epochs": 2, "train_size": 96, "test_size": 20}
+
+
+def ending(config: Any, prepared: Any = None) -> training.Progress:
+    found: list[training.Progress] = []
+    run_one(config, prepared=prepared, finished=lambda setup, progress: found.append(progress) or {})  # type: ignore[func-returns-value]
+    return found[0]
+
+
+@pytest.mark.parametrize("norm", ["bn", "brn", "modified-bn", "mabn"])
+def test_training_is_bit_identical(norm: str) -> None:
+    """Weights, velocities and states at the end, not the errors alone."""
+    config = recipe(norm, norm_batch=2, renorm_after=1, **TINY)
+
+    def watched(setup: training.Setup) -> training.Setup:
+        layers = [
+            layer._replace(module=Recorder(layer.module)) if hasattr(layer, "module") else layer
+            for layer in setup.layers
+        ]
+        return setup._replace(layers=layers)
+
+    plain, recorded = ending(config), ending(config, watched)
+    for group in ("params", "velocity"):
+        for a, b in zip(getattr(plain, group), getattr(recorded, group), strict=True):
+            for name in a:
+                np.testing.assert_array_equal(a[name], b[name])
+    for a, b in zip(plain.states, recorded.states, strict=True):
+        for x, y in zip(a or (), b or (), strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+def test_a_recorded_run_is_the_record_of_the_run_and_a_line_a_step() -> None:
+    config = recipe("mabn", **TINY)
+    plain, recorded = run_one(config), run_recorded(config)
+    statistics = recorded.pop("statistics")
+    for record in (plain, recorded):
+        record.pop("seconds")
+        for line in record["epochs"]:
+            line.pop("seconds")
+    assert recorded == plain
+    assert list(statistics) == [f"norm{n}" for n in range(1, 8)]
+    for layer in statistics.values():
+        assert {len(values) for kinds in layer.values() for values in kinds.values()} == {6}
+
+
+def run(module: Any, config: Any, calls: int = 1) -> tuple[dict[str, list[float]], Any, Any, Any]:
+    rng = np.random.default_rng(0)
+    gamma, beta = rng.uniform(0.5, 2, 3), rng.standard_normal(3)
+    recorder, state = Recorder(module), module.init(3, config, dtype=float)
+    for _ in range(calls):
+        x, dz = rng.standard_normal((8, 2, 3)) + 1, rng.standard_normal((8, 2, 3))
+        _, cache, state = recorder.forward(x, gamma, beta, state, config)
+        *_, state = recorder.backward(dz, cache, state)
+    assert len(recorder.lines) == calls
+    return recorder.lines[-1], x, dz * gamma, cache
+
+
+def expect(found: list[float], small: np.ndarray, regular: np.ndarray) -> None:
+    norms = [np.linalg.norm(a) for a in (small, regular, small - regular)]
+    np.testing.assert_allclose(found, norms, rtol=1e-4)
+
+
+def test_what_is_written_down_of_batch_norm() -> None:
+    line, x, dy, _ = run(batch_norm, batch_norm.Config(norm_batch=2))
+    last, y = x[-2:].reshape(-1, 3), x[-2:].reshape(-1, 3)
+    y = (last - last.mean(0)) / np.sqrt(last.var(0) + 1e-5)
+    whole = x.reshape(-1, 3)
+    y_all = (whole - whole.mean(0)) / np.sqrt(whole.var(0) + 1e-5)
+    expect(line["mu"], last.mean(0), whole.mean(0))
+    expect(line["var"], last.var(0), whole.var(0))
+    u = dy.reshape(-1, 3)
+    expect(line["g"], u[-4:].mean(0), u.mean(0))
+    expect(line["psi"], (y * u[-4:]).mean(0), (y_all * u).mean(0))
+
+
+def test_what_is_written_down_of_the_modified_form_and_of_mabn() -> None:
+    line, x, dy, _ = run(modified_batch_norm, modified_batch_norm.Config(norm_batch=2))
+    last, whole, u = x[-2:].reshape(-1, 3), x.reshape(-1, 3), dy.reshape(-1, 3)
+    expect(line["chi2"], (last**2).mean(0), (whole**2).mean(0))
+    y, y_all = (a / np.sqrt((a**2).mean(0) + 1e-5) for a in (last, whole))
+    expect(line["psi"], (y * u[-4:]).mean(0), (y_all * u).mean(0))
+    # a window of one gradient batch, no r: the averages over it, of chi^2 exactly that of all samples
+    line, x, dy, cache = run(mabn, mabn.Config(norm_batch=2, window=4, clip=1.0), calls=2)
+    whole, u = x.reshape(-1, 3), dy.reshape(-1, 3)
+    assert line["chi2"][2] < 1e-9
+    psi = np.mean([(y_ * u_).mean(0) for y_, u_ in zip(cache.y, u.reshape(4, 4, 3), strict=True)], axis=0)
+    y_all = whole / np.sqrt((whole**2).mean(0) + 1e-5)
+    expect(line["psi"], psi, (y_all * u).mean(0))

@@ -1,0 +1,171 @@
+"""Sweeps of studies: killed and started again, workers that die, a cluster; and what is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mabn_ref.cli import main
+from mabn_ref.cli.paper import NAMES
+from mabn_ref.experiments import results
+from mabn_ref.experiments.runs import run_one
+from mabn_ref.experiments.workers import WorkerDied, Workers
+from mabn_ref.paper import runner
+from mabn_ref.paper.executors import executor
+from mabn_ref.paper.studies import STUDIES
+from mabn_ref.paper.study import Context
+
+TINY: dict[str, Any] = {"width": 4, "epochs": 1, "train_size": 64, "test_size": 20}
+OPTIONS = ["--epochs", "1", "--width", "4", "--train-size", "64", "--test-size", "20"]
+posix = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+
+
+def contents(path: Path) -> list[Any]:
+    """What a file of results says, but for times, in the order of its configurations."""
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in records:
+        record.pop("seconds")
+        for line in record["epochs"]:
+            line.pop("seconds")
+    return sorted(records, key=lambda record: json.dumps(record["config"]))
+
+
+def dies_with_seed_1(config: Any, **keywords: Any) -> dict[str, Any]:
+    """Run, in a process that ends on some."""
+    if config.norm == "mabn" and config.seed == 1:
+        os._exit(9)
+    keywords.pop("report", None)
+    return run_one(config, **keywords)
+
+
+def test_the_command_line_knows_all_studies() -> None:
+    assert list(NAMES) == list(STUDIES)
+
+
+def test_a_dying_worker_loses_its_run_alone_and_is_reported(tmp_path: Path) -> None:
+    study = STUDIES["table2"]._replace(task=dies_with_seed_1)
+    context = Context((0, 1), TINY)
+    ended = list(runner.pending(study, context, tmp_path, lambda runs: Workers(2)))
+    lost = {(config.norm, config.seed) for config, record in ended if isinstance(record, WorkerDied)}
+    assert lost == {("mabn", 1)}
+    planned = study.plan(context, [])
+    missing = runner.missing(study, context, tmp_path)
+    assert {(config.norm, config.seed) for config in missing} == lost
+    assert len(results.read(tmp_path / study.file)) == len(planned) - len(missing)
+
+
+@posix
+def test_a_killed_sweep_ends_with_the_content_of_one_that_was_not(tmp_path: Path) -> None:
+    """kill -9 in the middle, a truncated last line, and the same command again."""
+    command = [sys.executable, "-m", "mabn_ref", "paper", "table2", "--seeds", "1", "--jobs", "1", *OPTIONS]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([*command, "--out", str(killed)], start_new_session=True, **quiet)
+    path, start = killed / "results.jsonl", time.monotonic()
+    while (not path.exists() or path.read_bytes().count(b"\n") < 3) and time.monotonic() - start < 60:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = path.read_bytes().count(b"\n")
+    assert 3 <= done < 13
+    with path.open("ab") as file:
+        file.write(b'{"status": "done", "conf')
+    again = subprocess.run([*command, "--out", str(killed)], timeout=120, check=False, **quiet)
+    assert again.returncode == 0, again.stderr
+    assert f"{13 - done} runs to do" in again.stderr
+    assert subprocess.run([*command, "--out", str(whole)], timeout=120, check=False, **quiet).returncode == 0
+    assert contents(killed / "results.jsonl") == contents(whole / "results.jsonl")
+    assert (killed / "table2.json").read_text() != ""
+
+
+def test_a_study_from_end_to_end_and_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["paper", "equation6", "--seeds", "1", *OPTIONS, "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["mabn-ref", *arguments])
+    assert main(arguments) == 0
+    first = capsys.readouterr()
+    assert "Equation (6): test error %" in first.out
+    assert "6 runs to do" in first.err
+    written = {name: (tmp_path / name).read_bytes() for name in ("equation6.json", "equation6.svg", "equation6.png")}
+    found = json.loads(written["equation6.json"])
+    assert (found["study"], found["runs"], found["seeds"]) == ("equation6", 6, [0])
+    assert found["command"].startswith("mabn-ref paper equation6 --seeds 1")
+    assert found["versions"][0]["numpy"]
+    assert main(arguments) == 0
+    second = capsys.readouterr()
+    assert "runs to do" not in second.err
+    assert second.out == first.out
+    assert {name: (tmp_path / name).read_bytes() for name in written} == written
+
+
+def test_wrong_names_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["paper", "tabel2"]) == 2
+    assert "unknown study 'tabel2': did you mean 'table2'?" in capsys.readouterr().err
+    arguments = ["paper", "figures", "--layer", "norm9", "--seeds", "1", *OPTIONS, "--out", str(tmp_path)]
+    assert main(arguments) == 2
+    assert "layer is 'norm9', expected one of norm1" in capsys.readouterr().err
+
+
+def test_a_missing_dask_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ImportError, match=r'pip install "mabn_ref\[dask\]"'), executor(1, "tcp://127.0.0.1:1"):
+        pass
+
+
+@pytest.mark.dask
+def test_a_dask_cluster_gives_the_records_of_worker_processes(tmp_path: Path) -> None:
+    """A real scheduler and two workers, processes of their own, started and ended here."""
+    pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
+    place = tmp_path / "scheduler.json"
+    shared = ["--scheduler-file", str(place), "--no-dashboard"]
+    module = [sys.executable, "-m", "distributed.cli"]
+    processes = [
+        subprocess.Popen(
+            [*module[:2], "distributed.cli.dask_scheduler", *shared, "--host", "127.0.0.1", "--port", "0"], **quiet
+        )
+    ]
+    try:
+        start = time.monotonic()
+        while not place.exists() and time.monotonic() - start < 60:
+            time.sleep(0.1)
+        address = json.loads(place.read_text())["address"]
+        for _ in range(2):
+            command = [*module[:2], "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
+            processes.append(subprocess.Popen([*command, "--local-directory", str(tmp_path)], **quiet))
+        arguments = ["paper", "equation6", "--seeds", "1", *OPTIONS]
+        assert main([*arguments, "--dask", address, "--out", str(tmp_path / "cluster")]) == 0
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+        for process in processes:
+            process.wait(timeout=30)
+    assert main([*arguments, "--out", str(tmp_path / "here")]) == 0
+    assert contents(tmp_path / "cluster" / "precise.jsonl") == contents(tmp_path / "here" / "precise.jsonl")
+
+
+def test_a_scheduler_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    arguments = [
+        "paper",
+        "equation6",
+        "--seeds",
+        "1",
+        *OPTIONS,
+        "--dask",
+        "tcp://127.0.0.1:9",
+        "--out",
+        str(tmp_path),
+    ]
+    assert main(arguments) == 1
+    assert "127.0.0.1:9" in capsys.readouterr().err
