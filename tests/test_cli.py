@@ -241,7 +241,7 @@ def test_a_directory_of_record_files(tmp_path: Path, capsys: pytest.CaptureFixtu
         ),
         (
             "train --norm mban",
-            "argument --norm: unknown norm 'mban': did you mean 'mabn'? (bn, brn, modified-bn, mabn, gn, ln, in)",
+            "argument --norm: unknown norm 'mban': did you mean 'mabn'? (bn, brn, modified-bn, mabn, gn",
         ),
         ("train --norm zzz", "argument --norm: unknown norm 'zzz': expected one of bn, brn, modified-bn, mabn"),
         ("train --data cifar", "argument --data: unknown data set 'cifar': did you mean 'cifar10'?"),

@@ -49,4 +49,4 @@ def test_a_false_alarm_fails_and_is_shown(few: Any, capsys: pytest.CaptureFixtur
 def test_right_passes_are_judged_by_every_oracle_that_a_mistake_of_theirs_names() -> None:
     pairs = set(count.right_passes())
     assert pairs == {(mistake.subject, mistake.oracle) for mistake in MISTAKES}
-    assert {module for module, _ in pairs} == set(count.RIGHT_DRAWS)
+    assert {module for module, _ in pairs} <= set(count.RIGHT_DRAWS)
