@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,20 +154,31 @@ class _Known:
         self.exercise = exercise
         self.cases = [case for seed in seeds for case in exercise.draw(seed, exercise.cases)]
         self.right = _look(exercise, run_source(exercise.solution, f"{exercise.name}_solution"), self.cases)
+        self._right = _by_part(exercise, self.right)
+        self._changed: dict[tuple[str, ...], dict[str, list[Any]]] = {}
 
-    @functools.cached_property
-    def mistaken(self) -> list[tuple[tuple[KnownMistake, ...], dict[str, list[Any]]]]:
-        """Each mistake, then each pair that goes together, with the parts that it changes and their wrong values."""
-        right = _by_part(self.exercise, self.right)
-        known = self.exercise.mistakes
-        found = []
+    def fitting(self, wrong: set[str]) -> Iterator[tuple[tuple[KnownMistake, ...], dict[str, list[Any]]]]:
+        """Each mistake, then each pair, that changes no part but some of `wrong`, and its values of these parts.
+
+        Looked at one by one, since running them all takes long: of pairs, those of mistakes that fit so far.
+        """
+        known = [mistake for mistake in self.exercise.mistakes if self.changed(mistake).keys() <= wrong]
         for group in itertools.chain(((mistake,) for mistake in known), itertools.combinations(known, 2)):
+            changed = self.changed(*group)
+            if changed and changed.keys() <= wrong:
+                yield group, changed
+
+    def changed(self, *group: KnownMistake) -> dict[str, list[Any]]:
+        """The parts that mistakes change together, and their values; none where edits are in each other's way."""
+        names = tuple(mistake.name for mistake in group)
+        if names not in self._changed:
             source = self.exercise.with_mistakes(*group)
+            made = {}
             if source is not None:
                 code = run_source(source, f"{self.exercise.name}_mistaken")
                 made = _by_part(self.exercise, _look(self.exercise, code, self.cases))
-                found.append((group, {name: made[name] for name in made if not same(made[name], right[name])}))
-        return found
+            self._changed[names] = {name: made[name] for name in made if not same(made[name], self._right[name])}
+        return self._changed[names]
 
 
 @functools.lru_cache(maxsize=64)
@@ -247,14 +258,12 @@ def _recognised(known: _Known, seen: list[list[Observations]], wrong: set[str]) 
     A mistake counts only if every part that it changes is wrong in just its way, on every case.
     """
     student = _by_part(known.exercise, seen)
-    fitting = [
-        (group, changed)
-        for group, changed in known.mistaken
-        if changed and changed.keys() <= wrong and all(same(student[name], changed[name]) for name in changed)
-    ]
-    for group, changed in fitting:
-        if changed.keys() == wrong:
-            return group
+    fitting = []
+    for group, changed in known.fitting(wrong):
+        if all(same(student[name], changed[name]) for name in changed):
+            if changed.keys() == wrong:
+                return group
+            fitting.append((group, changed))
     chosen: list[KnownMistake] = []
     for group, changed in sorted(fitting, key=lambda item: -len(item[1])):
         if changed.keys() <= wrong:

@@ -1,0 +1,108 @@
+"""Students write things in their own way: a right code passes, and a known mistake is known in another guise, too."""
+
+from __future__ import annotations
+
+import pytest
+
+from mabn_ref.exercises.exercise import find
+from mabn_ref.exercises.judge import check_source
+
+GRADIENT_IN_PLACE = """
+import numpy as np
+
+def numerical_gradient(f, x, dz, h=1e-6):
+    x = x.copy()
+    found = []
+    for i in range(x.size):
+        kept = x.flat[i]
+        x.flat[i] = kept + h
+        above = (f(x) * dz).sum()
+        x.flat[i] = kept - h
+        below = (f(x) * dz).sum()
+        x.flat[i] = kept
+        found.append((above - below) / h / 2)
+    return np.array(found).reshape(x.shape)
+
+def relative_error(found, right):
+    return float(abs(found - right).max() / abs(right).max())
+
+def check(forward, backward, x):
+    z = forward(x)
+    dz = np.random.default_rng().uniform(-1, 1, z.shape)
+    return relative_error(backward(x, dz), numerical_gradient(forward, x, dz)) <= 3e-5
+"""
+COMPLEX_STEP = GRADIENT_IN_PLACE.replace("x = x.copy()", "x = x.astype(complex)").replace(
+    """        x.flat[i] = kept + h
+        above = (f(x) * dz).sum()
+        x.flat[i] = kept - h
+        below = (f(x) * dz).sum()
+        x.flat[i] = kept
+        found.append((above - below) / h / 2)
+""",
+    """        x.flat[i] = kept + 1e-30j
+        found.append((f(x) * dz).sum().imag / 1e-30)
+        x.flat[i] = kept
+""",
+)
+FIVE_POINTS = GRADIENT_IN_PLACE.replace("h=1e-6", "h=1e-3").replace(
+    "        found.append((above - below) / h / 2)",
+    """        further = [(f(x + s * h * (np.arange(x.size) == i).reshape(x.shape)) * dz).sum() for s in (2, -2)]
+        found.append((8 * (above - below) - (further[0] - further[1])) / h / 12)""",
+)
+
+RIGHT = {
+    "gradient in place": ("gradient_check", GRADIENT_IN_PLACE),
+    "complex step": ("gradient_check", COMPLEX_STEP),
+    "five points": ("gradient_check", FIVE_POINTS),
+}
+
+
+@pytest.mark.parametrize("way", RIGHT)
+def test_right(way: str) -> None:
+    name, source = RIGHT[way]
+    report = check_source(find(name), source, seeds=range(3))
+    assert report.passed, report
+
+
+def one_sided(h: str) -> str:
+    source = GRADIENT_IN_PLACE.replace("h=1e-6", f"h={h}").replace("kept - h", "kept").replace("/ h / 2", "/ h")
+    return source.replace("<= 3e-5", "<= 1e-3")
+
+
+MISTAKEN = {
+    "one-sided, step 1e-4": ("gradient_check", one_sided("1e-4"), ("one-sided",)),
+    "one-sided, step 1e-8": ("gradient_check", one_sided("1e-8"), ("one-sided",)),
+    "step 1e-8": ("gradient_check", GRADIENT_IN_PLACE.replace("1e-6", "1e-8"), ("step-too-small",)),
+    "step 2e-3": (
+        "gradient_check",
+        GRADIENT_IN_PLACE.replace("1e-6", "1.5e-3").replace("3e-5", "1e-4"),
+        ("step-too-large",),
+    ),
+    "loss of a plain sum": (
+        "gradient_check",
+        GRADIENT_IN_PLACE.replace(
+            "dz = np.random.default_rng().uniform(-1, 1, z.shape)", "dz = np.full(z.shape, 2.0)"
+        ),
+        ("weights-of-ones",),
+    ),
+    "loss of squares": (
+        "gradient_check",
+        GRADIENT_IN_PLACE.replace("dz = np.random.default_rng().uniform(-1, 1, z.shape)", "dz = 2 * z"),
+        ("weights-of-z",),
+    ),
+    "allclose": (
+        "gradient_check",
+        GRADIENT_IN_PLACE.replace(
+            "return relative_error(backward(x, dz), numerical_gradient(forward, x, dz)) <= 3e-5",
+            "return bool(np.all(np.abs(backward(x, dz) - numerical_gradient(forward, x, dz)) < 1e-6))",
+        ),
+        ("absolute-tolerance",),
+    ),
+}
+
+
+@pytest.mark.parametrize("way", MISTAKEN)
+def test_mistaken(way: str) -> None:
+    name, source, mistakes = MISTAKEN[way]
+    report = check_source(find(name), source, seeds=range(3))
+    assert report.mistakes == mistakes, report
