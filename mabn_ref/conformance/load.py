@@ -9,10 +9,12 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from mabn_ref.conformance.adapters import functions
+from mabn_ref.conformance.adapters import functions, jax_functions
 from mabn_ref.conformance.target import Target
 
 __all__ = ["adapt", "load"]
+
+FRAMEWORKS = ("keras", "flax.linen", "flax.nnx", "torch")
 
 
 def load(path: str) -> Any:
@@ -55,8 +57,9 @@ def adapt(thing: Any, extra: Mapping[str, Any] | None = None) -> Target:
     Parameters
     ----------
     thing : object
-        A `Target`; a module with the functions of `mabn_ref.norms`; a layer class of a framework, an instance of one,
-        or a function of the number of channels that returns one.
+        A `Target`; a module with the functions of `mabn_ref.norms`; one with ``init`` and ``apply`` of JAX; a layer
+        class of PyTorch, Flax or Keras 3, an instance of one, or a function of the number of channels that returns
+        one.
     extra : mapping, optional
         Keywords for its constructor.
 
@@ -86,19 +89,32 @@ def adapt(thing: Any, extra: Mapping[str, Any] | None = None) -> Target:
         from mabn_ref.conformance.adapters.pytorch import TorchTarget
 
         return TorchTarget(thing, extra)
+    if kind == "keras":
+        from mabn_ref.conformance.adapters.keras_layers import KerasTarget
+
+        return KerasTarget(thing, extra)
+    if kind.startswith("flax"):
+        from mabn_ref.conformance.adapters.flax_modules import LinenTarget, NnxTarget
+
+        return (NnxTarget if kind == "flax.nnx" else LinenTarget)(thing, extra)
+    if jax_functions.fits(thing):
+        return jax_functions.JaxTarget(thing, extra)
     raise TypeError(
-        f"target is {thing!r}, expected four functions (make, forward, backward, state), those of mabn_ref.norms, a "
-        "layer class of PyTorch, or a function of the number of channels that returns such a layer"
+        f"target is {thing!r}, expected four functions (make, forward, backward, state), those of mabn_ref.norms, "
+        "init and apply of JAX, a layer class of PyTorch, Flax or Keras 3, or a function of the number of channels "
+        "that returns such a layer"
     )
 
 
 def _framework(thing: Any) -> str:
     """The framework that a class, an instance or a function's result belongs to, or ""."""
     kind = thing if isinstance(thing, type) else type(thing)
-    found = {base.__module__.partition(".")[0] for base in kind.__mro__} & {"torch"}
+    modules = [base.__module__ + "." for base in kind.__mro__]
+    # a layer of Keras is a module of PyTorch too, where that is its backend
+    found = [name for name in FRAMEWORKS if any(module.startswith(name + ".") for module in modules)]
     if not found and callable(thing) and not isinstance(thing, type):
         made = thing(5)
         if not callable(made) or made is thing:
             return ""
         return _framework(made)
-    return found.pop() if found else ""
+    return found[0] if found else ""
