@@ -10,6 +10,10 @@ The files, in the order in which to read them::
     adapters/         what makes a target of something else, one short file each, imported only when asked for:
         functions.py      a module with the functions of mabn_ref.norms
         pytorch.py        a torch.nn.Module; autograd does the backward
+        jax_functions.py  init and apply of JAX; vjp does the backward
+        flax_modules.py   a module of Flax, linen or nnx
+        keras_layers.py   a layer of Keras 3; its backend does the backward
+        names.py          what is read off names and shapes
         arguments.py      which hyper-parameter goes to which argument of a constructor
     load.py           a dotted path -> object -> target
     scenarios.py      the scenarios, as data, and the inputs they stand for

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mabn_ref.conformance import check
 from mabn_ref.conformance.load import adapt
 from mabn_ref.conformance.observe import observe
+from mabn_ref.conformance.scenarios import inputs, parameters
 from mabn_ref.norms import batch_norm, mabn
 from tests.conformance.agreement import SCENARIO, agree
 
@@ -40,11 +42,17 @@ def test_batch_norm_is_ours(flax: Any, kind: str) -> None:
         state = next(values for path, values in found.states.items() if path.endswith(name))
         np.testing.assert_allclose(state, ours.states[name], rtol=1e-12)
     assert target.given == {"eps", "decay"}
+    assert target.defaults == {"eps": 1e-5, "decay": 0.99}
 
 
-@pytest.mark.parametrize("kind", ["linen", "nnx"])
-def test_float32_stays_float32(flax: Any, kind: str) -> None:
-    found = agree(adapt(getattr(flax, kind).BatchNorm), adapt(batch_norm), "bn", SINGLE, (), 1e-5)
+def test_it_is_recognised_by_name(flax: Any) -> None:
+    report = check(flax.linen.BatchNorm, "bn", norm_batch=4, short=True)
+    assert report.conforms, str(report)
+    assert report.preset == "Flax"
+
+
+def test_float32_stays_float32(flax: Any) -> None:
+    found = agree(adapt(flax.nnx.BatchNorm), adapt(batch_norm), "bn", SINGLE, (), 1e-5)
     assert {array.dtype for arrays in found.values.values() for array in arrays} == {np.dtype("float32")}
     assert found.notes == []
 
@@ -153,8 +161,6 @@ def test_functions_that_look_at_values_are_not_compiled(jax: Any) -> None:
     found = observe(target, "bn", SCENARIO, ())
     assert found.failure == ""
     late, early = found.values["dx"][2], found.values["dx"][1]
-    from mabn_ref.conformance.scenarios import inputs, parameters
-
     (_, first), (_, second) = list(inputs(SCENARIO, ()))[1:3]
     np.testing.assert_allclose(early, parameters()[0] * first)
     np.testing.assert_allclose(late, 3 * parameters()[0] * second)

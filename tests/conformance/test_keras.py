@@ -1,14 +1,17 @@
-"""The Keras adapter, on PyTorch."""
+"""The Keras adapter, on PyTorch and once on JAX."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from mabn_ref.conformance import check
 from mabn_ref.conformance.adapters.functions import FunctionsTarget
 from mabn_ref.conformance.load import adapt
 from mabn_ref.conformance.observe import observe
@@ -47,6 +50,7 @@ def test_batch_normalization_is_ours(keras: Any) -> None:
     for name, our_name in (("moving_mean", "mean"), ("moving_variance", "var")):
         np.testing.assert_allclose(found.states[name], ours.states[our_name], rtol=1e-5, atol=1e-5)
     assert target.given == {"eps", "decay"}
+    assert target.defaults == {"eps": 1e-3, "decay": 0.99}
     assert "z is float32 where x is float64" in found.notes
 
 
@@ -62,6 +66,24 @@ def test_renorm_is_ours_from_another_start(keras: Any) -> None:
     assert target.given == {"eps", "decay", "r_max", "d_max"}
     wrong = observe(adapt(batch_renorm), "brn", RENORM, (2,))
     assert np.max(np.abs(wrong.values["z"][0] - found.values["z"][0])) > 1e-3
+
+
+@pytest.mark.parametrize(("norm", "preset"), [("bn", "Keras 3"), ("brn", "Keras 3 with renorm")])
+def test_it_is_recognised_by_name(keras: Any, norm: str, preset: str) -> None:
+    report = check(keras.layers.BatchNormalization, norm, norm_batch=4, short=True)
+    assert report.conforms, str(report)
+    assert report.preset == preset
+
+
+def test_the_backend_of_jax_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for module in ("jax", "keras"):
+        if find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    report = check("keras.layers:BatchNormalization", "brn", norm_batch=4, short=True)
+    assert report.conforms, str(report)
+    assert report.preset == "Keras 3 with renorm"
 
 
 @pytest.mark.parametrize("source", ["instance", "function"])

@@ -115,7 +115,7 @@ class JaxTarget:
         found = arguments_for(call, config, extra, momentum_is_new=False)
         self.given |= found.given
         self.numbers += found.numbers
-        self.defaults |= getattr(found, "defaults", {})
+        self.defaults |= found.defaults
         if "norm_batch" in found.given:
             self.groups = None
         return found.keywords

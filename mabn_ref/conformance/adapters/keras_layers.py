@@ -91,7 +91,7 @@ class KerasTarget:
         renorm = _renorm(source, config)
         call = arguments_for(called_with(source, len(first)), config, renorm | self.extra, momentum_is_new=False)
         self.given, self.numbers = call.given | ({"r_max", "d_max"} if renorm else set()), call.numbers
-        self.defaults = getattr(call, "defaults", {})
+        self.defaults = call.defaults
         self.groups = None if "norm_batch" in call.given else False
         return _Layer(self.keras, lambda: source(*first, **call.keywords), channels)
 
