@@ -40,7 +40,7 @@ def convolutions(results: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def claims(results: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """What was asked for, in words, as a bound, and as measured."""
+    """The targets, in words, as a bound, and as measured."""
     step = medians(results, "step", "gradient batch 32")
     norms = results["results"]["normalisers"]["tables"]
     worst = 0.0
@@ -120,10 +120,10 @@ class Table(_Recorded):
 
 
 class Claims(_Recorded):
-    """``benchmark-claims``: what was asked for beside what was measured."""
+    """``benchmark-claims``: the targets beside what was measured."""
 
     def made(self, results: dict[str, Any]) -> list[nodes.Node]:
-        return [_table(["", "asked for", "measured"], [list(claim) for claim in claims(results)])]
+        return [_table(["", "target", "measured"], [list(claim) for claim in claims(results)])]
 
 
 class Gap(_Recorded):
