@@ -28,16 +28,17 @@ The files, in the order in which to read them::
     hyper.py          the same for hyper-parameters
     search.py         the fewest deviations that reproduce the numbers, one tensor after the other
     words.py          what was found, in words
+    derivative.py     whether backward is the derivative of forward, where nothing else is known
     rounding.py       errors of float32 against exact arithmetic
     report.py         the report: text, or a dictionary for JSON
-    check.py          all of it in one call
+    checker.py        all of it in one call
 
 ``check`` returns a `Report`; ``assert_conforms`` is for a pytest suite; ``mabn-ref check`` is the same in a terminal.
 """
 
 from __future__ import annotations
 
-from mabn_ref.conformance.check import ConformanceError, assert_conforms, check
+from mabn_ref.conformance.checker import ConformanceError, assert_conforms, check
 from mabn_ref.conformance.report import Finding, Report
 from mabn_ref.conformance.target import Target
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from mabn_ref.conformance.check import check
+from mabn_ref.conformance.checker import check
 from mabn_ref.conformance.scenarios import MODULES
 from mabn_ref.mistakes import MISTAKES, Mistake, wrong
 

@@ -21,11 +21,13 @@ _SHOWS = {
     "r_max": ("z",),
     "renorm_from": ("z",),
 }
-_USUAL = {"eps": (1e-5, 1e-3), "decay": (0.9, 0.99, 0.98), "clip": (5.0,), "warmup": (100,)}
+_USUAL = {"eps": (1e-5, 1e-3), "decay": (0.9, 0.99, 0.98), "clip": (5.0,), "warmup": (0, 100)}
 _SWAPPED = {"bn": "bn", "brn": "bn", "modified-bn": "modified", "mabn": "mabn"}
 
 
-def hyper_choices(norm: str, given: frozenset[str], numbers: Sequence[float]) -> list[Choice]:
+def hyper_choices(
+    norm: str, given: frozenset[str], numbers: Sequence[float], free: frozenset[str] = frozenset()
+) -> list[Choice]:
     """Return what hyper-parameters may be, other than what was given.
 
     Parameters
@@ -36,6 +38,8 @@ def hyper_choices(norm: str, given: frozenset[str], numbers: Sequence[float]) ->
         The fields of the Config that it takes.
     numbers : sequence of float
         Numbers it has.
+    free : frozenset of str
+        Of the fields given, those that it need not keep.
     """
     mistake = f"{_SWAPPED[norm]}-weights-swapped"
     swapped = Choice(
@@ -47,11 +51,13 @@ def hyper_choices(norm: str, given: frozenset[str], numbers: Sequence[float]) ->
     )
     found = [swapped]
     for name in ("eps", "decay", *(("window", "warmup", "clip") if norm == "mabn" else ())):
-        found += [_value(name, value, name in given) for value in _plausible(name, numbers, name in given)]
+        found += [
+            _value(name, value, name in given - free) for value in _plausible(name, numbers, name in given - free)
+        ]
     if norm == "brn":
         found += _bounds(given, numbers)
     if norm == "mabn":
-        found += _renorm_from("renorm_from" in given, numbers)
+        found += _renorm_from("renorm_from" in given - free, numbers)
         words = "Your r is not clipped."
         found.append(Choice(changes=(("clip", float("inf")),), norms=("mabn",), shows=("z",), words=words))
         found.append(
@@ -75,7 +81,7 @@ def _plausible(name: str, numbers: Sequence[float], given: bool) -> list[Any]:
         return sorted({round(w, 12) for v in values if 0 < v < 1 for w in (v, 1 - v)})
     if name == "clip":
         return sorted({v for v in values if 1 < v < 100})
-    return sorted({int(v) for v in values if v == int(v) and 1 <= v <= 512})
+    return sorted({int(v) for v in values if v == int(v) and (v or name == "warmup") and 0 <= v <= 512})
 
 
 def _value(name: str, value: Any, given: bool) -> Choice:

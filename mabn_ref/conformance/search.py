@@ -70,7 +70,12 @@ def convention_of(case: Case, preset: Preset, choices: Sequence[Choice], given: 
 
 
 def explain(
-    cases: Sequence[Case], given: frozenset[str], numbers: Sequence[float], *, seconds: float = 15.0
+    cases: Sequence[Case],
+    given: frozenset[str],
+    numbers: Sequence[float],
+    *,
+    free: frozenset[str] = frozenset(),
+    seconds: float = 15.0,
 ) -> list[Explanation]:
     """Search for what reproduces all cases.
 
@@ -82,6 +87,8 @@ def explain(
         The hyper-parameters that it takes.
     numbers : sequence of float
         Numbers it has, which may be hyper-parameters.
+    free : frozenset of str
+        Of the hyper-parameters given, those that it need not keep.
     seconds : float
         How long to look for one more deviation.
 
@@ -91,7 +98,7 @@ def explain(
         The best ones, equally good.
     """
     norm = cases[0].norm
-    offered = [c for c in (*CHOICES, *hyper_choices(norm, given, numbers)) if norm in c.norms]
+    offered = [c for c in (*CHOICES, *hyper_choices(norm, given, numbers, free)) if norm in c.norms]
     if not {"r_max", "d_max"} <= given:  # then there is no ramp to flip
         offered = [c for c in offered if c.changes[0][0] != "bounds"]
     judge = _Judge(cases, given)

@@ -13,7 +13,7 @@ from mabn_ref.norms import batch_norm
 
 
 class _Sometimes(FunctionsTarget):
-    """Batch norm that does something else at the fourth step on eight samples."""
+    """Batch norm that does something else at the fourth step on 24 samples."""
 
     def __init__(self) -> None:
         super().__init__(batch_norm)
@@ -26,7 +26,7 @@ class _Sometimes(FunctionsTarget):
     def forward(self, layer: Any, x: Any, gamma: Any, beta: Any, training: bool) -> Any:
         self.steps += 1
         z = super().forward(layer, x, gamma, beta, training)
-        return self.otherwise(z) if self.steps == 4 and len(x) == 8 else z
+        return self.otherwise(z) if self.steps == 4 and len(x) == 24 else z
 
     def otherwise(self, z: Any) -> Any:
         raise NotImplementedError

@@ -171,11 +171,13 @@ def _telling(cases: Sequence[Case], about: About) -> list[Case]:
 def _best(told: Sequence[Case], given: frozenset[str], about: About) -> Explanation:
     """The best explanation: of the scenarios from the start, and of those later in a schedule if that can be had."""
     young = [case for case in told if not case.trace.scenario.age]
-    found = explain(young, given, about.numbers)
+    # four functions that do not say what they take may have phases of their own
+    free = frozenset({"warmup", "renorm_from"} if about.given is None else ())
+    found = explain(young, given, about.numbers, free=free)
     if len(young) < len(told) and (
         found[0].unexplained or any(_difference(case, found[0], given) for case in told if case not in young)
     ):
-        later = explain(told, given, about.numbers)
+        later = explain(told, given, about.numbers, free=free)
         found = found if len(later[0].unexplained) > len(found[0].unexplained) else later
     return max(found, key=lambda e: sum(e.preset.defaults.get(name) == v for name, v in about.defaults.items()))
 
@@ -211,6 +213,8 @@ def _row(
         if "nan" in failure or "inf" in failure:
             return Row(name, 0, failure, {}), f"{name}: one value a channel: {failure}"
         return Row(name, 0, f"one value a channel: {failure or 'the output is beta'}", {}), ""
+    if failure and not trace.finished and name == "ramps":
+        return Row(name, 0, f"it takes no ramps: {failure}", {}), ""
     stopped = f"{name}, step {trace.failed_at}: {failure}" if failure else ""
     if case is None:
         return Row(name, trace.finished, failure, {}), stopped
