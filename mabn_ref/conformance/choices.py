@@ -176,6 +176,14 @@ _AVERAGES = (
     ),
     _choice("fed", "over samples", _BN, _MOVING + " z dx dgamma", mistake="bn-running-var-over-samples"),
     _choice("fed", "with eps", _BN, _MOVING + " z dx dgamma", mistake="bn-running-var-holds-eps"),
+    _choice(
+        "decay",
+        "cumulative",
+        "bn brn",
+        _MOVING + " z dx dgamma",
+        "The moving statistics are averages of all batches so far, as with momentum=None in PyTorch.",
+        accepted=True,
+    ),
     _choice("start", 0.0, _ALL, _MOVING + " z dx dgamma", mistake="bn-variance-starts-at-zero"),
     _choice(
         "start",

@@ -15,7 +15,8 @@ class Convention:
     Parameters
     ----------
     eps, decay, window, clip, r_max, d_max, warmup, renorm_from
-        Hyper-parameters, as in the Configs of `mabn_ref.norms`; a bound may be "measured": read off the outputs.
+        Hyper-parameters, as in the Configs of `mabn_ref.norms`; a bound may be "measured": read off the outputs, and
+        the decay "cumulative": an average of all batches so far.
     shared_by : str
         Which values share statistics: those of a "normalisation batch", a whole "call", all "channels" together,
         or of the samples alone, every "position" apart.
@@ -69,7 +70,7 @@ class Convention:
     """
 
     eps: float = 1e-5
-    decay: float = 0.9
+    decay: Any = 0.9
     window: int = 1
     clip: Any = 5.0
     r_max: Any = 1.0

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from mabn_ref.conformance.adapters import functions, jax_functions
@@ -15,6 +16,10 @@ from mabn_ref.conformance.target import Target
 __all__ = ["adapt", "load"]
 
 FRAMEWORKS = ("keras", "flax.linen", "flax.nnx", "torch")
+_ANY = SimpleNamespace(
+    eps=1e-5, norm_batch=2, decay=0.9, window=4, clip=5.0, warmup=0, renorm_from=1, r_max=3.0, d_max=5.0
+)
+"""Settings with which a function is tried once, to see what it makes."""
 
 
 def load(path: str) -> Any:
@@ -113,7 +118,7 @@ def _framework(thing: Any) -> str:
     # a layer of Keras is a module of PyTorch too, where that is its backend
     found = [name for name in FRAMEWORKS if any(module.startswith(name + ".") for module in modules)]
     if not found and callable(thing) and not isinstance(thing, type):
-        made = thing(5)
+        made = thing(5, **({"config": _ANY} if "config" in signature(thing).parameters else {}))
         if not callable(made) or made is thing:
             return ""
         return _framework(made)

@@ -186,8 +186,9 @@ class Model:
                 after.append(after[0])
                 continue
             old = mean if self.mean is None else self.mean, value if self.second is None else self.second
-            self.mean = c.decay * old[0] + (1 - c.decay) * mean
-            self.second = c.decay * old[1] + (1 - c.decay) * value
+            decay = 1 - 1 / (self.iteration + g + 1) if c.decay == "cumulative" else c.decay
+            self.mean = decay * old[0] + (1 - decay) * mean
+            self.second = decay * old[1] + (1 - decay) * value
             before.append(old)
             after.append((self.mean, self.second))
         return before, after

@@ -91,6 +91,17 @@ def test_a_layer_that_changes_its_input_and_keeps_plain_tensors_and_counts(torch
     assert layer.module.steps == 700
 
 
+def test_a_function_may_take_the_config(torch: Any) -> None:
+    def make(channels: int, config: Any) -> Any:
+        return torch.nn.BatchNorm1d(channels, eps=config.eps, momentum=1 - config.decay)
+
+    target = adapt(make)
+    found = observe(target, "bn", SCENARIO, (3,))
+    expected = observe(adapt(torch.nn.BatchNorm1d), "bn", SCENARIO, (3,))
+    assert np.array_equal(found.values["inferred"], expected.values["inferred"])
+    assert target.given is None
+
+
 def test_no_gradient_is_an_error_that_says_so(torch: Any) -> None:
     class Detached(torch.nn.Module):  # type: ignore[name-defined,misc]
         def __init__(self, channels: int) -> None:

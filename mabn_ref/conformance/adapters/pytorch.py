@@ -57,7 +57,7 @@ class TorchTarget:
     def __init__(self, source: Any, extra: Mapping[str, Any] | None = None, axis: int = 1) -> None:
         self.torch = require("torch", "torch")
         self.source, self.extra, self.axis = source, dict(extra or {}), axis
-        self.given: frozenset[str] = frozenset()
+        self.given: frozenset[str] | None = frozenset()
         self.numbers: tuple[float, ...] = ()
         self.defaults: dict[str, float] = {}
 
@@ -66,7 +66,8 @@ class TorchTarget:
             module = copy.deepcopy(self.source)
         else:
             call = arguments_for(self.source, config, self.extra, momentum_is_new=True)
-            self.given, self.numbers, self.defaults = call.given, call.numbers, call.defaults
+            self.given = None if "config" in call.keywords else call.given
+            self.numbers, self.defaults = call.numbers, call.defaults
             self.groups = None if "norm_batch" in call.given else False
             module = self.source(channels, **call.keywords)
         attributes = [v for m in module.modules() for v in vars(m).values() if type(v) in (int, float)]
