@@ -25,6 +25,7 @@ EQUATIONS = {
     "linear": "linear-backward",
     "relu": "relu-backward",
     "global_average_pool": "global-average-pool-backward",
+    "upsample": "upsample-backward",
     "softmax_cross_entropy": "softmax-cross-entropy-backward",
 }
 """What is checked, and the equation of its backward pass."""

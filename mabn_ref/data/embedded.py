@@ -85,15 +85,15 @@ def _block(rng: np.random.Generator) -> Dataset:
     labels: Labels = rng.permuted(np.tile(np.arange(CLASSES), (_BLOCK // CLASSES, 1)), axis=1).ravel()
     family, palette = labels // len(PALETTES), labels % len(PALETTES)
 
-    texture = _textures(family, rng)
-    dark, light = _colours(palette, rng)
+    texture = textures(family, rng)
+    dark, light = colours(palette, rng)
     image = dark + (light - dark) * texture[..., None]
     image += NOISE * rng.standard_normal(image.shape)
     images: Images = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
     return Dataset(images, labels)
 
 
-def _textures(family: Labels, rng: np.random.Generator) -> Floats:
+def textures(family: Labels, rng: np.random.Generator) -> Floats:
     """Draw a texture with values 0 to 1 for each image, shape (N, 32, 32)."""
     n = len(family)
 
@@ -125,7 +125,7 @@ def _textures(family: Labels, rng: np.random.Generator) -> Floats:
     return texture
 
 
-def _colours(palette: Labels, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def colours(palette: Labels, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Draw the dark and the light colour of each image, shape (N, 1, 1, 3)."""
     n = len(palette)
     hue = np.asarray(HUES)[palette] + HUE_SPREAD * rng.standard_normal((2, n))

@@ -14,7 +14,17 @@ from mabn_ref.mistakes import MISTAKES
 from mabn_ref.mistakes.draws import Draw, calls, convolution, grouped_calls, logits, matrices, sample_calls, steps
 from mabn_ref.mistakes.mistake import Mistake, wrong
 from mabn_ref.mistakes.oracles import ORACLES
-from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, relu, sgd, softmax_cross_entropy, standardize
+from mabn_ref.nn import (
+    centralize,
+    conv2d,
+    global_average_pool,
+    linear,
+    relu,
+    sgd,
+    softmax_cross_entropy,
+    standardize,
+    upsample,
+)
 from mabn_ref.norms import (
     batch_norm,
     batch_renorm,
@@ -44,6 +54,7 @@ RIGHT_DRAWS: dict[ModuleType, Draw] = {
     linear: matrices("ni", "io", "o"),
     relu: matrices("nhwc"),
     global_average_pool: matrices("nhwc"),
+    upsample: matrices("nhwc"),
     softmax_cross_entropy: logits,
     sgd: steps,
 }

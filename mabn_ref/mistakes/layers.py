@@ -9,7 +9,7 @@ import numpy as np
 from mabn_ref.arrays import Array
 from mabn_ref.mistakes.draws import convolution, logits, matrices, steps
 from mabn_ref.mistakes.mistake import Mistake
-from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, relu, sgd, softmax_cross_entropy
+from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, relu, sgd, softmax_cross_entropy, upsample
 
 __all__ = ["MISTAKES"]
 
@@ -90,6 +90,21 @@ def _where_gradient_positive(dout: Array, cache: relu.Cache) -> Array:
 def _not_divided(dout: Array, cache: global_average_pool.Cache) -> Array:
     _, h, w, _ = cache.x_shape
     return global_average_pool.backward(dout, cache) * (h * w)
+
+
+def _first_of_square(dout: Array, cache: upsample.Cache) -> Array:
+    return dout[:, :: cache.factor, :: cache.factor, :]
+
+
+def _tiled(x: Array, *, factor: int = 2) -> tuple[Array, upsample.Cache]:
+    out = np.tile(x, (1, factor, factor, 1))
+    return out, upsample.Cache(out, factor)
+
+
+def _tiled_backward(dout: Array, cache: upsample.Cache) -> Array:
+    n, h, w, c = dout.shape
+    s = cache.factor
+    return dout.reshape(n, s, h // s, s, w // s, c).sum(axis=(1, 3))
 
 
 def _summed(logits: Array, labels: Array) -> tuple[Array, softmax_cross_entropy.Cache]:
@@ -238,6 +253,24 @@ MISTAKES = (
         sentence="Your dx gives every position the whole gradient of the mean; each has a share of 1 / (H * W).",
         equation="global-average-pool-backward",
         oracle="gradient",
+        draw=matrices(_image),
+    ),
+    Mistake(
+        name="upsample-first-pixel",
+        subject=upsample,
+        code={"backward": _first_of_square},
+        sentence="Your dx takes one gradient of each square; the pixel was used for all of them, so add them up.",
+        equation="upsample-backward",
+        oracle="gradient",
+        draw=matrices(_image),
+    ),
+    Mistake(
+        name="upsample-tiled",
+        subject=upsample,
+        code={"forward": _tiled, "backward": _tiled_backward},
+        sentence="Your output is the image four times over; each pixel becomes a square where it is.",
+        equation="upsample-forward",
+        oracle="forward",
         draw=matrices(_image),
     ),
     Mistake(

@@ -484,6 +484,15 @@ def global_average_pool(x: Array) -> Array:
     return np.stack([image.reshape(-1, x.shape[3]).mean(axis=0) for image in x])
 
 
+def upsample(x: Array) -> Array:
+    """Pixel by pixel: an output looks up where it lies, halved."""
+    n, h, w, c = x.shape
+    out = np.empty((n, 2 * h, 2 * w, c))
+    for i, j in np.ndindex(2 * h, 2 * w):
+        out[:, i, j] = x[:, i // 2, j // 2]
+    return out
+
+
 def softmax_cross_entropy(logits: Array, *, labels: Array) -> Array:
     """Minus the logarithm of each right class's probability, averaged."""
     odds = [np.exp(row) / np.exp(row[label]) for row, label in zip(logits, labels, strict=True)]
@@ -497,6 +506,7 @@ LAYERS: dict[str, Any] = {
     "linear": linear,
     "relu": relu,
     "global_average_pool": global_average_pool,
+    "upsample": upsample,
     "softmax_cross_entropy": softmax_cross_entropy,
 }
 """By the name of the module in `mabn_ref.nn`."""

@@ -17,6 +17,7 @@ from mabn_ref.nn import (
     sgd,
     softmax_cross_entropy,
     standardize,
+    upsample,
 )
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "sgd",
     "softmax_cross_entropy",
     "standardize",
+    "upsample",
 ]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 import numpy as np
 
 from mabn_ref.arrays import Array, namespace
-from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, relu, standardize
+from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, relu, standardize, upsample
 from mabn_ref.nn.checks import check_whole
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Linear",
     "Norm",
     "ReLU",
+    "Upsample",
     "backward",
     "first_non_finite",
     "forward",
@@ -71,6 +72,13 @@ class GlobalAveragePool(NamedTuple):
     name: str
 
 
+class Upsample(NamedTuple):
+    """Every pixel as a square of `factor` by `factor`."""
+
+    name: str
+    factor: int = 2
+
+
 class Linear(NamedTuple):
     """An affine map. Parameters: w (in, out), b (out,)."""
 
@@ -79,7 +87,7 @@ class Linear(NamedTuple):
     features_out: int
 
 
-Layer: TypeAlias = Conv | Norm | ReLU | GlobalAveragePool | Linear
+Layer: TypeAlias = Conv | Norm | ReLU | GlobalAveragePool | Upsample | Linear
 
 
 class ConvCache(NamedTuple):
@@ -216,6 +224,8 @@ def forward(
                 x, cache = relu.forward(x)
             case GlobalAveragePool():
                 x, cache = global_average_pool.forward(x)
+            case Upsample():
+                x, cache = upsample.forward(x, factor=layer.factor)
             case Linear():
                 x, cache = linear.forward(x, p["w"], p["b"])
         caches.append(cache)
@@ -280,6 +290,8 @@ def backward(
                 d = relu.backward(d, cache)
             case GlobalAveragePool():
                 d = global_average_pool.backward(d, cache)
+            case Upsample():
+                d = upsample.backward(d, cache)
             case Linear():
                 d, dw, db = linear.backward(d, cache)
                 grads[i] = {"w": dw, "b": db}
@@ -328,6 +340,8 @@ def infer(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: S
                 x, _ = relu.forward(x)
             case GlobalAveragePool():
                 x, _ = global_average_pool.forward(x)
+            case Upsample():
+                x, _ = upsample.forward(x, factor=layer.factor)
             case Linear():
                 x, _ = linear.forward(x, p["w"], p["b"])
     return x

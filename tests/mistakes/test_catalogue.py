@@ -60,6 +60,7 @@ def test_the_catalogue_is_large_and_covers_every_normaliser_and_layer() -> None:
         "conv2d",
         "centralize",
         "standardize",
+        "upsample",
         "linear",
         "relu",
         "global_average_pool",
@@ -78,7 +79,7 @@ def test_names_and_sentences_are_unique() -> None:
 @each
 def test_an_entry_is_well_formed(mistake: Mistake) -> None:
     assert re.fullmatch(
-        r"(bn|brn|modified|mabn|gn|sync|online|eval|conv2d|centralize|standardize|linear|relu|pool|loss|sgd)(-[a-z0-9]+)+",
+        r"(bn|brn|modified|mabn|gn|sync|online|eval|conv2d|centralize|standardize|linear|relu|pool|upsample|loss|sgd)(-[a-z0-9]+)+",
         mistake.name,
     )
     assert mistake.sentence.startswith("Your ")
