@@ -27,6 +27,7 @@ NAMES = (
     "theorem1",
     "theorem2",
     "equation6",
+    "table8",
     "table9",
 )
 """The studies; `mabn_ref.paper.studies.STUDIES` holds what they are, and is imported when one is run."""
@@ -41,6 +42,7 @@ interrupted goes on, and studies share the runs they have in common.
 _EPILOG = """\
 table1, table2, table4, figure1b, window: errors of many runs. credit: what each part of MABN contributes, from the
 runs of table4. search: as many settings for every method. figures: Figures 2, 3 and 4, batch statistics in training.
+table8: a class for every pixel, with weights updated after two images (5 seeds).
 equation6: statistics of the whole training set. table9: time, memory and operations, with Figure 1(a).
 """
 
@@ -53,7 +55,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "name", type=name_from("study", (*NAMES, "all")), metavar="NAME", help=f"{', '.join(NAMES)}, or all"
     )
-    add_number(parser, "--seeds", int, None, "seeds 0 to N - 1 (default: 3; theorem2 1)", at_least=1)
+    add_number(parser, "--seeds", int, None, "seeds 0 to N - 1 (default: 3; theorem2 1, table8 5)", at_least=1)
     where = parser.add_mutually_exclusive_group()
     add_number(where, "--jobs", int, None, "runs side by side (default: one a core)", at_least=1)
     where.add_argument("--dask", metavar="ADDRESS", help="run on a Dask cluster, tcp://HOST:PORT (extra dask)")

@@ -116,7 +116,8 @@ def run_one(
     Returns
     -------
     dict
-        As `mabn_ref.experiments.runs.run_one` does. An epoch also has `mean_iou`, in %, and `train_error` and
+        As `mabn_ref.experiments.runs.run_one` does. An epoch, and the record for the last of them, also
+        has `mean_iou`, in %; `train_error` and
         `test_error` are those of pixels; `predictions` are the last predictions of the first test scenes, a string of
         digits each.
 
@@ -162,6 +163,7 @@ def run_one(
         },
         "seconds": time.perf_counter() - start,
         "epochs": epochs,
+        "mean_iou": epochs[-1]["mean_iou"] if status == "done" else None,
         "predictions": predictions,
     }
 

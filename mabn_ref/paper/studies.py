@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mabn_ref.paper import ablations, inference, population, recording, search, theorems
+from mabn_ref.paper import ablations, inference, population, recording, search, segmentation, theorems
 from mabn_ref.paper.study import Study
 
 __all__ = ["STUDIES"]
@@ -19,5 +19,6 @@ STUDIES: dict[str, Study] = {
     "theorem1": theorems.THEOREM_1,
     "theorem2": theorems.THEOREM_2,
     "equation6": population.EQUATION_6,
+    "table8": segmentation.TABLE_8,
     "table9": inference.COST,
 }

@@ -53,6 +53,7 @@ def test_the_sizes_of_the_studies() -> None:
         "theorem1": 0,
         "theorem2": 3,
         "equation6": 18,
+        "table8": 3 * 10,
         "table9": 0,
     }
     assert set(STUDIES["table1"].plan(CONTEXT, [])) <= set(STUDIES["figure1b"].plan(CONTEXT, []))

@@ -1,0 +1,156 @@
+"""Table 8 of the paper and its COCO runs in miniature: a class for every pixel, weights updated after two images."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.data import scenes
+from mabn_ref.experiments import results
+from mabn_ref.experiments.config import GROUPS, RunConfig
+from mabn_ref.experiments.intervals import mean_interval, paired_difference
+from mabn_ref.experiments.segmentation import EXAMPLES, run_one
+from mabn_ref.extras import require
+from mabn_ref.paper import drawing
+from mabn_ref.paper.measured import Claim, Measured, Row, config, configs, measure, row_data, text, verdict
+from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
+
+__all__ = ["TABLE_8"]
+
+WINDOW = 16
+"""The paper's m for COCO."""
+RENORM_AFTER = 1600
+"""Normalisation batches of MABN with r = 1, as many as in the runs on single images."""
+
+_TWO: dict[str, Any] = {"gradient_batch": 2, "norm_batch": 2}
+_SIXTEEN: dict[str, Any] = {"gradient_batch": 16, "norm_batch": 16}
+_METHODS: dict[str, dict[str, Any]] = {
+    "BN 2": {"norm": "bn", **_TWO},
+    "BRN 2": {"norm": "brn", **_TWO},
+    "MABN 2": {"norm": "mabn", **_TWO, "window": WINDOW, "renorm_after": RENORM_AFTER},
+    "GN": {"norm": "gn", "gradient_batch": 2, "norm_batch": 1},
+    "SyncBN 16": {"norm": "sync-bn", **_SIXTEEN},
+}
+_PAPER = {"BN 2": "0", "BRN 2": "+0.19", "MABN 2 + WC": "+1.09", "SyncBN 16": "+1.41"}
+"""Cityscapes with PSPNet: mean IoU over that of BN."""
+
+
+def _rows(context: Context) -> list[Row]:
+    """Each method without and with centralised weights."""
+    rows, groups = [], math.gcd(GROUPS, int(context.settings["width"]))
+    for name, method in _METHODS.items():
+        settings = {**method, "groups": groups} if name == "GN" else method
+        for centralized in (False, True):
+            paired = centralized == (name == "MABN 2")
+            label = f"{name}{' + WC' if centralized else ''}{'' if paired else ' (control)'}"
+            paper = _PAPER.get(label, "")
+            rows.append(Row(label, {**settings, "centralized": centralized, "augment": False}, paper))
+    return rows
+
+
+_SIZES: dict[str, Any] = {"train_size": 2400, "test_size": 1000, "width": 16, "epochs": 8, "lr": 0.03}
+
+
+def _scenes(context: Context) -> Context:
+    """The same context, with scenes in place of other images and then with sizes that suit them."""
+    settings = dict(context.settings)
+    if settings.get("data", "embedded") != "embedded":
+        settings |= {"data": "embedded", "data_dir": None, **_SIZES}
+    return context._replace(settings=_SIZES | settings)
+
+
+def _plan(context: Context, records: Records) -> list[RunConfig]:
+    context = _scenes(context)
+    return configs(_rows(context), context)
+
+
+def _outcome(context: Context, records: Records) -> Outcome:
+    context = _scenes(context)
+    rows = _rows(context)
+    found = measure(rows, context, records, "mean_iou")
+    # a claim is that the first has the lower number, and here the higher one is better
+    claims = [
+        Claim("BN 2", "MABN 2 + WC", True, "Table 8"),
+        Claim("BN 2", "SyncBN 16", True, "Table 8"),
+        Claim("BRN 2", "MABN 2 + WC", True, "Table 8"),
+        Claim("BN 2", "BRN 2", True, "Table 8"),
+        Claim("MABN 2 + WC", "SyncBN 16", False, "Table 8"),
+        Claim("BN 2 + WC (control)", "MABN 2 + WC", True, "the control"),
+        Claim("SyncBN 16 + WC (control)", "MABN 2 + WC", False, "the control"),
+    ]
+    small = (
+        "Weights are updated after every batch of 2 scenes, with statistics of these 2; MABN averages over the last "
+        f"{WINDOW} batches. SyncBN 16 stands for 8 workers with 2 scenes each: its batch is 16, its steps an eighth "
+        "as many, at the same learning rate, and in one process it is batch normalisation of the 16."
+    )
+    notes = [
+        small,
+        "The paper's numbers are differences to BN in mean IoU on Cityscapes (PSPNet); only signs can be compared.",
+        "Rows marked (control) centralise weights (WC) otherwise than the paper does.",
+    ]
+    shown = {name: row for name, row in found.items() if row.errors}
+    figures = {"": _intervals(found)}
+    if shown:
+        figures["scenes"] = _pictures(context, records, list(shown))
+    verdicts = [verdict(claim, found) for claim in claims]
+    return Outcome([_table(rows, found)], verdicts, notes, figures, {"rows": row_data(rows, found)})
+
+
+def _table(rows: list[Row], found: dict[str, Measured]) -> Table:
+    header = ("", "paper", "runs", "mean IoU %", "minus BN 2", "minus SyncBN 16")
+    lines = []
+    for row in rows:
+        mine = found[row.label]
+        mean = text(mean_interval(list(mine.errors.values()))) if mine.errors else "none"
+        runs = f"{len(mine.errors)}" + (f", {len(mine.diverged)} diverged" if mine.diverged else "")
+        differences = (
+            "-" if base == row.label else text(paired_difference(mine.errors, found[base].errors), "+")
+            for base in ("BN 2", "SyncBN 16")
+        )
+        lines.append((row.label, row.paper or "-", runs, mean, *differences))
+    return Table("Table 8: mean intersection over union", header, lines)
+
+
+def _intervals(found: dict[str, Measured]) -> Any:
+    figure = drawing.errors_by_row(found, "Table 8 in miniature: a class for every pixel")
+    figure.axes[0].set_xlabel("mean IoU (%), mean with 95 % interval; rings are runs")
+    return figure
+
+
+def _pictures(context: Context, records: Records, labels: list[str]) -> Any:
+    """Draw test scenes, their masks, and what the first seed of each row predicts for them."""
+    many, first = min(EXAMPLES, int(context.settings["test_size"])), context.seeds[0]
+    test = scenes.generate(1, many, 0)[1]  # the first of those that were predicted
+    by_label = {row.label: row for row in _rows(context)}
+    columns: list[tuple[str, Any]] = [("scene", test.images), ("mask", test.masks)]
+    for label in labels:
+        record = results.find(records, config(by_label[label], first, context))
+        if record is not None and record["status"] == "done":
+            digits = [np.array(list(map(int, text))).reshape(32, 32) for text in record["predictions"]]
+            columns.append((f"{label}\n{record['mean_iou']:.1f} %", digits))
+    figure = drawing.new(1.35 * len(columns), 1.3 * many + 0.9)
+    axes = figure.subplots(many, len(columns), squeeze=False)
+    colours = require("matplotlib.colors", "run").ListedColormap([*drawing.COLOURS[:3], *drawing.COLOURS[5:8]])
+    for i in range(many):
+        for j, (title, images) in enumerate(columns):
+            axes[i][j].imshow(images[i], cmap=colours, vmin=-0.5, vmax=len(scenes.CLASS_NAMES) - 0.5)
+            axes[i][j].set_axis_off()
+            if i == 0:
+                axes[i][j].set_title(title.replace(" (control)", ""), fontsize="x-small")
+    patch = require("matplotlib.patches", "run").Patch
+    handles = [patch(color=colours(k), label=name) for k, name in enumerate(scenes.CLASS_NAMES)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize="small")
+    figure.suptitle(f"Test scenes, their masks, and predictions after training (seed {first}), with mean IoU")
+    return figure
+
+
+TABLE_8 = Study(
+    "Table 8 in miniature: segmentation with true small batches",
+    _plan,
+    _outcome,
+    task=run_one,
+    file="segmentation.jsonl",
+    seeds=5,
+)

@@ -1,0 +1,76 @@
+"""Table 8: its rows, what is made of their records, and its picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mabn_ref.experiments.workers import Workers
+from mabn_ref.paper import runner, segmentation
+from mabn_ref.paper.segmentation import TABLE_8
+from mabn_ref.paper.study import Context
+
+TINY: dict[str, Any] = {"width": 2, "epochs": 1, "train_size": 16, "test_size": 3, "lr": 0.02}
+
+
+def records(context: Context, iou: dict[str, float]) -> list[dict[str, Any]]:
+    """Records with these values by row, a little more for each seed."""
+    context = segmentation._scenes(context)
+    return [
+        {
+            "status": "done",
+            "message": None,
+            "config": segmentation.config(row, seed, context).as_dict(),
+            "mean_iou": iou.get(row.label, 40.0) + seed,
+            "epochs": [],
+            "predictions": ["0" * 1024] * 4,
+        }
+        for row in segmentation._rows(context)
+        for seed in context.seeds
+    ]
+
+
+def test_the_rows_are_true_small_batches_with_and_without_centralisation() -> None:
+    runs = TABLE_8.plan(Context((0,), {}), [])
+    assert len(runs) == len(set(runs)) == 10
+    small = [run for run in runs if run.norm != "sync-bn"]
+    assert {run.gradient_batch for run in small} == {2}
+    assert {run.gradient_batch for run in runs} == {2, 16}
+    assert {(run.norm, run.norm_batch) for run in small} == {("bn", 2), ("brn", 2), ("mabn", 2), ("gn", 1)}
+    assert [run.window for run in runs if run.norm == "mabn"] == [16, 16]
+    for norm in ("bn", "brn", "mabn", "gn", "sync-bn"):
+        assert [run.centralized for run in runs if run.norm == norm] == [False, True]
+
+
+def test_a_higher_mean_iou_is_what_a_claim_wants() -> None:
+    context = Context((0, 1, 2), {})
+    found = records(context, {"BN 2": 30.0, "MABN 2 + WC": 50.0, "SyncBN 16": 50.0})
+    outcome = TABLE_8.outcome(context, found)
+    assert outcome.verdicts[0].startswith("BN 2 below MABN 2 + WC: holds; the difference is -20.00 ± 0.00 over 3")
+    assert outcome.verdicts[3].startswith("BN 2 below BRN 2: holds; the difference is -10.00")
+    assert outcome.verdicts[4].startswith("MABN 2 + WC like SyncBN 16: no difference found")
+    table = {line[0]: line[1:] for line in outcome.tables[0].rows}
+    assert table["MABN 2 + WC"] == ("+1.09", "3", "51.00 ± 2.48", "+20.00 ± 0.00", "+0.00 ± 0.00")
+    assert len(outcome.data["rows"]) == 10
+
+
+def test_other_images_make_way_for_scenes() -> None:
+    runs = TABLE_8.plan(Context((0,), {"data": "directory", "data_dir": "somewhere", "train_size": None}), [])
+    assert {(run.data, run.data_dir, run.train_size) for run in runs} == {("embedded", None, 2400)}
+
+
+def test_from_runs_to_pictures(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason='matplotlib is not installed: pip install "mabn_ref[run]"')
+    context = Context((0,), TINY)
+    ended = list(runner.pending(TABLE_8, context, tmp_path, lambda runs: Workers(1)))
+    assert [record["status"] for _, record in ended if isinstance(record, dict)] == ["done"] * 10, ended
+    assert runner.missing(TABLE_8, context, tmp_path) == []
+    outcome = TABLE_8.outcome(context, [record for _, record in ended if isinstance(record, dict)])
+    assert set(outcome.figures) == {"", "scenes"}
+    panels = [axes for axes in outcome.figures["scenes"].axes if axes.images]
+    assert len(panels) == 3 * 12, "three test scenes; the scene, its mask and ten rows"
+    paths = runner.write("table8", TABLE_8, outcome, context, tmp_path, "mabn-ref paper table8")
+    assert [path.name for path in paths if path.suffix == ".png"] == ["table8.png", "table8-scenes.png"]
+    assert all(path.stat().st_size > 1000 for path in paths)
