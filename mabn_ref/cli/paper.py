@@ -16,13 +16,13 @@ from mabn_ref.cli.parser import add_number, name_from, usage_errors
 __all__ = ["NAMES", "add", "run"]
 
 NAMES = (
+    "search",
     "table1",
     "figure1b",
     "table2",
     "table4",
     "credit",
     "window",
-    "search",
     "figures",
     "theorem1",
     "theorem2",

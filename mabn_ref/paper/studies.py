@@ -1,4 +1,4 @@
-"""All studies by the name that the command line has for them, in the paper's order."""
+"""All studies by name: the search, which tables refer to, then the order of the paper."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from mabn_ref.paper.study import Study
 __all__ = ["STUDIES"]
 
 STUDIES: dict[str, Study] = {
+    "search": search.SEARCH,
     "table1": ablations.TABLE_1,
     "figure1b": ablations.FIGURE_1B,
     "table2": ablations.TABLE_2,
     "table4": ablations.TABLE_4,
     "credit": ablations.CREDIT,
     "window": ablations.WINDOW,
-    "search": search.SEARCH,
     "figures": recording.FIGURES,
     "theorem1": theorems.THEOREM_1,
     "theorem2": theorems.THEOREM_2,

@@ -151,6 +151,18 @@ def test_the_search_gives_every_method_the_same_budget_and_reports_on_other_seed
     assert search.SEARCH.plan(CONTEXT, records(second, error)) == second
 
 
+def test_the_tables_have_the_tuned_row_once_there_was_a_search() -> None:
+    searched = records(search.SEARCH.plan(CONTEXT, []), lambda config: 40 + 5 * (config.ramp or 0))
+    for study in (ablations.TABLE_1, ablations.TABLE_2):
+        plain, tuned = study.plan(CONTEXT, []), study.plan(CONTEXT, searched)
+        assert {(run.norm, run.ramp) for run in set(tuned) - set(plain)} == {("brn", 0.25)}
+        assert len(tuned) == len(plain) + 3
+        outcome = study.outcome(CONTEXT, [*searched, *records(tuned, lambda config: 50 + config.seed)])
+        assert outcome.tables[0].rows[-1][:4] == (ablations.TUNED, "-", "3", "51.00 ± 2.48")
+        assert any("best of 6 settings" in note for note in outcome.notes)
+        assert any("After `mabn-ref paper search`" in note for note in study.outcome(CONTEXT, []).notes)
+
+
 def test_a_setting_that_diverged_is_not_chosen() -> None:
     found = records(search.SEARCH.plan(CONTEXT, []), lambda config: 30 if config.decay == 0.9 else 60)
     for record in found:
