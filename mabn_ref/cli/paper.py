@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         found[name] = (study, outcome)
     if args.name == "all":
         path = args.out / "report.html"
-        html = report.page(found, f"{_about(shared)}; {command}").encode()
+        html = report.page(found, f"{_about(shared)}; {_versions()}; {command}").encode()
         atomic.write(path, lambda file: file.write(html))
         print(f"Written: {path}")
     if failed:
@@ -148,6 +148,17 @@ def _show(study: Any, outcome: Any, context: Any) -> None:
     print("\n±: 95 % t interval over the seeds; differences are paired by seed.\n" if paired else "")
     for note in outcome.notes:
         print(textwrap.fill(note, _WIDTH))
+
+
+def _versions() -> str:
+    import platform
+
+    import numpy
+
+    from mabn_ref import __version__
+
+    machine = f"{platform.platform()}, {count(os.cpu_count() or 1, 'core')}"
+    return f"mabn_ref {__version__}, NumPy {numpy.__version__}, Python {platform.python_version()}, {machine}"
 
 
 def _about(shared: Any) -> str:
