@@ -103,39 +103,38 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(name: str, args: argparse.Namespace, context: Any) -> int:
     """Run what is missing of a study, with one bar over all runs; return how many failed."""
+    from mabn_ref.experiments import sweeps
     from mabn_ref.experiments.config import label
     from mabn_ref.experiments.progress import Bar
     from mabn_ref.paper import runner
     from mabn_ref.paper.executors import executor
     from mabn_ref.paper.studies import STUDIES
 
-    study = STUDIES[name]
+    study, jobs, failed = STUDIES[name], args.jobs or os.cpu_count() or 1, 0
     with usage_errors():
-        missing = runner.missing(study, context, args.out)
-    if not missing:
-        return 0
-    print(f"{name}: {count(len(missing), 'run')} to do in {args.out / study.file}", file=sys.stderr)
-    jobs = args.jobs or os.cpu_count() or 1
-    failed = 0
+        runner.missing(study, context, args.out)
     try:
-        with Bar(runs=len(missing)) as bar:
-
-            def opened(runs: int) -> Any:
-                return executor(min(jobs, runs), args.dask, bar.report)
-
-            for config, record in runner.pending(study, context, args.out, opened, args.device):
-                line = f"{name}, {label(config)}, seed {config.seed}"
-                if isinstance(record, Exception):
-                    failed += 1
-                    bar.end(config, f"{line} failed: {type(record).__name__}: {record}")
-                elif record["status"] == "diverged":
-                    bar.end(config, f"{line} diverged: {record['message']}")
-                else:
-                    error = record["epochs"][-1]["test_error"]
-                    bar.end(config, f"{line}: test error {error:.2f} %, {record['seconds']:.0f} s")
+        for configs in runner.phases(study, context, args.out):
+            path = args.out / study.file
+            print(f"{name}: {count(len(configs), 'run')} to do in {path}", file=sys.stderr)
+            with (
+                Bar(runs=len(configs)) as bar,
+                executor(min(jobs, len(configs)), args.dask, bar.report) as pool,
+            ):
+                for config, record in sweeps.sweep(configs, pool, path, args.device, study.task):
+                    failed += isinstance(record, Exception)
+                    bar.end(config, f"{name}, {label(config)}, seed {config.seed}{_ended(record)}")
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"the same command goes on with the runs that {args.out} lacks") from None
     return failed
+
+
+def _ended(record: dict[str, Any] | Exception) -> str:
+    if isinstance(record, Exception):
+        return f" failed: {type(record).__name__}: {record}"
+    if record["status"] == "diverged":
+        return f" diverged: {record['message']}"
+    return f": test error {record['epochs'][-1]['test_error']:.2f} %, {record['seconds']:.0f} s"
 
 
 def _show(study: Any, outcome: Any, context: Any) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,7 @@ from mabn_ref.experiments.config import RunConfig
 from mabn_ref.extras import require
 from mabn_ref.paper.study import Context, Outcome, Study
 
-__all__ = ["data_uri", "missing", "pending", "write"]
-
-Ended = Callable[[RunConfig, "dict[str, Any] | Exception"], object]
+__all__ = ["data_uri", "missing", "phases", "write"]
 
 
 def missing(study: Study, context: Context, out: Path) -> list[RunConfig]:
@@ -27,37 +23,22 @@ def missing(study: Study, context: Context, out: Path) -> list[RunConfig]:
     return sweeps.missing(study.plan(context, results.read(path)), path)
 
 
-def pending(
-    study: Study,
-    context: Context,
-    out: Path,
-    open_executor: Callable[[int], AbstractContextManager[Executor]],
-    device: str = "cpu",
-) -> Iterator[tuple[RunConfig, dict[str, Any] | Exception]]:
-    """Run what is missing; a study that plans by outcome is asked again until it has all, or a run failed.
+def phases(study: Study, context: Context, out: Path) -> Iterator[list[RunConfig]]:
+    """Yield the runs that are missing, again and again, while a study decides on further ones by their outcome.
+
+    A run that failed, and so has no record, is not among the next ones: it is for another call.
 
     Parameters
     ----------
     study, context
         What to run.
     out : Path
-        The directory of its file.
-    open_executor : callable
-        Given the number of runs, opens the executor for them.
-    device : str
-        One of `mabn_ref.experiments.devices.DEVICES`.
-
-    Yields
-    ------
-    config, record
-        As `mabn_ref.experiments.sweeps.sweep` does.
+        The directory of its file, which the caller adds records to before it asks for more.
     """
-    failed = False
-    while not failed and (configs := missing(study, context, out)):
-        with open_executor(len(configs)) as executor:
-            for config, record in sweeps.sweep(configs, executor, out / study.file, device, study.task):
-                failed = failed or isinstance(record, Exception)
-                yield config, record
+    tried: set[RunConfig] = set()
+    while configs := [config for config in missing(study, context, out) if config not in tried]:
+        tried.update(configs)
+        yield configs
 
 
 def write(name: str, study: Study, outcome: Outcome, context: Context, out: Path, command: str) -> list[Path]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from mabn_ref.cli import main
 from mabn_ref.cli.paper import NAMES
-from mabn_ref.experiments import results
+from mabn_ref.experiments import results, sweeps
 from mabn_ref.experiments.runs import run_one
 from mabn_ref.experiments.workers import WorkerDied, Workers
 from mabn_ref.paper import runner
@@ -50,10 +51,33 @@ def test_the_command_line_knows_all_studies() -> None:
     assert list(NAMES) == list(STUDIES)
 
 
+def pretend(config: Any, **keywords: Any) -> dict[str, Any]:
+    """A record without a run."""
+    if config.norm == "bn" and config.decay == 0.9 and config.seed == 1001:
+        raise OSError("the disk is full")
+    return {"status": "done", "config": config.as_dict(), "epochs": [{"test_error": 50.0}], "seconds": 0.0}
+
+
+def test_a_study_that_plans_by_outcome_is_asked_again_and_failures_are_not_retried(tmp_path: Path) -> None:
+    study, context, asked = STUDIES["search"]._replace(task=pretend), Context((0, 1), TINY), []
+    for configs in runner.phases(study, context, tmp_path):
+        asked.append(configs)
+        with ThreadPoolExecutor(1) as pool:
+            ended = list(sweeps.sweep(configs, pool, tmp_path / study.file, task=study.task))
+        assert len(ended) == len(configs)
+    # the two methods with a failed run have no best setting yet, so the other three have their two seeds
+    assert [len(configs) for configs in asked] == [60, 3 * 2]
+    assert {config.seed for config in asked[1]} == {0, 1}
+    assert {config.norm for config in runner.missing(study, context, tmp_path)} == {"bn"}
+
+
 def test_a_dying_worker_loses_its_run_alone_and_is_reported(tmp_path: Path) -> None:
     study = STUDIES["table2"]._replace(task=dies_with_seed_1)
     context = Context((0, 1), TINY)
-    ended = list(runner.pending(study, context, tmp_path, lambda runs: Workers(2)))
+    ended: list[Any] = []
+    for configs in runner.phases(study, context, tmp_path):
+        with Workers(2) as workers:
+            ended += sweeps.sweep(configs, workers, tmp_path / study.file, task=study.task)
     lost = {(config.norm, config.seed) for config, record in ended if isinstance(record, WorkerDied)}
     assert lost == {("mabn", 1)}
     planned = study.plan(context, [])
