@@ -30,7 +30,8 @@ PAIRING = (
     "so that WC's part can be told from the normaliser's."
 )
 PAPER_IS_IMAGENET = (
-    "The paper's numbers are top-1 errors of ResNet-50 on ImageNet; only signs and orders can be compared with ours."
+    "The paper's numbers are top-1 errors of ResNet-50 on ImageNet; only signs and orders can be compared with ours. "
+    "Its BN and BRN average with decay 0.9, ours with 0.98 and 0.99: `mabn-ref paper equation6` shows what that does."
 )
 
 SIZES = (1, 2, 4, 8, 16, 32)

@@ -149,7 +149,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
     title = f"Table 9: cost on one core, {_IMAGES} images of 32 x 32; medians and quartiles of {ROUNDS} rounds"
     worst = max(cost["worst_fold"] for cost in found.values() if cost["worst_fold"] is not None)
     notes = [
-        "Inference by folded convolutions where the normaliser is linear. The paper's figure is ResNet-50 on a GPU.",
+        "These are this package's NumPy passes, written to be read. The paper's figure is ResNet-50 on a GPU.",
         f"Folding changes the logits by at most {worst:.1e} of the largest, which is float32's rounding.",
         "Operations of one image: a multiplication and an addition count one each. Memory is the peak of one call.",
     ]
