@@ -178,6 +178,7 @@ def test_a_dask_cluster_gives_the_records_of_worker_processes(tmp_path: Path) ->
     assert contents(tmp_path / "cluster" / "precise.jsonl") == contents(tmp_path / "here" / "precise.jsonl")
 
 
+@pytest.mark.dask
 def test_a_scheduler_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="dask.distributed is not installed")
     arguments = [
