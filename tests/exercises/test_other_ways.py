@@ -49,11 +49,39 @@ FIVE_POINTS = GRADIENT_IN_PLACE.replace("h=1e-6", "h=1e-3").replace(
     """        further = [(f(x + s * h * (np.arange(x.size) == i).reshape(x.shape)) * dz).sum() for s in (2, -2)]
         found.append((8 * (above - below) - (further[0] - further[1])) / h / 12)""",
 )
+PROPERTIES = """
+import numpy as np
+
+def channels(a):
+    return a.reshape(-1, a.shape[-1]).T
+
+def no_shift(backward, x, dz):
+    return all(abs(sum(c)) < 1e-6 * max(abs(c)) for c in channels(backward(x, dz)))
+
+def no_stretch(backward, x, dz):
+    for dx, values in zip(channels(backward(x, dz)), channels(x)):
+        values = values - values.mean()
+        if not abs(dx @ values) < 1e-6 * np.linalg.norm(dx) * np.linalg.norm(values):
+            return False
+    return True
+
+def scales(backward, x, dz):
+    return np.allclose(backward(2 * x, dz), backward(x, dz) / 2, atol=0)
+
+def test(backward):
+    rng = np.random.default_rng()
+    for shape in ((8, 6), (5, 2, 3, 4)):
+        x, dz = rng.uniform(-1, 3, shape), rng.normal(size=shape)
+        if not all(holds(backward, x, dz) for holds in (no_shift, no_stretch, scales)):
+            return False
+    return True
+"""
 
 RIGHT = {
     "gradient in place": ("gradient_check", GRADIENT_IN_PLACE),
     "complex step": ("gradient_check", COMPLEX_STEP),
     "five points": ("gradient_check", FIVE_POINTS),
+    "channel by channel": ("property_test", PROPERTIES),
 }
 
 
@@ -97,6 +125,27 @@ MISTAKEN = {
             "return bool(np.all(np.abs(backward(x, dz) - numerical_gradient(forward, x, dz)) < 1e-6))",
         ),
         ("absolute-tolerance",),
+    ),
+}
+
+MISTAKEN |= {
+    "allclose to zero": (
+        "property_test",
+        PROPERTIES.replace(
+            "all(abs(sum(c)) < 1e-6 * max(abs(c)) for c in channels(backward(x, dz)))",
+            "np.allclose(channels(backward(x, dz)).sum(1), 0)",
+        ),
+        ("shift-absolute",),
+    ),
+    "one of three not asked": (
+        "property_test",
+        PROPERTIES.replace("(no_shift, no_stretch, scales)", "(no_shift, scales)"),
+        ("stretch-left-out",),
+    ),
+    "a vector of ones": (
+        "property_test",
+        PROPERTIES.replace("rng.normal(size=shape)", "np.ones(shape)"),
+        ("dz-of-ones",),
     ),
 }
 
