@@ -2,7 +2,8 @@
 
 It reads frames from standard input and answers each on what was standard output: first the source, then calls of its
 functions. A frame is a description in JSON and the raw numbers of its arrays; nothing in it is executed or unpickled.
-The process judges nothing. It holds no solution, and what it answers is looked at elsewhere.
+The process judges nothing. It holds no solution, and what it answers is looked at elsewhere. It is no sandbox: the
+short ways to import or open the solutions are refused, and whoever is determined finds others.
 """
 
 from __future__ import annotations
@@ -239,24 +240,43 @@ class _Serving:
         if not callable(function):
             return {"missing": message["function"]}, []
         args, kwargs = self.decoded(message, buffers)
-        given = [a.copy() if isinstance(a, self.array_type) else None for a in args]
+        given = [(a, a.tobytes()) for a in _arrays([args, kwargs], self.array_type)]
         try:
             result = function(*args, **kwargs)
             tree, sent = encode(result, self.array_type)
         except Unsendable as error:
             return {"unsendable": str(error)}, []
-        changed = [i for i, (a, b) in enumerate(zip(args, given, strict=True)) if b is not None and _differs(a, b)]
+        changed = any(a.tobytes() != before for a, before in given)
         now = _fingerprint(self.numpy)
         replaced = [".".join(key) for key, value in self.before.items() if now.get(key) is not value]
         return {"content": tree, "changed": changed, "replaced": replaced[:3]}, sent
 
 
-def _differs(a: Any, b: Any) -> bool:
-    return bool(a.shape != b.shape or a.tobytes() != b.tobytes())
+def _arrays(value: Any, array_type: type) -> list[Any]:
+    """All arrays in a value."""
+    if isinstance(value, array_type):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    return [array for item in inner for array in _arrays(item, array_type)]
+
+
+def _hide(folder: str) -> None:
+    """Refuse to import or to open what lies in a folder, for as long as the process lives."""
+    name, realpath = os.path.basename(folder), os.path.realpath  # noqa: PTH119  a module less to import
+    inside = realpath(folder) + os.sep
+
+    def refuse(event: str, args: tuple[Any, ...]) -> None:
+        if event == "import" and str(args[0]).partition(".")[0] == name:
+            raise ModuleNotFoundError(f"No module named {name!r}")
+        if event == "open" and isinstance(args[0], str | bytes) and realpath(os.fsdecode(args[0])).startswith(inside):
+            raise PermissionError(f"{name} is not to be read from here")
+
+    sys.addaudithook(refuse)
 
 
 def main() -> None:
     """Serve until the stream ends. Arguments: where NumPy is, then the limits in MB, seconds and bytes."""
+    project = str(__file__).rpartition(os.sep)[0].rpartition(os.sep)[0]
     numpy_folder, megabytes, seconds, limit = sys.argv[1], *map(int, sys.argv[2:5])
     stream = os.fdopen(os.dup(0), "rb")
     out = os.fdopen(os.dup(1), "wb")
@@ -273,6 +293,7 @@ def main() -> None:
     message, _ = read(stream, limit)
     filename = str(message["filename"])
     _limit(megabytes, seconds)
+    _hide(project)
     try:
         serving.load(str(message["source"]), filename)
         reply: tuple[dict[str, Any], list[bytes]] = ({"loaded": True}, [])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections import namedtuple
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import mabn_ref
 from mabn_ref.exercises.process import Limits, Student, StudentError
 
 LIMITS = Limits(seconds=1.5, megabytes=400, printed=10_000, answer=1_000_000)
@@ -146,6 +148,31 @@ def test_changed_arguments_and_replaced_numpy_are_noticed() -> None:
         student.g(np.ones(3))
     assert student.changed == {"f"}
     assert student.replaced == {"numpy.sum"}
+
+
+def test_arrays_inside_a_cache_are_not_to_be_changed_either() -> None:
+    with Student("def f(cache):\n    cache[0][:] = 0\n    return 1", "exercise.py", LIMITS) as student:
+        student.f((np.ones(3), 2.0))
+    assert student.changed == {"f"}
+
+
+@pytest.mark.parametrize(
+    ("trick", "kind"),
+    [
+        ("sys.path.append(folder); import mabn_ref.norms.batch_norm", "ModuleNotFoundError"),
+        ("open(folder + '/mabn_ref/exercises/course/01_moments/solution.py').read()", "PermissionError"),
+        ("os.symlink(folder + '/mabn_ref', 'here'); open('here/norms/mabn.py')", "PermissionError"),
+        ("sys.meta_path.clear(); sys.path.append(folder); __import__('mabn_ref')", "ModuleNotFoundError"),
+    ],
+)
+def test_the_short_ways_to_the_solutions_are_closed(trick: str, kind: str) -> None:
+    folder = str(Path(mabn_ref.__file__).parents[1])
+    source = (
+        f"import os, sys\nfolder = {folder!r}\ndef f():\n"
+        f"    try:\n        {trick}\n    except Exception as error:\n        return type(error).__name__\n"
+    )
+    with Student(source, "exercise.py", LIMITS) as student:
+        assert student.f() == kind
 
 
 def test_nothing_of_this_process_is_within_reach() -> None:
