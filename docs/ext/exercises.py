@@ -13,17 +13,17 @@ from mabn_ref.exercises.exercise import Exercise, course
 
 
 class CourseDirective(SphinxDirective):
-    """A section for each exercise."""
+    """A list of all exercises."""
 
     def run(self) -> list[nodes.Node]:
         self.env.note_reread()
-        lines = ["The course", "----------", ""]
+        lines: list[str] = []
         for exercise in course():
             lines += [f".. _exercise-{exercise.name}:", "", f"``{exercise.name}``", f"   {exercise.title}.", ""]
             about = ", ".join(f":eq:`{label}`" for label in exercise.equations)
             lines += [f"   *Points for* {', '.join(f'``{part}``' for part in exercise.parts)}.", ""]
             lines += [f"   *Equations* {about}. {self._tutorials(exercise)}", ""]
-        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
+        return self.parse_text_to_nodes("\n".join(lines))
 
     def _tutorials(self, exercise: Exercise) -> str:
         """Links to the tutorials that are there."""
