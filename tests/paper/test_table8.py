@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mabn_ref.experiments import sweeps
 from mabn_ref.experiments.workers import Workers
 from mabn_ref.paper import runner, segmentation
 from mabn_ref.paper.segmentation import TABLE_8
@@ -64,7 +65,9 @@ def test_other_images_make_way_for_scenes() -> None:
 def test_from_runs_to_pictures(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason='matplotlib is not installed: pip install "mabn_ref[run]"')
     context = Context((0,), TINY)
-    ended = list(runner.pending(TABLE_8, context, tmp_path, lambda runs: Workers(1)))
+    (configs,) = runner.phases(TABLE_8, context, tmp_path)
+    with Workers(1) as workers:
+        ended = list(sweeps.sweep(configs, workers, tmp_path / TABLE_8.file, task=TABLE_8.task))
     assert [record["status"] for _, record in ended if isinstance(record, dict)] == ["done"] * 10, ended
     assert runner.missing(TABLE_8, context, tmp_path) == []
     outcome = TABLE_8.outcome(context, [record for _, record in ended if isinstance(record, dict)])
