@@ -115,6 +115,9 @@ def _add_teachers(action: Any) -> None:
         "knows is told its sentence. The exit code is 1 if something is wrong.",
     )
     lint.add_argument("--course", type=Path, metavar="DIR", help="a folder of exercises (default: the course itself)")
+    lint.add_argument(
+        "--table", action="store_true", help="print what is said of each mistake that is made on purpose"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -254,9 +257,13 @@ def _export(args: argparse.Namespace) -> int:
 def _lint(args: argparse.Namespace) -> int:
     """Print what is wrong, and what was looked at."""
     from mabn_ref.exercises.exercise import COURSE, course
-    from mabn_ref.exercises.lint import lint_course
+    from mabn_ref.exercises.lint import confusion, lint_course
 
     folder = args.course or COURSE
+    for exercise in course(folder) if args.table else ():
+        print(exercise.name)
+        for mistake, _, report in confusion(exercise, [0]):
+            print(f"  {mistake.name:<32} {', '.join(report.mistakes) or '-':<32} {' '.join(report.sentences)}")
     faults = 0
     for fault in lint_course(folder):
         print(fault, flush=True)

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import mabn_ref
-from mabn_ref.exercises.exercise import COURSE, Exercise, course, run_source
+from mabn_ref.exercises.exercise import COURSE, Exercise, KnownMistake, course, run_source
 from mabn_ref.exercises.judge import Report, check_code, check_source
 
-__all__ = ["answer_lines", "lint", "lint_course"]
+__all__ = ["answer_lines", "confusion", "lint", "lint_course"]
 
 _ALLOWED = {"__future__", "collections", "dataclasses", "functools", "itertools", "math", "numpy", "typing"}
 
@@ -159,14 +159,35 @@ def _mistakes(exercise: Exercise, seeds: Sequence[int]) -> Iterator[str]:
     for values, what in (([m.name for m in known], "name"), ([m.said for m in known], "sentence")):
         for value in sorted({v for v in values if values.count(v) > 1}):
             yield f"two mistakes have the {what} {value!r}"
-    for mistake in known:
-        source = exercise.with_mistakes(mistake)
-        if source is None:
-            continue
+    for mistake, seed, report in confusion(exercise, seeds):
+        if report.passed:
+            yield f"the mistake {mistake.name} passes: no property catches it (seed {seed})"
+        elif report.sentences != (mistake.said,):
+            said = " ".join(report.sentences) or _first(report)
+            yield f"the mistake {mistake.name} is answered by: {said} (seed {seed})"
+
+
+def confusion(exercise: Exercise, seeds: Sequence[int]) -> Iterator[tuple[KnownMistake, int, Report]]:
+    """Make each mistake that an exercise knows, and see what is said of it: its sentence and no other, one hopes.
+
+    Parameters
+    ----------
+    exercise : Exercise
+    seeds : sequence of int
+        Of the cases.
+
+    Yields
+    ------
+    KnownMistake, int, Report
+        The mistake that was made, the seed, and the report on it.
+
+    Examples
+    --------
+    >>> from mabn_ref.exercises.exercise import find
+    >>> for mistake, _, report in confusion(find("moments"), [0]):
+    ...     assert report.mistakes == (mistake.name,)
+    """
+    for mistake in exercise.mistakes:
+        code = run_source(exercise.with_mistakes(mistake) or "", f"{exercise.name}_mistaken")
         for seed in seeds:
-            report = check_code(exercise, run_source(source, f"{exercise.name}_mistaken"), seeds=(seed,))
-            if report.passed:
-                yield f"the mistake {mistake.name} passes: no property catches it"
-            elif report.sentences != (mistake.said,):
-                said = " ".join(report.sentences) or _first(report)
-                yield f"the mistake {mistake.name} is answered by: {said}"
+            yield mistake, seed, check_code(exercise, code, seeds=(seed,))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mabn_ref.cli import main
-from mabn_ref.exercises.exercise import COURSE
+from mabn_ref.exercises.exercise import COURSE, find
 from mabn_ref.exercises.lint import lint_course
 
 
@@ -82,5 +82,7 @@ def test_a_broken_exercise(fault: str, tmp_path: Path) -> None:
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "01_moments"
     shutil.copytree(COURSE / "01_moments", folder)
-    assert main(["learn", "lint", "--course", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == "1 exercises, 8 mistakes that they know: nothing wrong\n"
+    assert main(["learn", "lint", "--course", str(tmp_path), "--table"]) == 0
+    *table, last = capsys.readouterr().out.splitlines()
+    assert last == "1 exercises, 8 mistakes that they know: nothing wrong"
+    assert [line.split()[:2] for line in table[1:]] == [[m.name, m.name] for m in find("moments").mistakes]
