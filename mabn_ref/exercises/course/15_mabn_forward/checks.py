@@ -12,7 +12,7 @@ State = namedtuple("State", ["chi2", "chi2_window"])
 Rest = namedtuple("Cache", ["y", "gamma"])
 
 # The window m, how many values it holds before this batch, and the clip.
-SETTINGS = ((3, 3, 100.0), (4, 0, 100.0), (3, 3, 1.3), (5, 1, 1.0), (4, 4, 1.3), (1, 1, 100.0))
+SETTINGS = ((4, 4, 100.0), (4, 0, 100.0), (4, 4, 1.3), (7, 3, 1.0), (7, 7, 1.3), (1, 1, 100.0))
 
 
 def draw(rng, k):
@@ -24,6 +24,7 @@ def draw(rng, k):
     before = case.q * rng.uniform(0.3, 3.0, (count, 3))
     rows = [*before, case.q][-case.window :]
     case.held = np.array(rows)
+    case.axes["held"] = len(rows)
     case.chi = np.sqrt(sum(rows) / len(rows) + case.eps)
     # one channel below the clip, one inside, one above
     chi_hat = case.chi * rng.permutation([0.5, 1.1, 1.8]) * rng.uniform(0.95, 1.05)

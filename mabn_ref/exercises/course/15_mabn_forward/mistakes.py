@@ -40,6 +40,21 @@ MISTAKES = (
         sentence="Your chi is that of this batch alone; equation (19) has the average over the window.",
     ),
     KnownMistake(
+        name="not-trimmed",
+        edits={"[-window:]": "[:]"},
+        sentence="Your window holds more than m values: put this batch's in, then keep the last m.",
+    ),
+    KnownMistake(
+        name="chi-no-eps",
+        edits={_CHI: "np.sqrt(np.mean(held, axis=0))"},
+        sentence="Your chi is the root of the averaged chi^2 without eps.",
+    ),
+    KnownMistake(
+        name="chi-hat-no-eps",
+        edits={_HAT: "np.sqrt(state.chi2)"},
+        sentence="Your r divides by the root of the exponential average without eps; chi has eps in its root.",
+    ),
+    KnownMistake(
         name="eps-outside",
         edits={_CHI: "np.sqrt(np.mean(held, axis=0)) + eps", _HAT: "np.sqrt(state.chi2) + eps"},
         sentence="Your chi and its exponential average have eps added to the root; it belongs inside.",

@@ -65,6 +65,11 @@ MISTAKES = (
         sentence="Your window of Psi keeps the average; keep the batch's own value, or it is averaged twice.",
     ),
     KnownMistake(
+        name="not-trimmed",
+        edits={"[-window:]": "[:]"},
+        sentence="Your window of Psi holds more than m values: put this batch's in, then keep the last m.",
+    ),
+    KnownMistake(
         name="newest-first",
         edits={_HELD: "np.concatenate([psi_batch[None], psi_window])[:window]"},
         sentence="Your window of Psi has its newest value first and drops from the end; the oldest comes first.",
