@@ -93,6 +93,12 @@ _FORWARD = (
     _choice("shared_by", "channels", _ALL, _EARLY, mistake="bn-channels-together"),
     _choice("shared_by", "position", _ALL, _EARLY, mistake="bn-positions-apart"),
     _choice("statistic", "variance", _CHI, _EARLY, mistake="modified-variance"),
+    Choice(
+        changes=(("centred", "yes"), ("statistic", "variance")),
+        norms=("modified-bn", "mabn"),
+        shows=tuple(_EARLY.split()),
+        words="Your output has the batch's mean subtracted and is divided by sigma; (15) divides by chi alone.",
+    ),
     _choice("root", "no", _CHI, _EARLY, mistake="modified-no-root"),
     _choice("short", 1, "mabn", _EARLY, mistake="mabn-window-one-short"),
     _choice("partial", "zeros", "mabn", _EARLY, mistake="mabn-zeros-counted"),
@@ -174,6 +180,7 @@ _AVERAGES = (
         _MOVING + " z dx dgamma",
         "running_var takes the biased variance, though training normalises by the unbiased one.",
     ),
+    _choice("fed", "unbiased", _CHI, _EARLY, "Your moving average is fed chi_B^2 times n / (n - 1)."),
     _choice("fed", "over samples", _BN, _MOVING + " z dx dgamma", mistake="bn-running-var-over-samples"),
     _choice("fed", "with eps", _BN, _MOVING + " z dx dgamma", mistake="bn-running-var-holds-eps"),
     _choice(
@@ -201,6 +208,14 @@ _AVERAGES = (
         "The moving average starts at the first value.",
         accepted=True,
     ),
+    _choice(
+        "average_of",
+        "bare root",
+        "brn mabn",
+        _MOVING + " z dx dgamma",
+        "The moving average is of the root without eps in it, which is added later.",
+        accepted=True,
+    ),
     _choice("start", "no root", "brn", _MOVING + " z dx dgamma", "The moving sigma starts at 0."),
     _choice("start_mean", 1.0, _BN, _MOVING + " z dx dgamma", "The moving mean starts at 1; it starts at 0."),
     _choice(
@@ -219,7 +234,9 @@ _AVERAGES = (
         mistake="mabn-ema-of-window",
         as_convention="The exponential average is fed the window's mean, as in the authors' code.",
     ),
-    _choice("fed_by", "batch", "mabn", _EARLY, "The exponential average is fed chi_B^2, as in the paper."),
+    _choice(
+        "fed_by", "batch", "mabn", _EARLY, "The exponential average is fed chi_B^2, as in the paper.", accepted=True
+    ),
     _choice(
         "fed_per",
         "call",
@@ -280,6 +297,14 @@ _BACKWARD = (
         "Your Psi_B is the mean of y * gamma * dz; what reaches y has r in it too.",
     ),
     _dx("psi of r y", "mabn", "Your Psi_B is made with r * y; it is the mean of y * dy with the y from before r."),
+    _dx("sums", "mabn", mistake="bn-sums-for-means"),
+    _dx("sums", "modified-bn", mistake="bn-sums-for-means"),
+    _dx("no gamma", "mabn", mistake="bn-gamma-forgotten"),
+    _dx("renormalised y", "mabn", "Your dx and Psi have r * y in them; it is the y from before r."),
+    _dx("psi exponential from the first", "mabn", mistake="mabn-psi-exponential"),
+    _dx("batch chi", "mabn", "Your dx is divided by this batch's chi; equation (20) divides by the average."),
+    _choice("dgamma", "without d", "brn", "dgamma", "Your dgamma sums dz * r * y and leaves out d."),
+    _choice("dgamma", "times gamma", _ALL, "dgamma", "Your dgamma has gamma in it: it sums dz * y, not dy * y."),
     _dx("zeros counted", "mabn", "Your average of Psi divides by m before m batches have been seen."),
     _dx("one short", "mabn", "Your Psi is averaged over m - 1 batches, not m."),
     _choice("dgamma", "before corrections", "brn", "dgamma", mistake="brn-dgamma-before-corrections"),

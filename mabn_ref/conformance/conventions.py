@@ -22,6 +22,8 @@ class Convention:
         or of the samples alone, every "position" apart.
     statistic : str
         "variance" or "mean square".
+    centred : str
+        "as named": the mean is subtracted by batch norm and Batch Renormalization; or "yes".
     variance : str
         "biased", 1/n, or "unbiased", 1/(n-1), in training.
     eps_at : str
@@ -30,7 +32,8 @@ class Convention:
     root : str
         "yes", or "no": division by the statistic itself.
     average_of : str
-        The moving average is of the "square" (variance, chi^2) or of the "root" (sigma, chi), eps in it.
+        The moving average is of the "square" (variance, chi^2), of the "root" (sigma, chi) with eps in it, or of the
+        "bare root" without.
     fed : str
         What goes into it: the variance "as used" in training, "biased", "unbiased", scaled by N/(N-1) "over samples",
         or "with eps".
@@ -79,6 +82,7 @@ class Convention:
     renorm_from: int = 1
     shared_by: str = "normalisation batch"
     statistic: str = "variance"
+    centred: str = "as named"
     variance: str = "biased"
     eps_at: str = "inside"
     root: str = "yes"

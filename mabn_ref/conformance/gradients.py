@@ -51,7 +51,7 @@ def _terms(model: Model, dz: Array) -> Terms:
     sigma, r, n = p.sigma[:, None], p.r[:, None], p.batch.x.shape[1]
     raw = p.batch.var if c.statistic == "variance" else p.batch.square
     std = np.sqrt(raw)[:, None]
-    centred = model.norm in ("bn", "brn")
+    centred = model.centred
     moved = p.y - _mean(p.y) if c.statistic == "variance" and not centred else p.y
     if c.variance == "unbiased" and n > 1:
         moved = moved * (n / (n - 1))
@@ -70,6 +70,8 @@ def backward(model: Model, dz: Array) -> tuple[Array, Array, Array]:
     through = t.y * t.r + p.d[:, None]
     dgamma = {
         "right": lambda: np.sum(t.dz * through, axis=(0, 1)),
+        "without d": lambda: np.sum(t.dz * t.y * t.r, axis=(0, 1)),
+        "times gamma": lambda: np.sum(t.dn * through, axis=(0, 1)),
         "before corrections": lambda: np.sum(t.dz * t.y, axis=(0, 1)),
         "not normalised": lambda: np.sum(t.dz * t.y * t.sigma, axis=(0, 1)),
         "mean": lambda: np.mean(t.dz * through, axis=(0, 1)),
@@ -135,6 +137,12 @@ def _mabn(model: Model, p: Pass, t: Terms) -> Array:
             through = np.where(p.r_free[:, None], _mean(t.dn * t.y), 0) / p.sigma_hat[:, None]
             dx = dx + through * t.y * share
         return dx
+    if kind == "sums":
+        average = _averaged(model, t.n * t.psi[:, 0], p.own)
+        return (t.dy - t.y * average[:, None]) / t.sigma
+    if kind == "renormalised y":
+        average = _averaged(model, _mean(t.y * t.r * t.dy)[:, 0], p.own)
+        return (t.dy - t.y * t.r * average[:, None]) / t.sigma
     psi = (_mean(t.y * t.r * t.dz) if kind == "psi without gamma" else t.psi)[:, 0]
     if kind == "psi without r":
         psi = _mean(t.y * t.dn)[:, 0]
@@ -146,13 +154,20 @@ def _mabn(model: Model, p: Pass, t: Terms) -> Array:
         average = _late(model, psi, p.own)
     elif kind == "psi exponential":
         average = _exponential(model, psi, p.own)
+    elif kind == "psi exponential from the first":
+        average = _exponential(model, psi, p.own, first=True)
     elif kind == "r forgotten":
         average = _averaged(model, _mean(t.y * t.dn)[:, 0], p.own)
         return (t.dn - t.y * average[:, None]) / t.sigma
     else:
         own = [False] * len(p.own) if kind == "no warm-up" else p.own
         average = _averaged(model, psi, own, zeros=kind == "zeros counted", short=int(kind == "one short"))
-    dx = (t.dy - (t.y - _mean(t.y) if c.statistic == "variance" else t.y) * average[:, None]) / t.sigma
+    dx = (t.dy - t.g - (t.y - _mean(t.y) if c.statistic == "variance" else t.y) * average[:, None]) / t.sigma
+    if kind == "no gamma":
+        return dx / p.gamma
+    if kind == "batch chi":
+        raw = p.batch.var if c.statistic == "variance" else p.batch.square
+        return dx * t.sigma / np.sqrt(raw + c.eps)[:, None]
     return dx - _mean(t.dy) / t.sigma if kind == "keeps g" else dx
 
 
@@ -177,10 +192,10 @@ def _late(model: Model, rows: Array, own: list[bool]) -> Array:
     return np.stack(found)
 
 
-def _exponential(model: Model, rows: Array, own: list[bool]) -> Array:
+def _exponential(model: Model, rows: Array, own: list[bool], *, first: bool = False) -> Array:
     found: list[Any] = []
     for row, alone in zip(rows, own, strict=True):
-        old = model.psi_held[-1] if model.psi_held else 0 * row
+        old = model.psi_held[-1] if model.psi_held else row if first else 0 * row
         model.psi_held = [model.c.decay * old + (1 - model.c.decay) * row]
         found.append(row if alone else model.psi_held[-1])
     return np.stack(found)

@@ -54,6 +54,13 @@ def root(square: Array, c: Convention) -> Array:
     return np.sqrt(square + {"twice": 2 * c.eps, "none": 0.0}.get(c.eps_at, c.eps))
 
 
+def _averaged_of(square: Array, c: Convention) -> Array:
+    """What goes into the moving average, of the statistic."""
+    if c.average_of == "square":
+        return square
+    return np.sqrt(square) if c.average_of == "bare root" else root(square, c)
+
+
 class Pass(NamedTuple):
     """What one call leaves for backward; (G, M, K) and (G, K)."""
 
@@ -106,7 +113,7 @@ class Model:
         elif c.start == "no root":
             self.second = 0 * one
         elif c.start != "first":
-            self.second = one * (c.start if c.average_of == "square" else root(np.asarray(c.start), c))
+            self.second = one * _averaged_of(np.asarray(c.start), c)
         self.held: list[Array] = []
         self.psi_held: list[Any] = []
         self.last: Pass
@@ -125,7 +132,7 @@ class Model:
         means, seconds = zip(*(before if c.read == "before" else after), strict=True)
         sigma_hat = self._moving_root(np.stack(seconds), batch.positions)
         mean_hat = np.tile(np.stack(means), batch.positions)
-        centred = batch.x - (batch.mean[:, None] if self.norm in ("bn", "brn") else 0)
+        centred = batch.x - (batch.mean[:, None] if self.centred else 0)
         seen = None
         if observed is not None and "measured" in (c.clip, c.r_max, c.d_max):
             seen = _seen(centred, (observed.reshape(batch.x.shape) - beta) / gamma, sigma, used, c)
@@ -137,6 +144,11 @@ class Model:
         self.last = Pass(batch, y, sigma, r, d, sigma_hat, r_free, d_free, share, early, gamma)
         self.iteration += 1 if c.fed_per == "call" else groups
         return (gamma * (r[:, None] * y + d[:, None]) + beta).reshape(batch.shape)
+
+    @property
+    def centred(self) -> bool:
+        """Whether the mean is subtracted."""
+        return self.norm in ("bn", "brn") or self.c.centred == "yes"
 
     def _own(self, group: int) -> bool:
         """Whether a normalisation batch of this call uses its own statistics."""
@@ -177,7 +189,7 @@ class Model:
             fed, means = (np.mean(a, axis=0, keepdims=True) * np.ones((len(raw), 1), int) for a in (fed, means))
         if batch.positions > 1:
             fed, means = (np.mean(a.reshape(len(raw), batch.positions, -1), axis=1) for a in (fed, means))
-        values = fed if c.average_of == "square" else root(fed, c)
+        values = _averaged_of(fed, c)
         before: list[Any] = []
         after: list[Any] = []
         for g, (mean, value) in enumerate(zip(means, values, strict=True)):
@@ -195,6 +207,8 @@ class Model:
 
     def _moving_root(self, second: Array, positions: int) -> Array:
         c = self.c
+        if c.average_of == "bare root":
+            second = second**2
         if c.average_of == "root":
             hat = np.sqrt(second**2 + c.eps) if c.moving_eps == "twice" else second
         elif c.moving_eps == "none":
@@ -257,8 +271,7 @@ class Model:
     def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
         """Return the output of inference."""
         c, axes = self.c, tuple(range(x.ndim - 1))
-        centred = self.norm in ("bn", "brn")
-        mean = (np.mean(x, axis=axes) if c.infer_by == "batch" else self.mean) if centred else 0.0
+        mean = (np.mean(x, axis=axes) if c.infer_by == "batch" else self.mean) if self.centred else 0.0
         second = self.second
         if c.infer_by == "batch":
             hat = np.sqrt(np.mean((x - mean) ** 2, axis=axes) + c.eps)
@@ -266,17 +279,16 @@ class Model:
             held: Array = sum(self.held) / len(self.held)
             hat = np.sqrt(np.mean(held.reshape(-1, x.shape[-1]), axis=0) + c.eps)
         else:
-            hat = self._moving_root(second, 1) if c.moving_eps == "same" else self._plain_root(second)
+            hat = self._moving_root(second, 1) if c.moving_eps == "same" else self.state()["root"]
             if c.infer_eps != "same":
-                square = second if c.average_of == "square" else second**2 - c.eps
+                square = self.state()["square"]
                 hat = np.sqrt(square + {"inside": c.eps, "twice": 2 * c.eps}.get(c.infer_eps, 0.0))
         return gamma * (x - mean) / hat + beta
-
-    def _plain_root(self, second: Array) -> Array:
-        return second if self.c.average_of == "root" else root(second, self.c)
 
     def state(self) -> dict[str, Array]:
         """The moving statistics: mean, square and root."""
         if self.c.average_of == "square":
             return {"mean": self.mean, "square": self.second, "root": root(self.second, self.c)}
+        if self.c.average_of == "bare root":
+            return {"mean": self.mean, "square": self.second**2, "root": self.second}
         return {"mean": self.mean, "square": self.second**2 - self.c.eps, "root": self.second}

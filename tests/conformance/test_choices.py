@@ -19,7 +19,8 @@ from mabn_ref.conformance.scenarios import MODULES, scenarios
 from mabn_ref.conformance.search import explain
 
 GIVEN = frozenset({"eps", "decay", "window", "clip", "r_max", "d_max", "norm_batch", "warmup"})
-BESIDE = {
+BESIDE: dict[tuple[str, tuple[str, Any]], dict[str, Any]] = {
+    ("mabn", ("centred", "yes")): {},
     ("bn", ("fed", "biased")): {"variance": "unbiased"},
     ("brn", ("fed", "biased")): {"variance": "unbiased"},
     ("brn", ("moving_eps", "none")): {"average_of": "square"},
