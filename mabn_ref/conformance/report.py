@@ -136,7 +136,7 @@ class Report:
             lines += [f"  {difference}" for difference in self.differences]
         if self.taylor:
             lines.append(f"  {self.taylor}")
-        lines += ["scenarios, with the largest relative errors:", *self._table()]
+        lines += self._table()
         if self.ulps:
             worst = ", ".join(f"{name} {m:.1f} (largest {w:.0f})" for name, (m, w) in self.ulps.items())
             lines.append(f"float32 against exact arithmetic, median error in ulps: {worst}")
@@ -152,12 +152,13 @@ class Report:
         return f"DIFFERS from {self.preset}{explained}"
 
     def _table(self) -> list[str]:
-        lines = []
+        lines = [f"{'largest relative errors':<26}{'steps':>5}" + "".join(f"{name:>9}" for name in TENSORS)]
         for row in self.rows:
-            errors = " ".join(f"{name} {row.errors[name]:.0e}" for name in TENSORS if name in row.errors)
-            why = f"  stopped: {row.why}" if row.why and row.steps else row.why and f"not run: {row.why}"
-            steps = f"{row.steps} steps" if row.steps else ""
-            lines.append(f"  {row.scenario:<24}{steps:<12}{errors}{why}".rstrip())
+            if not row.errors:
+                lines.append(f"  {row.scenario:<24}  not run: {row.why}")
+                continue
+            errors = "".join(f"{row.errors[name]:9.0e}" if name in row.errors else " " * 9 for name in TENSORS)
+            lines.append(f"  {row.scenario:<24}{row.steps:>5}{errors}{f'  stopped: {row.why}' if row.why else ''}")
         return lines
 
 
