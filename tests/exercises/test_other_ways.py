@@ -76,12 +76,91 @@ def test(backward):
             return False
     return True
 """
+BATCH_BY_BATCH = """
+import numpy as np
+from typing import NamedTuple
+
+class Cache(NamedTuple):
+    y: np.ndarray
+    sigma: np.ndarray
+    gamma: np.ndarray
+
+def split(x, norm_batch):
+    return np.stack([x[i:i + norm_batch].reshape(-1, x.shape[-1]) for i in range(0, len(x), norm_batch)])
+
+def forward(x, gamma, beta, eps, norm_batch):
+    ys, sigmas = [], []
+    for part in split(x, norm_batch):
+        sigmas.append((part.var(0) + eps) ** 0.5)
+        ys.append((part - part.mean(0)) / sigmas[-1])
+    y = np.array(ys)
+    return (gamma * y + beta).reshape(x.shape), Cache(y, np.array(sigmas), gamma)
+
+def backward(dz, cache):
+    dx, dgamma, dbeta = [], 0, 0
+    for dz_t, y, sigma in zip(dz.reshape(cache.y.shape), cache.y, cache.sigma):
+        dgamma, dbeta = dgamma + (dz_t * y).sum(0), dbeta + dz_t.sum(0)
+        dx.append(cache.gamma / sigma * (dz_t - dz_t.mean(0) - y * (y * dz_t).mean(0)))
+    return np.array(dx).reshape(dz.shape), dgamma, dbeta
+"""
+MEASURED = """
+import numpy as np
+
+def statistics(x, u):
+    y = ((x.T - x.mean(1)) / x.std(1)).T
+    return u.mean(1), (u * y).sum(1) / x.shape[1]
+
+def noise(sample, size, trials):
+    x, u = (values.reshape(size, trials).T for values in sample(size * trials))
+    g, psi = statistics(x, u)
+    return float(g.std(ddof=1)), float(psi.std(ddof=1))
+
+def exponent(sizes, noises):
+    return np.polyfit(np.log10(sizes), np.log10(noises), 1)[0]
+
+def law(sample, sizes, trials):
+    noises = [noise(sample, int(size), trials) for size in sizes]
+    return tuple(exponent(sizes, column) for column in zip(*noises))
+"""
+ONE_BATCH_AT_A_TIME = MEASURED.replace(
+    """    x, u = (values.reshape(size, trials).T for values in sample(size * trials))
+""",
+    """    batches = [sample(size) for _ in range(trials)]
+    x, u = (np.array([batch[i] for batch in batches]) for i in (0, 1))
+""",
+)
+AVERAGES = """
+import numpy as np
+from collections import deque
+
+def simple(values, m):
+    held = deque(maxlen=m)
+    found = []
+    for value in values:
+        held.append(value)
+        found.append(sum(held) / len(held))
+    return np.array(found)
+
+def exponential(values, decay, start):
+    found = np.zeros(values.shape)
+    for t in range(len(values)):
+        before = found[t - 1] if t else start
+        found[t] = before + (1 - decay) * (values[t] - before)
+    return found
+
+def equal_decay(m):
+    return 1 - 2 / (m + 1)
+"""
 
 RIGHT = {
     "gradient in place": ("gradient_check", GRADIENT_IN_PLACE),
     "complex step": ("gradient_check", COMPLEX_STEP),
     "five points": ("gradient_check", FIVE_POINTS),
     "channel by channel": ("property_test", PROPERTIES),
+    "batch by batch": ("micro_batches", BATCH_BY_BATCH),
+    "batches put together in another way": ("noise_of_g_and_psi", MEASURED),
+    "one batch at a time": ("noise_of_g_and_psi", ONE_BATCH_AT_A_TIME),
+    "a deque": ("moving_averages", AVERAGES),
 }
 
 
@@ -141,6 +220,22 @@ MISTAKEN |= {
         "property_test",
         PROPERTIES.replace("(no_shift, no_stretch, scales)", "(no_shift, scales)"),
         ("stretch-left-out",),
+    ),
+    "one g for the whole call": (
+        "micro_batches",
+        BATCH_BY_BATCH.replace("dz_t.mean(0) -", "dz.reshape(-1, dz.shape[-1]).mean(0) -"),
+        ("g-of-the-whole-call",),
+    ),
+    "the variance of g": (
+        "noise_of_g_and_psi",
+        ONE_BATCH_AT_A_TIME.replace(".std(ddof=1)", ".var()"),
+        ("variance-for-deviation",),
+    ),
+    "a longer deque": ("moving_averages", AVERAGES.replace("maxlen=m", "maxlen=m + 1"), ("window-too-long",)),
+    "decay for one less decay": (
+        "moving_averages",
+        AVERAGES.replace("before + (1 - decay)", "before + decay"),
+        ("weights-swapped",),
     ),
     "a vector of ones": (
         "property_test",
