@@ -12,11 +12,12 @@ from mabn_ref.exercises.cases import close
 from mabn_ref.exercises.exercise import Check
 from mabn_ref.exercises.forms import unpack
 
-CASES = 3
-TRIALS = 400
-CHANCE = 0.2
+CASES = 2
+SECONDS = 10  # whoever draws one batch at a time asks for thousands, each from another process
+TRIALS = 300
+CHANCE = 0.25
 """Four standard errors of the ratio of two standard deviations, each over so many trials."""
-SIZES = np.array([8, 32, 128])
+SIZES = np.array([8, 128])
 
 
 class _Sample:
@@ -33,7 +34,7 @@ class _Sample:
 
 
 def draw(rng, k):
-    case = SimpleNamespace(seed=int(rng.integers(2**31)), far=(3.0, -5.0, 1.0)[k % 3], size=(2, 6, 24)[k % 3])
+    case = SimpleNamespace(seed=int(rng.integers(2**31)), far=(3.0, -5.0)[k % 2], size=(2, 6)[k % 2])
     x, u = _Sample(case.seed, case.far)(7 * case.size)
     case.x, case.u = x.reshape(7, case.size), u.reshape(7, case.size)
     case.axes = {"T": 7, "M": case.size}
