@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from mabn_ref import __version__
-from mabn_ref.cli import check, compare, fetch, gradcheck, learn, mistakes, paper, train
+from mabn_ref.cli import check, compare, fetch, gradcheck, learn, mistakes, paper, train, vectors
 from mabn_ref.cli.parser import Parser, UsageError
 from mabn_ref.experiments.devices import DeviceError
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="mabn-ref", description="A NumPy reference for BN, BRN, modified BN and MABN.")
     parser.add_argument("--version", action="version", version=f"mabn-ref {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (compare, paper, train, fetch, gradcheck, mistakes, check, learn):
+    for command in (compare, paper, train, fetch, gradcheck, mistakes, check, vectors, learn):
         command.add(commands)
     name = "mabn-ref"
     try:

@@ -32,6 +32,8 @@ The files, in the order in which to read them::
     rounding.py       errors of float32 against exact arithmetic
     report.py         the report: text, or a dictionary for JSON
     checker.py        all of it in one call
+    vectors.py        the scenarios with their numbers as files, for other languages
+    small_vectors/    a few of these files
 
 ``check`` returns a `Report`; ``assert_conforms`` is for a pytest suite; ``mabn-ref check`` is the same in a terminal.
 """

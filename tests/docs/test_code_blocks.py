@@ -47,8 +47,8 @@ def _commands() -> list[str]:
 def test_commands_exist(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line takes the commands of the pages, options included; what they do is tested elsewhere."""
     asked: list[str] = []
-    commands = (cli.compare, cli.train, cli.fetch, cli.gradcheck, cli.mistakes, cli.check, cli.learn, cli.paper)
-    for module in commands:
+    modules = cli.compare, cli.train, cli.fetch, cli.gradcheck, cli.mistakes, cli.check, cli.vectors, cli.learn
+    for module in (*modules, cli.paper):
         _replace_run(module, asked, monkeypatch)
     assert cli.main(shlex.split(command)[1:]) == 0
     assert len(asked) == 1
