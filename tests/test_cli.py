@@ -194,6 +194,19 @@ def test_train_prints_its_epochs_and_writes_its_curve(tmp_path: Path, capsys: py
     assert len(contents(tmp_path)) == 1
 
 
+def test_weights_can_be_standardised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = "--epochs 1 --width 4 --train-size 64 --test-size 20"
+    assert main(f"train --norm mabn --ws {sizes} --out {tmp_path}".split()) == 0
+    config = contents(tmp_path)[0]["config"]
+    assert (config["standardized"], config["centralized"]) == (True, False)
+    assert main(f"train --norm bn --ws --wc {sizes}".split()) == 2
+    assert "standardized is True with centralized=True, expected at most one of them" in capsys.readouterr().err
+    assert main(f"compare --rows bn-32 bn-2-ws --seeds 1 --jobs 1 {sizes} --out {tmp_path / 'compare'}".split()) == 0
+    out = capsys.readouterr().out
+    assert "BN 2 + WS" in out
+    assert out.splitlines()[-2].endswith("WC: weight centralisation. WS: weight standardisation.")
+
+
 def test_the_options_of_train_reach_the_run(tmp_path: Path) -> None:
     arguments = (
         "train --norm mabn --norm-batch 4 --no-wc --decay 0.9 --mabn-window 5 --no-augment --lr 0.02 "

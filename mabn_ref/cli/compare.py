@@ -76,7 +76,10 @@ def run(args: argparse.Namespace) -> int:
     rows = tables.collect(configs, results.read(path))
     title = f"{data_title(configs[0], images)}, {count(configs[0].epochs, 'epoch')}, {count(args.seeds, 'seed')}"
     print(f"Test error in % on {title}\n\n{tables.table(rows)}\n")
-    print("±: 95 % t interval over the seeds; differences are paired by seed. WC: weight centralisation.")
+    standardized = " WS: weight standardisation." if any(config.standardized for config in configs) else ""
+    print(
+        "±: 95 % t interval over the seeds; differences are paired by seed. WC: weight centralisation." + standardized
+    )
     plots.learning_curves(args.out / "curves.png", rows, title[0].upper() + title[1:])
     print(f"Written: {path}, {args.out / 'curves.png'}")
     if failed:
