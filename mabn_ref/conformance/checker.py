@@ -10,6 +10,7 @@ import numpy as np
 
 from mabn_ref.conformance.compare import TENSORS, Case, Difference, first_difference, worst_errors
 from mabn_ref.conformance.conventions import Convention
+from mabn_ref.conformance.hyper import LATE
 from mabn_ref.conformance.observe import Trace
 from mabn_ref.conformance.plan import About, Step, plan
 from mabn_ref.conformance.report import Report, Row
@@ -120,7 +121,7 @@ def _judge(name: str, norm: str, about: About, found: Sequence[Trace | Step]) ->
             for item in found
         ]
         return Report(name, norm, "", differences=[f"{row.scenario}: {row.why}" for row in rows], rows=rows)
-    best = _best(told, given, about)
+    best = _started(_best(told, given, about), list(cases.values()), given)
     rows, differences, notes = [], [], [note for trace in traces for note in trace.notes]
     for item in found:
         if isinstance(item, Step):
@@ -180,6 +181,18 @@ def _best(told: Sequence[Case], given: frozenset[str], about: About) -> Explanat
         later = explain(told, given, about.numbers, free=free)
         found = found if len(later[0].unexplained) > len(found[0].unexplained) else later
     return max(found, key=lambda e: sum(e.preset.defaults.get(name) == v for name, v in about.defaults.items()))
+
+
+def _started(best: Explanation, cases: Sequence[Case], given: frozenset[str]) -> Explanation:
+    """Where r starts late, find in the longest scenario when."""
+    late = next((pair for pair in best.choices if pair[1].changes == (("renorm_from", LATE),)), None)
+    longest = max(cases, key=lambda case: (case.trace.scenario.dtype == "float64", case.trace.finished))
+    first = first_difference(longest, _convention(longest, best, given), ("z",))
+    if late is None or first is None:
+        return best
+    words = f"r is other than 1 from iteration {first.step} on."
+    found = replace(late[1], changes=(("renorm_from", first.step),), words=words)
+    return replace(best, choices=tuple(("z", found) if pair is late else pair for pair in best.choices))
 
 
 def _convention(case: Case, best: Explanation, given: frozenset[str]) -> Convention:

@@ -9,7 +9,10 @@ from mabn_ref.conformance.choices import Choice
 from mabn_ref.mistakes import named
 from mabn_ref.norms.batch_renorm import Ramp
 
-__all__ = ["hyper_choices"]
+__all__ = ["LATE", "hyper_choices"]
+
+LATE = 100_000
+"""An iteration that no scenario comes to from the start."""
 
 _ALL = ("bn", "brn", "modified-bn", "mabn")
 _SHOWS = {
@@ -93,7 +96,7 @@ def _renorm_from(given: bool, numbers: Sequence[float]) -> list[Choice]:
     """Where r starts, which the paper leaves open."""
     starts: list[tuple[Any, str]] = [(1, "the first iteration"), (lambda c: c["window"] + 1, "the full window")]
     starts += [(lambda c: max(c["warmup"], 1), "the end of warm-up"), (lambda c: c["warmup"] + 1, "after warm-up")]
-    starts.append((100_000, "an iteration after the scenarios from the start"))
+    starts.append((LATE, "an iteration after the scenarios from the start"))
     whole = sorted({int(v) for v in numbers if v == int(v) and 1 < v < 5000})
     starts += [(first, f"iteration {first}") for v in whole for first in (v, v + 1)]
     return [

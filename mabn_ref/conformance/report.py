@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -102,20 +103,23 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as numbers, texts, lists and dictionaries, for JSON."""
-        return {
-            "format": 1,
-            "target": self.target,
-            "as": self.norm,
-            "conforms": self.conforms,
-            "convention": self.preset,
-            "hyper_parameters": {name: _plain(value) for name, value in self.hyper.items()},
-            "findings": [asdict(finding) for finding in self.findings],
-            "differences": [d if isinstance(d, str) else asdict(d) for d in self.differences],
-            "scenarios": [asdict(row) for row in self.rows],
-            "notes": list(self.notes),
-            "float32_ulps": {name: list(values) for name, values in self.ulps.items()},
-            "taylor": self.taylor,
-        }
+        kept: dict[str, Any] = _finite(
+            {
+                "format": 1,
+                "target": self.target,
+                "as": self.norm,
+                "conforms": self.conforms,
+                "convention": self.preset,
+                "hyper_parameters": {name: _plain(value) for name, value in self.hyper.items()},
+                "findings": [asdict(finding) for finding in self.findings],
+                "differences": [d if isinstance(d, str) else asdict(d) for d in self.differences],
+                "scenarios": [asdict(row) for row in self.rows],
+                "notes": list(self.notes),
+                "float32_ulps": {name: list(values) for name, values in self.ulps.items()},
+                "taylor": self.taylor,
+            }
+        )
+        return kept
 
     def __str__(self) -> str:
         """Return a report of some twenty lines."""
@@ -160,6 +164,15 @@ class Report:
             errors = "".join(f"{row.errors[name]:9.0e}" if name in row.errors else " " * 9 for name in TENSORS)
             lines.append(f"  {row.scenario:<24}{row.steps:>5}{errors}{f'  stopped: {row.why}' if row.why else ''}")
         return lines
+
+
+def _finite(tree: Any) -> Any:
+    """Numbers that JSON has no name for, as None."""
+    if isinstance(tree, dict):
+        return {name: _finite(value) for name, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_finite(value) for value in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
 def _plain(value: Any) -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -109,6 +110,18 @@ def test_a_target_that_never_runs_is_no_target() -> None:
     assert not report.conforms
     assert "it did not run" in str(report)
     assert "RuntimeError: not today" in str(report)
+
+
+def test_where_r_starts_late_is_found() -> None:
+    class Late(layers.FunctionsTarget):
+        given: ClassVar = {"eps", "decay", "window", "clip", "norm_batch"}
+
+        def make(self, channels: int, config: Any) -> Any:
+            return super().make(channels, replace(config, renorm_from=500, warmup=0))
+
+    report = check(Late(mabn), "mabn", norm_batch=2)
+    assert report.conforms, str(report)
+    assert report.hyper["renorm_from"] == 500
 
 
 def test_a_layer_that_takes_a_call_as_one_batch_may() -> None:
