@@ -41,7 +41,9 @@ def _rows(context: Context) -> list[Row]:
     """Each method without and with centralised weights."""
     rows, groups = [], math.gcd(GROUPS, int(context.settings["width"]))
     for name, method in _METHODS.items():
-        settings = {**method, "groups": groups} if name == "GN" else method
+        settings = {**method, "groups": groups} if name == "GN" else dict(method)
+        # a learning rate in proportion to the batch, or the larger one would have learnt an eighth as much
+        settings["lr"] = context.settings["lr"] * method["gradient_batch"] / 2
         for centralized in (False, True):
             paired = centralized == (name == "MABN 2")
             label = f"{name}{' + WC' if centralized else ''}{'' if paired else ' (control)'}"
@@ -83,7 +85,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
     small = (
         "Weights are updated after every batch of 2 scenes, with statistics of these 2; MABN averages over the last "
         f"{WINDOW} batches. SyncBN 16 stands for 8 workers with 2 scenes each: its batch is 16, its steps an eighth "
-        "as many, at the same learning rate, and in one process it is batch normalisation of the 16."
+        "as many and its learning rate eight times as high; in one process it is batch normalisation of the 16."
     )
     notes = [
         small,

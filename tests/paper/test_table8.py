@@ -40,6 +40,8 @@ def test_the_rows_are_true_small_batches_with_and_without_centralisation() -> No
     assert {run.gradient_batch for run in small} == {2}
     assert {run.gradient_batch for run in runs} == {2, 16}
     assert {(run.norm, run.norm_batch) for run in small} == {("bn", 2), ("brn", 2), ("mabn", 2), ("gn", 1)}
+    assert {run.lr for run in small} == {0.03}
+    assert {run.lr for run in runs if run.norm == "sync-bn"} == {0.24}
     assert [run.window for run in runs if run.norm == "mabn"] == [16, 16]
     for norm in ("bn", "brn", "mabn", "gn", "sync-bn"):
         assert [run.centralized for run in runs if run.norm == norm] == [False, True]
