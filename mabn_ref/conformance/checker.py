@@ -172,8 +172,9 @@ def _telling(cases: Sequence[Case], about: About) -> list[Case]:
 def _best(told: Sequence[Case], given: frozenset[str], about: About) -> Explanation:
     """The best explanation: of the scenarios from the start, and of those later in a schedule if that can be had."""
     young = [case for case in told if not case.trace.scenario.age]
-    # four functions that do not say what they take may have phases of their own
-    free = frozenset({"warmup", "renorm_from"} if about.given is None else ())
+    # a layer that is handed the whole Config need not heed all of it, and may have phases of its own
+    whole = given >= set(vars(told[0].config))
+    free = frozenset({"warmup", "renorm_from"} if whole else ())
     found = explain(young, given, about.numbers, free=free)
     if len(young) < len(told) and (
         found[0].unexplained or any(_difference(case, found[0], given) for case in told if case not in young)

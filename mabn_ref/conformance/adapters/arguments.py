@@ -78,6 +78,7 @@ def arguments_for(
             continue
         if name == "config":
             keywords[name] = config
+            given |= set(vars(config))
         elif name == "momentum" and hasattr(config, "decay"):
             new = default < 0.5 if isinstance(default, float) else momentum_is_new
             keywords[name] = round(1 - config.decay, 12) if new else config.decay
