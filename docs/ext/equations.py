@@ -256,6 +256,8 @@ def check(app: Sphinx, env: BuildEnvironment) -> None:
     referred = _referred(env)
     for label, equation in known.items():
         wanted = {} if label in exempt else {"code": trace.code, "test": trace.tests}
+        if trace.exercises and equation.number and label not in exempt:
+            wanted["exercise"] = trace.exercises
         for kind, by_label in wanted.items():
             if label not in by_label:
                 logger.warning("the equation %r has no %s", label, kind, location=equation.page)

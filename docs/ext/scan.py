@@ -69,7 +69,7 @@ def exercises(root: Path) -> list[Place]:
     places = []
     for path in sorted((root / "mabn_ref" / "exercises" / "course").glob("*/statement.md")):
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            if line.startswith("Equations: "):
+            if line.startswith(("Equation: ", "Equations: ")):
                 found = re.findall(rf"`({_NAME})`(?: \((\d+)\))?", line)
                 where = (_relative(path, root), number, path.parent.name)
                 places += [Place(label, paper or None, *where) for label, paper in found]

@@ -95,7 +95,7 @@ class Exercise:
     @property
     def equations(self) -> tuple[str, ...]:
         """Labels of the equations that it is about, from a line of the statement."""
-        return tuple(re.findall(r"`([a-z0-9-]+)`", _line(self.statement, "Equations")))
+        return tuple(re.findall(r"`([a-z0-9-]+)`", _line(self.statement, "Equation")))
 
     @property
     def tutorials(self) -> tuple[int, ...]:

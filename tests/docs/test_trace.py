@@ -77,6 +77,24 @@ def test_no_test(tmp_path: Path) -> None:
     assert "the equation 'twice' has no test" in warnings(tmp_path, test="")
 
 
+def test_an_equation_of_the_paper_without_exercise(tmp_path: Path) -> None:
+    """Once there are exercises; what the paper does not number needs none."""
+    statement = tmp_path / "mabn_ref" / "exercises" / "course" / "01_one" / "statement.md"
+    statement.parent.mkdir(parents=True)
+    statement.write_text("# One\n\nEquations: `twice` (1)\n")
+    assert warnings(tmp_path) == ""
+    statement.write_text("# One\n\nEquations: `twice` (2)\n")
+    assert "statement.md:3: WARNING: twice: (2) here, the paper's number is 1" in warnings(tmp_path)
+    more = EQUATION.replace("twice", "other").replace(":paper: 1", ":paper: 7")
+    code = f"{CODE}    other = 2 * x  # eq: other (7)\n    third = 2 * x  # eq: third\n"
+    page = f"{PAGE}\n{more}\n{EQUATION.replace('twice', 'third').replace('   :paper: 1', '')}"
+    test = TEST.replace("twice", "twice, other, third")
+    statement.write_text("# One\n\nEquations: `twice` (1)\n")
+    assert "the equation 'other' has no exercise" in warnings(tmp_path, code=code, test=test, page=page)
+    statement.write_text("# One\n\nEquations: `twice` (1), `other` (7)\n")
+    assert warnings(tmp_path, code=code, test=test, page=page) == ""
+
+
 def test_no_page(tmp_path: Path) -> None:
     found = warnings(tmp_path, page="Page\n====\n\nNothing.\n")
     assert "mabn_ref/a.py:2" in found
