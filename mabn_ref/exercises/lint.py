@@ -9,7 +9,8 @@ from pathlib import Path
 
 import mabn_ref
 from mabn_ref.exercises.exercise import COURSE, Exercise, KnownMistake, course, run_source
-from mabn_ref.exercises.judge import Report, check_code, check_source
+from mabn_ref.exercises.judge import check_code, check_source
+from mabn_ref.exercises.report import Report
 
 __all__ = ["answer_lines", "confusion", "lint", "lint_course"]
 

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from mabn_ref.exercises.exercise import Exercise, find
-from mabn_ref.exercises.judge import Report, check_code
+from mabn_ref.exercises.judge import check_code
+from mabn_ref.exercises.report import Report
 from mabn_ref.experiments import atomic
 
 __all__ = ["FORMATS", "as_notebook", "check", "check_part", "export"]

@@ -24,16 +24,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.exercises import child
+from mabn_ref.exercises import child, wire
+from mabn_ref.exercises.errors import StudentError, of_exit, of_message
 
 __all__ = ["Limits", "Student", "StudentError"]
 
 
 _STARTING = 20.0
 """Seconds for Python and NumPy to start, on a busy machine; no code of a student runs yet."""
-
-
-_SIGNALS = {int(kind): kind.name for kind in signal.Signals}
 
 
 class Limits(NamedTuple):
@@ -47,23 +45,6 @@ class Limits(NamedTuple):
     """Characters on standard output and standard error."""
     answer: int = 64_000_000
     """Bytes of one result."""
-
-
-class StudentError(Exception):
-    """Something in the student's code: the message is for the student.
-
-    Attributes
-    ----------
-    kind : str
-        "todo", "raised", "syntax", "timeout", "died", "printed", "missing" or "unsendable".
-    trace : list of [int, str]
-        Lines of the student's file that the error went through, outermost first, each with its function.
-    """
-
-    def __init__(self, kind: str, message: str, trace: list[Any] | None = None) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.trace = [(int(line), str(name)) for line, name in trace or []]
 
 
 class Student:
@@ -149,7 +130,7 @@ class Student:
 
     def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         functions: list[Callable[..., Any]] = []
-        tree, buffers = child.encode([args, kwargs], np.ndarray, functions)
+        tree, buffers = wire.encode([args, kwargs], np.ndarray, functions)
         self._send({"function": name, "content": tree}, buffers)
         message, buffers = self._receive(name, functions)
         self.changed |= {name} if message.get("changed") else set()
@@ -158,7 +139,7 @@ class Student:
 
     def _decoded(self, message: dict[str, Any], buffers: list[bytes]) -> Any:
         try:
-            return child.decode(message["content"], buffers, np, child.plain_named, lambda k: None)
+            return wire.decode(message["content"], buffers, np, wire.plain_named, lambda k: None)
         except Exception:
             raise self._fail("died", "its process answered what no result looks like") from None
 
@@ -167,7 +148,7 @@ class Student:
             raise self._error
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # it is gone, which the answer will say
-            child.write(self._process.stdin, message, buffers)  # type: ignore[arg-type]
+            wire.write(self._process.stdin, message, buffers)  # type: ignore[arg-type]
 
     def _receive(
         self, name: str, functions: list[Callable[..., Any]] | None = None
@@ -185,7 +166,8 @@ class Student:
                 expected = "expected arrays and numbers, alone or in tuples"
                 raise StudentError("unsendable", f"{name} returned {message['unsendable']}; {expected}")
             elif "error" in message:
-                raise self._raised(name, message)
+                error = of_message(name, message, self._limits.megabytes)
+                raise error if name else self._keep(error)
             else:
                 return message, buffers
 
@@ -216,26 +198,8 @@ class Student:
         except Exception as error:
             name = getattr(functions[k], "__name__", "the function")
             raise self._fail("raised", f"{name}, which your code called, raised: {error}") from None
-        tree, out = child.encode(result, np.ndarray)
+        tree, out = wire.encode(result, np.ndarray)
         self._send({"content": tree}, out)
-
-    def _raised(self, name: str, message: dict[str, Any]) -> StudentError:
-        kind, text, trace = str(message["error"]), str(message.get("text", "")), message.get("trace", [])
-        where = name or "the file"
-        if kind == "NotImplementedError":
-            return StudentError("todo", f"{where} is still to be written", trace)
-        if kind == "SystemExit":
-            said = f"{where} ends the program (exit); return a result instead"
-        elif kind == "MemoryError":
-            said = f"{where} needs more than {self._limits.megabytes} MB of memory"
-        elif kind in ("SyntaxError", "IndentationError", "TabError"):
-            said = f"Python cannot read the file: {text}"
-        elif kind == "ModuleNotFoundError":
-            said = f"{text}: NumPy and the standard library are all there is here"
-        else:
-            said = f"{where} raised {kind}: {text}" if text else f"{where} raised {kind}"
-        error = StudentError("syntax" if kind == "SyntaxError" else "raised", said, trace)
-        return error if name else self._keep(error)
 
     def _too_slow(self, name: str) -> str:
         return f"{name or 'the file'} was stopped after {self._limits.seconds:g} s: is there a loop that never ends?"
@@ -254,7 +218,7 @@ class Student:
         assert self._process.stdout is not None
         try:
             while True:
-                self._answers.put(child.read(self._process.stdout, self._limits.answer))  # type: ignore[arg-type]
+                self._answers.put(wire.read(self._process.stdout, self._limits.answer))  # type: ignore[arg-type]
         except ValueError as error:
             self._answers.put(StudentError("unsendable", f"it returned too much: {error}"))
         except Exception:
@@ -264,15 +228,9 @@ class Student:
         if self._error is not None:
             return self._error
         try:
-            code = self._process.wait(1.0)
+            return of_exit(self._process.wait(1.0))
         except subprocess.TimeoutExpired:
             return StudentError("died", "its process closed the line on which it is asked")
-        if code < 0:
-            name = _SIGNALS.get(-code, f"signal {-code}")
-            if name in ("SIGXCPU", "SIGKILL"):
-                return StudentError("died", f"its process was stopped ({name}): too much time or memory")
-            return StudentError("died", f"its process crashed ({name})")
-        return StudentError("died", f"its process ended by itself (exit code {code})")
 
     def _collect(self) -> None:
         """Keep what is printed, up to the limit. Runs in a thread."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from mabn_ref.exercises.errors import StudentError
 from mabn_ref.exercises.exercise import Exercise
 from mabn_ref.exercises.folder import Progress
-from mabn_ref.exercises.judge import Report
-from mabn_ref.exercises.process import StudentError
+from mabn_ref.exercises.report import Report
 
 __all__ = ["Style", "bar", "listing", "place", "printable", "style_for", "verdict"]
 

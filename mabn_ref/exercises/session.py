@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from mabn_ref.exercises.exercise import Exercise
 from mabn_ref.exercises.folder import Folder
-from mabn_ref.exercises.judge import Report, check_source
+from mabn_ref.exercises.judge import check_source
+from mabn_ref.exercises.report import Report
 from mabn_ref.exercises.screens import Style, bar, place, verdict
 
 __all__ = ["check", "check_all", "fresh_seeds", "hint", "progress_bar", "remember", "solution", "summary"]

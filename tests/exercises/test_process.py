@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import mabn_ref
-from mabn_ref.exercises.process import Limits, Student, StudentError
+from mabn_ref.exercises.errors import StudentError
+from mabn_ref.exercises.process import Limits, Student
 
 LIMITS = Limits(seconds=1.5, megabytes=400, printed=10_000, answer=1_000_000)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="limits of the operating system and signals are POSIX")
