@@ -29,6 +29,7 @@ extensions = [
     "catalogue",
     "exercises",
     "computed",
+    "recorded",
     "sphinx_gallery.gen_gallery",
     "notebooks",
     "benchmarks",
