@@ -154,16 +154,17 @@ def verdict(claim: Claim, found: Mapping[str, Measured]) -> str:
     a, b = found[claim.a], found[claim.b]
     said = f"{claim.a} {'below' if claim.lower else 'like'} {claim.b}"
     lost = sum(len(row.diverged) for row in (a, b))
+    runs = f"{lost} run{'' if lost == 1 else 's'}"
     difference = paired_difference(a.errors, b.errors)
     if difference is None or difference.half is None or difference.runs < FEWEST:
-        why = f"fewer than {FEWEST} pairs" + (f", {lost} runs diverged" if lost else "")
+        why = f"fewer than {FEWEST} pairs" + (f", {runs} diverged" if lost else "")
         return f"{said}: no verdict, {why} ({claim.source})"
     low, high = difference.mean - difference.half, difference.mean + difference.half
     if claim.lower:
         judged = "holds" if high < 0 else "the opposite holds" if low > 0 else "not decided"
     else:
         judged = "no difference found" if low <= 0 <= high else "does not hold"
-    left = f", {lost} runs that diverged left out" if lost else ""
+    left = f", {runs} that diverged left out" if lost else ""
     over = f"{text(difference, '+')} over {difference.runs} pairs{left}"
     return f"{said}: {judged}; the difference is {over} ({claim.source})"
 

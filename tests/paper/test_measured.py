@@ -68,6 +68,6 @@ def test_a_verdict_is_what_the_interval_says(a: list[float], lower: bool, expect
 def test_a_verdict_says_that_runs_diverged() -> None:
     b = Measured({0: 50.0, 1: 51.0, 2: 52.0, 3: 53.0}, {}, 0)
     some = {"A": Measured({0: 40.0, 1: 41.0, 2: 42.1}, {3: "x"}, 0), "B": b}
-    assert "over 3 pairs, 1 runs that diverged left out" in verdict(Claim("A", "B", True, "T"), some)
+    assert "over 3 pairs, 1 run that diverged left out" in verdict(Claim("A", "B", True, "T"), some)
     none = {"A": Measured({}, dict.fromkeys(range(4), "x"), 0), "B": b}
     assert "no verdict, fewer than 3 pairs, 4 runs diverged" in verdict(Claim("A", "B", True, "T"), none)
