@@ -10,7 +10,7 @@ from mabn_ref.norms import batch_norm
 
 def draw(rng, k):
     case = batch(rng, k)
-    case.eps = (1e-5, 0.1, 0.5)[k % 3]
+    case.eps = (0.5, 1e-5, 0.1)[k % 3]
     case.dx = gradient(lambda x: _forward(case, x, case.gamma, case.beta), case.x, case.dz)
     case.dgamma = gradient(lambda gamma: _forward(case, case.x, gamma, case.beta), case.gamma, case.dz)
     case.dbeta = gradient(lambda beta: _forward(case, case.x, case.gamma, beta), case.beta, case.dz)
