@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import namedtuple
@@ -95,6 +96,8 @@ def test_hostile(name: str) -> None:
 @pytest.mark.parametrize("name", CRASHES)
 def test_crashes(name: str) -> None:
     source, message = CRASHES[name]
+    if name == "children" and os.getuid() != 0:  # the limit on processes does not bind root
+        message = "f raised BlockingIOError"
     assert said(source).startswith(message)
 
 
