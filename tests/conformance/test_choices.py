@@ -66,8 +66,9 @@ class Bent:
 
 def found(norm: str, target: Bent) -> list[Choice]:
     told = [s for s in scenarios(norm, norm_batch=4, short=True) if s.name in ("start", "several in a call")]
-    told.append(scenarios(norm, norm_batch=4)[1])
-    cases = [Case(norm, observe(target, norm, replace(s, steps=10), (2,))) for s in told]  # type: ignore[arg-type]
+    if norm == "mabn":
+        told.append(scenarios(norm, norm_batch=4)[1])
+    cases = [Case(norm, observe(target, norm, replace(s, steps=10 if norm == "mabn" else 7), (2,))) for s in told]  # type: ignore[arg-type]
     best = explain(cases, GIVEN, ())[0]
     assert not best.unexplained, best.unexplained
     return [choice for _, choice in best.choices]
