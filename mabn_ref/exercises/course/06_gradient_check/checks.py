@@ -152,8 +152,8 @@ def observe_check(code, case):
     wrong = [layer for layer, said in zip(case.layers, verdicts, strict=True) if said != layer.right]
     return {
         "weights": kind,
-        "accepts the right": " and ".join(layer.said for layer in wrong if layer.right),
-        "rejects the wrong": " and ".join(layer.said for layer in wrong if not layer.right),
+        "accepts the right": "; ".join(layer.said for layer in wrong if layer.right),
+        "rejects the wrong": "; ".join(layer.said for layer in wrong if not layer.right),
     }
 
 
@@ -199,13 +199,13 @@ def judge_weights(kind, case):
 def judge_accepts(said, case):
     if said == "unseen":
         return "with such weights the verdict is chance"
-    return f"a right backward is rejected, that of {said}; four digits are enough" if said else None
+    return f"it rejects right ones, and four digits are enough: {said}" if said else None
 
 
 def judge_rejects(said, case):
     if said == "unseen":
         return "with such weights the verdict is chance"
-    return f"a wrong backward is accepted: {said}" if said else None
+    return f"it accepts wrong ones: {said}" if said else None
 
 
 CHECKS = (

@@ -142,20 +142,20 @@ def _observe(name):
 
         alarms = [said for said, backward in HOLDS[name] if not ask(backward)]
         missed = [said for said, backward in FAILS[name] if ask(backward)]
-        return {f"{name}, holds": " and ".join(alarms), f"{name}, fails": " and ".join(missed)}
+        return {f"{name}, holds": "; ".join(alarms), f"{name}, fails": "; ".join(missed)}
 
     return observe
 
 
 def _judge_holds(said, case):
-    return f"with {case.numbers} numbers False is said, though the property holds: of {said}" if said else None
+    return f"with {case.numbers} numbers it says False where the property holds: {said}" if said else None
 
 
 def _judge_fails(said, case):
     if not said:
         return None
-    ask = "; compare with sizes, not with a fixed number" if case.numbers == "tiny" else ""
-    return f"with {case.numbers} numbers True is said, though the property fails: of {said}{ask}"
+    ask = ". Compare with sizes, not with a fixed number" if case.numbers == "tiny" else ""
+    return f"with {case.numbers} numbers it says True where the property fails: {said}{ask}"
 
 
 def observe_test(code, case):
@@ -176,7 +176,7 @@ def observe_test(code, case):
         own = [_said(which, getattr(code, which)(backward, x, dz)) for which in HOLDS for x, dz in draws]
         if said != all(own):
             wrong.append(name)
-    return {"what is drawn": "good" if "good" in kinds else kinds[0], "what is said": " and ".join(wrong)}
+    return {"what is drawn": "good" if "good" in kinds else kinds[0], "what is said": "; ".join(wrong)}
 
 
 def _kind(x, dz):
@@ -213,7 +213,7 @@ def judge_drawn(kind, case):
 def judge_said(said, case):
     if said == "nothing":
         return "test never asks backward"
-    return f"test does not say what your three functions say together, of {said}" if said else None
+    return f"test does not say what your three functions say together: {said}" if said else None
 
 
 CHECKS = (

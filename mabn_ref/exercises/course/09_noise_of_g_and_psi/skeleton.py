@@ -1,4 +1,4 @@
-"""How noisy are g and Psi?"""
+"""The noise of g and Psi."""
 
 import numpy as np
 

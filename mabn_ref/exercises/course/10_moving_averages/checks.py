@@ -45,9 +45,11 @@ def judge_window(averages, case):
     m = case.m
     # from one iteration to the next one value comes and one goes
     if not close(m * (averages[1:] - averages[:-1]), case.values[m:] - case.values[:-m]):
-        return f"from one average to the next, a part 1/{m} of one value comes and of the one {m} before it goes"
+        return (
+            f"from one iteration to the next, {m} times the average should gain a value and lose the one {m} before"
+        )
     if not close(m * averages[0], np.sum(case.values[:m], axis=0)):
-        return f"once there are {m} values, {m} times the average is not their sum"
+        return f"with the first full window, {m} times the average is not the sum of {m} values"
     return None
 
 
