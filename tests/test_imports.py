@@ -10,7 +10,10 @@ import pytest
 from tests.benchmarks.processes import ROOT, import_times, python
 
 CORE = "mabn_ref, mabn_ref.norms, mabn_ref.nn"
-OPTIONAL = "matplotlib tqdm pooch threadpoolctl torch cupy hypothesis pytest array_api_strict sphinx mpmath scipy"
+OPTIONAL = (
+    "matplotlib tqdm pooch threadpoolctl torch jax flax keras cupy hypothesis pytest array_api_strict sphinx mpmath "
+    "scipy"
+)
 
 
 def test_import_is_quick() -> None:
@@ -23,7 +26,7 @@ def test_import_is_quick() -> None:
         assert min(beyond) < max(30.0, 0.5 * min(numpy_alone)), modules
 
 
-@pytest.mark.parametrize("modules", ["mabn_ref", f"{CORE}, mabn_ref.gradcheck, mabn_ref.cli"])
+@pytest.mark.parametrize("modules", ["mabn_ref", f"{CORE}, mabn_ref.gradcheck, mabn_ref.conformance, mabn_ref.cli"])
 def test_no_optional_package_is_imported(modules: str) -> None:
     code = f"import sys, {modules}; print(*sorted(set({OPTIONAL!r}.split()) & set(sys.modules)))"
     assert python(code).split() == []
@@ -35,6 +38,7 @@ def test_every_extra_is_looked_for() -> None:
     extras = tomllib.loads(Path(ROOT, "pyproject.toml").read_text(encoding="utf-8"))["project"][
         "optional-dependencies"
     ]
-    for name in ("run", "data", "cupy12x"):
+    for name in ("run", "data", "cupy12x", "frameworks"):
         for requirement in extras[name]:
-            assert requirement.partition(">")[0].partition("-")[0] in OPTIONAL.split()
+            package = requirement.partition(">")[0].partition("-")[0]
+            assert package in OPTIONAL.split() or package == "mabn_ref[torch]"

@@ -18,12 +18,13 @@ def errors(folder, norm, make, dtype):
     worst = {}
     for entry, arrays in read(folder):
         if entry["norm"] == norm:
-            layer = make(entry["config"], arrays["gamma"].astype(dtype), arrays["beta"].astype(dtype))
-            calls = zip(arrays["x"].astype(dtype), arrays["dz"].astype(dtype), strict=True)
-            found = [layer(x, dz) for x, dz in calls]
+            names = "gamma", "beta", "x", "dz"
+            gamma, beta, x, dz = (arrays[name].astype(dtype) for name in names)
+            layer = make(entry["config"], gamma, beta)
+            found = [layer(*call) for call in zip(x, dz, strict=True)]
             for name in found[0]:
-                got, expected = np.stack([call[name] for call in found]), arrays[name]
-                axes = tuple(range(expected.ndim - 1))  # an error counts by the size of its channel
-                error = np.max(np.abs(got - expected), axis=axes) / np.max(np.abs(expected), axis=axes)
-                worst[name] = max(worst.get(name, 0.0), float(np.max(error)))
+                expected, axes = arrays[name], tuple(range(arrays[name].ndim - 1))
+                error = np.abs(np.stack([call[name] for call in found]) - expected)
+                size = np.max(np.abs(expected), axis=axes)  # of the channel
+                worst[name] = max(worst.get(name, 0.0), float(np.max(error / size)))
     return worst

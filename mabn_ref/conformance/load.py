@@ -46,6 +46,11 @@ def load(path: str) -> Any:
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
+        if error.name == "tensorflow" and any(name.startswith("keras.src.") for name in sys.modules):
+            raise ValueError(
+                f"target is {path!r}, but Keras runs on TensorFlow unless told otherwise, which is not installed: "
+                "set the environment variable KERAS_BACKEND to torch or jax"
+            ) from error
         if error.name is None or not (module_name + ".").startswith(error.name + "."):
             raise
         raise ValueError(f"target is {path!r}, but there is no module {error.name!r} here") from error

@@ -86,6 +86,14 @@ def test_the_backend_of_jax_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPa
     assert report.preset == "Keras 3 with renorm"
 
 
+@pytest.mark.skipif(find_spec("tensorflow") is not None, reason="TensorFlow is installed")
+def test_the_want_of_a_backend_is_named(keras: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("KERAS_BACKEND")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with pytest.raises(ValueError, match="set the environment variable KERAS_BACKEND to torch or jax"):
+        check("keras.layers:BatchNormalization", "bn", short=True)
+
+
 @pytest.mark.parametrize("source", ["instance", "function"])
 def test_an_instance_and_a_function_are_the_same_layer(keras: Any, source: str) -> None:
     def make(channels: int = 5) -> Any:
