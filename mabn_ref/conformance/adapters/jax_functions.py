@@ -101,7 +101,7 @@ class JaxTarget:
     def __init__(self, functions: Any, extra: Mapping[str, Any] | None = None) -> None:
         self.jax = require("jax", "frameworks")
         self.functions, self.extra = functions, dict(extra or {})
-        self.given: frozenset[str] = frozenset()
+        self.given: frozenset[str] | None = frozenset()
         self.numbers: tuple[float, ...] = ()
         self.defaults: dict[str, float] = {}
 
@@ -113,7 +113,8 @@ class JaxTarget:
     def _arguments(self, call: Any, config: Any, extra: Mapping[str, Any]) -> dict[str, Any]:
         """Keywords for a call; what it takes of the config is taken note of."""
         found = arguments_for(call, config, extra, momentum_is_new=False)
-        self.given |= found.given
+        whole = self.given is None or "config" in found.keywords
+        self.given = None if whole else (self.given or frozenset()) | found.given
         self.numbers += found.numbers
         self.defaults |= found.defaults
         if "norm_batch" in found.given:

@@ -78,7 +78,7 @@ class KerasTarget:
         if self.backend not in _RUN:
             raise TypeError(f"the backend of Keras is {self.backend!r}, expected one of {', '.join(_RUN)}")
         self.source, self.extra = source, dict(extra or {})
-        self.given: frozenset[str] = frozenset()
+        self.given: frozenset[str] | None = frozenset()
         self.numbers: tuple[float, ...] = ()
         self.defaults: dict[str, float] = {}
 
@@ -90,7 +90,9 @@ class KerasTarget:
         first = [channels] if not isinstance(source, type) or made_of_channels(source) else []
         renorm = _renorm(source, config)
         call = arguments_for(called_with(source, len(first)), config, renorm | self.extra, momentum_is_new=False)
-        self.given, self.numbers = call.given | ({"r_max", "d_max"} if renorm else set()), call.numbers
+        bounds = {"r_max", "d_max"} if renorm else set()
+        self.given = None if "config" in call.keywords else call.given | bounds
+        self.numbers = call.numbers
         self.defaults = call.defaults
         self.groups = None if "norm_batch" in call.given else False
         return _Layer(self.keras, lambda: source(*first, **call.keywords), channels)
