@@ -142,7 +142,7 @@ def _observe(name):
 
         alarms = [said for said, backward in HOLDS[name] if not ask(backward)]
         missed = [said for said, backward in FAILS[name] if ask(backward)]
-        return {f"{name}, holds": "; ".join(alarms), f"{name}, fails": "; ".join(missed)}
+        return {f"{name} holds": "; ".join(alarms), f"{name} fails": "; ".join(missed)}
 
     return observe
 
@@ -218,7 +218,7 @@ def judge_said(said, case):
 
 CHECKS = (
     *(
-        Check(_observe(name), {f"{name}, holds": _judge_holds, f"{name}, fails": _judge_fails})
+        Check(_observe(name), {f"{name} holds": _judge_holds, f"{name} fails": _judge_fails})
         for name in ("no_shift", "no_stretch", "scales")
     ),
     Check(observe_test, {"what is drawn": judge_drawn, "what is said": judge_said}),
