@@ -9,6 +9,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE / "ext")]
 
+import scan  # noqa: E402
+
 from mabn_ref import __version__  # noqa: E402
 
 project = "mabn_ref"
@@ -35,10 +37,12 @@ extensions = [
     "benchmarks",
 ]
 tutorials = HERE / "tutorials"  # generated from the scripts in ROOT / "tutorials"
+_left_out = {path.name for path in (ROOT / "tutorials").glob("*.py")} - {path.name for path in scan.scripts(ROOT)}
 sphinx_gallery_conf = {
     "examples_dirs": str(ROOT / "tutorials"),
     "gallery_dirs": tutorials.name,
     "filename_pattern": r"/\d\d_",
+    "ignore_pattern": "|".join(["__init__", *_left_out]),
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
     "capture_repr": (),

@@ -71,8 +71,17 @@ def lacks(found: dict[str, Any]) -> list[str]:
     return missing
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def _needs_torch(script: Path) -> bool:
+    return "\nimport torch\n" in script.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [pytest.param(s, id=s.stem, marks=[pytest.mark.frameworks] * _needs_torch(s)) for s in SCRIPTS],
+)
 def test_runs(script: Path) -> None:
+    if _needs_torch(script):
+        pytest.importorskip("torch", reason="PyTorch is not installed")
     found = run(script)
     assert lacks(found) == []
     assert found["seconds"] < LIMIT

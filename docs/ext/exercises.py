@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import scan
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -27,8 +28,8 @@ class CourseDirective(SphinxDirective):
 
     def _tutorials(self, exercise: Exercise) -> str:
         """Links to the tutorials that are there."""
-        folder = Path(self.config.source_root) / "tutorials"
-        pages = [path.stem for n in exercise.tutorials for path in sorted(folder.glob(f"{n:02}_*.py"))]
+        scripts = scan.scripts(Path(self.config.source_root))
+        pages = [path.stem for n in exercise.tutorials for path in scripts if path.stem.startswith(f"{n:02}_")]
         return f"*Tutorial* {', '.join(f':doc:`/tutorials/{page}`' for page in pages)}." if pages else ""
 
 

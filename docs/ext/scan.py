@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +62,17 @@ def tests(root: Path) -> list[Place]:
 
 def tutorials(root: Path) -> list[Place]:
     """Tutorial scripts that mention an equation, once a script and equation."""
-    return _mentions(root, sorted((root / "tutorials").glob("[0-9][0-9]_*.py")))
+    return _mentions(root, scripts(root))
+
+
+def scripts(root: Path) -> list[Path]:
+    """The tutorials in order; not those of a framework that is not installed, which have no page then."""
+    found = sorted((root / "tutorials").glob("[0-9][0-9]_*.py"))
+    return found if importlib.util.find_spec("torch") else [path for path in found if not _needs_torch(path)]
+
+
+def _needs_torch(path: Path) -> bool:
+    return re.search(r"^import torch$", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
 
 
 def exercises(root: Path) -> list[Place]:
