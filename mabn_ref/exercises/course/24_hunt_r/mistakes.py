@@ -14,7 +14,7 @@ MISTAKES = (
     KnownMistake(
         name="ratio-of-variances",
         edits={_R: "np.clip(var / std_hat**2, 1 / r_max, r_max)"},
-        sentence="Your r is a ratio of variances. It has no unit any more, but equation (14) has that of their roots.",
+        sentence="Your r has no unit now, but it is a ratio of variances; equation (14) has that of their roots.",
     ),
     KnownMistake(
         name="upside-down",
