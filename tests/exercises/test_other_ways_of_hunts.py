@@ -123,7 +123,7 @@ RIGHT = {
 @pytest.mark.parametrize("way", RIGHT)
 def test_right(way: str) -> None:
     name, source = RIGHT[way]
-    report = check_source(find(name), source, seeds=range(3))
+    report = check_source(find(name), source, seeds=(0, 1))
     assert report.passed, report
 
 
@@ -169,5 +169,5 @@ MISTAKEN = {
 @pytest.mark.parametrize("way", MISTAKEN)
 def test_mistaken(way: str) -> None:
     name, source, mistakes = MISTAKEN[way]
-    report = check_source(find(name), source, seeds=range(3))
+    report = check_source(find(name), source, seeds=(0, 1))
     assert report.mistakes == mistakes, report

@@ -6,6 +6,8 @@ from mabn_ref.exercises.cases import batch
 from mabn_ref.exercises.exercise import Check
 from mabn_ref.exercises.forms import Malformed
 
+CASES = 4
+SECONDS = 10  # a test that takes element by element calls forward some thousand times
 WRONG = {
     "no_g": "without g",
     "no_psi": "without Psi",
@@ -16,7 +18,7 @@ WRONG = {
 
 
 def draw(rng, k):
-    case = batch(rng, k)
+    case = batch(rng, k, samples=4)
     case.eps = (1e-9, 0.1, 1.0)[k % 3]  # with a very small one the sum of squares shows that it is blind
     case.seed = int(rng.integers(1000))
     return case
