@@ -28,6 +28,7 @@ import numpy as np
 
 def train(gradients, params, state, batches, lr, momentum):
     v, losses = {}, []
+    params = {name: p.copy() for name, p in params.items()}
     for batch in batches:
         loss, grads, state = gradients(params, state, batch)
         losses += [float(loss)]

@@ -11,7 +11,7 @@ def train(gradients, params, state, batches, lr, momentum):
     state: the moving averages, whatever they are: hand them on
     batches: list of gradient batches, whatever they are
     lr, momentum: numbers
-    Returns the new params, the new state and the list of losses, one for each batch.
+    Returns new params, the new state and the list of losses, one for each batch; the params given stay as they are.
     """
     # TODO: a velocity of zeros for each parameter; then for each batch gradients, velocity, parameters
     raise NotImplementedError
