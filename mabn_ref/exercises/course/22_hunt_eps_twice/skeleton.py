@@ -18,7 +18,7 @@ def forward(x, gamma, beta, state, decay, eps):
     """Normalise by the batch. Returns z and the new state."""
     axes = tuple(range(x.ndim - 1))
     mu = np.mean(x, axis=axes)
-    var = np.mean((x - mu) ** 2, axis=axes) + eps
+    var = eps + np.mean((x - mu) ** 2, axis=axes)
     z = gamma * (x - mu) / np.sqrt(var) + beta
     mean_hat = decay * state.mean + (1 - decay) * mu
     var_hat = decay * state.var + (1 - decay) * var
