@@ -24,7 +24,7 @@ setup = training.prepare(RunConfig(**{config}))
 for done, progress in enumerate(training.run(setup, training.begin(setup)), start=1):
     if done == {steps}:
         break
-training._test_error(setup, progress)
+training.test_error_of(setup, progress)
 status = pathlib.Path("/proc/self/status")
 lines = status.read_text().splitlines() if status.exists() else []
 # Where there is one, the kernel's mark of this process alone: getrusage may count what its parent held.
