@@ -7,6 +7,7 @@ sandbox: the short ways to import or open the solutions are refused, and whoever
 
 from __future__ import annotations
 
+import builtins
 import io
 import os
 import sys
@@ -162,6 +163,8 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb", 0), encoding="utf-8", errors="replace", write_through=True)
     sys.argv = ["exercise"]
+    vars(builtins).update(exit=sys.exit, quit=sys.exit)  # site, which would make them, is not imported
+    own = os.getpid()
     sys.path.insert(0, numpy_folder)
     import numpy
 
@@ -178,6 +181,8 @@ def main() -> None:
     except BaseException as error:
         reply = (_failure(error, filename), [])
     while True:
+        if os.getpid() != own:
+            os._exit(0)  # a copy that the student's code made answers nothing
         write(out, *reply)
         try:
             message, buffers = read(stream, limit)

@@ -29,6 +29,8 @@ HOSTILE = {
     ),
     "exit": ("import sys\ndef f(x): sys.exit(0)", "f ends the program (exit); return a result instead"),
     "exit at once": ("raise SystemExit", "the file ends the program (exit); return a result instead"),
+    "exit without sys": ("def f(x): exit()", "f ends the program (exit); return a result instead"),
+    "quit": ("def f(x): quit(1)", "f ends the program (exit); return a result instead"),
     "hard exit": ("import os\ndef f(x): os._exit(0)", "its process ended by itself (exit code 0)"),
     "error": ("def f(x): return x + y", "f raised NameError: name 'y' is not defined"),
     "error without words": ("def f(x): assert False", "f raised AssertionError"),
@@ -99,6 +101,16 @@ def test_crashes(name: str) -> None:
     if name == "children" and os.getuid() != 0:  # the limit on processes does not bind root
         message = "f raised BlockingIOError"
     assert said(source).startswith(message)
+
+
+@posix
+def test_copies_of_the_process_say_nothing() -> None:
+    source = (
+        "import os\ndef f(x):\n    try:\n        os.fork()\n    except BlockingIOError:\n        pass\n    return x"
+    )
+    with Student(source, "exercise.py", LIMITS) as student:
+        assert [student.f(k) for k in range(5)] == list(range(5))
+    assert student.printed == ""
 
 
 def test_the_students_own_lines_are_named() -> None:
