@@ -151,7 +151,8 @@ def _reset(args: argparse.Namespace) -> int:
 
     folder, exercise, style = _opened(args)
     old = folder.reset(exercise)
-    print(f"{place(folder.file(exercise), None, style)} is as it was at the beginning; yours is kept as {old.name}")
+    kept = f"; yours is kept as {old.name}" if old else ""
+    print(f"{place(folder.file(exercise), None, style)} is as it was at the beginning{kept}")
     return 0
 
 

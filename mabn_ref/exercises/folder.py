@@ -99,12 +99,15 @@ class Folder:
         """The student's file."""
         return self.path / exercise.name / FILE
 
-    def reset(self, exercise: Exercise) -> Path:
-        """Put the skeleton back; return where the student's file is kept."""
+    def reset(self, exercise: Exercise) -> Path | None:
+        """Put the skeleton back; return where the student's file is kept, or None if nothing was in it.
+
+        A file that is the skeleton does not take the place of one kept before.
+        """
         path = self.file(exercise)
-        old = path.with_name(FILE + ".old")
-        if path.exists():
-            path.replace(old)
+        old = None
+        if path.exists() and path.read_bytes() != exercise.skeleton.encode():
+            old = path.replace(path.with_name(FILE + ".old"))
         _write(path, exercise.skeleton)
         progress = self.load()
         self.save(replace(progress, passed=progress.passed - {exercise.name}))

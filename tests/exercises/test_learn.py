@@ -80,6 +80,14 @@ def test_a_folder_is_completed_and_nothing_in_it_lost(folder: Folder, capsys: py
     assert folder.file(MOMENTS).read_text() == MOMENTS.solution
 
 
+def test_what_is_kept_outlives_a_second_reset(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    solve(folder)
+    folder.reset(MOMENTS)
+    assert main(["learn", "reset", "1", "--dir", str(folder.path)]) == 0
+    assert "kept" not in capsys.readouterr().out
+    assert folder.file(MOMENTS).with_name("exercise.py.old").read_text() == MOMENTS.solution
+
+
 def test_no_solution_is_in_the_folder(folder: Folder) -> None:
     files = {path.name for path in folder.path.rglob("*") if path.is_file()}
     assert files == {"exercise.py", "statement.md", "README.md", STATE}
@@ -137,7 +145,9 @@ def test_what_is_printed_moves_no_cursor(folder: Folder, capsys: pytest.CaptureF
 def test_watching(folder: Folder) -> None:
     """Every key, and a check after every save."""
     screens: list[str] = []
-    steps: list[str | Callable[[], None]] = ["h", "l", "x", lambda: solve(folder), "n", "r", "n", "r", "y", "n", "q"]
+    second = folder.path / "02_bn_forward" / "exercise.py"
+    steps: list[str | Callable[[], object]] = ["h", "l", "x", lambda: solve(folder)]
+    steps += ["n", "r", "n", lambda: second.write_text("begun = True\n"), "r", "y", "n", "q"]
 
     def key(_: float) -> str:
         step = steps.pop(0)
@@ -158,7 +168,7 @@ def test_watching(folder: Folder) -> None:
     ):
         assert part in text
     assert sum("Start 02_bn_forward over?" in screen for screen in screens) == 2
-    assert (folder.path / "02_bn_forward" / "exercise.py.old").exists()
+    assert second.with_name("exercise.py.old").read_text() == "begun = True\n"
     assert json.loads((folder.path / STATE).read_text())["passed"] == ["01_moments"]
     assert all(screen.rstrip().endswith("q: quit") or "over?" in screen for screen in screens)
 
