@@ -102,12 +102,13 @@ def gradient_fault(name: str, value: Array, right: Array) -> str | None:
     --------
     >>> gradient_fault("dx", np.array([1.0, 2.0]), np.array([1.0, 4.0]))
     'dx is not the derivative of forward: at (1,) it is off by 50 % of the largest derivative'
+    >>> gradient_fault("dx", np.array([1.0, -2.0]), np.array([1.0, 4.0]))
+    'dx is not the derivative of forward: at (1,) it is off by 150 % of the largest derivative'
     """
     if close(value, right):
         return None
     error = np.abs(value - right)
     worst = tuple(int(i) for i in np.unravel_index(np.argmax(error), error.shape))
     percent = 100 * float(np.max(error) / np.max(np.abs(right), initial=1e-300))
-    return (
-        f"{name} is not the derivative of forward: at {worst} it is off by {percent:.2g} % of the largest derivative"
-    )
+    off = f"{percent:.2g}" if percent < 99.5 or percent >= 1e6 else f"{percent:.0f}"
+    return f"{name} is not the derivative of forward: at {worst} it is off by {off} % of the largest derivative"

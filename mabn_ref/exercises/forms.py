@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Malformed", "form_fault", "same", "unpack"]
+__all__ = ["Malformed", "form_fault", "same", "unnamed", "unpack"]
 
 
 class Malformed(Exception):
@@ -83,6 +83,22 @@ def form_fault(name: str, value: Any, expected: Any, axes: Mapping[str, int]) ->
     if not np.all(np.isfinite(value)) and np.all(np.isfinite(expected)):
         return f"{name} is not finite: it has nan or inf in it"
     return None
+
+
+def unnamed(name: str, value: Any, expected: Any) -> str | None:
+    """Say that `value` lacks the names of its fields where `expected` has them, or None.
+
+    Examples
+    --------
+    >>> from collections import namedtuple
+    >>> unnamed("cache", (1, 2), namedtuple("Cache", "y sigma")(1, 2))
+    'cache is a tuple without the names y, sigma; return a Cache'
+    """
+    fields = getattr(expected, "_fields", None)
+    if fields is None or getattr(value, "_fields", None) == fields:
+        return None
+    kind = "list" if isinstance(value, list) else "tuple"
+    return f"{name} is a {kind} without the names {', '.join(fields)}; return a {type(expected).__name__}"
 
 
 def _word(expected: Any) -> str:

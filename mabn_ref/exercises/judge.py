@@ -11,7 +11,7 @@ import numpy as np
 
 from mabn_ref.exercises.errors import StudentError
 from mabn_ref.exercises.exercise import Check, Exercise, KnownMistake, run_source
-from mabn_ref.exercises.forms import Malformed, form_fault, same
+from mabn_ref.exercises.forms import Malformed, form_fault, same, unnamed
 from mabn_ref.exercises.process import Limits, Student
 from mabn_ref.exercises.report import Part, Report
 
@@ -187,7 +187,8 @@ def _fault(
                 with np.errstate(all="ignore"):
                     message = judge(seen[name], case)
             except Exception as error:
-                message = f"{name} cannot be judged ({type(error).__name__})"
+                message = unnamed(name, seen[name], expected[name])
+                message = message or f"{name} cannot be judged ({type(error).__name__})"
         if message:
             return message
     return None

@@ -71,6 +71,16 @@ def test_no_message_holds_a_right_number() -> None:
     assert all(f"{value:.3g}" not in said for value in right)
 
 
+def test_a_cache_without_names_is_told() -> None:
+    forward = find("02_bn_forward")
+    source = forward.solution.replace("return z, Cache(y, sigma, gamma)", "return z, (y, sigma, gamma)")
+    report = check_source(forward, source)
+    assert [part.message for part in report.parts] == [
+        "",
+        "cache is a tuple without the names y, sigma, gamma; return a Cache",
+    ]
+
+
 def test_functions_of_a_notebook() -> None:
     class Notebook:
         @staticmethod
