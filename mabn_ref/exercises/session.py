@@ -63,7 +63,9 @@ def check_all(folder: Folder, seeds: Sequence[int], style: Style, show: Callable
             continue
         remember(folder, exercise, report)
         passed += report.passed
-        mark = style("passed", "green") if report.passed else style("wrong ", "red")
+        unwritten = not report.points and bool(report.errors) and all(e.kind == "todo" for e in report.errors)
+        mark = style("to do ", "dim") if unwritten else style("wrong ", "red")
+        mark = style("passed", "green") if report.passed else mark
         show(f"{mark} {exercise.name:<28}{report.points} of {len(report.parts)}  {summary(report)}".rstrip())
     show(f"\n{progress_bar(folder)}")
     return passed == len(folder.exercises)

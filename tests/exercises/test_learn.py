@@ -88,6 +88,14 @@ def test_what_is_kept_outlives_a_second_reset(folder: Folder, capsys: pytest.Cap
     assert folder.file(MOMENTS).with_name("exercise.py.old").read_text() == MOMENTS.solution
 
 
+def test_what_is_not_begun_is_not_called_wrong(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["learn", "check", "--all"]) == 1
+    assert [line[:6] for line in capsys.readouterr().out.splitlines()[:2]] == ["to do ", "to do "]
+    folder.file(MOMENTS).write_text("def moments(x): return x")
+    assert main(["learn", "check", "--all"]) == 1
+    assert [line[:6] for line in capsys.readouterr().out.splitlines()[:2]] == ["wrong ", "to do "]
+
+
 def test_no_solution_is_in_the_folder(folder: Folder) -> None:
     files = {path.name for path in folder.path.rglob("*") if path.is_file()}
     assert files == {"exercise.py", "statement.md", "README.md", STATE}
