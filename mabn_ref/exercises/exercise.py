@@ -196,12 +196,13 @@ def find(name: str, exercises: Sequence[Exercise] | None = None) -> Exercise:
 
     Examples
     --------
-    >>> find("2").name, find("bn_forward").name
-    ('02_bn_forward', '02_bn_forward')
+    >>> find("2").name, find("bn_forward").name, find("02_bn_forward/").name
+    ('02_bn_forward', '02_bn_forward', '02_bn_forward')
     """
     exercises = course() if exercises is None else exercises
+    plain = name.rstrip("/\\")  # a shell that completes the name of a folder puts a slash after it
     for exercise in exercises:
-        if name in (exercise.name, str(exercise.number), exercise.name[:2], exercise.name[3:]):
+        if plain in (exercise.name, str(exercise.number), exercise.name[:2], exercise.name[3:]):
             return exercise
     known = ", ".join(exercise.name for exercise in exercises)
     raise ValueError(f"there is no exercise {name!r}; there are {known}")
