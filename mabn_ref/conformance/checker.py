@@ -181,7 +181,15 @@ def _best(told: Sequence[Case], given: frozenset[str], about: About) -> Explanat
     ):
         later = explain(told, given, about.numbers, free=free)
         found = found if len(later[0].unexplained) > len(found[0].unexplained) else later
+    if told[0].norm == "bn" and not any(_averages_seen(case, found[0]) for case in told):
+        found = [e for e in found if not e.preset.changes] or found  # whose changes are in the averages alone
     return max(found, key=lambda e: sum(e.preset.defaults.get(name) == v for name, v in about.defaults.items()))
+
+
+def _averages_seen(case: Case, best: Explanation) -> bool:
+    """Whether anything that batch norm's moving averages go into was compared, and understood."""
+    lost = [difference.tensor for difference in best.unexplained]
+    return any(case.roles.values()) or ("inferred" in case.trace.values and "inferred" not in lost)
 
 
 def _started(best: Explanation, cases: Sequence[Case], given: frozenset[str]) -> Explanation:

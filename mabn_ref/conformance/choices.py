@@ -134,7 +134,8 @@ _FORWARD = (
     _choice("clip_sides", "above", "mabn", _RENORM, "Your r is bounded from above alone; 1/clip is to bound it."),
     _choice("bounds", "flipped", "brn", _RENORM, mistake="brn-warm-up-inverted"),
     _choice("moving_eps", "twice", "brn", _RENORM, mistake="brn-eps-twice"),
-    _choice("moving_eps", "none", "brn mabn", _RENORM, "Your moving sigma in r and d has no eps in it."),
+    _choice("moving_eps", "none", "brn", _RENORM, "Your moving sigma in r and d has no eps in it."),
+    _choice("moving_eps", "none", "mabn", _RENORM, "Your moving chi in r has no eps in it."),
 )
 
 _AVERAGES = (
@@ -213,7 +214,7 @@ _AVERAGES = (
         "bare root",
         "brn mabn",
         _MOVING + " z dx dgamma",
-        "The moving average is of the root without eps in it, which is added later.",
+        "The moving average is of the root without eps in it.",
         accepted=True,
     ),
     _choice("start", "no root", "brn", _MOVING + " z dx dgamma", "The moving sigma starts at 0."),
@@ -253,6 +254,8 @@ _INFERENCE = (
     _choice("infer_eps", "inside", _ALL, INFERRED, "Inference has eps inside the root.", accepted=True),
     _choice("infer_eps", "none", _ALL, INFERRED, mistake="bn-infer-no-eps"),
     _choice("infer_eps", "twice", _ALL, INFERRED, "Your inference has eps in the root twice."),
+    _choice("infer_eps", "no root", _BN, INFERRED, "Your inference divides by the variance; take its root."),
+    _choice("infer_eps", "no root", _CHI, INFERRED, "Your inference divides by chi^2; take its root."),
 )
 
 
@@ -300,6 +303,7 @@ _BACKWARD = (
     _dx("sums", "mabn", mistake="bn-sums-for-means"),
     _dx("sums", "modified-bn", mistake="bn-sums-for-means"),
     _dx("no gamma", "mabn", mistake="bn-gamma-forgotten"),
+    _dx("over variance", "mabn", "Your dx is divided by chi^2 where equation (20) divides by its root."),
     _dx("renormalised y", "mabn", "Your dx and Psi have r * y in them; it is the y from before r."),
     _dx("psi exponential from the first", "mabn", mistake="mabn-psi-exponential"),
     _dx("batch chi", "mabn", "Your dx is divided by this batch's chi; equation (20) divides by the average."),

@@ -65,7 +65,7 @@ class Convention:
     infer_by : str
         The "moving" statistics, those of the "batch", or the "window".
     infer_eps : str
-        eps at inference: "same" as in training, "inside" the root, "none", "twice".
+        eps at inference: "same" as in training, "inside" the root, "none", "twice"; or "no root" is taken.
     bounds : str
         Ramps of r_max and d_max "as given" or "flipped".
     dx, dgamma, dbeta : str

@@ -165,6 +165,8 @@ def _mabn(model: Model, p: Pass, t: Terms) -> Array:
     dx = (t.dy - t.g - (t.y - _mean(t.y) if c.statistic == "variance" else t.y) * average[:, None]) / t.sigma
     if kind == "no gamma":
         return dx / p.gamma
+    if kind == "over variance":
+        return dx / t.sigma
     if kind == "batch chi":
         raw = p.batch.var if c.statistic == "variance" else p.batch.square
         return dx * t.sigma / np.sqrt(raw + c.eps)[:, None]

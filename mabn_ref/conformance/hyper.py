@@ -61,6 +61,10 @@ def hyper_choices(
         found += _bounds(given, numbers)
     if norm == "mabn":
         found += _renorm_from("renorm_from" in given - free, numbers)
+        if "warmup" in given:
+            words = "Warm-up lasts warmup iterations, so that the last of them still has batch statistics."
+            longer = (("warmup", lambda c: c["warmup"] + 1),)
+            found.append(Choice(changes=longer, norms=("mabn",), shows=_SHOWS["warmup"], words=words, accepted=True))
         words = "Your r is not clipped."
         found.append(Choice(changes=(("clip", float("inf")),), norms=("mabn",), shows=("z",), words=words))
         found.append(

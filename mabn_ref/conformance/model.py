@@ -282,7 +282,8 @@ class Model:
             hat = self._moving_root(second, 1) if c.moving_eps == "same" else self.state()["root"]
             if c.infer_eps != "same":
                 square = self.state()["square"]
-                hat = np.sqrt(square + {"inside": c.eps, "twice": 2 * c.eps}.get(c.infer_eps, 0.0))
+                hat = square + {"inside": c.eps, "twice": 2 * c.eps, "no root": c.eps}.get(c.infer_eps, 0.0)
+                hat = hat if c.infer_eps == "no root" else np.sqrt(hat)
         return gamma * (x - mean) / hat + beta
 
     def state(self) -> dict[str, Array]:

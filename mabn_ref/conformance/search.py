@@ -166,7 +166,7 @@ def _settled(judge: _Judge, so_far: Explanation, tensor: str, offered: Sequence[
 
 _STATE = {"decay", "average_of", "fed", "start", "start_mean", "fed_by", "fed_per"}
 _LATER = {"eps", "eps_at", "shared_by", "variance", "statistic", "root", "short", "partial", "window_of", "window"}
-_LATER |= {"centred", "fed"}  # "as used" is another thing once another variance is used
+_LATER |= {"warmup", "centred", "fed"}  # "as used" is another thing once another variance is used
 
 
 def _fewest(

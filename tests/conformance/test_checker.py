@@ -99,6 +99,25 @@ def _one_failure(report: Report, said: str) -> None:
     assert report.preset == "the paper"
 
 
+def test_of_moving_averages_that_were_not_seen_nothing_is_said() -> None:
+    class Stops(layers.Raises):
+        """It keeps its averages to itself, and fails before inference; its defaults are PyTorch's."""
+
+        defaults: ClassVar[dict[str, float]] = {"eps": 1e-5, "decay": 0.9}
+
+        def forward(self, layer: Any, x: Any, gamma: Any, beta: Any, training: bool) -> Any:
+            z = super().forward(layer, x, gamma, beta, training)
+            return self.otherwise(z) if self.steps == 3 else z
+
+        def state(self, layer: Any) -> dict[str, Any]:
+            return {}
+
+    report = check(Stops(), "bn", **SHORT)
+    assert not report.conforms
+    assert report.preset not in ("PyTorch", "Chainer", "")
+    assert not report.findings
+
+
 def test_a_layer_of_single_precision_is_compared_as_one() -> None:
     report = check(layers.Single(), "bn", **SHORT)
     assert report.conforms, str(report)

@@ -91,3 +91,10 @@ def test_a_number_that_is_given_and_not_kept_is_no_convention() -> None:
     assert kept["eps is 0.001, whatever it is given."] is False
     assert kept["decay is 0.75."] is True
     assert MODULES["bn"].Config().eps == 1e-5
+
+
+def test_a_warm_up_may_be_counted_from_the_first_iteration() -> None:
+    longer = next(c for c in hyper_choices("mabn", GIVEN, ()) if "lasts warmup iterations" in c.words)
+    assert [c.words for c in found("mabn", Bent("mabn", longer))] == [longer.words]
+    assert longer.accepted
+    assert longer.words not in [c.words for c in hyper_choices("mabn", frozenset({"window"}), ())]

@@ -112,3 +112,11 @@ def test_no_gradient_is_an_error_that_says_so(torch: Any) -> None:
             return x.detach() * self.weight[:, None]
 
     assert "no gradient reaches x" in observe(adapt(Detached), "bn", SCENARIO, (3,)).failure
+
+
+def test_an_output_that_is_no_tensor_is_said(torch: Any) -> None:
+    class Two(torch.nn.BatchNorm1d):  # type: ignore[name-defined,misc]
+        def forward(self, x: Any) -> Any:
+            return super().forward(x), self.running_mean
+
+    assert "forward returned a tuple, expected a tensor" in observe(adapt(Two), "bn", SCENARIO, (3,)).failure

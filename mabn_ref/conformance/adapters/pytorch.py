@@ -87,6 +87,8 @@ class TorchTarget:
                     parameter.copy_(torch.tensor(value).reshape(parameter.shape))
         # a leaf that is changed in place is an error of autograd's, so the module gets a view of a copy
         z = module(layer.x.clone() if training else layer.x)
+        if not isinstance(z, torch.Tensor):
+            raise TypeError(f"forward returned a {type(z).__name__}, expected a tensor")
         if layer.scale is None and layer.shift is None:  # no parameters of its own: apply them outside
             shape = [-1 if a == self.axis % x.ndim else 1 for a in range(x.ndim)]
             layer.outer = tuple(torch.tensor(v, requires_grad=training) for v in (gamma, beta))
