@@ -289,6 +289,12 @@ _BACKWARD = (
     _dx("psi one late", "mabn", mistake="mabn-psi-window-one-late"),
     _dx("psi exponential", "mabn", mistake="mabn-psi-exponential"),
     _dx("psi without gamma", "mabn", mistake="mabn-psi-without-gamma"),
+    _dx(
+        "gamma after the average",
+        "mabn",
+        "Your Psi_B is averaged without gamma, and the average is multiplied by today's gamma: right as long as gamma "
+        "stays. The Psi_B of an earlier batch has the gamma of then.",
+    ),
     _dx("r forgotten", "mabn", mistake="mabn-r-forgotten-in-backward"),
     _dx("dx averaged", "mabn", mistake="mabn-dx-averaged"),
     _dx("one call", "mabn", mistake="mabn-derivative-of-one-call"),

@@ -74,7 +74,6 @@ class Case:
         self.norm, self.trace = norm, trace
         self.config: Any = config_of(norm, trace.scenario)
         self.steps = list(inputs(trace.scenario, trace.space))
-        self.gamma, self.beta = (a.astype(trace.scenario.dtype).astype(np.float64) for a in parameters())
         self.roles = _roles(trace.states)
         self._batches: dict[str, list[Batch]] = {}
         self._tolerances: list[Array] = []
@@ -83,6 +82,11 @@ class Case:
         dtypes = [values[0].dtype for values in kept if values[0].dtype in ULPS]
         dtype = min(dtypes, key=lambda d: d.itemsize, default=np.dtype(np.float64))
         self.rtol = float(np.finfo(dtype).eps) * ULPS[dtype]
+
+    def parameters(self, k: int) -> tuple[Array, Array]:
+        """Gamma and beta of step k, in float64."""
+        gamma, beta = (a.astype(self.trace.scenario.dtype).astype(np.float64) for a in parameters(k))
+        return gamma, beta
 
     def base(self, given: frozenset[str]) -> dict[str, Any]:
         """The fields of a convention: what the layer was given of the scenario's settings, else the defaults."""
@@ -186,20 +190,22 @@ def _looks(case: Case, convention: Convention, tensors: Collection[str]) -> Iter
     sizes = np.zeros(CHANNELS)
     rtol: Array = np.zeros(CHANNELS)
     for k, seen in enumerate(trace.values.get("z", [])):
-        z = model.forward(batches[k], case.gamma, case.beta, seen)
+        gamma, beta = case.parameters(k)
+        z = model.forward(batches[k], gamma, beta, seen)
         if trace.scenario.age and k + 1 == trace.scenario.age_after:
             model.iteration = trace.scenario.age
         rtol = case.tolerance(k)
         if "z" in tensors:
-            yield Look(k + 1, "z", seen, z, _size(z) + np.abs(case.beta), rtol)
+            yield Look(k + 1, "z", seen, z, _size(z) + np.abs(beta), rtol)
         if "state" in tensors and k < trace.finished:
             sizes = np.maximum(sizes, np.max(batches[k].square.reshape(-1, CHANNELS), axis=0) + convention.eps)
             yield from _states(case, k, model, sizes, rtol)
         if back and k < trace.finished:
             yield from _gradients(case, k, model, tensors, rtol)
     if "inferred" in tensors and "inferred" in trace.values:
-        z = model.infer(case.steps[-1][0].astype(np.float64), case.gamma, case.beta)
-        yield Look(trace.finished + 1, "inferred", trace.values["inferred"][0], z, _size(z) + np.abs(case.beta), rtol)
+        gamma, beta = case.parameters(trace.finished)
+        z = model.infer(case.steps[-1][0].astype(np.float64), gamma, beta)
+        yield Look(trace.finished + 1, "inferred", trace.values["inferred"][0], z, _size(z) + np.abs(beta), rtol)
 
 
 def _states(case: Case, k: int, model: Model, sizes: Array, rtol: Array) -> Iterator[Look]:
@@ -222,7 +228,7 @@ def _gradients(case: Case, k: int, model: Model, tensors: Collection[str], rtol:
     largest = np.max(np.abs(p.r[:, None] * p.y + p.d[:, None]), axis=(0, 1)).reshape(-1, CHANNELS).max(axis=0)
     steep = np.max(np.abs(p.r / p.sigma), axis=0).reshape(-1, CHANNELS).max(axis=0)
     sizes = {
-        "dx": _size(found["dx"]) + _size(dz) * np.abs(case.gamma) * steep,
+        "dx": _size(found["dx"]) + _size(dz) * np.abs(case.parameters(k)[0]) * steep,
         "dgamma": summed * largest,
         "dbeta": summed,
     }

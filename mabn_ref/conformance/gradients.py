@@ -150,6 +150,8 @@ def _mabn(model: Model, p: Pass, t: Terms) -> Array:
         psi = _mean(t.y * t.r * t.dy)[:, 0]
     if kind == "psi of this batch":
         average = psi
+    elif kind == "gamma after the average":
+        average = p.gamma * _averaged(model, _mean(t.y * t.r * t.dz)[:, 0], p.own)
     elif kind == "psi one late":
         average = _late(model, psi, p.own)
     elif kind == "psi exponential":

@@ -117,11 +117,11 @@ def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
 
 
 def _run(target: Target, config: Any, trace: Trace) -> None:
-    scenario, gamma, beta = trace.scenario, *parameters()
-    gamma, beta = gamma.astype(scenario.dtype), beta.astype(scenario.dtype)
+    scenario = trace.scenario
     layer = target.make(CHANNELS, config)
     for step, (x, dz) in enumerate(inputs(scenario, trace.space), 1):
         trace.failed_at = step
+        gamma, beta = (array.astype(scenario.dtype) for array in parameters(step - 1))
         given = x.copy()
         z = _read("z", target.forward(layer, given, gamma.copy(), beta.copy(), dz is not None), x.shape, trace)
         if not np.array_equal(given, x):

@@ -38,11 +38,10 @@ def rounding(case: Case, convention: Convention) -> dict[str, tuple[float, float
 
 def _measured(case: Case, convention: Convention) -> dict[str, tuple[float, float]]:
     model = Model(case.norm, convention, CHANNELS)
-    gamma, beta = exact(case.gamma), exact(case.beta)
     errors: dict[str, list[float]] = {"z": [], "dx": []}
     for k, (x, dz) in enumerate(case.steps[:STEPS]):
         batch = batch_of(exact(x), case.trace.scenario.norm_batch, convention.shared_by)
-        truth = {"z": model.forward(batch, gamma, beta)}
+        truth = {"z": model.forward(batch, *map(exact, case.parameters(k)))}
         truth["dx"] = backward(model, exact(dz))[0]
         for name, value in truth.items():
             got = case.trace.values[name][k].astype(np.float32)

@@ -138,9 +138,15 @@ def scenarios(norm: str, *, norm_batch: int | None = None, groups: int = 1, shor
     return found
 
 
-def parameters() -> tuple[Array, Array]:
-    """Return gamma and beta, (C,): of either sign, and away from 0 and 1."""
-    return np.array([1.4, -0.7, 0.6, -1.3, 1.7]), np.array([0.5, -1.1, 0.2, 0.8, -0.4])
+def parameters(step: int = 0) -> tuple[Array, Array]:
+    """Return gamma and beta, (C,), of a step counted from 0: of either sign, and away from 0 and 1.
+
+    They move, as in training: a backward pass that averages Psi without gamma and multiplies by today's is right as
+    long as gamma stays.
+    """
+    moved = np.sin(step * np.array([0.5, 0.9, 1.3, 1.7, 2.1]))
+    gamma, beta = np.array([1.4, -0.7, 0.6, -1.3, 1.7]), np.array([0.5, -1.1, 0.2, 0.8, -0.4])
+    return gamma * (1 + 0.3 * moved), beta - 0.2 * moved
 
 
 def inputs(scenario: Scenario, space: tuple[int, ...]) -> Iterator[tuple[Array, Array]]:

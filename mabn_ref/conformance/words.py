@@ -72,7 +72,7 @@ def _bounds(best: Explanation, cases: Sequence[Case], given: frozenset[str]) -> 
             for k, (batch, z) in enumerate(
                 zip(case.batches(convention.shared_by), case.trace.values["z"], strict=False)
             ):
-                model.forward(batch, case.gamma, case.beta, z)
+                model.forward(batch, *case.parameters(k), z)
                 if age and k + 1 == case.trace.scenario.age_after:
                     model.iteration = age
                     model.bounds.clear()

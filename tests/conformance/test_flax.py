@@ -164,5 +164,5 @@ def test_functions_that_look_at_values_are_not_compiled(jax: Any) -> None:
     assert found.failure == ""
     late, early = found.values["dx"][2], found.values["dx"][1]
     (_, first), (_, second) = list(inputs(SCENARIO, ()))[1:3]
-    np.testing.assert_allclose(early, parameters()[0] * first)
-    np.testing.assert_allclose(late, 3 * parameters()[0] * second)
+    np.testing.assert_allclose(early, parameters(1)[0] * first)
+    np.testing.assert_allclose(late, 3 * parameters(2)[0] * second)

@@ -31,16 +31,17 @@ class Changed(FunctionsTarget):
 
 def test_a_trace_is_what_the_functions_return() -> None:
     trace = observe(FunctionsTarget(batch_norm), "bn", SCENARIO, (2,))
-    gamma, beta = parameters()
     config = batch_norm.Config(norm_batch=4, decay=0.5)
     state = batch_norm.init(CHANNELS, config, dtype=np.float64)
     *steps, (last, _) = inputs(SCENARIO, (2,))
     for k, (x, dz) in enumerate(steps):
+        gamma, beta = parameters(k)
         z, cache, state = batch_norm.forward(x, gamma, beta, state, config)
         dx, dgamma, dbeta, state = batch_norm.backward(dz, cache, state)
         expected = {"z": z, "dx": dx, "dgamma": dgamma, "dbeta": dbeta}
         assert all(np.array_equal(trace.values[name][k], value) for name, value in expected.items())
         assert all(np.array_equal(trace.states[name][k], getattr(state, name)) for name in ("mean", "var"))
+    gamma, beta = parameters(SCENARIO.steps)
     assert np.array_equal(trace.values["inferred"][0], batch_norm.infer(last, gamma, beta, state, config))
 
 
