@@ -292,8 +292,8 @@ _BACKWARD = (
     _dx(
         "gamma after the average",
         "mabn",
-        "Your Psi_B is averaged without gamma, and the average is multiplied by today's gamma: right as long as gamma "
-        "stays. The Psi_B of an earlier batch has the gamma of then.",
+        "Your Psi_B is averaged without gamma, and the average is multiplied by today's gamma: right as long as "
+        "gamma stays. The Psi_B of an earlier batch has the gamma of then.",
     ),
     _dx("r forgotten", "mabn", mistake="mabn-r-forgotten-in-backward"),
     _dx("dx averaged", "mabn", mistake="mabn-dx-averaged"),
