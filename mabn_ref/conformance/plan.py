@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mabn_ref.conformance.observe import SPACES, spaces
@@ -31,6 +31,8 @@ class About:
         Whether its count of iterations can be set.
     refused : dict of str to str
         Why an input of a rank is refused, by the rank; "" where it is not.
+    single : bool
+        Whether it takes float32 alone.
     """
 
     given: list[str] | None
@@ -39,6 +41,7 @@ class About:
     defaults: dict[str, float]
     ages: bool
     refused: dict[str, str]
+    single: bool = False
 
     def fields(self, norm: str) -> frozenset[str]:
         """The fields of the Config that the target takes."""
@@ -55,8 +58,11 @@ class Step:
 
 
 def inquire(target: Target, norm: str, scenario: Scenario) -> About:
-    """Try a target on one step of every rank."""
-    refused = {str(rank): why for rank, why in spaces(target, norm, scenario).items()}
+    """Try a target on one step of every rank, in float64, and in float32 if it takes none."""
+    reasons = spaces(target, norm, scenario)
+    in_single = spaces(target, norm, replace(scenario, dtype="float32")) if all(reasons.values()) else reasons
+    single = in_single is not reasons and not all(in_single.values())
+    refused = {str(rank): why for rank, why in (in_single if single else reasons).items()}
     given: Any = getattr(target, "given", None)
     return About(
         given=None if given is None else sorted(given),
@@ -65,6 +71,7 @@ def inquire(target: Target, norm: str, scenario: Scenario) -> About:
         defaults=dict(getattr(target, "defaults", {})),
         ages=hasattr(target, "age"),
         refused=refused,
+        single=single,
     )
 
 
@@ -89,5 +96,5 @@ def plan(about: About, scenarios: Sequence[Scenario]) -> list[Step]:
             skipped = "it takes no ramps"
         if scenario.name == "several in a call" and about.groups is False:
             skipped = "each call is one normalisation batch"
-        found.append(Step(scenario, space, skipped))
+        found.append(Step(replace(scenario, dtype="float32") if about.single else scenario, space, skipped))
     return found

@@ -186,3 +186,17 @@ def test_a_path_that_is_no_target_is_an_error() -> None:
 
 def test_a_report_without_a_run_does_not_conform() -> None:
     assert not Report("x", "bn", "").conforms
+
+
+@pytest.mark.parametrize(("functions", "mistakes"), [(batch_norm, []), (wrong(named("bn-no-g")), ["bn-no-g"])])
+def test_what_raises_in_float64_is_run_in_float32(functions: Any, mistakes: list[str]) -> None:
+    def single(x: Any, *rest: Any) -> Any:
+        if x.dtype.name != "float32":
+            raise TypeError("expected single precision")
+        return functions.forward(x, *rest)
+
+    report = check(SimpleNamespace(**{**vars(functions), "forward": single}), "bn", **SHORT)
+    assert report.mistakes == mistakes
+    assert report.conforms is (not mistakes)
+    assert any("float32" in note for note in report.notes)
+    assert {row.scenario for row in report.rows if row.steps} >= {"start", "small eps", "rank 4"}
