@@ -41,7 +41,7 @@ The files, in the order in which to read them::
 from __future__ import annotations
 
 from mabn_ref.conformance.checker import ConformanceError, assert_conforms, check
-from mabn_ref.conformance.report import Finding, Report
+from mabn_ref.conformance.report import Finding, Report, Row
 from mabn_ref.conformance.target import Target
 
-__all__ = ["ConformanceError", "Finding", "Report", "Target", "assert_conforms", "check"]
+__all__ = ["ConformanceError", "Finding", "Report", "Row", "Target", "assert_conforms", "check"]
