@@ -194,9 +194,9 @@ for one, other in (
 # The real figures
 # ----------------
 #
-# The repository holds the records of longer runs with a larger network on 5,000 images of real CIFAR-10, three seeds
-# a row, made with ``mabn-ref compare --data-dir cifar-10-subset --seeds 3 --mabn-window 64``. This is the table that
-# they give, read from the file:
+# The repository holds the records of longer runs with a larger network on real images of CIFAR-10, made with
+# ``mabn-ref compare --data-dir cifar-10-subset --seeds 3 --mabn-window 64``. This is the table that they give, read
+# from the file:
 
 repository = Path(mabn_ref.__path__[0]).parent
 records = results.read(repository / "docs" / "results" / "cifar10-subset" / "results.jsonl")
@@ -219,7 +219,7 @@ for bottom, top in (("BN 2", "BN 32"), ("BN 2 + WC", "BN 32 + WC")):
 
 # %%
 # The first pair of lines looks better for MABN than the second: part of what it closes there is what centred weights
-# do for everybody, BN 32 included. Intervals from three seeds are wide, so take the shares for what they are.
+# do for everybody, BN 32 included. Intervals from so few seeds are wide, so take the shares for what they are.
 # ``mabn-ref compare`` repeats such runs on your machine, :doc:`/howto/train_and_compare`.
 #
 # Questions
