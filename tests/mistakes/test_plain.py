@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mabn_ref.mistakes import plain
+from mabn_ref.mistakes.plain import layers
 from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm
 
 TRACE = Path(__file__).parent.parent / "traces" / "mabn_formal.npz"
@@ -82,16 +83,16 @@ def test_plain_modified_batch_norm_by_hand() -> None:
 def test_plain_layers_by_hand() -> None:
     """eq: conv2d-forward, centralize-forward, standardize-forward, softmax-cross-entropy-forward"""
     x = np.arange(16.0).reshape(1, 4, 4, 1)
-    out = plain.conv2d(x, np.array([[1.0, 0.0], [0.0, 10.0]])[:, :, None, None], stride=2, padding=0)
+    out = layers.conv2d(x, np.array([[1.0, 0.0], [0.0, 10.0]])[:, :, None, None], stride=2, padding=0)
     assert out[0, :, :, 0].tolist() == [[50.0, 72.0], [138.0, 160.0]]
-    assert plain.conv2d(x, np.ones((2, 2, 1, 1)), stride=3, padding=1)[0, :, :, 0].tolist() == [
+    assert layers.conv2d(x, np.ones((2, 2, 1, 1)), stride=3, padding=1)[0, :, :, 0].tolist() == [
         [0.0, 5.0],
         [20.0, 50.0],
     ]
-    assert plain.standardize(np.array([1.0, 5.0]).reshape(1, 1, 2, 1), eps=5.0).ravel().tolist() == [-2 / 3, 2 / 3]
-    assert plain.centralize(np.array([1.0, 2.0, 6.0]).reshape(1, 1, 3, 1)).ravel().tolist() == [-2.0, -1.0, 3.0]
-    loss = plain.softmax_cross_entropy(np.array([[0.0, 0.0], [np.log(3), 0.0]]), labels=np.array([1, 0]))
+    assert layers.standardize(np.array([1.0, 5.0]).reshape(1, 1, 2, 1), eps=5.0).ravel().tolist() == [-2 / 3, 2 / 3]
+    assert layers.centralize(np.array([1.0, 2.0, 6.0]).reshape(1, 1, 3, 1)).ravel().tolist() == [-2.0, -1.0, 3.0]
+    loss = layers.softmax_cross_entropy(np.array([[0.0, 0.0], [np.log(3), 0.0]]), labels=np.array([1, 0]))
     assert loss == pytest.approx((np.log(2) + np.log(4 / 3)) / 2)
-    assert plain.relu(np.array([-1.0, 0.0, 2.0])).tolist() == [0.0, 0.0, 2.0]
-    assert plain.global_average_pool(np.arange(8.0).reshape(1, 2, 2, 2)).tolist() == [[3.0, 4.0]]
-    assert plain.linear(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]), np.array([0.5])).tolist() == [[11.5]]
+    assert layers.relu(np.array([-1.0, 0.0, 2.0])).tolist() == [0.0, 0.0, 2.0]
+    assert layers.global_average_pool(np.arange(8.0).reshape(1, 2, 2, 2)).tolist() == [[3.0, 4.0]]
+    assert layers.linear(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]), np.array([0.5])).tolist() == [[11.5]]

@@ -1,0 +1,74 @@
+"""Online Normalization, the plain way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+
+__all__ = ["OnlineNorm"]
+
+
+class OnlineNorm:
+    """One sample after the other, forward and backward."""
+
+    def __init__(self, channels: int, config: Any) -> None:
+        self.config = config
+        self.mean, self.var = np.zeros(channels), np.ones(channels)
+        self.u, self.v = np.zeros(channels), np.zeros(channels)
+        self.saved: list[Any] = []
+        self.sizes: dict[str, Array] = {}  # how large the terms of each quantity are, which may cancel in it
+
+    def load(self, state: Any, groups: int) -> None:
+        self.mean, self.var = state.mean, state.var
+
+    def state(self) -> dict[str, Any]:
+        return {"mean": self.mean, "var": self.var, "u": self.u, "v": self.v}
+
+    def scaled(self, sample: Array) -> tuple[Array, Any]:
+        scale = (np.mean(sample**2) + self.config.eps) ** 0.5 if self.config.layer_scaling else 1.0
+        return sample / scale, scale
+
+    def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
+        z = np.empty(x.shape)
+        self.saved = []
+        a = self.config.decay_forward
+        for sample, out in zip(x, z, strict=True):
+            sigma = (self.var + self.config.eps) ** 0.5
+            y = (sample - self.mean) / sigma
+            out[:], scale = self.scaled(gamma * y + beta)
+            self.saved.append((y, sigma, out, scale, gamma))
+            values = sample.reshape(-1, len(gamma))
+            mu = sum(values) / len(values)
+            var = sum((value - mu) ** 2 for value in values) / len(values)
+            self.var = a * self.var + (1 - a) * var + a * (1 - a) * (mu - self.mean) ** 2
+            self.mean = a * self.mean + (1 - a) * mu
+        self.sizes["z"] = np.max(np.abs(z)) + np.abs(beta)
+        return z
+
+    def backward(self, dz: Array) -> tuple[Array, Array, Array]:
+        dx = np.empty(dz.shape)
+        channels = dz.shape[-1]
+        dgamma, dbeta, terms = np.zeros(channels), np.zeros(channels), np.zeros((3, channels))
+        held = 1 - self.config.decay_backward
+        for upstream, out, (y, sigma, z, scale, gamma) in zip(dz, dx, self.saved, strict=True):
+            if self.config.layer_scaling:
+                upstream = (upstream - z * np.mean(upstream * z)) / scale
+            dgamma += sum((upstream * y).reshape(-1, channels))
+            dbeta += sum(upstream.reshape(-1, channels))
+            g = gamma * upstream - held * self.v * y
+            self.v = self.v + np.mean((g * y).reshape(-1, channels), axis=0)
+            g = g / sigma
+            out[:] = g - held * self.u
+            self.u = self.u + np.mean(out.reshape(-1, channels), axis=0)
+            size = [np.max(np.abs(a).reshape(-1, channels), axis=0) for a in (upstream, y, gamma * upstream / sigma)]
+            terms += [size[0] * out.size, size[0] * size[1] * out.size, size[2] + np.abs(held * self.u)]
+        self.sizes |= {"dbeta": terms[0], "dgamma": terms[1], "dx": terms[2] + np.max(np.abs(dx))}
+        self.sizes |= {"v": np.abs(self.v) + terms[1], "u": np.abs(self.u) + terms[2]}
+        return dx, dgamma, dbeta
+
+    def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
+        y = (x - self.mean) / (self.var + self.config.eps) ** 0.5
+        return np.stack([self.scaled(sample)[0] for sample in gamma * y + beta])
