@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mabn_ref.experiments import results
@@ -11,8 +11,20 @@ from mabn_ref.experiments.intervals import Interval, mean_interval, paired_diffe
 from mabn_ref.experiments.rows import recipe
 from mabn_ref.paper.study import Context, Records, Table
 
-__all__ = ["FEWEST", "Claim", "Measured", "Row", "configs", "error_table", "measure", "row_data", "text", "verdict"]
-
+__all__ = [
+    "FEWEST",
+    "Claim",
+    "Measured",
+    "Row",
+    "configs",
+    "error_table",
+    "error_text",
+    "measure",
+    "plan_of",
+    "row_data",
+    "text",
+    "verdict",
+]
 
 FEWEST = 3
 """Pairs that a verdict needs: with two, errors that happen to differ alike would make an interval of no width."""
@@ -56,6 +68,15 @@ def configs(rows: Sequence[Row], context: Context) -> list[RunConfig]:
     """Return the runs of `rows`, one seed after the other, so that an early end leaves whole pairs."""
     runs = (config(row, seed, context) for seed in context.seeds for row in rows)
     return list(dict.fromkeys(runs))
+
+
+def plan_of(rows: Sequence[Row]) -> Callable[[Context, Records], list[RunConfig]]:
+    """Return the plan of a study whose rows do not depend on what is recorded."""
+
+    def plan(context: Context, records: Records) -> list[RunConfig]:
+        return configs(rows, context)
+
+    return plan
 
 
 def measure(rows: Sequence[Row], context: Context, records: Records, value: str = "") -> dict[str, Measured]:
@@ -123,7 +144,7 @@ def error_table(
             "-" if base == row.label else text(paired_difference(mine.errors, found[base].errors), "+")
             for base in baselines
         ]
-        lines.append((row.label, row.paper or "-", _runs(mine), _error(mine), *differences))
+        lines.append((row.label, row.paper or "-", _runs(mine), error_text(mine), *differences))
     return Table(title, header, lines)
 
 
@@ -134,7 +155,8 @@ def _runs(found: Measured) -> str:
     return shown + (f", {found.missing} missing" if found.missing else "")
 
 
-def _error(found: Measured) -> str:
+def error_text(found: Measured) -> str:
+    """Write the mean error of a row and its interval, or that there is none."""
     if found.errors:
         return text(mean_interval(list(found.errors.values())))
     return "diverged" if found.diverged else "none"

@@ -12,7 +12,7 @@ from mabn_ref.experiments.rows import recipe
 from mabn_ref.nn import network
 from mabn_ref.norms import batch_norm, group_norm
 from mabn_ref.paper.folding import Folded, fold, infer_folded, operations
-from mabn_ref.paper.inference import measure_cost
+from mabn_ref.paper.table9 import measure_cost
 
 
 def trained(weights: str, **settings: Any) -> tuple[Any, ...]:

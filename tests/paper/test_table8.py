@@ -9,26 +9,26 @@ import pytest
 
 from mabn_ref.experiments import sweeps
 from mabn_ref.experiments.workers import Workers
-from mabn_ref.paper import runner, segmentation
-from mabn_ref.paper.segmentation import TABLE_8
+from mabn_ref.paper import runner, table8
 from mabn_ref.paper.study import Context
+from mabn_ref.paper.table8 import TABLE_8
 
 TINY: dict[str, Any] = {"width": 2, "epochs": 1, "train_size": 16, "test_size": 3, "lr": 0.02}
 
 
 def records(context: Context, iou: dict[str, float]) -> list[dict[str, Any]]:
     """Records with these values by row, a little more for each seed."""
-    context = segmentation._scenes(context)
+    context = table8._scenes(context)
     return [
         {
             "status": "done",
             "message": None,
-            "config": segmentation.config(row, seed, context).as_dict(),
+            "config": table8.config(row, seed, context).as_dict(),
             "mean_iou": iou.get(row.label, 40.0) + seed,
             "epochs": [],
             "predictions": ["0" * 1024] * 4,
         }
-        for row in segmentation._rows(context)
+        for row in table8._rows(context)
         for seed in context.seeds
     ]
 

@@ -15,7 +15,7 @@ from mabn_ref.nn import network
 from mabn_ref.nn.network import Norm
 from mabn_ref.norms import batch_norm, modified_batch_norm
 from mabn_ref.paper import drawing
-from mabn_ref.paper.measured import FEWEST, Row, configs, measure, row_data, text
+from mabn_ref.paper.measured import FEWEST, Row, measure, plan_of, row_data, text
 from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
 
 __all__ = ["EQUATION_6", "population_states", "run_reestimated"]
@@ -117,10 +117,6 @@ _ROWS = [
 ]
 
 
-def _plan(context: Context, records: Records) -> list[RunConfig]:
-    return configs(_ROWS, context)
-
-
 def _outcome(context: Context, records: Records) -> Outcome:
     moving = measure(_ROWS, context, records)
     done = [record for record in records if record.get("population_error") is not None]
@@ -152,7 +148,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
 
 EQUATION_6 = Study(
     "Equation (6): statistics of the whole training set at inference",
-    _plan,
+    plan_of(_ROWS),
     _outcome,
     run_reestimated,
     "precise.jsonl",

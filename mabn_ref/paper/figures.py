@@ -21,7 +21,7 @@ from mabn_ref.experiments.training import Setup
 from mabn_ref.nn.network import Norm
 from mabn_ref.norms import batch_norm, modified_batch_norm
 from mabn_ref.paper import drawing
-from mabn_ref.paper.measured import Row, configs, text
+from mabn_ref.paper.measured import Row, configs, plan_of, text
 from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
 
 __all__ = ["FIGURES", "Recorder", "run_recorded"]
@@ -152,10 +152,6 @@ _NOTE = (
 )
 
 
-def _plan(context: Context, records: Records) -> list[RunConfig]:
-    return configs(_ROWS, context)
-
-
 def _outcome(context: Context, records: Records) -> Outcome:
     figures: dict[str, Any] = {}
     lines: list[tuple[str, ...]] = []
@@ -205,5 +201,10 @@ def _relative(values: dict[str, list[float]]) -> float | None:
 
 
 FIGURES = Study(
-    "Figures 2, 3 and 4: batch statistics during training", _plan, _outcome, run_recorded, "recordings.jsonl", 3
+    "Figures 2, 3 and 4: batch statistics during training",
+    plan_of(_ROWS),
+    _outcome,
+    run_recorded,
+    "recordings.jsonl",
+    3,
 )

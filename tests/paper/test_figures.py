@@ -11,7 +11,7 @@ from mabn_ref.experiments import training
 from mabn_ref.experiments.rows import recipe
 from mabn_ref.experiments.runs import run_one
 from mabn_ref.norms import batch_norm, mabn, modified_batch_norm
-from mabn_ref.paper.recording import Recorder, run_recorded
+from mabn_ref.paper.figures import Recorder, run_recorded
 
 TINY: dict[str, Any] = {"width": 4, "epochs": 2, "train_size": 96, "test_size": 20}
 

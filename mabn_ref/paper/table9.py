@@ -18,7 +18,7 @@ from mabn_ref.paper import drawing
 from mabn_ref.paper.folding import fold, infer_folded, operations
 from mabn_ref.paper.study import Context, Outcome, Records, Study, Table, no_runs
 
-__all__ = ["COST", "Subject", "measure_cost"]
+__all__ = ["TABLE_9", "Subject", "measure_cost"]
 
 ROUNDS, _IMAGES = 15, 32
 
@@ -176,4 +176,4 @@ def _figure(found: dict[str, dict[str, Any]]) -> Any:
     return drawing_
 
 
-COST = Study("Figure 1(a) and Table 9: the cost of each normaliser", no_runs, _outcome)
+TABLE_9 = Study("Figure 1(a) and Table 9: the cost of each normaliser", no_runs, _outcome)

@@ -12,8 +12,8 @@ from mabn_ref.experiments import training
 from mabn_ref.experiments.rows import recipe
 from mabn_ref.experiments.runs import run_one
 from mabn_ref.nn import network
-from mabn_ref.paper import population
-from mabn_ref.paper.population import population_states, run_reestimated
+from mabn_ref.paper import equation6
+from mabn_ref.paper.equation6 import population_states, run_reestimated
 
 TINY: dict[str, Any] = {"width": 4, "epochs": 1, "train_size": 96, "test_size": 20}
 
@@ -23,7 +23,7 @@ def test_every_layer_sees_the_population_behind_layers_that_use_it(
     norm: str, centred: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All images at once, in one piece, against pieces of 40. eq: bn-statistics, modified-statistics"""
-    monkeypatch.setattr(population, "_CHUNK", 40)
+    monkeypatch.setattr(equation6, "_CHUNK", 40)
     config = recipe(norm, norm_batch=2, **TINY)
     setup = training.prepare(config)
     *_, progress = training.run(setup, training.begin(setup))

@@ -1,0 +1,55 @@
+"""The search: the same budget for every method, on seeds of its own; and the row that it gives the tables."""
+
+from __future__ import annotations
+
+from mabn_ref.experiments.config import RunConfig
+from mabn_ref.paper import search
+from mabn_ref.paper.table1 import TABLE_1
+from mabn_ref.paper.table2 import TABLE_2
+from mabn_ref.paper.tuned import TUNED
+from tests.paper.made_up import CONTEXT, records
+
+
+def test_the_search_gives_every_method_the_same_budget_and_reports_on_other_seeds() -> None:
+    of_all = search.candidates(CONTEXT)
+    assert {len(rows) for rows in of_all.values()} == {search.BUDGET}
+    assert not set(search.SEARCH_SEEDS) & set(CONTEXT.seeds)
+
+    def error(config: RunConfig) -> float:
+        return 50 - 4 * (config.norm == "brn" and config.ramp == 0.25 and config.decay == 0.9) + 0.1 * config.seed % 1
+
+    first = search.SEARCH.plan(CONTEXT, [])
+    assert {run.seed for run in first} == set(search.SEARCH_SEEDS)
+    found = records(first, error)
+    row = search.best("BRN 2", CONTEXT, found)
+    assert row is not None
+    assert (row.settings["ramp"], row.settings["decay"]) == (0.25, 0.9)
+    second = search.SEARCH.plan(CONTEXT, found)
+    assert second[: len(first)] == first
+    assert {run.seed for run in second[len(first) :]} == set(CONTEXT.seeds)
+    assert len(second) == len(first) + 5 * 3
+    outcome = search.SEARCH.outcome(CONTEXT, records(second, error))
+    assert "BRN 2 below BN 2: holds" in outcome.verdicts[0]
+    assert search.SEARCH.plan(CONTEXT, records(second, error)) == second
+
+
+def test_the_tables_have_the_tuned_row_once_there_was_a_search() -> None:
+    searched = records(search.SEARCH.plan(CONTEXT, []), lambda config: 40 + 5 * (config.ramp or 0))
+    for study in (TABLE_1, TABLE_2):
+        plain, tuned = study.plan(CONTEXT, []), study.plan(CONTEXT, searched)
+        assert {(run.norm, run.ramp) for run in set(tuned) - set(plain)} == {("brn", 0.25)}
+        assert len(tuned) == len(plain) + 3
+        outcome = study.outcome(CONTEXT, [*searched, *records(tuned, lambda config: 50 + config.seed)])
+        assert outcome.tables[0].rows[-1][:4] == (TUNED, "-", "3", "51.00 ± 2.48")
+        assert any("best of 6 settings" in note for note in outcome.notes)
+        assert any("After `mabn-ref paper search`" in note for note in study.outcome(CONTEXT, []).notes)
+
+
+def test_a_setting_that_diverged_is_not_chosen() -> None:
+    found = records(search.SEARCH.plan(CONTEXT, []), lambda config: 30 if config.decay == 0.9 else 60)
+    for record in found:
+        if record["config"]["decay"] == 0.9 and record["config"]["seed"] == 1000:
+            record |= {"status": "diverged", "message": "x", "epochs": []}
+    row = search.best("BN 2", CONTEXT, found)
+    assert row is not None
+    assert row.settings["decay"] == 0.98
