@@ -265,6 +265,9 @@ def test_bad_input() -> None:
         for field in ("mean", "var", "a", "b"):
             with pytest.raises(ValueError, match=rf"state\.{field} has shape \(2,\), expected \([13],\)"):
                 call(x, ONE, ZERO, state._replace(**{field: np.ones(2)}), config)
+            single = getattr(state, field).astype(np.float32)
+            with pytest.raises(TypeError, match=rf"state\.{field} has dtype float32, expected float64"):
+                call(x, ONE, ZERO, state._replace(**{field: single}), config)
     with pytest.raises(ValueError, match="x has 3 samples, expected a multiple of norm_batch=2"):
         eval_norm.forward(x[:3], ONE, ZERO, state, config)
     _, cache, state = eval_norm.forward(x, ONE, ZERO, state, config)

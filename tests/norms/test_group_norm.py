@@ -88,6 +88,13 @@ def test_the_statistics_of_backward(inputs: Calls) -> None:
         np.testing.assert_allclose(found, slope / cache.y.shape[1], rtol=0, atol=1e-12 * scale)
 
 
+def test_layer_and_instance_norm_are_groups() -> None:
+    assert Config.layer() == Config(eps=1e-5, groups=1)
+    assert Config.layer(eps=0.3) == Config(eps=0.3, groups=1)
+    assert Config.instance() == Config(eps=1e-5, groups=None)
+    assert Config.instance(eps=0.3) == Config(eps=0.3, groups=None)
+
+
 @given(seed=seeds, samples=st.integers(1, 3), channels=st.integers(1, 3), eps=st.sampled_from([1e-5, 1.0]))
 def test_instance_norm_is_batch_norm_of_one_sample(seed: int, samples: int, channels: int, eps: float) -> None:
     """eq: gn-normalise, gn-backward, gn-statistics, gn-gradient-statistics"""
@@ -222,6 +229,7 @@ ONE, ZERO, X = np.ones(4), np.zeros(4), np.random.default_rng(0).standard_normal
         (lambda: Config(groups=2.0), TypeError, "groups is 2.0, expected an integer"),
         (lambda: group_norm.init(4, Config(groups=3), dtype=float), ValueError, "groups is 3, expected a divisor of"),
         (lambda: group_norm.init(0, Config(groups=1), dtype=float), ValueError, "channels is 0"),
+        (lambda: group_norm.init(2.0, Config(groups=1), dtype=float), TypeError, "channels is 2.0, expected"),
         (lambda: group_norm.init(4, Config(groups=1), dtype=int), TypeError, "the state has dtype int64"),
         (lambda: group_norm.statistics(X, Config(groups=3)), ValueError, "groups is 3, expected a divisor of the 4"),
         (lambda: group_norm.statistics(X[0, 0], Config(groups=1)), ValueError, r"x has shape \(4,\).*channels last"),

@@ -235,6 +235,21 @@ def test_one_call_of_windows_in_both_directions(form: str, data: Any, seed: int,
     check(forward, corrected, (x, gamma, beta)).raise_for_error()
 
 
+@pytest.mark.parametrize("norm_batch", [None, 2])
+def test_statistics_are_those_of_each_normalisation_batch(norm_batch: int | None) -> None:
+    """eq: bn-statistics, modified-statistics"""
+    x = np.random.default_rng(4).standard_normal((4, 3, 2)) + 2
+    batches = x.reshape(4 // (norm_batch or 4), -1, 2)
+    zero = np.zeros((len(batches), 2))
+    expected = {
+        "vanilla": (batches.mean(axis=1), batches.var(axis=1)),
+        "modified": (zero, (batches**2).mean(axis=1)),
+    }
+    for form, values in expected.items():
+        found = moving_statistics.statistics(x, Config(form=form, norm_batch=norm_batch))
+        np.testing.assert_allclose(found, values, rtol=1e-13)
+
+
 @pytest.mark.parametrize(("form", "ahead", "back"), [cell for cell in CELLS if "sma" in cell[1:] or cell[2] == "ema"])
 def test_the_others_are_no_derivative(form: str, ahead: str, back: str) -> None:
     """By per cents, not by rounding, with a history of gradients and r and d held."""

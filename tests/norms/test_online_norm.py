@@ -85,6 +85,13 @@ def test_the_first_sample_is_a_derivative(shape: Any, config: Any, seed: int, ca
     ).raise_for_error()
 
 
+def test_statistics_are_those_of_each_sample() -> None:
+    """eq: bn-statistics"""
+    x = np.random.default_rng(4).standard_normal((3, 2, 5, 2)) + 2
+    for found, expected in zip(online_norm.statistics(x, online_norm.Config()), (np.mean, np.var), strict=True):
+        np.testing.assert_allclose(found, expected(x, axis=(1, 2)), rtol=1e-14)
+
+
 def test_the_naive_check_of_two_samples_fails() -> None:
     """The first moves the averages under the second, and backward knows nothing of it. eq: online-backward"""
     rng, config = np.random.default_rng(0), online_norm.Config(decay_forward=0.9, decay_backward=0.9)
