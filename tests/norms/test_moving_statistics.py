@@ -329,6 +329,17 @@ def test_array_api_strict(device: str, dtype: str, form: str, ahead: str, back: 
         np.testing.assert_allclose(back_, ours, rtol=tolerance, atol=tolerance * np.abs(ours).max())
 
 
+@pytest.mark.parametrize(("form", "ahead", "back"), CELLS)
+def test_no_gradient_stays_none(form: str, ahead: str, back: str) -> None:
+    """A channel whose dz is 0, behind a dead ReLU, has a dx of 0 and no NaN in the state. eq: moving-backward"""
+    config = Config(form=form, forward=ahead, backward=back, window=2)
+    state = moving_statistics.init(3, config, dtype=float)
+    _, cache, state = moving_statistics.forward(X, ONE, ONE, state, config)
+    dx, _, _, state = moving_statistics.backward(X * [1, 0, 1], cache, state)
+    assert np.all(dx[:, 1] == 0)
+    assert all(np.all(np.isfinite(a)) for a in (dx, *state))
+
+
 def test_exact_numbers() -> None:
     config = Config(form="vanilla", forward="sma", backward="ema", window=3, norm_batch=2)
     rng = np.random.default_rng(1)
@@ -379,8 +390,18 @@ def test_bad_input() -> None:
             call(X, cache, state._replace(psi_window=X[:1]))
         with pytest.raises(TypeError, match=r"dz has dtype float32, expected float64"):
             call(X.astype(np.float32), cache, state)
+        for field in ("g", "psi", "g_window", "psi_window"):
+            single = getattr(state, field).astype(np.float32)
+            with pytest.raises(TypeError, match=rf"state\.{field} has dtype float32, expected float64"):
+                call(X, cache, state._replace(**{field: single}))
     with pytest.raises(TypeError, match=r"dz is a NoneType"):
         moving_statistics.gradient_statistics(None, cache)
+    with pytest.raises(TypeError, match=r"dz has dtype float32, expected float64"):
+        moving_statistics.gradient_statistics(X.astype(np.float32), cache)
+    with pytest.raises(TypeError, match=r"^channels is 2\.0, expected an integer"):
+        moving_statistics.init(2.0, config, dtype=float)
+    with pytest.raises(TypeError, match=r"^the state has dtype int64"):
+        moving_statistics.init(2, config, dtype=int)
     with pytest.raises(TypeError, match="state is 'tuple' without mean"):
         moving_statistics.forward(X, ONE, ONE, (), config)
 

@@ -285,6 +285,8 @@ def test_bad_input() -> None:
         for field in ("mean", "var"):
             with pytest.raises(ValueError, match=rf"state\.{field} has shape \(1,\), expected \(3,\)"):
                 call(np.ones((4, 3)), ONE, ZERO, state._replace(**{field: np.ones(1)}), config)
+            with pytest.raises(TypeError, match=rf"state\.{field} has dtype float32, expected float64"):
+                call(np.ones((4, 3)), ONE, ZERO, state._replace(**{field: np.ones(3, dtype=np.float32)}), config)
     _, cache, state = online_norm.forward(np.ones((4, 3)), ONE, ZERO, state, config)
     for call in (online_norm.backward, lambda dz, cache, _: online_norm.gradient_statistics(dz, cache)):
         with pytest.raises(ValueError, match=r"dz has shape \(2, 3\), expected \(4, 3\)"):
@@ -294,7 +296,11 @@ def test_bad_input() -> None:
     for field in ("u", "v"):
         with pytest.raises(ValueError, match=rf"state\.{field} has shape \(1,\), expected \(3,\)"):
             online_norm.backward(np.ones((4, 3)), cache, state._replace(**{field: np.ones(1)}))
+        with pytest.raises(TypeError, match=rf"state\.{field} has dtype float32, expected float64"):
+            online_norm.backward(np.ones((4, 3)), cache, state._replace(**{field: np.ones(3, dtype=np.float32)}))
     with pytest.raises(ValueError, match="channels is 0"):
         online_norm.init(0, config, dtype=float)
+    with pytest.raises(TypeError, match=r"channels is 2\.0, expected an integer"):
+        online_norm.init(2.0, config, dtype=float)
     with pytest.raises(TypeError, match="the state has dtype int64"):
         online_norm.init(1, config, dtype=int)
