@@ -11,7 +11,7 @@ from mabn_ref.cli.parser import UsageError, add_number, name_from, usage_errors
 
 __all__ = ["add", "run"]
 
-NORMS = ("bn", "brn", "modified-bn", "mabn")
+NORMS = ("bn", "brn", "modified-bn", "mabn", "gn", "ln", "in")
 _DESCRIPTION = """\
 Run a layer of any framework over sequences of training steps and an inference, compare everything it returns and
 keeps with the equations, and say in words what it does differently: a convention, or a mistake. The exit code is 1 if
@@ -36,7 +36,12 @@ def add(commands: Any) -> None:
         help=f"what it is to be: {', '.join(NORMS)}",
     )
     add_number(
-        parser, "--norm-batch", int, None, "samples that share statistics (default: several numbers)", at_least=1
+        parser,
+        "--norm-batch",
+        int,
+        None,
+        "samples that share statistics, or of a call where none do (default: several numbers)",
+        at_least=1,
     )
     add_number(parser, "--groups", int, 1, "normalisation batches in every call", at_least=1)
     parser.add_argument(

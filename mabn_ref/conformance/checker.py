@@ -46,9 +46,10 @@ def check(
         `Target`, a module with the functions of `mabn_ref.norms`, a layer class of a framework, an instance of one,
         or a function of the number of channels that returns one.
     norm : str
-        What it is to be: "bn", "brn", "modified-bn" or "mabn".
+        What it is to be: "bn", "brn", "modified-bn" or "mabn"; "gn", "ln" or "in", group, layer or instance
+        normalisation.
     norm_batch : int, optional
-        \|B\|, the only one; several by default.
+        \|B\|, the only one; several by default. The samples of a call, where each is normalised alone.
     groups : int
         Normalisation batches in every call.
     short : bool

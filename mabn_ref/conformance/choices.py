@@ -11,7 +11,7 @@ from typing import Any
 
 from mabn_ref.mistakes import named
 
-__all__ = ["CHOICES", "Choice"]
+__all__ = ["CHOICES", "Choice", "choice"]
 
 STATE, TRAINED, INFERRED = "state", "z", "inferred"
 
@@ -47,7 +47,7 @@ class Choice:
     as_convention: str = ""
 
 
-def _choice(
+def choice(
     field: str,
     value: Any,
     norms: str,
@@ -58,6 +58,7 @@ def _choice(
     accepted: bool = False,
     as_convention: str = "",
 ) -> Choice:
+    """Return a choice of one field; names apart by spaces, the words of a mistake from the catalogue."""
     words = words or named(mistake).sentence
     return Choice(
         changes=((field, value),),
@@ -76,33 +77,33 @@ _MOVING = "state inferred"
 _RENORM = "z dx dgamma"
 
 _FORWARD = (
-    _choice("variance", "unbiased", _BN, _EARLY, mistake="bn-unbiased-variance"),
-    _choice("eps_at", "outside", _BN, _EARLY, mistake="bn-eps-outside"),
-    _choice("eps_at", "outside", _CHI, _EARLY, "Your forward divides by chi + eps; eps belongs inside the root."),
-    _choice("eps_at", "twice", _ALL, _EARLY, mistake="bn-eps-twice"),
-    _choice("eps_at", "none", _ALL, _EARLY, mistake="bn-no-eps"),
-    _choice(
+    choice("variance", "unbiased", _BN, _EARLY, mistake="bn-unbiased-variance"),
+    choice("eps_at", "outside", _BN, _EARLY, mistake="bn-eps-outside"),
+    choice("eps_at", "outside", _CHI, _EARLY, "Your forward divides by chi + eps; eps belongs inside the root."),
+    choice("eps_at", "twice", _ALL, _EARLY, mistake="bn-eps-twice"),
+    choice("eps_at", "none", _ALL, _EARLY, mistake="bn-no-eps"),
+    choice(
         "eps_at",
         "after r",
         "brn",
         _RENORM,
         "Your eps is added to var / r^2, after r; it belongs into the sigma that r is made of.",
     ),
-    _choice("shared_by", "call", "bn", _EARLY, mistake="bn-whole-call"),
-    _choice("shared_by", "call", "brn modified-bn mabn", _EARLY, mistake="bn-whole-call"),
-    _choice("shared_by", "channels", _ALL, _EARLY, mistake="bn-channels-together"),
-    _choice("shared_by", "position", _ALL, _EARLY, mistake="bn-positions-apart"),
-    _choice("statistic", "variance", _CHI, _EARLY, mistake="modified-variance"),
+    choice("shared_by", "call", "bn", _EARLY, mistake="bn-whole-call"),
+    choice("shared_by", "call", "brn modified-bn mabn", _EARLY, mistake="bn-whole-call"),
+    choice("shared_by", "channels", _ALL, _EARLY, mistake="bn-channels-together"),
+    choice("shared_by", "position", _ALL, _EARLY, mistake="bn-positions-apart"),
+    choice("statistic", "variance", _CHI, _EARLY, mistake="modified-variance"),
     Choice(
         changes=(("centred", "yes"), ("statistic", "variance")),
         norms=("modified-bn", "mabn"),
         shows=tuple(_EARLY.split()),
         words="Your output has the batch's mean subtracted and is divided by sigma; (15) divides by chi alone.",
     ),
-    _choice("root", "no", _CHI, _EARLY, mistake="modified-no-root"),
-    _choice("short", 1, "mabn", _EARLY, mistake="mabn-window-one-short"),
-    _choice("partial", "zeros", "mabn", _EARLY, mistake="mabn-zeros-counted"),
-    _choice(
+    choice("root", "no", _CHI, _EARLY, mistake="modified-no-root"),
+    choice("short", 1, "mabn", _EARLY, mistake="mabn-window-one-short"),
+    choice("partial", "zeros", "mabn", _EARLY, mistake="mabn-zeros-counted"),
+    choice(
         "partial",
         "batch",
         "mabn",
@@ -110,39 +111,39 @@ _FORWARD = (
         "Until the window is full each batch uses its own statistics, as in the authors' code.",
         accepted=True,
     ),
-    _choice("window_of", "root", "mabn", _EARLY, mistake="mabn-chi-averaged"),
-    _choice("r_of", "squares", "mabn brn", _RENORM, mistake="mabn-r-of-squares"),
-    _choice("r_of", "one", "mabn", _RENORM, mistake="mabn-no-renormalisation"),
-    _choice(
+    choice("window_of", "root", "mabn", _EARLY, mistake="mabn-chi-averaged"),
+    choice("r_of", "squares", "mabn brn", _RENORM, mistake="mabn-r-of-squares"),
+    choice("r_of", "one", "mabn", _RENORM, mistake="mabn-no-renormalisation"),
+    choice(
         "r_of",
         "one",
         "brn",
         _RENORM,
         "Your r is 1 and your d is 0 from the start: so far this is batch normalisation, no Batch Renormalization.",
     ),
-    _choice("r_of", "variance", "brn", _RENORM, mistake="brn-r-of-variance"),
-    _choice("r_of", "variance over square", "brn mabn", _RENORM, "Your r is the batch's square over sigma_hat^2."),
-    _choice("r_of", "without eps", "brn mabn", _RENORM, "Your r has no eps in it: it is a ratio of bare roots."),
-    _choice("r_of", "squares without eps", "brn mabn", _RENORM, "Your r is a ratio of squares, with no eps in it."),
-    _choice("r_of", "inverted", "brn mabn", _RENORM, "Your r is upside down: the batch's root belongs above."),
-    _choice("d_over", "negative", "brn", _RENORM, "Your d has the wrong sign: it is (mu_B - mu_hat) / sigma_hat."),
-    _choice("clip_sides", "r above", "brn", _RENORM, mistake="brn-clip-from-above-only"),
-    _choice("d_over", "batch", "brn", _RENORM, mistake="brn-d-over-batch-sigma"),
-    _choice("read", "after", "brn", _RENORM, mistake="brn-read-after-update"),
-    _choice("read", "after", "mabn", _RENORM, mistake="mabn-read-after-update"),
-    _choice("clip_sides", "above", "brn", _RENORM, mistake="brn-clip-from-above-only"),
-    _choice("clip_sides", "above", "mabn", _RENORM, "Your r is bounded from above alone; 1/clip is to bound it."),
-    _choice("bounds", "flipped", "brn", _RENORM, mistake="brn-warm-up-inverted"),
-    _choice("moving_eps", "twice", "brn", _RENORM, mistake="brn-eps-twice"),
-    _choice("moving_eps", "none", "brn", _RENORM, "Your moving sigma in r and d has no eps in it."),
-    _choice("moving_eps", "none", "mabn", _RENORM, "Your moving chi in r has no eps in it."),
+    choice("r_of", "variance", "brn", _RENORM, mistake="brn-r-of-variance"),
+    choice("r_of", "variance over square", "brn mabn", _RENORM, "Your r is the batch's square over sigma_hat^2."),
+    choice("r_of", "without eps", "brn mabn", _RENORM, "Your r has no eps in it: it is a ratio of bare roots."),
+    choice("r_of", "squares without eps", "brn mabn", _RENORM, "Your r is a ratio of squares, with no eps in it."),
+    choice("r_of", "inverted", "brn mabn", _RENORM, "Your r is upside down: the batch's root belongs above."),
+    choice("d_over", "negative", "brn", _RENORM, "Your d has the wrong sign: it is (mu_B - mu_hat) / sigma_hat."),
+    choice("clip_sides", "r above", "brn", _RENORM, mistake="brn-clip-from-above-only"),
+    choice("d_over", "batch", "brn", _RENORM, mistake="brn-d-over-batch-sigma"),
+    choice("read", "after", "brn", _RENORM, mistake="brn-read-after-update"),
+    choice("read", "after", "mabn", _RENORM, mistake="mabn-read-after-update"),
+    choice("clip_sides", "above", "brn", _RENORM, mistake="brn-clip-from-above-only"),
+    choice("clip_sides", "above", "mabn", _RENORM, "Your r is bounded from above alone; 1/clip is to bound it."),
+    choice("bounds", "flipped", "brn", _RENORM, mistake="brn-warm-up-inverted"),
+    choice("moving_eps", "twice", "brn", _RENORM, mistake="brn-eps-twice"),
+    choice("moving_eps", "none", "brn", _RENORM, "Your moving sigma in r and d has no eps in it."),
+    choice("moving_eps", "none", "mabn", _RENORM, "Your moving chi in r has no eps in it."),
 )
 
 _AVERAGES = (
-    _choice(
+    choice(
         "average_of", "root", "bn", _MOVING, "The moving average is of sigma, eps in it, as in Batch Renormalization."
     ),
-    _choice(
+    choice(
         "average_of",
         "root",
         _CHI,
@@ -150,7 +151,7 @@ _AVERAGES = (
         "The moving average is of chi, not of chi^2; the paper leaves it open.",
         accepted=True,
     ),
-    _choice(
+    choice(
         "average_of",
         "root",
         "brn",
@@ -158,7 +159,7 @@ _AVERAGES = (
         "The moving average is of sigma, as Ioffe has it.",
         accepted=True,
     ),
-    _choice(
+    choice(
         "average_of",
         "square",
         "brn",
@@ -166,7 +167,7 @@ _AVERAGES = (
         "The moving average is of the variance, as in equation (12).",
         accepted=True,
     ),
-    _choice(
+    choice(
         "fed",
         "unbiased",
         _BN,
@@ -174,17 +175,17 @@ _AVERAGES = (
         "running_var matches the unbiased variance: PyTorch's convention, n/(n-1) = {bessel:.4g} at n = {values}.",
         accepted=True,
     ),
-    _choice(
+    choice(
         "fed",
         "biased",
         _BN,
         _MOVING + " z dx dgamma",
         "running_var takes the biased variance, though training normalises by the unbiased one.",
     ),
-    _choice("fed", "unbiased", _CHI, _EARLY, "Your moving average is fed chi_B^2 times n / (n - 1)."),
-    _choice("fed", "over samples", _BN, _MOVING + " z dx dgamma", mistake="bn-running-var-over-samples"),
-    _choice("fed", "with eps", _BN, _MOVING + " z dx dgamma", mistake="bn-running-var-holds-eps"),
-    _choice(
+    choice("fed", "unbiased", _CHI, _EARLY, "Your moving average is fed chi_B^2 times n / (n - 1)."),
+    choice("fed", "over samples", _BN, _MOVING + " z dx dgamma", mistake="bn-running-var-over-samples"),
+    choice("fed", "with eps", _BN, _MOVING + " z dx dgamma", mistake="bn-running-var-holds-eps"),
+    choice(
         "decay",
         "cumulative",
         "bn brn",
@@ -192,8 +193,8 @@ _AVERAGES = (
         "The moving statistics are averages of all batches so far, as with momentum=None in PyTorch.",
         accepted=True,
     ),
-    _choice("start", 0.0, _ALL, _MOVING + " z dx dgamma", mistake="bn-variance-starts-at-zero"),
-    _choice(
+    choice("start", 0.0, _ALL, _MOVING + " z dx dgamma", mistake="bn-variance-starts-at-zero"),
+    choice(
         "start",
         "root",
         "brn",
@@ -201,7 +202,7 @@ _AVERAGES = (
         "The moving sigma starts at 1, as in Keras; Ioffe's average would start at sqrt(1 + eps).",
         accepted=True,
     ),
-    _choice(
+    choice(
         "start",
         "first",
         _ALL,
@@ -209,7 +210,7 @@ _AVERAGES = (
         "The moving average starts at the first value.",
         accepted=True,
     ),
-    _choice(
+    choice(
         "average_of",
         "bare root",
         "brn mabn",
@@ -217,9 +218,9 @@ _AVERAGES = (
         "The moving average is of the root without eps in it.",
         accepted=True,
     ),
-    _choice("start", "no root", "brn", _MOVING + " z dx dgamma", "The moving sigma starts at 0."),
-    _choice("start_mean", 1.0, _BN, _MOVING + " z dx dgamma", "The moving mean starts at 1; it starts at 0."),
-    _choice(
+    choice("start", "no root", "brn", _MOVING + " z dx dgamma", "The moving sigma starts at 0."),
+    choice("start_mean", 1.0, _BN, _MOVING + " z dx dgamma", "The moving mean starts at 1; it starts at 0."),
+    choice(
         "start_mean",
         "first",
         _BN,
@@ -227,7 +228,7 @@ _AVERAGES = (
         "The moving mean starts at the first value.",
         accepted=True,
     ),
-    _choice(
+    choice(
         "fed_by",
         "window",
         "mabn",
@@ -235,10 +236,10 @@ _AVERAGES = (
         mistake="mabn-ema-of-window",
         as_convention="The exponential average is fed the window's mean, as in the authors' code.",
     ),
-    _choice(
+    choice(
         "fed_by", "batch", "mabn", _EARLY, "The exponential average is fed chi_B^2, as in the paper.", accepted=True
     ),
-    _choice(
+    choice(
         "fed_per",
         "call",
         "mabn",
@@ -249,18 +250,18 @@ _AVERAGES = (
 )
 
 _INFERENCE = (
-    _choice("infer_by", "batch", _BN, INFERRED, mistake="bn-infer-batch-statistics"),
-    _choice("infer_by", "window", "mabn", INFERRED, mistake="mabn-infer-window"),
-    _choice("infer_eps", "inside", _ALL, INFERRED, "Inference has eps inside the root.", accepted=True),
-    _choice("infer_eps", "none", _ALL, INFERRED, mistake="bn-infer-no-eps"),
-    _choice("infer_eps", "twice", _ALL, INFERRED, "Your inference has eps in the root twice."),
-    _choice("infer_eps", "no root", _BN, INFERRED, "Your inference divides by the variance; take its root."),
-    _choice("infer_eps", "no root", _CHI, INFERRED, "Your inference divides by chi^2; take its root."),
+    choice("infer_by", "batch", _BN, INFERRED, mistake="bn-infer-batch-statistics"),
+    choice("infer_by", "window", "mabn", INFERRED, mistake="mabn-infer-window"),
+    choice("infer_eps", "inside", _ALL, INFERRED, "Inference has eps inside the root.", accepted=True),
+    choice("infer_eps", "none", _ALL, INFERRED, mistake="bn-infer-no-eps"),
+    choice("infer_eps", "twice", _ALL, INFERRED, "Your inference has eps in the root twice."),
+    choice("infer_eps", "no root", _BN, INFERRED, "Your inference divides by the variance; take its root."),
+    choice("infer_eps", "no root", _CHI, INFERRED, "Your inference divides by chi^2; take its root."),
 )
 
 
 def _dx(value: str, norms: str, words: str = "", mistake: str = "") -> Choice:
-    return _choice("dx", value, norms, "dx", words, mistake=mistake)
+    return choice("dx", value, norms, "dx", words, mistake=mistake)
 
 
 _BACKWARD = (
@@ -313,15 +314,15 @@ _BACKWARD = (
     _dx("renormalised y", "mabn", "Your dx and Psi have r * y in them; it is the y from before r."),
     _dx("psi exponential from the first", "mabn", mistake="mabn-psi-exponential"),
     _dx("batch chi", "mabn", "Your dx is divided by this batch's chi; equation (20) divides by the average."),
-    _choice("dgamma", "without d", "brn", "dgamma", "Your dgamma sums dz * r * y and leaves out d."),
-    _choice("dgamma", "times gamma", _ALL, "dgamma", "Your dgamma has gamma in it: it sums dz * y, not dy * y."),
+    choice("dgamma", "without d", "brn", "dgamma", "Your dgamma sums dz * r * y and leaves out d."),
+    choice("dgamma", "times gamma", _ALL, "dgamma", "Your dgamma has gamma in it: it sums dz * y, not dy * y."),
     _dx("zeros counted", "mabn", "Your average of Psi divides by m before m batches have been seen."),
     _dx("one short", "mabn", "Your Psi is averaged over m - 1 batches, not m."),
-    _choice("dgamma", "before corrections", "brn", "dgamma", mistake="brn-dgamma-before-corrections"),
-    _choice("dgamma", "before corrections", "mabn", "dgamma", mistake="mabn-dgamma-before-r"),
-    _choice("dgamma", "not normalised", _ALL, "dgamma", mistake="bn-dgamma-not-normalised"),
-    _choice("dgamma", "mean", _ALL, "dgamma", mistake="bn-parameter-means"),
-    _choice("dbeta", "mean", _ALL, "dbeta", mistake="bn-parameter-means"),
+    choice("dgamma", "before corrections", "brn", "dgamma", mistake="brn-dgamma-before-corrections"),
+    choice("dgamma", "before corrections", "mabn", "dgamma", mistake="mabn-dgamma-before-r"),
+    choice("dgamma", "not normalised", _ALL, "dgamma", mistake="bn-dgamma-not-normalised"),
+    choice("dgamma", "mean", _ALL, "dgamma", mistake="bn-parameter-means"),
+    choice("dbeta", "mean", _ALL, "dbeta", mistake="bn-parameter-means"),
 )
 
 CHOICES: tuple[Choice, ...] = (*_AVERAGES, *_FORWARD, *_INFERENCE, *_BACKWARD)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.conformance.conventions import Convention, from_config
-from mabn_ref.conformance.gradients import backward
-from mabn_ref.conformance.model import Batch, Model, batch_of
+from mabn_ref.conformance.families import backward, call_of, model_of
+from mabn_ref.conformance.model import Batch
 from mabn_ref.conformance.observe import Trace, config_of
-from mabn_ref.conformance.scenarios import CHANNELS, inputs, parameters
+from mabn_ref.conformance.scenarios import ALONE, SETTINGS, inputs, parameters
 
 __all__ = ["TENSORS", "Case", "Difference", "first_difference", "worst_errors"]
 
@@ -74,7 +74,7 @@ class Case:
         self.norm, self.trace = norm, trace
         self.config: Any = config_of(norm, trace.scenario)
         self.steps = list(inputs(trace.scenario, trace.space))
-        self.roles = _roles(trace.states)
+        self.roles = {} if norm in ALONE else _roles(trace.states, trace.scenario.channels)
         self._batches: dict[str, list[Batch]] = {}
         self._tolerances: list[Array] = []
         self._bases: dict[frozenset[str], dict[str, Any]] = {}
@@ -85,22 +85,30 @@ class Case:
 
     def parameters(self, k: int) -> tuple[Array, Array]:
         """Gamma and beta of step k, in float64."""
-        gamma, beta = (a.astype(self.trace.scenario.dtype).astype(np.float64) for a in parameters(k))
+        gamma, beta = (a.astype(self.trace.scenario.dtype).astype(np.float64) for a in parameters(k, self.channels))
         return gamma, beta
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return self.trace.scenario.channels
 
     def base(self, given: frozenset[str]) -> dict[str, Any]:
         """The fields of a convention: what the layer was given of the scenario's settings, else the defaults."""
         if given not in self._bases:
             kept = {name: value for name, value in vars(self.config).items() if name in given}
+            if self.norm in ALONE:  # a layer that was not told its groups has the same in all scenarios
+                kept = {"groups": SETTINGS[self.norm]["groups"], **kept}
             self._bases[given] = vars(from_config(self.norm, type(self.config)(**kept)))
         return dict(self._bases[given])
 
     def batches(self, shared_by: str) -> list[Batch]:
         """Every call's statistics."""
         if shared_by not in self._batches:
+            c = replace(from_config(self.norm, self.config), shared_by=shared_by)
             samples = self.trace.scenario.norm_batch
             self._batches[shared_by] = [
-                batch_of(x.astype(np.float64), samples, shared_by) for x, dz in self.steps if dz is not None
+                call_of(self.norm, x.astype(np.float64), samples, c) for x, dz in self.steps if dz is not None
             ]
         return self._batches[shared_by]
 
@@ -113,9 +121,9 @@ class Case:
         return self._tolerances[step]
 
 
-def _roles(states: Mapping[str, list[Array]]) -> dict[str, str]:
+def _roles(states: Mapping[str, list[Array]], channels: int) -> dict[str, str]:
     """What every moving statistic is; one that never moves is none, if another does in its place."""
-    roles = {name: _role(name, values) for name, values in states.items()}
+    roles = {name: _role(name, values, channels) for name, values in states.items()}
     moving = {role for name, role in roles.items() if _moves(states[name])}
     return {name: role if _moves(states[name]) or role not in moving else "" for name, role in roles.items()}
 
@@ -124,9 +132,9 @@ def _moves(values: list[Array]) -> bool:
     return any(not np.array_equal(values[0], value) for value in values[1:])
 
 
-def _role(name: str, values: list[Array]) -> str:
+def _role(name: str, values: list[Array], channels: int) -> str:
     """Whether a moving statistic is a mean or a second moment, by its shape and its name."""
-    if np.shape(values[0]) != (CHANNELS,) or values[0].dtype.kind != "f":
+    if np.shape(values[0]) != (channels,) or values[0].dtype.kind != "f":
         return ""
     name = name.rpartition(".")[2].lower()
     if any(word in name for word in ("var", "std", "sigma", "stdev", "chi", "x2", "square", "rms", "second")):
@@ -184,11 +192,11 @@ def worst_errors(case: Case, convention: Convention) -> dict[str, float]:
 
 
 def _looks(case: Case, convention: Convention, tensors: Collection[str]) -> Iterator[Look]:
-    trace, model = case.trace, Model(case.norm, convention, CHANNELS)
+    trace, model = case.trace, model_of(case.norm, convention, case.channels)
     batches = case.batches(convention.shared_by)
     back = any(name in tensors for name in ("dx", "dgamma", "dbeta"))
-    sizes = np.zeros(CHANNELS)
-    rtol: Array = np.zeros(CHANNELS)
+    sizes = np.zeros(case.channels)
+    rtol: Array = np.zeros(case.channels)
     for k, seen in enumerate(trace.values.get("z", [])):
         gamma, beta = case.parameters(k)
         z = model.forward(batches[k], gamma, beta, seen)
@@ -198,7 +206,7 @@ def _looks(case: Case, convention: Convention, tensors: Collection[str]) -> Iter
         if "z" in tensors:
             yield Look(k + 1, "z", seen, z, _size(z) + np.abs(beta), rtol)
         if "state" in tensors and k < trace.finished:
-            sizes = np.maximum(sizes, np.max(batches[k].square.reshape(-1, CHANNELS), axis=0) + convention.eps)
+            sizes = np.maximum(sizes, np.max(batches[k].square.reshape(-1, case.channels), axis=0) + convention.eps)
             yield from _states(case, k, model, sizes, rtol)
         if back and k < trace.finished:
             yield from _gradients(case, k, model, tensors, rtol)
@@ -208,7 +216,7 @@ def _looks(case: Case, convention: Convention, tensors: Collection[str]) -> Iter
         yield Look(trace.finished + 1, "inferred", trace.values["inferred"][0], z, _size(z) + np.abs(beta), rtol)
 
 
-def _states(case: Case, k: int, model: Model, sizes: Array, rtol: Array) -> Iterator[Look]:
+def _states(case: Case, k: int, model: Any, sizes: Array, rtol: Array) -> Iterator[Look]:
     state, spread = model.state(), np.sqrt(sizes)
     for name, role in case.roles.items():
         seen = case.trace.states[name][k]
@@ -220,13 +228,11 @@ def _states(case: Case, k: int, model: Model, sizes: Array, rtol: Array) -> Iter
             yield root if np.max(root.errors / rtol) < np.max(square.errors / rtol) else square
 
 
-def _gradients(case: Case, k: int, model: Model, tensors: Collection[str], rtol: Array) -> Iterator[Look]:
+def _gradients(case: Case, k: int, model: Any, tensors: Collection[str], rtol: Array) -> Iterator[Look]:
     dz = case.steps[k][1].astype(np.float64)
     found = dict(zip(("dx", "dgamma", "dbeta"), backward(model, dz), strict=True))
-    p = model.last
+    largest, steep = model.sizes()
     summed = np.sum(np.abs(dz), axis=tuple(range(dz.ndim - 1)))
-    largest = np.max(np.abs(p.r[:, None] * p.y + p.d[:, None]), axis=(0, 1)).reshape(-1, CHANNELS).max(axis=0)
-    steep = np.max(np.abs(p.r / p.sigma), axis=0).reshape(-1, CHANNELS).max(axis=0)
     sizes = {
         "dx": _size(found["dx"]) + _size(dz) * np.abs(case.parameters(k)[0]) * steep,
         "dgamma": summed * largest,

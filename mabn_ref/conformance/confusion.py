@@ -33,7 +33,8 @@ class Called(NamedTuple):
 
 def applicable() -> Iterator[tuple[str, Mistake]]:
     """Yield every mistake in a normaliser, with what it is to be checked as."""
-    for norm, module in MODULES.items():
+    first = {module: norm for norm, module in reversed(MODULES.items())}
+    for module, norm in reversed(first.items()):
         yield from ((norm, mistake) for mistake in MISTAKES if mistake.subject is module)
 
 

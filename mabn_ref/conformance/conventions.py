@@ -10,16 +10,21 @@ __all__ = ["PRESETS", "Convention", "Preset", "from_config"]
 
 @dataclass(frozen=True, kw_only=True)
 class Convention:
-    """One way of doing all four normalisers; a field that a normaliser has no use for is left alone.
+    """One way of doing all normalisers; a field that a normaliser has no use for is left alone.
 
     Parameters
     ----------
-    eps, decay, window, clip, r_max, d_max, warmup, renorm_from
+    eps, decay, window, clip, r_max, d_max, warmup, renorm_from, groups
         Hyper-parameters, as in the Configs of `mabn_ref.norms`; a bound may be "measured": read off the outputs, and
         the decay "cumulative": an average of all batches so far.
     shared_by : str
         Which values share statistics: those of a "normalisation batch", a whole "call", all "channels" together,
         or of the samples alone, every "position" apart.
+    over : str
+        Where a sample is normalised alone: a group of channels over all positions of the "sample", or of every
+        "position" apart; or of all samples of the "batch"; or every "channel" for itself.
+    grouping : str
+        A group is of "neighbours", or of "every" groups-th channel.
     statistic : str
         "variance" or "mean square".
     centred : str
@@ -63,7 +68,8 @@ class Convention:
     short : int
         By how many the window of forward is too short.
     infer_by : str
-        The "moving" statistics, those of the "batch", or the "window".
+        As the normaliser has it ("own"), the "moving" statistics, those of the "batch", of the "sample", or the
+        "window".
     infer_eps : str
         eps at inference: "same" as in training, "inside" the root, "none", "twice"; or "no root" is taken.
     bounds : str
@@ -80,6 +86,9 @@ class Convention:
     d_max: Any = 0.0
     warmup: int = 0
     renorm_from: int = 1
+    groups: int = 1
+    over: str = "sample"
+    grouping: str = "neighbours"
     shared_by: str = "normalisation batch"
     statistic: str = "variance"
     centred: str = "as named"
@@ -100,7 +109,7 @@ class Convention:
     partial: str = "mean"
     window_of: str = "square"
     short: int = 0
-    infer_by: str = "moving"
+    infer_by: str = "own"
     infer_eps: str = "same"
     bounds: str = "as given"
     dx: str = "right"
@@ -114,7 +123,7 @@ def from_config(norm: str, config: Any) -> Convention:
     Parameters
     ----------
     norm : str
-        "bn", "brn", "modified-bn" or "mabn".
+        A key of `mabn_ref.conformance.scenarios.MODULES`.
     config
         Its Config.
 
@@ -124,6 +133,8 @@ def from_config(norm: str, config: Any) -> Convention:
     >>> from_config("brn", batch_renorm.Config()).average_of
     'root'
     """
+    if norm in ("gn", "ln", "in"):
+        return Convention(eps=config.eps, groups=config.groups)
     if norm == "bn":
         return Convention(eps=config.eps, decay=config.decay)
     if norm == "modified-bn":
@@ -189,5 +200,12 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
             {"decay": 0.98, "eps": 1e-5, "window": 16, "clip": 5.0},
         ),
     ),
+    "gn": (
+        Preset("the paper", {}, {"eps": 1e-5}),
+        Preset("Keras 3", {}, {"eps": 1e-3}),
+        Preset("Flax", {}, {"eps": 1e-6}),
+    ),
+    "ln": (Preset("the paper", {}, {}), Preset("Transformers", {"over": "position"}, {})),
+    "in": (Preset("the paper", {}, {}),),
 }
 """By what a layer is checked as; the first is this project's default."""

@@ -9,7 +9,7 @@ import numpy as np
 from mabn_ref import gradcheck
 from mabn_ref.arrays import Array
 from mabn_ref.conformance.observe import config_of
-from mabn_ref.conformance.scenarios import CHANNELS, Scenario, inputs, parameters
+from mabn_ref.conformance.scenarios import Scenario, inputs, parameters
 from mabn_ref.conformance.target import Target
 
 __all__ = ["derivative"]
@@ -22,11 +22,11 @@ def derivative(target: Target, norm: str, scenario: Scenario, space: tuple[int, 
     and MABN are not meant to be the derivative of forward, though MABN is at its first step, but for r.
     """
     config = config_of(norm, scenario)
-    gamma, beta = parameters()
+    gamma, beta = parameters(0, scenario.channels)
     x, _ = next(inputs(scenario, space))
 
     def forward(x: Array) -> tuple[Array, Any]:
-        layer = target.make(CHANNELS, config)
+        layer = target.make(scenario.channels, config)
         if np.iscomplexobj(x):
             raise TypeError("a target takes real numbers")
         return target.forward(layer, np.array(x, dtype=float), gamma, beta, True), layer

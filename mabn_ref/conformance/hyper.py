@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mabn_ref.conformance.choices import Choice
+from mabn_ref.conformance.scenarios import ALONE, Scenario
 from mabn_ref.mistakes import named
 from mabn_ref.norms.batch_renorm import Ramp
 
@@ -14,7 +15,7 @@ __all__ = ["LATE", "hyper_choices"]
 LATE = 100_000
 """An iteration that no scenario comes to from the start."""
 
-_ALL = ("bn", "brn", "modified-bn", "mabn")
+_ALL = ("bn", "brn", "modified-bn", "mabn", *ALONE)
 _SHOWS = {
     "eps": ("z", "state", "inferred"),
     "decay": ("z", "state", "inferred"),
@@ -23,6 +24,7 @@ _SHOWS = {
     "clip": ("z",),
     "r_max": ("z",),
     "renorm_from": ("z",),
+    "groups": ("z",),
 }
 _USUAL = {"eps": (1e-5, 1e-3), "decay": (0.9, 0.99, 0.98), "clip": (5.0,), "warmup": (0, 100)}
 _SWAPPED = {"bn": "bn", "brn": "bn", "modified-bn": "modified", "mabn": "mabn"}
@@ -44,6 +46,10 @@ def hyper_choices(
     free : frozenset of str
         Of the fields given, those that it need not keep.
     """
+    if norm in ALONE:
+        names = ("eps", "groups") if norm == "gn" else ("eps",)
+        told = [(name, name in given) for name in names]
+        return [_value(name, value, kept) for name, kept in told for value in _plausible(name, numbers, kept)]
     mistake = f"{_SWAPPED[norm]}-weights-swapped"
     swapped = Choice(
         changes=(("decay", lambda c: 1 - c["decay"]),),
@@ -86,6 +92,9 @@ def _plausible(name: str, numbers: Sequence[float], given: bool) -> list[Any]:
         return sorted({v for v in values if 0 < v < 0.1})
     if name == "decay":
         return sorted({round(w, 12) for v in values if 0 < v < 1 for w in (v, 1 - v)})
+    if name == "groups":
+        channels = Scenario(name="", norm_batch=1, alone=True).channels
+        return [n for n in range(1, channels + 1) if not channels % n]
     if name == "clip":
         return sorted({v for v in values if 1 < v < 100})
     return sorted({int(v) for v in values if v == int(v) and (v or name == "warmup") and 0 <= v <= 512})

@@ -123,7 +123,7 @@ def _framework(thing: Any) -> str:
     # a layer of Keras is a module of PyTorch too, where that is its backend
     found = [name for name in FRAMEWORKS if any(module.startswith(name + ".") for module in modules)]
     if not found and callable(thing) and not isinstance(thing, type):
-        made = thing(5, **({"config": _ANY} if "config" in signature(thing).parameters else {}))
+        made = thing(60, **({"config": _ANY} if "config" in signature(thing).parameters else {}))
         if not callable(made) or made is thing:
             return ""
         return _framework(made)

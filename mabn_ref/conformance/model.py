@@ -286,6 +286,12 @@ class Model:
                 hat = hat if c.infer_eps == "no root" else np.sqrt(hat)
         return gamma * (x - mean) / hat + beta
 
+    def sizes(self) -> tuple[Array, Array]:
+        """The largest r * y + d and the largest slope of every channel, (C,)."""
+        p, channels = self.last, len(self.last.gamma) // self.last.batch.positions
+        largest = np.max(np.abs(p.r[:, None] * p.y + p.d[:, None]), axis=(0, 1)).reshape(-1, channels).max(axis=0)
+        return largest, np.max(np.abs(p.r / p.sigma), axis=0).reshape(-1, channels).max(axis=0)
+
     def state(self) -> dict[str, Array]:
         """The moving statistics: mean, square and root."""
         if self.c.average_of == "square":

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.conformance.scenarios import CHANNELS, MODULES, Scenario, inputs, parameters
+from mabn_ref.conformance.scenarios import MODULES, Scenario, inputs, parameters
 from mabn_ref.conformance.target import Target
 
 __all__ = ["Trace", "config_of", "observe", "spaces"]
@@ -59,8 +59,9 @@ class Refused(Exception):
 
 
 def config_of(norm: str, scenario: Scenario) -> Any:
-    """Return the Config that a scenario stands for; `norm_batch` is None where a call is one normalisation batch."""
-    return MODULES[norm].Config(norm_batch=scenario.norm_batch, **scenario.settings)
+    """Return the Config that a scenario stands for."""
+    shared = {} if scenario.alone else {"norm_batch": scenario.norm_batch}
+    return MODULES[norm].Config(**shared, **scenario.settings)
 
 
 def spaces(target: Target, norm: str, scenario: Scenario) -> dict[int, str]:
@@ -118,10 +119,10 @@ def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
 
 def _run(target: Target, config: Any, trace: Trace) -> None:
     scenario = trace.scenario
-    layer = target.make(CHANNELS, config)
+    layer = target.make(scenario.channels, config)
     for step, (x, dz) in enumerate(inputs(scenario, trace.space), 1):
         trace.failed_at = step
-        gamma, beta = (array.astype(scenario.dtype) for array in parameters(step - 1))
+        gamma, beta = (array.astype(scenario.dtype) for array in parameters(step - 1, scenario.channels))
         given = x.copy()
         z = _read("z", target.forward(layer, given, gamma.copy(), beta.copy(), dz is not None), x.shape, trace)
         if not np.array_equal(given, x):

@@ -16,6 +16,9 @@ NAMES = {
     "brn": "Batch Renormalization",
     "modified-bn": "modified batch normalisation",
     "mabn": "MABN",
+    "gn": "group normalisation",
+    "ln": "layer normalisation",
+    "in": "instance normalisation",
 }
 
 

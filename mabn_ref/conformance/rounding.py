@@ -9,9 +9,7 @@ import numpy as np
 
 from mabn_ref.conformance.compare import Case
 from mabn_ref.conformance.conventions import Convention
-from mabn_ref.conformance.gradients import backward
-from mabn_ref.conformance.model import Model, batch_of
-from mabn_ref.conformance.scenarios import CHANNELS
+from mabn_ref.conformance.families import backward, call_of, model_of
 from mabn_ref.gradcheck import exact, ulps
 
 __all__ = ["rounding"]
@@ -37,10 +35,10 @@ def rounding(case: Case, convention: Convention) -> dict[str, tuple[float, float
 
 
 def _measured(case: Case, convention: Convention) -> dict[str, tuple[float, float]]:
-    model = Model(case.norm, convention, CHANNELS)
+    model = model_of(case.norm, convention, case.channels)
     errors: dict[str, list[float]] = {"z": [], "dx": []}
     for k, (x, dz) in enumerate(case.steps[:STEPS]):
-        batch = batch_of(exact(x), case.trace.scenario.norm_batch, convention.shared_by)
+        batch = call_of(case.norm, exact(x), case.trace.scenario.norm_batch, convention)
         truth = {"z": model.forward(batch, *map(exact, case.parameters(k)))}
         truth["dx"] = backward(model, exact(dz))[0]
         for name, value in truth.items():

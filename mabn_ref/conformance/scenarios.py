@@ -14,26 +14,36 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm
+from mabn_ref.norms import batch_norm, batch_renorm, group_norm, mabn, modified_batch_norm
 
-__all__ = ["CHANNELS", "MODULES", "Scenario", "inputs", "parameters", "scenarios"]
+__all__ = ["ALONE", "CHANNELS", "MODULES", "SETTINGS", "Scenario", "inputs", "parameters", "scenarios"]
 
 MODULES: dict[str, Any] = {
     "bn": batch_norm,
     "brn": batch_renorm,
     "modified-bn": modified_batch_norm,
     "mabn": mabn,
+    "gn": group_norm,
+    "ln": group_norm,
+    "in": group_norm,
 }
 """What a layer can be checked as."""
+ALONE = ("gn", "ln", "in")
+"""Those in which every sample has statistics of its own."""
 
 SCALES = np.array([1.0, 0.03, 0.003, 30.0, 0.3])
 CHANNELS = len(SCALES)
+_TOGETHER = np.array([1.0, 2.0, 0.6, 1.5, 0.4, 1.2])
+"""Sizes of channels that share statistics: near one another, or the small ones would not be seen."""
 
-_SETTINGS: dict[str, dict[str, Any]] = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "bn": {"decay": 0.9},
     "brn": {"decay": 0.9, "r_max": 2.0, "d_max": 1.5},
     "modified-bn": {"decay": 0.9},
     "mabn": {"decay": 0.9, "window": 3, "clip": 2.0},
+    "gn": {"groups": 2},
+    "ln": {"groups": 1},
+    "in": {"groups": len(_TOGETHER)},
 }
 _RAMPS = {
     "r_max": batch_renorm.Ramp(start=4, stop=20, first=1.0, last=3.0),
@@ -65,6 +75,8 @@ class Scenario:
         Iterations that the layer is told, once, to have behind it.
     age_after : int
         The step after which it is told.
+    alone : bool
+        Every sample is normalised alone: the samples are of very different sizes, not the channels, and there are 6.
     """
 
     name: str
@@ -76,6 +88,12 @@ class Scenario:
     settings: Mapping[str, Any] = field(default_factory=dict)
     age: int = 0
     age_after: int = 1
+    alone: bool = False
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return len(_TOGETHER) if self.alone else CHANNELS
 
     @property
     def samples(self) -> int:
@@ -89,9 +107,9 @@ def scenarios(norm: str, *, norm_batch: int | None = None, groups: int = 1, shor
     Parameters
     ----------
     norm : str
-        "bn", "brn", "modified-bn" or "mabn".
+        A key of `MODULES`.
     norm_batch : int, optional
-        \|B\|, the only one then; several by default.
+        \|B\|, the only one then; several by default. The samples of a call, where each is alone.
     groups : int
         Normalisation batches in every call.
     short : bool
@@ -108,7 +126,9 @@ def scenarios(norm: str, *, norm_batch: int | None = None, groups: int = 1, shor
     ['start', 'small eps', 'several in a call']
     """
     few = 4 if norm_batch is None else norm_batch
-    usual = _SETTINGS[norm]
+    usual = SETTINGS[norm]
+    if norm in ALONE:
+        return _alone(norm, few, several=norm_batch is None, short=short)
     first = Scenario(name="start", norm_batch=few, groups=groups, steps=24, settings={**usual, "eps": 1e-2})
     other: dict[str, Any] = {"eps": 1e-5}
     if norm == "mabn":
@@ -138,15 +158,32 @@ def scenarios(norm: str, *, norm_batch: int | None = None, groups: int = 1, shor
     return found
 
 
-def parameters(step: int = 0) -> tuple[Array, Array]:
-    """Return gamma and beta, (C,), of a step counted from 0: of either sign, and away from 0 and 1.
+def _alone(norm: str, few: int, *, several: bool, short: bool) -> list[Scenario]:
+    """The scenarios of normalisers without memory: few steps, many sizes."""
+    usual = SETTINGS[norm]
+    first = Scenario(name="start", norm_batch=few, steps=10, settings={**usual, "eps": 1e-2}, alone=True)
+    small = replace(first, name="small eps", settings={**usual, "eps": 1e-5})
+    found = [first, small]
+    if norm == "gn":
+        found.append(replace(small, name="3 groups", settings={**small.settings, "groups": 3}))
+    found.append(replace(small, name="float32", dtype="float32"))
+    found += [replace(small, name=f"rank {len(space) + 2}", space=space) for space in ((), (3,), (2, 3))]
+    if several:
+        found += [replace(small, name=f"N = {n}", norm_batch=n) for n in (1, 2, 3, 8, 32)]
+    if not short:
+        found.append(replace(small, name="100 steps in float32", steps=100, dtype="float32"))
+    return found
+
+
+def parameters(step: int = 0, channels: int = CHANNELS) -> tuple[Array, Array]:
+    """Return gamma and beta, (C,) with C up to 6, of a step counted from 0: of either sign, and away from 0 and 1.
 
     They move, as in training: a backward pass that averages Psi without gamma and multiplies by today's is right as
     long as gamma stays.
     """
-    moved = np.sin(step * np.array([0.5, 0.9, 1.3, 1.7, 2.1]))
-    gamma, beta = np.array([1.4, -0.7, 0.6, -1.3, 1.7]), np.array([0.5, -1.1, 0.2, 0.8, -0.4])
-    return gamma * (1 + 0.3 * moved), beta - 0.2 * moved
+    moved = np.sin(step * np.array([0.5, 0.9, 1.3, 1.7, 2.1, 2.5]))
+    gamma, beta = np.array([1.4, -0.7, 0.6, -1.3, 1.7, -0.9]), np.array([0.5, -1.1, 0.2, 0.8, -0.4, 0.3])
+    return (gamma * (1 + 0.3 * moved))[:channels], (beta - 0.2 * moved)[:channels]
 
 
 def inputs(scenario: Scenario, space: tuple[int, ...]) -> Iterator[tuple[Array, Array]]:
@@ -159,6 +196,9 @@ def inputs(scenario: Scenario, space: tuple[int, ...]) -> Iterator[tuple[Array, 
     (4, (2, 2, 5), (7, 2, 5))
     """
     rng = np.random.default_rng([scenario.norm_batch, scenario.groups, scenario.steps, len(space)])
+    if scenario.alone:
+        yield from _inputs_alone(scenario, space, rng)
+        return
     offset = rng.uniform(-2, 2, CHANNELS)
     phase = rng.uniform(0, 2 * np.pi, CHANNELS)
     for t in range(scenario.steps):
@@ -169,3 +209,18 @@ def inputs(scenario: Scenario, space: tuple[int, ...]) -> Iterator[tuple[Array, 
         yield x.astype(scenario.dtype), rng.standard_normal(x.shape).astype(scenario.dtype)
     x = SCALES * (rng.standard_normal((7, *space, CHANNELS)) + offset)
     yield x.astype(scenario.dtype), None
+
+
+def _inputs_alone(
+    scenario: Scenario, space: tuple[int, ...], rng: np.random.Generator
+) -> Iterator[tuple[Array, Array]]:
+    """A sample's size is that of none of its neighbours, and another at the next step."""
+    channels = scenario.channels
+    offset = rng.uniform(-2, 2, channels)
+    for t in range(scenario.steps + 1):
+        samples = scenario.samples if t < scenario.steps else 7
+        size = SCALES[(t + np.arange(samples)) % len(SCALES)].reshape(-1, *[1] * (len(space) + 1))
+        moved = offset * (1 + 0.5 * rng.standard_normal(channels))
+        x = size * _TOGETHER * (rng.standard_normal((samples, *space, channels)) + moved)
+        dz = rng.standard_normal(x.shape).astype(scenario.dtype) if t < scenario.steps else None
+        yield x.astype(scenario.dtype), dz

@@ -26,7 +26,7 @@ from mabn_ref.conformance.scenarios import CHANNELS, MODULES, Scenario, inputs, 
 from mabn_ref.experiments import atomic
 from mabn_ref.gradcheck.exact import DIGITS, exact, to_float
 
-__all__ = ["FORMAT", "INDEX", "SHIPPED", "VERSION", "contents", "full_set", "small_set", "write"]
+__all__ = ["FORMAT", "INDEX", "NORMS", "SHIPPED", "VERSION", "contents", "full_set", "small_set", "write"]
 
 FORMAT, VERSION = "mabn_ref vectors", 1
 INDEX = "vectors.json"
@@ -43,9 +43,11 @@ _SMALL = {
     "mabn": {"start": 8, "small eps": 12, "several in a call": 3},
 }
 """The scenarios of the small set, and how many of their steps."""
+NORMS = tuple(_SMALL)
+"""Of which there are vectors: those with batches."""
 
 
-def full_set(norms: Sequence[str] = tuple(MODULES)) -> list[tuple[str, Scenario]]:
+def full_set(norms: Sequence[str] = NORMS) -> list[tuple[str, Scenario]]:
     """Return the scenarios of `mabn_ref.conformance.check`, those of float32 left out, whose inputs are no others.
 
     Parameters
@@ -57,7 +59,7 @@ def full_set(norms: Sequence[str] = tuple(MODULES)) -> list[tuple[str, Scenario]
     return [(norm, _placed(scenario, (3,))) for norm, scenario in found]
 
 
-def small_set(norms: Sequence[str] = tuple(MODULES)) -> list[tuple[str, Scenario]]:
+def small_set(norms: Sequence[str] = NORMS) -> list[tuple[str, Scenario]]:
     """Return a few scenarios, shortened: a set that is small enough for a package.
 
     Examples

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref.conformance.choices import CHOICES, Choice
+from mabn_ref.conformance.choices import Choice
 from mabn_ref.conformance.compare import Case
-from mabn_ref.conformance.model import Model
+from mabn_ref.conformance.families import model_of
 from mabn_ref.conformance.report import Finding
-from mabn_ref.conformance.scenarios import CHANNELS
+from mabn_ref.conformance.sample_choices import ALL_CHOICES
 from mabn_ref.conformance.search import Explanation, convention_of
 from mabn_ref.mistakes import named
 
 __all__ = ["findings", "hyper_parameters"]
 
-HYPER = ("eps", "decay", "window", "clip", "r_max", "d_max", "warmup", "renorm_from")
+HYPER = ("eps", "decay", "window", "clip", "r_max", "d_max", "warmup", "renorm_from", "groups")
 
 
 def findings(best: Explanation, cases: Sequence[Case], given: frozenset[str]) -> list[Finding]:
@@ -26,7 +26,7 @@ def findings(best: Explanation, cases: Sequence[Case], given: frozenset[str]) ->
     own = [
         choice
         for field in best.preset.changes.items()
-        for choice in CHOICES
+        for choice in ALL_CHOICES
         if choice.changes == (field,) and norm in choice.norms and field[0] not in given
     ]
     found = [_finding("", choice, best, cases, given) for choice in own]
@@ -66,7 +66,7 @@ def _bounds(best: Explanation, cases: Sequence[Case], given: frozenset[str]) -> 
     chosen = [choice for _, choice in best.choices]
     for case in cases:
         convention = convention_of(case, best.preset, chosen, given)
-        model = Model(case.norm, convention, CHANNELS)
+        model = model_of(case.norm, convention, case.channels)
         age = case.trace.scenario.age
         with np.errstate(all="ignore"):
             for k, (batch, z) in enumerate(
@@ -85,5 +85,6 @@ def _bounds(best: Explanation, cases: Sequence[Case], given: frozenset[str]) -> 
 def hyper_parameters(best: Explanation, case: Case, given: frozenset[str]) -> dict[str, Any]:
     """Return the hyper-parameters that the layer does not take."""
     convention = convention_of(case, best.preset, [choice for _, choice in best.choices], given)
-    fields = [name for name in HYPER if hasattr(case.config, name) and name not in given]
+    known = given | ({"groups"} if case.norm in ("ln", "in") else set())  # by what they are called
+    fields = [name for name in HYPER if hasattr(case.config, name) and name not in known]
     return {name: getattr(convention, name) for name in fields if getattr(convention, name) != "measured"}

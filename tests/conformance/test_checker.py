@@ -156,8 +156,8 @@ def test_a_layer_that_takes_a_call_as_one_batch_may() -> None:
 def test_a_path_to_nothing_and_a_wrong_norm_are_errors() -> None:
     with pytest.raises(TargetError, match="there is no module 'no_such_package' here"):
         check("no_such_package:Norm", "bn")
-    with pytest.raises(ValueError, match="norm is 'ln', expected one of bn, brn, modified-bn, mabn"):
-        check(mabn, "ln")
+    with pytest.raises(ValueError, match="norm is 'xn', expected one of bn, brn, modified-bn, mabn"):
+        check(mabn, "xn")
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

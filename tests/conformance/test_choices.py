@@ -8,20 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.conformance.choices import CHOICES, Choice
+from mabn_ref.conformance.choices import Choice
 from mabn_ref.conformance.compare import Case
 from mabn_ref.conformance.conventions import Convention, from_config
-from mabn_ref.conformance.gradients import backward
+from mabn_ref.conformance.families import backward, call_of, model_of
 from mabn_ref.conformance.hyper import hyper_choices
-from mabn_ref.conformance.model import Model, batch_of
 from mabn_ref.conformance.observe import observe
+from mabn_ref.conformance.sample_choices import ALL_CHOICES
 from mabn_ref.conformance.scenarios import MODULES, scenarios
 from mabn_ref.conformance.search import explain
 
-GIVEN = frozenset({"eps", "decay", "window", "clip", "r_max", "d_max", "norm_batch", "warmup"})
+GIVEN = frozenset({"eps", "decay", "window", "clip", "r_max", "d_max", "norm_batch", "warmup", "groups"})
 BESIDE: dict[tuple[str, tuple[str, Any]], dict[str, Any]] = {
     ("mabn", ("centred", "yes")): {},
     ("bn", ("fed", "biased")): {"variance": "unbiased"},
+    ("gn", ("infer_by", "sample")): {"over": "batch"},
+    ("ln", ("infer_by", "sample")): {"over": "batch"},
+    ("in", ("infer_by", "sample")): {"over": "batch"},
     ("brn", ("fed", "biased")): {"variance": "unbiased"},
     ("brn", ("moving_eps", "none")): {"average_of": "square"},
     ("bn", ("dx", "formula (4)")): {"eps_at": "outside"},
@@ -32,7 +35,7 @@ BESIDE: dict[tuple[str, tuple[str, Any]], dict[str, Any]] = {
 DEFAULTS = {("fed_by", "batch"), ("infer_eps", "inside")}
 OTHER = [
     (norm, choice)
-    for choice in CHOICES
+    for choice in ALL_CHOICES
     if not choice.mistake and choice.changes[0] not in DEFAULTS
     for norm in choice.norms
 ]
@@ -48,19 +51,21 @@ class Bent:
         values = vars(from_config(self.norm, config)) | self.preset
         values |= {name: value(values) if callable(value) else value for name, value in self.choice.changes}
         convention = Convention(**values)
-        return {"model": Model(self.norm, convention, channels), "samples": config.norm_batch}
+        return {"model": model_of(self.norm, convention, channels), "samples": getattr(config, "norm_batch", 1)}
 
     def forward(self, layer: Any, x: Any, gamma: Any, beta: Any, training: bool) -> Any:
         model = layer["model"]
         if not training:
             return model.infer(x, gamma, beta)
-        return model.forward(batch_of(x, layer["samples"], model.c.shared_by), gamma, beta)
+        return model.forward(call_of(self.norm, x, layer["samples"], model.c), gamma, beta)
 
     def backward(self, layer: Any, dz: Any) -> Any:
         return backward(layer["model"], dz)
 
     def state(self, layer: Any) -> dict[str, Any]:
         state = layer["model"].state()
+        if not state:
+            return {}
         return {"mean": state["mean"] if self.norm in ("bn", "brn") else np.array(0), "var": state["square"]}
 
 

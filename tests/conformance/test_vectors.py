@@ -15,8 +15,8 @@ from mabn_ref.conformance.conventions import from_config
 from mabn_ref.conformance.gradients import backward
 from mabn_ref.conformance.model import Model, batch_of
 from mabn_ref.conformance.observe import config_of
-from mabn_ref.conformance.scenarios import CHANNELS, MODULES, Scenario, inputs
-from mabn_ref.conformance.vectors import INDEX, SHIPPED, coarse, contents, full_set, name, small_set, write
+from mabn_ref.conformance.scenarios import CHANNELS, Scenario, inputs
+from mabn_ref.conformance.vectors import INDEX, NORMS, SHIPPED, coarse, contents, full_set, name, small_set, write
 from mabn_ref.norms import batch_renorm
 
 
@@ -37,7 +37,7 @@ def test_the_small_set_is_written_again_bit_for_bit(tmp_path: Path) -> None:
 
 def test_the_small_set_is_small_and_the_index_says_what_is_in_it() -> None:
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 250_000
-    assert {entry["norm"] for entry in index(SHIPPED)["files"]} == set(MODULES)
+    assert {entry["norm"] for entry in index(SHIPPED)["files"]} == set(NORMS)
     for entry in index(SHIPPED)["files"]:
         assert hashlib.sha256((SHIPPED / entry["file"]).read_bytes()).hexdigest() == entry["sha256"]
         with np.load(SHIPPED / entry["file"], allow_pickle=False) as file:
@@ -82,7 +82,7 @@ def test_the_full_set_is_that_of_the_check() -> None:
     found = full_set()
     assert len({name(*one) for one in found}) == len(found)
     assert {scenario.dtype for _, scenario in found} == {"float64"}
-    assert {norm for norm, _ in found} == set(MODULES)
+    assert {norm for norm, _ in found} == set(NORMS)
     assert [norm for norm, scenario in found if scenario.age] == ["brn", "brn", "mabn"]
 
 

@@ -18,8 +18,13 @@ NAMES: dict[str, tuple[str, ...]] = {
     "d_max": ("d_max", "dmax", "max_d", "max_d_max"),
     "warmup": ("warmup", "warmup_iters", "warmup_steps", "warm_up_steps"),
     "renorm_from": ("renorm_from",),
+    "groups": ("groups", "num_groups", "n_groups", "group_count", "G"),
 }
 """By the field of a Config: what constructors call it."""
+
+
+CHANNELS = ("num_channels", "num_features", "channels", "features", "C")
+"""What constructors call the number of channels, where it is not their first argument."""
 
 
 class Arguments(NamedTuple):
@@ -32,6 +37,8 @@ class Arguments(NamedTuple):
     """The other numbers among its defaults, which may be hyper-parameters by other names."""
     defaults: dict[str, float]
     """What it would have taken, by the fields of the Config."""
+    channels: str = ""
+    """The argument that the number of channels is, if it is not the first."""
 
 
 def arguments_for(
@@ -42,7 +49,7 @@ def arguments_for(
     Parameters
     ----------
     make : callable
-        A class or a function; its first parameter is the number of channels.
+        A class or a function; its first parameter is the number of channels, or that of groups, and channels follow.
     config
         A Config of `mabn_ref.norms`.
     extra : mapping
@@ -67,7 +74,11 @@ def arguments_for(
     >>> arguments_for(make, batch_norm.Config(decay=0.75), {}, momentum_is_new=True).keywords
     {'eps': 1e-05, 'momentum': 0.25}
     """
-    parameters = list(inspect.signature(make).parameters.values())[1:]
+    parameters = list(inspect.signature(make).parameters.values())
+    channels = ""
+    if parameters and parameters[0].name in NAMES["groups"]:
+        channels = next((p.name for p in parameters if p.name in CHANNELS), "")
+    parameters = [p for p in parameters if p.name != channels] if channels else parameters[1:]
     fields = {alias: field for field, aliases in NAMES.items() for alias in aliases if hasattr(config, field)}
     keywords: dict[str, Any] = {}
     given = set()
@@ -99,7 +110,7 @@ def arguments_for(
                 "(--with on the command line), or name a function of the number of channels that makes the layer"
             )
     numbers = [p.default for p in parameters if p.name not in keywords and type(p.default) in (int, float)]
-    return Arguments(keywords | dict(extra), frozenset(given), tuple(map(float, numbers)), defaults)
+    return Arguments(keywords | dict(extra), frozenset(given), tuple(map(float, numbers)), defaults, channels)
 
 
 def _plain(value: Any) -> Any:

@@ -44,8 +44,8 @@ class TorchTarget:
         What makes the module. An instance is copied, and keeps its settings.
     extra : mapping, optional
         Keywords for the constructor.
-    axis : int
-        The module's channel axis: 1, or -1 where it is the last.
+    axis : int, optional
+        The module's channel axis: 1, or -1 where it is the last. By default 1, and -1 of a `torch.nn.LayerNorm`.
 
     Examples
     --------
@@ -54,9 +54,11 @@ class TorchTarget:
 
     groups: bool | None = False
 
-    def __init__(self, source: Any, extra: Mapping[str, Any] | None = None, axis: int = 1) -> None:
+    def __init__(self, source: Any, extra: Mapping[str, Any] | None = None, axis: int | None = None) -> None:
         self.torch = require("torch", "torch")
-        self.source, self.extra, self.axis = source, dict(extra or {}), axis
+        self.source, self.extra = source, dict(extra or {})
+        kind = source if isinstance(source, type) else type(source)
+        self.axis = axis or (-1 if issubclass(kind, self.torch.nn.LayerNorm) else 1)
         self.given: frozenset[str] | None = frozenset()
         self.numbers: tuple[float, ...] = ()
         self.defaults: dict[str, float] = {}
@@ -69,7 +71,8 @@ class TorchTarget:
             self.given = None if "config" in call.keywords else call.given
             self.numbers, self.defaults = call.numbers, call.defaults
             self.groups = None if "norm_batch" in call.given else False
-            module = self.source(channels, **call.keywords)
+            keywords = call.keywords | ({call.channels: channels} if call.channels else {})
+            module = self.source(*(() if call.channels else (channels,)), **keywords)
         attributes = [v for m in module.modules() for v in vars(m).values() if type(v) in (int, float)]
         self.numbers += tuple(map(float, attributes))
         return _Layer(module, channels)
@@ -77,6 +80,9 @@ class TorchTarget:
     def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
         torch, module = self.torch, layer.module
         torch.set_num_threads(1)  # the tensors are tiny: threads would take most of the time
+        unbatched = getattr(module, "_get_no_batch_dim", None)
+        if unbatched is not None and unbatched() == x.ndim:  # instance norm would take samples for channels
+            raise ValueError(f"{type(module).__name__} takes an input of rank {x.ndim} for one without a batch")
         dtype = torch.float64 if x.dtype == np.float64 else torch.float32
         module.to(dtype).train(training)
         layer.x = torch.tensor(x if self.axis == -1 else np.moveaxis(x, -1, 1).copy()).requires_grad_(training)

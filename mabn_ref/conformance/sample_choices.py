@@ -1,0 +1,62 @@
+"""What may differ in group, layer and instance normalisation, as in `choices`; and all choices together."""
+
+from __future__ import annotations
+
+from mabn_ref.conformance.choices import CHOICES, Choice, choice
+
+__all__ = ["ALL_CHOICES"]
+
+_ALONE = "gn ln in"
+_EARLY = "z dx dgamma inferred"
+
+_FORWARD = (
+    choice(
+        "over",
+        "position",
+        "gn ln",
+        _EARLY,
+        "Every position has statistics of its own, over channels alone, as LayerNorm in Transformers.",
+        accepted=True,
+    ),
+    choice("over", "batch", "gn ln in", _EARLY, mistake="gn-statistics-of-the-batch"),
+    choice("over", "channel", "ln", _EARLY, "Every channel has statistics of its own: instance normalisation."),
+    choice("grouping", "every", "gn", _EARLY, mistake="gn-channels-interleaved"),
+    choice("variance", "unbiased", _ALONE, _EARLY, mistake="bn-unbiased-variance"),
+    choice("eps_at", "outside", _ALONE, _EARLY, mistake="bn-eps-outside"),
+    choice("eps_at", "twice", _ALONE, _EARLY, mistake="bn-eps-twice"),
+    choice("eps_at", "none", _ALONE, _EARLY, mistake="bn-no-eps"),
+)
+
+_INFERENCE = (
+    choice("infer_by", "sample", "gn ln in", "inferred", "Inference is right; training is not.", accepted=True),
+    choice(
+        "infer_by",
+        "moving",
+        "in",
+        "inferred",
+        "Inference has moving statistics, as with track_running_stats=True in PyTorch; the paper's is as training.",
+        accepted=True,
+    ),
+)
+
+
+def _dx(value: str, norms: str, words: str = "", mistake: str = "") -> Choice:
+    return choice("dx", value, norms, "dx", words, mistake=mistake)
+
+
+_BACKWARD = (
+    _dx("gamma last", "gn ln", mistake="gn-gamma-after-the-means"),
+    _dx("statistics constant", _ALONE, mistake="gn-no-statistics"),
+    _dx("no g", _ALONE, "Your dx lacks g, the mean of dy over sample and group: every x also moves the mean."),
+    _dx("no psi", _ALONE, "Your dx lacks y * Psi: every x also moves the variance."),
+    _dx("no gamma", _ALONE, mistake="bn-gamma-forgotten"),
+    _dx("sums", _ALONE, mistake="bn-sums-for-means"),
+    _dx("over variance", _ALONE, mistake="bn-variance-for-sigma"),
+    _dx("over std", _ALONE, mistake="bn-backward-no-eps"),
+    choice("dgamma", "times gamma", _ALONE, "dgamma", "Your dgamma has gamma in it: it sums dz * y, not dy * y."),
+    choice("dgamma", "not normalised", _ALONE, "dgamma", mistake="bn-dgamma-not-normalised"),
+    choice("dgamma", "mean", _ALONE, "dgamma", mistake="bn-parameter-means"),
+    choice("dbeta", "mean", _ALONE, "dbeta", mistake="bn-parameter-means"),
+)
+
+ALL_CHOICES: tuple[Choice, ...] = (*CHOICES, *_FORWARD, *_INFERENCE, *_BACKWARD)
