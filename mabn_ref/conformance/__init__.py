@@ -24,10 +24,11 @@ The files, in the order in which to read them::
     model.py          all of them in one layer
     gradients.py      its backward passes, the right one and the wrong ones
     sample_model.py   the same for group, layer and instance normalisation
+    online_model.py   and for Online Normalization
     families.py       which of them stands for what
     compare.py        a trace against a convention, up to the first difference
     choices.py        what may differ, one thing at a time, and the words for it
-    sample_choices.py the same for group, layer and instance normalisation
+    sample_choices.py the same for normalisers of single samples
     hyper.py          the same for hyper-parameters
     search.py         the fewest deviations that reproduce the numbers, one tensor after the other
     words.py          what was found, in words

@@ -47,7 +47,7 @@ def check(
         or a function of the number of channels that returns one.
     norm : str
         What it is to be: "bn", "brn", "modified-bn" or "mabn"; "gn", "ln" or "in", group, layer or instance
-        normalisation.
+        normalisation; "online", Online Normalization.
     norm_batch : int, optional
         \|B\|, the only one; several by default. The samples of a call, where each is normalised alone.
     groups : int

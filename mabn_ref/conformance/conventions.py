@@ -14,7 +14,7 @@ class Convention:
 
     Parameters
     ----------
-    eps, decay, window, clip, r_max, d_max, warmup, renorm_from, groups
+    eps, decay, window, clip, r_max, d_max, warmup, renorm_from, groups, decay_forward, decay_backward
         Hyper-parameters, as in the Configs of `mabn_ref.norms`; a bound may be "measured": read off the outputs, and
         the decay "cumulative": an average of all batches so far.
     shared_by : str
@@ -25,6 +25,10 @@ class Convention:
         "position" apart; or of all samples of the "batch"; or every "channel" for itself.
     grouping : str
         A group is of "neighbours", or of "every" groups-th channel.
+    used, distance, guard : str
+        Of Online Normalization: the averages from "before" or "after" the sample; the distance that enters the
+        variance is from the "old mean", the "new mean", or there is "none"; after gamma and beta comes layer
+        "scaling", a "clamp" or "none", or before them "scaling first".
     statistic : str
         "variance" or "mean square".
     centred : str
@@ -69,7 +73,7 @@ class Convention:
         By how many the window of forward is too short.
     infer_by : str
         As the normaliser has it ("own"), the "moving" statistics, those of the "batch", of the "sample", or the
-        "window".
+        "window"; or "unguarded": without layer scaling.
     infer_eps : str
         eps at inference: "same" as in training, "inside" the root, "none", "twice"; or "no root" is taken.
     bounds : str
@@ -89,6 +93,11 @@ class Convention:
     groups: int = 1
     over: str = "sample"
     grouping: str = "neighbours"
+    decay_forward: float = 0.999
+    decay_backward: float = 0.99
+    used: str = "before"
+    distance: str = "old mean"
+    guard: str = "scaling"
     shared_by: str = "normalisation batch"
     statistic: str = "variance"
     centred: str = "as named"
@@ -135,6 +144,9 @@ def from_config(norm: str, config: Any) -> Convention:
     """
     if norm in ("gn", "ln", "in"):
         return Convention(eps=config.eps, groups=config.groups)
+    if norm == "online":
+        decays = {"decay_forward": config.decay_forward, "decay_backward": config.decay_backward}
+        return Convention(eps=config.eps, guard="scaling" if config.layer_scaling else "none", **decays)
     if norm == "bn":
         return Convention(eps=config.eps, decay=config.decay)
     if norm == "modified-bn":
@@ -207,5 +219,9 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
     ),
     "ln": (Preset("the paper", {}, {}), Preset("Transformers", {"over": "position"}, {})),
     "in": (Preset("the paper", {}, {}),),
+    "online": (
+        Preset("the paper", {}, {"decay_forward": 0.999, "decay_backward": 0.99, "eps": 1e-5}),
+        Preset("the authors' later code", {"guard": "clamp"}, {"decay_forward": 0.999, "eps": 1e-5}),
+    ),
 }
 """By what a layer is checked as; the first is this project's default."""

@@ -8,6 +8,7 @@ from mabn_ref.arrays import Array
 from mabn_ref.conformance import gradients
 from mabn_ref.conformance.conventions import Convention
 from mabn_ref.conformance.model import Batch, Model, batch_of
+from mabn_ref.conformance.online_model import OnlineModel
 from mabn_ref.conformance.sample_model import SampleModel, samples_of
 from mabn_ref.conformance.scenarios import ALONE
 
@@ -16,14 +17,16 @@ __all__ = ["backward", "call_of", "model_of"]
 
 def model_of(norm: str, convention: Convention, channels: int) -> Any:
     """Return the layer that a target of this name is compared with."""
-    return SampleModel(convention) if norm in ALONE else Model(norm, convention, channels)
+    if norm in ALONE:
+        return SampleModel(convention)
+    return OnlineModel(convention, channels) if norm == "online" else Model(norm, convention, channels)
 
 
 def call_of(norm: str, x: Array, samples: int, convention: Convention) -> Batch:
     """Cut a call into what shares statistics."""
     if norm in ALONE:
         return samples_of(x, convention.groups)
-    return batch_of(x, samples, convention.shared_by)
+    return batch_of(x, 1 if norm == "online" else samples, convention.shared_by)
 
 
 def backward(model: Any, dz: Array) -> tuple[Array, Array, Array]:

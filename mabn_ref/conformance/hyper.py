@@ -15,7 +15,7 @@ __all__ = ["LATE", "hyper_choices"]
 LATE = 100_000
 """An iteration that no scenario comes to from the start."""
 
-_ALL = ("bn", "brn", "modified-bn", "mabn", *ALONE)
+_ALL = ("bn", "brn", "modified-bn", "mabn", "online", *ALONE)
 _SHOWS = {
     "eps": ("z", "state", "inferred"),
     "decay": ("z", "state", "inferred"),
@@ -25,8 +25,18 @@ _SHOWS = {
     "r_max": ("z",),
     "renorm_from": ("z",),
     "groups": ("z",),
+    "decay_forward": ("z", "state", "inferred"),
+    "decay_backward": ("dx",),
 }
+_NAMES = {
+    "gn": ("eps", "groups"),
+    "ln": ("eps",),
+    "in": ("eps",),
+    "online": ("eps", "decay_forward", "decay_backward"),
+}
+"""What is looked for in normalisers of which nothing else is to be read off."""
 _USUAL = {"eps": (1e-5, 1e-3), "decay": (0.9, 0.99, 0.98), "clip": (5.0,), "warmup": (0, 100)}
+_USUAL |= {"decay_forward": (0.999, 0.99), "decay_backward": (0.99, 0.999)}
 _SWAPPED = {"bn": "bn", "brn": "bn", "modified-bn": "modified", "mabn": "mabn"}
 
 
@@ -46,10 +56,10 @@ def hyper_choices(
     free : frozenset of str
         Of the fields given, those that it need not keep.
     """
-    if norm in ALONE:
-        names = ("eps", "groups") if norm == "gn" else ("eps",)
-        told = [(name, name in given) for name in names]
-        return [_value(name, value, kept) for name, kept in told for value in _plausible(name, numbers, kept)]
+    if norm in _NAMES:
+        told = [(name, name in given) for name in _NAMES[norm]]
+        found = [_value(name, value, kept) for name, kept in told for value in _plausible(name, numbers, kept)]
+        return found + (_guards("layer_scaling" in given) if norm == "online" else [])
     mistake = f"{_SWAPPED[norm]}-weights-swapped"
     swapped = Choice(
         changes=(("decay", lambda c: 1 - c["decay"]),),
@@ -85,12 +95,21 @@ def hyper_choices(
     return found
 
 
+def _guards(given: bool) -> list[Choice]:
+    """Layer scaling or none, whatever it is told."""
+    shows, told = ("z", "dx", "dgamma", "inferred"), ", whatever layer_scaling says." if given else "."
+    return [
+        Choice(changes=(("guard", guard),), norms=("online",), shows=shows, words=words + told, accepted=not given)
+        for guard, words in (("none", "There is no layer scaling"), ("scaling", "Layer scaling comes last"))
+    ]
+
+
 def _plausible(name: str, numbers: Sequence[float], given: bool) -> list[Any]:
     """The numbers that may be this hyper-parameter."""
     values = [*numbers, *(() if given else _USUAL.get(name, ()))]
     if name == "eps":
         return sorted({v for v in values if 0 < v < 0.1})
-    if name == "decay":
+    if name.startswith("decay"):
         return sorted({round(w, 12) for v in values if 0 < v < 1 for w in (v, 1 - v)})
     if name == "groups":
         channels = Scenario(name="", norm_batch=1, alone=True).channels

@@ -60,7 +60,8 @@ class Refused(Exception):
 
 def config_of(norm: str, scenario: Scenario) -> Any:
     """Return the Config that a scenario stands for."""
-    shared = {} if scenario.alone else {"norm_batch": scenario.norm_batch}
+    fields = MODULES[norm].Config.__dataclass_fields__
+    shared = {"norm_batch": scenario.norm_batch} if "norm_batch" in fields else {}
     return MODULES[norm].Config(**shared, **scenario.settings)
 
 

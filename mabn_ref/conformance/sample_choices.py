@@ -1,4 +1,4 @@
-"""What may differ in group, layer and instance normalisation, as in `choices`; and all choices together."""
+"""What may differ in normalisers of single samples, as in `choices`; and all choices together."""
 
 from __future__ import annotations
 
@@ -59,4 +59,31 @@ _BACKWARD = (
     choice("dbeta", "mean", _ALONE, "dbeta", mistake="bn-parameter-means"),
 )
 
-ALL_CHOICES: tuple[Choice, ...] = (*CHOICES, *_FORWARD, *_INFERENCE, *_BACKWARD)
+_MOVED = "state z dx dgamma inferred"
+_SEEN = "z dx dgamma inferred"
+_ONLINE = (
+    choice("distance", "none", "online", _MOVED, mistake="online-no-distance"),
+    choice("distance", "new mean", "online", _MOVED, mistake="online-distance-from-new-mean"),
+    choice("used", "after", "online", _SEEN, mistake="online-statistics-after"),
+    choice(
+        "guard", "clamp", "online", _SEEN, "The output is clipped to [-5, 5], without layer scaling.", accepted=True
+    ),
+    choice(
+        "guard", "scaling first", "online", _SEEN, "Your layer scaling comes before gamma and beta; it comes last."
+    ),
+    choice("eps_at", "outside", "online", _SEEN, mistake="bn-eps-outside"),
+    choice("eps_at", "twice", "online", _SEEN, mistake="bn-eps-twice"),
+    choice("eps_at", "none", "online", _SEEN, mistake="bn-no-eps"),
+    choice("infer_by", "unguarded", "online", "inferred", "Your inference leaves layer scaling out."),
+    _dx("v of dy", "online", mistake="online-v-of-dy"),
+    _dx("u before control", "online", mistake="online-u-before-control"),
+    _dx("averaged", "online", mistake="online-control-averaged"),
+    _dx("v after", "online", mistake="online-control-of-this-sample"),
+    _dx("no control", "online", "Your dx is dy / sigma: nothing takes u and v off."),
+    choice("dx", "scale held", "online", "dx dgamma dbeta", mistake="online-scale-held"),
+    choice("dgamma", "times gamma", "online", "dgamma", "Your dgamma has gamma in it: it sums dz * y, not dy * y."),
+    choice("dgamma", "mean", "online", "dgamma", mistake="bn-parameter-means"),
+    choice("dbeta", "mean", "online", "dbeta", mistake="bn-parameter-means"),
+)
+
+ALL_CHOICES: tuple[Choice, ...] = (*CHOICES, *_FORWARD, *_INFERENCE, *_BACKWARD, *_ONLINE)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.norms import batch_norm, batch_renorm, group_norm, mabn, modified_batch_norm
+from mabn_ref.norms import batch_norm, batch_renorm, group_norm, mabn, modified_batch_norm, online_norm
 
 __all__ = ["ALONE", "CHANNELS", "MODULES", "SETTINGS", "Scenario", "inputs", "parameters", "scenarios"]
 
@@ -26,6 +26,7 @@ MODULES: dict[str, Any] = {
     "gn": group_norm,
     "ln": group_norm,
     "in": group_norm,
+    "online": online_norm,
 }
 """What a layer can be checked as."""
 ALONE = ("gn", "ln", "in")
@@ -44,6 +45,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "gn": {"groups": 2},
     "ln": {"groups": 1},
     "in": {"groups": len(_TOGETHER)},
+    "online": {"decay_forward": 0.9, "decay_backward": 0.95},
 }
 _RAMPS = {
     "r_max": batch_renorm.Ramp(start=4, stop=20, first=1.0, last=3.0),
@@ -135,7 +137,9 @@ def scenarios(norm: str, *, norm_batch: int | None = None, groups: int = 1, shor
         other |= {"warmup": 8, "clip": 5.0}
     small = replace(first, name="small eps", steps=36, settings={**usual, **other})
     found = [first, small]
-    if groups == 1:
+    if norm == "online":
+        found.append(replace(small, name="no layer scaling", settings={**small.settings, "layer_scaling": False}))
+    elif groups == 1:
         found.append(replace(first, name="several in a call", groups=3, steps=12))
     if norm == "brn":
         found += [
@@ -149,8 +153,9 @@ def scenarios(norm: str, *, norm_batch: int | None = None, groups: int = 1, shor
         found.append(replace(small, name="from iteration 720,744", age=720_744, age_after=24, steps=40))
     found.append(replace(small, name="float32", dtype="float32"))
     found += [replace(small, name=f"rank {len(space) + 2}", space=space, steps=12) for space in ((), (3,), (2, 3))]
+    many = "N" if norm == "online" else "|B|"
     if norm_batch is None:
-        found += [replace(small, name=f"|B| = {b}", norm_batch=b, steps=16) for b in (1, 2, 3, 8, 32)]
+        found += [replace(small, name=f"{many} = {b}", norm_batch=b, steps=16) for b in (1, 2, 3, 8, 32)]
     if not short:
         steps = 1100 if norm == "mabn" else 400
         found.append(replace(small, name=f"{steps} steps", steps=steps))

@@ -28,6 +28,7 @@ ORDER = {
     "modified-bn": ("z", "state", "inferred", "dx", "dgamma", "dbeta"),
     "brn": ("state", "z", "inferred", "dx", "dgamma", "dbeta"),
     "mabn": ("state", "z", "inferred", "dx", "dgamma", "dbeta"),
+    "online": ("state", "z", "inferred", "dx", "dgamma", "dbeta"),
     **dict.fromkeys(ALONE, ("z", "inferred", "dx", "dgamma", "dbeta")),
 }
 """Batch Renormalization and MABN read their moving statistics in the output, so these come first."""

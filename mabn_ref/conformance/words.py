@@ -17,7 +17,19 @@ from mabn_ref.mistakes import named
 
 __all__ = ["findings", "hyper_parameters"]
 
-HYPER = ("eps", "decay", "window", "clip", "r_max", "d_max", "warmup", "renorm_from", "groups")
+HYPER = (
+    "eps",
+    "decay",
+    "window",
+    "clip",
+    "r_max",
+    "d_max",
+    "warmup",
+    "renorm_from",
+    "groups",
+    "decay_forward",
+    "decay_backward",
+)
 
 
 def findings(best: Explanation, cases: Sequence[Case], given: frozenset[str]) -> list[Finding]:

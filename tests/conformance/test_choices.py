@@ -18,7 +18,10 @@ from mabn_ref.conformance.sample_choices import ALL_CHOICES
 from mabn_ref.conformance.scenarios import MODULES, scenarios
 from mabn_ref.conformance.search import explain
 
-GIVEN = frozenset({"eps", "decay", "window", "clip", "r_max", "d_max", "norm_batch", "warmup", "groups"})
+GIVEN = frozenset({"eps", "decay", "window", "clip", "r_max", "d_max", "norm_batch", "warmup", "groups"}) | {
+    "decay_forward",
+    "decay_backward",
+}
 BESIDE: dict[tuple[str, tuple[str, Any]], dict[str, Any]] = {
     ("mabn", ("centred", "yes")): {},
     ("bn", ("fed", "biased")): {"variance": "unbiased"},

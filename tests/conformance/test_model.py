@@ -25,7 +25,8 @@ def errors(norm: str, scenario: Scenario) -> dict[str, float]:
 @pytest.mark.parametrize("norm", MODULES)
 def test_it_is_ours_in_every_scenario(norm: str) -> None:
     """eq: bn-normalise, bn-backward, brn-forward, brn-backward, modified-normalise, modified-backward, mabn-forward,
-    mabn-backward, gn-statistics, gn-normalise, gn-backward, affine-backward"""
+    mabn-backward, gn-statistics, gn-normalise, gn-backward, affine-backward, online-normalise, online-mean,
+    online-variance, online-control-v, online-control-u, online-backward, layer-scaling, layer-scaling-backward"""
     for scenario in scenarios(norm, norm_batch=4, short=True):
         if not scenario.age:
             found = errors(norm, scenario)

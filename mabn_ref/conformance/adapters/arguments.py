@@ -18,6 +18,9 @@ NAMES: dict[str, tuple[str, ...]] = {
     "d_max": ("d_max", "dmax", "max_d", "max_d_max"),
     "warmup": ("warmup", "warmup_iters", "warmup_steps", "warm_up_steps"),
     "renorm_from": ("renorm_from",),
+    "decay_forward": ("decay_forward", "alpha_fwd", "alpha_forward", "afwd", "alpha_f"),
+    "decay_backward": ("decay_backward", "alpha_bkw", "alpha_backward", "abkw", "alpha_b"),
+    "layer_scaling": ("layer_scaling",),
     "groups": ("groups", "num_groups", "n_groups", "group_count", "G"),
 }
 """By the field of a Config: what constructors call it."""

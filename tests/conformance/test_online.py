@@ -1,0 +1,78 @@
+"""Online Normalization as a target: ours, wrong ones, and one in PyTorch."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mabn_ref.conformance import check
+from mabn_ref.norms import online_norm
+
+
+def test_ours_conforms_and_nothing_is_said() -> None:
+    report = check(online_norm, "online", short=True)
+    assert report.conforms, str(report)
+    assert not report.findings
+    assert {"start", "no layer scaling", "N = 1", "rank 2"} <= {row.scenario for row in report.rows if row.errors}
+    assert "as Online Normalization: conforms, in the convention of the paper" in str(report)
+
+
+def test_a_layer_that_scales_whatever_it_is_told() -> None:
+    def always(config: Any) -> online_norm.Config:
+        return online_norm.Config(**(vars(config) | {"layer_scaling": True}))
+
+    stubborn = SimpleNamespace(
+        **{
+            **vars(online_norm),
+            "forward": lambda x, g, b, state, config: online_norm.forward(x, g, b, state, always(config)),
+            "infer": lambda x, g, b, state, config: online_norm.infer(x, g, b, state, always(config)),
+        }
+    )
+    report = check(stubborn, "online", short=True)
+    assert not report.conforms
+    assert [finding.words for finding in report.findings] == [
+        "Layer scaling comes last, whatever layer_scaling says."
+    ]
+
+
+@pytest.fixture
+def torch() -> Any:
+    return pytest.importorskip("torch", reason="PyTorch is not installed")
+
+
+@pytest.mark.frameworks
+def test_a_layer_of_pytorch_conforms_with_every_guard(torch: Any) -> None:
+    """eq: online-normalise, online-mean, online-variance, online-control-v, online-control-u, online-backward,
+    layer-scaling, layer-scaling-backward"""
+    from tests.conformance.torch_online import OnlineNorm2d
+
+    said = {
+        "ls": [],
+        "ac": ["The output is clipped to [-5, 5], without layer scaling."],
+        "": ["There is no layer scaling."],
+    }
+    for guard, words in said.items():
+        report = check(OnlineNorm2d, "online", short=True, extra={"guard": guard})
+        assert report.conforms, str(report)
+        assert [finding.words for finding in report.findings] == words
+        assert report.preset == ("the authors' later code" if guard == "ac" else "the paper")
+        assert max(row.errors["dx"] for row in report.rows if row.errors and row.scenario != "float32") < 1e-11
+
+
+@pytest.mark.frameworks
+def test_its_decays_are_read_off_and_a_wrong_one_is_named(torch: Any) -> None:
+    from tests.conformance.torch_online import OnlineNorm2d
+
+    class Forgetful(OnlineNorm2d):
+        def control(self, dy: Any, y: Any, sigma: Any) -> Any:
+            held, v = 1 - self.alpha_bkw, self.v
+            dx = super().control(dy, y, sigma)
+            self.v = v + (dy * y).mean(1) if held else v
+            return dx
+
+    report = check(lambda channels: OnlineNorm2d(channels, 0.8, 0.9, 1e-3), "online", short=True)
+    assert report.conforms, str(report)
+    assert report.hyper == {"eps": 1e-3, "decay_forward": 0.8, "decay_backward": 0.9}
+    assert check(Forgetful, "online", short=True).mistakes == ["online-v-of-dy"]
