@@ -16,11 +16,11 @@ from types import ModuleType
 from typing import Any, BinaryIO
 
 if __name__ != "__main__":
-    from mabn_ref.exercises.wire import Unsendable, decode, encode, plain_named, read, write
+    from mabn_ref.exercises import wire
 else:  # beside this file, where nothing is to be found later
     _HERE = __file__.rpartition(os.sep)[0]
     sys.path.insert(0, _HERE)
-    from wire import Unsendable, decode, encode, plain_named, read, write  # type: ignore[import-not-found, no-redef]
+    import wire  # type: ignore[import-not-found, no-redef]
 
     sys.path.remove(_HERE)
 
@@ -99,44 +99,36 @@ class _Serving:
         own = vars(self.module).get(name)
         if isinstance(own, type) and list(getattr(own, "_fields", ())) == fields:
             return own
-        return plain_named(name, fields)
+        return wire.plain_named(name, fields)
 
     def remote(self, k: int) -> Callable[..., Any]:
         """A function of the other side."""
 
         def function(*args: Any, **kwargs: Any) -> Any:
-            tree, buffers = encode([list(args), kwargs], self.array_type)
-            write(self.out, {"call": k, "content": tree}, buffers)
-            return self.decoded(*read(self.stream, self.limit))
+            tree, buffers = wire.encode([list(args), kwargs], self.array_type)
+            wire.write(self.out, {"call": k, "content": tree}, buffers)
+            return self.decoded(*wire.read(self.stream, self.limit))
 
         return function
 
     def decoded(self, message: dict[str, Any], buffers: list[bytes]) -> Any:
-        return decode(message["content"], buffers, self.numpy, self.named, self.remote)
+        return wire.decode(message["content"], buffers, self.numpy, self.named, self.remote)
 
     def answer(self, message: dict[str, Any], buffers: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
         function = vars(self.module).get(message["function"])
         if not callable(function):
             return {"missing": message["function"]}, []
         args, kwargs = self.decoded(message, buffers)
-        given = [(a, a.tobytes()) for a in _arrays([args, kwargs], self.array_type)]
+        given = [(a, a.tobytes()) for a in wire.arrays([args, kwargs], self.array_type)]
         try:
             result = function(*args, **kwargs)
-            tree, sent = encode(result, self.array_type)
-        except Unsendable as error:
+            tree, sent = wire.encode(result, self.array_type)
+        except wire.Unsendable as error:
             return {"unsendable": str(error)}, []
         changed = any(a.tobytes() != before for a, before in given)
         now = _fingerprint(self.numpy)
         replaced = [".".join(key) for key, value in self.before.items() if now.get(key) is not value]
         return {"content": tree, "changed": changed, "replaced": replaced[:3]}, sent
-
-
-def _arrays(value: Any, array_type: type) -> list[Any]:
-    """All arrays in a value."""
-    if isinstance(value, array_type):
-        return [value]
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
-    return [array for item in inner for array in _arrays(item, array_type)]
 
 
 def _hide(folder: str) -> None:
@@ -170,8 +162,8 @@ def main() -> None:
 
     sys.path.remove(numpy_folder)  # what lies beside NumPy, this project included, cannot be imported
     serving = _Serving(stream, out, numpy, limit)
-    write(out, {"ready": True}, [])
-    message, _ = read(stream, limit)
+    wire.write(out, {"ready": True}, [])
+    message, _ = wire.read(stream, limit)
     filename = str(message["filename"])
     _limit(megabytes, seconds)
     _hide(project)
@@ -183,9 +175,9 @@ def main() -> None:
     while True:
         if os.getpid() != own:
             os._exit(0)  # a copy that the student's code made answers nothing
-        write(out, *reply)
+        wire.write(out, *reply)
         try:
-            message, buffers = read(stream, limit)
+            message, buffers = wire.read(stream, limit)
         except EOFError:
             os._exit(0)  # whatever threads are left
         try:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from mabn_ref.exercises import wire
 from mabn_ref.exercises.errors import StudentError
 from mabn_ref.exercises.exercise import Check, Exercise, KnownMistake, run_source
 from mabn_ref.exercises.forms import Malformed, form_fault, same, unnamed
@@ -64,9 +66,7 @@ def check_source(
     finally:
         for student in students:
             student.close()
-    notes = [
-        f"{name} changes an array that it is given; make a new one" for s in students for name in sorted(s.changed)
-    ]
+    notes = [note for s in students for note in _changed_notes(s.changed)]
     notes += [f"your code replaces {name}; leave NumPy as it is" for s in students for name in sorted(s.replaced)]
     printed = "".join(student.printed for student in students)
     return _report(known, seen, notes, printed)
@@ -85,7 +85,35 @@ def check_code(exercise: Exercise, code: Any, seeds: Sequence[int] = (0,)) -> Re
     False
     """
     known = _known(exercise, tuple(seeds))
-    return _report(known, _look(exercise, code, known.cases), [], "")
+    watched = _Watched(code)
+    seen = _look(exercise, watched, known.cases)
+    return _report(known, seen, _changed_notes(watched.changed), "")
+
+
+class _Watched:
+    """Functions of this process, each call with arrays of its own: the cases are kept and must stay as they are."""
+
+    def __init__(self, code: Any) -> None:
+        self._code = code
+        self.changed: set[str] = set()
+        """Functions that changed an array they were given."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        function = getattr(self._code, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            own_args, own_kwargs = copy.deepcopy((args, kwargs))
+            given = [(a, a.tobytes()) for a in wire.arrays([own_args, own_kwargs], np.ndarray)]
+            result = function(*own_args, **own_kwargs)
+            if any(a.tobytes() != before for a, before in given):
+                self.changed.add(name)
+            return result
+
+        return call
+
+
+def _changed_notes(names: Iterable[str]) -> list[str]:
+    return [f"{name} changes an array that it is given; make a new one" for name in sorted(names)]
 
 
 class _Known:

@@ -41,7 +41,7 @@ def check(name: str, functions: Mapping[str, Any], seeds: Sequence[int] = (0,)) 
     said = dict.fromkeys([*report.sentences, *map(str, report.errors)])
     if not said:
         said = dict.fromkeys(f"{part.name}: {part.message}" for part in report.parts if not part.ok)
-    for line in said:
+    for line in (*said, *report.notes):
         print(line)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, BinaryIO
 
-__all__ = ["Unsendable", "decode", "encode", "plain_named", "read", "write"]
+__all__ = ["Unsendable", "arrays", "decode", "encode", "plain_named", "read", "write"]
 
 _ARRAY = ("<f4", "<f8", "<c8", "<c16", "|b1", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8")
 
@@ -58,6 +58,14 @@ def _described(
         functions.append(value)
         return {"function": len(functions) - 1}
     raise Unsendable(f"a {type(value).__name__}")
+
+
+def arrays(value: Any, array_type: type) -> list[Any]:
+    """All arrays in a value."""
+    if isinstance(value, array_type):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    return [array for item in inner for array in arrays(item, array_type)]
 
 
 def decode(

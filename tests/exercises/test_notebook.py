@@ -43,6 +43,15 @@ def test_plain(capsys: pytest.CaptureFixture[str]) -> None:
     assert "without the g_B term of equation (4)" in capsys.readouterr().out
 
 
+def test_arrays_changed_in_place_are_told_and_spoil_no_later_check(capsys: pytest.CaptureFixture[str]) -> None:
+    book = notebook.as_notebook(BACKWARD)
+    run(book, BACKWARD.solution.replace("dy = dz * gamma", "dz *= gamma\n    dy = dz"))
+    said = "04_bn_backward: 3 of 3 points\nbackward changes an array that it is given; make a new one\n"
+    assert capsys.readouterr().out == said
+    run(book, BACKWARD.solution)
+    assert capsys.readouterr().out == "04_bn_backward: passed, 3 of 3 points\n"
+
+
 def test_nbgrader_gives_a_point_for_each_part() -> None:
     book = notebook.as_notebook(BACKWARD, "nbgrader")
     graded = [cell["metadata"]["nbgrader"] for cell in book["cells"] if "nbgrader" in cell["metadata"]]
