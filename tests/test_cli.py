@@ -301,6 +301,18 @@ def test_files_that_are_wrong_exit_2(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert "results.jsonl, line 1, is no record of a run" in capsys.readouterr().err
 
 
+def test_a_closed_pipe_ends_it_quietly(tmp_path: Path) -> None:
+    """As `mabn-ref learn status | head -1` does."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "mabn_ref", "learn", "work"]
+    try:
+        done = subprocess.run(command, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 @pytest.mark.parametrize("module", ["matplotlib", "tqdm", "threadpoolctl"])
 def test_a_missing_extra_is_named_before_anything_is_run(
     module: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -24,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 if it worked; 1 if it failed; 2 if the arguments, or a file they name, are wrong; 130 if interrupted.
+        0 if it worked; 1 if it failed; 2 if the arguments, or a file they name, are wrong; 130 if interrupted; 141 if
+        whoever read the output has closed it, as ``head`` does.
 
     Examples
     --------
@@ -32,6 +34,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     mabn-ref 0.1.0
     0
     """
+    try:
+        code = _run(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        return 141
+    return code
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """Do the work, and say what went wrong."""
     parser = Parser(prog="mabn-ref", description="A NumPy reference for BN, BRN, modified BN and MABN.")
     parser.add_argument("--version", action="version", version=f"mabn-ref {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -48,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        raise
     except (ImportError, OSError, DeviceError) as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 1
