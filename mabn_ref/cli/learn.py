@@ -66,12 +66,13 @@ def add(commands: Any) -> None:
         added.add_argument(
             "--dir", type=Path, default=Path(), metavar="DIR", help="the working folder (default: here)"
         )
+        which = added.add_mutually_exclusive_group()
         if name != "status":
-            added.add_argument(
+            which.add_argument(
                 "name", nargs="?", metavar="NAME", help="such as 02_bn_forward or 2 (default: the current)"
             )
         if name == "check":
-            added.add_argument("--all", action="store_true", help="check all exercises")
+            which.add_argument("--all", action="store_true", help="check all exercises")
             add_number(added, "--seed", int, None, "of the cases (default: fresh ones)")
     teach.add(action)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib.util
 import re
@@ -192,7 +193,7 @@ def find(name: str, exercises: Sequence[Exercise] | None = None) -> Exercise:
     Raises
     ------
     ValueError
-        If there is none; the message lists those there are.
+        If there is none; the message names those that it may be.
 
     Examples
     --------
@@ -204,8 +205,18 @@ def find(name: str, exercises: Sequence[Exercise] | None = None) -> Exercise:
     for exercise in exercises:
         if plain in (exercise.name, str(exercise.number), exercise.name[:2], exercise.name[3:]):
             return exercise
-    known = ", ".join(exercise.name for exercise in exercises)
-    raise ValueError(f"there is no exercise {name!r}; there are {known}")
+    raise ValueError(
+        f"there is no exercise {name!r}; {_meant(plain.lower(), [exercise.name for exercise in exercises])}"
+    )
+
+
+def _meant(name: str, known: list[str]) -> str:
+    """What to say of a name that is none: those that it may be or, if it is like none, the first and the last."""
+    full = {part: whole for whole in known for part in (whole, whole[3:])}
+    like = [full[part] for part in difflib.get_close_matches(name, full)] or [w for w in known if name in w]
+    if like:
+        return f"did you mean {' or '.join(list(dict.fromkeys(like))[:3])}?"
+    return f"there are {len(known)}, from {known[0]} to {known[-1]}"
 
 
 def _read(path: Path) -> Exercise:

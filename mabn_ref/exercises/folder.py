@@ -74,6 +74,11 @@ class Folder:
     def make(self) -> list[str]:
         """Write what is missing, touching no file that is there; return the names of the exercises that are new.
 
+        Raises
+        ------
+        ValueError
+            If the path, or one above it, is a file.
+
         Examples
         --------
         >>> import tempfile
@@ -82,6 +87,9 @@ class Folder:
         ...     print(folder.make(), folder.make())
         ['01_moments', '02_bn_forward'] []
         """
+        for path in (self.path, *self.path.parents):
+            if path.exists() and not path.is_dir():
+                raise ValueError(f"{path} is a file, expected a folder or the name of a new one")
         new = []
         for exercise in self.exercises:
             path = self.path / exercise.name

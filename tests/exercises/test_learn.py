@@ -111,7 +111,18 @@ def test_a_damaged_state_counts_as_none(folder: Folder) -> None:
     ("arguments", "message"),
     [
         (["chekc"], "mabn-ref: error: unknown action 'chekc': did you mean 'check'? A folder of that name: ./chekc"),
-        (["check", "bn"], "mabn-ref learn: error: there is no exercise 'bn'; there are 01_moments, "),
+        (
+            ["check", "bn"],
+            "learn: error: there is no exercise 'bn'; did you mean 02_bn_forward or 03_bn_backward_graph or ",
+        ),
+        (["check", "momnts"], "learn: error: there is no exercise 'momnts'; did you mean 01_moments?"),
+        (
+            ["hint", "27"],
+            "learn: error: there is no exercise '27'; there are 26, from 01_moments to 26_hunt_gradient_test",
+        ),
+        (["check", "--all", "1"], "mabn-ref learn check: error: argument NAME: not allowed with argument --all"),
+        (["01_moments/exercise.py"], "exercise.py is a file, expected a folder or the name of a new one"),
+        (["start", "README.md/work"], "README.md is a file, expected a folder or the name of a new one"),
         (["check", "--sed", "3"], "unknown argument '--sed'; did you mean --seed?"),
         (["watch"], "mabn-ref learn: error: watch needs a terminal; mabn-ref learn check looks once"),
     ],
