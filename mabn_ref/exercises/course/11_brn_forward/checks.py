@@ -81,8 +81,8 @@ def judge_d(d, case):
 def judge_cache(cache, case):
     if not close(cache.gamma, case.gamma):
         return "cache.gamma is not gamma"
-    if not close(cache.sigma**2, case.sigma**2):
-        return f"cache.sigma squared is not the variance of the batch plus eps, with eps = {case.eps:g}"
+    if not close(cache.sigma, case.sigma):
+        return f"cache.sigma is not the root of the batch's variance plus eps, with eps = {case.eps:g}"
     if not close(cache.y, case.y):
         return "cache.y is not (x - mu) / sigma of the batch, the value from before r and d"
     return None
