@@ -14,6 +14,8 @@ from mabn_ref.exercises.report import Report
 
 __all__ = ["answer_lines", "confusion", "lint", "lint_course"]
 
+_DERIVED = {"mabn-one-call", "mabn-adjoint"}
+"""Equations that an exercise is about and that no code of the package computes."""
 _ALLOWED = {"__future__", "collections", "dataclasses", "functools", "itertools", "math", "numpy", "typing"}
 
 
@@ -98,10 +100,10 @@ def _texts(exercise: Exercise) -> Iterator[str]:
 
 
 def _labels() -> set[str]:
-    """Labels of equations that code of the package is tagged with."""
+    """Labels of equations that an exercise can be about: code of the package is tagged with them."""
     package = Path(mabn_ref.__file__).parent
     tags = (tag for path in package.rglob("*.py") for tag in re.findall(r"# eq: (.*)", path.read_text("utf-8")))
-    return {label for tag in tags for label in re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", tag)}
+    return _DERIVED | {label for tag in tags for label in re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", tag)}
 
 
 def _skeleton(exercise: Exercise, exercises: tuple[Exercise, ...]) -> Iterator[str]:
