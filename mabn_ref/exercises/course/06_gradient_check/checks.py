@@ -61,9 +61,17 @@ def _dx(x, dz, *, g=1.0, psi=1.0):
     return (dz - g * np.mean(dz, axis=0) - psi * y * np.mean(y * dz, axis=0)) / sigma
 
 
+def _without_g(x, dz):
+    return _dx(x, dz, g=0)
+
+
+def _without_psi(x, dz):
+    return _dx(x, dz, psi=0)
+
+
 def _one_wrong(x, dz):
     dx = _dx(x, dz)
-    dx.flat[np.argmax(np.abs(dx))] *= -1  # a small one might be within a tolerance
+    dx.flat[np.argmax(dx)] *= -1  # the largest, which no tolerance hides; it is too small now
     return dx
 
 
@@ -79,7 +87,7 @@ def _layers(w, k):
     return (
         (
             Layer("batch normalisation", True, _y, _dx),
-            Layer("batch normalisation without g", False, _y, lambda x, dz: _dx(x, dz, g=0)),
+            Layer("batch normalisation without g", False, _y, _without_g),
             Layer("one that holds a nan", False, _y, _with_nan),
             Layer(
                 "a layer with tiny gradients, twice too large",
@@ -90,13 +98,14 @@ def _layers(w, k):
         ),
         (
             Layer("a layer with huge gradients", True, lambda x: large * _y(x), lambda x, dz: large * _dx(x, dz)),
-            Layer("batch normalisation without Psi", False, _y, lambda x, dz: _dx(x, dz, psi=0)),
+            Layer("batch normalisation without Psi", False, _y, _without_psi),
             Layer("one with one wrong element", False, _y, _one_wrong),
             Layer("z = tanh(x @ w)", True, lambda x: np.tanh(x @ w), lambda x, dz: dz / np.cosh(x @ w) ** 2 @ w.T),
         ),
         (
             Layer("a layer with tiny gradients", True, lambda x: small * _y(x), lambda x, dz: small * _dx(x, dz)),
             Layer("one that is off by a hundredth", False, _y, lambda x, dz: 1.01 * _dx(x, dz)),
+            Layer("one that is off by a fifth", False, _y, lambda x, dz: 1.2 * _dx(x, dz)),
             Layer("one with the sign turned round", False, _y, lambda x, dz: -_dx(x, dz)),
             Layer("one that returns zeros", False, _y, lambda x, dz: 0 * dz),
         ),
@@ -145,7 +154,7 @@ def observe_check(code, case):
         said = code.check(layer.forward, backward, case.x)
         if not isinstance(said, bool | np.bool_):
             raise Malformed(f"check returned {type(said).__name__}, expected True or False")
-        verdicts.append(bool(said))
+        verdicts.append(layer.right if weights and _by_chance(layer, case.x, weights[-1]) else bool(said))
     kind = _kind(weights[0], _y(case.x)) if weights else "none"
     if kind != "random":  # then a verdict is chance
         return {"weights": kind, "accepts the right": "unseen", "rejects the wrong": "unseen"}
@@ -155,6 +164,14 @@ def observe_check(code, case):
         "accepts the right": "; ".join(layer.said for layer in wrong if layer.right),
         "rejects the wrong": "; ".join(layer.said for layer in wrong if not layer.right),
     }
+
+
+def _by_chance(layer, x, dz):
+    """Whether these weights happen to have so little g or Psi that it is chance what is said without it."""
+    if layer.backward not in (_without_g, _without_psi):
+        return False
+    right = _dx(x, dz)
+    return 1e-3 < np.max(np.abs(layer.backward(x, dz) - right)) / np.max(np.abs(right)) < 0.3
 
 
 def _kind(dz, y):
