@@ -20,8 +20,9 @@ def draw(rng, k):
     case.mu, case.sigma, case.y = _normalised(case)
     case.r_max, case.d_max = BOUNDS[k % len(BOUNDS)]
     case.decay = rng.uniform(0.6, 0.9)
-    sigma_hat = case.sigma * rng.permutation([0.4, 1.1, 2.2]) * rng.uniform(0.95, 1.05)
-    offset = rng.permutation([-1.0, 0.1, 1.0]) * rng.uniform(0.95, 1.05)
+    # inside the bounds, far below and far above: a bound in a wrong place is no lacking bound
+    sigma_hat = case.sigma * rng.permutation([0.05, 1.1, 30]) * rng.uniform(0.95, 1.05)
+    offset = rng.permutation([-20.0, 0.1, 20.0]) * rng.uniform(0.95, 1.05)
     case.state = State(case.mu - offset * sigma_hat, sigma_hat)
     case.ratio, case.shift = case.sigma / sigma_hat, offset
     return case
