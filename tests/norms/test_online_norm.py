@@ -92,6 +92,17 @@ def test_statistics_are_those_of_each_sample() -> None:
         np.testing.assert_allclose(found, expected(x, axis=(1, 2)), rtol=1e-14)
 
 
+def test_gradient_statistics_are_those_of_each_sample() -> None:
+    """eq: bn-gradient-statistics"""
+    rng, config = np.random.default_rng(5), online_norm.Config(layer_scaling=False)
+    x, dz, (gamma, beta) = *rng.standard_normal((2, 3, 4, 2)), parameters(rng, 2)
+    _, cache, _ = online_norm.forward(x, gamma, beta, online_norm.init(2, config, dtype=float), config)
+    g, psi = online_norm.gradient_statistics(dz, cache)
+    dy = gamma * dz
+    np.testing.assert_allclose(g, dy.mean(axis=1), rtol=1e-13)
+    np.testing.assert_allclose(psi, (dy * cache.y.reshape(dz.shape)).mean(axis=1), rtol=1e-13)
+
+
 def test_the_naive_check_of_two_samples_fails() -> None:
     """The first moves the averages under the second, and backward knows nothing of it. eq: online-backward"""
     rng, config = np.random.default_rng(0), online_norm.Config(decay_forward=0.9, decay_backward=0.9)
