@@ -55,7 +55,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "name", type=name_from("study", (*NAMES, "all")), metavar="NAME", help=f"{', '.join(NAMES)}, or all"
     )
-    add_number(parser, "--seeds", int, None, "seeds 0 to N - 1 (default: 3; theorem2 1, table8 5)", at_least=1)
+    add_number(parser, "--seeds", int, None, "seeds 0 to N - 1 (default: 3; theorems 1; table8 5)", at_least=1)
     where = parser.add_mutually_exclusive_group()
     add_number(where, "--jobs", int, None, "runs side by side (default: one a core)", at_least=1)
     where.add_argument("--dask", metavar="ADDRESS", help="run on a Dask cluster, tcp://HOST:PORT (extra dask)")
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         shared = settings(args)
     names = NAMES if args.name == "all" else (args.name,)
     failed, found = 0, dict[str, tuple[Study, Outcome]]()
-    command = f"mabn-ref {shlex.join(sys.argv[1:])}"
+    command = f"mabn-ref {shlex.join(_retyped(sys.argv[1:]))}"
     for name in names:
         study = STUDIES[name]
         context = Context(tuple(range(args.seeds or study.seeds)), shared, args.layer)
@@ -99,6 +99,21 @@ def run(args: argparse.Namespace) -> int:
     if failed:
         print(f"mabn-ref paper: error: runs that failed: {failed}; the same command runs them again", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _retyped(words: list[str]) -> list[str]:
+    """The words of the command without where it ran and where to: what someone else would type for its numbers."""
+    kept: list[str] = []
+    value_follows = False
+    for word in words:
+        option, _, value = word.partition("=")
+        if option in ("--out", "--jobs", "--dask"):
+            value_follows = not value
+        elif value_follows:
+            value_follows = False
+        else:
+            kept.append(word)
+    return kept
 
 
 def _run(name: str, args: argparse.Namespace, context: Any) -> int:

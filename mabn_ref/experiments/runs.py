@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from mabn_ref import __version__
 from mabn_ref.experiments import checkpoints, devices, training
 from mabn_ref.experiments.config import RunConfig
+from mabn_ref.experiments.machine import made_with
 from mabn_ref.extras import require
 
 __all__ = ["Report", "run_one"]
@@ -109,13 +106,7 @@ def run_one(
         "message": message,
         "config": config.as_dict(),
         "seed": config.seed,
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, "mabn_ref": __version__},
-        "machine": {
-            "system": platform.platform(),
-            "processor": platform.machine(),
-            "cores": os.cpu_count(),
-            "device": device,
-        },
+        **made_with(device),
         "seconds": sum(line.seconds for line in progress.history) + progress.seconds,
         "epochs": [line._asdict() for line in progress.history],
         **further,

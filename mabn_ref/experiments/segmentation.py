@@ -7,20 +7,18 @@ tiny encoder-decoder, and the measure is the mean intersection over union of the
 from __future__ import annotations
 
 import math
-import os
-import platform
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from mabn_ref import __version__
 from mabn_ref.arrays import Array
 from mabn_ref.data import channel_statistics, scenes, to_float
 from mabn_ref.experiments import devices, normalisers
 from mabn_ref.experiments.config import RunConfig
 from mabn_ref.experiments.devices import to_device, to_host
+from mabn_ref.experiments.machine import made_with
 from mabn_ref.experiments.runs import Report
 from mabn_ref.experiments.training import Diverged
 from mabn_ref.extras import require
@@ -154,13 +152,7 @@ def run_one(
         "message": message,
         "config": config.as_dict(),
         "seed": config.seed,
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, "mabn_ref": __version__},
-        "machine": {
-            "system": platform.platform(),
-            "processor": platform.machine(),
-            "cores": os.cpu_count(),
-            "device": device,
-        },
+        **made_with(device),
         "seconds": time.perf_counter() - start,
         "epochs": epochs,
         "mean_iou": epochs[-1]["mean_iou"] if status == "done" else None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import permutations, product
+from typing import Any
 
 from mabn_ref.experiments.intervals import Interval, mean_interval, paired_difference
 from mabn_ref.paper import drawing
@@ -100,7 +102,6 @@ def _outcome(context: Context, records: Records) -> Outcome:
         tables,
         verdicts,
         notes,
-        {"": drawing.intervals(credit, "Who gets the credit", "difference in test error (%), with 95 % interval")},
         {
             "shares": {name: value and value._asdict() for name, value in credit.items()},
             "rows": row_data(ROWS, found),
@@ -116,4 +117,9 @@ def _effect(name: str, value: Interval | None) -> str:
     return f"{name}: {judged}, {text(value, '+')} over {value.runs} seeds"
 
 
-CREDIT = Study("Who gets the credit: the factorial's shares of MABN's gain", plan_of(ROWS), _outcome)
+def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
+    shared = {name: value and Interval(**value) for name, value in data["shares"].items()}
+    return {"": drawing.intervals(shared, "Who gets the credit", "difference in test error (%), with 95 % interval")}
+
+
+CREDIT = Study("Who gets the credit: the factorial's shares of MABN's gain", plan_of(ROWS), _outcome, _draw)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mabn_ref.arrays import Array, namespace
@@ -121,10 +122,10 @@ def _outcome(context: Context, records: Records) -> Outcome:
     moving = measure(_ROWS, context, records)
     done = [record for record in records if record.get("population_error") is not None]
     population = measure(_ROWS, context, done, value="population_error")
-    lines, verdicts, differences = [], [], {}
+    lines, verdicts = [], []
     for row in _ROWS:
         a, b = moving[row.label].errors, population[row.label].errors
-        differences[row.label] = difference = paired_difference(b, a)
+        difference = paired_difference(b, a)
         shown = [text(mean_interval(list(errors.values()))) if errors else "none" for errors in (a, b)]
         lines.append((row.label, str(len(a)), *shown, text(difference, "+")))
         if difference is not None and difference.half is not None and difference.runs >= FEWEST:
@@ -141,15 +142,21 @@ def _outcome(context: Context, records: Records) -> Outcome:
         lines,
     )
     notes = ["Training images as they are, not augmented; one layer after the other, weights fixed."]
-    figure = drawing.intervals(differences, "Training-set statistics against moving averages", "difference (%)")
     data = {"moving": row_data(_ROWS, moving), "population": row_data(_ROWS, population)}
-    return Outcome([table], verdicts, notes, {"": figure}, data)
+    return Outcome([table], verdicts, notes, data)
+
+
+def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
+    pairs = zip(data["population"], data["moving"], strict=True)
+    differences = {b["label"]: paired_difference(a["errors"], b["errors"]) for a, b in pairs}
+    return {"": drawing.intervals(differences, "Training-set statistics against moving averages", "difference (%)")}
 
 
 EQUATION_6 = Study(
     "Equation (6): statistics of the whole training set at inference",
     plan_of(_ROWS),
     _outcome,
+    _draw,
     run_reestimated,
     "precise.jsonl",
 )

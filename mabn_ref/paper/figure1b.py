@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
+from typing import Any
 
 from mabn_ref.paper import drawing
-from mabn_ref.paper.measured import Claim, Measured, Row, error_text, measure, plan_of, row_data, verdict
+from mabn_ref.paper.measured import Claim, Row, error_text, measure, plan_of, row_data, verdict
 from mabn_ref.paper.notes import PAIRING
 from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
 
@@ -30,19 +32,17 @@ def _rows() -> list[Row]:
 ROWS = _rows()
 
 
+def _lines() -> dict[str, dict[int, str]]:
+    """The labels of each line of the figure by |B|."""
+    lines: dict[str, dict[int, str]] = {}
+    for row, size in zip(ROWS, SIZES * (len(ROWS) // len(SIZES)), strict=True):
+        lines.setdefault(row.label.replace(f" {size}", "", 1), {})[size] = row.label
+    return lines
+
+
 def _outcome(context: Context, records: Records) -> Outcome:
     found = measure(ROWS, context, records)
-    curves: dict[str, dict[int, Measured]] = {}
-    lines: list[tuple[str, ...]] = []
-    for (name, norm), centralized in product(_METHODS.items(), (False, True)):
-        title = f"{name}{' + WC' if centralized else ''}{'' if centralized == (norm == 'mabn') else ' (control)'}"
-        of_title = {
-            int(row.settings["norm_batch"]): found[row.label]
-            for row in ROWS
-            if row.settings["norm"] == norm and row.settings["centralized"] == centralized
-        }
-        curves[title] = of_title
-        lines.append((title, *(error_text(of_title[size]) for size in SIZES)))
+    lines = [(name, *(error_text(found[label]) for label in labels.values())) for name, labels in _lines().items()]
     runs = {len(measured.errors) for measured in found.values()}
     table = Table(
         f"Figure 1(b): test error %, mean and half of the 95 % interval over {'-'.join(map(str, sorted(runs)))} runs",
@@ -59,9 +59,14 @@ def _outcome(context: Context, records: Records) -> Outcome:
         [table],
         [verdict(claim, found) for claim in claims],
         ["The gradient batch is 32 throughout, and MABN's window 32 / |B|.", PAIRING],
-        {"": drawing.errors_over(curves, "Figure 1(b) in miniature", "|B|, samples that share statistics")},
         {"rows": row_data(ROWS, found)},
     )
 
 
-FIGURE_1B = Study("Figure 1(b): error against |B|", plan_of(ROWS), _outcome)
+def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
+    rows = {row["label"]: row for row in data["rows"]}
+    curves = {name: {size: rows[label] for size, label in labels.items()} for name, labels in _lines().items()}
+    return {"": drawing.errors_over(curves, "Figure 1(b) in miniature", "|B|, samples that share statistics")}
+
+
+FIGURE_1B = Study("Figure 1(b): error against |B|", plan_of(ROWS), _outcome, _draw)

@@ -7,6 +7,7 @@ that the training is the same, bit for bit, as without it.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -153,7 +154,6 @@ _NOTE = (
 
 
 def _outcome(context: Context, records: Records) -> Outcome:
-    figures: dict[str, Any] = {}
     lines: list[tuple[str, ...]] = []
     data: dict[str, Any] = {}
     for row in _ROWS:
@@ -165,15 +165,8 @@ def _outcome(context: Context, records: Records) -> Outcome:
         if context.layer not in known[0]:
             raise ValueError(f"layer is {context.layer!r}, expected one of {', '.join(known[0])}")
         of_layer = [statistics[context.layer] for statistics in known]
-        series = {
-            _NAMES[name]: {_legend(row, kind): values[kind] for kind in ("small", "regular")}
-            for name, values in of_layer[0].items()
-        }
-        title = f"{row.label}, layer {context.layer}, seed {plans[0].seed}"
-        figures[row.label.partition(":")[0].replace(" ", "").lower()] = drawing.panels(
-            series, title, "gradient batch"
-        )
-        data[row.label] = {"layer": context.layer, "label": label(plans[0]), "statistics": of_layer[0]}
+        run = {"layer": context.layer, "seed": plans[0].seed, "label": label(plans[0])}
+        data[row.label] = run | {"statistics": of_layer[0]}
         for name in of_layer[0]:
             # the second half of training, past warm-up and the first iterations with r
             gaps = [_relative(values[name]) for values in of_layer]
@@ -185,7 +178,23 @@ def _outcome(context: Context, records: Records) -> Outcome:
         ("", "runs", "distance %"),
         lines,
     )
-    return Outcome([table], [], [_NOTE], figures, data)
+    return Outcome([table], [], [_NOTE], data)
+
+
+def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
+    figures = {}
+    for row in _ROWS:
+        if row.label not in data:
+            continue
+        found = data[row.label]
+        series = {
+            _NAMES[name]: {_legend(row, kind): values[kind] for kind in ("small", "regular")}
+            for name, values in found["statistics"].items()
+        }
+        title = f"{row.label}, layer {found['layer']}, seed {found['seed']}"
+        name = row.label.partition(":")[0].replace(" ", "").lower()
+        figures[name] = drawing.panels(series, title, "gradient batch")
+    return figures
 
 
 def _legend(row: Row, kind: str) -> str:
@@ -204,6 +213,7 @@ FIGURES = Study(
     "Figures 2, 3 and 4: batch statistics during training",
     plan_of(_ROWS),
     _outcome,
+    _draw,
     run_recorded,
     "recordings.jsonl",
     3,

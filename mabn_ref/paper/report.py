@@ -42,9 +42,9 @@ def page(found: Mapping[str, tuple[Study, Outcome]], about: str) -> str:
 
     Examples
     --------
-    >>> outcome = Outcome([Table("Errors", ("", "runs"), [("BN < 2", "3")])], ["holds"], [], {}, {})
+    >>> outcome = Outcome([Table("Errors", ("", "runs"), [("BN < 2", "3")])], ["holds"], [], {})
     >>> from mabn_ref.paper.study import no_runs
-    >>> study = Study("Table 2", no_runs, lambda context, records: outcome)
+    >>> study = Study("Table 2", no_runs, lambda context, records: outcome, lambda data: {})
     >>> html = page({"table2": (study, outcome)}, "embedded data")
     >>> "<td>BN &lt; 2</td><td>3</td>" in html
     True
@@ -68,7 +68,7 @@ def _section(name: str, study: Study, outcome: Outcome) -> str:
     if outcome.verdicts:
         lines = "".join(f"<li>{escape(line)}</li>" for line in outcome.verdicts)
         parts.append(f"<h3>Verdicts</h3><ul>{lines}</ul>")
-    for suffix, figure in outcome.figures.items():
+    for suffix, figure in study.draw(outcome.data).items():
         alt = escape(f"{study.title}{': ' + suffix if suffix else ''}; the numbers are in the tables", quote=True)
         parts.append(f'<p><img src="{data_uri(figure)}" alt="{alt}"></p>')
     parts += [f'<p class="note">{escape(note)}</p>' for note in outcome.notes]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mabn_ref.experiments import atomic, results, sweeps
 from mabn_ref.experiments.config import RunConfig
+from mabn_ref.experiments.machine import made_with
 from mabn_ref.extras import require
 from mabn_ref.paper.study import Context, Outcome, Study
 
@@ -44,37 +46,58 @@ def phases(study: Study, context: Context, out: Path) -> Iterator[list[RunConfig
 def write(name: str, study: Study, outcome: Outcome, context: Context, out: Path, command: str) -> list[Path]:
     """Write a study's pictures as PNG and SVG, and its numbers as JSON; return the paths.
 
-    The JSON holds the tables, verdicts and notes as they are printed, the numbers behind them, the settings and
-    seeds, the command, and the versions and machines of the runs.
+    The JSON holds the tables, verdicts and notes as they are printed, the numbers behind them, which pictures are
+    drawn from, the settings and seeds, the command, and the versions and machines of the runs; or those of this
+    process, where a study simulates or measures without any run.
+
+    Parameters
+    ----------
+    name, study, outcome, context
+        What was found.
+    out : Path
+        The directory, with the study's file of records.
+    command : str
+        What was typed.
+
+    Returns
+    -------
+    list of Path
     """
     records = results.read(out / study.file) if study.plan(context, []) else []
     planned = study.plan(context, records)
     used = [record for config in planned if (record := results.find(records, config)) is not None]
+    sources = used if planned else [made_with()]
     content = {
         "study": name,
         "title": study.title,
         "command": command,
         "seeds": context.seeds,
         "settings": dict(context.settings),
+        "layer": context.layer,
         "runs": len(used),
         "run_seconds": sum(record["seconds"] for record in used),
-        "versions": _distinct(record["versions"] for record in used),
-        "machines": _distinct(record["machine"] for record in used),
+        "versions": _distinct(record["versions"] for record in sources),
+        "machines": _distinct(record["machine"] for record in sources),
         "tables": [table._asdict() for table in outcome.tables],
         "verdicts": outcome.verdicts,
         "notes": outcome.notes,
         "data": outcome.data,
     }
     paths = [out / f"{name}.json"]
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    text = _on_a_line(json.dumps(content, indent=1, allow_nan=False)) + "\n"
     atomic.write(paths[0], lambda file: file.write(text.encode()))
-    for suffix, figure in outcome.figures.items():
+    for suffix, figure in study.draw(outcome.data).items():
         for kind in ("png", "svg"):
             path = out / f"{name}{'-' + suffix if suffix else ''}.{kind}"
             picture = _picture(figure, kind)
             atomic.write(path, lambda file, picture=picture: file.write(picture))  # type: ignore[misc]
             paths.append(path)
     return paths
+
+
+def _on_a_line(text: str) -> str:
+    """JSON with each list of numbers on one line: a curve has hundreds."""
+    return re.sub(r"\[\s+([-+.\deE,\s]+?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)
 
 
 def _distinct(values: Any) -> list[Any]:

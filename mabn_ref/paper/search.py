@@ -151,7 +151,6 @@ def _outcome(context: Context, records: Records) -> Outcome:
         tables,
         [verdict(claim, final) for claim in claims],
         notes,
-        {"": drawing.errors_by_row(final, f"The best of {BUDGET} settings each")} if final else {},
         {"chosen": {method: dict(row.settings) for method, row in chosen.items()}, "rows": row_data(rows, final)},
     )
 
@@ -160,4 +159,9 @@ def _known(row: Row, context: Context, records: Records) -> bool:
     return any(results.find(records, config(row, seed, context)) is not None for seed in context.seeds)
 
 
-SEARCH = Study("The same tuning for every method, Batch Renormalization's schedule included", _plan, _outcome)
+def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
+    rows = data["rows"]
+    return {"": drawing.errors_by_row(rows, f"The best of {BUDGET} settings each")} if rows else {}
+
+
+SEARCH = Study("The same tuning for every method, Batch Renormalization's schedule included", _plan, _outcome, _draw)

@@ -48,10 +48,8 @@ class Outcome(NamedTuple):
     """One line a claim, each with its interval; none without."""
     notes: list[str]
     """What a reader must know to read the numbers."""
-    figures: dict[str, Any]
-    """matplotlib figures by a name, "" for the only one."""
     data: dict[str, Any]
-    """The numbers, ready for JSON."""
+    """The numbers, as JSON gives them back: keys are strings, sequences are lists."""
 
 
 class Context(NamedTuple):
@@ -72,6 +70,8 @@ class Study(NamedTuple):
     plan: Callable[[Context, Records], list[RunConfig]]
     """The runs, given the records so far: a study may decide on runs by the outcome of earlier ones."""
     outcome: Callable[[Context, Records], Outcome]
+    draw: Callable[[Mapping[str, Any]], dict[str, Any]]
+    """matplotlib figures by a name, "" for the only one, from an outcome's data: from a file that was kept, too."""
     task: Callable[..., dict[str, Any]] = run_one
     """What a run is; a function of a module, so that any process can be sent it."""
     file: str = "results.jsonl"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -92,12 +93,13 @@ def _outcome(context: Context, records: Records) -> Outcome:
         "The paper's numbers are differences to BN in mean IoU on Cityscapes (PSPNet); only signs can be compared.",
         "Rows marked (control) centralise weights (WC) otherwise than the paper does.",
     ]
-    shown = {name: row for name, row in found.items() if row.errors}
-    figures = {"": _intervals(found)}
-    if shown:
-        figures["scenes"] = _pictures(context, records, list(shown))
     verdicts = [verdict(claim, found) for claim in claims]
-    return Outcome([_table(rows, found)], verdicts, notes, figures, {"rows": row_data(rows, found)})
+    return Outcome(
+        [_table(rows, found)],
+        verdicts,
+        notes,
+        {"rows": row_data(rows, found), "scenes": _predicted(context, records)},
+    )
 
 
 def _table(rows: list[Row], found: dict[str, Measured]) -> Table:
@@ -115,36 +117,45 @@ def _table(rows: list[Row], found: dict[str, Measured]) -> Table:
     return Table("Table 8: mean intersection over union", header, lines)
 
 
-def _intervals(found: dict[str, Measured]) -> Any:
-    figure = drawing.errors_by_row(found, "Table 8 in miniature: a class for every pixel")
-    figure.axes[0].set_xlabel("mean IoU (%), mean with 95 % interval; rings are runs")
-    return figure
-
-
-def _pictures(context: Context, records: Records, labels: list[str]) -> Any:
-    """Draw test scenes, their masks, and what the first seed of each row predicts for them."""
-    many, first = min(EXAMPLES, int(context.settings["test_size"])), context.seeds[0]
-    test = scenes.generate(1, many, 0)[1]  # the first of those that were predicted
-    by_label = {row.label: row for row in _rows(context)}
-    columns: list[tuple[str, Any]] = [("scene", test.images), ("mask", test.masks)]
-    for label in labels:
-        record = results.find(records, config(by_label[label], first, context))
+def _predicted(context: Context, records: Records) -> dict[str, Any]:
+    """What the first seed of each row predicts for the first test scenes, a digit a pixel, with its mean IoU."""
+    first = context.seeds[0]
+    found: dict[str, Any] = {}
+    for row in _rows(context):
+        record = results.find(records, config(row, first, context))
         if record is not None and record["status"] == "done":
-            digits = [np.array(list(map(int, text))).reshape(32, 32) for text in record["predictions"]]
-            columns.append((f"{label}\n{record['mean_iou']:.1f} %", digits))
-    figure = drawing.new(1.35 * len(columns), 1.3 * many + 0.9)
-    axes = figure.subplots(many, len(columns), squeeze=False)
+            found[row.label] = {"mean_iou": record["mean_iou"], "predictions": record["predictions"]}
+    return {"seed": first, "count": min(EXAMPLES, int(context.settings["test_size"])), "rows": found}
+
+
+def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
+    figure = drawing.errors_by_row(data["rows"], "Table 8 in miniature: a class for every pixel")
+    figure.axes[0].set_xlabel("mean IoU (%), mean with 95 % interval; rings are runs")
+    return {"": figure} | ({"scenes": _pictures(data["scenes"])} if data["scenes"]["rows"] else {})
+
+
+def _pictures(found: Mapping[str, Any]) -> Any:
+    """Draw test scenes, their masks, and the predictions."""
+    many = found["count"]
+    test = scenes.generate(1, many, 0)[1]  # the first of those that were predicted
+    lines: list[tuple[str, Any]] = [("scene", test.images), ("mask", test.masks)]
+    for label, row in found["rows"].items():
+        digits = [np.array(list(map(int, text))).reshape(32, 32) for text in row["predictions"]]
+        lines.append((f"{label}\n{row['mean_iou']:.1f} %", digits))
+    figure = drawing.new(1.35 * many + 2.6, 1.3 * len(lines) + 0.9)
+    axes = figure.subplots(len(lines), many, squeeze=False)
     colours = require("matplotlib.colors", "run").ListedColormap([*drawing.COLOURS[:3], *drawing.COLOURS[5:8]])
-    for i in range(many):
-        for j, (title, images) in enumerate(columns):
-            axes[i][j].imshow(images[i], cmap=colours, vmin=-0.5, vmax=len(scenes.CLASS_NAMES) - 0.5)
-            axes[i][j].set_axis_off()
-            if i == 0:
-                axes[i][j].set_title(title.replace(" (control)", ""), fontsize="x-small")
+    for of_line, (title, images) in zip(axes, lines, strict=True):
+        of_line[0].text(-0.1, 0.5, title, ha="right", va="center", fontsize="small", transform=of_line[0].transAxes)
+        for panel, image in zip(of_line, images, strict=False):
+            panel.imshow(image, cmap=colours, vmin=-0.5, vmax=len(scenes.CLASS_NAMES) - 0.5)
+            panel.set_axis_off()
     patch = require("matplotlib.patches", "run").Patch
     handles = [patch(color=colours(k), label=name) for k, name in enumerate(scenes.CLASS_NAMES)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize="small")
-    figure.suptitle(f"Test scenes, their masks, and predictions after training (seed {first}), with mean IoU")
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    figure.suptitle(
+        f"Test scenes, their masks, and predictions\nafter training (seed {found['seed']}), with mean IoU"
+    )
     return figure
 
 
@@ -152,6 +163,7 @@ TABLE_8 = Study(
     "Table 8 in miniature: segmentation with true small batches",
     _plan,
     _outcome,
+    _draw,
     task=run_one,
     file="segmentation.jsonl",
     seeds=5,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -153,27 +153,27 @@ def _outcome(context: Context, records: Records) -> Outcome:
         f"Folding changes the logits by at most {worst:.1e} of the largest, which is float32's rounding.",
         "Operations of one image: a multiplication and an addition count one each. Memory is the peak of one call.",
     ]
-    return Outcome([Table(title, header, lines)], [], notes, {"": _figure(found)}, found)
+    return Outcome([Table(title, header, lines)], [], notes, found)
 
 
 def _spread(values: list[float]) -> str:
     return f"{values[0]:.2f} ({values[1]:.2f}-{values[2]:.2f})"
 
 
-def _figure(found: dict[str, dict[str, Any]]) -> Any:
-    drawing_ = drawing.new(8, 4)
+def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
+    figure = drawing.new(8, 4)
     for number, (what, title) in enumerate((("infer", "inference"), ("train", "training step")), start=1):
-        axes = drawing_.add_subplot(1, 2, number)
-        for position, cost in enumerate(found.values()):
+        axes = figure.add_subplot(1, 2, number)
+        for position, cost in enumerate(data.values()):
             middle, low, high = cost[what]
             axes.barh(position, middle, color="#56b4e9")
             axes.errorbar(middle, position, xerr=[[middle - low], [high - middle]], color="black", capsize=3)
-        axes.set_yticks(range(len(found)), list(found) if number == 1 else [""] * len(found))
+        axes.set_yticks(range(len(data)), list(data) if number == 1 else [""] * len(data))
         axes.invert_yaxis()
         axes.set_xlabel(f"ms for {_IMAGES} images (bar: quartiles)")
         axes.set_title(title)
         axes.grid(axis="x", alpha=0.3)
-    return drawing_
+    return {"": figure}
 
 
-TABLE_9 = Study("Figure 1(a) and Table 9: the cost of each normaliser", no_runs, _outcome)
+TABLE_9 = Study("Figure 1(a) and Table 9: the cost of each normaliser", no_runs, _outcome, _draw)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +15,22 @@ import pytest
 
 from mabn_ref.experiments import results
 from mabn_ref.paper import runner
+from mabn_ref.paper.measured import Claim, Measured, verdict
 from mabn_ref.paper.studies import STUDIES
 from mabn_ref.paper.study import Context
 
 ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "docs" / "ext"))
+pytest.importorskip("sphinx", reason='sphinx is not installed: pip install "mabn_ref[docs]"')
+recorded = importlib.import_module("recorded")
+SETTINGS: dict[str, Any] = {"data": "embedded", "data_dir": None, "train_size": 2400, "test_size": 1000, "width": 16}
+SETTINGS |= {"epochs": 8, "lr": 0.03, "weight_decay": 0.0005, "augment": True}
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A page with Table 2, from records whose errors are made up."""
-    pytest.importorskip("sphinx", reason='sphinx is not installed: pip install "mabn_ref[docs]"')
-    study, context, place = STUDIES["table2"], Context((0, 1, 2), {}), tmp_path / "results"
+    study, context, place = STUDIES["table2"], Context((0, 1, 2), SETTINGS), tmp_path / "results"
     results.prepare(place / study.file)
     for config in study.plan(context, []):
         record: dict[str, Any] = {"status": "done", "message": None, "config": config.as_dict(), "seconds": 360.0}
@@ -51,10 +58,68 @@ def test_tables_verdicts_pictures_and_where_they_come_from(folder: Path) -> None
     html = (folder / "html" / "index.html").read_text(encoding="utf-8")
     assert "(8) MABN 2 + WC" in html
     assert "41.00 ± 2.48" in html
-    assert "(8) MABN 2 + WC below (3) BN 2: holds; the difference is -10.00 ± 0.00 over 3 pairs" in html
-    assert '<img src="data:image/svg+xml;base64,' in html
-    said = "mabn-ref paper table2: 39 runs, 3.9 hours of one core; numpy 2.0; Linux, 2"
-    assert said in re.sub(r"<[^>]+>", "", html)
+    assert "(8) MABN 2 + WC below (3) BN 2: <strong>holds</strong>; the difference is -10.00 ± 0.00 over 3" in html
+    assert html.count('src="data:image/svg+xml;base64,') == 1
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+    assert "2400 training and 1000 test images, 8 epochs, width 16, learning rate 0.03, weight decay 0.0005" in text
+    assert "Command : mabn-ref paper table2" in text
+    assert "39, 3.9 hours of one core; seeds 0, 1, 2" in text
+    assert "numpy 2.0" in text
+    assert "Linux, 2 cores" in text
+    downloaded = {path.name for path in (folder / "html" / "_downloads").rglob("*.json*")}
+    assert downloaded == {"table2.json", "results.jsonl"}
+
+
+def test_pictures_are_drawn_from_the_file_alone(folder: Path) -> None:
+    before = STUDIES["table2"].draw(json.loads((folder / "results" / "table2.json").read_text())["data"])
+    (folder / "results" / "results.jsonl").unlink()
+    done = build(folder)
+    assert done.returncode == 0, done.stderr
+    html = (folder / "html" / "index.html").read_text(encoding="utf-8")
+    assert f'src="{runner.data_uri(before[""])}"' in html
+
+
+def test_a_study_that_was_not_run_says_so_with_its_command(folder: Path) -> None:
+    page = "Page\n====\n\n.. recorded:: results/window.json\n   :command: mabn-ref paper window --seeds 5\n"
+    (folder / "index.rst").write_text(page)
+    done = build(folder)
+    assert done.returncode == 0, done.stderr
+    text = re.sub(r"<[^>]+>", "", (folder / "html" / "index.html").read_text(encoding="utf-8"))
+    assert "Not yet measured here. The command is mabn-ref paper window --seeds 5." in text
+
+
+def test_the_overview_counts_what_held(folder: Path) -> None:
+    other = "Other\n=====\n\nNothing.\n"
+    (folder / "table2.rst").write_text(other.replace("Other", "First"))
+    (folder / "window.rst").write_text(other)
+    lines = "table2 results/table2.json", "window results/window.json"
+    overview = "".join(f"   {line}\n" for line in lines)
+    contents = ".. toctree::\n\n   table2\n   window\n"
+    (folder / "index.rst").write_text(f"Page\n====\n\n.. recorded-overview::\n\n{overview}\n{contents}")
+    done = build(folder)
+    assert done.returncode == 0, done.stderr
+    html = (folder / "html" / "index.html").read_text(encoding="utf-8")
+    rows = [re.sub(r"<[^>]+>|\s+", " ", row).split() for row in re.findall(r"<tr.*?</tr>", html, re.DOTALL)]
+    counts = Counter(
+        recorded.judged(line) for line in json.loads((folder / "results/table2.json").read_text())["verdicts"]
+    )
+    assert counts["holds"] > 0
+    assert " ".join(rows[1]).startswith(f"First {counts['holds']} holds")
+    assert rows[1][-3:] == ["embedded", "3", "39"]
+    assert rows[2] == ["Other", "not", "yet", "measured"]
+
+
+def test_every_verdict_on_a_claim_is_known() -> None:
+    """What `verdict` says is what the overview counts and a page has in bold."""
+    found = {
+        "low": Measured({0: 1.0, 1: 1.1, 2: 1.2}, {}, 0),
+        "high": Measured({0: 2.0, 1: 2.11, 2: 2.2}, {}, 0),
+        "wild": Measured({0: 0.0, 1: 9.0, 2: 1.0}, {}, 0),
+        "few": Measured({0: 1.0}, {}, 0),
+    }
+    claims = [(a, b, lower) for a in found for b in found for lower in (True, False) if a != b]
+    said = [recorded.judged(verdict(Claim(*claim, "Table 1"), found)) for claim in claims]
+    assert set(said) == set(recorded.JUDGED)
 
 
 def test_a_file_that_its_records_contradict_fails_the_build(folder: Path) -> None:

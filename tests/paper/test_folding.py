@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from mabn_ref.experiments.rows import recipe
 from mabn_ref.nn import network
 from mabn_ref.norms import batch_norm, group_norm
 from mabn_ref.paper.folding import Folded, fold, infer_folded, operations
-from mabn_ref.paper.table9 import measure_cost
+from mabn_ref.paper.table9 import TABLE_9, measure_cost
 
 
 def trained(weights: str, **settings: Any) -> tuple[Any, ...]:
@@ -65,6 +66,9 @@ def test_operations_by_hand() -> None:
 
 def test_costs_of_all_are_measured_in_one_run() -> None:
     found = measure_cost(width=8, rounds=2)
+    assert json.loads(json.dumps(found)) == found
+    (figure,) = TABLE_9.draw(found).values()
+    assert [axes.get_title() for axes in figure.axes] == ["inference", "training step"]
     assert list(found) == ["BN 32, folded", "BN 32", "MABN 2 + WC, folded", "MABN 2 + WC", "GN", "IN", "LN"]
     for name, cost in found.items():
         assert cost["infer"][1] <= cost["infer"][0] <= cost["infer"][2]

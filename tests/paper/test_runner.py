@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from mabn_ref.cli import main
-from mabn_ref.cli.paper import NAMES
+from mabn_ref.cli.paper import NAMES, _retyped
 from mabn_ref.experiments import results, sweeps
+from mabn_ref.experiments.machine import made_with
 from mabn_ref.experiments.runs import run_one
 from mabn_ref.experiments.workers import WorkerDied, Workers
 from mabn_ref.paper import runner
@@ -122,13 +123,44 @@ def test_a_study_from_end_to_end_and_again(
     written = {name: (tmp_path / name).read_bytes() for name in ("equation6.json", "equation6.svg", "equation6.png")}
     found = json.loads(written["equation6.json"])
     assert (found["study"], found["runs"], found["seeds"]) == ("equation6", 6, [0])
-    assert found["command"].startswith("mabn-ref paper equation6 --seeds 1")
+    assert found["command"] == f"mabn-ref paper equation6 --seeds 1 {' '.join(OPTIONS)}"
+    assert str(tmp_path) not in written["equation6.json"].decode()
     assert found["versions"][0]["numpy"]
     assert main(arguments) == 0
     second = capsys.readouterr()
     assert "runs to do" not in second.err
     assert second.out == first.out
     assert {name: (tmp_path / name).read_bytes() for name in written} == written
+
+
+def test_the_command_that_is_kept_has_nothing_of_where_it_ran() -> None:
+    words = [
+        "paper",
+        "table2",
+        "--out",
+        "/somewhere",
+        "--seeds",
+        "5",
+        "--jobs=2",
+        "--dask",
+        "tcp://a:1",
+        "--lr",
+        "0.1",
+    ]
+    assert _retyped(words) == ["paper", "table2", "--seeds", "5", "--lr", "0.1"]
+    assert _retyped(["paper", "all", "--out=/a", "--seeds", "2"]) == ["paper", "all", "--seeds", "2"]
+
+
+def test_a_study_without_runs_says_where_it_was_computed(tmp_path: Path) -> None:
+    study, context = STUDIES["theorem1"], Context((0,), {})
+    outcome = study.outcome(context, [])
+    runner.write("theorem1", study, outcome, context, tmp_path, "mabn-ref paper theorem1")
+    text = (tmp_path / "theorem1.json").read_text()
+    found = json.loads(text)
+    assert found["runs"] == 0
+    assert (found["versions"], found["machines"]) == ([made_with()["versions"]], [made_with()["machine"]])
+    assert found["data"] == outcome.data
+    assert max(map(len, text.splitlines())) > 400, "a curve is on one line"
 
 
 def test_wrong_names_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -73,8 +73,9 @@ def test_from_runs_to_pictures(tmp_path: Path) -> None:
     assert [record["status"] for _, record in ended if isinstance(record, dict)] == ["done"] * 10, ended
     assert runner.missing(TABLE_8, context, tmp_path) == []
     outcome = TABLE_8.outcome(context, [record for _, record in ended if isinstance(record, dict)])
-    assert set(outcome.figures) == {"", "scenes"}
-    panels = [axes for axes in outcome.figures["scenes"].axes if axes.images]
+    figures = TABLE_8.draw(outcome.data)
+    assert set(figures) == {"", "scenes"}
+    panels = [axes for axes in figures["scenes"].axes if axes.images]
     assert len(panels) == 3 * 12, "three test scenes; the scene, its mask and ten rows"
     paths = runner.write("table8", TABLE_8, outcome, context, tmp_path, "mabn-ref paper table8")
     assert [path.name for path in paths if path.suffix == ".png"] == ["table8.png", "table8-scenes.png"]
