@@ -81,9 +81,8 @@ class RecordedDirective(SphinxDirective):
         if found["runs"]:
             lines["Images"] = [nodes.Text(images(found))]
             lines["Recipe"] = [nodes.Text(_recipe(found["settings"]))]
-            hours = found["run_seconds"] / 3600
             seeds = ", ".join(map(str, found["seeds"]))
-            lines["Runs"] = [nodes.Text(f"{found['runs']}, {hours:.1f} hours of one core; seeds {seeds}")]
+            lines["Runs"] = [nodes.Text(f"{found['runs']}, {_time(found['run_seconds'])} of one core; seeds {seeds}")]
         lines["Versions"] = [nodes.Text(_joined(found["versions"], named=True))]
         lines["Machine"] = [nodes.Text(_joined(found["machines"]))]
         records = path.parent / STUDIES[found["study"]].file
@@ -132,6 +131,10 @@ def images(found: dict[str, Any]) -> str:
     if not found["runs"]:
         return "-"
     return str(settings["data_dir"]) if settings["data"] == "directory" else str(settings["data"])
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
 
 
 def _recipe(settings: dict[str, Any]) -> str:
