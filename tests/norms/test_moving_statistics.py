@@ -331,11 +331,12 @@ def test_array_api_strict(device: str, dtype: str, form: str, ahead: str, back: 
 
 @pytest.mark.parametrize(("form", "ahead", "back"), CELLS)
 def test_no_gradient_stays_none(form: str, ahead: str, back: str) -> None:
-    """A channel whose dz is 0, behind a dead ReLU, has a dx of 0 and no NaN in the state. eq: moving-backward"""
+    """Channels whose dz or x is 0, behind a dead ReLU, leave no NaN anywhere. eq: moving-backward"""
     config = Config(form=form, forward=ahead, backward=back, window=2)
     state = moving_statistics.init(3, config, dtype=float)
-    _, cache, state = moving_statistics.forward(X, ONE, ONE, state, config)
+    z, cache, state = moving_statistics.forward(X * [1, 1, 0], ONE, ONE, state, config)
     dx, _, _, state = moving_statistics.backward(X * [1, 0, 1], cache, state)
+    assert np.all(z[:, 2] == 1)
     assert np.all(dx[:, 1] == 0)
     assert all(np.all(np.isfinite(a)) for a in (dx, *state))
 
@@ -360,6 +361,8 @@ ONE, X = np.ones(3), np.random.default_rng(0).standard_normal((4, 3))
     ("build", "error", "message"),
     [
         (lambda: Config(form="plain"), ValueError, "form is 'plain', expected one of 'vanilla', 'modified'"),
+        (lambda: Config(norm_batch=2.0), TypeError, "norm_batch is 2.0, expected an integer of at least 1"),
+        (lambda: Config(renorm_from=2.0), TypeError, "renorm_from is 2.0, expected an integer of at least 1"),
         (lambda: Config(forward="smas"), ValueError, "forward is 'smas', expected one of 'batch', 'sma', 'ema'"),
         (lambda: Config(backward=None), ValueError, "backward is None, expected one of"),
         (lambda: Config(window=0), ValueError, "window is 0, expected an integer of at least 1"),
@@ -384,6 +387,10 @@ def test_bad_input() -> None:
     moving_statistics.forward(X, ONE, ONE, state, Config(window=4, norm_batch=1, form="modified"))
     with pytest.raises(ValueError, match=r"state\.mean_window has shape \(4, 3\), expected \(5, 3\)"):
         moving_statistics.forward(X, ONE, ONE, state, Config(window=5))
+    for field in ("mean", "var", "mean_window", "var_window"):
+        single = state._replace(**{field: getattr(state, field).astype(np.float32)})
+        with pytest.raises(TypeError, match=rf"state\.{field} has dtype float32, expected float64"):
+            moving_statistics.forward(X, ONE, ONE, single, config)
     _, cache, state = moving_statistics.forward(X, ONE, ONE, state, config)
     for call in (moving_statistics.backward, moving_statistics.backward_graph):
         with pytest.raises(ValueError, match=r"state\.psi_window has shape \(1, 3\), expected \(4, 3\)"):
