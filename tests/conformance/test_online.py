@@ -76,3 +76,15 @@ def test_its_decays_are_read_off_and_a_wrong_one_is_named(torch: Any) -> None:
     assert report.conforms, str(report)
     assert report.hyper == {"eps": 1e-3, "decay_forward": 0.8, "decay_backward": 0.9}
     assert check(Forgetful, "online", short=True).mistakes == ["online-v-of-dy"]
+
+
+@pytest.mark.frameworks
+def test_layer_scaling_in_the_wrong_place_is_said_and_its_gradient_understood(torch: Any) -> None:
+    """eq: layer-scaling"""
+    from tests.conformance.torch_online import OnlineNorm2d
+
+    report = check(OnlineNorm2d, "online", short=True, extra={"guard": "ls first"})
+    assert [(f.words, f.accepted) for f in report.findings] == [
+        ("Your layer scaling comes before gamma and beta; it comes last.", False)
+    ]
+    assert not report.differences

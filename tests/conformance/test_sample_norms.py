@@ -125,3 +125,27 @@ def test_samples_are_not_taken_for_channels(torch: Any) -> None:
     report = check(torch.nn.InstanceNorm2d, "in", short=True)
     rows = {row.scenario: row.why for row in report.rows}
     assert "for one without a batch" in rows["rank 3"]
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize(("kind", "name"), [("outside", "bn-eps-outside"), ("unbiased", "bn-unbiased-variance")])
+def test_the_gradient_of_an_odd_forward_is_not_blamed(torch: Any, kind: str, name: str) -> None:
+    """What autograd makes of it is right, and the model has it too."""
+
+    class Odd(torch.nn.Module):  # type: ignore[name-defined,misc]
+        def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5) -> None:
+            super().__init__()
+            self.groups, self.eps = num_groups, eps
+            self.weight, self.bias = (torch.nn.Parameter(f(num_channels)) for f in (torch.ones, torch.zeros))
+
+        def forward(self, x: Any) -> Any:
+            flat = x.reshape(len(x), self.groups, -1)
+            var = flat.var(2, unbiased=kind == "unbiased", keepdim=True)
+            sigma = var.sqrt() + self.eps if kind == "outside" else (var + self.eps).sqrt()
+            shape = (1, -1, *[1] * (x.ndim - 2))
+            y = ((flat - flat.mean(2, keepdim=True)) / sigma).reshape(x.shape)
+            return self.weight.reshape(shape) * y + self.bias.reshape(shape)
+
+    report = check(Odd, "gn", short=True)
+    assert report.mistakes == [name], str(report)
+    assert not report.differences

@@ -63,8 +63,10 @@ class OnlineNorm2d(torch.nn.Module):
             y = _Control.apply(x, self)
         else:
             y = (x - self.moving_mean.reshape(shape)) / (self.moving_var.reshape(shape) + self.eps).sqrt()
+        axes = tuple(range(1, x.ndim))
+        if self.guard == "ls first":
+            y = y / (y.square().mean(axes, keepdim=True) + self.eps).sqrt()
         a = self.weight.reshape(shape) * y + self.bias.reshape(shape)
         if self.guard == "ac":
             return a.clamp(-5, 5)
-        axes = tuple(range(1, x.ndim))
         return a / (a.square().mean(axes, keepdim=True) + self.eps).sqrt() if self.guard == "ls" else a
