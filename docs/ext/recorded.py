@@ -139,7 +139,8 @@ def _time(seconds: float) -> str:
 
 def _recipe(settings: dict[str, Any]) -> str:
     """What all runs share, in words; a study's own rows may say otherwise."""
-    said = [f"{settings['train_size'] or 'all'} training and {settings['test_size'] or 'all'} test images"]
+    train, test = settings["train_size"], settings["test_size"]
+    said = [f"{train or 'all'} training and {test or 'all'} test images" if train or test else "all images"]
     said += [f"{settings['epochs']} epochs", f"width {settings['width']}", f"learning rate {settings['lr']}"]
     return ", ".join([*said, f"weight decay {settings['weight_decay']}"])
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from mabn_ref.paper.study import Context
 from mabn_ref.paper.theorem1 import THEOREM_1
 
@@ -13,3 +16,15 @@ def test_theorem_1_finds_emas_biased_and_smas_not() -> None:
     assert (float(drift[3]), float(drift[4])) == (-0.075, -0.4889)
     assert sum("inside" in line for line in outcome.verdicts) >= 8
     assert len(outcome.verdicts) == 10
+
+
+def test_the_committed_simulation_is_what_the_code_gives() -> None:
+    file = Path(__file__).parents[2] / "docs" / "results" / "paper" / "theorem1.json"
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    outcome = THEOREM_1.outcome(Context(tuple(kept["seeds"]), {}), [])
+    assert kept["verdicts"] == outcome.verdicts
+    assert kept["notes"] == outcome.notes
+    assert [table["rows"] for table in kept["tables"]] == [
+        [list(row) for row in table.rows] for table in outcome.tables
+    ]
+    assert kept["data"] == outcome.data
