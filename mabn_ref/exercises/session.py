@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from mabn_ref.exercises.exercise import Exercise
 from mabn_ref.exercises.folder import Folder
@@ -24,15 +25,24 @@ def check(folder: Folder, exercise: Exercise, seeds: Sequence[int], style: Style
     """Check the student's file, remember whether it passed, and return that with what to say."""
     path = folder.file(exercise)
     try:
-        source = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "is no text in UTF-8" if isinstance(error, ValueError) else "cannot be read"
+        source = _source(path)
+    except ValueError as error:
         again = f"mabn-ref learn reset {exercise.name} writes a new one"
-        return False, f"{exercise.name}\n\n  {place(path, None, style)} {reason}; {again}"
+        return False, f"{exercise.name}\n\n  {place(path, None, style)} {error}; {again}"
     report = check_source(exercise, source, seeds=seeds)
     remember(folder, exercise, report)
     said = verdict(report, exercise, path, source, style)
     return report.passed, said + _after(folder, exercise, style) if report.passed else said
+
+
+def _source(path: Path) -> str:
+    """Read a student's file; what is wrong with it is a `ValueError`."""
+    try:
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+    except UnicodeDecodeError:
+        raise ValueError("is no text in UTF-8") from None
+    except OSError:
+        raise ValueError("cannot be read") from None
 
 
 def _after(folder: Folder, exercise: Exercise, style: Style) -> str:
@@ -57,10 +67,11 @@ def check_all(folder: Folder, seeds: Sequence[int], style: Style, show: Callable
     for exercise in folder.exercises:
         path = folder.file(exercise)
         try:
-            report = check_source(exercise, path.read_text(encoding="utf-8"), seeds=seeds)
-        except (OSError, UnicodeDecodeError):
-            show(f"{style('wrong ', 'red')} {exercise.name:<28}{place(path, None, style)} cannot be read")
+            source = _source(path)
+        except ValueError as error:
+            show(f"{style('wrong ', 'red')} {exercise.name:<28}{place(path, None, style)} {error}")
             continue
+        report = check_source(exercise, source, seeds=seeds)
         remember(folder, exercise, report)
         passed += report.passed
         unwritten = not report.points and bool(report.errors) and all(e.kind == "todo" for e in report.errors)

@@ -151,6 +151,14 @@ def test_files_that_cannot_be_read(folder: Folder, capsys: pytest.CaptureFixture
     folder.file(MOMENTS).write_bytes(b"\xff\xfe")
     assert main(["learn", "check", "1"]) == 1
     assert "is no text in UTF-8" in capsys.readouterr().out
+    assert main(["learn", "check", "--all"]) == 1
+    assert "wrong  01_moments                  01_moments/exercise.py is no text in UTF-8" in capsys.readouterr().out
+
+
+def test_a_file_with_a_byte_order_mark_is_read(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    """Editors on Windows put it there, and Python reads it."""
+    folder.file(MOMENTS).write_text(MOMENTS.solution, encoding="utf-8-sig")
+    assert main(["learn", "check", "1"]) == 0
 
 
 def test_what_is_printed_moves_no_cursor(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
