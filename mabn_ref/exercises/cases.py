@@ -9,8 +9,18 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
+from mabn_ref.exercises.forms import unpack
 
-__all__ = ["batch", "close", "gradient", "gradient_fault"]
+__all__ = [
+    "batch",
+    "close",
+    "gradient",
+    "gradient_fault",
+    "gradient_judge",
+    "mean_square",
+    "moments",
+    "observe_backward",
+]
 
 _SPACES = ((), (5,), (2, 5), ())
 _EPS = (1e-5, 0.1, 1.0)
@@ -53,6 +63,31 @@ def batch(rng: np.random.Generator, k: int, *, samples: int = 6, channels: int =
         dz=rng.standard_normal(shape),
         axes=dict(zip(("N", *"HW"[2 - len(space) :], "C"), shape, strict=True)),
     )
+
+
+def mean_square(x: Array) -> Array:
+    """Mean square of each channel; analytic, so that it can be differentiated by `gradient`.
+
+    Examples
+    --------
+    >>> mean_square(np.array([[1.0, 2.0], [3.0, 0.0]]))
+    array([5., 2.])
+    """
+    values = x.reshape(-1, x.shape[-1])
+    return np.sum(values**2, axis=0) / len(values)
+
+
+def moments(x: Array) -> tuple[Array, Array]:
+    """Mean and biased variance of each channel; analytic as `mean_square` is.
+
+    Examples
+    --------
+    >>> moments(np.array([[1.0, 2.0], [3.0, 0.0]]))
+    (array([2., 1.]), array([1., 1.]))
+    """
+    values = x.reshape(-1, x.shape[-1])
+    mu = np.sum(values, axis=0) / len(values)
+    return mu, mean_square(values - mu)
 
 
 def close(value: Any, right: Any, rtol: float = 1e-7) -> bool:
@@ -112,3 +147,25 @@ def gradient_fault(name: str, value: Array, right: Array) -> str | None:
     percent = 100 * float(np.max(error) / np.max(np.abs(right), initial=1e-300))
     off = f"{percent:.2g}" if percent < 99.5 or percent >= 1e6 else f"{percent:.0f}"
     return f"{name} is not the derivative of forward: at {worst} it is off by {off} % of the largest derivative"
+
+
+def gradient_judge(name: str) -> Callable[[Array, Any], str | None]:
+    """Make the judge of a gradient, which asks `gradient_fault` with the attribute `name` of the case.
+
+    Examples
+    --------
+    >>> judge = gradient_judge("dbeta")
+    >>> judge(np.ones(3), SimpleNamespace(dbeta=np.ones(3))) is None
+    True
+    """
+
+    def judge(value: Array, case: Any) -> str | None:
+        return gradient_fault(name, value, getattr(case, name))
+
+    return judge
+
+
+def observe_backward(code: Any, case: Any) -> dict[str, Any]:
+    """Call ``backward(dz, cache)`` on a case; its parts are dx, dgamma and dbeta."""
+    names = ("dx", "dgamma", "dbeta")
+    return dict(zip(names, unpack("backward", code.backward(case.dz, case.cache), *names), strict=True))

@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.exercises.cases import batch, close, gradient
+from mabn_ref.exercises.cases import batch, close, gradient, mean_square
 from mabn_ref.exercises.exercise import Check
 from mabn_ref.exercises.forms import unpack
 
@@ -16,7 +16,7 @@ Cache = namedtuple("Cache", ["centred", "sigma", "y", "gamma"])
 def draw(rng, k):
     case = batch(rng, k)
     case.centred = _centred(case.x)
-    case.sigma = _root(_mean_square(case.centred), case.eps)
+    case.sigma = _root(mean_square(case.centred), case.eps)
     case.y = case.centred / case.sigma
     case.cache = Cache(case.centred, case.sigma, case.y, case.gamma)
     case.dy = rng.standard_normal(case.x.shape)  # what arrives at a step is no result of another here
@@ -31,18 +31,13 @@ def _centred(x):
     return x - np.sum(values, axis=0) / len(values)
 
 
-def _mean_square(centred):
-    values = centred.reshape(-1, centred.shape[-1])
-    return np.sum(values**2, axis=0) / len(values)
-
-
 def _root(var, eps):
     return np.sqrt(var + eps)
 
 
 def _forward(x, case):
     centred = _centred(x)
-    return case.gamma * centred / _root(_mean_square(centred), case.eps) + case.beta
+    return case.gamma * centred / _root(mean_square(centred), case.eps) + case.beta
 
 
 def _derivatives(case):
@@ -54,7 +49,7 @@ def _derivatives(case):
         "direct": gradient(lambda centred: centred / case.sigma, case.centred, case.dy),
         "dsigma": gradient(lambda sigma: case.centred / sigma, case.sigma, case.dy),
         "dvar": gradient(lambda v: _root(v, case.eps), var, case.dsigma),
-        "through_var": gradient(_mean_square, case.centred, case.dvar),
+        "through_var": gradient(mean_square, case.centred, case.dvar),
         "through_centring": gradient(_centred, case.x, case.dcentred),
         "dx": gradient(lambda x: _forward(x, case), case.x, case.dz),
     }

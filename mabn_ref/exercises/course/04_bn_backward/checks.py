@@ -4,9 +4,8 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.exercises.cases import batch, gradient, gradient_fault
+from mabn_ref.exercises.cases import batch, gradient, gradient_fault, gradient_judge, observe_backward
 from mabn_ref.exercises.exercise import Check
-from mabn_ref.exercises.forms import unpack
 from mabn_ref.norms import batch_norm
 
 Cache = namedtuple("Cache", ["y", "sigma", "gamma"])
@@ -28,11 +27,6 @@ def _forward(case, x, gamma, beta):
     return batch_norm.forward(x, gamma, beta, state, config)
 
 
-def observe(code, case):
-    dx, dgamma, dbeta = unpack("backward", code.backward(case.dz, case.cache), "dx", "dgamma", "dbeta")
-    return {"dx": dx, "dgamma": dgamma, "dbeta": dbeta}
-
-
 def judge_dx(dx, case):
     fault = gradient_fault("dx", dx, case.dx)
     if fault and np.max(np.abs(np.sum(dx.reshape(-1, dx.shape[-1]), axis=0))) > 1e-9 * np.max(np.abs(dx)) * dx.size:
@@ -40,12 +34,6 @@ def judge_dx(dx, case):
     return fault
 
 
-def judge_dgamma(dgamma, case):
-    return gradient_fault("dgamma", dgamma, case.dgamma)
-
-
-def judge_dbeta(dbeta, case):
-    return gradient_fault("dbeta", dbeta, case.dbeta)
-
-
-CHECKS = (Check(observe, {"dx": judge_dx, "dgamma": judge_dgamma, "dbeta": judge_dbeta}),)
+CHECKS = (
+    Check(observe_backward, {"dx": judge_dx, "dgamma": gradient_judge("dgamma"), "dbeta": gradient_judge("dbeta")}),
+)

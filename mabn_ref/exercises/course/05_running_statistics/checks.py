@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.exercises.cases import batch, close
+from mabn_ref.exercises.cases import batch, close, moments
 from mabn_ref.exercises.exercise import Check
 from mabn_ref.exercises.forms import Malformed
 
@@ -55,16 +55,10 @@ def judge_start(start, case):
     return None if np.all(start.var == 1) else "the variance does not start at 1"
 
 
-def _moments(x):
-    values = x.reshape(-1, x.shape[-1])
-    mu = np.sum(values, axis=0) / len(values)
-    return mu, np.sum((values - mu) ** 2, axis=0) / len(values)
-
-
 def _judge(which, of_batch):
     def judge(averages, case):
         old = np.stack([case.state[which], *averages[:-1]])
-        new = np.stack([_moments(x)[which] for x in case.batches])
+        new = np.stack([moments(x)[which] for x in case.batches])
         if close(averages, new + case.decay * (old - new)):
             return None
         return f"a batch does not bring {of_batch} by the part 1 - decay nearer to its own (decay = {case.decay:g})"

@@ -4,7 +4,15 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.exercises.cases import batch, close, gradient, gradient_fault
+from mabn_ref.exercises.cases import (
+    batch,
+    close,
+    gradient,
+    gradient_fault,
+    gradient_judge,
+    mean_square,
+    observe_backward,
+)
 from mabn_ref.exercises.exercise import Check
 from mabn_ref.exercises.forms import unpack
 
@@ -22,13 +30,8 @@ def draw(rng, k):
 
 
 def _normalised(case, x):
-    chi = np.sqrt(_mean_square(x) + case.eps)
+    chi = np.sqrt(mean_square(x) + case.eps)
     return x / chi, chi
-
-
-def _mean_square(x):
-    values = x.reshape(-1, x.shape[-1])
-    return np.sum(values**2, axis=0) / len(values)
 
 
 def observe_forward(code, case):
@@ -36,13 +39,8 @@ def observe_forward(code, case):
     return {"z": z, "cache": cache}
 
 
-def observe_backward(code, case):
-    dx, dgamma, dbeta = unpack("backward", code.backward(case.dz, case.cache), "dx", "dgamma", "dbeta")
-    return {"dx": dx, "dgamma": dgamma, "dbeta": dbeta}
-
-
 def judge_z(z, case):
-    q, found = _mean_square(case.x), _mean_square(z - case.beta)
+    q, found = mean_square(case.x), mean_square(z - case.beta)
     if not close(found * (q + case.eps), case.gamma**2 * q):
         return f"the mean square of z - beta over a channel is not gamma^2 q / (q + eps), with eps = {case.eps:g}"
     if not close((z - case.beta) * np.sqrt(q), case.gamma * case.x * np.sqrt(found) / abs(case.gamma)):
@@ -53,7 +51,7 @@ def judge_z(z, case):
 def judge_cache(cache, case):
     if not close(cache.gamma, case.gamma):
         return "cache.gamma is not gamma"
-    if not close(cache.chi**2, _mean_square(case.x) + case.eps):
+    if not close(cache.chi**2, mean_square(case.x) + case.eps):
         return f"cache.chi squared is not the mean square of x plus eps, with eps = {case.eps:g}"
     if not close(cache.y * cache.chi, case.x):
         return "cache.y times cache.chi does not give x back"
@@ -68,15 +66,7 @@ def judge_dx(dx, case):
     return fault
 
 
-def judge_dgamma(dgamma, case):
-    return gradient_fault("dgamma", dgamma, case.dgamma)
-
-
-def judge_dbeta(dbeta, case):
-    return gradient_fault("dbeta", dbeta, case.dbeta)
-
-
 CHECKS = (
     Check(observe_forward, {"z": judge_z, "cache": judge_cache}),
-    Check(observe_backward, {"dx": judge_dx, "dgamma": judge_dgamma, "dbeta": judge_dbeta}),
+    Check(observe_backward, {"dx": judge_dx, "dgamma": gradient_judge("dgamma"), "dbeta": gradient_judge("dbeta")}),
 )

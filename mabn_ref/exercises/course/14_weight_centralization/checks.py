@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.exercises.cases import close, gradient, gradient_fault
+from mabn_ref.exercises.cases import close, gradient, gradient_judge
 from mabn_ref.exercises.exercise import Check
 
 KERNELS = ((2, 3), (1, 3), (3, 2), (1, 1))
@@ -47,10 +47,6 @@ def judge_w_c(w_c, case):
     return None
 
 
-def judge_dw(dw, case):
-    return gradient_fault("dw", dw, case.dw)
-
-
 def judge_means(means, case):
     image = np.ones((*case.w_c.shape[:2], 1)) * case.mu  # one patch, every value at its channel's mean
     patch = [np.sum(image * case.w_c[..., o]) for o in range(case.w_c.shape[-1])]
@@ -61,6 +57,6 @@ def judge_means(means, case):
 
 CHECKS = (
     Check(observe_forward, {"w_c": judge_w_c}),
-    Check(observe_backward, {"dw": judge_dw}),
+    Check(observe_backward, {"dw": gradient_judge("dw")}),
     Check(observe_means, {"means": judge_means}),
 )

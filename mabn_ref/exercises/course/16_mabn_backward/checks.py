@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.exercises.cases import batch, close, gradient, gradient_fault
+from mabn_ref.exercises.cases import batch, close, gradient, gradient_fault, gradient_judge, mean_square
 from mabn_ref.exercises.exercise import Check
 from mabn_ref.exercises.forms import unpack
 
@@ -21,10 +21,10 @@ def draw(rng, k):
     case.count = case.axes["held"] = min(count + 1, case.window)
     kept = case.count - 1
     # what the other batches of the window add to the mean square, constant in backward
-    others = kept * _mean_square(case.x) * rng.uniform(0.3, 3.0, 3)
+    others = kept * mean_square(case.x) * rng.uniform(0.3, 3.0, 3)
 
     def forward(x):
-        chi = np.sqrt((others + _mean_square(x)) / case.count + case.eps)
+        chi = np.sqrt((others + mean_square(x)) / case.count + case.eps)
         return x / chi, chi
 
     y, chi = forward(case.x)
@@ -36,11 +36,6 @@ def draw(rng, k):
     case.dbeta = gradient(lambda beta: 0 * y + beta, case.beta, case.dz)
     case.dx = case.one_call - y * np.sum(case.psi_window[count - kept :], axis=0) / case.count / chi
     return case
-
-
-def _mean_square(x):
-    values = x.reshape(-1, x.shape[-1])
-    return np.sum(values**2, axis=0) / len(values)
 
 
 def observe(code, case):
@@ -63,14 +58,6 @@ def judge_dx(dx, case):
     )
 
 
-def judge_dgamma(dgamma, case):
-    return gradient_fault("dgamma", dgamma, case.dgamma)
-
-
-def judge_dbeta(dbeta, case):
-    return gradient_fault("dbeta", dbeta, case.dbeta)
-
-
 def judge_window(psi_window, case):
     if not close(psi_window[-1], case.psi):
         return "the last row of psi_window is not the derivative of the loss by a stretch of y, divided by M"
@@ -79,4 +66,14 @@ def judge_window(psi_window, case):
     return None
 
 
-CHECKS = (Check(observe, {"dx": judge_dx, "dgamma": judge_dgamma, "dbeta": judge_dbeta, "psi_window": judge_window}),)
+CHECKS = (
+    Check(
+        observe,
+        {
+            "dx": judge_dx,
+            "dgamma": gradient_judge("dgamma"),
+            "dbeta": gradient_judge("dbeta"),
+            "psi_window": judge_window,
+        },
+    ),
+)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.exercises.cases import batch, close, gradient, gradient_fault
+from mabn_ref.exercises.cases import batch, close, gradient, gradient_fault, mean_square
 from mabn_ref.exercises.exercise import Check
 from mabn_ref.exercises.forms import unpack
 
@@ -31,7 +31,7 @@ def _phase(rng, case, t):
     """A batch of number t, the state before it, and what is right."""
     x, dz, config = case.x * rng.uniform(0.8, 1.2, 3), case.dz, case.config
     count = min(t - 1, config.window)
-    q = _mean_square(x)
+    q = mean_square(x)
     before = q * rng.uniform(0.3, 3.0, (count, 3))
     state = State(q * rng.permutation([0.3, 0.9, 3.0]), before, rng.standard_normal((count, 3)), t - 1)
     held = np.array([*before, q][-config.window :])
@@ -43,17 +43,12 @@ def _phase(rng, case, t):
     psi = gradient(lambda a: case.gamma * r * a * cache.y, np.ones(3), dz) / (x.size / 3)
     psi_held = np.array([*state.psi_window, psi][-config.window :])
     if warm:
-        dx = gradient(lambda x: case.gamma * x / np.sqrt(_mean_square(x) + config.eps), x, dz)
+        dx = gradient(lambda x: case.gamma * x / np.sqrt(mean_square(x) + config.eps), x, dz)
     else:
         dx = (case.gamma * r * dz - cache.y * sum(psi_held) / len(psi_held)) / chi
     # In backward the state is ahead: two more forward passes, or none.
     later = state._replace(iteration=t + 2 * (t % 2))
     return SimpleNamespace(x=x, q=q, t=t, state=state, held=held, cache=cache, later=later, dx=dx, psi_held=psi_held)
-
-
-def _mean_square(x):
-    values = x.reshape(-1, x.shape[-1])
-    return np.sum(values**2, axis=0) / len(values)
 
 
 def observe_forward(code, case):
