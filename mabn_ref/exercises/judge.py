@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import copy
-import functools
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from mabn_ref.exercises import wire
 from mabn_ref.exercises.errors import StudentError
-from mabn_ref.exercises.exercise import Check, Exercise, KnownMistake, run_source
-from mabn_ref.exercises.forms import Malformed, form_fault, same, unnamed
+from mabn_ref.exercises.exercise import Exercise, KnownMistake
+from mabn_ref.exercises.forms import form_fault, same, unnamed
+from mabn_ref.exercises.known import Known, Observations, by_part, known_on, look, observed
 from mabn_ref.exercises.process import Limits, Student
 from mabn_ref.exercises.report import Part, Report
 
 __all__ = ["Part", "Report", "check_code", "check_source"]
-
-
-Observations = dict[str, Any] | StudentError | Malformed
-"""What one check saw on one case."""
 
 
 def check_source(
@@ -52,7 +47,7 @@ def check_source(
     True
     """
     limits = Limits(seconds=exercise.seconds) if limits is None else limits
-    known = _known(exercise, tuple(seeds))
+    known = known_on(exercise, tuple(seeds))
     cases = known.cases
     seen: list[list[Observations]] = []
     students: list[Student] = []
@@ -60,7 +55,7 @@ def check_source(
         for check in exercise.checks.CHECKS:
             if not students or students[-1].ended:  # a function that hangs does not take the others with it
                 students.append(Student(source, filename, limits))
-            seen.append([_observed(check, students[-1], case) for case in cases])
+            seen.append([observed(check, students[-1], case) for case in cases])
     except StudentError as error:  # the file cannot even be read
         seen = [[error] * len(cases) for _ in exercise.checks.CHECKS]
     finally:
@@ -84,9 +79,9 @@ def check_code(exercise: Exercise, code: Any, seeds: Sequence[int] = (0,)) -> Re
     >>> check_code(find("moments"), SimpleNamespace(moments=lambda x: (x.mean(0), x.var(0)))).passed
     False
     """
-    known = _known(exercise, tuple(seeds))
+    known = known_on(exercise, tuple(seeds))
     watched = _Watched(code)
-    seen = _look(exercise, watched, known.cases)
+    seen = look(exercise, watched, known.cases)
     return _report(known, seen, _changed_notes(watched.changed), "")
 
 
@@ -99,7 +94,9 @@ class _Watched:
         """Functions that changed an array they were given."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        function = getattr(self._code, name)
+        function = getattr(self._code, name, None)
+        if not callable(function):
+            raise StudentError("missing", f"there is no function {name}")
 
         def call(*args: Any, **kwargs: Any) -> Any:
             own_args, own_kwargs = copy.deepcopy((args, kwargs))
@@ -116,64 +113,7 @@ def _changed_notes(names: Iterable[str]) -> list[str]:
     return [f"{name} changes an array that it is given; make a new one" for name in sorted(names)]
 
 
-class _Known:
-    """What is known of an exercise on some cases: the right results and, once asked for, those of its mistakes."""
-
-    def __init__(self, exercise: Exercise, seeds: Sequence[int]) -> None:
-        self.exercise = exercise
-        self.cases = [case for seed in seeds for case in exercise.draw(seed, exercise.cases)]
-        self.right = _look(exercise, run_source(exercise.solution, f"{exercise.name}_solution"), self.cases)
-        self._right = _by_part(exercise, self.right)
-        self._changed: dict[tuple[str, ...], dict[str, list[Any]]] = {}
-
-    def fitting(self, wrong: set[str]) -> Iterator[tuple[tuple[KnownMistake, ...], dict[str, list[Any]]]]:
-        """Each mistake, then each pair, that changes no part but some of `wrong`, and its values of these parts.
-
-        Looked at one by one, since running them all takes long: of pairs, those of mistakes that fit so far.
-        """
-        known = [mistake for mistake in self.exercise.mistakes if self.changed(mistake).keys() <= wrong]
-        for group in itertools.chain(((mistake,) for mistake in known), itertools.combinations(known, 2)):
-            changed = self.changed(*group)
-            if changed and changed.keys() <= wrong:
-                yield group, changed
-
-    def changed(self, *group: KnownMistake) -> dict[str, list[Any]]:
-        """The parts that mistakes change together, and their values; none where edits are in each other's way."""
-        names = tuple(mistake.name for mistake in group)
-        if names not in self._changed:
-            source = self.exercise.with_mistakes(*group)
-            made = {}
-            if source is not None:
-                code = run_source(source, f"{self.exercise.name}_mistaken")
-                made = _by_part(self.exercise, _look(self.exercise, code, self.cases))
-            self._changed[names] = {name: made[name] for name in made if not same(made[name], self._right[name])}
-        return self._changed[names]
-
-
-@functools.lru_cache(maxsize=64)
-def _known(exercise: Exercise, seeds: tuple[int, ...]) -> _Known:
-    return _Known(exercise, seeds)
-
-
-def _look(exercise: Exercise, code: Any, cases: list[Any]) -> list[list[Observations]]:
-    with np.errstate(all="ignore"):
-        return [[_observed(check, code, case) for case in cases] for check in exercise.checks.CHECKS]
-
-
-def _observed(check: Check, code: Any, case: Any) -> Observations:
-    try:
-        return check.observe(code, case)
-    except (StudentError, Malformed) as error:
-        return error
-    except NotImplementedError:
-        return StudentError("todo", "this is still to be written")
-    except AttributeError as error:
-        return StudentError("missing", f"a function is missing: {error}")
-    except Exception as error:
-        return StudentError("raised", f"your code raised {type(error).__name__}: {error}")
-
-
-def _report(known: _Known, seen: list[list[Observations]], notes: list[str], printed: str) -> Report:
+def _report(known: Known, seen: list[list[Observations]], notes: list[str], printed: str) -> Report:
     parts, wrong = [], set()
     errors: list[StudentError] = []
     for check, observations, right in zip(known.exercise.checks.CHECKS, seen, known.right, strict=True):
@@ -222,12 +162,12 @@ def _fault(
     return None
 
 
-def _recognised(known: _Known, seen: list[list[Observations]], wrong: set[str]) -> tuple[KnownMistake, ...]:
+def _recognised(known: Known, seen: list[list[Observations]], wrong: set[str]) -> tuple[KnownMistake, ...]:
     """The mistakes that give the student's numbers: one or two for all wrong parts, or else for some of them.
 
     A mistake counts only if every part that it changes is wrong in just its way, on every case.
     """
-    student = _by_part(known.exercise, seen)
+    student = by_part(known.exercise, seen)
     fitting = []
     for group, changed in known.fitting(wrong):
         if all(same(student[name], changed[name]) for name in changed):
@@ -240,12 +180,3 @@ def _recognised(known: _Known, seen: list[list[Observations]], wrong: set[str]) 
             wrong = wrong - changed.keys()
             chosen += group
     return tuple(chosen)
-
-
-def _by_part(exercise: Exercise, seen: list[list[Observations]]) -> dict[str, list[Any]]:
-    """For each part its values on all cases; where there is none, what was raised."""
-    return {
-        name: [o[name] if isinstance(o, dict) else f"{type(o).__name__}: {o}" for o in observations]
-        for check, observations in zip(exercise.checks.CHECKS, seen, strict=True)
-        for name in check.parts
-    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -90,7 +91,9 @@ def test_functions_of_a_notebook() -> None:
 
     assert check_code(find("moments"), Notebook).passed
     report = check_code(find("moments"), object())
-    assert [error.kind for error in report.errors] == ["missing"]
+    assert [str(error) for error in report.errors] == ["there is no function moments"]
+    report = check_code(find("moments"), SimpleNamespace(moments=lambda x: x.averaged()))
+    assert [error.kind for error in report.errors] == ["raised"]
 
 
 AXES = {"N": 6, "H": 2, "W": 5, "C": 3}
