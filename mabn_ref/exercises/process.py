@@ -8,43 +8,27 @@ files. Memory, files and CPU time are limited by the operating system where it c
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import queue
-import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from mabn_ref.exercises import child, wire
+from mabn_ref.exercises import wire
 from mabn_ref.exercises.errors import StudentError, of_exit, of_message
+from mabn_ref.exercises.launch import Limits, kill, start
 
 __all__ = ["Limits", "Student", "StudentError"]
 
 
 _STARTING = 20.0
 """Seconds for Python and NumPy to start, on a busy machine; no code of a student runs yet."""
-
-
-class Limits(NamedTuple):
-    """What one student's file may use while one exercise is checked."""
-
-    seconds: float = 5.0
-    """Time that its functions may take, all calls together."""
-    megabytes: int = 512
-    """Memory."""
-    printed: int = 100_000
-    """Characters on standard output and standard error."""
-    answer: int = 64_000_000
-    """Bytes of one result."""
 
 
 class Student:
@@ -81,7 +65,7 @@ class Student:
         self._answers: queue.Queue[Any] = queue.Queue()
         self._left = _STARTING
         self._folder = tempfile.TemporaryDirectory(prefix="mabn-exercise-", ignore_cleanup_errors=True)
-        self._process = _start(limits, self._folder.name)
+        self._process = start(limits, self._folder.name)
         self._readers = [threading.Thread(target=read, daemon=True) for read in (self._listen, self._collect)]
         for reader in self._readers:
             reader.start()
@@ -104,7 +88,7 @@ class Student:
 
     def close(self) -> None:
         """End the process and all that it started and that is still in its group."""
-        _kill(self._process)
+        kill(self._process)
         for reader, stream in zip(self._readers, (self._process.stdout, self._process.stderr), strict=True):
             reader.join(0.5)
             if stream is not None and not reader.is_alive():  # else a process that got away holds the other end
@@ -210,7 +194,7 @@ class Student:
     def _keep(self, error: StudentError) -> StudentError:
         """Nothing more is asked of this process."""
         self._error = self._error or error
-        _kill(self._process)
+        kill(self._process)
         return self._error
 
     def _listen(self) -> None:
@@ -247,32 +231,4 @@ class Student:
             error = StudentError("printed", f"the code printed more than {self._limits.printed:,} characters")
             self._error = self._error or error
             self._answers.put(error)
-            _kill(self._process)
-
-
-def _start(limits: Limits, folder: str) -> subprocess.Popen[bytes]:
-    numpy_folder = Path(np.__file__).resolve().parents[1]
-    seconds = math.ceil(2 * limits.seconds + 10)  # a backstop, should this process not get to stop it
-    numbers = [str(n) for n in (limits.megabytes, seconds, limits.answer)]
-    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
-    one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return subprocess.Popen(
-        # no site-packages, no environment, nothing written beside the sources
-        [sys.executable, "-I", "-S", "-B", "-X", "utf8", child.__file__, str(numpy_folder), *numbers],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=folder,
-        env=kept | one,
-        start_new_session=True,
-    )
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(OSError):
-        process.kill()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(5)
+            kill(self._process)
