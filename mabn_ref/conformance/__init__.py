@@ -25,6 +25,7 @@ The files, in the order in which to read them::
     gradients.py      its backward passes, the right one and the wrong ones
     sample_model.py   the same for group, layer and instance normalisation
     online_model.py   and for Online Normalization
+    eval_model.py     and for EvalNorm
     families.py       which of them stands for what
     compare.py        a trace against a convention, up to the first difference
     choices.py        what may differ, one thing at a time, and the words for it

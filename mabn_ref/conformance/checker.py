@@ -16,7 +16,7 @@ from mabn_ref.conformance.plan import About, Step, plan
 from mabn_ref.conformance.report import Report, Row
 from mabn_ref.conformance.rounding import rounding
 from mabn_ref.conformance.run import derivative_of, run_here, run_path
-from mabn_ref.conformance.scenarios import MODULES, scenarios
+from mabn_ref.conformance.scenarios import LIKE, MODULES, scenarios
 from mabn_ref.conformance.search import Explanation, convention_of, explain
 from mabn_ref.conformance.words import findings, hyper_parameters
 
@@ -47,7 +47,7 @@ def check(
         or a function of the number of channels that returns one.
     norm : str
         What it is to be: "bn", "brn", "modified-bn" or "mabn"; "gn", "ln" or "in", group, layer or instance
-        normalisation; "online", Online Normalization.
+        normalisation; "online", Online Normalization; or "eval-norm".
     norm_batch : int, optional
         \|B\|, the only one; several by default. The samples of a call, where each is normalised alone.
     groups : int
@@ -183,7 +183,7 @@ def _best(told: Sequence[Case], given: frozenset[str], about: About) -> Explanat
     ):
         later = explain(told, given, about.numbers, free=free)
         found = found if len(later[0].unexplained) > len(found[0].unexplained) else later
-    if told[0].norm == "bn" and not any(_averages_seen(case, found[0]) for case in told):
+    if LIKE.get(told[0].norm, told[0].norm) == "bn" and not any(_averages_seen(case, found[0]) for case in told):
         found = [e for e in found if not e.preset.changes] or found  # whose changes are in the averages alone
     return max(found, key=lambda e: sum(e.preset.defaults.get(name) == v for name, v in about.defaults.items()))
 
@@ -225,7 +225,7 @@ def _one_batch(cases: Mapping[int, Case], trace: Trace, best: Explanation, given
 
 def _one_value(norm: str, trace: Trace) -> bool:
     """Whether there is one value a channel, whose variance is zero."""
-    return norm in ("bn", "brn") and trace.scenario.norm_batch * int(np.prod(trace.space)) == 1
+    return LIKE.get(norm, norm) in ("bn", "brn") and trace.scenario.norm_batch * int(np.prod(trace.space)) == 1
 
 
 def _row(

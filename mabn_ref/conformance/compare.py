@@ -96,7 +96,7 @@ class Case:
     def base(self, given: frozenset[str]) -> dict[str, Any]:
         """The fields of a convention: what the layer was given of the scenario's settings, else the defaults."""
         if given not in self._bases:
-            kept = {name: value for name, value in vars(self.config).items() if name in given}
+            kept = {name: value for name, value in vars(self.config).items() if name in given or name == "norm_batch"}
             if self.norm in ALONE:  # a layer that was not told its groups has the same in all scenarios
                 kept = {"groups": SETTINGS[self.norm]["groups"], **kept}
             self._bases[given] = vars(from_config(self.norm, type(self.config)(**kept)))

@@ -14,7 +14,7 @@ class Convention:
 
     Parameters
     ----------
-    eps, decay, window, clip, r_max, d_max, warmup, renorm_from, groups, decay_forward, decay_backward
+    eps, decay, window, clip, r_max, d_max, warmup, renorm_from, groups, norm_batch, decay_forward, decay_backward
         Hyper-parameters, as in the Configs of `mabn_ref.norms`; a bound may be "measured": read off the outputs, and
         the decay "cumulative": an average of all batches so far.
     shared_by : str
@@ -73,7 +73,8 @@ class Convention:
         By how many the window of forward is too short.
     infer_by : str
         As the normaliser has it ("own"), the "moving" statistics, those of the "batch", of the "sample", or the
-        "window"; or "unguarded": without layer scaling.
+        "window"; or "unguarded": without layer scaling. Of EvalNorm the "mixture", with the "variances alone" mixed,
+        the "mean alone", weights "swapped", or the "mixture of the call".
     infer_eps : str
         eps at inference: "same" as in training, "inside" the root, "none", "twice"; or "no root" is taken.
     bounds : str
@@ -91,6 +92,7 @@ class Convention:
     warmup: int = 0
     renorm_from: int = 1
     groups: int = 1
+    norm_batch: int = 1
     over: str = "sample"
     grouping: str = "neighbours"
     decay_forward: float = 0.999
@@ -144,6 +146,9 @@ def from_config(norm: str, config: Any) -> Convention:
     """
     if norm in ("gn", "ln", "in"):
         return Convention(eps=config.eps, groups=config.groups)
+    if norm == "eval-norm":
+        mixture = "mixture" if config.merged else "variances alone"
+        return Convention(eps=config.eps, decay=config.decay, infer_by=mixture, norm_batch=config.norm_batch)
     if norm == "online":
         decays = {"decay_forward": config.decay_forward, "decay_backward": config.decay_backward}
         return Convention(eps=config.eps, guard="scaling" if config.layer_scaling else "none", **decays)
@@ -219,6 +224,10 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
     ),
     "ln": (Preset("the paper", {}, {}), Preset("Transformers", {"over": "position"}, {})),
     "in": (Preset("the paper", {}, {}),),
+    "eval-norm": (
+        Preset("the paper", {}, {}),
+        Preset("PyTorch", {"fed": "unbiased"}, {"eps": 1e-5, "decay": 0.9}),
+    ),
     "online": (
         Preset("the paper", {}, {"decay_forward": 0.999, "decay_backward": 0.99, "eps": 1e-5}),
         Preset("the authors' later code", {"guard": "clamp"}, {"decay_forward": 0.999, "eps": 1e-5}),

@@ -7,6 +7,7 @@ from typing import Any
 from mabn_ref.arrays import Array
 from mabn_ref.conformance import gradients
 from mabn_ref.conformance.conventions import Convention
+from mabn_ref.conformance.eval_model import EvalModel
 from mabn_ref.conformance.model import Batch, Model, batch_of
 from mabn_ref.conformance.online_model import OnlineModel
 from mabn_ref.conformance.sample_model import SampleModel, samples_of
@@ -19,6 +20,8 @@ def model_of(norm: str, convention: Convention, channels: int) -> Any:
     """Return the layer that a target of this name is compared with."""
     if norm in ALONE:
         return SampleModel(convention)
+    if norm == "eval-norm":
+        return EvalModel("bn", convention, channels)
     return OnlineModel(convention, channels) if norm == "online" else Model(norm, convention, channels)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mabn_ref.conformance.choices import Choice
-from mabn_ref.conformance.scenarios import ALONE, Scenario
+from mabn_ref.conformance.scenarios import ALONE, LIKE, Scenario
 from mabn_ref.mistakes import named
 from mabn_ref.norms.batch_renorm import Ramp
 
@@ -60,7 +60,7 @@ def hyper_choices(
         told = [(name, name in given) for name in _NAMES[norm]]
         found = [_value(name, value, kept) for name, kept in told for value in _plausible(name, numbers, kept)]
         return found + (_guards("layer_scaling" in given) if norm == "online" else [])
-    mistake = f"{_SWAPPED[norm]}-weights-swapped"
+    mistake = f"{_SWAPPED[LIKE.get(norm, norm)]}-weights-swapped"
     swapped = Choice(
         changes=(("decay", lambda c: 1 - c["decay"]),),
         norms=_ALL,

@@ -45,7 +45,7 @@ class About:
 
     def fields(self, norm: str) -> frozenset[str]:
         """The fields of the Config that the target takes."""
-        return frozenset(vars(MODULES[norm].Config()) if self.given is None else self.given)
+        return frozenset(MODULES[norm].Config.__dataclass_fields__ if self.given is None else self.given)
 
 
 @dataclass(frozen=True)

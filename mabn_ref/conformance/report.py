@@ -19,6 +19,7 @@ NAMES = {
     "gn": "group normalisation",
     "ln": "layer normalisation",
     "in": "instance normalisation",
+    "eval-norm": "EvalNorm",
     "online": "Online Normalization",
 }
 

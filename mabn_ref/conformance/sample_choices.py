@@ -86,4 +86,19 @@ _ONLINE = (
     choice("dbeta", "mean", "online", "dbeta", mistake="bn-parameter-means"),
 )
 
-ALL_CHOICES: tuple[Choice, ...] = (*CHOICES, *_FORWARD, *_INFERENCE, *_BACKWARD, *_ONLINE)
+_EVAL = (
+    choice("infer_by", "moving", "eval-norm", "inferred", mistake="eval-averages-alone"),
+    choice("infer_by", "swapped", "eval-norm", "inferred", mistake="eval-weights-swapped"),
+    choice("infer_by", "mean alone", "eval-norm", "inferred", mistake="eval-mean-alone"),
+    choice("infer_by", "mixture of the call", "eval-norm", "inferred", mistake="eval-whole-batch"),
+    choice(
+        "infer_by",
+        "variances alone",
+        "eval-norm",
+        "inferred",
+        "The variances alone are mixed, without the term by which the means differ.",
+        accepted=True,
+    ),
+)
+
+ALL_CHOICES: tuple[Choice, ...] = (*CHOICES, *_FORWARD, *_INFERENCE, *_BACKWARD, *_ONLINE, *_EVAL)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.norms import batch_norm, batch_renorm, group_norm, mabn, modified_batch_norm, online_norm
+from mabn_ref.norms import batch_norm, batch_renorm, eval_norm, group_norm, mabn, modified_batch_norm, online_norm
 
-__all__ = ["ALONE", "CHANNELS", "MODULES", "SETTINGS", "Scenario", "inputs", "parameters", "scenarios"]
+__all__ = ["ALONE", "CHANNELS", "LIKE", "MODULES", "SETTINGS", "Scenario", "inputs", "parameters", "scenarios"]
 
 MODULES: dict[str, Any] = {
     "bn": batch_norm,
@@ -27,8 +27,11 @@ MODULES: dict[str, Any] = {
     "ln": group_norm,
     "in": group_norm,
     "online": online_norm,
+    "eval-norm": eval_norm,
 }
 """What a layer can be checked as."""
+LIKE = {"eval-norm": "bn"}
+"""Those that train as another does."""
 ALONE = ("gn", "ln", "in")
 """Those in which every sample has statistics of its own."""
 
@@ -46,6 +49,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "ln": {"groups": 1},
     "in": {"groups": len(_TOGETHER)},
     "online": {"decay_forward": 0.9, "decay_backward": 0.95},
+    "eval-norm": {"decay": 0.9},
 }
 _RAMPS = {
     "r_max": batch_renorm.Ramp(start=4, stop=20, first=1.0, last=3.0),

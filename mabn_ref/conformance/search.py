@@ -17,7 +17,7 @@ from mabn_ref.conformance.compare import Case, Difference, first_difference
 from mabn_ref.conformance.conventions import PRESETS, Convention, Preset
 from mabn_ref.conformance.hyper import hyper_choices
 from mabn_ref.conformance.sample_choices import ALL_CHOICES
-from mabn_ref.conformance.scenarios import ALONE
+from mabn_ref.conformance.scenarios import ALONE, LIKE
 
 __all__ = ["Explanation", "convention_of", "explain"]
 
@@ -28,6 +28,7 @@ ORDER = {
     "modified-bn": ("z", "state", "inferred", "dx", "dgamma", "dbeta"),
     "brn": ("state", "z", "inferred", "dx", "dgamma", "dbeta"),
     "mabn": ("state", "z", "inferred", "dx", "dgamma", "dbeta"),
+    "eval-norm": ("z", "state", "inferred", "dx", "dgamma", "dbeta"),
     "online": ("state", "z", "inferred", "dx", "dgamma", "dbeta"),
     **dict.fromkeys(ALONE, ("z", "inferred", "dx", "dgamma", "dbeta")),
 }
@@ -102,7 +103,8 @@ def explain(
         The best ones, equally good.
     """
     norm = cases[0].norm
-    offered = [c for c in (*ALL_CHOICES, *hyper_choices(norm, given, numbers, free)) if norm in c.norms]
+    kin = {norm, LIKE.get(norm, norm)}
+    offered = [c for c in (*ALL_CHOICES, *hyper_choices(norm, given, numbers, free)) if kin & set(c.norms)]
     if not {"r_max", "d_max"} <= given:  # then there is no ramp to flip
         offered = [c for c in offered if c.changes[0][0] != "bounds"]
     judge = _Judge(cases, given)

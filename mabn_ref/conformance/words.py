@@ -12,6 +12,7 @@ from mabn_ref.conformance.compare import Case
 from mabn_ref.conformance.families import model_of
 from mabn_ref.conformance.report import Finding
 from mabn_ref.conformance.sample_choices import ALL_CHOICES
+from mabn_ref.conformance.scenarios import LIKE
 from mabn_ref.conformance.search import Explanation, convention_of
 from mabn_ref.mistakes import named
 
@@ -34,12 +35,12 @@ HYPER = (
 
 def findings(best: Explanation, cases: Sequence[Case], given: frozenset[str]) -> list[Finding]:
     """Return what an explanation says, the convention's own differences from this project's first."""
-    norm = cases[0].norm
+    kin = {cases[0].norm, LIKE.get(cases[0].norm, cases[0].norm)}
     own = [
         choice
         for field in best.preset.changes.items()
         for choice in ALL_CHOICES
-        if choice.changes == (field,) and norm in choice.norms and field[0] not in given
+        if choice.changes == (field,) and kin & set(choice.norms) and field[0] not in given
     ]
     found = [_finding("", choice, best, cases, given) for choice in own]
     return found + [_finding(tensor, choice, best, cases, given) for tensor, choice in best.choices]
