@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.cli import main
+from mabn_ref.cli import learn, main
 
 SMALLEST = ["--epochs", "1", "--width", "4", "--train-size", "64", "--test-size", "20"]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
@@ -341,7 +341,11 @@ def test_a_directory_that_cannot_be_written_exits_1(tmp_path: Path, capsys: pyte
     assert capsys.readouterr().err.startswith("mabn-ref train: error: ")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"], ["train", "--help"], ["--version"]])
+COMMANDS = ("compare", "paper", "train", "fetch", "gradcheck", "mistakes", "check", "vectors", "learn")
+HELP = [*([name, "--help"] for name in COMMANDS), *(["learn", action, "--help"] for action in learn.ACTIONS)]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *HELP, ["--version"]], ids=" ".join)
 def test_help_goes_to_standard_output(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 0
     assert capsys.readouterr().out.startswith(("usage: mabn-ref", "mabn-ref 0."))

@@ -66,7 +66,7 @@ def add(commands: Any) -> None:
         added.add_argument(
             "--dir", type=Path, default=Path(), metavar="DIR", help="the working folder (default: here)"
         )
-        which = added.add_mutually_exclusive_group()
+        which = added.add_mutually_exclusive_group() if name == "check" else added
         if name != "status":
             which.add_argument(
                 "name", nargs="?", metavar="NAME", help="such as 02_bn_forward or 2 (default: the current)"
