@@ -113,6 +113,21 @@ def test_no_gradient_is_an_error_that_says_so(torch: Any) -> None:
     assert "no gradient reaches x" in observe(adapt(Detached), "bn", SCENARIO, (3,)).failure
 
 
+def test_a_parameter_that_no_gradient_reaches_has_a_gradient_of_zero(torch: Any) -> None:
+    class Held(torch.nn.Module):  # type: ignore[name-defined,misc]
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.weight, self.bias = (torch.nn.Parameter(f(channels)) for f in (torch.ones, torch.zeros))
+
+        def forward(self, x: Any) -> Any:
+            return x * self.weight.detach()[:, None] + self.bias[:, None]
+
+    trace = observe(adapt(Held), "bn", SCENARIO, (3,))
+    assert trace.failure == ""
+    assert [gradient.tolist() for gradient in trace.values["dgamma"]] == [[0.0] * 5] * 4
+    assert np.all(trace.values["dbeta"])
+
+
 def test_an_output_that_is_no_tensor_is_said(torch: Any) -> None:
     class Two(torch.nn.BatchNorm1d):  # type: ignore[name-defined,misc]
         def forward(self, x: Any) -> Any:

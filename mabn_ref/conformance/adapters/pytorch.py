@@ -107,11 +107,13 @@ class TorchTarget:
         inputs = [layer.x, *(layer.outer or (layer.scale, layer.shift))]
         wanted = [t for t in inputs if t is not None]
         upstream = torch.tensor(dz if self.axis == -1 else np.moveaxis(dz, -1, 1).copy(), dtype=layer.z.dtype)
-        found = iter(torch.autograd.grad(layer.z, wanted, upstream, allow_unused=True))
-        dx, dgamma, dbeta = (None if t is None else next(found) for t in inputs)
-        if dx is None:
+        found = torch.autograd.grad(layer.z, wanted, upstream, allow_unused=True)
+        if found[0] is None:
             raise RuntimeError("no gradient reaches x: the output does not depend on it through autograd")
-        parameters = (None if g is None else g.detach().numpy().reshape(-1).copy() for g in (dgamma, dbeta))
+        # a parameter that no gradient reaches is there all the same, and its gradient is zero
+        reached = iter(torch.zeros_like(t) if g is None else g for t, g in zip(wanted, found, strict=True))
+        dx, dgamma, dbeta = (None if t is None else next(reached).detach() for t in inputs)
+        parameters = (None if g is None else g.numpy().reshape(-1).copy() for g in (dgamma, dbeta))
         return (self._last(dx), *parameters)
 
     def state(self, layer: _Layer) -> dict[str, Array]:
