@@ -16,7 +16,7 @@ from mabn_ref.conformance.plan import About, Step, plan
 from mabn_ref.conformance.report import Report, Row
 from mabn_ref.conformance.rounding import rounding
 from mabn_ref.conformance.run import derivative_of, run_here, run_path
-from mabn_ref.conformance.scenarios import LIKE, MODULES, scenarios
+from mabn_ref.conformance.scenarios import ALONE, LIKE, MODULES, scenarios
 from mabn_ref.conformance.search import Explanation, convention_of, explain
 from mabn_ref.conformance.words import findings, hyper_parameters
 
@@ -67,7 +67,7 @@ def check(
     Raises
     ------
     ValueError
-        If `norm` is none of these, or the path names nothing.
+        If `norm` is none of these, or the path names nothing, or `groups` is given where samples are alone.
     TypeError
         If the target is none.
 
@@ -80,6 +80,11 @@ def check(
     """
     if norm not in MODULES:
         raise ValueError(f"norm is {norm!r}, expected one of {', '.join(MODULES)}")
+    if norm in ALONE and groups != 1:
+        raise ValueError(
+            f"groups is {groups}, expected 1: it counts normalisation batches, and {norm} has none; a layer gets "
+            "its groups of channels as a keyword (--with on the command line)"
+        )
     options = {"norm_batch": norm_batch, "groups": groups, "short": short, "extra": dict(extra or {})}
     run = run_path if isinstance(target, str) else run_here
     about, found = run(target, norm, options, time_limit)
@@ -121,9 +126,13 @@ def _judge(name: str, norm: str, about: About, found: Sequence[Trace | Step]) ->
             Row(item.scenario.name, 0, item.failure if isinstance(item, Trace) else item.skipped, {})
             for item in found
         ]
-        return Report(name, norm, "", differences=[f"{row.scenario}: {row.why}" for row in rows], rows=rows)
+        why = [trace.failure for trace in traces if trace.failure] or [row.why for row in rows]
+        return Report(name, norm, "", differences=list(dict.fromkeys(why)), rows=rows)
     best = _started(_best(told, given, about), list(cases.values()), given)
     rows, differences, notes = [], [], [note for trace in traces for note in trace.notes]
+    notes += [
+        f"inference changes {name}" for c in cases.values() for name in c.trace.changed if not c.roles.get(name)
+    ]
     notes += ["it raises in float64, so everything was run in float32"] * about.single
     for item in found:
         if isinstance(item, Step):
@@ -243,4 +252,6 @@ def _row(
     if case is None:
         return Row(name, trace.finished, failure, {}), stopped
     errors = worst_errors(case, _convention(case, best, given))
-    return Row(name, trace.finished, failure, errors), _difference(case, best, given) or stopped
+    changed = [f"inference changes {moving}" for moving in trace.changed if case.roles.get(moving)]
+    moved = f"{name}: {', '.join(changed)}" if changed else ""
+    return Row(name, trace.finished, failure, errors), _difference(case, best, given) or stopped or moved

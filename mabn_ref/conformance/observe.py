@@ -38,6 +38,8 @@ class Trace:
         The last step that it came to, counted from 1.
     notes : list of str
         What it did that is allowed but unusual, such as another dtype.
+    changed : list of str
+        What of the state inference changed, by the layer's names.
     """
 
     scenario: Scenario
@@ -47,6 +49,7 @@ class Trace:
     failure: str = ""
     failed_at: int = 0
     notes: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
 
     @property
     def finished(self) -> int:
@@ -130,7 +133,7 @@ def _run(target: Target, config: Any, trace: Trace) -> None:
             _note(trace, "forward changes its input in place")
         if dz is None:
             trace.values["inferred"] = [z]
-            _check_unchanged(target, layer, trace)
+            trace.changed = _changed(target, layer, trace)
             return
         trace.values.setdefault("z", []).append(z)
         for name, value, shape in zip(
@@ -148,10 +151,12 @@ def _state(target: Target, layer: Any) -> dict[str, Array]:
     return {name: np.array(value) for name, value in target.state(layer).items()}
 
 
-def _check_unchanged(target: Target, layer: Any, trace: Trace) -> None:
-    for name, value in _state(target, layer).items():
-        if name in trace.states and not np.array_equal(value, trace.states[name][-1], equal_nan=True):
-            _note(trace, f"inference changes {name}")
+def _changed(target: Target, layer: Any, trace: Trace) -> list[str]:
+    return [
+        name
+        for name, value in _state(target, layer).items()
+        if name in trace.states and not np.array_equal(value, trace.states[name][-1], equal_nan=True)
+    ]
 
 
 def _read(name: str, value: Any, shape: tuple[int, ...], trace: Trace) -> Array:

@@ -141,8 +141,10 @@ class Report:
                 named = f" [{finding.mistake}; {finding.equation}]" if finding.mistake else ""
                 lines.append(f"  {where}{finding.words}{named}")
         if self.differences:
-            lines.append("what nothing here explains:")
+            lines.append("what nothing here explains:" if self.preset else "why:")
             lines += [f"  {difference}" for difference in self.differences]
+        if not self.preset:
+            return "\n".join(lines)
         if self.taylor:
             lines.append(f"  {self.taylor}")
         lines += self._table()

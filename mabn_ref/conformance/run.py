@@ -182,7 +182,7 @@ def _write(file: Path, trace: Trace) -> None:
     """Arrays alone, and a text; nothing is pickled."""
     arrays = {f"values/{name}": np.stack(a) for name, a in trace.values.items()}
     arrays |= {f"states/{name}": np.stack(a) for name, a in trace.states.items()}
-    text = json.dumps({"failure": trace.failure, "failed_at": trace.failed_at, "notes": trace.notes})
+    text = json.dumps({name: getattr(trace, name) for name in ("failure", "failed_at", "notes", "changed")})
     with file.with_suffix(".part").open("wb") as stream:
         np.savez(stream, text=np.array(text), **arrays)  # type: ignore[arg-type]
     file.with_suffix(".part").replace(file)

@@ -13,10 +13,17 @@ _FORWARD = (
     choice(
         "over",
         "position",
-        "gn ln",
+        "ln",
         _EARLY,
         "Every position has statistics of its own, over channels alone, as LayerNorm in Transformers.",
         accepted=True,
+    ),
+    choice(
+        "over",
+        "position",
+        "gn",
+        _EARLY,
+        "Every position has statistics of its own; those of a group of channels are over all positions of a sample.",
     ),
     choice("over", "batch", "gn ln in", _EARLY, mistake="gn-statistics-of-the-batch"),
     choice("over", "channel", "ln", _EARLY, "Every channel has statistics of its own: instance normalisation."),

@@ -11,6 +11,7 @@ import pytest
 
 from mabn_ref.cli import main
 from mabn_ref.conformance import ConformanceError, Report, assert_conforms, check
+from mabn_ref.conformance.adapters.functions import FunctionsTarget
 from mabn_ref.conformance.load import load
 from mabn_ref.conformance.run import TargetError, run_here
 from mabn_ref.mistakes import named, wrong
@@ -124,10 +125,36 @@ def test_a_layer_of_single_precision_is_compared_as_one() -> None:
     assert "z is float32 where x is float64" in report.notes
 
 
-def test_a_target_that_never_runs_is_no_target() -> None:
+@pytest.mark.parametrize(("kept", "fine"), [("mean", False), ("calls", True)])
+def test_inference_leaves_moving_statistics_alone_but_may_count(kept: str, fine: bool) -> None:
+    class Restless(FunctionsTarget):
+        """Batch norm whose inference moves its mean, or counts."""
+
+        def make(self, channels: int, config: Any) -> Any:
+            self.calls = 0
+            return super().make(channels, config)
+
+        def forward(self, layer: Any, x: Any, gamma: Any, beta: Any, training: bool) -> Any:
+            self.calls += not training
+            return super().forward(layer, x, gamma, beta, training)
+
+        def state(self, layer: Any) -> dict[str, Any]:
+            found = super().state(layer) | {"calls": self.calls}
+            return found | ({"mean": found["mean"] + self.calls} if kept == "mean" else {})
+
+    report = check(Restless(batch_norm), "bn", **SHORT)
+    said = report.notes if fine else [str(difference) for difference in report.differences]
+    assert report.conforms == fine, str(report)
+    assert any(f"inference changes {kept}" in line for line in said)
+    assert fine or len(said) == sum(bool(row.errors) for row in report.rows)
+
+
+def test_a_target_that_never_runs_is_no_target_and_says_why_once() -> None:
     report = check(layers.Always(), "bn", **SHORT)
     assert not report.conforms
-    assert "it did not run" in str(report)
+    first, title, why = str(report).splitlines()
+    assert "it did not run" in first
+    assert (title, "not today" in why) == ("why:", True)
     assert "RuntimeError: not today" in str(report)
 
 

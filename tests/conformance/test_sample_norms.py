@@ -55,6 +55,30 @@ def test_a_mistake_is_named_in_every_one_of_the_three(norm: str) -> None:
         assert report.mistakes == [name], str(report)
 
 
+def test_statistics_of_each_position_are_no_group_norm() -> None:
+    """eq: gn-statistics"""
+
+    def forward(x: Any, gamma: Any, beta: Any, state: Any, config: Any) -> Any:
+        z, cache, state = group_norm.forward(x.reshape(-1, x.shape[-1]), gamma, beta, state, config)
+        return z.reshape(x.shape), cache, state
+
+    def backward(dz: Any, cache: Any, state: Any) -> Any:
+        dx, *rest = group_norm.backward(dz.reshape(-1, dz.shape[-1]), cache, state)
+        return dx.reshape(dz.shape), *rest
+
+    apart = {"forward": forward, "backward": backward, "infer": lambda *a: forward(*a)[0]}
+    report = check(SimpleNamespace(**{**vars(group_norm), **apart}), "gn", short=True)
+    assert not report.conforms
+    assert not report.differences
+    assert ["Every position has statistics of its own; " in finding.words for finding in report.findings] == [True]
+    assert check(SimpleNamespace(**{**vars(group_norm), **apart}), "ln", short=True).conforms
+
+
+def test_normalisation_batches_in_a_call_mean_nothing_to_samples_alone() -> None:
+    with pytest.raises(ValueError, match="groups is 2, expected 1: it counts normalisation batches, and gn has none"):
+        check(group_norm, "gn", groups=2)
+
+
 def test_channels_may_come_after_groups() -> None:
     def make(num_groups: int, num_channels: int, eps: float = 1e-3) -> None: ...
 
