@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     command = f"mabn-ref {shlex.join(_retyped(sys.argv[1:]))}"
     for name in names:
         study = STUDIES[name]
-        context = Context(tuple(range(args.seeds or study.seeds)), shared, args.layer)
+        context = study.suited(Context(tuple(range(args.seeds or study.seeds)), shared, args.layer))
         failed += _run(name, args, context)
         with usage_errors():
             outcome = study.outcome(context, results.read(args.out / study.file))
@@ -153,7 +153,10 @@ def _ended(record: dict[str, Any] | Exception) -> str:
 
 
 def _show(study: Any, outcome: Any, context: Any) -> None:
-    print(f"{study.title}\n{_about(context.settings)}, {count(len(context.seeds), 'seed')}\n")
+    print(study.title)
+    if study.plan(context, []):  # what simulates or measures has no images
+        print(f"{_about(context.settings)}, {count(len(context.seeds), 'seed')}")
+    print()
     for table in outcome.tables:
         print(f"{table}\n")
     for line in outcome.verdicts:

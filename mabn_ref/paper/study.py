@@ -62,6 +62,10 @@ class Context(NamedTuple):
     """The normaliser whose statistics are drawn."""
 
 
+def _as_it_is(context: Context) -> Context:
+    return context
+
+
 class Study(NamedTuple):
     """A study: its runs, and what is made of their records."""
 
@@ -77,6 +81,8 @@ class Study(NamedTuple):
     file: str = "results.jsonl"
     """Where its records go. Studies with the same task share the file, and so the runs they have in common."""
     seeds: int = 3
+    suited: Callable[[Context], Context] = _as_it_is
+    """What it makes of the command line's settings, if it has images of its own."""
 
 
 def no_runs(context: Context, records: Records) -> list[RunConfig]:

@@ -167,4 +167,5 @@ TABLE_8 = Study(
     task=run_one,
     file="segmentation.jsonl",
     seeds=5,
+    suited=_scenes,
 )

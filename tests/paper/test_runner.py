@@ -23,7 +23,7 @@ from mabn_ref.experiments.workers import WorkerDied, Workers
 from mabn_ref.paper import runner
 from mabn_ref.paper.executors import executor
 from mabn_ref.paper.studies import STUDIES
-from mabn_ref.paper.study import Context
+from mabn_ref.paper.study import Context, Outcome
 
 TINY: dict[str, Any] = {"width": 4, "epochs": 1, "train_size": 64, "test_size": 20}
 OPTIONS = ["--epochs", "1", "--width", "4", "--train-size", "64", "--test-size", "20"]
@@ -161,6 +161,29 @@ def test_a_study_without_runs_says_where_it_was_computed(tmp_path: Path) -> None
     assert (found["versions"], found["machines"]) == ([made_with()["versions"]], [made_with()["machine"]])
     assert found["data"] == outcome.data
     assert max(map(len, text.splitlines())) > 400, "a curve is on one line"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [("theorem1", "embedded", None), ("table2", "embedded", "embedded"), ("table8", "directory", "embedded")],
+)
+def test_images_are_named_only_where_they_were_trained_on(
+    name: str, data: str, said: str | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = Outcome([], [], [], {})
+    study = STUDIES[name]._replace(outcome=lambda context, records: nothing, draw=lambda data: {})
+    monkeypatch.setitem(STUDIES, name, study)
+    monkeypatch.setattr("mabn_ref.cli.paper._run", lambda *_: 0)
+    written: list[Context] = []
+    monkeypatch.setattr(runner, "write", lambda name, study, outcome, context, *_: written.append(context) or [])
+    options = [] if data == "embedded" else ["--data-dir", "nowhere"]
+    assert main(["paper", name, "--seeds", "1", *options]) == 0
+    out = capsys.readouterr().out
+    if said is None:
+        assert "data" not in out
+    else:
+        assert f"\n{said} data, 2,400 training images, 8 epochs, 1 seed\n" in out
+        assert (written[0].settings["data"], written[0].settings["lr"]) == (said, 0.03)
 
 
 def test_wrong_names_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
