@@ -271,6 +271,7 @@ def test_a_directory_of_record_files(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("train --lr nan", "argument --lr: nan, expected a number of at least 0"),
         ("train --lr -1", "argument --lr: -1, expected a number of at least 0"),
         ("train --decay 1", "mabn-ref train: error: decay is 1.0, expected less than 1"),
+        ("train --wc --ws", "mabn-ref train: error: argument --ws: not allowed with argument --wc"),
         ("train --norm-batch 3", "mabn-ref train: error: norm_batch is 3, expected a divisor of gradient_batch=32"),
         ("train --train-size 8", "mabn-ref train: error: train_size is 8, expected a number of at least 32"),
         ("compare --seeds 0", "argument --seeds: 0, expected an integer of at least 1"),
@@ -339,6 +340,11 @@ def test_a_directory_that_cannot_be_written_exits_1(tmp_path: Path, capsys: pyte
     (tmp_path / "file").write_text("")
     assert main(["train", *SMALLEST, "--out", str(tmp_path / "file" / "out")]) == 1
     assert capsys.readouterr().err.startswith("mabn-ref train: error: ")
+    for command in ("train", "compare", "paper table2", "vectors"):
+        words = [tmp_path / "file"] if command == "vectors" else [*SMALLEST, "--out", tmp_path / "file"]
+        assert main([*command.split(), *map(str, words)]) == 1
+        said = f"error: {tmp_path / 'file'} is a file, expected a directory or the name of a new one\n"
+        assert capsys.readouterr().err.endswith(said)
 
 
 COMMANDS = ("compare", "paper", "train", "fetch", "gradcheck", "mistakes", "check", "vectors", "learn")

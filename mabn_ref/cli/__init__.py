@@ -63,6 +63,12 @@ def _run(argv: Sequence[str] | None) -> int:
         return 2
     except BrokenPipeError:
         raise
+    except FileExistsError as error:  # by whoever makes a directory
+        print(
+            f"{name}: error: {error.filename} is a file, expected a directory or the name of a new one",
+            file=sys.stderr,
+        )
+        return 1
     except (ImportError, OSError, DeviceError) as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 1

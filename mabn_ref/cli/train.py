@@ -62,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     require_run_extra()
     chosen = {"centralized": "wc", "decay": "decay", "window": "mabn_window", "groups": "groups"}
     given = {field: getattr(args, option) for field, option in chosen.items() if getattr(args, option) is not None}
+    if args.ws and args.wc:
+        raise UsageError("argument --ws: not allowed with argument --wc")
     if args.ws:
         given = {"standardized": True, "centralized": False} | given
     with usage_errors():
