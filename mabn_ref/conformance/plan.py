@@ -44,8 +44,9 @@ class About:
     single: bool = False
 
     def fields(self, norm: str) -> frozenset[str]:
-        """The fields of the Config that the target takes."""
-        return frozenset(MODULES[norm].Config.__dataclass_fields__ if self.given is None else self.given)
+        """The fields of the Config that the target takes, and those of a `Convention` that one of them decides."""
+        taken = frozenset(MODULES[norm].Config.__dataclass_fields__ if self.given is None else self.given)
+        return taken | ({"guard"} if "layer_scaling" in taken else set())
 
 
 @dataclass(frozen=True)

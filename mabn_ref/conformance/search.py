@@ -104,7 +104,8 @@ def explain(
     """
     norm = cases[0].norm
     kin = {norm, LIKE.get(norm, norm)}
-    offered = [c for c in (*ALL_CHOICES, *hyper_choices(norm, given, numbers, free)) if kin & set(c.norms)]
+    conventions = [_told(choice, given - free) for choice in ALL_CHOICES]
+    offered = [c for c in (*conventions, *hyper_choices(norm, given, numbers, free)) if kin & set(c.norms)]
     if not {"r_max", "d_max"} <= given:  # then there is no ramp to flip
         offered = [c for c in offered if c.changes[0][0] != "bounds"]
     judge = _Judge(cases, given)
@@ -121,6 +122,11 @@ def explain(
             break
     best = min(explanation.cost for explanation in found)
     return list(dict.fromkeys(explanation for explanation in found if explanation.cost == best))
+
+
+def _told(choice: Choice, given: frozenset[str]) -> Choice:
+    """The choice; nobody's convention where the layer was told otherwise."""
+    return replace(choice, accepted=choice.accepted and not given & {name for name, _ in choice.changes})
 
 
 class _Judge:

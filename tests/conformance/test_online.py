@@ -62,6 +62,20 @@ def test_a_layer_of_pytorch_conforms_with_every_guard(torch: Any) -> None:
 
 
 @pytest.mark.frameworks
+def test_the_clamp_is_no_convention_where_layer_scaling_is_asked_for(torch: Any) -> None:
+    from tests.conformance.torch_online import OnlineNorm2d
+
+    class Clamped(OnlineNorm2d):
+        def __init__(self, c: int, alpha_fwd: float, alpha_bkw: float, eps: float, layer_scaling: bool) -> None:
+            super().__init__(c, alpha_fwd, alpha_bkw, eps, guard="ac")
+
+    report = check(Clamped, "online", short=True)
+    assert not report.conforms
+    assert not report.differences
+    assert [f.words for f in report.findings] == ["The output is clipped to [-5, 5], without layer scaling."]
+
+
+@pytest.mark.frameworks
 def test_its_decays_are_read_off_and_a_wrong_one_is_named(torch: Any) -> None:
     from tests.conformance.torch_online import OnlineNorm2d
 

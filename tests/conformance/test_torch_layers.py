@@ -40,6 +40,17 @@ def test_settings_that_are_not_given_are_read_off(torch: Any) -> None:
     assert report.hyper == {"eps": 2e-3, "decay": 0.97}
 
 
+def test_averages_of_all_batches_are_a_convention_unless_a_decay_is_asked_for(torch: Any) -> None:
+    class Stubborn(torch.nn.BatchNorm2d):  # type: ignore[name-defined,misc]
+        def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+            super().__init__(channels, eps, momentum=None)
+
+    assert check(torch.nn.BatchNorm2d, "bn", short=True, extra={"momentum": None}).conforms
+    report = check(Stubborn, "bn", short=True)
+    assert not report.conforms
+    assert ["averages of all batches" in f.words for f in report.findings if not f.accepted] == [True]
+
+
 def test_layers_from_scratch_conform(torch: Any) -> None:
     from tests.benchmarks.torch_mabn import MABN2d
     from tests.conformance.torch_brn import BatchRenorm
