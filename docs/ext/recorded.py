@@ -28,7 +28,7 @@ from mabn_ref.paper.study import Context
 logger = logging.getLogger(__name__)
 
 JUDGED = ("holds", "no difference found", "does not hold", "the opposite holds", "not decided", "no verdict")
-"""What a verdict on a claim of the paper can say: `mabn_ref.paper.measured.verdict`."""
+"""What a verdict on a claim can say: `mabn_ref.paper.measured.verdict`."""
 
 
 class recorded_table(nodes.table):
@@ -98,7 +98,7 @@ class RecordedDirective(SphinxDirective):
 
 
 class OverviewDirective(SphinxDirective):
-    """A line for each study of this folder's pages: what was run, and how many of the paper's claims held.
+    """A line for each study of this folder's pages: what was run, and how many of its verdicts say what.
 
     Each line of its content is a page beside this one and a JSON file: ``table2 results/paper/table2.json``.
     """
@@ -108,7 +108,7 @@ class OverviewDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         self.env.note_reread()
         rows = [self._line(*line.split()) for line in self.content if line.strip()]
-        header = ["", "the paper's claims here", "images", "seeds", "runs"]
+        header = ["", "verdicts", "images", "seeds", "runs"]
         return [_table({"title": "", "header": header, "rows": rows}, "overview")]
 
     def _line(self, page: str, file: str) -> list[Any]:
@@ -118,9 +118,9 @@ class OverviewDirective(SphinxDirective):
             return [parsed, "not yet measured", "", "", ""]
         found = json.loads(path.read_text(encoding="utf-8"))
         counts = Counter(judged(line) for line in found["verdicts"])
-        claims = ", ".join(f"{counts[word]} {word}" for word in JUDGED if counts[word])
+        verdicts = ", ".join(f"{counts[word]} {word}" for word in JUDGED if counts[word])
         seeds, runs = (str(len(found["seeds"])), str(found["runs"])) if found["runs"] else ("-", "-")
-        return [parsed, claims or "see the page", images(found), seeds, runs]
+        return [parsed, verdicts or "see the page", images(found), seeds, runs]
 
 
 def images(found: dict[str, Any]) -> str:
@@ -146,7 +146,7 @@ def _recipe(settings: dict[str, Any]) -> str:
 
 
 def judged(line: str) -> str | None:
-    """Which of `JUDGED` a verdict is; None if it is on no claim of the paper."""
+    """Which of `JUDGED` a verdict is; None if it is on no claim."""
     said = re.match(rf".*?: ({'|'.join(JUDGED)})[;,]", line)
     return said[1] if said else None
 

@@ -22,6 +22,7 @@ __all__ = [
     "measure",
     "plan_of",
     "row_data",
+    "runs_text",
     "text",
     "verdict",
 ]
@@ -144,11 +145,12 @@ def error_table(
             "-" if base == row.label else text(paired_difference(mine.errors, found[base].errors), "+")
             for base in baselines
         ]
-        lines.append((row.label, row.paper or "-", _runs(mine), error_text(mine), *differences))
+        lines.append((row.label, row.paper or "-", runs_text(mine), error_text(mine), *differences))
     return Table(title, header, lines)
 
 
-def _runs(found: Measured) -> str:
+def runs_text(found: Measured) -> str:
+    """Write how many runs of a row ended, diverged and are missing."""
     shown = str(len(found.errors))
     if found.diverged:
         shown += f", {len(found.diverged)} diverged"

@@ -24,6 +24,7 @@ from mabn_ref.paper.measured import (
     have,
     measure,
     row_data,
+    runs_text,
     verdict,
 )
 from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
@@ -91,6 +92,12 @@ def _score(found: Measured) -> float:
     return float("inf") if found.diverged or not found.errors else statistics.fmean(found.errors.values())
 
 
+def _score_text(found: Measured) -> str:
+    if found.diverged:
+        return "diverged"
+    return f"{_score(found):.2f}" if found.errors else "none"
+
+
 def _plan(context: Context, records: Records) -> list[RunConfig]:
     searching = context._replace(seeds=SEARCH_SEEDS)
     of_all = candidates(context)
@@ -105,8 +112,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
     for method, rows in of_all.items():
         found = measure(rows, searching, records)
         lines: list[tuple[str, ...]] = [
-            (row.label.partition(": ")[2], str(len(found[row.label].errors)), f"{_score(found[row.label]):.2f}")
-            for row in rows
+            (row.label.partition(": ")[2], runs_text(found[row.label]), _score_text(found[row.label])) for row in rows
         ]
         tables.append(
             Table(f"{method}: search, mean error % on seeds {SEARCH_SEEDS}", ("", "runs", "error %"), lines)

@@ -53,3 +53,6 @@ def test_a_setting_that_diverged_is_not_chosen() -> None:
     row = search.best("BN 2", CONTEXT, found)
     assert row is not None
     assert row.settings["decay"] == 0.98
+    table = search.SEARCH.outcome(CONTEXT, found).tables[0]
+    assert next(line[1:] for line in table.rows if "decay 0.9," in f"{line[0]},") == ("1, 1 diverged", "diverged")
+    assert {line[1:] for line in search.SEARCH.outcome(CONTEXT, []).tables[0].rows} == {("0, 2 missing", "none")}
