@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
         "samples that share statistics, or of a call where none do (default: several numbers)",
         at_least=1,
     )
-    add_number(parser, "--groups", int, 1, "normalisation batches in every call", at_least=1)
+    add_number(parser, "--groups", int, 1, "normalisation batches in every call, not groups of channels", at_least=1)
     parser.add_argument(
         "--with",
         dest="extra",
