@@ -92,7 +92,11 @@ class _Serving:
     def load(self, source: str, filename: str) -> None:
         self.filename = filename
         sys.modules["exercise"] = self.module
-        exec(compile(source, filename, "exec", dont_inherit=True), vars(self.module))
+        try:
+            code = compile(source, filename, "exec", dont_inherit=True)
+        except ValueError as error:  # null bytes, before Python 3.11.4
+            raise SyntaxError(str(error)) from error
+        exec(code, vars(self.module))
 
     def named(self, name: str, fields: list[str]) -> Callable[..., Any]:
         """The student's own class of that name, if it has these fields."""
