@@ -23,6 +23,7 @@ NAMES = (
     "table4",
     "credit",
     "window",
+    "related",
     "figures",
     "theorem1",
     "theorem2",
@@ -41,8 +42,9 @@ interrupted goes on, and studies share the runs they have in common.
 """
 _EPILOG = """\
 table1, table2, table4, figure1b, window: errors of many runs. credit: what each part of MABN contributes, from the
-runs of table4. search: as many settings for every method. figures: Figures 2, 3 and 4, batch statistics in training.
-table8: a class for every pixel, with weights updated after two images (5 seeds).
+runs of table4. search: as many settings for every method. related: the methods of the paper's section 2.
+figures: Figures 2, 3 and 4, batch statistics in training. table8: a class for every pixel, with weights updated after
+two images (5 seeds).
 equation6: statistics of the whole training set. table9: time, memory and operations, with Figure 1(a).
 """
 

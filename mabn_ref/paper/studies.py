@@ -9,6 +9,7 @@ from mabn_ref.paper.credit import CREDIT
 from mabn_ref.paper.equation6 import EQUATION_6
 from mabn_ref.paper.figure1b import FIGURE_1B
 from mabn_ref.paper.figures import FIGURES
+from mabn_ref.paper.related import RELATED
 from mabn_ref.paper.search import SEARCH
 from mabn_ref.paper.study import Study
 from mabn_ref.paper.table1 import TABLE_1
@@ -30,6 +31,7 @@ STUDIES: dict[str, Study] = {
     "table4": TABLE_4,
     "credit": CREDIT,
     "window": WINDOW,
+    "related": RELATED,
     "figures": FIGURES,
     "theorem1": THEOREM_1,
     "theorem2": THEOREM_2,
