@@ -50,7 +50,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
         [verdict(claim, found) for claim in _CLAIMS],
         [
             "The paper gives no numbers for these on this task; the claims are its sentences.",
-            "SyncBN over all workers is BN 32: the two differ by rounding and by what it grows into over a run.",
+            "SyncBN runs in one process here, as a single worker with the whole batch, and so is BN 32.",
             "EvalNorm trains as BN 2 does and differs at inference. WS: standardised weights. Nothing was tuned.",
         ],
         {"rows": row_data(ROWS, found)},
