@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mabn_ref.experiments.config import RunConfig
 from mabn_ref.paper import drawing
-from mabn_ref.paper.measured import Claim, Row, configs, error_table, measure, row_data, verdict
+from mabn_ref.paper.measured import Claim, Row, error_table, measure, plan_of, row_data, verdict
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 
 __all__ = ["RELATED", "ROWS"]
@@ -39,10 +38,6 @@ _CLAIMS = [
 ]
 
 
-def _plan(context: Context, records: Records) -> list[RunConfig]:
-    return configs(ROWS, context)
-
-
 def _outcome(context: Context, records: Records) -> Outcome:
     found = measure(ROWS, context, records)
     return Outcome(
@@ -62,5 +57,8 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 RELATED = Study(
-    "Related methods: GN, LN, IN, weight standardisation, EvalNorm, Online Norm, SyncBN", _plan, _outcome, _draw
+    "Related methods: GN, LN, IN, weight standardisation, EvalNorm, Online Norm, SyncBN",
+    plan_of(ROWS),
+    _outcome,
+    _draw,
 )
