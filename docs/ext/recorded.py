@@ -108,19 +108,19 @@ class OverviewDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         self.env.note_reread()
         rows = [self._line(*line.split()) for line in self.content if line.strip()]
-        header = ["", "verdicts", "images", "seeds", "runs"]
+        header = ["", "verdicts", "images", "width", "seeds", "runs"]
         return [_table({"title": "", "header": header, "rows": rows}, "overview")]
 
     def _line(self, page: str, file: str) -> list[Any]:
         parsed, _ = self.parse_inline(f":doc:`{page}`")
         path = Path(self.env.srcdir, file)
         if not path.exists():
-            return [parsed, "not yet measured", "", "", ""]
+            return [parsed, "not yet measured", "", "", "", ""]
         found = json.loads(path.read_text(encoding="utf-8"))
         counts = Counter(judged(line) for line in found["verdicts"])
         verdicts = ", ".join(f"{counts[word]} {word}" for word in JUDGED if counts[word])
-        seeds, runs = (str(len(found["seeds"])), str(found["runs"])) if found["runs"] else ("-", "-")
-        return [parsed, verdicts or "see the page", images(found), seeds, runs]
+        sizes = [found["settings"]["width"], len(found["seeds"]), found["runs"]] if found["runs"] else ["-"] * 3
+        return [parsed, verdicts or "see the page", images(found), *map(str, sizes)]
 
 
 def images(found: dict[str, Any]) -> str:
