@@ -308,9 +308,9 @@ def test_fifty_steps_on_four_ranks_follow_the_run_of_one_process() -> None:
     )
     (one,) = run(1, lambda ranks: train(layers(batch_norm, batch_norm.Config()), ranks, [8]))
     for losses, params, states in four:
-        np.testing.assert_allclose(losses, one[0], rtol=1e-10)
+        np.testing.assert_allclose(losses, one[0], rtol=1e-12)
         for a, b in zip(params + states, one[1] + one[2], strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
 
 
 def test_exact_numbers_over_ranks() -> None:
