@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import permutations, product
 from typing import Any
 
 from mabn_ref.experiments.intervals import Interval, mean_interval, paired_difference
 from mabn_ref.paper import drawing
-from mabn_ref.paper.factorial import AVERAGES, FORMS, ROWS, cell
-from mabn_ref.paper.measured import FEWEST, measure, plan_of, row_data, text
+from mabn_ref.paper.factorial import FORMS, cell, moving
+from mabn_ref.paper.measured import FEWEST, Row, measure, plan_of, row_data, text
 from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
 
-__all__ = ["CREDIT", "SHARES", "shares"]
+__all__ = ["CREDIT", "ROWS", "SHARES", "shares"]
 
+_SIMPLE = ("batch", "sma")
+_CORNERS = list(product((False, True), repeat=4))
 _FACTORS = ("weight centralisation", "modified form", "averages in forward", "averages in backward")
+_THREE = (*_FACTORS[:2], "averages in both directions")
+_WHOLE = "all of it: MABN 2 minus BN 2"
+_STEPS = [
+    ("+ WC", (False, False, False, False), (True, False, False, False)),
+    ("+ modified form", (True, False, False, False), (True, True, False, False)),
+    ("+ SMAS forward", (True, True, False, False), (True, True, True, False)),
+    ("+ SMAS backward = MABN 2", (True, True, True, False), (True, True, True, True)),
+    ("the last two at once", (True, True, False, False), (True, True, True, True)),
+]
 SHARES = (
-    "A share is a factor's effect, averaged over all 24 orders of switching the four on (its Shapley value); the "
-    "four add up to the whole. Averages are simple ones, MABN's."
+    "A share is a factor's effect, averaged over all orders of switching the factors on (its Shapley value); the "
+    "shares add up to the whole. Averages are simple ones, MABN's."
 )
+
+
+def _label(on: tuple[bool, ...]) -> str:
+    wc, modified, ahead, back = on
+    return cell(FORMS[modified], _SIMPLE[ahead], _SIMPLE[back], wc)
+
+
+ROWS = [Row(_label(on), moving(FORMS[on[1]], _SIMPLE[on[2]], _SIMPLE[on[3]], on[0])) for on in _CORNERS]
+"""The cells of Table 4 without exponential averages."""
 
 
 def shares(errors: dict[tuple[bool, ...], float]) -> list[float]:
@@ -54,59 +74,63 @@ def shares(errors: dict[tuple[bool, ...], float]) -> list[float]:
     return [value / len(orders) for value in total]
 
 
-def _corner(on: tuple[bool, ...]) -> str:
-    wc, modified, ahead, back = on
-    return cell(FORMS[modified], AVERAGES[ahead], AVERAGES[back], wc)
-
-
 def _outcome(context: Context, records: Records) -> Outcome:
     found = measure(ROWS, context, records)
-    corners = list(product((False, True), repeat=4))
-    seeds = [seed for seed in context.seeds if all(seed in found[_corner(on)].errors for on in corners)]
-    lost = sorted(_corner(on) for on in corners if found[_corner(on)].diverged)
-    each = [shares({on: found[_corner(on)].errors[seed] for on in corners}) for seed in seeds]
-    credit: dict[str, Interval | None] = {
-        factor: mean_interval([of_seed[k] for of_seed in each]) if each else None for k, factor in enumerate(_FACTORS)
-    }
-    credit["all four: MABN minus BN"] = paired_difference(
-        {seed: found[_corner((True,) * 4)].errors[seed] for seed in seeds},
-        {seed: found[_corner((False,) * 4)].errors[seed] for seed in seeds},
-    )
-    path: dict[str, Interval | None] = {}
-    on, names = [False] * 4, ("BN 2", "+ WC", "+ modified form", "+ SMAS forward", "+ SMAS backward = MABN 2")
-    for factor, name in enumerate(names[1:]):
-        before = found[_corner(tuple(on))].errors
-        on[factor] = True
-        path[name] = paired_difference(found[_corner(tuple(on))].errors, before)
-    header = ("", "pairs", "difference in error %")
+    errors = {on: found[_label(on)].errors for on in _CORNERS}
+    seeds = [seed for seed in context.seeds if all(seed in errors[on] for on in _CORNERS)]
+    lost = sorted(_label(on) for on in _CORNERS if found[_label(on)].diverged)
+    whole = _difference(errors, seeds, (False,) * 4, (True,) * 4)
+    four = _shared(_FACTORS, [shares({on: errors[on][seed] for on in _CORNERS}) for seed in seeds])
+    together = [on for on in _CORNERS if on[2] == on[3]]
+    three = _shared(_THREE, [shares({on[:3]: errors[on][seed] for on in together}) for seed in seeds])
+    steps = {name: _difference(errors, seeds, before, after) for name, before, after in _STEPS}
     tables = [
-        Table(
-            "Shares of MABN's gain over BN at |B| = 2 (negative: lower error)",
-            header,
-            [(name, str(value.runs if value else 0), text(value, "+")) for name, value in credit.items()],
-        ),
-        Table(
-            "One step after the other, from BN 2",
-            header,
-            [(name, str(value.runs if value else 0), text(value, "+")) for name, value in path.items()],
-        ),
+        _table("Shares of MABN's gain over BN at |B| = 2 (negative: lower error)", {**three, _WHOLE: whole}),
+        _table("With the two directions apart", four),
+        _table("One step after the other, from BN 2", steps),
     ]
-    verdicts = [_effect(name, value) for name, value in credit.items()]
     notes = [
         SHARES,
         "The paper gives the credit to the averages, in backward above all, and calls WC a practical remedy.",
     ]
     if lost:
         notes.append(f"Seeds are left out where one of these diverged: {', '.join(lost)}.")
+    effects = {**three, **{f"{name}, taken apart": four[name] for name in _FACTORS[2:]}, _WHOLE: whole}
+    shown = {**three, **{f"... {name.removeprefix('averages ')}": four[name] for name in _FACTORS[2:]}, _WHOLE: whole}
     return Outcome(
         tables,
-        verdicts,
+        [_effect(name, value) for name, value in effects.items()],
         notes,
         {
-            "shares": {name: value and value._asdict() for name, value in credit.items()},
+            "shares": {name: value and value._asdict() for name, value in shown.items()},
             "rows": row_data(ROWS, found),
         },
     )
+
+
+def _shared(names: tuple[str, ...], of_seeds: list[list[float]]) -> dict[str, Interval | None]:
+    """The share of each factor, with its interval over the seeds."""
+    return {
+        name: mean_interval([share[k] for share in of_seeds]) if of_seeds else None for k, name in enumerate(names)
+    }
+
+
+def _difference(
+    errors: Mapping[tuple[bool, ...], Mapping[int, float]],
+    seeds: Sequence[int],
+    before: tuple[bool, ...],
+    after: tuple[bool, ...],
+) -> Interval | None:
+    return paired_difference(
+        {seed: errors[after][seed] for seed in seeds}, {seed: errors[before][seed] for seed in seeds}
+    )
+
+
+def _table(title: str, values: Mapping[str, Interval | None]) -> Table:
+    lines: list[tuple[str, ...]] = [
+        (name, str(value.runs if value else 0), text(value, "+")) for name, value in values.items()
+    ]
+    return Table(title, ("", "pairs", "difference in error %"), lines)
 
 
 def _effect(name: str, value: Interval | None) -> str:

@@ -33,6 +33,8 @@ def _outcome(context: Context, records: Records) -> Outcome:
         Claim(best, cell("modified", "sma", "batch", True), True, "Table 4: averages in backward"),
         Claim(best, cell("modified", "sma", "sma", False), True, "Table 4: WC matters to the modified form"),
         Claim(best, cell("vanilla", "sma", "sma", False), True, "Table 2: averages alone fail in the vanilla form"),
+        Claim(best, cell("vanilla", "sma", "sma", True), True, "the control"),
+        Claim(best, cell("vanilla", "ema", "sma", True), True, "the control: row 5 of Table 2, centralised"),
     ]
     return Outcome(
         tables,

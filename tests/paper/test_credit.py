@@ -28,21 +28,27 @@ def test_the_credit_study_finds_what_was_put_in() -> None:
 
     runs = CREDIT.plan(CONTEXT, [])
     outcome = CREDIT.outcome(CONTEXT, records(runs, error))
-    assert [row[1:] for row in outcome.tables[0].rows] == [
-        ("3", "-5.00 ± 0.00"),
-        ("3", "+0.00 ± 0.00"),
-        ("3", "+0.00 ± 0.00"),
-        ("3", "-3.00 ± 0.00"),
-        ("3", "-8.00 ± 0.00"),
-    ]
-    assert [row[2] for row in outcome.tables[1].rows] == [
-        "-5.00 ± 0.00",
-        "+0.00 ± 0.00",
-        "+0.00 ± 0.00",
-        "-3.00 ± 0.00",
-    ]
+    effects = [[row[1:] for row in table.rows] for table in outcome.tables]
+    nothing, both = ("3", "+0.00 ± 0.00"), ("3", "-3.00 ± 0.00")
+    assert effects[0] == [("3", "-5.00 ± 0.00"), nothing, both, ("3", "-8.00 ± 0.00")]
+    assert effects[1] == [("3", "-5.00 ± 0.00"), nothing, nothing, both]
+    assert effects[2] == [("3", "-5.00 ± 0.00"), nothing, nothing, both, both]
     assert outcome.verdicts[0] == "weight centralisation: lowers the error, -5.00 ± 0.00 over 3 seeds"
     assert "no effect found" in outcome.verdicts[1]
+    assert outcome.verdicts[3] == "averages in forward, taken apart: no effect found, +0.00 ± 0.00 over 3 seeds"
+
+
+def test_what_averages_do_only_together_is_theirs_and_forward_and_backward_alone_are_told_apart() -> None:
+    """Averages in one direction cost 20, in both they gain 4: the pair has the gain, and the halves have two each."""
+
+    def error(config: RunConfig) -> float:
+        averages = (config.forward_average == "sma") + (config.backward_average == "sma")
+        return 50 + config.seed + (0, 20, -4)[averages]
+
+    tables = CREDIT.outcome(CONTEXT, records(CREDIT.plan(CONTEXT, []), error)).tables
+    assert [row[2] for row in tables[0].rows] == ["+0.00 ± 0.00", "+0.00 ± 0.00", "-4.00 ± 0.00", "-4.00 ± 0.00"]
+    assert [row[2] for row in tables[1].rows[2:]] == ["-2.00 ± 0.00", "-2.00 ± 0.00"]
+    assert [row[2] for row in tables[2].rows[2:]] == ["+20.00 ± 0.00", "-24.00 ± 0.00", "-4.00 ± 0.00"]
 
 
 def test_seeds_with_a_diverged_cell_are_left_out_of_the_credit_and_named() -> None:
