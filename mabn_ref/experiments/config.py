@@ -31,7 +31,7 @@ SAMPLE_NORMS = ("gn", "ln", "in", "online")
 DATA = ("embedded", "cifar10", "directory")
 """Where the images come from: generated, the CIFAR-10 archive in the cache, or record files in a directory."""
 
-LATER_FIELDS: dict[str, Any] = {"standardized": False} | dict.fromkeys(
+LATER_FIELDS: dict[str, Any] = {"standardized": False, "estimated": False} | dict.fromkeys(
     ("ramp", "form", "forward_average", "backward_average", "groups")
 )
 """Fields of `RunConfig` that records and checkpoints made before them lack, with what was so then."""
@@ -76,6 +76,8 @@ class RunConfig:
         "batch", "sma" or "ema". Its r_max is `clip`, its d_max `d_max`.
     groups : int, optional
         Groups of channels (GN). None: 8.
+    estimated : bool
+        Whether the weights of a sample's own statistics are estimated in training and not 1 / |B| (EvalNorm).
     gradient_batch : int
         Images an optimiser step.
     data, data_dir : str
@@ -121,6 +123,7 @@ class RunConfig:
     forward_average: str | None = None
     backward_average: str | None = None
     groups: int | None = None
+    estimated: bool = False
     gradient_batch: int = 32
     data: str = "embedded"
     data_dir: str | None = None
@@ -166,6 +169,10 @@ class RunConfig:
             )
         self._only_with("groups", "gn")
         self._only_with("ramp", "brn")
+        if self.estimated and self.norm != "eval-norm":
+            raise ValueError(
+                f"estimated is True with norm={self.norm!r}, expected False: it is for 'eval-norm' alone"
+            )
         averages = ("batch", "sma", "ema")
         for name, choices in (
             ("form", ("vanilla", "modified")),
@@ -227,6 +234,8 @@ def label(config: RunConfig) -> str:
         text = NORMS[config.norm] + (f" ({config.groups or GROUPS} groups)" if config.norm == "gn" else "")
     else:
         text = f"{NORMS[config.norm]} {config.norm_batch}"
+    if config.estimated:
+        text += " estimated"
     if config.centralized:
         text += " + WC"
     if config.standardized:

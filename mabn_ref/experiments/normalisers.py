@@ -63,7 +63,7 @@ def build(config: RunConfig, steps: int) -> tuple[Any, Any]:
     if config.norm in ("gn", "ln", "in"):
         return group_norm, group_norm.Config(groups={"gn": config.groups or GROUPS, "ln": 1, "in": None}[config.norm])
     if config.norm == "eval-norm":
-        return eval_norm, eval_norm.Config(**shared)
+        return eval_norm, eval_norm.Config(**shared, estimated=config.estimated)
     if config.norm == "online":
         return online_norm, online_norm.Config(decay_forward=config.decay)
     renorm_from = config.renorm_after * per_step + 1

@@ -22,6 +22,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "ln": {"norm": "ln", "norm_batch": 1},
     "in": {"norm": "in", "norm_batch": 1},
     "eval-norm-2": {"norm": "eval-norm", "norm_batch": 2},
+    "eval-norm-2-est": {"norm": "eval-norm", "norm_batch": 2, "estimated": True},
     "online": {"norm": "online", "norm_batch": 1},
     "sync-bn-32": {"norm": "sync-bn", "norm_batch": 32},
     "bn-32-ws": {"norm": "bn", "norm_batch": 32, "standardized": True},

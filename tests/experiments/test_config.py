@@ -59,6 +59,7 @@ def test_a_value_out_of_range_is_named(field: str, value: Any) -> None:
         ),
         ({"norm": "gn", "norm_batch": 1, "groups": 0}, "groups is 0, expected"),
         ({"norm": "brn", "ramp": -1.0}, "ramp is -1.0, expected"),
+        ({"norm": "bn", "estimated": True}, "estimated is True with norm='bn', expected False"),
     ],
 )
 def test_settings_of_one_normaliser_alone(settings: dict[str, Any], message: str) -> None:
@@ -70,6 +71,7 @@ def test_labels_of_the_others() -> None:
     factorial = {"form": "modified", "forward_average": "sma", "backward_average": "ema"}
     assert label(recipe("moving", **factorial)) == "modified SMAS/EMAS 2 + WC"
     assert [label(recipe(name, norm_batch=1)) for name in ("gn", "ln", "in")] == ["GN (8 groups)", "LN", "IN"]
+    assert label(recipe("eval-norm", estimated=True)) == "EvalNorm 2 estimated"
     assert not is_control(recipe("moving", **factorial))
     assert is_control(recipe("moving", **{**factorial, "form": "vanilla"}, centralized=True))
 

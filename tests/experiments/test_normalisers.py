@@ -6,7 +6,15 @@ import pytest
 
 from mabn_ref.experiments import normalisers
 from mabn_ref.experiments.rows import recipe
-from mabn_ref.norms import batch_norm, batch_renorm, group_norm, mabn, modified_batch_norm, moving_statistics
+from mabn_ref.norms import (
+    batch_norm,
+    batch_renorm,
+    eval_norm,
+    group_norm,
+    mabn,
+    modified_batch_norm,
+    moving_statistics,
+)
 
 
 @pytest.mark.parametrize(("norm_batch", "window"), [(2, 16), (1, 32), (32, 1)])
@@ -66,4 +74,12 @@ def test_the_sample_normalisers_and_the_general_one() -> None:
         moving_statistics.Config(
             norm_batch=2, form="vanilla", forward="ema", backward="sma", r_max=4.0, d_max=2.0, renorm_from=1601
         ),
+    )
+
+
+@pytest.mark.parametrize("estimated", [False, True])
+def test_eval_norm_has_the_rule_of_thumb_or_estimates(estimated: bool) -> None:
+    assert normalisers.build(recipe("eval-norm", estimated=estimated), steps=1) == (
+        eval_norm,
+        eval_norm.Config(norm_batch=2, decay=0.98, estimated=estimated),
     )
