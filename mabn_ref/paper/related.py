@@ -48,7 +48,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
         [
             "The paper gives no numbers for these on this task; the claims are its sentences.",
             "SyncBN runs in one process here, as a single worker with the whole batch, and so is BN 32.",
-            "EvalNorm trains as BN 2 does. At inference a sample's own statistics weigh 1/2, its rule of thumb, or as estimated.",
+            "EvalNorm trains as BN 2 does. At inference a sample's own statistics weigh 1/2, or as was estimated.",
             "WS: standardised weights. Nothing was tuned.",
         ],
         {"rows": row_data(ROWS, found)},
