@@ -9,7 +9,7 @@ from typing import Any
 from mabn_ref.experiments.intervals import Interval, mean_interval, paired_difference
 from mabn_ref.paper import drawing
 from mabn_ref.paper.factorial import FORMS, cell, moving
-from mabn_ref.paper.measured import FEWEST, Row, measure, plan_of, row_data, text
+from mabn_ref.paper.measured import Row, effect, measure, plan_of, row_data, text
 from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
 
 __all__ = ["CREDIT", "ROWS", "SHARES", "shares"]
@@ -99,7 +99,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
     shown = {**three, **{f"... {name.removeprefix('averages ')}": four[name] for name in _FACTORS[2:]}, _WHOLE: whole}
     return Outcome(
         tables,
-        [_effect(name, value) for name, value in effects.items()],
+        [f"{name}: {effect(value, 'seeds')}" for name, value in effects.items()],
         notes,
         {
             "shares": {name: value and value._asdict() for name, value in shown.items()},
@@ -131,14 +131,6 @@ def _table(title: str, values: Mapping[str, Interval | None]) -> Table:
         (name, str(value.runs if value else 0), text(value, "+")) for name, value in values.items()
     ]
     return Table(title, ("", "pairs", "difference in error %"), lines)
-
-
-def _effect(name: str, value: Interval | None) -> str:
-    if value is None or value.half is None or value.runs < FEWEST:
-        return f"{name}: no verdict, fewer than {FEWEST} seeds with all cells"
-    low, high = value.mean - value.half, value.mean + value.half
-    judged = "lowers the error" if high < 0 else "raises the error" if low > 0 else "no effect found"
-    return f"{name}: {judged}, {text(value, '+')} over {value.runs} seeds"
 
 
 def _draw(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ __all__ = [
     "Measured",
     "Row",
     "configs",
+    "effect",
     "error_table",
     "error_text",
     "measure",
@@ -191,6 +192,21 @@ def verdict(claim: Claim, found: Mapping[str, Measured]) -> str:
     left = f", {runs} that diverged left out" if lost else ""
     over = f"{text(difference, '+')} over {difference.runs} pairs{left}"
     return f"{said}: {judged}; the difference is {over} ({claim.source})"
+
+
+def effect(difference: Interval | None, over: str = "pairs") -> str:
+    """Say what a 95 % interval says of a change that nobody has made a claim on.
+
+    Examples
+    --------
+    >>> effect(mean_interval([-5.0, -4.0, -4.5])), effect(mean_interval([-5.0]), "seeds")
+    ('lowers the error, -4.50 ± 1.24 over 3 pairs', 'no verdict, fewer than 3 seeds')
+    """
+    if difference is None or difference.half is None or difference.runs < FEWEST:
+        return f"no verdict, fewer than {FEWEST} {over}"
+    low, high = difference.mean - difference.half, difference.mean + difference.half
+    judged = "lowers the error" if high < 0 else "raises the error" if low > 0 else "no effect found"
+    return f"{judged}, {text(difference, '+')} over {difference.runs} {over}"
 
 
 def row_data(rows: Sequence[Row], found: Mapping[str, Measured]) -> list[dict[str, Any]]:

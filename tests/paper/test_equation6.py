@@ -27,7 +27,7 @@ def test_every_layer_sees_the_population_behind_layers_that_use_it(
     config = recipe(norm, norm_batch=2, **TINY)
     setup = training.prepare(config)
     *_, progress = training.run(setup, training.begin(setup))
-    states = population_states(setup, progress)
+    states = population_states(setup, progress, setup.images.train.images)
     x = to_float(setup.images.train.images, setup.images.mean, setup.images.std)
     for layer, p, state in zip(setup.layers, progress.params, states, strict=True):
         if layer.name.startswith("norm"):
@@ -44,9 +44,10 @@ def test_the_record_is_that_of_the_run_and_the_error_with_it() -> None:
     config = recipe("bn", norm_batch=2, **TINY)
     plain, both = run_one(config), run_reestimated(config)
     assert 0 <= both.pop("population_error") <= 100
+    assert 0 <= both.pop("augmented_error") <= 100
     assert [line["test_error"] for line in both["epochs"]] == [line["test_error"] for line in plain["epochs"]]
 
 
 def test_the_sample_normalisers_have_nothing_to_replace() -> None:
     record = run_reestimated(recipe("gn", norm_batch=1, groups=2, **TINY))
-    assert record["population_error"] == record["epochs"][-1]["test_error"]
+    assert record["population_error"] == record["augmented_error"] == record["epochs"][-1]["test_error"]

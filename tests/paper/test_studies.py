@@ -54,7 +54,11 @@ def test_pictures_are_the_same_from_the_file(name: str) -> None:
         found += records(missing, lambda config: 40 + config.seed % 7 + config.norm_batch / 10)
     for record in found:
         record |= {"mean_iou": 30.0 + record["config"]["seed"], "predictions": ["012345" * 170 + "0123"] * 4}
-        record |= {"population_error": 39.0, "statistics": {"norm4": {"psi": {kind: [1.0, 2.0] for kind in KINDS}}}}
+        record |= {
+            "population_error": 39.0,
+            "augmented_error": 39.5,
+            "statistics": {"norm4": {"psi": {kind: [1.0, 2.0] for kind in KINDS}}},
+        }
     data = study.outcome(context, found).data
     read = json.loads(json.dumps(data, allow_nan=False))
     assert read == data
