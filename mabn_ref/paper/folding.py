@@ -91,8 +91,8 @@ def infer_folded(steps: Sequence[Step], x: Array) -> Array:
     """
     for step in steps:
         if isinstance(step, Folded):
-            out = conv2d.forward(x, step.w, stride=step.stride, padding=step.padding)[0]
-            x = out + step.b  # eq: fold
+            x = conv2d.forward(x, step.w, stride=step.stride, padding=step.padding)[0]
+            x += step.b  # eq: fold
         else:
             layer, p, state = step
             x = network.infer([layer], [p], [state], x)

@@ -127,7 +127,8 @@ def _peak(call: Callable[[], Any]) -> float:
 
 
 def _outcome(context: Context, records: Records) -> Outcome:
-    found = measure_cost(int(context.settings.get("width", 32)))
+    width = int(context.settings.get("width", 32))
+    found = measure_cost(width)
     base = found["BN 32, folded"]
     header = ("", "paper it/s", "inference ms", "times BN", "step ms", "times BN", "M operations", "MB", "MB, step")
     lines: list[tuple[str, ...]] = []
@@ -146,7 +147,8 @@ def _outcome(context: Context, records: Records) -> Outcome:
                 f"{cost['train_memory']:.1f}",
             )
         )
-    title = f"Table 9: cost on one core, {_IMAGES} images of 32 x 32; medians and quartiles of {ROUNDS} rounds"
+    title = f"Table 9: cost on one core, {_IMAGES} images of 32 x 32, width {width}; "
+    title += f"medians and quartiles of {ROUNDS} rounds"
     worst = max(cost["worst_fold"] for cost in found.values() if cost["worst_fold"] is not None)
     notes = [
         "These are this package's NumPy passes, written to be read. The paper's figure is ResNet-50 on a GPU.",

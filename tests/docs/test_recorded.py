@@ -105,7 +105,7 @@ def test_the_overview_counts_what_held(folder: Path) -> None:
     )
     assert counts["holds"] > 0
     assert " ".join(rows[1]).startswith(f"First {counts['holds']} holds")
-    assert rows[1][-3:] == ["embedded", "3", "39"]
+    assert rows[1][-4:] == ["embedded", "16", "3", "39"]
     assert rows[2] == ["Other", "not", "yet", "measured"]
 
 
