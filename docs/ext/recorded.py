@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 JUDGED = ("holds", "no difference found", "does not hold", "the opposite holds", "not decided", "no verdict")
 """What a verdict on a claim can say: `mabn_ref.paper.measured.verdict`."""
+MEASURED = ("lowers the error", "raises the error", "no effect found", "inside", "outside")
+"""What is said of an effect that nobody has made a claim on, and of a value beside a simulation's interval."""
 
 
 class recorded_table(nodes.table):
@@ -98,9 +100,10 @@ class RecordedDirective(SphinxDirective):
 
 
 class OverviewDirective(SphinxDirective):
-    """A line for each study of this folder's pages: what was run, and how many of its verdicts say what.
+    """A line for each of this folder's pages: what was run, and how many of its verdicts say what.
 
-    Each line of its content is a page beside this one and a JSON file: ``table2 results/paper/table2.json``.
+    Each line of its content is a page beside this one and the JSON files of its studies:
+    ``table2 results/paper/table2.json``. Verdicts are counted together; sizes that differ stand beside each other.
     """
 
     has_content = True
@@ -111,25 +114,30 @@ class OverviewDirective(SphinxDirective):
         header = ["", "verdicts", "images", "width", "seeds", "runs"]
         return [_table({"title": "", "header": header, "rows": rows}, "overview")]
 
-    def _line(self, page: str, file: str) -> list[Any]:
+    def _line(self, page: str, *files: str) -> list[Any]:
         parsed, _ = self.parse_inline(f":doc:`{page}`")
-        path = Path(self.env.srcdir, file)
-        if not path.exists():
+        paths = [path for file in files if (path := Path(self.env.srcdir, file)).exists()]
+        if not paths:
             return [parsed, "not yet measured", "", "", "", ""]
-        found = json.loads(path.read_text(encoding="utf-8"))
-        counts = Counter(judged(line) for line in found["verdicts"])
-        verdicts = ", ".join(f"{counts[word]} {word}" for word in JUDGED if counts[word])
-        sizes = [found["settings"]["width"], len(found["seeds"]), found["runs"]] if found["runs"] else ["-"] * 3
-        return [parsed, verdicts or "see the page", images(found), *map(str, sizes)]
+        studies = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        counts = Counter(judged(line) for found in studies for line in found["verdicts"])
+        verdicts = ", ".join(f"{counts[word]} {word}" for word in (*JUDGED, *MEASURED) if counts[word])
+        sizes = (", ".join(dict.fromkeys(size)) for size in zip(*map(_sizes, studies), strict=True))
+        return [parsed, verdicts or "see the page", *sizes]
+
+
+def _sizes(found: dict[str, Any]) -> list[str]:
+    """Images, width, seeds and runs of a study; dashes if it had no runs."""
+    if not found["runs"]:
+        return ["-"] * 4
+    return [images(found), *map(str, (found["settings"]["width"], len(found["seeds"]), found["runs"]))]
 
 
 def images(found: dict[str, Any]) -> str:
-    """Say which images a study's runs had; a dash if it had no runs."""
+    """Say which images a study's runs had."""
     settings = found["settings"]
     if found["study"] == "table8":
         return "generated scenes"
-    if not found["runs"]:
-        return "-"
     return str(settings["data_dir"]) if settings["data"] == "directory" else str(settings["data"])
 
 
@@ -146,18 +154,21 @@ def _recipe(settings: dict[str, Any]) -> str:
 
 
 def judged(line: str) -> str | None:
-    """Which of `JUDGED` a verdict is; None if it is on no claim."""
-    said = re.match(rf".*?: ({'|'.join(JUDGED)})[;,]", line)
+    """Which of `JUDGED` or `MEASURED` a verdict is; None if it is neither."""
+    said = _judgement(line)
     return said[1] if said else None
+
+
+def _judgement(line: str) -> re.Match[str] | None:
+    return re.search(rf"[:,] ({'|'.join((*JUDGED, *MEASURED))})(?=[;,]| \[)", line)
 
 
 def _verdict(line: str) -> list[nodes.Node]:
     """The line, with what it says of the claim in bold."""
-    word = judged(line)
-    if word is None:
+    said = _judgement(line)
+    if said is None:
         return [nodes.Text(line)]
-    before, _, after = line.partition(f": {word}")
-    return [nodes.Text(f"{before}: "), nodes.strong("", word), nodes.Text(after)]
+    return [nodes.Text(line[: said.start(1)]), nodes.strong("", said[1]), nodes.Text(line[said.end(1) :])]
 
 
 def _literals(text: str) -> list[nodes.Node]:

@@ -10,5 +10,6 @@ PAIRING = (
 )
 PAPER_IS_IMAGENET = (
     "The paper's numbers are top-1 errors of ResNet-50 on ImageNet; only signs and orders can be compared with ours. "
-    "Its BN and BRN average with decay 0.9, ours with 0.98 and 0.99: `mabn-ref paper equation6` shows what that does."
+    "Its BN and BRN average with decay 0.9, ours with 0.98 and 0.99: `mabn-ref paper equation6` shows what that does "
+    "to BN, and `mabn-ref paper search` what it does to BRN."
 )

@@ -33,6 +33,7 @@ ROWS = [
 _CLAIMS = [
     Claim("(8) MABN 2 + WC", "(3) BN 2", True, "Table 2, rows 3 and 8"),
     Claim("(8) MABN 2 + WC", "BN 2 + WC (control)", True, "the control"),
+    Claim("(4) BRN 2", "(3) BN 2", True, "Table 2, rows 3 and 4"),
     Claim("(6) modified BN 2 + WC", "(4) BRN 2", True, "Table 2, rows 4 and 6"),
     Claim("(6) modified BN 2 + WC", "BN 2 + WC (control)", True, "the control"),
     Claim("(7) modified BN 2 + WC, EMAS forward", "(6) modified BN 2 + WC", True, "Table 2, rows 6 and 7"),
@@ -40,6 +41,7 @@ _CLAIMS = [
     Claim("(8) MABN 2 + WC", "(1) BN 32", False, "Table 2, rows 1 and 8"),
     Claim("(8) MABN 2 + WC", "BN 32 + WC (control)", False, "the control"),
     Claim("(2) modified BN 32 + WC", "(1) BN 32", False, "Table 2, rows 1 and 2"),
+    Claim("(2) modified BN 32 + WC", "BN 32 + WC (control)", False, "the control"),
     Claim("(8) MABN 2 + WC", "MABN 2 (control)", True, "Table 4: WC matters to the modified form"),
     Claim("(6) modified BN 2 + WC", "modified BN 2 (control)", True, "Table 4: WC matters to the modified form"),
     Claim("BN 2 + WC (control)", "(3) BN 2", False, "Table 4: WC does little for the vanilla form"),

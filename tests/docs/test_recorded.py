@@ -109,6 +109,34 @@ def test_the_overview_counts_what_held(folder: Path) -> None:
     assert rows[2] == ["Other", "not", "yet", "measured"]
 
 
+def test_a_page_with_two_studies_has_one_line(folder: Path) -> None:
+    found = json.loads((folder / "results/table2.json").read_text())
+    found |= {"runs": 12, "verdicts": ["averages: lowers the error, -1.00 ± 0.50 over 3 seeds"]}
+    found["settings"]["width"] = 32
+    (folder / "results/credit.json").write_text(json.dumps(found))
+    files = "results/table2.json results/credit.json results/missing.json"
+    (folder / "index.rst").write_text(f"Page\n====\n\n.. recorded-overview::\n\n   index {files}\n")
+    done = build(folder)
+    assert done.returncode == 0, done.stderr
+    html = (folder / "html" / "index.html").read_text(encoding="utf-8")
+    cells = [re.sub(r"<[^>]+>|\s+", " ", cell).strip() for cell in re.findall(r"<td.*?</td>", html, re.DOTALL)]
+    assert cells[1].endswith("1 lowers the error")
+    assert cells[2:] == ["embedded", "16, 32", "3", "39, 12"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("BN 2, decay 0.9, training images: no effect found, +0.53 ± 2.59 over 3 pairs", "no effect found"),
+        ("variance of SMAS, settles, (8): (11) gives 0.06250, outside [0.06287, 0.06868]", "outside"),
+        ("BN 2: no verdict, fewer than 3 pairs", "no verdict"),
+        ("total variance, printed: +1 or more; |B| = 32: simulated -0.992 [-1.034, -0.950], proven -1.000", None),
+    ],
+)
+def test_what_is_said_of_an_effect_or_a_value(line: str, said: str | None) -> None:
+    assert recorded.judged(line) == said
+
+
 def test_every_verdict_on_a_claim_is_known() -> None:
     """What `verdict` says is what the overview counts and a page has in bold."""
     found = {

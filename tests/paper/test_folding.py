@@ -72,7 +72,11 @@ def test_costs_of_all_are_measured_in_one_run() -> None:
     assert list(found) == ["BN 32, folded", "BN 32", "MABN 2 + WC, folded", "MABN 2 + WC", "GN", "IN", "LN"]
     for name, cost in found.items():
         assert cost["infer"][1] <= cost["infer"][0] <= cost["infer"][2]
-        assert 0 < cost["infer"][0] < cost["train"][0]
-        assert 0 < cost["infer_memory"] < cost["train_memory"]
-        assert (cost["worst_fold"] is not None) == name.endswith("folded")
+        folded = name.endswith("folded")
+        assert cost["infer"][0] > 0
+        assert cost["infer_memory"] > 0
+        assert folded or cost["infer"][0] < cost["train"][0]
+        assert folded or cost["infer_memory"] < cost["train_memory"]
+        assert not (folded and {"train", "train_memory"} & set(cost))
+        assert (cost["worst_fold"] is not None) == folded
         assert (cost["worst_fold"] or 0) < 1e-5
