@@ -120,7 +120,9 @@ class OverviewDirective(SphinxDirective):
         if not paths:
             return [parsed, "not yet measured", "", "", "", ""]
         studies = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-        counts = Counter(judged(line) for found in studies for line in found["verdicts"])
+        # a verdict that two studies have from the same runs counts once
+        lines = {line.partition(" over ")[0]: line for found in studies for line in found["verdicts"]}
+        counts = Counter(map(judged, lines.values()))
         verdicts = ", ".join(f"{counts[word]} {word}" for word in (*JUDGED, *MEASURED) if counts[word])
         sizes = (", ".join(dict.fromkeys(size)) for size in zip(*map(_sizes, studies), strict=True))
         return [parsed, verdicts or "see the page", *sizes]

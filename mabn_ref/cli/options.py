@@ -6,18 +6,11 @@ import argparse
 from typing import Any
 
 from mabn_ref.cli.parser import add_number, name_from
-from mabn_ref.experiments.config import RunConfig
+from mabn_ref.experiments.config import DEFAULTS, RunConfig
 from mabn_ref.experiments.devices import DEVICES
 from mabn_ref.extras import require
 
 __all__ = ["add_run_options", "count", "data_title", "require_run_extra", "settings"]
-
-_DEFAULTS: dict[str, dict[str, float | None]] = {
-    "embedded": {"train_size": 2400, "test_size": 1000, "width": 16, "epochs": 8, "lr": 0.03},
-    "cifar10": {"train_size": 5000, "test_size": 5000, "width": 32, "epochs": 10, "lr": 0.1},
-    "directory": {"train_size": None, "test_size": None, "width": 32, "epochs": 10, "lr": 0.1},
-}
-"""What each source of images has by default; None: all images."""
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -56,18 +49,18 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _said(field: str) -> str:
-    embedded, cifar10, directory = (values[field] or "all" for values in _DEFAULTS.values())
+    embedded, cifar10, directory = (values[field] or "all" for values in DEFAULTS.values())
     return f"default: embedded {embedded}, cifar10 {cifar10}, --data-dir {directory}"
 
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of `RunConfig` that the options give."""
     data = "directory" if args.data_dir is not None else args.data
-    given = {field: getattr(args, field) for field in _DEFAULTS[data] if getattr(args, field) is not None}
+    given = {field: getattr(args, field) for field in DEFAULTS[data] if getattr(args, field) is not None}
     return {
         "data": data,
         "data_dir": args.data_dir,
-        **_DEFAULTS[data],
+        **DEFAULTS[data],
         **given,
         "weight_decay": args.weight_decay,
         "augment": not args.no_augment,

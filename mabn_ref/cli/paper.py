@@ -62,7 +62,11 @@ def add(commands: Any) -> None:
     add_number(where, "--jobs", int, None, "runs side by side (default: one a core)", at_least=1)
     where.add_argument("--dask", metavar="ADDRESS", help="run on a Dask cluster, tcp://HOST:PORT (extra dask)")
     parser.add_argument(
-        "--layer", default="norm4", metavar="NAME", help="layer of figures, norm1 to norm7; default %(default)s"
+        "--layer",
+        type=name_from("layer", [f"norm{n}" for n in range(1, 8)]),
+        default="norm4",
+        metavar="NAME",
+        help="layer of figures, norm1 to norm7; default %(default)s",
     )
     add_run_options(parser)
     parser.add_argument("--out", type=Path, default=Path("paper"), metavar="DIR", help="default %(default)s")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
-__all__ = ["DATA", "GROUPS", "LATER_FIELDS", "NORMS", "SAMPLE_NORMS", "RunConfig", "label"]
+__all__ = ["DATA", "DEFAULTS", "GROUPS", "LATER_FIELDS", "NORMS", "SAMPLE_NORMS", "RunConfig", "groups_of", "label"]
 
 NORMS = {
     "bn": "BN",
@@ -23,13 +24,20 @@ NORMS = {
 """The normalisers by the name that a configuration has for them, with the name that tables print."""
 
 GROUPS = 8
-"""Groups of GN where none are given."""
+"""Groups of GN where none are given, or as many of them as divide the width."""
 
 SAMPLE_NORMS = ("gn", "ln", "in", "online")
 """Those whose normalisation batch is one sample: |B| is 1."""
 
 DATA = ("embedded", "cifar10", "directory")
 """Where the images come from: generated, the CIFAR-10 archive in the cache, or record files in a directory."""
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "embedded": {"train_size": 2400, "test_size": 1000, "width": 16, "epochs": 8, "lr": 0.03},
+    "cifar10": {"train_size": 5000, "test_size": 5000, "width": 32, "epochs": 10, "lr": 0.1},
+    "directory": {"train_size": None, "test_size": None, "width": 32, "epochs": 10, "lr": 0.1},
+}
+"""What a command makes of each source if nothing else is said; None: all images."""
 
 LATER_FIELDS: dict[str, Any] = {"standardized": False, "estimated": False} | dict.fromkeys(
     ("ramp", "form", "forward_average", "backward_average", "groups")
@@ -75,7 +83,7 @@ class RunConfig:
         Those of `mabn_ref.norms.moving_statistics` ("moving", and required there): "vanilla" or "modified", and twice
         "batch", "sma" or "ema". Its r_max is `clip`, its d_max `d_max`.
     groups : int, optional
-        Groups of channels (GN). None: 8.
+        Groups of channels (GN). None: 8, or as many of them as divide the width.
     estimated : bool
         Whether the weights of a sample's own statistics are estimated in training and not 1 / |B| (EvalNorm).
     gradient_batch : int
@@ -217,6 +225,17 @@ class RunConfig:
         return dataclasses.asdict(self)
 
 
+def groups_of(config: RunConfig) -> int:
+    """Return the groups of a run of GN.
+
+    Examples
+    --------
+    >>> [groups_of(RunConfig(norm="gn", norm_batch=1, centralized=False, width=width)) for width in (32, 12)]
+    [8, 4]
+    """
+    return config.groups or math.gcd(GROUPS, config.width)
+
+
 def label(config: RunConfig) -> str:
     """Name a run as tables do: normaliser, |B|, what is done to the weights, a window that is not one gradient batch.
 
@@ -231,7 +250,7 @@ def label(config: RunConfig) -> str:
         averages = (_AVERAGES[str(name)] for name in (config.forward_average, config.backward_average))
         text = f"{config.form} {'/'.join(averages)} {config.norm_batch}"
     elif config.norm in SAMPLE_NORMS:
-        text = NORMS[config.norm] + (f" ({config.groups or GROUPS} groups)" if config.norm == "gn" else "")
+        text = NORMS[config.norm] + (f" ({groups_of(config)} groups)" if config.norm == "gn" else "")
     else:
         text = f"{NORMS[config.norm]} {config.norm_batch}"
     if config.estimated:

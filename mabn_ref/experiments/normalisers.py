@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mabn_ref.experiments.config import GROUPS, RunConfig
+from mabn_ref.experiments.config import RunConfig, groups_of
 from mabn_ref.norms import (
     batch_norm,
     batch_renorm,
@@ -61,7 +61,7 @@ def build(config: RunConfig, steps: int) -> tuple[Any, Any]:
         d_max = batch_renorm.Ramp(start=total * 5 // 160, stop=total * 25 // 160, first=0.0, last=config.d_max)
         return batch_renorm, batch_renorm.Config(**shared, r_max=r_max, d_max=d_max)
     if config.norm in ("gn", "ln", "in"):
-        return group_norm, group_norm.Config(groups={"gn": config.groups or GROUPS, "ln": 1, "in": None}[config.norm])
+        return group_norm, group_norm.Config(groups={"gn": groups_of(config), "ln": 1, "in": None}[config.norm])
     if config.norm == "eval-norm":
         return eval_norm, eval_norm.Config(**shared, estimated=config.estimated)
     if config.norm == "online":

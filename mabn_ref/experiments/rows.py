@@ -44,8 +44,10 @@ DECAY = {
 }
 """Weight of the old value in the moving averages of each normaliser.
 
-BN takes MABN's. The paper's 0.9 changes nothing in its training, but averages over some ten normalisation batches: at
-|B| = 2 the noise of that alone costs several points of test error, which would be no fault of small batches.
+BN takes MABN's. The paper's 0.9 averages over some ten normalisation batches, few samples at |B| = 2, and the noise
+of that would be no fault of small batches. It changes nothing in BN's training, and little in its test error
+(``mabn-ref paper equation6``); in BRN, which trains with the averages, it costs several points
+(``mabn-ref paper search``).
 """
 
 

@@ -95,8 +95,8 @@ def run_reestimated(config: RunConfig, **keywords: Any) -> dict[str, Any]:
     -------
     dict
         The record of `run_one`, `population_error`, the test error in % by (6) with the training images as they are,
-        and `augmented_error`, that with each of them flipped and cropped at random, as in training; None if an
-        output is not finite.
+        and `augmented_error`, that with each of them flipped and cropped at random, as training does unless told
+        otherwise; None if an output is not finite.
 
     Examples
     --------
@@ -153,14 +153,17 @@ def _outcome(context: Context, records: Records) -> Outcome:
     title = "Equation (6): test error % with moving averages, and with statistics of the whole training set"
     notes = [
         "Weights fixed, one layer after the other.",
-        "Augmented: every training image flipped and cropped once at random, as the network saw them in training.",
+        "Augmented: every training image flipped and cropped once at random, "
+        + ("as" if context.settings.get("augment", True) else "which is not how")
+        + " the network saw them in training.",
     ]
     data = {"moving": row_data(_ROWS, moving)} | {name: row_data(_ROWS, found) for name, found in again.items()}
     return Outcome([Table(title, header, lines)], verdicts, notes, data)
 
 
 def _with(name: str, records: Records) -> Records:
-    return [record for record in records if record.get(name) is not None]
+    """What has this error, and what diverged and so has none."""
+    return [record for record in records if record["status"] != "done" or record.get(name) is not None]
 
 
 def _draw(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,11 +55,11 @@ def _outcome(context: Context, records: Records) -> Outcome:
         Claim("BRN 2", "BN 2", True, "Figure 1(b)"),
         Claim("MABN 1 + WC", "MABN 32 + WC", False, "Figure 1(b): MABN retains its capacity at any |B|"),
         Claim("MABN 2 + WC", "MABN 32 + WC", False, "Figure 1(b): MABN retains its capacity at any |B|"),
-        Claim("MABN 1 (control)", "MABN 32 (control)", False, "the control"),
+        Claim("MABN 1 (control)", "MABN 32 (control)", None, "the control"),
         Claim("BN 32", "BN 8", True, "Figure 1(b): BN relies on |B|"),
         Claim("BRN 32", "BRN 2", True, "Figure 1(b): BRN relies on |B|"),
     ]
-    claims += [Claim(f"MABN {size} + WC", f"BN {size} + WC (control)", True, "the control") for size in SIZES]
+    claims += [Claim(f"MABN {size} + WC", f"BN {size} + WC (control)", None, "the control") for size in SIZES]
     return Outcome(
         [table],
         [verdict(claim, found) for claim in claims],

@@ -20,7 +20,7 @@ from mabn_ref.experiments.intervals import mean_interval
 from mabn_ref.experiments.runs import run_one
 from mabn_ref.experiments.training import Setup
 from mabn_ref.nn.network import Norm
-from mabn_ref.norms import batch_norm, modified_batch_norm
+from mabn_ref.norms import batch_norm, micro_batches, modified_batch_norm
 from mabn_ref.paper import drawing
 from mabn_ref.paper.measured import Row, configs, plan_of, text
 from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
@@ -39,7 +39,8 @@ class Recorder:
     lines : list of dict
         For each of the layer's statistics ("mu" and "var", or "chi2"; "g" and "psi", or "psi" alone) three norms over
         the channels: "small", that of the last normalisation batch, or for MABN of the average that it used;
-        "regular", that of all samples of the gradient batch, from the same x and dz; "gap", of their difference.
+        "regular", that of all samples of the gradient batch, from the same x and the same gradient of y, r in it;
+        "gap", of their difference.
     """
 
     def __init__(self, module: Any) -> None:
@@ -83,6 +84,9 @@ def _used(module: Any, x: Array, dz: Array, cache: Any, state: Any) -> tuple[dic
     config = whole.Config(eps=cache.config.eps)
     moving = whole.State(*(getattr(state, name) for name in names))
     _, kept, _ = whole.forward(x, cache.gamma, 0 * cache.gamma, moving, config)
+    if hasattr(cache, "r"):  # dz reaches y through r, of which every normalisation batch has its own
+        each = micro_batches.split(dz, cache.config.norm_batch) * cache.r[:, None, :]
+        dz = micro_batches.merge(each, tuple(dz.shape))
     g, psi = whole.gradient_statistics(dz, kept)
     of_x = dict(zip(("mu", "var"), batch_norm.statistics(x, config), strict=True)) if whole is batch_norm else {}
     found = {**of_x, "chi2": modified_batch_norm.statistics(x, config), "g": g, "psi": psi}
@@ -148,8 +152,9 @@ _NAMES = {"mu": "mu, mean", "var": "sigma^2, variance", "chi2": "chi^2, mean squ
 
 
 _NOTE = (
-    "Norms over the channels, one point a gradient batch. The regular statistics are computed from the same x and dz "
-    "as the small ones, over all samples of the gradient batch; the network is trained with the small ones."
+    "Norms over the channels, one point a gradient batch. The regular statistics are computed from the same x and "
+    "the same gradients of y as the small ones, over all samples of the gradient batch; the network is trained with "
+    "the small ones."
 )
 
 

@@ -45,7 +45,8 @@ class Claim(NamedTuple):
 
     a: str
     b: str
-    lower: bool
+    lower: bool | None
+    """None if nobody says either, and the difference is what is asked."""
     source: str
     """Who says so, and where."""
 
@@ -175,12 +176,17 @@ def verdict(claim: Claim, found: Mapping[str, Measured]) -> str:
     'A below B: holds; the difference is -9.83 ± 0.72 over 3 pairs (Table 1)'
     >>> verdict(Claim("A", "B", False, "Table 1"), found)
     'A like B: does not hold; the difference is -9.83 ± 0.72 over 3 pairs (Table 1)'
+    >>> verdict(Claim("A", "B", None, "our question"), found)
+    'A minus B: lowers the error, -9.83 ± 0.72 over 3 pairs (our question)'
     """
     a, b = found[claim.a], found[claim.b]
-    said = f"{claim.a} {'below' if claim.lower else 'like'} {claim.b}"
     lost = sum(len(row.diverged) for row in (a, b))
     runs = f"{lost} run{'' if lost == 1 else 's'}"
     difference = paired_difference(a.errors, b.errors)
+    if claim.lower is None:
+        left = f", {runs} that diverged left out" if lost else ""
+        return f"{claim.a} minus {claim.b}: {effect(difference)}{left} ({claim.source})"
+    said = f"{claim.a} {'below' if claim.lower else 'like'} {claim.b}"
     if difference is None or difference.half is None or difference.runs < FEWEST:
         why = f"fewer than {FEWEST} pairs" + (f", {runs} diverged" if lost else "")
         return f"{said}: no verdict, {why} ({claim.source})"

@@ -36,7 +36,7 @@ _CLAIMS = [
     Claim("EvalNorm 2, estimated", "BN 2", True, "section 2: EvalNorm restores BN to some extent"),
     Claim("BN 32", "EvalNorm 2, estimated", True, "section 2: but not completely"),
     Claim("Online Norm", "BN 32", False, "section 2: Online Normalization without degradation"),
-    Claim("MABN 2 + WC", "GN", False, "our question"),
+    Claim("MABN 2 + WC", "GN", None, "our question"),
 ]
 
 

@@ -28,7 +28,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
         Claim("MABN 2 + WC", "BN 2 + WC (control)", True, "the control"),
         Claim("MABN 2 + WC", "BN 32 + WC (control)", False, "the control"),
     ]
-    claims += [Claim("MABN 2 + WC", TUNED, True, "Table 1, after equal tuning")] if TUNED in found else []
+    claims += [Claim("MABN 2 + WC", TUNED, True, "Table 1, with BRN tuned and MABN not")] if TUNED in found else []
     table = error_table("Table 1: test error", rows, found, ("BN 32", "BN 32 + WC (control)"))
     return Outcome(
         [table],

@@ -28,7 +28,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
         tables.append(Table(title, header, lines))
     best = cell("modified", "sma", "sma", True)
     claims = [
-        Claim(best, cell("modified", "ema", "batch", True), True, "section 4.3: SMAS in backward"),
+        Claim(best, cell("modified", "ema", "batch", True), True, "Table 2, rows 7 and 8"),
         Claim(best, cell("modified", "sma", "ema", True), True, "section 4.3: SMAS, not EMAS, in backward"),
         Claim(best, cell("modified", "sma", "batch", True), True, "Table 4: averages in backward"),
         Claim(best, cell("modified", "sma", "sma", False), True, "Table 4: WC matters to the modified form"),

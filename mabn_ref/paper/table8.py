@@ -10,7 +10,7 @@ import numpy as np
 
 from mabn_ref.data import scenes
 from mabn_ref.experiments import results
-from mabn_ref.experiments.config import GROUPS, RunConfig
+from mabn_ref.experiments.config import DEFAULTS, GROUPS, RunConfig
 from mabn_ref.experiments.intervals import mean_interval, paired_difference
 from mabn_ref.experiments.segmentation import EXAMPLES, run_one
 from mabn_ref.extras import require
@@ -53,15 +53,12 @@ def _rows(context: Context) -> list[Row]:
     return rows
 
 
-_SIZES: dict[str, Any] = {"train_size": 2400, "test_size": 1000, "width": 16, "epochs": 8, "lr": 0.03}
-
-
 def _scenes(context: Context) -> Context:
-    """The same context, with scenes in place of other images and then with sizes that suit them."""
-    settings = dict(context.settings)
-    if settings.get("data", "embedded") != "embedded":
-        settings |= {"data": "embedded", "data_dir": None, **_SIZES}
-    return context._replace(settings=_SIZES | settings)
+    """The same context, with scenes in place of other images, and with sizes that suit them."""
+    source = context.settings.get("data", "embedded")
+    usual = DEFAULTS[source] if source != "embedded" else {}
+    said = {name: value for name, value in context.settings.items() if name not in usual or value != usual[name]}
+    return context._replace(settings=DEFAULTS["embedded"] | said | {"data": "embedded", "data_dir": None})
 
 
 def _plan(context: Context, records: Records) -> list[RunConfig]:

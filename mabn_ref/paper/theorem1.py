@@ -58,7 +58,10 @@ def _outcome(context: Context, records: Records) -> Outcome:
         last, moments = STEPS - 1, dict(zip(("SMAS", "EMAS"), both, strict=True))
         bias.append((said, *(_band(moment.bias, last) for moment in both), *(f"{b[last]:+.4f}" for b, _ in exact)))
         variance.append((said, *(_band(moment.variance, last) for moment in both)))
-        for name, moment in moments.items():
+        for (name, moment), (exactly, _) in zip(moments.items(), exact, strict=True):
+            low, high = float(moment.bias.low[last]), float(moment.bias.high[last])
+            held = "inside" if low <= exactly[last] <= high else "outside"
+            verdicts.append(f"bias of {name}, {said}: exactly {exactly[last]:+.4f}, {held} [{low:+.4f}, {high:+.4f}]")
             low, high = float(moment.variance.low[last]), float(moment.variance.high[last])
             held = "inside" if low <= claimed[name] <= high else "outside"
             formula = "(11)" if name == "SMAS" else "(9)"

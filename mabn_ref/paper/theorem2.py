@@ -157,7 +157,8 @@ def _outcome(context: Context, records: Records) -> Outcome:
             ("noise", "squared distance, repaired: about +1", noise / var_g),
         ):
             mean, low, high = (made_up[kind][0][what][k][-1] for k in range(3))
-            shown = f"simulated {mean:+.3f} [{low:+.3f}, {high:+.3f}], proven {proven:+.3f}"
+            held = "inside" if low <= proven <= high else "outside"
+            shown = f"proven {proven:+.3f}, {held} [{low:+.3f}, {high:+.3f}] around the simulated {mean:+.3f}"
             verdicts.append(f"Theorem 2, {claim}; {_KINDS[kind]}, |B| = {BATCHES[-1]}: {shown}")
     notes = [
         _PRINTED,

@@ -130,7 +130,12 @@ def test_a_page_with_two_studies_has_one_line(folder: Path) -> None:
         ("BN 2, decay 0.9, training images: no effect found, +0.53 ± 2.59 over 3 pairs", "no effect found"),
         ("variance of SMAS, settles, (8): (11) gives 0.06250, outside [0.06287, 0.06868]", "outside"),
         ("BN 2: no verdict, fewer than 3 pairs", "no verdict"),
-        ("total variance, printed: +1 or more; |B| = 32: simulated -0.992 [-1.034, -0.950], proven -1.000", None),
+        (
+            "printed: +1 or more; |B| = 32: proven -1.000, inside [-1.034, -0.950] around the simulated -0.992",
+            "inside",
+        ),
+        ("A minus B: lowers the error, -9.83 ± 0.72 over 3 pairs (our question)", "lowers the error"),
+        ("Theorem 2 does not hold as printed", None),
     ],
 )
 def test_what_is_said_of_an_effect_or_a_value(line: str, said: str | None) -> None:

@@ -10,7 +10,7 @@ import pytest
 from mabn_ref.experiments import training
 from mabn_ref.experiments.rows import recipe
 from mabn_ref.experiments.runs import run_one
-from mabn_ref.norms import batch_norm, mabn, modified_batch_norm
+from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm
 from mabn_ref.paper.figures import Recorder, run_recorded
 
 TINY: dict[str, Any] = {"width": 4, "epochs": 2, "train_size": 96, "test_size": 20}
@@ -68,6 +68,16 @@ def run(module: Any, config: Any, calls: int = 1) -> tuple[dict[str, list[float]
         *_, state = recorder.backward(dz, cache, state)
     assert len(recorder.lines) == calls
     return recorder.lines[-1], x, dz * gamma, cache
+
+
+@pytest.mark.parametrize("norm", [batch_renorm, mabn])
+def test_a_batch_of_all_samples_has_no_gap_whatever_r(norm: Any) -> None:
+    """r is far from one here; left out of the gradient of all samples it would be the gap of g and Psi."""
+    setting: dict[str, Any] = {"window": 1} if norm is mabn else {"r_max": 3.0, "d_max": 5.0}
+    line, _, _, cache = run(norm, norm.Config(norm_batch=8, **setting), calls=3)
+    assert np.abs(np.log(cache.r)).max() > 0.2
+    for small, _, gap in line.values():
+        assert gap < 1e-9 * small
 
 
 def expect(found: list[float], small: np.ndarray, regular: np.ndarray) -> None:

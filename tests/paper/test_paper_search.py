@@ -27,7 +27,7 @@ def test_the_search_gives_every_method_the_same_budget_and_reports_on_other_seed
     second = search.SEARCH.plan(CONTEXT, found)
     assert second[: len(first)] == first
     assert {run.seed for run in second[len(first) :]} == set(CONTEXT.seeds)
-    assert len(second) == len(first) + 5 * 3
+    assert len(second) == len(first) + 6 * 3
     outcome = search.SEARCH.outcome(CONTEXT, records(second, error))
     assert "BRN 2 below BN 2: holds" in outcome.verdicts[0]
     assert search.SEARCH.plan(CONTEXT, records(second, error)) == second
@@ -43,6 +43,25 @@ def test_the_tables_have_the_tuned_row_once_there_was_a_search() -> None:
         assert outcome.tables[0].rows[-1][:4] == (TUNED, "-", "3", "51.00 ± 2.48")
         assert any("best of 6 settings" in note for note in outcome.notes)
         assert any("After `mabn-ref paper search`" in note for note in study.outcome(CONTEXT, []).notes)
+
+
+def test_a_table_says_when_the_best_is_what_it_has() -> None:
+    """A factor of one leaves the schedule as it is; the default decay of Batch Renormalization is 0.99."""
+    for chosen, said in (((0.99, 1.0), True), ((0.9, 1.0), False), ((0.99, 2.0), False)):
+        searched = records(
+            search.SEARCH.plan(CONTEXT, []),
+            lambda config, chosen=chosen: 40 - ((config.decay, config.ramp) == chosen),
+        )
+        notes = TABLE_1.outcome(CONTEXT, searched).notes
+        assert any("which turn out to be those it has" in note for note in notes) is said
+
+
+def test_no_setting_is_best_if_all_diverged() -> None:
+    found = records(search.SEARCH.plan(CONTEXT, []), lambda config: 40)
+    for record in found:
+        record |= {"status": "diverged", "message": "x", "epochs": []}
+    assert search.best("BRN 2", CONTEXT, found) is None
+    assert len(search.SEARCH.plan(CONTEXT, found)) == len(found)
 
 
 def test_a_setting_that_diverged_is_not_chosen() -> None:

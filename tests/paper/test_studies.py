@@ -33,7 +33,7 @@ def test_the_sizes_of_the_studies() -> None:
         "credit": 3 * 16,
         "window": 3 * (7 + 2 * 8 + 3),
         "related": 3 * 12,
-        "search": 2 * 5 * search.BUDGET,
+        "search": 2 * 6 * search.BUDGET,
         "figures": 9,
         "theorem1": 0,
         "theorem2": 3,

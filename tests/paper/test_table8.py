@@ -64,6 +64,13 @@ def test_other_images_make_way_for_scenes() -> None:
     assert {(run.data, run.data_dir, run.train_size) for run in runs} == {("embedded", None, 2400)}
 
 
+def test_what_was_asked_for_stays_whatever_the_images_are() -> None:
+    asked = {"train_size": 100, "test_size": None, "width": 4, "epochs": 1, "lr": 0.1}
+    runs = TABLE_8.plan(Context((0,), {"data": "directory", "data_dir": "somewhere", **asked}), [])
+    assert {(run.train_size, run.test_size, run.width, run.epochs) for run in runs} == {(100, 1000, 4, 1)}
+    assert min(run.lr for run in runs) == 0.03
+
+
 def test_from_runs_to_pictures(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason='matplotlib is not installed: pip install "mabn_ref[run]"')
     context = Context((0,), TINY)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from mabn_ref.paper.study import Context
 from mabn_ref.paper.theorem1 import THEOREM_1
 
 
-def test_theorem_1_finds_emas_biased_and_smas_not() -> None:
+def test_theorem_1_finds_both_averages_late_under_a_drift() -> None:
     """eq: averages"""
     outcome = THEOREM_1.outcome(Context((0,), {}), [])
     drift = next(row for row in outcome.tables[0].rows if row[0].startswith("drifts"))
     assert (float(drift[3]), float(drift[4])) == (-0.075, -0.4889)
-    assert sum("inside" in line for line in outcome.verdicts) >= 8
-    assert len(outcome.verdicts) == 10
+    assert len(outcome.verdicts) == 20
+    assert sum(", inside [" in line for line in outcome.verdicts) >= 16
+    late = [line for line in outcome.verdicts if re.match(r"bias of .MAS, drifts", line)]
+    assert [float(re.findall(r"[-+][\d.]+(?=])", line)[0]) < 0 for line in late] == [True, True]
 
 
 def test_the_committed_simulation_is_what_the_code_gives() -> None:

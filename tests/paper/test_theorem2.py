@@ -18,10 +18,10 @@ def test_theorem_2_on_made_up_and_on_recorded_activations(monkeypatch: pytest.Mo
     context = Context((0,), {"width": 4, "epochs": 1, "train_size": 96, "test_size": 10})
     outcome = theorem2.THEOREM_2.outcome(context, [record])
     printed, repaired = outcome.verdicts[:2]
-    assert re.search(r"printed: \+1 or more; .*: simulated -(0\.9|1\.0)\d+ \[.*\], proven -1\.000", printed)
-    assert re.search(r"repaired: about \+1; .*: simulated \+1\.00\d \[.*\], proven \+1\.000", repaired)
-    frozen = re.findall(r"simulated .* \[(.*), (.*)\], proven (.*)", "\n".join(outcome.verdicts[2:]))
-    assert [float(low) <= float(proven) <= float(high) for low, high, proven in frozen] == [True, True]
+    assert re.search(r"printed: \+1 or more; .*: proven -1\.000, inside \[.*\] around .* -(0\.9|1\.0)\d+$", printed)
+    assert re.search(r"repaired: about \+1; .*: proven \+1\.000, inside \[.*\] around .* \+1\.00\d$", repaired)
+    frozen = re.findall(r"proven (.*), inside \[(.*), (.*)\]", "\n".join(outcome.verdicts[2:]))
+    assert [float(low) <= float(proven) <= float(high) for proven, low, high in frozen] == [True, True]
     sources = {row[0].partition(":")[0] for row in outcome.tables[0].rows}
     assert sources == {"made up", "norm2, seed 0", "norm4, seed 0", "norm6, seed 0"}
     for layer in record["gaps"].values():
