@@ -21,6 +21,13 @@ def test_theorem_1_finds_both_averages_late_under_a_drift() -> None:
     assert [float(re.findall(r"[-+][\d.]+(?=])", line)[0]) < 0 for line in late] == [True, True]
 
 
+def test_one_interval_in_twenty_misses() -> None:
+    """Far fewer would be intervals too wide to see a wrong formula, far more a wrong formula or interval."""
+    lines = [line for seed in range(12) for line in THEOREM_1.outcome(Context((seed,), {}), []).verdicts]
+    assert len(lines) == 240
+    assert 4 <= sum(", outside [" in line for line in lines) <= 24
+
+
 def test_the_committed_simulation_is_what_the_code_gives() -> None:
     file = Path(__file__).parents[2] / "docs" / "results" / "paper" / "theorem1.json"
     kept = json.loads(file.read_text(encoding="utf-8"))
