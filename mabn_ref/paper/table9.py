@@ -6,7 +6,6 @@ import statistics
 import time
 import tracemalloc
 from collections.abc import Callable, Mapping
-from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,7 +72,8 @@ def _subject(settings: dict[str, Any], folded: bool, width: int) -> Subject:
 def measure_cost(width: int = 32, rounds: int = ROUNDS) -> dict[str, dict[str, Any]]:
     """Time inference and a training step, and find their peak memory, of one network with each normaliser.
 
-    Every round takes all of them in turn, so that what slows the machine for a while slows all. One BLAS thread.
+    Every round takes all of them in turn, so that what slows the machine for a while slows all, and each twice, the
+    second time timed. One BLAS thread.
 
     Parameters
     ----------
@@ -93,13 +93,12 @@ def measure_cost(width: int = 32, rounds: int = ROUNDS) -> dict[str, dict[str, A
         times: dict[str, dict[str, list[float]]] = {
             name: {what: [] for what in subject.calls} for name, subject in subjects.items()
         }
-        for count, what in product(range(rounds + 2), ("infer", "train")):  # each after its like, whatever is folded
+        for _ in range(rounds):
             for name, subject in subjects.items():
-                if what not in subject.calls:
-                    continue
-                start = time.perf_counter()
-                subject.calls[what]()
-                if count >= 2:  # the first two warm up
+                for what, call in subject.calls.items():
+                    call()  # not timed, so that every call that is follows its like
+                    start = time.perf_counter()
+                    call()
                     times[name][what].append(1e3 * (time.perf_counter() - start))
         found: dict[str, dict[str, Any]] = {}
         for name, subject in subjects.items():
