@@ -159,6 +159,8 @@ def _outcome(context: Context, records: Records) -> Outcome:
             mean, low, high = (made_up[kind][0][what][k][-1] for k in range(3))
             held = "inside" if low <= proven <= high else "outside"
             shown = f"proven {proven:+.3f}, {held} [{low:+.3f}, {high:+.3f}] around the simulated {mean:+.3f}"
+            if what == "total":
+                shown = f"{'does not hold' if high < 1 else 'holds' if low > 1 else 'not decided'}; {shown}"
             verdicts.append(f"Theorem 2, {claim}; {_KINDS[kind]}, |B| = {BATCHES[-1]}: {shown}")
     notes = [
         _PRINTED,

@@ -134,6 +134,7 @@ def test_a_page_with_two_studies_has_one_line(folder: Path) -> None:
             "printed: +1 or more; |B| = 32: proven -1.000, inside [-1.034, -0.950] around the simulated -0.992",
             "inside",
         ),
+        ("printed: +1 or more; |B| = 32: does not hold; proven -1.000, inside [-1.034, -0.950]", "does not hold"),
         ("A minus B: lowers the error, -9.83 ± 0.72 over 3 pairs (our question)", "lowers the error"),
         ("Theorem 2 does not hold as printed", None),
     ],
