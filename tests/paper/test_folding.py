@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from mabn_ref.experiments import normalisers
 from mabn_ref.experiments.rows import recipe
 from mabn_ref.nn import network
 from mabn_ref.norms import batch_norm, group_norm
+from mabn_ref.paper import table9
 from mabn_ref.paper.folding import Folded, fold, infer_folded, operations
+from mabn_ref.paper.study import Context
 from mabn_ref.paper.table9 import TABLE_9, measure_cost
 
 
@@ -80,3 +83,16 @@ def test_costs_of_all_are_measured_in_one_run() -> None:
         assert not (folded and {"train", "train_memory"} & set(cost))
         assert (cost["worst_fold"] is not None) == folded
         assert (cost["worst_fold"] or 0) < 1e-5
+
+
+def test_the_committed_measurement_is_as_the_code_would_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times cannot be had again; which there are, and what is said of them, can."""
+    file = Path(__file__).parents[2] / "docs" / "results" / "paper" / "table9.json"
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    monkeypatch.setattr(table9, "measure_cost", lambda width: kept["data"])
+    outcome = TABLE_9.outcome(Context(tuple(kept["seeds"]), kept["settings"]), [])
+    assert json.loads(json.dumps([table._asdict() for table in outcome.tables])) == kept["tables"]
+    assert outcome.notes == kept["notes"]
+    monkeypatch.undo()
+    found = measure_cost(width=8, rounds=2)
+    assert {name: set(cost) for name, cost in found.items()} == {name: set(c) for name, c in kept["data"].items()}
