@@ -38,14 +38,18 @@ SEARCH_SEEDS = (1000, 1001)
 BUDGET = 6
 """Settings a method."""
 
+_DECAY_AND_RATE: list[dict[str, Any]] = [
+    {"decay": decay, "lr_factor": factor} for decay, factor in product((0.9, 0.98), (0.5, 1.0, 2.0))
+]
+
 _GRIDS: dict[str, tuple[Mapping[str, Any], list[dict[str, Any]]]] = {
     "BN 2": (
         {"norm": "bn", "norm_batch": 2},
-        [{"decay": decay, "lr_factor": factor} for decay, factor in product((0.9, 0.98), (0.5, 1.0, 2.0))],
+        _DECAY_AND_RATE,
     ),
     "BN 2 + WC": (
         {"norm": "bn", "norm_batch": 2, "centralized": True},
-        [{"decay": decay, "lr_factor": factor} for decay, factor in product((0.9, 0.98), (0.5, 1.0, 2.0))],
+        _DECAY_AND_RATE,
     ),
     "BRN 2": (
         {"norm": "brn", "norm_batch": 2},
@@ -53,7 +57,7 @@ _GRIDS: dict[str, tuple[Mapping[str, Any], list[dict[str, Any]]]] = {
     ),
     "modified BN 2 + WC": (
         {"norm": "modified-bn", "norm_batch": 2},
-        [{"decay": decay, "lr_factor": factor} for decay, factor in product((0.9, 0.98), (0.5, 1.0, 2.0))],
+        _DECAY_AND_RATE,
     ),
     "MABN 2 + WC": (
         {"norm": "mabn", "norm_batch": 2},
@@ -61,7 +65,7 @@ _GRIDS: dict[str, tuple[Mapping[str, Any], list[dict[str, Any]]]] = {
     ),
     "BN 32": (
         {"norm": "bn", "norm_batch": 32},
-        [{"decay": decay, "lr_factor": factor} for decay, factor in product((0.9, 0.98), (0.5, 1.0, 2.0))],
+        _DECAY_AND_RATE,
     ),
 }
 

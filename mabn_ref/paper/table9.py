@@ -39,7 +39,7 @@ class Subject(NamedTuple):
 
     layers: list[Any]
     calls: dict[str, Callable[[], Any]]
-    """"infer" and "train", without arguments; no "train" where the normaliser is folded, which it cannot be there."""
+    """By "infer" and "train", without arguments; no "train" where the normaliser is folded."""
     worst_fold: float | None
     """The largest difference of the folded network's logits, relative to the largest logit."""
 

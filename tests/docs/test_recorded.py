@@ -52,6 +52,14 @@ def build(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def built(folder: Path, index: str) -> str:
+    """The first page, once it says `index`."""
+    (folder / "index.rst").write_text(index)
+    done = build(folder)
+    assert done.returncode == 0, done.stderr
+    return (folder / "html" / "index.html").read_text(encoding="utf-8")
+
+
 def test_tables_verdicts_pictures_and_where_they_come_from(folder: Path) -> None:
     done = build(folder)
     assert done.returncode == 0, done.stderr
@@ -81,10 +89,7 @@ def test_pictures_are_drawn_from_the_file_alone(folder: Path) -> None:
 
 def test_a_study_that_was_not_run_says_so_with_its_command(folder: Path) -> None:
     page = "Page\n====\n\n.. recorded:: results/window.json\n   :command: mabn-ref paper window --seeds 5\n"
-    (folder / "index.rst").write_text(page)
-    done = build(folder)
-    assert done.returncode == 0, done.stderr
-    text = re.sub(r"<[^>]+>", "", (folder / "html" / "index.html").read_text(encoding="utf-8"))
+    text = re.sub(r"<[^>]+>", "", built(folder, page))
     assert "Not yet measured here. The command is mabn-ref paper window --seeds 5." in text
 
 
@@ -95,10 +100,7 @@ def test_the_overview_counts_what_held(folder: Path) -> None:
     lines = "table2 results/table2.json", "window results/window.json"
     overview = "".join(f"   {line}\n" for line in lines)
     contents = ".. toctree::\n\n   table2\n   window\n"
-    (folder / "index.rst").write_text(f"Page\n====\n\n.. recorded-overview::\n\n{overview}\n{contents}")
-    done = build(folder)
-    assert done.returncode == 0, done.stderr
-    html = (folder / "html" / "index.html").read_text(encoding="utf-8")
+    html = built(folder, f"Page\n====\n\n.. recorded-overview::\n\n{overview}\n{contents}")
     rows = [re.sub(r"<[^>]+>|\s+", " ", row).split() for row in re.findall(r"<tr.*?</tr>", html, re.DOTALL)]
     counts = Counter(
         recorded.judged(line) for line in json.loads((folder / "results/table2.json").read_text())["verdicts"]
@@ -115,10 +117,7 @@ def test_a_page_with_two_studies_has_one_line(folder: Path) -> None:
     found["settings"]["width"] = 32
     (folder / "results/credit.json").write_text(json.dumps(found))
     files = "results/table2.json results/credit.json results/missing.json"
-    (folder / "index.rst").write_text(f"Page\n====\n\n.. recorded-overview::\n\n   index {files}\n")
-    done = build(folder)
-    assert done.returncode == 0, done.stderr
-    html = (folder / "html" / "index.html").read_text(encoding="utf-8")
+    html = built(folder, f"Page\n====\n\n.. recorded-overview::\n\n   index {files}\n")
     cells = [re.sub(r"<[^>]+>|\s+", " ", cell).strip() for cell in re.findall(r"<td.*?</td>", html, re.DOTALL)]
     assert cells[1].endswith("1 lowers the error")
     assert cells[2:] == ["embedded", "16, 32", "3", "39, 12"]
