@@ -41,8 +41,8 @@ writes DIR/report.html, one page. Every run is a line of a file in DIR and is no
 interrupted goes on, and studies share the runs they have in common.
 """
 _EPILOG = """\
-table1, table2, table4, figure1b, window: errors of many runs. credit: what each part of MABN contributes, from the
-runs of table4. search: as many settings for every method. related: the methods of the paper's section 2.
+table1, table2, table4, figure1b, window: errors of many runs. credit: what each part of MABN does to the gap between
+small and large batches. search: as many settings for every method. related: the methods of the paper's section 2.
 figures: Figures 2, 3 and 4, batch statistics in training. table8: a class for every pixel, with weights updated after
 two images (5 seeds).
 equation6: statistics of the whole training set. table9: time, memory and operations, with Figure 1(a).

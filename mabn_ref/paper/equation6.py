@@ -139,13 +139,14 @@ _IMAGES = {"population_error": "training images", "augmented_error": "augmented"
 def _outcome(context: Context, records: Records) -> Outcome:
     moving = measure(_ROWS, context, records)
     again = {name: measure(_ROWS, context, _with(name, records), value=name) for name in _IMAGES}
-    lines, verdicts = [], []
+    lines, verdicts, differences = [], [], []
     for row in _ROWS:
         before = moving[row.label].errors
         cells = [row.label, str(len(before)), error_text(moving[row.label])]
         for name, images in _IMAGES.items():
             found = again[name][row.label]
             difference = paired_difference(found.errors, before)
+            differences.append(difference)
             cells += [error_text(found), text(difference, "+")]
             verdicts.append(f"{row.label}, {images}: {effect(difference)}")
         lines.append(tuple(cells))
@@ -158,7 +159,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
         + " the network saw them in training.",
     ]
     data = {"moving": row_data(_ROWS, moving)} | {name: row_data(_ROWS, found) for name, found in again.items()}
-    return Outcome([Table(title, header, lines)], verdicts, notes, data)
+    return Outcome([Table(title, header, lines)], verdicts, notes, data, differences)
 
 
 def _with(name: str, records: Records) -> Records:

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 from mabn_ref.paper import drawing
-from mabn_ref.paper.measured import Claim, Row, error_text, measure, plan_of, row_data, verdict
+from mabn_ref.paper.measured import Claim, Row, difference, error_text, measure, plan_of, row_data, verdict
 from mabn_ref.paper.notes import PAIRING
 from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
 
@@ -65,6 +65,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
         [verdict(claim, found) for claim in claims],
         ["The gradient batch is 32 throughout, and MABN's window 32 / |B|.", PAIRING],
         {"rows": row_data(ROWS, found)},
+        [difference(claim, found) for claim in claims],
     )
 
 

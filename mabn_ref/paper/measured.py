@@ -17,6 +17,7 @@ __all__ = [
     "Measured",
     "Row",
     "configs",
+    "difference",
     "effect",
     "error_table",
     "error_text",
@@ -166,6 +167,18 @@ def error_text(found: Measured) -> str:
     return "diverged" if found.diverged else "none"
 
 
+def difference(claim: Claim, found: Mapping[str, Measured]) -> Interval | None:
+    """Return the paired difference that a claim is judged by; None if no seed has both rows.
+
+    Examples
+    --------
+    >>> found = {"A": Measured({0: 40.0, 1: 41.0}, {}, 0), "B": Measured({0: 50.0, 1: 51.0}, {}, 0)}
+    >>> difference(Claim("A", "B", True, "Table 1"), found)
+    Interval(mean=-10.0, half=0.0, runs=2)
+    """
+    return paired_difference(found[claim.a].errors, found[claim.b].errors)
+
+
 def verdict(claim: Claim, found: Mapping[str, Measured]) -> str:
     """Judge a claim by the 95 % interval of the paired difference.
 
@@ -182,21 +195,21 @@ def verdict(claim: Claim, found: Mapping[str, Measured]) -> str:
     a, b = found[claim.a], found[claim.b]
     lost = sum(len(row.diverged) for row in (a, b))
     runs = f"{lost} run{'' if lost == 1 else 's'}"
-    difference = paired_difference(a.errors, b.errors)
+    between = difference(claim, found)
     if claim.lower is None:
         left = f", {runs} that diverged left out" if lost else ""
-        return f"{claim.a} minus {claim.b}: {effect(difference)}{left} ({claim.source})"
+        return f"{claim.a} minus {claim.b}: {effect(between)}{left} ({claim.source})"
     said = f"{claim.a} {'below' if claim.lower else 'like'} {claim.b}"
-    if difference is None or difference.half is None or difference.runs < FEWEST:
+    if between is None or between.half is None or between.runs < FEWEST:
         why = f"fewer than {FEWEST} pairs" + (f", {runs} diverged" if lost else "")
         return f"{said}: no verdict, {why} ({claim.source})"
-    low, high = difference.mean - difference.half, difference.mean + difference.half
+    low, high = between.mean - between.half, between.mean + between.half
     if claim.lower:
         judged = "holds" if high < 0 else "the opposite holds" if low > 0 else "not decided"
     else:
         judged = "no difference found" if low <= 0 <= high else "does not hold"
     left = f", {runs} that diverged left out" if lost else ""
-    over = f"{text(difference, '+')} over {difference.runs} pairs{left}"
+    over = f"{text(between, '+')} over {between.runs} pairs{left}"
     return f"{said}: {judged}; the difference is {over} ({claim.source})"
 
 

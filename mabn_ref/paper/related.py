@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mabn_ref.paper import drawing
-from mabn_ref.paper.measured import Claim, Row, error_table, measure, plan_of, row_data, verdict
+from mabn_ref.paper.measured import Claim, Row, difference, error_table, measure, plan_of, row_data, verdict
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 
 __all__ = ["RELATED", "ROWS"]
@@ -52,6 +52,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
             "WS: standardised weights. Nothing was tuned.",
         ],
         {"rows": row_data(ROWS, found)},
+        [difference(claim, found) for claim in _CLAIMS],
     )
 
 

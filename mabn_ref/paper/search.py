@@ -21,6 +21,7 @@ from mabn_ref.paper.measured import (
     Row,
     config,
     configs,
+    difference,
     error_table,
     have,
     measure,
@@ -172,6 +173,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
         [verdict(claim, final) for claim in claims],
         notes,
         {"chosen": {method: dict(row.settings) for method, row in chosen.items()}, "rows": row_data(rows, final)},
+        [difference(claim, final) for claim in claims],
     )
 
 

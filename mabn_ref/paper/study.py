@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from mabn_ref.experiments.config import RunConfig
+from mabn_ref.experiments.intervals import Interval
 from mabn_ref.experiments.runs import run_one
 
 __all__ = ["Context", "Outcome", "Records", "Study", "Table"]
@@ -50,6 +51,8 @@ class Outcome(NamedTuple):
     """What a reader must know to read the numbers."""
     data: dict[str, Any]
     """The numbers, as JSON gives them back: keys are strings, sequences are lists."""
+    differences: Sequence[Interval | None] = ()
+    """The paired difference that each verdict judges, parallel to these; empty where they judge none."""
 
 
 class Context(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mabn_ref.paper import drawing, figure1b
-from mabn_ref.paper.measured import Claim, error_table, measure, row_data, verdict
+from mabn_ref.paper.measured import Claim, difference, error_table, measure, row_data, verdict
 from mabn_ref.paper.notes import PAIRING, PAPER_IS_IMAGENET
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.paper.tuned import TUNED, note_on_tuning, plan_tuned, with_tuned
@@ -35,6 +35,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
         [verdict(claim, found) for claim in claims],
         [note_on_tuning(rows), PAIRING, PAPER_IS_IMAGENET],
         {"rows": row_data(rows, found)},
+        [difference(claim, found) for claim in claims],
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mabn_ref.paper import drawing
 from mabn_ref.paper.factorial import moving
-from mabn_ref.paper.measured import Claim, Row, error_table, measure, row_data, verdict
+from mabn_ref.paper.measured import Claim, Row, difference, error_table, measure, row_data, verdict
 from mabn_ref.paper.notes import PAIRING, PAPER_IS_IMAGENET
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.paper.tuned import note_on_tuning, plan_tuned, with_tuned
@@ -64,6 +64,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
             PAPER_IS_IMAGENET,
         ],
         {"rows": row_data(rows, found)},
+        [difference(claim, found) for claim in _CLAIMS],
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mabn_ref.paper import drawing
 from mabn_ref.paper.factorial import AVERAGES, CELLS, FORMS, NAMES, ROWS, cell
-from mabn_ref.paper.measured import Claim, error_text, measure, plan_of, row_data, verdict
+from mabn_ref.paper.measured import Claim, difference, error_text, measure, plan_of, row_data, verdict
 from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
 
 __all__ = ["TABLE_4"]
@@ -44,6 +44,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
             "The paper's own Table 4 could not be recovered from its text; its claims could.",
         ],
         {"rows": row_data(ROWS, found)},
+        [difference(claim, found) for claim in claims],
     )
 
 

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 from mabn_ref.paper import drawing
-from mabn_ref.paper.measured import Claim, Row, error_table, measure, plan_of, row_data, verdict
+from mabn_ref.paper.measured import Claim, Row, difference, error_table, measure, plan_of, row_data, verdict
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 
 __all__ = ["ROWS", "WINDOW"]
@@ -56,6 +56,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
         [verdict(claim, found) for claim in claims],
         ["m = 16 is one gradient batch, as in the paper. Decay 0.98, clip 5, r from gradient batch 100 if not said."],
         {"rows": row_data(ROWS, found)},
+        [difference(claim, found) for claim in claims],
     )
 
 

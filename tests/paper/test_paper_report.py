@@ -35,7 +35,7 @@ def test_tables_verdicts_and_notes_are_there(page: str) -> None:
     assert "embedded data & <nothing> else" in text
     assert "|(8) MABN 2 + WC||23.58||3||41.00 ± 2.48|" in text
     assert "(8) MABN 2 + WC below (3) BN 2: holds; the difference is -10.00 ± 0.00 over 3 pairs" in text
-    assert "its Shapley value" in text
+    assert "is formed seed by seed" in text
     assert "Rows 5 and 7 are <code>moving_statistics</code> with" in page
     assert "`" not in text
 
