@@ -55,7 +55,7 @@ def test_a_higher_mean_iou_is_what_a_claim_wants() -> None:
     assert outcome.verdicts[3].startswith("BN 2 below BRN 2: holds; the difference is -10.00")
     assert outcome.verdicts[4].startswith("MABN 2 + WC like SyncBN 16: no difference found")
     table = {line[0]: line[1:] for line in outcome.tables[0].rows}
-    assert table["MABN 2 + WC"] == ("+1.09", "3", "51.00 ± 2.48", "+20.00 ± 0.00", "+0.00 ± 0.00")
+    assert table["MABN 2 + WC"] == ("+1.09", "3", "51.00 ± 2.48", "50, 51, 52", "+20.00 ± 0.00", "+0.00 ± 0.00")
     assert len(outcome.data["rows"]) == 10
 
 
