@@ -22,7 +22,8 @@ def committed(name: str) -> list[tables.Row]:
 
 def plain(label: str) -> str:
     """The name of a row without what every row of its kind has."""
-    return label.removesuffix(" (control)").removesuffix(", m = 16").replace("m = ", "m=")
+    label = label.removesuffix(" (control)").removesuffix(" (chosen on these test images)")
+    return label.removesuffix(", m = 16").replace("m = ", "m=")
 
 
 def test_python_blocks_run(capsys: pytest.CaptureFixture[str]) -> None:

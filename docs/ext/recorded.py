@@ -1,9 +1,11 @@
-"""What ``mabn-ref paper`` wrote, on pages: the directives ``recorded`` and ``recorded-overview``.
+"""What ``mabn-ref paper`` wrote, on pages: directives ``recorded``, ``recorded-overview``, ``recorded-corrected``.
 
 ``recorded`` takes a study's JSON file, relative to the folder of the pages, and shows its tables, verdicts, notes and
 where they come from; pictures are drawn from the numbers in the file. Where the records of the runs lie beside it,
 tables and verdicts are computed from them again, and the build warns if they are others. Where there is no such file,
 it says so, with the command of the option ``:command:`` that makes it.
+
+Verdicts of all files under ``results`` are corrected for their number, and those that this leaves undecided say so.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from mabn_ref.experiments import results
+from mabn_ref.paper import corrected
 from mabn_ref.paper.runner import data_uri
 from mabn_ref.paper.studies import STUDIES
 from mabn_ref.paper.study import Context
@@ -51,7 +55,8 @@ class RecordedDirective(SphinxDirective):
         found = json.loads(path.read_text(encoding="utf-8"))
         self._compare(found, path)
         shown: list[nodes.Node] = [_table(table) for table in found["tables"]]
-        shown += _list("Verdicts", [_verdict(line) for line in found["verdicts"]])
+        fallen = {judged.line for judged in _family(self.env.srcdir) if judged.fallen and judged.file == path}
+        shown += _list("Verdicts", [_verdict(line, line in fallen) for line in found["verdicts"]])
         for suffix, figure in STUDIES[found["study"]].draw(found["data"]).items():
             alt = f"{found['title']}{', ' + suffix if suffix else ''}; the numbers are in the tables"
             shown.append(nodes.image("", uri=data_uri(figure), alt=alt, candidates={"?": ""}, classes=["recorded"]))
@@ -128,6 +133,32 @@ class OverviewDirective(SphinxDirective):
         return [parsed, verdicts or "see the page", *sizes]
 
 
+class CorrectedDirective(SphinxDirective):
+    """What a correction for the number of verdicts leaves of them, and a table of those that it does not."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()
+        found = _family(self.env.srcdir)
+        distinct = [judged for judged in found if judged.first]
+        decided = [judged for judged in distinct if judged.p <= corrected.LEVEL]
+        level = f"{corrected.LEVEL:.0%}".replace("%", " %")
+        counts = (
+            f"These pages have {len(found)} verdicts on paired differences, of {len(distinct)} distinct differences. "
+            f"By itself {len(decided)} of these are decided at {level}. With a false discovery rate of {level} "
+            f"(Benjamini and Hochberg, 1995) {sum(judged.kept for judged in distinct)} are, and "
+            f"{sum(judged.holm for judged in distinct)} if the chance of one false one among all is to be {level} "
+            "(Holm, 1979). The pages go by the first. Verdicts that it leaves undecided:"
+        )
+        rows = [[_where(judged.file), judged.line, f"{judged.p:.3f}"] for judged in found if judged.fallen]
+        header = ["study", "verdict by itself", "p"]
+        return [nodes.paragraph("", counts), _table({"title": "", "header": header, "rows": rows}, "overview")]
+
+
+def _where(file: Path) -> str:
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return f"{found['study']}, {images(found)}, width {found['settings']['width']}"
+
+
 def _sizes(found: dict[str, Any]) -> list[str]:
     """Images, width, seeds and runs of a study; dashes if it had no runs."""
     if not found["runs"]:
@@ -165,12 +196,26 @@ def _judgement(line: str) -> re.Match[str] | None:
     return re.search(rf"[:,] ({'|'.join((*JUDGED, *MEASURED))})(?=[;,]| \[)", line)
 
 
-def _verdict(line: str) -> list[nodes.Node]:
-    """The line, with what it says of the claim in bold."""
+def _verdict(line: str, fallen: bool = False) -> list[nodes.Node]:
+    """The line, with what it says of the claim in bold, and that it does not survive the correction if so."""
     said = _judgement(line)
     if said is None:
         return [nodes.Text(line)]
-    return [nodes.Text(line[: said.start(1)]), nodes.strong("", said[1]), nodes.Text(line[said.end(1) :])]
+    mark = [nodes.Text("; "), nodes.strong("", "not decided after correction")] if fallen else []
+    return [nodes.Text(line[: said.start(1)]), nodes.strong("", said[1]), nodes.Text(line[said.end(1) :]), *mark]
+
+
+def _family(srcdir: Any) -> list[corrected.Judged]:
+    """All paired verdicts of the files under ``results``."""
+    folder = Path(srcdir, "results")
+    files = sorted(folder.rglob("*.json*"))
+    return _family_of(folder, tuple((file, file.stat().st_mtime_ns) for file in files))
+
+
+@lru_cache(maxsize=1)
+def _family_of(folder: Path, as_they_are: tuple[tuple[Path, int], ...]) -> list[corrected.Judged]:
+    """Judge once a build, not once a page: the studies' outcomes take seconds."""
+    return corrected.family(folder)
 
 
 def _literals(text: str) -> list[nodes.Node]:
@@ -220,4 +265,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     )
     app.add_directive("recorded", RecordedDirective)
     app.add_directive("recorded-overview", OverviewDirective)
+    app.add_directive("recorded-corrected", CorrectedDirective)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,159 @@
+"""Many verdicts at once: p-values of paired differences, and what a correction for their number leaves."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from mabn_ref.experiments import results
+from mabn_ref.experiments.intervals import Interval, t_quantile
+from mabn_ref.paper.measured import FEWEST
+from mabn_ref.paper.studies import STUDIES
+from mabn_ref.paper.study import Context
+
+__all__ = ["LEVEL", "Judged", "benjamini_hochberg", "family", "holm", "p_value"]
+
+LEVEL = 0.05
+"""Of a single verdict, and of the corrections."""
+
+
+class Judged(NamedTuple):
+    """A paired verdict among all."""
+
+    file: Path
+    line: str
+    """The verdict as its study writes it."""
+    p: float
+    kept: bool
+    """Whether Benjamini and Hochberg's procedure rejects "no difference"."""
+    holm: bool
+    """Whether Holm's does."""
+    first: bool
+    """Whether it is the first verdict on its difference."""
+
+    @property
+    def fallen(self) -> bool:
+        """Whether the difference is decided by itself and not after the correction."""
+        return self.p <= LEVEL and not self.kept
+
+
+def p_value(difference: Interval) -> float:
+    r"""Return the two-sided p-value of a paired t test.
+
+    Parameters
+    ----------
+    difference : Interval
+        A mean of at least two values with its 95 % interval.
+
+    Returns
+    -------
+    float
+        The probability of \|t\| or more if the true difference is zero. The distribution of t is a finite sum for a
+        whole number of degrees of freedom (Abramowitz and Stegun, 26.7.3 and 26.7.4).
+
+    Raises
+    ------
+    ValueError
+        If there is no interval.
+
+    Examples
+    --------
+    >>> from mabn_ref.experiments.intervals import mean_interval
+    >>> round(p_value(mean_interval([1.0, 2.0, 3.0, 4.0])), 4)
+    0.0305
+    """
+    if difference.half is None:
+        raise ValueError(f"difference is {difference}, expected one with an interval")
+    if difference.half == 0:
+        return 0.0 if difference.mean else 1.0
+    freedom = difference.runs - 1
+    t = abs(difference.mean) / difference.half * t_quantile(freedom)
+    angle = math.atan(t / math.sqrt(freedom))
+    odd = freedom % 2
+    term, total = math.cos(angle) if odd else 1.0, 0.0
+    for k in range(freedom // 2):
+        total += term
+        term *= (2 * k + 1 + odd) / (2 * k + 2 + odd) * math.cos(angle) ** 2
+    inside = 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
+    return 1 - inside
+
+
+def benjamini_hochberg(p_values: Sequence[float], level: float = LEVEL) -> list[bool]:
+    """Tell which of many p-values are significant at a false discovery rate of `level`.
+
+    Benjamini and Hochberg (1995): up to the largest rank k, from below, whose value is at most k / n times the level.
+
+    Examples
+    --------
+    >>> benjamini_hochberg([0.04, 0.01, 0.9, 0.02])
+    [False, True, False, True]
+    """
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    ranks = [k for k, place in enumerate(order, start=1) if p_values[place] <= k / len(order) * level]
+    kept = set(order[: max(ranks, default=0)])
+    return [place in kept for place in range(len(p_values))]
+
+
+def holm(p_values: Sequence[float], level: float = LEVEL) -> list[bool]:
+    """Tell which of many p-values are significant if one false one among all is to have probability `level`.
+
+    Holm (1979): from below, until one is above the level divided by how many are left.
+
+    Examples
+    --------
+    >>> holm([0.04, 0.01, 0.9, 0.02])
+    [False, True, False, False]
+    """
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    above = (k for k, place in enumerate(order) if p_values[place] > level / (len(order) - k))
+    kept = set(order[: next(above, len(order))])
+    return [place in kept for place in range(len(p_values))]
+
+
+def family(folder: Path) -> list[Judged]:
+    """Judge all paired verdicts of a folder's studies together, from the records of the runs.
+
+    Parameters
+    ----------
+    folder : Path
+        With the JSON files of ``mabn-ref paper``, at any depth, and the records beside them. What has no records, or
+        no paired verdict, adds nothing.
+
+    Returns
+    -------
+    list of Judged
+        In order. A difference that several verdicts share, as studies with common runs do, counts once, and all its
+        verdicts are here.
+    """
+    found: list[tuple[Path, str, Interval]] = []
+    for file in sorted(folder.rglob("*.json")):
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if content.get("study") not in STUDIES:
+            continue
+        study = STUDIES[content["study"]]
+        records = results.read(file.parent / study.file)
+        if not records or not content["verdicts"]:
+            continue
+        outcome = study.outcome(Context(tuple(content["seeds"]), content["settings"], content["layer"]), records)
+        if outcome.differences:
+            found += [
+                (file, line, difference)
+                for line, difference in zip(outcome.verdicts, outcome.differences, strict=True)
+                if difference and difference.half is not None and difference.runs >= FEWEST
+            ]
+    keys = [_same(difference) for _, _, difference in found]
+    distinct = {key: p_value(difference) for key, (_, _, difference) in zip(keys, found, strict=True)}
+    kept = dict(zip(distinct, benjamini_hochberg(list(distinct.values())), strict=True))
+    strictly = dict(zip(distinct, holm(list(distinct.values())), strict=True))
+    return [
+        Judged(file, line, distinct[key], kept[key], strictly[key], key not in keys[:place])
+        for place, (key, (file, line, _)) in enumerate(zip(keys, found, strict=True))
+    ]
+
+
+def _same(difference: Interval) -> tuple[float, float, int]:
+    """What a difference has in common with itself the other way round."""
+    return round(abs(difference.mean), 9), round(difference.half or 0.0, 9), difference.runs
