@@ -141,13 +141,14 @@ class CorrectedDirective(SphinxDirective):
         found = _family(self.env.srcdir)
         distinct = [judged for judged in found if judged.first]
         decided = [judged for judged in distinct if judged.p <= corrected.LEVEL]
+        kept, holm = sum(judged.kept for judged in distinct), sum(judged.holm for judged in distinct)
         level = f"{corrected.LEVEL:.0%}".replace("%", " %")
         counts = (
-            f"These pages have {len(found)} verdicts on paired differences, of {len(distinct)} distinct differences. "
-            f"By itself {len(decided)} of these are decided at {level}. With a false discovery rate of {level} "
-            f"(Benjamini and Hochberg, 1995) {sum(judged.kept for judged in distinct)} are, and "
-            f"{sum(judged.holm for judged in distinct)} if the chance of one false one among all is to be {level} "
-            "(Holm, 1979). The pages go by the first. Verdicts that it leaves undecided:"
+            f"These pages have {len(found)} verdicts on {len(distinct)} distinct paired differences. "
+            f"Taken one by one, {len(decided)} of the differences are told from zero at {level}. "
+            f"At a false discovery rate of {level} (Benjamini and Hochberg, 1995), {kept} are; "
+            f"{holm} if the chance of even one false verdict is to stay at {level} (Holm, 1979). "
+            "The pages go by the first correction, which leaves these verdicts undecided:"
         )
         rows = [[_where(judged.file), judged.line, f"{judged.p:.3f}"] for judged in found if judged.fallen]
         header = ["study", "verdict by itself", "p"]

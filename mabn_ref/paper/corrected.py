@@ -131,7 +131,7 @@ def family(folder: Path) -> list[Judged]:
     found: list[tuple[Path, str, Interval]] = []
     for file in sorted(folder.rglob("*.json")):
         content = json.loads(file.read_text(encoding="utf-8"))
-        if content.get("study") not in STUDIES:
+        if content.get("study") not in STUDIES or not content["runs"]:
             continue
         study = STUDIES[content["study"]]
         records = results.read(file.parent / study.file)

@@ -45,10 +45,10 @@ EFFECTS = [
         "WC on BN 2, beyond what it does to BN 32", {"BN 2 + WC": 1, "BN 32 + WC": -1, "BN 2": -1, "BN 32": 1}, _GAP
     ),
     Effect("form, with WC", {"modified BN 2 + WC": 1, "BN 2 + WC": -1}, _GAP_WC),
-    Effect("averages over m = 16, with WC", {"MABN 2 + WC": 1, "modified BN 2 + WC": -1}, _GAP_WC),
-    Effect("form and averages over m = 16, with WC", {"MABN 2 + WC": 1, "BN 2 + WC": -1}, _GAP_WC),
-    Effect("form and averages over m = 64, with WC", {"MABN 2 + WC, m = 64": 1, "BN 2 + WC": -1}, _GAP_WC),
-    Effect("form and averages over m = 16, without WC", {"MABN 2": 1, "BN 2": -1}, _GAP),
+    Effect("averages (m = 16), with WC", {"MABN 2 + WC": 1, "modified BN 2 + WC": -1}, _GAP_WC),
+    Effect("form and averages (m = 16), with WC", {"MABN 2 + WC": 1, "BN 2 + WC": -1}, _GAP_WC),
+    Effect("form and averages (m = 64), with WC", {"MABN 2 + WC, m = 64": 1, "BN 2 + WC": -1}, _GAP_WC),
+    Effect("form and averages (m = 16), without WC", {"MABN 2": 1, "BN 2": -1}, _GAP),
     Effect(
         "WC on MABN 2, beyond what it does to BN 2",
         {"MABN 2 + WC": 1, "MABN 2": -1, "BN 2 + WC": -1, "BN 2": 1},

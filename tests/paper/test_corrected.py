@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,7 +103,13 @@ def write(folder: Path, name: str, errors: dict[tuple[str, int], tuple[float, ..
     for record in records(study.plan(context, []), error):
         results.append(folder / study.file, record)
     outcome = study.outcome(context, results.read(folder / study.file))
-    content = {"study": name, "seeds": context.seeds, "settings": context.settings, "layer": context.layer}
+    content: dict[str, Any] = {
+        "study": name,
+        "runs": 1,
+        "seeds": context.seeds,
+        "settings": context.settings,
+        "layer": context.layer,
+    }
     (folder / f"{name}.json").write_text(json.dumps(content | {"verdicts": outcome.verdicts}))
 
 

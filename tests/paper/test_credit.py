@@ -38,10 +38,10 @@ def test_what_helps_every_row_alike_closes_nothing_of_the_gap() -> None:
         "the gap with WC: BN 2 minus BN 32": ("3", "+8.00 ± 0.00", "-"),
         "WC on BN 2, beyond what it does to BN 32": ("3", "+0.00 ± 0.00", "+0.00 ± 0.00"),
         "form, with WC": ("3", "+0.00 ± 0.00", "+0.00 ± 0.00"),
-        "averages over m = 16, with WC": ("3", "-2.00 ± 0.00", "+25.00 ± 0.00"),
-        "form and averages over m = 16, with WC": ("3", "-2.00 ± 0.00", "+25.00 ± 0.00"),
-        "form and averages over m = 64, with WC": ("3", "-6.00 ± 0.00", "+75.00 ± 0.00"),
-        "form and averages over m = 16, without WC": ("3", "-2.00 ± 0.00", "+25.00 ± 0.00"),
+        "averages (m = 16), with WC": ("3", "-2.00 ± 0.00", "+25.00 ± 0.00"),
+        "form and averages (m = 16), with WC": ("3", "-2.00 ± 0.00", "+25.00 ± 0.00"),
+        "form and averages (m = 64), with WC": ("3", "-6.00 ± 0.00", "+75.00 ± 0.00"),
+        "form and averages (m = 16), without WC": ("3", "-2.00 ± 0.00", "+25.00 ± 0.00"),
         "WC on MABN 2, beyond what it does to BN 2": ("3", "+0.00 ± 0.00", "-"),
     }
     assert (
@@ -63,9 +63,9 @@ def test_what_needs_centralised_weights_is_an_interaction_and_no_effect_of_their
     found = cells(CREDIT.outcome(CONTEXT, records(CREDIT.plan(CONTEXT, []), error)))
     assert found["WC on BN 2, beyond what it does to BN 32"][1:] == ("+0.00 ± 0.00", "+0.00 ± 0.00")
     assert found["form, with WC"][1:] == ("+2.00 ± 0.00", "-20.00 ± 0.00")
-    assert found["averages over m = 16, with WC"][1:] == ("-6.00 ± 0.00", "+60.00 ± 0.00")
-    assert found["form and averages over m = 16, with WC"][1:] == ("-4.00 ± 0.00", "+40.00 ± 0.00")
-    assert found["form and averages over m = 16, without WC"][1:] == ("+1.00 ± 0.00", "-10.00 ± 0.00")
+    assert found["averages (m = 16), with WC"][1:] == ("-6.00 ± 0.00", "+60.00 ± 0.00")
+    assert found["form and averages (m = 16), with WC"][1:] == ("-4.00 ± 0.00", "+40.00 ± 0.00")
+    assert found["form and averages (m = 16), without WC"][1:] == ("+1.00 ± 0.00", "-10.00 ± 0.00")
     assert found["WC on MABN 2, beyond what it does to BN 2"][1:] == ("-5.00 ± 0.00", "-")
 
 
@@ -78,7 +78,7 @@ def test_differences_and_shares_are_formed_seed_by_seed() -> None:
 
     found = cells(CREDIT.outcome(CONTEXT, records(CREDIT.plan(CONTEXT, []), error)))
     assert found["the gap with WC: BN 2 minus BN 32"][1] == text(mean_interval(gap), "+")
-    row = found["form and averages over m = 16, with WC"]
+    row = found["form and averages (m = 16), with WC"]
     assert row[1:] == (text(mean_interval([-1.0, -4.0, -2.5]), "+"), text(mean_interval([25.0, 50.0, 25.0]), "+"))
 
 
