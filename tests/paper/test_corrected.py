@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from mabn_ref.experiments import results
 from mabn_ref.experiments.config import RunConfig
 from mabn_ref.experiments.intervals import Interval, mean_interval, paired_difference, t_quantile
 from mabn_ref.paper.corrected import benjamini_hochberg, family, holm, p_value
+from mabn_ref.paper.measured import text
 from mabn_ref.paper.studies import STUDIES
 from mabn_ref.paper.study import Context
 from tests.paper.made_up import records
@@ -150,3 +152,28 @@ def test_files_that_judge_no_pairs_add_nothing(tmp_path: Path) -> None:
     assert {judged.file.name for judged in found} == {"table2.json"}
     (tmp_path / STUDIES["table2"].file).unlink()
     assert family(tmp_path) == []
+
+
+PAIRED = ("table1", "figure1b", "table2", "table4", "credit", "window", "related", "search", "equation6", "table8")
+
+
+@pytest.mark.parametrize("name", PAIRED)
+def test_every_verdict_has_the_difference_that_it_names(name: str) -> None:
+    study = STUDIES[name]
+    context = Context((0, 1, 2), {"epochs": 1, "width": 16, "lr": 0.1, "test_size": 4})
+    found: list[dict[str, Any]] = []
+    while missing := [run for run in study.plan(context, found) if not results.find(found, run)]:
+        found += records(missing, lambda config: 40 + hash_of(config) % 997 / 100)
+    for number, record in enumerate(found):
+        error = record["epochs"][0]["test_error"]
+        record |= {"mean_iou": error, "predictions": ["0" * 1024] * 4}
+        record |= {"population_error": error + number % 7, "augmented_error": error + number % 5}
+    outcome = study.outcome(context, found)
+    assert len(outcome.differences) == len(outcome.verdicts) > 0
+    for line, difference in zip(outcome.verdicts, outcome.differences, strict=True):
+        assert text(difference, "+") in line
+
+
+def hash_of(config: RunConfig) -> int:
+    """A number that every process makes of a configuration alike."""
+    return zlib.crc32(repr(config.as_dict()).encode())
