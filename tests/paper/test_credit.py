@@ -73,13 +73,16 @@ def test_differences_and_shares_are_formed_seed_by_seed() -> None:
     gap, closed = (4.0, 8.0, 10.0), (1.0, 4.0, 2.5)  # shares of 25, 50 and 25 %
 
     def error(config: RunConfig) -> float:
-        small = gap[config.seed] if config.norm_batch == 2 else 0.0
+        small = gap[config.seed] * (1 if config.centralized else 2) if config.norm_batch == 2 else 0.0
         return 50 + 7 * config.seed + small - closed[config.seed] * (config.norm == "mabn")
 
     found = cells(CREDIT.outcome(CONTEXT, records(CREDIT.plan(CONTEXT, []), error)))
     assert found["the gap with WC: BN 2 minus BN 32"][1] == text(mean_interval(gap), "+")
     row = found["form and averages (m = 16), with WC"]
     assert row[1:] == (text(mean_interval([-1.0, -4.0, -2.5]), "+"), text(mean_interval([25.0, 50.0, 25.0]), "+"))
+    row = found["form and averages (m = 16), without WC"]  # of the gap without, which is twice as wide
+    assert row[2] == text(mean_interval([12.5, 25.0, 12.5]), "+")
+    assert found["WC on BN 2, beyond what it does to BN 32"][2] == "+50.00 ± 0.00"
 
 
 def test_without_a_gap_in_every_seed_there_is_no_share_of_it() -> None:
