@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from mabn_ref.cli import learn, main
+from mabn_ref.experiments import sweeps
 
 SMALLEST = ["--epochs", "1", "--width", "4", "--train-size", "64", "--test-size", "20"]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
@@ -183,6 +184,29 @@ def test_a_worker_that_dies_loses_its_run_alone(tmp_path: Path) -> None:
     assert "MABN 2 + WC" in out
 
 
+@pytest.mark.parametrize(
+    ("errors", "advice"),
+    [
+        ([OSError("disk full"), OSError("disk full")], "2; the same command runs them again"),
+        ([ValueError("x is 0"), OSError("disk full")], "2; the same command runs them again"),
+        ([ValueError("x is 0"), KeyError("y")], "2; the same command would fail again: x is 0"),
+    ],
+)
+@pytest.mark.parametrize("command", ["compare", "paper table2"])
+def test_what_must_fail_again_is_not_advised(
+    command: str,
+    errors: list[Exception],
+    advice: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sweeps, "sweep", lambda configs, *rest: zip(configs[: len(errors)], errors, strict=True))
+    assert main([*command.split(), *SMALLEST, "--seeds", "1", "--jobs", "1", "--out", str(tmp_path)]) == 1
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last == f"mabn-ref {command.split()[0]}: error: runs that failed: {advice}"
+
+
 def test_train_prints_its_epochs_and_writes_its_curve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["train", *SMALLEST, "--norm", "bn", "--norm-batch", "32", "--epochs", "2", "--out", str(tmp_path)]
     assert main(arguments) == 0
@@ -243,7 +267,8 @@ def test_a_directory_of_record_files(tmp_path: Path, capsys: pytest.CaptureFixtu
     config = contents(tmp_path)[0]["config"]
     assert (config["data"], config["train_size"], config["test_size"]) == ("directory", None, None)
     assert main([*arguments, "--train-size", "100"]) == 2
-    assert capsys.readouterr().err.endswith("error: train_size is 100, but the data set holds 70 images\n")
+    said = f"train_size is 100, but {tmp_path / 'data_batch_*.bin'} holds 70 images; expected at most 70\n"
+    assert capsys.readouterr().err.endswith(f"error: {said}")
 
 
 @pytest.mark.parametrize(

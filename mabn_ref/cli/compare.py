@@ -8,7 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mabn_ref.cli.options import add_run_options, count, data_title, require_run_extra, settings
+from mabn_ref.cli.options import (
+    add_run_options,
+    count,
+    data_title,
+    failures,
+    require_images,
+    require_run_extra,
+    settings,
+)
 from mabn_ref.cli.parser import add_number, name_from, number, usage_errors
 from mabn_ref.experiments.config import RunConfig, label
 from mabn_ref.experiments.rows import DEFAULT_ROWS, ROWS, plan
@@ -55,14 +63,14 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run what is missing, then print the table and draw the curves."""
-    from mabn_ref.experiments import datasets, devices, plots, results, sweeps, tables
+    from mabn_ref.experiments import devices, plots, results, sweeps, tables
 
     require_run_extra()
     devices.library(args.device)
     path = args.out / "results.jsonl"
     with usage_errors():
         configs = plan(args.rows, range(args.seeds), args.mabn_window, **settings(args))
-        images = len(datasets.load(configs[0]).train.labels)
+        images = require_images(configs[0])
         if args.fresh and path.exists():
             path.replace(path.with_name(path.name + ".old"))
         missing = sweeps.missing(configs, path)
@@ -71,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
             f"{len(configs) - len(missing)} of {len(configs)} runs are in {path} already; --fresh runs them again",
             file=sys.stderr,
         )
-    failed = _run(missing, path, args.jobs or os.cpu_count() or 1, args.device) if missing else 0
+    failed = _run(missing, path, args.jobs or os.cpu_count() or 1, args.device) if missing else []
 
     rows = tables.collect(configs, results.read(path))
     title = f"{data_title(configs[0], images)}, {count(configs[0].epochs, 'epoch')}, {count(args.seeds, 'seed')}"
@@ -83,25 +91,23 @@ def run(args: argparse.Namespace) -> int:
     plots.learning_curves(args.out / "curves.png", rows, title[0].upper() + title[1:])
     print(f"Written: {path}, {args.out / 'curves.png'}")
     if failed:
-        print(
-            f"mabn-ref compare: error: runs that failed: {failed}; the same command runs them again", file=sys.stderr
-        )
+        print(f"mabn-ref compare: error: {failures(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _run(configs: list[RunConfig], path: Path, jobs: int, device: str) -> int:
-    """Run `configs` in worker processes with one bar over all of them; return how many failed."""
+def _run(configs: list[RunConfig], path: Path, jobs: int, device: str) -> list[Exception]:
+    """Run `configs` in worker processes with one bar over all of them; return why some failed."""
     from mabn_ref.experiments import sweeps
     from mabn_ref.experiments.progress import Bar
     from mabn_ref.experiments.workers import Workers
 
-    failed = 0
+    failed = list[Exception]()
     try:
         with Bar(runs=len(configs)) as bar, Workers(min(jobs, len(configs)), on_report=bar.report) as workers:
             for config, record in sweeps.sweep(configs, workers, path, device):
                 name = f"{label(config)}, seed {config.seed}"
                 if isinstance(record, Exception):
-                    failed += 1
+                    failed.append(record)
                     bar.end(config, f"{name} failed: {type(record).__name__}: {record}")
                 elif record["status"] == "diverged":
                     bar.end(config, f"{name} diverged: {record['message']}")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from typing import Any
 
-from mabn_ref.cli.parser import add_number, name_from
+from mabn_ref.cli.parser import add_number, name_from, usage_errors
 from mabn_ref.experiments.config import DEFAULTS, RunConfig
 from mabn_ref.experiments.devices import DEVICES
 from mabn_ref.extras import require
 
-__all__ = ["add_run_options", "count", "data_title", "require_run_extra", "settings"]
+__all__ = ["add_run_options", "count", "data_title", "failures", "require_images", "require_run_extra", "settings"]
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +79,48 @@ def require_run_extra() -> None:
     """
     for module in ("threadpoolctl", "tqdm", "matplotlib"):
         require(module, "run")
+
+
+def require_images(config: RunConfig) -> int:
+    """Find out now, and not in every run, that the images cannot be had or learned from; say what is odd about them.
+
+    Returns
+    -------
+    int
+        How many there are to train on.
+
+    Raises
+    ------
+    UsageError
+        If a file, or a size asked for, is wrong.
+    """
+    from mabn_ref.experiments import datasets
+
+    with usage_errors():
+        images = datasets.load(config)
+    for colour, mean, std in zip(("red", "green", "blue"), images.mean, images.std, strict=True):
+        if std == 0:
+            print(f"note: {colour} is {mean:.0f} in all training images; training leaves it out", file=sys.stderr)
+    return len(images.train.labels)
+
+
+_LASTING = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def failures(errors: Sequence[Exception]) -> str:
+    """Say how many runs failed, and whether the same command may do better.
+
+    Examples
+    --------
+    >>> failures([OSError("No space left on device")])
+    'runs that failed: 1; the same command runs them again'
+    >>> failures([ValueError("x is 0")] * 3)
+    'runs that failed: 3; the same command would fail again: x is 0'
+    """
+    text = f"runs that failed: {len(errors)}; the same command "
+    if all(isinstance(error, _LASTING) for error in errors):
+        return f"{text}would fail again: {errors[0]}"
+    return f"{text}runs them again"
 
 
 def count(number: int, noun: str) -> str:

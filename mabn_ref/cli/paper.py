@@ -10,7 +10,15 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from mabn_ref.cli.options import add_run_options, count, data_title, require_run_extra, settings
+from mabn_ref.cli.options import (
+    add_run_options,
+    count,
+    data_title,
+    failures,
+    require_images,
+    require_run_extra,
+    settings,
+)
 from mabn_ref.cli.parser import add_number, name_from, usage_errors
 
 __all__ = ["NAMES", "add", "run"]
@@ -85,11 +93,19 @@ def run(args: argparse.Namespace) -> int:
     with usage_errors():
         shared = settings(args)
     names = NAMES if args.name == "all" else (args.name,)
-    failed, found = 0, dict[str, tuple[Study, Outcome]]()
+    failed, found = list[Exception](), dict[str, tuple[Study, Outcome]]()
     command = f"mabn-ref {shlex.join(_retyped(sys.argv[1:]))}"
+    contexts = dict[str, Context]()
     for name in names:
+        seeds = tuple(range(args.seeds or STUDIES[name].seeds))
+        contexts[name] = STUDIES[name].suited(Context(seeds, shared, args.layer))
+    with usage_errors():
+        planned = [config for name in names for config in STUDIES[name].plan(contexts[name], [])]
+    # Those from files are the same images in all runs; the others are generated and need no look.
+    for config in [config for config in planned if config.data != "embedded"][:1]:
+        require_images(config)
+    for name, context in contexts.items():
         study = STUDIES[name]
-        context = study.suited(Context(tuple(range(args.seeds or study.seeds)), shared, args.layer))
         failed += _run(name, args, context)
         with usage_errors():
             outcome = study.outcome(context, results.read(args.out / study.file))
@@ -103,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
         atomic.write(path, lambda file: file.write(html))
         print(f"Written: {path}")
     if failed:
-        print(f"mabn-ref paper: error: runs that failed: {failed}; the same command runs them again", file=sys.stderr)
+        print(f"mabn-ref paper: error: {failures(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -122,8 +138,8 @@ def _retyped(words: list[str]) -> list[str]:
     return kept
 
 
-def _run(name: str, args: argparse.Namespace, context: Any) -> int:
-    """Run what is missing of a study, with one bar over all runs; return how many failed."""
+def _run(name: str, args: argparse.Namespace, context: Any) -> list[Exception]:
+    """Run what is missing of a study, with one bar over all runs; return why some failed."""
     from mabn_ref.experiments import sweeps
     from mabn_ref.experiments.config import label
     from mabn_ref.experiments.progress import Bar
@@ -131,7 +147,7 @@ def _run(name: str, args: argparse.Namespace, context: Any) -> int:
     from mabn_ref.paper.executors import executor
     from mabn_ref.paper.studies import STUDIES
 
-    study, jobs, failed = STUDIES[name], args.jobs or os.cpu_count() or 1, 0
+    study, jobs, failed = STUDIES[name], args.jobs or os.cpu_count() or 1, list[Exception]()
     with usage_errors():
         runner.missing(study, context, args.out)
     try:
@@ -143,7 +159,7 @@ def _run(name: str, args: argparse.Namespace, context: Any) -> int:
                 executor(min(jobs, len(configs)), args.dask, bar.report) as pool,
             ):
                 for config, record in sweeps.sweep(configs, pool, path, args.device, study.task):
-                    failed += isinstance(record, Exception)
+                    failed += [record] if isinstance(record, Exception) else []
                     bar.end(config, f"{name}, {label(config)}, seed {config.seed}{_ended(record)}")
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"the same command goes on with the runs that {args.out} lacks") from None

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mabn_ref.cli.options import add_run_options, count, data_title, require_run_extra, settings
+from mabn_ref.cli.options import add_run_options, count, data_title, require_images, require_run_extra, settings
 from mabn_ref.cli.parser import UsageError, add_number, name_from, usage_errors
 from mabn_ref.experiments.config import GROUPS, NORMS, SAMPLE_NORMS, label
 from mabn_ref.experiments.rows import DECAY, recipe
@@ -56,7 +56,7 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, then print the error."""
-    from mabn_ref.experiments import checkpoints, datasets, plots, results, runs, tables
+    from mabn_ref.experiments import checkpoints, plots, results, runs, tables
     from mabn_ref.experiments.progress import Bar
 
     require_run_extra()
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
             **settings(args),
             seed=args.seed,
         )
-        images = len(datasets.load(config).train.labels)
+        images = require_images(config)
         if args.out is not None:
             results.read(args.out / "results.jsonl")
             results.prepare(args.out / "results.jsonl")

@@ -6,21 +6,24 @@ Source: https://www.cs.toronto.edu/~kriz/cifar.html, "binary version".
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import gzip
 import os
 import tarfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from mabn_ref.data import causes
+from mabn_ref.data.causes import KINDS, RECORD_BYTES
 from mabn_ref.data.dataset import CLASSES, Dataset
 
 __all__ = ["CLASS_NAMES", "MEMBER_LIMIT", "RECORD_BYTES", "read_archive", "read_directory", "read_records"]
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
-RECORD_BYTES = 1 + 3 * 32 * 32
 
 MEMBER_LIMIT = 10_000 * RECORD_BYTES
 """Bytes in a file of the official archive. A larger one is foreign, and is refused before it is decompressed."""
@@ -47,7 +50,8 @@ def read_records(raw: bytes, name: str) -> Dataset:
     Raises
     ------
     ValueError
-        If the size is 0 or no multiple of 3,073 (a truncated file), or a label is above 9.
+        If the size is 0 or no multiple of 3,073, or a label is above 9. The message says what the file probably is:
+        cut short, packed, of CIFAR-100 or of the Python version, for instance.
 
     Examples
     --------
@@ -56,18 +60,20 @@ def read_records(raw: bytes, name: str) -> Dataset:
     ((1, 32, 32, 3), array([7]))
     >>> read_records(bytes(3000), "cut.bin")
     Traceback (most recent call last):
-    ValueError: cut.bin is 3000 bytes long, expected records of 3073 bytes, so a multiple of 3073 above 0
+    ValueError: cut.bin is 3000 bytes long, expected records of 3073 bytes, so a multiple of 3073 above 0: it is \
+probably cut short; copy, download or write it again
     """
     if len(raw) == 0 or len(raw) % RECORD_BYTES != 0:
         raise ValueError(
             f"{name} is {len(raw)} bytes long, expected records of {RECORD_BYTES} bytes, "
-            f"so a multiple of {RECORD_BYTES} above 0"
+            f"so a multiple of {RECORD_BYTES} above 0: it {causes.of_content(raw, name)}"
         )
     records = np.frombuffer(raw, np.uint8).reshape(-1, RECORD_BYTES)
     labels = records[:, 0].astype(np.int64)
     if np.any(labels >= CLASSES):
         at = int(np.argmax(labels >= CLASSES))
-        raise ValueError(f"{name} has label {labels[at]} in record {at}, expected 0 to {CLASSES - 1}")
+        cause = causes.of_labels(raw, name, int(labels.min()), int(labels.max()))
+        raise ValueError(f"{name} has label {labels[at]} in record {at}, expected 0 to {CLASSES - 1}: it {cause}")
     planes = records[:, 1:].reshape(-1, 3, 32, 32)
     return Dataset(np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels)
 
@@ -88,25 +94,48 @@ def read_directory(path: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
     Raises
     ------
     ValueError
-        If there is no file of one kind, or a file is not as `read_records` wants it; the message names the file.
+        If there is no file of one kind, or a file is not as `read_records` wants it. The message names the file, and
+        says what is probably wrong and what to do.
     OSError
-        If a file cannot be read.
+        If the directory or a file cannot be read.
 
     Examples
     --------
     >>> read_directory("no-such-directory")
     Traceback (most recent call last):
-    ValueError: no data_batch_*.bin and no test_batch*.bin in no-such-directory, expected CIFAR-10 binary record files
+    ValueError: no data_batch_*.bin and no test_batch*.bin in no-such-directory, expected CIFAR-10 binary record \
+files: there is no such directory; check the path
     """
     directory = Path(path)
-    kinds = ("data_batch_*.bin", "test_batch*.bin")
-    found = {kind: sorted(directory.glob(kind)) for kind in kinds}
-    missing = [kind for kind in kinds if not found[kind]]
-    if missing:
-        names = " and ".join(f"no {kind}" for kind in missing)
-        raise ValueError(f"{names} in {directory}, expected CIFAR-10 binary record files")
-    train, test = (_join([read_records(file.read_bytes(), str(file)) for file in found[kind]]) for kind in kinds)
+    with _read(directory):
+        paths = sorted(directory.iterdir()) if directory.is_dir() else []
+        found = {kind: [path for path in paths if fnmatch.fnmatch(path.name, kind)] for kind in KINDS}
+        missing = [kind for kind in KINDS if not found[kind]]
+        if missing:
+            raise ValueError(
+                f"{' and '.join(f'no {kind}' for kind in missing)} in {directory}, expected CIFAR-10 binary record "
+                f"files: {causes.of_directory(directory, missing)}"
+            )
+    train, test = (_join([_read_file(file) for file in found[kind]]) for kind in KINDS)
     return train, test
+
+
+def _read_file(path: Path) -> Dataset:
+    with _read(path):
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path} is a directory or a special file, expected a file of records: copy it again")
+        return read_records(path.read_bytes(), str(path))
+
+
+@contextlib.contextmanager
+def _read(path: Path) -> Iterator[None]:
+    """Say of an `OSError` which path it is about, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"{path} cannot be read ({error.strerror or error}): check its permissions, or copy it again"
+        ) from error
 
 
 def read_archive(path: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
@@ -138,12 +167,15 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"no file {path}, expected the archive cifar-10-binary.tar.gz")
+        hint = ": it is a directory, for `read_directory`" if path.is_dir() else ""
+        raise ValueError(f"no file {path}, expected the archive cifar-10-binary.tar.gz{hint}")
     wanted = _TRAIN_MEMBERS + _TEST_MEMBERS
     parts: dict[str, Dataset] = {}
+    foreign: str | None = None
     try:
         with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             for member in archive:
+                foreign = foreign or causes.of_name(member.name)
                 if member.name in wanted:
                     name = f"{path}: {member.name}"
                     if member.name in parts:
@@ -156,7 +188,8 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
         raise ValueError(f"{path} cannot be read as a gzip-compressed tar archive: {error}") from error
     missing = [name for name in wanted if name not in parts]
     if missing:
-        raise ValueError(f"{path} lacks {', '.join(missing)}, expected the members of cifar-10-binary.tar.gz")
+        hint = f": it {foreign}" if foreign else ""
+        raise ValueError(f"{path} lacks {', '.join(missing)}, expected the members of cifar-10-binary.tar.gz{hint}")
     return _join([parts[name] for name in _TRAIN_MEMBERS]), _join([parts[name] for name in _TEST_MEMBERS])
 
 

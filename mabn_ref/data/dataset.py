@@ -7,10 +7,10 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CLASSES", "IMAGE_SHAPE", "Dataset", "Images", "Labels", "check_count", "check_images"]
+__all__ = ["CLASSES", "IMAGE_SHAPE", "Dataset", "Images", "Labels", "check_count", "check_dataset", "check_images"]
 
 CLASSES = 10
-"""Classes in every data set here; labels are 0 to 9."""
+"""Classes in a data set, at most; labels are 0 to 9. A network has as many outputs, whichever labels occur."""
 
 IMAGE_SHAPE = (32, 32, 3)
 """Height, width, channels (red, green, blue): channels last."""
@@ -91,3 +91,42 @@ def check_images(images: Any) -> None:
         raise TypeError(f"images is {f'an array of {dtype}' if dtype else type(images).__name__}, expected uint8")
     if images.ndim != 4 or images.shape[3] != 3:
         raise ValueError(f"images has shape {images.shape}, expected (N, H, W, 3), channels last")
+
+
+def check_dataset(dataset: Dataset) -> None:
+    """Refuse a data set that is not one label, 0 to 9, for each of one or more images.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The argument.
+
+    Raises
+    ------
+    TypeError
+        If the images are no array of uint8, or the labels none of integers.
+    ValueError
+        If the images are not (N, H, W, 3) with N at least 1, the labels not (N,), or a label is not 0 to 9.
+
+    Examples
+    --------
+    >>> check_dataset(Dataset(np.zeros((2, 32, 32, 3), np.uint8), np.array([0, 10])))
+    Traceback (most recent call last):
+    ValueError: labels has 10 at 1, expected 0 to 9
+    """
+    images, labels = dataset
+    check_images(images)
+    dtype = getattr(labels, "dtype", None)
+    if dtype is None or not np.issubdtype(dtype, np.integer):
+        raise TypeError(
+            f"labels is {f'an array of {dtype}' if dtype else type(labels).__name__}, expected an array of integers"
+        )
+    if labels.shape != (len(images),) or len(images) == 0:
+        raise ValueError(
+            f"labels has shape {labels.shape} beside {len(images)} images, expected one label each, and one image "
+            "at least"
+        )
+    wrong = (labels < 0) | (labels >= CLASSES)
+    if np.any(wrong):
+        at = int(np.argmax(wrong))
+        raise ValueError(f"labels has {labels[at]} at {at}, expected 0 to {CLASSES - 1}")

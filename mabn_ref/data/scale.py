@@ -58,7 +58,10 @@ def channel_statistics(images: Images) -> tuple[npt.NDArray[np.float64], npt.NDA
 
 
 def to_float(images: Images, mean: npt.ArrayLike, std: npt.ArrayLike, *, dtype: Any = np.float32) -> npt.NDArray[Any]:
-    """Return ``(images - mean) / std`` per channel, in `dtype`.
+    """Return ``(images - mean) / std`` per channel, in `dtype`; a channel with a `std` of 0 becomes 0.
+
+    Such a channel is the same in all training images, and nothing can be learned from it. It is 0 wherever it then
+    differs, in test images or where a crop moves black in, since the network never met such values.
 
     Parameters
     ----------
@@ -79,7 +82,7 @@ def to_float(images: Images, mean: npt.ArrayLike, std: npt.ArrayLike, *, dtype: 
     TypeError
         If `images` is not uint8, or `dtype` is not float32 or float64.
     ValueError
-        If the shapes are not (N, H, W, 3) and (3,), or a standard deviation is not positive and finite.
+        If the shapes are not (N, H, W, 3) and (3,), or a standard deviation is negative or not finite.
 
     Examples
     --------
@@ -96,9 +99,9 @@ def to_float(images: Images, mean: npt.ArrayLike, std: npt.ArrayLike, *, dtype: 
     for name, value in (("mean", mean), ("std", std)):
         if value.shape != (3,):
             raise ValueError(f"{name} has shape {value.shape}, expected (3,), one value a channel")
-    if not (np.all(std > 0) and np.all(np.isfinite(std)) and np.all(np.isfinite(mean))):
-        raise ValueError(f"mean is {mean}, std is {std}, expected finite numbers and std above 0")
+    if not (np.all(std >= 0) and np.all(np.isfinite(std)) and np.all(np.isfinite(mean))):
+        raise ValueError(f"mean is {mean}, std is {std}, expected finite numbers and no std below 0")
     out: npt.NDArray[Any] = images.astype(dtype)
     out -= mean
-    out /= std
+    out /= np.where(std > 0, std, np.inf)
     return out

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from mabn_ref.data.dataset import CLASSES, Dataset, check_count
+from mabn_ref.data.dataset import Dataset, check_count, check_dataset
 
 __all__ = ["balanced"]
 
 
 def balanced(dataset: Dataset, size: int, seed: int) -> Dataset:
-    """Return `size` images drawn at random with the ten classes equally often.
+    """Return `size` images drawn at random with the classes equally often: two, if two labels occur.
 
-    Where `size` is no multiple of 10, the counts of two classes differ by at most one, and the seed decides which
-    classes get the extra image. Subsets of one seed are nested: a smaller one is part of every larger one.
+    Where `size` is no multiple of the number of classes, the counts of two classes differ by at most one, and the
+    seed decides which classes get the extra image. Subsets of one seed are nested: a smaller one is part of every
+    larger one.
 
     Parameters
     ----------
     dataset : Dataset
-        N images; left unchanged.
+        N images, at least one, of any of the ten classes; left unchanged.
     size : int
         Number of images to keep, at least 1.
     seed : int
@@ -32,31 +33,33 @@ def balanced(dataset: Dataset, size: int, seed: int) -> Dataset:
     Raises
     ------
     TypeError
-        If `size` or `seed` is no integer.
+        If `size` or `seed` is no integer, or the images or labels have another dtype than those of a `Dataset`.
     ValueError
-        If `size` is below 1, `seed` below 0, or a class holds fewer images than its share.
+        If `size` is below 1, `seed` below 0, a class holds fewer images than its share, or the images and labels are
+        not as `check_dataset` wants them.
 
     Examples
     --------
     >>> import numpy as np
-    >>> labels = np.arange(40) % 10
+    >>> labels = np.repeat([3, 7], 20)
     >>> part = balanced(Dataset(np.zeros((40, 32, 32, 3), np.uint8), labels), size=20, seed=0)
-    >>> np.bincount(part.labels)
-    array([2, 2, 2, 2, 2, 2, 2, 2, 2, 2])
+    >>> np.unique(part.labels, return_counts=True)
+    (array([3, 7]), array([10, 10]))
     """
+    check_dataset(dataset)
     check_count("size", size, at_least=1)
     check_count("seed", seed, at_least=0)
     rng = np.random.default_rng(seed)
-    wanted = np.full(CLASSES, size // CLASSES)
-    wanted[rng.permutation(CLASSES)[: size % CLASSES]] += 1
+    classes, counts = np.unique(dataset.labels, return_counts=True)
+    wanted = np.full(len(classes), size // len(classes))
+    wanted[rng.permutation(len(classes))[: size % len(classes)]] += 1
     chosen = []
-    for label in range(CLASSES):
-        held = np.flatnonzero(dataset.labels == label)
-        if len(held) < wanted[label]:
+    for label, held, share in zip(classes, counts, wanted, strict=True):
+        if held < share:
             raise ValueError(
-                f"size is {size}, which needs {wanted[label]} images of class {label}, "
-                f"but the data set holds {len(held)}"
+                f"size is {size}, which needs {share} images of class {label}, but the data set holds {held}; "
+                f"expected at most {len(classes) * min(counts)}, as many of each class"
             )
-        chosen.append(rng.permutation(held)[: wanted[label]])
+        chosen.append(rng.permutation(np.flatnonzero(dataset.labels == label))[:share])
     order = np.sort(np.concatenate(chosen))
     return Dataset(dataset.images[order], dataset.labels[order])

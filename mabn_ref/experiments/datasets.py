@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from mabn_ref.data import Dataset, channel_statistics, cifar, embedded, fetch, subset
+from mabn_ref.data.causes import KINDS
 from mabn_ref.experiments.config import RunConfig
 
 __all__ = ["Images", "load"]
@@ -26,12 +29,12 @@ class Images(NamedTuple):
 
 
 def load(config: RunConfig) -> Images:
-    """Return the images that `config` names; they are kept for the next run in this process.
+    """Return the images that `config` names; they are kept for the next run in this process, until files change.
 
     Parameters
     ----------
     config : RunConfig
-        Its `data`, `data_dir`, `train_size` and `test_size` count.
+        Its `data`, `data_dir`, `train_size`, `test_size` and `gradient_batch` count.
 
     Returns
     -------
@@ -41,7 +44,11 @@ def load(config: RunConfig) -> Images:
     Raises
     ------
     ValueError
-        If files are missing or damaged, or hold fewer images than asked for.
+        If files are missing or damaged, or hold no images that the run could train on: fewer than asked for, or than
+        a gradient batch; of one class, or all the same; or test images of a class without training images. The
+        message names the files.
+    OSError
+        If a file cannot be read.
     ConnectionError
         If CIFAR-10 is not in the cache and cannot be downloaded.
     ImportError
@@ -52,11 +59,17 @@ def load(config: RunConfig) -> Images:
     >>> load(RunConfig(train_size=40, test_size=10)).train.images.shape
     (40, 32, 32, 3)
     """
-    return _load(config.data, config.data_dir, config.train_size, config.test_size)
+    images = _load(config.data, config.data_dir, config.train_size, config.test_size, _stamp(config.data_dir))
+    if len(images.train.labels) < config.gradient_batch:
+        raise ValueError(
+            f"{_source(config.data_dir, KINDS[0])} holds {len(images.train.labels)} training images, expected at "
+            f"least one gradient batch of {config.gradient_batch}: add images"
+        )
+    return images
 
 
 @functools.lru_cache(maxsize=1)
-def _load(data: str, data_dir: str | None, train_size: int | None, test_size: int | None) -> Images:
+def _load(data: str, data_dir: str | None, train_size: int | None, test_size: int | None, stamp: object) -> Images:
     if data == "embedded":
         assert train_size is not None
         assert test_size is not None
@@ -66,14 +79,52 @@ def _load(data: str, data_dir: str | None, train_size: int | None, test_size: in
             train, test = cifar.read_directory(data_dir)
         else:
             train, test = cifar.read_archive(fetch.fetch_cifar10())
-        train, test = _part("train_size", train, train_size), _part("test_size", test, test_size)
+        sources = _source(data_dir, KINDS[0]), _source(data_dir, KINDS[1])
+        train = _part("train_size", train, train_size, sources[0])
+        test = _part("test_size", test, test_size, sources[1])
+        _check_classes(train, test, sources)
     mean, std = channel_statistics(train.images)
     return Images(train, test, mean, std)
 
 
-def _part(name: str, dataset: Dataset, size: int | None) -> Dataset:
-    if size is None or size == len(dataset.labels):
+def _stamp(data_dir: str | None) -> object:
+    """What is no longer the same when a file of the directory has changed, or the directory is another."""
+    found = [] if data_dir is None else [(path, path.lstat()) for path in sorted(Path(data_dir).glob("*_batch*.bin"))]
+    return tuple((str(path), kept.st_ino, kept.st_size, kept.st_mtime_ns) for path, kept in found)
+
+
+def _source(data_dir: str | None, files: str) -> str:
+    """The name of the files for a message."""
+    return "CIFAR-10" if data_dir is None else str(Path(data_dir, files))
+
+
+def _part(name: str, dataset: Dataset, size: int | None, source: str) -> Dataset:
+    held = len(dataset.labels)
+    if size is None or size == held:
         return dataset
-    if size > len(dataset.labels):
-        raise ValueError(f"{name} is {size}, but the data set holds {len(dataset.labels)} images")
-    return subset.balanced(dataset, size, _SEED)
+    if size > held:
+        raise ValueError(f"{name} is {size}, but {source} holds {held} images; expected at most {held}")
+    try:
+        return subset.balanced(dataset, size, _SEED)
+    except ValueError as error:
+        raise ValueError(f"{source} is too small for {name}: {error}, or no {name}, for all images") from error
+
+
+def _check_classes(train: Dataset, test: Dataset, sources: tuple[str, str]) -> None:
+    """Refuse images from which nothing can be learned, or that nothing could have been learned about."""
+    learned, met = set(train.labels.tolist()), set(test.labels.tolist())
+    if len(learned) == 1:
+        raise ValueError(
+            f"{sources[0]} holds training images of label {learned.pop()} alone, expected two classes at least: add "
+            "another, or see how the labels were written"
+        )
+    if all(np.array_equal(image, train.images[0]) for image in train.images):
+        raise ValueError(
+            f"{sources[0]} holds {len(train.labels)} training images that are all the same, expected different ones: "
+            "see how the images were written"
+        )
+    if not met <= learned:
+        raise ValueError(
+            f"{sources[1]} holds test images of label {min(met - learned)}, which no training image in {sources[0]} "
+            "has: add some, or leave that class out"
+        )

@@ -69,7 +69,7 @@ def figure(rows: Sequence[Row], title: str) -> Any:
         )
     axes.set_xlabel("epoch (passes over the training images)")
     axes.set_ylabel("test error (%)")
-    axes.set_title(title)
+    axes.set_title(title, parse_math=False)  # a directory's name may have dollar signs
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     if axes.lines:

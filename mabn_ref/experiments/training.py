@@ -80,11 +80,6 @@ def prepare(config: RunConfig, xp: Any = np) -> Setup:
     """
     images = datasets.load(config)
     steps = len(images.train.labels) // config.gradient_batch
-    if steps == 0:
-        raise ValueError(
-            f"the data set holds {len(images.train.labels)} training images, expected at least one gradient batch "
-            f"of {config.gradient_batch}"
-        )
     module, norm = normalisers.build(config, steps * config.epochs)
     layers = network.small_network(
         module,

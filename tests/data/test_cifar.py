@@ -82,7 +82,7 @@ def test_truncated_or_oversized_file_is_named(size: int) -> None:
 def test_label_above_nine_is_named(label: int, at: int) -> None:
     raw = bytearray(to_records(random_dataset(5, 1)))
     raw[at * 3073] = label
-    with pytest.raises(ValueError, match=rf"^some\.bin has label {label} in record {at}, expected 0 to 9$"):
+    with pytest.raises(ValueError, match=rf"^some\.bin has label {label} in record {at}, expected 0 to 9: "):
         cifar.read_records(bytes(raw), "some.bin")
 
 

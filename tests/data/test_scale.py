@@ -41,7 +41,7 @@ def test_training_images_become_standard(dtype: type) -> None:
     [
         ({"dtype": np.float16}, TypeError, "dtype is float16, expected float32 or float64"),
         ({"mean": [0.0]}, ValueError, r"mean has shape \(1,\), expected \(3,\)"),
-        ({"std": [1.0, 0.0, 1.0]}, ValueError, "std is .* expected finite numbers and std above 0"),
+        ({"std": [1.0, -1.0, 1.0]}, ValueError, "std is .* expected finite numbers and no std below 0"),
         ({"std": [1.0, np.nan, 1.0]}, ValueError, "expected finite"),
         ({"images": np.zeros((1, 2, 2, 3))}, TypeError, "expected uint8"),
     ],
@@ -50,6 +50,20 @@ def test_bad_arguments_are_named(arguments: dict[str, object], error: type[Excep
     good: dict[str, object] = {"images": random_images(2, 2), "mean": [0.0] * 3, "std": [1.0] * 3}
     with pytest.raises(error, match=message):
         to_float(**(good | arguments))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+@pytest.mark.parametrize("value", [0, 7, 123, 255])
+def test_a_channel_that_is_always_the_same_becomes_zero_and_the_others_stay(channel: int, value: int) -> None:
+    images, test = random_images(50, 3), random_images(9, 4)
+    before = to_float(test, *channel_statistics(images))
+    images[..., channel] = value
+    mean, std = channel_statistics(images)
+    assert (mean[channel], std[channel]) == (value, 0)
+    after = to_float(test, mean, std)
+    assert np.all(after[..., channel] == 0)
+    others = [other for other in range(3) if other != channel]
+    np.testing.assert_array_equal(after[..., others], before[..., others])
 
 
 def test_no_pixel_is_refused() -> None:

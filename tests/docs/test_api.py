@@ -11,7 +11,7 @@ import pytest
 import mabn_ref
 
 API = Path(__file__).parents[2] / "docs" / "api"
-INTERNAL = {"checks", "creation", "layers", "plain"}
+INTERNAL = {"causes", "checks", "creation", "layers", "plain"}
 
 
 @pytest.mark.parametrize("package", ["norms", "nn", "data"])

@@ -173,7 +173,7 @@ def test_images_are_named_only_where_they_were_trained_on(
     nothing = Outcome([], [], [], {})
     study = STUDIES[name]._replace(outcome=lambda context, records: nothing, draw=lambda data: {})
     monkeypatch.setitem(STUDIES, name, study)
-    monkeypatch.setattr("mabn_ref.cli.paper._run", lambda *_: 0)
+    monkeypatch.setattr("mabn_ref.cli.paper._run", lambda *_: [])
     written: list[Context] = []
     monkeypatch.setattr(runner, "write", lambda name, study, outcome, context, *_: written.append(context) or [])
     options = [] if data == "embedded" else ["--data-dir", "nowhere"]

@@ -1,0 +1,211 @@
+"""Why a file or a directory does not hold the records that were expected, and what to do: the ends of messages."""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+import string
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+__all__ = ["KINDS", "RECORD_BYTES", "of_content", "of_directory", "of_labels", "of_name"]
+
+RECORD_BYTES = 1 + 3 * 32 * 32
+
+KINDS = ("data_batch_*.bin", "test_batch*.bin")
+"""Names of files to train on and to test on."""
+
+_HEAD = 512  # bytes that tell what a file is
+_LOOKED_AT = 500  # files in a directory
+_BINARY = "use the binary version of CIFAR-10 (cifar-10-binary.tar.gz)"
+_WRITE = 'write the images as records (see "Train on your own images" in the documentation)'
+_UNPACK = "unpack it and name the directory that then holds data_batch_*.bin"
+_AGAIN = "copy, download or write it again"
+
+_PYTHON = f"is from a Python version of CIFAR; its pickles can run any program and are never loaded: {_BINARY}"
+_MATLAB = f"is a MATLAB file, as in the MATLAB version of CIFAR-10; {_BINARY}, or {_WRITE}"
+_CIFAR_100 = f"is from CIFAR-100, which has 100 classes; {_BINARY}, or {_WRITE}, of at most ten classes"
+
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"PK": "zip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"7z\xbc\xaf": "7z",
+    b"Rar!": "rar",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+_PICKLED = (b"(dp", b"}q", *(bytes([0x80, protocol]) for protocol in range(2, 6)))
+_FORMATS = {
+    b"\x89PNG": "an image file (PNG)",
+    b"\xff\xd8\xff": "an image file (JPEG)",
+    b"GIF8": "an image file (GIF)",
+    b"BM": "an image file (BMP)",
+    b"RIFF": "an image file (WebP)",
+    b"II*\0": "an image file (TIFF)",
+    b"MM\0*": "an image file (TIFF)",
+    b"\x93NUMPY": "a NumPy file",
+    b"\x89HDF": "an HDF5 file",
+    b"PAR1": "a Parquet file",
+}
+_TWO_LABELS = 3074
+_OTHER_RECORDS = {
+    _TWO_LABELS: f"has the size of records with two labels, as in CIFAR-100; {_BINARY}, or {_WRITE}, with one label",
+    3072: "has the size of records without a label; write a byte with the label before each image",
+    1025: "has the size of grey-scale records; write each image three times, as red, green and blue",
+    4097: "has the size of records with a fourth channel, such as alpha; leave that channel out",
+}
+
+
+def of_name(name: str) -> str | None:
+    """Tell by its name that a file or an archive's member belongs to another version of CIFAR.
+
+    Examples
+    --------
+    >>> of_name("cifar-100-binary.tar.gz").partition(",")[0]
+    'is from CIFAR-100'
+    """
+    name = name.lower()
+    if "cifar" not in name:
+        return None
+    if "python" in name or "batches-py" in name:
+        return _PYTHON
+    if "matlab" in name or "batches-mat" in name:
+        return _MATLAB
+    return _CIFAR_100 if "cifar-100" in name or "cifar100" in name else None
+
+
+def of_content(raw: bytes, name: str) -> str:
+    """Tell what the bytes of a file probably are, given that they are no whole number of records.
+
+    Examples
+    --------
+    >>> of_content(bytes(3074), "data_batch_1.bin").partition(",")[0]
+    'has the size of records with two labels'
+    >>> of_content(b"<!DOCTYPE html>", "data_batch_1.bin")
+    "is text, from '<!DOCTYPE html>' on; copy, download or write it again"
+    """
+    if not raw:
+        return f"is empty; {_AGAIN}"
+    known = _of_start(raw[:_HEAD], name) or _of_size(len(raw))
+    if known is None and all(byte in string.printable.encode() for byte in raw[:_HEAD]):
+        known = f"is text, from {raw[:20].decode()!r} on; {_AGAIN}"
+    return known or f"is probably cut short; {_AGAIN}"
+
+
+def of_labels(raw: bytes, name: str, low: int, high: int) -> str:
+    """Tell what the bytes of a file probably are, given that as records they have labels `low` to `high`, above 9.
+
+    Examples
+    --------
+    >>> of_labels(bytes(30730), "data_batch_1.bin", 1, 10)
+    'counts its labels from 1; count them from 0'
+    """
+    known = _of_start(raw[:_HEAD], name)
+    if known is None and len(raw) % _TWO_LABELS == 0:
+        known = _OTHER_RECORDS[_TWO_LABELS]
+    if known is None and (low, high) == (1, 10):
+        known = "counts its labels from 1; count them from 0"
+    return known or f"has more than ten classes, or holds no records; {_WRITE}, of at most ten classes"
+
+
+def of_directory(directory: Path, missing: Sequence[str]) -> str:
+    """Tell where the files of the `missing` kinds are, or what is there in their place, and what to do.
+
+    Parameters
+    ----------
+    directory : Path
+        Which lacks them. Directories in it are looked into, two deep.
+    missing : sequence of str
+        Some of `KINDS`.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    OSError
+        If the directory cannot be read.
+
+    Examples
+    --------
+    >>> of_directory(Path("no-such-directory"), KINDS)
+    'there is no such directory; check the path'
+    """
+    if not directory.exists():
+        return "there is no such directory; check the path"
+    if not directory.is_dir():
+        said = None if any(fnmatch.fnmatch(directory.name, kind) for kind in KINDS) else _of_file(directory)
+        return f"it {said}" if said else "it is a file; name the directory that holds them"
+    below = [path for depth in ("*", "*/*") for kind in missing for path in sorted(directory.glob(f"{depth}/{kind}"))]
+    for path in below:
+        if all(any(path.parent.glob(kind)) for kind in KINDS):
+            return f"they are in {path.parent}; name that directory"
+    if below:
+        return f"there is {below[0]}; put the files of both kinds into one directory"
+    for path in itertools.islice(_files(directory), _LOOKED_AT):
+        # Where files of one kind are there, a picture beside them is no reason for the others' absence.
+        if len(missing) == len(KINDS) or missing[0][:4] in path.name.lower():
+            said = _of_file(path) or _of_renamed(path)
+            if said is not None:
+                return f"{path.relative_to(directory)} {said}"
+    there = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
+    if not there:
+        return "it is empty; name the directory that holds them"
+    wanted = "name the directory that holds them" if len(missing) == len(KINDS) else "copy or write the others too"
+    more = f" and {len(there) - 3} more" if len(there) > 3 else ""
+    return f"it holds {', '.join(there[:3])}{more}; {wanted}"
+
+
+def _of_start(head: bytes, name: str) -> str | None:
+    if name.lower().endswith(".npz"):
+        return f"is a NumPy file; {_WRITE}"
+    packed = "tar" if head[257:262] == b"ustar" else _by_start(_PACKED, head)
+    if packed is not None:
+        return of_name(Path(name).name) or f"is packed ({packed}); {_UNPACK}"
+    if head.startswith(_PICKLED):
+        return _PYTHON
+    if head.startswith(b"MATLAB"):
+        return _MATLAB
+    known = _by_start(_FORMATS, head)
+    return None if known is None else f"is {known}; {_WRITE}"
+
+
+def _by_start(table: dict[bytes, str], head: bytes) -> str | None:
+    return next((name for start, name in table.items() if head.startswith(start)), None)
+
+
+def _of_size(size: int) -> str | None:
+    return next((said for other, said in _OTHER_RECORDS.items() if size % other == 0), None)
+
+
+def _of_file(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return _of_start(file.read(_HEAD), path.name)
+    except OSError:
+        return None
+
+
+def _of_renamed(path: Path) -> str | None:
+    """What the size of a file says. Others fit by chance: a .DS_Store has 6,148 bytes, twice 3,074."""
+    size = path.stat().st_size
+    if size == 0 or path.suffix.lower() not in ("", ".bin", ".dat", ".raw"):
+        return None
+    if size % RECORD_BYTES == 0:
+        return "has the size of a record file; name it data_batch_1.bin to train on it, test_batch.bin to test on it"
+    return _of_size(size)
+
+
+def _files(directory: Path, deeper: int = 2) -> Iterator[Path]:
+    """The files of a directory, then those of its directories, without hidden ones and what cannot be listed."""
+    try:
+        entries = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+    except OSError:
+        return
+    yield from (path for path in entries if path.is_file())
+    if deeper:
+        for path in entries:
+            if path.is_dir():
+                yield from _files(path, deeper - 1)
