@@ -267,7 +267,9 @@ def test_a_directory_of_record_files(tmp_path: Path, capsys: pytest.CaptureFixtu
     config = contents(tmp_path)[0]["config"]
     assert (config["data"], config["train_size"], config["test_size"]) == ("directory", None, None)
     assert main([*arguments, "--train-size", "100"]) == 2
-    said = f"train_size is 100, but {tmp_path / 'data_batch_*.bin'} holds 70 images; expected at most 70\n"
+    said = (
+        f"train_size is 100, but {tmp_path / 'data_batch_*.bin'} holds 70 images: ask for 70 at most, or add images\n"
+    )
     assert capsys.readouterr().err.endswith(f"error: {said}")
 
 

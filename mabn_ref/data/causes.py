@@ -8,7 +8,7 @@ import string
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["KINDS", "RECORD_BYTES", "of_content", "of_directory", "of_labels", "of_name"]
+__all__ = ["KINDS", "RECORD_BYTES", "of_content", "of_directory", "of_file", "of_labels", "of_name"]
 
 RECORD_BYTES = 1 + 3 * 32 * 32
 
@@ -109,6 +109,22 @@ def of_labels(raw: bytes, name: str, low: int, high: int) -> str:
     return known or f"has more than ten classes, or holds no records; {_WRITE}, of at most ten classes"
 
 
+def of_file(path: Path) -> str | None:
+    """Tell by a file's first bytes what it is, if they are known and can be read.
+
+    Examples
+    --------
+    >>> of_file(Path("no-such-file.gz"))
+    """
+    if not path.is_file():  # a pipe would wait for a writer
+        return None
+    try:
+        with path.open("rb") as file:
+            return _of_start(file.read(_HEAD), path.name)
+    except OSError:
+        return None
+
+
 def of_directory(directory: Path, missing: Sequence[str]) -> str:
     """Tell where the files of the `missing` kinds are, or what is there in their place, and what to do.
 
@@ -136,7 +152,7 @@ def of_directory(directory: Path, missing: Sequence[str]) -> str:
     if not directory.exists():
         return "there is no such directory; check the path"
     if not directory.is_dir():
-        said = None if any(fnmatch.fnmatch(directory.name, kind) for kind in KINDS) else _of_file(directory)
+        said = None if any(fnmatch.fnmatch(directory.name, kind) for kind in KINDS) else of_file(directory)
         return f"it {said}" if said else "it is a file; name the directory that holds them"
     below = [path for depth in ("*", "*/*") for kind in missing for path in sorted(directory.glob(f"{depth}/{kind}"))]
     for path in below:
@@ -147,7 +163,7 @@ def of_directory(directory: Path, missing: Sequence[str]) -> str:
     for path in itertools.islice(_files(directory), _LOOKED_AT):
         # Where files of one kind are there, a picture beside them is no reason for the others' absence.
         if len(missing) == len(KINDS) or missing[0][:4] in path.name.lower():
-            said = _of_file(path) or _of_renamed(path)
+            said = of_file(path) or _of_renamed(path)
             if said is not None:
                 return f"{path.relative_to(directory)} {said}"
     there = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
@@ -178,14 +194,6 @@ def _by_start(table: dict[bytes, str], head: bytes) -> str | None:
 
 def _of_size(size: int) -> str | None:
     return next((said for other, said in _OTHER_RECORDS.items() if size % other == 0), None)
-
-
-def _of_file(path: Path) -> str | None:
-    try:
-        with path.open("rb") as file:
-            return _of_start(file.read(_HEAD), path.name)
-    except OSError:
-        return None
 
 
 def _of_renamed(path: Path) -> str | None:

@@ -116,6 +116,10 @@ files: there is no such directory; check the path
                 f"{' and '.join(f'no {kind}' for kind in missing)} in {directory}, expected CIFAR-10 binary record "
                 f"files: {causes.of_directory(directory, missing)}"
             )
+        for path in paths:
+            left = path.with_suffix("") not in paths and any(fnmatch.fnmatch(path.stem, kind) for kind in KINDS)
+            if left and (cause := causes.of_file(path)):
+                raise ValueError(f"{path} {cause}")
     train, test = (_join([_read_file(file) for file in found[kind]]) for kind in KINDS)
     return train, test
 

@@ -60,11 +60,8 @@ def load(config: RunConfig) -> Images:
     (40, 32, 32, 3)
     """
     images = _load(config.data, config.data_dir, config.train_size, config.test_size, _stamp(config.data_dir))
-    if len(images.train.labels) < config.gradient_batch:
-        raise ValueError(
-            f"{_source(config.data_dir, KINDS[0])} holds {len(images.train.labels)} training images, expected at "
-            f"least one gradient batch of {config.gradient_batch}: add images"
-        )
+    if config.data != "embedded":
+        _check(images, config)
     return images
 
 
@@ -79,10 +76,8 @@ def _load(data: str, data_dir: str | None, train_size: int | None, test_size: in
             train, test = cifar.read_directory(data_dir)
         else:
             train, test = cifar.read_archive(fetch.fetch_cifar10())
-        sources = _source(data_dir, KINDS[0]), _source(data_dir, KINDS[1])
-        train = _part("train_size", train, train_size, sources[0])
-        test = _part("test_size", test, test_size, sources[1])
-        _check_classes(train, test, sources)
+        train = _part("train_size", train, train_size, _source(data_dir, KINDS[0]))
+        test = _part("test_size", test, test_size, _source(data_dir, KINDS[1]))
     mean, std = channel_statistics(train.images)
     return Images(train, test, mean, std)
 
@@ -103,28 +98,35 @@ def _part(name: str, dataset: Dataset, size: int | None, source: str) -> Dataset
     if size is None or size == held:
         return dataset
     if size > held:
-        raise ValueError(f"{name} is {size}, but {source} holds {held} images; expected at most {held}")
+        raise ValueError(f"{name} is {size}, but {source} holds {held} images: ask for {held} at most, or add images")
     try:
         return subset.balanced(dataset, size, _SEED)
     except ValueError as error:
         raise ValueError(f"{source} is too small for {name}: {error}, or no {name}, for all images") from error
 
 
-def _check_classes(train: Dataset, test: Dataset, sources: tuple[str, str]) -> None:
+def _check(images: Images, config: RunConfig) -> None:
     """Refuse images from which nothing can be learned, or that nothing could have been learned about."""
+    train, test = images.train, images.test
+    source, tested = (_source(config.data_dir, kind) for kind in KINDS)
+    if len(train.labels) < config.gradient_batch:
+        raise ValueError(
+            f"{source} holds {len(train.labels)} training images, expected at least one gradient batch of "
+            f"{config.gradient_batch}: add images"
+        )
     learned, met = set(train.labels.tolist()), set(test.labels.tolist())
     if len(learned) == 1:
         raise ValueError(
-            f"{sources[0]} holds training images of label {learned.pop()} alone, expected two classes at least: add "
+            f"{source} holds training images of label {learned.pop()} alone, expected two classes at least: add "
             "another, or see how the labels were written"
         )
     if all(np.array_equal(image, train.images[0]) for image in train.images):
         raise ValueError(
-            f"{sources[0]} holds {len(train.labels)} training images that are all the same, expected different ones: "
+            f"{source} holds {len(train.labels)} training images that are all the same, expected different ones: "
             "see how the images were written"
         )
     if not met <= learned:
         raise ValueError(
-            f"{sources[1]} holds test images of label {min(met - learned)}, which no training image in {sources[0]} "
-            "has: add some, or leave that class out"
+            f"{tested} holds test images of label {min(met - learned)}, which no training image in {source} has: add "
+            "some, or leave that class out"
         )

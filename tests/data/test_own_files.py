@@ -209,6 +209,11 @@ WRONG: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
         [],
         "data_batch_1.bin.gz is packed (gzip); unpack it and name the directory that then holds data_batch_*.bin",
     ),
+    "one of five packed": (
+        written("data_batch_5.bin.gz", gzip.compress(bytes(3073))),
+        [],
+        "own/data_batch_5.bin.gz is packed (gzip); unpack it and name the directory",
+    ),
     "archive inside": (alone(readme=b"x", tar__gz=packed("a")), [], "tar.gz is packed (gzip); unpack it"),
     "tar": (alone(a__tar=packed("a", mode="w:")), [], "a.tar is packed (tar); unpack it and name"),
     "bzip2": (alone(a__tbz=packed("a", mode="w:bz2")), [], "a.tbz is packed (bzip2); unpack it and name"),
@@ -332,12 +337,12 @@ WRONG: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "fewer than asked": (
         good,
         ["--train-size", "100"],
-        "train_size is 100, but own/data_batch_*.bin holds 70 images; e",
+        "train_size is 100, but own/data_batch_*.bin holds 70 images: a",
     ),
     "fewer to test": (
         good,
         ["--test-size", "30"],
-        "test_size is 30, but own/test_batch*.bin holds 20 images; expected",
+        "test_size is 30, but own/test_batch*.bin holds 20 images: ask for",
     ),
     "few of a class": (
         few_of_a_class,
@@ -362,6 +367,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     ),
 }
 if hasattr(os, "mkfifo"):
+    WRONG["a pipe"] = (lambda folder: os.mkfifo(folder), [], "it is a file; name the directory that holds them")
     WRONG["pipe"] = (pipe_in_place_of_a_file, [], "own/data_batch_2.bin is a directory or a special file, expected")
 
 
@@ -467,6 +473,17 @@ def test_files_that_change_are_read_again(tmp_path: Path) -> None:
     assert datasets.load(config).train.labels.tolist() == before.train.labels[::-1].tolist()
     (tmp_path / "data_batch_2.bin").write_bytes(records(40).tobytes())
     assert len(datasets.load(config).train.labels) == 110
+
+
+def test_what_lies_beside_the_records_is_left_alone(tmp_path: Path) -> None:
+    good(tmp_path)
+    before = cifar.read_directory(tmp_path)
+    (tmp_path / "test_batch.bin.gz").write_bytes(gzip.compress(bytes(3073)))  # whose unpacked file is there
+    (tmp_path / "data_batch_2.bin.off").write_bytes(records(5).tobytes())
+    (tmp_path / "batches.meta").write_bytes(pickle.dumps([]))
+    (tmp_path / "a.png").write_bytes(PNG)
+    for one, other in zip(before, cifar.read_directory(tmp_path), strict=True):
+        np.testing.assert_array_equal(one.images, other.images)
 
 
 def test_two_classes_train_as_two(tmp_path: Path) -> None:
