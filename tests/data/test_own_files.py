@@ -264,6 +264,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
         [],
         "it holds a.csv, b.csv, c.csv and 2 more; name the directory that holds them",
     ),
+    "an empty file": (alone(readme=b""), [], "it holds readme; name the directory that holds them"),
     # what is in a record file
     "0 bytes": (
         written("test_batch.bin", b""),
