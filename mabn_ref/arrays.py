@@ -7,12 +7,13 @@ the library that made them.
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["Array", "check_float_array", "like", "namespace", "sums"]
+__all__ = ["Array", "check_float_array", "check_squares", "less", "like", "namespace", "sums", "total"]
 
 Array: TypeAlias = Any
 """An array of float32 or float64 of any library; arrays of complex or exact numbers pass through.
@@ -46,8 +47,15 @@ def namespace(x: Array) -> Any:
     return sys.modules[type(x).__module__.partition(".")[0]]
 
 
+_BLOCK = 512
+
+
 def sums(x: Array) -> Array:
-    """Sum over the middle axis, as a matrix product with a row of ones: some eight times as fast as ``sum``.
+    """Sum over the middle axis, block by block.
+
+    A block of 512 values is summed as a matrix product with a row of ones, some eight times as fast as ``sum``; the
+    sums of the blocks are summed in the same way. So each value goes through a few hundred additions and not through
+    M, and the rounding of a long sum is that of a short one.
 
     Parameters
     ----------
@@ -66,8 +74,104 @@ def sums(x: Array) -> Array:
     array([[6., 6.]])
     """
     xp = namespace(x)
-    ones = xp.reshape(xp.ones_like(x[:1, :, :1]), (1, 1, x.shape[1]))
-    return (ones @ x)[:, 0, :]
+    groups, values, channels = x.shape
+    width = min(values, _BLOCK)
+    ones = xp.reshape(xp.ones_like(x[:1, :width, :1]), (1, width))
+    if values == width:
+        return (ones @ x)[:, 0, :]
+    whole = values - values % width
+    parts = (ones @ xp.reshape(x[:, :whole, :], (groups, -1, width, channels)))[:, :, 0, :]
+    if whole < values:
+        parts = xp.concat([parts, sums(x[:, whole:, :])[:, None, :]], axis=1)
+    return sums(parts)
+
+
+def total(x: Array) -> Array:
+    """Sum over all axes but the last, block by block as in `sums`.
+
+    Parameters
+    ----------
+    x : array, shape (..., C)
+        Values.
+
+    Returns
+    -------
+    array, shape (C,)
+        The sum per channel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> total(np.full((2, 3, 2), 2.0))
+    array([12., 12.])
+    """
+    return sums(namespace(x).reshape(x, (1, -1, x.shape[-1])))[0, :]
+
+
+def check_squares(name: str, x: Array, mean_square: Array, *, place: str = "channel") -> None:
+    """Refuse finite values whose squares, or the sums of them, overflow; what is divided by them would become zero.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the message.
+    x : array, shape (..., C)
+        What was squared. If it holds an infinity or a NaN, anything passes: the outcome shows it.
+    mean_square : array
+        What the squares came to.
+    place : str
+        What the last axis of `x` counts.
+
+    Raises
+    ------
+    OverflowError
+        If `mean_square` is not finite although `x` is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_squares("x", np.array([[1.0, 1e200]]), np.array([[1.0, np.inf]]))
+    Traceback (most recent call last):
+    OverflowError: x reaches 1e+200 in channel 1, expected values whose squares sum up to at most 1.8e+308 (float64)
+    """
+    xp = namespace(x)
+    if bool(xp.all(xp.abs(mean_square) < math.inf)):
+        return
+    sizes = xp.max(xp.abs(xp.reshape(x, (-1, x.shape[-1]))), axis=0)
+    if bool(xp.all(sizes < math.inf)):
+        where, most = int(xp.argmax(sizes)), float(xp.finfo(x.dtype).max)
+        raise OverflowError(
+            f"{name} reaches {float(sizes[where]):.3g} in {place} {where}, expected values whose squares sum up to "
+            f"at most {most:.2g} ({_name(x.dtype)})"
+        )
+
+
+def less(x: Array, row: Array) -> Array:
+    """``x - row[:, None, :]``, with several values of a channel in a row: some twice as fast for a few channels.
+
+    Parameters
+    ----------
+    x : array, shape (G, M, C)
+        Values.
+    row : array, shape (G, C)
+        What is subtracted.
+
+    Returns
+    -------
+    array, shape (G, M, C)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> less(np.array([[[5.0, 6.0], [7.0, 8.0]]]), np.array([[1.0, 2.0]]))
+    array([[[4., 4.],
+            [6., 6.]]])
+    """
+    xp = namespace(x)
+    groups, values, channels = x.shape
+    times = math.gcd(values, max(512 // channels, 1))
+    rows = xp.reshape(x, (groups, values // times, times * channels))
+    return xp.reshape(rows - xp.concat([row] * times, axis=1)[:, None, :], x.shape)
 
 
 def check_float_array(name: str, x: Array, *, like: Array | None = None, like_name: str = "x") -> None:

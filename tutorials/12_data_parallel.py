@@ -97,7 +97,7 @@ if rank == 0:  # one rank speaks for all
 
 # %%
 # Statistics are few bytes beside gradients, and would be fewer still beside those of a wider network. What they cost
-# is waiting: three sums a layer, each of which every rank must reach before any goes on, while the gradients can
+# is waiting: six sums a layer, each of which every rank must reach before any goes on, while the gradients can
 # travel together and behind the computation.
 #
 # BN without statistics from the others is another network, that of a batch of eight. MABN has statistics of two

@@ -181,7 +181,11 @@ def _train(
         for step in range(steps):
             chosen, done = order[step * batch : (step + 1) * batch], epoch * steps + step
             x, truth = to_device(to_float(train.images[chosen], mean, std), xp), train.masks[chosen].ravel()
-            logits, caches, after = network.forward(layers, params, states, x)
+            try:
+                logits, caches, after = network.forward(layers, params, states, x)
+            except OverflowError as overflow:
+                layer = network.first_non_finite(layers, params, states, x)
+                raise Diverged(f"step {done + 1}: layer {layer}: {overflow}") from overflow
             loss, cache = softmax_cross_entropy.forward(_pixels(logits, xp), to_device(truth, xp))
             if not math.isfinite(float(loss)):
                 layer = network.first_non_finite(layers, params, states, x)
@@ -223,7 +227,10 @@ def _predict(layers: Any, params: Any, states: Any, images: Array, xp: Any, step
     found = []
     for start in range(0, len(images), _TEST_BATCH):
         x = to_device(images[start : start + _TEST_BATCH], xp)
-        logits = to_host(network.infer(layers, params, states, x))
+        try:
+            logits = to_host(network.infer(layers, params, states, x))
+        except OverflowError as error:
+            raise Diverged(f"step {step}, on test scenes: {error}") from error
         if not bool(np.all(np.isfinite(logits))):
             raise Diverged(f"step {step}: the output on test scenes is not finite, though all training losses were")
         found.append(np.argmax(logits, axis=3))

@@ -24,7 +24,7 @@ _TEST_BATCH = 250
 
 
 class Diverged(ArithmeticError):
-    """A loss or an output is not finite; the message names the step and the layer."""
+    """A loss or an output is not finite, or squares overflow; the message names the step and the layer."""
 
 
 class Epoch(NamedTuple):
@@ -106,7 +106,7 @@ def run(setup: Setup, progress: Progress) -> Iterator[Progress]:
     Raises
     ------
     Diverged
-        If a loss, or an output on test images, is not finite.
+        If a loss, or an output on test images, is not finite, or the squares of a layer's input overflow.
     """
     while progress.epoch < setup.config.epochs:
         advance = _step if progress.step < setup.steps else _end_epoch
@@ -128,10 +128,14 @@ def _step(setup: Setup, progress: Progress) -> Progress:
     x = to_device(to_float(pixels, setup.images.mean, setup.images.std), setup.xp)
     truth = to_device(labels, setup.xp)
 
-    logits, caches, states = network.forward(layers, progress.params, progress.states, x)
+    done = progress.epoch * setup.steps + progress.step
+    try:
+        logits, caches, states = network.forward(layers, progress.params, progress.states, x)
+    except OverflowError as error:
+        layer = network.first_non_finite(layers, progress.params, progress.states, x)
+        raise Diverged(f"step {done + 1}: layer {layer}: {error}") from error
     loss_value, cache = softmax_cross_entropy.forward(logits, truth)
     loss = float(loss_value)
-    done = progress.epoch * setup.steps + progress.step
     if not math.isfinite(loss):
         layer = network.first_non_finite(layers, progress.params, progress.states, x)
         where = f"the first output that is not finite is that of layer {layer}" if layer else "all layers are finite"
@@ -188,15 +192,18 @@ def test_error_of(setup: Setup, progress: Progress) -> float:
     Raises
     ------
     Diverged
-        If an output is not finite.
+        If an output is not finite, or the squares of a layer's input overflow.
     """
     images, labels = setup.images.test
     wrong = 0
     for start in range(0, len(labels), _TEST_BATCH):
         x = to_device(to_float(images[start : start + _TEST_BATCH], setup.images.mean, setup.images.std), setup.xp)
-        logits = to_host(network.infer(setup.layers, progress.params, progress.states, x))
+        step = (progress.epoch + 1) * setup.steps
+        try:
+            logits = to_host(network.infer(setup.layers, progress.params, progress.states, x))
+        except OverflowError as error:
+            raise Diverged(f"step {step}, on test images: {error}") from error
         if not bool(np.all(np.isfinite(logits))):
-            step = (progress.epoch + 1) * setup.steps
             raise Diverged(f"step {step}: the output on test images is not finite, though all training losses were")
         wrong += _wrong(logits, labels[start : start + _TEST_BATCH])
     return 100 * wrong / len(labels)

@@ -59,8 +59,25 @@ def forward(w: Array) -> tuple[Array, Cache]:
     array([-2., -1.,  3.])
     """
     check_rank("w", w, "kh, kw, in, out")
-    w_c = w - namespace(w).mean(w, axis=(0, 1, 2), keepdims=True)  # eq: centralize-forward (18)
+    w_c = centred(w)
     return w_c, Cache(w_c)
+
+
+def centred(w: Array) -> Array:
+    """Each filter of (kh, kw, in, out) less its mean.
+
+    The mean is taken of the distances from the filter's first number, and subtracted from these, so that a large mean
+    leaves no rounding behind, and equal numbers leave exactly 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> centred(np.full((1, 1, 3, 1), np.float32(0.1))).ravel()
+    array([0., 0., 0.], dtype=float32)
+    """
+    w = w - w[:1, :1, :1, :]
+    w_c: Array = w - namespace(w).mean(w, axis=(0, 1, 2), keepdims=True)  # eq: centralize-forward (18)
+    return w_c
 
 
 def backward(dw_c: Array, cache: Cache) -> Array:
@@ -95,5 +112,4 @@ def backward(dw_c: Array, cache: Cache) -> Array:
     array([-2., -1.,  3.])
     """
     check_cotangent("dw_c", dw_c, tuple(cache.w_c.shape), cache.w_c, "w")
-    dw: Array = dw_c - namespace(dw_c).mean(dw_c, axis=(0, 1, 2), keepdims=True)  # eq: centralize-backward
-    return dw
+    return centred(dw_c)  # eq: centralize-backward

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mabn_ref.arrays import Array, namespace
+from mabn_ref.arrays import Array, namespace, sums
 from mabn_ref.nn.checks import check_cotangent, check_rank
 
 __all__ = ["Cache", "backward", "forward"]
@@ -59,7 +59,8 @@ def forward(x: Array) -> tuple[Array, Cache]:
     array([[3., 4.]])
     """
     check_rank("x", x, "N, H, W, C")
-    out = namespace(x).mean(x, axis=(1, 2))  # eq: global-average-pool-forward
+    n, h, w, channels = x.shape
+    out = sums(namespace(x).reshape(x, (n, h * w, channels))) / (h * w)  # eq: global-average-pool-forward
     return out, Cache(tuple(x.shape), out)
 
 

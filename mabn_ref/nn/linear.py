@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mabn_ref.arrays import Array, check_float_array, namespace
+from mabn_ref.arrays import Array, check_float_array, total
 from mabn_ref.nn.checks import check_cotangent, check_rank
 
 __all__ = ["Cache", "backward", "forward"]
@@ -116,5 +116,5 @@ def backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
     check_cotangent("dout", dout, (cache.x.shape[0], cache.w.shape[1]), cache.x, "x")
     dx = dout @ cache.w.T  # eq: linear-backward
     dw = cache.x.T @ dout  # eq: linear-backward
-    db = namespace(dout).sum(dout, axis=0)  # eq: linear-backward
+    db = total(dout)  # eq: linear-backward
     return dx, dw, db

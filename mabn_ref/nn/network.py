@@ -350,7 +350,7 @@ def infer(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: S
 def first_non_finite(
     layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Sequence[Any], x: Array
 ) -> str | None:
-    """Name the first layer whose output in the training pass holds a NaN or an infinity.
+    """Name the first layer whose output in the training pass holds a NaN or an infinity, or whose squares overflow.
 
     Parameters
     ----------
@@ -372,7 +372,10 @@ def first_non_finite(
     _check_parallel(layers, params=params, states=states)
     with np.errstate(all="ignore"):
         for layer, p, state in zip(layers, params, states, strict=True):
-            x, _, _ = forward([layer], [p], [state], x)
+            try:
+                x, _, _ = forward([layer], [p], [state], x)
+            except OverflowError:
+                return layer.name
             xp = namespace(x)
             if not bool(xp.all(xp.isfinite(x))):
                 return layer.name

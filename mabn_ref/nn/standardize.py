@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from mabn_ref.arrays import Array, namespace
+from mabn_ref.arrays import Array, check_squares, namespace
+from mabn_ref.nn import centralize
 from mabn_ref.nn.checks import check_cotangent, check_number, check_rank
 
 __all__ = ["Cache", "backward", "forward"]
@@ -53,6 +54,8 @@ def forward(w: Array, *, eps: float = 1e-5) -> tuple[Array, Cache]:
         If `w` has an integer, boolean or half dtype, or `eps` is no number.
     ValueError
         If `w` has another rank than 4 or one number a filter, or `eps` is negative.
+    OverflowError
+        If the squares of finite values of `w` sum up to more than its dtype holds.
 
     Notes
     -----
@@ -73,8 +76,9 @@ def forward(w: Array, *, eps: float = 1e-5) -> tuple[Array, Cache]:
             "least 2 numbers a filter"
         )
     xp, axes, eps = namespace(w), (0, 1, 2), float(eps)
-    centred = w - xp.mean(w, axis=axes, keepdims=True)
+    centred = centralize.centred(w)
     var = xp.mean(centred * centred, axis=axes, keepdims=True)
+    check_squares("w", w, var, place="filter")
     sigma = xp.sqrt(var + eps)
     w_s = centred / sigma  # eq: standardize-forward
     return w_s, Cache(w_s, sigma)

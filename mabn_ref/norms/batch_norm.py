@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, namespace, sums
+from mabn_ref.arrays import Array, check_float_array, check_squares, less, namespace, sums, total
 from mabn_ref.norms.checks import (
     Shared,
     check_affine,
@@ -134,12 +134,26 @@ def statistics(x: Array, config: Shared) -> tuple[Array, Array]:
     return mu, var
 
 
-def moments(x: Array) -> tuple[Array, Array, Array]:
-    """Mean, variance and centred values of (G, M, C); two passes, since E[x^2] - E[x]^2 cancels."""
-    mu = sums(x) / x.shape[1]  # eq: bn-statistics (2)
-    centred = x - mu[:, None, :]
+def moments(x: Array, *, place: str = "channel") -> tuple[Array, Array, Array]:
+    """Mean, variance and centred values of (G, M, C); two passes, since E[x^2] - E[x]^2 cancels.
+
+    The rounding of the mean is taken out again: what the centred values still have as their mean is subtracted too.
+    """
+    start = near_mean(x)
+    centred = less(x, start)
+    off = sums(centred) / x.shape[1]
+    mu = start + off  # eq: bn-statistics (2)
+    centred = less(centred, off)
     var = sums(centred * centred) / x.shape[1]  # eq: bn-statistics (2)
+    check_squares("x", x, var, place=place)
     return mu, var, centred
+
+
+def near_mean(x: Array) -> Array:
+    """The mean (G, C) of (G, M, C), moved between the first and the last value: all alike, they have exactly this."""
+    xp, first, last = namespace(x), x[:, 0, :], x[:, -1, :]
+    mean = sums(x) / x.shape[1]
+    return xp.minimum(xp.maximum(mean, xp.minimum(first, last)), xp.maximum(first, last))
 
 
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
@@ -165,6 +179,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     TypeError, ValueError
         If an array is not float32 or float64, dtypes differ, shapes do not fit, `norm_batch` does not
         divide N, or there is one value a channel.
+    OverflowError
+        If the squares of finite values of `x` sum up to more than its dtype holds.
 
     Examples
     --------
@@ -255,11 +271,10 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     """
     check_dz(dz, cache.y, cache.shape)
     y, sigma, gamma, shape, config = cache
-    xp = namespace(dz)
     dz = split(dz, config.norm_batch)
     g, psi, dz_sum, dzy_sum = gradient_means(dz, y, gamma)
-    dbeta = xp.sum(dz_sum, axis=0)  # eq: affine-backward
-    dgamma = xp.sum(dzy_sum, axis=0)  # eq: affine-backward
+    dbeta = total(dz_sum)  # eq: affine-backward
+    dgamma = total(dzy_sum)  # eq: affine-backward
     dy = dz * gamma
     dx = (dy - g[:, None, :] - y * psi[:, None, :]) / sigma[:, None, :]  # eq: bn-backward (4)
     return merge(dx, shape), dgamma, dbeta, state
@@ -281,23 +296,22 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     """
     check_dz(dz, cache.y, cache.shape)
     y, sigma, gamma, shape, config = cache
-    xp = namespace(dz)
     dz = split(dz, config.norm_batch)
     values, sigma = dz.shape[1], sigma[:, None, :]
     centred = y * sigma
     # z = gamma * y + beta
-    dbeta = xp.sum(dz, axis=(0, 1))  # eq: affine-backward
-    dgamma = xp.sum(dz * y, axis=(0, 1))  # eq: affine-backward
+    dbeta = total(dz)  # eq: affine-backward
+    dgamma = total(dz * y)  # eq: affine-backward
     dy = dz * gamma  # eq: bn-graph
     # y = centred / sigma
     dcentred = dy / sigma  # eq: bn-graph
-    dsigma = -xp.sum(dy * centred, axis=1, keepdims=True) / sigma**2  # eq: bn-graph
+    dsigma = -sums(dy * centred)[:, None, :] / sigma**2  # eq: bn-graph
     # sigma = sqrt(var + eps)
     dvar = dsigma / (2 * sigma)  # eq: bn-graph
     # var = mean of centred^2
     dcentred = dcentred + 2 * centred * dvar / values  # eq: bn-graph
     # centred = x - mu, and mu = mean of x
-    dmu = -xp.sum(dcentred, axis=1, keepdims=True)  # eq: bn-graph
+    dmu = -sums(dcentred)[:, None, :]  # eq: bn-graph
     dx = dcentred + dmu / values  # eq: bn-graph
     return merge(dx, shape), dgamma, dbeta, state
 

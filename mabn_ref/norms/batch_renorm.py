@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, like, namespace
+from mabn_ref.arrays import Array, check_float_array, like, namespace, sums, total
 from mabn_ref.norms.batch_norm import affine as affine
 from mabn_ref.norms.batch_norm import gradient_means, moments
 from mabn_ref.norms.batch_norm import infer as infer
@@ -200,6 +200,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     TypeError, ValueError
         If an array is not float32 or float64, dtypes differ, shapes do not fit, `norm_batch` does not
         divide N, or there is one value a channel.
+    OverflowError
+        If the squares of finite values of `x` sum up to more than its dtype holds.
 
     Examples
     --------
@@ -305,11 +307,10 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     """
     check_dz(dz, cache.y, cache.shape)
     y, sigma, r, d, gamma, shape, config = cache
-    xp = namespace(dz)
     dz = split(dz, config.norm_batch)
     g, psi, dz_sum, dzy_sum = gradient_means(dz, y, gamma * r)
-    dbeta = xp.sum(dz_sum, axis=0)  # eq: affine-backward
-    dgamma = xp.sum(r * dzy_sum + d * dz_sum, axis=0)  # eq: brn-backward
+    dbeta = total(dz_sum)  # eq: affine-backward
+    dgamma = total(r * dzy_sum + d * dz_sum)  # eq: brn-backward
     dy = dz * (gamma * r)[:, None, :]
     dx = (dy - g[:, None, :] - y * psi[:, None, :]) / sigma[:, None, :]  # eq: brn-backward
     return merge(dx, shape), dgamma, dbeta, state
@@ -331,22 +332,21 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     """
     check_dz(dz, cache.y, cache.shape)
     y, sigma, r, d, gamma, shape, config = cache
-    xp = namespace(dz)
     dz = split(dz, config.norm_batch)
     values, sigma, r, d = dz.shape[1], sigma[:, None, :], r[:, None, :], d[:, None, :]
     centred = y * sigma
     # z = gamma * (r * y + d) + beta
-    dbeta = xp.sum(dz, axis=(0, 1))  # eq: affine-backward
-    dgamma = xp.sum(dz * (r * y + d), axis=(0, 1))  # eq: brn-graph
+    dbeta = total(dz)  # eq: affine-backward
+    dgamma = total(dz * (r * y + d))  # eq: brn-graph
     dy = dz * gamma * r  # eq: brn-graph
     # y = centred / sigma
     dcentred = dy / sigma  # eq: brn-graph
-    dsigma = -xp.sum(dy * centred, axis=1, keepdims=True) / sigma**2  # eq: brn-graph
+    dsigma = -sums(dy * centred)[:, None, :] / sigma**2  # eq: brn-graph
     # sigma = sqrt(var + eps)
     dvar = dsigma / (2 * sigma)  # eq: brn-graph
     # var = mean of centred^2
     dcentred = dcentred + 2 * centred * dvar / values  # eq: brn-graph
     # centred = x - mu, and mu = mean of x
-    dmu = -xp.sum(dcentred, axis=1, keepdims=True)  # eq: brn-graph
+    dmu = -sums(dcentred)[:, None, :]  # eq: brn-graph
     dx = dcentred + dmu / values  # eq: brn-graph
     return merge(dx, shape), dgamma, dbeta, state

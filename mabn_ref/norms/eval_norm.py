@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, namespace
+from mabn_ref.arrays import Array, check_squares, namespace
 from mabn_ref.norms import batch_norm
 from mabn_ref.norms.batch_norm import Cache as Cache
 from mabn_ref.norms.batch_norm import backward_graph as backward_graph
@@ -121,6 +121,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     ------
     TypeError, ValueError
         As batch normalisation does.
+    OverflowError
+        If the squares of finite values of `x` sum up to more than its dtype holds.
 
     Examples
     --------
@@ -193,6 +195,7 @@ def mixture(
     mixed = b * sample_var + (1 - b) * var  # eq: eval-mixture
     if config.merged:
         mixed = mixed + a * (1 - a) * distance**2  # eq: eval-mixture
+        check_squares("the mean of x, less the moving mean,", distance, mixed)
     return mean + a * distance, mixed  # eq: eval-mixture
 
 
@@ -240,7 +243,8 @@ def infer(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> 
     check_state(state, "a", (1,), x)
     check_state(state, "b", (1,), x)
     xs = split(x, 1)
-    sample_mean, sample_var, _ = moments(xs)
-    mean, var = mixture(sample_mean, sample_var, state.mean, state.var, state.a, state.b, config)
-    y = (xs - mean[:, None, :]) / namespace(x).sqrt(var + config.eps)[:, None, :]  # eq: eval-infer
+    sample_mean, sample_var, centred = moments(xs)
+    _, var = mixture(sample_mean, sample_var, state.mean, state.var, state.a, state.b, config)
+    off = (1 - state.a) * (sample_mean - state.mean)  # the sample's mean less the mixture's, without their rounding
+    y = (centred + off[:, None, :]) / namespace(x).sqrt(var + config.eps)[:, None, :]  # eq: eval-infer
     return merge(gamma * y + beta, x.shape)  # eq: affine (3)

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, namespace, sums
-from mabn_ref.norms import micro_batches
+from mabn_ref.arrays import Array, check_float_array, namespace, sums, total
 from mabn_ref.norms.batch_norm import moments
 from mabn_ref.norms.checks import check_at_least, check_dz, check_inputs, unwrap_numbers
 
@@ -174,7 +173,7 @@ def statistics(x: Array, config: Config) -> tuple[Array, Array]:
     >>> statistics(np.array([[1.0, 3.0, 10.0, 30.0]]), Config(groups=2))
     (array([[ 2., 20.]]), array([[  1., 100.]]))
     """
-    mu, var, _ = moments(split(x, config))  # eq: gn-statistics
+    mu, var, _ = moments(split(x, config), place="group")  # eq: gn-statistics
     return mu, var
 
 
@@ -201,6 +200,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     TypeError, ValueError
         If an array is not float32 or float64, dtypes differ, shapes do not fit, `groups` does not divide C, or there
         is one value in a group.
+    OverflowError
+        If the squares of finite values of `x` sum up to more than its dtype holds.
 
     Examples
     --------
@@ -215,7 +216,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
             f"x has shape {tuple(x.shape)} and groups={config.groups}: one value a sample and group, whose variance "
             "is 0 by construction; expected at least 2 values"
         )
-    _, var, centred = moments(xs)  # eq: gn-statistics
+    _, var, centred = moments(xs, place="group")  # eq: gn-statistics
     sigma = namespace(x).sqrt(var + config.eps)
     y = centred / sigma[:, None, :]  # eq: gn-normalise
     z = gamma * merge(y, x.shape) + beta  # eq: affine (3)
@@ -297,9 +298,8 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
 
 def _affine_gradients(dz: Array, y: Array) -> tuple[Array, Array]:
     """Gradients of gamma and beta, which belong to channels, from dz and y of the shape of x."""
-    xp = namespace(dz)
-    dgamma = xp.sum(sums(micro_batches.split(dz * y, 1)), axis=0)  # eq: affine-backward
-    dbeta = xp.sum(sums(micro_batches.split(dz, 1)), axis=0)  # eq: affine-backward
+    dgamma = total(dz * y)  # eq: affine-backward
+    dbeta = total(dz)  # eq: affine-backward
     return dgamma, dbeta
 
 
@@ -318,20 +318,20 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     """
     check_dz(dz, cache.y, cache.shape)
     y, sigma, gamma, shape, config = cache
-    xp, values, sigma = namespace(dz), y.shape[1], sigma[:, None, :]
+    values, sigma = y.shape[1], sigma[:, None, :]
     centred = y * sigma
     # z = gamma * y + beta
     dgamma, dbeta = _affine_gradients(dz, merge(y, shape))
     dy = split(dz * gamma, config)  # eq: gn-graph
     # y = centred / sigma
     dcentred = dy / sigma  # eq: gn-graph
-    dsigma = -xp.sum(dy * centred, axis=1, keepdims=True) / sigma**2  # eq: gn-graph
+    dsigma = -sums(dy * centred)[:, None, :] / sigma**2  # eq: gn-graph
     # sigma = sqrt(var + eps)
     dvar = dsigma / (2 * sigma)  # eq: gn-graph
     # var = mean of centred^2
     dcentred = dcentred + 2 * centred * dvar / values  # eq: gn-graph
     # centred = x - mu, and mu = mean of x
-    dmu = -xp.sum(dcentred, axis=1, keepdims=True)  # eq: gn-graph
+    dmu = -sums(dcentred)[:, None, :]  # eq: gn-graph
     dx = dcentred + dmu / values  # eq: gn-graph
     return merge(dx, shape), dgamma, dbeta, state
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, namespace
+from mabn_ref.arrays import Array, check_float_array, namespace, sums, total
 from mabn_ref.norms.batch_norm import gradient_means
 from mabn_ref.norms.checks import (
     check_at_least,
@@ -220,6 +220,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     ------
     TypeError, ValueError
         If an array is not float32 or float64, dtypes differ, shapes do not fit, or `norm_batch` does not divide N.
+    OverflowError
+        If the squares of finite values of `x` sum up to more than its dtype holds.
 
     Examples
     --------
@@ -337,11 +339,10 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     check_dz(dz, cache.y, cache.shape)
     check_state(state, "psi_window", (cache.config.window, cache.shape[-1]), dz)
     y, chi, r, gamma, iteration, shape, config = cache
-    xp = namespace(dz)
     dz = split(dz, config.norm_batch)
     _, psi_batch, dz_sum, dzy_sum = gradient_means(dz, y, gamma * r)
-    dbeta = xp.sum(dz_sum, axis=0)  # eq: affine-backward
-    dgamma = xp.sum(r * dzy_sum, axis=0)  # eq: mabn-affine-backward
+    dbeta = total(dz_sum)  # eq: affine-backward
+    dgamma = total(r * dzy_sum)  # eq: mabn-affine-backward
     dy = dz * (gamma * r)[:, None, :]  # eq: mabn-backward (20)
     psi, psi_window = _averaged(psi_batch, state.psi_window, iteration, config)  # eq: sma-backward (13)
     dx = (dy - y * psi[:, None, :]) / chi[:, None, :]  # eq: mabn-backward (20)
@@ -363,17 +364,16 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     check_dz(dz, cache.y, cache.shape)
     check_state(state, "psi_window", (cache.config.window, cache.shape[-1]), dz)
     y, chi, r, gamma, iteration, shape, config = cache
-    xp = namespace(dz)
     dz = split(dz, config.norm_batch)
     values, chi, r = dz.shape[1], chi[:, None, :], r[:, None, :]
     x = y * chi
     # z = gamma * (r * y) + beta
-    dbeta = xp.sum(dz, axis=(0, 1))  # eq: affine-backward
-    dgamma = xp.sum(dz * (r * y), axis=(0, 1))  # eq: mabn-affine-backward
+    dbeta = total(dz)  # eq: affine-backward
+    dgamma = total(dz * (r * y))  # eq: mabn-affine-backward
     dy = dz * gamma * r  # eq: mabn-graph
     # y = x / chi
     dx = dy / chi  # eq: mabn-graph
-    dlog_chi = -xp.sum(dy * y, axis=1)  # eq: mabn-graph
+    dlog_chi = -sums(dy * y)  # eq: mabn-graph
     # the batch's own share of the gradient of log chi, -M Psi, gives way to the average over the window
     dlog_chi, psi_window = _averaged(dlog_chi / values, -state.psi_window, iteration, config)  # eq: mabn-graph
     # chi = sqrt(chi2 + eps)

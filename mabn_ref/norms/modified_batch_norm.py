@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, namespace, sums
+from mabn_ref.arrays import Array, check_float_array, check_squares, namespace, sums, total
 from mabn_ref.norms.batch_norm import Config as Config
 from mabn_ref.norms.batch_norm import gradient_means
 from mabn_ref.norms.checks import Shared, check_affine, check_at_least, check_dz, check_inputs, check_state
@@ -87,7 +87,9 @@ def statistics(x: Array, config: Shared) -> Array:
 
 def mean_square(x: Array) -> Array:
     """Mean square (G, C) of the canonical form (G, M, C)."""
-    return sums(x * x) / x.shape[1]  # eq: modified-statistics (15)
+    chi2 = sums(x * x) / x.shape[1]  # eq: modified-statistics (15)
+    check_squares("x", x, chi2)
+    return chi2
 
 
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
@@ -112,6 +114,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     ------
     TypeError, ValueError
         If an array is not float32 or float64, dtypes differ, shapes do not fit, or `norm_batch` does not divide N.
+    OverflowError
+        If the squares of finite values of `x` sum up to more than its dtype holds.
 
     Examples
     --------
@@ -191,11 +195,10 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     """
     check_dz(dz, cache.y, cache.shape)
     y, chi, gamma, shape, config = cache
-    xp = namespace(dz)
     dz = split(dz, config.norm_batch)
     _, psi, dz_sum, dzy_sum = gradient_means(dz, y, gamma)
-    dbeta = xp.sum(dz_sum, axis=0)  # eq: affine-backward
-    dgamma = xp.sum(dzy_sum, axis=0)  # eq: affine-backward
+    dbeta = total(dz_sum)  # eq: affine-backward
+    dgamma = total(dzy_sum)  # eq: affine-backward
     dy = dz * gamma
     dx = (dy - y * psi[:, None, :]) / chi[:, None, :]  # eq: modified-backward (16)
     return merge(dx, shape), dgamma, dbeta, state
@@ -217,17 +220,16 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     """
     check_dz(dz, cache.y, cache.shape)
     y, chi, gamma, shape, config = cache
-    xp = namespace(dz)
     dz = split(dz, config.norm_batch)
     values, chi = dz.shape[1], chi[:, None, :]
     x = y * chi
     # z = gamma * y + beta
-    dbeta = xp.sum(dz, axis=(0, 1))  # eq: affine-backward
-    dgamma = xp.sum(dz * y, axis=(0, 1))  # eq: affine-backward
+    dbeta = total(dz)  # eq: affine-backward
+    dgamma = total(dz * y)  # eq: affine-backward
     dy = dz * gamma  # eq: modified-graph
     # y = x / chi
     dx = dy / chi  # eq: modified-graph
-    dchi = -xp.sum(dy * x, axis=1, keepdims=True) / chi**2  # eq: modified-graph
+    dchi = -sums(dy * x)[:, None, :] / chi**2  # eq: modified-graph
     # chi = sqrt(chi2 + eps)
     dchi2 = dchi / (2 * chi)  # eq: modified-graph
     # chi2 = mean of x^2

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, namespace
+from mabn_ref.arrays import Array, check_float_array, namespace, sums, total
 from mabn_ref.norms.batch_norm import affine as affine
 from mabn_ref.norms.batch_norm import gradient_means, moments
 from mabn_ref.norms.batch_norm import infer as infer
@@ -196,14 +196,29 @@ def statistics(x: Array, config: Config) -> tuple[Array, Array]:
     >>> statistics(x, Config()), statistics(x, Config(form="modified"))
     ((array([[4.]]), array([[9.]])), (array([[0.]]), array([[25.]])))
     """
-    return _statistics(split(x, config.norm_batch), config)
+    return _statistics(split(x, config.norm_batch), config)[:2]
 
 
-def _statistics(xs: Array, config: Config) -> tuple[Array, Array]:
+def _statistics(xs: Array, config: Config) -> tuple[Array, Array, Array]:
     if config.form == "vanilla":
-        return moments(xs)[:2]
+        return moments(xs)
     chi2 = mean_square(xs)
-    return 0 * chi2, chi2
+    return 0 * chi2, chi2, xs
+
+
+def _over_window(held: Array, mu: Array, seen: int) -> tuple[Array, Array, Array]:
+    """Means over the window, how far each batch's own is from them, and the new window.
+
+    Averaged are the distances from a value between the smallest and the largest of the means, the one nearest to 0:
+    means that are all alike have exactly that average, and no distance is rounded more than the mean itself is.
+    """
+    xp, empty = namespace(mu), max(held.shape[0] - seen, 0)
+    rows = xp.concat([held[empty:, :], mu])
+    zero = xp.zeros_like(rows[0, :])
+    near = xp.maximum(xp.min(rows, axis=0), zero) + xp.minimum(xp.max(rows, axis=0), zero)
+    distances = xp.concat([held[:empty, :], held[empty:, :] - near])
+    mean, _ = sma(distances, mu - near, seen=seen)  # eq: sma-backward (13)
+    return near + mean, (mu - near) - mean, xp.concat([held, mu])[mu.shape[0] :, :]
 
 
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
@@ -229,6 +244,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     TypeError, ValueError
         If an array is not float32 or float64, dtypes differ, shapes do not fit, `norm_batch` does not divide N, or
         there is one value a channel in the vanilla form.
+    OverflowError
+        If the squares of finite values of `x` sum up to more than its dtype holds.
 
     Examples
     --------
@@ -246,14 +263,16 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
         check_state(state, f"{name}_window", (config.window, x.shape[-1]), x)
     xp = namespace(x)
     xs = split(x, config.norm_batch)
-    mu_batch, var_batch = _statistics(xs, config)
-    mu_window, mean_window = sma(state.mean_window, mu_batch, seen=state.iteration)  # eq: sma-backward (13)
+    mu_batch, var_batch, centred = _statistics(xs, config)
+    mu_window, off, mean_window = _over_window(state.mean_window, mu_batch, state.iteration)
     var_window, held = sma(state.var_window, var_batch, seen=state.iteration)  # eq: sma-backward (13)
     mu, var = (mu_window, var_window) if config.forward == "sma" else (mu_batch, var_batch)
     mean_before, mean_after = ema(state.mean, mu_batch, config.decay)  # eq: ema-forward (12)
     var_before, var_after = ema(state.var, var_batch, config.decay)  # eq: ema-forward (12)
     sigma, sigma_hat = xp.sqrt(var + config.eps), xp.sqrt(var_before + config.eps)
-    y = (xs - mu[:, None, :]) / sigma[:, None, :]  # eq: moving-forward
+    if config.forward == "sma":
+        centred = centred + off[:, None, :]  # x - mu, without the rounding of mu
+    y = centred / sigma[:, None, :]  # eq: moving-forward
     r = xp.clip(sigma / sigma_hat, 1 / config.r_max, config.r_max)  # eq: moving-forward
     d = xp.clip((mu - mean_before) / sigma_hat, -config.d_max, config.d_max)  # eq: moving-forward
     off = r.shape[0] if config.forward == "batch" else max(config.renorm_from - 1 - state.iteration, 0)
@@ -326,11 +345,10 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     """
     check_dz(dz, cache.y, cache.shape)
     y, sigma, r, d, gamma, iteration, shape, config = cache
-    xp = namespace(dz)
     dz = split(dz, config.norm_batch)
     g_batch, psi_batch, dz_sum, dzy_sum = gradient_means(dz, y, gamma * r)
-    dbeta = xp.sum(dz_sum, axis=0)  # eq: affine-backward
-    dgamma = xp.sum(r * dzy_sum + d * dz_sum, axis=0)  # eq: brn-backward
+    dbeta = total(dz_sum)  # eq: affine-backward
+    dgamma = total(r * dzy_sum + d * dz_sum)  # eq: brn-backward
     g, psi, state = _gradient_averages(g_batch, psi_batch, iteration, config, state)
     dy = dz * (gamma * r)[:, None, :]  # eq: moving-backward
     dx = (dy - g[:, None, :] - y * psi[:, None, :]) / sigma[:, None, :]  # eq: moving-backward
@@ -371,18 +389,17 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     """
     check_dz(dz, cache.y, cache.shape)
     y, sigma, r, d, gamma, iteration, shape, config = cache
-    xp = namespace(dz)
     dz = split(dz, config.norm_batch)
     values, sigma, r, d = dz.shape[1], sigma[:, None, :], r[:, None, :], d[:, None, :]
     centred = y * sigma
     # z = gamma * (r * y + d) + beta
-    dbeta = xp.sum(dz, axis=(0, 1))  # eq: affine-backward
-    dgamma = xp.sum(dz * (r * y + d), axis=(0, 1))  # eq: brn-backward
+    dbeta = total(dz)  # eq: affine-backward
+    dgamma = total(dz * (r * y + d))  # eq: brn-backward
     dy = dz * gamma * r  # eq: moving-graph
     # y = centred / sigma
     dcentred = dy / sigma  # eq: moving-graph
     # the batch's own shares of the gradients of mu / sigma and log sigma give way to averages
-    dshift, dlog_sigma = -xp.sum(dy, axis=1) / values, -xp.sum(dy * y, axis=1) / values  # eq: moving-graph
+    dshift, dlog_sigma = -sums(dy) / values, -sums(dy * y) / values  # eq: moving-graph
     g, psi, state = _gradient_averages(-dshift, -dlog_sigma, iteration, config, state)
     # sigma = sqrt(var + eps), and var = mean of centred^2
     dvar = -values * psi[:, None, :] / (2 * sigma**2)  # eq: moving-graph

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, namespace, sums
+from mabn_ref.arrays import Array, check_float_array, check_squares, namespace, sums, total
 from mabn_ref.norms import batch_norm
 from mabn_ref.norms.batch_norm import gradient_means, moments
 from mabn_ref.norms.checks import (
@@ -163,6 +163,9 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     ------
     TypeError, ValueError
         If an array is not float32 or float64, dtypes differ, or shapes do not fit.
+    OverflowError
+        If the squares of finite values of `x`, or of the output before layer scaling, sum up to more than the dtype
+        holds.
 
     Examples
     --------
@@ -180,6 +183,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     mu, var, _ = moments(xs)
     mean_before, mean_after = ema(state.mean, mu, decay)  # eq: online-mean
     fed = var + decay * (mu - mean_before) ** 2
+    check_squares("x, less the moving mean,", mu - mean_before, fed)
     var_before, var_after = ema(state.var, fed, decay)  # eq: online-variance
     sigma = namespace(x).sqrt(var_before + config.eps)
     y = (xs - mean_before[:, None, :]) / sigma[:, None, :]  # eq: online-normalise
@@ -198,7 +202,9 @@ def _scaled(a: Array, config: Config) -> tuple[Array, Array | None]:
     if not config.layer_scaling:
         return a, None
     xp = namespace(a)
-    scale = xp.sqrt(_mean_of_sample(a * a) + config.eps)
+    mean_square = _mean_of_sample(a * a)
+    check_squares("gamma * y + beta", a, mean_square)
+    scale = xp.sqrt(mean_square + config.eps)
     return a / scale, scale  # eq: layer-scaling
 
 
@@ -281,8 +287,8 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     values, sigma = y.shape[1], cache.sigma
     dz = _unscaled(split(dz, 1), cache)
     g, psi, dz_sum, dzy_sum = gradient_means(dz, y, cache.gamma)
-    dbeta = xp.sum(dz_sum, axis=0)  # eq: affine-backward
-    dgamma = xp.sum(dzy_sum, axis=0)  # eq: affine-backward
+    dbeta = total(dz_sum)  # eq: affine-backward
+    dgamma = total(dzy_sum)  # eq: affine-backward
     # All that depends on the sample before is a number a channel; what is of the size of x is done at once.
     v, v_after = _accumulated(state.v, psi, held * sums(y * y) / values)  # eq: online-control-v
     dy = dz * cache.gamma - held * v[:, None, :] * y  # eq: online-control-v

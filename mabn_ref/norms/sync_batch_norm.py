@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from mabn_ref.arrays import Array, check_float_array, like, namespace, sums
+from mabn_ref.arrays import Array, check_float_array, check_squares, less, like, namespace, sums, total
 from mabn_ref.norms.batch_norm import State as State
 from mabn_ref.norms.batch_norm import affine as affine
 from mabn_ref.norms.batch_norm import infer as infer
 from mabn_ref.norms.batch_norm import init as init
+from mabn_ref.norms.batch_norm import near_mean
 from mabn_ref.norms.checks import check_at_least, check_decay, check_dz, check_inputs, check_state, unwrap_numbers
 from mabn_ref.norms.communicators import Alone, Communicator
 from mabn_ref.norms.micro_batches import merge, split
@@ -110,15 +111,29 @@ def statistics(x: Array, config: Config) -> tuple[Array, Array]:
 
 def _moments(x: Array, config: Config) -> tuple[Array, Array, Array, float]:
     """Mean, variance, this rank's centred values of (G, M, C), and the values a channel over all ranks."""
-    values = _agreed(x, config)
-    mu = _summed(sums(x), config) / values  # eq: sync-mean
-    centred = x - mu[:, None, :]
+    ranks, values = _agreed(x, config)
+    start = _near_all(near_mean(x), ranks, config)
+    centred = less(x, start)
+    off = _summed(sums(centred), config) / values
+    mu = start + off  # eq: sync-mean
+    centred = less(centred, off)
     var = _summed(sums(centred * centred), config) / values  # eq: sync-variance
+    if bool(namespace(x).all(var == var)):  # a NaN may be another rank's
+        check_squares("x", x, var)
     return mu, var, centred, values
 
 
-def _agreed(x: Array, config: Config) -> float:
-    """The values a channel of a normalisation batch over all ranks, if the ranks agree on everything else.
+def _near_all(value: Array, ranks: float, config: Config) -> Array:
+    """The mean over ranks of a value of each, which is exactly that value if it is the same on all of them.
+
+    The second round takes out the rounding of the first.
+    """
+    mean = _summed(value, config) / ranks
+    return mean + _summed(value - mean, config) / ranks
+
+
+def _agreed(x: Array, config: Config) -> tuple[float, float]:
+    """How many ranks, and how many values a channel of a batch over all of them, if they agree on everything else.
 
     What is added up here is of one size on every rank, so that ranks which disagree all find out, and none waits for
     an array that never comes. A number is the same on all ranks if the square of its sum is the sum of its squares
@@ -127,7 +142,7 @@ def _agreed(x: Array, config: Config) -> float:
     groups, values, channels = x.shape
     mine = like(x, [1, values, groups, groups**2, channels, channels**2], namespace(x).float64)
     added_up = _summed(mine, config)
-    ranks, total, group_sum, group_squares, channel_sum, channel_squares = (float(added_up[i]) for i in range(6))
+    ranks, values_sum, group_sum, group_squares, channel_sum, channel_squares = (float(added_up[i]) for i in range(6))
     for what, own, added, squares in (
         ("channels", channels, channel_sum, channel_squares),
         ("normalisation batches in x", groups, group_sum, group_squares),
@@ -136,16 +151,16 @@ def _agreed(x: Array, config: Config) -> float:
             raise ValueError(
                 f"ranks differ in {what}: this one has {own}, the mean over {ranks:g} ranks is {added / ranks:g}"
             )
-    if total == 1:
+    if values_sum == 1:
         raise ValueError("one value a channel over all ranks: its variance is 0 by construction; expected at least 2")
-    return total
+    return ranks, values_sum
 
 
 def _summed(value: Array, config: Config) -> Array:
     """The sum over all ranks, of the dtype that this rank has."""
-    total = config.communicator.allreduce(value)
-    check_float_array("the sum over all ranks", total, like=value, like_name="this rank's x")
-    return total
+    added_up = config.communicator.allreduce(value)
+    check_float_array("the sum over all ranks", added_up, like=value, like_name="this rank's x")
+    return added_up
 
 
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
@@ -174,6 +189,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
         If an array is not float32 or float64, dtypes differ, shapes do not fit, `norm_batch` does not divide N, ranks
         differ in their channels, groups or dtypes, or there is one value a channel over all ranks. The other ranks
         may be left waiting: see `mabn_ref.norms.communicators.run` and `mabn_ref.experiments.mpi.world`.
+    OverflowError
+        If the squares of finite values of `x` sum up to more than its dtype holds.
 
     Examples
     --------
@@ -270,11 +287,10 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     """
     check_dz(dz, cache.y, cache.shape)
     y, sigma, _, gamma, shape, config = cache
-    xp = namespace(dz)
     dz = split(dz, config.norm_batch)
     g, psi, dz_sum, dzy_sum = _gradient_means(dz, cache)
-    dbeta = xp.sum(dz_sum, axis=0)  # eq: affine-backward
-    dgamma = xp.sum(dzy_sum, axis=0)  # eq: affine-backward
+    dbeta = total(dz_sum)  # eq: affine-backward
+    dgamma = total(dzy_sum)  # eq: affine-backward
     dy = dz * gamma
     dx = (dy - g[:, None, :] - y * psi[:, None, :]) / sigma[:, None, :]  # eq: bn-backward (4)
     return merge(dx, shape), dgamma, dbeta, state
@@ -296,22 +312,21 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     """
     check_dz(dz, cache.y, cache.shape)
     y, sigma, values, gamma, shape, config = cache
-    xp = namespace(dz)
     dz = split(dz, config.norm_batch)
     sigma = sigma[:, None, :]
     centred = y * sigma
     # z = gamma * y + beta
-    dbeta = xp.sum(dz, axis=(0, 1))  # eq: affine-backward
-    dgamma = xp.sum(dz * y, axis=(0, 1))  # eq: affine-backward
+    dbeta = total(dz)  # eq: affine-backward
+    dgamma = total(dz * y)  # eq: affine-backward
     dy = dz * gamma  # eq: sync-graph
     # y = centred / sigma, one sigma for all ranks
     dcentred = dy / sigma  # eq: sync-graph
-    dsigma = -_summed(xp.sum(dy * centred, axis=1, keepdims=True), config) / sigma**2  # eq: sync-graph
+    dsigma = -_summed(sums(dy * centred)[:, None, :], config) / sigma**2  # eq: sync-graph
     # sigma = sqrt(var + eps)
     dvar = dsigma / (2 * sigma)  # eq: sync-graph
     # var = mean of centred^2
     dcentred = dcentred + 2 * centred * dvar / values  # eq: sync-graph
     # centred = x - mu, and mu = mean of x, one mu for all ranks
-    dmu = -_summed(xp.sum(dcentred, axis=1, keepdims=True), config)  # eq: sync-graph
+    dmu = -_summed(sums(dcentred)[:, None, :], config)  # eq: sync-graph
     dx = dcentred + dmu / values  # eq: sync-graph
     return merge(dx, shape), dgamma, dbeta, state

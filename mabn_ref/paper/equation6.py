@@ -119,7 +119,7 @@ def run_reestimated(config: RunConfig, **keywords: Any) -> dict[str, Any]:
 def _error(setup: Setup, progress: Progress, images: Images) -> float | None:
     try:
         return test_error_of(setup, progress._replace(states=population_states(setup, progress, images)))
-    except Diverged:
+    except (Diverged, OverflowError):
         return None
 
 

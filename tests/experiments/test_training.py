@@ -139,12 +139,28 @@ def test_reports_count_images_and_give_each_epochs_line() -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_by_step_and_layer() -> None:
-    record = run_one(recipe("bn", **TINY | {"lr": 1e30, "warmup": 0}))
+    record = run_one(recipe("bn", **TINY | {"lr": 1e42, "warmup": 0}))
     assert record["status"] == "diverged"
     assert record["message"] == (
-        "step 2: the loss is nan; the first output that is not finite is that of layer conv2"
+        "step 2: the loss is nan; the first output that is not finite is that of layer conv1"
     )
     assert record["epochs"] == []
+
+
+def test_squares_that_overflow_stop_the_run_by_step_and_layer() -> None:
+    record = run_one(recipe("bn", **TINY | {"lr": 1e30, "warmup": 0}))
+    assert record["status"] == "diverged"
+    assert record["message"].startswith("step 2: layer norm1: x reaches ")
+    assert record["epochs"] == []
+
+
+def test_squares_that_overflow_on_test_images_stop_the_run() -> None:
+    config = recipe("ln", norm_batch=1, **TINY)
+    setup = training.prepare(config)
+    start = training.begin(setup)
+    huge = [{"w": np.full_like(start.params[0]["w"], 1e30)}, *start.params[1:]]
+    with np.errstate(over="ignore"), pytest.raises(training.Diverged, match="on test images: x reaches"):
+        training.test_error_of(setup, start._replace(params=huge))
 
 
 def test_an_output_on_test_images_that_is_not_finite_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,10 @@ __all__ = ["FUNCTIONS", "stand_in"]
 
 # fmt: off
 FUNCTIONS = [
-    "all", "any", "arange", "argmax", "argmin", "ascontiguousarray", "astype", "clip", "concat", "exp",
-    "flip", "isfinite", "log", "matrix_transpose", "max", "maximum", "mean", "ones", "ones_like",
-    "permute_dims", "reshape", "sqrt", "stack", "sum", "tensordot", "tile", "where", "zeros", "zeros_like",
+    "abs", "all", "any", "arange", "argmax", "argmin", "ascontiguousarray", "astype", "clip", "concat", "exp",
+    "finfo", "flip", "isfinite", "log", "matrix_transpose", "max", "maximum", "mean", "min", "minimum", "ones",
+    "ones_like", "permute_dims", "reshape", "sqrt", "stack", "sum", "tensordot", "tile", "where", "zeros",
+    "zeros_like",
 ]
 # fmt: on
 

@@ -267,6 +267,8 @@ def test_first_non_finite_names_the_layer():
         assert network.first_non_finite(layers, broken, states, x) == expected
     huge = [*params[:3], {"w": np.full_like(params[3]["w"], 3e38)}, *params[4:]]
     assert network.first_non_finite(layers, huge, states, x) == "conv2"
+    large = [*params[:3], {"w": np.full_like(params[3]["w"], 1e30)}, *params[4:]]  # finite; its squares are not
+    assert network.first_non_finite(layers, large, states, x) == "norm2"
     x[2, 0, 0, 0] = np.nan
     assert network.first_non_finite(layers, params, states, x) == "conv1"
 
