@@ -137,9 +137,10 @@ def statistics(x: Array, config: Shared) -> tuple[Array, Array]:
 def moments(x: Array, *, place: str = "channel") -> tuple[Array, Array, Array]:
     """Mean, variance and centred values of (G, M, C); two passes, since E[x^2] - E[x]^2 cancels.
 
-    The rounding of the mean is taken out again: what the centred values still have as their mean is subtracted too.
+    The mean is taken of the distances from one of the values, and subtracted from these: the rounding of a large mean
+    is in `mu` alone, and values that are all alike are exactly 0 when centred.
     """
-    start = near_mean(x)
+    start = one_of(x)
     centred = less(x, start)
     off = sums(centred) / x.shape[1]
     mu = start + off  # eq: bn-statistics (2)
@@ -149,11 +150,10 @@ def moments(x: Array, *, place: str = "channel") -> tuple[Array, Array, Array]:
     return mu, var, centred
 
 
-def near_mean(x: Array) -> Array:
-    """The mean (G, C) of (G, M, C), moved between the first and the last value: all alike, they have exactly this."""
-    xp, first, last = namespace(x), x[:, 0, :], x[:, -1, :]
-    mean = sums(x) / x.shape[1]
-    return xp.minimum(xp.maximum(mean, xp.minimum(first, last)), xp.maximum(first, last))
+def one_of(x: Array) -> Array:
+    """One value (G, C) of (G, M, C): the second largest of the first, the middle and the last, lest it be far off."""
+    xp, first, middle, last = namespace(x), x[:, 0, :], x[:, x.shape[1] // 2, :], x[:, -1, :]
+    return xp.maximum(xp.minimum(first, last), xp.minimum(xp.maximum(first, last), middle))
 
 
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:

@@ -15,7 +15,7 @@ from mabn_ref.norms.batch_norm import State as State
 from mabn_ref.norms.batch_norm import affine as affine
 from mabn_ref.norms.batch_norm import infer as infer
 from mabn_ref.norms.batch_norm import init as init
-from mabn_ref.norms.batch_norm import near_mean
+from mabn_ref.norms.batch_norm import one_of
 from mabn_ref.norms.checks import check_at_least, check_decay, check_dz, check_inputs, check_state, unwrap_numbers
 from mabn_ref.norms.communicators import Alone, Communicator
 from mabn_ref.norms.micro_batches import merge, split
@@ -112,7 +112,7 @@ def statistics(x: Array, config: Config) -> tuple[Array, Array]:
 def _moments(x: Array, config: Config) -> tuple[Array, Array, Array, float]:
     """Mean, variance, this rank's centred values of (G, M, C), and the values a channel over all ranks."""
     ranks, values = _agreed(x, config)
-    start = _near_all(near_mean(x), ranks, config)
+    start = _near_all(one_of(x), ranks, config)
     centred = less(x, start)
     off = _summed(sums(centred), config) / values
     mu = start + off  # eq: sync-mean
