@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Examples
     --------
     >>> main(["--version"])
-    mabn-ref 0.1.0
+    mabn-ref 0.1.1
     0
     """
     try:
