@@ -16,6 +16,7 @@ from mabn_ref.data.augment import flip_and_crop
 from mabn_ref.experiments import datasets, normalisers
 from mabn_ref.experiments.config import RunConfig
 from mabn_ref.experiments.devices import to_device, to_host
+from mabn_ref.extras import require
 from mabn_ref.nn import network, schedule, sgd, softmax_cross_entropy
 
 __all__ = ["Diverged", "Epoch", "Progress", "Setup", "begin", "prepare", "run", "test_error_of"]
@@ -103,15 +104,22 @@ def begin(setup: Setup) -> Progress:
 def run(setup: Setup, progress: Progress) -> Iterator[Progress]:
     """Go on from `progress` to the end of the run, yielding after every step and at the end of every epoch.
 
+    Steps and tests compute on one BLAS thread; between them the process has as many as it had.
+
     Raises
     ------
     Diverged
         If a loss, or an output on test images, is not finite, or the squares of a layer's input overflow.
+    ImportError
+        If threadpoolctl is not installed.
     """
+    blas = require("threadpoolctl", "run").ThreadpoolController()
     while progress.epoch < setup.config.epochs:
         advance = _step if progress.step < setup.steps else _end_epoch
         # A run that diverges overflows first; it is reported by step and layer, which says more than NumPy's warning.
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+        # More threads of BLAS add in another order, and a run's last bits would be those of whoever calls it.
+        with blas.limit(limits=1, user_api="blas"), quiet:
             progress = advance(setup, progress)
         yield progress
 
