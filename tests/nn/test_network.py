@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mabn_ref.nn import conv2d, network, sgd, softmax_cross_entropy
-from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm
+from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm, moving_statistics, online_norm
 
 BN = batch_norm.Config(decay=0.9)
 NORMALISERS = [
@@ -146,6 +146,54 @@ def test_float32_stays_float32_and_inputs_stay(frozen, module, config):
         arrays += [a for state in states if state is not None for a in state if isinstance(a, np.ndarray)]
         assert {a.dtype for a in arrays} == {np.dtype(np.float32)}
         assert network.infer(layers, params, states, x).dtype == np.float32
+
+
+def kept(lists):
+    """Everything in lists of dicts, tuples and arrays, by the objects themselves and by the values of the arrays."""
+
+    def of(value):
+        if isinstance(value, np.ndarray):
+            return id(value), value.tobytes()
+        if isinstance(value, dict):
+            return id(value), [(name, of(part)) for name, part in value.items()]
+        if isinstance(value, (list, tuple)):
+            return id(value), [of(part) for part in value]
+        return id(value)
+
+    return [of(value) for value in lists]
+
+
+@pytest.mark.parametrize(
+    ("module", "config"),
+    [
+        *ALL,
+        pytest.param(online_norm, online_norm.Config(), id="online"),
+        pytest.param(
+            moving_statistics,
+            moving_statistics.Config(form="vanilla", forward="ema", backward="sma", norm_batch=2, window=4),
+            id="moving-2",
+        ),
+    ],
+)
+def test_the_callers_lists_stay_as_they_are(module, config):
+    """Those of params, states and caches, the dicts and states in them, and the arrays in those."""
+    rng = np.random.default_rng(3)
+    layers = all_kinds(module, config, {"centralized": True})
+    params, states = network.init(layers, rng, dtype=np.float64)
+    x, dlogits = rng.standard_normal((4, 6, 6, 2)), rng.standard_normal((4, 3))
+    _, caches, states = network.forward(layers, params, states, x)
+    _, states = network.backward(layers, dlogits, caches, states)  # windows and averages that are not their start
+
+    before = kept([params, states, x])
+    _, caches, after = network.forward(layers, params, states, x)
+    assert kept([params, states, x]) == before
+    before = kept([params, states, x, caches, after, dlogits])
+    _, last = network.backward(layers, dlogits, caches, after)
+    assert kept([params, states, x, caches, after, dlogits]) == before
+    assert last is not after
+    before = kept([params, last, x])
+    network.infer(layers, params, last, x)
+    assert kept([params, last, x]) == before
 
 
 def test_first_weights_do_not_depend_on_normaliser_or_centralisation():
