@@ -17,6 +17,7 @@ import pytest
 
 from mabn_ref.cli import learn, main
 from mabn_ref.experiments import sweeps
+from tests.signals import HUNG, program
 
 SMALLEST = ["--epochs", "1", "--width", "4", "--train-size", "64", "--test-size", "20"]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
@@ -33,9 +34,14 @@ def contents(out: Path) -> list[dict[str, Any]]:
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    return launch([sys.executable, "-m", "mabn_ref", *arguments], cwd)
+
+
+def launch(command: list[str], cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "mabn_ref", *arguments],
+        command,
         cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -48,7 +54,7 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
 def test_compare_from_end_to_end_and_again(tmp_path: Path) -> None:
     arguments = ["compare", *SMALLEST, "--seeds", "2", "--mabn-window", "16", "64", "--out", "out"]
     process = start(*arguments, cwd=tmp_path)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=HUNG)
     assert process.returncode == 0, err
     table = out[out.index("The paper's pairing") :].splitlines()
     assert [line[:22].strip() for line in table[:9]] == [
@@ -76,7 +82,7 @@ def test_compare_from_end_to_end_and_again(tmp_path: Path) -> None:
 
     before = (tmp_path / "out" / "results.jsonl").read_bytes()
     again = start(*arguments, cwd=tmp_path)
-    second_out, second_err = again.communicate(timeout=120)
+    second_out, second_err = again.communicate(timeout=HUNG)
     assert again.returncode == 0
     assert second_out == out
     assert (
@@ -111,29 +117,23 @@ def test_runs_that_diverge_are_reported_and_the_others_go_on(
 
 @posix
 def test_ctrl_c_leaves_whole_files_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    """Sent to the workers too, as a terminal does: while the command waits for its runs, and as one is recorded."""
     arguments = "compare --rows bn-2 mabn-2 --seeds 2 --jobs 2 --epochs 4 --width 4 --train-size 160 --test-size 20"
     whole = start(*arguments.split(), "--out", "whole", cwd=tmp_path)
-    assert whole.communicate(timeout=60)[1]
-    interrupted = 0
-    for _ in range(20):
-        process = start(*arguments.split(), "--out", "cut", cwd=tmp_path)
-        lines = (tmp_path / "cut" / "results.jsonl").read_text().count("\n") if (tmp_path / "cut").exists() else 0
-        while process.poll() is None:
-            path = tmp_path / "cut" / "results.jsonl"
-            if interrupted < 2 and path.exists() and path.read_text().count("\n") > lines:
-                os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
-                break
-            time.sleep(0.005)
-        _, err = process.communicate(timeout=60)
+    assert whole.communicate(timeout=HUNG)[1]
+    # A run of 4 epochs of 5 steps reports 24 times: at the 30th report one of the four may have ended, not more.
+    for call, count in (("mabn_ref.experiments.progress:Bar.report", 30), ("mabn_ref.experiments.results:append", 1)):
+        process = launch(program(call, count, "SIGINT", *arguments.split(), "--out", "cut"), tmp_path)
+        _, err = process.communicate(timeout=HUNG)
         assert "Traceback" not in err
-        if process.returncode == 0:
-            break
         assert process.returncode == 130
         assert err.splitlines()[-1].startswith(
             "mabn-ref compare: interrupted; the same command goes on with the runs"
         )
-        interrupted += 1
-    assert interrupted == 2
+    assert 1 <= len(contents(tmp_path / "cut")) <= 3
+    last = start(*arguments.split(), "--out", "cut", cwd=tmp_path)
+    _, err = last.communicate(timeout=HUNG)
+    assert last.returncode == 0, err
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
 
 
@@ -142,12 +142,8 @@ def test_ctrl_c_in_train_says_how_to_go_on(tmp_path: Path) -> None:
     arguments = (
         "train --epochs 200 --width 4 --train-size 320 --test-size 20 --checkpoint run.npz --checkpoint-every 5"
     )
-    process = start(*arguments.split(), cwd=tmp_path)
-    while not (tmp_path / "run.npz").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    process = launch(program("mabn_ref.nn.network:backward", 8, "SIGINT", *arguments.split()), tmp_path)
+    _, err = process.communicate(timeout=HUNG)
     assert process.returncode == 130
     assert "Traceback" not in err
     assert err.splitlines()[-1] == "mabn-ref train: interrupted; the same command goes on from run.npz"
@@ -159,7 +155,7 @@ def test_ctrl_c_in_train_says_how_to_go_on(tmp_path: Path) -> None:
 @posix
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers through /proc")
 def test_a_worker_that_dies_loses_its_run_alone(tmp_path: Path) -> None:
-    arguments = "compare --rows bn-2 mabn-2 --seeds 2 --jobs 2 --epochs 6 --width 4 --train-size 160 --test-size 20"
+    arguments = "compare --rows bn-2 mabn-2 --seeds 2 --jobs 2 --epochs 12 --width 4 --train-size 160 --test-size 20"
     process = start(*arguments.split(), "--out", "out", cwd=tmp_path)
     while True:
         children = [
@@ -173,7 +169,7 @@ def test_a_worker_that_dies_loses_its_run_alone(tmp_path: Path) -> None:
         assert process.poll() is None
         time.sleep(0.01)
     os.kill(workers[0], signal.SIGKILL)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=HUNG)
     assert process.returncode == 1
     assert err.count("failed: WorkerDied: its worker process was killed by SIGKILL") == 1
     assert err.splitlines()[-1] == "mabn-ref compare: error: runs that failed: 1; the same command runs them again"

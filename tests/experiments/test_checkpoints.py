@@ -10,7 +10,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from mabn_ref.experiments.config import RunConfig
 from mabn_ref.experiments.rows import recipe
 from mabn_ref.experiments.runs import run_one
 from mabn_ref.experiments.training import Progress, Setup
+from tests.signals import HUNG, program
 
 TINY: dict[str, Any] = {"width": 4, "epochs": 2, "train_size": 110, "test_size": 30, "warmup": 2, "renorm_after": 2}
 
@@ -86,37 +86,36 @@ def test_run_one_goes_on_and_keeps_its_checkpoint_up_to_date(tmp_path: Path) -> 
     assert [line["test_error"] for line in again["epochs"]] == [line["test_error"] for line in straight["epochs"]]
 
 
+KILLS = [
+    ("mabn_ref.nn.network:backward", 5, False),  # in the middle of a step
+    ("zipfile:ZipFile.open", 250, True),  # in the middle of the archive; one is read first, at a start that goes on
+    ("os:fsync", 2, True),  # the new file is on the disk, and the old one in its place
+    ("pathlib:Path.replace", 3, False),  # the new one is in its place
+]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(tmp_path: Path) -> None:
-    config = recipe("mabn", **TINY | {"epochs": 10, "train_size": 320})
-    path = tmp_path / "run.npz"
-    script = (  # not the command line, which has no options for the recipe's finer points
-        "import sys; from mabn_ref.experiments.config import RunConfig\n"
+    config = recipe("mabn", **TINY | {"epochs": 3, "train_size": 320})
+    path, beside = tmp_path / "run.npz", tmp_path / "run.npz.tmp"
+    code = (  # not the command line, which has no options for the recipe's finer points
+        "from mabn_ref.experiments.config import RunConfig\n"
         "from mabn_ref.experiments.runs import run_one\n"
-        f"run_one(RunConfig(**{config.as_dict()!r}), checkpoint=sys.argv[1], checkpoint_every=1)"
+        f"run_one(RunConfig(**{config.as_dict()!r}), checkpoint=rest[0], checkpoint_every=1)"
     )
-    rng = random.Random(0)
-    kills, positions = 0, []
-    while True:
-        process = subprocess.Popen([sys.executable, "-c", script, str(path)])
-        try:
-            # Counted from the first checkpoint of this start, so that it falls into training on any machine.
-            before = path.stat().st_mtime_ns if path.exists() else 0
-            while process.poll() is None and (not path.exists() or path.stat().st_mtime_ns == before):
-                time.sleep(0.002)
-            if kills < 4:
-                time.sleep(rng.uniform(0, 0.15))
-                process.kill()
-            code = process.wait(60)
-        finally:
-            process.kill()
-        if code == 0:
-            break
-        assert code == -signal.SIGKILL
-        kills += 1
+
+    def run(call: str, count: int) -> int:
+        command = program(call, count, "SIGKILL", str(path), code=code)
+        return subprocess.run(command, start_new_session=True, timeout=HUNG, check=False).returncode
+
+    positions: list[Progress] = []
+    for call, count, writing in KILLS:
+        assert run(call, count) == -signal.SIGKILL, call
+        assert beside.exists() == writing, call
         positions.append(checkpoints.load(path, config, start(config)[1]))
-    assert kills == 4
-    assert len({(position.epoch, position.step) for position in positions}) == 4
+    steps = [10 * position.epoch + position.step for position in positions]
+    assert sorted(set(steps)) == steps
+    assert run("mabn_ref.nn.network:backward", 10**6) == 0
     setup, begin = start(config)
     *_, end = training.run(setup, begin)
     assert as_bytes(checkpoints.load(path, config, begin)) == as_bytes(end)

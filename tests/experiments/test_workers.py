@@ -17,6 +17,7 @@ from mabn_ref.experiments.rows import plan, recipe
 from mabn_ref.experiments.runs import Report, run_one
 from mabn_ref.experiments.sweeps import sweep
 from mabn_ref.experiments.workers import WorkerDied, Workers
+from tests.signals import HUNG
 
 TINY: dict[str, Any] = {"width": 4, "epochs": 1, "train_size": 64, "test_size": 20}
 
@@ -36,7 +37,7 @@ def test_a_dead_worker_loses_its_task_and_no_other() -> None:
 def test_a_killed_worker_is_reported_by_its_signal() -> None:
     with Workers(1) as workers:
         pid = workers.submit(os.getpid).result()
-        task = workers.submit(time.sleep, 60)
+        task = workers.submit(time.sleep, HUNG)
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(WorkerDied, match="was killed by SIGKILL"):
             task.result()
@@ -62,19 +63,17 @@ def test_workers_have_one_blas_thread_and_the_environment_is_put_back(monkeypatc
 
 
 def test_leaving_through_an_exception_kills_what_runs_and_starts_nothing_more() -> None:
-    start = time.monotonic()
     futures: list[Future[None]] = []
 
     def interrupted() -> None:
         with Workers(1) as workers:
-            futures.extend(workers.submit(time.sleep, 60) for _ in range(3))
+            futures.extend(workers.submit(time.sleep, HUNG) for _ in range(3))
             while not futures[0].running():
                 time.sleep(0.01)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert time.monotonic() - start < 20
     assert isinstance(futures[0].exception(), WorkerDied)
     assert [future.cancelled() for future in futures] == [False, True, True]
 
