@@ -27,8 +27,8 @@ from mabn_ref.exercises.launch import Limits, kill, start
 __all__ = ["Limits", "Student", "StudentError"]
 
 
-_STARTING = 20.0
-"""Seconds for Python and NumPy to start, on a busy machine; no code of a student runs yet."""
+_STARTING = 60.0
+"""Seconds for Python and NumPy to start, on a slow and busy machine; no code of a student runs yet."""
 
 
 class Student:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -26,12 +25,11 @@ def test_batch_norm_is_recognised_by_name(torch: Any, name: str, ranks: set[str]
     assert {row.scenario for row in report.rows if row.why.startswith("ValueError")} >= ranks
 
 
-def test_the_whole_check_of_a_layer_takes_seconds(torch: Any) -> None:
-    started = time.process_time()
+def test_the_whole_check_of_a_layer_is_a_thousand_steps(torch: Any) -> None:
+    """Seconds, on most machines; how many is not for a test to say."""
     report = check(torch.nn.BatchNorm2d, "bn")
     assert report.conforms
-    assert sum(row.steps for row in report.rows) > 900
-    assert time.process_time() - started < 20
+    assert 900 < sum(row.steps for row in report.rows) < 1100
 
 
 def test_settings_that_are_not_given_are_read_off(torch: Any) -> None:

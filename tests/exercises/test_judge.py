@@ -43,7 +43,7 @@ def test_a_mistake_beside_an_unknown_one() -> None:
 def test_a_function_that_hangs_leaves_the_others_their_points() -> None:
     running = find("running_statistics")
     source = running.solution.replace("    mean = decay", "    while True: pass\n    mean = decay")
-    report = check_source(running, source, limits=Limits(seconds=1))
+    report = check_source(running, source, limits=Limits(seconds=3))  # the other functions take milliseconds
     assert [part.name for part in report.parts if part.ok] == ["start", "z"]
     assert [error.kind for error in report.errors] == ["timeout"]
 

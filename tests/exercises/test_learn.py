@@ -17,6 +17,7 @@ from mabn_ref.exercises.exercise import course, find
 from mabn_ref.exercises.folder import STATE, Folder
 from mabn_ref.exercises.screens import Style
 from mabn_ref.exercises.watch import watch
+from tests.signals import HUNG
 
 MOMENTS = find("moments")
 
@@ -222,7 +223,7 @@ def test_in_a_terminal(folder: Folder) -> None:
 
     def until(text: bytes) -> None:
         nonlocal seen
-        ends = time.monotonic() + 30
+        ends = time.monotonic() + HUNG
         while text not in seen:
             assert time.monotonic() < ends, seen
             seen += os.read(terminal, 65536)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -42,11 +41,9 @@ def test_a_rank_that_dies_ends_all_and_is_named() -> None:
             raise ZeroDivisionError("no more")
         return ranks.allreduce(1.0)
 
-    start = time.perf_counter()
     with pytest.raises(RankDied, match=r"rank 1 of 3 died: ZeroDivisionError: no more") as caught:
         run(3, work)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
-    assert time.perf_counter() - start < 5
 
 
 def test_a_rank_that_returns_early_is_no_hang() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from mabn_ref.experiments import mpi
 from mabn_ref.norms.communicators import Alone
+from tests.signals import HUNG
 
 ROOT = Path(__file__).parents[2]
 MISSING = [name for name, found in (("mpirun", shutil.which("mpirun")), ("mpi4py", find_spec("mpi4py"))) if not found]
@@ -29,7 +30,7 @@ ALLOWED = {
 }
 
 
-def mpirun(ranks: int, *command: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def mpirun(ranks: int, *command: str, timeout: float = HUNG) -> subprocess.CompletedProcess[str]:
     """Run a script of this project on so many ranks; a job that hangs is ended, and fails the test."""
     launcher = shutil.which("mpirun")
     assert launcher is not None
