@@ -1,0 +1,61 @@
+"""What docs/results holds is what the code makes of the records, and the records are of runs that it would plan."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mabn_ref.experiments import results
+from mabn_ref.experiments.config import DEFAULTS, LATER_FIELDS, RunConfig
+from mabn_ref.experiments.rows import ROWS, plan
+from mabn_ref.paper.studies import STUDIES
+from mabn_ref.paper.study import Context
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+# The records of the figures are not committed, being megabytes; Table 9 measures: test_folding.py.
+FILES = [path for path in sorted((RESULTS / "paper").rglob("*.json")) if path.stem not in ("figures", "table9")]
+
+
+def differing(ours: Any, theirs: Any, where: str = "") -> list[str]:
+    """Where two values of JSON differ, numbers by more than rounding."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        missing = [f"{where}/{name}" for name in ours.keys() ^ theirs.keys()]
+        return missing + [
+            d for name in ours.keys() & theirs.keys() for d in differing(ours[name], theirs[name], f"{where}/{name}")
+        ]
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        return [d for k, (a, b) in enumerate(zip(ours, theirs, strict=True)) for d in differing(a, b, f"{where}/{k}")]
+    if isinstance(ours, float) and isinstance(theirs, float):
+        return [] if ours == pytest.approx(theirs, rel=1e-9, abs=1e-12) else [f"{where}: {ours} and {theirs}"]
+    return [] if ours == theirs else [f"{where}: {ours} and {theirs}"]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: "/".join(file.relative_to(RESULTS).parts))
+def test_a_committed_study_is_what_the_code_makes_of_its_records(file: Path) -> None:
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    study, context = STUDIES[kept["study"]], Context(tuple(kept["seeds"]), kept["settings"], kept["layer"])
+    records = results.read(file.parent / study.file)
+    planned = study.plan(context, records)
+    assert kept["runs"] == sum(results.find(records, config) is not None for config in planned) == len(planned)
+    outcome = study.outcome(context, records)
+    ours = json.loads(json.dumps(outcome._asdict() | {"tables": [table._asdict() for table in outcome.tables]}))
+    assert [d for name in ours for d in differing(ours[name], kept[name], name)] == []
+    seconds = sum(record["seconds"] for config in planned if (record := results.find(records, config)) is not None)
+    assert kept["run_seconds"] == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "seeds"), [("embedded", "embedded", 3), ("cifar10-subset", "directory", 5)]
+)
+def test_the_recorded_comparisons_are_of_the_defaults(name: str, source: str, seeds: int) -> None:
+    """Or the README would show numbers that its command does not give."""
+    records = results.read(RESULTS / name / "results.jsonl")
+    assert {record["seed"] for record in records} == set(range(seeds))
+    where = {"data": source, "data_dir": records[0]["config"]["data_dir"]}
+    planned = plan(list(ROWS), range(seeds), [64], **where, **DEFAULTS[source])
+    for record in records:
+        assert RunConfig(**LATER_FIELDS | record["config"]) in planned
+        assert len(record["epochs"]) == record["config"]["epochs"]
