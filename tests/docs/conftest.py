@@ -22,7 +22,23 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return Path(built)
     for module in ("sphinx", "furo", "sphinx-mathjax-offline", "sphinx_gallery", "matplotlib"):
         pytest.importorskip(module, reason=f'{module} is not installed: pip install "mabn_ref[docs]"')
-    folder = tmp_path_factory.mktemp("docs")
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return _built(tmp_path_factory.mktemp("docs"))
+    # A build writes the gallery and the annotated source beside the pages: the first of the processes that run tests
+    # side by side builds, and the others wait for it.
+    import fcntl
+
+    folder = tmp_path_factory.getbasetemp().parent / "docs"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = folder / "done"
+        if not done.exists():
+            _built(folder)
+            done.touch()
+    return folder / "html"
+
+
+def _built(folder: Path) -> Path:
     command = [
         sys.executable,
         "-m",

@@ -17,7 +17,10 @@ _BLOCK = re.compile(r"^( *)\.\. (math|equation):: *(.*)\n((?:\1 +.*\n|\s*\n)*)",
 
 
 def _sources() -> Iterator[tuple[str, str]]:
-    for page in sorted((ROOT / "docs").rglob("*.rst")):
+    docs = ROOT / "docs"
+    for page in sorted(docs.rglob("*.rst")):
+        if page.relative_to(docs).parts[0] in ("_build", "code", "gen", "tutorials"):
+            continue  # a build writes it, perhaps just now
         yield page.relative_to(ROOT).as_posix(), page.read_text(encoding="utf-8")
     for path in sorted([*(ROOT / "mabn_ref").rglob("*.py"), *(ROOT / "tutorials").glob("*.py")]):
         name, source = path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
