@@ -78,11 +78,41 @@ def test_costs_of_all_are_measured_in_one_run() -> None:
         folded = name.endswith("folded")
         assert cost["infer"][0] > 0
         assert cost["infer_memory"] > 0
-        assert folded or cost["infer"][0] < cost["train"][0]
         assert folded or cost["infer_memory"] < cost["train_memory"]
         assert not (folded and {"train", "train_memory"} & set(cost))
         assert (cost["worst_fold"] is not None) == folded
         assert (cost["worst_fold"] or 0) < 1e-5
+
+
+def test_times_are_each_subjects_own_without_the_call_that_warms_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that calls put forward: the n-th of subject k takes 100 k + n ms, and 1000 ms more if it trains."""
+    now, calls = 0.0, list[tuple[int, str]]()
+    subjects: list[table9.Subject] = []
+
+    def subject(settings: Any, folded: bool, width: int) -> table9.Subject:
+        place = len(subjects)
+
+        def call(what: str) -> None:
+            nonlocal now
+            calls.append((place, what))
+            now += (100 * place + calls.count((place, what)) + 1000 * (what == "train")) / 1e3
+
+        whats = ("infer",) if folded else ("infer", "train")
+        of_calls = {what: lambda what=what: call(what) for what in whats}
+        subjects.append(table9.Subject([network.Linear("linear", 1, 1)], of_calls, None))
+        return subjects[-1]
+
+    monkeypatch.setattr(table9, "_subject", subject)
+    monkeypatch.setattr(table9.time, "perf_counter", lambda: now)
+    found = measure_cost(width=8, rounds=5)
+    monkeypatch.undo()
+    assert len(found) == len(subjects) == 7
+    for place, cost in enumerate(found.values()):
+        middle, low, high = (100 * place + n for n in (6, 4, 8))  # of 2, 4, 6, 8 and 10, every second call
+        assert cost["infer"] == pytest.approx([middle, low, high])
+        if "train" in cost:
+            assert cost["train"] == pytest.approx([1000 + middle, 1000 + low, 1000 + high])
+    assert calls[:4] == [(0, "infer"), (0, "infer"), (1, "infer"), (1, "infer")]  # one subject after the other
 
 
 def test_the_committed_measurement_is_as_the_code_would_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
