@@ -308,6 +308,7 @@ def test_a_run_is_recorded_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = plain(layers, settings, *embedded.generate(55, 260, 0))
     assert (record["status"], record["message"], record["seed"], record["more"]) == ("done", None, 3, 7)
     assert record["config"] == RunConfig(**settings).as_dict()
+    assert record["seconds"] == pytest.approx(sum(line["seconds"] for line in record["epochs"]))
     for number, (line, wanted) in enumerate(zip(record["epochs"], expected.lines, strict=True), start=1):
         assert line["epoch"] == number
         assert {name: line[name] for name in wanted} == pytest.approx(wanted, rel=1e-12)

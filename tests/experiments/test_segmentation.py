@@ -112,14 +112,26 @@ def test_it_learns() -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_reports_reach_the_end() -> None:
+def test_reports_are_of_the_epoch_so_far_and_reach_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     reports: list[Report] = []
+    steps: list[tuple[float, float]] = []
+    forward = softmax_cross_entropy.forward
+
+    def spy(logits: Any, labels: Any) -> Any:
+        loss, cache = forward(logits, labels)
+        steps.append((float(loss), 100 * float(np.mean(np.argmax(logits, axis=1) != labels))))
+        return loss, cache
+
+    monkeypatch.setattr(softmax_cross_entropy, "forward", spy)
     run_one(
-        recipe(norm="bn", norm_batch=2, gradient_batch=2, **TINY | {"train_size": 210, "epochs": 1}),
+        recipe(norm="bn", norm_batch=2, gradient_batch=2, **TINY | {"train_size": 206, "epochs": 2}),
         report=reports.append,
     )
-    assert [report.images for report in reports] == [200, 210]
-    assert {report.total for report in reports} == {210}
+    assert [report.images for report in reports] == [200, 206, 406, 412]
+    assert {report.total for report in reports} == {412}
+    for report, seen in zip(reports, (steps[:100], steps[:103], steps[103:203], steps[103:]), strict=True):
+        assert (report.loss, report.error) == pytest.approx(tuple(np.mean(seen, axis=0)), rel=1e-9)
+        assert report.line is None
 
 
 def test_one_that_diverges_says_where() -> None:
