@@ -151,15 +151,20 @@ def test_theorem_1_is_inside_an_interval_that_holds_it(
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "said"),
-    [(0.8, 0.9, "does not hold"), (0.9, 1.1, "not decided"), (1.1, 1.2, "holds")],
+    ("low", "mean", "high", "said"),
+    [
+        (0.7, 0.8, 0.9, "does not hold"),
+        (0.7, 0.9, 1.1, "not decided"),
+        (0.9, 1.1, 1.3, "not decided"),
+        (1.1, 1.2, 1.3, "holds"),
+    ],
 )
 def test_theorem_2_holds_where_the_whole_interval_is_above_one(
-    low: float, high: float, said: str, monkeypatch: pytest.MonkeyPatch
+    low: float, mean: float, high: float, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gaps(*_: Any) -> dict[str, Any]:
         many = len(theorem2.BATCHES)
-        return {name: [[(low + high) / 2] * many, [low] * many, [high] * many] for name in ("total", "noise")}
+        return {name: [[mean] * many, [low] * many, [high] * many] for name in ("total", "noise")}
 
     monkeypatch.setattr(theorem2, "_gaps", gaps)
     lines = theorem2.THEOREM_2.outcome(Context((0,), {}), []).verdicts

@@ -56,6 +56,42 @@ def test_a_table_says_when_the_best_is_what_it_has() -> None:
         assert any("which turn out to be those it has" in note for note in notes) is said
 
 
+def test_the_best_setting_has_the_lowest_mean_and_not_the_luckiest_seed() -> None:
+    def error(config: RunConfig) -> float:
+        lucky = config.decay == 0.9 and config.lr < 0.02
+        return (10.0, 60.0)[config.seed % 2] if lucky else 30.0 if config.lr > 0.05 and config.decay == 0.98 else 40.0
+
+    row = search.best("BN 2", CONTEXT, records(search.SEARCH.plan(CONTEXT, []), error))
+    assert row is not None
+    assert (row.settings["decay"], row.settings["lr"]) == (0.98, 0.06)
+
+
+def test_rates_are_halved_and_doubled_from_that_of_the_run() -> None:
+    for rate, context in ((0.03, CONTEXT), (0.1, CONTEXT._replace(settings={"epochs": 1, "lr": 0.1}))):
+        of_all = search.candidates(context)
+        for method in ("BN 2", "BN 2 + WC", "modified BN 2 + WC", "BN 32"):
+            rates = [row.settings["lr"] for row in of_all[method]]
+            assert rates == [rate / 2, rate, 2 * rate] * 2
+            assert [row.label.rpartition(" ")[2] for row in of_all[method]] == ["0.5", "1.0", "2.0"] * 2
+        assert not any("lr" in row.settings for method in ("BRN 2", "MABN 2 + WC") for row in of_all[method])
+
+
+def test_the_defaults_are_shown_beside_the_best_if_they_were_run() -> None:
+    def error(config: RunConfig) -> float:
+        return 40.0 + 5 * (config.lr == 0.03) + 10 * (config.ramp is None) + 2 * (config.window is None)
+
+    planned = search.SEARCH.plan(CONTEXT, [])
+    found = records(planned, error)
+    found = records(search.SEARCH.plan(CONTEXT, found), error)
+    assert len(search.SEARCH.outcome(CONTEXT, found).tables) == 7
+    found += records(TABLE_1.plan(CONTEXT, []), error)
+    *_, best, defaults = search.SEARCH.outcome(CONTEXT, found).tables
+    shown = {row[0]: row[3] for row in best.rows}, {row[0]: row[3] for row in defaults.rows}
+    assert shown[0]["BRN 2"] == "47.00 ± 0.00"
+    assert shown[1]["BRN 2, default"] == "57.00 ± 0.00"
+    assert set(shown[1]) == {f"{name}, default" for name in ("BN 2", "BN 2 + WC", "BRN 2", "MABN 2 + WC", "BN 32")}
+
+
 def test_no_setting_is_best_if_all_diverged() -> None:
     found = records(search.SEARCH.plan(CONTEXT, []), lambda config: 40)
     for record in found:

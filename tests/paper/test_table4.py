@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mabn_ref.experiments.config import RunConfig
 from mabn_ref.paper.table4 import TABLE_4
 from tests.paper.made_up import CONTEXT, records
@@ -21,3 +23,17 @@ def test_cells_are_in_the_row_of_forward_and_the_column_of_backward() -> None:
         assert table.header[1:] == ("backward BS", "backward SMAS", "backward EMAS")
         cells = [[float(cell.partition(" ")[0]) for cell in row[1:]] for row in table.rows]
         assert cells == [[start + 3 * ahead + back for back in range(3)] for ahead in range(3)]
+
+
+def test_a_title_says_how_many_runs_cells_have() -> None:
+    """From the fewest to the most; one of the last row has lost two runs here, one of the third table one."""
+
+    def lost(config: dict[str, Any]) -> bool:
+        averages = config["forward_average"], config["backward_average"], config["centralized"]
+        if config["form"] == "vanilla" and averages == ("ema", "sma", False):
+            return config["seed"] > 0
+        return config["form"] == "modified" and averages == ("sma", "batch", False) and config["seed"] == 1
+
+    found = [r for r in records(TABLE_4.plan(CONTEXT, []), lambda config: 40.0) if not lost(r["config"])]
+    titles = [table.title.rpartition(", ")[2] for table in TABLE_4.outcome(CONTEXT, found).tables]
+    assert titles == ["1-3 runs a cell", "3 runs a cell", "2-3 runs a cell", "3 runs a cell"]
