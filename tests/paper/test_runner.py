@@ -247,3 +247,18 @@ def test_a_scheduler_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture
     ]
     assert main(arguments) == 1
     assert "127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_what_is_written_is_of_the_studys_own_runs(tmp_path: Path) -> None:
+    """Other runs in the same file, and an earlier one of the same configuration, count for nothing."""
+    study, context = STUDIES["table2"]._replace(draw=lambda data: {}), Context((0, 1), TINY)
+    made = {"versions": {"python": "3"}, "machine": {"cores": 2}}
+    records = [pretend(config) | {"message": None, "seconds": 2.0} | made for config in study.plan(context, [])]
+    other = pretend(study.plan(context._replace(seeds=(7,)), [])[0]) | {"seconds": 1000.0}
+    for record in (other | {"versions": {"python": "2"}, "machine": {}}, records[0] | {"seconds": 500.0}, *records):
+        results.append(tmp_path / study.file, record)
+    outcome = study.outcome(context, results.read(tmp_path / study.file))
+    (path,) = runner.write("table2", study, outcome, context, tmp_path, "mabn-ref paper table2")
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert (found["runs"], found["run_seconds"]) == (26, 52.0)
+    assert (found["versions"], found["machines"]) == ([{"python": "3"}], [{"cores": 2}])
