@@ -140,6 +140,9 @@ def _mabn(model: Model, p: Pass, t: Terms) -> Array:
     if kind == "sums":
         average = _averaged(model, t.n * t.psi[:, 0], p.own)
         return (t.dy - t.y * average[:, None]) / t.sigma
+    if kind == "no gamma":  # nor in the Psi_B of earlier batches
+        average = _averaged(model, _mean(t.y * t.r * t.dz)[:, 0], p.own)
+        return (t.r * t.dz - t.y * average[:, None]) / t.sigma
     if kind == "renormalised y":
         average = _averaged(model, _mean(t.y * t.r * t.dy)[:, 0], p.own)
         return (t.dy - t.y * t.r * average[:, None]) / t.sigma
@@ -165,8 +168,6 @@ def _mabn(model: Model, p: Pass, t: Terms) -> Array:
         own = [False] * len(p.own) if kind == "no warm-up" else p.own
         average = _averaged(model, psi, own, zeros=kind == "zeros counted", short=int(kind == "one short"))
     dx = (t.dy - t.g - (t.y - _mean(t.y) if c.statistic == "variance" else t.y) * average[:, None]) / t.sigma
-    if kind == "no gamma":
-        return dx / p.gamma
     if kind == "over variance":
         return dx / t.sigma
     if kind == "batch chi":

@@ -36,11 +36,12 @@ HYPER = (
 def findings(best: Explanation, cases: Sequence[Case], given: frozenset[str]) -> list[Finding]:
     """Return what an explanation says, the convention's own differences from this project's first."""
     kin = {cases[0].norm, LIKE.get(cases[0].norm, cases[0].norm)}
+    decided = given | {name for _, choice in best.choices for name, _ in choice.changes}
     own = [
         choice
         for field in best.preset.changes.items()
         for choice in ALL_CHOICES
-        if choice.changes == (field,) and kin & set(choice.norms) and field[0] not in given
+        if choice.changes == (field,) and kin & set(choice.norms) and field[0] not in decided
     ]
     found = [_finding("", choice, best, cases, given) for choice in own]
     return found + [_finding(tensor, choice, best, cases, given) for tensor, choice in best.choices]
