@@ -124,7 +124,6 @@ def _derivative(model: Model, p: Pass, t: Terms) -> Array:
 
 def _mabn(model: Model, p: Pass, t: Terms) -> Array:
     kind, c = model.c.dx, model.c
-    share = p.share[:, None]
     if kind == "no psi":
         return t.dy / t.sigma
     if kind == "dx averaged":
@@ -132,11 +131,10 @@ def _mabn(model: Model, p: Pass, t: Terms) -> Array:
         flat = own.reshape(len(own), -1)
         return _averaged(model, flat, p.own).reshape(t.y.shape)
     if kind in ("one call", "through r"):
-        dx = t.dy / t.sigma - t.y * t.sigma * _future(model, p, t)
+        reached = t.psi[:, 0] / p.sigma**2
         if kind == "through r":
-            through = np.where(p.r_free[:, None], _mean(t.dn * t.y), 0) / p.sigma_hat[:, None]
-            dx = dx + through * t.y * share
-        return dx
+            reached = reached - np.where(p.r_free, _mean(t.dn * t.y)[:, 0], 0) / (p.sigma_hat * p.sigma)
+        return t.dy / t.sigma - t.y * t.sigma * _future(model, p, reached)
     if kind == "sums":
         average = _averaged(model, t.n * t.psi[:, 0], p.own)
         return (t.dy - t.y * average[:, None]) / t.sigma
@@ -206,9 +204,8 @@ def _exponential(model: Model, rows: Array, own: list[bool], *, first: bool = Fa
     return np.stack(found)
 
 
-def _future(model: Model, p: Pass, t: Terms) -> Array:
-    """The sum, over the batches of this call whose windows a batch is in, of Psi / chi^2 by its share."""
-    terms = t.psi[:, 0] / p.sigma**2
+def _future(model: Model, p: Pass, terms: Array) -> Array:
+    """The sum of terms, (G, K), over the batches of this call whose windows a batch is in, by its share."""
     groups, m = len(terms), model.c.window
     found = []
     for g in range(groups):

@@ -404,7 +404,12 @@ add(
 )
 
 # Moving averages.
-add("bn", "average_of", "root", (EMA_VAR, "var_after = ema(np.sqrt(state.var + config.eps), sigma, config.decay)[1] ** 2 - config.eps"))
+add(
+    "bn",
+    "average_of",
+    "root",
+    (EMA_VAR, "var_after = ema(np.sqrt(state.var + config.eps), sigma, config.decay)[1] ** 2 - config.eps"),
+)
 rooted = "after = ema(np.sqrt(state.chi2 + config.eps), chi, config.decay)[1] ** 2 - config.eps"
 add("modified-bn", "average_of", "root", (EMA_CHI, rooted), conforms=True)
 e = "config.eps"
@@ -423,7 +428,11 @@ add(
 )
 add("brn", "average_of", "square", settings={"ema_of": "var"}, conforms=True)
 samples = "(config.norm_batch / (config.norm_batch - 1))"
-for value, fed in (("unbiased", f"var * {BESSEL}"), ("over samples", f"var * {samples}"), ("with eps", "var + config.eps")):
+for value, fed in (
+    ("unbiased", f"var * {BESSEL}"),
+    ("over samples", f"var * {samples}"),
+    ("with eps", "var + config.eps"),
+):
     fine = value == "unbiased"
     add("bn", "fed", value, (EMA_VAR, EMA_VAR.replace(" var,", f" {fed},")), conforms=fine)
     sigma = f"np.sqrt({fed} + config.eps)"
@@ -436,7 +445,10 @@ add(
     "cumulative",
     (NUMPY, NUMPY + "\nSEEN = []\n"),
     before(INIT, "SEEN[:] = [0]"),
-    (EMA_MEAN, "counts = SEEN[0] + np.arange(1, len(mu) + 1)[:, None]\n    mean_after = (SEEN[0] * state.mean + np.cumsum(mu, axis=0)) / counts"),
+    (
+        EMA_MEAN,
+        "counts = SEEN[0] + np.arange(1, len(mu) + 1)[:, None]\n    mean_after = (SEEN[0] * state.mean + np.cumsum(mu, axis=0)) / counts",
+    ),
     (EMA_VAR, "var_after = (SEEN[0] * state.var + np.cumsum(var, axis=0)) / counts\n    SEEN[0] += len(mu)"),
     untaken=("decay",),
     conforms=True,
@@ -496,7 +508,14 @@ add("mabn", "start", "first", settings={"ema_start": "first"}, conforms=True)
 add("mabn", "fed_per", "call", settings={"ema_per": "call"}, conforms=True)
 add("mabn", "partial", "batch", settings={"partial_window": "batch"}, conforms=True)
 # of the authors' MABN.py all but one
-add("mabn", "fed_by", "batch", settings={"partial_window": "batch", "renorm_from": 1001}, beside=("Until the window is full",), conforms=True)
+add(
+    "mabn",
+    "fed_by",
+    "batch",
+    settings={"partial_window": "batch", "renorm_from": 1001},
+    beside=("Until the window is full",),
+    conforms=True,
+)
 
 # r and d.
 ratios = {
@@ -613,7 +632,9 @@ add("ln", "over", "position", wrap=samples_apart, conforms=True)
 add("ln", "over", "channel", settings={"groups": None})
 of_batch = wrong(named("gn-statistics-of-the-batch"))
 add("gn ln in", "over", "batch", functions=of_batch, wrap=training_infers)
-add("gn ln in", "infer_by", "sample", functions=of_batch, wrap=right_inference, beside=("gn-statistics-of-the-batch",))
+add(
+    "gn ln in", "infer_by", "sample", functions=of_batch, wrap=right_inference, beside=("gn-statistics-of-the-batch",)
+)
 add("in", "infer_by", "moving", wrap=tracking, conforms=True)
 
 # Online Normalization, EvalNorm.

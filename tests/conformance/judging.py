@@ -36,4 +36,6 @@ def judged(
 ) -> Report:
     """Run a target through scenarios, and say what it is."""
     about = About(sorted(given), True, sorted(numbers), dict(defaults or {}), True, {})
-    return _judge("layer", norm, about, [observe(target, norm, s, (2,) if s.space is None else s.space) for s in chosen])
+    return _judge(
+        "layer", norm, about, [observe(target, norm, s, (2,) if s.space is None else s.space) for s in chosen]
+    )
