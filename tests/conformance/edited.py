@@ -90,6 +90,7 @@ INIT_MABN = "else float(config.ema_start)"
 EMA_MEAN = "_, mean_after = ema(state.mean, mu, config.decay)"
 EMA_VAR = "_, var_after = ema(state.var, var, config.decay)"
 EMA_MEAN_BRN = "mean_before, mean_after = ema(state.mean, mu, config.decay)"
+EMA_VAR_BRN = "var_before, var_after = ema(state.var, var, config.decay)"
 EMA_SIGMA = "sigma_before, sigma_after = ema(xp.sqrt(state.var + config.eps), sigma, config.decay)"
 HAT_VAR = "sigma_before, var_now = xp.sqrt(var_before + config.eps)"
 VAR_NOW = "var_now = sigma_after[-1, :] ** 2 - config.eps"
@@ -111,6 +112,11 @@ SCALED = "z, scale = _scaled(gamma * y + beta, config)"
 CACHE_ONLINE = "cache = Cache(y, sigma, z, scale, gamma, tuple(x.shape), config)"
 UNGUARDED = "        return a, None"
 UNGUARDED_BACK = "    if cache.scale is None:\n        return dz\n"
+EVAL_FORWARD = "z, cache, (mean, var) = batch_norm.forward(x, gamma, beta, batch_norm.State(*state[:2]), config)"
+EVAL_UNBIASED = (
+    "n = split(x, config.norm_batch).shape[1]; "
+    "var = ema(state.var, statistics(x, config)[1] * (n / (n - 1)), config.decay)[1][-1]"
+)
 NUMPY = "\nimport numpy as np\n"
 
 N = "split(x, config.norm_batch).shape[1]"
@@ -372,26 +378,21 @@ add(
     (DX_CHI, DX_CHI.replace("y * psi", "(y - np.mean(y, axis=1, keepdims=True)) * psi")),
 )
 add("modified-bn", "centred", "yes", functions=batch_norm)
+centred = """MEAN[0] = ema(MEAN[0], np.mean(xs, axis=1), config.decay)[1][-1]
+    xs = xs - np.mean(xs, axis=1, keepdims=True)
+    chi2_batch = np.mean(xs * xs, axis=1)"""
 add(
     "mabn",
     "centred",
     "yes",
-    (NUMPY, NUMPY + "\nMEAN = []\n"),
+    (NUMPY, NUMPY + "\nMEAN, mean = [], lambda a: np.mean(a, axis=1, keepdims=True)\n"),
     before("empty = xp.zeros((config.window, channels), dtype=dtype)", "MEAN[:] = [np.zeros(channels)]"),
-    before(
-        WINDOWED,
-        "MEAN[0] = ema(MEAN[0], np.mean(xs, axis=1), config.decay)[1][-1]\n"
-        "    xs = xs - np.mean(xs, axis=1, keepdims=True)\n    chi2_batch = np.mean(xs * xs, axis=1)",
-    ),
+    before(WINDOWED, centred),
     (
         INFER_MABN,
         "infer = lambda x, g, b, state, config: g * (x - MEAN[0]) / np.sqrt(state.chi2 + config.eps) + b\n",
     ),
-    (
-        DX_CHI,
-        "dx = (dy - np.mean(dy, axis=1, keepdims=True) - (y - np.mean(y, axis=1, keepdims=True)) * psi[:, None, :])"
-        " / chi[:, None, :]",
-    ),
+    (DX_CHI, DX_CHI.replace("y * psi", "mean(dy) - (y - mean(y)) * psi")),
     beside=("modified-variance",),
 )
 add(
@@ -439,16 +440,15 @@ for value, fed in (
     add("brn", "fed", value, (EMA_SIGMA, EMA_SIGMA.replace(" sigma,", f" {sigma},")), conforms=fine)
 add("modified-bn", "fed", "unbiased", (EMA_CHI, EMA_CHI.replace(" chi2,", f" chi2 * {BESSEL},")))
 add("mabn", "fed", "unbiased", (FED, f"fed = chi2_batch * {BESSEL}"))
+counted = """counts = SEEN[0] + np.arange(1, len(mu) + 1)[:, None]
+    mean_after = (SEEN[0] * state.mean + np.cumsum(mu, axis=0)) / counts"""
 add(
     "bn",
     "decay",
     "cumulative",
     (NUMPY, NUMPY + "\nSEEN = []\n"),
     before(INIT, "SEEN[:] = [0]"),
-    (
-        EMA_MEAN,
-        "counts = SEEN[0] + np.arange(1, len(mu) + 1)[:, None]\n    mean_after = (SEEN[0] * state.mean + np.cumsum(mu, axis=0)) / counts",
-    ),
+    (EMA_MEAN, counted),
     (EMA_VAR, "var_after = (SEEN[0] * state.var + np.cumsum(var, axis=0)) / counts\n    SEEN[0] += len(mu)"),
     untaken=("decay",),
     conforms=True,
@@ -457,16 +457,15 @@ cumulated = """counts = state.iteration + np.arange(1, len(mu) + 1)[:, None]
     cumulated = lambda old, new: (state.iteration * old + np.cumsum(new, axis=0)) / counts
     mean_after = cumulated(state.mean, mu)
     mean_before = np.concatenate([state.mean[None], mean_after[:-1]])"""
+cumulated_sigma = """sigma_old = xp.sqrt(state.var + config.eps)
+        sigma_after = cumulated(sigma_old, sigma)
+        sigma_before = np.concatenate([sigma_old[None], sigma_after[:-1]])"""
 add(
     "brn",
     "decay",
     "cumulative",
     (EMA_MEAN_BRN, cumulated),
-    (
-        EMA_SIGMA,
-        "sigma_old = xp.sqrt(state.var + config.eps)\n        sigma_after = cumulated(sigma_old, sigma)\n"
-        "        sigma_before = np.concatenate([sigma_old[None], sigma_after[:-1]])",
-    ),
+    (EMA_SIGMA, cumulated_sigma),
     untaken=("decay",),
     conforms=True,
 )
@@ -565,7 +564,7 @@ for value, formula in dx.items():
         add("modified-bn", "dx", value, (DX_CHI, f"dx = {formula}".replace("sigma", "chi")))
 whole = DX.replace("g[", "np.mean(g, axis=0, keepdims=True)[").replace("psi[", "np.mean(psi, axis=0, keepdims=True)[")
 add("bn brn", "dx", "whole call", (DX, whole))
-again = f"""std = np.sqrt(sigma**2 - config.eps)[:, None, :]
+again = """std = np.sqrt(sigma**2 - config.eps)[:, None, :]
     again = y * sigma[:, None, :] / std
     dx = (dy - g[:, None, :] - again * np.mean(again * dy, axis=1, keepdims=True)) / std"""
 add("bn brn", "dx", "recomputed without eps", (DX, again))

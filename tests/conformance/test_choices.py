@@ -1,4 +1,4 @@
-"""Whatever may differ is told by its numbers: layers of edited sources, each called by the name of what was edited."""
+"""Whatever may differ is told by its numbers: layers of edited sources, each called by its name."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from mabn_ref.conformance.confusion import applicable
 from mabn_ref.conformance.sample_choices import ALL_CHOICES
+from mabn_ref.norms import batch_norm
 from tests.conformance.edited import LAYERS, edited
 from tests.conformance.judging import GIVEN, judged, told
 
@@ -26,3 +27,16 @@ def test_what_a_layer_does_otherwise_is_said_and_judged(norm: str, name: str, va
     assert len(rest) == len(layer.beside), said
     assert all(any(word.startswith(one) for word in rest) for one in layer.beside), said
     assert report.conforms is layer.conforms
+
+
+def test_every_choice_has_a_layer() -> None:
+    """The catalogue's own are called by their names in test_search."""
+    catalogue = {(norm, mistake.name) for norm, mistake in applicable()}
+    offered = {(norm, c.changes[0]) for c in ALL_CHOICES for norm in c.norms if (norm, c.mistake) not in catalogue}
+    assert offered - {(norm, (name, value)) for norm, name, value in LAYERS} == {("brn", ("average_of", "root"))}
+
+
+def test_an_edit_occurs_once() -> None:
+    for old in ("no such line", "state"):
+        with pytest.raises(AssertionError, match=f"'{old}' occurs .* times in mabn_ref.norms.batch_norm"):
+            edited(batch_norm, ((old, ""),))

@@ -10,30 +10,22 @@ import numpy as np
 import pytest
 
 from mabn_ref.conformance.adapters.functions import FunctionsTarget
-from mabn_ref.conformance.compare import Case
-from mabn_ref.conformance.confusion import applicable
-from mabn_ref.conformance.observe import observe
-from mabn_ref.conformance.scenarios import MODULES, scenarios
-from mabn_ref.conformance.search import Explanation, explain
+from mabn_ref.conformance import check
+from mabn_ref.conformance.compare import Difference
+from mabn_ref.conformance.confusion import applicable, call
+from mabn_ref.conformance.observe import config_of
+from mabn_ref.conformance.report import Report
+from mabn_ref.conformance.scenarios import MODULES
 from mabn_ref.mistakes import Mistake, named, wrong
+from tests.conformance.judging import judged, told
 
 PORTED = list(applicable())
 
 
-def explained(norm: str, functions: Any) -> Explanation:
-    """What the first scenarios show, cut short."""
-    steps = 12 if norm == "mabn" else 8
-    told = [s for s in scenarios(norm, norm_batch=4, short=True) if s.name in ("start", "several in a call", "ramps")]
-    if norm == "mabn":
-        told.append(scenarios(norm, norm_batch=4)[1])
-    traces = [observe(FunctionsTarget(functions), norm, replace(s, steps=steps), (2,)) for s in told]
-    cases = [Case(norm, trace) for trace in traces]
-    return explain(cases, frozenset(vars(cases[0].config)), ())[0]
-
-
-def names(explanation: Explanation) -> set[str]:
-    assert not explanation.unexplained, explanation.unexplained
-    return {choice.mistake for _, choice in explanation.choices if choice.mistake}
+def checked(norm: str, functions: Any) -> Report:
+    """What the first scenarios show, cut short, to a layer that is given everything."""
+    wanted = [replace(s, steps=12 if norm == "mabn" else 8) for s in told(norm, ("ramps",))]
+    return judged(norm, FunctionsTarget(functions), wanted, given=frozenset(vars(config_of(norm, wanted[0]))))
 
 
 def both(*mistakes: Mistake) -> SimpleNamespace:
@@ -45,16 +37,31 @@ def both(*mistakes: Mistake) -> SimpleNamespace:
 
 @pytest.mark.parametrize("norm", MODULES)
 def test_a_right_implementation_is_called_nothing(norm: str) -> None:
-    found = explained(norm, MODULES[norm])
-    assert not found.choices
-    assert not found.unexplained
+    report = checked(norm, MODULES[norm])
+    assert report.conforms
+    assert not report.findings
 
 
 @pytest.mark.parametrize(("norm", "mistake"), PORTED, ids=[mistake.name for _, mistake in PORTED])
 def test_every_mistake_is_called_by_its_name_and_by_no_other(norm: str, mistake: Mistake) -> None:
-    found = explained(norm, wrong(mistake))
-    assert names(found) == {mistake.name}
-    assert [c.words for _, c in found.choices if not c.mistake and not c.accepted] == []
+    report = checked(norm, wrong(mistake))
+    assert not report.differences
+    assert report.mistakes == [mistake.name]
+    assert [finding.words for finding in report.findings if not finding.mistake and not finding.accepted] == []
+    assert not any(finding.accepted for finding in report.findings if finding.mistake)
+    assert not report.conforms
+
+
+@pytest.mark.slow
+def test_the_whole_check_calls_every_mistake_by_its_name(request: pytest.FixtureRequest) -> None:
+    """Every scenario of a short check, where the tests before have the first ones, cut short."""
+    if "slow" not in request.config.option.markexpr:
+        pytest.skip("it takes two minutes of processor time; pytest -m slow tests/conformance runs it")
+    called = [call(norm, mistake) for norm, mistake in PORTED]
+    assert [one for one in called if not one.right] == []
+    assert [
+        norm for norm, module in MODULES.items() if not check(module, norm, norm_batch=4, short=True).conforms
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -71,13 +78,16 @@ def test_every_mistake_is_called_by_its_name_and_by_no_other(norm: str, mistake:
     ],
 )
 def test_several_at_once_are_all_named(norm: str, pair: tuple[str, str]) -> None:
-    assert names(explained(norm, both(*map(named, pair)))) == set(pair)
+    report = checked(norm, both(*map(named, pair)))
+    assert not report.differences
+    assert set(report.mistakes) == set(pair)
+    assert not report.conforms
 
 
 def test_a_wrong_backward_is_told_from_a_wrong_forward() -> None:
     shown = {}
     for name in ("bn-unbiased-variance", "bn-no-psi", "bn-weights-swapped"):
-        shown[name] = [tensor for tensor, _ in explained("bn", wrong(named(name))).choices]
+        shown[name] = [finding.tensor for finding in checked("bn", wrong(named(name))).findings]
     assert shown == {"bn-unbiased-variance": ["z"], "bn-no-psi": ["dx"], "bn-weights-swapped": ["state"]}
 
 
@@ -88,7 +98,9 @@ def test_what_nothing_reproduces_is_where_it_first_differs() -> None:
         z, cache, after = module.forward(x, gamma, beta, state, config)
         return np.where(state.chi2 > 1, 1.0, 1.001) * z, cache, after
 
-    found = explained("modified-bn", SimpleNamespace(**{**vars(module), "forward": forward}))
-    assert [difference.tensor for difference in found.unexplained] == ["z"]
-    assert found.unexplained[0].step == 1
-    assert 1e-4 < found.unexplained[0].error < 2e-3
+    report = checked("modified-bn", SimpleNamespace(**{**vars(module), "forward": forward}))
+    assert not report.conforms
+    first = report.differences[0]
+    assert isinstance(first, Difference)
+    assert (first.scenario, first.step, first.tensor) == ("start", 1, "z")
+    assert 1e-4 < first.error < 2e-3
