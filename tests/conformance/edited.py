@@ -81,6 +81,7 @@ DX_OF = {"modified-bn": DX_CHI, "mabn": DX_CHI, "online": DX_ONLINE}
 INFER = "y = (x - state.mean) / namespace(x).sqrt(state.var + config.eps)"
 INFER_CHI = "y = x / namespace(x).sqrt(state.chi2 + config.eps)"
 INFER_ONLINE = "return merge(_scaled(split(gamma * y + beta, 1), config)[0], x.shape)"
+INFER_EVAL = "namespace(x).sqrt(var + config.eps)[:, None, :]"
 INFER_BRN = "from mabn_ref.norms.batch_norm import infer as infer\n"
 INFER_MABN = "from mabn_ref.norms.modified_batch_norm import infer as infer\n"
 INIT = "return State(mean=mean, var=mean + 1)"
@@ -658,4 +659,26 @@ add(
     (INFER_ONLINE, "return merge(gamma * _scaled(split(y, 1), config)[0] + beta, x.shape)"),
 )
 add("online", "infer_by", "unguarded", (INFER_ONLINE, "return gamma * y + beta"))
+add("eval-norm", "infer_eps", "twice", (INFER_EVAL, INFER_EVAL.replace("+", "+ 2 *")))
 add("eval-norm", "infer_by", "variances alone", settings={"merged": False}, conforms=True)
+
+SEVERAL = {
+    "the root starts at 1, of an average of the variance": (
+        "brn",
+        Layer(
+            edits=((INIT_BRN, INIT_BRN.replace("mean + 1", "mean + 1 - config.eps")),),
+            settings={"ema_of": "var"},
+            beside=("The moving sigma starts at 1", "The moving average is of the variance"),
+            conforms=True,
+        ),
+    ),
+    "unbiased over channels alone": (
+        "ln",
+        replace(
+            LAYERS["ln", "variance", "unbiased"],
+            wrap=samples_apart,
+            beside=("bn-unbiased-variance", "Every position has statistics of its own"),
+        ),
+    ),
+}
+"""Layers of which several things are said."""

@@ -8,8 +8,9 @@ import pytest
 
 from mabn_ref.conformance.confusion import applicable
 from mabn_ref.conformance.sample_choices import ALL_CHOICES
+from mabn_ref.conformance.scenarios import LIKE
 from mabn_ref.norms import batch_norm
-from tests.conformance.edited import LAYERS, edited
+from tests.conformance.edited import LAYERS, SEVERAL, edited
 from tests.conformance.judging import GIVEN, judged, told
 
 IDS = [f"{norm}-{name}-{value}" for norm, name, value in LAYERS]
@@ -19,13 +20,24 @@ IDS = [f"{norm}-{name}-{value}" for norm, name, value in LAYERS]
 def test_what_a_layer_does_otherwise_is_said_and_judged(norm: str, name: str, value: Any) -> None:
     layer = LAYERS[norm, name, value]
     report = judged(norm, layer.target(norm), told(norm), given=GIVEN - set(layer.untaken))
-    choice = next(c for c in ALL_CHOICES if c.changes[0] == (name, value) and norm in c.norms)
+    choice = next(c for c in ALL_CHOICES if c.changes[0] == (name, value) and {norm, LIKE.get(norm)} & set(c.norms))
     assert not report.differences, str(report)
     said = [finding.mistake or finding.words for finding in report.findings]
     assert (choice.mistake or choice.words[:30]) in [word if choice.mistake else word[:30] for word in said], said
     rest = [word for word in said if word != choice.mistake and word[:30] != choice.words[:30]]
     assert len(rest) == len(layer.beside), said
     assert all(any(word.startswith(one) for word in rest) for one in layer.beside), said
+    assert report.conforms is layer.conforms
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_several_things_are_said(name: str) -> None:
+    norm, layer = SEVERAL[name]
+    report = judged(norm, layer.target(norm), told(norm))
+    assert not report.differences, str(report)
+    said = [finding.mistake or finding.words for finding in report.findings]
+    assert len(said) == len(layer.beside), said
+    assert all(any(word.startswith(one) for word in said) for one in layer.beside), said
     assert report.conforms is layer.conforms
 
 

@@ -146,7 +146,7 @@ NAMED: list[tuple[str, str, Layer, dict[str, float]]] = [
     ("bn", "Chainer", LAYERS["bn", *PYTORCH_VAR], {"eps": 2e-5, "decay": 0.9}),
     ("bn", "Keras 3", Layer(), {"eps": 1e-3, "decay": 0.99}),
     ("bn", "Flax", Layer(), {"eps": 1e-5, "decay": 0.99}),
-    ("brn", "Ioffe's paper", Layer(), {"eps": 1e-5, "decay": 0.99}),
+    ("brn", "Ioffe's paper", Layer(), {"decay": 0.99}),
     ("brn", "Ioffe's paper, with the average of equation (12)", LAYERS["brn", "average_of", "square"], {}),
     ("brn", "Keras 3 with renorm", LAYERS["brn", "start", "root"], {"eps": 1e-3, "decay": 0.99}),
     (
@@ -164,13 +164,13 @@ NAMED: list[tuple[str, str, Layer, dict[str, float]]] = [
         "mabn",
         "the authors' MABN.py",
         Layer(settings={"partial_window": "batch", "ema_of": "window", "renorm_from": 1001}),
-        {"decay": 0.98, "eps": 1e-5},
+        {"decay": 0.98, "eps": 1e-5, "warmup": 100, "clip": 5.0},
     ),
     (
         "mabn",
         "the authors' cls/networks/MABN.py",
         Layer(settings={"ema_of": "window", "ema_per": "call", "ema_start": "first", "renorm_from": 100}),
-        {"decay": 0.98, "eps": 1e-5},
+        {"decay": 0.98, "eps": 1e-5, "window": 16, "clip": 5.0},
     ),
     ("gn", "the paper", Layer(), {"eps": 1e-5}),
     ("gn", "Keras 3", Layer(), {"eps": 1e-3}),
@@ -199,7 +199,6 @@ def test_a_convention_is_called_by_its_name(norm: str, preset: str, layer: Layer
     assert str(report).startswith(f"layer as {NAMES[norm]}: conforms, in the convention of {preset}\n")
 
 
-def test_every_convention_with_a_name_has_a_layer() -> None:
-    assert {(norm, preset) for norm, preset, *_ in NAMED} == {
-        (norm, preset.name) for norm, presets in PRESETS.items() for preset in presets
-    }
+def test_every_convention_with_a_name_has_a_layer_and_these_values() -> None:
+    theirs = {(norm, preset.name): preset.defaults for norm, presets in PRESETS.items() for preset in presets}
+    assert {(norm, preset): defaults for norm, preset, _, defaults in NAMED} == theirs

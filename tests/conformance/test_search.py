@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.conformance.adapters.functions import FunctionsTarget
 from mabn_ref.conformance import check
+from mabn_ref.conformance.adapters.functions import FunctionsTarget
 from mabn_ref.conformance.compare import Difference
 from mabn_ref.conformance.confusion import applicable, call
 from mabn_ref.conformance.observe import config_of
