@@ -46,6 +46,7 @@ def test_a_number_is_read_off_and_is_wrong_where_it_was_given(norm: str, name: s
 
 FREE_R, FREE_D = (R, "r = sigma / sigma_before"), (D, "d = (mu - mean_before) / sigma_before")
 SWAPPED = {"decay": lambda config: 1 - config.decay}
+FALLING = Ramp(start=1000, stop=2000, first=2.5, last=1.5)
 AGED = ("from iteration 15,000", "from iteration 150,000")
 
 
@@ -70,8 +71,8 @@ SAID: list[tuple[str, str, Layer, tuple[str, ...]]] = [
     ("mabn", "Your r is not clipped.", Layer(edits=((R_MABN, "r = chi / chi_hat"),)), ()),
     (
         "mabn",
-        "The bounds of r are 1.7 up to iteration 30, read off the outputs.",
-        Layer(settings={"clip": 1.7}, untaken=("clip",), conforms=True),
+        "The bounds of r are 1.6 up to iteration 30, read off the outputs.",
+        Layer(settings={"clip": 1.6}, untaken=("clip",), conforms=True),
         (),
     ),
     (
@@ -92,6 +93,8 @@ SAID: list[tuple[str, str, Layer, tuple[str, ...]]] = [
         Layer(settings={"d_max": 0.3}, untaken=("d_max",), conforms=True),
         (),
     ),
+    ("mabn", "The bounds of r are 1.7 up to iteration 30, read off the outputs.", Layer(settings={"clip": 1.7}), ()),
+    ("brn", "brn-warm-up-inverted", Layer(settings={"r_max": FALLING}, untaken=("r_max", "d_max")), AGED),
     (
         "mabn",
         "Warm-up lasts warmup iterations, so that the last of them still has batch statistics.",
