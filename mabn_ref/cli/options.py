@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     source.add_argument(
         "--data-dir",
+        type=_directory,
         metavar="DIR",
         help="a directory of CIFAR-10 binary files: data_batch_*.bin to train on, test_batch*.bin to test on",
     )
@@ -48,6 +50,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="cpu, or cuda (needs CuPy: extras cupy12x, cupy13x); default %(default)s",
     )
+
+
+def _directory(text: str) -> str:
+    """Refuse what results, pages and pictures cannot name; an empty name would be the current directory."""
+    if not text or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a directory with a printable name")
+    return text
 
 
 def _said(field: str) -> str:

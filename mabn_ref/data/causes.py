@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
+import re
 import string
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from mabn_ref.data.dataset import CLASSES
 
 __all__ = ["KINDS", "RECORD_BYTES", "of_content", "of_directory", "of_file", "of_labels", "of_name"]
 
@@ -47,11 +50,13 @@ _FORMATS = {
     b"\x93NUMPY": "a NumPy file",
     b"\x89HDF": "an HDF5 file",
     b"PAR1": "a Parquet file",
+    b"\0\0\x08\x01": "an IDX file, as in MNIST",
+    b"\0\0\x08\x03": "an IDX file, as in MNIST",
 }
 _TWO_LABELS = 3074
 _OTHER_RECORDS = {
     _TWO_LABELS: f"has the size of records with two labels, as in CIFAR-100; {_BINARY}, or {_WRITE}, with one label",
-    3072: "has the size of records without a label; write a byte with the label before each image",
+    3072: f"has the size of records without a label, or of larger images, as in STL-10; {_WRITE}",
     1025: "has the size of grey-scale records; write each image three times, as red, green and blue",
     4097: "has the size of records with a fourth channel, such as alpha; leave that channel out",
 }
@@ -84,12 +89,16 @@ def of_content(raw: bytes, name: str) -> str:
     'has the size of records with two labels'
     >>> of_content(b"<!DOCTYPE html>", "data_batch_1.bin")
     "is text, from '<!DOCTYPE html>' on; copy, download or write it again"
+    >>> of_content(bytes([7, *[200] * 12288]), "64x64.bin").partition(";")[0]
+    'holds images of another size or layout'
     """
     if not raw:
         return f"is empty; {_AGAIN}"
     known = _of_start(raw[:_HEAD], name) or _of_size(len(raw))
     if known is None and all(byte in string.printable.encode() for byte in raw[:_HEAD]):
         known = f"is text, from {raw[:20].decode()!r} on; {_AGAIN}"
+    if known is None and max(raw[::RECORD_BYTES]) >= CLASSES:  # no labels where a file that is cut short has them
+        known = f"holds images of another size or layout; {_WRITE}"
     return known or f"is probably cut short; {_AGAIN}"
 
 
@@ -131,7 +140,7 @@ def of_directory(directory: Path, missing: Sequence[str]) -> str:
     Parameters
     ----------
     directory : Path
-        Which lacks them. Directories in it are looked into, two deep.
+        Which lacks them. Directories in it are looked into, two deep for them and four for what is there instead.
     missing : sequence of str
         Some of `KINDS`.
 
@@ -150,6 +159,10 @@ def of_directory(directory: Path, missing: Sequence[str]) -> str:
     'there is no such directory; check the path'
     """
     if not directory.exists():
+        if re.match("[a-z]{2,}:/", str(directory)):  # a drive has one letter
+            return "that is an address; download the files and name the directory that holds them"
+        if directory.parts[:1] == ("~",):
+            return "~ stands for no directory here; write the path out"
         return "there is no such directory; check the path"
     if not directory.is_dir():
         said = None if any(fnmatch.fnmatch(directory.name, kind) for kind in KINDS) else of_file(directory)
@@ -206,7 +219,7 @@ def _of_renamed(path: Path) -> str | None:
     return _of_size(size)
 
 
-def _files(directory: Path, deeper: int = 2) -> Iterator[Path]:
+def _files(directory: Path, deeper: int = 4) -> Iterator[Path]:
     """The files of a directory, then those of its directories, without hidden ones and what cannot be listed."""
     try:
         entries = sorted(path for path in directory.iterdir() if not path.name.startswith("."))

@@ -128,7 +128,11 @@ def _read_file(path: Path) -> Dataset:
     with _read(path):
         if path.exists() and not path.is_file():
             raise ValueError(f"{path} is a directory or a special file, expected a file of records: copy it again")
-        return read_records(path.read_bytes(), str(path))
+        try:
+            return read_records(path.read_bytes(), str(path))
+        except MemoryError:
+            size = path.stat().st_size
+            raise ValueError(f"{path} is {size} bytes long, more than fits into memory: use fewer images") from None
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ _MARKERS = "os^Dv<>PX*hpd"
 
 def learning_curves(path: Path, rows: Sequence[Row], title: str) -> None:
     """Write `figure` to a PNG, atomically; the parameters are its."""
-    atomic.write(path, lambda file: figure(rows, title).savefig(file, format="png"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # in the name of somebody's directory
+        atomic.write(path, lambda file: figure(rows, title).savefig(file, format="png"))
 
 
 def figure(rows: Sequence[Row], title: str) -> Any:

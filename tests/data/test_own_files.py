@@ -291,6 +291,33 @@ WRONG: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
         [],
         "has the size of records without a label",
     ),
+    "larger": (
+        written("test_batch.bin", records(70, 1 + 3 * 64 * 64).tobytes()),
+        [],
+        "own/test_batch.bin is 860230 bytes long, WHOLE: it holds images of another size or layout; write the images",
+    ),
+    "labels of four bytes": (
+        written(
+            "test_batch.bin", np.pad(records(70), ((0, 0), (0, 3)))[:, [0, -3, -2, -1, *range(1, 3073)]].tobytes()
+        ),
+        [],
+        "own/test_batch.bin is 215320 bytes long, WHOLE: it holds images of another size or layout; write the images",
+    ),
+    "STL-10": (
+        alone(**{"train_X__bin": bytes(3 * 96 * 96), "train_y__bin": b"\1"}),
+        [],
+        "train_X.bin has the size of records without a label, or of larger images, as in STL-10; write the images as",
+    ),
+    "MNIST": (
+        alone(**{"train-images-idx3-ubyte": b"\0\0\x08\x03" + bytes(800)}),
+        [],
+        "train-images-idx3-ubyte is an IDX file, as in MNIST; write the images as records",
+    ),
+    "Tiny ImageNet": (
+        alone(**{"tiny-imagenet-200/train/n01443537/images/0__JPEG": b"\xff\xd8\xff\xe0" + bytes(99)}),
+        [],
+        "tiny-imagenet-200/train/n01443537/images/0.JPEG is an image file (JPEG); write the images as records",
+    ),
     "grey": (written("test_batch.bin", records(70, 1025).tobytes()), [], "has the size of grey-scale records; write"),
     "alpha": (
         written("test_batch.bin", records(70, 4097).tobytes()),
@@ -389,6 +416,47 @@ def test_wrong_files_are_one_line_before_any_run(
         assert captured.err.count("\n") == 1
         assert captured.out == ""
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "argument --data-dir: '', expected a directory with a printable name"),
+        ("a\nb", r"argument --data-dir: 'a\nb', expected a directory with a printable name"),
+        (
+            "a\udcff",
+            r"argument --data-dir: 'a\udcff', expected a directory with a printable name",
+        ),  # bytes that are no UTF-8
+        ("~/images", "~ stands for no directory here; write the path out"),
+        ("https://example.org/a.gz", "that is an address; download the files and name the directory that holds them"),
+    ],
+)
+def test_what_is_no_directory_here_is_one_line(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    good(Path())  # which an empty name would train on
+    for command in COMMANDS:
+        assert main([*command, "--data-dir", name, *SMALL, "--out", "out"]) == 2
+        captured = capsys.readouterr()
+        assert message in captured.err
+        assert captured.err.count("\n") == 1
+    assert not Path("out").exists()
+
+
+def test_a_file_that_memory_cannot_hold_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good(tmp_path)
+
+    def read(path: Path) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    assert main([*COMMANDS[0], "--data-dir", str(tmp_path), *SMALL]) == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'data_batch_1.bin'} is 215110 bytes long, more than fits into memory: use fewer" in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("refused", ["own", "own/data_batch_1.bin"])
@@ -506,8 +574,9 @@ def test_a_class_may_be_missing_from_the_test_images(tmp_path: Path) -> None:
     assert record["status"] == "done"
 
 
-def test_a_directory_with_dollar_signs_is_drawn(tmp_path: Path) -> None:
-    folder = tmp_path / "a$x_{$b"
+@pytest.mark.parametrize("name", ["a$x_{$b", "my images", "图像"])
+def test_any_name_of_a_directory_is_drawn(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
     good(folder)
     trained(COMMANDS[0], folder)
     assert (tmp_path / "out-train" / "curve.png").exists()
