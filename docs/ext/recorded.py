@@ -6,6 +6,7 @@ tables and verdicts are computed from them again, and the build warns if they ar
 it says so, with the command of the option ``:command:`` that makes it.
 
 Verdicts of all files under ``results`` are corrected for their number, and those that this leaves undecided say so.
+In the text the role ``fallen`` says it of the verdict that it names, as ``:fallen:`BN 32 below BN 8```.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from mabn_ref.experiments import results
 from mabn_ref.paper import corrected
@@ -35,6 +37,7 @@ JUDGED = ("holds", "no difference found", "does not hold", "the opposite holds",
 """What a verdict on a claim can say: `mabn_ref.paper.measured.verdict`."""
 MEASURED = ("lowers the error", "raises the error", "no effect found", "inside", "outside")
 """What is said of an effect that nobody has made a claim on, and of a value beside a simulation's interval."""
+FALLEN = "not decided after correction"
 
 
 class recorded_table(nodes.table):
@@ -155,6 +158,19 @@ class CorrectedDirective(SphinxDirective):
         return [nodes.paragraph("", counts), _table({"title": "", "header": header, "rows": rows}, "overview")]
 
 
+class FallenRole(SphinxRole):
+    """What the correction leaves of a verdict, with a link to it; a warning if the verdict named has not fallen."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        if not any(judged.fallen and judged.name == self.text for judged in _family(self.env.srcdir)):
+            logger.warning("no verdict %r has fallen", self.text, location=self.get_location())
+        link = addnodes.pending_xref(
+            "", nodes.inline("", FALLEN), refdomain="std", reftype="ref", reftarget="findings-corrected",
+            refdoc=self.env.docname, refexplicit=True, refwarn=True,
+        )  # fmt: skip
+        return [link], []
+
+
 def _where(file: Path) -> str:
     found = json.loads(file.read_text(encoding="utf-8"))
     return f"{found['study']}, {images(found)}, width {found['settings']['width']}"
@@ -202,7 +218,7 @@ def _verdict(line: str, fallen: bool = False) -> list[nodes.Node]:
     said = _judgement(line)
     if said is None:
         return [nodes.Text(line)]
-    mark = [nodes.Text("; "), nodes.strong("", "not decided after correction")] if fallen else []
+    mark = [nodes.Text("; "), nodes.strong("", FALLEN)] if fallen else []
     return [nodes.Text(line[: said.start(1)]), nodes.strong("", said[1]), nodes.Text(line[said.end(1) :]), *mark]
 
 
@@ -267,4 +283,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("recorded", RecordedDirective)
     app.add_directive("recorded-overview", OverviewDirective)
     app.add_directive("recorded-corrected", CorrectedDirective)
+    app.add_role("fallen", FallenRole())
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -35,6 +35,11 @@ class Judged(NamedTuple):
     """Whether it is the first verdict on its difference."""
 
     @property
+    def name(self) -> str:
+        """What the verdict is on: the line up to what it says."""
+        return self.line.partition(":")[0]
+
+    @property
     def fallen(self) -> bool:
         """Whether the difference is decided by itself and not after the correction."""
         return self.p <= LEVEL and not self.kept

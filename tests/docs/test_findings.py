@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from mabn_ref.paper.corrected import family
 from mabn_ref.paper.studies import STUDIES
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(page for page in (DOCS / "findings").glob("*.rst") if page.stem != "index")
 FILES = sorted((DOCS / "results" / "paper").rglob("*.json"))
+FALLEN = re.compile(":fallen:`([^`]+)`")
 BLOCK = re.compile(r"^\.\. recorded:: (\S+)\n   :command: (.+)$", re.MULTILINE)
 
 
@@ -55,6 +57,18 @@ def test_every_study_is_on_a_page() -> None:
         assert command.split()[:3] == ["mabn-ref", "paper", file.stem], page
 
 
+def test_the_text_of_a_page_marks_its_verdicts_on_real_images_that_fall_and_no_other() -> None:
+    """Not those on generated images, which the text draws no conclusions from."""
+    fallen: dict[str, set[str]] = {page.stem: set() for page in PAGES}
+    for judged in family(DOCS / "results"):
+        settings = json.loads(judged.file.read_text(encoding="utf-8"))["settings"]
+        if judged.fallen and settings["data"] == "directory":
+            fallen[shown()[judged.file][0]].add(judged.name)
+    assert sum(map(len, fallen.values())) > 0
+    marked = {page.stem: set(FALLEN.findall(page.read_text(encoding="utf-8"))) for page in PAGES}
+    assert marked == fallen
+
+
 def test_every_page_is_in_the_overview_and_in_the_contents() -> None:
     index = (DOCS / "findings" / "index.rst").read_text(encoding="utf-8")
     overview = dict(re.findall(r"^   (\w+) (results/paper/.+)$", index, re.MULTILINE))
@@ -69,7 +83,7 @@ def test_every_page_is_in_the_overview_and_in_the_contents() -> None:
 
 @pytest.mark.parametrize("page", [*PAGES, DOCS / "findings" / "index.rst"], ids=lambda page: page.stem)
 def test_no_measured_number_is_typed(page: Path) -> None:
-    prose = BLOCK.sub("", page.read_text(encoding="utf-8")).replace("95 % t interval", "")
+    prose = FALLEN.sub("", BLOCK.sub("", page.read_text(encoding="utf-8"))).replace("95 % t interval", "")
     assert re.findall(r"\d[.,]\d|\d ?%|(?<!\w)[-+±]\d", prose) == []
 
 

@@ -12,7 +12,7 @@ from mabn_ref.experiments.config import RunConfig
 from mabn_ref.paper import runner
 from mabn_ref.paper.studies import STUDIES
 from mabn_ref.paper.study import Context
-from tests.docs.test_recorded import SETTINGS, built
+from tests.docs.test_recorded import SETTINGS, build, built
 from tests.docs.test_recorded import folder as folder
 from tests.paper.made_up import records
 
@@ -36,8 +36,12 @@ def write(place: Path, lower: int) -> None:
     runner.write("table1", study, outcome, context, place, "mabn-ref paper table1")
 
 
-def page(folder: Path) -> str:
-    html = built(folder, "Page\n====\n\n.. recorded-corrected::\n\n.. recorded:: results/table1.json\n")
+TEXT = "Page\n====\n\n.. _findings-corrected:\n\nCorrected\n---------\n\n.. recorded-corrected::\n\n"
+TEXT += ".. recorded:: results/table1.json\n"
+
+
+def page(folder: Path, more: str = "") -> str:
+    html = built(folder, TEXT + more)
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", "", html)))
 
 
@@ -55,3 +59,14 @@ def test_a_verdict_that_falls_is_marked_and_listed_and_one_that_stays_is_not(fol
     assert "(Benjamini and Hochberg, 1995), 1 are; 1 if" in text
     assert "BRN 2 below BN 2: holds; the difference is -5.00 ± 2.48" in text
     assert "not decided after correction" not in text
+
+
+def test_the_text_says_it_of_a_verdict_that_falls_and_of_no_other(folder: Path) -> None:
+    (folder / "results/table2.json").unlink()
+    marked = "\nThat is :fallen:`BRN 2 below BN 2`.\n"
+    write(folder / "results", 3)
+    assert "That is not decided after correction." in page(folder, marked)
+    assert 'href="#findings-corrected"' in (folder / "html" / "index.html").read_text(encoding="utf-8")
+    write(folder / "results", 5)
+    done = build(folder)
+    assert "WARNING: no verdict 'BRN 2 below BN 2' has fallen" in done.stderr
