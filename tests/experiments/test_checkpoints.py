@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from mabn_ref.experiments import atomic, checkpoints, training
-from mabn_ref.experiments.config import RunConfig
+from mabn_ref.experiments.config import LATER_FIELDS, RunConfig
 from mabn_ref.experiments.rows import recipe
 from mabn_ref.experiments.runs import run_one
 from mabn_ref.experiments.training import Progress, Setup
@@ -135,6 +135,28 @@ def test_another_runs_checkpoint_is_refused_by_what_differs(tmp_path: Path) -> N
     ):
         run_one(other, checkpoint=path)
     assert path.read_bytes() == before
+
+
+def test_a_checkpoint_made_before_a_field_was_there_goes_on_and_one_without_another_is_refused(
+    tmp_path: Path,
+) -> None:
+    config = recipe("mabn", **TINY)
+    path = tmp_path / "run.npz"
+    _, begin = start(config)
+    checkpoints.save(path, config, begin)
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = dict(archive)
+    meta = json.loads(arrays["meta"].item())
+
+    def without(*names: str) -> None:
+        kept = {name: value for name, value in meta["config"].items() if name not in names}
+        np.savez(path, **arrays | {"meta": np.array(json.dumps(meta | {"config": kept}))})
+
+    without(*LATER_FIELDS)
+    assert as_bytes(checkpoints.load(path, config, begin)) == as_bytes(begin)
+    without("lr")
+    with pytest.raises(checkpoints.CheckpointError, match=r"of another run: lr is None there and 0\.03 here"):
+        checkpoints.load(path, config, begin)
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
