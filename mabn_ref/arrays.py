@@ -9,14 +9,29 @@ from __future__ import annotations
 import functools
 import math
 import sys
+from numbers import Rational
 from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["Array", "check_float_array", "check_squares", "less", "like", "namespace", "sums", "total"]
+__all__ = [
+    "Array",
+    "check_float_array",
+    "check_own",
+    "check_plain",
+    "check_squares",
+    "copied",
+    "kind",
+    "kind_of",
+    "less",
+    "like",
+    "namespace",
+    "sums",
+    "total",
+]
 
 Array: TypeAlias = Any
-"""An array of float32 or float64 of any library; arrays of complex or exact numbers pass through.
+"""An array of float32 or float64 of NumPy, CuPy or array-api-strict; of NumPy's arrays none of a subclass.
 
 No static type covers the arrays of NumPy, CuPy and array-api-strict, so this one promises nothing to a type checker:
 shapes and dtypes are in the docstrings and are checked when a function is called.
@@ -174,8 +189,88 @@ def less(x: Array, row: Array) -> Array:
     return xp.reshape(rows - xp.concat([row] * times, axis=1)[:, None, :], x.shape)
 
 
-def check_float_array(name: str, x: Array, *, like: Array | None = None, like_name: str = "x") -> None:
-    """Refuse anything but an array of float32 or float64 (complex and exact numbers pass).
+def copied(x: Array) -> Array:
+    """Return a copy, for what keeps an array that somebody else holds too.
+
+    Parameters
+    ----------
+    x : array
+        The array.
+
+    Returns
+    -------
+    array
+        The same numbers in memory of their own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mine = np.zeros(2)
+    >>> kept = copied(mine)
+    >>> mine += 1
+    >>> kept
+    array([0., 0.])
+    """
+    return x.copy() if hasattr(x, "copy") else 1 * x
+
+
+def kind(value: Any) -> str:
+    """Name what a value is, for a message: "None", "a dict", "a numpy.ma.MaskedArray", "an eval_norm.Config".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> kind(np.ma.array([1.0])), kind(3), kind(None)
+    ('a numpy.ma.MaskedArray', 'an int', 'None')
+    """
+    return kind_of(type(value))
+
+
+def kind_of(own: type) -> str:
+    """Name a class as `kind` names its instances.
+
+    Examples
+    --------
+    >>> from mabn_ref.norms import eval_norm
+    >>> kind_of(eval_norm.State), kind_of(type(None))
+    ('an eval_norm.State', 'None')
+    """
+    if own is type(None):
+        return "None"
+    module = own.__module__
+    if module.startswith("mabn_ref."):
+        module = module.rpartition(".")[2]
+    name = own.__qualname__ if module == "builtins" else f"{module}.{own.__qualname__}"
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
+def check_own(*pairs: tuple[Any, type]) -> None:
+    """Refuse a `Config`, `State` or `Cache` that is not of the very class that is wanted.
+
+    Parameters
+    ----------
+    *pairs : tuple of an object and a class
+        Each object is an argument that has its class's name in small letters.
+
+    Raises
+    ------
+    TypeError
+        If an object is of another class, a subclass too: Configs that share their fields mean different methods.
+
+    Examples
+    --------
+    >>> from mabn_ref.norms import batch_norm, mabn
+    >>> check_own((mabn.Config(), batch_norm.Config))
+    Traceback (most recent call last):
+    TypeError: config is a mabn.Config, expected a batch_norm.Config
+    """
+    for value, own in pairs:
+        if type(value) is not own:
+            raise TypeError(f"{own.__name__.lower()} is {kind(value)}, expected {kind_of(own)}")
+
+
+def check_plain(name: str, x: Array) -> None:
+    """Refuse what is no array of NumPy itself, CuPy or array-api-strict; NumPy's scalars pass.
 
     Parameters
     ----------
@@ -183,15 +278,68 @@ def check_float_array(name: str, x: Array, *, like: Array | None = None, like_na
         The argument's name, for the message.
     x : array
         The argument.
-    like : array, optional
-        Another argument whose dtype `x` must share when both are real floating arrays.
-    like_name : str
-        That argument's name.
 
     Raises
     ------
     TypeError
-        If `x` is no array, or its dtype is an integer, boolean or half type, or differs from that of `like`.
+        If `x` is no array, an array of another library, or of a subclass of ``numpy.ndarray``, whose operators may
+        mean anything: those of a masked array leave values out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_plain("x", np.ma.array([1.0, 2.0], mask=[False, True]))
+    Traceback (most recent call last):
+    TypeError: x is a numpy.ma.MaskedArray, expected a plain numpy.ndarray: leave masked values out yourself
+    """
+    own = type(x)
+    if own is np.ndarray or own.__module__.partition(".")[0] in _LIBRARIES or isinstance(x, np.generic):
+        return
+    if not hasattr(x, "dtype") or not hasattr(x, "shape"):
+        raise TypeError(f"{name} is a {type(x).__name__}, expected an array of float32 or float64")
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} is {kind(x)}, expected a plain numpy.ndarray: leave masked values out yourself")
+    raise TypeError(
+        f"{name} is {kind(x)}, expected a plain numpy.ndarray, or an array of CuPy or array-api-strict; "
+        f"numpy.asarray({name}) makes one"
+    )
+
+
+_LIBRARIES = ("cupy", "array_api_strict")
+_REAL = ("float32", "float64")
+_COMPLEX = ("complex64", "complex128")
+
+
+def check_float_array(
+    name: str, x: Array, *, like: Any = None, like_name: str = "x", real: bool = False, roots: bool = False
+) -> None:
+    """Refuse anything but a plain array of float32 or float64.
+
+    Two doors are open beside that, for whoever checks a pass: complex numbers whose imaginary part is a complex step,
+    too small for its square to show, and object arrays of exact numbers, `mabn_ref.gradcheck.exact`.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the message.
+    x : array
+        The argument.
+    like : array or dtype, optional
+        Another argument, or its dtype, which `x` must share when both are real floating arrays.
+    like_name : str
+        That argument's name.
+    real : bool
+        Close the door of complex numbers, and that of exact ones too, unless `like` went through it.
+    roots : bool
+        Whether square roots will be taken, which exact fractions do not have.
+
+    Raises
+    ------
+    TypeError
+        If `x` is no array, an array that `check_plain` refuses, or its dtype is another or differs from that of
+        `like`.
+    ValueError
+        If an imaginary part is too large for a complex step.
 
     Examples
     --------
@@ -200,13 +348,50 @@ def check_float_array(name: str, x: Array, *, like: Array | None = None, like_na
     Traceback (most recent call last):
     TypeError: x has dtype int64, expected float32 or float64
     """
-    if not hasattr(x, "dtype") or not hasattr(x, "shape"):
-        raise TypeError(f"{name} is a {type(x).__name__}, expected an array of float32 or float64")
+    check_plain(name, x)
     dtype = _name(x.dtype)
-    if dtype not in ("float32", "float64", "complex64", "complex128", "object"):
+    beside = None if like is None else _name(getattr(like, "dtype", like))
+    if dtype in _REAL:
+        if beside in _REAL and dtype != beside:
+            raise TypeError(f"{name} has dtype {dtype}, expected {beside}, the dtype of {like_name}")
+        return
+    if real and beside in _REAL:
+        raise TypeError(f"{name} has dtype {dtype}, expected {beside}, the dtype of {like_name}")
+    if dtype in _COMPLEX and not (real and beside not in _COMPLEX):
+        _check_step(name, x)
+    elif dtype == "object":
+        _check_exact(name, x, roots)
+    elif dtype[1:] in ("f4", "f8"):
+        raise TypeError(
+            f"{name} has dtype {dtype}, expected float32 or float64 in this machine's byte order; "
+            f"{name}.astype({name}.dtype.newbyteorder('=')) makes it so"
+        )
+    else:
         raise TypeError(f"{name} has dtype {dtype}, expected float32 or float64")
-    if like is not None and {dtype, _name(like.dtype)} == {"float32", "float64"}:
-        raise TypeError(f"{name} has dtype {dtype}, expected {_name(like.dtype)}, the dtype of {like_name}")
+
+
+def _check_step(name: str, x: Array) -> None:
+    """Refuse complex numbers whose imaginary part is no step: its square would show in the real part."""
+    if 0 in x.shape:
+        return
+    xp = namespace(x)
+    across, along = (float(xp.max(xp.abs(part(x)))) for part in (xp.imag, xp.real))
+    if across > 2.0**-26 * (along or 1.0):
+        raise ValueError(
+            f"{name} has dtype {_name(x.dtype)} and imaginary parts of up to {across:.2g}, expected real numbers "
+            "(or a complex step, below 1e-8 of the numbers themselves)"
+        )
+
+
+def _check_exact(name: str, x: Array, roots: bool) -> None:
+    """Refuse object arrays of anything but exact numbers; NumPy's functions ask each for its method ``sqrt``."""
+    found = {type(value) for value in x.ravel()}
+    for own in sorted(found, key=str):
+        if not (hasattr(own, "sqrt") or issubclass(own, int) or (issubclass(own, Rational) and not roots)):
+            raise TypeError(
+                f"{name} has dtype object and holds {kind_of(own)}, expected float32 or float64 "
+                "(or the exact numbers of mabn_ref.gradcheck)"
+            )
 
 
 def _name(dtype: Any) -> str:

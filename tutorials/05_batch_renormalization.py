@@ -149,7 +149,8 @@ dz = np.array([0.3, -0.8, 0.4, 1.0])
 u = r * dz
 print("by hand ", (u - np.mean(u) - y * np.mean(y * u)) / sigma)
 state = batch_renorm.State(mean=np.array([5.0]), var=np.array([9.0]), iteration=0)
-print("backward", batch_renorm.backward(dz[:, None], cache, state)[0].ravel())
+_, cache, after = batch_renorm.forward(x[:, None], one, zero, state, wide)
+print("backward", batch_renorm.backward(dz[:, None], cache, after)[0].ravel())
 
 # %%
 # Check it as tutorial 02 checked batch normalisation:
@@ -160,7 +161,7 @@ def forward(x):
 
 
 def backward(dz, cache):
-    return batch_renorm.backward(dz, cache, state)[0]
+    return batch_renorm.backward(dz, cache, after)[0]
 
 
 print(check(forward, backward, (x[:, None],)))

@@ -37,7 +37,7 @@ def forward(x, gamma, beta, state, config):
     size = np.mean(np.abs(xs), axis=1) + config.eps
     y = xs / size[:, None, :]
     _, after = ema(state.size, size, config.decay)
-    cache = Cache(y, size, gamma, x.shape, config)
+    cache = Cache(y, size, gamma.copy(), x.shape, config)
     return merge(gamma * y + beta, x.shape), cache, State(after[-1])
 
 

@@ -127,7 +127,7 @@ def contents(norm: str, scenario: Scenario) -> dict[str, Array]:
     gamma, beta = map(coarse, parameters())
     state = _exact_state(module.init(CHANNELS, config, dtype=np.float64))
     found: dict[str, Any] = {"gamma": gamma, "beta": beta}
-    found |= {f"initial.{key}": to_float(value) for key, value in state._asdict().items()}
+    found |= {f"initial.{key}": to_float(value) for key, value in _recorded(state).items()}
     rows: dict[str, list[Array]] = {}
     for step, (x, dz) in enumerate(inputs(scenario, scenario.space), 1):
         x = coarse(x)
@@ -139,11 +139,16 @@ def contents(norm: str, scenario: Scenario) -> dict[str, Array]:
         z, cache, state = module.forward(exact(x), exact(gamma), exact(beta), state, config)
         dx, dgamma, dbeta, state = module.backward(exact(dz), cache, state)
         row = {"x": x, "dz": dz, "z": z, "dx": dx, "dgamma": dgamma, "dbeta": dbeta}
-        for key, value in (row | {f"state.{key}": value for key, value in state._asdict().items()}).items():
+        for key, value in (row | {f"state.{key}": value for key, value in _recorded(state).items()}).items():
             rows.setdefault(key, []).append(to_float(value))
         if scenario.age and step == scenario.age_after:
             state = state._replace(iteration=scenario.age)
     return found | {key: np.stack(values) for key, values in rows.items()}
+
+
+def _recorded(state: Any) -> dict[str, Any]:
+    """The fields of a state that are of the method; which backward passes are done is bookkeeping of ours."""
+    return {key: value for key, value in state._asdict().items() if key != "backward_iteration"}
 
 
 def _exact_state(state: Any) -> Any:

@@ -106,7 +106,7 @@ def _differentiated(*, r: bool, d: bool) -> dict[str, Callable[..., Any]]:
     """Backward through r, through d or through both, where their clips let x through."""
 
     def backward(dz: Array, cache: _Tracked, state: State) -> tuple[Array, Array, Array, State]:
-        dx, dgamma, dbeta, state = batch_renorm.backward(dz, cache, state)
+        dx, dgamma, dbeta, state = batch_renorm.backward(dz, Cache(*cache), state)
         dn = split(dz, cache.config.norm_batch) * cache.gamma  # gradient of r * y + d
         dr, dd = np.mean(dn * cache.y, axis=1), np.mean(dn, axis=1)
         extra = np.zeros_like(dn)
@@ -120,7 +120,7 @@ def _differentiated(*, r: bool, d: bool) -> dict[str, Callable[..., Any]]:
 
 
 def _r_forgotten(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
-    _, dgamma, dbeta, state = batch_renorm.backward(dz, cache, state)
+    _, dgamma, dbeta, _ = batch_renorm.backward(dz, cache, state)
     dx, _, _, state = batch_renorm.backward(dz, cache._replace(r=np.ones_like(cache.r)), state)
     return dx, dgamma, dbeta, state
 

@@ -69,14 +69,14 @@ def passes(subject: str, implementation: Any, inputs: Calls | Call) -> Passes:
         state = state._replace(psi_window=0 * state.psi_window)
     if subject == "online_norm":
         x, state = x[:1], state._replace(u=0 * state.u, v=0 * state.v)
-    held = implementation.forward(x, gamma, beta, state, config)[1]
+    _, held, after = implementation.forward(x, gamma, beta, state, config)
 
     def one_call(x: Array, gamma: Array, beta: Array) -> tuple[Array, Any]:
         z, cache, _ = implementation.forward(x, gamma, beta, state, config)
         return (held_output(cache.y, held, x, gamma, beta) if hasattr(held, "r") else z), cache
 
     def back(dz: Array, cache: Any) -> tuple[Array, ...]:
-        return tuple(implementation.backward(dz, cache, state)[:3])
+        return tuple(implementation.backward(dz, cache, after)[:3])
 
     return Passes(one_call, back, (x, gamma, beta))
 

@@ -16,7 +16,8 @@ __all__ = ["MISTAKES"]
 
 
 def _averages_alone(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> Array:
-    return batch_norm.infer(x, gamma, beta, state, config)
+    moving = batch_norm.State(state.mean, state.var)
+    return batch_norm.infer(x, gamma, beta, moving, batch_norm.Config(eps=config.eps))
 
 
 def _swapped(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> Array:

@@ -61,7 +61,7 @@ def _centred(*axes: int) -> dict[str, Any]:
 
     def forward(w: Array) -> tuple[Array, centralize.Cache]:
         w_c = _centred_over(w, axes)
-        return w_c, centralize.Cache(w_c)
+        return w_c, centralize.Cache(w_c.shape, w_c.dtype)
 
     def backward(dw_c: Array, cache: centralize.Cache) -> Array:
         return _centred_over(dw_c, axes)
@@ -98,7 +98,7 @@ def _first_of_square(dout: Array, cache: upsample.Cache) -> Array:
 
 def _tiled(x: Array, *, factor: int = 2) -> tuple[Array, upsample.Cache]:
     out = np.tile(x, (1, factor, factor, 1))
-    return out, upsample.Cache(out, factor)
+    return out, upsample.Cache(x.shape, x.dtype, factor)
 
 
 def _tiled_backward(dout: Array, cache: upsample.Cache) -> Array:

@@ -5,24 +5,27 @@ MABN drops the mean of the activations from its statistics; filters that sum to 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from mabn_ref.arrays import Array, namespace
+from mabn_ref.arrays import Array, check_own, namespace
 from mabn_ref.nn.checks import check_cotangent, check_rank
 
 __all__ = ["Cache", "backward", "forward"]
 
 
 class Cache(NamedTuple):
-    """What `backward` needs: centring is linear, so only the centred weight, to check the cotangent against.
+    """What `backward` needs: centring is linear, so only what a cotangent is checked against.
 
     Attributes
     ----------
-    w_c : array, shape (kh, kw, in, out)
-        The output of `forward`.
+    shape : tuple of int
+        (kh, kw, in, out).
+    dtype : dtype
+        Of the weight.
     """
 
-    w_c: Array
+    shape: tuple[int, ...]
+    dtype: Any
 
 
 def forward(w: Array) -> tuple[Array, Cache]:
@@ -59,8 +62,7 @@ def forward(w: Array) -> tuple[Array, Cache]:
     array([-2., -1.,  3.])
     """
     check_rank("w", w, "kh, kw, in, out")
-    w_c = centred(w)
-    return w_c, Cache(w_c)
+    return centred(w), Cache(tuple(w.shape), w.dtype)
 
 
 def centred(w: Array) -> Array:
@@ -98,7 +100,7 @@ def backward(dw_c: Array, cache: Cache) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If `dw_c` has not the dtype or shape of the weight.
+        If `dw_c` has not the dtype or shape of the weight, or `cache` is none of this layer.
 
     Notes
     -----
@@ -111,5 +113,6 @@ def backward(dw_c: Array, cache: Cache) -> Array:
     >>> backward(np.array([1.0, 2.0, 6.0]).reshape(1, 1, 3, 1), cache)[0, 0, :, 0]
     array([-2., -1.,  3.])
     """
-    check_cotangent("dw_c", dw_c, tuple(cache.w_c.shape), cache.w_c, "w")
+    check_own((cache, Cache))
+    check_cotangent("dw_c", dw_c, cache.shape, cache.dtype, "w")
     return centred(dw_c)  # eq: centralize-backward

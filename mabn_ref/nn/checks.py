@@ -36,8 +36,8 @@ def check_rank(name: str, x: Array, axes: str, *, like: Array | None = None, lik
         raise ValueError(f"{name} has shape {tuple(x.shape)}, expected ({axes}){last}")
 
 
-def check_cotangent(name: str, value: Array, shape: tuple[int, ...], like: Array, like_name: str) -> None:
+def check_cotangent(name: str, value: Array, shape: tuple[int, ...], like: Any, like_name: str) -> None:
     """Refuse a cotangent whose shape or dtype is not that of the output it belongs to."""
-    check_float_array(name, value, like=like, like_name=like_name)
+    check_float_array(name, value, like=like, like_name=like_name, real=True)
     if tuple(value.shape) != shape:
         raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {shape}, the shape of the output")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mabn_ref.arrays import Array, namespace
+from mabn_ref.arrays import Array, check_own, copied, namespace
 from mabn_ref.nn.checks import check_cotangent, check_rank, check_whole
 from mabn_ref.nn.creation import zeros
 
@@ -24,9 +24,9 @@ class Cache(NamedTuple):
     Attributes
     ----------
     padded : array, shape (N, H + 2 * padding, W + 2 * padding, in)
-        x with its zeros around it.
+        A copy of x with its zeros around it.
     w : array, shape (kh, kw, in, out)
-        The kernel of the forward pass.
+        A copy of the kernel.
     x_shape, out_shape : tuple of int
         (N, H, W, in) and (N, H_out, W_out, out).
     stride, padding : int
@@ -85,9 +85,9 @@ def forward(x: Array, w: Array, *, stride: int = 1, padding: int = 0) -> tuple[A
            [42., 50.]])
     """
     check_arguments(x, w, stride, padding)
-    padded = _pad(x, padding, padding)
+    padded = _pad(x, padding, padding) if padding else copied(x)
     out = _correlate(padded, w, stride)  # eq: conv2d-forward
-    return out, Cache(padded, w, tuple(x.shape), tuple(out.shape), stride, padding)
+    return out, Cache(padded, copied(w), tuple(x.shape), tuple(out.shape), stride, padding)
 
 
 def backward(dout: Array, cache: Cache) -> tuple[Array, Array]:
@@ -110,7 +110,7 @@ def backward(dout: Array, cache: Cache) -> tuple[Array, Array]:
     Raises
     ------
     TypeError, ValueError
-        If `dout` has not the dtype or shape of the output.
+        If `dout` has not the dtype or shape of the output, or `cache` is none of this layer.
 
     Notes
     -----
@@ -139,6 +139,7 @@ def weight_gradient(dout: Array, cache: Cache) -> Array:
     array([[4., 4.],
            [4., 4.]])
     """
+    check_own((cache, Cache))
     check_cotangent("dout", dout, cache.out_shape, cache.w, "w")
     xp = namespace(dout)
     kh, kw, _, channels_out = cache.w.shape
@@ -167,6 +168,7 @@ def input_gradient(dout: Array, cache: Cache) -> Array:
            [2., 4., 2.],
            [1., 2., 1.]])
     """
+    check_own((cache, Cache))
     check_cotangent("dout", dout, cache.out_shape, cache.w, "w")
     xp = namespace(dout)
     kh, kw, channels_in, channels_out = cache.w.shape

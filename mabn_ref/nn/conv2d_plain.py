@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mabn_ref.arrays import Array, namespace
+from mabn_ref.arrays import Array, check_own, copied, namespace
 from mabn_ref.nn.checks import check_cotangent
 from mabn_ref.nn.conv2d import check_arguments
 from mabn_ref.nn.creation import zeros
@@ -20,7 +20,7 @@ class Cache(NamedTuple):
     padded : array, shape (N, H + 2 * padding, W + 2 * padding, in)
         x with its zeros around it.
     w : array, shape (kh, kw, in, out)
-        The kernel.
+        A copy of the kernel.
     out_shape : tuple of int
         (N, H_out, W_out, out).
     stride, padding : int
@@ -57,7 +57,7 @@ def forward(x: Array, w: Array, *, stride: int = 1, padding: int = 0) -> tuple[A
         for b in range(kw):
             window = _window(a, b, h_out, w_out, stride)
             out += xp.tensordot(padded[window], w[a, b, :, :], axes=1)  # eq: conv2d-forward
-    return out, Cache(padded, w, tuple(out.shape), stride, padding)
+    return out, Cache(padded, copied(w), tuple(out.shape), stride, padding)
 
 
 def backward(dout: Array, cache: Cache) -> tuple[Array, Array]:
@@ -73,6 +73,7 @@ def backward(dout: Array, cache: Cache) -> tuple[Array, Array]:
            [2., 4., 2.],
            [1., 2., 1.]])
     """
+    check_own((cache, Cache))
     check_cotangent("dout", dout, cache.out_shape, cache.w, "w")
     xp = namespace(dout)
     _, h_out, w_out, _ = cache.out_shape

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from mabn_ref.arrays import Array, namespace, sums
+from mabn_ref.arrays import Array, check_own, namespace, sums
 from mabn_ref.nn.checks import check_cotangent, check_rank
 
 __all__ = ["Cache", "backward", "forward"]
@@ -17,12 +17,12 @@ class Cache(NamedTuple):
     ----------
     x_shape : tuple of int
         (N, H, W, C).
-    out : array, shape (N, C)
-        The output of `forward`, to check the cotangent against.
+    dtype : dtype
+        Of x.
     """
 
     x_shape: tuple[int, ...]
-    out: Array
+    dtype: Any
 
 
 def forward(x: Array) -> tuple[Array, Cache]:
@@ -61,7 +61,7 @@ def forward(x: Array) -> tuple[Array, Cache]:
     check_rank("x", x, "N, H, W, C")
     n, h, w, channels = x.shape
     out = sums(namespace(x).reshape(x, (n, h * w, channels))) / (h * w)  # eq: global-average-pool-forward
-    return out, Cache(tuple(x.shape), out)
+    return out, Cache(tuple(x.shape), x.dtype)
 
 
 def backward(dout: Array, cache: Cache) -> Array:
@@ -82,7 +82,7 @@ def backward(dout: Array, cache: Cache) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If `dout` has not the dtype or shape of the output.
+        If `dout` has not the dtype or shape of the output, or `cache` is none of this layer.
 
     Notes
     -----
@@ -96,8 +96,9 @@ def backward(dout: Array, cache: Cache) -> Array:
     array([[2., 2.],
            [2., 2.]])
     """
-    check_cotangent("dout", dout, tuple(cache.out.shape), cache.out, "x")
+    check_own((cache, Cache))
+    n, h, w, c = cache.x_shape
+    check_cotangent("dout", dout, (n, c), cache.dtype, "x")
     xp = namespace(dout)
-    _, h, w, _ = cache.x_shape
     dx: Array = xp.tile(dout[:, None, None, :] / (h * w), (1, h, w, 1))  # eq: global-average-pool-backward
     return dx

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mabn_ref.arrays import Array, check_float_array, total
+from mabn_ref.arrays import Array, check_float_array, check_own, copied, total
 from mabn_ref.nn.checks import check_cotangent, check_rank
 
 __all__ = ["Cache", "backward", "forward"]
@@ -16,9 +16,9 @@ class Cache(NamedTuple):
     Attributes
     ----------
     x : array, shape (N, in)
-        The input.
+        A copy of the input.
     w : array, shape (in, out)
-        The weight.
+        A copy of the weight.
     """
 
     x: Array
@@ -74,7 +74,7 @@ def forward(x: Array, w: Array, b: Array) -> tuple[Array, Cache]:
             f"b has shape {tuple(b.shape)}, expected ({w.shape[1]},): w (in, out) has shape {tuple(w.shape)}"
         )
     out = x @ w + b  # eq: linear-forward
-    return out, Cache(x, w)
+    return out, Cache(copied(x), copied(w))
 
 
 def backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
@@ -99,7 +99,7 @@ def backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
     Raises
     ------
     TypeError, ValueError
-        If `dout` has not the dtype or shape of the output.
+        If `dout` has not the dtype or shape of the output, or `cache` is none of this layer.
 
     Notes
     -----
@@ -113,6 +113,7 @@ def backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
     >>> dx, dw[:, 0], db
     (array([[30., 40.]]), array([10., 20.]), array([10.]))
     """
+    check_own((cache, Cache))
     check_cotangent("dout", dout, (cache.x.shape[0], cache.w.shape[1]), cache.x, "x")
     dx = dout @ cache.w.T  # eq: linear-backward
     dw = cache.x.T @ dout  # eq: linear-backward

@@ -7,12 +7,12 @@ Nothing is hidden: `init` makes the parameters and the normalisers' states, `for
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
-from mabn_ref.arrays import Array, namespace
+from mabn_ref.arrays import Array, check_own, kind, kind_of, namespace
 from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, relu, standardize, upsample
 from mabn_ref.nn.checks import check_whole
 
@@ -136,7 +136,7 @@ def init(
     Raises
     ------
     TypeError
-        If a member of `layers` is no layer or a size no integer.
+        If a member of `layers` is no layer, a size no integer or a normaliser's Config that of another one.
     ValueError
         If two layers share a name, a size is not positive, or a layer does not take what the one before gives.
 
@@ -198,7 +198,7 @@ def forward(
     Raises
     ------
     TypeError, ValueError
-        As the layers raise them, or if the lists are not parallel.
+        As the layers raise them, or if the lists are not parallel: of another length, or a member of another layer.
 
     Examples
     --------
@@ -260,7 +260,7 @@ def backward(
     Raises
     ------
     TypeError, ValueError
-        As the layers raise them, or if the lists are not parallel.
+        As the layers raise them, or if the lists are not parallel: of another length, or a member of another layer.
 
     Examples
     --------
@@ -319,7 +319,7 @@ def infer(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: S
     Raises
     ------
     TypeError, ValueError
-        As the layers raise them, or if the lists are not parallel.
+        As the layers raise them, or if the lists are not parallel: of another length, or a member of another layer.
 
     Examples
     --------
@@ -416,7 +416,8 @@ def small_network(
     Raises
     ------
     TypeError, ValueError
-        If `classes` or `width` is no integer of at least 1; `init` refuses both `centralized` and `standardized`.
+        If `classes` or `width` is no integer of at least 1, or `config` is no Config of `module`; `init` refuses both
+        `centralized` and `standardized`.
 
     Examples
     --------
@@ -425,6 +426,7 @@ def small_network(
     """
     check_whole("classes", classes, 1)
     check_whole("width", width, 1)
+    _check_config(module, config)
     channels = [3, width, width, 2 * width, 2 * width, 4 * width, 4 * width, 4 * width]
     strides = [2, 1, 2, 1, 2, 1, 2]
     layers: list[Layer] = []
@@ -454,12 +456,10 @@ def _weight_gradient(dw: Array, cache: centralize.Cache | standardize.Cache | No
 
 
 def _check_layers(layers: Sequence[Layer]) -> None:
-    kinds = get_args(Layer)
     names: set[str] = set()
     before, channels = "", None
     for i, layer in enumerate(layers):
-        if not isinstance(layer, kinds):
-            raise TypeError(f"layers[{i}] is {layer!r}, expected one of {', '.join(kind.__name__ for kind in kinds)}")
+        _check_layer(i, layer)
         if layer.name in names:
             raise ValueError(f"layers[{i}].name is {layer.name!r}, expected a name that no other layer has")
         names.add(layer.name)
@@ -470,7 +470,8 @@ def _check_layers(layers: Sequence[Layer]) -> None:
                     raise ValueError(f"{layer.name} is centralized and standardized, expected at most one of them")
             case Linear(_, takes, gives):
                 pass
-            case Norm(_, _, takes):
+            case Norm(_, module, takes, config):
+                _check_config(module, config)
                 gives = takes
             case _:
                 continue
@@ -481,7 +482,60 @@ def _check_layers(layers: Sequence[Layer]) -> None:
         before, channels = layer.name, gives
 
 
+def _check_layer(i: int, layer: Any) -> None:
+    if not isinstance(layer, get_args(Layer)):
+        expected = ", ".join(own.__name__ for own in get_args(Layer))
+        raise TypeError(f"layers[{i}] is {layer!r}, expected one of {expected}")
+
+
+def _check_config(module: Any, config: Any) -> None:
+    """Refuse a Config of another normaliser than the module; what is no normaliser of this package may have any."""
+    if hasattr(module, "Config"):
+        check_own((config, module.Config))
+
+
 def _check_parallel(layers: Sequence[Layer], **lists: Sequence[Any]) -> None:
+    for i, layer in enumerate(layers):
+        _check_layer(i, layer)
     for name, values in lists.items():
         if len(values) != len(layers):
             raise ValueError(f"{name} has {len(values)} members, expected {len(layers)}, one a layer")
+        for i, (layer, value) in enumerate(zip(layers, values, strict=True)):
+            expected = _EXPECTED[name](layer, value)
+            if expected is not None:
+                raise TypeError(f"{name}[{i}] is {kind(value)}, expected {expected} for the layer {layer.name!r}")
+
+
+def _other_params(layer: Layer, params: Any) -> str | None:
+    """What the layer's parameters should be, if they are not."""
+    names = _PARAMETERS.get(type(layer), ())
+    if isinstance(params, Mapping) and params.keys() == set(names):
+        return None
+    held = f" and not of {', '.join(map(str, params))}" if isinstance(params, Mapping) and params else ""
+    return f"a dict of {', '.join(names) or 'nothing'}{held}"
+
+
+def _other_state(layer: Layer, state: Any) -> str | None:
+    return _other_than(getattr(layer.module, "State", None) if isinstance(layer, Norm) else type(None), state)
+
+
+def _other_cache(layer: Layer, cache: Any) -> str | None:
+    return _other_than(
+        getattr(layer.module, "Cache", None) if isinstance(layer, Norm) else _CACHES[type(layer)], cache
+    )
+
+
+def _other_than(own: type | None, value: Any) -> str | None:
+    """The class that a value should be of, if it is of another; a normaliser of somebody else's may have none."""
+    return None if own is None or type(value) is own else kind_of(own)
+
+
+_PARAMETERS: dict[type, tuple[str, ...]] = {Conv: ("w",), Norm: ("gamma", "beta"), Linear: ("w", "b")}
+_CACHES: dict[type, type] = {
+    Conv: ConvCache,
+    ReLU: relu.Cache,
+    GlobalAveragePool: global_average_pool.Cache,
+    Upsample: upsample.Cache,
+    Linear: linear.Cache,
+}
+_EXPECTED = {"params": _other_params, "states": _other_state, "caches": _other_cache}

@@ -103,7 +103,7 @@ def _check_parallel(name: str, trees: Params, params: Params) -> None:
         if tree.keys() != layer.keys():
             raise ValueError(f"{name}[{i}] has the names {sorted(tree)}, expected {sorted(layer)}, those of params")
         for key, p in layer.items():
-            check_float_array(f"{name}[{i}][{key!r}]", tree[key], like=p, like_name="the parameter")
+            check_float_array(f"{name}[{i}][{key!r}]", tree[key], like=p, like_name="the parameter", real=True)
             if tuple(tree[key].shape) != tuple(p.shape):
                 shape = tuple(tree[key].shape)
                 raise ValueError(f"{name}[{i}][{key!r}] has shape {shape}, expected {tuple(p.shape)}, that of params")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mabn_ref.arrays import Array, check_float_array, namespace
+from mabn_ref.arrays import Array, check_float_array, check_own, check_plain, namespace
 from mabn_ref.nn.checks import check_rank
 from mabn_ref.nn.creation import arange
 
@@ -90,7 +90,8 @@ def backward(dloss: Array | float, cache: Cache) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If `dloss` is no number and no array of shape () and of the dtype of the logits.
+        If `dloss` is no number and no array of shape () and of the dtype of the logits, or `cache` is none of
+        this layer.
 
     Notes
     -----
@@ -103,10 +104,11 @@ def backward(dloss: Array | float, cache: Cache) -> Array:
     >>> backward(1.0, cache)
     array([[ 0.25,  0.25, -0.75,  0.25]])
     """
+    check_own((cache, Cache))
     if isinstance(dloss, (int, float)):
         dloss = float(dloss)  # a NumPy float64 is a float too, and would turn float32 into float64
     else:
-        check_float_array("dloss", dloss, like=cache.probabilities, like_name="logits")
+        check_float_array("dloss", dloss, like=cache.probabilities, like_name="logits", real=True)
         if tuple(dloss.shape) != ():
             raise ValueError(f"dloss has shape {tuple(dloss.shape)}, expected (), the shape of the loss")
     n = cache.one_hot.shape[0]
@@ -122,6 +124,7 @@ def _check_labels(logits: Array, labels: Array) -> None:
             f"labels is a {type(labels).__module__}.{type(labels).__name__}, expected an integer array of "
             f"{namespace(logits).__name__}, the library of logits"
         )
+    check_plain("labels", labels)
     if not str(labels.dtype).rpartition(".")[2].startswith(("int", "uint")):
         raise TypeError(f"labels has dtype {labels.dtype}, expected an integer dtype")
     if tuple(labels.shape) != (n,):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from mabn_ref.arrays import Array, check_squares, namespace
+from mabn_ref.arrays import Array, check_own, check_squares, copied, namespace
 from mabn_ref.nn import centralize
 from mabn_ref.nn.checks import check_cotangent, check_number, check_rank
 
@@ -22,7 +22,7 @@ class Cache(NamedTuple):
     Attributes
     ----------
     w_s : array, shape (kh, kw, in, out)
-        The output of `forward`.
+        A copy of the output of `forward`.
     sigma : array, shape (1, 1, 1, out)
         sqrt(variance + eps) of every filter.
     """
@@ -81,7 +81,7 @@ def forward(w: Array, *, eps: float = 1e-5) -> tuple[Array, Cache]:
     check_squares("w", w, var, place="filter")
     sigma = xp.sqrt(var + eps)
     w_s = centred / sigma  # eq: standardize-forward
-    return w_s, Cache(w_s, sigma)
+    return w_s, Cache(copied(w_s), sigma)
 
 
 def backward(dw_s: Array, cache: Cache) -> Array:
@@ -102,7 +102,7 @@ def backward(dw_s: Array, cache: Cache) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If `dw_s` has not the dtype or shape of the weight.
+        If `dw_s` has not the dtype or shape of the weight, or `cache` is none of this layer.
 
     Notes
     -----
@@ -117,6 +117,7 @@ def backward(dw_s: Array, cache: Cache) -> Array:
     >>> backward(np.array([5.0, 6.0]).reshape(1, 1, 2, 1), cache).ravel()
     array([0., 0.])
     """
+    check_own((cache, Cache))
     check_cotangent("dw_s", dw_s, tuple(cache.w_s.shape), cache.w_s, "w")
     xp, axes, (w_s, sigma) = namespace(dw_s), (0, 1, 2), cache
     g = xp.mean(dw_s, axis=axes, keepdims=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from mabn_ref.arrays import Array, namespace
+from mabn_ref.arrays import Array, check_own, namespace
 from mabn_ref.nn.checks import check_cotangent, check_rank, check_whole
 
 __all__ = ["Cache", "backward", "forward"]
@@ -15,13 +15,16 @@ class Cache(NamedTuple):
 
     Attributes
     ----------
-    out : array, shape (N, factor * H, factor * W, C)
-        The output of `forward`, to check the cotangent against.
+    x_shape : tuple of int
+        (N, H, W, C).
+    dtype : dtype
+        Of x.
     factor : int
         The side of a square.
     """
 
-    out: Array
+    x_shape: tuple[int, ...]
+    dtype: Any
     factor: int
 
 
@@ -65,7 +68,7 @@ def forward(x: Array, *, factor: int = 2) -> tuple[Array, Cache]:
     check_whole("factor", factor, 1)
     xp = namespace(x)
     out = xp.repeat(xp.repeat(x, factor, axis=1), factor, axis=2)  # eq: upsample-forward
-    return out, Cache(out, int(factor))
+    return out, Cache(tuple(x.shape), x.dtype, int(factor))
 
 
 def backward(dout: Array, cache: Cache) -> Array:
@@ -86,7 +89,7 @@ def backward(dout: Array, cache: Cache) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If `dout` has not the dtype or shape of the output.
+        If `dout` has not the dtype or shape of the output, or `cache` is none of this layer.
 
     Notes
     -----
@@ -99,9 +102,10 @@ def backward(dout: Array, cache: Cache) -> Array:
     >>> backward(np.arange(8.0).reshape(1, 2, 4, 1), cache)[0, :, :, 0]
     array([[10., 18.]])
     """
-    check_cotangent("dout", dout, tuple(cache.out.shape), cache.out, "x")
-    xp, s = namespace(dout), cache.factor
-    n, h, w, c = cache.out.shape
-    squares = xp.reshape(dout, (n, h // s, s, w // s, s, c))
+    check_own((cache, Cache))
+    (n, h, w, c), s = cache.x_shape, cache.factor
+    check_cotangent("dout", dout, (n, h * s, w * s, c), cache.dtype, "x")
+    xp = namespace(dout)
+    squares = xp.reshape(dout, (n, h, s, w, s, c))
     dx: Array = xp.sum(squares, axis=(2, 4))  # eq: upsample-backward
     return dx

@@ -6,11 +6,11 @@ Ioffe and Szegedy, "Batch Normalization", 2015; equations as numbered in Yan et 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, check_squares, less, namespace, sums, total
+from mabn_ref.arrays import Array, check_float_array, check_own, check_squares, copied, less, namespace, sums, total
 from mabn_ref.norms.checks import (
     Shared,
     check_affine,
@@ -18,6 +18,7 @@ from mabn_ref.norms.checks import (
     check_decay,
     check_dz,
     check_inputs,
+    check_shared,
     check_state,
     unwrap_numbers,
 )
@@ -68,15 +69,6 @@ class State(NamedTuple):
     var: Array
 
 
-class Moving(Protocol):
-    """Moving mean and variance, whichever normaliser keeps them."""
-
-    @property
-    def mean(self) -> Array: ...
-    @property
-    def var(self) -> Array: ...
-
-
 class Cache(NamedTuple):
     """What backward needs, in the canonical form (G, M, C) of `split`."""
 
@@ -106,9 +98,10 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
     >>> init(2, Config(), dtype=np.float64)
     State(mean=array([0., 0.]), var=array([1., 1.]))
     """
+    check_own((config, Config))
     check_at_least("channels", channels, 1, whole=True)
     mean = xp.zeros((channels,), dtype=dtype)
-    check_float_array("the state", mean)
+    check_float_array("the state", mean, real=True)
     return State(mean=mean, var=mean + 1)
 
 
@@ -130,6 +123,7 @@ def statistics(x: Array, config: Shared) -> tuple[Array, Array]:
            [20.]]), array([[  1.],
            [100.]]))
     """
+    check_shared(config)
     mu, var, _ = moments(split(x, config.norm_batch))
     return mu, var
 
@@ -177,7 +171,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     Raises
     ------
     TypeError, ValueError
-        If an array is not float32 or float64, dtypes differ, shapes do not fit, `norm_batch` does not
+        If `state` or `config` is that of another normaliser. If an array is not plain, or not float32 or float64,
+        dtypes differ, shapes do not fit, `norm_batch` does not
         divide N, or there is one value a channel.
     OverflowError
         If the squares of finite values of `x` sum up to more than its dtype holds.
@@ -189,6 +184,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     >>> z.ravel(), state
     (array([-1.,  1.]), State(mean=array([0.2]), var=array([1.])))
     """
+    check_own((state, State), (config, Config))
     check_inputs(x, gamma, beta, config.norm_batch, centred=True)
     check_state(state, "mean", (x.shape[-1],), x)
     check_state(state, "var", (x.shape[-1],), x)
@@ -199,7 +195,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     z = gamma * y + beta  # eq: affine (3)
     _, mean_after = ema(state.mean, mu, config.decay)  # eq: ema-forward (12)
     _, var_after = ema(state.var, var, config.decay)  # eq: ema-forward (12)
-    cache = Cache(y, sigma, gamma, tuple(x.shape), config)
+    cache = Cache(y, sigma, copied(gamma), tuple(x.shape), config)
     return merge(z, x.shape), cache, State(mean_after[-1, :], var_after[-1, :])
 
 
@@ -224,6 +220,7 @@ def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     >>> gradient_statistics(np.array([[1.0], [2.0]]), cache)
     (array([[1.5]]), array([[0.5]]))
     """
+    check_own((cache, Cache))
     check_dz(dz, cache.y, cache.shape)
     return gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma)[:2]
 
@@ -257,7 +254,8 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     Raises
     ------
     TypeError, ValueError
-        If `dz` is not of the shape and dtype of the forward pass.
+        If `dz` is not of the shape and dtype of the forward pass, or `cache` or `state` is that of another
+        normaliser.
 
     Examples
     --------
@@ -269,6 +267,7 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     >>> backward(np.ones((2, 1)), cache, state)[0].ravel()
     array([0., 0.])
     """
+    check_own((cache, Cache), (state, State))
     check_dz(dz, cache.y, cache.shape)
     y, sigma, gamma, shape, config = cache
     dz = split(dz, config.norm_batch)
@@ -294,6 +293,7 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     >>> bool(np.allclose(backward(dz, cache, state)[0], backward_graph(dz, cache, state)[0]))
     True
     """
+    check_own((cache, Cache), (state, State))
     check_dz(dz, cache.y, cache.shape)
     y, sigma, gamma, shape, config = cache
     dz = split(dz, config.norm_batch)
@@ -316,7 +316,7 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     return merge(dx, shape), dgamma, dbeta, state
 
 
-def affine(gamma: Array, beta: Array, state: Moving, config: Shared) -> tuple[Array, Array]:
+def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
     """Inference as one map a channel, ``z = scale * x + shift``, to be folded: :eq:`bn-infer`, :eq:`fold`.
 
     Returns
@@ -329,12 +329,13 @@ def affine(gamma: Array, beta: Array, state: Moving, config: Shared) -> tuple[Ar
     >>> affine(np.array([3.0]), np.array([1.0]), state, Config(eps=0.0))
     (array([1.5]), array([-2.]))
     """
+    check_own((state, State), (config, Config))
     check_affine(gamma, beta, state, "mean", "var")
     scale = gamma / namespace(gamma).sqrt(state.var + config.eps)  # eq: bn-infer
     return scale, beta - scale * state.mean  # eq: bn-infer
 
 
-def infer(x: Array, gamma: Array, beta: Array, state: Moving, config: Shared) -> Array:
+def infer(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> Array:
     """Normalise by the moving statistics: :eq:`bn-infer`, the stand-in for :eq:`population` (6).
 
     Parameters
@@ -354,6 +355,7 @@ def infer(x: Array, gamma: Array, beta: Array, state: Moving, config: Shared) ->
     >>> infer(np.array([[4.0]]), np.ones(1), np.zeros(1), state, Config(eps=0.0))
     array([[1.]])
     """
+    check_own((state, State), (config, Config))
     check_inputs(x, gamma, beta, None)
     check_affine(gamma, beta, state, "mean", "var")
     y = (x - state.mean) / namespace(x).sqrt(state.var + config.eps)  # eq: bn-infer

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, like, namespace, sums, total
-from mabn_ref.norms.batch_norm import affine as affine
+from mabn_ref.arrays import Array, check_float_array, check_own, copied, like, namespace, sums, total
+from mabn_ref.norms import batch_norm
 from mabn_ref.norms.batch_norm import gradient_means, moments
-from mabn_ref.norms.batch_norm import infer as infer
 from mabn_ref.norms.batch_norm import statistics as statistics
 from mabn_ref.norms.checks import (
     check_at_least,
@@ -24,6 +23,7 @@ from mabn_ref.norms.checks import (
     check_decay,
     check_dz,
     check_inputs,
+    check_order,
     check_state,
     unwrap_numbers,
 )
@@ -151,6 +151,8 @@ class Cache(NamedTuple):
     """(G, C): the clipped shift, in units of the moving sigma."""
     gamma: Array
     """(C,)."""
+    iteration: int
+    """Iterations before this call."""
     shape: tuple[int, ...]
     """The shape of x."""
     config: Config
@@ -171,9 +173,10 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
     >>> init(2, Config(), dtype=np.float64)
     State(mean=array([0., 0.]), var=array([1., 1.]), iteration=0)
     """
+    check_own((config, Config))
     check_at_least("channels", channels, 1, whole=True)
     mean = xp.zeros((channels,), dtype=dtype)
-    check_float_array("the state", mean)
+    check_float_array("the state", mean, real=True)
     return State(mean=mean, var=mean + 1, iteration=0)
 
 
@@ -198,7 +201,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     Raises
     ------
     TypeError, ValueError
-        If an array is not float32 or float64, dtypes differ, shapes do not fit, `norm_batch` does not
+        If `state` or `config` is that of another normaliser. If an array is not plain, or not float32 or float64,
+        dtypes differ, shapes do not fit, `norm_batch` does not
         divide N, or there is one value a channel.
     OverflowError
         If the squares of finite values of `x` sum up to more than its dtype holds.
@@ -213,6 +217,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     >>> z.ravel()
     array([-0.25,  0.75])
     """
+    check_own((state, State), (config, Config))
     check_inputs(x, gamma, beta, config.norm_batch, centred=True)
     check_state(state, "mean", (x.shape[-1],), x)
     check_state(state, "var", (x.shape[-1],), x)
@@ -233,7 +238,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     y = centred / sigma[:, None, :]  # eq: bn-normalise (1)
     scale, shift = gamma * r, gamma * d + beta  # of (G, C): z = gamma * (r * y + d) + beta in half the passes over y
     z = scale[:, None, :] * y + shift[:, None, :]  # eq: brn-forward (14)
-    cache = Cache(y, sigma, r, d, gamma, tuple(x.shape), config)
+    cache = Cache(y, sigma, r, d, copied(gamma), state.iteration, tuple(x.shape), config)
     return merge(z, x.shape), cache, State(mean_after[-1, :], var_now, state.iteration + groups)
 
 
@@ -267,6 +272,7 @@ def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     >>> gradient_statistics(np.array([[1.0], [2.0]]), cache)
     (array([[1.5]]), array([[0.5]]))
     """
+    check_own((cache, Cache))
     check_dz(dz, cache.y, cache.shape)
     return gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma * cache.r)[:2]
 
@@ -294,7 +300,8 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     Raises
     ------
     TypeError, ValueError
-        If `dz` is not of the shape and dtype of the forward pass.
+        If `dz` is not of the shape and dtype of the forward pass, `cache` or `state` is that of another normaliser,
+        or `state` is from before the forward pass.
 
     Examples
     --------
@@ -305,8 +312,10 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     >>> [a.item() for a in backward(np.array([[1.0], [0.0]]), cache, state)[1:3]]
     [-0.25, 1.0]
     """
+    check_own((cache, Cache), (state, State))
     check_dz(dz, cache.y, cache.shape)
-    y, sigma, r, d, gamma, shape, config = cache
+    y, sigma, r, d, gamma, iteration, shape, config = cache
+    check_order(state, iteration, r.shape[0], counts_backward=False)
     dz = split(dz, config.norm_batch)
     g, psi, dz_sum, dzy_sum = gradient_means(dz, y, gamma * r)
     dbeta = total(dz_sum)  # eq: affine-backward
@@ -330,8 +339,10 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     >>> bool(np.allclose(backward(dz, cache, state)[0], backward_graph(dz, cache, state)[0]))
     True
     """
+    check_own((cache, Cache), (state, State))
     check_dz(dz, cache.y, cache.shape)
-    y, sigma, r, d, gamma, shape, config = cache
+    y, sigma, r, d, gamma, iteration, shape, config = cache
+    check_order(state, iteration, r.shape[0], counts_backward=False)
     dz = split(dz, config.norm_batch)
     values, sigma, r, d = dz.shape[1], sigma[:, None, :], r[:, None, :], d[:, None, :]
     centred = y * sigma
@@ -350,3 +361,34 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     dmu = -sums(dcentred)[:, None, :]  # eq: brn-graph
     dx = dcentred + dmu / values  # eq: brn-graph
     return merge(dx, shape), dgamma, dbeta, state
+
+
+def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
+    """Inference as one map a channel: takes and returns what `mabn_ref.norms.batch_norm.affine` does.
+
+    Examples
+    --------
+    >>> state = State(mean=np.array([2.0]), var=np.array([4.0]), iteration=1)
+    >>> affine(np.array([3.0]), np.array([1.0]), state, Config(eps=0.0))
+    (array([1.5]), array([-2.]))
+    """
+    check_own((state, State), (config, Config))
+    return batch_norm.affine(gamma, beta, *_moving(state, config))
+
+
+def infer(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> Array:
+    """Normalise by the moving statistics: takes and returns what `mabn_ref.norms.batch_norm.infer` does.
+
+    Examples
+    --------
+    >>> state = State(mean=np.array([2.0]), var=np.array([4.0]), iteration=1)
+    >>> infer(np.array([[4.0]]), np.ones(1), np.zeros(1), state, Config(eps=0.0))
+    array([[1.]])
+    """
+    check_own((state, State), (config, Config))
+    return batch_norm.infer(x, gamma, beta, *_moving(state, config))
+
+
+def _moving(state: State, config: Config) -> tuple[batch_norm.State, batch_norm.Config]:
+    """What inference reads, as batch normalisation has it."""
+    return batch_norm.State(state.mean, state.var), batch_norm.Config(eps=config.eps)

@@ -6,7 +6,7 @@ import math
 from numbers import Integral, Real
 from typing import Any, Protocol
 
-from mabn_ref.arrays import Array, check_float_array
+from mabn_ref.arrays import Array, check_float_array, kind
 
 __all__ = [
     "Shared",
@@ -16,6 +16,8 @@ __all__ = [
     "check_decay",
     "check_dz",
     "check_inputs",
+    "check_order",
+    "check_shared",
     "check_state",
     "unwrap_numbers",
 ]
@@ -28,6 +30,12 @@ class Shared(Protocol):
     def eps(self) -> float: ...
     @property
     def norm_batch(self) -> int | None: ...
+
+
+def check_shared(config: Any) -> None:
+    """Refuse what has no `norm_batch`; statistics of a batch are the same under any Config that has one."""
+    if not hasattr(config, "norm_batch"):
+        raise TypeError(f"config is {kind(config)}, expected a Config with norm_batch")
 
 
 def check_at_least(name: str, value: Any, lowest: float, *, whole: bool = False) -> None:
@@ -70,11 +78,12 @@ def check_inputs(x: Array, gamma: Array, beta: Array, norm_batch: int | None, *,
     Raises
     ------
     TypeError
-        If an array is none, or has an integer, boolean or half dtype, or the dtypes differ.
+        If an array is none, of another library or a subclass, or has another dtype than float32 or float64, or the
+        dtypes differ.
     ValueError
         If rank, channels or the number of samples do not fit, or the variance is zero by construction.
     """
-    check_float_array("x", x)
+    check_float_array("x", x, roots=True)
     check_float_array("gamma", gamma, like=x)
     check_float_array("beta", beta, like=x)
     if len(x.shape) < 2 or 0 in x.shape:
@@ -97,15 +106,40 @@ def check_inputs(x: Array, gamma: Array, beta: Array, norm_batch: int | None, *,
 
 
 def check_state(state: Any, name: str, shape: tuple[int, ...], like: Array) -> None:
-    """Refuse a state that lacks the array `name`, or has it in another shape, or in another dtype than `like`."""
-    if not hasattr(state, name):
-        raise TypeError(
-            f"state is {type(state).__name__!r} without {name}, expected what this normaliser's init returns"
-        )
+    """Refuse a state that has its array `name` in another shape, or in another dtype than `like`."""
     value = getattr(state, name)
-    check_float_array(f"state.{name}", value, like=like)
+    check_float_array(f"state.{name}", value, like=like, real=True)
     if tuple(value.shape) != shape:
         raise ValueError(f"state.{name} has shape {tuple(value.shape)}, expected {shape}")
+
+
+def check_order(state: Any, first: int, steps: int, *, counts_backward: bool = True) -> None:
+    """Refuse a state from before the forward pass, and a cache that went through backward already.
+
+    Parameters
+    ----------
+    state : State
+        Given to backward. Its `iteration` counts what went forward and its `backward_iteration` what came back.
+    first, steps : int
+        Iterations before the forward pass of the cache, and in it.
+    counts_backward : bool
+        Whether the state has a `backward_iteration`.
+
+    Raises
+    ------
+    ValueError
+        If the state has not seen the forward pass, or has seen its backward pass or that of a later one.
+    """
+    if state.iteration < first + steps:
+        raise ValueError(
+            f"state.iteration is {state.iteration}, expected at least {first + steps}: this state is from before the "
+            "forward pass of the cache; give backward the one that forward returned, or a later one"
+        )
+    if counts_backward and state.backward_iteration > first:
+        raise ValueError(
+            f"state.backward_iteration is {state.backward_iteration}, expected at most {first}: this cache, or one "
+            "of a later forward pass, went through backward already; each goes once, in the order of forward"
+        )
 
 
 def check_affine(gamma: Array, beta: Array, state: Any, *names: str) -> None:
@@ -129,6 +163,6 @@ def unwrap_numbers(config: Any) -> None:
 
 def check_dz(dz: Array, y: Array, shape: tuple[int, ...]) -> None:
     """Refuse a cotangent whose shape is not that of the forward pass's output, or whose dtype is another."""
-    check_float_array("dz", dz, like=y, like_name="the forward pass")
+    check_float_array("dz", dz, like=y, like_name="the forward pass", real=True)
     if tuple(dz.shape) != tuple(shape):
         raise ValueError(f"dz has shape {tuple(dz.shape)}, expected {tuple(shape)}, the shape of the forward pass")

@@ -12,11 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_squares, namespace
+from mabn_ref.arrays import Array, check_own, check_squares, copied, namespace
 from mabn_ref.norms import batch_norm
-from mabn_ref.norms.batch_norm import Cache as Cache
-from mabn_ref.norms.batch_norm import backward_graph as backward_graph
-from mabn_ref.norms.batch_norm import gradient_statistics as gradient_statistics
 from mabn_ref.norms.batch_norm import moments
 from mabn_ref.norms.batch_norm import statistics as statistics
 from mabn_ref.norms.checks import check_affine, check_at_least, check_inputs, check_state
@@ -79,6 +76,12 @@ class State(NamedTuple):
     """(1,): the weight of the sample's variance."""
 
 
+class Cache(batch_norm.Cache):
+    """What backward needs: that of `mabn_ref.norms.batch_norm`, with a `Config` of this module."""
+
+    __slots__ = ()
+
+
 def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
     """Return the state before the first batch: mean 0, variance 1, a = b = 1 / n.
 
@@ -94,9 +97,20 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
     >>> init(1, Config(norm_batch=4), dtype=np.float64)
     State(mean=array([0.]), var=array([1.]), a=array([0.25]), b=array([0.25]))
     """
-    mean, var = batch_norm.init(channels, config, dtype=dtype, xp=xp)
+    check_own((config, Config))
+    mean, var = batch_norm.init(channels, _training(config), dtype=dtype, xp=xp)
     share = xp.ones((1,), dtype=dtype) / (config.norm_batch or 1)  # eq: eval-rule
-    return State(mean, var, share, share)
+    return State(mean, var, share, copied(share))
+
+
+def _training(config: batch_norm.Config) -> batch_norm.Config:
+    """The part that training reads."""
+    return batch_norm.Config(eps=config.eps, norm_batch=config.norm_batch, decay=config.decay)
+
+
+def _trained(cache: Cache, state: State) -> tuple[batch_norm.Cache, batch_norm.State]:
+    check_own((cache, Cache), (state, State))
+    return batch_norm.Cache(*cache[:-1], _training(cache.config)), batch_norm.State(state.mean, state.var)
 
 
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
@@ -131,11 +145,14 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     >>> z.ravel(), state.a
     (array([-1.,  1.]), array([0.5]))
     """
+    check_own((state, State), (config, Config))
+    check_inputs(x, gamma, beta, config.norm_batch, centred=True)
     check_state(state, "a", (1,), x)
     check_state(state, "b", (1,), x)
-    z, cache, (mean, var) = batch_norm.forward(x, gamma, beta, batch_norm.State(*state[:2]), config)
-    a, b = _estimated(x, state, config) if config.estimated else state[2:]
-    return z, cache, State(mean, var, a, b)
+    moving = batch_norm.State(state.mean, state.var)
+    z, cache, (mean, var) = batch_norm.forward(x, gamma, beta, moving, _training(config))
+    a, b = _estimated(x, state, config) if config.estimated else (copied(state.a), copied(state.b))
+    return z, Cache(*cache[:-1], config), State(mean, var, a, b)
 
 
 def _estimated(x: Array, state: State, config: Config) -> tuple[Array, Array]:
@@ -199,6 +216,20 @@ def mixture(
     return mean + a * distance, mixed  # eq: eval-mixture
 
 
+def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
+    """The two batch statistics of backward: takes and returns what `mabn_ref.norms.batch_norm` does.
+
+    Examples
+    --------
+    >>> x, one, zero, config = np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1), Config(norm_batch=2, eps=0.0)
+    >>> _, cache, _ = forward(x, one, zero, init(1, config, dtype=x.dtype), config)
+    >>> gradient_statistics(np.array([[1.0], [2.0]]), cache)
+    (array([[1.5]]), array([[0.5]]))
+    """
+    check_own((cache, Cache))
+    return batch_norm.gradient_statistics(dz, batch_norm.Cache(*cache))
+
+
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
     """Gradients of batch normalisation, :eq:`bn-backward` (4): what estimates a and b sends nothing back.
 
@@ -211,7 +242,23 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     >>> backward(np.array([[5.0], [7.0]]), cache, state)[1]
     array([2.])
     """
-    dx, dgamma, dbeta, _ = batch_norm.backward(dz, cache, batch_norm.State(*state[:2]))
+    dx, dgamma, dbeta, _ = batch_norm.backward(dz, *_trained(cache, state))
+    return dx, dgamma, dbeta, state
+
+
+def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
+    """The same gradients, step by step back through the graph of batch normalisation: :eq:`bn-graph`.
+
+    Takes and returns what `backward` does, equal to rounding.
+
+    Examples
+    --------
+    >>> x, one, zero, config = np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1), Config(norm_batch=2, eps=0.0)
+    >>> _, cache, state = forward(x, one, zero, init(1, config, dtype=x.dtype), config)
+    >>> backward_graph(np.array([[5.0], [7.0]]), cache, state)[1]
+    array([2.])
+    """
+    dx, dgamma, dbeta, _ = batch_norm.backward_graph(dz, *_trained(cache, state))
     return dx, dgamma, dbeta, state
 
 
@@ -238,6 +285,7 @@ def infer(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> 
     >>> infer(x, np.ones(1), np.zeros(1), init(1, config, dtype=x.dtype), config).ravel() * np.sqrt(5)
     array([1., 3.])
     """
+    check_own((state, State), (config, Config))
     check_inputs(x, gamma, beta, None)
     check_affine(gamma, beta, state, "mean", "var")
     check_state(state, "a", (1,), x)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, namespace, sums, total
+from mabn_ref.arrays import Array, check_float_array, check_own, copied, namespace, sums, total
 from mabn_ref.norms.batch_norm import moments
 from mabn_ref.norms.checks import check_at_least, check_dz, check_inputs, unwrap_numbers
 
@@ -99,9 +99,10 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
     >>> init(64, Config(), dtype=np.float64)
     State()
     """
+    check_own((config, Config))
     check_at_least("channels", channels, 1, whole=True)
     _groups(channels, config)
-    check_float_array("the state", xp.zeros((1,), dtype=dtype))
+    check_float_array("the state", xp.zeros((1,), dtype=dtype), real=True)
     return State()
 
 
@@ -128,6 +129,7 @@ def split(x: Array, config: Config) -> Array:
     array([[[ 1., 30.],
             [ 2., 40.]]])
     """
+    check_own((config, Config))
     check_float_array("x", x)
     if len(x.shape) < 2 or 0 in x.shape:
         raise ValueError(f"x has shape {tuple(x.shape)}, expected (N, ..., C): channels last, no axis empty")
@@ -209,6 +211,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     >>> forward(x, np.ones(4), np.zeros(4), State(), config)[0]
     array([[-1.,  1., -1.,  1.]])
     """
+    check_own((state, State), (config, Config))
     check_inputs(x, gamma, beta, None)
     xs = split(x, config)
     if xs.shape[1] == 1:
@@ -220,7 +223,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     sigma = namespace(x).sqrt(var + config.eps)
     y = centred / sigma[:, None, :]  # eq: gn-normalise
     z = gamma * merge(y, x.shape) + beta  # eq: affine (3)
-    return z, Cache(y, sigma, gamma, tuple(x.shape), config), state
+    return z, Cache(y, sigma, copied(gamma), tuple(x.shape), config), state
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
@@ -244,6 +247,7 @@ def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     >>> gradient_statistics(np.array([[1.0, 1.0]]), cache)
     (array([[3.]]), array([[2.]]))
     """
+    check_own((cache, Cache))
     check_dz(dz, cache.y, cache.shape)
     return _means(split(dz * cache.gamma, cache.config), cache.y)
 
@@ -276,7 +280,8 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     Raises
     ------
     TypeError, ValueError
-        If `dz` is not of the shape and dtype of the forward pass.
+        If `dz` is not of the shape and dtype of the forward pass, or `cache` or `state` is that of another
+        normaliser.
 
     Examples
     --------
@@ -287,6 +292,7 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     >>> backward(np.ones((1, 3)), cache, state)[0]
     array([[0., 0., 0.]])
     """
+    check_own((cache, Cache), (state, State))
     check_dz(dz, cache.y, cache.shape)
     y, sigma, gamma, shape, config = cache
     dgamma, dbeta = _affine_gradients(dz, merge(y, shape))
@@ -316,6 +322,7 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     >>> bool(np.allclose(backward(dz, cache, state)[0], backward_graph(dz, cache, state)[0]))
     True
     """
+    check_own((cache, Cache), (state, State))
     check_dz(dz, cache.y, cache.shape)
     y, sigma, gamma, shape, config = cache
     values, sigma = y.shape[1], sigma[:, None, :]

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, namespace, sums, total
+from mabn_ref.arrays import Array, check_float_array, check_own, copied, namespace, sums, total
+from mabn_ref.norms import modified_batch_norm
 from mabn_ref.norms.batch_norm import gradient_means
 from mabn_ref.norms.checks import (
     check_at_least,
@@ -21,12 +22,11 @@ from mabn_ref.norms.checks import (
     check_decay,
     check_dz,
     check_inputs,
+    check_order,
     check_state,
     unwrap_numbers,
 )
 from mabn_ref.norms.micro_batches import merge, split
-from mabn_ref.norms.modified_batch_norm import affine as affine
-from mabn_ref.norms.modified_batch_norm import infer as infer
 from mabn_ref.norms.modified_batch_norm import mean_square
 from mabn_ref.norms.modified_batch_norm import statistics as statistics
 from mabn_ref.norms.moving import ema, sma
@@ -145,7 +145,7 @@ class Config:
 
 
 class State(NamedTuple):
-    """Moving statistics and a count; `forward` changes all but `psi_window`, `backward` that alone."""
+    """Moving statistics and counts; `backward` changes `psi_window` and its own count, `forward` all else."""
 
     chi2: Array
     """(C,): the exponential moving average of chi^2."""
@@ -155,6 +155,8 @@ class State(NamedTuple):
     """(m, C): the same of Psi."""
     iteration: int
     """Iterations so far."""
+    backward_iteration: int = 0
+    """The same, of those that came back."""
 
 
 class Cache(NamedTuple):
@@ -191,10 +193,11 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
     >>> state.chi2, state.psi_window.shape, state.iteration
     (array([1., 1., 1.]), (16, 3), 0)
     """
+    check_own((config, Config))
     check_at_least("channels", channels, 1, whole=True)
     start = 1.0 if config.ema_start == "first" else float(config.ema_start)
     empty = xp.zeros((config.window, channels), dtype=dtype)
-    check_float_array("the state", empty)
+    check_float_array("the state", empty, real=True)
     return State(start * xp.ones((channels,), dtype=dtype), empty, 0 * empty, 0)
 
 
@@ -219,7 +222,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     Raises
     ------
     TypeError, ValueError
-        If an array is not float32 or float64, dtypes differ, shapes do not fit, or `norm_batch` does not divide N.
+        If `state` or `config` is that of another normaliser. If an array is not plain, or not float32 or float64,
+        dtypes differ, shapes do not fit, or `norm_batch` does not divide N.
     OverflowError
         If the squares of finite values of `x` sum up to more than its dtype holds.
 
@@ -233,6 +237,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     >>> (z * 7).ravel()
     array([ 5., 11.])
     """
+    check_own((state, State), (config, Config))
     check_inputs(x, gamma, beta, config.norm_batch)
     check_state(state, "chi2", (x.shape[-1],), x)
     check_state(state, "chi2_window", (config.window, x.shape[-1]), x)
@@ -251,9 +256,14 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     r = _joined(xp.ones_like(r), r, _earlier(config.renorm_from, state.iteration, r.shape[0], config))
     y = xs / chi[:, None, :]  # eq: mabn-forward (19)
     z = (gamma * r)[:, None, :] * y + beta  # eq: mabn-forward (19)
-    iteration = state.iteration + (1 if config.ema_per == "call" else r.shape[0])
-    cache = Cache(y, chi, r, gamma, state.iteration, tuple(x.shape), config)
-    return merge(z, x.shape), cache, State(after[-1, :], chi2_window, state.psi_window, iteration)
+    cache = Cache(y, chi, r, copied(gamma), state.iteration, tuple(x.shape), config)
+    moved = {"chi2": after[-1, :], "chi2_window": chi2_window, "psi_window": copied(state.psi_window)}
+    return merge(z, x.shape), cache, state._replace(**moved, iteration=state.iteration + _iterations(cache))
+
+
+def _iterations(cache: Cache) -> int:
+    """How many of them a call is."""
+    return 1 if cache.config.ema_per == "call" else int(cache.r.shape[0])
 
 
 def _averaged(batch: Array, window: Array, iteration: int, config: Config) -> tuple[Array, Array]:
@@ -298,6 +308,7 @@ def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     >>> gradient_statistics(np.array([[5.0], [15.0]]), cache)
     (array([[10.]]), array([[11.]]))
     """
+    check_own((cache, Cache))
     check_dz(dz, cache.y, cache.shape)
     return gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma * cache.r)[:2]
 
@@ -311,8 +322,8 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
         Gradient of the loss with respect to z, of the dtype of the forward pass.
     cache : Cache
     state : State
-        Its `psi_window` alone is read; the phase comes from the cache, so that several forward passes may precede
-        their backward passes, taken in the same order.
+        Of its arrays `psi_window` alone is read; the phase comes from the cache, so that several forward passes may
+        precede their backward passes, taken in the same order.
 
     Returns
     -------
@@ -321,12 +332,13 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     dgamma, dbeta : array, shape (C,)
         Summed over all samples.
     state : State
-        `state` with its new `psi_window`.
+        `state` with its new `psi_window`, and its count of what came back.
 
     Raises
     ------
     TypeError, ValueError
-        If `dz` is not of the shape and dtype of the forward pass.
+        If `dz` is not of the shape and dtype of the forward pass, `cache` or `state` is that of another normaliser,
+        or `state` is from before the forward pass or has been given this cache, or a later one, already.
 
     Examples
     --------
@@ -336,8 +348,7 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     >>> dx.ravel(), state.psi_window.ravel()
     (array([ 0.56, -0.08]), array([ 0., 11.]))
     """
-    check_dz(dz, cache.y, cache.shape)
-    check_state(state, "psi_window", (cache.config.window, cache.shape[-1]), dz)
+    _check_backward(dz, cache, state)
     y, chi, r, gamma, iteration, shape, config = cache
     dz = split(dz, config.norm_batch)
     _, psi_batch, dz_sum, dzy_sum = gradient_means(dz, y, gamma * r)
@@ -346,7 +357,15 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     dy = dz * (gamma * r)[:, None, :]  # eq: mabn-backward (20)
     psi, psi_window = _averaged(psi_batch, state.psi_window, iteration, config)  # eq: sma-backward (13)
     dx = (dy - y * psi[:, None, :]) / chi[:, None, :]  # eq: mabn-backward (20)
-    return merge(dx, shape), dgamma, dbeta, state._replace(psi_window=psi_window)
+    state = state._replace(psi_window=psi_window, backward_iteration=iteration + _iterations(cache))
+    return merge(dx, shape), dgamma, dbeta, state
+
+
+def _check_backward(dz: Array, cache: Cache, state: State) -> None:
+    check_own((cache, Cache), (state, State))
+    check_dz(dz, cache.y, cache.shape)
+    check_state(state, "psi_window", (cache.config.window, cache.shape[-1]), dz)
+    check_order(state, cache.iteration, _iterations(cache))
 
 
 def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
@@ -361,8 +380,7 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     >>> backward_graph(np.array([[5.0], [15.0]]), cache, state)[0].ravel()
     array([ 0.56, -0.08])
     """
-    check_dz(dz, cache.y, cache.shape)
-    check_state(state, "psi_window", (cache.config.window, cache.shape[-1]), dz)
+    _check_backward(dz, cache, state)
     y, chi, r, gamma, iteration, shape, config = cache
     dz = split(dz, config.norm_batch)
     values, chi, r = dz.shape[1], chi[:, None, :], r[:, None, :]
@@ -380,4 +398,38 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     dchi2 = values * dlog_chi[:, None, :] / (2 * chi**2)  # eq: mabn-graph
     # chi2 = mean of x^2
     dx = dx + 2 * x * dchi2 / values  # eq: mabn-graph
-    return merge(dx, shape), dgamma, dbeta, state._replace(psi_window=-psi_window)
+    state = state._replace(psi_window=-psi_window, backward_iteration=iteration + _iterations(cache))
+    return merge(dx, shape), dgamma, dbeta, state
+
+
+def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
+    """Inference as one map a channel: takes and returns what `mabn_ref.norms.modified_batch_norm.affine` does.
+
+    Examples
+    --------
+    >>> config = Config(eps=0.0)
+    >>> state = init(1, config, dtype=np.float64)._replace(chi2=np.array([4.0]))
+    >>> affine(np.array([3.0]), np.array([1.0]), state, config)
+    (array([1.5]), array([1.]))
+    """
+    check_own((state, State), (config, Config))
+    return modified_batch_norm.affine(gamma, beta, *_moving(state, config))
+
+
+def infer(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> Array:
+    """Divide by the moving root mean square: takes and returns what `mabn_ref.norms.modified_batch_norm.infer` does.
+
+    Examples
+    --------
+    >>> config = Config(eps=0.0)
+    >>> state = init(1, config, dtype=np.float64)._replace(chi2=np.array([4.0]))
+    >>> infer(np.array([[4.0]]), np.ones(1), np.zeros(1), state, config)
+    array([[2.]])
+    """
+    check_own((state, State), (config, Config))
+    return modified_batch_norm.infer(x, gamma, beta, *_moving(state, config))
+
+
+def _moving(state: State, config: Config) -> tuple[modified_batch_norm.State, modified_batch_norm.Config]:
+    """What inference reads, as modified batch normalisation has it."""
+    return modified_batch_norm.State(state.chi2), modified_batch_norm.Config(eps=config.eps)

@@ -6,29 +6,36 @@ weights before it are to be centralised (`mabn_ref.nn.centralize`) so that the m
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, check_squares, namespace, sums, total
-from mabn_ref.norms.batch_norm import Config as Config
+from mabn_ref.arrays import Array, check_float_array, check_own, check_squares, copied, namespace, sums, total
+from mabn_ref.norms import batch_norm
 from mabn_ref.norms.batch_norm import gradient_means
-from mabn_ref.norms.checks import Shared, check_affine, check_at_least, check_dz, check_inputs, check_state
+from mabn_ref.norms.checks import (
+    Shared,
+    check_affine,
+    check_at_least,
+    check_dz,
+    check_inputs,
+    check_shared,
+    check_state,
+)
 from mabn_ref.norms.micro_batches import merge, split
 from mabn_ref.norms.moving import ema
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(batch_norm.Config):
+    """Hyper-parameters of modified batch normalisation: those of `mabn_ref.norms.batch_norm.Config`."""
 
 
 class State(NamedTuple):
     """Moving mean square `chi2`, for inference, of shape (C,)."""
 
     chi2: Array
-
-
-class Moving(Protocol):
-    """A moving mean square, whichever normaliser keeps it."""
-
-    @property
-    def chi2(self) -> Array: ...
 
 
 class Cache(NamedTuple):
@@ -60,9 +67,10 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
     >>> init(2, Config(), dtype=np.float64)
     State(chi2=array([1., 1.]))
     """
+    check_own((config, Config))
     check_at_least("channels", channels, 1, whole=True)
     chi2 = xp.ones((channels,), dtype=dtype)
-    check_float_array("the state", chi2)
+    check_float_array("the state", chi2, real=True)
     return State(chi2)
 
 
@@ -82,6 +90,7 @@ def statistics(x: Array, config: Shared) -> Array:
     >>> statistics(np.array([[1.0], [7.0]]), Config())
     array([[25.]])
     """
+    check_shared(config)
     return mean_square(split(x, config.norm_batch))
 
 
@@ -113,7 +122,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     Raises
     ------
     TypeError, ValueError
-        If an array is not float32 or float64, dtypes differ, shapes do not fit, or `norm_batch` does not divide N.
+        If `state` or `config` is that of another normaliser. If an array is not plain, or not float32 or float64,
+        dtypes differ, shapes do not fit, or `norm_batch` does not divide N.
     OverflowError
         If the squares of finite values of `x` sum up to more than its dtype holds.
 
@@ -124,6 +134,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     >>> z.ravel(), state
     (array([0.2, 1.4]), State(chi2=array([3.4])))
     """
+    check_own((state, State), (config, Config))
     check_inputs(x, gamma, beta, config.norm_batch)
     check_state(state, "chi2", (x.shape[-1],), x)
     xs = split(x, config.norm_batch)
@@ -132,7 +143,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     y = xs / chi[:, None, :]  # eq: modified-normalise (15)
     z = gamma * y + beta  # eq: affine (3)
     _, after = ema(state.chi2, chi2, config.decay)  # eq: ema-forward (12)
-    return merge(z, x.shape), Cache(y, chi, gamma, tuple(x.shape), config), State(after[-1, :])
+    return merge(z, x.shape), Cache(y, chi, copied(gamma), tuple(x.shape), config), State(after[-1, :])
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
@@ -156,6 +167,7 @@ def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     >>> gradient_statistics(np.array([[5.0], [15.0]]), cache)
     (array([[10.]]), array([[11.]]))
     """
+    check_own((cache, Cache))
     check_dz(dz, cache.y, cache.shape)
     return gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma)[:2]
 
@@ -181,7 +193,8 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     Raises
     ------
     TypeError, ValueError
-        If `dz` is not of the shape and dtype of the forward pass.
+        If `dz` is not of the shape and dtype of the forward pass, or `cache` or `state` is that of another
+        normaliser.
 
     Examples
     --------
@@ -193,6 +206,7 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     >>> bool(np.allclose(backward(z, cache, state)[0], 0))
     True
     """
+    check_own((cache, Cache), (state, State))
     check_dz(dz, cache.y, cache.shape)
     y, chi, gamma, shape, config = cache
     dz = split(dz, config.norm_batch)
@@ -218,6 +232,7 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     >>> bool(np.allclose(backward(dz, cache, state)[0], backward_graph(dz, cache, state)[0]))
     True
     """
+    check_own((cache, Cache), (state, State))
     check_dz(dz, cache.y, cache.shape)
     y, chi, gamma, shape, config = cache
     dz = split(dz, config.norm_batch)
@@ -237,7 +252,7 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     return merge(dx, shape), dgamma, dbeta, state
 
 
-def affine(gamma: Array, beta: Array, state: Moving, config: Shared) -> tuple[Array, Array]:
+def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
     """Inference as one map a channel, ``z = scale * x + shift``, to be folded: :eq:`modified-infer`, :eq:`fold`.
 
     Returns
@@ -249,12 +264,13 @@ def affine(gamma: Array, beta: Array, state: Moving, config: Shared) -> tuple[Ar
     >>> affine(np.array([3.0]), np.array([1.0]), State(chi2=np.array([4.0])), Config(eps=0.0))
     (array([1.5]), array([1.]))
     """
+    check_own((state, State), (config, Config))
     check_affine(gamma, beta, state, "chi2")
     scale = gamma / namespace(gamma).sqrt(state.chi2 + config.eps)  # eq: modified-infer
     return scale, beta
 
 
-def infer(x: Array, gamma: Array, beta: Array, state: Moving, config: Shared) -> Array:
+def infer(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> Array:
     """Divide by the moving root mean square: :eq:`modified-infer`.
 
     Parameters
@@ -273,6 +289,7 @@ def infer(x: Array, gamma: Array, beta: Array, state: Moving, config: Shared) ->
     >>> infer(np.array([[4.0]]), np.ones(1), np.zeros(1), State(chi2=np.array([4.0])), Config(eps=0.0))
     array([[2.]])
     """
+    check_own((state, State), (config, Config))
     check_inputs(x, gamma, beta, None)
     check_affine(gamma, beta, state, "chi2")
     y = x / namespace(x).sqrt(state.chi2 + config.eps)  # eq: modified-infer

@@ -14,16 +14,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, namespace, sums, total
-from mabn_ref.norms.batch_norm import affine as affine
+from mabn_ref.arrays import Array, check_float_array, check_own, copied, namespace, sums, total
+from mabn_ref.norms import batch_norm
 from mabn_ref.norms.batch_norm import gradient_means, moments
-from mabn_ref.norms.batch_norm import infer as infer
 from mabn_ref.norms.checks import (
     check_at_least,
     check_choice,
     check_decay,
     check_dz,
     check_inputs,
+    check_order,
     check_state,
     unwrap_numbers,
 )
@@ -135,6 +135,8 @@ class State(NamedTuple):
     """(m, C)."""
     iteration: int
     """Normalisation batches so far."""
+    backward_iteration: int = 0
+    """The same, of those that came back."""
 
 
 class Cache(NamedTuple):
@@ -173,9 +175,10 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
     >>> state.var, state.psi_window.shape, state.iteration
     (array([1., 1., 1.]), (4, 3), 0)
     """
+    check_own((config, Config))
     check_at_least("channels", channels, 1, whole=True)
     zero, empty = xp.zeros((channels,), dtype=dtype), xp.zeros((config.window, channels), dtype=dtype)
-    check_float_array("the state", zero)
+    check_float_array("the state", zero, real=True)
     return State(zero, zero + 1, empty, 0 * empty, 0 * zero, 0 * zero, 0 * empty, 0 * empty, 0)
 
 
@@ -196,6 +199,7 @@ def statistics(x: Array, config: Config) -> tuple[Array, Array]:
     >>> statistics(x, Config()), statistics(x, Config(form="modified"))
     ((array([[4.]]), array([[9.]])), (array([[0.]]), array([[25.]])))
     """
+    check_own((config, Config))
     return _statistics(split(x, config.norm_batch), config)[:2]
 
 
@@ -242,7 +246,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     Raises
     ------
     TypeError, ValueError
-        If an array is not float32 or float64, dtypes differ, shapes do not fit, `norm_batch` does not divide N, or
+        If `state` or `config` is that of another normaliser. If an array is not plain, or not float32 or float64,
+        dtypes differ, shapes do not fit, `norm_batch` does not divide N, or
         there is one value a channel in the vanilla form.
     OverflowError
         If the squares of finite values of `x` sum up to more than its dtype holds.
@@ -257,8 +262,9 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     >>> z.ravel()
     array([3.5, 5.5])
     """
+    check_own((state, State), (config, Config))
     check_inputs(x, gamma, beta, config.norm_batch, centred=config.form == "vanilla")
-    for name in ("mean", "var"):
+    for name in ("mean", "var", "g", "psi"):
         check_state(state, name, (x.shape[-1],), x)
         check_state(state, f"{name}_window", (config.window, x.shape[-1]), x)
     xp = namespace(x)
@@ -279,8 +285,9 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     r = xp.concat([xp.ones_like(r[:off, :]), r[off:, :]])
     d = xp.concat([xp.zeros_like(d[:off, :]), d[off:, :]])
     z = gamma * (r[:, None, :] * y + d[:, None, :]) + beta  # eq: moving-forward
-    cache = Cache(y, sigma, r, d, gamma, state.iteration, tuple(x.shape), config)
+    cache = Cache(y, sigma, r, d, copied(gamma), state.iteration, tuple(x.shape), config)
     averages = {"mean": mean_after[-1, :], "var": var_after[-1, :], "mean_window": mean_window, "var_window": held}
+    averages |= {name: copied(getattr(state, name)) for name in ("g", "psi", "g_window", "psi_window")}
     return merge(z, x.shape), cache, state._replace(**averages, iteration=state.iteration + r.shape[0])
 
 
@@ -305,6 +312,7 @@ def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     >>> gradient_statistics(np.array([[5.0], [15.0]]), cache)
     (array([[10.]]), array([[11.]]))
     """
+    check_own((cache, Cache))
     check_dz(dz, cache.y, cache.shape)
     return gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma * cache.r)[:2]
 
@@ -318,8 +326,8 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
         Gradient of the loss with respect to z, of the dtype of the forward pass.
     cache : Cache
     state : State
-        Its averages of g and Psi alone are read; the iteration comes from the cache, so that several forward passes
-        may precede their backward passes, taken in the same order.
+        Of its arrays the averages of g and Psi alone are read; the iteration comes from the cache, so that several
+        forward passes may precede their backward passes, taken in the same order.
 
     Returns
     -------
@@ -333,7 +341,8 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     Raises
     ------
     TypeError, ValueError
-        If `dz` is not of the shape and dtype of the forward pass.
+        If `dz` is not of the shape and dtype of the forward pass, `cache` or `state` is that of another normaliser,
+        or `state` is from before the forward pass or has been given this cache, or a later one, already.
 
     Examples
     --------
@@ -343,7 +352,7 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     >>> dx.ravel(), state.psi_window.ravel()
     (array([ 0.56, -0.08]), array([ 0., 11.]))
     """
-    check_dz(dz, cache.y, cache.shape)
+    _check_backward(dz, cache, state)
     y, sigma, r, d, gamma, iteration, shape, config = cache
     dz = split(dz, config.norm_batch)
     g_batch, psi_batch, dz_sum, dzy_sum = gradient_means(dz, y, gamma * r)
@@ -355,13 +364,19 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     return merge(dx, shape), dgamma, dbeta, state
 
 
+def _check_backward(dz: Array, cache: Cache, state: State) -> None:
+    check_own((cache, Cache), (state, State))
+    check_dz(dz, cache.y, cache.shape)
+    for name in ("g", "psi"):
+        check_state(state, name, cache.shape[-1:], dz)
+        check_state(state, f"{name}_window", (cache.config.window, cache.shape[-1]), dz)
+    check_order(state, cache.iteration, cache.r.shape[0])
+
+
 def _gradient_averages(
     g: Array, psi: Array, iteration: int, config: Config, state: State
 ) -> tuple[Array, Array, State]:
     """The g and Psi that each normalisation batch uses, and the state with the batch's taken in."""
-    for name in ("g", "psi"):
-        check_state(state, name, (g.shape[1],), g)
-        check_state(state, f"{name}_window", (config.window, g.shape[1]), g)
     if config.form == "modified":
         g = 0 * g  # eq: moving-backward
     found: dict[str, Array] = {}
@@ -372,7 +387,8 @@ def _gradient_averages(
         _, fading = ema(start, values, config.decay)  # eq: moving-gradient-average
         found[name] = {"batch": values, "sma": over_window, "ema": fading}[config.backward]
         averages |= {name: fading[-1, :], f"{name}_window": window}
-    return found["g"], found["psi"], state._replace(**averages)
+    state = state._replace(**averages, backward_iteration=iteration + psi.shape[0])
+    return found["g"], found["psi"], state
 
 
 def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
@@ -387,7 +403,7 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     >>> backward_graph(np.array([[5.0], [15.0]]), cache, state)[0].ravel()
     array([ 0.56, -0.08])
     """
-    check_dz(dz, cache.y, cache.shape)
+    _check_backward(dz, cache, state)
     y, sigma, r, d, gamma, iteration, shape, config = cache
     dz = split(dz, config.norm_batch)
     values, sigma, r, d = dz.shape[1], sigma[:, None, :], r[:, None, :], d[:, None, :]
@@ -408,3 +424,36 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     dmu = -values * g[:, None, :] / sigma  # eq: moving-graph
     dx = dcentred + dmu / values  # eq: moving-graph
     return merge(dx, shape), dgamma, dbeta, state
+
+
+def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
+    """Inference as one map a channel: takes and returns what `mabn_ref.norms.batch_norm.affine` does.
+
+    Examples
+    --------
+    >>> config = Config(eps=0.0)
+    >>> state = init(1, config, dtype=np.float64)._replace(mean=np.array([2.0]), var=np.array([4.0]))
+    >>> affine(np.array([3.0]), np.array([1.0]), state, config)
+    (array([1.5]), array([-2.]))
+    """
+    check_own((state, State), (config, Config))
+    return batch_norm.affine(gamma, beta, *_moving(state, config))
+
+
+def infer(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> Array:
+    """Normalise by the moving statistics: takes and returns what `mabn_ref.norms.batch_norm.infer` does.
+
+    Examples
+    --------
+    >>> config = Config(eps=0.0)
+    >>> state = init(1, config, dtype=np.float64)._replace(mean=np.array([2.0]), var=np.array([4.0]))
+    >>> infer(np.array([[4.0]]), np.ones(1), np.zeros(1), state, config)
+    array([[1.]])
+    """
+    check_own((state, State), (config, Config))
+    return batch_norm.infer(x, gamma, beta, *_moving(state, config))
+
+
+def _moving(state: State, config: Config) -> tuple[batch_norm.State, batch_norm.Config]:
+    """What inference reads, as batch normalisation has it."""
+    return batch_norm.State(state.mean, state.var), batch_norm.Config(eps=config.eps)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, check_squares, namespace, sums, total
+from mabn_ref.arrays import Array, check_float_array, check_own, check_squares, copied, namespace, sums, total
 from mabn_ref.norms import batch_norm
 from mabn_ref.norms.batch_norm import gradient_means, moments
 from mabn_ref.norms.checks import (
@@ -87,7 +87,7 @@ class Cache(NamedTuple):
     sigma: Array
     """(N, C): sqrt(var + eps) before each sample."""
     z: Array
-    """(N, M, C): the output."""
+    """(N, M, C): a copy of the output, which the caller may change in place."""
     scale: Array | None
     """(N, 1, 1): the root mean square that layer scaling divides each sample by; None without it."""
     gamma: Array
@@ -112,10 +112,11 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
     >>> init(1, Config(), dtype=np.float64)
     State(mean=array([0.]), var=array([1.]), u=array([0.]), v=array([0.]))
     """
+    check_own((config, Config))
     check_at_least("channels", channels, 1, whole=True)
     zero = xp.zeros((channels,), dtype=dtype)
-    check_float_array("the state", zero)
-    return State(zero, zero + 1, zero, zero)
+    check_float_array("the state", zero, real=True)
+    return State(zero, zero + 1, 0 * zero, 0 * zero)
 
 
 def statistics(x: Array, config: Config) -> tuple[Array, Array]:
@@ -136,6 +137,7 @@ def statistics(x: Array, config: Config) -> tuple[Array, Array]:
            [20.]]), array([[  1.],
            [100.]]))
     """
+    check_own((config, Config))
     mu, var, _ = moments(split(x, 1))
     return mu, var
 
@@ -162,7 +164,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     Raises
     ------
     TypeError, ValueError
-        If an array is not float32 or float64, dtypes differ, or shapes do not fit.
+        If `state` or `config` is that of another normaliser. If an array is not plain, or not float32 or float64,
+        dtypes differ, or shapes do not fit.
     OverflowError
         If the squares of finite values of `x`, or of the output before layer scaling, sum up to more than the dtype
         holds.
@@ -177,8 +180,10 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     >>> z.ravel(), state.mean, state.var
     (array([2., 0.]), array([1.]), array([0.75]))
     """
+    check_own((state, State), (config, Config))
     check_inputs(x, gamma, beta, None)
-    _check_moving(state, x)
+    for name in State._fields:
+        check_state(state, name, (x.shape[-1],), x)
     xs, decay = split(x, 1), config.decay_forward
     mu, var, _ = moments(xs)
     mean_before, mean_after = ema(state.mean, mu, decay)  # eq: online-mean
@@ -188,13 +193,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     sigma = namespace(x).sqrt(var_before + config.eps)
     y = (xs - mean_before[:, None, :]) / sigma[:, None, :]  # eq: online-normalise
     z, scale = _scaled(gamma * y + beta, config)
-    cache = Cache(y, sigma, z, scale, gamma, tuple(x.shape), config)
-    return merge(z, x.shape), cache, state._replace(mean=mean_after[-1, :], var=var_after[-1, :])
-
-
-def _check_moving(state: State, x: Array) -> None:
-    check_state(state, "mean", (x.shape[-1],), x)
-    check_state(state, "var", (x.shape[-1],), x)
+    cache = Cache(y, sigma, copied(z), scale, copied(gamma), tuple(x.shape), config)
+    return merge(z, x.shape), cache, State(mean_after[-1, :], var_after[-1, :], copied(state.u), copied(state.v))
 
 
 def _scaled(a: Array, config: Config) -> tuple[Array, Array | None]:
@@ -239,6 +239,7 @@ def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     >>> gradient_statistics(np.array([[[1.0], [2.0]]]), cache)
     (array([[1.5]]), array([[3.5]]))
     """
+    check_own((cache, Cache))
     check_dz(dz, cache.y, cache.shape)
     return gradient_means(_unscaled(split(dz, 1), cache), cache.y, cache.gamma)[:2]
 
@@ -266,7 +267,8 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     Raises
     ------
     TypeError, ValueError
-        If `dz` is not of the shape and dtype of the forward pass.
+        If `dz` is not of the shape and dtype of the forward pass, or `cache` or `state` is that of another
+        normaliser.
 
     Examples
     --------
@@ -280,6 +282,7 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     >>> dx[:, 0, 0], state.u
     (array([1.   , 0.5  , 0.25 , 0.125]), array([1.875]))
     """
+    check_own((cache, Cache), (state, State))
     check_dz(dz, cache.y, cache.shape)
     check_state(state, "u", (cache.shape[-1],), dz)
     check_state(state, "v", (cache.shape[-1],), dz)
@@ -326,6 +329,7 @@ def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Arr
     >>> affine(np.array([3.0]), np.array([1.0]), state, config)
     (array([1.5]), array([-2.]))
     """
+    check_own((state, State), (config, Config))
     if config.layer_scaling:
         raise ValueError("layer_scaling is True, expected False: with it inference is no affine map of x")
     return batch_norm.affine(gamma, beta, batch_norm.State(state.mean, state.var), batch_norm.Config(eps=config.eps))
@@ -351,7 +355,9 @@ def infer(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> 
     >>> infer(np.array([[3.0, 4.0]]), np.ones(2), np.zeros(2), state, config) * np.sqrt(12.5)
     array([[3., 4.]])
     """
+    check_own((state, State), (config, Config))
     check_inputs(x, gamma, beta, None)
-    _check_moving(state, x)
+    check_state(state, "mean", (x.shape[-1],), x)
+    check_state(state, "var", (x.shape[-1],), x)
     y = (x - state.mean) / namespace(x).sqrt(state.var + config.eps)  # eq: bn-infer
     return merge(_scaled(split(gamma * y + beta, 1), config)[0], x.shape)

@@ -8,13 +8,23 @@ union gives the same numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from mabn_ref.arrays import Array, check_float_array, check_squares, less, like, namespace, sums, total
-from mabn_ref.norms.batch_norm import State as State
-from mabn_ref.norms.batch_norm import affine as affine
-from mabn_ref.norms.batch_norm import infer as infer
-from mabn_ref.norms.batch_norm import init as init
+import numpy as np
+
+from mabn_ref.arrays import (
+    Array,
+    check_float_array,
+    check_own,
+    check_squares,
+    copied,
+    less,
+    like,
+    namespace,
+    sums,
+    total,
+)
+from mabn_ref.norms import batch_norm
 from mabn_ref.norms.batch_norm import one_of
 from mabn_ref.norms.checks import check_at_least, check_decay, check_dz, check_inputs, check_state, unwrap_numbers
 from mabn_ref.norms.communicators import Alone, Communicator
@@ -68,6 +78,13 @@ class Config:
         unwrap_numbers(self)
 
 
+class State(NamedTuple):
+    """Moving statistics, for inference: `mean` and (biased) `var`, each of shape (C,)."""
+
+    mean: Array
+    var: Array
+
+
 class Cache(NamedTuple):
     """What backward needs of this rank's part, in the canonical form (G, M, C) of `split`."""
 
@@ -82,6 +99,18 @@ class Cache(NamedTuple):
     shape: tuple[int, ...]
     """The shape of this rank's x."""
     config: Config
+
+
+def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
+    """Return the state before the first batch: takes what `mabn_ref.norms.batch_norm.init` does.
+
+    Examples
+    --------
+    >>> init(2, Config(), dtype=np.float64)
+    State(mean=array([0., 0.]), var=array([1., 1.]))
+    """
+    check_own((config, Config))
+    return State(*batch_norm.init(channels, batch_norm.Config(), dtype=dtype, xp=xp))
 
 
 def statistics(x: Array, config: Config) -> tuple[Array, Array]:
@@ -99,12 +128,12 @@ def statistics(x: Array, config: Config) -> tuple[Array, Array]:
 
     Examples
     --------
-    >>> import numpy as np
     >>> from mabn_ref.norms.communicators import run
     >>> parts = [np.array([[1.0]]), np.array([[3.0], [8.0]])]
     >>> run(2, lambda ranks: statistics(parts[ranks.rank], Config(communicator=ranks))[0].item())
     [4.0, 4.0]
     """
+    check_own((config, Config))
     mu, var, _, _ = _moments(split(x, config.norm_batch), config)
     return mu, var
 
@@ -186,7 +215,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     Raises
     ------
     TypeError, ValueError
-        If an array is not float32 or float64, dtypes differ, shapes do not fit, `norm_batch` does not divide N, ranks
+        If `state` or `config` is that of another normaliser. If an array is not plain, or not float32 or float64,
+        dtypes differ, shapes do not fit, `norm_batch` does not divide N, ranks
         differ in their channels, groups or dtypes, or there is one value a channel over all ranks. The other ranks
         may be left waiting: see `mabn_ref.norms.communicators.run` and `mabn_ref.experiments.mpi.world`.
     OverflowError
@@ -196,7 +226,6 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     --------
     Two ranks with one sample each, 1 and 3; a rank alone would have nothing to divide by:
 
-    >>> import numpy as np
     >>> from mabn_ref.norms.communicators import run
     >>> def work(ranks):
     ...     x, config = np.array([[1.0 + 2.0 * ranks.rank]]), Config(eps=0.0, communicator=ranks)
@@ -204,6 +233,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     >>> run(2, work)
     [-1.0, 1.0]
     """
+    check_own((state, State), (config, Config))
     check_inputs(x, gamma, beta, config.norm_batch)
     check_state(state, "mean", (x.shape[-1],), x)
     check_state(state, "var", (x.shape[-1],), x)
@@ -213,7 +243,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     z = gamma * y + beta  # eq: affine (3)
     _, mean_after = ema(state.mean, mu, config.decay)  # eq: ema-forward (12)
     _, var_after = ema(state.var, var, config.decay)  # eq: ema-forward (12)
-    cache = Cache(y, sigma, values, gamma, tuple(x.shape), config)
+    cache = Cache(y, sigma, values, copied(gamma), tuple(x.shape), config)
     return merge(z, x.shape), cache, State(mean_after[-1, :], var_after[-1, :])
 
 
@@ -233,12 +263,12 @@ def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
 
     Examples
     --------
-    >>> import numpy as np
     >>> x, one, zero, config = np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1), Config(eps=0.0)
     >>> _, cache, _ = forward(x, one, zero, init(1, config, dtype=x.dtype), config)
     >>> gradient_statistics(np.array([[1.0], [2.0]]), cache)
     (array([[1.5]]), array([[0.5]]))
     """
+    check_own((cache, Cache))
     check_dz(dz, cache.y, cache.shape)
     return _gradient_means(split(dz, cache.config.norm_batch), cache)[:2]
 
@@ -274,17 +304,18 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     Raises
     ------
     TypeError, ValueError
-        If `dz` is not of the shape and dtype of the forward pass.
+        If `dz` is not of the shape and dtype of the forward pass, or `cache` or `state` is that of another
+        normaliser.
 
     Examples
     --------
-    >>> import numpy as np
     >>> x, one, zero, config = np.array([[1.0], [3.0], [8.0]]), np.ones(1), np.zeros(1), Config(eps=0.0)
     >>> _, cache, state = forward(x, one, zero, init(1, config, dtype=x.dtype), config)
     >>> dx, dgamma, dbeta, _ = backward(np.array([[1.0], [0.0], [0.0]]), cache, state)
     >>> abs(dx.sum().item()) < 1e-15, dbeta.item()
     (True, 1.0)
     """
+    check_own((cache, Cache), (state, State))
     check_dz(dz, cache.y, cache.shape)
     y, sigma, _, gamma, shape, config = cache
     dz = split(dz, config.norm_batch)
@@ -303,13 +334,13 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
 
     Examples
     --------
-    >>> import numpy as np
     >>> x, one, zero, config = np.array([[1.0], [3.0], [5.0]]), np.ones(1), np.zeros(1), Config()
     >>> _, cache, state = forward(x, one, zero, init(1, config, dtype=x.dtype), config)
     >>> dz = np.array([[1.0], [0.0], [0.0]])
     >>> bool(np.allclose(backward(dz, cache, state)[0], backward_graph(dz, cache, state)[0]))
     True
     """
+    check_own((cache, Cache), (state, State))
     check_dz(dz, cache.y, cache.shape)
     y, sigma, values, gamma, shape, config = cache
     dz = split(dz, config.norm_batch)
@@ -330,3 +361,34 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     dmu = -_summed(sums(dcentred)[:, None, :], config)  # eq: sync-graph
     dx = dcentred + dmu / values  # eq: sync-graph
     return merge(dx, shape), dgamma, dbeta, state
+
+
+def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
+    """Inference as one map a channel: takes and returns what `mabn_ref.norms.batch_norm.affine` does.
+
+    Examples
+    --------
+    >>> state = State(mean=np.array([2.0]), var=np.array([4.0]))
+    >>> affine(np.array([3.0]), np.array([1.0]), state, Config(eps=0.0))
+    (array([1.5]), array([-2.]))
+    """
+    check_own((state, State), (config, Config))
+    return batch_norm.affine(gamma, beta, *_moving(state, config))
+
+
+def infer(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> Array:
+    """Normalise by the moving statistics: takes and returns what `mabn_ref.norms.batch_norm.infer` does.
+
+    Examples
+    --------
+    >>> state = State(mean=np.array([2.0]), var=np.array([4.0]))
+    >>> infer(np.array([[4.0]]), np.ones(1), np.zeros(1), state, Config(eps=0.0))
+    array([[1.]])
+    """
+    check_own((state, State), (config, Config))
+    return batch_norm.infer(x, gamma, beta, *_moving(state, config))
+
+
+def _moving(state: State, config: Config) -> tuple[batch_norm.State, batch_norm.Config]:
+    """What inference reads, as batch normalisation has it."""
+    return batch_norm.State(state.mean, state.var), batch_norm.Config(eps=config.eps)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.norms import batch_norm, batch_renorm, mabn
+from mabn_ref.norms import batch_renorm, mabn
 from mabn_ref.norms.micro_batches import split
 from mabn_ref.norms.moving import ema, sma
 from tests.strategies import ALL
@@ -200,9 +200,7 @@ def test_state_of_another_dtype_or_normaliser(name: str) -> None:
     for call in (module.forward, module.infer):
         with pytest.raises(TypeError, match=r"state\.\w+ has dtype float64, expected float32"):
             call(x, one, 0 * one, state, module.Config())
-        with pytest.raises(
-            TypeError, match=r"state is 'tuple' without (mean|chi2), expected what this normaliser's init"
-        ):
+        with pytest.raises(TypeError, match=rf"state is a tuple, expected a {name}\.State"):
             call(x, one, 0 * one, (), module.Config())
     for dtype in (np.int64, np.float16):
         with pytest.raises(TypeError, match=r"the state has dtype (int64|float16), expected float32 or float64"):
@@ -238,15 +236,6 @@ def test_affine_and_rank_one(name: str) -> None:
 def test_small_functions(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
-
-
-def test_subclasses_of_ndarray_are_numpy_s() -> None:
-    class Mine(np.ndarray):
-        pass
-
-    x = np.random.default_rng(0).standard_normal((4, 3)).view(Mine)
-    config = batch_norm.Config()
-    batch_norm.forward(x, ONE, ZERO, batch_norm.init(3, config, dtype=float), config)
 
 
 @pytest.mark.parametrize("name", ALL)

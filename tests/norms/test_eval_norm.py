@@ -260,7 +260,7 @@ def test_bad_input() -> None:
             call(np.ones((4, 3), dtype=int), ONE, ZERO, state, config)
         with pytest.raises(ValueError, match=r"gamma has shape \(3,\), expected \(2,\)"):
             call(np.ones((4, 2)), ONE, ZERO, state, config)
-        with pytest.raises(TypeError, match="state is 'State' without a"):
+        with pytest.raises(TypeError, match=r"state is a batch_norm\.State, expected an eval_norm\.State"):
             call(x, ONE, ZERO, batch_norm.State(*state[:2]), config)
         for field in ("mean", "var", "a", "b"):
             with pytest.raises(ValueError, match=rf"state\.{field} has shape \(2,\), expected \([13],\)"):

@@ -27,7 +27,7 @@ def history(module: Any, rng: np.random.Generator, dims: Any, config: Any, calls
 
 def passes(module: Any, state: Any, config: Any, x: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> Any:
     """Forward with r and d held at their numbers, and backward. The earlier Psi of a window are numbers too: zero."""
-    _, held, _ = module.forward(x, gamma, beta, state, config)
+    _, held, after = module.forward(x, gamma, beta, state, config)
     r = getattr(held, "r", np.ones((1, 1)))[:, None, :]
     d = getattr(held, "d", np.zeros((1, 1)))[:, None, :]
 
@@ -36,7 +36,7 @@ def passes(module: Any, state: Any, config: Any, x: np.ndarray, gamma: np.ndarra
         return (gamma * (r * cache.y + d) + beta).reshape(x.shape), cache
 
     def backward(dz: Any, cache: Any) -> Any:
-        return module.backward(dz, cache, state)[:3]
+        return module.backward(dz, cache, after)[:3]
 
     return forward, backward, (x, gamma, beta)
 
@@ -171,7 +171,8 @@ def test_the_naive_check_fails(name: str) -> None:
     def forward(x: Any) -> Any:
         return module.forward(x, gamma, beta, state, config)[:2]
 
-    result = check(forward, lambda dz, cache: module.backward(dz, cache, state)[0], (x,))
+    *_, after = module.forward(x, gamma, beta, state, config)
+    result = check(forward, lambda dz, cache: module.backward(dz, cache, after)[0], (x,))
     assert result.verdict == "wrong"
     assert result.worst.error > 1e-2
 

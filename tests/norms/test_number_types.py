@@ -20,15 +20,9 @@ def two_calls(module: Any, config: Any, x: Any, dz: Any, gamma: Any, beta: Any, 
     out: list[Any] = []
     for _ in range(2):
         z, cache, state = module.forward(x, gamma, beta, state, config)
+        graph = module.backward_graph(dz, cache, state)[0]
         dx, dgamma, dbeta, state = module.backward(dz, cache, state)
-        out += [
-            z,
-            dx,
-            dgamma,
-            dbeta,
-            module.backward_graph(dz, cache, state)[0],
-            *module.gradient_statistics(dz, cache),
-        ]
+        out += [z, dx, dgamma, dbeta, graph, *module.gradient_statistics(dz, cache)]
     return [*out, module.infer(x, gamma, beta, state, config), *module.affine(gamma, beta, state, config)]
 
 
