@@ -37,6 +37,7 @@ def run_one(
     checkpoint_every: int = 100,
     device: str = "cpu",
     prepared: Callable[[training.Setup], training.Setup] | None = None,
+    watched: Callable[[training.Setup, training.Progress], object] | None = None,
     finished: Callable[[training.Setup, training.Progress], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Train one network, on one BLAS thread, and return its record.
@@ -55,6 +56,8 @@ def run_one(
         "cpu", or "cuda" (CuPy). It is no part of the configuration: a run may go on elsewhere from its checkpoint.
     prepared : callable, optional
         Given what stays as it is during the run, returns it with something in its place: a layer that is watched.
+    watched : callable, optional
+        Called with that and where the run is: at its start, after every gradient batch and after every epoch.
     finished : callable, optional
         Given that and where the run ended, unless it diverged; returns further entries of the record.
 
@@ -93,7 +96,11 @@ def run_one(
             start = checkpoints.load(file, config, start)
         progress = start
         try:
+            if watched is not None:
+                watched(setup, start)
             for progress in training.run(setup, start):
+                if watched is not None:
+                    watched(setup, progress)
                 if file is not None and progress.step % checkpoint_every == 0:
                     checkpoints.save(file, config, progress)
                 if report is not None:
