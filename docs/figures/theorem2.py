@@ -13,6 +13,7 @@ DRAWN = (
     ("frozen", images, BATCHES, "--", "s", "frozen, population's mean: (iii)"),
     ("batch", images, BATCHES, ":", "^", "each batch its own σ or χ"),
     ("batch", single, 4 * BATCHES, "-.", "v", "the same, positions independent"),
+    ("scaled", images, BATCHES, (0, (1, 3)), "D", "each batch its own, at one scale"),
 )
 
 figure, panels = plt.subplots(1, 2, figsize=(9.6, 4.2), layout="constrained")
@@ -20,10 +21,14 @@ for statistics, (x, u), batches, dash, marker, label in DRAWN:
     gaps = gradient_gaps(x, u, batches, statistics=statistics, rng=np.random.default_rng(1), runs=10_000)
     unit = exact_gaps(x, u, batches, statistics="centred")[0]
     for axes, found, proved in zip(panels, (gaps.total, gaps.noise), (1, 2), strict=True):
-        line = found.mean if statistics == "batch" else exact_gaps(x, u, batches, statistics=statistics)[proved]
+        line = (
+            found.mean
+            if statistics in ("batch", "scaled")
+            else exact_gaps(x, u, batches, statistics=statistics)[proved]
+        )
         axes.fill_between(BATCHES, found.low / unit, found.high / unit, color="0.75", linewidth=0)
         axes.plot(BATCHES, found.mean / unit, marker, color="black", markerfacecolor="white", label=label)
-        axes.plot(BATCHES, line / unit, dash, color="black", linewidth=1)
+        axes.plot(BATCHES, line / unit, linestyle=dash, color="black", linewidth=1)
 panels[0].axhline(1, color="black", linewidth=2.5)
 panels[0].annotate("(17) as printed: on this line or above", (2, 1.08), fontsize="small")
 for axes, title in zip(panels, ("Total variance", "Noise: squared distance to the population's"), strict=True):

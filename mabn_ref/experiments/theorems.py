@@ -34,7 +34,7 @@ __all__ = [
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 KINDS = ("constant", "settling", "slow", "drift", "jump")
-STATISTICS = ("centred", "frozen", "batch")
+STATISTICS = ("centred", "frozen", "batch", "scaled")
 
 
 class Estimate(NamedTuple):
@@ -230,7 +230,9 @@ def gradient_gaps(
     statistics : str
         Those of forward. "centred": both forms divide by the population's deviation s, and y is centred in the
         batch, part (i) of the repaired theorem. "frozen": the population's mean and s, part (iii). "batch": every
-        batch its own, by `batch_norm` and `modified_batch_norm` as they are.
+        batch its own, by `batch_norm` and `modified_batch_norm` as they are. "scaled": the same, each gradient then
+        multiplied by what its batch was divided by and divided by s, so that both are at one scale:
+        :eq:`one-scale`.
     rng : numpy.random.Generator
     runs, groups : int
         Batches for each |B|, and the groups that they are cut into for the intervals; `groups` divides `runs`.
@@ -265,9 +267,12 @@ def gradient_gaps(
         index = rng.integers(len(x), size=(each, size))
         xs, us = (part[index].reshape(each, -1) for part in (x, u))
         g = np.mean(us, axis=1, keepdims=True)
-        if statistics == "batch":
-            vanilla, modified = (_package(norm, xs, us) for norm in (batch_norm, modified_batch_norm))
+        if statistics in ("batch", "scaled"):
+            vanilla, sigma_batch = _package(batch_norm, "sigma", xs, us)
+            modified, chi_batch = _package(modified_batch_norm, "chi", xs, us)
             y, y_modified, scale = (xs - mean) / s, xs / chi, chi
+            if statistics == "scaled":
+                vanilla, modified, scale = vanilla * sigma_batch / s, modified * chi_batch / s, s
             psi_bar, psi_bar_modified = np.mean((x - mean) * u) / s, np.mean(x * u) / chi
         else:
             y = (xs - (np.mean(xs, axis=1, keepdims=True) if statistics == "centred" else mean)) / s
@@ -324,13 +329,14 @@ def exact_gaps(x: Floats, u: Floats, batches: Sequence[int], *, statistics: str)
     return var_g / s**2, total / s**2, (var_g + 2 * third) / s**2
 
 
-def _package(norm: Any, x: Floats, u: Floats) -> Floats:
-    """Gradients (runs, M) of a normaliser as it is, each run a normalisation batch, gamma = 1."""
+def _package(norm: Any, divisor: str, x: Floats, u: Floats) -> tuple[Floats, Floats]:
+    """Gradients (runs, M) of a normaliser as it is, each run a normalisation batch; and what divided each."""
     config, one, column = norm.Config(norm_batch=x.shape[1]), np.ones(1), (-1, 1)
     state = norm.init(1, config, dtype=x.dtype)
     _, cache, state = norm.forward(x.reshape(column), one, 0 * one, state, config)
     dx: Floats = norm.backward(u.reshape(column), cache, state)[0].reshape(x.shape)
-    return dx
+    divided_by: Floats = getattr(cache, divisor)
+    return dx, divided_by
 
 
 def _runs_a_group(runs: int, groups: int) -> int:

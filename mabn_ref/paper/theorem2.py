@@ -122,10 +122,15 @@ _PRINTED = (
     "The theorem as printed says that the vanilla form has the larger total variance, by Var[g] / s^2 or more. The "
     "derivations show why it cannot, and prove the same of the squared distance to the population's gradient."
 )
+_SCALE = (
+    "Every batch its own: the modified gradient is divided by chi, which is never smaller than sigma. Brought "
+    "to one scale: each gradient times its batch's sigma or chi, over s."
+)
 _KINDS = {
     "centred": "frozen, y centred in the batch",
     "frozen": "frozen, the population's mean",
     "batch": "every batch its own sigma or chi",
+    "scaled": "the same, brought to one scale",
 }
 
 
@@ -164,6 +169,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
             verdicts.append(f"Theorem 2, {claim}; {_KINDS[kind]}, |B| = {BATCHES[-1]}: {shown}")
     notes = [
         _PRINTED,
+        _SCALE,
         f"Recorded rows: medians over {_CHANNELS} channels, {_POSITIONS} positions an image, of layers of BN 32.",
     ]
     return Outcome(tables, verdicts, notes, {name: dict(found) for name, found in sources.items()})
@@ -182,7 +188,9 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
         axes = figure.add_subplot(1, 2, number)
         for k, (kind, said) in enumerate(_KINDS.items()):
             mean, low, high = data["made up"][kind][0][what]
-            axes.plot(BATCHES, mean, "os^"[k], color=drawing.COLOURS[k], linestyle=("-", "--", ":")[k], label=said)
+            axes.plot(
+                BATCHES, mean, "os^D"[k], color=drawing.COLOURS[k], linestyle=("-", "--", ":", "-.")[k], label=said
+            )
             axes.fill_between(BATCHES, low, high, color=drawing.COLOURS[k], alpha=0.2, linewidth=0)
         axes.axhline(0, color="#7a7a7a", linewidth=1)
         axes.axhline(1, color="#7a7a7a", linewidth=1, linestyle=":")

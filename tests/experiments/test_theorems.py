@@ -16,6 +16,7 @@ from mabn_ref.experiments.theorems import (
     expectations,
     gradient_gaps,
 )
+from mabn_ref.norms import batch_norm, modified_batch_norm
 
 WINDOW, STEPS = 16, 300
 BATCHES = [2, 4, 8, 16, 32]
@@ -189,3 +190,75 @@ def test_arguments_that_do_not_fit_are_refused() -> None:
         average_moments(np.ones(3), window=2, decay=0.5, rng=rng, runs=50)
     with pytest.raises(ValueError, match="kind is 'sine'"):
         expectations("sine", 3)
+
+
+def test_the_repaired_theorem_holds_in_every_batch_of_any_distribution() -> None:
+    """Values that depend on each other and are not alike, a scale of each batch's own, any constants.
+
+    eq: theorem-2-repaired
+    """
+    rng = np.random.default_rng(9)
+    y = np.cumsum(rng.standard_normal((500, 7)), axis=1) * np.arange(1, 8) ** 2
+    y -= np.mean(y, axis=1, keepdims=True)
+    u = np.sin(y) + rng.exponential(size=(500, 1)) * rng.standard_normal((500, 7))
+    s = np.std(y, axis=1, keepdims=True)
+    g, psi = (np.mean(part, axis=1, keepdims=True) for part in (u, y * u))
+    g_bar, psi_bar = 0.7, -1.3
+    vanilla, modified = (u - g - y * psi) / s, (u - y * psi) / s
+    error = np.mean((vanilla - (u - g_bar - y * psi_bar) / s) ** 2, axis=1)
+    error_modified = np.mean((modified - (u - y * psi_bar) / s) ** 2, axis=1)
+    np.testing.assert_allclose(error, error_modified + ((g - g_bar) ** 2 / s**2)[:, 0], rtol=1e-12)
+
+
+def test_at_one_scale_the_vanilla_gradient_is_the_shorter_one_in_every_batch() -> None:
+    """By the layers as they are, and in the simulation by as much as the formula.
+
+    eq: one-scale
+    """
+    rng = np.random.default_rng(10)
+    size, one, zero = 6, np.ones(1), np.zeros(1)
+    x, u = rng.standard_normal((2, 50 * size, 1))
+    x = x + rng.choice([-2.0, 0.0, 0.3], (50, 1)).repeat(size, axis=0)
+    scaled = {}
+    for norm, divisor in ((batch_norm, "sigma"), (modified_batch_norm, "chi")):
+        config = norm.Config(norm_batch=size, eps=0.0)
+        _, cache, state = norm.forward(x, one, zero, norm.init(1, config, dtype=x.dtype), config)
+        dx = norm.backward(u, cache, state)[0].reshape(50, size)
+        scaled[divisor] = getattr(cache, divisor) * dx, getattr(cache, divisor), norm.gradient_statistics(u, cache)
+    mu = np.mean(x.reshape(50, size), axis=1, keepdims=True)
+    (vanilla, sigma, (g, psi)), (modified, chi, _) = scaled["sigma"], scaled["chi"]
+    h = (sigma * g - mu * psi) / chi
+    shorter = np.mean(vanilla**2, axis=1)
+    np.testing.assert_allclose(np.mean(modified**2, axis=1), shorter + (h**2)[:, 0], rtol=1e-12)
+    mean = np.mean(h * sigma / chi)
+    total = np.var(vanilla) - np.var(modified)
+    assert total == pytest.approx(mean**2 - np.mean(h**2), rel=1e-12)
+    assert total < 0
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.5, 1.0])
+def test_brought_to_one_scale_the_total_variance_has_the_sign_of_the_frozen_case(offset: float) -> None:
+    """What docs/derivations/theorem2.rst says of its second table.
+
+    eq: theorem-2, one-scale
+    """
+    x, u = dependent_pairs(20_000, 1, np.random.default_rng(11))
+    gaps = {
+        kind: gradient_gaps(x + offset, u, [32], statistics=kind, rng=np.random.default_rng(12), runs=4000)
+        for kind in ("batch", "scaled")
+    }
+    var_g = np.var(u) / 32
+    assert -1.4 * var_g < gaps["scaled"].total.low[0] < gaps["scaled"].total.high[0] < -0.8 * var_g
+    assert gaps["scaled"].noise.low[0] > 0
+    assert (gaps["batch"].total.low[0] > 5 * var_g) == (offset > 0)
+
+
+@pytest.mark.parametrize("size", [2, 8, 32])
+@pytest.mark.parametrize("mean", [0.0, 0.5])
+def test_the_batch_g_takes_noise_out_of_a_weights_gradient(size: int, mean: float) -> None:
+    """eq: weight-gradient-noise"""
+    rng = np.random.default_rng(13)
+    a, u = mean + rng.uniform(-1, 1, (200_000, size)), 0.4 + rng.standard_normal((200_000, size))
+    g = np.mean(u, axis=1, keepdims=True)
+    found = np.var(np.sum(a * (u - 0.4), axis=1)) / np.var(np.sum(a * (u - g), axis=1))
+    assert found == pytest.approx((1 + 3 * mean**2) * size / (size - 1), rel=0.02)  # Var[a] = 1/3
