@@ -35,6 +35,7 @@ NAMES = (
     "figures",
     "theorem1",
     "theorem2",
+    "weight_noise",
     "equation6",
     "table8",
     "table9",
@@ -53,6 +54,7 @@ table1, table2, table4, figure1b, window: errors of many runs. credit: what each
 small and large batches. search: as many settings for every method. related: the methods of the paper's section 2.
 figures: Figures 2, 3 and 4, batch statistics in training. table8: a class for every pixel, with weights updated after
 two images (5 seeds).
+weight_noise: what reaches the weights of the noise that theorem2 is about.
 equation6: statistics of the whole training set. table9: time, memory and operations, with Figure 1(a).
 """
 

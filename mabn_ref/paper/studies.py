@@ -19,6 +19,7 @@ from mabn_ref.paper.table8 import TABLE_8
 from mabn_ref.paper.table9 import TABLE_9
 from mabn_ref.paper.theorem1 import THEOREM_1
 from mabn_ref.paper.theorem2 import THEOREM_2
+from mabn_ref.paper.weight_noise import WEIGHT_NOISE
 from mabn_ref.paper.window import WINDOW
 
 __all__ = ["STUDIES"]
@@ -35,6 +36,7 @@ STUDIES: dict[str, Study] = {
     "figures": FIGURES,
     "theorem1": THEOREM_1,
     "theorem2": THEOREM_2,
+    "weight_noise": WEIGHT_NOISE,
     "equation6": EQUATION_6,
     "table8": TABLE_8,
     "table9": TABLE_9,

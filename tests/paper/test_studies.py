@@ -37,6 +37,7 @@ def test_the_sizes_of_the_studies() -> None:
         "figures": 9,
         "theorem1": 0,
         "theorem2": 3,
+        "weight_noise": 6,
         "equation6": 18,
         "table8": 3 * 10,
         "table9": 0,

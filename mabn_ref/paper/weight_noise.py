@@ -1,0 +1,314 @@
+"""What reaches the weights: the noise of their gradients with and without the batch's g and Psi, during training."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+from mabn_ref.data import to_float
+from mabn_ref.data.augment import flip_and_crop
+from mabn_ref.experiments import results
+from mabn_ref.experiments.config import RunConfig
+from mabn_ref.experiments.devices import to_device, to_host
+from mabn_ref.experiments.intervals import Interval, mean_interval
+from mabn_ref.experiments.runs import run_one
+from mabn_ref.experiments.training import Progress, Setup
+from mabn_ref.nn import network, softmax_cross_entropy
+from mabn_ref.nn.network import Conv, Norm
+from mabn_ref.norms import batch_norm
+from mabn_ref.norms.micro_batches import merge, split
+from mabn_ref.paper import drawing
+from mabn_ref.paper.measured import FEWEST, Row, configs, plan_of, text
+from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
+
+__all__ = ["WEIGHT_NOISE", "Statistics", "gradient_noise", "run_watched"]
+
+UPDATES = (0, 200, 600)
+"""After how many updates to look, besides the end."""
+_BATCHES = 40
+_DIGITS = 6
+_MEDIAN = "median"
+_FORMS = {
+    "batch": "batch g, batch Psi",
+    "no g": "no g, batch Psi",
+    "population g": "population g, batch Psi",
+    "population Psi": "batch g, population Psi",
+    "population": "population g and Psi",
+}
+
+
+class Statistics(NamedTuple):
+    """The g and Psi of backward, of normalisation batches (G, C) or of the population (C,)."""
+
+    g: Array
+    psi: Array
+
+
+class _Watched:
+    """Batch norm that keeps what comes back to it."""
+
+    def __init__(self) -> None:
+        self.last: tuple[Array, Any] = (np.empty(0), None)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(batch_norm, name)
+
+    def backward(self, dz: Array, cache: Any, state: Any) -> Any:
+        self.last = dz, cache
+        return batch_norm.backward(dz, cache, state)
+
+
+def _gradient_batches(setup: Setup, progress: Progress) -> Iterator[dict[str, tuple[Any, Any, Array, Any]]]:
+    """Of each gradient batch, by convolution: its layer and cache, and dz and cache of the normaliser above it."""
+    config, train = setup.config, setup.images.train
+    layers = [layer._replace(module=_Watched()) if isinstance(layer, Norm) else layer for layer in setup.layers]
+    rng = np.random.default_rng(config.seed)
+    order = rng.permutation(len(train.labels))
+    for k in range(min(_BATCHES, setup.steps)):
+        chosen = order[k * config.gradient_batch :][: config.gradient_batch]
+        pixels = train.images[chosen]
+        if config.augment:
+            pixels = flip_and_crop(pixels, rng)
+        x = to_device(to_float(pixels, setup.images.mean, setup.images.std), setup.xp)
+        logits, caches, states = network.forward(layers, progress.params, progress.states, x)
+        _, cache = softmax_cross_entropy.forward(logits, to_device(train.labels[chosen], setup.xp))
+        network.backward(layers, softmax_cross_entropy.backward(1.0, cache), caches, states)
+        yield {
+            layer.name: (layer, caches[i], *layers[i + 1].module.last)
+            for i, layer in enumerate(layers)
+            if isinstance(layer, Conv)
+        }
+
+
+def gradient_noise(setup: Setup, progress: Progress) -> dict[str, dict[str, dict[str, float]]]:
+    """Measure, of batch norm with the weights as they are, the noise of dx and of the weights' gradients.
+
+    What comes back to a normaliser is batch norm's own; then its last step is taken with other g and Psi, and goes
+    down to the weights of the convolution under it. Population values are the means over all the batches.
+
+    Parameters
+    ----------
+    setup, progress
+        A run of batch norm, and where it is.
+
+    Returns
+    -------
+    dict
+        By convolution and form ("batch", "no g", "population g", "population Psi", "population"): "weights", the
+        variance of dL/dW over gradient batches, summed over W; "signal", its squared mean, likewise, less what the
+        variance adds to it; "dx", the mean squared distance of dx to that with population values.
+    """
+    sums: dict[str, list[Statistics]] = {}
+    for found in _gradient_batches(setup, progress):
+        for name, (_, _, dz, kept) in found.items():
+            means = (to_host(value).mean(axis=0) for value in batch_norm.gradient_statistics(dz, kept))
+            sums.setdefault(name, []).append(Statistics(*means))
+    whole = {
+        name: Statistics(*(np.mean(values, axis=0) for values in zip(*found, strict=True)))
+        for name, found in sums.items()
+    }
+    gradients: dict[tuple[str, str], list[Array]] = {}
+    distances: dict[tuple[str, str], list[float]] = {}
+    for found in _gradient_batches(setup, progress):
+        for name, (layer, cache, dz, kept) in found.items():
+            population = Statistics(*(to_device(value, setup.xp) for value in whole[name]))
+            batch = Statistics(*batch_norm.gradient_statistics(dz, kept))
+            # by form its statistics, and what they would be of an infinite batch
+            used = {
+                "batch": (batch, population),
+                "no g": (batch._replace(g=0 * batch.g), population._replace(g=0 * population.g)),
+                "population g": (batch._replace(g=population.g), population),
+                "population Psi": (batch._replace(psi=population.psi), population),
+                "population": (population, population),
+            }
+            for form, (mine, target) in used.items():
+                dx = _dx(dz, kept, mine)
+                error = to_host(dx - _dx(dz, kept, target)).astype(np.float64)
+                grads, _ = network.backward([layer], dx, [cache], [None])
+                gradients.setdefault((name, form), []).append(to_host(grads[0]["w"]).astype(np.float64))
+                distances.setdefault((name, form), []).append(float(np.mean(error**2)))
+    measured: dict[str, dict[str, dict[str, float]]] = {name: {} for name in whole}
+    for (name, form), values in gradients.items():
+        variance = float(np.sum(np.var(values, axis=0, ddof=1)))
+        signal = float(np.sum(np.mean(values, axis=0) ** 2)) - variance / len(values)
+        numbers = {"weights": variance, "signal": signal, "dx": float(np.mean(distances[name, form]))}
+        measured[name][form] = {what: float(f"{value:.{_DIGITS}g}") for what, value in numbers.items()}
+    return measured
+
+
+def _dx(dz: Array, cache: batch_norm.Cache, used: Statistics) -> Array:
+    """Batch norm's gradient with these statistics in place of its own."""
+    g, psi = (value[..., None, :] for value in used)
+    u = split(dz, cache.config.norm_batch) * cache.gamma
+    dx = (u - g - cache.y * psi) / cache.sigma[:, None, :]  # eq: bn-backward (4)
+    return merge(dx, cache.shape)
+
+
+def run_watched(config: RunConfig, **keywords: Any) -> dict[str, Any]:
+    """Train as `run_one` does, and look at the noise of the gradients a few times on the way.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Of batch norm.
+    **keywords
+        Those of `run_one`.
+
+    Returns
+    -------
+    dict
+        The record of `run_one`, and `noise`: what `gradient_noise` finds, by the number of updates before it, for
+        those of `UPDATES` that the run has and its end.
+
+    Examples
+    --------
+    >>> record = run_watched(RunConfig(norm="bn", width=4, epochs=1, train_size=64, test_size=10))
+    >>> list(record["noise"])
+    ['0', '2']
+    """
+    noise: dict[str, Any] = {}
+
+    def watched(setup: Setup, progress: Progress) -> None:
+        done = progress.epoch * setup.steps + progress.step
+        if (done in UPDATES or done == setup.steps * config.epochs) and str(done) not in noise:
+            noise[str(done)] = gradient_noise(setup, progress)
+
+    record = run_one(config, watched=watched, **keywords)
+    return {**record, "noise": noise}
+
+
+_ROWS = [
+    Row("BN 2", {"norm": "bn", "norm_batch": 2}),
+    Row("BN 2 + WC", {"norm": "bn", "norm_batch": 2, "centralized": True}),
+]
+_ONE_LAYER = (
+    "The weights are trained with batch norm. What comes back to a normaliser is the same for all forms, and so is "
+    "its forward pass: they differ in the g and Psi of that one layer's backward pass. The modified form has no g."
+)
+_VARIANCE = (
+    f"Variance over {_BATCHES} gradient batches at fixed weights, summed over the weights of a layer. Population "
+    "values are the means over those batches."
+)
+_KEPT = (
+    "Verdicts are on the median of the seven layers. The records have the squared mean of dL/dW too, as `signal`; "
+    "so few batches measure it too coarsely for a table."
+)
+_NOTES = [
+    _ONE_LAYER,
+    _VARIANCE,
+    "Noise of dx: the squared distance to dx with population values, as Theorem 2, repaired, has it.",
+    _KEPT,
+]
+
+
+def _outcome(context: Context, records: Records) -> Outcome:
+    data: dict[str, dict[str, Any]] = {}
+    for row in _ROWS:
+        found = {config.seed: results.find(records, config) for config in configs([row], context)}
+        data[row.label] = {
+            str(seed): _changes(record["noise"])
+            for seed, record in found.items()
+            if record is not None and record["status"] == "done" and "noise" in record
+        }
+    tables, verdicts = [], []
+    for label, seeds in data.items():
+        first: dict[str, Any] = next(iter(seeds.values()), {"0": {"": {}}})
+        layers = [layer for layer in next(iter(first.values())) if layer != _MEDIAN]
+        lines = [
+            (f"{k} updates, {said}", *(text(_over(seeds, k, layer, form, what), "+") for layer in layers))
+            for k in first
+            for form, what, said in (
+                *((form, "weights", f"{said}: dL/dW") for form, said in _FORMS.items() if form != "batch"),
+                ("no g", "dx", f"{_FORMS['no g']}: noise of dx"),
+            )
+        ]
+        title = f"{label}: variance of the weights' gradients, change in % from batch g and batch Psi"
+        tables.append(Table(title, ("", *layers), lines))
+        verdicts += [
+            _verdict(f"{label}, after {k} updates", _over(seeds, k, _MEDIAN, "no g", "weights")) for k in first
+        ]
+    return Outcome(tables, verdicts, _NOTES, data)
+
+
+def _changes(noise: Mapping[str, Any]) -> dict[str, Any]:
+    """In %, by updates, layer, form and what is noisy; of all layers the median."""
+    changes: dict[str, Any] = {}
+    for k, layers in noise.items():
+        found = {
+            layer: {
+                form: {what: 100 * (numbers[what] / forms["batch"][what] - 1) for what in ("weights", "dx")}
+                for form, numbers in forms.items()
+            }
+            for layer, forms in layers.items()
+        }
+        median = {
+            form: {what: statistics.median(of[form][what] for of in found.values()) for what in ("weights", "dx")}
+            for form in _FORMS
+        }
+        changes[k] = {**found, _MEDIAN: median}
+    return changes
+
+
+def _over(seeds: Mapping[str, Any], k: str, layer: str, form: str, what: str) -> Interval | None:
+    values = [changes[k][layer][form][what] for changes in seeds.values()]
+    return mean_interval(values) if values else None
+
+
+def _verdict(where: str, change: Interval | None) -> str:
+    """Judge section 4.2's claim by the interval of the change without g.
+
+    Examples
+    --------
+    >>> _verdict("BN 2, after 0 updates", mean_interval([20.0, 22.0, 21.0]))
+    'less noise in the weights without g, BN 2, after 0 updates: the opposite holds; +21.00 ± 2.48 % over 3 seeds'
+    """
+    said = f"less noise in the weights without g, {where}"
+    if change is None or change.half is None or change.runs < FEWEST:
+        return f"{said}: no verdict, fewer than {FEWEST} seeds"
+    low, high = change.mean - change.half, change.mean + change.half
+    judged = "holds" if high < 0 else "the opposite holds" if low > 0 else "not decided"
+    return f"{said}: {judged}; {text(change, '+')} % over {change.runs} seeds"
+
+
+def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
+    figure = drawing.new(9, 4.2)
+    for number, (label, seeds) in enumerate(data.items(), 1):
+        axes = figure.add_subplot(1, len(data), number, sharey=figure.axes[0] if figure.axes else None)
+        updates = list(next(iter(seeds.values()), {}))
+        for i, (form, said) in enumerate(_FORMS.items()):
+            changes = [_over(seeds, k, _MEDIAN, form, "weights") for k in updates]
+            if form == "batch" or not updates:
+                continue
+            axes.errorbar(
+                [float(k) for k in updates],
+                [change.mean for change in changes if change],
+                yerr=[change.half or 0.0 for change in changes if change],
+                marker="os^Dv"[i],
+                linestyle=("-", "-", "--", ":", "-.")[i],
+                color=drawing.COLOURS[i],
+                capsize=3,
+                label=said,
+            )
+        axes.axhline(0, color="#7a7a7a", linewidth=1)
+        axes.set_xlabel("updates")
+        axes.set_title(label)
+        axes.grid(alpha=0.3)
+        if number == 1:
+            axes.set_ylabel("variance of dL/dW, change in %, median of layers")
+            if updates:
+                axes.legend(frameon=False, fontsize="small")
+    return {"": figure}
+
+
+WEIGHT_NOISE = Study(
+    "What reaches the weights: the noise of their gradients",
+    plan_of(_ROWS),
+    _outcome,
+    _draw,
+    run_watched,
+    "weight_noise.jsonl",
+)

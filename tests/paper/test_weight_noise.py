@@ -1,0 +1,135 @@
+"""The noise of the weights' gradients as a study."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mabn_ref.experiments import results, training
+from mabn_ref.experiments.rows import recipe
+from mabn_ref.experiments.runs import run_one
+from mabn_ref.nn import network
+from mabn_ref.paper import weight_noise
+from mabn_ref.paper.study import Context
+from mabn_ref.paper.weight_noise import WEIGHT_NOISE, gradient_noise, run_watched
+
+TINY: dict[str, Any] = {"norm_batch": 2, "width": 4, "epochs": 1, "train_size": 192, "test_size": 10}
+PAPER = Path(__file__).parents[2] / "docs" / "results" / "paper" / "width-16"
+
+
+@pytest.mark.parametrize("centralized", [False, True])
+def test_the_noise_of_the_form_that_trains_is_that_of_its_gradients(
+    centralized: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against what `network.backward` returns, and the other forms against plain means and formulas.
+
+    eq: bn-backward, theorem-2-repaired
+    """
+    setup = training.prepare(recipe("bn", centralized=centralized, **TINY))
+    seen: list[list[dict[str, Any]]] = []
+    backward = network.backward
+
+    def kept(layers: Any, d: Any, caches: Any, states: Any) -> Any:
+        grads, states = backward(layers, d, caches, states)
+        if len(layers) > 1:
+            seen.append(grads)
+        return grads, states
+
+    monkeypatch.setattr(network, "backward", kept)
+    found = gradient_noise(setup, training.begin(setup))
+    once, again = seen[: setup.steps], seen[setup.steps :]
+    for i, layer in enumerate(setup.layers):
+        if not isinstance(layer, network.Conv):
+            continue
+        for a, b in zip(once, again, strict=True):
+            np.testing.assert_array_equal(a[i]["w"], b[i]["w"])
+        weights = np.stack([grads[i]["w"] for grads in again]).astype(np.float64)
+        forms = found[layer.name]
+        variance = np.sum(np.var(weights, axis=0, ddof=1))
+        assert forms["batch"]["weights"] == pytest.approx(variance, rel=1e-4)
+        signal = np.sum(np.mean(weights, axis=0) ** 2) - variance / setup.steps
+        assert forms["batch"]["signal"] == pytest.approx(signal, abs=1e-4 * variance)
+        # Pythagoras: the errors of g and of Psi are perpendicular in every batch
+        assert forms["population"]["dx"] == 0
+        assert forms["no g"]["dx"] == pytest.approx(forms["population g"]["dx"], rel=1e-4)
+        assert forms["batch"]["dx"] == pytest.approx(
+            forms["population g"]["dx"] + forms["population Psi"]["dx"], rel=1e-4
+        )
+        assert forms["population g"]["weights"] > forms["batch"]["weights"]
+
+
+def test_without_g_a_gradient_that_is_the_same_everywhere_gets_through() -> None:
+    """dz = 1 is g alone: batch norm stops it, the form without g does not, nor that with a population's g."""
+    setup = training.prepare(recipe("bn", **TINY))
+    progress = training.begin(setup)
+    _, found = next(iter(weight_noise._gradient_batches(setup, progress))).popitem()
+    _, _, dz, cache = found
+    one, zero = np.ones_like(dz), np.zeros_like(cache.sigma)
+    stopped = weight_noise._dx(one, cache, weight_noise.Statistics(zero + 1, zero))
+    assert not np.any(stopped)
+    passed = weight_noise._dx(one, cache, weight_noise.Statistics(zero, zero))
+    np.testing.assert_allclose(
+        passed.reshape(cache.y.shape), np.broadcast_to(1 / cache.sigma[:, None], cache.y.shape)
+    )
+
+
+def test_looking_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weight_noise, "UPDATES", (0, 2))
+    config = recipe("bn", **TINY)
+    record, plain = run_watched(config), run_one(config)
+    assert list(record["noise"]) == ["0", "2", "6"]
+    assert record["noise"]["0"] != record["noise"]["2"]
+    assert [line["train_loss"] for line in record["epochs"]] == [line["train_loss"] for line in plain["epochs"]]
+    assert record["epochs"][-1]["test_error"] == plain["epochs"][-1]["test_error"]
+    assert json.loads(json.dumps(record["noise"], allow_nan=False)) == record["noise"]
+
+
+def noise(without_g: float) -> dict[str, Any]:
+    """Made up: variances in % of batch norm's."""
+    forms = {form: {"weights": 100.0, "dx": 100.0, "signal": 1.0} for form in weight_noise._FORMS}
+    forms["no g"] = {"weights": without_g, "dx": 60.0, "signal": 1.0}
+    return {"0": {f"conv{n}": forms for n in (1, 2, 3)}}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((120.0, 121.0, 122.0), "the opposite holds; +21.00 ± 2.48 % over 3 seeds"),
+        ((80.0, 81.0, 82.0), "holds; -19.00 ± 2.48 % over 3 seeds"),
+        ((99.0, 101.0, 102.0), "not decided; +0.67 ± 3.79 % over 3 seeds"),
+        ((120.0, 121.0), "no verdict, fewer than 3 seeds"),
+    ],
+)
+def test_verdicts_and_tables_are_of_the_records(values: tuple[float, ...], said: str) -> None:
+    context = Context(tuple(range(len(values))), {"epochs": 1})
+    records = [
+        {"status": "done", "config": config.as_dict(), "noise": noise(value)}
+        for config, value in zip(WEIGHT_NOISE.plan(context, [])[::2], values, strict=True)
+    ]
+    outcome = WEIGHT_NOISE.outcome(context, records)
+    assert outcome.verdicts[0] == f"less noise in the weights without g, BN 2, after 0 updates: {said}"
+    rows = {row[0]: row[1:] for row in outcome.tables[0].rows}
+    assert rows["0 updates, no g, batch Psi: noise of dx"][0].startswith("-40.00 ± 0.00")
+    assert rows["0 updates, batch g, population Psi: dL/dW"][2].startswith("+0.00")
+
+
+def test_a_run_that_diverged_is_left_out() -> None:
+    context = Context((0,), {"epochs": 1})
+    config = WEIGHT_NOISE.plan(context, [])[0]
+    outcome = WEIGHT_NOISE.outcome(
+        context, [{"status": "diverged", "config": config.as_dict(), "noise": noise(120.0)}]
+    )
+    assert outcome.data["BN 2"] == {}
+
+
+def test_the_committed_file_is_what_the_committed_records_show() -> None:
+    kept = json.loads((PAPER / "weight_noise.json").read_text(encoding="utf-8"))
+    outcome = WEIGHT_NOISE.outcome(
+        Context(tuple(kept["seeds"]), kept["settings"]), results.read(PAPER / WEIGHT_NOISE.file)
+    )
+    assert json.loads(json.dumps([table._asdict() for table in outcome.tables])) == kept["tables"]
+    assert (outcome.verdicts, outcome.notes, outcome.data) == (kept["verdicts"], kept["notes"], kept["data"])
