@@ -75,6 +75,10 @@ trace_exempt = {
     "gradient-statistics-oracle": "an oracle of tests",
     "mabn-one-call": "an oracle of tests",
     "mabn-adjoint": "an oracle of tests",
+    "mabn-r-one-call": "an oracle of tests",
+    "mabn-r-adjoint": "an oracle of tests",
+    "one-scale": "a step of a proof",
+    "weight-gradient-noise": "a statement on variances",
     "moving-one-call": "an oracle of tests",
 }
 

@@ -58,6 +58,52 @@ def test_every_normalisation_batch_of_a_call_has_its_own_bound() -> None:
     np.testing.assert_allclose(cache.d.ravel(), [0.0, 0.25, 0.5, 0.75])
 
 
+def test_with_r_on_the_output_does_not_know_the_window_and_the_adjoint_is_an_exponential_average_ahead() -> None:
+    """Where nothing is clipped: outputs for any window; one call's derivative and that of all, by finite differences.
+
+    eq: mabn-r-one-call, mabn-r-adjoint, mabn-renormalise, ema-forward
+    """
+    rng, calls, values, alpha = np.random.default_rng(0), 60, 8, 0.9
+    x, dz = sample(rng, (calls, values, 2), low=0, high=0), rng.standard_normal((calls, values, 2))
+    gamma, beta = parameters(rng, 2)
+
+    def run(xs: np.ndarray, window: int) -> tuple[np.ndarray, list[mabn.Cache]]:
+        config = mabn.Config(window=window, decay=alpha, clip=50.0, eps=0.1)
+        state, out, caches = mabn.init(2, config, dtype=np.float64), [], []
+        for batch in xs:
+            z, cache, state = mabn.forward(batch, gamma, beta, state, config)
+            out.append(z)
+            caches.append(cache)
+        return np.stack(out), caches
+
+    z, caches = run(x, 16)
+    assert all(np.all((cache.r > 1 / 50) & (cache.r < 50)) for cache in caches)
+    for window in (1, 3):
+        np.testing.assert_allclose(run(x, window)[0], z, rtol=1e-13, atol=1e-13)
+
+    chi_hat = np.stack([cache.chi[0] / cache.r[0] for cache in caches])
+    w = gamma * dz
+    psi = np.mean(x / chi_hat[:, None, :] * w, axis=1)
+    t, h = 25, 1e-4
+    for b, channel in np.ndindex(values, 2):
+        slopes = []
+        for step in (h, 2 * h):
+            up, down = x.copy(), x.copy()
+            up[t, b, channel] += step
+            down[t, b, channel] -= step
+            slopes.append(np.sum(dz * (run(up, 16)[0] - run(down, 16)[0]), axis=(1, 2)) / (2 * step))
+        found = (4 * slopes[0] - slopes[1]) / 3  # the loss of every call
+        one_call = w[t, b, channel] / chi_hat[t, channel]
+        later = np.arange(1, calls - t)
+        ahead = (1 - alpha) * np.sum(
+            alpha ** (later - 1) * psi[t + later, channel] / chi_hat[t + later, channel] ** 2
+        )
+        scale = np.max(np.abs(w[t, :, channel])) / chi_hat[t, channel]
+        assert abs(found[t] - one_call) <= 1e-8 * scale
+        assert abs(np.sum(found) - (one_call - x[t, b, channel] * ahead)) <= 1e-8 * scale
+        assert not np.any(found[:t])
+
+
 @pytest.mark.parametrize(("start", "held"), [("first", 1.0), (1.0, 1.0), (0.25, 0.25)])
 def test_where_the_ema_starts(start: float | str, held: float) -> None:
     """What inference divides by before any training: chi2 = 1 also where the first value will replace it.
