@@ -222,8 +222,10 @@ for M in (8, 128, 2048):
 # %%
 # A word of caution. At :math:`|B| = 32`, too, :math:`g` and :math:`\Psi` are more noise than value, and there batch
 # normalisation is known to train well: so noise is not fatal by itself, and the figure alone does not show that it is
-# the cause of what goes wrong at :math:`|B| = 2`. The paper's answer is to take it away and to see what happens. What
-# can be proved about it is in :doc:`/derivations/theorem2`.
+# the cause of what goes wrong at :math:`|B| = 2`. A shared error of :math:`g` even *helps* a weight: the sum of the
+# :math:`u_b` is off by the same amount, and one is subtracted from the other (:doc:`/derivations/hidden_statistics`).
+# The paper's answer is to take the noise away and to see what happens. What can be proved about it is in
+# :doc:`/derivations/theorem2`.
 #
 # Questions
 # ---------
