@@ -161,6 +161,8 @@ def identical(folder: Path) -> None:
 
 LABELS_FROM_1 = records(70)
 LABELS_FROM_1[:, 0] += 1
+TWELVE_FROM_1 = records(70, classes=12)
+TWELVE_FROM_1[:, 0] += 1
 COARSE_AND_FINE = records(3073, 3074)
 COARSE_AND_FINE[:, 1] = np.arange(3073) % 100
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
@@ -345,6 +347,11 @@ WRONG: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
         written("data_batch_1.bin", LABELS_FROM_1.tobytes()),
         [],
         "data_batch_1.bin has label 10 in record 9, expected 0 to 9: it counts its labels from 1; count them from 0",
+    ),
+    "many classes from 1": (
+        written("data_batch_1.bin", TWELVE_FROM_1.tobytes()),
+        [],
+        "has label 10 in record 9, expected 0 to 9: it has more than ten classes, or holds no records",
     ),
     "many classes": (
         written("data_batch_1.bin", records(70, classes=12).tobytes()),

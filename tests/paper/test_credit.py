@@ -23,6 +23,9 @@ def test_an_effect_is_a_difference_of_rows_that_are_run() -> None:
         assert set(errors) <= labels, name
         assert sum(errors.values()) == 0, name
         assert gap is None or set(gap) <= labels
+        weights = {"WC" in label for label in errors}
+        if gap is not None and len(weights) == 1:
+            assert {"WC" in label for label in gap} == weights, f"{name}: of the gap at the same weights"
 
 
 def test_what_helps_every_row_alike_closes_nothing_of_the_gap() -> None:
