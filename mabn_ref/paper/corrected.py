@@ -36,7 +36,7 @@ class Judged(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the verdict is on: the line up to what it says."""
+        """The line up to what it says of the difference."""
         return self.line.partition(":")[0]
 
     @property
