@@ -82,8 +82,8 @@ INFER = "y = (x - state.mean) / namespace(x).sqrt(state.var + config.eps)"
 INFER_CHI = "y = x / namespace(x).sqrt(state.chi2 + config.eps)"
 INFER_ONLINE = "return merge(_scaled(split(gamma * y + beta, 1), config)[0], x.shape)"
 INFER_EVAL = "namespace(x).sqrt(var + config.eps)[:, None, :]"
-INFER_BRN = "from mabn_ref.norms.batch_norm import infer as infer\n"
-INFER_MABN = "from mabn_ref.norms.modified_batch_norm import infer as infer\n"
+INFER_BRN = "return batch_norm.infer(x, gamma, beta, *_moving(state, config))"
+INFER_MABN = "return modified_batch_norm.infer(x, gamma, beta, *_moving(state, config))"
 INIT = "return State(mean=mean, var=mean + 1)"
 INIT_BRN = "return State(mean=mean, var=mean + 1, iteration=0)"
 INIT_CHI = "return State(chi2)"
@@ -110,10 +110,10 @@ PSI = "psi, psi_window = _averaged(psi_batch, state.psi_window, iteration, confi
 DY_GN = "dy = split(dz * gamma, config)\n    g, psi = _means(dy, y)"
 UNSCALED = "dz = _unscaled(split(dz, 1), cache)\n    g, psi, dz_sum, dzy_sum"
 SCALED = "z, scale = _scaled(gamma * y + beta, config)"
-CACHE_ONLINE = "cache = Cache(y, sigma, z, scale, gamma, tuple(x.shape), config)"
+CACHE_ONLINE = "cache = Cache(y, sigma, copied(z), scale, copied(gamma), tuple(x.shape), config)"
 UNGUARDED = "        return a, None"
 UNGUARDED_BACK = "    if cache.scale is None:\n        return dz\n"
-EVAL_FORWARD = "z, cache, (mean, var) = batch_norm.forward(x, gamma, beta, batch_norm.State(*state[:2]), config)"
+EVAL_FORWARD = "z, cache, (mean, var) = batch_norm.forward(x, gamma, beta, moving, _training(config))"
 EVAL_UNBIASED = (
     "n = split(x, config.norm_batch).shape[1]; "
     "var = ema(state.var, statistics(x, config)[1] * (n / (n - 1)), config.decay)[1][-1]"
@@ -146,7 +146,7 @@ def infers(norm: str, divisor: str) -> tuple[str, str]:
     divisor = divisor.format(s=s)
     if norm in ("bn", "modified-bn"):
         return INFER if norm == "bn" else INFER_CHI, f"y = {x} / ({divisor})"
-    line = f"infer = lambda x, gamma, beta, state, config: gamma * {x} / ({divisor}) + beta\n"
+    line = f"return gamma * {x} / ({divisor}) + beta"
     return INFER_BRN if norm == "brn" else INFER_MABN, line
 
 
@@ -230,7 +230,7 @@ def tracking(functions: Any) -> SimpleNamespace:
         return Tracked(np.zeros(channels), np.ones(channels))
 
     def forward(x: Any, gamma: Any, beta: Any, state: Tracked, config: Any) -> Any:
-        z, cache, _ = functions.forward(x, gamma, beta, (), config)
+        z, cache, _ = functions.forward(x, gamma, beta, functions.State(), config)
         flat = x.reshape(len(x), -1, x.shape[-1])
         mean, var = flat.mean(axis=1).mean(axis=0), flat.var(axis=1, ddof=1).mean(axis=0)
         return z, cache, Tracked(0.9 * state.mean + 0.1 * mean, 0.9 * state.var + 0.1 * var)
@@ -238,7 +238,11 @@ def tracking(functions: Any) -> SimpleNamespace:
     def infer(x: Any, gamma: Any, beta: Any, state: Tracked, config: Any) -> Any:
         return gamma * (x - state.mean) / np.sqrt(state.var + config.eps) + beta
 
-    return SimpleNamespace(**{**vars(functions), "init": init, "forward": forward, "infer": infer})
+    def backward(dz: Any, cache: Any, state: Tracked) -> Any:
+        return (*functions.backward(dz, cache, functions.State())[:3], state)
+
+    own = {"init": init, "forward": forward, "backward": backward, "infer": infer}
+    return SimpleNamespace(**{**vars(functions), **own})
 
 
 def training_infers(functions: Any) -> SimpleNamespace:
@@ -391,7 +395,7 @@ add(
     before(WINDOWED, centred),
     (
         INFER_MABN,
-        "infer = lambda x, g, b, state, config: g * (x - MEAN[0]) / np.sqrt(state.chi2 + config.eps) + b\n",
+        "return gamma * (x - MEAN[0]) / np.sqrt(state.chi2 + config.eps) + beta",
     ),
     (DX_CHI, DX_CHI.replace("y * psi", "mean(dy) - (y - mean(y)) * psi")),
     beside=("modified-variance",),
@@ -543,10 +547,7 @@ add(
     beside=("The moving average is of the variance",),
 )
 add("mabn", "moving_eps", "none", (CHI_HAT, "chi_hat = np.sqrt(before)"))
-batch = (
-    "infer = lambda x, gamma, beta, state, config: (\n"
-    "    gamma * (x - x.mean(axis=(0, 1))) / np.sqrt(x.var(axis=(0, 1)) + config.eps) + beta\n)\n"
-)
+batch = "return gamma * (x - x.mean(axis=(0, 1))) / np.sqrt(x.var(axis=(0, 1)) + config.eps) + beta"
 add("brn", "infer_by", "batch", (INFER_BRN, batch))
 
 # The gradients.
@@ -624,7 +625,7 @@ for norm in ("bn", "brn", "modified-bn", "mabn", "gn", "ln", "in", "online"):
     summed = f"np.sum(dz * merge({centred}, shape), axis=(0, 1))" if alone else f"np.sum(dz * {centred}, axis=(0, 1))"
     if norm != "online":
         add(norm, "dgamma", "not normalised", after(line, f"dgamma = {summed}"))
-add("brn", "dgamma", "without d", after(DX, "dgamma = dgamma - xp.sum(d * dz_sum, axis=0)"))
+add("brn", "dgamma", "without d", after(DX, "dgamma = dgamma - total(d * dz_sum)"))
 
 # Samples alone.
 add("gn", "over", "position", wrap=samples_apart)

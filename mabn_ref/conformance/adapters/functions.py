@@ -54,7 +54,12 @@ class FunctionsTarget:
         self.functions = functions
 
     def make(self, channels: int, config: Any) -> _Layer:
-        return _Layer(channels, config)
+        """Make a layer; its config is of the functions' own class where that takes the same fields."""
+        own = getattr(self.functions, "Config", type(config))
+        try:
+            return _Layer(channels, own(**vars(config)))
+        except TypeError:  # a Config that is another's altogether: the functions say what they make of this one
+            return _Layer(channels, config)
 
     def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
         if layer.state is None:

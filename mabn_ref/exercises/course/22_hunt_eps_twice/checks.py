@@ -46,7 +46,7 @@ def observe_infer(code, case):
 def judge_z(zs, case):
     config = batch_norm.Config(eps=case.eps)
     for z, x in zip(zs, case.xs, strict=True):
-        if not close(z, batch_norm.forward(x, case.gamma, case.beta, case.state, config)[0]):
+        if not close(z, batch_norm.forward(x, case.gamma, case.beta, batch_norm.State(*case.state), config)[0]):
             return f"z is not gamma * (x - mu) / sqrt(v + eps) + beta any more, with eps = {case.eps:g}"
     return None
 
@@ -66,7 +66,12 @@ def judge_var(var, case):
 
 
 def judge_infer(z, case):
-    if close(z, batch_norm.infer(case.x, case.gamma, case.beta, case.state, batch_norm.Config(eps=case.eps))):
+    if close(
+        z,
+        batch_norm.infer(
+            case.x, case.gamma, case.beta, batch_norm.State(*case.state), batch_norm.Config(eps=case.eps)
+        ),
+    ):
         return None
     return f"z of infer is not gamma * (x - mean) / sqrt(var + eps) + beta any more, with eps = {case.eps:g}"
 

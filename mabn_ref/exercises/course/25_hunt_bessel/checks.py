@@ -33,7 +33,7 @@ def observe(code, case):
 
 def judge_z(z, case):
     config = batch_norm.Config(eps=case.eps)
-    if close(z, batch_norm.forward(case.x, case.gamma, case.beta, case.state, config)[0]):
+    if close(z, batch_norm.forward(case.x, case.gamma, case.beta, batch_norm.State(*case.state), config)[0]):
         return None
     return "z is not gamma * (x - mu) / sqrt(v + eps) + beta any more: v without the correction is right there"
 
