@@ -31,9 +31,9 @@ def over_ranks(implementation: Any) -> SimpleNamespace:
     >>> from mabn_ref.norms import batch_norm, sync_batch_norm
     >>> x, one = np.random.default_rng(0).standard_normal((6, 2)), np.ones(2)
     >>> config, plain = sync_batch_norm.Config(), batch_norm.Config()
-    >>> state = batch_norm.init(2, plain, dtype=float)
+    >>> state, alone = sync_batch_norm.init(2, config, dtype=float), batch_norm.init(2, plain, dtype=float)
     >>> ours = over_ranks(sync_batch_norm).forward(x, one, one, state, config)[0]
-    >>> bool(np.allclose(ours, batch_norm.forward(x, one, one, state, plain)[0], rtol=1e-12))
+    >>> bool(np.allclose(ours, batch_norm.forward(x, one, one, alone, plain)[0], rtol=1e-12))
     True
     """
 
