@@ -9,23 +9,34 @@ from __future__ import annotations
 import inspect
 import numbers
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from mabn_ref.arrays import Array
 
-__all__ = ["Rehearsal", "read_inputs", "read_names", "rehearse", "run_forward"]
+__all__ = ["Backward", "Rehearsal", "read_inputs", "read_names", "rehearse", "run_forward"]
+
+
+Backward: TypeAlias = Callable[[Array], tuple[Array, ...]]
 
 
 class Rehearsal(NamedTuple):
-    """What both passes returned for three cotangents, and what is impure about them."""
+    """What both passes returned for the cotangents, backward for more of them, and what is impure about both."""
 
     out: Array
     cotangents: list[Array]
     gradients: list[tuple[Array, ...]]
+    backward: Backward
     violations: tuple[str, ...]
+
+
+def _check_plain(name: str, x: Any) -> None:
+    """Refuse subclasses, whose operators may mean anything; a memmap's do not."""
+    if isinstance(x, np.ndarray) and type(x) not in (np.ndarray, np.memmap):
+        advice = ": fill in or leave out what is masked first" if isinstance(x, np.ma.MaskedArray) else ""
+        raise TypeError(f"{name} is a {type(x).__name__}, expected a plain array{advice}")
 
 
 def _check_numbers(name: str, x: Array) -> None:
@@ -39,20 +50,23 @@ def _check_numbers(name: str, x: Array) -> None:
         raise ValueError(f"{name} is {x[where]} at {list(where)}, expected finite numbers")
 
 
-def read_inputs(inputs: Sequence[Any]) -> tuple[Array, ...]:
+def read_inputs(inputs: Sequence[Any], names: Sequence[str]) -> tuple[Array, ...]:
     """Copy the inputs, so that a pass that changes them changes ours."""
-    if not isinstance(inputs, (tuple, list)):
-        raise TypeError(f"inputs is a {type(inputs).__name__}, expected a tuple of arrays")
-    if not inputs:
-        raise ValueError("inputs is empty, expected at least one array")
+    for name, x in zip(names, inputs, strict=True):
+        _check_plain(name, x)
     arrays = tuple(np.array(x) for x in inputs)
     for k, x in enumerate(arrays):
         _check_numbers(f"inputs[{k}]", x)
     return arrays
 
 
-def read_names(names: Sequence[str] | None, forward: Callable[..., Any], count: int) -> tuple[str, ...]:
+def read_names(names: Sequence[str] | None, forward: Callable[..., Any], inputs: Sequence[Any]) -> tuple[str, ...]:
     """Return the names given, or else those of the parameters of `forward`."""
+    if not isinstance(inputs, (tuple, list)):
+        raise TypeError(f"inputs is a {type(inputs).__name__}, expected a tuple of arrays")
+    if not inputs:
+        raise ValueError("inputs is empty, expected at least one array")
+    count = len(inputs)
     if names is None:
         try:
             names = list(inspect.signature(forward).parameters)
@@ -70,6 +84,7 @@ def run_forward(forward: Callable[..., Any], inputs: Sequence[Array]) -> tuple[A
     if not isinstance(pair, tuple) or len(pair) != 2:
         what = f"a tuple of {len(pair)}" if isinstance(pair, tuple) else f"a {type(pair).__name__}"
         raise TypeError(f"forward returned {what}, expected the pair (out, cache)")
+    _check_plain("forward's out", pair[0])
     out = np.asarray(pair[0])
     _check_numbers("forward's out", out)
     return out, pair[1]
@@ -78,18 +93,24 @@ def run_forward(forward: Callable[..., Any], inputs: Sequence[Array]) -> tuple[A
 def _run_backward(
     backward: Callable[..., Any], dout: Array, cache: Any, inputs: Sequence[Array], names: Sequence[str]
 ) -> tuple[Array, ...]:
-    """Call `backward` and refuse anything but one finite gradient for each input, of that input's shape."""
+    """Call `backward` and refuse anything but one gradient for each input, of that input's shape."""
     returned = backward(dout, cache)
-    gradients = [np.array(g) for g in (returned if isinstance(returned, (tuple, list)) else [returned])]
-    if len(gradients) != len(inputs):
-        raise ValueError(
-            f"backward returned {len(gradients)} gradients, expected {len(inputs)}, those of {', '.join(names)}"
-        )
+    claimed = returned if isinstance(returned, (tuple, list)) else [returned]
+    if len(claimed) != len(inputs):
+        what = "None" if returned is None else f"{len(claimed)} gradients"
+        raise ValueError(f"backward returned {what}, expected {len(inputs)}, those of {', '.join(names)}")
+    for name, g, x in zip(names, claimed, inputs, strict=True):
+        if g is None:
+            raise TypeError(f"backward's gradient of {name} is None, expected an array of shape {x.shape}")
+        _check_plain(f"backward's gradient of {name}", g)
+    return tuple(np.array(g) for g in claimed)
+
+
+def _check_gradients(gradients: Sequence[Array], inputs: Sequence[Array], names: Sequence[str]) -> None:
     for name, g, x in zip(names, gradients, inputs, strict=True):
         if g.shape != x.shape:
             raise ValueError(f"backward's gradient of {name} has shape {g.shape}, expected {x.shape}")
         _check_numbers(f"backward's gradient of {name}", g)
-    return tuple(gradients)
 
 
 def _leaves(tree: Any) -> Iterator[Array]:
@@ -118,35 +139,48 @@ def _watched(found: list[str], who: str, **given: Any) -> Iterator[None]:
     found.extend(f"{who} changed {what}" for what, value in given.items() if not _same(before[what], _leaves(value)))
 
 
+def _elsewhere(forward: Callable[..., Any], inputs: Sequence[Array]) -> None:
+    """Call `forward` with other numbers, which need not suit it: they show a buffer that calls share."""
+    with np.errstate(all="ignore"), suppress(Exception):
+        forward(*(x * 0.75 for x in inputs))
+
+
 def rehearse(
     forward: Callable[..., Any],
     backward: Callable[..., Any],
     inputs: Sequence[Array],
     names: Sequence[str],
     state: Any,
-    draw: Callable[[Array], Array],
+    draw: Callable[[Array], list[Array]],
 ) -> Rehearsal:
     """Call both passes, twice each, and note what they change of what they are given, and what differs.
 
-    `draw` makes a cotangent for an output; there are three.
+    `draw` makes the cotangents for an output.
     """
     found: list[str] = []
     with _watched(found, "forward", inputs=inputs, state=state):
         out, cache = run_forward(forward, inputs)
-    cotangents = [draw(out) for _ in range(3)]
+    cotangents = draw(out)
     if not found:
         first = list(_leaves(out))
         with _watched(found, "a second forward", out=out, cache=cache):
             again, _ = run_forward(forward, inputs)
+            _elsewhere(forward, inputs)
         if not _same(first, _leaves(again)):
             found.append("forward returned other numbers on a second call")
+
+    def pull(dout: Array) -> tuple[Array, ...]:
+        return _run_backward(backward, dout, cache, inputs, names)
+
     if found:
-        return Rehearsal(out, cotangents, [], tuple(found))
+        return Rehearsal(out, cotangents, [], pull, tuple(found))
     with _watched(found, "backward", inputs=inputs, cache=cache, dout=cotangents[0], state=state):
-        gradients = [_run_backward(backward, cotangents[0], cache, inputs, names)]
+        gradients = [pull(cotangents[0])]
+    _check_gradients(gradients[0], inputs, names)
     if not found:
-        gradients += [_run_backward(backward, c, cache, inputs, names) for c in cotangents[1:]]
-        repeated = _run_backward(backward, cotangents[0], cache, inputs, names)
-        if not _same(gradients[0], iter(repeated)):
+        for cotangent in cotangents[1:]:
+            gradients.append(pull(cotangent))
+            _check_gradients(gradients[-1], inputs, names)
+        if not _same(gradients[0], iter(pull(cotangents[0]))):
             found.append("backward returned other numbers on a second call")
-    return Rehearsal(out, cotangents, gradients, tuple(found))
+    return Rehearsal(out, cotangents, gradients, pull, tuple(found))

@@ -1,7 +1,8 @@
 """Central differences along a line: a five-point stencil, and a ladder of steps where one step does not settle it.
 
 A line is a function of one number, ``along(t)``: the forward pass's output, flattened, at x + t * direction, where
-the direction is measured in spreads of x.
+the direction is measured in units of x. Every output has a step of its own, so that one which is steep, rounded or
+far from zero does not spoil what can be said of the others.
 """
 
 from __future__ import annotations
@@ -12,29 +13,50 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from mabn_ref.arrays import Array
+from mabn_ref.gradcheck import kinks
 from mabn_ref.gradcheck.exact import to_float
-from mabn_ref.gradcheck.kinks import first_smooth
 
-__all__ = ["Along", "Ladder", "Settled", "climb", "first_step", "settle", "stencil"]
+__all__ = ["Along", "Look", "View", "climb", "first_step", "stencil"]
 
 Along: TypeAlias = Callable[[Any], Array]
 
-
-class Ladder(NamedTuple):
-    """Slopes and jumps of every output, one row for each step, from the largest to the smallest."""
-
-    steps: list[float]
-    slopes: Array
-    jumps: Array
+RESOLVED = 0.25
+"""Slopes of an output that moves in steps, like a rounded one, are believed if two of them, and the slopes to either
+side, agree to this fraction."""
 
 
-class Settled(NamedTuple):
-    """What a ladder says: the derivative, how far to trust it, at which step; `jump` is that of a kink, or 0."""
+GRAINS = 8
+"""So many of an output's smallest moves are looked at for a common measure."""
 
-    slope: Any
-    uncertainty: float
-    step: float
-    jump: float
+FLAT = 1e-2
+"""Slopes below this part of the output count as equally small in the choice of a step."""
+
+
+class Look(NamedTuple):
+    """What one step shows of every output: its slope, the jump between the slopes to either side, how far it moves.
+
+    `moves` has a row for each of the four points.
+    """
+
+    slope: Array
+    jump: Array
+    moves: Array
+
+
+class View(NamedTuple):
+    """What a ladder of steps shows of every output.
+
+    At a kink `slope` is the mean of the slopes to the right and to the left and `jump` their difference; elsewhere
+    `jump` is 0. `uncertainty` is how far slopes at neighbouring steps differ. `grain` is the least amount by which
+    the output moves, or 0 if it follows the smallest step; one that does not move at all has no uncertainty.
+    """
+
+    slope: Array
+    jump: Array
+    kinked: Array
+    uncertainty: Array
+    step: Array
+    grain: Array
 
 
 def first_step(eps: float) -> float:
@@ -42,40 +64,75 @@ def first_step(eps: float) -> float:
     return float(2.0 ** np.round(np.log2(eps) / 5))
 
 
-def stencil(along: Along, center: Array, t: float) -> tuple[Array, Array]:
+def stencil(along: Along, center: Array, t: float) -> Look:
     """Return the slope at 0 to fourth order, and the jump between the right and left slopes, each to second order."""
     after, further, before, earlier = along(t), along(2 * t), along(-t), along(-2 * t)
     slope = (8 * (after - before) - (further - earlier)) / (12 * t)
     jump = (4 * (after - center) - (further - center) + 4 * (before - center) - (earlier - center)) / (2 * t)
-    return slope, jump
+    moves = [to_float(abs(value - center)) for value in (after, further, before, earlier)]
+    return Look(slope, jump, np.stack(moves))
 
 
-def climb(along: Along, center: Array, t: float) -> Ladder:
-    """Apply the stencil at steps from 64 t down to t / 2**21, by factors of 8."""
-    steps = [t * 8.0**k for k in range(2, -8, -1)]
-    slopes, jumps = zip(*(stencil(along, center, step) for step in steps), strict=True)
-    return Ladder(steps, np.stack(slopes), np.stack(jumps))
+def climb(along: Along, center: Array, t: float, rounding: Array) -> View:
+    """Apply the stencil at steps from 512 t down to t / 2**30, by factors of 8, and choose one for each output.
 
-
-def settle(ladder: Ladder, cotangent: Array, *, rounding: float, least_slope: float, least_jump: float) -> Settled:
-    """Choose the step by where neighbouring steps agree best; the gradient under test has no say in it.
-
-    `rounding` is that of one value of <cotangent, output>. Slopes are compared relative to their size or to
-    `least_slope`; a jump between one-sided slopes of up to `least_jump` is no kink. Steps at which a kink lies within
-    the stencil are left out; where that leaves none, the slope is the mean of the two one-sided ones.
+    It is chosen by where neighbouring steps agree best; the gradient under test has no say in it. `rounding` is that
+    of each output. Steps at which a kink lies within the stencil are left out.
     """
-    slopes = ladder.slopes @ cotangent
-    sizes = np.abs(to_float(slopes))
-    jumps = to_float(abs(ladder.jumps) @ abs(cotangent))
-    floors = 4 * rounding / np.asarray(ladder.steps)
+    steps = np.array([t * 8.0**k for k in range(3, -11, -1)])
+    slopes, jumps, moves = map(np.stack, zip(*(stencil(along, center, step) for step in steps), strict=True))
     gaps = to_float(abs(slopes[1:] - slopes[:-1]))
-    first = first_smooth(jumps.tolist(), gaps.tolist(), np.maximum(floors, least_jump).tolist())
+    heights = to_float(abs(jumps))
+    floors = rounding / steps[:, None]
+    first, kinked = kinks.find(heights, gaps, 32 * floors)
+    kinked |= first > len(steps) - 2  # a kink so near that no two steps are clear of it
+
+    moving: Array = (moves > 0).any(axis=1)
+    flat: Array = (moves == 0).all(axis=1)
+    grain = _grain(moves, flat)
     # rounding grows eightfold from step to step, so the next gaps show what a lucky agreement would hide
-    apart = gaps + floors[1:]
+    apart = gaps + 4 * floors[1:]
     apart[:-1] = np.fmax(apart[:-1], gaps[1:] / 8)
     apart[:-2] = np.fmax(apart[:-2], gaps[2:] / 64)
-    relative = (apart / np.maximum(np.maximum(sizes[1:], sizes[:-1]), least_slope))[first:]
-    if not relative.size:
-        return Settled(slopes[-1], float(jumps[-1]), ladder.steps[-1], float(jumps[first - 1]))
-    best = first + int(np.argmin(np.where(np.isfinite(relative), relative, np.inf)))
-    return Settled(slopes[best], float(apart[best]), ladder.steps[best], 0.0)
+    apart += np.where(flat[1:], 0.5, 4.0) * grain / steps[1:, None]
+    apart[~(np.isfinite(gaps) & np.isfinite(apart))] = np.inf
+    apart = np.where(np.arange(len(apart))[:, None] < first, np.inf, apart)
+    least = np.maximum(FLAT * to_float(abs(center)), np.finfo(float).tiny)
+    # an output that no longer moves at small steps has no slope of 0 there if larger steps agree on another one
+    sizes = to_float(abs(slopes))
+    resolved = np.any(moving[1:] & (np.fmax(apart, heights[1:]) < RESOLVED * sizes[1:]), axis=0)
+    relative = apart / np.maximum(np.fmax(sizes[1:], sizes[:-1]), least)
+    passed_over = (resolved & flat[1:]) | np.isinf(apart)
+    best = np.argmin(np.where(passed_over, np.inf, relative), axis=0)
+    # at a kink, the steps at which both slopes stay
+    both = gaps + to_float(abs(jumps[1:] - jumps[:-1])) + 4 * floors[1:]
+    clear = np.arange(len(both))[:, None] < first - 1
+    both = np.where(clear & np.isfinite(both), both, np.inf)
+    best = np.where(kinked, np.argmin(both, axis=0), best)
+
+    still = flat.all(axis=0)
+
+    def chosen(rows: Array) -> Array:
+        return np.take_along_axis(rows, best[None], axis=0)[0]
+
+    return View(
+        slope=chosen(slopes[1:]),
+        jump=np.where(kinked, chosen(jumps[1:]), 0 * center),
+        kinked=kinked,
+        uncertainty=np.where(still, 0.0, np.where(kinked, chosen(both), chosen(apart))),
+        step=steps[1:][best],
+        grain=grain,
+    )
+
+
+def _grain(moves: Array, flat: Array) -> Array:
+    """The least by which an output moves, if it stands still at some step and moves by multiples of it, or 0."""
+    grain = np.zeros(moves.shape[-1])
+    some = np.flatnonzero(flat.any(axis=0) & ~flat.all(axis=0))
+    seen = moves.reshape(-1, grain.size)[:, some]
+    least = np.sort(np.where(seen > 0, seen, np.inf), axis=0)[:GRAINS]
+    times = least / least[0]
+    multiples = ~np.isfinite(times) | (np.abs(times - np.round(times)) < 0.01)
+    steps = multiples.all(axis=0) & (np.isfinite(times).sum(axis=0) >= 3)
+    grain[some[steps]] = least[0][steps]
+    return grain

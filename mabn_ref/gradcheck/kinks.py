@@ -1,46 +1,50 @@
 """Kinks: where the slopes to the right and to the left differ, as for ReLU at 0, a clip at its bound, a tied max.
 
-The detector looks at the forward pass alone. A gradient cannot be excused by it for being wrong: a smooth function
-has no kink whatever its backward pass returns, and where there is one, it excuses no more than its own size.
+The detector looks at each output of the forward pass by itself. A gradient cannot be excused by it for being wrong: a
+smooth output has no kink whatever backward returns, and where there is one, backward is still held to the slopes on
+its two sides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numpy as np
 
-__all__ = ["first_smooth"]
+from mabn_ref.arrays import Array
+
+__all__ = ["find"]
 
 
-def first_smooth(jumps: Sequence[float], changes: Sequence[float], floors: Sequence[float]) -> int:
-    """Return the index of the first step below which no kink is seen; the number of steps if one is seen to the end.
+def find(jumps: Array, changes: Array, floors: Array) -> tuple[Array, Array]:
+    """Return the index of the first step below which no kink is seen, and whether one is seen at the point itself.
 
     As the step shrinks by 8, the jump between the one-sided slopes shrinks by 64 where the function is smooth, and
     grows by 8, as the change of the slope does, where only rounding is left. It stays, and so does the slope, where
-    a kink lies well within the step.
+    a kink lies well within the step. A kink at the point itself is one whose jump stays until rounding takes over.
 
     Parameters
     ----------
-    jumps : sequence of float
+    jumps : array of shape (steps, outputs)
         Size of the jump at each step, from the largest step to the smallest.
-    changes : sequence of float
-        Change of the slope from each step to the next, one fewer.
-    floors : sequence of float
-        The least jump to look at, for each step.
+    changes : array of shape (steps - 1, outputs)
+        Change of the slope from each step to the next.
+    floors : array of shape (steps, outputs)
+        The least jump to look at.
 
     Examples
     --------
-    >>> first_smooth([1e-2, 1e-4, 2e-6, 1e-5], [1e-3, 1e-7, 1e-6], [1e-7] * 4)  # smooth, then rounding
-    0
-    >>> first_smooth([1.1, 1.0, 1.0, 1.0], [1e-3, 1e-7, 1e-6], [1e-7] * 4)  # a kink at the point itself
-    4
-    >>> first_smooth([1.1, 1.0, 1.0, 1e-9], [1e-3, 1e-7, 0.4], [1e-7] * 4)  # one between the last two steps
-    3
+    >>> smooth = [1e-2, 1e-4, 2e-6, 1e-5], [1e-3, 1e-7, 1e-6]  # then rounding
+    >>> at_the_point = [1.1, 1.0, 1.0, 1.0], [1e-3, 1e-7, 1e-6]
+    >>> between_the_last_two_steps = [1.1, 1.0, 1.0, 1e-9], [1e-3, 1e-7, 0.4]
+    >>> jumps, changes = map(np.transpose, zip(smooth, at_the_point, between_the_last_two_steps))
+    >>> find(jumps, changes, np.full((4, 3), 1e-7))
+    (array([0, 4, 3]), array([False,  True, False]))
     """
-    first, stayed = 0, False
-    for k in range(1, len(jumps)):
-        alike = 0.75 * jumps[k - 1] <= jumps[k] <= 1.33 * jumps[k - 1] and changes[k - 1] < jumps[k] / 4
-        stays = alike and jumps[k] > floors[k]
-        if stays and stayed:  # once may be chance
-            first = k + 1
-        stayed = stays
-    return first
+    alike = (0.75 * jumps[:-1] <= jumps[1:]) & (jumps[1:] <= 1.33 * jumps[:-1])
+    stays = alike & (changes < jumps[1:] / 4) & (jumps[1:] > floors[1:])
+    twice = stays[1:] & stays[:-1]  # once may be chance
+    steps = np.arange(3, len(jumps) + 1)[:, None]
+    first = np.max(np.where(twice, steps, 0), axis=0)
+    plateau = np.take_along_axis(jumps, np.maximum(first - 1, 0)[None], axis=0)
+    below = np.arange(len(jumps))[:, None] >= first
+    falls = np.any(below & (jumps < plateau / 2), axis=0)
+    return first, (first > 0) & ~falls

@@ -1,8 +1,9 @@
 """Where to look: how far an input spreads, and the lines through it along which its derivative is taken.
 
 A step of 1e-6 is far too large for a channel that spreads over 1e-9 and far too small for one at 1e4 +- 1e3. So all
-lengths here are measured in spreads of the input's own channel (last axis), and so is the error of a gradient: a
-channel of scale 1e3, whose dx is tiny, is then looked at as closely as one of scale 1e-3.
+lengths here are measured in units of the element's own: the spread of its channel (last axis) or, where a channel
+runs over many decades, its own size. A channel of scale 1e3, whose dx is tiny, is then looked at as closely as one of
+scale 1e-3.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 
-__all__ = ["SMALL", "bounded", "directions", "spread"]
+__all__ = ["SMALL", "bounded", "directions", "scattered", "units"]
 
 SMALL = 64
 """An input of at most this many elements is checked element by element, a larger one along random directions."""
@@ -21,21 +22,33 @@ SMALL = 64
 CONSTANT = 2.0**-44
 """A channel whose spread is below this fraction of its size counts as constant."""
 
+DECADES = 2.0**-6
+"""A channel whose typical size is below this fraction of its spread runs over many decades."""
 
-def spread(x: Array) -> Array:
+
+def units(x: Array) -> Array:
     """Standard deviation of each channel of `x`, or its root mean square where it is constant, or 1 where it is zero.
 
-    Rounded to a power of two, so that ``x + step * spread`` is exact. Has the shape of `x` and is float64. An input
-    of fewer than two axes is one channel.
+    In a channel over many decades it is each element's own size. Rounded to a power of two, so that
+    ``x + step * unit`` is exact. Has the shape of `x` and is float64. An input of fewer than two axes is one channel.
     """
     values = np.asarray(x, dtype=np.float64)
     channels = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
-    size = np.sqrt(np.mean(channels**2, axis=0))
-    deviation = np.std(channels, axis=0)
+    largest = np.max(np.abs(channels), axis=0)
+    if not largest.any():
+        return np.ones_like(values)
+    largest = np.where(largest > 0, largest, np.max(largest))
+    scaled = channels / largest  # so that no square overflows or vanishes
+    size = np.sqrt(np.mean(scaled**2, axis=0))
+    deviation = np.std(scaled, axis=0)
     width = np.where(deviation > CONSTANT * size, deviation, size)
-    width = np.where(width > 0, width, np.sqrt(np.mean(values**2)))
-    width = 2.0 ** np.round(np.log2(np.where(width > 0, width, 1.0)))
-    return np.broadcast_to(width, channels.shape).reshape(values.shape)
+    width = np.where(width > 0, width, 1.0)
+    logarithms = np.log2(np.where(scaled == 0, 1.0, np.abs(scaled)))
+    typical = 2.0 ** (np.sum(logarithms, axis=0) / np.maximum(np.count_nonzero(scaled, axis=0), 1))
+    own = np.where(scaled == 0, typical, np.abs(scaled))
+    width = np.where(typical < DECADES * width, own, width)
+    exponents = np.round(np.log2(width) + np.log2(largest))
+    return np.ldexp(1.0, exponents.astype(int)).reshape(values.shape)
 
 
 def bounded(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -45,6 +58,11 @@ def bounded(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     """
     drawn = rng.integers(-65, 65, shape)
     return np.asarray((drawn + np.where(drawn < 0, -31, 32)) / 64)
+
+
+def scattered(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Bounded random numbers times powers of two from 2**-10 to 2**10."""
+    return bounded(rng, shape) * 2.0 ** rng.integers(-10, 11, shape)
 
 
 def directions(units: Array, rng: np.random.Generator) -> Array:

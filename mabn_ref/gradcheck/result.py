@@ -25,8 +25,8 @@ class InputResult:
     name : str
         The input's name.
     verdict : str
-        "ok"; "wrong"; "not differentiable here", where the slopes to either side differ and the gradient differs from
-        their mean by no more than that; "undecided", where the forward is too noisy for its differences to tell.
+        "ok"; "wrong"; "not differentiable here", where the slopes to either side differ, the gradient lies between
+        them, and everything else is right; "undecided", where the forward is too coarse for its differences to tell.
     error : float
         Worst error against central differences, relative to the input's largest derivative, both per spread.
     complex_error : float or None
@@ -41,6 +41,8 @@ class InputResult:
         The step of that difference, in units of the input (of its spread along a direction).
     taylor : Taylor
         The first-order part of the Taylor remainder along a random direction.
+    reason : str
+        What is behind the verdict where numbers alone do not say it, or "".
     """
 
     name: str
@@ -53,6 +55,7 @@ class InputResult:
     numeric: float
     step: float
     taylor: Taylor
+    reason: str = ""
 
     def __str__(self) -> str:
         """Return one line, and for anything but "ok" a second one with the worst element."""
@@ -66,7 +69,7 @@ class InputResult:
         return (
             f"{line}\n    at {self.name}{list(self.index or ())} backward says {self.analytic:.9g}, "
             f"differences say {self.numeric:.9g} (step {self.step:.1e})"
-        )
+        ) + (f"\n    {self.reason}" if self.reason else "")
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,7 +110,7 @@ class Result:
         return "\n  ".join([*lines, *self.violations, *map(str, self.inputs)])
 
     def raise_for_error(self) -> None:
-        """Do nothing if the gradients are right, or right but for kinks.
+        """Do nothing if the gradients are right; at kinks, if they lie between the slopes on the two sides.
 
         Raises
         ------

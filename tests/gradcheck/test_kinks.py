@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.gradcheck import check
-from mabn_ref.gradcheck.kinks import first_smooth
+from mabn_ref.gradcheck import check, kinks
 from tests.gradcheck.passes import relu, row_max
 
 KINKED = "not differentiable here"
@@ -115,10 +114,20 @@ def test_a_steep_smooth_function_has_no_kink(steepness: float) -> None:
         assert (result.verdict, result.worst.index) == ("wrong", (1, 1)), result
 
 
-def test_one_coincidence_is_no_kink() -> None:
-    """Among rounding errors two jumps may be alike; a kink shows at three steps or more."""
-    floors = [1e-9] * 5
-    assert first_smooth([1e-6, 1e-5, 1.1e-5, 8e-4, 7e-3], [1e-6] * 4, floors) == 0
-    assert first_smooth([1e-6, 1e-5, 1.1e-5, 1e-5, 7e-3], [1e-6] * 4, floors) == 4
-    assert first_smooth([1e-6, 1e-5, 1.1e-5, 1e-5, 7e-3], [1e-4] * 4, floors) == 0  # the slope does not stay
-    assert first_smooth([0.0, 0.0, 0.0, 0.0, 0.0], [0.0] * 4, floors) == 0
+@pytest.mark.parametrize(
+    ("jumps", "change", "found"),
+    [
+        ([1e-6, 1e-5, 1.1e-5, 8e-4, 7e-3], 1e-6, (0, False)),
+        ([1e-6, 1e-5, 1.1e-5, 1e-5, 7e-3], 1e-6, (4, True)),
+        ([1e-6, 1e-5, 1.1e-5, 1e-5, 4e-6], 1e-6, (4, False)),  # it falls again: the kink is not at the point
+        ([1e-6, 1e-5, 1.1e-5, 1e-5, 7e-3], 1e-4, (0, False)),  # the slope does not stay
+        ([1e-6, 1e-5, 1.4e-5, 2e-5, 2.8e-5], 1e-6, (0, False)),  # the jump does not
+        ([1e-11, 1e-10, 1.1e-10, 1e-10, 1e-10], 1e-12, (0, False)),  # below the floor
+        ([0.0] * 5, 0.0, (0, False)),
+    ],
+)
+def test_one_coincidence_is_no_kink(jumps: list[float], change: float, found: tuple[int, bool]) -> None:
+    """Among rounding errors two jumps may be alike; a kink shows at three steps or more, and until rounding."""
+    column = np.array(jumps)[:, None]
+    first, kinked = kinks.find(column, np.full((4, 1), change), np.full((5, 1), 1e-9))
+    assert (int(first[0]), bool(kinked[0])) == found

@@ -23,12 +23,15 @@ def run(pair: Any, seed: int, **keywords: Any) -> Any:
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_no_false_alarm(name: str) -> None:
-    """A right gradient is accepted on every draw, and measured to 1e-9 and better by either method."""
+    """A right gradient is accepted on every draw, and measured to 1e-8, by the complex step to 1e-10.
+
+    Relative to the derivative itself, also where tanh is saturated and 1 - y^2 has lost four digits.
+    """
     for seed in SEEDS[name]:
         result = run(RIGHT[name], seed)
         assert result.verdict == "ok", result
-        assert max(found.error for found in result.inputs) <= 1e-9, result
-        assert max(found.complex_error for found in result.inputs) <= 1e-13, result
+        assert max(found.error for found in result.inputs) <= 1e-8, result
+        assert max(found.complex_error for found in result.inputs) <= 1e-10, result
 
 
 @pytest.mark.parametrize("name", WRONG)
