@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mabn_ref.gradcheck import check
+from mabn_ref.gradcheck.probes import SMALL, directions
 from tests.gradcheck.functions import Function, build
 
 FUNCTIONS = build()
@@ -37,3 +39,12 @@ def test_the_record_is_of_these_functions() -> None:
 def test_as_many_are_wrong_as_right() -> None:
     assert len(FUNCTIONS) >= 60
     assert abs(sum(f.right for f in FUNCTIONS) - sum(not f.right for f in FUNCTIONS)) <= 8
+
+
+def test_a_large_input_is_looked_at_along_three_directions() -> None:
+    """Which no element is left out of; a small one, element by element."""
+    lines = directions(np.ones(SMALL + 1), np.random.default_rng(0))
+    assert lines.shape == (3, SMALL + 1)
+    assert np.linalg.matrix_rank(lines) == 3
+    assert (lines != 0).all()
+    assert np.array_equal(directions(np.full(SMALL, 2.0), np.random.default_rng(0)), 2 * np.eye(SMALL))
