@@ -536,6 +536,7 @@ for value, ratio in ratios.items():
     add("mabn", "r_of", value, (R_MABN, R_MABN.replace("chi / chi_hat", ours)))
 add("brn", "r_of", "one", (R, "r = xp.ones_like(sigma)"), (D, "d = 0 * mu"))
 add("brn", "d_over", "negative", (D, D.replace("xp.clip", "-xp.clip")))
+add("brn", "clip_sides", "r above", (R, R.replace("1 / r_max", "0.0")))
 add("mabn", "clip_sides", "above", (R_MABN, R_MABN.replace("1 / config.clip", "0.0")))
 bare = HAT_VAR, "sigma_before, var_now = xp.sqrt(var_before)"
 add(

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from mabn_ref.cli import main
-from mabn_ref.conformance import ConformanceError, Report, assert_conforms, check
+from mabn_ref.conformance import ConformanceError, Report, assert_conforms, check, run
 from mabn_ref.conformance.adapters.functions import FunctionsTarget
 from mabn_ref.conformance.load import load
 from mabn_ref.conformance.run import TargetError, run_here
@@ -185,6 +185,19 @@ def test_a_path_to_nothing_and_a_wrong_norm_are_errors() -> None:
         check("no_such_package:Norm", "bn")
     with pytest.raises(ValueError, match="norm is 'xn', expected one of bn, brn, modified-bn, mabn"):
         check(mabn, "xn")
+
+
+def test_a_call_in_this_process_is_waited_for_as_long_as_it_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    class Hangs(SimpleNamespace):
+        def start(self) -> None: ...
+        def join(self, limit: float) -> None:
+            waited.append(limit)
+
+    monkeypatch.setattr(run.threading, "Thread", Hangs)
+    assert run._in_time(lambda: 1, 0.25) is None
+    assert waited == [0.25]
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,14 @@ def test_what_a_layer_does_otherwise_is_said_and_judged(norm: str, field: str, v
     assert report.conforms is layer.conforms
 
 
+@pytest.mark.parametrize(("norm", "field", "value"), [key for key, layer in LAYERS.items() if layer.untaken])
+def test_a_convention_other_than_what_the_layer_was_given_is_wrong(norm: str, field: str, value: Any) -> None:
+    report = judged(norm, LAYERS[norm, field, value].target(norm), told(norm), given=GIVEN)
+    assert [finding.accepted for finding in report.findings] == [False], str(report)
+    assert not report.differences
+    assert not report.conforms
+
+
 @pytest.mark.parametrize("name", SEVERAL)
 def test_several_things_are_said(name: str) -> None:
     norm, layer = SEVERAL[name]

@@ -53,11 +53,12 @@ def nan(x: Any, z: Any) -> Any:
     ("change", "failure"),
     [
         (lambda x, z: z[:2], r"z has shape \(2, 2, 5\), expected \(4, 2, 5\)"),
+        (lambda x, z: np.moveaxis(z, -1, 1), r"z has shape \(4, 5, 2\), expected \(4, 2, 5\)"),
         (nan, r"z is nan at \[0, 0, 3\]"),
         (lambda x, z: 1 / 0, r"ZeroDivisionError: division by zero \(test_observe.py, line \d+\)"),
         (lambda x, z: z > 0, r"z has dtype bool, expected float64"),
     ],
-    ids=["shape", "nan", "raises", "dtype"],
+    ids=["shape", "order of axes", "nan", "raises", "dtype"],
 )
 def test_a_target_that_fails_is_kept_up_to_there(change: Any, failure: str) -> None:
     trace = observe(Changed(change), "bn", SCENARIO, (2,))

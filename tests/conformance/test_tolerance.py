@@ -65,6 +65,10 @@ def test_an_error_of_a_millionth_is_a_disagreement(norm: str, tensor: str) -> No
     assert not agrees(norm, Off(norm, tensor, 1e-5, channel=1))
 
 
+def test_a_moving_statistic_that_is_no_number_is_a_disagreement() -> None:
+    assert not agrees("bn", Off("bn", "state", np.nan, channel=1))
+
+
 @pytest.mark.parametrize("norm", MODULES)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_an_error_of_rounding_is_none(norm: str, dtype: str) -> None:

@@ -37,6 +37,7 @@ def test_every_flip_and_shift_occurs_and_nothing_else() -> None:
         counts = np.bincount(shifts, minlength=9)
         assert len(counts) == 9
         assert counts.min() > 30
+    assert len(set(found)) > 150  # of 162: a flip, a move down and one across are drawn each for itself
 
 
 @settings(deadline=None, max_examples=20)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mabn_ref.data import channel_statistics, to_float
@@ -17,6 +17,8 @@ def random_images(n: int, seed: int) -> np.ndarray:
 
 @settings(deadline=None, max_examples=25)
 @given(n=st.integers(1, 1100), seed=st.integers(0, 2**32))
+@example(n=1024, seed=0)  # one block of images, and more than two
+@example(n=2049, seed=0)
 def test_statistics_are_those_of_the_pixels(n: int, seed: int) -> None:
     images = random_images(n, seed)
     mean, std = channel_statistics(images)

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from mabn_ref.exercises.cases import close
 from mabn_ref.exercises.exercise import find
 from mabn_ref.exercises.forms import form_fault, same
-from mabn_ref.exercises.judge import check_code, check_source
+from mabn_ref.exercises.judge import _fault, check_code, check_source
 from mabn_ref.exercises.process import Limits
 
 BACKWARD = find("04_bn_backward")
@@ -82,6 +83,13 @@ def test_a_cache_without_names_is_told() -> None:
     ]
 
 
+def test_what_cannot_be_judged_is_not_right() -> None:
+    def judge(value: object, case: object) -> None:
+        raise TypeError
+
+    assert _fault("v", judge, [None], [{"v": 1.0}], [{"v": 1.0}]) == "v cannot be judged (TypeError)"
+
+
 def test_functions_of_a_notebook() -> None:
     class Notebook:
         @staticmethod
@@ -141,3 +149,17 @@ def test_the_same_is_to_rounding_only() -> None:
     assert not same(x, x[:, None])
     assert same(np.array([np.nan, 1]), np.array([np.nan, 1]))
     assert not same(np.array([np.nan, 1]), np.array([1, 1]))
+
+
+def test_a_part_is_wrong_if_it_is_so_on_any_case() -> None:
+    def judge(value: float, case: float) -> str | None:
+        return None if value == case else f"it is {value}, not {case}"
+
+    seen, right = [{"v": 1.0}, {"v": 5.0}], [{"v": 1.0}, {"v": 2.0}]
+    assert _fault("v", judge, [1.0, 2.0], seen, right) == "it is 5.0, not 2.0"
+
+
+def test_close_is_to_a_ten_millionth_of_the_largest_number() -> None:
+    right = np.array([1e-3, 4.0])
+    assert close(right + np.array([3e-7, 0.0]), right)
+    assert not close(right + np.array([6e-7, 0.0]), right)

@@ -302,6 +302,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
         {"rng": None},
         {"step": -5},
         {"step": 1.0},
+        {"step": 3},  # of two
         {"epoch": 99},
         {"epoch": "x"},
         {"history": [[1]]},

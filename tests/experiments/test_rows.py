@@ -74,6 +74,13 @@ def test_every_row_of_a_comparison_by_hand() -> None:
     assert {run.seed for run in runs} == {3}
 
 
+def test_a_comparison_runs_all_rows_of_a_seed_before_the_next_seed() -> None:
+    runs = plan(["bn-2", "mabn-2"], [4, 2], windows=[64, 16, 32], width=16)
+    names = ["BN 2", "MABN 2 + WC", "MABN 2 + WC, m=64", "MABN 2 + WC, m=32"]  # m=16 is MABN 2 + WC itself
+    assert [(run.seed, label(run)) for run in runs] == [(seed, name) for seed in (4, 2) for name in names]
+    assert [run.window for run in runs[:4]] == [None, None, 64, 32]
+
+
 def test_a_label_tells_apart_whatever_a_row_may_set() -> None:
     """Or two rows would be one line of a table, the runs of the second over those of the first."""
     mabn: dict[str, Any] = {"norm": "mabn", "norm_batch": 2, "centralized": True}

@@ -154,6 +154,19 @@ def test_squares_that_overflow_stop_the_run_by_step_and_layer() -> None:
     assert record["epochs"] == []
 
 
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [(np.nan, "step 5: the loss is nan; .* layer conv1"), (1e30, "step 5: layer norm1: x reaches")],
+    ids=["loss", "squares"],
+)
+def test_the_step_of_a_divergence_counts_from_the_start_of_the_run(weights: float, said: str) -> None:
+    setup = training.prepare(recipe("bn", **TINY))
+    start = training.begin(setup)
+    params = [{"w": np.full_like(start.params[0]["w"], weights)}, *start.params[1:]]
+    with pytest.raises(training.Diverged, match=f"^{said}"):
+        next(training.run(setup, start._replace(params=params, epoch=1, step=1)))
+
+
 def test_squares_that_overflow_on_test_images_stop_the_run() -> None:
     config = recipe("ln", norm_batch=1, **TINY)
     setup = training.prepare(config)

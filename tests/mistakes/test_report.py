@@ -43,6 +43,21 @@ def test_a_wrong_pass_is_shown_and_fails(monkeypatch: pytest.MonkeyPatch, capsys
     assert out.endswith("wrong: 1; 2 draws of each\n")
 
 
+def test_what_is_wrong_with_numbers_of_50_digits_alone_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = linear.backward
+
+    def off_by_little(dout: Any, cache: Any) -> Any:
+        dx, dw, db = right(dout, cache)
+        return dx * (1 + 1e-10), dw, db
+
+    monkeypatch.setattr(linear, "backward", off_by_little)
+    assert cli.main(["gradcheck", "linear", "--draws", "1"]) == 1
+    verdicts = [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:4]]
+    assert verdicts == ["wrong", "ok", "ok"]
+
+
 def test_an_impure_pass_is_shown_and_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -220,9 +220,9 @@ def test_float32_weights_are_the_float64_ones_rounded():
 
 def test_first_parameters_have_the_spread_they_should():
     params, _ = network.init(network.small_network(batch_norm, BN), np.random.default_rng(6))
-    conv, norm, linear = params[15], params[16], params[-1]
-    assert conv["w"].shape == (3, 3, 128, 128)
-    assert np.std(conv["w"]) == pytest.approx(np.sqrt(2 / (9 * 128)), rel=0.02)
+    conv, norm, linear = params[12], params[13], params[-1]
+    assert conv["w"].shape == (3, 3, 64, 128)
+    assert np.std(conv["w"]) == pytest.approx(np.sqrt(2 / (9 * 64)), rel=0.02)
     assert np.std(linear["w"]) == pytest.approx(np.sqrt(1 / 128), rel=0.1)
     assert (norm["gamma"] == 1).all()
     assert not norm["beta"].any()
@@ -270,6 +270,21 @@ def test_inference_is_training_with_the_statistics_it_left():
     params, x = perturbed(params, rng), rng.standard_normal((4, 6, 6, 2))
     logits, _, states = network.forward(layers, params, states, x)
     np.testing.assert_allclose(network.infer(layers, params, states, x), logits, rtol=1e-12, atol=1e-12)
+
+
+def test_inference_has_the_strides_paddings_and_factors_of_training():
+    rng = np.random.default_rng(13)
+    layers = [
+        network.Conv("conv1", 2, 3, kernel=3, stride=3, padding=2),
+        network.ReLU("relu"),
+        network.Upsample("up", 3),
+        network.Conv("conv2", 3, 1, kernel=2, padding=0),
+    ]
+    params, states = network.init(layers, rng, dtype=np.float64)
+    x = rng.standard_normal((2, 5, 6, 2))
+    out, _, _ = network.forward(layers, params, states, x)
+    assert out.shape == (2, 8, 8, 1)
+    np.testing.assert_array_equal(network.infer(layers, params, states, x), out)
 
 
 def test_inference_uses_the_centred_weight():
