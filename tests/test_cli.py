@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from mabn_ref.cli import learn, main
-from mabn_ref.experiments import sweeps
+from mabn_ref.train import sweeps
 from tests.signals import HUNG, program
 
 SMALLEST = ["--epochs", "1", "--width", "4", "--train-size", "64", "--test-size", "20"]
@@ -122,7 +122,7 @@ def test_ctrl_c_leaves_whole_files_and_the_same_command_goes_on(tmp_path: Path) 
     whole = start(*arguments.split(), "--out", "whole", cwd=tmp_path)
     assert whole.communicate(timeout=HUNG)[1]
     # A run of 4 epochs of 5 steps reports 24 times: at the 30th report one of the four may have ended, not more.
-    for call, count in (("mabn_ref.experiments.progress:Bar.report", 30), ("mabn_ref.experiments.results:append", 1)):
+    for call, count in (("mabn_ref.train.progress:Bar.report", 30), ("mabn_ref.train.results:append", 1)):
         process = launch(program(call, count, "SIGINT", *arguments.split(), "--out", "cut"), tmp_path)
         _, err = process.communicate(timeout=HUNG)
         assert "Traceback" not in err

@@ -39,7 +39,7 @@ def test_import_is_little_work_beside_numpys() -> None:
         assert 0 < beyond < share * numpy_alone, modules
 
 
-@pytest.mark.parametrize("modules", ["mabn_ref", f"{CORE}, mabn_ref.gradcheck, mabn_ref.conformance, mabn_ref.cli"])
+@pytest.mark.parametrize("modules", ["mabn_ref", f"{CORE}, mabn_ref.gradcheck, mabn_ref.check, mabn_ref.cli"])
 def test_no_optional_package_is_imported(modules: str) -> None:
     code = f"import sys, {modules}; print(*sorted(set({OPTIONAL!r}.split()) & set(sys.modules)))"
     assert python(code).split() == []

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mabn_ref.experiments import results, tables
-from mabn_ref.experiments.config import RunConfig
+from mabn_ref.train import results, tables
+from mabn_ref.train.config import RunConfig
 
 README = Path(__file__).parent.parent / "README.md"
 

@@ -22,11 +22,11 @@ import numpy as np
 
 import mabn_ref
 from mabn_ref.data import channel_statistics, embedded, to_float
-from mabn_ref.experiments import results, tables
-from mabn_ref.experiments.config import RunConfig
-from mabn_ref.experiments.intervals import mean_interval, paired_difference
 from mabn_ref.nn import network, schedule, sgd, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, mabn
+from mabn_ref.train import results, tables
+from mabn_ref.train.config import RunConfig
+from mabn_ref.train.intervals import mean_interval, paired_difference
 
 STEPS, EPOCH, GRADIENT_BATCH, SEEDS = 300, 75, 32, range(4)
 SGD = {"momentum": 0.9, "weight_decay": 5e-4}

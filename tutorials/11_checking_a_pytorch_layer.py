@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mabn_ref.conformance import assert_conforms, check
+from mabn_ref.check import assert_conforms, check
 from mabn_ref.norms import batch_norm
 
 x = np.array([[3.0], [1.0], [-1.0], [5.0]])
@@ -45,7 +45,7 @@ print("v(x) with n - 1:", np.var(x, ddof=1), " with n:", np.var(x))
 # The check finds it out
 # ----------------------
 #
-# `mabn_ref.conformance.check` runs the layer through sequences of training steps and an inference, compares every
+# `mabn_ref.check.check` runs the layer through sequences of training steps and an inference, compares every
 # output, gradient and moving statistic with the equations, and looks for the convention that reproduces its numbers.
 
 report = check(nn.BatchNorm1d, "bn", short=True)

@@ -22,9 +22,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from mabn_ref.data import channel_statistics, embedded, to_float
-from mabn_ref.experiments.mpi import started_by_mpi, world
 from mabn_ref.nn import network, sgd, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, communicators, mabn, sync_batch_norm
+from mabn_ref.train.mpi import started_by_mpi, world
 
 
 class Counting:

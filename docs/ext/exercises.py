@@ -10,7 +10,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from mabn_ref.exercises.exercise import Exercise, course
+from mabn_ref.learn.exercise import Exercise, course
 
 
 class CourseDirective(SphinxDirective):

@@ -25,11 +25,11 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from mabn_ref.experiments import results
 from mabn_ref.paper import corrected
 from mabn_ref.paper.runner import data_uri
 from mabn_ref.paper.studies import STUDIES
 from mabn_ref.paper.study import Context
+from mabn_ref.train import results
 
 logger = logging.getLogger(__name__)
 

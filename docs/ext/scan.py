@@ -78,7 +78,7 @@ def _needs_torch(path: Path) -> bool:
 def exercises(root: Path) -> list[Place]:
     """Exercises whose statement names an equation in its line ``Equations: `label` (4)``."""
     places = []
-    for path in sorted((root / "mabn_ref" / "exercises" / "course").glob("*/statement.md")):
+    for path in sorted((root / "mabn_ref" / "learn" / "course").glob("*/statement.md")):
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             if line.startswith(("Equation: ", "Equations: ")):
                 found = re.findall(rf"`({_NAME})`(?: \((\d+)\))?", line)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from mabn_ref import __version__
 from mabn_ref.cli import check, compare, fetch, gradcheck, learn, mistakes, paper, train, vectors
 from mabn_ref.cli.parser import Parser, UsageError
-from mabn_ref.experiments.devices import DeviceError
+from mabn_ref.train.devices import DeviceError
 
 __all__ = ["main"]
 

@@ -71,7 +71,7 @@ def _keyword(text: str) -> tuple[str, Any]:
 
 def run(args: argparse.Namespace) -> int:
     """Check and print the report."""
-    from mabn_ref.conformance import check
+    from mabn_ref.check import check
 
     with usage_errors():
         try:

@@ -18,8 +18,8 @@ from mabn_ref.cli.options import (
     settings,
 )
 from mabn_ref.cli.parser import add_number, name_from, number, usage_errors
-from mabn_ref.experiments.config import RunConfig, label
-from mabn_ref.experiments.rows import DEFAULT_ROWS, ROWS, plan
+from mabn_ref.train.config import RunConfig, label
+from mabn_ref.train.rows import DEFAULT_ROWS, ROWS, plan
 
 __all__ = ["add", "run"]
 
@@ -63,7 +63,7 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run what is missing, then print the table and draw the curves."""
-    from mabn_ref.experiments import devices, plots, results, sweeps, tables
+    from mabn_ref.train import devices, plots, results, sweeps, tables
 
     require_run_extra()
     devices.library(args.device)
@@ -97,9 +97,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(configs: list[RunConfig], path: Path, jobs: int, device: str) -> list[Exception]:
     """Run `configs` in worker processes with one bar over all of them; return why some failed."""
-    from mabn_ref.experiments import sweeps
-    from mabn_ref.experiments.progress import Bar
-    from mabn_ref.experiments.workers import Workers
+    from mabn_ref.train import sweeps
+    from mabn_ref.train.progress import Bar
+    from mabn_ref.train.workers import Workers
 
     failed = list[Exception]()
     try:

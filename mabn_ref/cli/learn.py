@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _start(args: argparse.Namespace) -> int:
-    from mabn_ref.exercises.folder import Folder
+    from mabn_ref.learn.folder import Folder
 
     folder = Folder(args.folder)
     new = folder.make()
@@ -96,9 +96,9 @@ def _start(args: argparse.Namespace) -> int:
 
 def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any]:
     """The folder, the exercise that is meant, and how to write."""
-    from mabn_ref.exercises.exercise import find
-    from mabn_ref.exercises.folder import Folder
-    from mabn_ref.exercises.screens import style_for
+    from mabn_ref.learn.exercise import find
+    from mabn_ref.learn.folder import Folder
+    from mabn_ref.learn.screens import style_for
 
     folder = Folder.find(args.dir)
     exercise = find(args.name, folder.exercises) if getattr(args, "name", None) else folder.current()
@@ -106,7 +106,7 @@ def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any]:
 
 
 def _status(args: argparse.Namespace) -> int:
-    from mabn_ref.exercises.screens import listing
+    from mabn_ref.learn.screens import listing
 
     folder, exercise, style = _opened(args)
     print(listing(folder.exercises, folder.load(), exercise.name, style))
@@ -114,7 +114,7 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from mabn_ref.exercises.session import check, check_all, fresh_seeds, progress_bar
+    from mabn_ref.learn.session import check, check_all, fresh_seeds, progress_bar
 
     folder, exercise, style = _opened(args)
     seeds = fresh_seeds() if args.seed is None else (args.seed,)
@@ -127,7 +127,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _hint(args: argparse.Namespace) -> int:
-    from mabn_ref.exercises.session import hint
+    from mabn_ref.learn.session import hint
 
     folder, exercise, style = _opened(args)
     print(f"{style(exercise.name, 'bold')}  {exercise.title}\n\n{hint(folder, exercise, style)}")
@@ -135,8 +135,8 @@ def _hint(args: argparse.Namespace) -> int:
 
 
 def _watch(args: argparse.Namespace) -> int:
-    from mabn_ref.exercises.keys import keys
-    from mabn_ref.exercises.watch import watch
+    from mabn_ref.learn.keys import keys
+    from mabn_ref.learn.watch import watch
 
     folder, exercise, style = _opened(args)
     if not sys.stdin.isatty():
@@ -148,7 +148,7 @@ def _watch(args: argparse.Namespace) -> int:
 
 
 def _reset(args: argparse.Namespace) -> int:
-    from mabn_ref.exercises.screens import place
+    from mabn_ref.learn.screens import place
 
     folder, exercise, style = _opened(args)
     old = folder.reset(exercise)
@@ -158,7 +158,7 @@ def _reset(args: argparse.Namespace) -> int:
 
 
 def _solution(args: argparse.Namespace) -> int:
-    from mabn_ref.exercises.session import solution
+    from mabn_ref.learn.session import solution
 
     folder, exercise, style = _opened(args)
     exercise = exercise if args.name else folder.chosen()

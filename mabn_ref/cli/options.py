@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from mabn_ref.cli.parser import add_number, name_from, usage_errors
-from mabn_ref.experiments.config import DEFAULTS, RunConfig
-from mabn_ref.experiments.devices import DEVICES
 from mabn_ref.extras import require
+from mabn_ref.train.config import DEFAULTS, RunConfig
+from mabn_ref.train.devices import DEVICES
 
 __all__ = ["add_run_options", "count", "data_title", "failures", "require_images", "require_run_extra", "settings"]
 
@@ -103,7 +103,7 @@ def require_images(config: RunConfig) -> int:
     UsageError
         If a file, or a size asked for, is wrong.
     """
-    from mabn_ref.experiments import datasets
+    from mabn_ref.train import datasets
 
     with usage_errors():
         images = datasets.load(config)

@@ -85,10 +85,10 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one study or all of them."""
-    from mabn_ref.experiments import atomic, devices, results
     from mabn_ref.paper import report, runner
     from mabn_ref.paper.studies import STUDIES
     from mabn_ref.paper.study import Context, Outcome, Study
+    from mabn_ref.train import atomic, devices, results
 
     require_run_extra()
     devices.library(args.device)
@@ -142,12 +142,12 @@ def _retyped(words: list[str]) -> list[str]:
 
 def _run(name: str, args: argparse.Namespace, context: Any) -> list[Exception]:
     """Run what is missing of a study, with one bar over all runs; return why some failed."""
-    from mabn_ref.experiments import sweeps
-    from mabn_ref.experiments.config import label
-    from mabn_ref.experiments.progress import Bar
     from mabn_ref.paper import runner
     from mabn_ref.paper.executors import executor
     from mabn_ref.paper.studies import STUDIES
+    from mabn_ref.train import sweeps
+    from mabn_ref.train.config import label
+    from mabn_ref.train.progress import Bar
 
     study, jobs, failed = STUDIES[name], args.jobs or os.cpu_count() or 1, list[Exception]()
     with usage_errors():
@@ -203,8 +203,8 @@ def _versions() -> str:
 
 
 def _about(shared: Any) -> str:
-    from mabn_ref.experiments import datasets
-    from mabn_ref.experiments.config import RunConfig
+    from mabn_ref.train import datasets
+    from mabn_ref.train.config import RunConfig
 
     config = RunConfig(**shared)
     with usage_errors():

@@ -59,17 +59,17 @@ def add(action: Callable[..., Any]) -> None:
 
 
 def _only(names: Sequence[str]) -> list[Any]:
-    from mabn_ref.exercises.exercise import course, find
+    from mabn_ref.learn.exercise import course, find
 
     chosen = {find(name).name for name in names}
     return [exercise for exercise in course() if not chosen or exercise.name in chosen]
 
 
 def _grade(args: argparse.Namespace) -> int:
-    from mabn_ref.exercises.grade import grade, hidden_seeds, write_csv, write_reports
-    from mabn_ref.exercises.screens import printable
-    from mabn_ref.exercises.submissions import students
-    from mabn_ref.experiments.workers import Workers
+    from mabn_ref.learn.grade import grade, hidden_seeds, write_csv, write_reports
+    from mabn_ref.learn.screens import printable
+    from mabn_ref.learn.submissions import students
+    from mabn_ref.train.workers import Workers
 
     tqdm = require("tqdm", "run").tqdm
     exercises = _only(args.only)
@@ -94,7 +94,7 @@ def _grade(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from mabn_ref.exercises.notebook import export
+    from mabn_ref.learn.notebook import export
 
     for path in export(args.folder, _only(args.only), args.kind):
         print(path)
@@ -103,8 +103,8 @@ def _export(args: argparse.Namespace) -> int:
 
 def _lint(args: argparse.Namespace) -> int:
     """Print what is wrong, and what was looked at."""
-    from mabn_ref.exercises.exercise import COURSE, course
-    from mabn_ref.exercises.lint import confusion, lint_course
+    from mabn_ref.learn.exercise import COURSE, course
+    from mabn_ref.learn.lint import confusion, lint_course
 
     folder = args.course or COURSE
     for exercise in course(folder) if args.table else ():

@@ -9,8 +9,8 @@ from typing import Any
 
 from mabn_ref.cli.options import add_run_options, count, data_title, require_images, require_run_extra, settings
 from mabn_ref.cli.parser import UsageError, add_number, name_from, usage_errors
-from mabn_ref.experiments.config import GROUPS, NORMS, SAMPLE_NORMS, label
-from mabn_ref.experiments.rows import DECAY, recipe
+from mabn_ref.train.config import GROUPS, NORMS, SAMPLE_NORMS, label
+from mabn_ref.train.rows import DECAY, recipe
 
 __all__ = ["add", "run"]
 
@@ -56,8 +56,8 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, then print the error."""
-    from mabn_ref.experiments import checkpoints, plots, results, runs, tables
-    from mabn_ref.experiments.progress import Bar
+    from mabn_ref.train import checkpoints, plots, results, runs, tables
+    from mabn_ref.train.progress import Bar
 
     require_run_extra()
     chosen = {"centralized": "wc", "decay": "decay", "window": "mabn_window", "groups": "groups"}

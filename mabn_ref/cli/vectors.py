@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a line for each file as it is written."""
-    from mabn_ref.conformance.vectors import full_set, small_set, write
+    from mabn_ref.check.vectors import full_set, small_set, write
 
     for path, size in write(args.folder, (small_set if args.small else full_set)(args.norms)):
         print(f"{path}  {size / 1000:,.0f} kB", flush=True)

@@ -218,7 +218,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
         If `state` or `config` is that of another normaliser. If an array is not plain, or not float32 or float64,
         dtypes differ, shapes do not fit, `norm_batch` does not divide N, ranks
         differ in their channels, groups or dtypes, or there is one value a channel over all ranks. The other ranks
-        may be left waiting: see `mabn_ref.norms.communicators.run` and `mabn_ref.experiments.mpi.world`.
+        may be left waiting: see `mabn_ref.norms.communicators.run` and `mabn_ref.train.mpi.world`.
     OverflowError
         If the squares of finite values of `x` sum up to more than its dtype holds.
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mabn_ref.experiments import results
-from mabn_ref.experiments.intervals import Interval, t_quantile
 from mabn_ref.paper.measured import FEWEST
 from mabn_ref.paper.studies import STUDIES
 from mabn_ref.paper.study import Context
+from mabn_ref.train import results
+from mabn_ref.train.intervals import Interval, t_quantile
 
 __all__ = ["LEVEL", "Judged", "benjamini_hochberg", "family", "holm", "p_value"]
 
@@ -66,7 +66,7 @@ def p_value(difference: Interval) -> float:
 
     Examples
     --------
-    >>> from mabn_ref.experiments.intervals import mean_interval
+    >>> from mabn_ref.train.intervals import mean_interval
     >>> round(p_value(mean_interval([1.0, 2.0, 3.0, 4.0])), 4)
     0.0305
     """

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from mabn_ref.experiments.intervals import Interval, mean_interval
 from mabn_ref.paper import drawing
 from mabn_ref.paper.measured import Row, effect, measure, plan_of, row_data, text
 from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
+from mabn_ref.train.intervals import Interval, mean_interval
 
 __all__ = ["CREDIT", "EFFECTS", "ROWS", "Effect"]
 

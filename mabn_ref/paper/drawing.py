@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mabn_ref.experiments.intervals import Interval, mean_interval
 from mabn_ref.extras import require
+from mabn_ref.train.intervals import Interval, mean_interval
 
 __all__ = ["COLOURS", "bands", "errors_by_row", "errors_over", "intervals", "new", "panels"]
 

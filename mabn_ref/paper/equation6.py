@@ -11,17 +11,17 @@ from mabn_ref.arrays import Array, namespace
 from mabn_ref.data import to_float
 from mabn_ref.data.augment import flip_and_crop
 from mabn_ref.data.dataset import Images
-from mabn_ref.experiments.config import RunConfig
-from mabn_ref.experiments.devices import to_device
-from mabn_ref.experiments.intervals import paired_difference
-from mabn_ref.experiments.runs import run_one
-from mabn_ref.experiments.training import Diverged, Progress, Setup, test_error_of
 from mabn_ref.nn import network
 from mabn_ref.nn.network import Norm
 from mabn_ref.norms import batch_norm, modified_batch_norm
 from mabn_ref.paper import drawing
 from mabn_ref.paper.measured import Row, effect, error_text, measure, plan_of, row_data, text
 from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
+from mabn_ref.train.config import RunConfig
+from mabn_ref.train.devices import to_device
+from mabn_ref.train.intervals import paired_difference
+from mabn_ref.train.runs import run_one
+from mabn_ref.train.training import Diverged, Progress, Setup, test_error_of
 
 __all__ = ["EQUATION_6", "population_states", "run_reestimated"]
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from typing import Any
 
-from mabn_ref.experiments.workers import Workers
 from mabn_ref.extras import require
+from mabn_ref.train.workers import Workers
 
 __all__ = ["executor"]
 

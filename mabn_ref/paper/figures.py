@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array, namespace
-from mabn_ref.experiments import results
-from mabn_ref.experiments.config import RunConfig, label
-from mabn_ref.experiments.devices import to_host
-from mabn_ref.experiments.intervals import mean_interval
-from mabn_ref.experiments.runs import run_one
-from mabn_ref.experiments.training import Setup
 from mabn_ref.nn.network import Norm
 from mabn_ref.norms import batch_norm, micro_batches, modified_batch_norm
 from mabn_ref.paper import drawing
 from mabn_ref.paper.measured import Row, configs, plan_of, text
 from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
+from mabn_ref.train import results
+from mabn_ref.train.config import RunConfig, label
+from mabn_ref.train.devices import to_host
+from mabn_ref.train.intervals import mean_interval
+from mabn_ref.train.runs import run_one
+from mabn_ref.train.training import Setup
 
 __all__ = ["FIGURES", "Recorder", "run_recorded"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mabn_ref.experiments import results
-from mabn_ref.experiments.config import RunConfig
-from mabn_ref.experiments.intervals import Interval, mean_interval, paired_difference
-from mabn_ref.experiments.rows import recipe
 from mabn_ref.paper.study import Context, Records, Table
+from mabn_ref.train import results
+from mabn_ref.train.config import RunConfig
+from mabn_ref.train.intervals import Interval, mean_interval, paired_difference
+from mabn_ref.train.rows import recipe
 
 __all__ = [
     "FEWEST",

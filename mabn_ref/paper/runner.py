@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mabn_ref.experiments import atomic, results, sweeps
-from mabn_ref.experiments.config import RunConfig
-from mabn_ref.experiments.machine import made_with
 from mabn_ref.extras import require
 from mabn_ref.paper.study import Context, Outcome, Study
+from mabn_ref.train import atomic, results, sweeps
+from mabn_ref.train.config import RunConfig
+from mabn_ref.train.machine import made_with
 
 __all__ = ["data_uri", "missing", "phases", "write"]
 

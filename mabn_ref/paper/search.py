@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
-from mabn_ref.experiments import results
-from mabn_ref.experiments.config import RunConfig
 from mabn_ref.paper import drawing
 from mabn_ref.paper.measured import (
     Claim,
@@ -30,6 +28,8 @@ from mabn_ref.paper.measured import (
     verdict,
 )
 from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
+from mabn_ref.train import results
+from mabn_ref.train.config import RunConfig
 
 __all__ = ["BUDGET", "SEARCH", "SEARCH_SEEDS", "best", "candidates"]
 

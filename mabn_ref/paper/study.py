@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from mabn_ref.experiments.config import RunConfig
-from mabn_ref.experiments.intervals import Interval
-from mabn_ref.experiments.runs import run_one
+from mabn_ref.train.config import RunConfig
+from mabn_ref.train.intervals import Interval
+from mabn_ref.train.runs import run_one
 
 __all__ = ["Context", "Outcome", "Records", "Study", "Table"]
 

@@ -9,10 +9,6 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.data import scenes
-from mabn_ref.experiments import results
-from mabn_ref.experiments.config import DEFAULTS, GROUPS, RunConfig
-from mabn_ref.experiments.intervals import mean_interval, paired_difference
-from mabn_ref.experiments.segmentation import EXAMPLES, run_one
 from mabn_ref.extras import require
 from mabn_ref.paper import drawing
 from mabn_ref.paper.measured import (
@@ -28,6 +24,10 @@ from mabn_ref.paper.measured import (
     verdict,
 )
 from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
+from mabn_ref.train import results
+from mabn_ref.train.config import DEFAULTS, GROUPS, RunConfig
+from mabn_ref.train.intervals import mean_interval, paired_difference
+from mabn_ref.train.segmentation import EXAMPLES, run_one
 
 __all__ = ["TABLE_8"]
 

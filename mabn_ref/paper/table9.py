@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.experiments import normalisers
-from mabn_ref.experiments.rows import recipe
 from mabn_ref.extras import require
 from mabn_ref.nn import network, sgd, softmax_cross_entropy
 from mabn_ref.paper import drawing
 from mabn_ref.paper.folding import fold, infer_folded, operations
 from mabn_ref.paper.study import Context, Outcome, Records, Study, Table, no_runs
+from mabn_ref.train import normalisers
+from mabn_ref.train.rows import recipe
 
 __all__ = ["TABLE_9", "Subject", "measure_cost"]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref.experiments import theorems
 from mabn_ref.paper import drawing
 from mabn_ref.paper.study import Context, Outcome, Records, Study, Table, no_runs
+from mabn_ref.train import theorems
 
 __all__ = ["THEOREM_1"]
 

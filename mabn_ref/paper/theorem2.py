@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.data import to_float
-from mabn_ref.experiments import results, theorems
-from mabn_ref.experiments.config import RunConfig
-from mabn_ref.experiments.devices import to_device, to_host
-from mabn_ref.experiments.runs import run_one
-from mabn_ref.experiments.training import Progress, Setup
 from mabn_ref.nn import network, softmax_cross_entropy
 from mabn_ref.nn.network import Norm
 from mabn_ref.paper import drawing
 from mabn_ref.paper.measured import Row, configs, plan_of
 from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
+from mabn_ref.train import results, theorems
+from mabn_ref.train.config import RunConfig
+from mabn_ref.train.devices import to_device, to_host
+from mabn_ref.train.runs import run_one
+from mabn_ref.train.training import Progress, Setup
 
 __all__ = ["THEOREM_2", "run_gaps"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mabn_ref.experiments.config import RunConfig
-from mabn_ref.experiments.rows import recipe
 from mabn_ref.paper.measured import Row, configs
 from mabn_ref.paper.search import BUDGET, best
 from mabn_ref.paper.study import Context, Records
+from mabn_ref.train.config import RunConfig
+from mabn_ref.train.rows import recipe
 
 __all__ = ["TUNED", "note_on_tuning", "plan_tuned", "with_tuned"]
 

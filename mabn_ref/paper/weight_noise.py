@@ -11,12 +11,6 @@ import numpy as np
 from mabn_ref.arrays import Array
 from mabn_ref.data import to_float
 from mabn_ref.data.augment import flip_and_crop
-from mabn_ref.experiments import results
-from mabn_ref.experiments.config import RunConfig
-from mabn_ref.experiments.devices import to_device, to_host
-from mabn_ref.experiments.intervals import Interval, mean_interval
-from mabn_ref.experiments.runs import run_one
-from mabn_ref.experiments.training import Progress, Setup
 from mabn_ref.nn import network, softmax_cross_entropy
 from mabn_ref.nn.network import Conv, Norm
 from mabn_ref.norms import batch_norm
@@ -24,6 +18,12 @@ from mabn_ref.norms.micro_batches import merge, split
 from mabn_ref.paper import drawing
 from mabn_ref.paper.measured import FEWEST, Row, configs, plan_of, text
 from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
+from mabn_ref.train import results
+from mabn_ref.train.config import RunConfig
+from mabn_ref.train.devices import to_device, to_host
+from mabn_ref.train.intervals import Interval, mean_interval
+from mabn_ref.train.runs import run_one
+from mabn_ref.train.training import Progress, Setup
 
 __all__ = ["WEIGHT_NOISE", "Statistics", "gradient_noise", "run_watched"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from mabn_ref import __version__
-from mabn_ref.experiments import atomic
+from mabn_ref.train import atomic
 from tests.benchmarks import convolution, normalisers, processes, scaling, training_step
 from tests.benchmarks.timing import Timing, table
 

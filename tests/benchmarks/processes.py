@@ -18,8 +18,8 @@ ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", 
 
 _PEAK = """
 import pathlib, resource
-from mabn_ref.experiments import training
-from mabn_ref.experiments.config import RunConfig
+from mabn_ref.train import training
+from mabn_ref.train.config import RunConfig
 setup = training.prepare(RunConfig(**{config}))
 for done, progress in enumerate(training.run(setup, training.begin(setup)), start=1):
     if done == {steps}:

@@ -19,7 +19,7 @@ from mabn_ref.cli import main
 from mabn_ref.data import cifar
 from mabn_ref.data.dataset import Dataset
 from mabn_ref.data.subset import balanced
-from mabn_ref.experiments import datasets
+from mabn_ref.train import datasets
 
 SMALL = ["--epochs", "1", "--width", "4"]
 COMMANDS = (

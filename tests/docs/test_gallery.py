@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from mabn_ref.exercises.exercise import course
+from mabn_ref.learn.exercise import course
 
 ROOT = Path(__file__).parents[2]
 NO_TORCH = importlib.util.find_spec("torch") is None  # then the page that needs it is left out

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from mabn_ref.experiments import results
 from mabn_ref.paper import runner
 from mabn_ref.paper.measured import Claim, Measured, verdict
 from mabn_ref.paper.studies import STUDIES
 from mabn_ref.paper.study import Context
+from mabn_ref.train import results
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "docs" / "ext"))

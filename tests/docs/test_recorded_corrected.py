@@ -7,11 +7,11 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-from mabn_ref.experiments import results
-from mabn_ref.experiments.config import RunConfig
 from mabn_ref.paper import runner
 from mabn_ref.paper.studies import STUDIES
 from mabn_ref.paper.study import Context
+from mabn_ref.train import results
+from mabn_ref.train.config import RunConfig
 from tests.docs.test_recorded import SETTINGS, build, built
 from tests.docs.test_recorded import folder as folder
 from tests.paper.made_up import records

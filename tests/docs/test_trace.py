@@ -79,7 +79,7 @@ def test_no_test(tmp_path: Path) -> None:
 
 def test_an_equation_of_the_paper_without_exercise(tmp_path: Path) -> None:
     """Once there are exercises; what the paper does not number needs none."""
-    statement = tmp_path / "mabn_ref" / "exercises" / "course" / "01_one" / "statement.md"
+    statement = tmp_path / "mabn_ref" / "learn" / "course" / "01_one" / "statement.md"
     statement.parent.mkdir(parents=True)
     statement.write_text("# One\n\nEquations: `twice` (1)\n")
     assert warnings(tmp_path) == ""

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from mabn_ref import __version__
-from mabn_ref.experiments import atomic, devices
 from mabn_ref.nn import network, sgd, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, mabn
+from mabn_ref.train import atomic, devices
 from tests.benchmarks.timing import Timing, summary, table
 
 

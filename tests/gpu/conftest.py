@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mabn_ref.experiments import devices
+from mabn_ref.train import devices
 from tests.gpu.stand_in import stand_in
 
 

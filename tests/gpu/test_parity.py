@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from mabn_ref import norms
-from mabn_ref.experiments.devices import to_device, to_host
 from mabn_ref.nn import (
     centralize,
     conv2d,
@@ -20,6 +19,7 @@ from mabn_ref.nn import (
     softmax_cross_entropy,
     standardize,
 )
+from mabn_ref.train.devices import to_device, to_host
 from tests.gpu.stand_in import FUNCTIONS
 from tests.strategies import parameters, sample
 

@@ -10,11 +10,11 @@ import pytest
 
 from mabn_ref import cli
 from mabn_ref.data import channel_statistics, embedded, to_float
-from mabn_ref.experiments.config import RunConfig
-from mabn_ref.experiments.devices import to_device, to_host
-from mabn_ref.experiments.runs import run_one
 from mabn_ref.nn import network, sgd, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, mabn
+from mabn_ref.train.config import RunConfig
+from mabn_ref.train.devices import to_device, to_host
+from mabn_ref.train.runs import run_one
 
 STEPS = 100
 SMALL: dict[str, Any] = {"width": 4, "epochs": 2, "train_size": 96, "test_size": 40}

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref.experiments.mpi import world
 from mabn_ref.norms import batch_norm, sync_batch_norm
+from mabn_ref.train.mpi import world
 
 
 def equality(ranks: Any) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mabn_ref.experiments import mpi
 from mabn_ref.norms.communicators import Alone
+from mabn_ref.train import mpi
 from tests.signals import HUNG
 
 ROOT = Path(__file__).parents[2]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mabn_ref.experiments.config import RunConfig
 from mabn_ref.paper.study import Context
+from mabn_ref.train.config import RunConfig
 
 CONTEXT = Context((0, 1, 2), {"epochs": 1})
 

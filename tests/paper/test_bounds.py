@@ -7,9 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.experiments import theorems
-from mabn_ref.experiments.config import RunConfig
-from mabn_ref.experiments.intervals import Interval, mean_interval
 from mabn_ref.paper import theorem1, theorem2
 from mabn_ref.paper.figure1b import FIGURE_1B
 from mabn_ref.paper.figure1b import ROWS as ROWS_1B
@@ -18,6 +15,9 @@ from mabn_ref.paper.study import Context, Study
 from mabn_ref.paper.table1 import TABLE_1
 from mabn_ref.paper.table2 import ROWS as ROWS_2
 from mabn_ref.paper.table2 import TABLE_2
+from mabn_ref.train import theorems
+from mabn_ref.train.config import RunConfig
+from mabn_ref.train.intervals import Interval, mean_interval
 from tests.paper.made_up import CONTEXT, records
 
 # Half of the 95 % interval of three differences that are one apart: t(2) / sqrt(3). Of ten that are one above and one

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mabn_ref.experiments.config import RunConfig
-from mabn_ref.experiments.intervals import mean_interval
 from mabn_ref.paper.credit import CREDIT, EFFECTS, ROWS
 from mabn_ref.paper.measured import text
 from mabn_ref.paper.study import Outcome
+from mabn_ref.train.config import RunConfig
+from mabn_ref.train.intervals import mean_interval
 from tests.paper.made_up import CONTEXT, records
 
 

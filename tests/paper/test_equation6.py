@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from mabn_ref.data import to_float
-from mabn_ref.experiments import training
-from mabn_ref.experiments.rows import recipe
-from mabn_ref.experiments.runs import run_one
 from mabn_ref.nn import network
 from mabn_ref.paper import equation6
 from mabn_ref.paper.equation6 import EQUATION_6, population_states, run_reestimated
 from mabn_ref.paper.study import Context
+from mabn_ref.train import training
+from mabn_ref.train.rows import recipe
+from mabn_ref.train.runs import run_one
 
 TINY: dict[str, Any] = {"width": 4, "epochs": 1, "train_size": 96, "test_size": 20}
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.experiments.rows import recipe
-from mabn_ref.experiments.runs import run_one
 from mabn_ref.norms import moving_statistics
 from mabn_ref.paper.factorial import moving
+from mabn_ref.train.rows import recipe
+from mabn_ref.train.runs import run_one
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mabn_ref.experiments.config import RunConfig
-from mabn_ref.experiments.rows import is_control
 from mabn_ref.paper.figure1b import FIGURE_1B, ROWS, SIZES
 from mabn_ref.paper.table1 import TABLE_1
+from mabn_ref.train.config import RunConfig
+from mabn_ref.train.rows import is_control
 from tests.paper.made_up import CONTEXT, records
 
 

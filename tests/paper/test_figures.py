@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.experiments import training
-from mabn_ref.experiments.rows import recipe
-from mabn_ref.experiments.runs import run_one
 from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm
 from mabn_ref.paper.figures import Recorder, run_recorded
+from mabn_ref.train import training
+from mabn_ref.train.rows import recipe
+from mabn_ref.train.runs import run_one
 
 TINY: dict[str, Any] = {"width": 4, "epochs": 2, "train_size": 96, "test_size": 20}
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.experiments import normalisers
-from mabn_ref.experiments.rows import recipe
 from mabn_ref.nn import network
 from mabn_ref.norms import batch_norm, group_norm
 from mabn_ref.paper import table9
 from mabn_ref.paper.folding import Folded, fold, infer_folded, operations
 from mabn_ref.paper.study import Context
 from mabn_ref.paper.table9 import TABLE_9, measure_cost
+from mabn_ref.train import normalisers
+from mabn_ref.train.rows import recipe
 
 
 def trained(weights: str, **settings: Any) -> tuple[Any, ...]:

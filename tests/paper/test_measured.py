@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from mabn_ref.experiments.config import RunConfig
 from mabn_ref.paper.measured import Claim, Measured, Row, configs, error_table, measure, verdict
 from mabn_ref.paper.study import Context
+from mabn_ref.train.config import RunConfig
 
 ROWS = [Row("A", {"norm": "bn", "norm_batch": 2}, "35.22"), Row("B", {"norm": "mabn"})]
 CONTEXT = Context((0, 1, 2), {"epochs": 1})

@@ -7,10 +7,10 @@ from html import unescape
 
 import pytest
 
-from mabn_ref.experiments.rows import recipe
 from mabn_ref.paper import report
 from mabn_ref.paper.studies import STUDIES
 from mabn_ref.paper.study import Context
+from mabn_ref.train.rows import recipe
 
 
 @pytest.fixture(scope="module")

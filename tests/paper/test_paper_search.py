@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mabn_ref.experiments.config import RunConfig
 from mabn_ref.paper import search
 from mabn_ref.paper.table1 import TABLE_1
 from mabn_ref.paper.table2 import TABLE_2
 from mabn_ref.paper.tuned import TUNED
+from mabn_ref.train.config import RunConfig
 from tests.paper.made_up import CONTEXT, records
 
 

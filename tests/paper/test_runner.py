@@ -16,14 +16,14 @@ import pytest
 
 from mabn_ref.cli import main
 from mabn_ref.cli.paper import NAMES, _retyped
-from mabn_ref.experiments import results, sweeps
-from mabn_ref.experiments.machine import made_with
-from mabn_ref.experiments.runs import run_one
-from mabn_ref.experiments.workers import WorkerDied, Workers
 from mabn_ref.paper import runner
 from mabn_ref.paper.executors import executor
 from mabn_ref.paper.studies import STUDIES
 from mabn_ref.paper.study import Context, Outcome
+from mabn_ref.train import results, sweeps
+from mabn_ref.train.machine import made_with
+from mabn_ref.train.runs import run_one
+from mabn_ref.train.workers import WorkerDied, Workers
 from tests.signals import HUNG, program
 
 TINY: dict[str, Any] = {"width": 4, "epochs": 1, "train_size": 64, "test_size": 20}
@@ -94,7 +94,7 @@ def test_a_killed_sweep_ends_with_the_content_of_one_that_was_not(tmp_path: Path
     command = [sys.executable, "-m", "mabn_ref", "paper", "table2", "--seeds", "1", "--jobs", "1", *OPTIONS]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    dying = program("mabn_ref.experiments.results:append", 3, "SIGKILL", *command[3:], "--out", str(killed))
+    dying = program("mabn_ref.train.results:append", 3, "SIGKILL", *command[3:], "--out", str(killed))
     died = subprocess.run(dying, start_new_session=True, timeout=HUNG, check=False, **quiet)
     assert died.returncode == -signal.SIGKILL, died.stderr
     path = killed / "results.jsonl"

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from mabn_ref.experiments import results
 from mabn_ref.paper import runner, search
 from mabn_ref.paper.figures import KINDS
 from mabn_ref.paper.studies import STUDIES
+from mabn_ref.train import results
 from tests.paper.made_up import CONTEXT, records
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mabn_ref.experiments.config import RunConfig
-from mabn_ref.experiments.rows import is_control
 from mabn_ref.paper import table2
+from mabn_ref.train.config import RunConfig
+from mabn_ref.train.rows import is_control
 from tests.paper.made_up import CONTEXT, records
 
 

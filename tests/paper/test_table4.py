@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mabn_ref.experiments.config import RunConfig
 from mabn_ref.paper.table4 import TABLE_4
+from mabn_ref.train.config import RunConfig
 from tests.paper.made_up import CONTEXT, records
 
 AVERAGES = ("batch", "sma", "ema")

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from mabn_ref.experiments import sweeps
-from mabn_ref.experiments.workers import Workers
 from mabn_ref.paper import runner, table8
 from mabn_ref.paper.study import Context
 from mabn_ref.paper.table8 import TABLE_8
+from mabn_ref.train import sweeps
+from mabn_ref.train.workers import Workers
 
 TINY: dict[str, Any] = {"width": 2, "epochs": 1, "train_size": 16, "test_size": 3, "lr": 0.02}
 

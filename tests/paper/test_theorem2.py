@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from mabn_ref.experiments.rows import recipe
 from mabn_ref.paper import theorem2
 from mabn_ref.paper.study import Context
+from mabn_ref.train.rows import recipe
 
 
 def test_theorem_2_on_made_up_and_on_recorded_activations(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from mabn_ref.data import to_float
-from mabn_ref.experiments import training
-from mabn_ref.experiments.rows import recipe
 from mabn_ref.nn import network, softmax_cross_entropy
 from mabn_ref.paper import theorem1, theorem2
+from mabn_ref.train import training
+from mabn_ref.train.rows import recipe
 
 
 def test_x_and_u_are_those_of_the_training_images_in_their_order() -> None:

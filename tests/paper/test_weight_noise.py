@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.experiments import results, training
-from mabn_ref.experiments.rows import recipe
-from mabn_ref.experiments.runs import run_one
 from mabn_ref.nn import network
 from mabn_ref.paper import weight_noise
 from mabn_ref.paper.study import Context
 from mabn_ref.paper.weight_noise import WEIGHT_NOISE, gradient_noise, run_watched
+from mabn_ref.train import results, training
+from mabn_ref.train.rows import recipe
+from mabn_ref.train.runs import run_one
 
 TINY: dict[str, Any] = {"norm_batch": 2, "width": 4, "epochs": 1, "train_size": 192, "test_size": 10}
 PAPER = Path(__file__).parents[2] / "docs" / "results" / "paper" / "width-16"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from mabn_ref.experiments.config import RunConfig
 from mabn_ref.paper.window import ROWS, WINDOW
+from mabn_ref.train.config import RunConfig
 from tests.paper.made_up import CONTEXT, records
 
 

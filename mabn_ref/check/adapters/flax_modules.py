@@ -1,0 +1,123 @@
+"""A Flax module as a target, of linen or nnx: `jax.vjp` for backward, what is no parameter for state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mabn_ref.check.adapters.jax_functions import JaxTarget, Layer, leaves, with_leaves
+from mabn_ref.check.adapters.names import (
+    SCALES,
+    SHIFTS,
+    called_with,
+    made_of_channels,
+    named,
+    signature,
+    training_flag,
+)
+from mabn_ref.extras import require
+
+__all__ = ["LinenTarget", "NnxTarget"]
+
+
+class _FlaxTarget(JaxTarget):
+    """What the modules of linen and of nnx have in common.
+
+    Parameters
+    ----------
+    source : type, flax.linen.Module, flax.nnx.Module or callable
+        What makes the module. An instance keeps its settings.
+    extra : mapping, optional
+        Keywords for the constructor.
+    """
+
+    def __init__(self, source: Any, extra: Mapping[str, Any] | None = None) -> None:
+        super().__init__(source, extra)
+        self.flax = require("flax", "frameworks")
+
+    def construct(self, channels: int, config: Any, more: Mapping[str, Any]) -> Any:
+        """Make a module, the hyper-parameters by their names; `more` are keywords that it may take."""
+        source = self.functions
+        first = [channels] if not isinstance(source, type) or made_of_channels(source) else []
+        taken = signature(source).parameters
+        extra = {name: value for name, value in more.items() if name in taken} | self.extra
+        return source(*first, **self._arguments(called_with(source, len(first)), config, extra))
+
+    def converted(self, state: Any, x: Any) -> Any:
+        """The moving statistics in the dtype of `x`; Flax starts them in float32."""
+        floating, kind = self.jax.numpy.issubdtype, self.jax.numpy.floating
+        found = leaves(self.jax, state).items()
+        new = {path: leaf.astype(x.dtype) for path, leaf in found if floating(leaf.dtype, kind)}
+        return with_leaves(self.jax, state, new)
+
+    def placed(self, layer: Layer, params: Any, gamma: Any, beta: Any) -> Any:
+        """Put the parameters where the module has them, once it is known where."""
+        found = leaves(self.jax, params)
+        scale, shift = (named(found, names) for names in (SCALES, SHIFTS))
+        layer.has_scale, layer.has_shift = scale is not None, shift is not None
+        if not found:  # no parameters of its own: they are applied outside
+            layer.has_scale = layer.has_shift = True
+            return params
+        new = {path: a.reshape(found[path].shape) for path, a in ((scale, gamma), (shift, beta)) if path is not None}
+        return with_leaves(self.jax, params, new)
+
+
+class LinenTarget(_FlaxTarget):
+    """A `flax.linen.Module`: its class, an instance, or a function of the number of channels that returns one.
+
+    Examples
+    --------
+    ``LinenTarget(flax.linen.BatchNorm)`` in a test, ``mabn-ref check flax.linen:BatchNorm --as bn`` in a terminal.
+    """
+
+    def make(self, channels: int, config: Any) -> Layer:
+        linen = require("flax.linen", "frameworks")
+        is_one = isinstance(self.functions, linen.Module)
+        return Layer(channels, [self.functions if is_one else self.construct(channels, config, {}), None])
+
+    def start(self, layer: Layer, x: Any) -> Any:
+        module, flag = self._ready(layer, False)
+        variables = module.init(self.jax.random.key(0), x, **flag)
+        layer.made[1] = variables.get("params", {})
+        return self.converted({name: kept for name, kept in variables.items() if name != "params"}, x)
+
+    def apply(self, layer: Layer, x: Any, gamma: Any, beta: Any, state: Any, training: bool) -> tuple[Any, Any]:
+        module, flag = self._ready(layer, training)
+        params = self.placed(layer, layer.made[1], gamma, beta)
+        z, new = module.apply({"params": params, **state}, x, **flag, mutable=list(state))
+        return (z if leaves(self.jax, params) else gamma * z + beta), new
+
+    def _ready(self, layer: Layer, training: bool) -> tuple[Any, dict[str, bool]]:
+        """The module, told whether it trains, and the keyword that tells its call."""
+        module = layer.made[0]
+        flag = training_flag(module.__call__, training)
+        if not flag and (own := training_flag(type(module), training)):
+            module = module.clone(**own)
+        return module, flag
+
+
+class NnxTarget(_FlaxTarget):
+    """A `flax.nnx.Module`: its class, an instance, or a function of the number of channels that returns one.
+
+    Examples
+    --------
+    ``NnxTarget(flax.nnx.BatchNorm)`` in a test, ``mabn-ref check flax.nnx:BatchNorm --as bn`` in a terminal.
+    """
+
+    def make(self, channels: int, config: Any) -> Layer:
+        nnx = require("flax.nnx", "frameworks")
+        is_one = isinstance(self.functions, nnx.Module)
+        module = nnx.clone(self.functions) if is_one else self.construct(channels, config, {"rngs": nnx.Rngs(0)})
+        return Layer(channels, nnx.split(module, nnx.Param, ...))
+
+    def start(self, layer: Layer, x: Any) -> Any:
+        return self.converted(layer.made[2], x)
+
+    def apply(self, layer: Layer, x: Any, gamma: Any, beta: Any, state: Any, training: bool) -> tuple[Any, Any]:
+        nnx, (graph, params, _) = self.flax.nnx, layer.made
+        params = self.placed(layer, params, gamma, beta)
+        module = nnx.merge(graph, params, with_leaves(self.jax, state, {}))  # new variables, which may be changed
+        module.train() if training else module.eval()
+        z = module(x, **training_flag(module.__call__, training))
+        new = nnx.split(module, nnx.Param, ...)[2]
+        return (z if leaves(self.jax, params) else gamma * z + beta), new

@@ -1,0 +1,198 @@
+"""A pair of JAX functions as a target: `jax.vjp` does the backward, the state goes in and out."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+from mabn_ref.check.adapters.arguments import arguments_for
+from mabn_ref.check.adapters.names import called_with, counts, squeezed
+from mabn_ref.extras import require
+
+__all__ = ["OVERWRITTEN", "JaxTarget", "Layer", "Step", "fits", "leaves", "with_leaves", "x64"]
+
+OVERWRITTEN = "_overwrite_with_gradient"
+"""Flax's name for state whose gradient is its new value: how backward changes a state in JAX."""
+
+
+def fits(thing: Any) -> bool:
+    """Say whether `thing` has init and apply.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> fits(SimpleNamespace(init=print, apply=print)), fits(print)
+    (True, False)
+    """
+    return all(callable(getattr(thing, name, None)) for name in ("init", "apply"))
+
+
+class Layer:
+    """A state, and the pullback of the last forward pass.
+
+    Parameters
+    ----------
+    channels : int
+    made : object
+        What `JaxTarget.apply` needs to run it.
+    """
+
+    def __init__(self, channels: int, made: Any) -> None:
+        self.channels, self.made = channels, made
+        self.state: Any = None
+        self.step: Step | None = None
+        self.pull: Any = None
+        self.has_scale = self.has_shift = True
+
+
+class Step:
+    """A forward pass and its pullback, compiled; step by step where it looks at values, as ``if`` does.
+
+    Parameters
+    ----------
+    jax : module
+    run : callable
+        ``run(*inputs, state)`` returns z and the new state.
+    """
+
+    def __init__(self, jax: Any, run: Any) -> None:
+        def both(inputs: Any, state: Any) -> Any:
+            return jax.vjp(lambda *inputs: run(*inputs, state), *inputs, has_aux=True)
+
+        self.error = jax.errors.JAXTypeError
+        self.plain, self.forward, self.backward = both, jax.jit(both), jax.jit(lambda pull, dz: pull(dz))
+
+    def __call__(self, *given: Any) -> tuple[Any, Any, Any]:
+        """Return z, what takes dz to the gradients of the inputs, and the new state."""
+        *inputs, state = given
+        if self.forward is not self.plain:
+            try:
+                z, pull, new = self.forward(inputs, state)
+                return z, functools.partial(self.backward, pull), new
+            except self.error:
+                self.forward = self.plain
+        z, pull, new = self.plain(inputs, state)
+        return z, pull, new
+
+
+class JaxTarget:
+    """Two pure functions of JAX, in a module or any other namespace.
+
+    ``init(channels, ...)`` returns the first state, any pytree. ``apply(x, gamma, beta, state, training, ...)``
+    returns z and the new state. Hyper-parameters are keywords of either, or ``config`` is. A state that backward
+    changes, such as MABN's window of Psi, is an entry "_overwrite_with_gradient" of the state, a dictionary: what a
+    ``custom_vjp`` returns as its gradient is its new value.
+
+    Parameters
+    ----------
+    functions : module or namespace
+        With init and apply.
+    extra : mapping, optional
+        Keywords for `apply`.
+    """
+
+    groups: bool | None = False
+
+    def __init__(self, functions: Any, extra: Mapping[str, Any] | None = None) -> None:
+        self.jax = require("jax", "frameworks")
+        self.functions, self.extra = functions, dict(extra or {})
+        self.given: frozenset[str] | None = frozenset()
+        self.numbers: tuple[float, ...] = ()
+        self.defaults: dict[str, float] = {}
+
+    def make(self, channels: int, config: Any) -> Layer:
+        starting = self._arguments(called_with(self.functions.init, 1), config, {})
+        keywords = self._arguments(called_with(self.functions.apply, 5), config, self.extra)
+        return Layer(channels, (starting, keywords))
+
+    def _arguments(self, call: Any, config: Any, extra: Mapping[str, Any]) -> dict[str, Any]:
+        """Keywords for a call; what it takes of the config is taken note of."""
+        found = arguments_for(call, config, extra, momentum_is_new=False)
+        whole = self.given is None or "config" in found.keywords
+        self.given = None if whole else (self.given or frozenset()) | found.given
+        self.numbers += found.numbers
+        self.defaults |= found.defaults
+        if "norm_batch" in found.given:
+            self.groups = None
+        return found.keywords
+
+    def precision(self, x: Array) -> Any:
+        """Switch on float64 for as long as it is needed; float32 is run as the user runs it."""
+        return x64(self.jax) if x.dtype == np.float64 else contextlib.nullcontext()
+
+    def start(self, layer: Layer, x: Any) -> Any:
+        """Return the first state; called at the first forward pass."""
+        return self.functions.init(layer.channels, **layer.made[0])
+
+    def apply(self, layer: Layer, x: Any, gamma: Any, beta: Any, state: Any, training: bool) -> tuple[Any, Any]:
+        """Return z and the new state."""
+        z, state = self.functions.apply(x, gamma, beta, state, training, **layer.made[1])
+        return z, state
+
+    def forward(self, layer: Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
+        with self.precision(x):
+            x_, gamma_, beta_ = map(self.jax.numpy.asarray, (x, gamma, beta))
+            if layer.state is None:
+                layer.state = self.start(layer, x_)
+            if not training:
+                z, layer.state = self.apply(layer, x_, gamma_, beta_, layer.state, False)
+                return np.asarray(z)
+
+            state, kept = layer.state, {}
+            if isinstance(state, Mapping) and OVERWRITTEN in state:
+                kept = {OVERWRITTEN: state[OVERWRITTEN]}
+                state = {name: value for name, value in state.items() if name != OVERWRITTEN}
+            if layer.step is None:
+
+                def run(x: Any, gamma: Any, beta: Any, kept: Any, state: Any) -> Any:
+                    return self.apply(layer, x, gamma, beta, {**state, **kept} if kept else state, training=True)
+
+                layer.step = Step(self.jax, run)
+            z, layer.pull, layer.state = layer.step(x_, gamma_, beta_, kept, state)
+            return np.asarray(z)
+
+    def backward(self, layer: Layer, dz: Array) -> tuple[Array, Array | None, Array | None]:
+        with self.precision(dz):
+            dx, dgamma, dbeta, kept = layer.pull(self.jax.numpy.asarray(dz))
+            if kept:
+                layer.state = {**layer.state, **kept}
+            gradients = (dgamma, layer.has_scale), (dbeta, layer.has_shift)
+            dgamma, dbeta = (np.asarray(g) if there else None for g, there in gradients)
+            return np.asarray(dx), dgamma, dbeta
+
+    def state(self, layer: Layer) -> dict[str, Array]:
+        return {path: squeezed(leaf, layer.channels) for path, leaf in leaves(self.jax, layer.state).items()}
+
+    def age(self, layer: Layer, iterations: int) -> None:
+        """Set everything that counts."""
+        old = leaves(self.jax, layer.state)
+        new = {
+            path: np.full(np.shape(leaf), iterations, leaf.dtype)
+            for path, leaf in old.items()
+            if np.size(leaf) == 1 and counts(path)
+        }
+        layer.state = with_leaves(self.jax, layer.state, new)
+
+
+def x64(jax: Any) -> Any:
+    """Return a context in which JAX keeps float64; where it moved to depends on its version."""
+    return jax.enable_x64(True) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64()
+
+
+def _path(jax: Any, keys: Any) -> str:
+    return str(jax.tree_util.keystr(keys, simple=True, separator="/")).removesuffix("/value")
+
+
+def leaves(jax: Any, tree: Any) -> dict[str, Any]:
+    """Return the leaves of a pytree by their paths, such as "batch_stats/mean"."""
+    return {_path(jax, keys): leaf for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+
+
+def with_leaves(jax: Any, tree: Any, new: Mapping[str, Any]) -> Any:
+    """Return a pytree with some leaves replaced."""
+    return jax.tree_util.tree_map_with_path(lambda keys, leaf: new.get(_path(jax, keys), leaf), tree)

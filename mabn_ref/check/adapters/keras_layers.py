@@ -1,0 +1,185 @@
+"""A Keras 3 layer as a target, on any backend that differentiates: the backend does the backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+from mabn_ref.check.adapters.arguments import arguments_for
+from mabn_ref.check.adapters.jax_functions import Step
+from mabn_ref.check.adapters.names import (
+    SCALES,
+    SHIFTS,
+    called_with,
+    counts,
+    made_of_channels,
+    named,
+    signature,
+    squeezed,
+)
+from mabn_ref.extras import require
+
+__all__ = ["KerasTarget"]
+
+
+class _Layer:
+    """A layer, made at the first forward pass, and what the last one left for backward."""
+
+    def __init__(self, keras: Any, make: Callable[[], Any], channels: int) -> None:
+        self.keras, self.make, self.channels = keras, make, channels
+        self.layer: Any = None
+        self.parameters: list[Any] = []
+        self.step: Step | None = None
+        self.backward: Any = None
+
+    def build(self, x: Array) -> None:
+        """Make the layer in the dtype of `x`, unless that is done."""
+        if self.layer is not None:
+            return
+        policy = self.keras.config.dtype_policy()
+        self.keras.config.set_dtype_policy(str(x.dtype))
+        try:
+            layer = self.make()
+            if not layer.built:
+                layer.build(x.shape)
+        finally:
+            self.keras.config.set_dtype_policy(policy)
+        found = {v.path: v for v in layer.trainable_variables if np.prod(v.shape) == self.channels}
+        self.parameters = [found.get(named(found, names) or "") for names in (SCALES, SHIFTS)]
+        self.layer = layer
+
+
+class KerasTarget:
+    """A layer class, an instance of one, or a function of the number of channels that returns one.
+
+    As Batch Renormalization, ``keras.layers.BatchNormalization`` gets ``renorm=True``, its clipping and both momenta.
+
+    Parameters
+    ----------
+    source : type, keras.layers.Layer or callable
+        What makes the layer. An instance is made anew from its configuration.
+    extra : mapping, optional
+        Keywords for the constructor.
+
+    Examples
+    --------
+    ``KerasTarget(keras.layers.BatchNormalization)`` in a test, or
+    ``KERAS_BACKEND=torch mabn-ref check keras.layers:BatchNormalization --as bn`` in a terminal.
+    """
+
+    groups: bool | None = False
+
+    def __init__(self, source: Any, extra: Mapping[str, Any] | None = None) -> None:
+        self.keras = require("keras", "frameworks")
+        self.backend = self.keras.backend.backend()
+        if self.backend not in _RUN:
+            raise TypeError(f"the backend of Keras is {self.backend!r}, expected one of {', '.join(_RUN)}")
+        self.source, self.extra = source, dict(extra or {})
+        self.given: frozenset[str] | None = frozenset()
+        self.numbers: tuple[float, ...] = ()
+        self.defaults: dict[str, float] = {}
+
+    def make(self, channels: int, config: Any) -> _Layer:
+        source = self.source
+        if isinstance(source, self.keras.layers.Layer):
+            settings = {k: v for k, v in source.get_config().items() if k != "dtype"}
+            return _Layer(self.keras, lambda: type(source).from_config(settings), channels)
+        first = [channels] if not isinstance(source, type) or made_of_channels(source) else []
+        renorm = _renorm(source, config)
+        call = arguments_for(called_with(source, len(first)), config, renorm | self.extra, momentum_is_new=False)
+        bounds = {"r_max", "d_max"} if renorm else set()
+        self.given = None if "config" in call.keywords else call.given | bounds
+        self.numbers = call.numbers
+        self.defaults = call.defaults
+        self.groups = None if "norm_batch" in call.given else False
+        return _Layer(self.keras, lambda: source(*first, **call.keywords), channels)
+
+    def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
+        # Keras computes in float32 whatever it is given, unless its backend is TensorFlow
+        x = x.astype(self.keras.backend.result_type(str(x.dtype)))
+        layer.build(x)
+        for variable, value in zip(layer.parameters, (gamma, beta), strict=True):
+            if variable is not None:
+                variable.assign(value.reshape(variable.shape).astype(x.dtype))
+        if not training:
+            return _numpy(layer.layer(x, training=False))
+        z, layer.backward = _RUN[self.backend](layer, x)
+        return _numpy(z)
+
+    def backward(self, layer: _Layer, dz: Array) -> tuple[Array, Array | None, Array | None]:
+        dx, *found = layer.backward(dz.astype(self.keras.backend.result_type(str(dz.dtype))))
+        given = iter(found)
+        parameters = (None if v is None else _numpy(next(given)).reshape(-1) for v in layer.parameters)
+        return _numpy(dx), *parameters
+
+    def state(self, layer: _Layer) -> dict[str, Array]:
+        kept = layer.layer.non_trainable_variables
+        return {v.name: squeezed(_numpy(v.value), layer.channels) for v in kept}
+
+    def age(self, layer: _Layer, iterations: int) -> None:
+        """Set everything that counts."""
+        for variable in layer.layer.non_trainable_variables:
+            if np.prod(variable.shape) == 1 and counts(variable.path):
+                variable.assign(np.full(variable.shape, iterations))
+
+
+def _renorm(source: Any, config: Any) -> dict[str, Any]:
+    """The keywords that make Batch Renormalization of Keras's own layer, or one with the same keywords."""
+    taken = signature(source).parameters
+    if not hasattr(config, "r_max") or not {"renorm", "renorm_clipping", "renorm_momentum"} <= set(taken):
+        return {}
+    r_max, d_max = (float(getattr(bound, "last", bound)) for bound in (config.r_max, config.d_max))
+    clipping = {"rmax": r_max, "rmin": 1 / r_max, "dmax": d_max}
+    return {"renorm": True, "renorm_clipping": clipping, "renorm_momentum": config.decay}
+
+
+def _numpy(value: Any) -> Array:
+    """An array of any backend, from any device."""
+    return np.array(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
+
+
+def _torch(layer: _Layer, x: Array) -> tuple[Any, Any]:
+    grad, to_tensor = require("torch", "torch").autograd.grad, layer.keras.ops.convert_to_tensor
+    given = to_tensor(x).requires_grad_()
+    z = layer.layer(given.clone(), training=True)
+    inputs = [given, *(v.value for v in layer.parameters if v is not None)]
+    return z, lambda dz: grad(z, inputs, to_tensor(dz))
+
+
+def _jax(layer: _Layer, x: Array) -> tuple[Any, Any]:
+    jax = require("jax", "frameworks")
+    trained, kept = layer.layer.trainable_variables, layer.layer.non_trainable_variables
+
+    if layer.step is None:
+        layer.step = Step(jax, lambda x, values, state: layer.layer.stateless_call(values, state, x, training=True))
+    z, pull, new = layer.step(jax.numpy.asarray(x), [v.value for v in trained], [v.value for v in kept])
+    for variable, value in zip(kept, new, strict=True):
+        variable.assign(value)
+
+    def backward(dz: Array) -> list[Any]:
+        dx, found = pull(jax.numpy.asarray(dz))
+        by_path = {v.path: g for v, g in zip(trained, found, strict=True)}
+        return [dx, *(by_path[v.path] for v in layer.parameters if v is not None)]
+
+    return z, backward
+
+
+def _tensorflow(layer: _Layer, x: Array) -> tuple[Any, Any]:
+    tensorflow = require("tensorflow", "frameworks")
+    given = tensorflow.constant(x)
+    with tensorflow.GradientTape() as tape:
+        tape.watch(given)
+        z = layer.layer(given, training=True)
+    inputs = [given, *(v.value for v in layer.parameters if v is not None)]
+    return z, lambda dz: tape.gradient(z, inputs, tensorflow.constant(dz))
+
+
+_RUN: dict[str, Callable[[_Layer, Array], tuple[Any, Any]]] = {
+    "torch": _torch,
+    "jax": _jax,
+    "tensorflow": _tensorflow,
+}
+"""By backend: run a layer in training, and return z and what takes dz to the gradients of x and of the parameters."""

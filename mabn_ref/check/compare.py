@@ -1,0 +1,249 @@
+"""Compare what a target returned with a convention, step by step, up to the first difference."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+from mabn_ref.check.conventions import Convention, from_config
+from mabn_ref.check.families import backward, call_of, model_of
+from mabn_ref.check.model import Batch
+from mabn_ref.check.observe import Trace, config_of
+from mabn_ref.check.scenarios import ALONE, SETTINGS, inputs, parameters
+
+__all__ = ["TENSORS", "Case", "Difference", "first_difference", "worst_errors"]
+
+TENSORS = ("z", "state", "inferred", "dx", "dgamma", "dbeta")
+ULPS = {np.dtype(np.float64): 1e4, np.dtype(np.float32): 64.0}
+"""How many roundings are forgiven, for the worst-conditioned value of a channel: some frameworks take the variance as
+E[x^2] - E[x]^2, which loses as many more as the mean square is larger than the variance."""
+SLACK = 2e-7
+"""What is forgiven besides, relative: float64 layers keep some of their constants in float32."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first place where numbers differ.
+
+    Attributes
+    ----------
+    scenario : str
+    step : int
+        Counted from 1; the inference comes after the last.
+    tensor : str
+        "z", "dx", "dgamma", "dbeta", "inferred", or the layer's name of a moving statistic.
+    index : tuple of int
+        The worst element.
+    got, expected : float
+        What is there, and what belongs there.
+    error : float
+        The difference relative to the size of the tensor in its channel.
+    """
+
+    scenario: str
+    step: int
+    tensor: str
+    index: tuple[int, ...]
+    got: float
+    expected: float
+    error: float
+
+    def __str__(self) -> str:
+        """Return one line."""
+        return (
+            f"{self.scenario}, step {self.step}: {self.tensor}{list(self.index)} is {self.got:.9g}, "
+            f"expected {self.expected:.9g} (relative {self.error:.1e})"
+        )
+
+
+class Case:
+    """A trace, ready to be compared many times.
+
+    Parameters
+    ----------
+    norm : str
+        What the target is to be.
+    trace : Trace
+    """
+
+    def __init__(self, norm: str, trace: Trace) -> None:
+        self.norm, self.trace = norm, trace
+        self.config: Any = config_of(norm, trace.scenario)
+        self.steps = list(inputs(trace.scenario, trace.space))
+        self.roles = {} if norm in ALONE else _roles(trace.states, trace.scenario.channels)
+        self._batches: dict[str, list[Batch]] = {}
+        self._tolerances: list[Array] = []
+        self._bases: dict[frozenset[str], dict[str, Any]] = {}
+        kept = [*trace.values.values(), *(trace.states[name] for name, role in self.roles.items() if role)]
+        dtypes = [values[0].dtype for values in kept if values[0].dtype in ULPS]
+        dtype = min(dtypes, key=lambda d: d.itemsize, default=np.dtype(np.float64))
+        self.rtol = float(np.finfo(dtype).eps) * ULPS[dtype]
+
+    def parameters(self, k: int) -> tuple[Array, Array]:
+        """Gamma and beta of step k, in float64."""
+        gamma, beta = (a.astype(self.trace.scenario.dtype).astype(np.float64) for a in parameters(k, self.channels))
+        return gamma, beta
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return self.trace.scenario.channels
+
+    def base(self, given: frozenset[str]) -> dict[str, Any]:
+        """The fields of a convention: what the layer was given of the scenario's settings, else the defaults."""
+        if given not in self._bases:
+            kept = {name: value for name, value in vars(self.config).items() if name in given or name == "norm_batch"}
+            if self.norm in ALONE:  # a layer that was not told its groups has the same in all scenarios
+                kept = {"groups": SETTINGS[self.norm]["groups"], **kept}
+            self._bases[given] = vars(from_config(self.norm, type(self.config)(**kept)))
+        return dict(self._bases[given])
+
+    def batches(self, shared_by: str) -> list[Batch]:
+        """Every call's statistics."""
+        if shared_by not in self._batches:
+            c = replace(from_config(self.norm, self.config), shared_by=shared_by)
+            samples = self.trace.scenario.norm_batch
+            self._batches[shared_by] = [
+                call_of(self.norm, x.astype(np.float64), samples, c) for x, dz in self.steps if dz is not None
+            ]
+        return self._batches[shared_by]
+
+    def tolerance(self, step: int) -> Array:
+        """The relative error that is forgiven in every channel, (C,)."""
+        if not self._tolerances:
+            if self.norm == "online":  # a sample's own statistics divide nothing
+                return SLACK + self.rtol * np.full(self.channels, 10.0)
+            for batch in self.batches("normalisation batch"):
+                condition = np.max(1 + batch.square / (batch.var + 1e-2 * self.config.eps), axis=0)
+                self._tolerances.append(SLACK + self.rtol * condition)
+        return self._tolerances[step]
+
+
+def _roles(states: Mapping[str, list[Array]], channels: int) -> dict[str, str]:
+    """What every moving statistic is; one that never moves is none, if another does in its place."""
+    roles = {name: _role(name, values, channels) for name, values in states.items()}
+    moving = {role for name, role in roles.items() if _moves(states[name])}
+    return {name: role if _moves(states[name]) or role not in moving else "" for name, role in roles.items()}
+
+
+def _moves(values: list[Array]) -> bool:
+    return any(not np.array_equal(values[0], value) for value in values[1:])
+
+
+def _role(name: str, values: list[Array], channels: int) -> str:
+    """Whether a moving statistic is a mean or a second moment, by its shape and its name."""
+    if np.shape(values[0]) != (channels,) or values[0].dtype.kind != "f":
+        return ""
+    name = name.rpartition(".")[2].lower()
+    if any(word in name for word in ("var", "std", "sigma", "stdev", "chi", "x2", "square", "rms", "second")):
+        return "second"
+    return "mean" if "mean" in name or name.endswith("mu") else ""
+
+
+class Look(NamedTuple):
+    """A tensor of one step: what is there, what belongs there, how large it is, and what error is forgiven."""
+
+    step: int
+    name: str
+    got: Array
+    expected: Array
+    size: Array
+    rtol: Array
+
+    @property
+    def errors(self) -> Array:
+        """Relative errors, infinite where a number is not finite."""
+        errors = np.abs(self.got - self.expected) / np.maximum(self.size, 1e-300)
+        return np.where(np.isfinite(errors), errors, np.inf)
+
+
+def first_difference(case: Case, convention: Convention, tensors: Collection[str]) -> Difference | None:
+    """Return the first of `tensors` that a convention does not reproduce, or None.
+
+    Parameters
+    ----------
+    case : Case
+    convention : Convention
+    tensors : collection of str
+        Some of `TENSORS`.
+    """
+    with np.errstate(all="ignore"):
+        for look in _looks(case, convention, tensors):
+            errors = look.errors
+            excess = errors / look.rtol
+            worst = np.unravel_index(np.argmax(excess), excess.shape)
+            if excess[worst] > 1:
+                index = tuple(map(int, worst))
+                numbers = float(look.got[worst]), float(look.expected[worst]), float(errors[worst])
+                return Difference(case.trace.scenario.name, look.step, look.name, index, *numbers)
+    return None
+
+
+def worst_errors(case: Case, convention: Convention) -> dict[str, float]:
+    """Return the largest relative error of every tensor over all steps."""
+    worst: dict[str, float] = {}
+    with np.errstate(all="ignore"):
+        for look in _looks(case, convention, TENSORS):
+            name = look.name if look.name in TENSORS else "state"
+            worst[name] = max(worst.get(name, 0.0), float(np.max(look.errors)))
+    return worst
+
+
+def _looks(case: Case, convention: Convention, tensors: Collection[str]) -> Iterator[Look]:
+    trace, model = case.trace, model_of(case.norm, convention, case.channels)
+    batches = case.batches(convention.shared_by)
+    back = any(name in tensors for name in ("dx", "dgamma", "dbeta"))
+    sizes = np.zeros(case.channels)
+    rtol: Array = np.zeros(case.channels)
+    for k, seen in enumerate(trace.values.get("z", [])):
+        gamma, beta = case.parameters(k)
+        z = model.forward(batches[k], gamma, beta, seen)
+        if trace.scenario.age and k + 1 == trace.scenario.age_after:
+            model.iteration = trace.scenario.age
+        rtol = case.tolerance(k)
+        if "z" in tensors:
+            yield Look(k + 1, "z", seen, z, _size(z) + np.abs(beta), rtol)
+        if "state" in tensors and k < trace.finished:
+            sizes = np.maximum(sizes, np.max(batches[k].square.reshape(-1, case.channels), axis=0) + convention.eps)
+            yield from _states(case, k, model, sizes, rtol)
+        if back and k < trace.finished:
+            yield from _gradients(case, k, model, tensors, rtol)
+    if "inferred" in tensors and "inferred" in trace.values:
+        gamma, beta = case.parameters(trace.finished)
+        z = model.infer(case.steps[-1][0].astype(np.float64), gamma, beta)
+        yield Look(trace.finished + 1, "inferred", trace.values["inferred"][0], z, _size(z) + np.abs(beta), rtol)
+
+
+def _states(case: Case, k: int, model: Any, sizes: Array, rtol: Array) -> Iterator[Look]:
+    state, spread = model.state(), np.sqrt(sizes)
+    for name, role in case.roles.items():
+        seen = case.trace.states[name][k]
+        if role == "mean":
+            yield Look(k + 1, name, seen, state["mean"], spread + np.abs(state["mean"]), rtol)
+        elif role == "second":
+            square = Look(k + 1, name, seen, state["square"], sizes + np.abs(state["square"]), rtol)
+            root = Look(k + 1, name, seen, state["root"], spread + np.abs(state["root"]), rtol)
+            yield root if np.max(root.errors / rtol) < np.max(square.errors / rtol) else square
+
+
+def _gradients(case: Case, k: int, model: Any, tensors: Collection[str], rtol: Array) -> Iterator[Look]:
+    dz = case.steps[k][1].astype(np.float64)
+    found = dict(zip(("dx", "dgamma", "dbeta"), backward(model, dz), strict=True))
+    largest, steep = model.sizes()
+    summed = np.sum(np.abs(dz), axis=tuple(range(dz.ndim - 1)))
+    sizes = {
+        "dx": _size(found["dx"]) + _size(dz) * np.abs(case.parameters(k)[0]) * steep,
+        "dgamma": summed * largest,
+        "dbeta": summed,
+    }
+    for name, value in found.items():
+        if name in tensors and name in case.trace.values:
+            yield Look(k + 1, name, case.trace.values[name][k], value, sizes[name], rtol)
+
+
+def _size(a: Array) -> Array:
+    return np.asarray(np.max(np.abs(a), axis=tuple(range(a.ndim - 1))))

@@ -1,0 +1,214 @@
+"""Every known backward pass of a layer with a convention: the right one, and what people write instead.
+
+The right dx is the derivative of the layer's own forward, r and d held; of MABN it is (20).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+from mabn_ref.check.model import Model, Pass
+
+__all__ = ["backward"]
+
+
+class Terms(NamedTuple):
+    """The letters of (4), (16) and (20), all to be multiplied with (G, M, K)."""
+
+    dz: Array
+    dn: Array
+    """gamma * dz"""
+    dy: Array
+    """gamma * r * dz"""
+    y: Array
+    moved: Array
+    """n sigma times the derivative of sigma by x: y, where sigma is the root of the mean square or the variance."""
+    sigma: Array
+    std: Array
+    r: Array
+    n: int
+    centred: bool
+
+    @property
+    def g(self) -> Array:
+        return _mean(self.dy) if self.centred else np.zeros_like(self.sigma)
+
+    @property
+    def psi(self) -> Array:
+        return _mean(self.y * self.dy)
+
+
+def _mean(a: Array) -> Array:
+    return np.mean(a, axis=1, keepdims=True)
+
+
+def _terms(model: Model, dz: Array) -> Terms:
+    p, c = model.last, model.c
+    dz = dz.reshape(p.batch.x.shape)
+    sigma, r, n = p.sigma[:, None], p.r[:, None], p.batch.x.shape[1]
+    raw = p.batch.var if c.statistic == "variance" else p.batch.square
+    std = np.sqrt(raw)[:, None]
+    centred = model.centred
+    moved = p.y - _mean(p.y) if c.statistic == "variance" and not centred else p.y
+    if c.variance == "unbiased" and n > 1:
+        moved = moved * (n / (n - 1))
+        std = std * np.sqrt(n / (n - 1))
+    if c.root == "no":
+        moved = moved * 2 * sigma
+    elif c.eps_at == "outside":
+        moved = moved * sigma / std
+    return Terms(dz, p.gamma * dz, p.gamma * dz * r, p.y, moved, sigma, std, r, n, centred)
+
+
+def backward(model: Model, dz: Array) -> tuple[Array, Array, Array]:
+    """Return dx, dgamma and dbeta by the formulas that the convention names."""
+    p, c, t = model.last, model.c, _terms(model, dz)
+    dx = _mabn(model, p, t) if model.norm == "mabn" else _derivative(model, p, t)
+    through = t.y * t.r + p.d[:, None]
+    dgamma = {
+        "right": lambda: np.sum(t.dz * through, axis=(0, 1)),
+        "without d": lambda: np.sum(t.dz * t.y * t.r, axis=(0, 1)),
+        "times gamma": lambda: np.sum(t.dn * through, axis=(0, 1)),
+        "before corrections": lambda: np.sum(t.dz * t.y, axis=(0, 1)),
+        "not normalised": lambda: np.sum(t.dz * t.y * t.sigma, axis=(0, 1)),
+        "mean": lambda: np.mean(t.dz * through, axis=(0, 1)),
+    }[c.dgamma]()
+    dbeta = np.mean(t.dz, axis=(0, 1)) if c.dbeta == "mean" else np.sum(t.dz, axis=(0, 1))
+    channels = (np.sum(a.reshape(p.batch.positions, -1), axis=0) for a in (dgamma, dbeta))
+    return dx.reshape(p.batch.shape), *channels
+
+
+def _derivative(model: Model, p: Pass, t: Terms) -> Array:
+    kind = model.c.dx
+    g, psi = t.g, t.psi
+    if model.c.shared_by == "channels":
+        g, psi = (np.mean(a, axis=2, keepdims=True) for a in (g, psi))
+    right = (t.dy - g - t.moved * psi) / t.sigma
+    if model.c.eps_at == "after r":  # the shift d * sqrt(var) / sigma depends on x too
+        slope = _mean(t.dn) * p.d[:, None] * (1 / t.std**2 - 1 / t.sigma**2)
+        right = right + slope * t.moved * t.sigma
+    hat = p.sigma_hat[:, None]
+    steep = {
+        "squares": lambda: 2 * t.sigma / hat**2,
+        "variance": lambda: 2 * t.sigma / hat,
+        "variance over square": lambda: 2 * t.sigma / hat**2,
+        "inverted": lambda: -hat / t.sigma**2,
+    }.get(model.c.r_of, lambda: 1 / hat)()
+    through_r = np.where(p.r_free[:, None], _mean(t.dn * t.y), 0) * steep * t.moved
+    through_d = np.where(p.d_free[:, None], _mean(t.dn), 0) / hat
+    whole = [np.mean(a, axis=0, keepdims=True) for a in (g, psi)]
+    y_std = t.y * t.sigma / t.std
+    formulas = {
+        "right": lambda: right,
+        "no g": lambda: (t.dy - t.moved * psi) / t.sigma,
+        "no psi": lambda: (t.dy - g) / t.sigma,
+        "statistics constant": lambda: t.dy / t.sigma,
+        "sums": lambda: (t.dy - t.n * g - t.moved * t.n * psi) / t.sigma,
+        "whole call": lambda: (t.dy - whole[0] - t.moved * whole[1]) / t.sigma,
+        "no gamma": lambda: right / p.gamma,
+        "over variance": lambda: right / t.sigma,
+        "over std": lambda: right * t.sigma / t.std,
+        "recomputed without eps": lambda: (t.dy - g - y_std * _mean(y_std * t.dy)) / t.std,
+        "keeps g": lambda: right - _mean(t.dy) / t.sigma,
+        "r forgotten": lambda: right / t.r,
+        "through r": lambda: right + through_r,
+        "through d": lambda: right + through_d,
+        "through r and d": lambda: right + through_r + through_d,
+        "formula (4)": lambda: (t.dy - g - t.y * psi) / t.sigma,
+    }
+    return formulas[kind]()
+
+
+def _mabn(model: Model, p: Pass, t: Terms) -> Array:
+    kind, c = model.c.dx, model.c
+    if kind == "no psi":
+        return t.dy / t.sigma
+    if kind == "dx averaged":
+        own = (t.dy - t.y * t.psi) / t.sigma
+        flat = own.reshape(len(own), -1)
+        return _averaged(model, flat, p.own).reshape(t.y.shape)
+    if kind in ("one call", "through r"):
+        reached = t.psi[:, 0] / p.sigma**2
+        if kind == "through r":
+            reached = reached - np.where(p.r_free, _mean(t.dn * t.y)[:, 0], 0) / (p.sigma_hat * p.sigma)
+        return t.dy / t.sigma - t.y * t.sigma * _future(model, p, reached)
+    if kind == "sums":
+        average = _averaged(model, t.n * t.psi[:, 0], p.own)
+        return (t.dy - t.y * average[:, None]) / t.sigma
+    if kind == "no gamma":  # nor in the Psi_B of earlier batches
+        average = _averaged(model, _mean(t.y * t.r * t.dz)[:, 0], p.own)
+        return (t.r * t.dz - t.y * average[:, None]) / t.sigma
+    if kind == "renormalised y":
+        average = _averaged(model, _mean(t.y * t.r * t.dy)[:, 0], p.own)
+        return (t.dy - t.y * t.r * average[:, None]) / t.sigma
+    psi = (_mean(t.y * t.r * t.dz) if kind == "psi without gamma" else t.psi)[:, 0]
+    if kind == "psi without r":
+        psi = _mean(t.y * t.dn)[:, 0]
+    if kind == "psi of r y":
+        psi = _mean(t.y * t.r * t.dy)[:, 0]
+    if kind == "psi of this batch":
+        average = psi
+    elif kind == "gamma after the average":
+        average = p.gamma * _averaged(model, _mean(t.y * t.r * t.dz)[:, 0], p.own)
+    elif kind == "psi one late":
+        average = _late(model, psi, p.own)
+    elif kind == "psi exponential":
+        average = _exponential(model, psi, p.own)
+    elif kind == "psi exponential from the first":
+        average = _exponential(model, psi, p.own, first=True)
+    elif kind == "r forgotten":
+        average = _averaged(model, _mean(t.y * t.dn)[:, 0], p.own)
+        return (t.dn - t.y * average[:, None]) / t.sigma
+    else:
+        own = [False] * len(p.own) if kind == "no warm-up" else p.own
+        average = _averaged(model, psi, own, zeros=kind == "zeros counted", short=int(kind == "one short"))
+    dx = (t.dy - t.g - (t.y - _mean(t.y) if c.statistic == "variance" else t.y) * average[:, None]) / t.sigma
+    if kind == "over variance":
+        return dx / t.sigma
+    if kind == "batch chi":
+        raw = p.batch.var if c.statistic == "variance" else p.batch.square
+        return dx * t.sigma / np.sqrt(raw + c.eps)[:, None]
+    return dx - _mean(t.dy) / t.sigma if kind == "keeps g" else dx
+
+
+def _averaged(model: Model, rows: Array, own: list[bool], *, zeros: bool = False, short: int = 0) -> Array:
+    """The simple average over the window, a row a normalisation batch."""
+    found, m = [], model.c.window
+    for row, alone in zip(rows, own, strict=True):
+        same = [held for held in model.psi_held if np.shape(held) == row.shape]
+        model.psi_held = [*same, row][-m:]
+        held = model.psi_held[short - m :] if m > short else [row]
+        average = sum(held) / (m if zeros else len(held))
+        found.append(row if alone else average)
+    return np.stack(found)
+
+
+def _late(model: Model, rows: Array, own: list[bool]) -> Array:
+    found = []
+    for row, alone in zip(rows, own, strict=True):
+        earlier = sum(model.psi_held) / max(len(model.psi_held), 1) + 0 * row
+        found.append(row if alone else earlier)
+        model.psi_held = [*model.psi_held, row][-model.c.window :]
+    return np.stack(found)
+
+
+def _exponential(model: Model, rows: Array, own: list[bool], *, first: bool = False) -> Array:
+    found: list[Any] = []
+    for row, alone in zip(rows, own, strict=True):
+        old = model.psi_held[-1] if model.psi_held else row if first else 0 * row
+        model.psi_held = [model.c.decay * old + (1 - model.c.decay) * row]
+        found.append(row if alone else model.psi_held[-1])
+    return np.stack(found)
+
+
+def _future(model: Model, p: Pass, terms: Array) -> Array:
+    """The sum of terms, (G, K), over the batches of this call whose windows a batch is in, by its share."""
+    groups, m = len(terms), model.c.window
+    found = []
+    for g in range(groups):
+        reach = [s for s in range(g, min(g + m, groups)) if not p.own[s] or s == g]
+        found.append(sum(terms[s] * p.share[s] for s in reach))
+    return np.stack(found)[:, None]

@@ -1,0 +1,301 @@
+"""Every convention in one layer: the arithmetic that a target's numbers are compared with.
+
+Unlike `mabn_ref.norms`, which is written to be read, this is written to be bent. It takes one call after the other,
+like the layers it stands for. A test holds it to `mabn_ref.norms` where it is bent in no way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+from mabn_ref.check.conventions import Convention
+
+__all__ = ["Batch", "Model", "batch_of", "root"]
+
+
+class Batch(NamedTuple):
+    """A call in the canonical form (G, M, K), with its statistics (G, K); K is C, or positions times C."""
+
+    x: Array
+    mean: Array
+    var: Array
+    square: Array
+    samples: int
+    positions: int
+    """How many times the channels are repeated in K."""
+    shape: tuple[int, ...]
+
+
+def batch_of(x: Array, samples: int, shared_by: str) -> Batch:
+    """Cut a call into normalisation batches of `samples`, and take their statistics."""
+    positions, channels = 1, x.shape[-1]
+    samples = len(x) if shared_by == "call" else samples
+    if shared_by == "position":
+        positions = int(np.prod(x.shape[1:-1]))
+    xs = x.reshape(len(x) // samples, -1, positions * channels)
+    axis = (1, 2) if shared_by == "channels" else (1,)
+    alike = np.ones((1, 1, xs.shape[2]), dtype=int)
+    mean = np.mean(xs, axis=axis, keepdims=True) * alike
+    var = np.mean((xs - mean) ** 2, axis=axis, keepdims=True) * alike
+    square = np.mean(xs * xs, axis=axis, keepdims=True) * alike
+    return Batch(xs, mean[:, 0], var[:, 0], square[:, 0], samples, positions, x.shape)
+
+
+def root(square: Array, c: Convention) -> Array:
+    """What forward divides by, of the statistic."""
+    if c.root == "no":
+        return square + c.eps
+    if c.eps_at == "outside":
+        return np.sqrt(square) + c.eps
+    return np.sqrt(square + {"twice": 2 * c.eps, "none": 0.0}.get(c.eps_at, c.eps))
+
+
+def _averaged_of(square: Array, c: Convention) -> Array:
+    """What goes into the moving average, of the statistic."""
+    if c.average_of == "square":
+        return square
+    return np.sqrt(square) if c.average_of == "bare root" else root(square, c)
+
+
+class Pass(NamedTuple):
+    """What one call leaves for backward; (G, M, K) and (G, K)."""
+
+    batch: Batch
+    y: Array
+    sigma: Array
+    r: Array
+    d: Array
+    sigma_hat: Array
+    r_free: Array
+    d_free: Array
+    share: Array
+    """(G, K): the weight of a normalisation batch in the statistic that it is divided by."""
+    own: list[bool]
+    """Which used their own statistics."""
+    gamma: Array
+
+
+def _seen(centred: Array, u: Array, sigma: Array, used: Array, c: Convention) -> tuple[Array, Array]:
+    """The r and d that an output u, scale and shift taken off, was made with, (G, K)."""
+    slope = np.sum(u * centred, axis=1) / np.sum(centred**2, axis=1)
+    if c.eps_at != "after r":
+        return slope * sigma, np.mean(u, axis=1)
+    r = np.sqrt(used / (1 / slope**2 - c.eps))
+    return r, np.mean(u, axis=1) * r / (np.sqrt(used) * slope)
+
+
+class Model:
+    """A layer with a convention, and its memory.
+
+    Parameters
+    ----------
+    norm : str
+        "bn", "brn", "modified-bn" or "mabn".
+    convention : Convention
+    channels : int
+    """
+
+    def __init__(self, norm: str, convention: Convention, channels: int) -> None:
+        self.norm, self.c = norm, convention
+        self.iteration = 0
+        self.mean: Array = None
+        self.second: Array = None
+        c = convention
+        one = np.ones(channels)
+        if c.start_mean != "first":
+            self.mean = c.start_mean * one
+        if c.start == "root":
+            self.second = one if c.average_of == "root" else one - c.eps
+        elif c.start == "no root":
+            self.second = 0 * one
+        elif c.start != "first":
+            self.second = one * _averaged_of(np.asarray(c.start), c)
+        self.held: list[Array] = []
+        self.psi_held: list[Any] = []
+        self.last: Pass
+        self.bounds: list[tuple[float, float]] = []
+
+    def forward(self, batch: Batch, gamma: Array, beta: Array, observed: Array | None = None) -> Array:
+        """Return z and go on; `observed` is the target's z, from which bounds are read that are "measured"."""
+        c, groups, n = self.c, len(batch.x), batch.x.shape[1]
+        raw = batch.var if c.statistic == "variance" else batch.square
+        own_square = raw * n / (n - 1) if c.variance == "unbiased" and n > 1 else raw
+        gamma, beta = np.tile(gamma, batch.positions), np.tile(beta, batch.positions)
+        early = [self._own(g) for g in range(groups)]
+        used, share = self._windowed(own_square, early)
+        sigma = root(used, c)
+        before, after = self._moved(batch, raw, used)
+        means, seconds = zip(*(before if c.read == "before" else after), strict=True)
+        sigma_hat = self._moving_root(np.stack(seconds), batch.positions)
+        mean_hat = np.tile(np.stack(means), batch.positions)
+        centred = batch.x - (batch.mean[:, None] if self.centred else 0)
+        seen = None
+        if observed is not None and "measured" in (c.clip, c.r_max, c.d_max):
+            seen = _seen(centred, (observed.reshape(batch.x.shape) - beta) / gamma, sigma, used, c)
+        r, d, r_free, d_free = self._corrections(batch, sigma, used, sigma_hat, mean_hat, seen)
+        if c.eps_at == "after r":
+            spread, sigma = np.sqrt(used), np.sqrt(used + c.eps * r**2)
+            d = d * spread / sigma
+        y = centred / sigma[:, None]
+        self.last = Pass(batch, y, sigma, r, d, sigma_hat, r_free, d_free, share, early, gamma)
+        self.iteration += 1 if c.fed_per == "call" else groups
+        return (gamma * (r[:, None] * y + d[:, None]) + beta).reshape(batch.shape)
+
+    @property
+    def centred(self) -> bool:
+        """Whether the mean is subtracted."""
+        return self.norm in ("bn", "brn") or self.c.centred == "yes"
+
+    def _own(self, group: int) -> bool:
+        """Whether a normalisation batch of this call uses its own statistics."""
+        iteration = self.iteration + 1 + (0 if self.c.fed_per == "call" else group)
+        return iteration < self.c.warmup or (self.c.partial == "batch" and iteration <= self.c.window)
+
+    def _windowed(self, squares: Array, early: list[bool]) -> tuple[Array, Array]:
+        """The statistics that are divided by, and the share of each batch in its own."""
+        c = self.c
+        if c.window == 1:
+            return squares, np.ones_like(squares)
+        used, shares = [], []
+        for square, own in zip(squares, early, strict=True):
+            self.held = [*self.held, square][-c.window :]
+            rows = self.held[c.short - c.window :] if c.window > c.short else self.held[-1:]
+            count = c.window if c.partial == "zeros" else len(rows)
+            rooted = c.window_of == "root"
+            average = (sum(np.sqrt(row) for row in rows) / count) ** 2 if rooted else sum(rows) / count
+            used.append(square if own else average)
+            shares.append(np.full(square.shape, 1.0 if own else 1 / count))
+        return np.stack(used), np.stack(shares)
+
+    def _moved(self, batch: Batch, raw: Array, used: Array) -> tuple[list[Any], list[Any]]:
+        """Update the moving averages; return (mean, second) before and after, for every normalisation batch."""
+        c, n = self.c, batch.x.shape[1]
+        own = raw * n / (n - 1) if c.variance == "unbiased" and n > 1 else raw
+        samples = batch.samples
+        fed = {
+            "as used": own,
+            "biased": raw,
+            "unbiased": raw * (n / max(n - 1, 1)),
+            "over samples": raw * (samples / (samples - 1)) if samples > 1 else np.full_like(raw, np.nan),
+            "with eps": raw + c.eps,
+        }[c.fed]
+        fed = used if c.fed_by == "window" else fed
+        means = batch.mean
+        if c.fed_per == "call":
+            fed, means = (np.mean(a, axis=0, keepdims=True) * np.ones((len(raw), 1), int) for a in (fed, means))
+        if batch.positions > 1:
+            fed, means = (np.mean(a.reshape(len(raw), batch.positions, -1), axis=1) for a in (fed, means))
+        values = _averaged_of(fed, c)
+        before: list[Any] = []
+        after: list[Any] = []
+        for g, (mean, value) in enumerate(zip(means, values, strict=True)):
+            if g and c.fed_per == "call":
+                before.append(before[0])
+                after.append(after[0])
+                continue
+            old = mean if self.mean is None else self.mean, value if self.second is None else self.second
+            decay = 1 - 1 / (self.iteration + g + 1) if c.decay == "cumulative" else c.decay
+            self.mean = decay * old[0] + (1 - decay) * mean
+            self.second = decay * old[1] + (1 - decay) * value
+            before.append(old)
+            after.append((self.mean, self.second))
+        return before, after
+
+    def _moving_root(self, second: Array, positions: int) -> Array:
+        c = self.c
+        if c.average_of == "bare root":
+            second = second**2
+        if c.average_of == "root":
+            hat = np.sqrt(second**2 + c.eps) if c.moving_eps == "twice" else second
+        elif c.moving_eps == "none":
+            hat = np.sqrt(second)
+        elif c.moving_eps == "twice":
+            hat = np.sqrt(root(second, c) ** 2 + c.eps)
+        else:
+            hat = root(second, c)
+        return np.tile(hat, positions)
+
+    def _corrections(
+        self, batch: Batch, sigma: Array, used: Array, sigma_hat: Array, mean_hat: Array, seen: Any
+    ) -> tuple[Array, Array, Array, Array]:
+        """r and d, and where their clips let them through."""
+        c, one, zero = self.c, np.ones_like(sigma), np.zeros_like(sigma)
+        if self.norm in ("bn", "modified-bn") or c.r_of == "one":
+            return one, zero, zero > 1, zero > 1
+        ratio = {
+            "roots": lambda: sigma / sigma_hat,
+            "squares": lambda: (sigma / sigma_hat) ** 2,
+            "variance": lambda: used / sigma_hat,
+            "variance over square": lambda: used / sigma_hat**2,
+            "without eps": lambda: np.sqrt(used / (sigma_hat**2 - c.eps)),
+            "squares without eps": lambda: used / (sigma_hat**2 - c.eps),
+            "inverted": lambda: sigma_hat / sigma,
+        }[c.r_of]()
+        shift = (batch.mean - mean_hat) / (sigma if c.d_over == "batch" else sigma_hat)
+        highest, widest = self._bounds(len(sigma), seen)
+        low = 1 / highest if c.clip_sides == "both" else -np.inf
+        r = np.minimum(np.maximum(ratio, low), highest)
+        if self.norm == "mabn":
+            return r, zero, r == ratio, zero > 1
+        d = np.minimum(np.maximum(shift, -np.inf if c.clip_sides == "above" else -widest), widest)
+        return r, -d if c.d_over == "negative" else d, r == ratio, d == shift
+
+    def _bounds(self, groups: int, seen: Any) -> tuple[Array, Array]:
+        """The bounds of r and d of a call's normalisation batches, (G, 1)."""
+        c = self.c
+        r_seen = d_seen = np.ones(groups)
+        if seen is not None:
+            r_seen = np.maximum(np.max(np.maximum(seen[0], 1 / seen[0]), axis=1), 1.0)
+            d_seen = np.max(np.abs(seen[1]), axis=1)
+        now = [self.iteration + 1 + (0 if c.fed_per == "call" else g) for g in range(groups)]
+        if self.norm == "mabn":
+            highest = r_seen if c.clip == "measured" else np.array([self._bound(c.clip, t) for t in now])
+            highest = np.where(np.array(now) < c.renorm_from, 1.0, highest)
+        else:
+            highest = r_seen if c.r_max == "measured" else np.array([self._bound(c.r_max, t) for t in now])
+        widest = d_seen if c.d_max == "measured" else np.array([self._bound(c.d_max, t) for t in now])
+        self.bounds += list(zip(highest.tolist(), widest.tolist(), strict=True))
+        return highest[:, None], widest[:, None]
+
+    def _bound(self, bound: Any, iteration: int) -> float:
+        if not hasattr(bound, "at"):
+            return float(bound)
+        if self.c.bounds == "flipped":
+            bound = replace(bound, first=bound.last, last=bound.first)
+        return float(bound.at(iteration))
+
+    def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
+        """Return the output of inference."""
+        c, axes = self.c, tuple(range(x.ndim - 1))
+        mean = (np.mean(x, axis=axes) if c.infer_by == "batch" else self.mean) if self.centred else 0.0
+        second = self.second
+        if c.infer_by == "batch":
+            hat = np.sqrt(np.mean((x - mean) ** 2, axis=axes) + c.eps)
+        elif c.infer_by == "window":
+            held: Array = sum(self.held) / len(self.held)
+            hat = np.sqrt(np.mean(held.reshape(-1, x.shape[-1]), axis=0) + c.eps)
+        else:
+            hat = self._moving_root(second, 1) if c.moving_eps == "same" else self.state()["root"]
+            if c.infer_eps != "same":
+                square = self.state()["square"]
+                hat = square + {"inside": c.eps, "twice": 2 * c.eps, "no root": c.eps}.get(c.infer_eps, 0.0)
+                hat = hat if c.infer_eps == "no root" else np.sqrt(hat)
+        return gamma * (x - mean) / hat + beta
+
+    def sizes(self) -> tuple[Array, Array]:
+        """The largest r * y + d and the largest slope of every channel, (C,)."""
+        p, channels = self.last, len(self.last.gamma) // self.last.batch.positions
+        largest = np.max(np.abs(p.r[:, None] * p.y + p.d[:, None]), axis=(0, 1)).reshape(-1, channels).max(axis=0)
+        return largest, np.max(np.abs(p.r / p.sigma), axis=0).reshape(-1, channels).max(axis=0)
+
+    def state(self) -> dict[str, Array]:
+        """The moving statistics: mean, square and root."""
+        if self.c.average_of == "square":
+            return {"mean": self.mean, "square": self.second, "root": root(self.second, self.c)}
+        if self.c.average_of == "bare root":
+            return {"mean": self.mean, "square": self.second**2, "root": self.second}
+        return {"mean": self.mean, "square": self.second**2 - self.c.eps, "root": self.second}

@@ -1,0 +1,189 @@
+"""What a check found: text for people, a dictionary for machines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from mabn_ref.check.compare import TENSORS, Difference
+
+__all__ = ["Finding", "Report", "Row"]
+
+NAMES = {
+    "bn": "batch normalisation",
+    "brn": "Batch Renormalization",
+    "modified-bn": "modified batch normalisation",
+    "mabn": "MABN",
+    "gn": "group normalisation",
+    "ln": "layer normalisation",
+    "in": "instance normalisation",
+    "eval-norm": "EvalNorm",
+    "online": "Online Normalization",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that the target does, and that its numbers show.
+
+    Attributes
+    ----------
+    tensor : str
+        Where it showed first: "z", "state", "inferred", "dx", "dgamma" or "dbeta"; "" for part of a preset.
+    words : str
+        A sentence.
+    mistake : str
+        Its name in `mabn_ref.mistakes`, or "".
+    equation : str
+        The equation that a mistake breaks, or "".
+    accepted : bool
+        Whether it is a convention, and no disagreement.
+    """
+
+    tensor: str
+    words: str
+    mistake: str = ""
+    equation: str = ""
+    accepted: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A scenario: how many steps ran, why it stopped or was left out, and the largest relative errors."""
+
+    scenario: str
+    steps: int
+    why: str
+    errors: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found.
+
+    Attributes
+    ----------
+    target, norm : str
+        The layer, and what it is to be.
+    preset : str
+        The nearest convention with a name; "" if nothing ran.
+    hyper : dict
+        Hyper-parameters that the layer does not take, read off its numbers.
+    findings : list of Finding
+        What it does differently from this project, conventions and mistakes.
+    differences : list of Difference or str
+        What nothing reproduces: the first place of every scenario, or why it stopped.
+    rows : list of Row
+        The scenarios.
+    notes : list of str
+        What is unusual and does no harm.
+    ulps : dict
+        Errors in float32 against exact arithmetic: (median, largest) in units in the last place, of z and dx.
+    taylor : str
+        Whether backward is the derivative of forward, where dx is not understood.
+    """
+
+    target: str
+    norm: str
+    preset: str
+    hyper: dict[str, Any] = field(default_factory=dict)
+    findings: Sequence[Finding] = ()
+    differences: Sequence[Difference | str] = ()
+    rows: Sequence[Row] = ()
+    notes: Sequence[str] = ()
+    ulps: dict[str, tuple[float, float]] = field(default_factory=dict)
+    taylor: str = ""
+
+    @property
+    def conforms(self) -> bool:
+        """Whether all numbers are those of the equations, in some accepted convention."""
+        return not self.differences and all(finding.accepted for finding in self.findings) and bool(self.preset)
+
+    @property
+    def mistakes(self) -> list[str]:
+        """The names of the mistakes found, each once."""
+        return list(dict.fromkeys(finding.mistake for finding in self.findings if finding.mistake))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as numbers, texts, lists and dictionaries, for JSON."""
+        kept: dict[str, Any] = _finite(
+            {
+                "format": 1,
+                "target": self.target,
+                "as": self.norm,
+                "conforms": self.conforms,
+                "convention": self.preset,
+                "hyper_parameters": {name: _plain(value) for name, value in self.hyper.items()},
+                "findings": [asdict(finding) for finding in self.findings],
+                "differences": [d if isinstance(d, str) else asdict(d) for d in self.differences],
+                "scenarios": [asdict(row) for row in self.rows],
+                "notes": list(self.notes),
+                "float32_ulps": {name: list(values) for name, values in self.ulps.items()},
+                "taylor": self.taylor,
+            }
+        )
+        return kept
+
+    def __str__(self) -> str:
+        """Return a report of some twenty lines."""
+        lines = [f"{self.target} as {NAMES[self.norm]}: {self._verdict()}"]
+        if self.hyper:
+            values = ", ".join(f"{name} {_plain(value)}" for name, value in self.hyper.items())
+            lines.append(f"  read off its numbers: {values}")
+        wrong = [finding for finding in self.findings if not finding.accepted]
+        kept = [finding for finding in self.findings if finding.accepted]
+        for title, found in (("what is wrong", wrong), ("its conventions", kept)):
+            lines += [f"{title}:"] if found else []
+            for finding in found:
+                where = f"{finding.tensor}: " if finding.tensor else ""
+                named = f" [{finding.mistake}; {finding.equation}]" if finding.mistake else ""
+                lines.append(f"  {where}{finding.words}{named}")
+        if self.differences:
+            lines.append("what nothing here explains:" if self.preset else "why:")
+            lines += [f"  {difference}" for difference in self.differences]
+        if not self.preset:
+            return "\n".join(lines)
+        if self.taylor:
+            lines.append(f"  {self.taylor}")
+        lines += self._table()
+        if self.ulps:
+            worst = ", ".join(f"{name} {m:.1f} (largest {w:.0f})" for name, (m, w) in self.ulps.items())
+            lines.append(f"float32 against exact arithmetic, median error in ulps: {worst}")
+        lines += [f"note: {note}" for note in self.notes]
+        return "\n".join(lines)
+
+    def _verdict(self) -> str:
+        if self.conforms:
+            return f"conforms, in the convention of {self.preset}"
+        if not self.preset:
+            return "it did not run"
+        explained = "" if self.differences else ", and it is understood where"
+        return f"DIFFERS from {self.preset}{explained}"
+
+    def _table(self) -> list[str]:
+        lines = [f"{'largest relative errors':<26}{'steps':>5}" + "".join(f"{name:>9}" for name in TENSORS)]
+        for row in self.rows:
+            if not row.errors:
+                lines.append(f"  {row.scenario:<24}  not run: {row.why}")
+                continue
+            errors = "".join(f"{row.errors[name]:9.0e}" if name in row.errors else " " * 9 for name in TENSORS)
+            lines.append(f"  {row.scenario:<24}{row.steps:>5}{errors}{f'  stopped: {row.why}' if row.why else ''}")
+        return lines
+
+
+def _finite(tree: Any) -> Any:
+    """Numbers that JSON has no name for, as None."""
+    if isinstance(tree, dict):
+        return {name: _finite(value) for name, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_finite(value) for value in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
+
+
+def _plain(value: Any) -> Any:
+    """A ramp, in words; numbers as they are."""
+    if hasattr(value, "at"):
+        return f"{value.first:g} to {value.last:g} from iteration {value.start} to {value.stop}"
+    return value

@@ -1,0 +1,42 @@
+"""Checks of `forward`."""
+
+import numpy as np
+
+from mabn_ref.learn.cases import batch, close, moments
+from mabn_ref.learn.exercise import Check
+from mabn_ref.learn.forms import unpack
+
+
+def draw(rng, k):
+    return batch(rng, k)
+
+
+def observe(code, case):
+    z, cache = unpack("forward", code.forward(case.x, case.gamma, case.beta, case.eps), "z", "cache")
+    return {"z": z, "cache": cache}
+
+
+def judge_z(z, case):
+    mu, var = moments(case.x)
+    mean, spread = moments(z)
+    if not close(mean, case.beta):
+        return "the mean of z over a channel is not beta: y has mean zero, and beta is added last"
+    if not close(spread * (var + case.eps), case.gamma**2 * var):
+        return f"the variance of z over a channel is not gamma^2 v / (v + eps), with eps = {case.eps:g}"
+    if not close((z - mean) * np.sqrt(var), case.gamma * (case.x - mu) * np.sqrt(spread) / abs(case.gamma)):
+        return "z has the right mean and variance, but its values are not those of x in the same order"
+    return None
+
+
+def judge_cache(cache, case):
+    mu, var = moments(case.x)
+    if not close(cache.gamma, case.gamma):
+        return "cache.gamma is not gamma"
+    if not close(cache.sigma**2, var + case.eps):
+        return f"cache.sigma squared is not the variance plus eps, with eps = {case.eps:g}"
+    if not close(cache.y * cache.sigma, case.x - mu):
+        return "cache.y times cache.sigma does not give the centred values back"
+    return None
+
+
+CHECKS = (Check(observe, {"z": judge_z, "cache": judge_cache}),)

@@ -1,0 +1,119 @@
+"""Checks of the steps and of the whole chain."""
+
+from collections import namedtuple
+
+import numpy as np
+
+from mabn_ref.learn.cases import batch, close, gradient, mean_square
+from mabn_ref.learn.exercise import Check
+from mabn_ref.learn.forms import unpack
+
+CASES = 4
+
+Cache = namedtuple("Cache", ["centred", "sigma", "y", "gamma"])
+
+
+def draw(rng, k):
+    case = batch(rng, k)
+    case.centred = _centred(case.x)
+    case.sigma = _root(mean_square(case.centred), case.eps)
+    case.y = case.centred / case.sigma
+    case.cache = Cache(case.centred, case.sigma, case.y, case.gamma)
+    case.dy = rng.standard_normal(case.x.shape)  # what arrives at a step is no result of another here
+    case.dcentred = rng.standard_normal(case.x.shape)
+    case.dsigma, case.dvar = rng.standard_normal((2, len(case.gamma)))
+    case.right = _derivatives(case)
+    return case
+
+
+def _centred(x):
+    values = x.reshape(-1, x.shape[-1])
+    return x - np.sum(values, axis=0) / len(values)
+
+
+def _root(var, eps):
+    return np.sqrt(var + eps)
+
+
+def _forward(x, case):
+    centred = _centred(x)
+    return case.gamma * centred / _root(mean_square(centred), case.eps) + case.beta
+
+
+def _derivatives(case):
+    var = case.sigma**2 - case.eps
+    return {
+        "dy": gradient(lambda y: case.gamma * y + case.beta, case.y, case.dz),
+        "dgamma": gradient(lambda gamma: gamma * case.y + case.beta, case.gamma, case.dz),
+        "dbeta": gradient(lambda beta: case.gamma * case.y + beta, case.beta, case.dz),
+        "direct": gradient(lambda centred: centred / case.sigma, case.centred, case.dy),
+        "dsigma": gradient(lambda sigma: case.centred / sigma, case.sigma, case.dy),
+        "dvar": gradient(lambda v: _root(v, case.eps), var, case.dsigma),
+        "through_var": gradient(mean_square, case.centred, case.dvar),
+        "through_centring": gradient(_centred, case.x, case.dcentred),
+        "dx": gradient(lambda x: _forward(x, case), case.x, case.dz),
+    }
+
+
+def observe_affine(code, case):
+    found = code.affine_backward(case.dz, case.y, case.gamma)
+    dy, dgamma, dbeta = unpack("affine_backward", found, "dy", "dgamma", "dbeta")
+    return {"dy": dy, "dgamma": dgamma, "dbeta": dbeta}
+
+
+def observe_division(code, case):
+    found = code.division_backward(case.dy, case.centred, case.sigma)
+    direct, dsigma = unpack("division_backward", found, "dcentred", "dsigma")
+    return {"direct": direct, "dsigma": dsigma}
+
+
+def observe_root(code, case):
+    return {"dvar": code.root_backward(case.dsigma, case.sigma)}
+
+
+def observe_squares(code, case):
+    return {"through_var": code.squares_backward(case.dvar, case.centred)}
+
+
+def observe_centring(code, case):
+    return {"through_centring": code.centring_backward(case.dcentred)}
+
+
+def observe_all(code, case):
+    return {"dx": code.backward(case.dz, case.cache)}
+
+
+def _judge(part, said):
+    def judge(value, case):
+        return None if close(value, case.right[part]) else said
+
+    return judge
+
+
+CHECKS = (
+    Check(
+        observe_affine,
+        {
+            "dy": _judge("dy", "dy is not the derivative of z = gamma * y + beta for y"),
+            "dgamma": _judge("dgamma", "dgamma is not the derivative of z = gamma * y + beta for gamma"),
+            "dbeta": _judge("dbeta", "dbeta is not the derivative of z = gamma * y + beta for beta"),
+        },
+    ),
+    Check(
+        observe_division,
+        {
+            "direct": _judge("direct", "dcentred is not the derivative of y = centred / sigma for centred"),
+            "dsigma": _judge("dsigma", "dsigma is not the derivative of y = centred / sigma for sigma"),
+        },
+    ),
+    Check(observe_root, {"dvar": _judge("dvar", "dvar is not the derivative of sigma = sqrt(var + eps)")}),
+    Check(
+        observe_squares,
+        {"through_var": _judge("through_var", "dcentred is not the derivative of var = mean of centred^2")},
+    ),
+    Check(
+        observe_centring,
+        {"through_centring": _judge("through_centring", "dx is not the derivative of centred = x - mean of x")},
+    ),
+    Check(observe_all, {"dx": _judge("dx", "dx is not the derivative of the whole forward pass for x")}),
+)

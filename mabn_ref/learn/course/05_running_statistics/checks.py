@@ -1,0 +1,80 @@
+"""Checks of the moving statistics, and of inference by them."""
+
+from collections import namedtuple
+
+import numpy as np
+
+from mabn_ref.learn.cases import batch, close, moments
+from mabn_ref.learn.exercise import Check
+from mabn_ref.learn.forms import Malformed
+
+STEPS = 3
+State = namedtuple("State", ["mean", "var"])
+
+
+def draw(rng, k):
+    case = batch(rng, k)
+    channels = case.x.shape[-1]
+    scales = rng.uniform(0.5, 2, (STEPS, channels))
+    case.batches = [scale * case.x[rng.permutation(len(case.x))] + rng.standard_normal() for scale in scales]
+    case.decay = (0.9, 0.3, 0.0)[k % 3]
+    case.state = State(rng.standard_normal(channels), rng.uniform(0.05, 4, channels))
+    return case
+
+
+def observe_start(code, case):
+    state = _state("init", code.init(case.x.shape[-1]))
+    return {"start": State(*state)}
+
+
+def observe_update(code, case):
+    states = [case.state]
+    for x in case.batches:
+        states.append(_state("update", code.update(State(*states[-1]), x, case.decay)))
+    for name in ("mean", "var"):  # rows are stacked, so their form is looked at here
+        for state in states:
+            if np.shape(getattr(state, name)) != case.gamma.shape:
+                shape = np.shape(getattr(state, name))
+                raise Malformed(f"update: state.{name} has shape {shape}, expected (C,), which is {case.gamma.shape}")
+    return {"mean": np.stack([s.mean for s in states[1:]]), "var": np.stack([s.var for s in states[1:]])}
+
+
+def observe_infer(code, case):
+    return {"z": code.infer(case.x, case.gamma, case.beta, case.state, case.eps)}
+
+
+def _state(function, result):
+    if getattr(result, "_fields", None) != State._fields:
+        raise Malformed(f"{function} returned something else than a State(mean, var)")
+    return result
+
+
+def judge_start(start, case):
+    if np.any(start.mean != 0):
+        return "the mean does not start at 0"
+    return None if np.all(start.var == 1) else "the variance does not start at 1"
+
+
+def _judge(which, of_batch):
+    def judge(averages, case):
+        old = np.stack([case.state[which], *averages[:-1]])
+        new = np.stack([moments(x)[which] for x in case.batches])
+        if close(averages, new + case.decay * (old - new)):
+            return None
+        return f"a batch does not bring {of_batch} by the part 1 - decay nearer to its own (decay = {case.decay:g})"
+
+    return judge
+
+
+def judge_z(z, case):
+    spread = np.sqrt(case.state.var + case.eps)
+    if not close((z - case.beta) * spread, case.gamma * (case.x - case.state.mean)):
+        return f"z is not gamma * (x - mean) / sqrt(var + eps) + beta of the state that is given, eps = {case.eps:g}"
+    return None
+
+
+CHECKS = (
+    Check(observe_start, {"start": judge_start}),
+    Check(observe_update, {"mean": _judge(0, "the moving mean"), "var": _judge(1, "the moving variance")}),
+    Check(observe_infer, {"z": judge_z}),
+)

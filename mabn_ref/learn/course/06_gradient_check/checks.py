@@ -1,0 +1,235 @@
+"""Checks of a gradient checker: it is run on right and on wrong backward passes.
+
+What a checker does in its own way (its step, its random numbers, its tolerance) is observed as a word, so that any
+two checkers with the same virtue or fault look the same.
+"""
+
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+
+from mabn_ref.learn.cases import close, gradient
+from mabn_ref.learn.exercise import Check
+from mabn_ref.learn.forms import Malformed
+
+CASES = 3
+OFFSET = 100.0
+"""Added to the functions, in sizes of their gradient: with it, one-sided differences lose digits at any step."""
+
+
+class Layer(NamedTuple):
+    """A layer to run the student's check on."""
+
+    said: str
+    right: bool
+    forward: object
+    backward: object
+
+
+def draw(rng, k):
+    x = rng.standard_normal((5, 4))
+    w = rng.standard_normal((4, 3))
+    curved = (lambda x: _y(3 * x), lambda x: np.exp(2 * x), lambda x: (x @ w) ** 3)[k % 3]
+    dz = rng.standard_normal(curved(x).shape)
+    right = gradient(curved, x, dz)
+    offset = OFFSET * np.max(np.abs(right))
+    found = right + 1e-3 * rng.standard_normal(x.shape)
+    found[int(rng.integers(5)), k % 4] -= rng.uniform(0.1, 1)
+    return SimpleNamespace(
+        x=x,
+        f=lambda x: curved(x) + offset,
+        dz=dz,
+        right=right,
+        found=found,
+        layers=_layers(w, k),
+        axes={"N": 5, "C": 4},
+    )
+
+
+EPS = 0.5
+
+
+def _y(x):
+    centred = x - np.sum(x, axis=0) / len(x)
+    return centred / np.sqrt(np.sum(centred**2, axis=0) / len(x) + EPS)
+
+
+def _dx(x, dz, *, g=1.0, psi=1.0):
+    sigma = np.sqrt(np.var(x, axis=0) + EPS)
+    y = _y(x)
+    return (dz - g * np.mean(dz, axis=0) - psi * y * np.mean(y * dz, axis=0)) / sigma
+
+
+def _without_g(x, dz):
+    return _dx(x, dz, g=0)
+
+
+def _without_psi(x, dz):
+    return _dx(x, dz, psi=0)
+
+
+def _one_wrong(x, dz):
+    dx = _dx(x, dz)
+    dx.flat[np.argmax(dx)] *= -1  # the largest, which no tolerance hides; it is too small now
+    return dx
+
+
+def _with_nan(x, dz):
+    dx = _dx(x, dz)
+    dx[0, 0] = np.nan
+    return dx
+
+
+def _layers(w, k):
+    """The layers of a case; the first is batch normalisation, right or with its numbers scaled."""
+    large, small = 1e9, 1e-9
+    return (
+        (
+            Layer("batch normalisation", True, _y, _dx),
+            Layer("batch normalisation without g", False, _y, _without_g),
+            Layer("one that holds a nan", False, _y, _with_nan),
+            Layer(
+                "a layer with tiny gradients, twice too large",
+                False,
+                lambda x: small * _y(x),
+                lambda x, dz: 2 * small * _dx(x, dz),
+            ),
+        ),
+        (
+            Layer("a layer with huge gradients", True, lambda x: large * _y(x), lambda x, dz: large * _dx(x, dz)),
+            Layer("batch normalisation without Psi", False, _y, _without_psi),
+            Layer("one with one wrong element", False, _y, _one_wrong),
+            Layer("z = tanh(x @ w)", True, lambda x: np.tanh(x @ w), lambda x, dz: dz / np.cosh(x @ w) ** 2 @ w.T),
+        ),
+        (
+            Layer("a layer with tiny gradients", True, lambda x: small * _y(x), lambda x, dz: small * _dx(x, dz)),
+            Layer("one that is off by a hundredth", False, _y, lambda x, dz: 1.01 * _dx(x, dz)),
+            Layer("one that is off by a fifth", False, _y, lambda x, dz: 1.2 * _dx(x, dz)),
+            Layer("one with the sign turned round", False, _y, lambda x, dz: -_dx(x, dz)),
+            Layer("one that returns zeros", False, _y, lambda x, dz: 0 * dz),
+        ),
+    )[k % 3]
+
+
+def observe_gradient(code, case):
+    asked = []
+
+    def f(x):
+        asked.append(np.array(x))
+        return case.f(np.asarray(x))
+
+    found = code.numerical_gradient(f, case.x, case.dz)
+    if np.shape(found) != case.x.shape:
+        return {"gradient": found, "digits": "no derivative"}
+    rough = close(found, case.right, 1e-3)
+    return {"gradient": case.right if rough else found, "digits": _digits(found, asked, case) if rough else "none"}
+
+
+def _digits(found, asked, case):
+    """How the digits after the third are: "enough", or why they are not there."""
+    steps = [x - case.x for x in asked if not np.iscomplexobj(x)]
+    steps = np.unique(steps, axis=0) if steps else steps  # whoever asks twice at a place
+    if len(steps) and np.max(np.abs(np.sum(steps, axis=0))) > 1e-3 * np.max(np.abs(steps)):
+        return "one-sided"
+    if close(found, case.right, 1e-7):
+        return "enough"
+    return "step too small" if len(steps) and np.max(np.abs(steps)) < 2e-6 else "step too large"
+
+
+def observe_error(code, case):
+    return {"error": code.relative_error(case.found, case.right)}
+
+
+def observe_check(code, case):
+    verdicts, weights = [], []
+    for layer in case.layers:
+
+        def backward(x, dz, layer=layer):
+            if np.shape(dz) != np.shape(layer.forward(x)):
+                raise ValueError(f"dz has shape {np.shape(dz)}, expected that of z, {np.shape(layer.forward(x))}")
+            weights.append(dz)
+            return layer.backward(x, dz)
+
+        said = code.check(layer.forward, backward, case.x)
+        if not isinstance(said, bool | np.bool_):
+            raise Malformed(f"check returned {type(said).__name__}, expected True or False")
+        verdicts.append(layer.right if weights and _by_chance(layer, case.x, weights[-1]) else bool(said))
+    kind = _kind(weights[0], _y(case.x)) if weights else "none"
+    if kind != "random":  # then a verdict is chance
+        return {"weights": kind, "accepts the right": "unseen", "rejects the wrong": "unseen"}
+    wrong = [layer for layer, said in zip(case.layers, verdicts, strict=True) if said != layer.right]
+    return {
+        "weights": kind,
+        "accepts the right": "; ".join(layer.said for layer in wrong if layer.right),
+        "rejects the wrong": "; ".join(layer.said for layer in wrong if not layer.right),
+    }
+
+
+def _by_chance(layer, x, dz):
+    """Whether these weights happen to have so little g or Psi that it is chance what is said without it."""
+    if layer.backward not in (_without_g, _without_psi):
+        return False
+    right = _dx(x, dz)
+    return 1e-3 < np.max(np.abs(layer.backward(x, dz) - right)) / np.max(np.abs(right)) < 0.3
+
+
+def _kind(dz, y):
+    """Whether weights are random, or constant in each channel, or, but for a factor and a shift, y."""
+    rest = dz - np.mean(dz, axis=0)
+    size = np.max(np.abs(dz), initial=1e-300)
+    if np.max(np.abs(rest)) < 1e-9 * size:
+        return "constant"
+    along = y * np.sum(rest * y, axis=0) / np.sum(y * y, axis=0)
+    return "of z" if np.max(np.abs(rest - along)) < 1e-9 * size else "random"
+
+
+def judge_gradient(found, case):
+    if close(found, case.right, 1e-3):
+        return None
+    return "the gradient is not that of the sum of dz * f(x), not even to three digits"
+
+
+def judge_digits(digits, case):
+    return {
+        "enough": None,
+        "one-sided": "f is not asked on both sides of x: such a difference is off by a term in h",
+        "step too small": "the gradient loses digits to rounding: the step is too small",
+        "step too large": "the gradient has too few digits for a step of 1e-5",
+    }.get(digits, "there is no gradient yet of which to count digits")
+
+
+def judge_error(error, case):
+    if close(error * np.max(np.abs(case.right)), np.max(np.abs(case.found - case.right))):
+        return None
+    return "the error times the largest right number is not the largest difference"
+
+
+def judge_weights(kind, case):
+    return {
+        "random": None,
+        "constant": "backward is asked with the same weight for all values of a channel, which sees nothing",
+        "of z": "backward is asked with weights that follow z, which see next to nothing",
+    }.get(kind, "check never asks backward")
+
+
+def judge_accepts(said, case):
+    if said == "unseen":
+        return "with such weights the verdict is chance"
+    return f"it rejects right ones, and four digits are enough: {said}" if said else None
+
+
+def judge_rejects(said, case):
+    if said == "unseen":
+        return "with such weights the verdict is chance"
+    return f"it accepts wrong ones: {said}" if said else None
+
+
+CHECKS = (
+    Check(observe_gradient, {"gradient": judge_gradient, "digits": judge_digits}),
+    Check(observe_error, {"error": judge_error}),
+    Check(
+        observe_check,
+        {"weights": judge_weights, "accepts the right": judge_accepts, "rejects the wrong": judge_rejects},
+    ),
+)

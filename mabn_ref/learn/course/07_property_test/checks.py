@@ -1,0 +1,225 @@
+"""Checks of property tests: they are run on right and on wrong backward passes.
+
+Each verdict of the student's code that is not as it should be is observed by the name of the pass that it is on, so
+that two tests with the same virtue or fault look the same.
+"""
+
+import numpy as np
+
+from mabn_ref.learn.cases import batch
+from mabn_ref.learn.exercise import Check
+from mabn_ref.learn.forms import Malformed
+
+CASES = 3
+DRAWS = 6
+"""So many inputs that a test draws are looked at."""
+_SCALES = ((1.0, "usual"), (1e12, "huge"), (1e-12, "tiny"))
+
+
+def draw(rng, k):
+    case = batch(rng, k)
+    scale, case.numbers = _SCALES[k % 3]
+    case.dz = scale * case.dz
+    return case
+
+
+def _axes(x):
+    return tuple(range(x.ndim - 1))
+
+
+def _dx(x, dz, *, g=None, psi=None, sigma=None):
+    """The gradient, with another g, Psi or sigma where one is given."""
+    axes = _axes(x)
+    centred = x - np.mean(x, axis=axes)
+    y = centred / np.sqrt(np.mean(centred**2, axis=axes))
+    g = np.mean(dz, axis=axes) if g is None else g
+    psi = np.mean(y * dz, axis=axes) if psi is None else psi
+    sigma = np.std(x, axis=axes) if sigma is None else sigma
+    return (dz - g - y * psi) / sigma
+
+
+def _y(x):
+    return (x - np.mean(x, axis=_axes(x))) / np.std(x, axis=_axes(x))
+
+
+def _size(dz):
+    return np.max(np.abs(dz))
+
+
+def _by_turns(x, dz):
+    """A number for each channel, all together zero."""
+    return _size(dz) * (np.arange(x.shape[-1]) - (x.shape[-1] - 1) / 2)
+
+
+def _cancelling(x, dz):
+    """Numbers that cancel without rounding; not their signs alone do."""
+    turns = np.resize([1.0, 2.0, -3.0], len(x)).reshape(-1, *[1] * (x.ndim - 1))
+    return 2.0 ** np.round(np.log2(_size(dz))) * (np.zeros(x.shape) + turns)
+
+
+def _uncentred(x, dz):
+    """The gradient of a normaliser that does not subtract the mean."""
+    square = np.mean(x**2, axis=_axes(x))
+    return (dz - x * np.mean(x * dz, axis=_axes(x)) / square) / np.sqrt(square)
+
+
+def _with_nan(x, dz):
+    dx = np.array(_dx(x, dz))
+    dx.flat[0] = np.nan
+    return dx
+
+
+def _one_channel_right(wrong):
+    def backward(x, dz):
+        dx = np.array(wrong(x, dz))
+        dx[..., 0] = _dx(x, dz)[..., 0]
+        return dx
+
+    return backward
+
+
+def _no_g(x, dz):
+    return _dx(x, dz, g=0)
+
+
+def _no_psi(x, dz):
+    return _dx(x, dz, psi=0)
+
+
+def _no_root(x, dz):
+    return _dx(x, dz, sigma=np.var(x, axis=_axes(x)))
+
+
+NAN = ("one that holds a nan", _with_nan)
+NO_G, NO_PSI = ("batch normalisation without g", _no_g), ("batch normalisation without Psi", _no_psi)
+NO_ROOT = ("one that divides by the variance", _no_root)
+RIGHT = ("batch normalisation", _dx)
+
+HOLDS = {
+    "no_shift": (RIGHT, NO_PSI, ("one whose sums are exactly zero", _cancelling)),
+    "no_stretch": (RIGHT, NO_G),
+    "scales": (RIGHT, NO_G),
+}
+FAILS = {
+    "no_shift": (
+        NO_G,
+        NAN,
+        ("one whose channels make up for one another", lambda x, dz: _dx(x, dz) + _by_turns(x, dz)),
+        ("one that takes off too much", lambda x, dz: _dx(x, dz, g=2 * _size(dz))),
+        ("one that is right in one channel alone", _one_channel_right(_no_g)),
+    ),
+    "no_stretch": (
+        NO_PSI,
+        NAN,
+        ("a normaliser that does not centre", _uncentred),
+        (
+            "one whose channels make up for one another",
+            lambda x, dz: _dx(x, dz) + _by_turns(x, dz) * _y(x) / np.std(x, axis=_axes(x)),
+        ),
+        ("one that takes off too much", lambda x, dz: _dx(x, dz, psi=2 * _size(dz))),
+        ("one that is right in one channel alone", _one_channel_right(_no_psi)),
+    ),
+    "scales": (
+        NO_ROOT,
+        NAN,
+        ("one that does not divide by sigma", lambda x, dz: _dx(x, dz, sigma=1.0)),
+        ("one that multiplies by sigma", lambda x, dz: _dx(x, dz, sigma=1 / np.std(x, axis=_axes(x)))),
+        ("one that is right in one channel alone", _one_channel_right(_no_root)),
+    ),
+}
+
+
+def _said(name, result):
+    if not isinstance(result, bool | np.bool_):
+        raise Malformed(f"{name} returned {type(result).__name__}, expected True or False")
+    return bool(result)
+
+
+def _observe(name):
+    def observe(code, case):
+        def ask(backward):
+            return _said(name, getattr(code, name)(backward, case.x, case.dz))
+
+        alarms = [said for said, backward in HOLDS[name] if not ask(backward)]
+        missed = [said for said, backward in FAILS[name] if ask(backward)]
+        return {f"{name} holds": "; ".join(alarms), f"{name} fails": "; ".join(missed)}
+
+    return observe
+
+
+def _judge_holds(said, case):
+    return f"with {case.numbers} numbers it says False where the property holds: {said}" if said else None
+
+
+def _judge_fails(said, case):
+    if not said:
+        return None
+    ask = ". Compare with sizes, not with a fixed number" if case.numbers == "tiny" else ""
+    return f"with {case.numbers} numbers it says True where the property fails: {said}{ask}"
+
+
+def observe_test(code, case):
+    kinds, wrong = [], []
+    for name, backward in (RIGHT, NO_G, NO_PSI, NO_ROOT):
+        asked = {}
+
+        def noted(x, dz, backward=backward, asked=asked):
+            asked[x.tobytes() + dz.tobytes()] = np.array(x), np.array(dz)
+            return backward(x, dz)
+
+        said = _said("test", code.test(noted))
+        if not asked:
+            return {"what is drawn": "nothing", "what is said": "nothing"}
+        draws = list(asked.values())[:DRAWS]
+        kinds += [_kind(x, dz) for x, dz in draws]
+        # by the student's own three, so that a fault in one of them is not counted again
+        own = [_said(which, getattr(code, which)(backward, x, dz)) for which in HOLDS for x, dz in draws]
+        if said != all(own):
+            wrong.append(name)
+    return {"what is drawn": "good" if "good" in kinds else kinds[0], "what is said": "; ".join(wrong)}
+
+
+def _kind(x, dz):
+    """Whether what is drawn can show what is wrong, or why not."""
+    if x.shape != dz.shape or x.ndim < 2:
+        raise Malformed(f"test asks for an x of shape {x.shape} with a dz of shape {dz.shape}, expected (N, ..., C)")
+    axes = _axes(x)
+    if x[..., 0].size < 3:
+        return "two values"
+    rest = dz - np.mean(dz, axis=axes)
+    if np.max(np.abs(rest)) < 1e-9 * _size(dz):
+        return "constant"
+    y = _y(x)
+    along = y * np.mean(rest * y, axis=axes)
+    if np.max(np.abs(rest - along)) < 1e-9 * _size(dz):
+        return "of x"
+    if x.shape[-1] == 1:
+        return "one channel"
+    return "good" if x.ndim > 2 else "no positions"
+
+
+def judge_drawn(kind, case):
+    return {
+        "good": None,
+        "nothing": "test never asks backward",
+        "two values": "a channel has two values at most: then the gradient is zero, and all properties hold",
+        "constant": "dz is the same for all values of a channel: then the gradient is zero, whatever g does",
+        "of x": "dz follows x: then the gradient is zero, whatever Psi does",
+        "one channel": "there is one channel: what goes wrong between channels cannot be seen",
+        "no positions": "x has rank 2: what goes wrong with the positions of an image cannot be seen",
+    }[kind]
+
+
+def judge_said(said, case):
+    if said == "nothing":
+        return "test never asks backward"
+    return f"test does not say what your three functions say together: {said}" if said else None
+
+
+CHECKS = (
+    *(
+        Check(_observe(name), {f"{name} holds": _judge_holds, f"{name} fails": _judge_fails})
+        for name in ("no_shift", "no_stretch", "scales")
+    ),
+    Check(observe_test, {"what is drawn": judge_drawn, "what is said": judge_said}),
+)

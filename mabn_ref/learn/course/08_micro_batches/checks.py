@@ -1,0 +1,106 @@
+"""Checks of several normalisation batches in one call."""
+
+from collections import namedtuple
+
+import numpy as np
+
+from mabn_ref.learn.cases import batch, close, gradient, observe_backward
+from mabn_ref.learn.exercise import Check
+from mabn_ref.learn.forms import unpack
+from mabn_ref.norms import batch_norm
+
+CASES = 4
+Cache = namedtuple("Cache", ["y", "sigma", "gamma"])
+
+
+def draw(rng, k):
+    case = batch(rng, k, samples=8)
+    case.norm_batch = (4, 2, 2, 8)[k % 4]
+    case.dz = case.dz + rng.standard_normal((8, *[1] * (case.x.ndim - 1)))  # batches that differ in g
+    _, cache, _ = _forward(case, case.x)
+    case.cache = Cache(cache.y, cache.sigma, case.gamma)
+    case.dx = gradient(lambda x: _forward(case, x)[0], case.x, case.dz)
+    return case
+
+
+def _forward(case, x):
+    config = batch_norm.Config(eps=case.eps, norm_batch=case.norm_batch)
+    state = batch_norm.init(len(case.gamma), config, dtype=np.float64)
+    return batch_norm.forward(x, case.gamma, case.beta, state, config)
+
+
+def _batches(array, case):
+    """Each normalisation batch, taken out by itself, as (M, C)."""
+    size = case.norm_batch
+    return [array[i : i + size].reshape(-1, array.shape[-1]) for i in range(0, len(array), size)]
+
+
+def observe_split(code, case):
+    return {"split": code.split(case.x, case.norm_batch)}
+
+
+def observe_forward(code, case):
+    found = code.forward(case.x, case.gamma, case.beta, case.eps, case.norm_batch)
+    z, cache = unpack("forward", found, "z", "cache")
+    return {"z": z, "cache": cache}
+
+
+def judge_split(values, case):
+    for t, ours in enumerate(_batches(case.x, case)):
+        if not np.array_equal(np.sort(values[t], axis=0), np.sort(ours, axis=0)):
+            return f"row {t} does not hold the values of {case.norm_batch} neighbouring samples, channel by channel"
+        if not np.array_equal(values[t], ours):
+            return f"row {t} holds the right values in another order"
+    return None
+
+
+def judge_z(z, case):
+    for t, (x, ours) in enumerate(zip(_batches(case.x, case), _batches(z, case), strict=True)):
+        said = _fault(ours, x, case)
+        if said:
+            return f"{said}, in normalisation batch {t} (norm_batch = {case.norm_batch}, eps = {case.eps:g})"
+    return None
+
+
+def _fault(z, x, case):
+    mu = np.sum(x, axis=0) / len(x)
+    var = np.sum((x - mu) ** 2, axis=0) / len(x)
+    if not close(np.sum(z, axis=0) / len(z), case.beta):
+        return "the mean of z over a channel is not beta"
+    if not close((z - case.beta) * np.sqrt(var + case.eps), case.gamma * (x - mu)):
+        return "z is not gamma * (x - mu) / sqrt(var + eps) + beta"
+    return None
+
+
+def judge_cache(cache, case):
+    for t, x in enumerate(_batches(case.x, case)):
+        mu = np.sum(x, axis=0) / len(x)
+        if not close(cache.sigma[t] ** 2, np.sum((x - mu) ** 2, axis=0) / len(x) + case.eps):
+            return f"cache.sigma[{t}] squared is not the variance plus eps of that normalisation batch"
+        if not close(cache.y[t] * cache.sigma[t], x - mu):
+            return f"cache.y[{t}] times cache.sigma[{t}] does not give the centred values back"
+    return None if close(cache.gamma, case.gamma) else "cache.gamma is not gamma"
+
+
+def judge_dx(dx, case):
+    for t, (ours, right) in enumerate(zip(_batches(dx, case), _batches(case.dx, case), strict=True)):
+        if not close(ours, right, 1e-7):
+            return f"dx is not the derivative of forward in normalisation batch {t} (norm_batch = {case.norm_batch})"
+    return None
+
+
+def judge_dgamma(dgamma, case):
+    right = gradient(lambda gamma: gamma * case.cache.y, case.gamma, case.dz.reshape(case.cache.y.shape))
+    return None if close(dgamma, right) else "dgamma is not the derivative of forward for gamma"
+
+
+def judge_dbeta(dbeta, case):
+    right = gradient(lambda beta: beta + 0 * case.dz, case.beta, case.dz)
+    return None if close(dbeta, right) else "dbeta is not the derivative of forward for beta"
+
+
+CHECKS = (
+    Check(observe_split, {"split": judge_split}),
+    Check(observe_forward, {"z": judge_z, "cache": judge_cache}),
+    Check(observe_backward, {"dx": judge_dx, "dgamma": judge_dgamma, "dbeta": judge_dbeta}),
+)

@@ -1,0 +1,122 @@
+"""Checks of a Monte Carlo experiment.
+
+What is measured depends on which values make a batch together, which a student may choose. So a noise that agrees
+with ours within what chance allows is observed as ours.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from mabn_ref.learn.cases import close
+from mabn_ref.learn.exercise import Check
+from mabn_ref.learn.forms import unpack
+
+CASES = 2
+SECONDS = 10  # whoever draws one batch at a time asks for thousands, each from another process
+TRIALS = 300
+CHANCE = 0.25
+"""Four standard errors of the ratio of two standard deviations, each over so many trials."""
+SIZES = np.array([8, 128])
+
+
+class _Sample:
+    """Values of one channel, different ones each time; in the same order whether asked for singly or together."""
+
+    __name__ = "sample"
+
+    def __init__(self, seed, far):
+        self.rng, self.far = np.random.default_rng(seed), far
+
+    def __call__(self, count):
+        a, b = self.rng.standard_normal((int(count), 2)).T
+        return self.far + 2 * a, 1.5 + a + 0.7 * b
+
+
+def draw(rng, k):
+    case = SimpleNamespace(seed=int(rng.integers(2**31)), far=(3.0, -5.0)[k % 2], size=(2, 6)[k % 2])
+    x, u = _Sample(case.seed, case.far)(7 * case.size)
+    case.x, case.u = x.reshape(7, case.size), u.reshape(7, case.size)
+    case.axes = {"T": 7, "M": case.size}
+    found = _statistics(*(a.reshape(TRIALS, case.size) for a in _Sample(case.seed, case.far)(TRIALS * case.size)))
+    case.noise = [np.sqrt(np.sum((values - np.sum(values) / TRIALS) ** 2) / TRIALS) for values in found]
+    case.sizes = np.array([2.0, 5.0, 16.0, 40.0, 100.0])
+    case.noises = case.sizes ** rng.uniform(-1.5, 0.5) * rng.uniform(0.5, 2.0, 5)
+    return case
+
+
+def _statistics(x, u):
+    y = (x - np.mean(x, axis=1)[:, None]) / np.std(x, axis=1)[:, None]
+    return np.sum(u, axis=1) / x.shape[1], np.sum(y * u, axis=1) / x.shape[1]
+
+
+def observe_statistics(code, case):
+    g, psi = unpack("statistics", code.statistics(case.x, case.u), "g", "psi")
+    return {"g": g, "psi": psi}
+
+
+def observe_noise(code, case):
+    found = unpack("noise", code.noise(_Sample(case.seed, case.far), case.size, TRIALS), "noise of g", "noise of psi")
+    ours = [right if _near(value, right) else value for value, right in zip(found, case.noise, strict=True)]
+    return {"noise of g": ours[0], "noise of psi": ours[1]}
+
+
+def _near(value, right):
+    return np.shape(value) == () and isinstance(value, float | int | np.number) and abs(value / right - 1) < CHANCE
+
+
+def observe_exponent(code, case):
+    return {"exponent": code.exponent(case.sizes, case.noises)}
+
+
+def observe_law(code, case):
+    found = unpack("law", code.law(_Sample(case.seed, case.far), SIZES, TRIALS), "that of g", "that of psi")
+    return {"law": tuple(-0.5 if _near(value, -0.5) else value for value in found)}
+
+
+def judge_g(g, case):
+    return None if close(g * case.size, np.sum(case.u, axis=1)) else "g times M is not the sum of u over the batch"
+
+
+def judge_psi(psi, case):
+    deviation = np.sqrt(np.sum((case.x - np.mean(case.x, axis=1)[:, None]) ** 2, axis=1) / case.size)
+    along = np.sum((case.x - np.mean(case.x, axis=1)[:, None]) * case.u, axis=1)
+    if close(psi * deviation * case.size, along):
+        return None
+    return "psi times M sigma is not the sum of (x - mu) * u over the batch, with the batch's own mu and sigma"
+
+
+def judge_noise_of_g(noise, case):
+    if noise == case.noise[0]:
+        return None
+    return (
+        f"the noise of g is not the root of Var u / M, which is {np.sqrt(1.49 / case.size):.2g} for M = {case.size}"
+    )
+
+
+def judge_noise_of_psi(noise, case):
+    if noise == case.noise[1]:
+        return None
+    return f"the noise of psi is further than chance allows from that of {TRIALS} other batches of {case.size}"
+
+
+def judge_exponent(k, case):
+    logs = np.log(case.sizes), np.log(case.noises)
+    rest = logs[1] - k * logs[0]
+    if close(np.sum((rest - np.mean(rest)) * logs[0]) + 1, 1):
+        return None
+    return "this slope leaves something: what the line does not explain still grows or falls with the size"
+
+
+def judge_law(found, case):
+    if found == (-0.5, -0.5):
+        return None
+    return f"both exponents come out near -1/2; yours are {found[0]:.2f} and {found[1]:.2f}"
+
+
+CHECKS = (
+    Check(observe_statistics, {"g": judge_g, "psi": judge_psi}),
+    Check(observe_noise, {"noise of g": judge_noise_of_g, "noise of psi": judge_noise_of_psi}),
+    Check(observe_exponent, {"exponent": judge_exponent}),
+    Check(observe_law, {"law": judge_law}),
+)

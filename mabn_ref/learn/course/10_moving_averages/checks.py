@@ -1,0 +1,88 @@
+"""Checks of moving averages."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from mabn_ref.learn.cases import close
+from mabn_ref.learn.exercise import Check
+
+CASES = 4
+HUGE = 1e9
+
+
+def draw(rng, k):
+    m = (3, 1, 5, 16)[k % 4]
+    values = rng.standard_normal((2 * m + 7, 4)) + rng.uniform(-2, 2, 4)
+    case = SimpleNamespace(m=m, values=values, decay=(0.9, 0.98, 0.3, 0.0)[k % 4], start=rng.standard_normal(4))
+    case.axes = {"T": len(values), "C": 4}
+    case.jump = values.copy()
+    case.jump[0] = HUGE * rng.uniform(0.5, 1.5, 4)
+    return case
+
+
+def observe_simple(code, case):
+    averages = np.asarray(code.simple(case.values, case.m))
+    if averages.shape != case.values.shape:
+        return {"window": averages, "first": averages}  # for what is said about shapes
+    return {"window": averages[case.m - 1 :], "first": averages[: case.m - 1]}
+
+
+def observe_forgets(code, case):
+    averages = np.asarray(code.simple(case.jump, case.m))
+    return {"forgets": averages[case.m :] if averages.shape == case.jump.shape else averages}
+
+
+def observe_exponential(code, case):
+    return {"exponential": code.exponential(case.values, case.decay, case.start)}
+
+
+def observe_equal(code, case):
+    return {"equal decay": code.equal_decay(case.m)}
+
+
+def judge_window(averages, case):
+    m = case.m
+    # from one iteration to the next one value comes and one goes
+    if not close(m * (averages[1:] - averages[:-1]), case.values[m:] - case.values[:-m]):
+        return (
+            f"from one iteration to the next, {m} times the average should gain a value and lose the one {m} before"
+        )
+    if not close(m * averages[0], np.sum(case.values[:m], axis=0)):
+        return f"with the first full window, {m} times the average is not the sum of {m} values"
+    return None
+
+
+def judge_first(averages, case):
+    for t, average in enumerate(averages, start=1):
+        if not close(t * average, np.sum(case.values[:t], axis=0)):
+            return f"after {t} of m = {case.m} values, {t} times the average is not their sum"
+    return None
+
+
+def judge_forgets(averages, case):
+    for t, average in enumerate(averages, start=1):
+        if not close(case.m * average, np.sum(case.jump[t : t + case.m], axis=0), 1e-10):
+            return "a value of a billion has left the window, but something of it, or of its rounding, is left behind"
+    return None
+
+
+def judge_exponential(averages, case):
+    old = np.stack([case.start, *averages[:-1]])
+    if close(averages, case.values + case.decay * (old - case.values)):
+        return None
+    return f"an average does not come by the part 1 - decay nearer to its value (decay = {case.decay:g})"
+
+
+def judge_equal(decay, case):
+    if close((1 - decay) * case.m, 1 + decay):
+        return None
+    return f"with it, (1 - decay) / (1 + decay) is not 1 / m, for m = {case.m}"
+
+
+CHECKS = (
+    Check(observe_simple, {"window": judge_window, "first": judge_first}),
+    Check(observe_forgets, {"forgets": judge_forgets}),
+    Check(observe_exponential, {"exponential": judge_exponential}),
+    Check(observe_equal, {"equal decay": judge_equal}),
+)

@@ -1,0 +1,56 @@
+"""Checks of `backward`: derivatives with r and d held."""
+
+from collections import namedtuple
+
+import numpy as np
+
+from mabn_ref.learn.cases import batch, gradient, gradient_fault, observe_backward
+from mabn_ref.learn.exercise import Check
+
+Cache = namedtuple("Cache", ["y", "sigma", "r", "d", "gamma"])
+
+
+def draw(rng, k):
+    case = batch(rng, k)
+    case.r = rng.permutation([0.4, 0.8, 1.7]) * rng.uniform(0.9, 1.1)
+    case.d = rng.permutation([-1.2, 0.3, 0.9]) * rng.uniform(0.9, 1.1)
+    y, sigma = _normalised(case, case.x)
+    case.cache = Cache(y, sigma, case.r, case.d, case.gamma)
+    case.dx = gradient(lambda x: _forward(case, x, case.gamma, case.beta), case.x, case.dz)
+    case.dgamma = gradient(lambda gamma: _forward(case, case.x, gamma, case.beta), case.gamma, case.dz)
+    case.dbeta = gradient(lambda beta: _forward(case, case.x, case.gamma, beta), case.beta, case.dz)
+    return case
+
+
+def _normalised(case, x):
+    axes = tuple(range(x.ndim - 1))
+    count = x.size // x.shape[-1]
+    spread = x - np.sum(x, axis=axes) / count
+    sigma = np.sqrt(np.sum(spread**2, axis=axes) / count + case.eps)
+    return spread / sigma, sigma
+
+
+def _forward(case, x, gamma, beta):
+    return gamma * (case.r * _normalised(case, x)[0] + case.d) + beta
+
+
+def _held(fault):
+    return fault and fault.replace("of forward", "of forward with r and d held")
+
+
+def judge_dx(dx, case):
+    fault = _held(gradient_fault("dx", dx, case.dx))
+    if fault and np.max(np.abs(np.sum(dx.reshape(-1, dx.shape[-1]), axis=0))) > 1e-9 * np.max(np.abs(dx)) * dx.size:
+        return f"{fault}; nor does it sum to zero over a channel, as it does in batch normalisation"
+    return fault
+
+
+def judge_dgamma(dgamma, case):
+    return _held(gradient_fault("dgamma", dgamma, case.dgamma))
+
+
+def judge_dbeta(dbeta, case):
+    return _held(gradient_fault("dbeta", dbeta, case.dbeta))
+
+
+CHECKS = (Check(observe_backward, {"dx": judge_dx, "dgamma": judge_dgamma, "dbeta": judge_dbeta}),)

@@ -1,0 +1,72 @@
+"""Checks of `forward` and `backward`."""
+
+from collections import namedtuple
+
+import numpy as np
+
+from mabn_ref.learn.cases import (
+    batch,
+    close,
+    gradient,
+    gradient_fault,
+    gradient_judge,
+    mean_square,
+    observe_backward,
+)
+from mabn_ref.learn.exercise import Check
+from mabn_ref.learn.forms import unpack
+
+Cache = namedtuple("Cache", ["y", "chi", "gamma"])
+
+
+def draw(rng, k):
+    case = batch(rng, k)
+    y, chi = _normalised(case, case.x)
+    case.cache = Cache(y, chi, case.gamma)
+    case.dx = gradient(lambda x: case.gamma * _normalised(case, x)[0] + case.beta, case.x, case.dz)
+    case.dgamma = gradient(lambda gamma: gamma * y + case.beta, case.gamma, case.dz)
+    case.dbeta = gradient(lambda beta: case.gamma * y + beta, case.beta, case.dz)
+    return case
+
+
+def _normalised(case, x):
+    chi = np.sqrt(mean_square(x) + case.eps)
+    return x / chi, chi
+
+
+def observe_forward(code, case):
+    z, cache = unpack("forward", code.forward(case.x, case.gamma, case.beta, case.eps), "z", "cache")
+    return {"z": z, "cache": cache}
+
+
+def judge_z(z, case):
+    q, found = mean_square(case.x), mean_square(z - case.beta)
+    if not close(found * (q + case.eps), case.gamma**2 * q):
+        return f"the mean square of z - beta over a channel is not gamma^2 q / (q + eps), with eps = {case.eps:g}"
+    if not close((z - case.beta) * np.sqrt(q), case.gamma * case.x * np.sqrt(found) / abs(case.gamma)):
+        return "z - beta has the right mean square, but is not x times a number a channel"
+    return None
+
+
+def judge_cache(cache, case):
+    if not close(cache.gamma, case.gamma):
+        return "cache.gamma is not gamma"
+    if not close(cache.chi**2, mean_square(case.x) + case.eps):
+        return f"cache.chi squared is not the mean square of x plus eps, with eps = {case.eps:g}"
+    if not close(cache.y * cache.chi, case.x):
+        return "cache.y times cache.chi does not give x back"
+    return None
+
+
+def judge_dx(dx, case):
+    fault = gradient_fault("dx", dx, case.dx)
+    along = np.abs(np.sum((case.x * dx).reshape(-1, dx.shape[-1]), axis=0))
+    if fault and case.eps < 1e-4 and np.max(along) > 1e-3 * np.sum(np.abs(case.x * dx)):
+        return f"{fault}; nor is the sum of x * dx zero over a channel, though stretching x changes nothing"
+    return fault
+
+
+CHECKS = (
+    Check(observe_forward, {"z": judge_z, "cache": judge_cache}),
+    Check(observe_backward, {"dx": judge_dx, "dgamma": gradient_judge("dgamma"), "dbeta": gradient_judge("dbeta")}),
+)

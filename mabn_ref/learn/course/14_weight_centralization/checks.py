@@ -1,0 +1,62 @@
+"""Checks of `forward`, `backward` and `output_means`."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from mabn_ref.learn.cases import close, gradient, gradient_judge
+from mabn_ref.learn.exercise import Check
+
+KERNELS = ((2, 3), (1, 3), (3, 2), (1, 1))
+
+
+def draw(rng, k):
+    kernel = KERNELS[k % len(KERNELS)]
+    shape = (*kernel, 5, 4)
+    w = rng.standard_normal(shape) + rng.uniform(-2, 2, 4)
+    case = SimpleNamespace(w=w, dw_c=rng.standard_normal(shape) + rng.uniform(-2, 2, 4), mu=rng.uniform(0.5, 2.0, 5))
+    case.axes = dict(zip(("kh", "kw", "in", "out"), shape, strict=True))
+    case.dw = gradient(_centred, w, case.dw_c)
+    case.w_c = _centred(rng.standard_normal(shape))
+    return case
+
+
+def _centred(w):
+    filters = w.reshape(-1, w.shape[-1])
+    return (filters - np.sum(filters, axis=0) / len(filters)).reshape(w.shape)
+
+
+def observe_forward(code, case):
+    return {"w_c": code.forward(case.w)}
+
+
+def observe_backward(code, case):
+    return {"dw": code.backward(case.dw_c)}
+
+
+def observe_means(code, case):
+    return {"means": code.output_means(case.w_c, case.mu)}
+
+
+def judge_w_c(w_c, case):
+    filters = (case.w - w_c).reshape(-1, w_c.shape[-1])
+    if not close(filters, filters[0]):
+        return "what is subtracted, w - w_c, is not the same number all over a filter"
+    if not close(np.sum(w_c, axis=(0, 1, 2)) + np.sum(abs(case.w)), np.sum(abs(case.w)), 1e-13):
+        return "the weights of a filter, w_c[:, :, :, o], do not sum to zero"
+    return None
+
+
+def judge_means(means, case):
+    image = np.ones((*case.w_c.shape[:2], 1)) * case.mu  # one patch, every value at its channel's mean
+    patch = [np.sum(image * case.w_c[..., o]) for o in range(case.w_c.shape[-1])]
+    if not close(means, patch):
+        return "means is not what the filters make of an image whose channels have the constant values mu"
+    return None
+
+
+CHECKS = (
+    Check(observe_forward, {"w_c": judge_w_c}),
+    Check(observe_backward, {"dw": gradient_judge("dw")}),
+    Check(observe_means, {"means": judge_means}),
+)

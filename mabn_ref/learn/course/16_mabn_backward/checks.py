@@ -1,0 +1,79 @@
+"""Checks of `backward`: derivatives of one call and of the loss by a stretch of y, and what a window adds."""
+
+from collections import namedtuple
+
+import numpy as np
+
+from mabn_ref.learn.cases import batch, close, gradient, gradient_fault, gradient_judge, mean_square
+from mabn_ref.learn.exercise import Check
+from mabn_ref.learn.forms import unpack
+
+Cache = namedtuple("Cache", ["y", "chi", "r", "gamma"])
+
+# The window m, how many values it holds before this batch, and whether those are zeros.
+SETTINGS = ((4, 3, True), (4, 4, False), (1, 1, False), (7, 3, False), (4, 0, False), (7, 7, False))
+
+
+def draw(rng, k):
+    case = batch(rng, k)
+    case.window, count, case.zeros = SETTINGS[k % len(SETTINGS)]
+    case.r = rng.permutation([0.6, 1.2, 1.8]) * rng.uniform(0.9, 1.1)
+    case.count = case.axes["held"] = min(count + 1, case.window)
+    kept = case.count - 1
+    # what the other batches of the window add to the mean square, constant in backward
+    others = kept * mean_square(case.x) * rng.uniform(0.3, 3.0, 3)
+
+    def forward(x):
+        chi = np.sqrt((others + mean_square(x)) / case.count + case.eps)
+        return x / chi, chi
+
+    y, chi = forward(case.x)
+    case.cache = Cache(y, chi, case.r, case.gamma)
+    case.psi_window = rng.standard_normal((count, 3)) * (0 if case.zeros else 1)
+    case.one_call = gradient(lambda x: case.gamma * case.r * forward(x)[0], case.x, case.dz)
+    case.psi = gradient(lambda a: case.gamma * case.r * a * y, np.ones(3), case.dz) / (y.size / 3)
+    case.dgamma = gradient(lambda gamma: gamma * case.r * y, case.gamma, case.dz)
+    case.dbeta = gradient(lambda beta: 0 * y + beta, case.beta, case.dz)
+    case.dx = case.one_call - y * np.sum(case.psi_window[count - kept :], axis=0) / case.count / chi
+    return case
+
+
+def observe(code, case):
+    result = code.backward(case.dz, case.cache, case.psi_window, case.window)
+    dx, dgamma, dbeta, psi_window = unpack("backward", result, "dx", "dgamma", "dbeta", "psi_window")
+    return {"dx": dx, "dgamma": dgamma, "dbeta": dbeta, "psi_window": psi_window}
+
+
+def judge_dx(dx, case):
+    if case.zeros:
+        fault = gradient_fault("dx", dx, case.one_call)
+        return fault and f"with zeros for the earlier Psi, {fault.replace('of forward', 'of one call of forward')}"
+    if case.count == 1:
+        fault = gradient_fault("dx", dx, case.dx)
+        return fault and f"with this batch alone in the window, {fault}"
+    if close(dx, case.dx):
+        return None
+    return (
+        f"dx is off: the {case.count - 1} Psi before this one are to add - y / chi times their part of the mean to it"
+    )
+
+
+def judge_window(psi_window, case):
+    if not close(psi_window[-1], case.psi):
+        return "the last row of psi_window is not the derivative of the loss by a stretch of y, divided by M"
+    if not close(psi_window[:-1], case.psi_window[len(case.psi_window) - case.count + 1 :]):
+        return "the rows of psi_window before the last are not the latest of those there were, in their order"
+    return None
+
+
+CHECKS = (
+    Check(
+        observe,
+        {
+            "dx": judge_dx,
+            "dgamma": gradient_judge("dgamma"),
+            "dbeta": gradient_judge("dbeta"),
+            "psi_window": judge_window,
+        },
+    ),
+)

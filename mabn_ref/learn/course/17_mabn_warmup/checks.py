@@ -1,0 +1,174 @@
+"""Checks of both passes, each on a batch in the warm-up and on one after it."""
+
+from collections import namedtuple
+from types import SimpleNamespace
+
+import numpy as np
+
+from mabn_ref.learn.cases import batch, close, gradient, gradient_fault, mean_square
+from mabn_ref.learn.exercise import Check
+from mabn_ref.learn.forms import unpack
+
+Config = namedtuple("Config", ["eps", "window", "decay", "clip", "warmup"])
+State = namedtuple("State", ["chi2", "chi2_window", "psi_window", "iteration"])
+Cache = namedtuple("Cache", ["y", "chi", "r", "gamma", "iteration"])
+
+# The window m; the warm-up; the number t of a batch in it, and of one after.
+SETTINGS = ((4, 5, 4, 5), (4, 6, 3, 8), (7, 8, 7, 8), (1, 5, 4, 5), (4, 2, 1, 2), (7, 4, 3, 4))
+
+
+def draw(rng, k):
+    case = batch(rng, k)
+    window, warmup, *numbers = SETTINGS[k % len(SETTINGS)]
+    case.config = Config(case.eps, window, rng.uniform(0.6, 0.9), 1.3, warmup)
+    case.warm, case.after = (_phase(rng, case, t) for t in numbers)
+    case.turn = (case.warm, case.after)[k % 2]
+    case.axes["held"] = len(case.turn.held)
+    return case
+
+
+def _phase(rng, case, t):
+    """A batch of number t, the state before it, and what is right."""
+    x, dz, config = case.x * rng.uniform(0.8, 1.2, 3), case.dz, case.config
+    count = min(t - 1, config.window)
+    q = mean_square(x)
+    before = q * rng.uniform(0.3, 3.0, (count, 3))
+    state = State(q * rng.permutation([0.3, 0.9, 3.0]), before, rng.standard_normal((count, 3)), t - 1)
+    held = np.array([*before, q][-config.window :])
+    warm = t < config.warmup
+    chi2 = q if warm else sum(held) / len(held)
+    chi, chi_hat = np.sqrt(chi2 + config.eps), np.sqrt(state.chi2 + config.eps)
+    r = np.ones(3) if warm else np.minimum(np.maximum(chi / chi_hat, 1 / config.clip), config.clip)
+    cache = Cache(x / chi, chi, r, case.gamma, t)
+    psi = gradient(lambda a: case.gamma * r * a * cache.y, np.ones(3), dz) / (x.size / 3)
+    psi_held = np.array([*state.psi_window, psi][-config.window :])
+    if warm:
+        dx = gradient(lambda x: case.gamma * x / np.sqrt(mean_square(x) + config.eps), x, dz)
+    else:
+        dx = (case.gamma * r * dz - cache.y * sum(psi_held) / len(psi_held)) / chi
+    # In backward the state is ahead: two more forward passes, or none.
+    later = state._replace(iteration=t + 2 * (t % 2))
+    return SimpleNamespace(x=x, q=q, t=t, state=state, held=held, cache=cache, later=later, dx=dx, psi_held=psi_held)
+
+
+def observe_forward(code, case):
+    seen = {}
+    for name in ("warm", "after"):
+        phase = getattr(case, name)
+        result = code.forward(phase.x, case.gamma, case.beta, phase.state, case.config)
+        seen[f"z_{name}"], cache, state = unpack("forward", result, "z", "cache", "state")
+        if phase is case.turn:
+            seen |= {"cache": cache, "state_forward": state}
+    return seen
+
+
+def observe_backward(code, case):
+    seen = {}
+    for name in ("warm", "after"):
+        phase = getattr(case, name)
+        result = code.backward(case.dz, phase.cache, phase.later, case.config)
+        seen[f"dx_{name}"], dgamma, dbeta, state = unpack("backward", result, "dx", "dgamma", "dbeta", "state")
+        if phase is case.turn:
+            seen |= {"dgamma": dgamma, "dbeta": dbeta, "state_backward": state}
+    return seen
+
+
+def _when(phase, case):
+    return f"at t = {phase.t} with a warm-up while t < {case.config.warmup}"
+
+
+def _right_z(z, phase, case):
+    return close(z - case.beta, case.gamma * phase.cache.r * phase.cache.y)
+
+
+def judge_z_warm(z, case):
+    if _right_z(z, case.warm, case):
+        return None
+    return f"{_when(case.warm, case)}, z is not gamma x / chi + beta with this batch's own chi"
+
+
+def judge_z_after(z, case):
+    if _right_z(z, case.after, case):
+        return None
+    return f"{_when(case.after, case)}, z is not gamma r x / chi + beta with chi from the window"
+
+
+def judge_cache(cache, case):
+    for name, value, right in zip(cache._fields, cache, case.turn.cache, strict=True):
+        if not close(value, right):
+            return f"{_when(case.turn, case)}, cache.{name} is not {_HELD[name]}"
+    return None
+
+
+_HELD = {
+    "y": "x / chi, the value from before r",
+    "chi": "the number that x is to be divided by in this phase",
+    "r": "1 in warm-up, and after it the clipped ratio",
+    "gamma": "gamma",
+    "iteration": "the number of this batch, counted from 1",
+}
+
+
+def judge_state_forward(state, case):
+    phase = case.turn
+    if state.iteration != phase.t:
+        return "state.iteration is not one more than it was"
+    if not close(state.chi2 - phase.q, case.config.decay * (phase.state.chi2 - phase.q)):
+        return f"{_when(phase, case)}, state.chi2 does not keep decay of its distance from the batch's mean square"
+    if not close(state.chi2_window, phase.held):
+        return f"{_when(phase, case)}, state.chi2_window is not the last values of chi^2, this batch's at the end"
+    if not close(state.psi_window, phase.state.psi_window):
+        return "forward changes state.psi_window, which is the business of backward"
+    return None
+
+
+def judge_dx_warm(dx, case):
+    fault = gradient_fault("dx", dx, case.warm.dx)
+    return fault and f"{_when(case.warm, case)}, {fault}"
+
+
+def judge_dx_after(dx, case):
+    if close(dx, case.after.dx):
+        return None
+    return f"{_when(case.after, case)}, dx is not (dy - y * psi) / chi with psi the mean of the window"
+
+
+def judge_dgamma(dgamma, case):
+    cache = case.turn.cache
+    return gradient_fault("dgamma", dgamma, gradient(lambda a: a * cache.r * cache.y, case.gamma, case.dz))
+
+
+def judge_dbeta(dbeta, case):
+    return gradient_fault("dbeta", dbeta, gradient(lambda b: 0 * case.dz + b, case.beta, case.dz))
+
+
+def judge_state_backward(state, case):
+    phase = case.turn
+    if not close(state.psi_window, phase.psi_held):
+        return f"{_when(phase, case)}, state.psi_window is not the last values of Psi, this batch's at the end"
+    if not all(close(a, b) for a, b in zip(state, phase.later._replace(psi_window=state[2]), strict=True)):
+        return "backward changes more of the state than psi_window"
+    return None
+
+
+CHECKS = (
+    Check(
+        observe_forward,
+        {
+            "z_warm": judge_z_warm,
+            "z_after": judge_z_after,
+            "cache": judge_cache,
+            "state_forward": judge_state_forward,
+        },
+    ),
+    Check(
+        observe_backward,
+        {
+            "dx_warm": judge_dx_warm,
+            "dx_after": judge_dx_after,
+            "dgamma": judge_dgamma,
+            "dbeta": judge_dbeta,
+            "state_backward": judge_state_backward,
+        },
+    ),
+)

@@ -1,0 +1,76 @@
+"""Checks of `line` and `fold`."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from mabn_ref.learn.cases import close
+from mabn_ref.learn.exercise import Check
+from mabn_ref.learn.forms import unpack
+from mabn_ref.nn import centralize, conv2d
+
+CHANNELS = 4
+
+
+def draw(rng, k):
+    q = rng.uniform(0.2, 4.0, CHANNELS)
+    return SimpleNamespace(
+        w=0.3 + rng.standard_normal((2, 3, CHANNELS, CHANNELS)),  # as many in as out, so that a mix-up is told
+        gamma=rng.choice([-1.0, 1.0], CHANNELS) * rng.uniform(0.5, 2.0, CHANNELS),
+        beta=rng.standard_normal(CHANNELS),
+        m=np.zeros(CHANNELS) if k % 2 else rng.uniform(-3, 3, CHANNELS),  # MABN's, batch normalisation's
+        q=q,
+        eps=(1e-5, 0.1, 1.0)[k % 3],
+        s=rng.uniform(0.5, 2.0, CHANNELS),
+        t=rng.standard_normal(CHANNELS),
+        images=rng.standard_normal((2, 4, 5, CHANNELS)),
+        axes={},
+    )
+
+
+def observe_line(code, case):
+    s, t = unpack("line", code.line(case.gamma, case.beta, case.m, case.q, case.eps), "s", "t")
+    whole = np.shape(s) == np.shape(t) == case.m.shape
+    return {"s": s, "t": s * case.m + t if whole else t}  # z where x = m: a wrong s costs one point, not two
+
+
+def observe_fold(code, case):
+    k, b = unpack("fold", code.fold(case.w, case.s, case.t), "k", "b")
+    return {"k": k, "b": b}
+
+
+def judge_s(s, case):
+    if close(s * np.sqrt(case.q + case.eps), case.gamma):
+        return None
+    return f"s is not the slope: where x grows by sqrt(q + eps), z is to grow by gamma; eps is {case.eps:g}"
+
+
+def judge_t(z, case):
+    if close(z, case.beta):
+        return None
+    return f"t is not the shift: where x = m, z is to be beta; m is {'0 here' if not case.m.any() else 'not 0 here'}"
+
+
+def judge_k(k, case):
+    if np.max(np.abs(np.sum(k, axis=(0, 1, 2)))) > 1e-9:
+        return "k is not centred: an image that is the same everywhere still gets through, and in training it did not"
+    right = case.s * _convolved(case.images, centralize.forward(case.w)[0])
+    if close(_convolved(case.images, k), right):
+        return None
+    return "k is not the folded kernel: images come out otherwise than after the convolution and the factor s"
+
+
+def judge_b(b, case):
+    if close(b, case.t):
+        return None
+    return "b is not the bias: an image of zeros is to come out as t"
+
+
+def _convolved(images, w):
+    return conv2d.forward(images, w, padding=1)[0]
+
+
+CHECKS = (
+    Check(observe_line, {"s": judge_s, "t": judge_t}),
+    Check(observe_fold, {"k": judge_k, "b": judge_b}),
+)

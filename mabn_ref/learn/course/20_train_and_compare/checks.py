@@ -1,0 +1,186 @@
+"""Checks of `train` and `compare`, on a network of two layers of weights with a normaliser between."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from mabn_ref.learn.cases import close
+from mabn_ref.learn.exercise import Check
+from mabn_ref.learn.forms import Malformed, unpack
+from mabn_ref.norms import batch_norm, mabn
+from mabn_ref.train.intervals import t_quantile
+
+CASES = 3
+SECONDS = 10
+INPUTS, HIDDEN, SAMPLES, BATCH = 6, 5, 48, 8
+ROWS = {
+    "BN 8 + WC": (batch_norm, batch_norm.Config(norm_batch=8, decay=0.9)),
+    "BN 2 + WC": (batch_norm, batch_norm.Config(norm_batch=2, decay=0.9)),
+    "MABN 2 + WC": (mabn, mabn.Config(norm_batch=2, decay=0.9, window=4)),
+}
+
+
+def draw(rng, k):
+    row = ("BN 2 + WC", "MABN 2 + WC")[k % 2]
+    data = _data(rng)
+    start = _start(rng, row)
+    batches = [rng.permutation(SAMPLES)[:BATCH] for _ in range((1, 6, 4)[k % 3])]
+    case = SimpleNamespace(data=data, row=row, start=start, batches=batches, lr=rng.uniform(0.02, 0.1), axes={})
+    case.momentum = rng.uniform(0.5, 0.95)
+    case.seeds = [int(seed) for seed in rng.permutation(20)[: 3 + k % 2]]
+    case.t = t_quantile(len(case.seeds) - 1)
+    case.errors = {}
+    # the second of three rows, so that one has more errors and one has less
+    case.base = sorted(ROWS, key=lambda row: sum(_error(case, row, seed) for seed in case.seeds))[1]
+    return case
+
+
+def _data(rng):
+    x = rng.standard_normal((SAMPLES, INPUTS))
+    return x, np.tanh(x @ rng.standard_normal((INPUTS, 1)))
+
+
+def _start(rng, row):
+    module, config = ROWS[row]
+    params = {
+        "w": rng.standard_normal((INPUTS, HIDDEN)),
+        "gamma": np.ones(HIDDEN),
+        "beta": np.zeros(HIDDEN),
+        "v": rng.standard_normal((HIDDEN, 1)) / HIDDEN,
+    }
+    return params, module.init(HIDDEN, config, dtype=np.float64)
+
+
+def _gradients(case, params, state, batch, row=""):
+    """Half the mean squared error on some samples, its gradients, and the new state."""
+    module, config = ROWS[row or case.row]
+    x, target = (values[batch] for values in case.data)
+    out = x @ (params["w"] - np.mean(params["w"], axis=0))
+    y, cache, state = module.forward(out, params["gamma"], params["beta"], module.State(*state), config)
+    error = y @ params["v"] - target
+    dout, dgamma, dbeta, state = module.backward(error @ params["v"].T / len(batch), cache, state)
+    dw = x.T @ dout
+    grads = {"w": dw - np.mean(dw, axis=0), "gamma": dgamma, "beta": dbeta, "v": y.T @ error / len(batch)}
+    return np.mean(error**2) / 2, grads, state
+
+
+def _error(case, row, seed):
+    """Train with this seed and test on all data; once only for each row and seed."""
+    if (row, seed) not in case.errors:
+        rng = np.random.default_rng(seed)
+        params, state = _start(rng, row)
+        for _ in range(10):
+            _, grads, state = _gradients(case, params, state, rng.permutation(SAMPLES)[:BATCH], row)
+            params = {name: p - 0.1 * grads[name] for name, p in params.items()}
+        module, config = ROWS[row]
+        out = case.data[0] @ (params["w"] - np.mean(params["w"], axis=0))
+        y = module.infer(out, params["gamma"], params["beta"], state, config)
+        case.errors[row, seed] = float(np.mean((y @ params["v"] - case.data[1]) ** 2))
+    return case.errors[row, seed]
+
+
+def observe_train(code, case):
+    """What is wrong with each of the three, given what `gradients` answered: nothing is counted twice."""
+    calls = []
+
+    def gradients(params, state, batch):
+        answer = _gradients(case, params, state, batch)
+        calls.append(({name: np.array(value) for name, value in params.items()}, state, *answer))
+        return answer
+
+    first, state = case.start
+    given = {name: value.copy() for name, value in first.items()}
+    result = code.train(gradients, given, state, case.batches, case.lr, case.momentum)
+    params, last, losses = unpack("train", result, "params", "state", "losses")
+    if len(calls) != len(case.batches):
+        raise Malformed(f"train calls gradients {len(calls)} times, expected once a batch, {len(case.batches)} times")
+    if isinstance(params, dict) and _shapes(params) == _shapes(first):
+        params = _off(first, [call[0] for call in calls] + [params], [call[3] for call in calls], case)
+    if isinstance(last, tuple) and _shapes(dict(enumerate(last))) == _shapes(dict(enumerate(state))):
+        pairs = list(zip([*(call[1] for call in calls), last], [state, *(call[4] for call in calls)], strict=True))
+        last = tuple(np.array([found[i] - right[i] for found, right in pairs]) for i in range(len(state)))
+    if isinstance(losses, list) and len(losses) == len(calls):
+        losses = [found - call[2] for found, call in zip(losses, calls, strict=True)]
+    return {"params": params, "state": last, "losses": losses}
+
+
+def _shapes(params):
+    return {name: np.shape(value) for name, value in params.items()}
+
+
+def _off(first, path, grads, case):
+    """By how much the parameters are beside the path on which the gradients lead, at each step."""
+    params, velocity, off = first, dict.fromkeys(first, 0.0), []
+    for found, grad in zip(path, [*grads, None], strict=True):
+        off.append({name: found[name] - right for name, right in params.items()})
+        if grad is not None:
+            velocity = {name: case.momentum * v + grad[name] for name, v in velocity.items()}
+            params = {name: p - case.lr * velocity[name] for name, p in params.items()}
+    return {name: np.stack([o[name] for o in off]) for name in first}
+
+
+def observe_compare(code, case):
+    def run(row, seed):
+        return _error(case, row, int(seed))
+
+    compared = code.compare(run, list(ROWS), case.base, case.seeds, case.t)
+    if not isinstance(compared, dict) or list(map(len, compared.values())) != [2] * len(ROWS):
+        raise Malformed(f"compare does not return a dict of two numbers for each of the {len(ROWS)} rows")
+    return {
+        "difference": {row: pair[0] for row, pair in compared.items()},
+        "interval": {row: pair[1] for row, pair in compared.items()},
+    }
+
+
+def judge_params(off, case):
+    wrong = [max(np.max(np.abs(o[step])) for o in off.values()) > 1e-9 for step in range(len(case.batches) + 1)]
+    if not any(wrong):
+        return None
+    step = wrong.index(True)
+    if step == 0:
+        return "the first call of gradients does not get the parameters that train is given"
+    way = "params - lr * gradient" if step == 1 else "params - lr * velocity, though until then they were"
+    return f"after {step} batch{'es' if step > 1 else ''} the parameters are not {way}"
+
+
+def judge_state(off, case):
+    wrong = [max(np.max(np.abs(o[step])) for o in off) > 1e-9 for step in range(len(case.batches) + 1)]
+    if not any(wrong):
+        return None
+    if wrong.index(True) == len(case.batches):
+        return "the state that train returns is not the one that the last call of gradients returned"
+    return f"call {wrong.index(True) + 1} of gradients does not get the state that the call before it returned"
+
+
+def judge_losses(off, case):
+    if np.max(np.abs(off)) > 1e-9:
+        return "the losses are not those that gradients returned, in order"
+    return None
+
+
+def judge_difference(difference, case):
+    if difference[case.base] != 0:
+        return "compared with itself, with the same seeds, a row does not differ; yours does"
+    return _judged(difference, case, 0, "the difference of {row} is not the mean over the seeds of row less base")
+
+
+def judge_interval(half, case):
+    if half[case.base] != 0:
+        return "compared with itself, with the same seeds, a row has an interval of width 0; yours has not"
+    return _judged(half, case, 1, "half the interval of {row} is not t s / sqrt(n)")
+
+
+def _judged(found, case, which, message):
+    for row in ROWS:
+        d = np.array([_error(case, row, seed) - _error(case, case.base, seed) for seed in case.seeds])
+        spread = d - np.sum(d) / len(d)
+        half = case.t * np.sqrt(np.sum(spread**2) / (len(d) - 1) / len(d))
+        if not close(found[row], (np.sum(d) / len(d), half)[which]):
+            return message.format(row=row)
+    return None
+
+
+CHECKS = (
+    Check(observe_train, {"params": judge_params, "state": judge_state, "losses": judge_losses}),
+    Check(observe_compare, {"difference": judge_difference, "interval": judge_interval}),
+)

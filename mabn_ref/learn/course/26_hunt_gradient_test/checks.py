@@ -1,0 +1,97 @@
+"""Checks of the mended test: it is run on right passes and on wrong ones."""
+
+import numpy as np
+
+from mabn_ref.learn.cases import batch
+from mabn_ref.learn.exercise import Check
+from mabn_ref.learn.forms import Malformed
+
+CASES = 4
+SECONDS = 10  # a test that takes element by element calls forward some thousand times
+WRONG = {
+    "no_g": "without g",
+    "no_psi": "without Psi",
+    "scaled": "that is too large by a tenth",
+    "zero": "that returns zeros",
+    "no_eps": "that forgets eps",
+}
+
+
+def draw(rng, k):
+    case = batch(rng, k, samples=4)
+    case.eps = (1e-9, 0.1, 1.0)[k % 3]  # with a very small one the sum of squares shows that it is blind
+    case.seed = int(rng.integers(1000))
+    return case
+
+
+def observe(code, case):
+    asked = []
+    verdicts = {kind: _tested(code, case, kind, asked) for kind in ("right", *WRONG)}
+    return {**verdicts, "dz": _blind(asked, case)}
+
+
+def _tested(code, case, kind, asked):
+    eps = 0.3 if kind == "no_eps" else case.eps
+
+    def forward(x):
+        return case.gamma * _parts(x, eps)[0] + case.beta
+
+    def backward(x, dz):
+        dz = np.broadcast_to(np.asarray(dz, dtype=float), np.shape(x))
+        asked.append((np.asarray(x), dz))
+        return _backward(x, dz, case.gamma, 0.0 if kind == "no_eps" else eps, kind)
+
+    return code.gradient_test(forward, backward, case.x.copy(), case.seed)
+
+
+def _parts(x, eps):
+    axes = tuple(range(np.ndim(x) - 1))
+    centred = x - np.mean(x, axis=axes)
+    sigma = np.sqrt(np.mean(centred**2, axis=axes) + eps)
+    return centred / sigma, sigma
+
+
+def _backward(x, dz, gamma, eps, kind):
+    """That of batch normalisation, or a wrong one."""
+    axes = tuple(range(x.ndim - 1))
+    y, sigma = _parts(x, eps)
+    dy = dz * gamma
+    g = 0.0 if kind == "no_g" else np.mean(dy, axis=axes)
+    psi = 0.0 if kind == "no_psi" else np.mean(y * dy, axis=axes)
+    return {"scaled": 1.1, "zero": 0.0}.get(kind, 1.0) * (dy - g - y * psi) / sigma
+
+
+def _blind(asked, case):
+    """Nothing if some dz is more than one number a channel plus a multiple of y; else a number that tells which."""
+    if not asked:
+        raise Malformed("gradient_test never calls backward")
+    for x, dz in asked:
+        y, left = (values.reshape(-1, x.shape[-1]) for values in (_parts(x, case.eps)[0], dz))
+        left = left - np.mean(left, axis=0)
+        left = left - y * np.sum(y * left, axis=0) / np.sum(y * y, axis=0)
+        if np.sum(left**2) > 0.05 * np.sum(dz**2):
+            return ""
+    first = asked[0][1].ravel()
+    return f"{np.sum(first * np.cos(np.arange(first.size))):.6e}"
+
+
+def judge_right(verdict, case):
+    return None if verdict else "your test fails a backward that is right"
+
+
+def _judge(what):
+    def judge(verdict, case):
+        return f"your test passes a backward {what}" if verdict else None
+
+    return judge
+
+
+def judge_dz(blind, case):
+    if not blind:
+        return None
+    return "your dz is, in every channel, a number plus a multiple of y: there dx is next to zero, and all passes"
+
+
+CHECKS = (
+    Check(observe, {"right": judge_right, **{kind: _judge(what) for kind, what in WRONG.items()}, "dz": judge_dz}),
+)

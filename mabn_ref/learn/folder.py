@@ -1,0 +1,165 @@
+"""A learner's working folder: a file and a statement for each exercise, and what has been passed so far."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mabn_ref.learn.exercise import Exercise, course
+from mabn_ref.train import atomic
+
+__all__ = ["FILE", "STATE", "Folder", "Progress"]
+
+FILE = "exercise.py"
+"""The name of the file that a student works on."""
+STATE = ".mabn-learn.json"
+_README = """\
+# Exercises
+
+Each folder holds a statement, `statement.md`, and the file to work on, `exercise.py`. In this folder,
+
+    mabn-ref learn watch
+
+checks the current exercise every time you save it. Without it,
+
+    mabn-ref learn check [NAME]    check the current exercise, or another; --all for all
+    mabn-ref learn hint [NAME]     the next of three hints
+    mabn-ref learn status          what is done
+    mabn-ref learn solution NAME   ours, once yours passes
+    mabn-ref learn reset NAME      start an exercise over; your file is kept as exercise.py.old
+"""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a learner is.
+
+    Attributes
+    ----------
+    passed : frozenset of str
+        Names of the exercises that have passed.
+    hints : dict of str to int
+        How many hints of each have been taken.
+    current : str
+        The exercise that commands without a name mean.
+    """
+
+    passed: frozenset[str] = frozenset()
+    hints: dict[str, int] = field(default_factory=dict)
+    current: str = ""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A working folder, and the exercises it is of."""
+
+    path: Path
+    exercises: tuple[Exercise, ...] = field(default_factory=course)
+
+    @classmethod
+    def find(cls, start: Path) -> Folder:
+        """Find the working folder that `start` is, or is in.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is none.
+        """
+        for path in (start.resolve(), *start.resolve().parents):
+            if (path / STATE).is_file():
+                return cls(path)
+        raise FileNotFoundError(f"{start} is in no folder of exercises; mabn-ref learn DIR makes one")
+
+    def make(self) -> list[str]:
+        """Write what is missing, touching no file that is there; return the names of the exercises that are new.
+
+        Raises
+        ------
+        ValueError
+            If the path, or one above it, is a file.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as path:
+        ...     folder = Folder(Path(path), course()[:2])
+        ...     print(folder.make(), folder.make())
+        ['01_moments', '02_bn_forward'] []
+        """
+        for path in (self.path, *self.path.parents):
+            if path.exists() and not path.is_dir():
+                raise ValueError(f"{path} is a file, expected a folder or the name of a new one")
+        new = []
+        for exercise in self.exercises:
+            path = self.path / exercise.name
+            if not (path / FILE).exists():
+                _write(path / FILE, exercise.skeleton)
+                new.append(exercise.name)
+            _write(path / "statement.md", exercise.statement)
+        if not (self.path / "README.md").exists():
+            _write(self.path / "README.md", _README)
+        if not (self.path / STATE).exists():
+            self.save(Progress())
+        return new
+
+    def file(self, exercise: Exercise) -> Path:
+        """The student's file."""
+        return self.path / exercise.name / FILE
+
+    def reset(self, exercise: Exercise) -> Path | None:
+        """Put the skeleton back; return where the student's file is kept, or None if nothing was in it.
+
+        A file that is the skeleton does not take the place of one kept before.
+        """
+        path = self.file(exercise)
+        old = None
+        if path.exists() and path.read_bytes() != exercise.skeleton.encode():
+            old = path.replace(path.with_name(FILE + ".old"))
+        _write(path, exercise.skeleton)
+        progress = self.load()
+        self.save(replace(progress, passed=progress.passed - {exercise.name}))
+        return old
+
+    def load(self) -> Progress:
+        """Read the progress; a damaged file counts as none made."""
+        try:
+            data = json.loads((self.path / STATE).read_text(encoding="utf-8"))
+            hints = {str(name): int(count) for name, count in data["hints"].items()}
+            return Progress(frozenset(map(str, data["passed"])), hints, str(data["current"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return Progress()
+
+    def save(self, progress: Progress) -> None:
+        """Write the progress."""
+        data = {"passed": sorted(progress.passed), "hints": progress.hints, "current": progress.current}
+        _write(self.path / STATE, json.dumps(data, indent=1) + "\n")
+
+    def chosen(self) -> Exercise:
+        """The exercise last worked on; at the beginning the first."""
+        progress = self.load()
+        return next((e for e in self.exercises if e.name == progress.current), self.exercises[0])
+
+    def current(self) -> Exercise:
+        """The exercise to work on: the one last worked on or, if it has passed, the next."""
+        exercise = self.chosen()
+        return (self.following(exercise) or exercise) if exercise.name in self.load().passed else exercise
+
+    def choose(self, exercise: Exercise) -> None:
+        """Make an exercise the one that commands without a name mean."""
+        progress = self.load()
+        if progress.current != exercise.name:
+            self.save(replace(progress, current=exercise.name))
+
+    def following(self, exercise: Exercise) -> Exercise | None:
+        """The next exercise that has not passed, from the beginning again after the last; None if all others have."""
+        place = self.exercises.index(exercise)
+        passed = self.load().passed
+        for other in (*self.exercises[place + 1 :], *self.exercises[:place]):
+            if other.name not in passed:
+                return other
+        return None
+
+
+def _write(path: Path, text: str) -> None:
+    atomic.write(path, lambda file: file.write(text.encode()))

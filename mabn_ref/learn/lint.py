@@ -1,0 +1,196 @@
+"""What every exercise of a course has to have, checked: for whoever adds one, and for the tests."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import mabn_ref
+from mabn_ref.learn.exercise import COURSE, Exercise, KnownMistake, course, run_source
+from mabn_ref.learn.judge import check_code, check_source
+from mabn_ref.learn.report import Report
+
+__all__ = ["answer_lines", "confusion", "lint", "lint_course"]
+
+_DERIVED = {"mabn-one-call", "mabn-adjoint"}
+"""Equations that an exercise is about and that no code of the package computes."""
+_ALLOWED = {"__future__", "collections", "dataclasses", "functools", "itertools", "math", "numpy", "typing"}
+
+
+def lint_course(folder: Path = COURSE, seeds: Sequence[int] = (0, 1)) -> Iterator[str]:
+    """Yield what is wrong with a course, a line each.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder of exercises.
+    seeds : sequence of int
+        Of the cases on which solutions, skeletons and mistakes are judged.
+    """
+    exercises = course(folder)
+    for what, values in (
+        ("number", [exercise.name[:2] for exercise in exercises]),
+        ("name", [exercise.name[3:] for exercise in exercises]),
+        ("title", [exercise.title for exercise in exercises]),
+    ):
+        for value in sorted({v for v in values if values.count(v) > 1}):
+            yield f"two exercises have the {what} {value}"
+    for exercise in exercises:
+        yield from (f"{exercise.name}: {fault}" for fault in lint(exercise, exercises, seeds))
+
+
+def lint(exercise: Exercise, exercises: tuple[Exercise, ...] = (), seeds: Sequence[int] = (0, 1)) -> Iterator[str]:
+    """Yield what is wrong with one exercise.
+
+    Parameters
+    ----------
+    exercise : Exercise
+    exercises : tuple of Exercise
+        The whole course, whose answers no skeleton may give away.
+    seeds : sequence of int
+        As in `lint_course`.
+
+    Examples
+    --------
+    >>> from mabn_ref.learn.exercise import find
+    >>> list(lint(find("moments")))
+    []
+    """
+    yield from _texts(exercise)
+    yield from _skeleton(exercise, exercises)
+    for mistake in exercise.mistakes:
+        try:
+            exercise.with_mistakes(mistake)
+        except ValueError as error:
+            yield str(error).removeprefix(f"{exercise.name}: ")
+            return  # nothing can be judged
+    for seed in seeds:
+        solved = check_source(exercise, exercise.solution, seeds=(seed,))
+        if not solved.passed:
+            yield f"its own solution fails: {_first(solved)}"
+        if check_source(exercise, exercise.skeleton, seeds=(seed,)).passed:
+            yield "the skeleton passes as it is"
+    yield from _mistakes(exercise, seeds)
+
+
+def _first(report: Report) -> str:
+    faults = [f"{part.name}: {part.message}" for part in report.parts if not part.ok]
+    return [*faults, *report.notes][0]
+
+
+def _texts(exercise: Exercise) -> Iterator[str]:
+    if not re.fullmatch(r"\d\d_[a-z0-9_]{3,40}", exercise.name):
+        yield "its name is not two digits and a few words in small letters, joined by _"
+    if not exercise.statement.startswith("# ") or "$" not in exercise.statement:
+        yield "statement.md needs a title and the maths"
+    for text, where in ((exercise.statement, "statement.md"), *((hint, "hints.md") for hint in exercise.hints)):
+        if text.count("$") % 2:
+            yield f"{where} has a $ without its partner"
+    if len(exercise.hints) != 3 or not all(exercise.hints):
+        yield f"hints.md has {len(exercise.hints)} hints, expected three, each under a heading ## 1, ## 2, ## 3"
+    if not exercise.equations:
+        yield "statement.md names no equation: a line 'Equations: `label` (4)'"
+    for label in exercise.equations:
+        if label not in _labels():
+            yield f"statement.md names the equation {label}, which no code is tagged with"
+    if not exercise.tutorials:
+        yield "statement.md names no tutorial: a line 'Tutorial: 2'"
+
+
+def _labels() -> set[str]:
+    """Labels of equations that an exercise can be about: code of the package is tagged with them."""
+    package = Path(mabn_ref.__file__).parent
+    tags = (tag for path in package.rglob("*.py") for tag in re.findall(r"# eq: (.*)", path.read_text("utf-8")))
+    return _DERIVED | {label for tag in tags for label in re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", tag)}
+
+
+def _skeleton(exercise: Exercise, exercises: tuple[Exercise, ...]) -> Iterator[str]:
+    if "TODO" not in exercise.skeleton:
+        yield "skeleton.py has no TODO"
+    for source, where in ((exercise.skeleton, "skeleton.py"), (exercise.solution, "solution.py")):
+        for module in _imports(source):
+            if module not in _ALLOWED:
+                yield f"{where} imports {module}: students have NumPy and the standard library"
+    if not answer_lines(exercise):
+        yield "solution.py has no line that skeleton.py lacks"
+    # A hunt holds what was solved before, with a bug in it.
+    others = [exercise] if "_hunt_" in exercise.name else [*exercises, exercise]
+    for text, where in ((exercise.skeleton, "skeleton.py"), (exercise.statement, "statement.md")):
+        lines = {_plain(line) for line in text.splitlines()}
+        for other in dict.fromkeys(others):
+            for line in sorted(answer_lines(other) & lines):
+                yield f"{where} gives away a line of the solution of {other.name}: {line}"
+
+
+def answer_lines(exercise: Exercise) -> set[str]:
+    """The lines that a student is to find: those of the solution that the skeleton lacks, unless they say little.
+
+    Examples
+    --------
+    >>> from mabn_ref.learn.exercise import find
+    >>> "mu = np.mean(x, axis=axes)" in answer_lines(find("moments"))
+    True
+    """
+    given = {" ".join(line.split()) for line in exercise.skeleton.splitlines()}
+    lines = {" ".join(line.split()) for line in exercise.solution.splitlines()} - given
+    return {
+        line for line in lines if len(line) > 12 and not line.startswith(("return ", "def ", "#", '"""', "axes ="))
+    }
+
+
+def _plain(line: str) -> str:
+    """A line without its indentation, and without the sign of a comment."""
+    return " ".join(line.replace("#", " ").split())
+
+
+def _imports(source: str) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").partition(".")[0])
+    return found
+
+
+def _mistakes(exercise: Exercise, seeds: Sequence[int]) -> Iterator[str]:
+    known = exercise.mistakes
+    if len(known) < 3:
+        yield f"mistakes.py knows {len(known)} mistakes, expected at least three"
+    for values, what in (([m.name for m in known], "name"), ([m.said for m in known], "sentence")):
+        for value in sorted({v for v in values if values.count(v) > 1}):
+            yield f"two mistakes have the {what} {value!r}"
+    for mistake, seed, report in confusion(exercise, seeds):
+        if report.passed:
+            yield f"the mistake {mistake.name} passes: no property catches it (seed {seed})"
+        elif report.sentences != (mistake.said,):
+            said = " ".join(report.sentences) or _first(report)
+            yield f"the mistake {mistake.name} is answered by: {said} (seed {seed})"
+
+
+def confusion(exercise: Exercise, seeds: Sequence[int]) -> Iterator[tuple[KnownMistake, int, Report]]:
+    """Make each mistake that an exercise knows, and see what is said of it: its sentence and no other, one hopes.
+
+    Parameters
+    ----------
+    exercise : Exercise
+    seeds : sequence of int
+        Of the cases.
+
+    Yields
+    ------
+    KnownMistake, int, Report
+        The mistake that was made, the seed, and the report on it.
+
+    Examples
+    --------
+    >>> from mabn_ref.learn.exercise import find
+    >>> for mistake, _, report in confusion(find("moments"), [0]):
+    ...     assert report.mistakes == (mistake.name,)
+    """
+    for mistake in exercise.mistakes:
+        code = run_source(exercise.with_mistakes(mistake) or "", f"{exercise.name}_mistaken")
+        for seed in seeds:
+            yield mistake, seed, check_code(exercise, code, seeds=(seed,))

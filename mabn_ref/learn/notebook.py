@@ -1,0 +1,178 @@
+"""The exercises as notebooks: to hand out as they are, or through nbgrader or Otter-Grader."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from mabn_ref.learn.exercise import Exercise, find
+from mabn_ref.learn.judge import check_code
+from mabn_ref.learn.report import Report
+from mabn_ref.train import atomic
+
+__all__ = ["FORMATS", "as_notebook", "check", "check_part", "export"]
+
+FORMATS = ("plain", "nbgrader", "otter")
+
+
+def check(name: str, functions: Mapping[str, Any], seeds: Sequence[int] = (0,)) -> None:
+    """Print what is to be said of a notebook's functions.
+
+    Parameters
+    ----------
+    name : str
+        The exercise.
+    functions : mapping
+        The notebook's ``globals()``.
+    seeds : sequence of int
+        Of the cases.
+
+    Examples
+    --------
+    >>> check("moments", {"moments": lambda x: (x.mean(), x.var())})
+    01_moments: 0 of 2 points
+    You average over the channels too: every channel has a mean and a variance of its own.
+    """
+    report = _report(name, functions, seeds)
+    print(f"{report.exercise}: {'passed, ' if report.passed else ''}{report.points} of {len(report.parts)} points")
+    said = dict.fromkeys([*report.sentences, *map(str, report.errors)])
+    if not said:
+        said = dict.fromkeys(f"{part.name}: {part.message}" for part in report.parts if not part.ok)
+    for line in (*said, *report.notes):
+        print(line)
+
+
+def check_part(name: str, part: str, functions: Mapping[str, Any], seeds: Sequence[int] = (0,)) -> None:
+    """Fail if one part is wrong: a graded cell, or a test of Otter-Grader, worth its point.
+
+    Raises
+    ------
+    AssertionError
+        With what is to be said.
+    """
+    report = _report(name, functions, seeds)
+    found = next((p for p in report.parts if p.name == part), None)
+    if found is None:
+        raise ValueError(f"part is {part!r}, expected one of {', '.join(p.name for p in report.parts)}")
+    assert found.ok, " ".join(report.sentences) or found.message
+
+
+def _report(name: str, functions: Mapping[str, Any], seeds: Sequence[int]) -> Report:
+    return check_code(find(name), SimpleNamespace(**functions), seeds)
+
+
+def as_notebook(exercise: Exercise, kind: str = "plain") -> dict[str, Any]:
+    """An exercise as a notebook of nbformat 4.5: its statement, the skeleton to fill in, and its checks.
+
+    Parameters
+    ----------
+    exercise : Exercise
+    kind : "plain", "nbgrader" or "otter"
+        Whether the checks are one cell, a locked and graded cell for each part, or a cell that asks Otter.
+
+    Returns
+    -------
+    dict
+        To be written as JSON.
+
+    Examples
+    --------
+    >>> notebook = as_notebook(find("moments"))
+    >>> [cell["cell_type"] for cell in notebook["cells"]]
+    ['markdown', 'code', 'code']
+    """
+    statement = "\n".join(line for line in exercise.statement.splitlines() if not _is_reference(line)).strip()
+    answer = _cell(exercise, "answer", "code", exercise.skeleton.strip(), {"mabn_ref": "answer"})
+    return {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        },
+        "cells": [_cell(exercise, "statement", "markdown", statement, {}), answer, *_CHECKS[kind](exercise)],
+    }
+
+
+def _is_reference(line: str) -> bool:
+    return line.startswith(("Equations: ", "Equation: ", "Tutorial: ", "Tutorials: "))
+
+
+def _cell(exercise: Exercise, what: str, kind: str, source: str, metadata: dict[str, Any]) -> dict[str, Any]:
+    cell: dict[str, Any] = {"cell_type": kind, "id": f"{exercise.name}-{what}"[:64], "metadata": metadata}
+    cell["source"] = source
+    return cell | ({"execution_count": None, "outputs": []} if kind == "code" else {})
+
+
+_IMPORT = "from mabn_ref.learn import notebook\n\n"
+
+
+def _plain(exercise: Exercise) -> list[dict[str, Any]]:
+    source = f'{_IMPORT}notebook.check("{exercise.name}", globals())'
+    return [_cell(exercise, "check", "code", source, {"mabn_ref": "check"})]
+
+
+def _nbgrader(exercise: Exercise) -> list[dict[str, Any]]:
+    cells = []
+    for part in exercise.parts:
+        source = f'{_IMPORT}notebook.check_part("{exercise.name}", "{part}", globals())'
+        grading = {
+            "grade": True,
+            "grade_id": f"{exercise.name}-{part}",
+            "locked": True,
+            "points": 1,
+            "schema_version": 3,
+            "solution": False,
+            "task": False,
+        }
+        cells.append(_cell(exercise, part, "code", source, {"mabn_ref": "check", "nbgrader": grading}))
+    return cells
+
+
+def _otter(exercise: Exercise) -> list[dict[str, Any]]:
+    source = f'import otter\n\ngrader = otter.Notebook()\ngrader.check("{exercise.name}")'
+    return [_cell(exercise, "check", "code", source, {"mabn_ref": "check"})]
+
+
+_CHECKS: dict[str, Callable[[Exercise], list[dict[str, Any]]]] = {
+    "plain": _plain,
+    "nbgrader": _nbgrader,
+    "otter": _otter,
+}
+
+
+def _otter_tests(exercise: Exercise) -> str:
+    """A file of Otter's exception-based tests, one for each part."""
+    lines = ["from otter.test_files import test_case", "", "from mabn_ref.learn import notebook", ""]
+    lines += ["OK_FORMAT = False", f'name = "{exercise.name}"', "points = None", ""]
+    for k, part in enumerate(exercise.parts):
+        lines += ["", f'@test_case(name="{part}", points=1, hidden=False)', f"def test_{k}(env):"]
+        lines += [f'    notebook.check_part("{exercise.name}", "{part}", env)', ""]
+    return "\n".join(lines)
+
+
+def export(folder: Path, exercises: Sequence[Exercise], kind: str = "plain") -> list[Path]:
+    """Write one notebook for each exercise, as the layout of `kind` wants them, and return the files.
+
+    Parameters
+    ----------
+    folder : Path
+        For nbgrader the course's folder, in which the notebooks go to ``source/NN_name/``; for Otter they go to the
+        folder itself and their tests to ``tests/``.
+    exercises : sequence of Exercise
+    kind : "plain", "nbgrader" or "otter"
+    """
+    written = []
+    for exercise in exercises:
+        name = f"{exercise.name}.ipynb"
+        path = folder / "source" / exercise.name / name if kind == "nbgrader" else folder / name
+        files = {path: json.dumps(as_notebook(exercise, kind), indent=1, ensure_ascii=False) + "\n"}
+        if kind == "otter":
+            files[folder / "tests" / f"{exercise.name}.py"] = _otter_tests(exercise)
+        for place, text in files.items():
+            atomic.write(place, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+            written.append(place)
+    return written

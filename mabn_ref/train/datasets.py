@@ -1,0 +1,132 @@
+"""The images of a run, read once a process."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mabn_ref.data import Dataset, channel_statistics, cifar, embedded, fetch, subset
+from mabn_ref.data.causes import KINDS
+from mabn_ref.train.config import RunConfig
+
+__all__ = ["Images", "load"]
+
+_SEED = 0
+"""Seed of embedded images and of subsets. It is no part of a run's seed, so that all seeds see the same images."""
+
+
+class Images(NamedTuple):
+    """Training and test images, and the statistics of the training images' channels that both are scaled by."""
+
+    train: Dataset
+    test: Dataset
+    mean: npt.NDArray[Any]
+    std: npt.NDArray[Any]
+
+
+def load(config: RunConfig) -> Images:
+    """Return the images that `config` names; they are kept for the next run in this process, until files change.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Its `data`, `data_dir`, `train_size`, `test_size` and `gradient_batch` count.
+
+    Returns
+    -------
+    Images
+        Bytes, not yet scaled.
+
+    Raises
+    ------
+    ValueError
+        If files are missing or damaged, or hold no images that the run could train on: fewer than asked for, or than
+        a gradient batch; of one class, or all the same; or test images of a class without training images. The
+        message names the files.
+    OSError
+        If a file cannot be read.
+    ConnectionError
+        If CIFAR-10 is not in the cache and cannot be downloaded.
+    ImportError
+        If CIFAR-10 is asked for and pooch is not installed.
+
+    Examples
+    --------
+    >>> load(RunConfig(train_size=40, test_size=10)).train.images.shape
+    (40, 32, 32, 3)
+    """
+    images = _load(config.data, config.data_dir, config.train_size, config.test_size, _stamp(config.data_dir))
+    if config.data != "embedded":
+        _check(images, config)
+    return images
+
+
+@functools.lru_cache(maxsize=1)
+def _load(data: str, data_dir: str | None, train_size: int | None, test_size: int | None, stamp: object) -> Images:
+    if data == "embedded":
+        assert train_size is not None
+        assert test_size is not None
+        train, test = embedded.generate(train_size, test_size, _SEED)
+    else:
+        if data_dir is not None:
+            train, test = cifar.read_directory(data_dir)
+        else:
+            train, test = cifar.read_archive(fetch.fetch_cifar10())
+        train = _part("train_size", train, train_size, _source(data_dir, KINDS[0]))
+        test = _part("test_size", test, test_size, _source(data_dir, KINDS[1]))
+    mean, std = channel_statistics(train.images)
+    return Images(train, test, mean, std)
+
+
+def _stamp(data_dir: str | None) -> object:
+    """What is no longer the same when a file of the directory has changed, or the directory is another."""
+    found = [] if data_dir is None else [(path, path.lstat()) for path in sorted(Path(data_dir).glob("*_batch*.bin"))]
+    return tuple((str(path), kept.st_ino, kept.st_size, kept.st_mtime_ns) for path, kept in found)
+
+
+def _source(data_dir: str | None, files: str) -> str:
+    """The name of the files for a message."""
+    return "CIFAR-10" if data_dir is None else str(Path(data_dir, files))
+
+
+def _part(name: str, dataset: Dataset, size: int | None, source: str) -> Dataset:
+    held = len(dataset.labels)
+    if size is None or size == held:
+        return dataset
+    if size > held:
+        raise ValueError(f"{name} is {size}, but {source} holds {held} images: ask for {held} at most, or add images")
+    try:
+        return subset.balanced(dataset, size, _SEED)
+    except ValueError as error:
+        raise ValueError(f"{source} is too small for {name}: {error}, or no {name}, for all images") from error
+
+
+def _check(images: Images, config: RunConfig) -> None:
+    """Refuse images from which nothing can be learned, or that nothing could have been learned about."""
+    train, test = images.train, images.test
+    source, tested = (_source(config.data_dir, kind) for kind in KINDS)
+    if len(train.labels) < config.gradient_batch:
+        raise ValueError(
+            f"{source} holds {len(train.labels)} training images, expected at least one gradient batch of "
+            f"{config.gradient_batch}: add images"
+        )
+    learned, met = set(train.labels.tolist()), set(test.labels.tolist())
+    if len(learned) == 1:
+        raise ValueError(
+            f"{source} holds training images of label {learned.pop()} alone, expected two classes at least: add "
+            "another, or see how the labels were written"
+        )
+    if all(np.array_equal(image, train.images[0]) for image in train.images):
+        raise ValueError(
+            f"{source} holds {len(train.labels)} training images that are all the same, expected different ones: "
+            "see how the images were written"
+        )
+    if not met <= learned:
+        raise ValueError(
+            f"{tested} holds test images of label {min(met - learned)}, which no training image in {source} has: add "
+            "some, or leave that class out"
+        )

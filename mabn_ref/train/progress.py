@@ -1,0 +1,81 @@
+"""A progress bar over one run or many. Needs the extra ``run`` (tqdm)."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import threading
+from types import TracebackType
+from typing import Any
+
+from mabn_ref.extras import require
+from mabn_ref.train.config import RunConfig
+from mabn_ref.train.runs import Report
+
+__all__ = ["Bar"]
+
+_FORMAT = "{desc} {percentage:3.0f} % |{bar}| {n_fmt}/{total_fmt} images, {rate_fmt}, {remaining} left{postfix}"
+
+
+class Bar:
+    """Images done in all runs, images/s, time left, and the mean loss and error of the runs that are going on.
+
+    On standard error, and drawn only where that is a terminal; lines from `say` are printed anywhere.
+
+    Parameters
+    ----------
+    runs : int
+        How many will report.
+    """
+
+    def __init__(self, runs: int) -> None:
+        tqdm = require("tqdm", "run").tqdm
+        self._bar: Any = tqdm(
+            total=0, unit=" images", bar_format=_FORMAT, smoothing=0.05, dynamic_ncols=True, disable=None
+        )
+        self._runs = runs
+        self._ended = 0
+        self._going: dict[RunConfig, Report] = {}
+        self._lock = threading.Lock()
+        self._describe()
+
+    def report(self, config: RunConfig, report: Report) -> None:
+        """Take in how far a run is; from any thread."""
+        with self._lock:
+            self._bar.total = self._runs * report.total
+            before = self._going.get(config)
+            self._going[config] = report
+            if before is None and not self._bar.disable:
+                # What an earlier start has done says nothing about the speed of this one.
+                for name in ("n", "initial", "last_print_n"):
+                    setattr(self._bar, name, getattr(self._bar, name) + report.images)
+            loss = statistics.fmean(value.loss for value in self._going.values())
+            error = statistics.fmean(value.error for value in self._going.values())
+            self._bar.set_postfix_str(f"loss {loss:.3f}, error {error:.1f} %", refresh=False)
+            self._bar.update(report.images - before.images if before else 0)
+
+    def end(self, config: RunConfig, line: str) -> None:
+        """Count a run as ended, however it ended, and print a line about it."""
+        with self._lock:
+            last = self._going.pop(config, None)
+            done = last.images if last else 0
+            total = self._bar.total // self._runs
+            self._bar.update(total - done)
+            self._ended += 1
+            self._describe()
+        self.say(line)
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        self._bar.write(line, file=sys.stderr)
+
+    def _describe(self) -> None:
+        self._bar.set_description_str(f"{self._ended}/{self._runs} runs" if self._runs > 1 else "training")
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()

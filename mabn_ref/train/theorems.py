@@ -1,0 +1,358 @@
+"""Theorems 1 and 2 of the paper by simulation, with confidence bands, beside what the proofs say exactly.
+
+Theorem 1 is about moving averages of a sequence of batch statistics: :doc:`/derivations/moving_averages`. Theorem 2
+is about the gradient with and without the batch statistic g: :doc:`/derivations/theorem2`. Everything is drawn from
+a generator that the caller seeds, and comes back as plain arrays. NumPy alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from mabn_ref.norms import batch_norm, modified_batch_norm
+from mabn_ref.norms.checks import check_at_least, check_choice
+from mabn_ref.norms.moving import ema, sma
+from mabn_ref.train.intervals import t_quantile
+
+__all__ = [
+    "Estimate",
+    "Gaps",
+    "Moments",
+    "average_moments",
+    "dependent_pairs",
+    "exact_gaps",
+    "exact_moments",
+    "expectations",
+    "gradient_gaps",
+]
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+KINDS = ("constant", "settling", "slow", "drift", "jump")
+STATISTICS = ("centred", "frozen", "batch", "scaled")
+
+
+class Estimate(NamedTuple):
+    """Simulated values with their 95 % t intervals over independent groups of runs; three arrays of one shape."""
+
+    mean: Floats
+    low: Floats
+    high: Floats
+
+
+class Moments(NamedTuple):
+    """Of one moving average at each iteration: expectation minus E[xi_t], and variance; each of shape (T,)."""
+
+    bias: Estimate
+    variance: Estimate
+
+
+class Gaps(NamedTuple):
+    """What g does to the gradient of one channel, one value for each |B|; all in units of u^2 / x^2."""
+
+    var_g: Estimate
+    """Var[g] / s^2: what Theorem 2 says that the variance falls by, s being the population's deviation."""
+    covariance: Estimate
+    """Cov(u_1, g) / s^2, u_1 of the first sample alone: o(1) by the second assumption."""
+    total: Estimate
+    """Var[dx] of the vanilla form minus that of the modified form."""
+    noise: Estimate
+    """The same of E|dx - dx_population|^2, the squared distance to the gradient with population statistics."""
+
+
+def expectations(kind: str, steps: int) -> Floats:
+    """Return E[xi_t] for t = 1 ... steps, in units of the deviation of xi_t.
+
+    Parameters
+    ----------
+    kind : str
+        "constant" is 1. "settling" is 1 + 3 / sqrt(t), which converges (8). "slow" is sin(4 log t), which does not,
+        but whose steps vanish (10). "drift" rises by 0.01 an iteration, which is neither. "jump" goes from 0 to 1 in
+        the middle.
+    steps : int
+        T.
+
+    Returns
+    -------
+    array, shape (T,)
+
+    Examples
+    --------
+    >>> expectations("jump", 4)
+    array([0., 0., 1., 1.])
+    """
+    check_choice("kind", kind, KINDS)
+    check_at_least("steps", steps, 1, whole=True)
+    t: Floats = np.arange(1.0, steps + 1)
+    by_kind: tuple[Floats, ...] = (
+        np.ones(steps),
+        1 + 3 / np.sqrt(t),
+        np.sin(4 * np.log(t)),
+        0.01 * t,
+        (t > steps // 2).astype(np.float64),
+    )
+    return by_kind[KINDS.index(kind)]
+
+
+def average_moments(
+    expectation: Floats,
+    *,
+    window: int,
+    decay: float,
+    rng: np.random.Generator,
+    runs: int = 4000,
+    groups: int = 20,
+) -> tuple[Moments, Moments]:
+    """Simulate bias and variance of both moving averages: :eq:`averages` (7).
+
+    The xi_t are independent and uniform on an interval of variance 1: bounded, with a bounded density, as Theorem 1
+    asks. Both averages see the same draws. The simple one is that of the values held while there are fewer than m;
+    the exponential one starts at 0.
+
+    Parameters
+    ----------
+    expectation : array, shape (T,)
+        E[xi_t].
+    window, decay
+        m and alpha.
+    rng : numpy.random.Generator
+    runs, groups : int
+        Sequences, and the groups that they are cut into for the intervals; `groups` divides `runs`.
+
+    Returns
+    -------
+    simple, exponential : Moments
+
+    Examples
+    --------
+    >>> simple, _ = average_moments(np.ones(50), window=16, decay=0.98, rng=np.random.default_rng(0))
+    >>> bool(simple.variance.low[-1] < 1 / 16 < simple.variance.high[-1])
+    True
+    """
+    each = _runs_a_group(runs, groups)
+    steps, half = len(expectation), math.sqrt(3)
+
+    def draw() -> Floats:
+        xi = expectation[:, None] + rng.uniform(-half, half, (steps, each))
+        simple, _ = sma(np.zeros((window, each)), xi, seen=0)
+        _, exponential = ema(np.zeros(each), xi, decay)
+        both = np.stack([simple, exponential])
+        return np.stack([np.mean(both, axis=2) - expectation, np.var(both, axis=2, ddof=1)], axis=1)
+
+    found = _estimate(draw, groups)
+    simple, exponential = (Moments(_part(found, i, 0), _part(found, i, 1)) for i in range(2))
+    return simple, exponential
+
+
+def exact_moments(
+    expectation: Floats, *, window: int, decay: float
+) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+    """Return bias and variance of both moving averages, the o(1) terms included, for xi_t of variance 1.
+
+    Parameters
+    ----------
+    expectation, window, decay
+        As for `average_moments`.
+
+    Returns
+    -------
+    simple, exponential : pair of array, shape (T,)
+        The bias and the variance at each iteration.
+
+    Examples
+    --------
+    >>> (_, simple), (_, exponential) = exact_moments(np.ones(3), window=2, decay=0.5)
+    >>> simple, exponential
+    (array([1. , 0.5, 0.5]), array([0.25    , 0.3125  , 0.328125]))
+    """
+    steps = len(expectation)
+    # An average of the unit sequences is the matrix of its weights.
+    simple, _ = sma(np.zeros((window, steps)), np.eye(steps), seen=0)
+    _, exponential = ema(np.zeros(steps), np.eye(steps), decay)
+    both = [(w @ expectation - expectation, np.sum(w**2, axis=1)) for w in (simple, exponential)]
+    return both[0], both[1]
+
+
+def dependent_pairs(samples: int, positions: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Draw a made-up population for `gradient_gaps`: values of one channel, and their gradients.
+
+    x is normal with mean 0 and variance 1, half of which belongs to the sample and half to the position, and u =
+    0.2 + 0.3 x + 0.1 x^2 + noise of variance 1.
+
+    Parameters
+    ----------
+    samples, positions : int
+        N and P.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    x, u : array, shape (N, P)
+
+    Examples
+    --------
+    >>> x, u = dependent_pairs(1000, 4, np.random.default_rng(0))
+    >>> x.shape, round(float(np.corrcoef(x.ravel(), u.ravel())[0, 1]), 1)
+    ((1000, 4), 0.3)
+    """
+    own, shared = rng.standard_normal((samples, positions)), rng.standard_normal((samples, 1))
+    x = math.sqrt(0.5) * (own + shared)
+    return x, 0.2 + 0.3 * x + 0.1 * x**2 + rng.standard_normal(x.shape)
+
+
+def gradient_gaps(
+    x: Floats,
+    u: Floats,
+    batches: Sequence[int],
+    *,
+    statistics: str,
+    rng: np.random.Generator,
+    runs: int = 20_000,
+    groups: int = 20,
+) -> Gaps:
+    """Simulate both sides of Theorem 2, as printed and repaired, over |B|: :eq:`theorem-2` (17).
+
+    The arrays are the population: a batch is |B| of its samples, drawn with replacement, so that population
+    statistics are known exactly. Where samples were recorded in a network, x are the inputs of a normaliser at one
+    channel and u = dL/dy; u stays as it is, whatever statistics y is made with.
+
+    Parameters
+    ----------
+    x, u : array of float64, shape (N, P)
+        N samples of P positions each.
+    batches : sequence of int
+        The batch sizes |B| to draw.
+    statistics : str
+        Those of forward. "centred": both forms divide by the population's deviation s, and y is centred in the
+        batch, part (i) of the repaired theorem. "frozen": the population's mean and s, part (iii). "batch": every
+        batch its own, by `batch_norm` and `modified_batch_norm` as they are. "scaled": the same, each gradient then
+        multiplied by what its batch was divided by and divided by s, so that both are at one scale:
+        :eq:`one-scale`.
+    rng : numpy.random.Generator
+    runs, groups : int
+        Batches for each |B|, and the groups that they are cut into for the intervals; `groups` divides `runs`.
+
+    Returns
+    -------
+    Gaps
+        Estimates of shape (len(batches),).
+
+    Raises
+    ------
+    ValueError
+        If `x` and `u` are not of one shape (N, P), or another argument is out of range.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> gaps = gradient_gaps(*dependent_pairs(1000, 4, rng), [2, 8], statistics="centred", rng=rng, runs=2000)
+    >>> bool(np.allclose(gaps.total.mean, -gaps.var_g.mean, rtol=0.02))  # (17) has it positive
+    True
+    >>> bool(np.allclose(gaps.noise.mean, gaps.var_g.mean))
+    True
+    """
+    if x.shape != u.shape or x.ndim != 2:
+        raise ValueError(f"x has shape {x.shape} and u {u.shape}, expected one shape (N, P)")
+    check_choice("statistics", statistics, STATISTICS)
+    each = _runs_a_group(runs, groups)
+    mean, s, chi = np.mean(x), np.std(x), np.sqrt(np.mean(x**2))
+    g_bar = np.mean(u)
+
+    def draw(size: int) -> Floats:
+        index = rng.integers(len(x), size=(each, size))
+        xs, us = (part[index].reshape(each, -1) for part in (x, u))
+        g = np.mean(us, axis=1, keepdims=True)
+        if statistics in ("batch", "scaled"):
+            vanilla, sigma_batch = _package(batch_norm, "sigma", xs, us)
+            modified, chi_batch = _package(modified_batch_norm, "chi", xs, us)
+            y, y_modified, scale = (xs - mean) / s, xs / chi, chi
+            if statistics == "scaled":
+                vanilla, modified, scale = vanilla * sigma_batch / s, modified * chi_batch / s, s
+            psi_bar, psi_bar_modified = np.mean((x - mean) * u) / s, np.mean(x * u) / chi
+        else:
+            y = (xs - (np.mean(xs, axis=1, keepdims=True) if statistics == "centred" else mean)) / s
+            psi = np.mean(y * us, axis=1, keepdims=True)
+            vanilla, modified = (us - g - y * psi) / s, (us - y * psi) / s
+            y_modified, scale = y, s
+            psi_bar = psi_bar_modified = np.mean((x - mean) * u) / s
+        noise = vanilla - (us - g_bar - y * psi_bar) / s
+        noise_modified = modified - (us - y_modified * psi_bar_modified) / scale
+        first = np.mean(us[:, : x.shape[1]], axis=1, keepdims=True)
+        gaps = (
+            np.mean((g - g_bar) ** 2) / s**2,
+            np.mean((first - g_bar) * (g - g_bar)) / s**2,
+            np.var(vanilla) - np.var(modified),
+            np.mean(noise**2) - np.mean(noise_modified**2),
+        )
+        return np.array(gaps)
+
+    found = _estimate(lambda: np.stack([draw(size) for size in batches], axis=1), groups)
+    return Gaps(*(_part(found, i) for i in range(4)))
+
+
+def exact_gaps(x: Floats, u: Floats, batches: Sequence[int], *, statistics: str) -> tuple[Floats, Floats, Floats]:
+    """Return Var[g] / s^2 and the gaps in total variance and in noise that the repaired Theorem 2 proves.
+
+    Parameters
+    ----------
+    x, u, batches
+        As for `gradient_gaps`.
+    statistics : str
+        "centred" or "frozen".
+
+    Returns
+    -------
+    var_g, total, noise : array, shape (len(batches),)
+
+    Examples
+    --------
+    >>> x, u = np.array([[-1.0], [1.0]]), np.array([[0.0], [2.0]])
+    >>> exact_gaps(x, u, [4], statistics="centred")
+    (array([0.25]), array([-0.25]), array([0.25]))
+    """
+    check_choice("statistics", statistics, STATISTICS[:2])
+    s, size = np.std(x), np.asarray(batches, np.float64)
+    y = (x - np.mean(x)) / s
+    psi_bar = np.mean(y * u)
+    # The batch's means are means of |B| independent samples, each sample's own mean over its positions.
+    y_i, u_i, yu_i = (np.mean(part, axis=1) for part in (y, u - np.mean(u), y * u - psi_bar))
+    var_g = np.mean(u_i**2) / size
+    if statistics == "centred":
+        return var_g / s**2, -var_g / s**2, var_g / s**2
+    third = np.mean(y_i * u_i * yu_i) / size**2
+    total = -var_g + 2 * psi_bar * np.mean(y_i * u_i) / size + 2 * third
+    return var_g / s**2, total / s**2, (var_g + 2 * third) / s**2
+
+
+def _package(norm: Any, divisor: str, x: Floats, u: Floats) -> tuple[Floats, Floats]:
+    """Gradients (runs, M) of a normaliser as it is, each run a normalisation batch; and what divided each."""
+    config, one, column = norm.Config(norm_batch=x.shape[1]), np.ones(1), (-1, 1)
+    state = norm.init(1, config, dtype=x.dtype)
+    _, cache, state = norm.forward(x.reshape(column), one, 0 * one, state, config)
+    dx: Floats = norm.backward(u.reshape(column), cache, state)[0].reshape(x.shape)
+    divided_by: Floats = getattr(cache, divisor)
+    return dx, divided_by
+
+
+def _runs_a_group(runs: int, groups: int) -> int:
+    check_at_least("groups", groups, 2, whole=True)
+    check_at_least("runs", runs, 2 * groups, whole=True)
+    if runs % groups:
+        raise ValueError(f"runs is {runs}, expected a multiple of groups={groups}")
+    return runs // groups
+
+
+def _estimate(draw: Callable[[], Floats], groups: int) -> Estimate:
+    """Mean and t interval of what `draw` returns, drawn once a group."""
+    found = np.stack([draw() for _ in range(groups)])
+    mean, half = np.mean(found, axis=0), t_quantile(groups - 1) * np.std(found, axis=0, ddof=1) / math.sqrt(groups)
+    return Estimate(mean, mean - half, mean + half)
+
+
+def _part(estimate: Estimate, *index: int) -> Estimate:
+    return Estimate(*(values[index] for values in estimate))

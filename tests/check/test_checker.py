@@ -1,0 +1,242 @@
+"""The check: verdicts, reports, and targets that misbehave."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+
+from mabn_ref.check import ConformanceError, Report, assert_conforms, check, run
+from mabn_ref.check.adapters.functions import FunctionsTarget
+from mabn_ref.check.load import load
+from mabn_ref.check.run import TargetError, run_here
+from mabn_ref.cli import main
+from mabn_ref.mistakes import named, wrong
+from mabn_ref.norms import batch_norm, mabn
+from tests.check import layers
+
+SHORT = {"norm_batch": 8, "short": True}
+
+
+def test_ours_conforms_and_says_so() -> None:
+    report = check(mabn, "mabn", norm_batch=2, short=True)
+    assert report.conforms
+    assert str(report).startswith("mabn_ref.norms.mabn as MABN: conforms, in the convention of the paper\n")
+    assert not report.findings
+    assert set(report.ulps) == {"z", "dx"}
+    assert report.ulps["z"][0] < 2
+    assert_conforms(mabn, "mabn", norm_batch=2, short=True)
+
+
+@pytest.fixture(scope="module")
+def without_g() -> Report:
+    return check(wrong(named("bn-no-g")), "bn", **SHORT)
+
+
+def test_a_mistake_is_said_in_words_with_its_equation(without_g: Report) -> None:
+    assert not without_g.conforms
+    text = str(without_g)
+    assert "DIFFERS from the paper, and it is understood where" in text
+    assert "dx: Your dx is what you get without the g_B term of equation (4)" in text
+    assert "[bn-no-g; bn-backward (4)]" in text
+
+
+def test_the_dictionary_is_json_and_complete(without_g: Report) -> None:
+    kept = json.loads(json.dumps(without_g.to_dict()))
+    assert kept["format"] == 1
+    assert kept["conforms"] is False
+    assert [finding["mistake"] for finding in kept["findings"]] == ["bn-no-g"]
+    assert kept["findings"][0]["equation"] == "bn-backward (4)"
+    assert {row["scenario"] for row in kept["scenarios"]} >= {"start", "small eps", "float32", "rank 2"}
+
+
+def test_the_assertion_fails_with_the_report() -> None:
+    with pytest.raises(ConformanceError, match="Psi_B term of equation"):
+        assert_conforms(wrong(named("modified-no-psi")), "modified-bn", **SHORT)
+
+
+def test_nothing_is_found_where_nothing_matches_and_the_first_place_is_given() -> None:
+    def backward(dz: Any, cache: Any, state: Any) -> Any:
+        dx, dgamma, dbeta, state = batch_norm.backward(dz, cache, state)
+        return dx + 1e-3 * dx**3, dgamma, dbeta, state
+
+    odd = SimpleNamespace(**{**vars(batch_norm), "backward": backward})
+    report = check(odd, "bn", **SHORT)
+    assert not report.conforms
+    assert not report.findings
+    assert str(report.differences[0]).startswith("start, step 1: dx[")
+    assert "Taylor" in report.taylor
+    assert "backward is not the derivative of forward" in report.taylor
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Raises", "step 4: RuntimeError: no luck today (layers.py, line "),
+        ("NotFinite", "step 4: z is inf at [0, 0, 0, 0]"),
+        ("WrongShape", "step 4: z has shape (24, 2, 3, 1), expected (24, 2, 3, 5)"),
+        ("Hangs", "step 1: it took longer than 0.5 s"),
+    ],
+)
+def test_a_target_that_fails_is_reported_and_the_other_scenarios_run(name: str, said: str) -> None:
+    report = check(getattr(layers, name)(), "bn", time_limit=0.5 if name == "Hangs" else 20, **SHORT)
+    _one_failure(report, said)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("Hangs", "it took longer than 2 s"), ("Dies", "the process ended with 3")]
+)
+def test_a_path_runs_in_a_process_of_its_own_which_may_hang_or_die(name: str, said: str) -> None:
+    _one_failure(check(f"tests.check.layers:{name}", "bn", time_limit=2, **SHORT), said)
+
+
+def _one_failure(report: Report, said: str) -> None:
+    assert not report.conforms
+    assert [str(d).startswith("several in a call") and said in str(d) for d in report.differences] == [True]
+    assert [row.scenario for row in report.rows if row.why] == ["several in a call"]
+    assert report.preset == "the paper"
+
+
+def test_of_moving_averages_that_were_not_seen_nothing_is_said() -> None:
+    class Stops(layers.Raises):
+        """It keeps its averages to itself, and fails before inference; its defaults are PyTorch's."""
+
+        defaults: ClassVar[dict[str, float]] = {"eps": 1e-5, "decay": 0.9}
+
+        def forward(self, layer: Any, x: Any, gamma: Any, beta: Any, training: bool) -> Any:
+            z = super().forward(layer, x, gamma, beta, training)
+            return self.otherwise(z) if self.steps == 3 else z
+
+        def state(self, layer: Any) -> dict[str, Any]:
+            return {}
+
+    report = check(Stops(), "bn", **SHORT)
+    assert not report.conforms
+    assert report.preset not in ("PyTorch", "Chainer", "")
+    assert not report.findings
+
+
+def test_a_layer_of_single_precision_is_compared_as_one() -> None:
+    report = check(layers.Single(), "bn", **SHORT)
+    assert report.conforms, str(report)
+    assert "z is float32 where x is float64" in report.notes
+
+
+@pytest.mark.parametrize(("kept", "fine"), [("mean", False), ("calls", True)])
+def test_inference_leaves_moving_statistics_alone_but_may_count(kept: str, fine: bool) -> None:
+    class Restless(FunctionsTarget):
+        """Batch norm whose inference moves its mean, or counts."""
+
+        def make(self, channels: int, config: Any) -> Any:
+            self.calls = 0
+            return super().make(channels, config)
+
+        def forward(self, layer: Any, x: Any, gamma: Any, beta: Any, training: bool) -> Any:
+            self.calls += not training
+            return super().forward(layer, x, gamma, beta, training)
+
+        def state(self, layer: Any) -> dict[str, Any]:
+            found = super().state(layer) | {"calls": self.calls}
+            return found | ({"mean": found["mean"] + self.calls} if kept == "mean" else {})
+
+    report = check(Restless(batch_norm), "bn", **SHORT)
+    said = report.notes if fine else [str(difference) for difference in report.differences]
+    assert report.conforms == fine, str(report)
+    assert any(f"inference changes {kept}" in line for line in said)
+    assert fine or len(said) == sum(bool(row.errors) for row in report.rows)
+
+
+def test_a_target_that_never_runs_is_no_target_and_says_why_once() -> None:
+    report = check(layers.Always(), "bn", **SHORT)
+    assert not report.conforms
+    first, title, why = str(report).splitlines()
+    assert "it did not run" in first
+    assert (title, "not today" in why) == ("why:", True)
+    assert "RuntimeError: not today" in str(report)
+
+
+def test_where_r_starts_late_is_found() -> None:
+    class Late(layers.FunctionsTarget):
+        given: ClassVar = {"eps", "decay", "window", "clip", "norm_batch"}
+
+        def make(self, channels: int, config: Any) -> Any:
+            return super().make(channels, replace(config, renorm_from=500, warmup=0))
+
+    report = check(Late(mabn), "mabn", norm_batch=2)
+    assert report.conforms, str(report)
+    assert report.hyper["renorm_from"] == 500
+
+
+def test_a_layer_that_takes_a_call_as_one_batch_may() -> None:
+    functions = wrong(named("bn-whole-call"))
+    target = layers.FunctionsTarget(functions)
+    assert check(target, "bn", **SHORT).mistakes == ["bn-whole-call"]
+    target.groups = None  # type: ignore[assignment]
+    report = check(target, "bn", **SHORT)
+    assert report.conforms
+    assert "a call is one normalisation batch, whatever norm_batch says" in str(report)
+
+
+def test_a_path_to_nothing_and_a_wrong_norm_are_errors() -> None:
+    with pytest.raises(TargetError, match="there is no module 'no_such_package' here"):
+        check("no_such_package:Norm", "bn")
+    with pytest.raises(ValueError, match="norm is 'xn', expected one of bn, brn, modified-bn, mabn"):
+        check(mabn, "xn")
+
+
+def test_a_call_in_this_process_is_waited_for_as_long_as_it_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    class Hangs(SimpleNamespace):
+        def start(self) -> None: ...
+        def join(self, limit: float) -> None:
+            waited.append(limit)
+
+    monkeypatch.setattr(run.threading, "Thread", Hangs)
+    assert run._in_time(lambda: 1, 0.25) is None
+    assert waited == [0.25]
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mabn_ref.check.checker.run_path", lambda path, *rest: run_here(load(path), *rest))
+    command = ["check", "mabn_ref.norms:modified_batch_norm", "--as", "modified-bn", "--norm-batch", "8", "--short"]
+    assert main(command) == 0
+    assert "conforms, in the convention of the paper" in capsys.readouterr().out
+    command[1] = "mabn_ref.norms:batch_norm"
+    assert main([*command, "--json"]) == 1
+    kept = json.loads(capsys.readouterr().out)
+    assert [finding["words"][:47] for finding in kept["findings"]] == [
+        "Your output has the batch's mean subtracted and"
+    ]
+    for path, said in (
+        ("no_such_package:Norm", "target is 'no_such_package:Norm', but"),
+        ("math:pi", "target is 3.14"),
+    ):
+        assert main(["check", path, "--as", "bn"]) == 2
+        assert capsys.readouterr().err.startswith(f"mabn-ref check: error: {said}")
+
+
+def test_a_path_that_is_no_target_is_an_error() -> None:
+    with pytest.raises(TargetError, match=r"^target is 3.14"):
+        check("math:pi", "bn")
+
+
+def test_a_report_without_a_run_does_not_conform() -> None:
+    assert not Report("x", "bn", "").conforms
+
+
+@pytest.mark.parametrize(("functions", "mistakes"), [(batch_norm, []), (wrong(named("bn-no-g")), ["bn-no-g"])])
+def test_what_raises_in_float64_is_run_in_float32(functions: Any, mistakes: list[str]) -> None:
+    def single(x: Any, *rest: Any) -> Any:
+        if x.dtype.name != "float32":
+            raise TypeError("expected single precision")
+        return functions.forward(x, *rest)
+
+    report = check(SimpleNamespace(**{**vars(functions), "forward": single}), "bn", **SHORT)
+    assert report.mistakes == mistakes
+    assert report.conforms is (not mistakes)
+    assert any("float32" in note for note in report.notes)
+    assert {row.scenario for row in report.rows if row.steps} >= {"start", "small eps", "rank 4"}

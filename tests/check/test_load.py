@@ -1,0 +1,82 @@
+"""From a dotted path, or an object, to a target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mabn_ref.check.adapters.arguments import arguments_for
+from mabn_ref.check.adapters.functions import FunctionsTarget
+from mabn_ref.check.load import adapt, load
+from mabn_ref.check.target import Target
+from mabn_ref.norms import batch_norm, mabn
+
+
+def test_a_path_names_an_attribute_of_a_module_in_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_own_layers.py").write_text("class Norms:\n    second = 2\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))  # takes it off the path again
+    assert load("my_own_layers:Norms.second") == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("no_such_package.norms:Norm", "there is no module 'no_such_package' here"),
+        ("mabn_ref.norms:batchnorm", "mabn_ref.norms has no 'batchnorm'"),
+    ],
+)
+def test_a_wrong_path_is_named(path: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load(path)
+
+
+def test_a_module_that_lacks_a_package_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "needs_more.py").write_text("import no_such_package\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+        load("needs_more:Norm")
+
+
+def test_what_is_a_target_is_left_alone_and_what_cannot_be_one_is_refused() -> None:
+    target = SimpleNamespace(make=print, forward=print, backward=print, state=print)
+    assert adapt(target) is target
+    assert isinstance(adapt(mabn), FunctionsTarget)
+    assert isinstance(adapt(mabn), Target)
+    with pytest.raises(TypeError, match=r"target is 3, expected four functions"):
+        adapt(3)
+
+
+@pytest.mark.parametrize(
+    ("default", "passed"), [(0.1, 0.25), (0.9, 0.75)], ids=["the new value's weight", "the old value's weight"]
+)
+def test_momentum_has_the_sense_of_its_default(default: float, passed: float) -> None:
+    def make(channels: int, momentum: float = default) -> None: ...
+
+    found = arguments_for(make, batch_norm.Config(decay=0.75), {}, momentum_is_new=True)
+    assert found.keywords == {"momentum": passed}
+    assert found.given == {"decay"}
+
+
+def test_arguments_of_a_constructor() -> None:
+    def make(channels: int, B: int, real_B: int, epsilon: float, half: float = 0.5, flag: bool = True) -> None: ...
+
+    config = mabn.Config(norm_batch=2, window=8, eps=0.1)
+    found = arguments_for(make, config, {}, momentum_is_new=True)
+    assert found.keywords == {"B": 2, "real_B": 16, "epsilon": 0.1}
+    assert found.given == {"norm_batch", "window", "eps"}
+    assert found.numbers == (0.5,)
+    assert arguments_for(make, config, {"half": 2.0}, momentum_is_new=True).keywords["half"] == 2.0
+
+
+def test_an_argument_without_a_meaning_is_asked_for() -> None:
+    def make(channels: int, rank: Any) -> None: ...
+
+    with pytest.raises(TypeError, match="make needs the argument 'rank', whose meaning is not known"):
+        arguments_for(make, mabn.Config(), {}, momentum_is_new=True)

@@ -1,0 +1,78 @@
+"""The bendable layer, bent in no way, is the one of `mabn_ref.norms`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mabn_ref.check.adapters.functions import FunctionsTarget
+from mabn_ref.check.compare import Case, worst_errors
+from mabn_ref.check.conventions import PRESETS, Convention, from_config
+from mabn_ref.check.observe import observe
+from mabn_ref.check.sample_choices import ALL_CHOICES
+from mabn_ref.check.scenarios import ALONE, MODULES, Scenario, scenarios
+from mabn_ref.mistakes import MISTAKES
+from mabn_ref.norms import batch_renorm, mabn
+
+
+def errors(norm: str, scenario: Scenario) -> dict[str, float]:
+    case = Case(norm, observe(FunctionsTarget(MODULES[norm]), norm, scenario, (2,)))
+    return worst_errors(case, from_config(norm, case.config))
+
+
+@pytest.mark.parametrize("norm", MODULES)
+def test_it_is_ours_in_every_scenario(norm: str) -> None:
+    """eq: bn-normalise, bn-backward, brn-forward, brn-backward, modified-normalise, modified-backward, mabn-forward,
+    mabn-backward, gn-statistics, gn-normalise, gn-backward, affine-backward, online-normalise, online-mean,
+    online-variance, online-control-v, online-control-u, online-backward, layer-scaling, layer-scaling-backward"""
+    for scenario in scenarios(norm, norm_batch=4, short=True):
+        if not scenario.age:
+            found = errors(norm, scenario)
+            kept = set() if norm in ALONE else {"state"}
+            assert set(found) == {"z", "inferred", "dx", "dgamma", "dbeta"} | kept
+            limit = 1e-12 if scenario.dtype == "float64" else 2e-5
+            assert max(found.values()) < limit, (scenario.name, found)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"ema_per": "call", "ema_start": "first", "warmup": 2, "renorm_from": 4},
+        {"ema_of": "window", "ema_read": "after", "partial_window": "batch"},
+        {"window": 1, "clip": 1.2},
+    ],
+)
+@pytest.mark.parametrize("groups", [1, 3])
+def test_it_has_every_choice_of_mabn(settings: dict[str, Any], groups: int) -> None:
+    """eq: mabn-forward, mabn-renormalise, mabn-backward, ema-forward, sma-backward"""
+    every = {"window": 3, "decay": 0.8, **settings}
+    assert (
+        max(errors("mabn", Scenario(name="", norm_batch=2, groups=groups, steps=8, settings=every)).values()) < 1e-12
+    )
+
+
+def test_it_has_both_averages_of_batch_renormalization() -> None:
+    """eq: brn-corrections, ema-forward"""
+    for ema_of in ("sigma", "var"):
+        settings = {"ema_of": ema_of, "r_max": 1.5, "d_max": 0.5, "decay": 0.8}
+        assert max(errors("brn", Scenario(name="", norm_batch=4, steps=8, settings=settings)).values()) < 1e-12
+
+
+def test_choices_name_fields_and_mistakes_that_there_are() -> None:
+    fields = {name for choice in ALL_CHOICES for name, _ in choice.changes}
+    assert fields <= set(vars(Convention()))
+    assert {c.mistake for c in ALL_CHOICES} - {""} <= {mistake.name for mistake in MISTAKES}
+    assert all(choice.words for choice in ALL_CHOICES)
+    assert all(set(preset.changes) <= set(vars(Convention())) for norm in PRESETS for preset in PRESETS[norm])
+
+
+def test_presets_of_mabn_are_those_of_its_config() -> None:
+    for preset, config in zip(
+        PRESETS["mabn"], (mabn.Config.paper(), mabn.Config.megvii(), mabn.Config.megvii_grouped()), strict=True
+    ):
+        theirs, ours = vars(from_config("mabn", config)), vars(from_config("mabn", mabn.Config()))
+        assert ours | preset.changes == theirs | {"window": 16}
+    assert from_config("brn", batch_renorm.Config(ema_of="var")).average_of == PRESETS["brn"][1].changes["average_of"]
+    assert np.isfinite(Convention().eps)

@@ -1,0 +1,91 @@
+"""The course: every exercise is whole, tells the mistakes it knows apart, and sees none where there is none."""
+
+from __future__ import annotations
+
+import copy
+import os
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mabn_ref.learn.exercise import Exercise, KnownMistake, course, run_source
+from mabn_ref.learn.forms import same
+from mabn_ref.learn.judge import check_code
+from mabn_ref.learn.lint import lint
+from tests.learn.mutants import mutants
+
+EXERCISES = [pytest.param(exercise, id=exercise.name) for exercise in course()]
+RANDOM_CODES = int(os.environ.get("MABN_RANDOM_CODES", "8"))
+"""Wrong codes an exercise."""
+FRESH = range(1000, 1010)
+"""Seeds of cases that no verdict was made on."""
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_lint(exercise: Exercise) -> None:
+    """Among others: the skeleton fails, the solution passes, each mistake gets exactly its sentence."""
+    assert list(lint(exercise, course(), seeds=(0,))) == []
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_random_wrong_codes_are_told_no_mistake_that_they_do_not_make(exercise: Exercise) -> None:
+    """They fail, and one that is told a mistake makes that very mistake, as cases drawn after the verdict show.
+
+    200 codes an exercise instead of a few, with a line each that says how many were told something::
+
+        MABN_RANDOM_CODES=200 pytest tests/learn/test_course.py -k random -rP
+    """
+    cases = exercise.draw(0, exercise.cases)
+    right = observed(exercise, run_source(exercise.solution, "solution"), cases)
+    judged = told = 0
+    for source in mutants(exercise.solution, np.random.default_rng(exercise.number)):
+        if judged == RANDOM_CODES:
+            print(f"{exercise.name}: {judged} wrong codes judged, {told} told a mistake, all of which make it")
+            return
+        try:
+            code = run_source(source, "mutant")
+        except Exception:
+            continue
+        seen = observed(exercise, code, cases)
+        if any(value is RAISED for values in seen.values() for value in values) or same(seen, right, rtol=1e-5):
+            continue  # a student is shown the error; or nothing that counts was changed
+        report = check_code(exercise, code)
+        assert not report.passed, source
+        named = [mistake for mistake in exercise.mistakes if mistake.name in report.mistakes]
+        assert not named or makes(exercise, code, named), f"told {report.mistakes}:\n{source}"
+        judged, told = judged + 1, told + bool(named)
+    pytest.fail(f"only {judged} mutants could be judged")
+
+
+def makes(exercise: Exercise, code: SimpleNamespace, mistakes: list[KnownMistake]) -> bool:
+    """Whether all that fresh cases show of the parts that the mistakes change is as if made on purpose."""
+    together = exercise.with_mistakes(*mistakes) is not None
+    cases = [case for seed in FRESH for case in exercise.draw(seed, exercise.cases)]
+    right = observed(exercise, run_source(exercise.solution, "solution"), cases)
+    seen = observed(exercise, code, cases)
+    for group in [mistakes] if together else [[mistake] for mistake in mistakes]:
+        theirs = observed(exercise, run_source(exercise.with_mistakes(*group) or "", "mistaken"), cases)
+        changed = [part for part in theirs if not same(theirs[part], right[part])]
+        if not changed or not all(same(seen[part], theirs[part]) for part in changed):
+            return False
+    return True
+
+
+RAISED = "raised"
+
+
+def observed(exercise: Exercise, code: SimpleNamespace, cases: list[Any]) -> dict[str, list[Any]]:
+    """What the checks see of each part on each case, `RAISED` where the code raises."""
+    seen: dict[str, list[Any]] = {part: [] for part in exercise.parts}
+    for check in exercise.checks.CHECKS:
+        for case in copy.deepcopy(cases):  # which mutants may change
+            try:
+                with np.errstate(all="ignore"):
+                    values = check.observe(code, case)
+            except Exception:
+                values = dict.fromkeys(check.parts, RAISED)
+            for part in check.parts:
+                seen[part].append(values[part])
+    return seen

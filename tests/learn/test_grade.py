@@ -1,0 +1,190 @@
+"""Grading a class: nobody is lost, whatever they hand in, and the same seed gives the same grades."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mabn_ref.cli import main
+from mabn_ref.learn import notebook
+from mabn_ref.learn.exercise import find
+from mabn_ref.learn.grade import Grade, as_csv, grade, grade_one, hidden_seeds, student_report
+from mabn_ref.learn.submissions import source_of, students, submitted
+
+MOMENTS, FORWARD = find("moments"), find("bn_forward")
+BOTH = (MOMENTS, FORWARD)
+SEEDS = hidden_seeds(1, 1)
+FILE = Path("01_moments", "exercise.py")
+
+
+def hand_in(folder: Path, name: str, source: str | bytes, where: str | Path = FILE) -> Path:
+    path = folder / name / where
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(source.encode() if isinstance(source, str) else source)
+    return path
+
+
+def graded(folder: Path, exercises: Any = (MOMENTS,)) -> dict[str, Grade]:
+    with ThreadPoolExecutor(2) as pool:
+        return {g.student: g for g in grade(folder, exercises, SEEDS, pool)}
+
+
+def test_a_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command, in worker processes: a table, reports, and the same again."""
+    folder = tmp_path / "class"
+    wrong = MOMENTS.with_mistakes(MOMENTS.mistakes[0])
+    assert wrong is not None
+    for exercise in BOTH:
+        hand_in(folder, "ada", exercise.solution, Path(exercise.name, "exercise.py"))
+    hand_in(folder, "bob", wrong)
+    (folder / "=cmd()").mkdir()
+    (folder / ".git").mkdir()
+    (folder / "notes.txt").write_text("")
+    arguments = ["learn", "grade", str(folder), "--only", "1", "2", "--jobs", "2"]
+    assert main([*arguments, "--csv", str(tmp_path / "a.csv"), "--reports", str(tmp_path / "reports")]) == 0
+    assert "ada        4 of 4\n" in capsys.readouterr().out
+    rows = list(csv.reader((tmp_path / "a.csv").read_text().splitlines()))
+    assert rows == [
+        ["student", "01_moments", "02_bn_forward", "total", "of"],
+        ["'=cmd()", "0", "0", "0", "4"],
+        ["ada", "2", "2", "4", "4"],
+        ["bob", "1", "0", "1", "4"],
+    ]
+    report = (tmp_path / "reports" / "bob.md").read_text()
+    assert "# bob: 1 of 4 points" in report
+    assert "Your variance divides by the number of values less one" in report
+    assert "`not handed in`" in report
+    assert "- mu: right\n- var: wrong" in report
+    assert main([*arguments, "--csv", str(tmp_path / "b.csv")]) == 0
+    assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
+
+
+HOSTILE: dict[str, tuple[str, str]] = {
+    "loop": ("while True: pass", "the file was stopped after 5 s: is there a loop that never ends?"),
+    "exit": ("import os\nos._exit(0)", "its process ended by itself (exit code 0)"),
+    "flood": ("while True: print('x' * 10**4)", "the code printed more than 100,000 characters"),
+    "null": ("x = '\0'", "Python cannot read the file: source code string cannot contain null bytes"),
+    "project": ("from mabn_ref.norms import batch_norm", "No module named 'mabn_ref'"),
+    "empty": ("", "there is no function moments in the file"),
+    "bomb": ("def moments(x): return [bytearray(10**8) for _ in range(100)]", "moments needs more than 512 MB"),
+    "patched": ("import numpy as np\nnp.allclose = np.mean = lambda *a, **k: True\ndef moments(x): return 1, 1", ""),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="memory limits and named pipes are POSIX")
+def test_nobody_is_lost(tmp_path: Path) -> None:
+    for name, (source, _) in HOSTILE.items():
+        hand_in(tmp_path, name, source)
+    hand_in(tmp_path, "latin", "# caf\xe9".encode("latin-1"))
+    hand_in(tmp_path, "large", b" " * 1_000_001)
+    hand_in(tmp_path, "checker", "def moments(x): return 0, 0")
+    for place in ("01_moments/checks.py", "mabn_ref/__init__.py", "numpy.py", "01_moments/numpy.py"):
+        hand_in(tmp_path, "checker", "raise SystemExit", place)
+    hand_in(tmp_path, "link", "").unlink()
+    (tmp_path / "link" / FILE).symlink_to(tmp_path / "good" / FILE)
+    hand_in(tmp_path, "pipe", "").unlink()
+    os.mkfifo(tmp_path / "pipe" / FILE)
+    hand_in(tmp_path, "folder", "", FILE / "x")
+    hand_in(tmp_path, "book", "{}", "01_moments.ipynb")
+    hand_in(tmp_path, "good", MOMENTS.solution)
+    (tmp_path / "outside").symlink_to(tmp_path / "good")
+
+    found = graded(tmp_path)
+
+    assert found.keys() == {path.name for path in tmp_path.iterdir()} - {"outside"}
+    assert found["good"].points == 2
+    assert all(g.points == 0 for name, g in found.items() if name != "good")
+    for name, (_, message) in HOSTILE.items():
+        assert found[name].said.startswith(message), name
+    assert found["latin"].said == "exercise.py is no text in UTF-8"
+    assert found["large"].said == "exercise.py has 1,000,001 bytes, expected at most 1,000,000"
+    assert found["link"].said == found["pipe"].said == "exercise.py is no ordinary file"
+    assert found["folder"].said == "not handed in"
+    assert found["book"].said == "01_moments.ipynb is no notebook"
+    assert all(student_report([g]).startswith("# ") for g in found.values())
+    assert len(as_csv(found.values()).splitlines()) == len(found) + 1
+
+
+def test_answers_that_were_written_down_fail_on_the_hidden_cases(tmp_path: Path) -> None:
+    answers = {}
+    for case in MOMENTS.draw(0, 6):
+        values = case.x.reshape(-1, 3)
+        answers[case.x.tobytes().hex()[:32]] = [np.mean(values, axis=0).tolist(), np.var(values, axis=0).tolist()]
+    source = (
+        f"import numpy as np\nANSWERS = {answers!r}\ndef moments(x):\n"
+        "    mu, var = ANSWERS.get(x.tobytes().hex()[:32], [[0.0] * 3, [1.0] * 3])\n"
+        "    return np.array(mu), np.array(var)\n"
+    )
+    path = hand_in(tmp_path, "copy", source)
+    assert grade_one("copy", MOMENTS.name, path, (0,)).points == 2
+    assert grade_one("copy", MOMENTS.name, path, SEEDS).points == 0
+
+
+def test_a_worker_that_dies_loses_its_file_alone(tmp_path: Path) -> None:
+    class Dying(ThreadPoolExecutor):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            if args[0] != "bob":
+                return super().submit(fn, *args, **kwargs)
+            lost: Future[Any] = Future()
+            lost.set_exception(RuntimeError("its worker process was killed by SIGKILL"))
+            return lost
+
+    for name in ("ada", "bob"):
+        hand_in(tmp_path, name, MOMENTS.solution)
+    with Dying(1) as pool:
+        found = {g.student: g for g in grade(tmp_path, [MOMENTS], SEEDS, pool)}
+    assert found["ada"].points == 2
+    assert found["bob"].said == "could not be checked: RuntimeError: its worker process was killed by SIGKILL"
+
+
+def test_where_files_may_lie(tmp_path: Path) -> None:
+    solved = notebook.as_notebook(MOMENTS)
+    solved["cells"][1]["source"] = MOMENTS.solution.splitlines(keepends=True)  # as Jupyter writes it
+    places = {
+        "a": FILE,
+        "b": "01_moments.py",
+        "c": "course/01_moments/exercise.py",
+        "d": "ps1/01_moments.ipynb",
+    }
+    for name, place in places.items():
+        hand_in(tmp_path, name, json.dumps(solved) if str(place).endswith("ipynb") else MOMENTS.solution, place)
+    hand_in(tmp_path, "c", "old", "course/old/01_moments/exercise.py")
+    assert [path.name for path in students(tmp_path)] == list("abcd")
+    for name, place in places.items():
+        assert submitted(tmp_path / name, BOTH) == {"01_moments": tmp_path / name / place}
+    assert {g.points for g in graded(tmp_path).values()} == {2}
+
+
+def test_a_notebook_without_marks_gives_its_code_without_magics(tmp_path: Path) -> None:
+    cells = [
+        {"cell_type": "markdown", "source": "text"},
+        {"cell_type": "code", "source": ["%matplotlib inline\n", "x = 1"], "metadata": {}},
+        {"cell_type": "code", "source": "!ls\ny = 2"},
+        {"cell_type": "code", "source": "check()", "metadata": {"mabn_ref": "check"}},
+    ]
+    path = hand_in(tmp_path, "a", json.dumps({"cells": cells}), "01_moments.ipynb")
+    assert source_of(path) == "\nx = 1\n\n\ny = 2"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "is no folder"),
+        (lambda path: path.mkdir(), "holds no folders, expected one for each student"),
+    ],
+)
+def test_no_submissions(
+    make: Callable[[Path], None], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(tmp_path / "class")
+    assert main(["learn", "grade", str(tmp_path / "class")]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,165 @@
+"""The verdict: points for parts, the mistake before the generic message, the axis that is wrong."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mabn_ref.learn.cases import close
+from mabn_ref.learn.exercise import find
+from mabn_ref.learn.forms import form_fault, same
+from mabn_ref.learn.judge import _fault, check_code, check_source
+from mabn_ref.learn.process import Limits
+
+BACKWARD = find("04_bn_backward")
+
+
+def test_partial_credit() -> None:
+    source = BACKWARD.solution.replace("return dx, dgamma, dbeta", "return np.cos(dx), dgamma, dbeta + 1")
+    report = check_source(BACKWARD, source)
+    assert {part.name: part.ok for part in report.parts} == {"dx": False, "dgamma": True, "dbeta": False}
+    assert (report.points, report.passed, report.sentences) == (1, False, ())
+
+
+def test_two_mistakes_at_once() -> None:
+    by_name = {mistake.name: mistake for mistake in BACKWARD.mistakes}
+    no_g, means = by_name["no-g"], by_name["parameter-means"]
+    source = BACKWARD.with_mistakes(no_g, means)
+    assert source is not None
+    assert check_source(BACKWARD, source).sentences == (no_g.said, means.said)
+
+
+def test_a_mistake_beside_an_unknown_one() -> None:
+    no_g = BACKWARD.mistakes[0]
+    source = BACKWARD.with_mistakes(no_g)
+    assert source is not None
+    report = check_source(BACKWARD, source.replace("return dx, dgamma, dbeta", "return dx, np.cos(dgamma), dbeta"))
+    assert report.sentences == (no_g.said,)
+    assert report.points == 1
+
+
+def test_a_function_that_hangs_leaves_the_others_their_points() -> None:
+    running = find("running_statistics")
+    source = running.solution.replace("    mean = decay", "    while True: pass\n    mean = decay")
+    report = check_source(running, source, limits=Limits(seconds=3))  # the other functions take milliseconds
+    assert [part.name for part in report.parts if part.ok] == ["start", "z"]
+    assert [error.kind for error in report.errors] == ["timeout"]
+
+
+def test_right_numbers_with_arguments_changed_do_not_pass() -> None:
+    source = BACKWARD.solution.replace("dy = dz * gamma", "dz *= gamma\n    dy = dz")
+    report = check_source(BACKWARD, source)
+    assert report.points == 3
+    assert not report.passed
+    assert report.notes == ("backward changes an array that it is given; make a new one",)
+
+
+def test_replacing_numpy_is_told() -> None:
+    source = BACKWARD.solution.replace("import numpy as np\n", "import numpy as np\nnp.mean = np.sum\n")
+    report = check_source(BACKWARD, source)
+    assert not report.passed
+    assert "your code replaces numpy.mean; leave NumPy as it is" in report.notes
+
+
+def test_no_message_holds_a_right_number() -> None:
+    """A wrong answer is told that it is wrong and by how many per cent, not what would be right."""
+    source = BACKWARD.solution.replace("return dx, dgamma, dbeta", "return 0 * dx, 0 * dgamma, 0 * dbeta")
+    report = check_source(BACKWARD, source)
+    right = [value for case in BACKWARD.draw(0, 6) for a in (case.dx, case.dgamma, case.dbeta) for value in a.ravel()]
+    said = " ".join(part.message for part in report.parts)
+    assert all(f"{value:.3g}" not in said for value in right)
+
+
+def test_a_cache_without_names_is_told() -> None:
+    forward = find("02_bn_forward")
+    source = forward.solution.replace("return z, Cache(y, sigma, gamma)", "return z, (y, sigma, gamma)")
+    report = check_source(forward, source)
+    assert [part.message for part in report.parts] == [
+        "",
+        "cache is a tuple without the names y, sigma, gamma; return a Cache",
+    ]
+
+
+def test_what_cannot_be_judged_is_not_right() -> None:
+    def judge(value: object, case: object) -> None:
+        raise TypeError
+
+    assert _fault("v", judge, [None], [{"v": 1.0}], [{"v": 1.0}]) == "v cannot be judged (TypeError)"
+
+
+def test_functions_of_a_notebook() -> None:
+    class Notebook:
+        @staticmethod
+        def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            axes = tuple(range(x.ndim - 1))
+            return x.mean(axis=axes), x.var(axis=axes)
+
+    assert check_code(find("moments"), Notebook).passed
+    report = check_code(find("moments"), object())
+    assert [str(error) for error in report.errors] == ["there is no function moments"]
+    report = check_code(find("moments"), SimpleNamespace(moments=lambda x: x.averaged()))
+    assert [error.kind for error in report.errors] == ["raised"]
+
+
+AXES = {"N": 6, "H": 2, "W": 5, "C": 3}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            np.zeros((6, 2)),
+            "v has shape (6, 2), which is (N, H); expected (3,), which is (C,): it keeps axis N, H and lacks axis C",
+        ),
+        (
+            np.zeros((1, 1, 3)),
+            "v has shape (1, 1, 3), which is (1, 1, C); expected (3,), which is (C,): drop the axes of length 1",
+        ),
+        (np.zeros(4), "v has shape (4,); expected (3,), which is (C,): axis 0 is of another length"),
+        (np.zeros((4, 3)), "v has shape (4, 3); expected (3,), which is (C,): it has 2 axes instead of 1"),
+        (1.0, "v has shape () (a single number); expected (3,), which is (C,): it lacks axis C"),
+        (None, "v is nothing, expected an array of shape (3,)"),
+        ((1, 2), "v is 2 values, expected an array of shape (3,)"),
+        ("word", "v is a str, expected an array of shape (3,)"),
+        (np.zeros(3, dtype=np.float32), "v has dtype float32, expected float64, the dtype of the input"),
+        (np.array([1, np.nan, 1]), "v is not finite: it has nan or inf in it"),
+        (np.zeros(3), None),
+    ],
+)
+def test_the_axis_that_is_wrong_is_named(value: object, message: str | None) -> None:
+    assert form_fault("v", value, np.zeros(3), AXES) == message
+
+
+def test_parts_of_a_cache_are_named() -> None:
+    Cache = namedtuple("Cache", "y sigma")
+    right = Cache(np.zeros((6, 3)), np.zeros(3))
+    assert form_fault("cache", (np.zeros((6, 3)), np.zeros(6)), right, AXES) == (
+        "cache.sigma has shape (6,), which is (N,); expected (3,), which is (C,): it keeps axis N and lacks axis C"
+    )
+    assert form_fault("cache", np.zeros(2), right, AXES) == "cache is an array of shape (2,), expected y, sigma"
+
+
+def test_the_same_is_to_rounding_only() -> None:
+    x = np.array([1.0, 1e-6])
+    assert same({"a": (x, True)}, {"a": (x + 1e-12, np.True_)})
+    assert not same(x, x * (1 + 1e-7))
+    assert not same(x, x[:, None])
+    assert same(np.array([np.nan, 1]), np.array([np.nan, 1]))
+    assert not same(np.array([np.nan, 1]), np.array([1, 1]))
+
+
+def test_a_part_is_wrong_if_it_is_so_on_any_case() -> None:
+    def judge(value: float, case: float) -> str | None:
+        return None if value == case else f"it is {value}, not {case}"
+
+    seen, right = [{"v": 1.0}, {"v": 5.0}], [{"v": 1.0}, {"v": 2.0}]
+    assert _fault("v", judge, [1.0, 2.0], seen, right) == "it is 5.0, not 2.0"
+
+
+def test_close_is_to_a_ten_millionth_of_the_largest_number() -> None:
+    right = np.array([1e-3, 4.0])
+    assert close(right + np.array([3e-7, 0.0]), right)
+    assert not close(right + np.array([6e-7, 0.0]), right)

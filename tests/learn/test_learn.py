@@ -1,0 +1,242 @@
+"""A learner's way through the exercises: the folder, the commands, and watching, in a real terminal too."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import mabn_ref
+from mabn_ref.cli import main
+from mabn_ref.learn.exercise import course, find
+from mabn_ref.learn.folder import STATE, Folder
+from mabn_ref.learn.screens import Style
+from mabn_ref.learn.watch import watch
+from tests.signals import HUNG
+
+MOMENTS = find("moments")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    """A working folder of two exercises, which is also where commands run."""
+    made = Folder(tmp_path / "work", course()[:2])
+    made.make()
+    monkeypatch.chdir(made.path)
+    return made
+
+
+def solve(folder: Folder, name: str = "moments") -> None:
+    exercise = find(name)
+    folder.file(exercise).write_text(exercise.solution)
+
+
+def test_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Make the folder, fail, take a hint, get it wrong, pass, see the solution, go on."""
+
+    def said(*arguments: str, code: int = 0) -> str:
+        assert main(["learn", *arguments]) == code
+        captured = capsys.readouterr()
+        return captured.out + captured.err
+
+    assert f"{len(course())} exercises written" in said(str(tmp_path / "work"))
+    monkeypatch.chdir(tmp_path / "work")
+    assert "01_moments/exercise.py:13\n" in said("check", code=1)
+    assert "to do  mu" in said("check", code=1)
+    assert "Hint 1 of 3" in said("hint")
+    assert "Hint 2 of 3" in said("hint")
+    assert "has not passed yet" in said("solution", code=2)
+    wrong = MOMENTS.with_mistakes(MOMENTS.mistakes[0])
+    assert wrong is not None
+    Path("01_moments/exercise.py").write_text(wrong)
+    out = said("check", code=1)
+    assert out.index("Your variance divides by the number of values less one") < out.index("var is not the variance")
+    assert "1 of 2 points" in out
+    Path("01_moments/exercise.py").write_text(MOMENTS.solution)
+    out = said("check")
+    assert "passed, 2 of 2 points" in out
+    assert "One way to write it" in out
+    assert "Next is 02_bn_forward" in out
+    assert "centred = x - mu" in said("solution")
+    assert "02_bn_forward" in said("check", code=1).splitlines()[0]
+    status = said("status").splitlines()
+    assert status[0].startswith("  passed  01_moments")
+    assert status[0].endswith("(2 hints)")
+    assert status[1].startswith("> open    02_bn_forward")
+    assert "kept as exercise.py.old" in said("reset", "1")
+    assert Path("01_moments/exercise.py").read_text() == MOMENTS.skeleton
+    assert Path("01_moments/exercise.py.old").read_text() == MOMENTS.solution
+    assert "0/" in said("status").splitlines()[-1]
+
+
+def test_a_folder_is_completed_and_nothing_in_it_lost(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    solve(folder)
+    (folder.path / "02_bn_forward" / "exercise.py").unlink()
+    assert folder.make() == ["02_bn_forward"]
+    assert folder.file(MOMENTS).read_text() == MOMENTS.solution
+
+
+def test_what_is_kept_outlives_a_second_reset(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    solve(folder)
+    folder.reset(MOMENTS)
+    assert main(["learn", "reset", "1", "--dir", str(folder.path)]) == 0
+    assert "kept" not in capsys.readouterr().out
+    assert folder.file(MOMENTS).with_name("exercise.py.old").read_text() == MOMENTS.solution
+
+
+def test_what_is_not_begun_is_not_called_wrong(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["learn", "check", "--all"]) == 1
+    assert [line[:6] for line in capsys.readouterr().out.splitlines()[:2]] == ["to do ", "to do "]
+    folder.file(MOMENTS).write_text("def moments(x): return x")
+    assert main(["learn", "check", "--all"]) == 1
+    assert [line[:6] for line in capsys.readouterr().out.splitlines()[:2]] == ["wrong ", "to do "]
+
+
+def test_no_solution_is_in_the_folder(folder: Folder) -> None:
+    files = {path.name for path in folder.path.rglob("*") if path.is_file()}
+    assert files == {"exercise.py", "statement.md", "README.md", STATE}
+
+
+def test_a_damaged_state_counts_as_none(folder: Folder) -> None:
+    for text in ("", "[]", '{"passed": 3}', '{"passed": [], "hints": [], "current": ""}'):
+        (folder.path / STATE).write_text(text)
+        assert folder.current().name == "01_moments"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["chekc"], "mabn-ref: error: unknown action 'chekc': did you mean 'check'? A folder of that name: ./chekc"),
+        (
+            ["check", "bn"],
+            "learn: error: there is no exercise 'bn'; did you mean 02_bn_forward or 03_bn_backward_graph or ",
+        ),
+        (["check", "momnts"], "learn: error: there is no exercise 'momnts'; did you mean 01_moments?"),
+        (
+            ["hint", "27"],
+            "learn: error: there is no exercise '27'; there are 26, from 01_moments to 26_hunt_gradient_test",
+        ),
+        (["check", "--all", "1"], "mabn-ref learn check: error: argument NAME: not allowed with argument --all"),
+        (["01_moments/exercise.py"], "exercise.py is a file, expected a folder or the name of a new one"),
+        (["start", "README.md/work"], "README.md is a file, expected a folder or the name of a new one"),
+        (["check", "--sed", "3"], "unknown argument '--sed'; did you mean --seed?"),
+        (["watch"], "mabn-ref learn: error: watch needs a terminal; mabn-ref learn check looks once"),
+    ],
+)
+def test_wrong_arguments(
+    arguments: list[str], message: str, folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["learn", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_outside_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["learn", "check"]) == 1
+    assert "is in no folder of exercises; mabn-ref learn DIR makes one" in capsys.readouterr().err
+
+
+def test_files_that_cannot_be_read(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    folder.file(MOMENTS).unlink()
+    assert main(["learn", "check", "1"]) == 1
+    assert "cannot be read; mabn-ref learn reset 01_moments writes a new one" in capsys.readouterr().out
+    folder.file(MOMENTS).write_bytes(b"\xff\xfe")
+    assert main(["learn", "check", "1"]) == 1
+    assert "is no text in UTF-8" in capsys.readouterr().out
+    assert main(["learn", "check", "--all"]) == 1
+    assert "wrong  01_moments                  01_moments/exercise.py is no text in UTF-8" in capsys.readouterr().out
+
+
+def test_a_file_with_a_byte_order_mark_is_read(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    """Editors on Windows put it there, and Python reads it."""
+    folder.file(MOMENTS).write_text(MOMENTS.solution, encoding="utf-8-sig")
+    assert main(["learn", "check", "1"]) == 0
+
+
+def test_what_is_printed_moves_no_cursor(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    folder.file(MOMENTS).write_text("print('\\x1b[2Jhello\\x07')\n" + MOMENTS.skeleton)
+    assert main(["learn", "check", "1"]) == 1
+    out = capsys.readouterr().out
+    assert "?[2Jhello?" in out
+    assert "\x1b" not in out
+
+
+def test_watching(folder: Folder) -> None:
+    """Every key, and a check after every save."""
+    screens: list[str] = []
+    second = folder.path / "02_bn_forward" / "exercise.py"
+    steps: list[str | Callable[[], object]] = ["h", "l", "x", lambda: solve(folder)]
+    steps += ["n", "r", "n", lambda: second.write_text("begun = True\n"), "r", "y", "n", "q"]
+
+    def key(_: float) -> str:
+        step = steps.pop(0)
+        if isinstance(step, str):
+            return step
+        step()
+        return ""
+
+    watch(folder, MOMENTS, key, Style(), screens.append)
+    assert steps == []
+    text = "\n=====\n".join(screens)
+    for part in (
+        "Checking 01_moments ...",
+        "Hint 1 of 3",
+        "> open    01_moments",
+        "passed, 2 of 2",
+        "One way to write it",
+    ):
+        assert part in text
+    assert sum("Start 02_bn_forward over?" in screen for screen in screens) == 2
+    assert second.with_name("exercise.py.old").read_text() == "begun = True\n"
+    assert json.loads((folder.path / STATE).read_text())["passed"] == ["01_moments"]
+    assert all(screen.rstrip().endswith("q: quit") or "over?" in screen for screen in screens)
+
+
+def test_the_last_exercise_says_so(folder: Folder) -> None:
+    solve(folder)
+    solve(folder, "bn_forward")
+    screens: list[str] = []
+    keys = iter(["n", "n", "q"])
+    watch(folder, MOMENTS, lambda _: next(keys), Style(), screens.append)
+    assert "That was the last one: all exercises have passed." in screens[-1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_in_a_terminal(folder: Folder) -> None:
+    import pty
+
+    pid, terminal = pty.fork()
+    if pid == 0:
+        path = str(Path(mabn_ref.__file__).parents[1])
+        command = [sys.executable, "-m", "mabn_ref", "learn", "watch"]
+        os.execve(sys.executable, command, os.environ | {"PYTHONPATH": path, "TERM": "xterm"})
+    seen = b""
+
+    def until(text: bytes) -> None:
+        nonlocal seen
+        ends = time.monotonic() + HUNG
+        while text not in seen:
+            assert time.monotonic() < ends, seen
+            seen += os.read(terminal, 65536)
+
+    try:
+        until(b"to do")
+        until(b"q: quit")
+        assert b"\x1b]8;;file://" in seen  # clickable
+        os.write(terminal, b"h")
+        until(b"Hint 1 of 3")
+        solve(folder)
+        until(b"One way to write it")
+        os.write(terminal, b"q")
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    finally:
+        os.close(terminal)

@@ -1,0 +1,88 @@
+"""The lint finds what is missing in an exercise; each rule is broken once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mabn_ref.cli import main
+from mabn_ref.learn.exercise import COURSE, find
+from mabn_ref.learn.lint import lint_course
+
+
+def replaced(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / name
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    return change
+
+
+BROKEN = {
+    "its own solution fails": replaced("solution.py", "return mu, var", "return mu, 2 * var"),
+    "the skeleton passes as it is": lambda folder: (folder / "skeleton.py").write_text(
+        (folder / "solution.py").read_text() + "# TODO\n"
+    ),
+    "skeleton.py has no TODO": replaced("skeleton.py", "TODO", "to do"),
+    "skeleton.py imports mabn_ref": replaced("skeleton.py", "import numpy as np", "import mabn_ref"),
+    "skeleton.py gives away a line of the solution of 01_moments: centred = x - mu": replaced(
+        "skeleton.py", "    # TODO", "    # centred = x  -  mu\n    # TODO"
+    ),
+    "statement.md gives away a line": replaced("statement.md", "Your numbers", "centred = x - mu\n\nYour numbers"),
+    "hints.md has 2 hints, expected three": replaced("hints.md", "## 2\n", "\n"),
+    "statement.md needs a title and the maths": replaced("statement.md", "$", ""),
+    "statement.md has a $ without its partner": replaced("statement.md", "$M = N H W$", "$M"),
+    "statement.md names no equation": replaced("statement.md", "Equations:", "About:"),
+    "statement.md names the equation bn-nothing, which no code": replaced(
+        "statement.md", "bn-statistics", "bn-nothing"
+    ),
+    "statement.md names no tutorial": replaced("statement.md", "Tutorial: 1", ""),
+    "mistakes.py knows 2 mistakes, expected at least three": lambda folder: (folder / "mistakes.py").write_text(
+        (folder / "mistakes.py").read_text() + "MISTAKES = MISTAKES[:2]\n"
+    ),
+    "the mistake samples-alone edits 'tuple(range(x.ndim - 1))', which occurs 0 times": replaced(
+        "solution.py", "tuple(range(x.ndim - 1))", "tuple(range(len(x.shape) - 1))"
+    ),
+    "two mistakes have the name 'samples-alone'": replaced("mistakes.py", '"channels-too"', '"samples-alone"'),
+    "two mistakes have the sentence": replaced(
+        "mistakes.py",
+        "Your var is the standard deviation; the variance is its square.",
+        "Your var is the sum of the squared distances; divide by the number of values.",
+    ),
+    "the mistake sum-for-mean passes: no property": replaced(
+        "mistakes.py", "np.sum(centred**2, axis=axes)", "np.var(x, axis=axes)"
+    ),
+    "the mistake sum-for-mean is answered by: Your var is the standard deviation": replaced(
+        "mistakes.py", "np.sum(centred**2, axis=axes)", "np.sqrt(np.mean(centred**2, axis=axes))"
+    ),
+    "its name is not two digits": lambda folder: shutil.move(folder, folder.with_name("01_Moments")),
+    "two exercises have the number 01": lambda folder: shutil.copytree(folder, folder.with_name("01_other")),
+    "two exercises have the name moments": lambda folder: shutil.copytree(folder, folder.with_name("02_moments")),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_exercise(fault: str, tmp_path: Path) -> None:
+    folder = tmp_path / "01_moments"
+    shutil.copytree(COURSE / "01_moments", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    assert list(lint_course(tmp_path, seeds=())) == []
+    other = tmp_path / "broken"
+    shutil.copytree(folder, other / "01_moments")
+    BROKEN[fault](other / "01_moments")
+    run = ("solution fails", "passes", "answered by")  # the rest is found in the texts
+    found = list(lint_course(other, seeds=(0,) if any(words in fault for words in run) else ()))
+    assert any(fault in line for line in found), found
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "01_moments"
+    shutil.copytree(COURSE / "01_moments", folder)
+    assert main(["learn", "lint", "--course", str(tmp_path), "--table"]) == 0
+    *table, last = capsys.readouterr().out.splitlines()
+    assert last == "1 exercises, 8 mistakes that they know: nothing wrong"
+    assert [line.split()[:2] for line in table[1:]] == [[m.name, m.name] for m in find("moments").mistakes]

@@ -1,0 +1,102 @@
+"""RunConfig: plain values, checked when built."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mabn_ref.train.config import RunConfig, label
+from mabn_ref.train.rows import DEFAULT_ROWS, ROWS, is_control, plan, recipe
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("norm", "batchnorm"),
+        ("norm_batch", 0),
+        ("norm_batch", 3),
+        ("decay", 1.0),
+        ("decay", -0.1),
+        ("momentum", 1.0),
+        ("window", 0),
+        ("standardized", True),
+        ("clip", 0.5),
+        ("renorm_after", -1),
+        ("r_max", 0.9),
+        ("d_max", -1.0),
+        ("data", "imagenet"),
+        ("data_dir", "somewhere"),
+        ("train_size", 31),
+        ("train_size", None),
+        ("test_size", 0),
+        ("width", 0),
+        ("epochs", 0),
+        ("lr", float("nan")),
+        ("lr", float("inf")),
+        ("weight_decay", -1e-4),
+        ("warmup", -1),
+        ("seed", -1),
+    ],
+)
+def test_a_value_out_of_range_is_named(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"{field}.* is .*{value}.*expected"):
+        RunConfig(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"norm": "gn", "norm_batch": 2}, "norm_batch is 2 with norm='gn', expected 1: no other sample counts"),
+        ({"norm": "bn", "groups": 4}, "groups is 4 with norm='bn', expected None: it is for 'gn' alone"),
+        ({"norm": "mabn", "ramp": 1.0}, "ramp is 1.0 with norm='mabn', expected None"),
+        ({"norm": "mabn", "form": "vanilla"}, "form is 'vanilla' with norm='mabn', expected None"),
+        ({"norm": "moving"}, "form is None, expected one of vanilla, modified with norm='moving'"),
+        (
+            {"norm": "moving", "form": "modified", "forward_average": "sma", "backward_average": "smas"},
+            "backward_average is 'smas', expected one of batch, sma, ema",
+        ),
+        ({"norm": "gn", "norm_batch": 1, "groups": 0}, "groups is 0, expected"),
+        ({"norm": "brn", "ramp": -1.0}, "ramp is -1.0, expected"),
+        ({"norm": "bn", "estimated": True}, "estimated is True with norm='bn', expected False"),
+    ],
+)
+def test_settings_of_one_normaliser_alone(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RunConfig(**settings)
+
+
+def test_labels_of_the_others() -> None:
+    factorial = {"form": "modified", "forward_average": "sma", "backward_average": "ema"}
+    assert label(recipe("moving", **factorial)) == "modified SMAS/EMAS 2 + WC"
+    assert [label(recipe(name, norm_batch=1)) for name in ("gn", "ln", "in")] == ["GN (8 groups)", "LN", "IN"]
+    assert label(recipe("eval-norm", estimated=True)) == "EvalNorm 2 estimated"
+    assert not is_control(recipe("moving", **factorial))
+    assert is_control(recipe("moving", **{**factorial, "form": "vanilla"}, centralized=True))
+
+
+def test_a_configuration_is_json_and_a_key() -> None:
+    config = recipe("mabn", window=64, data="directory", data_dir="d", train_size=None)
+    assert RunConfig(**json.loads(json.dumps(config.as_dict()))) == config
+    assert len({config, recipe("mabn", window=64, data="directory", data_dir="d", train_size=None)}) == 1
+
+
+def test_the_default_rows_are_the_papers_pairing_and_the_controls() -> None:
+    runs = plan(DEFAULT_ROWS, seeds=[0])
+    assert [(label(run), is_control(run)) for run in runs] == [
+        ("BN 32", False),
+        ("BN 2", False),
+        ("BRN 2", False),
+        ("MABN 2 + WC", False),
+        ("BN 32 + WC", True),
+        ("BN 2 + WC", True),
+    ]
+    assert {run.gradient_batch for run in runs} == {32}
+
+
+def test_all_rows_have_different_labels_and_a_plan_has_no_run_twice() -> None:
+    runs = plan(list(ROWS), seeds=[0, 1], windows=[16, 64, 64])
+    assert len(runs) == len(set(runs)) == 2 * (len(ROWS) + 1)
+    assert len({label(run) for run in runs}) == len(ROWS) + 1
+    assert [run.seed for run in runs] == [0] * (len(ROWS) + 1) + [1] * (len(ROWS) + 1)

@@ -1,0 +1,42 @@
+"""The images that a run is given: how many, which, and what both sets are scaled by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mabn_ref.data import Dataset, cifar, embedded
+from mabn_ref.data.subset import balanced
+from mabn_ref.train import datasets
+from mabn_ref.train.config import RunConfig
+
+
+@pytest.mark.parametrize(("train_size", "test_size"), [(40, 30), (None, 20), (40, None), (None, None)])
+def test_of_a_directory(
+    train_size: int | None, test_size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Balanced parts of both, the same for every seed; scaled by the training images that are left."""
+    train, test = embedded.generate(200, 100, seed=7)
+    train = Dataset(train.images // 2, train.labels)  # of another brightness
+    monkeypatch.setattr(cifar, "read_directory", lambda *_: (train, test))
+    settings = {"data": "directory", "data_dir": str(tmp_path), "train_size": train_size, "test_size": test_size}
+    for seed in (0, 1):
+        found = datasets.load(RunConfig(**settings, seed=seed))
+        for part, whole, size in ((found.train, train, train_size), (found.test, test, test_size)):
+            expected = whole if size is None else balanced(whole, size, 0)
+            np.testing.assert_array_equal(part.images, expected.images)
+            np.testing.assert_array_equal(part.labels, expected.labels)
+        pixels = found.train.images.reshape(-1, 3).astype(np.float64)
+        np.testing.assert_allclose(found.mean, pixels.mean(axis=0), rtol=1e-12)
+        np.testing.assert_allclose(found.std, pixels.std(axis=0), rtol=1e-12)
+
+
+def test_of_the_embedded_set_one_size_after_another() -> None:
+    """Images are kept for the next run of the process, which may want others."""
+    for train_size, test_size in ((64, 20), (64, 30), (96, 20), (64, 20)):
+        found = datasets.load(RunConfig(train_size=train_size, test_size=test_size))
+        train, test = embedded.generate(train_size, test_size, 0)
+        np.testing.assert_array_equal(found.train.images, train.images)
+        np.testing.assert_array_equal(found.test.images, test.images)
