@@ -1,4 +1,77 @@
-"""The normalisers, one file each, all with the same names in the same order: `diff` two of them to see the idea."""
+"""The normalisers, one file each, with the same names in the same order: `diff` two of them to see the idea.
+
+::
+
+    Config, State, Cache
+    init(channels, config, *, dtype, xp)       -> state
+    statistics(x, config)                      -> mu, var
+    statistics(x, config)                      -> chi2            where no mean is subtracted
+    forward(x, gamma, beta, state, config)     -> z, cache, state
+    gradient_statistics(dz, cache)             -> g, psi
+    backward(dz, cache, state)                 -> dx, dgamma, dbeta, state
+    backward_graph(dz, cache, state)           -> dx, dgamma, dbeta, state
+    affine(gamma, beta, state, config)         -> scale, shift
+    infer(x, gamma, beta, state, config)       -> z
+
+All are pure: arguments are not changed, the new state is returned, and a cache holds copies of what the caller may
+change. What they take, return and raise is said here once; the docs show it with each function. G is the number of
+normalisation batches in a call, N / norm_batch. Where each sample is normalised alone, G is N, and in group
+normalisation a group stands for a channel. `affine` is left out where inference is not an affine map, and
+`backward_graph` where the graph tells nothing more.
+
+Parameters
+----------
+x : array, shape (N, ..., C), float32 or float64, channels last
+    N samples; in training a multiple of `norm_batch`, in inference any number.
+gamma, beta : array, shape (C,), of the dtype of `x`
+    Scale and shift per channel.
+state : State
+    From `init` or the call before. `backward` takes the one that its `forward` returned, or a later one.
+config : Config
+    The hyper-parameters, the same in every call.
+dz : array, shape (N, ..., C), of the dtype of the forward pass
+    Gradient of the loss with respect to z.
+cache : Cache
+    From `forward`. Where backward keeps averages, each goes through once, in the order of the forward passes.
+channels : int
+    The number of channels, C.
+dtype, xp
+    float32 or float64, and the array library that makes the arrays.
+
+Returns
+-------
+z : array, shape (N, ..., C), of the dtype of `x`
+    The output.
+cache : Cache
+    What backward needs.
+state : State
+    The new state.
+mu, var : array, shape (G, C)
+    Mean and biased variance of each normalisation batch.
+chi2 : array, shape (G, C)
+    Mean square of each normalisation batch.
+g, psi : array, shape (G, C)
+    Means over each normalisation batch of dy and of y * dy, where dy is gamma * dz, times r where there is one.
+dx : array, shape (N, ..., C)
+    What goes back to x.
+dgamma, dbeta : array, shape (C,)
+    Gradients, summed over all samples.
+scale, shift : array, shape (C,)
+    Of the map z = scale * x + shift.
+
+Raises
+------
+TypeError
+    If a `State`, `Config` or `Cache` is not of this very module, or an array is not plain (a masked array, a matrix),
+    not float32 or float64, or of another dtype than the others.
+ValueError
+    If shapes do not fit, `norm_batch` does not divide N, or one value per channel is all that a variance is taken of;
+    in backward, if the state is from before the forward pass, or was given this cache, or a later one, already.
+OverflowError
+    If the squares of finite values sum up to more than their dtype holds.
+
+Each error names the argument, its value and what was expected, before anything has changed.
+"""
 
 from __future__ import annotations
 

@@ -1,58 +1,123 @@
-"""What every normaliser asks of its configuration and its inputs, before anything has changed."""
+"""What a normaliser asks of its settings and of its arguments, before anything has changed.
+
+`forward` here refuses what `forward` of a normaliser cannot take, `backward` what `backward` cannot, and so on.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
-from mabn_ref.arrays import Array, check_float_array, kind
+import numpy as np
 
-__all__ = [
-    "Shared",
-    "check_affine",
-    "check_at_least",
-    "check_choice",
-    "check_decay",
-    "check_dz",
-    "check_inputs",
-    "check_order",
-    "check_shared",
-    "check_state",
-    "unwrap_numbers",
-]
+from mabn_ref.arrays import Array, check_float_array, check_own, kind
 
 
-class Shared(Protocol):
-    """The part of a `Config` that every normaliser has."""
+def setting(
+    default: Any = dataclasses.MISSING,
+    *,
+    note: str,
+    at_least: float | None = None,
+    below: float = math.inf,
+    whole: bool = False,
+    choices: tuple[str, ...] = (),
+    or_none: bool = False,
+) -> Any:
+    """Declare a field of a Config: its default, its range, and what it means; the docs show all three.
 
-    @property
-    def eps(self) -> float: ...
-    @property
-    def norm_batch(self) -> int | None: ...
+    With `at_least` it is a number, an integer if `whole`; with `choices` one of these words; with a default of True
+    or False one of these. None is allowed where it is the default, or with `or_none`.
+    """
+    rule = {"at_least": at_least, "below": below, "whole": whole, "choices": choices, "or_none": or_none}
+    return dataclasses.field(default=default, metadata={"note": note} | rule)
 
 
-def check_shared(config: Any) -> None:
-    """Refuse what has no `norm_batch`; statistics of a batch are the same under any Config that has one."""
-    if not hasattr(config, "norm_batch"):
-        raise TypeError(f"config is {kind(config)}, expected a Config with norm_batch")
+def expected(field: dataclasses.Field[Any]) -> str:
+    """What a value of a field that `setting` declared has to be."""
+    rule = field.metadata
+    kinds = [_number(rule["at_least"], rule["below"], rule["whole"])] if rule["at_least"] is not None else []
+    kinds += ["True or False"] if isinstance(field.default, bool) else map(repr, rule["choices"])
+    kinds += ["a Ramp of such"] if isinstance(field.default, Ramp) else []
+    kinds += ["None"] if field.default is None or rule["or_none"] else []
+    return " or ".join(kinds) or type(field.default).__name__
 
 
-def check_at_least(name: str, value: Any, lowest: float, *, whole: bool = False) -> None:
-    """Refuse a value that is not a finite number (an integer if `whole`) of at least `lowest`."""
-    expected = "an integer" if whole else "a finite number"
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A base of dataclasses whose fields are declared by `setting`: a value out of its range is refused by name."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            name, value, rule = field.name, getattr(self, field.name), field.metadata
+            if value is None and (field.default is None or rule["or_none"]):
+                continue
+            if isinstance(field.default, bool) and not isinstance(value, bool):
+                raise TypeError(f"{name} is {value!r}, expected True or False")
+            if rule["choices"] and (rule["at_least"] is None or isinstance(value, str)):
+                check_choice(name, value, rule["choices"])
+            elif rule["at_least"] is not None:
+                ramp = isinstance(value, Ramp) and isinstance(field.default, Ramp)
+                for number in (value.first, value.last) if ramp else (value,):
+                    check_at_least(name, number, rule["at_least"], below=rule["below"], whole=rule["whole"])
+            if isinstance(value, Real) and type(value).__module__ != "builtins":
+                # NumPy's numbers would change the dtype of float32 arrays
+                object.__setattr__(self, name, int(value) if isinstance(value, Integral) else float(value))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(Checked):
+    """The settings of every normaliser that shares statistics between samples."""
+
+    eps: float = setting(1e-5, at_least=0, note="added to the variance or mean square inside the root, once")
+    norm_batch: int | None = setting(
+        None, at_least=1, whole=True, note=r"\|B\|, the number of samples that share statistics; None: all of a call"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ramp(Checked):
+    """A bound that is `first` up to iteration `start`, `last` from iteration `stop` on, and linear between.
+
+    Examples
+    --------
+    >>> Ramp(start=100, stop=200, first=1.0, last=3.0).at(150)
+    2.0
+    """
+
+    start: int = setting(at_least=0, whole=True, note="an iteration, that is a normalisation batch, counted from 1")
+    stop: int = setting(at_least=0, whole=True, note="an iteration, not before `start`")
+    first: float = setting(at_least=0, note="the bound up to `start`")
+    last: float = setting(at_least=0, note="the bound from `stop` on")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least("stop", self.stop, self.start, whole=True)
+
+    def at(self, iteration: int) -> float:
+        """Return the bound in force at `iteration`."""
+        if iteration >= self.stop:
+            return self.last
+        if iteration <= self.start:
+            return self.first
+        done = (iteration - self.start) / (self.stop - self.start)
+        return self.first + done * (self.last - self.first)
+
+
+def check_at_least(name: str, value: Any, lowest: float, *, below: float = math.inf, whole: bool = False) -> None:
+    """Refuse a value that is not a finite number (an integer if `whole`) from `lowest` up, and less than `below`."""
     if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
-        raise TypeError(f"{name} is {value!r}, expected {expected} of at least {lowest:g}")
-    if not math.isfinite(value) or value < lowest:
-        raise ValueError(f"{name} is {value!r}, expected {expected} of at least {lowest:g}")
+        raise TypeError(f"{name} is {value!r}, expected {_number(lowest, below, whole)}")
+    if not math.isfinite(value) or not lowest <= float(value) < below:
+        raise ValueError(f"{name} is {value!r}, expected {_number(lowest, below, whole)}")
 
 
-def check_decay(name: str, value: Any) -> None:
-    """Refuse a weight of the old value outside [0, 1)."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} is {value!r}, expected a number in [0, 1)")
-    if not 0 <= float(value) < 1:
-        raise ValueError(f"{name} is {value!r}, expected a number in [0, 1)")
+def _number(lowest: float, below: float, whole: bool) -> str:
+    if below < math.inf:
+        return f"a number in [{lowest:g}, {below:g})"
+    return f"{'an integer' if whole else 'a finite number'} of at least {lowest:g}"
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -61,28 +126,44 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
 
 
-def check_inputs(x: Array, gamma: Array, beta: Array, norm_batch: int | None, *, centred: bool = False) -> None:
-    """Refuse inputs of a forward pass that do not fit together.
+Pair: TypeAlias = tuple[Any, type]
+"""An argument, and the very class that it has to be of."""
 
-    Parameters
-    ----------
-    x : array, shape (N, ..., C)
-        The input; channels last, at least one sample and one position.
-    gamma, beta : array, shape (C,)
-        Scale and shift, of the dtype of `x`.
-    norm_batch : int or None
-        The number of samples that share statistics; must divide N.
-    centred : bool
-        The pass divides by the variance, which one value a channel leaves at zero.
+Init: TypeAlias = Callable[..., Any]
+"""The normaliser's `init`, which knows the shapes of its state."""
 
-    Raises
-    ------
-    TypeError
-        If an array is none, of another library or a subclass, or has another dtype than float32 or float64, or the
-        dtypes differ.
-    ValueError
-        If rank, channels or the number of samples do not fit, or the variance is zero by construction.
-    """
+
+def init(channels: Any, config: Pair, dtype: Any, xp: Any) -> None:
+    """Refuse arguments of `init`."""
+    check_own(config)
+    check_at_least("channels", channels, 1, whole=True)
+    check_float_array("the state", xp.zeros((1,), dtype=dtype), real=True)
+
+
+def statistics(config: Any) -> None:
+    """Refuse what has no `norm_batch`; statistics of a batch are the same under any Config that has one."""
+    if not hasattr(config, "norm_batch"):
+        raise TypeError(f"config is {kind(config)}, expected a Config with norm_batch")
+
+
+def forward(
+    x: Array, gamma: Array, beta: Array, state: Pair, config: Pair, init: Init, *, centred: bool = False
+) -> None:
+    """Refuse arguments of `forward`; `centred`: it divides by the variance, which one value per channel has at 0."""
+    check_own(state, config)
+    norm_batch = getattr(config[0], "norm_batch", None)
+    check_inputs(x, gamma, beta, norm_batch)
+    shared = x.shape[0] if norm_batch is None else norm_batch
+    if centred and shared * math.prod(x.shape[1:-1]) == 1:
+        raise ValueError(
+            f"x has shape {tuple(x.shape)} and norm_batch={norm_batch}: one value a channel, whose variance is 0 by "
+            "construction; expected at least 2 values a channel"
+        )
+    check_state(state[0], init(x.shape[-1], config[0], dtype=np.float64), x)
+
+
+def check_inputs(x: Array, gamma: Array, beta: Array, norm_batch: int | None = None) -> None:
+    """Refuse x, gamma and beta that do not fit together."""
     check_float_array("x", x, roots=True)
     check_float_array("gamma", gamma, like=x)
     check_float_array("beta", beta, like=x)
@@ -94,18 +175,18 @@ def check_inputs(x: Array, gamma: Array, beta: Array, norm_batch: int | None, *,
             raise ValueError(
                 f"{name} has shape {tuple(value.shape)}, expected ({channels},): x has {channels} channels, last axis"
             )
-    samples = x.shape[0]
-    shared = samples if norm_batch is None else norm_batch
-    if samples % shared:
-        raise ValueError(f"x has {samples} samples, expected a multiple of norm_batch={norm_batch}")
-    if centred and shared * math.prod(x.shape[1:-1]) == 1:
-        raise ValueError(
-            f"x has shape {tuple(x.shape)} and norm_batch={norm_batch}: one value a channel, whose variance is 0 by "
-            "construction; expected at least 2 values a channel"
-        )
+    if norm_batch is not None and x.shape[0] % norm_batch:
+        raise ValueError(f"x has {x.shape[0]} samples, expected a multiple of norm_batch={norm_batch}")
 
 
-def check_state(state: Any, name: str, shape: tuple[int, ...], like: Array) -> None:
+def check_state(state: Any, expected: Any, like: Array) -> None:
+    """Refuse a state whose arrays have not the shapes of those in `expected`, or another dtype than `like`."""
+    for name, value in expected._asdict().items():
+        if hasattr(value, "shape"):
+            check_array(state, name, tuple(value.shape), like)
+
+
+def check_array(state: Any, name: str, shape: tuple[int, ...], like: Array) -> None:
     """Refuse a state that has its array `name` in another shape, or in another dtype than `like`."""
     value = getattr(state, name)
     check_float_array(f"state.{name}", value, like=like, real=True)
@@ -113,56 +194,62 @@ def check_state(state: Any, name: str, shape: tuple[int, ...], like: Array) -> N
         raise ValueError(f"state.{name} has shape {tuple(value.shape)}, expected {shape}")
 
 
-def check_order(state: Any, first: int, steps: int, *, counts_backward: bool = True) -> None:
-    """Refuse a state from before the forward pass, and a cache that went through backward already.
+def gradient_statistics(dz: Array, cache: Pair) -> None:
+    """Refuse arguments of `gradient_statistics`: dz is of the shape and dtype of the forward pass."""
+    check_own(cache)
+    y, shape = cache[0].y, tuple(cache[0].shape)
+    check_float_array("dz", dz, like=y, like_name="the forward pass", real=True)
+    if tuple(dz.shape) != shape:
+        raise ValueError(f"dz has shape {tuple(dz.shape)}, expected {shape}, the shape of the forward pass")
 
-    Parameters
-    ----------
-    state : State
-        Given to backward. Its `iteration` counts what went forward and its `backward_iteration` what came back.
-    first, steps : int
-        Iterations before the forward pass of the cache, and in it.
-    counts_backward : bool
-        Whether the state has a `backward_iteration`.
 
-    Raises
-    ------
-    ValueError
-        If the state has not seen the forward pass, or has seen its backward pass or that of a later one.
+def backward(
+    dz: Array,
+    cache: Pair,
+    state: Pair,
+    init: Init,
+    *,
+    iterations: Callable[[Any], int] = lambda cache: cache.y.shape[0],
+) -> None:
+    """Refuse arguments of `backward`.
+
+    If the state counts iterations, those of the cache have to be in it, and none of them back yet. `iterations` says
+    how many the forward pass was, by default one per normalisation batch.
     """
-    if state.iteration < first + steps:
+    check_own(cache, state)
+    gradient_statistics(dz, cache)
+    (found, _), (current, _) = cache, state
+    check_state(current, init(found.shape[-1], found.config, dtype=np.float64), dz)
+    if not hasattr(current, "iteration"):
+        return
+    first, after = found.iteration, found.iteration + iterations(found)
+    if current.iteration < after:
         raise ValueError(
-            f"state.iteration is {state.iteration}, expected at least {first + steps}: this state is from before the "
+            f"state.iteration is {current.iteration}, expected at least {after}: this state is from before the "
             "forward pass of the cache; give backward the one that forward returned, or a later one"
         )
-    if counts_backward and state.backward_iteration > first:
+    if getattr(current, "backward_iteration", 0) > first:
         raise ValueError(
-            f"state.backward_iteration is {state.backward_iteration}, expected at most {first}: this cache, or one "
+            f"state.backward_iteration is {current.backward_iteration}, expected at most {first}: this cache, or one "
             "of a later forward pass, went through backward already; each goes once, in the order of forward"
         )
 
 
-def check_affine(gamma: Array, beta: Array, state: Any, *names: str) -> None:
-    """Refuse parameters and moving statistics that are not one number a channel, of one dtype."""
+def affine(gamma: Array, beta: Array, state: Pair, config: Pair, init: Init) -> None:
+    """Refuse arguments of `affine`; in the state only what is one number per channel is looked at."""
+    check_own(state, config)
     check_float_array("gamma", gamma)
     check_float_array("beta", beta, like=gamma, like_name="gamma")
-    if len(gamma.shape) != 1 or tuple(beta.shape) != tuple(gamma.shape):
-        raise ValueError(
-            f"gamma and beta have shapes {tuple(gamma.shape)} and {tuple(beta.shape)}, expected (C,) twice"
-        )
-    for name in names:
-        check_state(state, name, tuple(gamma.shape), gamma)
+    shape = tuple(gamma.shape)
+    if len(shape) != 1 or tuple(beta.shape) != shape:
+        raise ValueError(f"gamma and beta have shapes {shape} and {tuple(beta.shape)}, expected (C,) twice")
+    for name, value in init(*shape, config[0], dtype=np.float64)._asdict().items():
+        if getattr(value, "shape", ()) == shape:
+            check_array(state[0], name, shape, gamma)
 
 
-def unwrap_numbers(config: Any) -> None:
-    """Turn a configuration's NumPy numbers into Python's, which leave the dtype of float32 arrays as it is."""
-    for name, value in vars(config).items():
-        if isinstance(value, Real) and type(value).__module__ != "builtins":
-            object.__setattr__(config, name, int(value) if isinstance(value, Integral) else float(value))
-
-
-def check_dz(dz: Array, y: Array, shape: tuple[int, ...]) -> None:
-    """Refuse a cotangent whose shape is not that of the forward pass's output, or whose dtype is another."""
-    check_float_array("dz", dz, like=y, like_name="the forward pass", real=True)
-    if tuple(dz.shape) != tuple(shape):
-        raise ValueError(f"dz has shape {tuple(dz.shape)}, expected {tuple(shape)}, the shape of the forward pass")
+def infer(x: Array, gamma: Array, beta: Array, state: Pair, config: Pair, init: Init) -> None:
+    """Refuse arguments of `infer`; N need not be a multiple of `norm_batch`."""
+    check_own(state, config)
+    check_inputs(x, gamma, beta)
+    affine(gamma, beta, state, config, init)

@@ -14,8 +14,6 @@ from typing import Any, Protocol, TypeVar
 
 from mabn_ref.norms.checks import check_at_least
 
-__all__ = ["Alone", "Communicator", "RankDied", "run"]
-
 Result = TypeVar("Result")
 
 
@@ -33,13 +31,7 @@ class RankDied(RuntimeError):
 
 @dataclass(frozen=True)
 class Alone:
-    """The communicator of one rank: the sum over all ranks is the value itself.
-
-    Examples
-    --------
-    >>> Alone().allreduce(3.0)
-    3.0
-    """
+    """The communicator of one rank: the sum over all ranks is the value itself."""
 
     rank: int = 0
     size: int = 1
@@ -86,26 +78,10 @@ class _Rank:
 
 
 def run(size: int, work: Callable[[Any], Result]) -> list[Result]:
-    """Call ``work(communicator)`` on `size` ranks, each a thread of this process.
+    """Call ``work(communicator)`` on `size` ranks, each a thread of this process, and return their results by rank.
 
-    Parameters
-    ----------
-    size : int
-        How many ranks.
-    work : callable
-        What every rank does. Its argument has `allreduce`, and `rank` and `size`, as those of mpi4py have.
-
-    Returns
-    -------
-    list
-        What each rank returned, by rank.
-
-    Raises
-    ------
-    RankDied
-        If a rank raises an error. The others, which would wait for it for ever, are ended.
-    TypeError, ValueError
-        If `size` is no integer of at least 1.
+    The communicator has `allreduce`, and `rank` and `size`, as those of mpi4py have. If a rank raises an error, the
+    others, which would wait for it for ever, are ended, and there is a `RankDied`.
 
     Examples
     --------

@@ -1,151 +1,93 @@
 r"""Synchronised batch normalisation: equations (1) to (5), the batch spread over several workers.
 
 Peng et al., "MegDet: A Large Mini-Batch Object Detector", 2018. Every rank holds a part of the batch; sums over
-ranks, two in forward and one in backward, make the statistics those of the whole. `mabn_ref.norms.batch_norm` on the
-union gives the same numbers.
+ranks, two in forward and one in backward, make the statistics those of the whole: `mabn_ref.norms.batch_norm` on the
+union gives the same numbers. All ranks call `statistics`, `forward`, `gradient_statistics`, `backward` and
+`backward_graph` together, each on its own part; N and the axes between may differ from rank to rank, C may not.
+gamma, beta and the state are the same on every rank. dz is the gradient of the loss summed over ranks, and dgamma and
+dbeta are **this rank's share**, as of every parameter in data-parallel training. Where ranks differ in channels,
+groups or dtypes there is an error, and other ranks may be left waiting: see `mabn_ref.norms.communicators.run` and
+`mabn_ref.train.mpi.world`. The example: a rank alone would have nothing to divide by.
+
+Examples
+--------
+>>> from mabn_ref.norms.communicators import run
+>>> def work(ranks):
+...     x, config = np.array([[1.0 + 2.0 * ranks.rank]]), Config(eps=0.0, communicator=ranks)
+...     return forward(x, np.ones(1), np.zeros(1), init(1, config, dtype=x.dtype), config)[0].item()
+>>> run(2, work)
+[-1.0, 1.0]
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import (
-    Array,
-    check_float_array,
-    check_own,
-    check_squares,
-    copied,
-    less,
-    like,
-    namespace,
-    sums,
-    total,
-)
-from mabn_ref.norms import batch_norm
-from mabn_ref.norms.batch_norm import one_of
-from mabn_ref.norms.checks import check_at_least, check_decay, check_dz, check_inputs, check_state, unwrap_numbers
+from mabn_ref.arrays import Array, check_float_array, check_own, check_squares, copied, less, like, namespace, total
+from mabn_ref.norms import batch_norm, checks
+from mabn_ref.norms.checks import setting
+from mabn_ref.norms.common import ema, merge, one_of, root, split, sums
 from mabn_ref.norms.communicators import Alone, Communicator
-from mabn_ref.norms.micro_batches import merge, split
-from mabn_ref.norms.moving import ema
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    r"""Hyper-parameters of synchronised batch normalisation.
+class Config(batch_norm.Config):
+    """Hyper-parameters; `norm_batch` counts **this rank's** samples, with as many groups on every rank."""
 
-    Parameters
-    ----------
-    eps : float
-        Added to the variance inside the square root, once.
-    norm_batch : int or None
-        The number of **this rank's** samples that share statistics, with as many groups on every rank; None: all of a
-        call, however many each rank has. \|B\| is their sum over the ranks.
-    decay : float in [0, 1)
-        The weight of the old value in the moving statistics.
-    communicator : object with ``allreduce(value)``
-        Adds arrays up over the ranks: ``MPI.COMM_WORLD`` of mpi4py, or one of `mabn_ref.norms.communicators`. The
-        default is a single rank, which makes this plain batch normalisation.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a value is not of the kind or in the range above, or `communicator` has no ``allreduce``.
-
-    Examples
-    --------
-    >>> Config(norm_batch=2).communicator.size
-    1
-    """
-
-    eps: float = 1e-5
-    norm_batch: int | None = None
-    decay: float = 0.9
-    communicator: Communicator = field(default_factory=Alone)
+    communicator: Communicator = setting(
+        Alone(), note="adds arrays up over the ranks: MPI.COMM_WORLD of mpi4py, or of `mabn_ref.norms.communicators`"
+    )
 
     def __post_init__(self) -> None:
-        check_at_least("eps", self.eps, 0)
-        if self.norm_batch is not None:
-            check_at_least("norm_batch", self.norm_batch, 1, whole=True)
-        check_decay("decay", self.decay)
+        super().__post_init__()
         if not callable(getattr(self.communicator, "allreduce", None)):
             raise TypeError(
                 f"communicator is {self.communicator!r}, which has no allreduce; expected an object whose "
                 "allreduce(value) returns the sum over all ranks, such as MPI.COMM_WORLD of mpi4py"
             )
-        unwrap_numbers(self)
 
 
-class State(NamedTuple):
-    """Moving statistics, for inference: `mean` and (biased) `var`, each of shape (C,)."""
+class State(batch_norm.State):
+    """Moving statistics: those of `mabn_ref.norms.batch_norm`, the same on every rank."""
 
-    mean: Array
-    var: Array
+    __slots__ = ()
 
 
 class Cache(NamedTuple):
-    """What backward needs of this rank's part, in the canonical form (G, M, C) of `split`."""
+    """What backward needs of this rank's part, in the canonical form (G, M, C)."""
 
-    y: Array
-    """(G, M, C): this rank's normalised values of (1)."""
-    sigma: Array
-    """(G, C): sqrt(var + eps) of the whole batch, the same on every rank."""
-    values: float
-    """Values a channel in one normalisation batch, over all ranks."""
-    gamma: Array
-    """(C,)."""
-    shape: tuple[int, ...]
-    """The shape of this rank's x."""
+    y: Array  #: (G, M, C): this rank's normalised values
+    sigma: Array  #: (G, 1, C): sqrt(var + eps) of the whole batch, the same on every rank
+    values: float  #: values per channel in one normalisation batch, over all ranks
+    gamma: Array  #: (C,)
+    shape: tuple[int, ...]  #: the shape of this rank's x
     config: Config
 
 
 def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
-    """Return the state before the first batch: takes what `mabn_ref.norms.batch_norm.init` does.
-
-    Examples
-    --------
-    >>> init(2, Config(), dtype=np.float64)
-    State(mean=array([0., 0.]), var=array([1., 1.]))
-    """
+    """The state before the first batch."""
     check_own((config, Config))
     return State(*batch_norm.init(channels, batch_norm.Config(), dtype=dtype, xp=xp))
 
 
 def statistics(x: Array, config: Config) -> tuple[Array, Array]:
-    """Mean and biased variance over all ranks: :eq:`sync-mean`, :eq:`sync-variance`. All ranks call it.
-
-    Parameters
-    ----------
-    x : array, shape (N, ..., C), float32 or float64
-        This rank's part.
-
-    Returns
-    -------
-    mu, var : array, shape (G, C)
-        The same on every rank.
-
-    Examples
-    --------
-    >>> from mabn_ref.norms.communicators import run
-    >>> parts = [np.array([[1.0]]), np.array([[3.0], [8.0]])]
-    >>> run(2, lambda ranks: statistics(parts[ranks.rank], Config(communicator=ranks))[0].item())
-    [4.0, 4.0]
-    """
+    """Mean and biased variance over all ranks, the same on every rank: :eq:`sync-mean`, :eq:`sync-variance`."""
     check_own((config, Config))
     mu, var, _, _ = _moments(split(x, config.norm_batch), config)
-    return mu, var
+    return mu[:, 0, :], var[:, 0, :]
 
 
 def _moments(x: Array, config: Config) -> tuple[Array, Array, Array, float]:
-    """Mean, variance, this rank's centred values of (G, M, C), and the values a channel over all ranks."""
+    """Mean, variance, this rank's centred values of (G, M, C), and the values per channel over all ranks."""
     ranks, values = _agreed(x, config)
     start = _near_all(one_of(x), ranks, config)
-    centred = less(x, start)
+    centred = less(x, start[:, 0, :])
     off = _summed(sums(centred), config) / values
     mu = start + off  # eq: sync-mean
-    centred = less(centred, off)
+    centred = less(centred, off[:, 0, :])
     var = _summed(sums(centred * centred), config) / values  # eq: sync-variance
     if bool(namespace(x).all(var == var)):  # a NaN may be another rank's
         check_squares("x", x, var)
@@ -162,7 +104,7 @@ def _near_all(value: Array, ranks: float, config: Config) -> Array:
 
 
 def _agreed(x: Array, config: Config) -> tuple[float, float]:
-    """How many ranks, and how many values a channel of a batch over all of them, if they agree on everything else.
+    """How many ranks, and how many values per channel of a batch over all of them, if they agree on everything else.
 
     What is added up here is of one size on every rank, so that ranks which disagree all find out, and none waits for
     an array that never comes. A number is the same on all ranks if the square of its sum is the sum of its squares
@@ -193,88 +135,29 @@ def _summed(value: Array, config: Config) -> Array:
 
 
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
-    """Normalise by mean and variance of the whole batch: :eq:`bn-normalise` (1), :eq:`affine` (3). All ranks call it.
-
-    Parameters
-    ----------
-    x : array, shape (N, ..., C), float32 or float64, channels last
-        This rank's part. N and the axes between may differ from rank to rank, C may not.
-    gamma, beta : array, shape (C,), of the dtype of `x`
-        The same on every rank.
-    state : State
-        The moving statistics, the same on every rank, updated by :eq:`ema-forward` (12).
-    config : Config
-
-    Returns
-    -------
-    z : array, shape (N, ..., C), of the dtype of `x`
-    cache : Cache
-    state : State
-        The new moving statistics, the same on every rank.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `state` or `config` is that of another normaliser. If an array is not plain, or not float32 or float64,
-        dtypes differ, shapes do not fit, `norm_batch` does not divide N, ranks
-        differ in their channels, groups or dtypes, or there is one value a channel over all ranks. The other ranks
-        may be left waiting: see `mabn_ref.norms.communicators.run` and `mabn_ref.train.mpi.world`.
-    OverflowError
-        If the squares of finite values of `x` sum up to more than its dtype holds.
-
-    Examples
-    --------
-    Two ranks with one sample each, 1 and 3; a rank alone would have nothing to divide by:
-
-    >>> from mabn_ref.norms.communicators import run
-    >>> def work(ranks):
-    ...     x, config = np.array([[1.0 + 2.0 * ranks.rank]]), Config(eps=0.0, communicator=ranks)
-    ...     return forward(x, np.ones(1), np.zeros(1), init(1, config, dtype=x.dtype), config)[0].item()
-    >>> run(2, work)
-    [-1.0, 1.0]
-    """
-    check_own((state, State), (config, Config))
-    check_inputs(x, gamma, beta, config.norm_batch)
-    check_state(state, "mean", (x.shape[-1],), x)
-    check_state(state, "var", (x.shape[-1],), x)
-    mu, var, centred, values = _moments(split(x, config.norm_batch), config)
-    sigma = namespace(x).sqrt(var + config.eps)
-    y = centred / sigma[:, None, :]  # eq: bn-normalise (1)
+    """Normalise by mean and variance of the whole batch: :eq:`bn-normalise` (1), :eq:`affine` (3)."""
+    checks.forward(x, gamma, beta, (state, State), (config, Config), init)
+    shape, x = tuple(x.shape), split(x, config.norm_batch)
+    mu, var, centred, values = _moments(x, config)
+    _, moving_mean = ema(state.mean, mu, config.decay)  # eq: ema-forward (12)
+    _, moving_var = ema(state.var, var, config.decay)  # eq: ema-forward (12)
+    sigma = root(var + config.eps)
+    y = centred / sigma  # eq: bn-normalise (1)
     z = gamma * y + beta  # eq: affine (3)
-    _, mean_after = ema(state.mean, mu, config.decay)  # eq: ema-forward (12)
-    _, var_after = ema(state.var, var, config.decay)  # eq: ema-forward (12)
-    cache = Cache(y, sigma, values, copied(gamma), tuple(x.shape), config)
-    return merge(z, x.shape), cache, State(mean_after[-1, :], var_after[-1, :])
+    cache = Cache(y, sigma, values, copied(gamma), shape, config)
+    state = State(moving_mean[-1, 0, :], moving_var[-1, 0, :])
+    return merge(z, shape), cache, state
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
-    """The two statistics of backward, over all ranks: :eq:`sync-gradient-statistics`. All ranks call it.
-
-    Parameters
-    ----------
-    dz : array, shape (N, ..., C)
-        Gradient of the loss, summed over ranks, with respect to this rank's z.
-    cache : Cache
-
-    Returns
-    -------
-    g, psi : array, shape (G, C)
-        The same on every rank.
-
-    Examples
-    --------
-    >>> x, one, zero, config = np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1), Config(eps=0.0)
-    >>> _, cache, _ = forward(x, one, zero, init(1, config, dtype=x.dtype), config)
-    >>> gradient_statistics(np.array([[1.0], [2.0]]), cache)
-    (array([[1.5]]), array([[0.5]]))
-    """
-    check_own((cache, Cache))
-    check_dz(dz, cache.y, cache.shape)
-    return _gradient_means(split(dz, cache.config.norm_batch), cache)[:2]
+    """The two statistics of backward, over all ranks, of dy: :eq:`sync-gradient-statistics`."""
+    checks.gradient_statistics(dz, (cache, Cache))
+    g, psi, _, _ = _gradient_means(split(dz, cache.config.norm_batch), cache)
+    return g[:, 0, :], psi[:, 0, :]
 
 
 def _gradient_means(dz: Array, cache: Cache) -> tuple[Array, Array, Array, Array]:
-    """From dz (G, M, C): g and psi over all ranks, this rank's sums of dz and of y * dz; all (G, C)."""
+    """g and psi over all ranks, this rank's sums of dz and of y * dz; all (G, 1, C)."""
     dz_sum, dzy_sum = sums(dz), sums(dz * cache.y)
     both = _summed(namespace(dz).stack([dz_sum, dzy_sum]), cache.config)
     g = cache.gamma * both[0, ...] / cache.values  # eq: sync-gradient-statistics
@@ -283,68 +166,21 @@ def _gradient_means(dz: Array, cache: Cache) -> tuple[Array, Array, Array, Array
 
 
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
-    """Gradients in closed form: :eq:`bn-backward` (4), with g and Psi over all ranks. All ranks call it.
-
-    Parameters
-    ----------
-    dz : array, shape (N, ..., C)
-        Gradient of the loss, summed over ranks, with respect to this rank's z, of the dtype of the forward pass.
-    cache : Cache
-    state : State
-        Returned as it is.
-
-    Returns
-    -------
-    dx : array, shape (N, ..., C)
-    dgamma, dbeta : array, shape (C,)
-        **This rank's share**, as of every parameter in data-parallel training: those of the whole batch are the sums
-        over ranks, which the optimiser's side adds up with all other gradients.
-    state : State
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `dz` is not of the shape and dtype of the forward pass, or `cache` or `state` is that of another
-        normaliser.
-
-    Examples
-    --------
-    >>> x, one, zero, config = np.array([[1.0], [3.0], [8.0]]), np.ones(1), np.zeros(1), Config(eps=0.0)
-    >>> _, cache, state = forward(x, one, zero, init(1, config, dtype=x.dtype), config)
-    >>> dx, dgamma, dbeta, _ = backward(np.array([[1.0], [0.0], [0.0]]), cache, state)
-    >>> abs(dx.sum().item()) < 1e-15, dbeta.item()
-    (True, 1.0)
-    """
-    check_own((cache, Cache), (state, State))
-    check_dz(dz, cache.y, cache.shape)
-    y, sigma, _, gamma, shape, config = cache
-    dz = split(dz, config.norm_batch)
+    """Gradients in closed form: :eq:`bn-backward` (4), with g and Psi over all ranks."""
+    checks.backward(dz, (cache, Cache), (state, State), init)
+    dz, (y, sigma, _, gamma, shape, _) = split(dz, cache.config.norm_batch), cache
     g, psi, dz_sum, dzy_sum = _gradient_means(dz, cache)
     dbeta = total(dz_sum)  # eq: affine-backward
     dgamma = total(dzy_sum)  # eq: affine-backward
     dy = dz * gamma
-    dx = (dy - g[:, None, :] - y * psi[:, None, :]) / sigma[:, None, :]  # eq: bn-backward (4)
+    dx = (dy - g - y * psi) / sigma  # eq: bn-backward (4)
     return merge(dx, shape), dgamma, dbeta, state
 
 
 def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
-    """The same gradients, step by step back through the graph, a sum over ranks where it joins: :eq:`sync-graph`.
-
-    Takes and returns what `backward` does, equal to rounding.
-
-    Examples
-    --------
-    >>> x, one, zero, config = np.array([[1.0], [3.0], [5.0]]), np.ones(1), np.zeros(1), Config()
-    >>> _, cache, state = forward(x, one, zero, init(1, config, dtype=x.dtype), config)
-    >>> dz = np.array([[1.0], [0.0], [0.0]])
-    >>> bool(np.allclose(backward(dz, cache, state)[0], backward_graph(dz, cache, state)[0]))
-    True
-    """
-    check_own((cache, Cache), (state, State))
-    check_dz(dz, cache.y, cache.shape)
-    y, sigma, values, gamma, shape, config = cache
-    dz = split(dz, config.norm_batch)
-    sigma = sigma[:, None, :]
+    """The same gradients, step by step back through the graph, a sum over ranks where it joins: :eq:`sync-graph`."""
+    checks.backward(dz, (cache, Cache), (state, State), init)
+    dz, (y, sigma, values, gamma, shape, config) = split(dz, cache.config.norm_batch), cache
     centred = y * sigma
     # z = gamma * y + beta
     dbeta = total(dz)  # eq: affine-backward
@@ -352,43 +188,24 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     dy = dz * gamma  # eq: sync-graph
     # y = centred / sigma, one sigma for all ranks
     dcentred = dy / sigma  # eq: sync-graph
-    dsigma = -_summed(sums(dy * centred)[:, None, :], config) / sigma**2  # eq: sync-graph
+    dsigma = -_summed(sums(dy * centred), config) / sigma**2  # eq: sync-graph
     # sigma = sqrt(var + eps)
     dvar = dsigma / (2 * sigma)  # eq: sync-graph
     # var = mean of centred^2
     dcentred = dcentred + 2 * centred * dvar / values  # eq: sync-graph
     # centred = x - mu, and mu = mean of x, one mu for all ranks
-    dmu = -_summed(sums(dcentred)[:, None, :], config)  # eq: sync-graph
+    dmu = -_summed(sums(dcentred), config)  # eq: sync-graph
     dx = dcentred + dmu / values  # eq: sync-graph
     return merge(dx, shape), dgamma, dbeta, state
 
 
 def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
-    """Inference as one map a channel: takes and returns what `mabn_ref.norms.batch_norm.affine` does.
-
-    Examples
-    --------
-    >>> state = State(mean=np.array([2.0]), var=np.array([4.0]))
-    >>> affine(np.array([3.0]), np.array([1.0]), state, Config(eps=0.0))
-    (array([1.5]), array([-2.]))
-    """
-    check_own((state, State), (config, Config))
-    return batch_norm.affine(gamma, beta, *_moving(state, config))
+    """Inference as one map per channel, that of batch norm."""
+    checks.affine(gamma, beta, (state, State), (config, Config), init)
+    return batch_norm.affine(gamma, beta, batch_norm.State(*state), batch_norm.Config(eps=config.eps))
 
 
 def infer(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> Array:
-    """Normalise by the moving statistics: takes and returns what `mabn_ref.norms.batch_norm.infer` does.
-
-    Examples
-    --------
-    >>> state = State(mean=np.array([2.0]), var=np.array([4.0]))
-    >>> infer(np.array([[4.0]]), np.ones(1), np.zeros(1), state, Config(eps=0.0))
-    array([[1.]])
-    """
-    check_own((state, State), (config, Config))
-    return batch_norm.infer(x, gamma, beta, *_moving(state, config))
-
-
-def _moving(state: State, config: Config) -> tuple[batch_norm.State, batch_norm.Config]:
-    """What inference reads, as batch normalisation has it."""
-    return batch_norm.State(state.mean, state.var), batch_norm.Config(eps=config.eps)
+    """Normalise by the moving statistics, as batch norm does: :eq:`bn-infer`."""
+    checks.infer(x, gamma, beta, (state, State), (config, Config), init)
+    return batch_norm.infer(x, gamma, beta, batch_norm.State(*state), batch_norm.Config(eps=config.eps))

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.norms import batch_renorm, mabn
-from mabn_ref.norms.micro_batches import split
-from mabn_ref.norms.moving import ema, sma
+from mabn_ref.norms import batch_renorm, mabn, mabn_variants
+from mabn_ref.norms.common import ema, sma, split
 from tests.strategies import ALL
 
 ONE, ZERO = np.ones(3), np.zeros(3)
@@ -133,16 +132,16 @@ def test_config(name: str, keywords: dict[str, Any], error: type[Exception], mes
         (lambda: mabn.Config(renorm_from=0), ValueError, "renorm_from is 0"),
         (lambda: mabn.Config(renorm_from=1.5), TypeError, "renorm_from is 1.5"),
         (
-            lambda: mabn.Config(partial_window="none"),
+            lambda: mabn_variants.Config(partial_window="none"),
             ValueError,
             "partial_window is 'none', expected one of 'mean', 'batch'",
         ),
-        (lambda: mabn.Config(ema_of="chi"), ValueError, "ema_of is 'chi'"),
-        (lambda: mabn.Config(ema_per="epoch"), ValueError, "ema_per is 'epoch'"),
-        (lambda: mabn.Config(ema_read="now"), ValueError, "ema_read is 'now'"),
-        (lambda: mabn.Config(ema_start="last"), ValueError, "ema_start is 'last'"),
-        (lambda: mabn.Config(ema_start=-1.0), ValueError, "ema_start is -1.0"),
-        (lambda: mabn.Config.megvii(windw=3), TypeError, "windw"),
+        (lambda: mabn_variants.Config(ema_of="chi"), ValueError, "ema_of is 'chi'"),
+        (lambda: mabn_variants.Config(ema_per="epoch"), ValueError, "ema_per is 'epoch'"),
+        (lambda: mabn_variants.Config(ema_read="now"), ValueError, "ema_read is 'now'"),
+        (lambda: mabn_variants.Config(ema_start="last"), ValueError, "ema_start is 'last'"),
+        (lambda: mabn_variants.Config(ema_start=-1.0), ValueError, "ema_start is -1.0"),
+        (lambda: mabn_variants.Config.megvii(windw=3), TypeError, "windw"),
         (lambda: batch_renorm.Config(r_max=0.5), ValueError, "r_max is 0.5, expected a finite number of at least 1"),
         (lambda: batch_renorm.Config(d_max=-1), ValueError, "d_max is -1"),
         (lambda: batch_renorm.Config(ema_of="chi"), ValueError, "ema_of is 'chi', expected one of 'sigma', 'var'"),
@@ -230,7 +229,7 @@ def test_affine_and_rank_one(name: str) -> None:
         (lambda: ema(ONE, np.ones((2, 1)), 0.5), ValueError, "old does not have the 1 channels of batch_values"),
         (lambda: ema(ONE, np.ones(3), 0.5), ValueError, r"batch_values has shape \(3,\), expected \(G, C\)"),
         (lambda: sma(np.ones((0, 3)), np.ones((2, 3))), ValueError, "held does not have"),
-        (lambda: mabn.Config.megvii(warmup=None), TypeError, "warmup is None, expected an integer"),
+        (lambda: mabn_variants.Config.megvii(warmup=None), TypeError, "warmup is None, expected an integer"),
     ],
 )
 def test_small_functions(call: Any, error: type[Exception], message: str) -> None:
@@ -281,6 +280,8 @@ def test_psi_window_of_another_dtype() -> None:
         ("modified_batch_norm", "chi2"),
         ("mabn", "chi2"),
         ("mabn", "chi2_window"),
+        ("mabn_variants", "chi2"),
+        ("mabn_variants", "psi_window"),
         ("sync_batch_norm", "mean"),
         ("sync_batch_norm", "var"),
     ],
@@ -291,7 +292,7 @@ def test_one_field_of_the_state_of_another_dtype_or_shape(name: str, field: str)
     state = module.init(3, module.Config(), dtype=np.float32)
     double = state._replace(**{field: getattr(state, field).astype(np.float64)})
     short = state._replace(**{field: getattr(state, field)[..., :2]})
-    inference = () if field == "chi2_window" else (module.infer,)
+    inference = () if "window" in field else (module.infer,)
     for call in (module.forward, *inference):
         with pytest.raises(TypeError, match=rf"state\.{field} has dtype float64, expected float32"):
             call(x, one, 0 * one, double, module.Config())

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mabn_ref.gradcheck import check, exact, to_float
-from mabn_ref.mistakes.count import RIGHT_DRAWS
 from mabn_ref.mistakes.oracles import forward, recurrence
+from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS
 from mabn_ref.norms import batch_norm, eval_norm, group_norm
 from tests.strategies import decays, eps, parameters, seeds
 

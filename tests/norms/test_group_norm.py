@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mabn_ref.gradcheck import check
 from mabn_ref.gradcheck.exact import exact, to_float
-from mabn_ref.mistakes.draws import Calls, grouped_calls
 from mabn_ref.mistakes.oracles import forward, recurrence
+from mabn_ref.mistakes.random_inputs import Calls, grouped_calls
 from mabn_ref.norms import batch_norm, group_norm
 from mabn_ref.norms.group_norm import Config, State
 from tests.strategies import parameters, sample, seeds

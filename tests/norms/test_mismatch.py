@@ -10,10 +10,18 @@ import numpy as np
 import pytest
 
 from mabn_ref.nn import linear, relu
-from mabn_ref.norms import __all__ as NAMES
-from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm, moving_statistics
-from tests.norms.test_ownership import CASES, draw
+from mabn_ref.norms import (
+    NORMS,
+    batch_norm,
+    batch_renorm,
+    mabn,
+    mabn_variants,
+    modified_batch_norm,
+    moving_statistics,
+)
+from tests.norms.test_ownership import CASES
 
+NAMES = {norm.module.__name__.rpartition(".")[2] for norm in NORMS.values()} | {"mabn_variants"}
 MODULES = {name: (module, options) for name, (module, options) in CASES.items() if name in NAMES}
 PAIRS = list(permutations(MODULES, 2))
 X, ONE = np.random.default_rng(3).standard_normal((4, 2, 4)) + 1, np.ones(4)
@@ -51,7 +59,7 @@ def backwards(module: Any) -> list[Any]:
 
 
 def test_every_normaliser_takes_part() -> None:
-    assert set(MODULES) == set(NAMES)
+    assert set(MODULES) == NAMES
 
 
 @pytest.mark.parametrize(("own", "other"), PAIRS)
@@ -125,7 +133,7 @@ def test_statistics_of_a_batch_take_any_config_with_a_norm_batch() -> None:
             module.statistics(X, made("group_norm")[1])
 
 
-@pytest.mark.parametrize("own", ["mabn", "moving_statistics", "batch_renorm"])
+@pytest.mark.parametrize("own", ["mabn", "mabn_variants", "moving_statistics", "batch_renorm"])
 def test_a_state_from_before_forward(own: str) -> None:
     module, config, old, cache, state = made(own)
     for back in (module.backward, module.backward_graph):
@@ -139,7 +147,7 @@ def test_a_state_from_before_forward(own: str) -> None:
     module.backward(X, cache, later[2])  # forward, forward, backward
 
 
-@pytest.mark.parametrize("own", ["mabn", "moving_statistics"])
+@pytest.mark.parametrize("own", ["mabn", "mabn_variants", "moving_statistics"])
 def test_a_cache_goes_through_backward_once_and_in_order(own: str) -> None:
     module, config, _, first, state = made(own)
     _, second, state = module.forward(X, ONE, ONE, state, config)
@@ -158,14 +166,14 @@ def test_a_cache_goes_through_backward_once_and_in_order(own: str) -> None:
 
 
 def test_calls_are_counted_where_an_iteration_is_a_call() -> None:
-    config = mabn.Config.megvii_grouped(norm_batch=2, window=3)
-    state = mabn.init(4, config, dtype=float)
+    config = mabn_variants.Config.megvii_grouped(norm_batch=2, window=3)
+    state = mabn_variants.init(4, config, dtype=float)
     for call in (1, 2, 3):
-        _, cache, state = mabn.forward(X, ONE, ONE, state, config)
-        *_, state = mabn.backward(X, cache, state)
+        _, cache, state = mabn_variants.forward(X, ONE, ONE, state, config)
+        *_, state = mabn_variants.backward(X, cache, state)
         assert (state.iteration, state.backward_iteration) == (call, call)
     with pytest.raises(ValueError, match=r"^state\.backward_iteration is 3, expected at most 2"):
-        mabn.backward(X, cache, state)
+        mabn_variants.backward(X, cache, state)
 
 
 class Mine(np.ndarray):
@@ -259,4 +267,4 @@ def test_the_doors_of_the_gradient_checker_stay_open_only_so_far() -> None:
 def test_the_settings_of_a_mismatch_would_have_trained_silently() -> None:
     """The fields overlap, which is why nothing but the class tells them apart."""
     assert {"eps", "norm_batch", "decay"} <= set(vars(mabn.Config())) & set(vars(moving_statistics.Config()))
-    assert draw(*CASES["mabn"])[0].decay != batch_norm.Config().decay
+    assert mabn.Config().decay != batch_norm.Config().decay

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mabn_ref.norms.moving import ema, sma
+from mabn_ref.norms.common import ema, sma
 from tests.strategies import seeds
 
 

@@ -195,7 +195,7 @@ def held_passes(config: Config, state: Any, x: Any, gamma: Any, beta: Any) -> tu
 
     def forward(x: Any, gamma: Any, beta: Any) -> Any:
         _, cache, _ = moving_statistics.forward(x, gamma, beta, state, config)
-        z = gamma * (kept.r[:, None, :] * cache.y + kept.d[:, None, :]) + beta
+        z = gamma * (kept.r * cache.y + kept.d) + beta
         return z.reshape(x.shape), cache
 
     return forward, lambda dz, cache: moving_statistics.backward(dz, cache, after)[:3]
@@ -230,7 +230,7 @@ def test_one_call_of_windows_in_both_directions(form: str, data: Any, seed: int,
         dx, *rest = back(dz, cache)
         _, psi = moving_statistics.gradient_statistics(dz, cache)
         offset = cache.y.mean(axis=1) if form == "vanilla" else 0.0
-        return dx + (offset * psi / min(calls + 1, config.window) / cache.sigma)[0], *rest
+        return dx + (offset * psi / min(calls + 1, config.window) / cache.sigma[:, 0])[0], *rest
 
     check(forward, corrected, (x, gamma, beta)).raise_for_error()
 

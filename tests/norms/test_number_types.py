@@ -12,7 +12,8 @@ from tests.strategies import ALL, parameters
 
 EXTRA: dict[str, dict[str, Any]] = {
     "batch_renorm": {"r_max": 1.5, "d_max": 0.5},
-    "mabn": {"window": 3, "warmup": 3, "renorm_from": 3, "ema_of": "window"},
+    "mabn": {"window": 3, "warmup": 3, "renorm_from": 3},
+    "mabn_variants": {"window": 3, "warmup": 3, "renorm_from": 3, "ema_of": "window"},
 }
 
 

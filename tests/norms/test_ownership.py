@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import permutations
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mabn_ref.norms import (
-    batch_norm,
-    batch_renorm,
-    eval_norm,
-    group_norm,
-    mabn,
-    modified_batch_norm,
-    moving_statistics,
-    online_norm,
-    sync_batch_norm,
-)
+from mabn_ref.norms import NORMS, batch_norm, eval_norm, mabn_variants, moving_statistics, online_norm
+
+
+def case(module: Any, options: Any) -> tuple[Any, dict[str, Any]]:
+    """A module and settings with which two normalisation batches make a call, where it has such."""
+    fields = {field.name for field in dataclasses.fields(module.Config)}
+    return module, ({"norm_batch": 2} if "norm_batch" in fields else {}) | dict(options)
+
 
 CASES: dict[str, tuple[Any, dict[str, Any]]] = {
-    "batch_norm": (batch_norm, {"norm_batch": 2}),
+    norm.module.__name__.rpartition(".")[2]: case(norm.module, {**norm.example, **norm.settings})
+    for norm in reversed(NORMS.values())
+} | {
     "one group": (batch_norm, {}),
-    "batch_renorm": (batch_renorm, {"norm_batch": 2, "r_max": 1.5, "d_max": 0.5}),
-    "eval_norm": (eval_norm, {"norm_batch": 2}),
-    "eval_norm, estimated": (eval_norm, {"norm_batch": 2, "estimated": True}),
-    "group_norm": (group_norm, {"groups": 2}),
-    "mabn": (mabn, {"norm_batch": 2, "window": 3}),
-    "mabn, megvii": (mabn, {"norm_batch": 2, "window": 3, "warmup": 3, "partial_window": "batch"}),
-    "modified_batch_norm": (modified_batch_norm, {"norm_batch": 2}),
-    "moving_statistics": (
-        moving_statistics,
-        {"norm_batch": 2, "forward": "sma", "backward": "ema", "window": 3},
-    ),
-    "online_norm": (online_norm, {}),
+    "eval_norm, estimated": case(eval_norm, {"estimated": True}),
+    "mabn_variants": case(mabn_variants, {"window": 3, "warmup": 3, "partial_window": "batch"}),
+    "moving_statistics": case(moving_statistics, {"forward": "sma", "backward": "ema", "window": 3}),
     "online_norm, unscaled": (online_norm, {"layer_scaling": False}),
-    "sync_batch_norm": (sync_batch_norm, {"norm_batch": 2}),
 }
 each = pytest.mark.parametrize("name", CASES)
 

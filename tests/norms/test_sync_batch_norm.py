@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mabn_ref.gradcheck import check, exact, to_float
-from mabn_ref.nn import network, sgd, softmax_cross_entropy
+from mabn_ref.nn import network, optimiser, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, sync_batch_norm
 from mabn_ref.norms.communicators import RankDied, run
 from tests.strategies import parameters, sample, seeds
@@ -291,7 +291,7 @@ def test_fifty_steps_on_four_ranks_follow_the_run_of_one_process() -> None:
 
     def train(net: list[Any], ranks: Any, sizes: list[int]) -> Any:
         params, states = network.init(net, np.random.default_rng(7), dtype=np.float64)
-        velocity, losses = sgd.init(params), []
+        velocity, losses = optimiser.init(params), []
         for x, y in zip(images, labels, strict=True):
             x, y = parts_of(x, sizes)[ranks.rank], parts_of(y, sizes)[ranks.rank]
             logits, caches, states = network.forward(net, params, states, x)
@@ -300,7 +300,7 @@ def test_fifty_steps_on_four_ranks_follow_the_run_of_one_process() -> None:
             losses.append(float(ranks.allreduce(share * loss)))
             grads, states = network.backward(net, softmax_cross_entropy.backward(share, cache), caches, states)
             grads = [{name: ranks.allreduce(g) for name, g in layer.items()} for layer in grads]
-            params, velocity = sgd.step(params, grads, velocity, lr=0.05, momentum=0.9, weight_decay=5e-4)
+            params, velocity = optimiser.step(params, grads, velocity, lr=0.05, momentum=0.9, weight_decay=5e-4)
         return losses, [p for layer in params for p in layer.values()], [a for s in states if s for a in s]
 
     four = run(

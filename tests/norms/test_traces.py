@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mabn_ref.norms import mabn
+from mabn_ref.norms import mabn_variants as mabn
 
 TRACES = Path(__file__).parent.parent / "traces"
 

@@ -1,0 +1,210 @@
+"""The arithmetic that normalisers share: normalisation batches, their sums and means, and moving averages.
+
+Inside a normaliser x is (G, M, C), G normalisation batches of M values per channel, and a statistic is (G, 1, C), so
+that the lines read as the equations do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mabn_ref import arrays
+from mabn_ref.arrays import Array, check_float_array, check_squares, less, like, namespace
+from mabn_ref.norms.checks import check_at_least
+
+__all__ = [
+    "centre",
+    "clip",
+    "ema",
+    "mean",
+    "mean_square",
+    "merge",
+    "one_of",
+    "root",
+    "sma",
+    "split",
+    "sums",
+    "switched",
+]
+
+
+def split(x: Array, norm_batch: int | None) -> Array:
+    r"""Bring x, (N, ..., C), to the canonical form (G, M, C): G normalisation batches of M values per channel.
+
+    The samples of one normalisation batch are neighbours along the first axis; all of a sample's positions count as
+    values of its channel. G = N / \|B\|, with \|B\| = `norm_batch`, which divides N; None: all N.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.zeros((8, 5, 5, 3))
+    >>> split(x, 2).shape, merge(split(x, 2), x.shape).shape
+    ((4, 50, 3), (8, 5, 5, 3))
+    """
+    check_float_array("x", x)
+    if len(x.shape) < 2 or 0 in x.shape:
+        raise ValueError(f"x has shape {tuple(x.shape)}, expected (N, ..., C): channels last, no axis empty")
+    samples = x.shape[0]
+    if norm_batch is None:
+        norm_batch = samples
+    check_at_least("norm_batch", norm_batch, 1, whole=True)
+    if samples % norm_batch:
+        raise ValueError(f"x has {samples} samples, expected a multiple of norm_batch={norm_batch}")
+    return namespace(x).reshape(x, (samples // norm_batch, -1, x.shape[-1]))
+
+
+def merge(x: Array, shape: tuple[int, ...]) -> Array:
+    """Undo `split`; `shape` is that of x before it."""
+    return namespace(x).reshape(x, shape)
+
+
+def sums(x: Array) -> Array:
+    """Sums over each normalisation batch: from (G, M, C) to (G, 1, C)."""
+    return arrays.sums(x)[:, None, :]
+
+
+def mean(x: Array) -> Array:
+    """Means over each normalisation batch: from (G, M, C) to (G, 1, C)."""
+    return sums(x) / x.shape[1]
+
+
+def mean_square(values: Array, x: Array | None = None, *, name: str = "x", place: str = "channel") -> Array:
+    """Means of the squares, from (G, M, C) to (G, 1, C), that do not overflow where `x`, the input, is finite."""
+    found = mean(values * values)
+    check_squares(name, values if x is None else x, found, place=place)
+    return found
+
+
+def root(x: Array) -> Array:
+    """The square root."""
+    return namespace(x).sqrt(x)
+
+
+def clip(x: Array, low: Any, high: Any) -> Array:
+    """The nearest value in [low, high]."""
+    return namespace(x).clip(x, low, high)
+
+
+def centre(x: Array) -> tuple[Array, Array]:
+    """The mean, (G, 1, C), and x less the mean, (G, M, C), without the mean's rounding.
+
+    The mean is taken of the distances from one of the values, and subtracted from these: the rounding of a large mean
+    is in the first result alone, and values that are all alike are exactly 0 when centred.
+    """
+    start = one_of(x)
+    distances = less(x, start[:, 0, :])
+    off = mean(distances)
+    return start + off, less(distances, off[:, 0, :])
+
+
+def one_of(x: Array) -> Array:
+    """One value of each batch, (G, 1, C): the second largest of first, middle and last, lest it be far off."""
+    xp, half = namespace(x), x.shape[1] // 2
+    first, middle, last = x[:, :1, :], x[:, half : half + 1, :], x[:, -1:, :]
+    return xp.maximum(xp.minimum(first, last), xp.minimum(xp.maximum(first, last), middle))
+
+
+def switched(first: Array | float, then: Array, until: int, iteration: int) -> Array:
+    """`first` for the normalisation batches before iteration `until`, counted from 1, and `then` from there on.
+
+    `first` may be a number; `iteration` counts the batches before this call.
+    """
+    count, xp = min(max(until - 1 - iteration, 0), then.shape[0]), namespace(then)
+    if isinstance(first, int | float):
+        first = first * xp.ones_like(then[:count, ...])
+    return xp.concat([first[:count, ...], then[count:, ...]]) if count else then
+
+
+def ema(old: Array, batch_values: Array, decay: float) -> tuple[Array, Array]:
+    """Exponential moving average: ``e_t = decay * e_{t-1} + (1 - decay) * value_t``, for every t of a sequence.
+
+    Implements :eq:`averages` (7) and :eq:`ema-forward` (12). `old`, (C,), is the average before the first value;
+    `batch_values`, (G, C) or (G, 1, C), has one value per normalisation batch, in order; `decay` in [0, 1] is the
+    weight of the old value. Returned are the averages before and after each value was taken in; the last of them is
+    the next call's `old`. One value after the other, so that a call on many normalisation batches gives the very
+    numbers of many calls.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> before, after = ema(np.array([1.0]), np.array([[3.0], [5.0]]), 0.5)
+    >>> before.ravel(), after.ravel()
+    (array([1., 2.]), array([2. , 3.5]))
+    """
+    if not 0 <= decay <= 1:
+        raise ValueError(f"decay is {decay!r}, expected a number in [0, 1]")
+    rows = _rows("old", (1, *old.shape), batch_values)
+    averages, fresh, xp = [old], (1 - decay) * rows, namespace(rows)
+    for t in range(rows.shape[0]):
+        averages.append(decay * averages[-1] + fresh[t, :])  # eq: averages (7)
+    sequence = xp.stack(averages)
+    return xp.reshape(sequence[:-1, :], batch_values.shape), xp.reshape(sequence[1:, :], batch_values.shape)
+
+
+def sma(held: Array, batch_values: Array, *, seen: int | None = None) -> tuple[Array, Array]:
+    """Simple moving average over the last m values, the current one included, for every t of a sequence.
+
+    Implements :eq:`averages` (7) and :eq:`sma-backward` (13). `held`, (m, C), has the last m values, oldest first,
+    zero where there has been none yet; `batch_values`, (G, C) or (G, 1, C), one value per normalisation batch, in
+    order. `seen` counts the values before this call: while fewer than m are held, the average is that of the values
+    held. None is a full window, in which zeros are values too. Returned are the averages at each step, and the window
+    for the next call. It never subtracts one cumulative sum from another, which would cancel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> averages, held = sma(np.zeros((2, 1)), np.array([[4.0], [6.0], [10.0]]), seen=0)
+    >>> averages.ravel(), held.ravel()
+    (array([4., 5., 8.]), array([ 6., 10.]))
+    """
+    rows = _rows("held", tuple(held.shape), batch_values)
+    window, steps, xp = held.shape[0], rows.shape[0], namespace(rows)
+    rows = xp.concat([held, rows])
+    averages = _window_sums(rows[1:, :], window)
+    if seen is None or seen + 1 >= window:
+        averages = averages / window  # eq: averages (7)
+    else:
+        averages = averages / like(rows, [float(min(seen + t + 1, window)) for t in range(steps)])[:, None]
+    return xp.reshape(averages, batch_values.shape), rows[steps:, :]
+
+
+def _rows(name: str, shape: tuple[int, ...], batch_values: Array) -> Array:
+    """The batch values as (G, C)."""
+    if len(batch_values.shape) == 3 and batch_values.shape[1] == 1:
+        batch_values = batch_values[:, 0, :]
+    if len(batch_values.shape) != 2 or 0 in batch_values.shape:
+        raise ValueError(f"batch_values has shape {tuple(batch_values.shape)}, expected (G, C), no axis empty")
+    if len(shape) != 2 or shape[0] == 0 or shape[1] != batch_values.shape[1]:
+        raise ValueError(
+            f"{name} does not have the {batch_values.shape[1]} channels of batch_values in its last axis"
+        )
+    return batch_values
+
+
+def _window_sums(rows: Array, window: int) -> Array:
+    """Sums of every `window` consecutive rows."""
+    count = rows.shape[0] - window + 1
+    if window <= count:
+        return _block_sums(rows, window)
+    # Most rows are in every sum. What is left, the rows before and after them, is a shorter window over fewer rows.
+    shared = namespace(rows).sum(rows[count - 1 : window, :], axis=0)[None, :]
+    if count == 1:
+        return shared
+    rest = namespace(rows).concat([rows[: count - 1, :], rows[window:, :]])
+    return shared + _block_sums(rest, count - 1)
+
+
+def _block_sums(rows: Array, window: int) -> Array:
+    """Sums of every `window` consecutive rows, from blocks of 1, 2, 4, ... rows: log2(window) array operations."""
+    count = rows.shape[0] - window + 1
+    blocks, size = rows, 1  # blocks[i] is the sum of rows[i : i + size]
+    sums, width = None, 0
+    while True:
+        if window & size:
+            part = blocks[width : width + count, :]
+            sums = part if sums is None else sums + part
+            width += size
+        if 2 * size > window:
+            return sums
+        blocks = blocks[:-size, :] + blocks[size:, :]
+        size *= 2
