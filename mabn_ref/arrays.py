@@ -16,6 +16,7 @@ import numpy as np
 
 __all__ = [
     "Array",
+    "arange",
     "check_float_array",
     "check_own",
     "check_plain",
@@ -28,6 +29,7 @@ __all__ = [
     "namespace",
     "sums",
     "total",
+    "zeros",
 ]
 
 Array: TypeAlias = Any
@@ -39,17 +41,7 @@ shapes and dtypes are in the docstrings and are checked when a function is calle
 
 
 def namespace(x: Array) -> Any:
-    """Return the array library that made `x`.
-
-    Parameters
-    ----------
-    x : array
-        Any NumPy, CuPy or array-api-strict array.
-
-    Returns
-    -------
-    module
-        ``numpy``, ``cupy`` or ``array_api_strict``.
+    """Return the array library that made `x`: ``numpy``, ``cupy`` or ``array_api_strict``.
 
     Examples
     --------
@@ -66,21 +58,11 @@ _BLOCK = 512
 
 
 def sums(x: Array) -> Array:
-    """Sum over the middle axis, block by block.
+    """Sum (G, M, C) over the middle axis, to (G, C), block by block.
 
     A block of 512 values is summed as a matrix product with a row of ones, some eight times as fast as ``sum``; the
     sums of the blocks are summed in the same way. So each value goes through a few hundred additions and not through
     M, and the rounding of a long sum is that of a short one.
-
-    Parameters
-    ----------
-    x : array, shape (G, M, C)
-        Values.
-
-    Returns
-    -------
-    array, shape (G, C)
-        ``sum over m of x[g, m, c]``.
 
     Examples
     --------
@@ -102,24 +84,7 @@ def sums(x: Array) -> Array:
 
 
 def total(x: Array) -> Array:
-    """Sum over all axes but the last, block by block as in `sums`.
-
-    Parameters
-    ----------
-    x : array, shape (..., C)
-        Values.
-
-    Returns
-    -------
-    array, shape (C,)
-        The sum per channel.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> total(np.full((2, 3, 2), 2.0))
-    array([12., 12.])
-    """
+    """Sum over all axes but the last, block by block as in `sums`: one value per channel."""
     return sums(namespace(x).reshape(x, (1, -1, x.shape[-1])))[0, :]
 
 
@@ -133,14 +98,9 @@ def check_squares(name: str, x: Array, mean_square: Array, *, place: str = "chan
     x : array, shape (..., C)
         What was squared. If it holds an infinity or a NaN, anything passes: the outcome shows it.
     mean_square : array
-        What the squares came to.
+        What the squares came to. If it is not finite although `x` is, that is an OverflowError.
     place : str
         What the last axis of `x` counts.
-
-    Raises
-    ------
-    OverflowError
-        If `mean_square` is not finite although `x` is.
 
     Examples
     --------
@@ -162,18 +122,9 @@ def check_squares(name: str, x: Array, mean_square: Array, *, place: str = "chan
 
 
 def less(x: Array, row: Array) -> Array:
-    """``x - row[:, None, :]``, with several values of a channel in a row: some twice as fast for a few channels.
+    """``x - row[:, None, :]`` for (G, M, C) and (G, C), several values of a channel in a row.
 
-    Parameters
-    ----------
-    x : array, shape (G, M, C)
-        Values.
-    row : array, shape (G, C)
-        What is subtracted.
-
-    Returns
-    -------
-    array, shape (G, M, C)
+    That is some twice as fast for a few channels.
 
     Examples
     --------
@@ -190,27 +141,7 @@ def less(x: Array, row: Array) -> Array:
 
 
 def copied(x: Array) -> Array:
-    """Return a copy, for what keeps an array that somebody else holds too.
-
-    Parameters
-    ----------
-    x : array
-        The array.
-
-    Returns
-    -------
-    array
-        The same numbers in memory of their own.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> mine = np.zeros(2)
-    >>> kept = copied(mine)
-    >>> mine += 1
-    >>> kept
-    array([0., 0.])
-    """
+    """Return a copy, for what keeps an array that somebody else holds too."""
     return x.copy() if hasattr(x, "copy") else 1 * x
 
 
@@ -227,14 +158,7 @@ def kind(value: Any) -> str:
 
 
 def kind_of(own: type) -> str:
-    """Name a class as `kind` names its instances.
-
-    Examples
-    --------
-    >>> from mabn_ref.norms import eval_norm
-    >>> kind_of(eval_norm.State), kind_of(type(None))
-    ('an eval_norm.State', 'None')
-    """
+    """Name a class as `kind` names its instances."""
     if own is type(None):
         return "None"
     module = own.__module__
@@ -247,15 +171,8 @@ def kind_of(own: type) -> str:
 def check_own(*pairs: tuple[Any, type]) -> None:
     """Refuse a `Config`, `State` or `Cache` that is not of the very class that is wanted.
 
-    Parameters
-    ----------
-    *pairs : tuple of an object and a class
-        Each object is an argument that has its class's name in small letters.
-
-    Raises
-    ------
-    TypeError
-        If an object is of another class, a subclass too: Configs that share their fields mean different methods.
+    A pair is an argument that has its class's name in small letters, and the class. A subclass is refused too:
+    Configs that share their fields mean different methods.
 
     Examples
     --------
@@ -270,20 +187,9 @@ def check_own(*pairs: tuple[Any, type]) -> None:
 
 
 def check_plain(name: str, x: Array) -> None:
-    """Refuse what is no array of NumPy itself, CuPy or array-api-strict; NumPy's scalars pass.
+    """Refuse what is not an array of NumPy itself, CuPy or array-api-strict; NumPy's scalars pass.
 
-    Parameters
-    ----------
-    name : str
-        The argument's name, for the message.
-    x : array
-        The argument.
-
-    Raises
-    ------
-    TypeError
-        If `x` is no array, an array of another library, or of a subclass of ``numpy.ndarray``, whose operators may
-        mean anything: those of a masked array leave values out.
+    The operators of a subclass of ``numpy.ndarray`` may mean anything: those of a masked array leave values out.
 
     Examples
     --------
@@ -316,7 +222,8 @@ def check_float_array(
     """Refuse anything but a plain array of float32 or float64.
 
     Two doors are open beside that, for whoever checks a pass: complex numbers whose imaginary part is a complex step,
-    too small for its square to show, and object arrays of exact numbers, `mabn_ref.gradcheck.exact`.
+    too small for its square to show, and object arrays of exact numbers, `mabn_ref.gradcheck.exact`. A larger
+    imaginary part is a ValueError, everything else a TypeError.
 
     Parameters
     ----------
@@ -332,14 +239,6 @@ def check_float_array(
         Close the door of complex numbers, and that of exact ones too, unless `like` went through it.
     roots : bool
         Whether square roots will be taken, which exact fractions do not have.
-
-    Raises
-    ------
-    TypeError
-        If `x` is no array, an array that `check_plain` refuses, or its dtype is another or differs from that of
-        `like`.
-    ValueError
-        If an imaginary part is too large for a complex step.
 
     Examples
     --------
@@ -406,19 +305,7 @@ def _name_of(library: str, dtype: Any) -> str:
 def like(x: Array, values: Any, dtype: Any = None) -> Array:
     """Make an array of a few host numbers beside `x`: its library, its device and, unless given, its dtype.
 
-    Parameters
-    ----------
-    x : array
-        The array to sit beside.
-    values : sequence of numbers
-        The values; small, since on a GPU they are copied.
-    dtype : dtype, optional
-        Another dtype than that of `x`.
-
-    Returns
-    -------
-    array
-        The values as an array.
+    The values are few, since on a GPU they are copied.
 
     Examples
     --------
@@ -426,8 +313,20 @@ def like(x: Array, values: Any, dtype: Any = None) -> Array:
     >>> like(np.ones(2, dtype=np.float32), [1, 2])
     array([1., 2.], dtype=float32)
     """
-    xp = namespace(x)
-    dtype = x.dtype if dtype is None else dtype
-    if xp.__name__ == "cupy":  # its creation functions take no device: they use the current one
-        return xp.asarray(values, dtype=dtype)
-    return xp.asarray(values, dtype=dtype, device=x.device)
+    return namespace(x).asarray(values, dtype=x.dtype if dtype is None else dtype, **_device(x))
+
+
+def zeros(shape: tuple[int, ...], like: Array) -> Array:
+    """Return zeros of the dtype of `like`, on its device."""
+    return namespace(like).zeros(shape, dtype=like.dtype, **_device(like))
+
+
+def arange(stop: int, like: Array) -> Array:
+    """Return 0, 1, ..., stop - 1 as int64, on the device of `like`."""
+    xp = namespace(like)
+    return xp.arange(stop, dtype=xp.int64, **_device(like))
+
+
+def _device(like: Array) -> dict[str, Any]:
+    # CuPy creates on its current device and takes no such keyword.
+    return {} if namespace(like).__name__ == "cupy" else {"device": like.device}

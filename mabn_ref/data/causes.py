@@ -63,13 +63,7 @@ _OTHER_RECORDS = {
 
 
 def of_name(name: str) -> str | None:
-    """Tell by its name that a file or an archive's member belongs to another version of CIFAR.
-
-    Examples
-    --------
-    >>> of_name("cifar-100-binary.tar.gz").partition(",")[0]
-    'is from CIFAR-100'
-    """
+    """Tell by its name that a file or an archive's member belongs to another version of CIFAR."""
     name = name.lower()
     if "cifar" not in name:
         return None
@@ -103,13 +97,7 @@ def of_content(raw: bytes, name: str) -> str:
 
 
 def of_labels(raw: bytes, name: str, low: int, high: int) -> str:
-    """Tell what the bytes of a file probably are, given that as records they have labels `low` to `high`, above 9.
-
-    Examples
-    --------
-    >>> of_labels(bytes(30730), "data_batch_1.bin", 1, 10)
-    'counts its labels from 1; count them from 0'
-    """
+    """Tell what the bytes of a file probably are, given that as records they have labels `low` to `high`, above 9."""
     known = _of_start(raw[:_HEAD], name)
     if known is None and len(raw) % _TWO_LABELS == 0:
         known = _OTHER_RECORDS[_TWO_LABELS]
@@ -119,12 +107,7 @@ def of_labels(raw: bytes, name: str, low: int, high: int) -> str:
 
 
 def of_file(path: Path) -> str | None:
-    """Tell by a file's first bytes what it is, if they are known and can be read.
-
-    Examples
-    --------
-    >>> of_file(Path("no-such-file.gz"))
-    """
+    """Tell by a file's first bytes what it is, if they are known and can be read."""
     if not path.is_file():  # a pipe would wait for a writer
         return None
     try:
@@ -137,26 +120,8 @@ def of_file(path: Path) -> str | None:
 def of_directory(directory: Path, missing: Sequence[str]) -> str:
     """Tell where the files of the `missing` kinds are, or what is there in their place, and what to do.
 
-    Parameters
-    ----------
-    directory : Path
-        Which lacks them. Directories in it are looked into, two deep for them and four for what is there instead.
-    missing : sequence of str
-        Some of `KINDS`.
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    OSError
-        If the directory cannot be read.
-
-    Examples
-    --------
-    >>> of_directory(Path("no-such-directory"), KINDS)
-    'there is no such directory; check the path'
+    `missing` are some of `KINDS`, which the directory lacks. Directories in it are looked into, two deep for them and
+    four for what is there instead. An OSError says that the directory cannot be read.
     """
     if not directory.exists():
         if re.match("[a-z]{2,}:/", str(directory)):  # a drive has one letter

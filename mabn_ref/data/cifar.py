@@ -33,25 +33,10 @@ _TEST_MEMBERS = ("cifar-10-batches-bin/test_batch.bin",)
 
 
 def read_records(raw: bytes, name: str) -> Dataset:
-    """Return the images and labels of one file's bytes.
+    """Return the images and labels of one file's bytes, in the file's order; `name` is the file's, for messages.
 
-    Parameters
-    ----------
-    raw : bytes
-        One or more records of 3,073 bytes.
-    name : str
-        The file's name, for the messages.
-
-    Returns
-    -------
-    Dataset
-        As many images as records, channels last, in the file's order.
-
-    Raises
-    ------
-    ValueError
-        If the size is 0 or no multiple of 3,073, or a label is above 9. The message says what the file probably is:
-        cut short, packed, of CIFAR-100 or of the Python version, for instance.
+    A size that is 0 or not a multiple of 3,073, and a label above 9, are a ValueError, which says what the file
+    probably is: cut short, packed, of CIFAR-100 or of the Python version, for instance.
 
     Examples
     --------
@@ -81,15 +66,7 @@ probably cut short; copy, download or write it again
 def read_directory(path: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
     """Read the record files of a directory: ``data_batch_*.bin`` to train on, ``test_batch*.bin`` to test on.
 
-    Parameters
-    ----------
-    path : path
-        The directory, for instance the unpacked ``cifar-10-batches-bin``.
-
-    Returns
-    -------
-    train, test : Dataset
-        The files of each kind one after the other, by name.
+    The files of each kind follow one another by name.
 
     Raises
     ------
@@ -147,31 +124,16 @@ def _read(path: Path) -> Iterator[None]:
 
 
 def read_archive(path: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
-    """Read ``cifar-10-binary.tar.gz`` in memory.
+    """Read ``cifar-10-binary.tar.gz`` in memory: ``data_batch_1.bin`` to ``_5.bin``, and ``test_batch.bin``.
 
     Only the six record files are read; other members are passed over, whatever they are.
-
-    Parameters
-    ----------
-    path : path
-        The archive.
-
-    Returns
-    -------
-    train, test : Dataset
-        ``data_batch_1.bin`` to ``data_batch_5.bin``, and ``test_batch.bin``.
 
     Raises
     ------
     ValueError
-        If the file is missing, no gzip-compressed tar archive, or damaged; if a record file is missing from it, there
-        twice, a link, longer than `MEMBER_LIMIT`, or not as `read_records` wants it. The message names the file.
-
-    Examples
-    --------
-    >>> read_archive("no-such-file.tar.gz")
-    Traceback (most recent call last):
-    ValueError: no file no-such-file.tar.gz, expected the archive cifar-10-binary.tar.gz
+        If the file is missing, not a gzip-compressed tar archive, or damaged; if a record file is missing from it,
+        there twice, a link, longer than `MEMBER_LIMIT`, or not as `read_records` wants it. The message names the
+        file.
     """
     path = Path(path)
     if not path.is_file():

@@ -1,4 +1,9 @@
-"""What every source of images returns."""
+"""What every source of images returns, and the checks of it.
+
+Images are arrays of uint8, (N, H, W, 3), values 0 to 255, channels last in the order red, green, blue; labels are
+integers, one for each image. What takes images leaves them unchanged, and raises TypeError for another dtype or for
+a count that is not an integer, ValueError for another shape, another label or a count that is too small.
+"""
 
 from __future__ import annotations
 
@@ -20,38 +25,14 @@ Labels: TypeAlias = npt.NDArray[np.int64]
 
 
 class Dataset(NamedTuple):
-    """Images and their labels.
-
-    Attributes
-    ----------
-    images : array of uint8, shape (N, 32, 32, 3)
-        Pixel values 0 to 255, channels last, in the order red, green, blue.
-    labels : array of int64, shape (N,)
-        Class of each image, 0 to 9.
-    """
+    """Images (N, 32, 32, 3), uint8, and the class of each, 0 to 9: labels (N,), int64."""
 
     images: Images
     labels: Labels
 
 
 def check_count(name: str, value: Any, *, at_least: int) -> None:
-    """Refuse anything but an integer of at least `at_least`.
-
-    Parameters
-    ----------
-    name : str
-        The argument's name, for the message.
-    value : object
-        The argument.
-    at_least : int
-        The smallest value allowed.
-
-    Raises
-    ------
-    TypeError
-        If `value` is no integer (a bool is none).
-    ValueError
-        If it is smaller than `at_least`.
+    """Refuse anything but an integer of at least `at_least`; a bool is not one.
 
     Examples
     --------
@@ -66,26 +47,7 @@ def check_count(name: str, value: Any, *, at_least: int) -> None:
 
 
 def check_images(images: Any) -> None:
-    """Refuse anything but a batch of byte images with three channels, channels last.
-
-    Parameters
-    ----------
-    images : object
-        The argument.
-
-    Raises
-    ------
-    TypeError
-        If `images` is no array of uint8.
-    ValueError
-        If its shape is not (N, H, W, 3).
-
-    Examples
-    --------
-    >>> check_images(np.zeros((2, 3, 32, 32), np.uint8))
-    Traceback (most recent call last):
-    ValueError: images has shape (2, 3, 32, 32), expected (N, H, W, 3), channels last
-    """
+    """Refuse anything but a batch of byte images with three channels, channels last."""
     dtype = getattr(images, "dtype", None)
     if dtype != np.uint8:
         raise TypeError(f"images is {f'an array of {dtype}' if dtype else type(images).__name__}, expected uint8")
@@ -94,26 +56,7 @@ def check_images(images: Any) -> None:
 
 
 def check_dataset(dataset: Dataset) -> None:
-    """Refuse a data set that is not one label, 0 to 9, for each of one or more images.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        The argument.
-
-    Raises
-    ------
-    TypeError
-        If the images are no array of uint8, or the labels none of integers.
-    ValueError
-        If the images are not (N, H, W, 3) with N at least 1, the labels not (N,), or a label is not 0 to 9.
-
-    Examples
-    --------
-    >>> check_dataset(Dataset(np.zeros((2, 32, 32, 3), np.uint8), np.array([0, 10])))
-    Traceback (most recent call last):
-    ValueError: labels has 10 at 1, expected 0 to 9
-    """
+    """Refuse a data set that is not one label, 0 to 9, for each of one or more images."""
     images, labels = dataset
     check_images(images)
     dtype = getattr(labels, "dtype", None)

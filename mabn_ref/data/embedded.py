@@ -36,29 +36,11 @@ _BLOCK = 100
 
 
 def generate(train_size: int, test_size: int, seed: int) -> tuple[Dataset, Dataset]:
-    """Draw a training and a test set.
+    """Draw a training and a test set, labels indices into `CLASS_NAMES`.
 
     The same seed gives the same images, bit for bit; training and test images come from separate streams; and the
-    first k images of a set are the set of size k.
-
-    Parameters
-    ----------
-    train_size, test_size : int
-        Number of images, at least 1 each. In any ten images from a multiple of ten on, every class appears once.
-    seed : int
-        At least 0.
-
-    Returns
-    -------
-    train, test : Dataset
-        Labels are indices into `CLASS_NAMES`.
-
-    Raises
-    ------
-    TypeError
-        If an argument is no integer.
-    ValueError
-        If a size is below 1 or the seed below 0.
+    first k images of a set are the set of size k. In any ten images from a multiple of ten on, every class appears
+    once.
 
     Examples
     --------

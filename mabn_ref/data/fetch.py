@@ -22,23 +22,10 @@ _ARCHIVE = "cifar-10-binary.tar.gz"
 
 
 def cache_directory(cache_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Return where downloads are kept.
+    """Return where downloads are kept; the directory need not exist.
 
-    Parameters
-    ----------
-    cache_dir : path, optional
-        The directory itself. Without it, the environment variable ``MABN_REF_DATA_DIR`` names it, and without that
-        it is the user's cache directory for ``mabn_ref``, as pooch finds it.
-
-    Returns
-    -------
-    Path
-        The directory, which need not exist.
-
-    Raises
-    ------
-    ImportError
-        If pooch is needed and not installed.
+    Without `cache_dir` the environment variable ``MABN_REF_DATA_DIR`` names it, and without that it is the user's
+    cache directory for ``mabn_ref``, as pooch finds it.
 
     Examples
     --------
@@ -67,17 +54,10 @@ def fetch_cifar10(
     ----------
     cache_dir : path, optional
         Where to keep the archive, see `cache_directory`.
-    url : str, optional
-        Where to download from, http or https.
-    sha256 : str, optional
-        The archive's hash, 64 hexadecimal digits.
+    url, sha256 : str, optional
+        Where to download from, http or https, and the archive's hash, 64 hexadecimal digits.
     progress : bool, optional
         Show a progress bar on standard error.
-
-    Returns
-    -------
-    Path
-        The archive, for `mabn_ref.data.cifar.read_archive`.
 
     Raises
     ------
@@ -93,10 +73,6 @@ def fetch_cifar10(
     The default hash is the published one (checksums of TensorFlow Datasets); it could not be re-computed by this
     project. If the official archive should fail the check, compare it with the md5 on the CIFAR page
     (c32a1d4ab5d03f1284b67883e8d87530) and read it with ``--data-dir``.
-
-    Examples
-    --------
-    >>> train, test = cifar.read_archive(fetch_cifar10())  # doctest: +SKIP
     """
     pooch = require("pooch", "data")
     directory = cache_directory(cache_dir)

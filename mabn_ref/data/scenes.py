@@ -24,15 +24,7 @@ _BLOCK = 100
 
 
 class Scenes(NamedTuple):
-    """Images and their masks.
-
-    Attributes
-    ----------
-    images : array of uint8, shape (N, 32, 32, 3)
-        Pixel values 0 to 255, channels last.
-    masks : array of int64, shape (N, 32, 32)
-        Class of each pixel, an index into `CLASS_NAMES`.
-    """
+    """Images (N, 32, 32, 3), uint8, and masks (N, 32, 32), int64: an index into `CLASS_NAMES` for each pixel."""
 
     images: Images
     masks: Labels
@@ -42,24 +34,6 @@ def generate(train_size: int, test_size: int, seed: int) -> tuple[Scenes, Scenes
     """Draw training and test scenes.
 
     The same seed gives the same scenes, bit for bit, and the first k scenes of a set are the set of size k.
-
-    Parameters
-    ----------
-    train_size, test_size : int
-        Number of scenes, at least 1 each.
-    seed : int
-        At least 0.
-
-    Returns
-    -------
-    train, test : Scenes
-
-    Raises
-    ------
-    TypeError
-        If an argument is no integer.
-    ValueError
-        If a size is below 1 or the seed below 0.
 
     Examples
     --------

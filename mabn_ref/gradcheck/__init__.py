@@ -8,8 +8,8 @@ check applies; ``ulps`` measures rounding errors against them.
 from __future__ import annotations
 
 from mabn_ref.gradcheck.checker import check
+from mabn_ref.gradcheck.differences import Taylor
 from mabn_ref.gradcheck.exact import Exact, exact, to_float, ulps
 from mabn_ref.gradcheck.result import GradientError, InputResult, Result
-from mabn_ref.gradcheck.taylor import Taylor
 
 __all__ = ["Exact", "GradientError", "InputResult", "Result", "Taylor", "check", "exact", "to_float", "ulps"]

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.gradcheck import calls, linear, probes
-from mabn_ref.gradcheck.compare import SLACK, Claim, compare
+from mabn_ref.gradcheck import passes, probes
+from mabn_ref.gradcheck.compare import compare
 from mabn_ref.gradcheck.exact import DIGITS, exact, to_float
 from mabn_ref.gradcheck.result import Result
+from mabn_ref.gradcheck.verdict import SLACK, Claim
 
 __all__ = ["check"]
 
@@ -61,19 +62,12 @@ def check(
     seed : int
         Seed of cotangents and directions.
 
-    Returns
-    -------
-    Result
-        Verdict, worst errors by each method, worst element and Taylor remainder, for each input.
-
     Raises
     ------
-    TypeError
-        If an input, the output or a gradient has another dtype or is a masked array, a matrix or another subclass, a
-        gradient is None, or `forward` does not return a pair.
-    ValueError
-        If there are no inputs, names or gradients are not as many, a gradient's shape is not its input's, an input,
-        output or gradient is empty or not finite, or `forward` is not finite next to the inputs.
+    TypeError, ValueError
+        If an input, the output or a gradient is not a plain, finite, non-empty array of such a dtype, gradients do
+        not have the number and shapes of the inputs, `names` are not as many, `forward` does not return a pair, or it
+        is not finite next to the inputs.
 
     Examples
     --------
@@ -88,15 +82,15 @@ def check(
       x: wrong; worst error by central differences 4.6e-01, by complex step 4.9e-01; Taylor 2.9e-01 (order 1.00)
         at x[1] backward says -2.14748457, differences say -1.15509511 (step 1.2e-04)
     """
-    names = calls.read_names(names, forward, inputs)
-    arrays = calls.read_inputs(inputs, names)
+    names = passes.read_names(names, forward, inputs)
+    arrays = passes.read_inputs(inputs, names)
     rng = np.random.default_rng(seed)
-    rehearsed = calls.rehearse(forward, backward, arrays, names, state, lambda out: _cotangents(rng, out))
+    rehearsed = passes.rehearse(forward, backward, arrays, names, state, lambda out: _cotangents(rng, out))
     if rehearsed.violations:
         return Result((), rehearsed.violations, float("nan"), seed)
     at = tuple(x.astype(np.float64) if x.dtype == np.float32 else x for x in arrays)
     try:
-        center, _ = calls.run_forward(forward, at)
+        center, _ = passes.run_forward(forward, at)
     except Exception as error:
         error.add_note("forward raised this for its inputs in float64, in which they are differentiated")
         raise
@@ -129,7 +123,7 @@ def check(
         if all(result.verdict != "wrong" for result in found):
             size = float(np.linalg.norm(to_float(cotangents[0]) * rounding()))
             slack = [SLACK * eps / _eps(center) * size / unit for unit in units]
-            found = linear.check(rehearsed, found, tolerance, slack)
+            found = passes.check_linearity(rehearsed, found, tolerance, slack)
     return Result(tuple(found), (), tolerance, seed)
 
 
@@ -153,7 +147,7 @@ def _of_input(forward: Callable[..., Any], at: Sequence[Array], i: int) -> Calla
     return lambda x: _flat(forward(*at[:i], x, *at[i + 1 :])[0])
 
 
-def _of_cotangent(backward: calls.Backward, out: Array, i: int) -> Callable[[Array], Array]:
+def _of_cotangent(backward: passes.Backward, out: Array, i: int) -> Callable[[Array], Array]:
     """The flattened gradient of input `i` as a function of the flattened cotangent alone."""
     return lambda c: backward(c.reshape(out.shape).astype(out.dtype))[i].ravel()
 

@@ -50,17 +50,7 @@ def _operators(operation: Callable[[decimal.Decimal, decimal.Decimal], decimal.D
 
 @total_ordering
 class Exact:
-    """A number of 50 decimal digits.
-
-    Parameters
-    ----------
-    value : Exact, decimal.Decimal, int or float
-        Its value, taken exactly.
-
-    Raises
-    ------
-    TypeError
-        If `value` is none of these.
+    """A number of 50 decimal digits, made of an `Exact`, a ``decimal.Decimal``, an int or a float, taken exactly.
 
     Examples
     --------
@@ -123,17 +113,7 @@ class Exact:
 
 
 def exact(x: npt.ArrayLike) -> Array:
-    """Make an object array of `Exact` numbers.
-
-    Parameters
-    ----------
-    x : array_like
-        Real numbers of any dtype.
-
-    Returns
-    -------
-    array of object
-        The same shape and, exactly, the same values.
+    """Make an object array of `Exact` numbers, of the same shape and, exactly, the same values as real numbers.
 
     Examples
     --------
@@ -155,23 +135,15 @@ def to_float(x: npt.ArrayLike) -> Array:
 def ulps(value: Array, truth: Array) -> Array:
     """Measure errors in units in the last place of the true value.
 
+    They are at most 0.5 where `value` is correctly rounded. Below the smallest normal number the unit is that of the
+    smallest one.
+
     Parameters
     ----------
     value : array of float32 or float64
         Computed numbers.
     truth : array of object, of the same shape
         The numbers they should be, as `Exact`.
-
-    Returns
-    -------
-    array of float64
-        Sizes of the errors; at most 0.5 where `value` is correctly rounded. Below the smallest normal number the
-        unit is that of the smallest one.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
 
     Examples
     --------

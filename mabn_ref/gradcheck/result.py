@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mabn_ref.gradcheck.taylor import Taylor
+from mabn_ref.gradcheck.differences import Taylor
 
 __all__ = ["VERDICTS", "GradientError", "InputResult", "Result"]
 

@@ -1,6 +1,25 @@
 """The layers of a small convolutional network, every backward pass by hand, and what trains it.
 
-One file per layer, each with `forward`, `backward` and the `Cache` that joins them; `network` puts them in a list.
+A layer is a module with ``forward``, ``backward`` and the ``Cache`` that joins them. `network` runs a list of layers,
+`networks` has one ready-made, `optimiser` trains it. What holds for every layer is said here once:
+
+Arrays
+    float32 or float64, of NumPy, CuPy or array-api-strict, channels last: images are (N, H, W, C), feature vectors
+    (N, features), the weights of a convolution (kh, kw, in, out). All arrays of a call share one dtype, and what is
+    returned has it too. No axis is empty.
+forward
+    Returns the output and a cache for `backward`. Nothing that is given is changed, and the cache holds copies: what
+    the caller does to his arrays afterwards changes no gradient.
+backward
+    Takes dL/dout, of the shape and dtype of the output, and the cache from `forward`. Returns dL/dx, then the
+    gradients of the other arrays, each of the shape and dtype of its array.
+TypeError
+    An array has an integer, boolean or half dtype, is masked or of another subclass, or its dtype differs from that
+    of the others; a count is not an integer, or a rate is not a number; the cache is not one of this layer.
+ValueError
+    A rank, a shape or a number of channels does not fit, or an option is out of range.
+
+Errors name the argument, its value and what was expected, and are raised before anything is computed.
 """
 
 from __future__ import annotations
@@ -8,13 +27,12 @@ from __future__ import annotations
 from mabn_ref.nn import (
     centralize,
     conv2d,
-    conv2d_plain,
     global_average_pool,
     linear,
     network,
+    networks,
+    optimiser,
     relu,
-    schedule,
-    sgd,
     softmax_cross_entropy,
     standardize,
     upsample,
@@ -23,13 +41,12 @@ from mabn_ref.nn import (
 __all__ = [
     "centralize",
     "conv2d",
-    "conv2d_plain",
     "global_average_pool",
     "linear",
     "network",
+    "networks",
+    "optimiser",
     "relu",
-    "schedule",
-    "sgd",
     "softmax_cross_entropy",
     "standardize",
     "upsample",

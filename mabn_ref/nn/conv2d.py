@@ -3,35 +3,22 @@
 Padding puts zeros around the image. `_seen_by_rows` then writes under every output position the kw*in input values
 that one row of the kernel sees, so that forward and the weight gradient are one matrix product for each of the kh
 rows. The rows look at the same copies, a few lines apart: that takes kw copies of the image, where one product with
-the whole kernel would take kh*kw. `conv2d_plain` beside this file is the definition as a loop over kernel offsets
-and the oracle of this one.
+the whole kernel would take kh*kw. `mabn_ref.mistakes.plain.convolution` is the definition as a loop over kernel
+offsets and the oracle of this one.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from mabn_ref.arrays import Array, check_own, copied, namespace
-from mabn_ref.nn.checks import check_cotangent, check_rank, check_whole
-from mabn_ref.nn.creation import zeros
+from mabn_ref.arrays import Array, check_own, copied, namespace, zeros
+from mabn_ref.nn.common import check_cotangent, check_rank, check_whole
 
 __all__ = ["Cache", "backward", "check_arguments", "forward", "input_gradient", "weight_gradient"]
 
 
 class Cache(NamedTuple):
-    """What `backward` needs.
-
-    Attributes
-    ----------
-    padded : array, shape (N, H + 2 * padding, W + 2 * padding, in)
-        A copy of x with its zeros around it.
-    w : array, shape (kh, kw, in, out)
-        A copy of the kernel.
-    x_shape, out_shape : tuple of int
-        (N, H, W, in) and (N, H_out, W_out, out).
-    stride, padding : int
-        As given to `forward`, in pixels.
-    """
+    """What `backward` needs: copies of w and of x with its zeros around it, and what `forward` was given."""
 
     padded: Array
     w: Array
@@ -42,38 +29,14 @@ class Cache(NamedTuple):
 
 
 def forward(x: Array, w: Array, *, stride: int = 1, padding: int = 0) -> tuple[Array, Cache]:
-    """Slide `w` over `x`: out[n, i, j, :] = sum over a, b of x[n, i*stride + a, j*stride + b, :] @ w[a, b].
+    """Slide `w` (kh, kw, in, out) over `x` (N, H, W, in).
 
-    Parameters
-    ----------
-    x : array of float32 or float64, shape (N, H, W, in)
-        Images, channels last.
-    w : array of the dtype of `x`, shape (kh, kw, in, out)
-        The kernel.
-    stride : int
-        Distance of neighbouring output positions, in pixels of `x`; at least 1.
-    padding : int
-        Zeros added on each of the four sides, in pixels; at least 0.
+    out[n, i, j, :] = sum over a, b of x[n, i*stride + a, j*stride + b, :] @ w[a, b], shape (N, H_out, W_out, out),
+    where H_out = (H + 2*padding - kh) // stride + 1, and W_out alike. Implements :eq:`conv2d-forward`. As everywhere
+    in deep learning this is a cross-correlation: the kernel is not flipped.
 
-    Returns
-    -------
-    out : array of the dtype of `x`, shape (N, H_out, W_out, out)
-        H_out = (H + 2*padding - kh) // stride + 1, and W_out alike.
-    cache : Cache
-        For `backward`.
-
-    Raises
-    ------
-    TypeError
-        If an array has an integer, boolean or half dtype, the dtypes differ, or `stride` or `padding` is no integer.
-    ValueError
-        If a rank is not 4, the channels differ, `stride` < 1, `padding` < 0, or the kernel is larger than the padded
-        image.
-
-    Notes
-    -----
-    Implements :eq:`conv2d-forward`. As everywhere in deep learning this is a cross-correlation: the kernel is not
-    flipped.
+    `stride`, at least 1, is the distance of neighbouring output positions in pixels of `x`; `padding`, at least 0, is
+    how many zeros are added on each of the four sides. The kernel is at most as large as the padded image.
 
     Examples
     --------
@@ -91,54 +54,15 @@ def forward(x: Array, w: Array, *, stride: int = 1, padding: int = 0) -> tuple[A
 
 
 def backward(dout: Array, cache: Cache) -> tuple[Array, Array]:
-    """Return the gradients of `forward`; `input_gradient` and `weight_gradient` give one of them alone.
+    """Return dL/dx and dL/dw; `input_gradient` and `weight_gradient` give one of them alone.
 
-    Parameters
-    ----------
-    dout : array, shape (N, H_out, W_out, out)
-        dL/dout, of the dtype of the output.
-    cache : Cache
-        From `forward`.
-
-    Returns
-    -------
-    dx : array, shape (N, H, W, in)
-        dL/dx.
-    dw : array, shape (kh, kw, in, out)
-        dL/dw.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `dout` has not the dtype or shape of the output, or `cache` is none of this layer.
-
-    Notes
-    -----
     Implements :eq:`conv2d-backward`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> x = np.arange(4.0).reshape(1, 2, 2, 1)
-    >>> out, cache = forward(x, np.full((1, 1, 1, 1), 5.0))
-    >>> dx, dw = backward(np.ones((1, 2, 2, 1)), cache)
-    >>> float(dx[0, 0, 0, 0]), float(dw[0, 0, 0, 0])
-    (5.0, 6.0)
     """
     return input_gradient(dout, cache), weight_gradient(dout, cache)
 
 
 def weight_gradient(dout: Array, cache: Cache) -> Array:
-    """Return dL/dw alone, as the first layer of a network needs it; arguments as for `backward`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> out, cache = forward(np.ones((1, 3, 3, 1)), np.ones((2, 2, 1, 1)))
-    >>> weight_gradient(np.ones((1, 2, 2, 1)), cache)[:, :, 0, 0]
-    array([[4., 4.],
-           [4., 4.]])
-    """
+    """Return dL/dw alone, as the first layer of a network needs it; arguments as for `backward`."""
     check_own((cache, Cache))
     check_cotangent("dout", dout, cache.out_shape, cache.w, "w")
     xp = namespace(dout)
@@ -157,17 +81,7 @@ def weight_gradient(dout: Array, cache: Cache) -> Array:
 
 
 def input_gradient(dout: Array, cache: Cache) -> Array:
-    """Return dL/dx alone; arguments as for `backward`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> out, cache = forward(np.ones((1, 3, 3, 1)), np.ones((2, 2, 1, 1)))
-    >>> input_gradient(np.ones((1, 2, 2, 1)), cache)[0, :, :, 0]
-    array([[1., 2., 1.],
-           [2., 4., 2.],
-           [1., 2., 1.]])
-    """
+    """Return dL/dx alone; arguments as for `backward`."""
     check_own((cache, Cache))
     check_cotangent("dout", dout, cache.out_shape, cache.w, "w")
     xp = namespace(dout)

@@ -5,62 +5,22 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mabn_ref.arrays import Array, check_float_array, check_own, copied, total
-from mabn_ref.nn.checks import check_cotangent, check_rank
+from mabn_ref.nn.common import check_cotangent, check_rank
 
 __all__ = ["Cache", "backward", "forward"]
 
 
 class Cache(NamedTuple):
-    """What `backward` needs.
-
-    Attributes
-    ----------
-    x : array, shape (N, in)
-        A copy of the input.
-    w : array, shape (in, out)
-        A copy of the weight.
-    """
+    """What `backward` needs: copies of x (N, in) and w (in, out)."""
 
     x: Array
     w: Array
 
 
 def forward(x: Array, w: Array, b: Array) -> tuple[Array, Cache]:
-    """Return x @ w + b.
+    """Return x @ w + b, shape (N, out), for `x` (N, in), `w` (in, out) and `b` (out,).
 
-    Parameters
-    ----------
-    x : array of float32 or float64, shape (N, in)
-        Feature vectors.
-    w : array of the dtype of `x`, shape (in, out)
-        Weight.
-    b : array of the dtype of `x`, shape (out,)
-        Bias.
-
-    Returns
-    -------
-    out : array, shape (N, out)
-        The images of the vectors.
-    cache : Cache
-        For `backward`.
-
-    Raises
-    ------
-    TypeError
-        If an array has an integer, boolean or half dtype, or the dtypes differ.
-    ValueError
-        If ranks or feature counts do not fit.
-
-    Notes
-    -----
     Implements :eq:`linear-forward`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> out, cache = forward(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]), np.array([0.5]))
-    >>> out
-    array([[11.5]])
     """
     check_rank("x", x, "N, in")
     check_rank("w", w, "in, out", like=x)
@@ -78,31 +38,8 @@ def forward(x: Array, w: Array, b: Array) -> tuple[Array, Cache]:
 
 
 def backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """Return the gradients of `forward`.
+    """Return dL/dx, dL/dw and dL/db.
 
-    Parameters
-    ----------
-    dout : array, shape (N, out)
-        dL/dout.
-    cache : Cache
-        From `forward`.
-
-    Returns
-    -------
-    dx : array, shape (N, in)
-        dL/dx.
-    dw : array, shape (in, out)
-        dL/dw.
-    db : array, shape (out,)
-        dL/db.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `dout` has not the dtype or shape of the output, or `cache` is none of this layer.
-
-    Notes
-    -----
     Implements :eq:`linear-backward`.
 
     Examples
@@ -110,8 +47,8 @@ def backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
     >>> import numpy as np
     >>> out, cache = forward(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]), np.array([0.5]))
     >>> dx, dw, db = backward(np.array([[10.0]]), cache)
-    >>> dx, dw[:, 0], db
-    (array([[30., 40.]]), array([10., 20.]), array([10.]))
+    >>> out, dx, dw[:, 0], db
+    (array([[11.5]]), array([[30., 40.]]), array([10., 20.]), array([10.]))
     """
     check_own((cache, Cache))
     check_cotangent("dout", dout, (cache.x.shape[0], cache.w.shape[1]), cache.x, "x")

@@ -1,7 +1,16 @@
 """A network as a plain list of layers, with its parameters, states and caches in lists beside it.
 
 Nothing is hidden: `init` makes the parameters and the normalisers' states, `forward` returns the logits, what
-`backward` needs and the new states, and `backward` goes through the same list from the end.
+`backward` needs and the new states, and `backward` goes through the same list from the end. They raise what the
+layers raise, and refuse lists that are not parallel: of another length (ValueError), or with a member that belongs to
+another layer (TypeError). What they are given is not changed.
+
+>>> layers = [GlobalAveragePool("pool"), Linear("linear", 1, 2)]
+>>> params, states = init(layers, np.random.default_rng(0), dtype=np.float64)
+>>> logits, caches, states = forward(layers, params, states, np.full((1, 2, 2, 1), 3.0))
+>>> grads, states = backward(layers, np.array([[1.0, -1.0]]), caches, states)
+>>> grads[1]["w"], grads[1]["b"]
+(array([[ 3., -3.]]), array([ 1., -1.]))
 """
 
 from __future__ import annotations
@@ -14,7 +23,7 @@ import numpy as np
 
 from mabn_ref.arrays import Array, check_own, kind, kind_of, namespace
 from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, relu, standardize, upsample
-from mabn_ref.nn.checks import check_whole
+from mabn_ref.nn.common import check_whole
 
 __all__ = [
     "Conv",
@@ -26,11 +35,11 @@ __all__ = [
     "ReLU",
     "Upsample",
     "backward",
+    "check_config",
     "first_non_finite",
     "forward",
     "infer",
     "init",
-    "small_network",
 ]
 
 
@@ -91,15 +100,7 @@ Layer: TypeAlias = Conv | Norm | ReLU | GlobalAveragePool | Upsample | Linear
 
 
 class ConvCache(NamedTuple):
-    """The cache of a `Conv`.
-
-    Attributes
-    ----------
-    convolution : conv2d.Cache
-        That of the convolution with the weight in use.
-    weight : centralize.Cache or standardize.Cache or None
-        That of the centralisation or standardisation; None where the weight is used as it is.
-    """
+    """The caches of a `Conv`: that of its convolution, and that of what was done to its weight, if anything was."""
 
     convolution: conv2d.Cache
     weight: centralize.Cache | standardize.Cache | None
@@ -108,44 +109,16 @@ class ConvCache(NamedTuple):
 def init(
     layers: Sequence[Layer], rng: np.random.Generator, *, dtype: Any = np.float32, xp: Any = np
 ) -> tuple[list[dict[str, Array]], list[Any]]:
-    """Draw the parameters and make the normalisers' first states.
+    """Return the parameters, a dict of names for each layer, and the states: a normaliser's State, or None.
 
     Convolutions start from He's normal distribution, variance 2 / fan_in; the linear layer, which no ReLU follows,
     from variance 1 / fan_in; gamma = 1, beta = 0, b = 0. The draws depend on the generator and on the shapes of
     convolutions and linear layers alone, so that two networks which differ in their normaliser or in centralisation
-    start from the same weights.
+    start from the same weights. They are drawn in float64 on the host, whatever `dtype` and the array library `xp`
+    are.
 
-    Parameters
-    ----------
-    layers : sequence of Layer
-        The network.
-    rng : numpy.random.Generator
-        Drawn from in float64 on the host, whatever `dtype` and `xp` are.
-    dtype : dtype
-        Of all parameters and states: ``xp.float32`` or ``xp.float64``.
-    xp : module
-        The array library of the parameters and states.
-
-    Returns
-    -------
-    params : list of dict of str to array
-        Per layer: "w", or "gamma" and "beta", or "w" and "b", or nothing.
-    states : list
-        Per layer: a normaliser's State, or None.
-
-    Raises
-    ------
-    TypeError
-        If a member of `layers` is no layer, a size no integer or a normaliser's Config that of another one.
-    ValueError
-        If two layers share a name, a size is not positive, or a layer does not take what the one before gives.
-
-    Examples
-    --------
-    >>> layers = [Conv("conv", 3, 8), ReLU("relu"), GlobalAveragePool("pool"), Linear("linear", 8, 10)]
-    >>> params, states = init(layers, np.random.default_rng(0))
-    >>> [{name: p.shape for name, p in layer.items()} for layer in params]
-    [{'w': (3, 3, 3, 8)}, {}, {}, {'w': (8, 10), 'b': (10,)}]
+    Two layers that share a name, a size that is not a positive integer, a layer that does not take what the one
+    before gives, and a Config of another normaliser are errors.
     """
     _check_layers(layers)
     params: list[dict[str, Array]] = []
@@ -177,57 +150,15 @@ def init(
 def forward(
     layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Sequence[Any], x: Array
 ) -> tuple[Array, list[Any], list[Any]]:
-    """Run the training pass.
-
-    Parameters
-    ----------
-    layers, params, states
-        The network, and what `init` or the last step left.
-    x : array, shape (N, H, W, C)
-        Images, channels last, of the dtype of the parameters.
-
-    Returns
-    -------
-    logits : array, shape (N, classes)
-        The last layer's output.
-    caches : list
-        Per layer what `backward` needs.
-    states : list
-        The new states; the old ones are not changed.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As the layers raise them, or if the lists are not parallel: of another length, or a member of another layer.
-
-    Examples
-    --------
-    >>> layers = [GlobalAveragePool("pool"), Linear("linear", 3, 10)]
-    >>> params, states = init(layers, np.random.default_rng(0))
-    >>> logits, caches, states = forward(layers, params, states, np.ones((4, 32, 32, 3), dtype=np.float32))
-    >>> logits.shape
-    (4, 10)
-    """
+    """Run the training pass on images (N, H, W, C); return the logits (N, classes), the caches and the new states."""
     _check_parallel(layers, params=params, states=states)
     caches: list[Any] = []
     new_states: list[Any] = []
     for layer, p, state in zip(layers, params, states, strict=True):
-        cache: Any
-        match layer:
-            case Conv():
-                w, weight = _weight(layer, p["w"])
-                x, convolution = conv2d.forward(x, w, stride=layer.stride, padding=layer.padding)
-                cache = ConvCache(convolution, weight)
-            case Norm():
-                x, cache, state = layer.module.forward(x, p["gamma"], p["beta"], state, layer.config)
-            case ReLU():
-                x, cache = relu.forward(x)
-            case GlobalAveragePool():
-                x, cache = global_average_pool.forward(x)
-            case Upsample():
-                x, cache = upsample.forward(x, factor=layer.factor)
-            case Linear():
-                x, cache = linear.forward(x, p["w"], p["b"])
+        if isinstance(layer, Norm):
+            x, cache, state = layer.module.forward(x, p["gamma"], p["beta"], state, layer.config)
+        else:
+            x, cache = _output(layer, p, x)
         caches.append(cache)
         new_states.append(state)
     return x, caches, new_states
@@ -236,40 +167,10 @@ def forward(
 def backward(
     layers: Sequence[Layer], dlogits: Array, caches: Sequence[Any], states: Sequence[Any]
 ) -> tuple[list[dict[str, Array]], list[Any]]:
-    """Run the backward pass; the gradient of the images themselves is not computed where convolution comes first.
+    """Return the gradients, parallel to the parameters, and the new states.
 
-    Parameters
-    ----------
-    layers : sequence of Layer
-        The network.
-    dlogits : array, shape (N, classes)
-        dL/dlogits.
-    caches : list
-        From `forward`.
-    states : list
-        From `forward`, or from the last `backward` where several passes share their weights: MABN goes on with its
-        window.
-
-    Returns
-    -------
-    grads : list of dict of str to array
-        Parallel to the parameters.
-    states : list
-        The new states.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As the layers raise them, or if the lists are not parallel: of another length, or a member of another layer.
-
-    Examples
-    --------
-    >>> layers = [GlobalAveragePool("pool"), Linear("linear", 1, 2)]
-    >>> params, states = init(layers, np.random.default_rng(0), dtype=np.float64)
-    >>> logits, caches, states = forward(layers, params, states, np.full((1, 2, 2, 1), 3.0))
-    >>> grads, states = backward(layers, np.array([[1.0, -1.0]]), caches, states)
-    >>> grads[1]["w"], grads[1]["b"]
-    (array([[ 3., -3.]]), array([ 1., -1.]))
+    The gradient of the images themselves is not computed where convolution comes first. `states` are those from
+    `forward`, or from the last `backward` where several passes share their weights: MABN goes on with its window.
     """
     _check_parallel(layers, caches=caches, states=states)
     grads: list[dict[str, Array]] = [{} for _ in layers]
@@ -299,51 +200,17 @@ def backward(
 
 
 def infer(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Sequence[Any], x: Array) -> Array:
-    """Run the inference pass: normalisers use their moving statistics, and nothing is kept.
+    """Run the inference pass and return the logits, each of which depends on its own image alone.
 
-    The largest array inside is the copies that a convolution gathers, three times its input: cut many images into
-    batches.
-
-    Parameters
-    ----------
-    layers, params, states
-        The network and what training left.
-    x : array, shape (N, H, W, C)
-        Images, channels last, of the dtype of the parameters.
-
-    Returns
-    -------
-    array, shape (N, classes)
-        The logits; each depends on its own image alone.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As the layers raise them, or if the lists are not parallel: of another length, or a member of another layer.
-
-    Examples
-    --------
-    >>> layers = [GlobalAveragePool("pool"), Linear("linear", 3, 10)]
-    >>> params, states = init(layers, np.random.default_rng(0))
-    >>> infer(layers, params, states, np.ones((4, 32, 32, 3), dtype=np.float32)).shape
-    (4, 10)
+    Normalisers use their moving statistics, and nothing is kept. The largest array inside is the copies that a
+    convolution gathers, three times its input: cut many images into batches.
     """
     _check_parallel(layers, params=params, states=states)
     for layer, p, state in zip(layers, params, states, strict=True):
-        match layer:
-            case Conv():
-                w, _ = _weight(layer, p["w"])
-                x, _ = conv2d.forward(x, w, stride=layer.stride, padding=layer.padding)
-            case Norm():
-                x = layer.module.infer(x, p["gamma"], p["beta"], state, layer.config)
-            case ReLU():
-                x, _ = relu.forward(x)
-            case GlobalAveragePool():
-                x, _ = global_average_pool.forward(x)
-            case Upsample():
-                x, _ = upsample.forward(x, factor=layer.factor)
-            case Linear():
-                x, _ = linear.forward(x, p["w"], p["b"])
+        if isinstance(layer, Norm):
+            x = layer.module.infer(x, p["gamma"], p["beta"], state, layer.config)
+        else:
+            x, _ = _output(layer, p, x)
     return x
 
 
@@ -352,22 +219,7 @@ def first_non_finite(
 ) -> str | None:
     """Name the first layer whose output in the training pass holds a NaN or an infinity, or whose squares overflow.
 
-    Parameters
-    ----------
-    layers, params, states, x
-        As for `forward`.
-
-    Returns
-    -------
-    str or None
-        The layer's name; None if all outputs are finite.
-
-    Examples
-    --------
-    >>> layers = [ReLU("relu"), GlobalAveragePool("pool")]
-    >>> params, states = init(layers, np.random.default_rng(0))
-    >>> first_non_finite(layers, params, states, np.full((1, 2, 2, 1), np.nan))
-    'relu'
+    None if all outputs are finite. Arguments as for `forward`.
     """
     _check_parallel(layers, params=params, states=states)
     with np.errstate(all="ignore"):
@@ -382,60 +234,23 @@ def first_non_finite(
     return None
 
 
-def small_network(
-    module: Any,
-    config: Any,
-    *,
-    centralized: bool = False,
-    standardized: bool = False,
-    classes: int = 10,
-    width: int = 32,
-) -> list[Layer]:
-    """Seven 3x3 convolutions, each with normaliser and ReLU, then global average pool and linear.
-
-    A 32x32 image becomes maps of 16, 16, 8, 8, 4, 4 and 2 pixels, of `width` to 4 * `width` channels.
-
-    Parameters
-    ----------
-    module, config
-        The normaliser, a module of `mabn_ref.norms`, and its Config.
-    centralized : bool
-        Whether every convolution centres its weight, :eq:`centralize-forward` (18).
-    standardized : bool
-        Whether every convolution standardises its weight.
-    classes : int
-        Outputs of the linear layer.
-    width : int
-        Channels of the first convolution.
-
-    Returns
-    -------
-    list of Layer
-        The network; `init` gives it parameters.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `classes` or `width` is no integer of at least 1, or `config` is no Config of `module`; `init` refuses both
-        `centralized` and `standardized`.
-
-    Examples
-    --------
-    >>> [layer.name for layer in small_network(None, None)][-5:]
-    ['conv7', 'norm7', 'relu7', 'pool', 'linear']
-    """
-    check_whole("classes", classes, 1)
-    check_whole("width", width, 1)
-    _check_config(module, config)
-    channels = [3, width, width, 2 * width, 2 * width, 4 * width, 4 * width, 4 * width]
-    strides = [2, 1, 2, 1, 2, 1, 2]
-    layers: list[Layer] = []
-    for i, stride in enumerate(strides, start=1):
-        conv = Conv(f"conv{i}", channels[i - 1], channels[i], stride=stride)
-        layers.append(conv._replace(centralized=centralized, standardized=standardized))
-        layers.append(Norm(f"norm{i}", module, channels[i], config))
-        layers.append(ReLU(f"relu{i}"))
-    return [*layers, GlobalAveragePool("pool"), Linear("linear", channels[-1], classes)]
+def _output(
+    layer: Conv | ReLU | GlobalAveragePool | Upsample | Linear, p: dict[str, Array], x: Array
+) -> tuple[Array, Any]:
+    """The output and the cache of a layer that has no state."""
+    match layer:
+        case Conv():
+            w, weight = _weight(layer, p["w"])
+            x, convolution = conv2d.forward(x, w, stride=layer.stride, padding=layer.padding)
+            return x, ConvCache(convolution, weight)
+        case ReLU():
+            return relu.forward(x)
+        case GlobalAveragePool():
+            return global_average_pool.forward(x)
+        case Upsample():
+            return upsample.forward(x, factor=layer.factor)
+        case Linear():
+            return linear.forward(x, p["w"], p["b"])
 
 
 def _weight(layer: Conv, w: Array) -> tuple[Array, centralize.Cache | standardize.Cache | None]:
@@ -471,7 +286,7 @@ def _check_layers(layers: Sequence[Layer]) -> None:
             case Linear(_, takes, gives):
                 pass
             case Norm(_, module, takes, config):
-                _check_config(module, config)
+                check_config(module, config)
                 gives = takes
             case _:
                 continue
@@ -488,8 +303,8 @@ def _check_layer(i: int, layer: Any) -> None:
         raise TypeError(f"layers[{i}] is {layer!r}, expected one of {expected}")
 
 
-def _check_config(module: Any, config: Any) -> None:
-    """Refuse a Config of another normaliser than the module; what is no normaliser of this package may have any."""
+def check_config(module: Any, config: Any) -> None:
+    """Refuse a Config of another normaliser than the module; what is not one of this package's may have any."""
     if hasattr(module, "Config"):
         check_own((config, module.Config))
 
@@ -501,32 +316,23 @@ def _check_parallel(layers: Sequence[Layer], **lists: Sequence[Any]) -> None:
         if len(values) != len(layers):
             raise ValueError(f"{name} has {len(values)} members, expected {len(layers)}, one a layer")
         for i, (layer, value) in enumerate(zip(layers, values, strict=True)):
-            expected = _EXPECTED[name](layer, value)
+            expected = _mismatch(name, layer, value)
             if expected is not None:
                 raise TypeError(f"{name}[{i}] is {kind(value)}, expected {expected} for the layer {layer.name!r}")
 
 
-def _other_params(layer: Layer, params: Any) -> str | None:
-    """What the layer's parameters should be, if they are not."""
-    names = _PARAMETERS.get(type(layer), ())
-    if isinstance(params, Mapping) and params.keys() == set(names):
-        return None
-    held = f" and not of {', '.join(map(str, params))}" if isinstance(params, Mapping) and params else ""
-    return f"a dict of {', '.join(names) or 'nothing'}{held}"
-
-
-def _other_state(layer: Layer, state: Any) -> str | None:
-    return _other_than(getattr(layer.module, "State", None) if isinstance(layer, Norm) else type(None), state)
-
-
-def _other_cache(layer: Layer, cache: Any) -> str | None:
-    return _other_than(
-        getattr(layer.module, "Cache", None) if isinstance(layer, Norm) else _CACHES[type(layer)], cache
-    )
-
-
-def _other_than(own: type | None, value: Any) -> str | None:
-    """The class that a value should be of, if it is of another; a normaliser of somebody else's may have none."""
+def _mismatch(name: str, layer: Layer, value: Any) -> str | None:
+    """What a member of a list should be, if it is not; a normaliser of somebody else's may have no classes."""
+    if name == "params":
+        names = _PARAMETERS.get(type(layer), ())
+        if isinstance(value, Mapping) and value.keys() == set(names):
+            return None
+        held = f" and not of {', '.join(map(str, value))}" if isinstance(value, Mapping) and value else ""
+        return f"a dict of {', '.join(names) or 'nothing'}{held}"
+    if isinstance(layer, Norm):
+        own = getattr(layer.module, "State" if name == "states" else "Cache", None)
+    else:
+        own = type(None) if name == "states" else _CACHES[type(layer)]
     return None if own is None or type(value) is own else kind_of(own)
 
 
@@ -538,4 +344,3 @@ _CACHES: dict[type, type] = {
     Upsample: upsample.Cache,
     Linear: linear.Cache,
 }
-_EXPECTED = {"params": _other_params, "states": _other_state, "caches": _other_cache}

@@ -5,56 +5,22 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from mabn_ref.arrays import Array, check_float_array, check_own, namespace
-from mabn_ref.nn.checks import check_cotangent
+from mabn_ref.nn.common import check_cotangent
 
 __all__ = ["Cache", "backward", "forward"]
 
 
 class Cache(NamedTuple):
-    """What `backward` needs.
-
-    Attributes
-    ----------
-    passes : array of bool, any shape
-        Where the input was not zero or below: there the gradient passes.
-    dtype : dtype
-        Of the input.
-    """
+    """What `backward` needs: where the input was not zero or below, so that the gradient `passes`, and its dtype."""
 
     passes: Array
     dtype: Any
 
 
 def forward(x: Array) -> tuple[Array, Cache]:
-    """Return max(x, 0); NaN stays NaN.
+    """Return max(x, 0) for an array of any shape; NaN stays NaN.
 
-    Parameters
-    ----------
-    x : array of float32 or float64, any shape
-        The input.
-
-    Returns
-    -------
-    out : array, the shape and dtype of `x`
-        The positive part.
-    cache : Cache
-        For `backward`.
-
-    Raises
-    ------
-    TypeError
-        If `x` has an integer, boolean or half dtype.
-
-    Notes
-    -----
     Implements :eq:`relu-forward`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> out, cache = forward(np.array([-1.0, 0.0, 2.0, np.nan]))
-    >>> out
-    array([ 0.,  0.,  2., nan])
     """
     check_float_array("x", x)
     out = namespace(x).maximum(x, 0)  # eq: relu-forward
@@ -64,33 +30,14 @@ def forward(x: Array) -> tuple[Array, Cache]:
 def backward(dout: Array, cache: Cache) -> Array:
     """Return dL/dx: `dout` where the input was positive, zero elsewhere, at exactly 0 too.
 
-    Parameters
-    ----------
-    dout : array, the shape and dtype of the output
-        dL/dout.
-    cache : Cache
-        From `forward`.
-
-    Returns
-    -------
-    array, the shape and dtype of the output
-        dL/dx.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `dout` has not the dtype or shape of the output, or `cache` is none of this layer.
-
-    Notes
-    -----
     Implements :eq:`relu-backward`.
 
     Examples
     --------
     >>> import numpy as np
-    >>> out, cache = forward(np.array([-1.0, 0.0, 2.0]))
-    >>> backward(np.array([5.0, 6.0, 7.0]), cache)
-    array([0., 0., 7.])
+    >>> out, cache = forward(np.array([-1.0, 0.0, 2.0, np.nan]))
+    >>> out, backward(np.array([5.0, 6.0, 7.0, 8.0]), cache)
+    (array([ 0.,  0.,  2., nan]), array([0., 0., 7., 8.]))
     """
     check_own((cache, Cache))
     check_cotangent("dout", dout, tuple(cache.passes.shape), cache.dtype, "x")

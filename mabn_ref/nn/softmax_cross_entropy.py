@@ -4,62 +4,25 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mabn_ref.arrays import Array, check_float_array, check_own, check_plain, namespace
-from mabn_ref.nn.checks import check_rank
-from mabn_ref.nn.creation import arange
+from mabn_ref.arrays import Array, arange, check_float_array, check_own, check_plain, namespace
+from mabn_ref.nn.common import check_rank
 
 __all__ = ["Cache", "backward", "forward"]
 
 
 class Cache(NamedTuple):
-    """What `backward` needs.
-
-    Attributes
-    ----------
-    probabilities : array, shape (N, classes)
-        softmax(logits); every row sums to 1.
-    one_hot : array, shape (N, classes)
-        1 at the label of each row, 0 elsewhere, of the dtype of the logits.
-    """
+    """What `backward` needs, both (N, classes): softmax(logits), and 1 at the label of each row, 0 elsewhere."""
 
     probabilities: Array
     one_hot: Array
 
 
 def forward(logits: Array, labels: Array) -> tuple[Array, Cache]:
-    """Return the mean over the batch of -log softmax(logits)[label].
+    """Return the mean over the batch of -log softmax(logits)[label], in nats, as an array of shape ().
 
-    Parameters
-    ----------
-    logits : array of float32 or float64, shape (N, classes)
-        Scores, of any size: the largest of each row is subtracted first.
-    labels : array of an integer dtype, shape (N,)
-        The right class of each row, counted from 0; from the array library of `logits`.
-
-    Returns
-    -------
-    loss : array, shape ()
-        The mean cross-entropy in nats, of the dtype of `logits`.
-    cache : Cache
-        For `backward`.
-
-    Raises
-    ------
-    TypeError
-        If `logits` has an integer, boolean or half dtype, or `labels` is no integer array of the same library.
-    ValueError
-        If a shape does not fit or a label is outside 0, ..., classes - 1.
-
-    Notes
-    -----
-    Implements :eq:`softmax-cross-entropy-forward`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> loss, cache = forward(np.array([[0.0, 0.0], [1000.0, 0.0]]), np.array([0, 0]))
-    >>> print(f"{loss:.6f}")  # (log 2 + 0) / 2
-    0.346574
+    Implements :eq:`softmax-cross-entropy-forward`. The scores `logits` (N, classes) may be of any size: the largest
+    of each row is subtracted first. `labels` (N,), an integer array of the same library, are the right classes,
+    counted from 0.
     """
     _check_labels(logits, labels)
     xp = namespace(logits)
@@ -75,34 +38,18 @@ def forward(logits: Array, labels: Array) -> tuple[Array, Cache]:
 def backward(dloss: Array | float, cache: Cache) -> Array:
     """Return dL/dlogits = dloss * (softmax(logits) - one_hot) / N.
 
-    Parameters
-    ----------
-    dloss : float or array of shape ()
-        dL/dloss; 1.0 for the gradient of the loss itself.
-    cache : Cache
-        From `forward`.
-
-    Returns
-    -------
-    array, shape (N, classes)
-        dL/dlogits, of the dtype of the logits.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `dloss` is no number and no array of shape () and of the dtype of the logits, or `cache` is none of
-        this layer.
-
-    Notes
-    -----
-    Implements :eq:`softmax-cross-entropy-backward`.
+    Implements :eq:`softmax-cross-entropy-backward`. `dloss` is a float, or an array of shape () and of the dtype of
+    the logits; 1.0 for the gradient of the loss itself.
 
     Examples
     --------
     >>> import numpy as np
-    >>> loss, cache = forward(np.zeros((1, 4)), np.array([2]))
+    >>> loss, cache = forward(np.array([[0.0, 0.0], [1000.0, 0.0]]), np.array([0, 0]))
+    >>> print(f"{loss:.6f}")  # (log 2 + 0) / 2
+    0.346574
     >>> backward(1.0, cache)
-    array([[ 0.25,  0.25, -0.75,  0.25]])
+    array([[-0.25,  0.25],
+           [ 0.  ,  0.  ]])
     """
     check_own((cache, Cache))
     if isinstance(dloss, (int, float)):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mabn_ref.data import Dataset, channel_statistics, embedded, scenes
-from mabn_ref.data.subset import balanced
+from mabn_ref.data.images import balanced
 
 
 def moments(images: np.ndarray) -> list[tuple[float, float]]:

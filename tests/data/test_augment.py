@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mabn_ref.data.augment import flip_and_crop
+from mabn_ref.data.images import flip_and_crop
 
 
 def random_images(n: int, seed: int, low: int = 1) -> np.ndarray:

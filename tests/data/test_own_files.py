@@ -18,7 +18,7 @@ import pytest
 from mabn_ref.cli import main
 from mabn_ref.data import cifar
 from mabn_ref.data.dataset import Dataset
-from mabn_ref.data.subset import balanced
+from mabn_ref.data.images import balanced
 from mabn_ref.train import datasets
 
 SMALL = ["--epochs", "1", "--width", "4"]

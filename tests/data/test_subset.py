@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mabn_ref.data import Dataset
-from mabn_ref.data.subset import balanced
+from mabn_ref.data.images import balanced
 
 
 def numbered(labels: np.ndarray) -> Dataset:

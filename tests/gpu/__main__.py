@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref import __version__
-from mabn_ref.nn import network, sgd, softmax_cross_entropy
+from mabn_ref import __version__, atomic
+from mabn_ref.nn import network, networks, optimiser, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, mabn
-from mabn_ref.train import atomic, devices
+from mabn_ref.train import devices
 from tests.benchmarks.timing import Timing, summary, table
 
 
@@ -26,16 +26,16 @@ def _step(xp: Any, module: Any, samples: int, width: int) -> Callable[[], None]:
     rng = np.random.default_rng(0)
     x, labels = rng.standard_normal((samples, 32, 32, 3), dtype=np.float32), rng.integers(0, 10, samples)
     images, truth = devices.to_device([x, labels], xp)
-    layers = network.small_network(module, module.Config(norm_batch=2), centralized=module is mabn, width=width)
+    layers = networks.small_network(module, module.Config(norm_batch=2), centralized=module is mabn, width=width)
     params, states = network.init(layers, rng, dtype=xp.float32, xp=xp)
-    held = [params, sgd.init(params), states]
+    held = [params, optimiser.init(params), states]
 
     def step() -> None:
         params, velocity, states = held
         logits, caches, states = network.forward(layers, params, states, images)
         _, cache = softmax_cross_entropy.forward(logits, truth)
         grads, states = network.backward(layers, softmax_cross_entropy.backward(1.0, cache), caches, states)
-        params, velocity = sgd.step(params, grads, velocity, lr=1e-3, momentum=0.9, weight_decay=5e-4)
+        params, velocity = optimiser.step(params, grads, velocity, lr=1e-3, momentum=0.9, weight_decay=5e-4)
         held[:] = params, velocity, states
         if xp is not np:
             xp.cuda.Device().synchronize()

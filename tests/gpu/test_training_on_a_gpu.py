@@ -10,7 +10,7 @@ import pytest
 
 from mabn_ref import cli
 from mabn_ref.data import channel_statistics, embedded, to_float
-from mabn_ref.nn import network, sgd, softmax_cross_entropy
+from mabn_ref.nn import network, networks, optimiser, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, mabn
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.devices import to_device, to_host
@@ -22,9 +22,9 @@ SMALL: dict[str, Any] = {"width": 4, "epochs": 2, "train_size": 96, "test_size":
 
 def losses(module: Any, config: Any, xp: Any) -> tuple[list[float], Any]:
     """Train in float64, so that rounding does not grow to what is seen within the steps; and the weights after it."""
-    layers = network.small_network(module, config, centralized=module is mabn, width=4)
+    layers = networks.small_network(module, config, centralized=module is mabn, width=4)
     params, states = network.init(layers, np.random.default_rng(0), dtype=xp.float64, xp=xp)
-    velocity = sgd.init(params)
+    velocity = optimiser.init(params)
     train, _ = embedded.generate(train_size=320, test_size=10, seed=0)
     images = to_float(train.images, *channel_statistics(train.images)).astype(np.float64)
     rng, found = np.random.default_rng(1), []
@@ -35,7 +35,7 @@ def losses(module: Any, config: Any, xp: Any) -> tuple[list[float], Any]:
         loss, cache = softmax_cross_entropy.forward(logits, labels)
         found.append(float(loss))
         grads, states = network.backward(layers, softmax_cross_entropy.backward(1.0, cache), caches, states)
-        params, velocity = sgd.step(params, grads, velocity, lr=0.02, momentum=0.9, weight_decay=5e-4)
+        params, velocity = optimiser.step(params, grads, velocity, lr=0.02, momentum=0.9, weight_decay=5e-4)
     return found, to_host(params)
 
 

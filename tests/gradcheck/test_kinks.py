@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.gradcheck import check, kinks
+from mabn_ref.gradcheck import check
+from mabn_ref.gradcheck.differences import find_kinks
 from tests.gradcheck.passes import relu, row_max
 
 KINKED = "not differentiable here"
@@ -129,5 +130,5 @@ def test_a_steep_smooth_function_has_no_kink(steepness: float) -> None:
 def test_one_coincidence_is_no_kink(jumps: list[float], change: float, found: tuple[int, bool]) -> None:
     """Among rounding errors two jumps may be alike; a kink shows at three steps or more, and until rounding."""
     column = np.array(jumps)[:, None]
-    first, kinked = kinks.find(column, np.full((4, 1), change), np.full((5, 1), 1e-9))
+    first, kinked = find_kinks(column, np.full((4, 1), change), np.full((5, 1), 1e-9))
     assert (int(first[0]), bool(kinked[0])) == found

@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from mabn_ref.gradcheck import GradientError, check
 from tests.gradcheck.passes import RIGHT, WRONG, norm, row_max, tanh_layer
 
 NORMS = [name for name in RIGHT if name.startswith("norm")]
-SEEDS = {name: range(1000) for name in RIGHT} | {name: range(k, 1000, 3) for k, name in enumerate(NORMS)}
-"""The three eps of the norm share a thousand seeds."""
+DRAWS = min(2 * settings().max_examples, 1000)
+"""A thousand in the profile `thorough`."""
+SEEDS = {name: range(DRAWS) for name in RIGHT} | {name: range(k, DRAWS, 3) for k, name in enumerate(NORMS)}
+"""The three eps of the norm share them."""
 
 
 def run(pair: Any, seed: int, **keywords: Any) -> Any:
@@ -37,10 +40,11 @@ def test_no_false_alarm(name: str) -> None:
 @pytest.mark.parametrize("name", WRONG)
 def test_no_escape(name: str) -> None:
     """A wrong gradient is rejected on every draw, and the other inputs' gradients are not."""
-    verdicts = Counter(found.verdict for seed in range(200) for found in run(WRONG[name], seed).inputs)
+    draws = DRAWS // 5
+    verdicts = Counter(found.verdict for seed in range(draws) for found in run(WRONG[name], seed).inputs)
     assert set(verdicts) <= {"ok", "wrong"}
     both_wrong = name == "tanh layer, square forgotten"
-    assert verdicts["wrong"] == (400 if both_wrong else 200)
+    assert verdicts["wrong"] == (2 * draws if both_wrong else draws)
 
 
 def test_offset_of_1e4_and_spread_of_2e_3() -> None:

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mabn_ref.mistakes.plain import convolution
 from mabn_ref.nn import (
     centralize,
     conv2d,
-    conv2d_plain,
     global_average_pool,
     linear,
     network,
+    networks,
+    optimiser,
     relu,
-    sgd,
     softmax_cross_entropy,
     standardize,
     upsample,
@@ -37,7 +38,7 @@ LAYERS: dict[str, tuple[Any, list[np.ndarray], dict[str, Any]]] = {
     "conv2d, no padding": (conv2d, drawn(IMAGES, KERNEL), {}),
     "conv2d, strided": (conv2d, drawn(IMAGES, KERNEL), {"stride": 2, "padding": 1}),
     "conv2d, a pixel": (conv2d, drawn(IMAGES, (1, 1, 3, 4)), {}),
-    "conv2d_plain": (conv2d_plain, drawn(IMAGES, KERNEL), {}),
+    "convolution": (convolution, drawn(IMAGES, KERNEL), {}),
     "global_average_pool": (global_average_pool, drawn(IMAGES), {}),
     "linear": (linear, drawn((4, 3), (3, 2), (2,)), {}),
     "relu": (relu, drawn(IMAGES), {}),
@@ -145,7 +146,9 @@ def test_arrays_that_are_refused_by_name(name: str) -> None:
 def test_the_optimiser_refuses_complex_gradients() -> None:
     params = [{"w": np.ones(2)}]
     with pytest.raises(TypeError, match=r"^grads\[0\]\['w'\] has dtype complex128, expected float64"):
-        sgd.step(params, [{"w": np.ones(2) + 0j}], sgd.init(params), lr=0.1, momentum=0.9, weight_decay=0.0)
+        optimiser.step(
+            params, [{"w": np.ones(2) + 0j}], optimiser.init(params), lr=0.1, momentum=0.9, weight_decay=0.0
+        )
 
 
 def net(module: Any) -> tuple[list[Any], list[Any], list[Any], np.ndarray, np.ndarray]:
@@ -244,6 +247,6 @@ def test_lists_that_are_exchanged_or_of_another_network() -> None:
 
 def test_a_config_of_another_normaliser_is_refused_where_the_network_is_made() -> None:
     with pytest.raises(TypeError, match=r"^config is a mabn\.Config, expected a batch_norm\.Config$"):
-        network.small_network(batch_norm, mabn.Config(norm_batch=2))
+        networks.small_network(batch_norm, mabn.Config(norm_batch=2))
     with pytest.raises(TypeError, match=r"^config is a batch_norm\.Config, expected a mabn\.Config$"):
         network.init([network.Norm("norm", mabn, 3, batch_norm.Config())], np.random.default_rng(0))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mabn_ref.nn import conv2d, network, sgd, softmax_cross_entropy
+from mabn_ref.nn import conv2d, network, networks, optimiser, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm, moving_statistics, online_norm
 
 BN = batch_norm.Config(decay=0.9)
@@ -44,7 +44,7 @@ def train_step(layers, params, states, velocity, x, labels, lr=0.05):
     logits, caches, states = network.forward(layers, params, states, x)
     loss, cache = softmax_cross_entropy.forward(logits, labels)
     grads, states = network.backward(layers, softmax_cross_entropy.backward(1.0, cache), caches, states)
-    params, velocity = sgd.step(params, grads, velocity, lr=lr, momentum=0.9, weight_decay=5e-4)
+    params, velocity = optimiser.step(params, grads, velocity, lr=lr, momentum=0.9, weight_decay=5e-4)
     return loss, params, states, velocity
 
 
@@ -85,16 +85,16 @@ def test_three_steps_of_the_small_network_agree_with_pytorch(weights):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     functional = torch.nn.functional
     rng = np.random.default_rng(1)
-    layers = network.small_network(batch_norm, BN, width=4, **weights)
+    layers = networks.small_network(batch_norm, BN, width=4, **weights)
     params, states = network.init(layers, rng, dtype=np.float64)
-    velocity = sgd.init(params)
+    velocity = optimiser.init(params)
 
     def to_torch(p):
         array = p.transpose(3, 2, 0, 1) if p.ndim == 4 else p.T
         return torch.tensor(array.copy(), requires_grad=True)
 
     tensors = [{name: to_torch(p) for name, p in layer.items()} for layer in params]
-    optimiser = torch.optim.SGD([t for layer in tensors for t in layer.values()], 0.05, 0.9, weight_decay=5e-4)
+    theirs = torch.optim.SGD([t for layer in tensors for t in layer.values()], 0.05, 0.9, weight_decay=5e-4)
 
     def reference(x):
         for layer, t in zip(layers, tensors, strict=True):
@@ -117,10 +117,10 @@ def test_three_steps_of_the_small_network_agree_with_pytorch(weights):
     for _ in range(3):
         x, labels = rng.standard_normal((8, 32, 32, 3)), rng.integers(0, 10, 8)
         loss, params, states, velocity = train_step(layers, params, states, velocity, x, labels)
-        optimiser.zero_grad()
+        theirs.zero_grad()
         tloss = functional.cross_entropy(reference(torch.tensor(x.transpose(0, 3, 1, 2))), torch.tensor(labels))
         tloss.backward()
-        optimiser.step()
+        theirs.step()
         assert float(loss) == pytest.approx(tloss.item(), rel=1e-11)
     for layer, t in zip(params, tensors, strict=True):
         for name, p in layer.items():
@@ -200,7 +200,7 @@ def test_first_weights_do_not_depend_on_normaliser_or_centralisation():
     first = None
     for module, config in [case.values for case in ALL]:
         for centralized in (False, True):
-            layers = network.small_network(module, config, centralized=centralized, width=4)
+            layers = networks.small_network(module, config, centralized=centralized, width=4)
             params, _ = network.init(layers, np.random.default_rng(3))
             weights = [layer["w"] for layer in params if "w" in layer]
             first = first or weights
@@ -211,7 +211,7 @@ def test_first_weights_do_not_depend_on_normaliser_or_centralisation():
 
 
 def test_float32_weights_are_the_float64_ones_rounded():
-    layers = network.small_network(batch_norm, BN, width=4)
+    layers = networks.small_network(batch_norm, BN, width=4)
     single, _ = network.init(layers, np.random.default_rng(5))
     double, _ = network.init(layers, np.random.default_rng(5), dtype=np.float64)
     for a, b in zip(single, double, strict=True):
@@ -219,7 +219,7 @@ def test_float32_weights_are_the_float64_ones_rounded():
 
 
 def test_first_parameters_have_the_spread_they_should():
-    params, _ = network.init(network.small_network(batch_norm, BN), np.random.default_rng(6))
+    params, _ = network.init(networks.small_network(batch_norm, BN), np.random.default_rng(6))
     conv, norm, linear = params[12], params[13], params[-1]
     assert conv["w"].shape == (3, 3, 64, 128)
     assert np.std(conv["w"]) == pytest.approx(np.sqrt(2 / (9 * 64)), rel=0.02)
@@ -233,9 +233,9 @@ def test_first_parameters_have_the_spread_they_should():
 def test_training_is_reproducible_to_the_bit_and_lowers_the_loss(module, config):
     def train():
         rng = np.random.default_rng(7)
-        layers = network.small_network(module, config, centralized=True, width=4)
+        layers = networks.small_network(module, config, centralized=True, width=4)
         params, states = network.init(layers, rng)
-        velocity = sgd.init(params)
+        velocity = optimiser.init(params)
         x, labels = rng.standard_normal((8, 32, 32, 3), dtype=np.float32), rng.integers(0, 10, 8)
         losses = []
         for _ in range(25):
@@ -253,7 +253,7 @@ def test_training_is_reproducible_to_the_bit_and_lowers_the_loss(module, config)
 @pytest.mark.parametrize(("module", "config"), ALL)
 def test_inference_looks_at_each_image_alone(module, config):
     rng = np.random.default_rng(8)
-    layers = network.small_network(module, config, centralized=True, width=4)
+    layers = networks.small_network(module, config, centralized=True, width=4)
     params, states = network.init(layers, rng, dtype=np.float64)
     _, _, states = network.forward(layers, params, states, rng.standard_normal((8, 32, 32, 3)))
     x = rng.standard_normal((3, 32, 32, 3))
@@ -306,7 +306,7 @@ def test_the_gradient_of_the_images_is_not_computed(monkeypatch):
     seen = []
     original = conv2d.input_gradient
     monkeypatch.setattr(conv2d, "input_gradient", lambda d, cache: seen.append(cache.x_shape) or original(d, cache))
-    layers = network.small_network(batch_norm, BN, width=2)
+    layers = networks.small_network(batch_norm, BN, width=2)
     params, states = network.init(layers, np.random.default_rng(12))
     logits, caches, states = network.forward(layers, params, states, np.ones((2, 32, 32, 3), dtype=np.float32))
     network.backward(layers, np.ones_like(logits), caches, states)
@@ -375,7 +375,7 @@ def test_init_fills_another_array_library(to_numpy):
 
 
 def test_small_network_is_the_one_of_the_experiments():
-    layers = network.small_network(batch_norm, BN, centralized=True)
+    layers = networks.small_network(batch_norm, BN, centralized=True)
     convolutions = [layer for layer in layers if isinstance(layer, network.Conv)]
     assert [(c.channels_in, c.channels_out, c.stride) for c in convolutions] == [
         (3, 32, 2),
@@ -447,7 +447,7 @@ def test_lists_that_are_not_parallel_are_refused():
 @pytest.mark.parametrize("options", [{"width": 0}, {"classes": -1}])
 def test_bad_sizes_are_refused(options):
     with pytest.raises(ValueError, match=r"(width is 0|classes is -1), expected an integer of at least 1"):
-        network.small_network(batch_norm, BN, **options)
+        networks.small_network(batch_norm, BN, **options)
 
 
 @pytest.mark.parametrize(("module", "config"), ALL)

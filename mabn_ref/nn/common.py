@@ -1,4 +1,4 @@
-"""What every layer asks of its arguments, before anything has been computed."""
+"""What every layer asks of its arguments, before anything is computed."""
 
 from __future__ import annotations
 

@@ -1,0 +1,259 @@
+"""Numerical derivatives along a line: central differences, kinks, the complex step, and Taylor's remainder.
+
+A line is a function of one number, ``along(t)``: the forward pass's output, flattened, at x + t * direction, where
+the direction is measured in units of x. Every output has a step of its own, so that one which is steep, rounded or
+far from zero does not spoil what can be said of the others.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+from mabn_ref.gradcheck.exact import to_float
+
+__all__ = [
+    "Along",
+    "Look",
+    "NotAnalytic",
+    "Taylor",
+    "View",
+    "climb",
+    "complex_slopes",
+    "find_kinks",
+    "first_step",
+    "stencil",
+    "taylor_remainder",
+]
+
+Along: TypeAlias = Callable[[Any], Array]
+
+RESOLVED = 0.25
+"""Slopes of an output that moves in steps, like a rounded one, are believed if two of them, and the slopes to either
+side, agree to this fraction."""
+
+GRAINS = 8
+"""So many of an output's smallest moves are looked at for a common measure."""
+
+FLAT = 1e-2
+"""Slopes below this part of the output count as equally small in the choice of a step."""
+
+COMPLEX_STEP = 2.0**-70
+
+HALVINGS = 2.0 ** -np.arange(2, 8)
+FITTED = 4
+"""The fit is to this many of the smallest steps, which pass the fewest kinks of a network."""
+FIRST_ORDER = np.linalg.pinv(np.vander(HALVINGS[-FITTED:], 3))[-1]
+"""Weights that fit a + b h + c h^2 to R(h) / h and give a."""
+
+
+class Look(NamedTuple):
+    """What one step shows of every output: its slope, the jump between the slopes to either side, how far it moves.
+
+    `moves` has a row for each of the four points.
+    """
+
+    slope: Array
+    jump: Array
+    moves: Array
+
+
+class View(NamedTuple):
+    """What a ladder of steps shows of every output.
+
+    At a kink `slope` is the mean of the slopes to the right and to the left and `jump` their difference; elsewhere
+    `jump` is 0. `uncertainty` is how far slopes at neighbouring steps differ. `grain` is the least amount by which
+    the output moves, or 0 if it follows the smallest step; one that does not move at all has no uncertainty.
+    """
+
+    slope: Array
+    jump: Array
+    kinked: Array
+    uncertainty: Array
+    step: Array
+    grain: Array
+
+
+def first_step(eps: float) -> float:
+    """Return the power of two that balances truncation, step**4, and rounding, eps/step."""
+    return float(2.0 ** np.round(np.log2(eps) / 5))
+
+
+def stencil(along: Along, center: Array, t: float) -> Look:
+    """Return the slope at 0 to fourth order, and the jump between the right and left slopes, each to second order."""
+    after, further, before, earlier = along(t), along(2 * t), along(-t), along(-2 * t)
+    slope = (8 * (after - before) - (further - earlier)) / (12 * t)
+    jump = (4 * (after - center) - (further - center) + 4 * (before - center) - (earlier - center)) / (2 * t)
+    moves = [to_float(abs(value - center)) for value in (after, further, before, earlier)]
+    return Look(slope, jump, np.stack(moves))
+
+
+def climb(along: Along, center: Array, t: float, rounding: Array) -> View:
+    """Apply the stencil at steps from 512 t down to t / 2**30, by factors of 8, and choose one for each output.
+
+    It is chosen by where neighbouring steps agree best; the gradient under test has no say in it. `rounding` is that
+    of each output. Steps at which a kink lies within the stencil are left out.
+    """
+    steps = np.array([t * 8.0**k for k in range(3, -11, -1)])
+    slopes, jumps, moves = map(np.stack, zip(*(stencil(along, center, step) for step in steps), strict=True))
+    gaps = to_float(abs(slopes[1:] - slopes[:-1]))
+    heights = to_float(abs(jumps))
+    floors = rounding / steps[:, None]
+    first, kinked = find_kinks(heights, gaps, 32 * floors)
+    kinked |= first > len(steps) - 2  # a kink so near that no two steps are clear of it
+
+    moving: Array = (moves > 0).any(axis=1)
+    flat: Array = (moves == 0).all(axis=1)
+    grain = _grain(moves, flat)
+    # rounding grows eightfold from step to step, so the next gaps show what a lucky agreement would hide
+    apart = gaps + 4 * floors[1:]
+    apart[:-1] = np.fmax(apart[:-1], gaps[1:] / 8)
+    apart[:-2] = np.fmax(apart[:-2], gaps[2:] / 64)
+    apart += np.where(flat[1:], 0.5, 4.0) * grain / steps[1:, None]
+    apart[~(np.isfinite(gaps) & np.isfinite(apart))] = np.inf
+    apart = np.where(np.arange(len(apart))[:, None] < first, np.inf, apart)
+    least = np.maximum(FLAT * to_float(abs(center)), np.finfo(float).tiny)
+    # an output that no longer moves at small steps has no slope of 0 there if larger steps agree on another one
+    sizes = to_float(abs(slopes))
+    resolved = np.any(moving[1:] & (np.fmax(apart, heights[1:]) < RESOLVED * sizes[1:]), axis=0)
+    relative = apart / np.maximum(np.fmax(sizes[1:], sizes[:-1]), least)
+    passed_over = (resolved & flat[1:]) | np.isinf(apart)
+    best = np.argmin(np.where(passed_over, np.inf, relative), axis=0)
+    # at a kink, the steps at which both slopes stay
+    both = gaps + to_float(abs(jumps[1:] - jumps[:-1])) + 4 * floors[1:]
+    clear = np.arange(len(both))[:, None] < first - 1
+    both = np.where(clear & np.isfinite(both), both, np.inf)
+    best = np.where(kinked, np.argmin(both, axis=0), best)
+
+    still = flat.all(axis=0)
+
+    def chosen(rows: Array) -> Array:
+        return np.take_along_axis(rows, best[None], axis=0)[0]
+
+    return View(
+        slope=chosen(slopes[1:]),
+        jump=np.where(kinked, chosen(jumps[1:]), 0 * center),
+        kinked=kinked,
+        uncertainty=np.where(still, 0.0, np.where(kinked, chosen(both), chosen(apart))),
+        step=steps[1:][best],
+        grain=grain,
+    )
+
+
+def _grain(moves: Array, flat: Array) -> Array:
+    """The least by which an output moves, if it stands still at some step and moves by multiples of it, or 0."""
+    grain = np.zeros(moves.shape[-1])
+    some = np.flatnonzero(flat.any(axis=0) & ~flat.all(axis=0))
+    seen = moves.reshape(-1, grain.size)[:, some]
+    least = np.sort(np.where(seen > 0, seen, np.inf), axis=0)[:GRAINS]
+    times = least / least[0]
+    multiples = ~np.isfinite(times) | (np.abs(times - np.round(times)) < 0.01)
+    steps = multiples.all(axis=0) & (np.isfinite(times).sum(axis=0) >= 3)
+    grain[some[steps]] = least[0][steps]
+    return grain
+
+
+def find_kinks(jumps: Array, changes: Array, floors: Array) -> tuple[Array, Array]:
+    """Return the index of the first step below which no kink is seen, and whether one is seen at the point itself.
+
+    A kink is ReLU at 0, a clip at its bound, a tied max. Each output is looked at by itself, whatever backward
+    returns: a smooth one has no kink, and at a kink backward is still held to the slopes on its two sides.
+
+    As the step shrinks by 8, the jump between the one-sided slopes shrinks by 64 where the function is smooth, and
+    grows by 8, as the change of the slope does, where only rounding is left. It stays, and so does the slope, where
+    a kink lies well within the step. A kink at the point itself is one whose jump stays until rounding takes over.
+    `jumps` and `floors`, the least ones to look at, have a row for each step, from the largest to the smallest;
+    `changes` of the slope are from each step to the next.
+
+    Examples
+    --------
+    >>> smooth = [1e-2, 1e-4, 2e-6, 1e-5], [1e-3, 1e-7, 1e-6]  # then rounding
+    >>> at_the_point = [1.1, 1.0, 1.0, 1.0], [1e-3, 1e-7, 1e-6]
+    >>> between_the_last_two_steps = [1.1, 1.0, 1.0, 1e-9], [1e-3, 1e-7, 0.4]
+    >>> jumps, changes = map(np.transpose, zip(smooth, at_the_point, between_the_last_two_steps))
+    >>> find_kinks(jumps, changes, np.full((4, 3), 1e-7))
+    (array([0, 4, 3]), array([False,  True, False]))
+    """
+    alike = (0.75 * jumps[:-1] <= jumps[1:]) & (jumps[1:] <= 1.33 * jumps[:-1])
+    stays = alike & (changes < jumps[1:] / 4) & (jumps[1:] > floors[1:])
+    twice = stays[1:] & stays[:-1]  # once may be chance
+    steps = np.arange(3, len(jumps) + 1)[:, None]
+    first = np.max(np.where(twice, steps, 0), axis=0)
+    plateau = np.take_along_axis(jumps, np.maximum(first - 1, 0)[None], axis=0)
+    below = np.arange(len(jumps))[:, None] >= first
+    falls = np.any(below & (jumps < plateau / 2), axis=0)
+    return first, (first > 0) & ~falls
+
+
+class NotAnalytic(Exception):
+    """The complex step does not apply; the message says why."""
+
+
+def complex_slopes(lines: Sequence[Along]) -> Array:
+    """Return Im f(i h) / h, the derivative at 0 of every output without cancellation, one row for each line.
+
+    If f is not analytic, the number is silently wrong: ``np.var`` takes |z|^2, ``np.abs`` and a real buffer drop the
+    imaginary part. So what it gives is believed only where it agrees with central differences (Cauchy and Riemann's
+    condition: the derivative along i h is that along h). `NotAnalytic` is raised if the forward raises for complex
+    input, or returns real or non-finite numbers.
+    """
+    rows = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", np.exceptions.ComplexWarning)
+        for along in lines:
+            try:
+                out = along(1j * COMPLEX_STEP)
+            except Exception as error:  # whatever the forward makes of complex numbers, it is a reason
+                raise NotAnalytic(f"forward raised {type(error).__name__} for complex input: {error}") from error
+            if not np.iscomplexobj(out):
+                raise NotAnalytic(f"forward returned {out.dtype} for complex input")
+            rows.append(out.imag / COMPLEX_STEP)
+    if not np.isfinite(rows).all():
+        raise NotAnalytic("forward is not finite for complex input")
+    return np.stack(rows)
+
+
+class Taylor(NamedTuple):
+    """The first-order part of the remainder.
+
+    Attributes
+    ----------
+    a : float
+        Its coefficient, relative to the size of the derivative (see `check` for what that is).
+    floor : float
+        The size of `a` that rounding alone explains.
+    order : float
+        Observed order of R(h): 2 for a gradient, 1 for a wrong one; NaN where the remainder is rounding.
+    """
+
+    a: float
+    floor: float
+    order: float
+
+    def __str__(self) -> str:
+        """Return "exact" if the remainder is rounding, else the coefficient and the order."""
+        return "exact" if np.isnan(self.order) else f"{self.a:.1e} (order {self.order:.2f})"
+
+
+def taylor_remainder(
+    along: Along, center: Array, cotangent: Array, predicted: Any, *, step: float, scale: float, rounding: float
+) -> Taylor:
+    """Fit R(h) = <c, f(x + h v)> - <c, f(x)> - h * `predicted` for h from step / 4 to step / 128.
+
+    It tells a wrong gradient g from a noisy one without any tolerance: with <g, v> predicted, R(h) falls as h^2 if g
+    is the gradient, and as h if it is not. The fit R(h) = a h + b h^2 + ... says how wrong: a is the error of <g, v>.
+    `rounding` is that of one value of <c, f>.
+    """
+    steps = step * HALVINGS
+    remainder = np.asarray([cotangent @ (along(h) - center) - h * predicted for h in steps], dtype=np.float64)
+    a = abs(float(FIRST_ORDER @ (remainder / steps)[-FITTED:])) / scale
+    floor = rounding / float(steps[-1]) / scale
+    above = np.flatnonzero(np.abs(remainder) > 16 * rounding)
+    if above.size < 2:
+        return Taylor(a, floor, float("nan"))
+    before, last = np.abs(remainder[above[-2:]])
+    return Taylor(a, floor, float(np.log2(before / last) / (above[-1] - above[-2])))

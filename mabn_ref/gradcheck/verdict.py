@@ -1,0 +1,231 @@
+"""What one gradient is worth along one line: right, wrong, at a kink, or not to be told from the noise of forward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+from mabn_ref.gradcheck.differences import Along, View, climb, complex_slopes, first_step
+from mabn_ref.gradcheck.exact import to_float
+from mabn_ref.gradcheck.result import VERDICTS
+
+__all__ = ["KINKED", "NEAR_ONE", "SLACK", "TRUST", "Claim", "Finding", "findings_along", "narrowed", "sizes", "worst"]
+
+TRUST = 10
+"""Where differences settle to within u, a gradient is wrong if it is off by more than this many u."""
+
+SLACK = 20
+"""A right gradient may be off by this many times the rounding of <|cotangent|, |output|>."""
+
+BELIEVED = 0.1
+"""The complex step decides where differences, which are to confirm it, settle to this part of the derivative."""
+
+COARSEST = 1e-2
+"""But by no more than this part of the largest derivative, whatever the rounding."""
+
+SINGLE = 16
+"""Of the outputs that have a kink along one line, so many are looked at one by one."""
+
+NEAR_ONE = 3
+"""The first cotangents, whose numbers are of one size."""
+
+KINKED = "not differentiable here"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What backward says: that `gradients` are those of <cotangent, function(x)> at this `x`, one row for each.
+
+    `pull` is backward, of one more cotangent; `units` is the unit of each element of x, `center` the output there,
+    `eps` that of the output's numbers; `rounding` gives the rounding of each output, `coarser` is how many times that
+    the gradients' numbers have, and `conditioning` is how many units from zero any input of forward lies.
+    """
+
+    name: str
+    function: Callable[[Array], Array]
+    pull: Callable[[Array], Array]
+    x: Array
+    units: Array
+    center: Array
+    cotangents: Array
+    gradients: Array
+    rtol: float
+    rounding: Callable[[], Array]
+    eps: float
+    coarser: float
+    conditioning: float
+
+    def along(self, direction: Array) -> Along:
+        """Return the output as a function of how far x has moved in a direction."""
+        direction = direction.reshape(self.x.shape)
+        return lambda t: self.function(np.asarray(self.x + t * direction))
+
+    def view(self, line: Array) -> View:
+        """Climb a ladder of steps along a line."""
+        view = climb(self.along(line), self.center, self.step, self.rounding())
+        if not np.isfinite(view.uncertainty).all():
+            raise ValueError(f"forward is not finite next to {self.name}, expected finite numbers around the inputs")
+        return view
+
+    @cached_property
+    def step(self) -> float:
+        """The step of the first stencil."""
+        return first_step(self.eps)
+
+
+class Finding(NamedTuple):
+    """What was found along one line for one cotangent; `error` is in absolute numbers until it is reported."""
+
+    verdict: str
+    error: float
+    slope: Any
+    step: float
+    row: int
+    line: Array
+    cotangent: Array
+    gradient: Array
+    reason: str = ""
+
+
+def worst(findings: Sequence[Finding]) -> Finding:
+    # the numbers of a cotangent over many decades are shown only where no other has the verdict
+    return max(findings, key=lambda found: (VERDICTS.index(found.verdict), found.row < NEAR_ONE, found.error))
+
+
+def findings_along(
+    claim: Claim, line: Array, view: View, stepped: Array | None, top: Array, rng: np.random.Generator
+) -> list[Finding]:
+    """Judge one line by its ladder; where outputs have kinks along it, those, and the rest without them."""
+    rows = list(zip(claim.cotangents, claim.gradients, strict=True))
+    element = np.count_nonzero(line) == 1
+    if not view.kinked.any():
+        found = [_judge(claim, line, view, stepped, top, k, c, g) for k, (c, g) in enumerate(rows)]
+        return found if element else [_localised(claim, finding, stepped is not None, top) for finding in found]
+    silenced = [np.where(view.kinked, 0 * c, c) for c, _ in rows]
+    found = [_judge(claim, line, view, stepped, top, k, c, claim.pull(c)) for k, c in enumerate(silenced)]
+    if not element:
+        return [_localised(claim, finding, stepped is not None, top) for finding in found]
+    found += [_judge(claim, line, view, None, top, k, c, g) for k, (c, g) in enumerate(rows)]
+    outputs = np.flatnonzero(view.kinked)
+    if outputs.size > 1:
+        for j in rng.permutation(outputs)[:SINGLE]:
+            c = 0 * rows[0][0]
+            c[j] = rows[0][0][j]
+            found.append(_judge(claim, line, view, None, top, 0, c, claim.pull(c)))
+    return found
+
+
+def _judge(
+    claim: Claim,
+    line: Array,
+    view: View,
+    stepped: Array | None,
+    top: Array,
+    row: int,
+    cotangent: Array,
+    gradient: Array,
+) -> Finding:
+    """Decide what one gradient is worth along one line."""
+    weights = to_float(abs(cotangent))
+    analytic, slope = gradient @ line, cotangent @ view.slope
+    half = weights @ to_float(abs(view.jump)) / 2
+    size = float(sizes(weights[None], view.slope[None], line[None])[0, 0]) + half
+    largest = max(float(top[row]), size)
+    doubt = TRUST * float(weights @ view.uncertainty)
+    # a derivative that cannot be told from 0 may be the rounding of any output, others that of those that move
+    counted = (view.uncertainty > 0) | (size <= doubt)
+    rounding = SLACK * claim.coarser * float(weights @ np.where(counted, claim.rounding(), 0.0))
+    allowed = claim.rtol * size + (min(rounding, COARSEST * largest) if size > doubt else rounding)
+    off = abs(float(analytic - slope))
+    error, reason = max(off - half, 0.0), ""
+    kinked = bool(half > 0)
+    if kinked:
+        low, high = float(slope) - half, float(slope) + half
+        allowed += min(doubt, COARSEST * largest)
+        reason = f"slopes to either side are {low:.9g} and {high:.9g}, times the cotangent"
+    elif stepped is not None:
+        exact = cotangent @ stepped
+        if error > allowed and abs(exact - slope) <= max(doubt, 1e-6 * largest) and doubt <= BELIEVED * largest:
+            # differences may be too noisy to tell either from the truth; the complex step is not noisy
+            slope, error, doubt = exact, abs(float(analytic - exact)), 0.0
+    if error <= allowed or (error <= doubt and doubt <= claim.rtol * largest):
+        verdict = KINKED if kinked else "ok"
+    elif error <= max(doubt, rounding):
+        verdict, reason = "undecided", _coarse(claim, view, weights, max(doubt, rounding) / size)
+    else:
+        verdict = "wrong"
+    step = float(view.step[int(np.argmax(weights * to_float(abs(view.slope))))])
+    return Finding(verdict, off, slope, step, row, line, cotangent, gradient, reason)
+
+
+def _coarse(claim: Claim, view: View, weights: Array, part: float) -> str:
+    """Say why differences cannot tell."""
+    moves = np.where(weights > 0, view.grain, 0.0)
+    j = int(np.argmax(moves))
+    said = (
+        f"forward is too coarse: its differences tell this derivative to {part:.0e} of its size, "
+        f"rtol is {claim.rtol:.0e}"
+    )
+    coarse = moves[j] > 100 * claim.eps * abs(float(claim.center[j]))
+    return f"{said}; an output of {float(claim.center[j]):.3g} moves in steps of {moves[j]:.0e}" if coarse else said
+
+
+def _localised(claim: Claim, found: Finding, analytic: bool, top: Array) -> Finding:
+    """Follow an accepted error along a direction that rounding does not explain to the element it comes from."""
+    if found.verdict != "ok":
+        return found
+    line = narrowed(claim, found, analytic)
+    if line is None or np.count_nonzero(line) > 1:
+        return found
+    view = claim.view(line)
+    single = _judge(claim, line, view, None, 0 * top, found.row, found.cotangent, found.gradient)
+    return single if single.verdict == "wrong" else found
+
+
+def narrowed(claim: Claim, found: Finding, analytic: bool) -> Array | None:
+    """Halve a direction down to the element along which the gradient disagrees most; None if that is rounding."""
+    cotangent, gradient = found.cotangent, found.gradient
+    weights = to_float(abs(cotangent))
+
+    def disagreement(line: Array) -> tuple[float, float]:
+        if analytic:
+            slope = complex_slopes([claim.along(line)])[0]
+            unsure = SLACK * (weights @ claim.rounding())
+        else:
+            view = claim.view(line)
+            slope, unsure = view.slope, TRUST * (weights @ view.uncertainty)
+        return abs(float(cotangent @ slope - gradient @ line)), unsure
+
+    line = found.line
+    error, unsure = disagreement(line)
+    if error <= unsure:
+        return None
+    while np.count_nonzero(line) > 1:
+        nonzero = np.flatnonzero(line)
+        half = line.copy()
+        half[nonzero[: nonzero.size // 2]] = 0.0
+        line = max(half, line - half, key=lambda part: disagreement(part)[0])
+    return line
+
+
+def sizes(weights: Array, slopes: Array, lines: Array) -> Array:
+    """The size of a derivative along each line, whose slopes, one for each output, are a row of `slopes`.
+
+    It is the sum of what the outputs, times a row of `weights`, have in it; of a random direction, their length. Of
+    what backward claims, the gradients are the weights and the lines the slopes.
+    """
+    slopes = to_float(abs(slopes))
+    if len(lines) and np.count_nonzero(lines[0]) == 1:
+        return np.asarray(weights @ slopes.T)
+    return np.stack([[_length(row * slope) for slope in slopes] for row in weights])
+
+
+def _length(values: Array) -> float:
+    """The root of the sum of squares, none of which overflows."""
+    largest = float(np.max(values))
+    return largest * float(np.linalg.norm(values / largest)) if 0 < largest < np.inf else largest
