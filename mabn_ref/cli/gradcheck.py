@@ -6,14 +6,16 @@ import argparse
 from typing import Any
 
 from mabn_ref.cli.parser import add_number, name_from
+from mabn_ref.norms import NORMS
 
-__all__ = ["EQUATIONS", "add", "run"]
+__all__ = ["NAMES", "add", "run"]
 
-EQUATIONS = {
+_EQUATIONS = {
     "batch_norm": "bn-backward (4)",
     "batch_renorm": "brn-backward, r and d held",
     "modified_batch_norm": "modified-backward (16)",
     "mabn": "mabn-backward (20), one call",
+    "mabn_variants": "mabn-backward (20), one call",
     "group_norm": "gn-backward",
     "moving_statistics": "moving-backward, batch's",
     "eval_norm": "bn-backward (4), in training",
@@ -28,7 +30,10 @@ EQUATIONS = {
     "upsample": "upsample-backward",
     "softmax_cross_entropy": "softmax-cross-entropy-backward",
 }
-"""What is checked, and the equation of its backward pass."""
+"""Of a module's backward pass, as the table has it."""
+
+NAMES = tuple(dict.fromkeys([*(norm.module.__name__.rpartition(".")[2] for norm in NORMS.values()), *_EQUATIONS]))
+"""What is checked: every normaliser, and every layer that has a backward pass."""
 
 _DESCRIPTION = """\
 Check the backward pass of every normaliser and layer on random draws: by central differences, by the complex step
@@ -43,9 +48,9 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "names",
         nargs="*",
-        type=name_from("name", EQUATIONS),
+        type=name_from("name", NAMES),
         metavar="NAME",
-        help=f"some of {', '.join(EQUATIONS)}; default all",
+        help=f"some of {', '.join(NAMES)}; default all",
     )
     add_number(parser, "--draws", int, 20, "random draws of each", at_least=1)
     add_number(parser, "--seed", int, 0, "of the draws")
@@ -54,14 +59,17 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a line for each input of each pass, and what is known of each that is wrong."""
-    from mabn_ref.mistakes.report import FORMAT, HEADER, check_all
+    from mabn_ref.mistakes.gradient_table import FORMAT, HEADER, check_all
 
     wrong = []
     print(FORMAT.format(*HEADER))
-    for name in args.names or EQUATIONS:
+    for name in args.names or NAMES:
         for line in check_all(name, args.draws, args.seed):
             first = line.name == line.first
-            print(FORMAT.format(name if first else "", EQUATIONS[name] if first else "", *line.cells()), flush=True)
+            print(
+                FORMAT.format(name if first else "", _EQUATIONS.get(name, "") if first else "", *line.cells()),
+                flush=True,
+            )
             wrong += [] if line.failure is None else [line.failure]
     for failure in wrong:
         print(f"\n{failure}")

@@ -25,6 +25,6 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Count and print."""
-    from mabn_ref.mistakes.count import count
+    from mabn_ref.mistakes.tally import count
 
     return count(args.draws, args.seeds)

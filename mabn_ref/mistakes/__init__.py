@@ -1,53 +1,38 @@
-"""Wrong passes as data: what people get wrong in these layers, the sentence to tell them, and what finds it.
+"""What people get wrong in these layers, as small edits of the right files: the sentence to tell them, what finds it.
 
 `MISTAKES` is the catalogue, `named` looks one up, `wrong` makes a whole implementation with it, and `oracles` holds
 the four ways to reject one. ``mabn-ref mistakes`` shows that each is rejected and that no right pass is.
+
+A new mistake is one entry in the file of its kind::
+
+    edit.py            what a mistake is, and the edited module
+    wrong_*.py         the catalogue
+    random_inputs.py   inputs on which mistakes are active, and those for right passes
+    oracles.py         definitions and derivatives against an implementation
+    derivatives.py     which function's derivative a backward pass must be
+    over_ranks.py      ranks that share a batch as one normaliser of the whole batch
+    plain/             the definitions, as loops
+    tally.py           mabn-ref mistakes
+    gradient_table.py  mabn-ref gradcheck
 """
 
 from __future__ import annotations
 
-from mabn_ref.mistakes import (
-    batch_norm,
-    batch_renorm,
-    eval_norm,
-    group_norm,
-    layers,
-    mabn,
-    modified_batch_norm,
-    online_norm,
-    sync_batch_norm,
-    weights,
-)
-from mabn_ref.mistakes.mistake import Mistake, wrong
+from mabn_ref.mistakes import wrong_batch_norms, wrong_layers, wrong_moving_averages, wrong_sample_norms
+from mabn_ref.mistakes.edit import Mistake, edited, wrong
 
-__all__ = ["MISTAKES", "Mistake", "named", "wrong"]
+__all__ = ["MISTAKES", "Mistake", "edited", "named", "wrong"]
 
 MISTAKES: tuple[Mistake, ...] = (
-    *batch_norm.MISTAKES,
-    *batch_renorm.MISTAKES,
-    *modified_batch_norm.MISTAKES,
-    *mabn.MISTAKES,
-    *group_norm.MISTAKES,
-    *sync_batch_norm.MISTAKES,
-    *eval_norm.MISTAKES,
-    *online_norm.MISTAKES,
-    *layers.MISTAKES,
-    *weights.MISTAKES,
+    *wrong_batch_norms.MISTAKES,
+    *wrong_moving_averages.MISTAKES,
+    *wrong_sample_norms.MISTAKES,
+    *wrong_layers.MISTAKES,
 )
 
 
 def named(name: str) -> Mistake:
-    """Look a mistake up.
-
-    Parameters
-    ----------
-    name : str
-        Such as "bn-no-g".
-
-    Raises
-    ------
-    ValueError
-        If there is none of that name; the message lists those there are.
+    """Look a mistake up by its name; the error for another name lists those there are.
 
     Examples
     --------

@@ -30,8 +30,8 @@ from mabn_ref import gradcheck
 from mabn_ref.arrays import Array
 from mabn_ref.mistakes import plain
 from mabn_ref.mistakes.derivatives import Passes, held_output, passes, state_before_last
-from mabn_ref.mistakes.draws import Call, Calls, Steps
-from mabn_ref.mistakes.ranks import over_ranks
+from mabn_ref.mistakes.over_ranks import over_ranks
+from mabn_ref.mistakes.random_inputs import Call, Calls, Steps
 
 __all__ = ["ORACLES", "RTOL", "Verdict", "forward", "gradient", "one_call_derivative", "recurrence"]
 
@@ -41,21 +41,14 @@ RTOL = 1e-9
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an oracle says.
-
-    Attributes
-    ----------
-    accepted : bool
-        Whether it found nothing.
-    error : float
-        The worst relative error; infinite where a shape is wrong or a number is not finite.
-    evidence : str
-        Where that is.
-    """
+    """What an oracle says."""
 
     accepted: bool
+    """Whether it found nothing."""
     error: float
+    """The worst relative error; infinite where a shape is wrong or a number is not finite."""
     evidence: str
+    """Where that is."""
 
 
 class _Comparison:
@@ -91,18 +84,8 @@ def _spread(a: Array) -> Array:
 def forward(subject: str, implementation: Any, inputs: Calls | Call) -> Verdict:
     """Compare the outputs of forward and of inference with their definitions.
 
-    Parameters
-    ----------
-    subject : str
-        What `implementation` is to be: the name of a module of `mabn_ref.norms` or `mabn_ref.nn`.
-    implementation : object
-        Anything with that module's functions.
-    inputs : Calls or Call
-        float64, of a draw of `mabn_ref.mistakes.draws` for that module.
-
-    Returns
-    -------
-    Verdict
+    `implementation` is anything with the functions of the module that is named `subject`, of `mabn_ref.norms` or
+    `mabn_ref.nn`; `inputs` are float64, of a draw of `mabn_ref.mistakes.random_inputs` for that module.
 
     Examples
     --------
@@ -134,7 +117,7 @@ def forward(subject: str, implementation: Any, inputs: Calls | Call) -> Verdict:
 
 def _definition(subject: str, inputs: Calls, state: Any) -> Any:
     """The definition, going on from a state of the implementation."""
-    definition = plain.NORMS[subject](len(inputs.gamma), inputs.config)
+    definition = plain.NORMALISERS[subject](len(inputs.gamma), inputs.config)
     samples = len(inputs.xs[0])
     definition.load(state, samples // (getattr(inputs.config, "norm_batch", None) or samples))
     return definition
@@ -142,8 +125,6 @@ def _definition(subject: str, inputs: Calls, state: Any) -> Any:
 
 def recurrence(subject: str, implementation: Any, inputs: Calls | Steps) -> Verdict:
     """Compare a run, everything it returns and every state, with the run of the definitions.
-
-    Takes and returns what `forward` does; the inputs are Calls or Steps.
 
     Examples
     --------
@@ -159,7 +140,7 @@ def recurrence(subject: str, implementation: Any, inputs: Calls | Steps) -> Verd
         implementation = over_ranks(implementation)
     config, gamma, beta = inputs.config, inputs.gamma, inputs.beta
     state = implementation.init(len(gamma), config, dtype=gamma.dtype)
-    right = plain.NORMS[subject](len(gamma), config)
+    right = plain.NORMALISERS[subject](len(gamma), config)
     for k, (x, dz) in enumerate(zip(inputs.xs, inputs.dzs, strict=True), 1):
         expected = {"z": right.forward(x, gamma, beta)}
         expected |= dict(zip(("dx", "dgamma", "dbeta"), right.backward(dz), strict=True))
@@ -219,8 +200,7 @@ def _scales(x: Array, dz: Array, expected: dict[str, Array], state: dict[str, An
 def gradient(subject: str, implementation: Any, inputs: Calls | Call) -> Verdict:
     """Compare backward with numerical derivatives of forward, in the last call; of BRN with r and d held fixed.
 
-    Takes and returns what `forward` does. MABN's backward is no derivative of its forward, and has
-    `one_call_derivative`.
+    MABN's backward is not a derivative of its forward, and has `one_call_derivative`.
 
     Examples
     --------
@@ -235,8 +215,7 @@ def gradient(subject: str, implementation: Any, inputs: Calls | Call) -> Verdict
 def one_call_derivative(subject: str, implementation: Any, inputs: Calls) -> Verdict:
     """Compare MABN's backward, earlier Psi being zero, with numerical derivatives of one call, and so its Psi.
 
-    Takes and returns what `forward` does. It looks at one normalisation batch, the first of the inputs' last call,
-    after all the other calls.
+    It looks at one normalisation batch, the first of the inputs' last call, after all the other calls.
 
     Examples
     --------

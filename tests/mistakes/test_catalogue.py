@@ -5,31 +5,23 @@ from __future__ import annotations
 import inspect
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 import mabn_ref
-from mabn_ref.mistakes import MISTAKES, Mistake, named, wrong
-from mabn_ref.mistakes.draws import Calls, calls, grouped_calls, sample_calls
+from mabn_ref.mistakes import MISTAKES, Mistake, named, plain, wrong
 from mabn_ref.mistakes.oracles import ORACLES
-from mabn_ref.mistakes.ranks import over_ranks
-from mabn_ref.nn import network
-from mabn_ref.norms import (
-    batch_norm,
-    batch_renorm,
-    eval_norm,
-    group_norm,
-    mabn,
-    modified_batch_norm,
-    online_norm,
-    sync_batch_norm,
-)
+from mabn_ref.mistakes.over_ranks import over_ranks
+from mabn_ref.mistakes.random_inputs import Calls, calls, grouped_calls, sample_calls
+from mabn_ref.nn import network, networks
+from mabn_ref.norms import batch_norm, batch_renorm, group_norm, mabn, online_norm, sync_batch_norm
 
-NORMS = (batch_norm, batch_renorm, modified_batch_norm, mabn, group_norm, sync_batch_norm, online_norm, eval_norm)
+NORMS = tuple(dict.fromkeys(m.subject for m in MISTAKES if m.subject.__name__.startswith("mabn_ref.norms")))
 each = pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
 of_norms = pytest.mark.parametrize("mistake", [m for m in MISTAKES if m.subject in NORMS], ids=lambda m: m.name)
 
@@ -55,19 +47,8 @@ def run(implementation: Any, inputs: Calls, dtype: type = np.float64) -> dict[st
 
 def test_the_catalogue_is_large_and_covers_every_normaliser_and_layer() -> None:
     assert len(MISTAKES) >= 25
-    subjects = {mistake.subject_name for mistake in MISTAKES}
-    layers = {
-        "conv2d",
-        "centralize",
-        "standardize",
-        "upsample",
-        "linear",
-        "relu",
-        "global_average_pool",
-        "softmax_cross_entropy",
-        "sgd",
-    }
-    assert subjects == layers | {module.__name__.rpartition(".")[2] for module in NORMS}
+    with_definition = {*plain.NORMALISERS, *plain.LAYERS, "optimiser"} - {"mabn_variants"}
+    assert {mistake.subject_name for mistake in MISTAKES} == with_definition
     assert {mistake.oracle for mistake in MISTAKES} == set(ORACLES)
 
 
@@ -86,27 +67,51 @@ def test_an_entry_is_well_formed(mistake: Mistake) -> None:
     assert mistake.sentence.endswith(".")
     assert ". " not in mistake.sentence, "one sentence"
     assert mistake.equation in tagged_equations()
-    assert mistake.code
+    assert mistake.edits
 
 
 @each
-def test_wrong_functions_take_what_the_right_ones_take(mistake: Mistake) -> None:
-    for name, code in mistake.code.items():
-        right = inspect.signature(getattr(mistake.subject, name)).parameters
-        ours = inspect.signature(code).parameters
-        assert [(p.name, p.kind, p.default) for p in ours.values()] == [
-            (p.name, p.kind, p.default) for p in right.values()
-        ]
-
-
-@each
-def test_wrong_replaces_these_functions_alone_and_leaves_the_module_as_it_was(mistake: Mistake) -> None:
+def test_a_wrong_module_is_a_new_one_with_the_functions_and_classes_of_the_right_one(mistake: Mistake) -> None:
     before = dict(vars(mistake.subject))
     implementation = wrong(mistake)
+    assert isinstance(implementation, ModuleType)
     assert dict(vars(mistake.subject)) == before
     for name, value in before.items():
-        if not name.startswith("_"):
-            assert getattr(implementation, name) is mistake.code.get(name, value)
+        if inspect.isfunction(value) and value.__module__ == mistake.subject.__name__:
+            assert getattr(implementation, name) is not value
+            assert inspect.signature(getattr(implementation, name)) == inspect.signature(value)
+    for name in ("Config", "State", "Cache"):
+        if name != "Cache" or mistake.name not in WITH_LARGER_CACHE:
+            assert getattr(implementation, name, None) is getattr(mistake.subject, name, None)
+
+
+WITH_LARGER_CACHE = {"brn-r-differentiated", "brn-d-differentiated", "brn-r-and-d-differentiated"}
+
+
+def test_what_either_module_returns_the_other_takes() -> None:
+    layer, x, one = wrong(named("bn-no-g")), np.array([[1.0], [3.0], [8.0]]), np.ones(1)
+    for first, then in ((layer, batch_norm), (batch_norm, layer)):
+        config = first.Config()
+        _, cache, state = first.forward(x, one, one, then.init(1, config, dtype=float), config)
+        assert then.backward(x, cache, state)[3] is state
+
+
+@pytest.mark.parametrize(("old", "times"), [("dy - g - psi * y", 0), ("dy = dz * gamma", 2)])
+def test_an_edit_of_what_does_not_occur_as_often_as_said_names_the_mistake_and_the_text(old: str, times: int) -> None:
+    said = f"bn-no-g: {old!r} occurs {times} times in mabn_ref.norms.batch_norm, expected {{}}"
+    for edits, expected in ({old: "dy"}, 1), ({(old, 3): "dy"}, 3):
+        with pytest.raises(ValueError, match=re.escape(said.format(expected))):
+            wrong(replace(named("bn-no-g"), edits=edits))
+
+
+def test_mistakes_of_one_module_are_made_together() -> None:
+    names, config = ("bn-no-g", "bn-parameter-means"), batch_norm.Config()
+    x, dz = np.array([[1.0], [3.0], [8.0]]), np.array([[1.0], [-2.0], [0.5]])
+    _, cache, state = batch_norm.forward(x, np.ones(1), np.ones(1), batch_norm.init(1, config, dtype=float), config)
+    both = wrong(*map(named, names)).backward(dz, cache, state)
+    for place, name in enumerate(names):
+        assert np.array_equal(both[place], wrong(named(name)).backward(dz, cache, state)[place])
+        assert not np.array_equal(both[place], batch_norm.backward(dz, cache, state)[place])
 
 
 def test_named_finds_a_mistake_or_lists_them() -> None:
@@ -132,8 +137,8 @@ def test_wrong_passes_run_on_any_configuration_and_shape(module: Any, norm_batch
     """They are compared with users' layers over scenarios that are none of their own."""
     for mistake in (m for m in MISTAKES if m.subject is module):
         for seed in range(4):
-            own = {group_norm: grouped_calls, online_norm: sample_calls}.get(module)
-            draw = calls(module, norm_batch=norm_batch, space=(2, 2)) if own is None else own()
+            own = {group_norm: grouped_calls(), online_norm: sample_calls(online_norm)}
+            draw = own.get(module) or calls(module, norm_batch=norm_batch, space=(2, 2))
             inputs = draw(np.random.default_rng(seed))
             with np.errstate(all="ignore"):
                 shapes = {name: np.shape(value) for name, value in run(wrong(mistake), inputs).items()}
@@ -155,17 +160,9 @@ def test_no_two_mistakes_of_a_normaliser_give_the_same_numbers(module: Any) -> N
         }
         settings |= bounds | {"ema_of": "sigma"}
     if module is mabn:
-        settings |= {
-            "window": 6,
-            "clip": 1.2,
-            "warmup": 4,
-            "partial_window": "mean",
-            "renorm_from": 1,
-            "ema_start": 1.0,
-        }
-        settings |= {"ema_of": "batch", "ema_read": "before", "ema_per": "micro_batch"}
+        settings |= {"window": 6, "clip": 1.2, "warmup": 4, "renorm_from": 1}
     draw = calls(module, groups=2, norm_batch=3, space=(2, 2), channels=3, count=6, **settings)
-    own = {group_norm: grouped_calls(groups=2), online_norm: sample_calls(count=6, layer_scaling=True)}
+    own = {group_norm: grouped_calls(groups=2), online_norm: sample_calls(online_norm, count=6, layer_scaling=True)}
     inputs = own.get(module, draw)(np.random.default_rng(1))
     implementations = {m.name: wrong(m) for m in MISTAKES if m.subject is module} | {"right": module}
     if module is sync_batch_norm:
@@ -182,11 +179,10 @@ def test_a_network_can_be_made_with_a_wrong_normaliser() -> None:
     x, dlogits = rng.standard_normal((4, 8, 8, 3)), rng.standard_normal((4, 10))
     results = []
     for module in (batch_norm, wrong(named("bn-no-g"))):
-        layers = network.small_network(module, batch_norm.Config(norm_batch=2), width=4)
+        layers = networks.small_network(module, batch_norm.Config(norm_batch=2), width=4)
         params, states = network.init(layers, np.random.default_rng(1), dtype=np.float64)
         _, caches, states = network.forward(layers, params, states, x)
         results.append(network.backward(layers, dlogits, caches, states)[0])
     right, other = results
     assert np.array_equal(right[-1]["w"], other[-1]["w"])
     assert not np.allclose(right[0]["w"], other[0]["w"])
-    assert isinstance(wrong(named("bn-no-g")), SimpleNamespace)

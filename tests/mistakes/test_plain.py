@@ -10,7 +10,7 @@ import pytest
 
 from mabn_ref.mistakes import plain
 from mabn_ref.mistakes.plain import layers
-from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm
+from mabn_ref.norms import batch_norm, batch_renorm, mabn_variants, modified_batch_norm
 
 TRACE = Path(__file__).parent.parent / "traces" / "mabn_formal.npz"
 
@@ -21,7 +21,7 @@ def test_plain_mabn_follows_the_authors_code() -> None:
         trace = dict(file)
     theirs = json.loads(str(trace["config"]))
     keywords = {name: theirs[name] for name in ("norm_batch", "window", "decay", "eps", "clip", "renorm_from")}
-    config = mabn.Config.megvii(**keywords, warmup=theirs["warmup_iters"])
+    config = mabn_variants.Config.megvii(**keywords, warmup=theirs["warmup_iters"])
     ours = plain.MABN(len(trace["gamma"]), config)
     for step in range(len(trace["x"])):
         x, dz, z, dx = (np.ascontiguousarray(np.moveaxis(trace[k][step], 1, -1)) for k in ("x", "dy", "y", "dx"))

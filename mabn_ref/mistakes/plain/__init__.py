@@ -8,36 +8,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from mabn_ref.mistakes.plain.batch_norm import BatchNorm
-from mabn_ref.mistakes.plain.batch_renorm import BatchRenorm
-from mabn_ref.mistakes.plain.eval_norm import EvalNorm
-from mabn_ref.mistakes.plain.group_norm import GroupNorm
+from mabn_ref.mistakes.plain.batch_statistics import BatchNorm, BatchRenorm, EvalNorm
 from mabn_ref.mistakes.plain.layers import LAYERS, sgd
-from mabn_ref.mistakes.plain.mabn import MABN
-from mabn_ref.mistakes.plain.modified_batch_norm import ModifiedBatchNorm
-from mabn_ref.mistakes.plain.online_norm import OnlineNorm
+from mabn_ref.mistakes.plain.mean_squares import MABN, ModifiedBatchNorm
+from mabn_ref.mistakes.plain.single_samples import GroupNorm, OnlineNorm
 
-__all__ = [
-    "LAYERS",
-    "MABN",
-    "NORMS",
-    "BatchNorm",
-    "BatchRenorm",
-    "EvalNorm",
-    "GroupNorm",
-    "ModifiedBatchNorm",
-    "OnlineNorm",
-    "sgd",
-]
+__all__ = ["LAYERS", "MABN", "NORMALISERS", "BatchNorm", "BatchRenorm", "ModifiedBatchNorm", "sgd"]
 
-NORMS: dict[str, Any] = {
+NORMALISERS: dict[str, Any] = {
     "batch_norm": BatchNorm,
     "batch_renorm": BatchRenorm,
     "modified_batch_norm": ModifiedBatchNorm,
     "mabn": MABN,
+    "mabn_variants": MABN,
     "group_norm": GroupNorm,
     "eval_norm": EvalNorm,
     "online_norm": OnlineNorm,
-    "sync_batch_norm": BatchNorm,
+    "sync_batch_norm": BatchNorm,  # synchronised ranks share one batch, their union
 }
-"""By the name of the module in `mabn_ref.norms`. Synchronised ranks share one batch, their union."""
+"""By the name of the module in `mabn_ref.norms`. One that is not here is checked by its derivatives alone."""

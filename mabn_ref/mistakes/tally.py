@@ -11,81 +11,27 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mabn_ref.mistakes import MISTAKES
-from mabn_ref.mistakes.draws import Draw, calls, convolution, grouped_calls, logits, matrices, sample_calls, steps
-from mabn_ref.mistakes.mistake import Mistake, wrong
+from mabn_ref.mistakes.edit import Mistake, wrong
 from mabn_ref.mistakes.oracles import ORACLES
-from mabn_ref.nn import (
-    centralize,
-    conv2d,
-    global_average_pool,
-    linear,
-    relu,
-    sgd,
-    softmax_cross_entropy,
-    standardize,
-    upsample,
-)
-from mabn_ref.norms import (
-    batch_norm,
-    batch_renorm,
-    eval_norm,
-    group_norm,
-    mabn,
-    modified_batch_norm,
-    moving_statistics,
-    online_norm,
-    sync_batch_norm,
-)
+from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS, Draw
+from mabn_ref.norms import mabn, mabn_variants
 
 __all__ = ["Tally", "count", "right_passes", "tally_right", "tally_wrong"]
 
-_WIDE = (1e-3, 1e3)
-
-RIGHT_DRAWS: dict[ModuleType, Draw] = {
-    **{module: calls(module, scale=_WIDE) for module in (batch_norm, batch_renorm, modified_batch_norm, mabn)},
-    group_norm: grouped_calls(scale=_WIDE),
-    moving_statistics: calls(moving_statistics, scale=_WIDE, backward="batch"),
-    eval_norm: calls(eval_norm, scale=_WIDE),
-    online_norm: sample_calls(),
-    sync_batch_norm: calls(sync_batch_norm, groups=1, scale=_WIDE),
-    conv2d: convolution(),
-    centralize: convolution(with_input=False),
-    standardize: convolution(with_input=False),
-    linear: matrices("ni", "io", "o"),
-    relu: matrices("nhwc"),
-    global_average_pool: matrices("nhwc"),
-    upsample: matrices("nhwc"),
-    softmax_cross_entropy: logits,
-    sgd: steps,
-}
-"""Inputs for each right implementation: all settings, and scales from 1e-3 to 1e3."""
-
 
 class Tally(NamedTuple):
-    """What an oracle said of many draws.
-
-    Attributes
-    ----------
-    name : str
-        Of the mistake, or of the module.
-    oracle : str
-        The oracle.
-    draws : int
-        Number of draws.
-    as_hoped : int
-        On how many it rejected the wrong pass, or accepted the right one.
-    closest : float
-        The least error of a wrong pass, or the largest of a right one.
-    misjudged : str
-        What it said the first time it was wrong, and on which draw; "" if never.
-    """
+    """What an oracle said of many draws."""
 
     name: str
+    """Of the mistake, or of the module."""
     oracle: str
     draws: int
     as_hoped: int
+    """On how many it rejected the wrong pass, or accepted the right one."""
     closest: float
+    """The least error of a wrong pass, or the largest of a right one."""
     misjudged: str
+    """What it said the first time it was wrong, and on which draw; "" if never."""
 
 
 def _tally(name: str, subject: str, oracle: str, implementation: Any, draw: Draw, draws: int, hope: bool) -> Tally:
@@ -118,6 +64,7 @@ def tally_right(module: ModuleType, oracle: str, draws: int) -> Tally:
 
     Examples
     --------
+    >>> from mabn_ref.norms import batch_norm
     >>> tally_right(batch_norm, "forward", 5).as_hoped
     5
     """
@@ -126,17 +73,15 @@ def tally_right(module: ModuleType, oracle: str, draws: int) -> Tally:
 
 
 def right_passes() -> list[tuple[ModuleType, str]]:
-    """Every module with every oracle that rejects some mistake of it."""
-    return list(dict.fromkeys((mistake.subject, mistake.oracle) for mistake in MISTAKES))
+    """Every module with every oracle that rejects some mistake of it; MABN's variants with those of MABN."""
+    pairs = [(mistake.subject, mistake.oracle) for mistake in MISTAKES]
+    return list(dict.fromkeys(pairs + [(mabn_variants, oracle) for module, oracle in pairs if module is mabn]))
 
 
 def count(draws: int, seeds: int) -> int:
     """Judge `draws` draws of every wrong pass and `seeds` of every right one, and print a table.
 
-    Returns
-    -------
-    int
-        0 if nothing was misjudged, else 1.
+    Returns 0 if nothing was misjudged, else 1.
 
     Examples
     --------

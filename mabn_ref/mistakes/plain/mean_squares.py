@@ -1,22 +1,58 @@
-"""Moving Average Batch Normalization, the plain way."""
+"""Modified batch normalisation and MABN, the plain way."""
 
 from __future__ import annotations
 
 from collections import deque
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.mistakes.plain.batches import Normaliser
+from mabn_ref.mistakes.plain.batch_statistics import Normaliser
 
-__all__ = ["MABN"]
+__all__ = ["MABN", "ModifiedBatchNorm"]
+
+
+class ModifiedBatchNorm(Normaliser):
+    """(15) and (16)."""
+
+    def __init__(self, channels: int, config: Any) -> None:
+        super().__init__(channels, config)
+        self.chi2 = np.ones(channels)
+
+    def load(self, state: Any, groups: int) -> None:
+        self.chi2 = state.chi2
+
+    def state(self) -> dict[str, Any]:
+        return {"chi2": self.chi2}
+
+    def batch_forward(self, values: Array, gamma: Array, beta: Array) -> Array:
+        chi2 = sum(value**2 for value in values) / len(values)
+        chi = (chi2 + self.config.eps) ** 0.5
+        self.saved.append((values / chi, chi, gamma))
+        self.chi2 = self.averaged(self.chi2, chi2)
+        return gamma * values / chi + beta
+
+    def batch_backward(self, upstream: Array, *saved: Any) -> tuple[Array, Array]:
+        y, chi, gamma = saved
+        dx = np.empty(y.shape)
+        for c in range(y.shape[1]):
+            jacobian = np.eye(len(y)) - np.outer(y[:, c], y[:, c]) / len(y)
+            dx[:, c] = gamma[c] * upstream[:, c] @ jacobian / chi[c]
+        return dx, sum(upstream * y)
+
+    def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
+        return gamma * x / (self.chi2 + self.config.eps) ** 0.5 + beta
 
 
 class MABN(Normaliser):
     """(19) and (20), and the choices of its Config."""
 
     def __init__(self, channels: int, config: Any) -> None:
+        # the paper's choices, where the Config has no others
+        choices = {"partial_window": "mean", "ema_of": "batch", "ema_per": "micro_batch", "ema_read": "before"}
+        config = SimpleNamespace(**{**choices, "ema_start": 1.0, **vars(config)})
         super().__init__(channels, config)
         self.chi2: Array = None if config.ema_start == "first" else np.full(channels, float(config.ema_start))
         self.unset = np.ones(channels)  # what a state says of an average that has not started
@@ -88,21 +124,14 @@ class MABN(Normaliser):
         self.chi2 = self.averaged(before, value)
         return before, self.chi2
 
-    def backward(self, dz: Array) -> tuple[Array, Array, Array]:
-        dx = np.empty(dz.shape)
-        dgamma = dbeta = np.zeros(dz.shape[-1])
-        for (y, chi, r, gamma, own), upstream, out in zip(
-            self.saved, self.batches(dz), self.batches(dx), strict=True
-        ):
-            dgamma = dgamma + sum(upstream * (r * y))
-            dbeta = dbeta + sum(upstream)
-            dy = r * (gamma * upstream)
-            psi = sum(y * dy) / len(y)
-            self.psi_window.append(psi)
-            if not own:
-                psi = sum(self.psi_window) / len(self.psi_window)
-            out[:] = (dy - y * psi) / chi
-        return dx, dgamma, dbeta
+    def batch_backward(self, upstream: Array, *saved: Any) -> tuple[Array, Array]:
+        y, chi, r, gamma, own = saved
+        dy = r * (gamma * upstream)
+        psi = sum(y * dy) / len(y)
+        self.psi_window.append(psi)
+        if not own:
+            psi = sum(self.psi_window) / len(self.psi_window)
+        return (dy - y * psi) / chi, sum(upstream * (r * y))
 
     def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
         return gamma * x / (self.state()["chi2"] + self.config.eps) ** 0.5 + beta

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mabn_ref import cli
-from mabn_ref.cli.gradcheck import EQUATIONS
-from mabn_ref.mistakes import count, named
+from mabn_ref.cli.gradcheck import NAMES
+from mabn_ref.gradcheck import check
+from mabn_ref.mistakes import edited, named, tally
+from mabn_ref.mistakes.derivatives import passes
+from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS, right_draw
 from mabn_ref.nn import linear
-from mabn_ref.norms import batch_norm
+from mabn_ref.norms import batch_norm, online_norm
 
 
 def test_every_pass_is_checked_and_right(capsys: pytest.CaptureFixture[str]) -> None:
@@ -18,13 +22,22 @@ def test_every_pass_is_checked_and_right(capsys: pytest.CaptureFixture[str]) -> 
     out = capsys.readouterr().out
     assert "all gradients are right; 3 draws of each" in out
     lines = out.splitlines()[1:-2]
-    assert [line.split()[0] for line in lines if not line.startswith(" ")] == list(EQUATIONS)
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == list(NAMES)
     assert all(" ok" in line for line in lines)
 
 
 def test_everything_with_a_backward_pass_is_in_the_table() -> None:
-    subjects = {m.__name__.rpartition(".")[2] for m in count.RIGHT_DRAWS if hasattr(m, "backward")}
-    assert subjects == set(EQUATIONS)
+    subjects = {m.__name__.rpartition(".")[2] for m in RIGHT_DRAWS if hasattr(m, "backward")}
+    assert subjects == set(NAMES)
+
+
+def test_a_normaliser_that_nothing_here_names_is_checked_all_the_same() -> None:
+    for module, norm_batch in ((batch_norm, True), (online_norm, False)):
+        new = edited(module, [])
+        for seed in range(3):
+            inputs = right_draw(new)(np.random.default_rng(seed))
+            assert hasattr(inputs.config, "norm_batch") is norm_batch
+            assert check(*passes("new_norm", new, inputs)).verdict == "ok"
 
 
 def test_a_wrong_pass_is_shown_and_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,6 +92,6 @@ def test_names(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_catalogue_is_judged(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(count, "MISTAKES", (named("bn-no-g"),))
+    monkeypatch.setattr(tally, "MISTAKES", (named("bn-no-g"),))
     assert cli.main(["mistakes", "--draws", "2", "--seeds", "2"]) == 0
     assert "2 of 2 wrong passes rejected" in capsys.readouterr().out

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mabn_ref.gradcheck import InputResult, check
-from mabn_ref.mistakes.count import RIGHT_DRAWS
 from mabn_ref.mistakes.derivatives import exactly, passes
+from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS
 
 __all__ = ["FORMAT", "HEADER", "Line", "check_all"]
 
@@ -42,19 +42,7 @@ class Line(NamedTuple):
 
 
 def check_all(name: str, draws: int, seed: int) -> Iterator[Line]:
-    """Check the right implementation of `name`, a normaliser or a layer, on random draws.
-
-    Parameters
-    ----------
-    name : str
-        The module's name, such as "batch_norm".
-    draws, seed : int
-        How many draws, and the seed of the first.
-
-    Yields
-    ------
-    Line
-        One an input.
+    """Check the right implementation of `name`, a normaliser or a layer, on random draws; a line for each input.
 
     Examples
     --------
@@ -65,7 +53,8 @@ def check_all(name: str, draws: int, seed: int) -> Iterator[Line]:
     results, exact = [], []
     for k in range(draws):
         inputs = draw(np.random.default_rng([seed, k]))
-        if name == "mabn":  # one normalisation batch a call, of which alone (20) can be a derivative
+        if hasattr(getattr(module, "State", None), "psi_window"):
+            # one normalisation batch a call, of which alone (20) can be a derivative
             one = slice(inputs.config.norm_batch)
             inputs = inputs._replace(xs=[x[one] for x in inputs.xs])
         names = _names(module, inputs)

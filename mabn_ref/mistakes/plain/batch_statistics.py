@@ -1,0 +1,193 @@
+"""Batch normalisation, Batch Renormalization and EvalNorm, the plain way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+
+__all__ = ["BatchNorm", "BatchRenorm", "EvalNorm", "Normaliser"]
+
+
+class Normaliser:
+    """A call is taken apart into normalisation batches of shape (M, C)."""
+
+    def __init__(self, channels: int, config: Any) -> None:
+        self.config = config
+        self.batches_seen = 0
+        self.saved: list[Any] = []  # what backward needs of each normalisation batch
+
+    def load(self, state: Any, groups: int) -> None:
+        """Go on forward from the state of an implementation that is called with `groups` normalisation batches."""
+        raise NotImplementedError
+
+    def batches(self, x: Array) -> Iterator[Array]:
+        """The normalisation batches of a call, in order, as views."""
+        each = len(x) if self.config.norm_batch is None else self.config.norm_batch
+        for first in range(0, len(x), each):
+            yield x[first : first + each].reshape(-1, x.shape[-1])
+
+    def averaged(self, old: Array, value: Array) -> Array:
+        """(12): the weight `decay` is that of the old value."""
+        return self.config.decay * old + (1 - self.config.decay) * value
+
+    def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
+        z = np.empty(x.shape)
+        self.saved = []
+        for values, out in zip(self.batches(x), self.batches(z), strict=True):
+            out[:] = self.batch_forward(values, gamma, beta)
+        return z
+
+    def batch_forward(self, values: Array, gamma: Array, beta: Array) -> Array:
+        """The output of one normalisation batch."""
+        raise NotImplementedError
+
+    def backward(self, dz: Array) -> tuple[Array, Array, Array]:
+        dx = np.empty(dz.shape)
+        dgamma = dbeta = np.zeros(dz.shape[-1])
+        for saved, upstream, out in zip(self.saved, self.batches(dz), self.batches(dx), strict=True):
+            out[:], share = self.batch_backward(upstream, *saved)
+            dgamma, dbeta = dgamma + share, dbeta + sum(upstream)
+        return dx, dgamma, dbeta
+
+    def batch_backward(self, upstream: Array, *saved: Any) -> tuple[Array, Array]:
+        """The dx of one normalisation batch, and its share of dgamma."""
+        raise NotImplementedError
+
+
+class BatchNorm(Normaliser):
+    """(1) to (5)."""
+
+    def __init__(self, channels: int, config: Any) -> None:
+        super().__init__(channels, config)
+        self.mean, self.var = np.zeros(channels), np.ones(channels)
+
+    def load(self, state: Any, groups: int) -> None:
+        self.mean, self.var = state.mean, state.var
+
+    def state(self) -> dict[str, Any]:
+        return {"mean": self.mean, "var": self.var}
+
+    def batch_forward(self, values: Array, gamma: Array, beta: Array) -> Array:
+        mu = sum(values) / len(values)
+        var = sum((value - mu) ** 2 for value in values) / len(values)
+        self.batches_seen += 1
+        r, d = self.corrections(mu, var)
+        sigma = (var + self.config.eps) ** 0.5
+        y = (values - mu) / sigma
+        self.saved.append((y, sigma, r, d, gamma))
+        self.move(mu, var)
+        return gamma * (y * r + d) + beta
+
+    def corrections(self, mu: Array, var: Array) -> tuple[Any, Any]:
+        return 1.0, 0.0
+
+    def move(self, mu: Array, var: Array) -> None:
+        self.mean, self.var = self.averaged(self.mean, mu), self.averaged(self.var, var)
+
+    def batch_backward(self, upstream: Array, *saved: Any) -> tuple[Array, Array]:
+        y, sigma, r, d, gamma = saved
+        dx, dy = np.empty(y.shape), gamma * r * upstream
+        for c in range(y.shape[1]):
+            # The matrix of all dy_i/dx_j: an x moves its own y, and every y through mu and sigma.
+            jacobian = np.eye(len(y)) - 1 / len(y) - np.outer(y[:, c], y[:, c]) / len(y)
+            dx[:, c] = dy[:, c] @ jacobian / sigma[c]
+        return dx, sum(upstream * (r * y + d))
+
+    def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
+        return gamma * (x - self.mean) / (self.var + self.config.eps) ** 0.5 + beta
+
+
+class BatchRenorm(BatchNorm):
+    """(14); r and d are numbers in backward."""
+
+    def __init__(self, channels: int, config: Any) -> None:
+        super().__init__(channels, config)
+        self.sigma = (self.var + config.eps) ** 0.5
+
+    def load(self, state: Any, groups: int) -> None:
+        super().load(state, groups)
+        self.sigma, self.batches_seen = (state.var + self.config.eps) ** 0.5, state.iteration
+
+    def state(self) -> dict[str, Any]:
+        return {"mean": self.mean, "var": self.var, "iteration": self.batches_seen}
+
+    def corrections(self, mu: Array, var: Array) -> tuple[Any, Any]:
+        r_max, d_max = self.bound(self.config.r_max), self.bound(self.config.d_max)
+        r = (var + self.config.eps) ** 0.5 / self.sigma
+        d = (mu - self.mean) / self.sigma
+        return np.minimum(np.maximum(r, 1 / r_max), r_max), np.minimum(np.maximum(d, -d_max), d_max)
+
+    def bound(self, bound: Any) -> float:
+        """The clip of this normalisation batch."""
+        if not hasattr(bound, "start"):
+            return float(bound)
+        return float(np.interp(self.batches_seen, [bound.start, bound.stop], [bound.first, bound.last]))
+
+    def move(self, mu: Array, var: Array) -> None:
+        super().move(mu, var)
+        if self.config.ema_of == "sigma":
+            self.sigma = self.averaged(self.sigma, (var + self.config.eps) ** 0.5)
+            self.var = self.sigma**2 - self.config.eps
+        else:
+            self.sigma = (self.var + self.config.eps) ** 0.5
+
+
+class EvalNorm(BatchNorm):
+    """Batch normalisation, and an inference by the mixture of two statistics, sample by sample."""
+
+    def __init__(self, channels: int, config: Any) -> None:
+        super().__init__(channels, config)
+        self.a, self.b = np.array([1 / config.norm_batch]), np.array([1 / config.norm_batch])
+        self.sizes = {"a": 1.0, "b": 1.0}
+
+    def load(self, state: Any, groups: int) -> None:
+        super().load(state, groups)
+        self.a, self.b = state.a, state.b
+
+    def state(self) -> dict[str, Any]:
+        return {"mean": self.mean, "var": self.var, "a": self.a, "b": self.b}
+
+    def mixed(self, sample: Array, a: Array, b: Array) -> Array:
+        """A sample normalised as at inference."""
+        values = sample.reshape(-1, len(self.mean))
+        m = values.mean(axis=0)
+        v = ((values - m) ** 2).mean(axis=0)
+        mean, var = a * m + (1 - a) * self.mean, b * v + (1 - b) * self.var
+        if self.config.merged:
+            var = var + a * (1 - a) * (m - self.mean) ** 2
+        return (sample - mean) / (var + self.config.eps) ** 0.5
+
+    def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
+        z, each = np.empty(x.shape), self.config.norm_batch
+        saved = []
+        for first in range(0, len(x), each):
+            samples = x[first : first + each]
+            if self.config.estimated:
+                a, b = self.estimate(samples)
+            z[first : first + each] = super().forward(samples, gamma, beta)
+            saved += self.saved
+            if self.config.estimated:
+                self.a, self.b = a, b
+        self.saved = saved
+        return z
+
+    def estimate(self, samples: Array) -> tuple[Array, Array]:
+        """A step down the slope of half the mean squared difference of outputs, taken by the complex step."""
+        axes = tuple(range(samples.ndim - 1))
+        y = (samples - samples.mean(axis=axes)) / (samples.var(axis=axes) + self.config.eps) ** 0.5
+
+        def mismatch(a: Array, b: Array) -> Any:
+            return np.mean(
+                [np.mean((self.mixed(sample, a, b) - t) ** 2) / 2 for sample, t in zip(samples, y, strict=True)]
+            )
+
+        slopes = mismatch(self.a + 1e-30j, self.b).imag / 1e-30, mismatch(self.a, self.b + 1e-30j).imag / 1e-30
+        moved = [old - self.config.rate * slope for old, slope in zip((self.a, self.b), slopes, strict=True)]
+        return np.minimum(np.maximum(moved[0], 0), 1), np.minimum(np.maximum(moved[1], 0), 1)
+
+    def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
+        return np.stack([gamma * self.mixed(sample, self.a, self.b) + beta for sample in x])

@@ -1,0 +1,348 @@
+"""Random inputs for passes, right and wrong: calls of a normaliser, a call of a layer, steps of the optimiser.
+
+A draw is a function, ``draw(rng) -> inputs``, all float64. Cotangents are random and never ones or the output, for
+which most wrong backward passes look right. A normaliser's gradient vanishes where a channel has two values, so there
+are at least three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from types import ModuleType
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+from mabn_ref.nn import (
+    centralize,
+    conv2d,
+    global_average_pool,
+    linear,
+    optimiser,
+    relu,
+    softmax_cross_entropy,
+    standardize,
+    upsample,
+)
+from mabn_ref.norms import (
+    NORMS,
+    batch_renorm,
+    eval_norm,
+    group_norm,
+    mabn_variants,
+    moving_statistics,
+    online_norm,
+    sync_batch_norm,
+)
+from mabn_ref.norms.checks import Ramp
+
+__all__ = [
+    "RIGHT_DRAWS",
+    "Call",
+    "Calls",
+    "Draw",
+    "Steps",
+    "calls",
+    "convolution",
+    "grouped_calls",
+    "logits",
+    "matrices",
+    "right_draw",
+    "sample_calls",
+    "steps",
+]
+
+Draw: TypeAlias = Callable[[np.random.Generator], Any]
+
+
+class Calls(NamedTuple):
+    """Calls of a normaliser, one after the other, from the state of its `init`."""
+
+    config: Any
+    gamma: Array
+    beta: Array
+    xs: Sequence[Array]
+    """One input a call, all of one shape (N, ..., C); inference is looked at on the last."""
+    dzs: Sequence[Array]
+    """One cotangent a call."""
+
+
+class Call(NamedTuple):
+    """One call of a layer: ``forward(*inputs, **options)``."""
+
+    inputs: tuple[Array, ...]
+    options: dict[str, Any]
+
+
+class Steps(NamedTuple):
+    """Steps of the optimiser, one after the other, from the velocity of its `init`."""
+
+    params: list[dict[str, Array]]
+    grads: Sequence[list[dict[str, Array]]]
+    """One list a step."""
+    options: dict[str, float]
+
+
+def calls(
+    module: ModuleType,
+    *,
+    groups: int | None = None,
+    norm_batch: int | None = None,
+    space: tuple[int, ...] | None = None,
+    channels: int | None = None,
+    count: int | None = None,
+    scale: tuple[float, float] = (0.3, 3.0),
+    **settings: Any,
+) -> Draw:
+    """Return a draw of `count` calls of `groups` normalisation batches each; what is not given is random.
+
+    `space` are the axes between N and C. A channel's scale is drawn from `scale`; its offset is up to 3 scales.
+    `settings` are fields of the normaliser's Config that are to have this value.
+
+    Examples
+    --------
+    >>> from mabn_ref.norms import batch_norm
+    >>> inputs = calls(batch_norm, groups=2, norm_batch=3, space=(5,), channels=1, count=4)(np.random.default_rng(0))
+    >>> inputs.xs.shape, inputs.gamma.shape, inputs.config.norm_batch
+    ((4, 6, 5, 1), (1,), 3)
+    """
+
+    def draw(rng: np.random.Generator) -> Calls:
+        between = _one_of(rng, *_SPACES) if space is None else space
+        many = int(rng.integers(1, 4)) if groups is None else groups
+        few = rng.random() < 0.3
+        wide = int(rng.integers(1, 2 if few else 4)) if channels is None else channels
+        # few values, or so many that a gradient check looks along random directions: both are quick
+        values = 3 if few else -(-65 // (many * wide))
+        fewest = -(-values // int(np.prod(between)))
+        samples = int(rng.integers(fewest, fewest + 3)) if norm_batch is None else norm_batch
+        shared = None if many == 1 and rng.integers(2) and module is not eval_norm else samples
+        config = _config(rng, module, {"norm_batch": shared}, settings)
+        shape = (int(rng.integers(2, 8)) if count is None else count, many * samples, *between, wide)
+        # the scale drifts from call to call, so that old and new statistics differ
+        drift = np.exp(rng.uniform(-0.5, 0.5, (shape[0], *[1] * (len(shape) - 2), wide)))
+        return _of_config(rng, config, shape, drift * _log_uniform(rng, scale, wide), offset=3)
+
+    return draw
+
+
+def grouped_calls(*, groups: int | None = None, scale: tuple[float, float] = (0.3, 3.0)) -> Draw:
+    """Return a draw of calls of `mabn_ref.norms.group_norm`, a sample and group of which has three values or more.
+
+    Without `groups` their number is random, and now and then as many as there are channels.
+
+    Examples
+    --------
+    >>> inputs = grouped_calls(groups=2)(np.random.default_rng(0))
+    >>> inputs.config.groups, inputs.xs.shape[-1] % 2
+    (2, 0)
+    """
+
+    def draw(rng: np.random.Generator) -> Calls:
+        many, samples, between = int(rng.integers(1, 4)), int(rng.integers(1, 4)), _one_of(rng, *_SPACES)
+        if groups is None and rng.random() < 0.2:
+            config, wide, between = _config(rng, group_norm, {}, {"groups": None}), many, (5,)
+        else:
+            config = _config(rng, group_norm, {}, {"groups": groups or many})
+            wide = (groups or many) * int(rng.integers(3, 5))
+        shape = (int(rng.integers(1, 4)), samples, *between, wide)
+        spread = _log_uniform(rng, scale, shape[0], *[1] * (len(shape) - 1)) * rng.uniform(0.7, 1.4, wide)
+        return _of_config(rng, config, shape, spread, offset=3)
+
+    return draw
+
+
+def sample_calls(
+    module: ModuleType, *, count: int | None = None, scale: tuple[float, float] = (0.3, 3.0), **settings: Any
+) -> Draw:
+    """Return a draw of calls of a normaliser of single samples: up to five in a call, of three values or more.
+
+    Examples
+    --------
+    >>> inputs = sample_calls(online_norm, count=3, layer_scaling=True)(np.random.default_rng(0))
+    >>> inputs.xs.shape[0], inputs.config.layer_scaling
+    (3, True)
+    """
+
+    def draw(rng: np.random.Generator) -> Calls:
+        config = _config(rng, module, {}, settings)
+        many, wide = int(rng.integers(2, 6)) if count is None else count, int(rng.integers(1, 4))
+        shape = (many, int(rng.integers(2, 6)), *_one_of(rng, (3,), (2, 2), (3, 2, 1)), wide)
+        return _of_config(rng, config, shape, _log_uniform(rng, scale, wide), offset=1)
+
+    return draw
+
+
+_SPACES = ((), (), (2,), (2, 2), (3, 2, 1))
+
+
+def _of_config(
+    rng: np.random.Generator, config: Any, shape: tuple[int, ...], spread: Array, *, offset: float
+) -> Calls:
+    wide = shape[-1]
+    xs: Array = spread * (rng.standard_normal(shape) + rng.uniform(-offset, offset, wide))
+    dzs: Array = rng.standard_normal(shape)
+    return Calls(config, _factors(rng, wide), rng.standard_normal(wide), xs, dzs)
+
+
+def _ramp(first: float, last: float) -> Callable[[np.random.Generator], Ramp]:
+    def drawn(rng: np.random.Generator) -> Ramp:
+        start = int(rng.integers(0, 6))
+        return Ramp(start=start, stop=start + int(rng.integers(0, 6)), first=first, last=last)
+
+    return drawn
+
+
+_SETTINGS: Mapping[str, tuple[Any, ...]] = {
+    "eps": (1e-5, 0.1, 1.0),
+    "decay": (0.0, 0.5, 0.9, 0.98),
+    "decay_forward": (0.3, 0.9, 0.99),
+    "decay_backward": (0.5, 0.9, 0.99),
+    "window": (1, 2, 3, 4, 5),
+    "clip": (1.0, 1.2, 5.0),
+    "r_max": (1.0, 1.2, 5.0),
+    "d_max": (0.0, 0.5, 5.0),
+    "warmup": (0, 0, 3, 6),
+    "renorm_from": (1, 1, 4),
+    "partial_window": ("mean", "batch"),
+    "ema_of": ("batch", "window"),
+    "ema_per": ("micro_batch", "call"),
+    "ema_read": ("before", "after"),
+    "ema_start": (1.0, 0.25, "first"),
+    "layer_scaling": (True, False),
+    "estimated": (True, False),
+    "merged": (True, False),
+    "rate": (0.01, 0.5),
+    "form": ("vanilla", "modified"),
+    "forward": ("batch", "ema"),  # of moving statistics, whose backward is a derivative with these and "batch"
+}
+"""What is drawn for a field of a Config, all choices and phases among them; functions of rng are called."""
+
+_SETTINGS_OF: Mapping[ModuleType, Mapping[str, tuple[Any, ...]]] = {
+    batch_renorm: {
+        "r_max": (1.0, 1.5, 3.0, _ramp(1.0, 2.0)),
+        "d_max": (0.0, 0.5, 5.0, _ramp(0.0, 2.0)),
+        "ema_of": ("sigma", "var"),
+    },
+    sync_batch_norm: {"norm_batch": (None,)},  # what the ranks have is the batch
+}
+"""Where a field is another in this module."""
+
+
+def _config(rng: np.random.Generator, module: ModuleType, drawn: dict[str, Any], settings: dict[str, Any]) -> Any:
+    choices = {**_SETTINGS, **_SETTINGS_OF.get(module, {})}
+    names = [field.name for field in fields(module.Config) if field.name in choices]
+    return module.Config(**drawn | {name: _one_of(rng, *choices[name]) for name in names} | settings)
+
+
+def convolution(
+    *,
+    stride: int | None = None,
+    padding: int | None = None,
+    kernel: int | None = None,
+    with_input: bool = True,
+    **options: Any,
+) -> Draw:
+    """Return a draw of one convolution, or of its weight alone; what is not given is random.
+
+    Examples
+    --------
+    >>> convolution(stride=2)(np.random.default_rng(0)).options
+    {'stride': 2, 'padding': 2}
+    """
+
+    def draw(rng: np.random.Generator) -> Call:
+        k = int(rng.integers(1, 4)) if kernel is None else kernel
+        channels_in, channels_out = (int(n) for n in rng.integers(2, 5, 2))
+        w = rng.standard_normal((k, k + int(rng.integers(0, 2)), channels_in, channels_out))
+        if not with_input:
+            return Call((w + rng.standard_normal(),), options)
+        x = rng.standard_normal((int(rng.integers(2, 4)), *(int(n) for n in rng.integers(4, 7, 2)), channels_in))
+        drawn = {"stride": int(rng.integers(1, 4)), "padding": int(rng.integers(0, 3))}
+        given = {"stride": stride, "padding": padding}
+        return Call((x, w), drawn | {name: value for name, value in given.items() if value is not None} | options)
+
+    return draw
+
+
+def matrices(*shapes: str) -> Draw:
+    """Return a draw of arrays whose axes are named by letters; an axis has 2 to 4 entries, the same in all.
+
+    Examples
+    --------
+    >>> x, w = matrices("ni", "io")(np.random.default_rng(0)).inputs
+    >>> x.shape, w.shape
+    ((4, 3), (3, 2))
+    """
+
+    def draw(rng: np.random.Generator) -> Call:
+        size = {axis: int(rng.integers(2, 5)) for shape in shapes for axis in shape}
+        return Call(tuple(_factors(rng, *(size[axis] for axis in shape)) for shape in shapes), {})
+
+    return draw
+
+
+def logits(rng: np.random.Generator) -> Call:
+    """Draw logits and labels."""
+    n, classes = (int(k) for k in rng.integers(2, 6, 2))
+    return Call((2 * rng.standard_normal((n, classes)),), {"labels": rng.integers(0, classes, n)})
+
+
+def steps(rng: np.random.Generator) -> Steps:
+    """Draw parameters, and gradients for a few steps."""
+
+    def tree() -> list[dict[str, Array]]:
+        return [{"w": rng.standard_normal((3, 2)), "b": rng.standard_normal(2)}, {}]
+
+    ranges = {"lr": (0.05, 0.5), "momentum": (0.5, 0.95), "weight_decay": (0.01, 0.5)}
+    options = {name: rng.uniform(low, high) for name, (low, high) in ranges.items()}
+    return Steps(tree(), [tree() for _ in range(int(rng.integers(3, 6)))], options)
+
+
+def _one_of(rng: np.random.Generator, *choices: Any) -> Any:
+    chosen = choices[rng.integers(len(choices))]
+    return chosen(rng) if callable(chosen) else chosen
+
+
+def _log_uniform(rng: np.random.Generator, scale: tuple[float, float], *shape: int) -> Array:
+    low, high = np.log(scale)
+    return np.exp(rng.uniform(low, high, shape))
+
+
+def _factors(rng: np.random.Generator, *shape: int) -> Array:
+    """Numbers of either sign away from 0 and 1, under which no forgotten factor hides."""
+    return rng.choice([-1.0, 1.0], shape) * rng.choice([0.6, 1.6], shape) * rng.uniform(0.8, 1.2, shape)
+
+
+_WIDE = (1e-3, 1e3)
+_RESTRICTED: Mapping[ModuleType, Draw] = {
+    group_norm: grouped_calls(scale=_WIDE),
+    moving_statistics: calls(moving_statistics, scale=_WIDE, backward="batch"),
+    online_norm: sample_calls(online_norm),
+    sync_batch_norm: calls(sync_batch_norm, groups=1, scale=_WIDE),
+}
+
+
+def right_draw(module: ModuleType) -> Draw:
+    """Inputs for a right normaliser; one that nothing here names shares statistics if its Config has `norm_batch`."""
+    if module in _RESTRICTED:
+        return _RESTRICTED[module]
+    of_batches = any(field.name == "norm_batch" for field in fields(module.Config))
+    return calls(module, scale=_WIDE) if of_batches else sample_calls(module)
+
+
+RIGHT_DRAWS: Mapping[ModuleType, Draw] = {
+    **{module: right_draw(module) for module in (*(norm.module for norm in NORMS.values()), mabn_variants)},
+    conv2d: convolution(),
+    centralize: convolution(with_input=False),
+    standardize: convolution(with_input=False),
+    linear: matrices("ni", "io", "o"),
+    relu: matrices("nhwc"),
+    global_average_pool: matrices("nhwc"),
+    upsample: matrices("nhwc"),
+    softmax_cross_entropy: logits,
+    optimiser: steps,
+}
+"""Inputs for each right implementation: all settings, and scales from 1e-3 to 1e3."""

@@ -1,0 +1,378 @@
+"""What people get wrong in batch normalisation, in Batch Renormalization, and where ranks share a batch."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from mabn_ref.mistakes.edit import Mistake
+from mabn_ref.mistakes.random_inputs import calls
+from mabn_ref.norms import batch_norm, batch_renorm, sync_batch_norm
+from mabn_ref.norms.checks import Ramp
+
+__all__ = ["MISTAKES"]
+
+_bn = partial(Mistake, subject=batch_norm, draw=calls(batch_norm))
+_bn_backward = partial(_bn, equation="bn-backward (4)", oracle="gradient")
+_bn_means = partial(_bn, equation="bn-gradient-statistics (5)", oracle="gradient")
+_bn_parameters = partial(_bn, equation="affine-backward", oracle="gradient")
+_bn_statistics = partial(_bn, equation="bn-statistics (2)", oracle="forward")
+_bn_forward = partial(_bn, equation="bn-normalise (1)", oracle="forward")
+_bn_moving = partial(_bn, equation="ema-forward (12)", oracle="recurrence")
+_bn_infer = partial(_bn, equation="bn-infer", oracle="forward")
+_large_eps = calls(batch_norm, eps=0.3)
+_slow = calls(batch_norm, decay=0.9)
+_images = calls(batch_norm, norm_batch=3, space=(2, 2))
+_BY_POSITION = """\
+def by_position(a, shape):
+    apart = a.reshape(a.shape[0], -1, int(np.prod(shape[1:-1])), shape[-1])
+    return np.broadcast_to(np.mean(apart, axis=1, keepdims=True), apart.shape).reshape(a.shape)
+
+
+def forward("""
+
+BATCH_NORM = (
+    _bn_backward(
+        name="bn-no-g",
+        edits={"(dy - g - y * psi) / sigma": "(dy - y * psi) / sigma"},
+        sentence="Your dx is what you get without the g_B term of equation (4): every x also moves the mean.",
+    ),
+    _bn_backward(
+        name="bn-no-psi",
+        edits={"(dy - g - y * psi) / sigma": "(dy - g) / sigma"},
+        sentence="Your dx is what you get without the Psi_B term of equation (4): every x also moves the variance.",
+    ),
+    _bn_backward(
+        name="bn-statistics-constant",
+        edits={"(dy - g - y * psi) / sigma": "dy / sigma"},
+        sentence="Your dx is dy / sigma_B, as if mean and variance were constants: equation (4) has two more terms.",
+    ),
+    _bn_means(
+        name="bn-sums-for-means",
+        edits={"gamma * dz_sum / values": "gamma * dz_sum", "gamma * dzy_sum / values": "gamma * dzy_sum"},
+        sentence="Your g_B and Psi_B are sums over the batch where equation (5) has means.",
+    ),
+    _bn_means(
+        name="bn-whole-call-backward",
+        edits={
+            "gamma * dz_sum / values": "np.mean(gamma * dz_sum / values, axis=0, keepdims=True)",
+            "gamma * dzy_sum / values": "np.mean(gamma * dzy_sum / values, axis=0, keepdims=True)",
+        },
+        sentence="Your g_B and Psi_B are means over the whole call; each normalisation batch has its own.",
+        draw=calls(batch_norm, groups=2),
+    ),
+    _bn_backward(
+        name="bn-gamma-forgotten",
+        edits={
+            "dy = dz * gamma\n    g = gamma * dz_sum / values": "dy = dz\n    g = dz_sum / values",
+            "gamma * dzy_sum / values": "dzy_sum / values",
+        },
+        sentence="Your dx lacks gamma: equation (4) starts from dy = gamma * dz, not from dz.",
+    ),
+    _bn_backward(
+        name="bn-variance-for-sigma",
+        edits={"(dy - g - y * psi) / sigma": "(dy - g - y * psi) / sigma**2"},
+        sentence="Your dx is divided by the variance where equation (4) divides by its root, sigma_B.",
+    ),
+    _bn_backward(
+        name="bn-backward-no-eps",
+        edits={"(dy - g - y * psi) / sigma": "(dy - g - y * psi) / root(sums((y * sigma) ** 2) / values)"},
+        sentence="Your dx is divided by sqrt(var) where forward divided by sqrt(var + eps).",
+        draw=_large_eps,
+    ),
+    _bn_backward(
+        name="bn-backward-recomputed-without-eps",
+        edits={
+            "dx = (dy - g - y * psi) / sigma": "std = root(sums((y * sigma) ** 2) / values)\n"
+            "    y = y * sigma / std\n"
+            "    dx = (dy - g - y * sums(y * dy) / values) / std"
+        },
+        sentence="Your backward computes y and sigma_B once more and forgets the eps that forward had in them.",
+        draw=_large_eps,
+    ),
+    _bn_parameters(
+        name="bn-dgamma-not-normalised",
+        edits={"total(dzy_sum)": "total(dzy_sum * sigma)"},
+        sentence="Your dgamma sums dz * (x - mu_B): gamma multiplies y, so y it must be, already divided by sigma_B.",
+    ),
+    _bn_parameters(
+        name="bn-parameter-means",
+        edits={
+            "total(dz_sum)": "total(dz_sum) / (dz.shape[0] * values)",
+            "total(dzy_sum)": "total(dzy_sum) / (dz.shape[0] * values)",
+        },
+        sentence="Your dgamma and dbeta are means over the samples, but gamma and beta act on all of them: sum.",
+    ),
+    _bn_statistics(
+        name="bn-unbiased-variance",
+        edits={
+            "_, moving_mean = ema(": "var = var * (x.shape[1] / (x.shape[1] - 1))\n    _, moving_mean = ema(",
+            "(dy - g - y * psi) / sigma": "(dy - g - y * psi * (values / (values - 1))) / sigma",
+        },
+        sentence="Your variance divides by the number of values less one; equation (2) divides by their number.",
+    ),
+    _bn_forward(
+        name="bn-no-eps",
+        edits={"root(var + config.eps)": "root(var)"},
+        sentence="Your forward divides by sqrt(var) and leaves out eps.",
+        draw=_large_eps,
+    ),
+    _bn_forward(
+        name="bn-eps-outside",
+        edits={
+            "root(var + config.eps)": "root(var) + config.eps",
+            "dx = (dy - g - y * psi) / sigma": "std = root(sums((y * sigma) ** 2) / values)\n"
+            "    dx = (dy - g - y * psi * sigma / std) / sigma",
+        },
+        sentence="Your forward divides by sqrt(var) + eps; eps belongs inside the root.",
+        draw=_large_eps,
+    ),
+    _bn_forward(
+        name="bn-eps-twice",
+        edits={"root(var + config.eps)": "root(var + 2 * config.eps)"},
+        sentence="Your forward has eps in the root twice.",
+        draw=_large_eps,
+    ),
+    _bn_statistics(
+        name="bn-channels-together",
+        edits={
+            (
+                "mu, centred = centre(x)",
+                2,
+            ): "mu = np.mean(x, axis=(1, 2), keepdims=True) * np.ones_like(x[:1, :1, :])",
+            ("var = mean_square(centred, x)", 2): "centred = x - mu\n"
+            "    var = np.mean(centred**2, axis=(1, 2), keepdims=True) * np.ones_like(mu)",
+            "gamma * dz_sum / values": "np.mean(dy, axis=(1, 2), keepdims=True)",
+            "gamma * dzy_sum / values": "np.mean(y * dy, axis=(1, 2), keepdims=True)",
+        },
+        sentence="Your mean and variance are taken over the channels too: every channel has its own.",
+        draw=calls(batch_norm, channels=3),
+    ),
+    _bn_statistics(
+        name="bn-positions-apart",
+        edits={
+            "def forward(": _BY_POSITION,
+            "_, moving_mean = ema(state.mean, mu, config.decay)": "mu = by_position(x, shape)\n"
+            "    centred = x - mu\n"
+            "    var = by_position(centred**2, shape)\n"
+            "    _, moving_mean = ema(state.mean, sums(mu) / mu.shape[1], config.decay)",
+            "ema(state.var, var, config.decay)": "ema(state.var, sums(var) / mu.shape[1], config.decay)",
+            "gamma * dz_sum / values": "by_position(dy, shape)",
+            "gamma * dzy_sum / values": "by_position(y * dy, shape)",
+        },
+        sentence="Your mean and variance are taken over samples alone: all positions of an image count as values.",
+        draw=_images,
+    ),
+    _bn_statistics(
+        name="bn-whole-call",
+        edits={
+            "shape, x = tuple(x.shape)": "config = Config(eps=config.eps, decay=config.decay)\n"
+            "    shape, x = tuple(x.shape)",
+        },
+        sentence="Your mean and variance are taken over the whole call: norm_batch samples at a time share them.",
+        draw=calls(batch_norm, groups=2),
+    ),
+    _bn_moving(
+        name="bn-weights-swapped",
+        edits={
+            "ema(state.mean, mu, config.decay)": "ema(state.mean, mu, 1 - config.decay)",
+            "ema(state.var, var, config.decay)": "ema(state.var, var, 1 - config.decay)",
+        },
+        sentence="Your moving statistics give the weight decay to the new value; it is the weight of the old one.",
+        draw=_slow,
+    ),
+    _bn_moving(
+        name="bn-running-var-over-samples",
+        edits={
+            "_, moving_var = ema(state.var, var, config.decay)": "n = config.norm_batch or shape[0]\n"
+            "    _, moving_var = ema(state.var, var * (n / max(n - 1, 1)), config.decay)"
+        },
+        sentence="Your moving variance is scaled by N / (N - 1) with N the samples, though each has many positions.",
+        draw=_images,
+    ),
+    _bn_moving(
+        name="bn-running-var-holds-eps",
+        edits={"ema(state.var, var, config.decay)": "ema(state.var, var + config.eps, config.decay)"},
+        sentence="Your moving variance has eps in it already, so inference counts eps twice.",
+        draw=_large_eps,
+    ),
+    _bn_moving(
+        name="bn-variance-starts-at-zero",
+        edits={"var=xp.ones(": "var=xp.zeros("},
+        sentence="Your moving variance starts at 0, so early inference divides by next to nothing; it starts at 1.",
+        draw=_slow,
+    ),
+    _bn_infer(
+        name="bn-infer-batch-statistics",
+        edits={
+            "y = (x - state.mean) / root(state.var + config.eps)": "axes = tuple(range(x.ndim - 1))\n"
+            "    y = (x - np.mean(x, axis=axes)) / root(np.var(x, axis=axes) + config.eps)"
+        },
+        sentence="Your inference normalises by the batch at hand; it is to use the moving statistics.",
+        draw=_slow,
+    ),
+    _bn_infer(
+        name="bn-infer-no-eps",
+        edits={"(x - state.mean) / root(state.var + config.eps)": "(x - state.mean) / root(state.var)"},
+        sentence="Your inference divides by sqrt(var) and leaves out the eps that training had.",
+        draw=_large_eps,
+    ),
+)
+
+
+def _differentiated(**gradients: str) -> dict[Any, str]:
+    """Backward through r, through d or through both, where their clips let x through; given the gradient of each."""
+    slopes = {
+        "r": "np.where(np.abs(np.log(sigma / moving_sigma)) < np.log(r_max), 1 / moving_sigma, 0)",
+        "d": "np.where(np.abs(mu - moving_mu) / moving_sigma < d_max, 1 / moving_sigma, 0)",
+    }
+    made = "".join(f"by_{name} = {slopes[name]}\n    " for name in gradients)
+    fields, names = (
+        "".join(f"    by_{name}: Array\n" for name in gradients),
+        ", ".join(f"by_{name}" for name in gradients),
+    )
+    terms = "".join(f" + by_{name} * {gradient}" for name, gradient in gradients.items())
+    cached, kept = "y, sigma, r, d, copied(gamma), t, shape, config", "y, sigma, r, d, gamma, _, shape, _"
+    return {
+        "    config: Config\n\n\ndef init": f"    config: Config\n{fields}\n\ndef init",
+        "scale, shift = gamma * r": f"{made}scale, shift = gamma * r",
+        f"Cache({cached})": f"Cache({cached}, {names})",
+        (f"{kept} = cache", 2): f"{kept}, {names} = cache",
+        "(dy - g - y * psi) / sigma": f"(dy - g - y * psi) / sigma{terms}",
+    }
+
+
+_THROUGH_R = "y * (gamma * dzy_sum / values)"
+_THROUGH_D = "(gamma * dz_sum / values)"
+_free: dict[str, Any] = {"r_max": 50.0, "d_max": 50.0, "decay": 0.9}
+_brn = partial(Mistake, subject=batch_renorm, draw=calls(batch_renorm, **_free))
+_brn_backward = partial(_brn, equation="brn-backward", oracle="gradient")
+_brn_corrections = partial(_brn, equation="brn-corrections (14)", oracle="forward")
+_ramp: dict[str, Any] = {
+    "r_max": Ramp(start=2, stop=6, first=1.0, last=3.0),
+    "d_max": Ramp(start=2, stop=6, first=0.0, last=5.0),
+    "decay": 0.9,
+}
+
+BATCH_RENORM = (
+    _brn_backward(
+        name="brn-r-differentiated",
+        edits=_differentiated(r=_THROUGH_R),
+        sentence="Your dx goes back through r, a constant in backward; unless it is clipped, the Psi_B term goes.",
+    ),
+    _brn_backward(
+        name="brn-d-differentiated",
+        edits=_differentiated(d=_THROUGH_D),
+        sentence="Your dx goes back through d, a constant in backward; unless it is clipped, the g_B term goes.",
+    ),
+    _brn_backward(
+        name="brn-r-and-d-differentiated",
+        edits=_differentiated(r=_THROUGH_R, d=_THROUGH_D),
+        sentence="Your dx is the derivative of forward, through r and d too, which are constants in backward.",
+    ),
+    _brn_backward(
+        name="brn-r-forgotten-in-backward",
+        edits={
+            "dy = dz * (gamma * r)": "dy = dz * gamma",
+            "gamma * r * dz_sum / values": "gamma * dz_sum / values",
+            "gamma * r * dzy_sum / values": "gamma * dzy_sum / values",
+        },
+        sentence="Your dx lacks r: in backward dy = gamma * r * dz.",
+    ),
+    _brn_backward(
+        name="brn-dgamma-before-corrections",
+        edits={"total(r * dzy_sum + d * dz_sum)": "total(dzy_sum)"},
+        sentence="Your dgamma sums dz * y with the y from before r and d; gamma multiplies r * y + d.",
+    ),
+    _brn_corrections(
+        name="brn-r-of-variance",
+        edits={"r = clip(sigma / moving_sigma": "r = clip(var / moving_sigma"},
+        sentence="Your r is the batch variance over the moving sigma; equation (14) divides sigma by sigma.",
+    ),
+    _brn_corrections(
+        name="brn-read-after-update",
+        edits={"r = clip(": "moving_mu, moving_sigma = new_mu, root(new_var + config.eps)\n    r = clip("},
+        sentence="Your r and d read the moving statistics after this batch has gone into them; read, then update.",
+    ),
+    _brn_corrections(
+        name="brn-d-over-batch-sigma",
+        edits={"(mu - moving_mu) / moving_sigma": "(mu - moving_mu) / sigma"},
+        sentence="Your d is divided by the batch's sigma; equation (14) divides it by the moving one.",
+    ),
+    _brn_corrections(
+        name="brn-clip-from-above-only",
+        edits={
+            "clip(sigma / moving_sigma, 1 / r_max, r_max)": "np.minimum(sigma / moving_sigma, r_max)",
+            "d = clip((mu - moving_mu) / moving_sigma, -d_max, d_max)": "d = np.minimum("
+            "(mu - moving_mu) / moving_sigma, d_max)",
+        },
+        sentence="Your r and d are bounded from above alone; r is to stay above 1/r_max and d above -d_max.",
+        draw=calls(batch_renorm, r_max=1.1, d_max=0.1, decay=0.9, eps=1e-5, scale=(0.1, 0.3)),
+    ),
+    _brn_corrections(
+        name="brn-eps-twice",
+        edits={"r = clip(": "moving_sigma = root(moving_sigma**2 + config.eps)\n    r = clip("},
+        sentence="Your moving sigma has eps in it twice: what is averaged is sqrt(var + eps) already.",
+        draw=calls(batch_renorm, **_free, eps=0.3, ema_of="sigma"),
+    ),
+    _brn_corrections(
+        name="brn-warm-up-inverted",
+        edits={"bound.at(": "Ramp(start=bound.start, stop=bound.stop, first=bound.last, last=bound.first).at("},
+        sentence="Your bounds are wide first, then narrow; early moving statistics are poor, so start narrow.",
+        draw=calls(batch_renorm, **_ramp),
+    ),
+)
+
+_sync = partial(Mistake, subject=sync_batch_norm, draw=calls(sync_batch_norm, groups=1, norm_batch=6))
+_sync_means = partial(_sync, equation="sync-gradient-statistics", oracle="gradient")
+_OFF = "off = _summed(sums(centred), config) / values"
+_VAR_OF_ALL = "var = _summed(sums(centred * centred), config) / values"
+
+SYNC_BATCH_NORM = (  # most are right on one rank, or where all have as many samples
+    _sync(
+        name="sync-variances-averaged",
+        edits={
+            _VAR_OF_ALL: "own = x - sums(x) / x.shape[1]\n    var = _summed(sums(own * own), config) / values",
+            "(dy - g - y * psi) / sigma": "(dy - g - (y - sums(y) / y.shape[1]) * psi) / sigma",
+        },
+        sentence="Your variance is the mean of the ranks' variances; what their means differ by is missing in it.",
+        equation="sync-variance",
+        oracle="forward",
+    ),
+    _sync(
+        name="sync-ranks-alike",
+        edits={
+            _OFF: "off = _summed(sums(centred) / x.shape[1], config) / ranks",
+            _VAR_OF_ALL: "var = _summed(sums(centred * centred) / x.shape[1], config) / ranks",
+            "return mu, var, centred, values": "return mu, var, centred, ranks * x.shape[1]",
+        },
+        sentence="Your statistics are means of the ranks' means, right only where all have as many values.",
+        equation="sync-mean",
+        oracle="forward",
+    ),
+    _sync_means(
+        name="sync-backward-alone",
+        edits={
+            "_summed(namespace(dz).stack([dz_sum, dzy_sum]), cache.config)": "np.stack([dz_sum, dzy_sum])",
+            ("/ cache.values", 2): "/ dz.shape[1]",
+        },
+        sentence="Your g and Psi are those of this rank; every x of it also moves the outputs of the others.",
+    ),
+    _sync_means(
+        name="sync-backward-divided-by-own",
+        edits={("/ cache.values", 2): "/ dz.shape[1]"},
+        sentence="Your g and Psi are sums over all ranks divided by the values of this one; divide by those of all.",
+    ),
+    _sync(
+        name="sync-dgamma-summed",
+        edits={
+            "total(dz_sum)": "_summed(total(dz_sum), cache.config)",
+            "total(dzy_sum)": "_summed(total(dzy_sum), cache.config)",
+        },
+        sentence="Your dgamma and dbeta are summed over ranks, and then added up again like all other gradients.",
+        equation="affine-backward",
+        oracle="gradient",
+    ),
+)
+
+MISTAKES = (*BATCH_NORM, *BATCH_RENORM, *SYNC_BATCH_NORM)

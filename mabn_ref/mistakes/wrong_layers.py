@@ -1,0 +1,241 @@
+"""What people get wrong in the layers around a normaliser, in what is done to their weights, and in the optimiser."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from mabn_ref.mistakes.edit import Mistake
+from mabn_ref.mistakes.random_inputs import convolution, logits, matrices, steps
+from mabn_ref.nn import (
+    centralize,
+    conv2d,
+    global_average_pool,
+    linear,
+    optimiser,
+    relu,
+    softmax_cross_entropy,
+    standardize,
+    upsample,
+)
+
+__all__ = ["MISTAKES"]
+
+_weight, _image = convolution(with_input=False), matrices("nhwc")
+_conv2d_backward = partial(Mistake, subject=conv2d, equation="conv2d-backward", oracle="gradient")
+_linear_backward = partial(Mistake, subject=linear, equation="linear-backward", oracle="gradient")
+_centralize = partial(Mistake, subject=centralize, draw=_weight)
+_standardize = partial(Mistake, subject=standardize, draw=convolution(kernel=2, with_input=False, eps=0.1))
+_upsample = partial(Mistake, subject=upsample, draw=_image)
+_loss = partial(Mistake, subject=softmax_cross_entropy, draw=logits)
+_loss_backward = partial(_loss, equation="softmax-cross-entropy-backward", oracle="gradient")
+_sgd = partial(Mistake, subject=optimiser, equation="sgd", oracle="recurrence", draw=steps)
+
+MISTAKES = (
+    Mistake(
+        name="conv2d-kernel-flipped",
+        subject=conv2d,
+        edits={
+            "check_arguments(x, w, stride, padding)\n": "check_arguments(x, w, stride, padding)\n"
+            "    w = namespace(w).flip(w, axis=(0, 1))\n",
+            "return xp.reshape(xp.stack(dw), cache.w.shape)": "dw = xp.reshape(xp.stack(dw), cache.w.shape)\n"
+            "    return xp.flip(dw, axis=(0, 1))",
+        },
+        sentence="Your convolution turns the kernel around; what is called convolution in deep learning does not.",
+        equation="conv2d-forward",
+        oracle="forward",
+        draw=convolution(kernel=2),
+    ),
+    _conv2d_backward(
+        name="conv2d-kernel-not-turned-in-backward",
+        edits={
+            "xp.permute_dims(xp.flip(cache.w, axis=(0, 1)), (0, 1, 3, 2))": "xp.permute_dims(cache.w, (0, 1, 3, 2))",
+            "@ xp.reshape(cache.w, (-1, channels_out)).T": "@ xp.reshape("
+            "xp.flip(cache.w, axis=(0, 1)), (-1, channels_out)).T",
+        },
+        sentence="Your dx slides the kernel as forward did; going back, it is turned around.",
+        draw=convolution(kernel=3),
+    ),
+    _conv2d_backward(
+        name="conv2d-padding-kept",
+        edits={
+            "_correlate(_pad(dout, kh - 1 - padding, kw - 1 - padding), turned, 1)": "_correlate("
+            "_pad(dout, kh - 1, kw - 1), turned, 1)[:, :h, :w, :]",
+            "dx[:, padding : padding + h, padding : padding + w, :]": "dx[:, :h, :w, :]",
+        },
+        sentence="Your dx is shifted by the padding: cut the padding off on all sides, not at the far ends alone.",
+        draw=convolution(kernel=3, padding=1),
+    ),
+    _conv2d_backward(
+        name="conv2d-stride-forgotten",
+        edits={
+            "_seen(a, cache.out_shape[1], stride)": "_seen(a, cache.out_shape[1], 1)",
+            "_seen(b, cache.out_shape[2], stride)": "_seen(b, cache.out_shape[2], 1)",
+        },
+        sentence="Your dx puts neighbouring outputs side by side; they are `stride` pixels apart.",
+        draw=convolution(kernel=2, stride=2),
+    ),
+    _conv2d_backward(
+        name="conv2d-dw-of-last-sample",
+        edits={
+            "n, h_out, w_out, _ = cache.out_shape": "n, dout = 1, dout[-1:, ...]\n"
+            "    _, h_out, w_out, _ = cache.out_shape",
+            "_seen_by_rows(cache.padded, ": "_seen_by_rows(cache.padded[-1:, ...], ",
+        },
+        sentence="Your dw is that of the last sample alone: every sample used the kernel, so add them all up.",
+        draw=convolution(kernel=2),
+    ),
+    _centralize(
+        name="centralize-per-input",
+        edits={"w[:1, :1, :1, :]": "w[:1, :1, :, :1]", "axis=(0, 1, 2)": "axis=(0, 1, 3)"},
+        sentence="Your weight is centred per input channel; equation (18) takes the mean per output filter.",
+        equation="centralize-forward (18)",
+        oracle="forward",
+    ),
+    _centralize(
+        name="centralize-per-kernel",
+        edits={"axis=(0, 1, 2)": "axis=(0, 1)"},
+        sentence="Your mean is over (kh, kw) alone; equation (18) takes it over the input channels too.",
+        equation="centralize-forward (18)",
+        oracle="forward",
+    ),
+    _centralize(
+        name="centralize-not-in-backward",
+        edits={"return centred(dw_c)": "return dw_c"},
+        sentence="Your dW is that of the centred weight: back through W - mean(W), the gradient is centred too.",
+        equation="centralize-backward",
+        oracle="gradient",
+    ),
+    _standardize(
+        name="standardize-unbiased",
+        edits={
+            "var = xp.mean(centred * centred, axis=axes, keepdims=True)": "n = math.prod(w.shape[:3])\n"
+            "    var = xp.sum(centred * centred, axis=axes, keepdims=True) / (n - 1)",
+            "psi = xp.mean(w_s * dw_s, axis=axes, keepdims=True)": "n = math.prod(w_s.shape[:3])\n"
+            "    psi = xp.sum(w_s * dw_s, axis=axes, keepdims=True) / (n - 1)",
+        },
+        sentence="Your variance of a filter is over n - 1, the default of some libraries; it is a mean, over n.",
+        equation="standardize-forward",
+        oracle="forward",
+    ),
+    _standardize(
+        name="standardize-eps-outside",
+        edits={
+            "xp.sqrt(var + eps)": "xp.sqrt(var) + eps",
+            # with eps = 0 the root of the mean square of w_s is 1; here it is root / (root + eps)
+            "(dw_s - g - w_s * psi)": "(dw_s - g - w_s * psi / xp.sqrt(xp.mean(w_s**2, axis=axes, keepdims=True)))",
+        },
+        sentence="Your eps is added to the standard deviation; it belongs inside the root, to the variance.",
+        equation="standardize-forward",
+        oracle="forward",
+    ),
+    _standardize(
+        name="standardize-per-kernel",
+        edits={
+            "xp, axes, eps = namespace(w), (0, 1, 2), float(eps)": "xp, axes, eps = namespace(w), (0, 1), float(eps)",
+            "centred = centralize.centred(w)": "centred = w - xp.mean(w, axis=axes, keepdims=True)",
+            "xp, axes, (w_s, sigma) = namespace(dw_s), (0, 1, 2), cache": "xp, axes, (w_s, sigma) = "
+            "namespace(dw_s), (0, 1), cache",
+        },
+        sentence="Your mean and variance are over (kh, kw) alone; they are over the input channels too.",
+        equation="standardize-forward",
+        oracle="forward",
+    ),
+    _standardize(
+        name="standardize-no-psi",
+        edits={"(dw_s - g - w_s * psi)": "(dw_s - g)"},
+        sentence="Your dW is what you get with the standard deviation held fixed; every weight moves it.",
+        equation="standardize-backward",
+        oracle="gradient",
+    ),
+    _standardize(
+        name="standardize-no-g",
+        edits={"(dw_s - g - w_s * psi)": "(dw_s - w_s * psi)"},
+        sentence="Your dW is what you get with the mean held fixed; every weight moves it.",
+        equation="standardize-backward",
+        oracle="gradient",
+    ),
+    _linear_backward(
+        name="linear-weight-not-transposed",
+        edits={"dout @ cache.w.T": "dout @ cache.w"},
+        sentence="Your dx multiplies by w where it takes its transpose, which only a square w lets pass.",
+        draw=matrices("ni", "ii", "i"),
+    ),
+    _linear_backward(
+        name="linear-gradients-averaged",
+        edits={"cache.x.T @ dout": "cache.x.T @ dout / dout.shape[0]", "total(dout)": "total(dout) / dout.shape[0]"},
+        sentence="Your dw and db are means over the samples; the 1/N is the loss's, and is in dout already.",
+        draw=matrices("ni", "io", "o"),
+    ),
+    Mistake(
+        name="relu-sign-of-gradient",
+        subject=relu,
+        edits={"dout * positive": "namespace(dout).maximum(dout, 0)"},
+        sentence="Your ReLU lets through what is positive in dout; it is the input that has to be positive.",
+        equation="relu-backward",
+        oracle="gradient",
+        draw=_image,
+    ),
+    Mistake(
+        name="pool-not-divided",
+        subject=global_average_pool,
+        edits={"dout[:, None, None, :] / (h * w)": "dout[:, None, None, :]"},
+        sentence="Your dx gives every position the whole gradient of the mean; each has a share of 1 / (H * W).",
+        equation="global-average-pool-backward",
+        oracle="gradient",
+        draw=_image,
+    ),
+    _upsample(
+        name="upsample-first-pixel",
+        edits={"xp.sum(squares, axis=(2, 4))": "squares[:, :, 0, :, 0, :]"},
+        sentence="Your dx takes one gradient of each square; the pixel was used for all of them, so add them up.",
+        equation="upsample-backward",
+        oracle="gradient",
+    ),
+    _upsample(
+        name="upsample-tiled",
+        edits={
+            "xp.repeat(xp.repeat(x, factor, axis=1), factor, axis=2)": "xp.tile(x, (1, factor, factor, 1))",
+            "(n, h, s, w, s, c)": "(n, s, h, s, w, c)",
+            "axis=(2, 4)": "axis=(1, 3)",
+        },
+        sentence="Your output is the image four times over; each pixel becomes a square where it is.",
+        equation="upsample-forward",
+        oracle="forward",
+    ),
+    _loss(
+        name="loss-summed",
+        edits={"xp.mean(xp.log(sums) - picked)": "xp.sum(xp.log(sums) - picked)", "(dloss / n)": "dloss"},
+        sentence="Your loss is summed over the batch, not averaged.",
+        equation="softmax-cross-entropy-forward",
+        oracle="forward",
+    ),
+    _loss_backward(
+        name="loss-gradient-not-averaged",
+        edits={"(dloss / n)": "dloss"},
+        sentence="Your dlogits lack the 1/N of the mean that the loss takes.",
+    ),
+    _loss_backward(
+        name="loss-no-one-hot",
+        edits={"(cache.probabilities - cache.one_hot)": "cache.probabilities"},
+        sentence="Your dlogits are the probabilities; subtract 1 at the label of each row.",
+    ),
+    _loss_backward(
+        name="loss-dloss-ignored",
+        edits={"(dloss / n)": "(1.0 / n)"},
+        sentence="Your dlogits do not depend on dloss, the gradient that comes in; it multiplies all of them.",
+    ),
+    _sgd(
+        name="sgd-velocity-averaged",
+        edits={"(grad[name] + weight_decay * p)": "(1 - momentum) * (grad[name] + weight_decay * p)"},
+        sentence="Your velocity weighs the gradient by 1 - momentum; it takes in the whole gradient.",
+    ),
+    _sgd(
+        name="sgd-decay-beside-velocity",
+        edits={
+            "(grad[name] + weight_decay * p)": "grad[name]",
+            "p - lr * v[name]": "p - lr * (v[name] + weight_decay * p)",
+        },
+        sentence="Your weight decay acts on the parameter directly; it is added to the gradient and goes through the "
+        "velocity.",
+    ),
+)

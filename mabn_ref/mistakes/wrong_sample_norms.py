@@ -1,0 +1,195 @@
+"""What people get wrong in group normalisation, in Online Normalization, and in EvalNorm's inference and estimate."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.mistakes.edit import Mistake
+from mabn_ref.mistakes.random_inputs import calls, grouped_calls, sample_calls
+from mabn_ref.norms import eval_norm, group_norm, online_norm
+
+__all__ = ["MISTAKES"]
+
+
+def _several_samples(rng: np.random.Generator) -> Any:
+    """A draw of two samples or more: one alone is the batch."""
+    while True:
+        inputs = grouped_calls()(rng)
+        if inputs.xs.shape[1] > 1:
+            return inputs
+
+
+GROUP_NORM = (
+    Mistake(
+        name="gn-gamma-after-the-means",
+        subject=group_norm,
+        edits={
+            "dy = split(dz * gamma, config)\n    g = mean(dy)": "dy = split(dz, config)\n    g = mean(dy)",
+            "(dy - g - y * psi) / sigma": "split(gamma * merge((dy - g - y * psi) / sigma, shape), config)",
+        },
+        sentence="Your dx takes the means of dz and multiplies by gamma at the end; gamma differs within a group, so "
+        "that g and Psi are means of dy = gamma * dz.",
+        equation="gn-gradient-statistics",
+        oracle="gradient",
+        draw=grouped_calls(groups=2),
+    ),
+    Mistake(
+        name="gn-no-statistics",
+        subject=group_norm,
+        edits={"(dy - g - y * psi) / sigma": "dy / sigma"},
+        sentence="Your dx is dy / sigma, as if mean and variance were constants; they are those of this very sample.",
+        equation="gn-backward",
+        oracle="gradient",
+        draw=grouped_calls(),
+    ),
+    Mistake(
+        name="gn-statistics-of-the-batch",
+        subject=group_norm,
+        edits={
+            "(x.shape[0], -1, groups, x.shape[-1] // groups)": "(1, -1, groups, x.shape[-1] // groups)",
+            "(x.shape[0], -1, groups))": "(1, -1, groups))",
+        },
+        sentence="Your mean and variance are taken over the samples as well; every sample has its own.",
+        equation="gn-statistics",
+        oracle="forward",
+        draw=_several_samples,
+    ),
+    Mistake(
+        name="gn-channels-interleaved",
+        subject=group_norm,
+        edits={
+            "xp.reshape(xp.permute_dims(apart, (0, 1, 3, 2)), (x.shape[0], -1, groups))": "xp.reshape("
+            "x, (x.shape[0], -1, groups))",
+            "xp.reshape(xp.permute_dims(apart, (0, 1, 3, 2)), shape)": "xp.reshape(x, shape)",
+        },
+        sentence="Your groups take every groups-th channel; a group is C / groups neighbouring channels.",
+        equation="gn-statistics",
+        oracle="forward",
+        draw=grouped_calls(groups=2),
+    ),
+)
+
+_online = partial(Mistake, subject=online_norm, draw=sample_calls(online_norm))
+_online_forward = partial(_online, oracle="forward")
+_online_control = partial(
+    _online,
+    equation="online-control-v",
+    oracle="recurrence",
+    draw=sample_calls(online_norm, count=3, decay_backward=0.5, decay_forward=0.9),
+)
+_V = "_accumulated(state.v, psi, held * sums(y * y) / values)"
+_U = "_accumulated(state.u, through, held * namespace(dz).ones_like(through))"
+
+ONLINE_NORM = (
+    _online_forward(
+        name="online-statistics-after",
+        edits={"root(moving_var + config.eps)": "root(new_var + config.eps)", "(x - moving_mu)": "(x - new_mu)"},
+        sentence="Your y is normalised by the averages after this sample; they are those before it.",
+        equation="online-normalise",
+    ),
+    _online_forward(
+        name="online-no-distance",
+        edits={"fed = var + decay * (mu - moving_mu) ** 2": "fed = var"},
+        sentence="Your moving variance averages the variances of samples; their means differ too, which adds to it.",
+        equation="online-variance",
+    ),
+    _online_forward(
+        name="online-distance-from-new-mean",
+        edits={"decay * (mu - moving_mu) ** 2": "decay * (mu - new_mu) ** 2"},
+        sentence="Your moving variance takes the distance from the new mean; the update is for that from the old.",
+        equation="online-variance",
+        draw=sample_calls(online_norm, decay_forward=0.3),
+    ),
+    _online_control(
+        name="online-v-of-dy",
+        edits={_V: "_accumulated(state.v, psi, 0 * psi)"},
+        sentence="Your v adds up all that comes in; it adds up what it has let through, and so stays bounded.",
+    ),
+    _online_control(
+        name="online-u-before-control",
+        edits={_U: "_accumulated(state.u, through, 0 * through)"},
+        sentence="Your u adds up the gradient before u is taken off; it adds up dx itself.",
+        equation="online-control-u",
+    ),
+    _online_control(
+        name="online-control-averaged",
+        edits={
+            _V: "_accumulated(state.v, held * psi, held + held**2 * sums(y * y) / values)",
+            _U: "_accumulated(state.u, held * through, held + held**2 * np.ones_like(through))",
+        },
+        sentence="Your u and v are averages; they are sums, of which the share 1 - decay_backward is taken off.",
+    ),
+    _online_control(
+        name="online-control-of-this-sample",
+        edits={"dy = dz * gamma": "v = np.concatenate([v[1:], v_after[None, None, :]])\n    dy = dz * gamma"},
+        sentence="Your g has v after this sample taken off; it is v before it.",
+    ),
+    _online(
+        name="online-scale-held",
+        edits={"(dz - cache.z * _mean_of_sample(dz * cache.z)) / cache.scale": "dz / cache.scale"},
+        sentence="Your gradient takes layer scaling for a division by a number; every value of the sample moves it.",
+        equation="layer-scaling-backward",
+        oracle="gradient",
+        draw=sample_calls(online_norm, layer_scaling=True),
+    ),
+)
+
+_eval = partial(
+    Mistake,
+    subject=eval_norm,
+    equation="eval-mixture",
+    oracle="forward",
+    draw=calls(eval_norm, norm_batch=3, space=(2,), groups=2, estimated=False),
+)
+_settings: dict[str, Any] = {"estimated": True, "rate": 0.01, "decay": 0.5, "eps": 0.1}
+_eval_estimate = partial(
+    _eval,
+    equation="eval-estimate",
+    oracle="recurrence",
+    draw=calls(eval_norm, norm_batch=3, space=(2,), groups=1, scale=(0.5, 2.0), **_settings),
+)
+
+EVAL_NORM = (
+    _eval(
+        name="eval-averages-alone",
+        edits={
+            "state.a, state.b, config)": "0 * state.a, 0 * state.b, config)",
+            "off = (1 - state.a) * (sample_mean": "off = (sample_mean",
+        },
+        sentence="Your inference is batch normalisation's: the sample's own mean and variance have no part in it.",
+    ),
+    _eval(
+        name="eval-weights-swapped",
+        edits={
+            "state.a, state.b, config)": "1 - state.a, 1 - state.b, config)",
+            "off = (1 - state.a) * (sample_mean": "off = state.a * (sample_mean",
+        },
+        sentence="Your inference gives a and b to the moving statistics; they are the weights of the sample's.",
+    ),
+    _eval(
+        name="eval-mean-alone",
+        edits={"state.a, state.b, config)": "state.a, 0 * state.b, config)"},
+        sentence="Your inference mixes the means alone; the sample's variance has the weight b.",
+    ),
+    _eval(
+        name="eval-whole-batch",
+        edits={"centred = _of_samples(x)": "centred = _of_samples(x.reshape(1, -1, x.shape[-1]))"},
+        sentence="Your inference takes the statistics of all samples of a call; an answer depends on its own alone.",
+        equation="eval-infer",
+    ),
+    _eval_estimate(
+        name="eval-uphill",
+        edits={"a - config.rate": "a + config.rate", "b - config.rate": "b + config.rate"},
+        sentence="Your a and b step along the gradient, which makes the outputs differ more; step against it.",
+    ),
+    _eval_estimate(
+        name="eval-one-for-both",
+        edits={"return a, b\n": "return a, a\n"},
+        sentence="Your b is your a; they weigh a mean and a variance, and are estimated each by its own gradient.",
+    ),
+)
+
+MISTAKES = (*GROUP_NORM, *ONLINE_NORM, *EVAL_NORM)
