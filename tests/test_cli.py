@@ -119,8 +119,7 @@ def test_runs_that_diverge_are_reported_and_the_others_go_on(
 def test_ctrl_c_leaves_whole_files_and_the_same_command_goes_on(tmp_path: Path) -> None:
     """Sent to the workers too, as a terminal does: while the command waits for its runs, and as one is recorded."""
     arguments = "compare --rows bn-2 mabn-2 --seeds 2 --jobs 2 --epochs 4 --width 4 --train-size 160 --test-size 20"
-    whole = start(*arguments.split(), "--out", "whole", cwd=tmp_path)
-    assert whole.communicate(timeout=HUNG)[1]
+    assert main([*arguments.split(), "--jobs", "1", "--out", str(tmp_path / "whole")]) == 0
     # A run of 4 epochs of 5 steps reports 24 times: at the 30th report one of the four may have ended, not more.
     for call, count in (("mabn_ref.train.progress:Bar.report", 30), ("mabn_ref.train.results:append", 1)):
         process = launch(program(call, count, "SIGINT", *arguments.split(), "--out", "cut"), tmp_path)
@@ -194,7 +193,7 @@ def test_what_must_fail_again_is_not_advised(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sweeps, "sweep", lambda configs, *rest: zip(configs[: len(errors)], errors, strict=True))
+    monkeypatch.setattr(sweeps, "sweep", lambda configs, *_: zip(configs[: len(errors)], errors, strict=True))
     assert main([*command.split(), *SMALLEST, "--seeds", "1", "--jobs", "1", "--out", str(tmp_path)]) == 1
     last = capfd.readouterr().err.splitlines()[-1]
     assert last == f"mabn-ref {command.split()[0]}: error: runs that failed: {advice}"

@@ -8,10 +8,10 @@ import json
 from typing import Any
 
 from mabn_ref.cli.parser import UsageError, add_number, name_from, usage_errors
+from mabn_ref.norms import NORMS
 
 __all__ = ["add", "run"]
 
-NORMS = ("bn", "brn", "modified-bn", "mabn", "gn", "ln", "in", "online", "eval-norm")
 _DESCRIPTION = """\
 Run a layer of any framework over sequences of training steps and an inference, compare everything it returns and
 keeps with the equations, and say in words what it does differently: a convention, or a mistake. The exit code is 1 if

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from mabn_ref.cli.options import (
-    add_run_options,
-    count,
-    data_title,
-    failures,
-    require_images,
-    require_run_extra,
-    settings,
-)
+from mabn_ref.cli import options
 from mabn_ref.cli.parser import add_number, name_from, number, usage_errors
-from mabn_ref.train.config import RunConfig, label
-from mabn_ref.train.rows import DEFAULT_ROWS, ROWS, plan
+from mabn_ref.train.comparison import DEFAULT_ROWS, ROWS, collect, learning_curves, plan, table
 
 __all__ = ["add", "run"]
 
@@ -52,7 +42,7 @@ def add(commands: Any) -> None:
     )
     add_number(parser, "--seeds", int, 3, "seeds 0 to N - 1", at_least=1)
     add_number(parser, "--jobs", int, None, "runs side by side (default: one a core)", at_least=1)
-    add_run_options(parser)
+    options.add_run_options(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="default %(default)s")
     output.add_argument(
@@ -63,57 +53,36 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run what is missing, then print the table and draw the curves."""
-    from mabn_ref.train import devices, plots, results, sweeps, tables
+    from mabn_ref.train import results
 
-    require_run_extra()
-    devices.library(args.device)
+    options.require(args)
     path = args.out / "results.jsonl"
     with usage_errors():
-        configs = plan(args.rows, range(args.seeds), args.mabn_window, **settings(args))
-        images = require_images(configs[0])
+        configs = plan(args.rows, range(args.seeds), args.mabn_window, **options.settings(args))
+        images = options.require_images(configs[0])
         if args.fresh and path.exists():
             path.replace(path.with_name(path.name + ".old"))
-        missing = sweeps.missing(configs, path)
+        records = results.read(path)
+    missing = results.missing(configs, records)
     if len(missing) < len(configs):
         print(
             f"{len(configs) - len(missing)} of {len(configs)} runs are in {path} already; --fresh runs them again",
             file=sys.stderr,
         )
-    failed = _run(missing, path, args.jobs or os.cpu_count() or 1, args.device) if missing else []
+    done = options.sweep(missing, args, path) if missing else []
+    records += [record for record in done if not isinstance(record, Exception)]
+    failed = [error for error in done if isinstance(error, Exception)]
 
-    rows = tables.collect(configs, results.read(path))
-    title = f"{data_title(configs[0], images)}, {count(configs[0].epochs, 'epoch')}, {count(args.seeds, 'seed')}"
-    print(f"Test error in % on {title}\n\n{tables.table(rows)}\n")
+    rows = collect(configs, records)
+    trained = f"{options.data_title(configs[0], images)}, {options.count(configs[0].epochs, 'epoch')}"
+    title = f"{trained}, {options.count(args.seeds, 'seed')}"
+    print(f"Test error in % on {title}\n\n{table(rows)}\n")
     standardized = " WS: weight standardisation." if any(config.standardized for config in configs) else ""
     print(
         "±: 95 % t interval over the seeds; differences are paired by seed. WC: weight centralisation." + standardized
     )
-    plots.learning_curves(args.out / "curves.png", rows, title[0].upper() + title[1:])
+    learning_curves(args.out / "curves.png", rows, title[0].upper() + title[1:])
     print(f"Written: {path}, {args.out / 'curves.png'}")
     if failed:
-        print(f"mabn-ref compare: error: {failures(failed)}", file=sys.stderr)
+        print(f"mabn-ref compare: error: {options.failures(failed)}", file=sys.stderr)
     return 1 if failed else 0
-
-
-def _run(configs: list[RunConfig], path: Path, jobs: int, device: str) -> list[Exception]:
-    """Run `configs` in worker processes with one bar over all of them; return why some failed."""
-    from mabn_ref.train import sweeps
-    from mabn_ref.train.progress import Bar
-    from mabn_ref.train.workers import Workers
-
-    failed = list[Exception]()
-    try:
-        with Bar(runs=len(configs)) as bar, Workers(min(jobs, len(configs)), on_report=bar.report) as workers:
-            for config, record in sweeps.sweep(configs, workers, path, device):
-                name = f"{label(config)}, seed {config.seed}"
-                if isinstance(record, Exception):
-                    failed.append(record)
-                    bar.end(config, f"{name} failed: {type(record).__name__}: {record}")
-                elif record["status"] == "diverged":
-                    bar.end(config, f"{name} diverged: {record['message']}")
-                else:
-                    error = record["epochs"][-1]["test_error"]
-                    bar.end(config, f"{name}: test error {error:.2f} %, {record['seconds']:.0f} s")
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"the same command goes on with the runs that {path} lacks") from None
-    return failed

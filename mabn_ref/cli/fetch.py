@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from mabn_ref.cli.parser import name_from, usage_errors
+from mabn_ref.cli.parser import add_name, usage_errors
 
 __all__ = ["add", "run"]
 
@@ -15,7 +15,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "fetch", help="download CIFAR-10 into the cache", description="Download a data set, once, and print its path."
     )
-    parser.add_argument("name", type=name_from("data set", ("cifar10",)), metavar="NAME", help="cifar10")
+    add_name(parser, "name", "data set", ("cifar10",), "cifar10")
     parser.set_defaults(run=run, parser=parser)
 
 

@@ -1,31 +1,28 @@
-"""The options that ``train`` and ``compare`` share."""
+"""What ``train``, ``compare`` and ``paper`` share: options, checks before hours of training, a sweep with its bar."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from mabn_ref.cli.parser import add_number, name_from, usage_errors
-from mabn_ref.extras import require
-from mabn_ref.train.config import DEFAULTS, RunConfig
-from mabn_ref.train.devices import DEVICES
+from mabn_ref import extras
+from mabn_ref.cli.parser import add_name, add_number, usage_errors
+from mabn_ref.train.config import DEFAULTS, RunConfig, label
+from mabn_ref.train.devices import DEVICES, library
 
-__all__ = ["add_run_options", "count", "data_title", "failures", "require_images", "require_run_extra", "settings"]
+__all__ = ["add_run_options", "count", "data_title", "failures", "require", "require_images", "settings", "sweep"]
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that fill the fields of a `RunConfig` other than the normaliser's."""
     source = parser.add_argument_group("data").add_mutually_exclusive_group()
-    source.add_argument(
-        "--data",
-        type=name_from("data set", ("embedded", "cifar10")),
-        default="embedded",
-        metavar="NAME",
-        help="embedded (generated, no file needed) or cifar10 (see `mabn-ref fetch`); default %(default)s",
-    )
+    help = "embedded (generated, no file needed) or cifar10 (see `mabn-ref fetch`); default %(default)s"
+    add_name(source, "--data", "data set", ("embedded", "cifar10"), help, "embedded")
     source.add_argument(
         "--data-dir",
         type=_directory,
@@ -39,17 +36,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         ("width", "channels of the first convolution"),
         ("epochs", "passes over the training images"),
     ):
-        add_number(recipe, f"--{field.replace('_', '-')}", int, None, f"{meaning} ({_said(field)})", at_least=1)
-    add_number(recipe, "--lr", float, None, f"highest learning rate ({_said('lr')})", metavar="RATE")
+        option = f"--{field.replace('_', '-')}"
+        add_number(recipe, option, int, None, f"{meaning} ({_defaults_of(field)})", at_least=1)
+    add_number(recipe, "--lr", float, None, f"highest learning rate ({_defaults_of('lr')})", metavar="RATE")
     add_number(recipe, "--weight-decay", float, 5e-4, "on every parameter", metavar="DECAY")
     recipe.add_argument("--no-augment", action="store_true", help="no random flips and crops")
-    parser.add_argument(
-        "--device",
-        type=name_from("device", DEVICES),
-        default="cpu",
-        metavar="NAME",
-        help="cpu, or cuda (needs CuPy: extras cupy12x, cupy13x); default %(default)s",
-    )
+    help = "cpu, or cuda (needs CuPy: extras cupy12x, cupy13x); default %(default)s"
+    add_name(parser, "--device", "device", DEVICES, help, "cpu")
 
 
 def _directory(text: str) -> str:
@@ -59,7 +52,7 @@ def _directory(text: str) -> str:
     return text
 
 
-def _said(field: str) -> str:
+def _defaults_of(field: str) -> str:
     embedded, cifar10, directory = (values[field] or "all" for values in DEFAULTS.values())
     return f"default: embedded {embedded}, cifar10 {cifar10}, --data-dir {directory}"
 
@@ -78,30 +71,17 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def require_run_extra() -> None:
-    """Find out now, and not after hours of training, that a package is missing.
-
-    Raises
-    ------
-    ImportError
-        Naming the package and the extra.
-    """
+def require(args: argparse.Namespace) -> None:
+    """Find out now, and not after hours of training, that a package is missing or the device cannot be used."""
     for module in ("threadpoolctl", "tqdm", "matplotlib"):
-        require(module, "run")
+        extras.require(module, "run")
+    library(args.device)
 
 
 def require_images(config: RunConfig) -> int:
-    """Find out now, and not in every run, that the images cannot be had or learned from; say what is odd about them.
+    """Return how many images there are to train on, and say what is odd about them.
 
-    Returns
-    -------
-    int
-        How many there are to train on.
-
-    Raises
-    ------
-    UsageError
-        If a file, or a size asked for, is wrong.
+    That they cannot be had or learned from is found out now, and not in every run: a `UsageError`.
     """
     from mabn_ref.train import datasets
 
@@ -113,19 +93,48 @@ def require_images(config: RunConfig) -> int:
     return len(images.train.labels)
 
 
+def sweep(
+    configs: Sequence[RunConfig],
+    args: argparse.Namespace,
+    path: Path,
+    *,
+    run: Callable[..., dict[str, Any]] | None = None,
+    dask: str | None = None,
+    name: str = "",
+    lacking: Path | None = None,
+) -> list[dict[str, Any] | Exception]:
+    """Run `configs` with one bar over all of them, and a line for each; return their records, or why they failed.
+
+    `lacking` is the place that an interrupt leaves some missing in.
+    """
+    from mabn_ref.train import sweeps
+    from mabn_ref.train.progress import Bar
+    from mabn_ref.train.runs import run_one
+
+    jobs, records = min(args.jobs or os.cpu_count() or 1, len(configs)), list[dict[str, Any] | Exception]()
+    try:
+        with Bar(runs=len(configs)) as bar, sweeps.executor(jobs, dask, bar.report) as pool:
+            for config, record in sweeps.sweep(configs, pool, path, args.device, run or run_one):
+                records.append(record)
+                bar.end(config, f"{name}{label(config)}, seed {config.seed}{_end_of(record)}")
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"the same command goes on with the runs that {lacking or path} lacks") from None
+    return records
+
+
+def _end_of(record: dict[str, Any] | Exception) -> str:
+    if isinstance(record, Exception):
+        return f" failed: {type(record).__name__}: {record}"
+    if record["status"] == "diverged":
+        return f" diverged: {record['message']}"
+    return f": test error {record['epochs'][-1]['test_error']:.2f} %, {record['seconds']:.0f} s"
+
+
 _LASTING = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def failures(errors: Sequence[Exception]) -> str:
-    """Say how many runs failed, and whether the same command may do better.
-
-    Examples
-    --------
-    >>> failures([OSError("No space left on device")])
-    'runs that failed: 1; the same command runs them again'
-    >>> failures([ValueError("x is 0")] * 3)
-    'runs that failed: 3; the same command would fail again: x is 0'
-    """
+    """Say how many runs failed, and whether the same command may do better."""
     text = f"runs that failed: {len(errors)}; the same command "
     if all(isinstance(error, _LASTING) for error in errors):
         return f"{text}would fail again: {errors[0]}"

@@ -3,46 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
-import textwrap
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mabn_ref.cli.options import (
-    add_run_options,
-    count,
-    data_title,
-    failures,
-    require_images,
-    require_run_extra,
-    settings,
-)
-from mabn_ref.cli.parser import add_number, name_from, usage_errors
+from mabn_ref import atomic
+from mabn_ref.cli import options
+from mabn_ref.cli.parser import add_name, add_number, usage_errors
+from mabn_ref.paper import output
+from mabn_ref.paper.study import STUDIES, Context, Outcome, Study, complete
+from mabn_ref.train import results
+from mabn_ref.train.config import RunConfig
 
-__all__ = ["NAMES", "add", "run"]
+__all__ = ["add", "run"]
 
-NAMES = (
-    "search",
-    "table1",
-    "figure1b",
-    "table2",
-    "table4",
-    "credit",
-    "window",
-    "related",
-    "figures",
-    "theorem1",
-    "theorem2",
-    "weight_noise",
-    "equation6",
-    "table8",
-    "table9",
-)
-"""The studies; `mabn_ref.paper.studies.STUDIES` holds what they are, and is imported when one is run."""
-
-_WIDTH = 110
 _DESCRIPTION = """\
 Reproduce a table, figure or theorem of the paper in miniature: print it beside the paper's own numbers, with 95 %
 intervals of paired differences and verdicts, and write DIR/NAME.json, .png and .svg. "all" runs all of them and
@@ -64,68 +41,65 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "paper", help="the paper's tables, figures and theorems", description=_DESCRIPTION, epilog=_EPILOG
     )
-    parser.add_argument(
-        "name", type=name_from("study", (*NAMES, "all")), metavar="NAME", help=f"{', '.join(NAMES)}, or all"
-    )
+    add_name(parser, "name", "study", (*STUDIES, "all"), f"{', '.join(STUDIES)}, or all")
     add_number(parser, "--seeds", int, None, "seeds 0 to N - 1 (default: 3; theorems 1; table8 5)", at_least=1)
     where = parser.add_mutually_exclusive_group()
     add_number(where, "--jobs", int, None, "runs side by side (default: one a core)", at_least=1)
     where.add_argument("--dask", metavar="ADDRESS", help="run on a Dask cluster, tcp://HOST:PORT (extra dask)")
-    parser.add_argument(
-        "--layer",
-        type=name_from("layer", [f"norm{n}" for n in range(1, 8)]),
-        default="norm4",
-        metavar="NAME",
-        help="layer of figures, norm1 to norm7; default %(default)s",
-    )
-    add_run_options(parser)
+    layers = [f"norm{n}" for n in range(1, 8)]
+    add_name(parser, "--layer", "layer", layers, "layer of figures, norm1 to norm7; default %(default)s", "norm4")
+    options.add_run_options(parser)
     parser.add_argument("--out", type=Path, default=Path("paper"), metavar="DIR", help="default %(default)s")
     parser.set_defaults(run=run, parser=parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one study or all of them."""
-    from mabn_ref.paper import report, runner
-    from mabn_ref.paper.studies import STUDIES
-    from mabn_ref.paper.study import Context, Outcome, Study
-    from mabn_ref.train import atomic, devices, results
-
-    require_run_extra()
-    devices.library(args.device)
+    options.require(args)
     with usage_errors():
-        shared = settings(args)
-    names = NAMES if args.name == "all" else (args.name,)
-    failed, found = list[Exception](), dict[str, tuple[Study, Outcome]]()
-    command = f"mabn-ref {shlex.join(_retyped(sys.argv[1:]))}"
-    contexts = dict[str, Context]()
-    for name in names:
-        seeds = tuple(range(args.seeds or STUDIES[name].seeds))
-        contexts[name] = STUDIES[name].suited(Context(seeds, shared, args.layer))
+        shared = options.settings(args)
+    command = f"mabn-ref {shlex.join(_without_places(sys.argv[1:]))}"
+    names = list(STUDIES) if args.name == "all" else [args.name]
+    contexts = {
+        name: STUDIES[name].suited(Context(tuple(range(args.seeds or STUDIES[name].seeds)), shared, args.layer))
+        for name in names
+    }
     with usage_errors():
-        planned = [config for name in names for config in STUDIES[name].plan(contexts[name], [])]
+        first = [config for name in names for config in STUDIES[name].plan(contexts[name], [])]
     # Those from files are the same images in all runs; the others are generated and need no look.
-    for config in [config for config in planned if config.data != "embedded"][:1]:
-        require_images(config)
+    for config in [config for config in first if config.data != "embedded"][:1]:
+        options.require_images(config)
+    failed, found = list[Exception](), dict[str, tuple[Study, Outcome]]()
+
+    def run_missing(name: str, configs: list[RunConfig]) -> list[dict[str, Any] | Exception]:
+        study, path = STUDIES[name], args.out / STUDIES[name].file
+        print(f"{name}: {options.count(len(configs), 'run')} to do in {path}", file=sys.stderr)
+        done = options.sweep(configs, args, path, run=study.run, dask=args.dask, name=f"{name}, ", lacking=args.out)
+        failed.extend(error for error in done if isinstance(error, Exception))
+        return done
+
     for name, context in contexts.items():
         study = STUDIES[name]
-        failed += _run(name, args, context)
         with usage_errors():
-            outcome = study.outcome(context, results.read(args.out / study.file))
-        _show(study, outcome, context)
-        paths = runner.write(name, study, outcome, context, args.out, command)
+            planned, records = complete(study, context, args.out, partial(run_missing, name))
+            outcome = study.outcome(context, records)
+        # What simulates or measures has no images.
+        about = f"{_about(context.settings)}, {options.count(len(context.seeds), 'seed')}\n" if planned else ""
+        print(f"{study.title}\n{about}\n{output.as_text(outcome)}")
+        paths = output.write(name, study, outcome, context, args.out, command, planned, records)
         print(f"Written: {', '.join(map(str, paths))}\n")
         found[name] = (study, outcome)
     if args.name == "all":
         path = args.out / "report.html"
-        html = report.page(found, f"{_about(shared)}; {_versions()}; {command}").encode()
+        html = output.page(found, f"{_about(shared)}; {_made_with()}; {command}").encode()
         atomic.write(path, lambda file: file.write(html))
         print(f"Written: {path}")
     if failed:
-        print(f"mabn-ref paper: error: {failures(failed)}", file=sys.stderr)
+        print(f"mabn-ref paper: error: {options.failures(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _retyped(words: list[str]) -> list[str]:
+def _without_places(words: Sequence[str]) -> list[str]:
     """The words of the command without where it ran and where to: what someone else would type for its numbers."""
     kept: list[str] = []
     value_follows = False
@@ -140,73 +114,18 @@ def _retyped(words: list[str]) -> list[str]:
     return kept
 
 
-def _run(name: str, args: argparse.Namespace, context: Any) -> list[Exception]:
-    """Run what is missing of a study, with one bar over all runs; return why some failed."""
-    from mabn_ref.paper import runner
-    from mabn_ref.paper.executors import executor
-    from mabn_ref.paper.studies import STUDIES
-    from mabn_ref.train import sweeps
-    from mabn_ref.train.config import label
-    from mabn_ref.train.progress import Bar
-
-    study, jobs, failed = STUDIES[name], args.jobs or os.cpu_count() or 1, list[Exception]()
-    with usage_errors():
-        runner.missing(study, context, args.out)
-    try:
-        for configs in runner.phases(study, context, args.out):
-            path = args.out / study.file
-            print(f"{name}: {count(len(configs), 'run')} to do in {path}", file=sys.stderr)
-            with (
-                Bar(runs=len(configs)) as bar,
-                executor(min(jobs, len(configs)), args.dask, bar.report) as pool,
-            ):
-                for config, record in sweeps.sweep(configs, pool, path, args.device, study.task):
-                    failed += [record] if isinstance(record, Exception) else []
-                    bar.end(config, f"{name}, {label(config)}, seed {config.seed}{_ended(record)}")
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"the same command goes on with the runs that {args.out} lacks") from None
-    return failed
+def _made_with() -> str:
+    versions, machine = results.made_with().values()
+    return (
+        f"mabn_ref {versions['mabn_ref']}, NumPy {versions['numpy']}, Python {versions['python']}, "
+        f"{machine['system']}, {options.count(machine['cores'] or 1, 'core')}"
+    )
 
 
-def _ended(record: dict[str, Any] | Exception) -> str:
-    if isinstance(record, Exception):
-        return f" failed: {type(record).__name__}: {record}"
-    if record["status"] == "diverged":
-        return f" diverged: {record['message']}"
-    return f": test error {record['epochs'][-1]['test_error']:.2f} %, {record['seconds']:.0f} s"
-
-
-def _show(study: Any, outcome: Any, context: Any) -> None:
-    print(study.title)
-    if study.plan(context, []):  # what simulates or measures has no images
-        print(f"{_about(context.settings)}, {count(len(context.seeds), 'seed')}")
-    print()
-    for table in outcome.tables:
-        print(f"{table}\n")
-    for line in outcome.verdicts:
-        print(textwrap.fill(line, _WIDTH, initial_indent="- ", subsequent_indent="  "))
-    paired = any("±" in line for line in outcome.verdicts)
-    print("\n±: 95 % t interval over the seeds; differences are paired by seed.\n" if paired else "")
-    for note in outcome.notes:
-        print(textwrap.fill(note, _WIDTH))
-
-
-def _versions() -> str:
-    import platform
-
-    import numpy
-
-    from mabn_ref import __version__
-
-    machine = f"{platform.platform()}, {count(os.cpu_count() or 1, 'core')}"
-    return f"mabn_ref {__version__}, NumPy {numpy.__version__}, Python {platform.python_version()}, {machine}"
-
-
-def _about(shared: Any) -> str:
+def _about(shared: Mapping[str, Any]) -> str:
     from mabn_ref.train import datasets
-    from mabn_ref.train.config import RunConfig
 
     config = RunConfig(**shared)
     with usage_errors():
         images = len(datasets.load(config).train.labels)
-    return f"{data_title(config, images)}, {count(config.epochs, 'epoch')}"
+    return f"{options.data_title(config, images)}, {options.count(config.epochs, 'epoch')}"

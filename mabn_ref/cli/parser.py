@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
-__all__ = ["Parser", "UsageError", "add_number", "name_from", "number", "usage_errors"]
+__all__ = ["Parser", "UsageError", "add_name", "add_number", "name_from", "number", "usage_errors"]
 
 
 class UsageError(ValueError):
@@ -82,6 +82,13 @@ def add_number(
     if default is not None:
         help += " (default %(default)s)"
     group.add_argument(option, type=number(kind, at_least), default=default, metavar=metavar, help=help)
+
+
+def add_name(
+    group: argparse._ActionsContainer, option: str, kind: str, known: Iterable[str], help: str, default: Any = None
+) -> None:
+    """Add an option, or an argument, that takes one of the names of a kind."""
+    group.add_argument(option, type=name_from(kind, known), default=default, metavar="NAME", help=help)
 
 
 class Parser(argparse.ArgumentParser):

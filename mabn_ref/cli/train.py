@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mabn_ref.cli.options import add_run_options, count, data_title, require_images, require_run_extra, settings
-from mabn_ref.cli.parser import UsageError, add_number, name_from, usage_errors
-from mabn_ref.train.config import GROUPS, NORMS, SAMPLE_NORMS, label
-from mabn_ref.train.rows import DECAY, recipe
+from mabn_ref.cli import options
+from mabn_ref.cli.parser import UsageError, add_name, add_number, usage_errors
+from mabn_ref.norms import NORMS
+from mabn_ref.train.config import DECAY, GROUPS, SAMPLE_NORMS, label, recipe
 
 __all__ = ["add", "run"]
-
 
 _NORMS = [name for name in NORMS if name != "moving"]  # which has a configuration of its own: see `mabn-ref paper`
 
@@ -24,13 +23,7 @@ def add(commands: Any) -> None:
         "train", help="train one network", description="Train a network with one normaliser."
     )
     norm = parser.add_argument_group("normaliser")
-    norm.add_argument(
-        "--norm",
-        type=name_from("norm", _NORMS),
-        default="mabn",
-        metavar="NAME",
-        help=f"{', '.join(_NORMS)}; default mabn",
-    )
+    add_name(norm, "--norm", "norm", _NORMS, f"{', '.join(_NORMS)}; default mabn", "mabn")
     add_number(norm, "--norm-batch", int, None, "samples that share statistics (default 2; gn, ln, in 1)", at_least=1)
     norm.add_argument(
         "--wc",
@@ -38,12 +31,12 @@ def add(commands: Any) -> None:
         help="centralise the convolutions' weights (default: as in the paper, with modified-bn and mabn only)",
     )
     norm.add_argument("--ws", action="store_true", help="standardise the weights instead")
-    decays = ", ".join(f"{name} {decay}" for name, decay in DECAY.items())
+    decays = ", ".join(f"{name} {decay}" for name, decay in DECAY.items() if name in _NORMS)
     add_number(norm, "--decay", float, None, f"weight of the old value in moving averages (default {decays})")
     add_number(norm, "--groups", int, None, f"groups of channels of gn (default {GROUPS})", at_least=1)
     windows = "normalisation batches in MABN's moving averages (default: those of one gradient batch)"
     add_number(norm, "--mabn-window", int, None, windows, at_least=1, metavar="M")
-    add_run_options(parser)
+    options.add_run_options(parser)
     add_number(parser, "--seed", int, 0, "of weights, order, flips and crops")
     output = parser.add_argument_group("output")
     output.add_argument("--out", type=Path, metavar="DIR", help="add to DIR/results.jsonl and draw DIR/curve.png")
@@ -56,10 +49,10 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, then print the error."""
-    from mabn_ref.train import checkpoints, plots, results, runs, tables
+    from mabn_ref.train import checkpoints, comparison, results, runs
     from mabn_ref.train.progress import Bar
 
-    require_run_extra()
+    options.require(args)
     chosen = {"centralized": "wc", "decay": "decay", "window": "mabn_window", "groups": "groups"}
     given = {field: getattr(args, option) for field, option in chosen.items() if getattr(args, option) is not None}
     if args.ws and args.wc:
@@ -71,10 +64,10 @@ def run(args: argparse.Namespace) -> int:
             args.norm,
             norm_batch=args.norm_batch or (1 if args.norm in SAMPLE_NORMS else 2),
             **given,
-            **settings(args),
+            **options.settings(args),
             seed=args.seed,
         )
-        images = require_images(config)
+        images = options.require_images(config)
         if args.out is not None:
             results.read(args.out / "results.jsonl")
             results.prepare(args.out / "results.jsonl")
@@ -104,11 +97,11 @@ def run(args: argparse.Namespace) -> int:
             raise
     if args.out is not None:
         results.append(args.out / "results.jsonl", record)
-        title = f"{label(config)}, {data_title(config, images)}"
-        plots.learning_curves(args.out / "curve.png", tables.collect([config], [record]), title)
+        title = f"{label(config)}, {options.data_title(config, images)}"
+        comparison.learning_curves(args.out / "curve.png", comparison.collect([config], [record]), title)
     if record["status"] == "diverged":
         print(f"mabn-ref train: error: the run diverged, {record['message']}", file=sys.stderr)
         return 1
     last = record["epochs"][-1]["test_error"]
-    print(f"{label(config)}: test error {last:.2f} % after {count(config.epochs, 'epoch')}")
+    print(f"{label(config)}: test error {last:.2f} % after {options.count(config.epochs, 'epoch')}")
     return 0

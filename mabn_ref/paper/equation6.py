@@ -9,42 +9,31 @@ import numpy as np
 
 from mabn_ref.arrays import Array, namespace
 from mabn_ref.data import to_float
-from mabn_ref.data.augment import flip_and_crop
 from mabn_ref.data.dataset import Images
+from mabn_ref.data.images import flip_and_crop
 from mabn_ref.nn import network
 from mabn_ref.nn.network import Norm
 from mabn_ref.norms import batch_norm, modified_batch_norm
-from mabn_ref.paper import drawing
-from mabn_ref.paper.measured import Row, effect, error_text, measure, plan_of, row_data, text
-from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
+from mabn_ref.paper import pictures
+from mabn_ref.paper.claims import Row, effect, error_text, measure, plan_of, row_data
+from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.devices import to_device
 from mabn_ref.train.intervals import paired_difference
+from mabn_ref.train.loop import Diverged, Progress, Setup, test_error_of
 from mabn_ref.train.runs import run_one
-from mabn_ref.train.training import Diverged, Progress, Setup, test_error_of
+from mabn_ref.train.tables import Table, text
 
-__all__ = ["EQUATION_6", "population_states", "run_reestimated"]
+__all__ = ["EQUATION6", "population_states", "run_reestimated"]
 
 _CHUNK = 250
 
 
 def population_states(setup: Setup, progress: Progress, images: Images) -> list[Any]:
-    """Replace every normaliser's moving statistics by those of all `images`.
+    """Return the states of a run with every normaliser's moving statistics replaced by those of all `images`.
 
-    One layer after the other: the images reach a layer through layers that already use population statistics, which
-    is how (6) is meant. Only what inference reads is replaced.
-
-    Parameters
-    ----------
-    setup, progress
-        A run, and where it is.
-    images : array of uint8, shape (N, H, W, 3)
-        Those of the training set, as they are or augmented.
-
-    Returns
-    -------
-    list
-        States, parallel to the layers.
+    Those are the training set's, as they are or augmented. They reach a layer through layers that already use
+    population statistics, which is how (6) is meant. Only what inference reads is replaced.
     """
     xs = [
         to_device(to_float(images[i : i + _CHUNK], setup.images.mean, setup.images.std), setup.xp)
@@ -62,10 +51,9 @@ def population_states(setup: Setup, progress: Progress, images: Images) -> list[
 def _measured(xs: list[Array], state: Any) -> Any:
     """The state with the mean and variance, or the mean square, of all of `xs`."""
     if hasattr(state, "mean"):
-        config = batch_norm.Config()
-        mean = _mean([batch_norm.statistics(x, config)[0][0, :] for x in xs], xs)
+        parts = [batch_norm.statistics(x, batch_norm.Config()) for x in xs]
+        mean = _mean([mu[0, :] for mu, _ in parts], xs)
         # the variance around the mean of all: its chunk's own variance, and how far its mean is off
-        parts = [batch_norm.statistics(x, config) for x in xs]
         var = _mean([var[0, :] + (mu[0, :] - mean) ** 2 for mu, var in parts], xs)
         return state._replace(mean=mean, var=var)
     if hasattr(state, "chi2"):
@@ -84,25 +72,9 @@ def _mean(values: list[Array], xs: list[Array]) -> Array:
 def run_reestimated(config: RunConfig, **keywords: Any) -> dict[str, Any]:
     """Train as `run_one` does, then test with the population's statistics too.
 
-    Parameters
-    ----------
-    config : RunConfig
-        The run.
-    **keywords
-        Those of `run_one`.
-
-    Returns
-    -------
-    dict
-        The record of `run_one`, `population_error`, the test error in % by (6) with the training images as they are,
-        and `augmented_error`, that with each of them flipped and cropped at random, as training does unless told
-        otherwise; None if an output is not finite.
-
-    Examples
-    --------
-    >>> record = run_reestimated(RunConfig(width=4, epochs=1, train_size=64, test_size=10))
-    >>> 0 <= record["population_error"] <= 100, 0 <= record["augmented_error"] <= 100
-    (True, True)
+    The record has `population_error`, too, the test error in % by (6) with the training images as they are, and
+    `augmented_error`, that with each of them flipped and cropped at random, as training does unless told otherwise;
+    None if an output is not finite.
     """
 
     def tested(setup: Setup, progress: Progress) -> dict[str, Any]:
@@ -172,10 +144,10 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
     for k, row in enumerate(data["moving"]):
         for name, images in _IMAGES.items():
             differences[f"{row['label']}, {images}"] = paired_difference(data[name][k]["errors"], row["errors"])
-    return {"": drawing.intervals(differences, "Training-set statistics against moving averages", "difference (%)")}
+    return {"": pictures.intervals(differences, "Training-set statistics against moving averages", "difference (%)")}
 
 
-EQUATION_6 = Study(
+EQUATION6 = Study(
     "Equation (6): statistics of the whole training set at inference",
     plan_of(_ROWS),
     _outcome,

@@ -1,8 +1,4 @@
-"""Figures 2, 3 and 4 of the paper: the four batch statistics of a layer during training, of |B| samples and of all.
-
-A `Recorder` stands in for a normaliser's module and hands every call on; what it writes down it computes beside, so
-that the training is the same, bit for bit, as without it.
-"""
+"""Figures 2, 3 and 4: the four batch statistics of a layer during training, of |B| samples and of all."""
 
 from __future__ import annotations
 
@@ -13,71 +9,49 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array, namespace
-from mabn_ref.nn.network import Norm
-from mabn_ref.norms import batch_norm, micro_batches, modified_batch_norm
-from mabn_ref.paper import drawing
-from mabn_ref.paper.measured import Row, configs, plan_of, text
-from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
+from mabn_ref.norms import batch_norm, modified_batch_norm
+from mabn_ref.norms.common import merge, split
+from mabn_ref.paper import pictures
+from mabn_ref.paper.claims import Row, configs, plan_of
+from mabn_ref.paper.recorder import recorded
+from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import results
 from mabn_ref.train.config import RunConfig, label
 from mabn_ref.train.devices import to_host
 from mabn_ref.train.intervals import mean_interval
 from mabn_ref.train.runs import run_one
-from mabn_ref.train.training import Setup
+from mabn_ref.train.tables import Table, text
 
-__all__ = ["FIGURES", "Recorder", "run_recorded"]
+__all__ = ["FIGURES", "norms_of_statistics", "run_recorded"]
 
 KINDS = ("small", "regular", "gap")
 _DIGITS = 5
 
 
-class Recorder:
-    """A normaliser's module that also writes its batch statistics down, one line a gradient batch.
+def norms_of_statistics(module: Any, x: Array, dz: Array, cache: Any, state: Any) -> dict[str, list[float]]:
+    """Return, for each of a normaliser's statistics in one gradient batch, three norms over the channels.
 
-    Attributes
-    ----------
-    lines : list of dict
-        For each of the layer's statistics ("mu" and "var", or "chi2"; "g" and "psi", or "psi" alone) three norms over
-        the channels: "small", that of the last normalisation batch, or for MABN of the average that it used;
-        "regular", that of all samples of the gradient batch, from the same x and the same gradient of y, r in it;
-        "gap", of their difference.
+    The statistics are "mu" and "var", or "chi2"; "g" and "psi", or "psi" alone. The norms: that of the last
+    normalisation batch ("small"), or for MABN of the average that it used; that of all samples of the gradient batch,
+    from the same x and the same gradient of y, r in it ("regular"); that of their difference ("gap").
     """
-
-    def __init__(self, module: Any) -> None:
-        self._module = module
-        self._x: list[Array] = []
-        self.lines: list[dict[str, list[float]]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
-
-    def forward(self, x: Array, gamma: Array, beta: Array, state: Any, config: Any) -> Any:
-        """Hand on, and keep x for `backward`."""
-        self._x.append(x)
-        return self._module.forward(x, gamma, beta, state, config)
-
-    def backward(self, dz: Array, cache: Any, state: Any) -> Any:
-        """Hand on, and write a line."""
-        out = self._module.backward(dz, cache, state)
-        small, regular = _used(self._module, self._x.pop(0), dz, cache, out[3])
-        self.lines.append({name: _norms(small[name], regular[name]) for name in small})
-        return out
+    small, regular = _used(module, x, dz, cache, state)
+    return {name: _norms(small[name], regular[name]) for name in small}
 
 
 def _used(module: Any, x: Array, dz: Array, cache: Any, state: Any) -> tuple[dict[str, Array], dict[str, Array]]:
     """The statistics of the last normalisation batch, averaged where the pass averages them; and those of all."""
     names: tuple[str, ...]
     if hasattr(state, "mean"):
-        mu, var = batch_norm.statistics(x, cache.config)
-        g, psi = module.gradient_statistics(dz, cache)
-        small = {"mu": mu[-1, :], "var": var[-1, :], "g": g[-1, :], "psi": psi[-1, :]}
+        found = (*batch_norm.statistics(x, cache.config), *module.gradient_statistics(dz, cache))
+        small = {name: value[-1, :] for name, value in zip(("mu", "var", "g", "psi"), found, strict=True)}
         whole: Any = batch_norm
         names = ("mean", "var")
     else:
         chi2 = modified_batch_norm.statistics(x, cache.config)[-1, :]
         psi = module.gradient_statistics(dz, cache)[1][-1, :]
         if hasattr(state, "psi_window"):
-            chi2 = cache.chi[-1, :] ** 2 - cache.config.eps
+            chi2 = cache.chi[-1, 0, :] ** 2 - cache.config.eps
             psi = namespace(x).sum(state.psi_window, axis=0) / min(state.iteration, cache.config.window)
         small = {"chi2": chi2, "psi": psi}
         whole, names = modified_batch_norm, ("chi2",)
@@ -85,12 +59,12 @@ def _used(module: Any, x: Array, dz: Array, cache: Any, state: Any) -> tuple[dic
     moving = whole.State(*(getattr(state, name) for name in names))
     _, kept, _ = whole.forward(x, cache.gamma, 0 * cache.gamma, moving, config)
     if hasattr(cache, "r"):  # dz reaches y through r, of which every normalisation batch has its own
-        each = micro_batches.split(dz, cache.config.norm_batch) * cache.r[:, None, :]
-        dz = micro_batches.merge(each, tuple(dz.shape))
+        each = split(dz, cache.config.norm_batch) * cache.r
+        dz = merge(each, tuple(dz.shape))
     g, psi = whole.gradient_statistics(dz, kept)
     of_x = dict(zip(("mu", "var"), batch_norm.statistics(x, config), strict=True)) if whole is batch_norm else {}
-    found = {**of_x, "chi2": modified_batch_norm.statistics(x, config), "g": g, "psi": psi}
-    return small, {name: found[name][0, :] for name in small}
+    of_all = {**of_x, "chi2": modified_batch_norm.statistics(x, config), "g": g, "psi": psi}
+    return small, {name: of_all[name][0, :] for name in small}
 
 
 def _norms(small: Array, regular: Array) -> list[float]:
@@ -100,46 +74,30 @@ def _norms(small: Array, regular: Array) -> list[float]:
 
 
 def run_recorded(config: RunConfig, **keywords: Any) -> dict[str, Any]:
-    """Train as `run_one` does, and record every normaliser.
+    """Train as `run_one` does a normaliser with batch statistics, and record every one in the network.
 
-    Parameters
-    ----------
-    config : RunConfig
-        Of a normaliser with batch statistics.
-    **keywords
-        Those of `run_one`.
-
-    Returns
-    -------
-    dict
-        The record of `run_one`, and `statistics`: by layer and statistic, a list of norms ("small", "regular", "gap")
-        for each of `KINDS`, one a gradient batch.
-
-    Examples
-    --------
-    >>> record = run_recorded(RunConfig(width=4, epochs=1, train_size=64, test_size=10))
-    >>> sorted(record["statistics"]["norm4"]), len(record["statistics"]["norm4"]["psi"]["gap"])
-    (['chi2', 'psi'], 2)
+    The record has `statistics`, too: by layer and statistic, a list of norms for each of `KINDS`, one a gradient
+    batch.
     """
-    recorders: dict[str, Recorder] = {}
+    lines: dict[str, list[dict[str, list[float]]]] = {}
+    modules: dict[str, Any] = {}
 
-    def watched(setup: Setup) -> Setup:
-        layers = []
-        for layer in setup.layers:
-            if isinstance(layer, Norm):
-                recorders[layer.name] = Recorder(layer.module)
-                layer = layer._replace(module=recorders[layer.name])
-            layers.append(layer)
-        return setup._replace(layers=layers)
+    def seen(name: str, *found: Any) -> None:
+        lines[name].append(norms_of_statistics(modules[name], *found))
+
+    def watched(setup: Any) -> Any:
+        modules.update({layer.name: layer.module for layer in setup.layers if hasattr(layer, "module")})
+        lines.update({name: [] for name in modules})
+        return setup._replace(layers=recorded(setup.layers, seen))
 
     record = run_one(config, prepared=watched, **keywords)
-    statistics: dict[str, Any] = {}
-    for name, recorder in recorders.items():
-        found = recorder.lines[0] if recorder.lines else {}
-        statistics[name] = {
-            statistic: {kind: [line[statistic][k] for line in recorder.lines] for k, kind in enumerate(KINDS)}
-            for statistic in found
+    statistics: dict[str, Any] = {
+        layer: {
+            name: {kind: [line[name][k] for line in of_layer] for k, kind in enumerate(KINDS)}
+            for name in (of_layer[0] if of_layer else ())
         }
+        for layer, of_layer in lines.items()
+    }
     return record | {"statistics": statistics}
 
 
@@ -193,12 +151,13 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
             continue
         found = data[row.label]
         series = {
-            _NAMES[name]: {_legend(row, kind): values[kind] for kind in ("small", "regular")}
+            _NAMES[name]: {_legend(row, kind): {"mean": values[kind]} for kind in ("small", "regular")}
             for name, values in found["statistics"].items()
         }
+        at = range(1, 1 + max((len(values["small"]) for values in found["statistics"].values()), default=0))
         title = f"{row.label}, layer {found['layer']}, seed {found['seed']}"
         name = row.label.partition(":")[0].replace(" ", "").lower()
-        figures[name] = drawing.panels(series, title, "gradient batch")
+        figures[name] = pictures.panels(at, series, title, "gradient batch", logarithmic=True)
     return figures
 
 
@@ -221,5 +180,4 @@ FIGURES = Study(
     _draw,
     run_recorded,
     "recordings.jsonl",
-    3,
 )

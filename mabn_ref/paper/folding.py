@@ -29,21 +29,14 @@ Step: TypeAlias = Folded | tuple[Layer, dict[str, Array], Any]
 def fold(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Sequence[Any]) -> list[Step]:
     """Fold every normaliser that has `affine` into the convolution right before it: :eq:`fold`.
 
-    Parameters
-    ----------
-    layers, params, states
-        A network, and what training left.
-
-    Returns
-    -------
-    list
-        What `infer_folded` runs: `Folded` convolutions, and the layers that nothing was done to.
+    Returns what `infer_folded` runs: `Folded` convolutions, and the layers that nothing was done to.
 
     Examples
     --------
     >>> import numpy as np
     >>> from mabn_ref.norms import mabn
-    >>> layers = network.small_network(mabn, mabn.Config(), width=4)
+    >>> from mabn_ref.nn import networks
+    >>> layers = networks.small_network(mabn, mabn.Config(), width=4)
     >>> params, states = network.init(layers, np.random.default_rng(0))
     >>> len(layers), len(fold(layers, params, states))
     (23, 16)
@@ -75,20 +68,7 @@ def _in_use(conv: Conv, w: Array) -> Array:
 
 
 def infer_folded(steps: Sequence[Step], x: Array) -> Array:
-    """Run inference.
-
-    Parameters
-    ----------
-    steps : list
-        From `fold`.
-    x : array, shape (N, H, W, C)
-        Images, channels last.
-
-    Returns
-    -------
-    array, shape (N, classes)
-        The logits of `network.infer`, to rounding.
-    """
+    """Return the logits of `network.infer`, to rounding, by the steps from `fold`."""
     for step in steps:
         if isinstance(step, Folded):
             x = conv2d.forward(x, step.w, stride=step.stride, padding=step.padding)[0]
@@ -114,28 +94,10 @@ _OF_THE_SAMPLE = 7
 
 
 def operations(layers: Sequence[Layer], size: int = 32, *, folded: bool = False) -> Operations:
-    """Count the arithmetic of one image at inference, a multiplication and an addition as one each.
+    """Count the arithmetic of one image of `size` pixels a side, a multiplication and an addition as one each.
 
-    Parameters
-    ----------
-    layers : sequence of Layer
-        The network.
-    size : int
-        Pixels a side.
-    folded : bool
-        Whether normalisers with `affine` are folded: a bias is left of them, one addition a value.
-
-    Returns
-    -------
-    Operations
-        Statistics themselves, one root and division a channel or group, are left out: they are few.
-
-    Examples
-    --------
-    >>> from mabn_ref.norms import batch_norm
-    >>> layers = network.small_network(batch_norm, batch_norm.Config(), width=4)
-    >>> operations(layers).normalisers, operations(layers, folded=True).normalisers
-    (7296, 3648)
+    Of normalisers with `affine` that are `folded` a bias is left, one addition a value. Statistics themselves, one
+    root and division per channel or group, are left out: they are few.
     """
     convolutions = normalisers = others = 0
     channels = 0

@@ -8,30 +8,18 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from mabn_ref.paper import drawing
-from mabn_ref.paper.measured import (
-    Claim,
-    Measured,
-    Row,
-    config,
-    configs,
-    difference,
-    error_table,
-    have,
-    measure,
-    row_data,
-    runs_text,
-    verdict,
-)
-from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
+from mabn_ref.paper import pictures
+from mabn_ref.paper.claims import Claim, Measured, Row, configs, error_table, judged, measure, row_data, runs_text
+from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import results
-from mabn_ref.train.config import RunConfig
+from mabn_ref.train.config import RunConfig, recipe
+from mabn_ref.train.tables import Table
 
-__all__ = ["BUDGET", "SEARCH", "SEARCH_SEEDS", "best", "candidates"]
+__all__ = ["BUDGET", "SEARCH", "SEARCH_SEEDS", "TUNED", "best", "candidates", "note_on_tuning", "tuned_rows"]
 
 SEARCH_SEEDS = (1000, 1001)
 """Seeds that settings are compared on; never those that are reported."""
@@ -44,31 +32,27 @@ _DECAY_AND_RATE: list[dict[str, Any]] = [
 ]
 
 _GRIDS: dict[str, tuple[Mapping[str, Any], list[dict[str, Any]]]] = {
-    "BN 2": (
-        {"norm": "bn", "norm_batch": 2},
-        _DECAY_AND_RATE,
-    ),
-    "BN 2 + WC": (
-        {"norm": "bn", "norm_batch": 2, "centralized": True},
-        _DECAY_AND_RATE,
-    ),
+    "BN 2": ({"norm": "bn", "norm_batch": 2}, _DECAY_AND_RATE),
+    "BN 2 + WC": ({"norm": "bn", "norm_batch": 2, "centralized": True}, _DECAY_AND_RATE),
     "BRN 2": (
         {"norm": "brn", "norm_batch": 2},
         [{"decay": decay, "ramp": ramp} for decay, ramp in product((0.9, 0.99), (0.25, 1.0, 2.0))],
     ),
-    "modified BN 2 + WC": (
-        {"norm": "modified-bn", "norm_batch": 2},
-        _DECAY_AND_RATE,
-    ),
+    "modified BN 2 + WC": ({"norm": "modified-bn", "norm_batch": 2}, _DECAY_AND_RATE),
     "MABN 2 + WC": (
         {"norm": "mabn", "norm_batch": 2},
         [{"window": window, "renorm_after": start} for window, start in product((None, 32, 64), (25, 100))],
     ),
-    "BN 32": (
-        {"norm": "bn", "norm_batch": 32},
-        _DECAY_AND_RATE,
-    ),
+    "BN 32": ({"norm": "bn", "norm_batch": 32}, _DECAY_AND_RATE),
 }
+
+_CLAIMS = [
+    Claim("BRN 2", "BN 2", True, "Table 1"),
+    Claim("MABN 2 + WC", "BRN 2", True, "Table 1"),
+    Claim("MABN 2 + WC", "modified BN 2 + WC", True, "Table 2"),
+    Claim("MABN 2 + WC", "BN 2", True, "Table 1"),
+    Claim("MABN 2 + WC", "BN 2 + WC", True, "the control"),
+]
 
 
 def candidates(context: Context) -> dict[str, list[Row]]:
@@ -94,7 +78,7 @@ def best(method: str, context: Context, records: Records) -> Row | None:
     """
     rows = candidates(context)[method]
     searching = context._replace(seeds=SEARCH_SEEDS)
-    if not have(configs(rows, searching), records):
+    if results.missing(configs(rows, searching), records):
         return None
     found = measure(rows, searching, records)
     lowest = min(rows, key=lambda row: _score(found[row.label]))
@@ -112,78 +96,77 @@ def _score_text(found: Measured) -> str:
     return f"{_score(found):.2f}" if found.errors else "none"
 
 
+def _chosen(context: Context, records: Records) -> dict[str, Row]:
+    """The best setting of each method that has one."""
+    found = {method: best(method, context, records) for method in _GRIDS}
+    return {method: row for method, row in found.items() if row is not None}
+
+
 def _plan(context: Context, records: Records) -> list[RunConfig]:
     searching = context._replace(seeds=SEARCH_SEEDS)
-    of_all = candidates(context)
-    runs = [run for rows in of_all.values() for run in configs(rows, searching)]
-    chosen = [row for method in of_all if (row := best(method, context, records)) is not None]
-    return list(dict.fromkeys([*runs, *configs(chosen, context)]))
+    runs = [run for rows in candidates(context).values() for run in configs(rows, searching)]
+    return list(dict.fromkeys([*runs, *configs(list(_chosen(context, records).values()), context)]))
 
 
 def _outcome(context: Context, records: Records) -> Outcome:
-    of_all, searching = candidates(context), context._replace(seeds=SEARCH_SEEDS)
-    tables, chosen = [], {}
-    for method, rows in of_all.items():
+    searching, tables = context._replace(seeds=SEARCH_SEEDS), []
+    for method, rows in candidates(context).items():
         found = measure(rows, searching, records)
         lines: list[tuple[str, ...]] = [
             (row.label.partition(": ")[2], runs_text(found[row.label]), _score_text(found[row.label])) for row in rows
         ]
-        tables.append(
-            Table(f"{method}: search, mean error % on seeds {SEARCH_SEEDS}", ("", "runs", "error %"), lines)
-        )
-        row = best(method, context, records)
-        if row is not None:
-            chosen[method] = row
-    defaults = {method: Row(f"{method}, default", fixed) for method, (fixed, _) in _GRIDS.items()}
+        title = f"{method}: search, mean error % on seeds {SEARCH_SEEDS}"
+        tables.append(Table(title, ("", "runs", "error %"), lines))
+    chosen = _chosen(context, records)
     rows = [Row(method, row.settings) for method, row in chosen.items()]
     final = measure(rows, context, records)
-    claims = [
-        Claim(a, b, True, source)
-        for a, b, source in (
-            ("BRN 2", "BN 2", "Table 1"),
-            ("MABN 2 + WC", "BRN 2", "Table 1"),
-            ("MABN 2 + WC", "modified BN 2 + WC", "Table 2"),
-            ("MABN 2 + WC", "BN 2", "Table 1"),
-            ("MABN 2 + WC", "BN 2 + WC", "the control"),
-        )
-        if a in final and b in final
-    ]
-    tables.append(
-        error_table(
-            f"The best of {BUDGET} settings each, on seeds of its own",
-            rows,
-            final,
-            ("BN 32",) if "BN 32" in final else (),
-        )
-    )
-    known = [method for method, row in defaults.items() if _known(row, context, records)]
+    title, base = f"The best of {BUDGET} settings each, on seeds of its own", ("BN 32",) if "BN 32" in final else ()
+    tables.append(error_table(title, rows, final, base))
+    defaults = [Row(f"{method}, default", fixed) for method, (fixed, _) in _GRIDS.items()]
+    known = [row for row in defaults if len(results.missing(configs([row], context), records)) < len(context.seeds)]
     if known:
-        compared = [defaults[method] for method in known]
-        tables.append(
-            error_table("The defaults, as Tables 1 and 2 have them", compared, measure(compared, context, records))
-        )
+        title = "The defaults, as Tables 1 and 2 have them"
+        tables.append(error_table(title, known, measure(known, context, records)))
     settings = [f"{method}: {row.label.partition(': ')[2]}" for method, row in chosen.items()]
     notes = [
         f"Every method had {BUDGET} settings and {len(SEARCH_SEEDS)} runs of each, on seeds that are not reported.",
         "Settings are compared on the test images, as many for each method: all errors are a little too low.",
         *([f"Chosen: {'; '.join(settings)}."] if settings else []),
     ]
-    return Outcome(
-        tables,
-        [verdict(claim, final) for claim in claims],
-        notes,
-        {"chosen": {method: dict(row.settings) for method, row in chosen.items()}, "rows": row_data(rows, final)},
-        [difference(claim, final) for claim in claims],
-    )
-
-
-def _known(row: Row, context: Context, records: Records) -> bool:
-    return any(results.find(records, config(row, seed, context)) is not None for seed in context.seeds)
+    verdicts, differences = judged(_CLAIMS, final)
+    data = {"chosen": {method: dict(row.settings) for method, row in chosen.items()}, "rows": row_data(rows, final)}
+    return Outcome(tables, verdicts, notes, data, differences)
 
 
 def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
     rows = data["rows"]
-    return {"": drawing.errors_by_row(rows, f"The best of {BUDGET} settings each")} if rows else {}
+    return {"": pictures.errors_by_row(rows, f"The best of {BUDGET} settings each")} if rows else {}
 
 
 SEARCH = Study("The same tuning for every method, Batch Renormalization's schedule included", _plan, _outcome, _draw)
+
+
+TUNED = "BRN 2, best of the search"
+_AS_IT_IS = 1.0
+"""The factor of BRN's schedule that leaves it as it is."""
+
+
+def tuned_rows(context: Context, records: Records) -> list[Row]:
+    """Return Batch Renormalization as the search has tuned it, once the search's runs are recorded."""
+    chosen = best("BRN 2", context, records)
+    return [] if chosen is None else [Row(TUNED, chosen.settings)]
+
+
+def note_on_tuning(rows: Sequence[Row]) -> str:
+    """Say how Batch Renormalization was tuned in a table that has these rows."""
+    if rows[-1].label == TUNED:
+        default = next(row for row in rows if row.settings["norm"] == "brn" and row.settings["norm_batch"] == 2)
+        same = recipe(**{**default.settings, "ramp": _AS_IT_IS}) == recipe(**rows[-1].settings)
+        which = ", which turn out to be those it has" if same else ""
+        return (
+            f"BRN has Ioffe's schedule squeezed into the run, and below the best of {BUDGET} settings on other "
+            f"seeds{which}."
+        )
+    return (
+        "BRN has Ioffe's schedule squeezed into the run. After `mabn-ref paper search` this table has its best, too."
+    )

@@ -1,44 +1,20 @@
-"""What a study is, and what comes out of one."""
+"""What a study is, what comes out of one, how it is run; and all studies by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from mabn_ref.train import results
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.intervals import Interval
-from mabn_ref.train.runs import run_one
+from mabn_ref.train.tables import Table
 
-__all__ = ["Context", "Outcome", "Records", "Study", "Table"]
+__all__ = ["STUDIES", "Context", "Outcome", "Records", "Study", "complete", "no_runs"]
 
 Records: TypeAlias = Sequence[dict[str, Any]]
-
-
-class Table(NamedTuple):
-    """Cells as text, the first column a name."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-
-    def __str__(self) -> str:
-        """Write it as plain text.
-
-        Examples
-        --------
-        >>> print(Table("Errors", ("", "runs"), [("BN 2", "3"), ("MABN 2", "10")]))
-        Errors
-                 runs
-        BN 2        3
-        MABN 2     10
-        """
-        lines = [self.header, *self.rows]
-        widths = [max(len(line[column]) for line in lines) for column in range(len(self.header))]
-        text = [self.title] if self.title else []
-        for line in lines:
-            cells = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-            text.append("   ".join([line[0].ljust(widths[0]), *cells]).rstrip())
-        return "\n".join(text)
 
 
 class Outcome(NamedTuple):
@@ -65,10 +41,6 @@ class Context(NamedTuple):
     """The normaliser whose statistics are drawn."""
 
 
-def _as_it_is(context: Context) -> Context:
-    return context
-
-
 class Study(NamedTuple):
     """A study: its runs, and what is made of their records."""
 
@@ -79,15 +51,70 @@ class Study(NamedTuple):
     outcome: Callable[[Context, Records], Outcome]
     draw: Callable[[Mapping[str, Any]], dict[str, Any]]
     """matplotlib figures by a name, "" for the only one, from an outcome's data: from a file that was kept, too."""
-    task: Callable[..., dict[str, Any]] = run_one
-    """What a run is; a function of a module, so that any process can be sent it."""
+    run: Callable[..., dict[str, Any]] | None = None
+    """What a run is, a function of a module, so that any process can be sent it; None: `train.runs.run_one`."""
     file: str = "results.jsonl"
-    """Where its records go. Studies with the same task share the file, and so the runs they have in common."""
+    """Where its records go. Studies with the same `run` share the file, and so the runs they have in common."""
     seeds: int = 3
-    suited: Callable[[Context], Context] = _as_it_is
+    suited: Callable[[Context], Context] = lambda context: context
     """What it makes of the command line's settings, if it has images of its own."""
 
 
 def no_runs(context: Context, records: Records) -> list[RunConfig]:
     """Plan nothing: the study of a simulation or a measurement."""
     return []
+
+
+def complete(
+    study: Study, context: Context, out: Path, run: Callable[[list[RunConfig]], Iterable[dict[str, Any] | Exception]]
+) -> tuple[list[RunConfig], list[dict[str, Any]]]:
+    """Read the study's file once, run what it lacks, and again while the study decides on further runs by outcome.
+
+    The file is in the directory `out`. `run` runs a list of configurations, adds their records to the file, and
+    returns them, or why they failed; what failed is not asked for again. Returned are all runs of the study, and all
+    records of the file.
+    """
+    records, tried = results.read(out / study.file), set[RunConfig]()
+    while True:
+        planned = study.plan(context, records)
+        configs = [config for config in results.missing(planned, records) if config not in tried]
+        if not configs:
+            return planned, records
+        tried.update(configs)
+        records += [record for record in run(configs) if not isinstance(record, Exception)]
+
+
+class _Studies(Mapping[str, Study]):
+    """A study's file is imported when the study is asked for: a simulation needs no training loop."""
+
+    _file_of = {  # noqa: RUF012
+        "search": "search",
+        "table1": "error_tables",
+        "figure1b": "error_tables",
+        "table2": "error_tables",
+        "table4": "parts_of_mabn",
+        "credit": "parts_of_mabn",
+        "window": "error_tables",
+        "related": "error_tables",
+        "figures": "figures",
+        "theorem1": "theorem1",
+        "theorem2": "theorem2",
+        "weight_noise": "weight_noise",
+        "equation6": "equation6",
+        "table8": "table8",
+        "table9": "table9",
+    }
+
+    def __getitem__(self, name: str) -> Study:
+        study: Study = getattr(import_module(f"mabn_ref.paper.{self._file_of[name]}"), name.upper())
+        return study
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._file_of)
+
+    def __len__(self) -> int:
+        return len(self._file_of)
+
+
+STUDIES = _Studies()
+"""The search, which tables refer to, then the order of the paper. Each is the constant of its name in capitals."""

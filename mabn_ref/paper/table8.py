@@ -10,26 +10,17 @@ import numpy as np
 
 from mabn_ref.data import scenes
 from mabn_ref.extras import require
-from mabn_ref.paper import drawing
-from mabn_ref.paper.measured import (
-    Claim,
-    Measured,
-    Row,
-    config,
-    configs,
-    difference,
-    measure,
-    row_data,
-    text,
-    verdict,
-)
-from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
+from mabn_ref.paper import pictures
+from mabn_ref.paper.claims import Claim, Found, Row, config, configs, differences_to, judged, measure, row_data
+from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import results
 from mabn_ref.train.config import DEFAULTS, GROUPS, RunConfig
-from mabn_ref.train.intervals import mean_interval, paired_difference
-from mabn_ref.train.segmentation import EXAMPLES, run_one
+from mabn_ref.train.intervals import mean_interval
+from mabn_ref.train.runs import run_pixels
+from mabn_ref.train.tables import COLOURS, Table, text
+from mabn_ref.train.tasks import EXAMPLES
 
-__all__ = ["TABLE_8"]
+__all__ = ["TABLE8"]
 
 WINDOW = 16
 """The paper's m for COCO."""
@@ -77,41 +68,38 @@ def _plan(context: Context, records: Records) -> list[RunConfig]:
     return configs(_rows(context), context)
 
 
+# A claim is that the first has the lower number, and here the higher one is better.
+_CLAIMS = [
+    Claim("BN 2", "MABN 2 + WC", True, "Table 8"),
+    Claim("BN 2", "SyncBN 16", True, "Table 8"),
+    Claim("BRN 2", "MABN 2 + WC", True, "Table 8"),
+    Claim("BN 2", "BRN 2", True, "Table 8"),
+    Claim("MABN 2 + WC", "SyncBN 16", False, "Table 8"),
+    Claim("BN 2 + WC (control)", "MABN 2 + WC", True, "the control"),
+    Claim("SyncBN 16 + WC (control)", "MABN 2 + WC", False, "the control"),
+]
+_NOTES = [
+    (
+        "Weights are updated after every batch of 2 scenes, with statistics of these 2; MABN averages over the last "
+        f"{WINDOW} batches. SyncBN 16 stands for 8 workers with 2 scenes each: its batch is 16, its steps an eighth "
+        "as many and its learning rate eight times as high; in one process it is batch normalisation of the 16."
+    ),
+    "The paper's numbers are differences to BN in mean IoU on Cityscapes (PSPNet); only signs can be compared.",
+    "Rows marked (control) centralise weights (WC) otherwise than the paper does.",
+    "Where the seeds of a row fall into two groups, learnt or not, its t interval describes neither.",
+]
+
+
 def _outcome(context: Context, records: Records) -> Outcome:
     context = _scenes(context)
     rows = _rows(context)
     found = measure(rows, context, records, "mean_iou")
-    # a claim is that the first has the lower number, and here the higher one is better
-    claims = [
-        Claim("BN 2", "MABN 2 + WC", True, "Table 8"),
-        Claim("BN 2", "SyncBN 16", True, "Table 8"),
-        Claim("BRN 2", "MABN 2 + WC", True, "Table 8"),
-        Claim("BN 2", "BRN 2", True, "Table 8"),
-        Claim("MABN 2 + WC", "SyncBN 16", False, "Table 8"),
-        Claim("BN 2 + WC (control)", "MABN 2 + WC", True, "the control"),
-        Claim("SyncBN 16 + WC (control)", "MABN 2 + WC", False, "the control"),
-    ]
-    small = (
-        "Weights are updated after every batch of 2 scenes, with statistics of these 2; MABN averages over the last "
-        f"{WINDOW} batches. SyncBN 16 stands for 8 workers with 2 scenes each: its batch is 16, its steps an eighth "
-        "as many and its learning rate eight times as high; in one process it is batch normalisation of the 16."
-    )
-    notes = [
-        small,
-        "The paper's numbers are differences to BN in mean IoU on Cityscapes (PSPNet); only signs can be compared.",
-        "Rows marked (control) centralise weights (WC) otherwise than the paper does.",
-        "Where the seeds of a row fall into two groups, learnt or not, its t interval describes neither.",
-    ]
-    return Outcome(
-        [_table(rows, found)],
-        [verdict(claim, found) for claim in claims],
-        notes,
-        {"rows": row_data(rows, found), "scenes": _predicted(context, records)},
-        [difference(claim, found) for claim in claims],
-    )
+    verdicts, differences = judged(_CLAIMS, found)
+    data = {"rows": row_data(rows, found), "scenes": _predicted(context, records)}
+    return Outcome([_table(rows, found)], verdicts, _NOTES, data, differences)
 
 
-def _table(rows: list[Row], found: dict[str, Measured]) -> Table:
+def _table(rows: list[Row], found: Found) -> Table:
     header = ("", "paper", "runs", "mean IoU %", "of each seed", "minus BN 2", "minus SyncBN 16")
     lines = []
     for row in rows:
@@ -119,10 +107,7 @@ def _table(rows: list[Row], found: dict[str, Measured]) -> Table:
         mean = text(mean_interval(list(mine.errors.values()))) if mine.errors else "none"
         runs = f"{len(mine.errors)}" + (f", {len(mine.diverged)} diverged" if mine.diverged else "")
         of_seeds = ", ".join(f"{mine.errors[seed]:.0f}" for seed in sorted(mine.errors)) or "none"
-        differences = (
-            "-" if base == row.label else text(paired_difference(mine.errors, found[base].errors), "+")
-            for base in ("BN 2", "SyncBN 16")
-        )
+        differences = differences_to(("BN 2", "SyncBN 16"), row.label, found)
         lines.append((row.label, row.paper or "-", runs, mean, of_seeds, *differences))
     return Table("Table 8: mean intersection over union", header, lines)
 
@@ -139,8 +124,11 @@ def _predicted(context: Context, records: Records) -> dict[str, Any]:
 
 
 def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
-    figure = drawing.errors_by_row(data["rows"], "Table 8 in miniature: a class for every pixel")
-    figure.axes[0].set_xlabel("mean IoU (%), mean with 95 % interval; rings are runs")
+    figure = pictures.errors_by_row(
+        data["rows"],
+        "Table 8 in miniature: a class for every pixel",
+        "mean IoU (%), mean with 95 % interval; rings are runs",
+    )
     return {"": figure} | ({"scenes": _pictures(data["scenes"])} if data["scenes"]["rows"] else {})
 
 
@@ -152,9 +140,9 @@ def _pictures(found: Mapping[str, Any]) -> Any:
     for label, row in found["rows"].items():
         digits = [np.array(list(map(int, text))).reshape(32, 32) for text in row["predictions"]]
         lines.append((f"{label}\n{row['mean_iou']:.1f} %", digits))
-    figure = drawing.new(1.35 * many + 2.6, 1.3 * len(lines) + 0.9)
+    figure = pictures.new(1.35 * many + 2.6, 1.3 * len(lines) + 0.9)
     axes = figure.subplots(len(lines), many, squeeze=False)
-    colours = require("matplotlib.colors", "run").ListedColormap([*drawing.COLOURS[:3], *drawing.COLOURS[5:8]])
+    colours = require("matplotlib.colors", "run").ListedColormap([*COLOURS[:3], *COLOURS[5:8]])
     for of_line, (title, images) in zip(axes, lines, strict=True):
         of_line[0].text(-0.1, 0.5, title, ha="right", va="center", fontsize="small", transform=of_line[0].transAxes)
         for panel, image in zip(of_line, images, strict=False):
@@ -169,12 +157,12 @@ def _pictures(found: Mapping[str, Any]) -> Any:
     return figure
 
 
-TABLE_8 = Study(
+TABLE8 = Study(
     "Table 8 in miniature: segmentation with true small batches",
     _plan,
     _outcome,
     _draw,
-    task=run_one,
+    run=run_pixels,
     file="segmentation.jsonl",
     seeds=5,
     suited=_scenes,

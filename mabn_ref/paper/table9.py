@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mabn_ref.extras import require
-from mabn_ref.nn import network, sgd, softmax_cross_entropy
-from mabn_ref.paper import drawing
+from mabn_ref.nn import network, networks, optimiser, softmax_cross_entropy
+from mabn_ref.paper import pictures
 from mabn_ref.paper.folding import fold, infer_folded, operations
-from mabn_ref.paper.study import Context, Outcome, Records, Study, Table, no_runs
-from mabn_ref.train import normalisers
-from mabn_ref.train.rows import recipe
+from mabn_ref.paper.study import Context, Outcome, Records, Study, no_runs
+from mabn_ref.train.config import build, recipe
+from mabn_ref.train.tables import COLOURS, Table
 
-__all__ = ["TABLE_9", "Subject", "measure_cost"]
+__all__ = ["TABLE9", "Subject", "measure_cost"]
 
 ROUNDS, _IMAGES = 45, 32
 
@@ -47,8 +47,8 @@ class Subject(NamedTuple):
 def _subject(settings: dict[str, Any], folded: bool, width: int) -> Subject:
     rng = np.random.default_rng(0)
     config = recipe(**settings, width=width)
-    module, norm = normalisers.build(config, steps=1)
-    layers = network.small_network(module, norm, centralized=config.centralized, width=width)
+    module, norm = build(config, steps=1)
+    layers = networks.small_network(module, norm, centralized=config.centralized, width=width)
     params, states = network.init(layers, rng)
     x = rng.standard_normal((_IMAGES, 32, 32, 3)).astype(np.float32)
     labels = rng.integers(0, 10, _IMAGES)
@@ -59,7 +59,7 @@ def _subject(settings: dict[str, Any], folded: bool, width: int) -> Subject:
         logits, caches, after = network.forward(layers, params, states, x)
         _, cache = softmax_cross_entropy.forward(logits, labels)
         grads, _ = network.backward(layers, softmax_cross_entropy.backward(1.0, cache), caches, after)
-        return sgd.step(params, grads, sgd.init(params), lr=0.1, momentum=0.9, weight_decay=5e-4)
+        return optimiser.step(params, grads, optimiser.init(params), lr=0.1, momentum=0.9, weight_decay=5e-4)
 
     if not folded:
         return Subject(layers, {"infer": lambda: network.infer(layers, params, states, x), "train": train}, None)
@@ -75,18 +75,8 @@ def measure_cost(width: int = 32, rounds: int = ROUNDS) -> dict[str, dict[str, A
     Every round takes all of them in turn, so that what slows the machine for a while slows all, and each twice, the
     second time timed. One BLAS thread.
 
-    Parameters
-    ----------
-    width : int
-        Channels of the first convolution.
-    rounds : int
-        Of which medians and quartiles are taken.
-
-    Returns
-    -------
-    dict
-        By name: "infer" and "train" in ms, each a list of median and quartiles; "infer_memory" and "train_memory" in
-        MB; "operations" of one image; "worst_fold". Nothing of training where the normaliser is folded.
+    By name: "infer" and "train" in ms, each a list of median and quartiles over the rounds; "infer_memory" and
+    "train_memory" in MB; "operations" of one image; "worst_fold". Nothing of training where the normaliser is folded.
     """
     with require("threadpoolctl", "run").threadpool_limits(1, "blas"):
         subjects = {name: _subject(settings, folded, width) for name, (settings, folded, _) in _SUBJECTS.items()}
@@ -131,21 +121,12 @@ def _outcome(context: Context, records: Records) -> Outcome:
     header = ("", "paper it/s", "inference ms", "times BN", "step ms", "times BN", "M operations", "MB", "MB, step")
     lines: list[tuple[str, ...]] = []
     for name, cost in found.items():
-        count = sum(cost["operations"].values()) / 1e6
         trains = "train" in cost
-        lines.append(
-            (
-                name,
-                _SUBJECTS[name][2] or "-",
-                _spread(cost["infer"]),
-                f"{cost['infer'][0] / base:.2f}",
-                _spread(cost["train"]) if trains else "-",
-                f"{cost['train'][0] / step:.2f}" if trains else "-",
-                f"{count:.2f}",
-                f"{cost['infer_memory']:.1f}",
-                f"{cost['train_memory']:.1f}" if trains else "-",
-            )
-        )
+        count = sum(cost["operations"].values()) / 1e6
+        inference = (_spread(cost["infer"]), f"{cost['infer'][0] / base:.2f}")
+        training = (_spread(cost["train"]), f"{cost['train'][0] / step:.2f}") if trains else ("-", "-")
+        memory = (f"{cost['infer_memory']:.1f}", f"{cost['train_memory']:.1f}" if trains else "-")
+        lines.append((name, _SUBJECTS[name][2] or "-", *inference, *training, f"{count:.2f}", *memory))
     title = f"Table 9: cost on one core, {_IMAGES} images of 32 x 32, width {width}; "
     title += f"medians and quartiles of {ROUNDS} rounds"
     worst = max(cost["worst_fold"] for cost in found.values() if cost["worst_fold"] is not None)
@@ -164,21 +145,19 @@ def _spread(values: list[float]) -> str:
 
 
 def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
-    figure = drawing.new(8, 4)
+    figure = pictures.new(8, 4)
     for number, (what, title) in enumerate((("infer", "inference"), ("train", "training step")), start=1):
         axes = figure.add_subplot(1, 2, number)
         for position, cost in enumerate(data.values()):
             if what not in cost:
                 continue
             middle, low, high = cost[what]
-            axes.barh(position, middle, color="#56b4e9")
+            axes.barh(position, middle, color=COLOURS[6])
             axes.errorbar(middle, position, xerr=[[middle - low], [high - middle]], color="black", capsize=3)
         axes.set_yticks(range(len(data)), list(data) if number == 1 else [""] * len(data))
         axes.set_ylim(len(data) - 0.5, -0.5)
-        axes.set_xlabel(f"ms for {_IMAGES} images (bar: quartiles)")
-        axes.set_title(title)
-        axes.grid(axis="x", alpha=0.3)
+        pictures.finish(axes, title, f"ms for {_IMAGES} images (bar: quartiles)")
     return {"": figure}
 
 
-TABLE_9 = Study("Figure 1(a) and Table 9: the cost of each normaliser", no_runs, _outcome, _draw)
+TABLE9 = Study("Figure 1(a) and Table 9: the cost of each normaliser", no_runs, _outcome, _draw)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref.paper import drawing
-from mabn_ref.paper.study import Context, Outcome, Records, Study, Table, no_runs
-from mabn_ref.train import theorems
+from mabn_ref.paper import pictures, theorems
+from mabn_ref.paper.study import Context, Outcome, Records, Study, no_runs
+from mabn_ref.train.tables import Table
 
-__all__ = ["THEOREM_1"]
+__all__ = ["THEOREM1"]
 
 WINDOW, DECAY, STEPS = 16, 0.98, 300
 _SEQUENCES = {
@@ -41,8 +41,16 @@ def _curve(estimate: Any) -> dict[str, list[float]]:
     return {name: values[shown].round(5).tolist() for name, values in estimate._asdict().items()}
 
 
-def _band(estimate: Any, at: int) -> str:
-    return f"{estimate.mean[at]:+.4f} [{estimate.low[at]:+.4f}, {estimate.high[at]:+.4f}]"
+def _band(estimate: Any) -> str:
+    """After the last iteration."""
+    return f"{estimate.mean[-1]:+.4f} [{estimate.low[-1]:+.4f}, {estimate.high[-1]:+.4f}]"
+
+
+def _inside(value: float, estimate: Any, digits: int, sign: str = "") -> str:
+    """Whether the interval after the last iteration holds a value."""
+    low, high = float(estimate.low[-1]), float(estimate.high[-1])
+    held = "inside" if low <= value <= high else "outside"
+    return f"{value:{sign}.{digits}f}, {held} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
 
 
 def _outcome(context: Context, records: Records) -> Outcome:
@@ -55,18 +63,14 @@ def _outcome(context: Context, records: Records) -> Outcome:
         sequence, rng = theorems.expectations(kind, STEPS), np.random.default_rng([context.seeds[0], number])
         both = theorems.average_moments(sequence, window=WINDOW, decay=DECAY, rng=rng)
         exact = theorems.exact_moments(sequence, window=WINDOW, decay=DECAY)
-        last, moments = STEPS - 1, dict(zip(("SMAS", "EMAS"), both, strict=True))
-        bias.append((said, *(_band(moment.bias, last) for moment in both), *(f"{b[last]:+.4f}" for b, _ in exact)))
-        variance.append((said, *(_band(moment.variance, last) for moment in both)))
+        bias.append((said, *(_band(moment.bias) for moment in both), *(f"{b[-1]:+.4f}" for b, _ in exact)))
+        variance.append((said, *(_band(moment.variance) for moment in both)))
+        moments = dict(zip(("SMAS", "EMAS"), both, strict=True))
         for (name, moment), (exactly, _) in zip(moments.items(), exact, strict=True):
-            low, high = float(moment.bias.low[last]), float(moment.bias.high[last])
-            held = "inside" if low <= exactly[last] <= high else "outside"
-            verdicts.append(f"bias of {name}, {said}: exactly {exactly[last]:+.4f}, {held} [{low:+.4f}, {high:+.4f}]")
-            low, high = float(moment.variance.low[last]), float(moment.variance.high[last])
-            held = "inside" if low <= claimed[name] <= high else "outside"
             formula = "(11)" if name == "SMAS" else "(9)"
+            verdicts.append(f"bias of {name}, {said}: exactly {_inside(exactly[-1], moment.bias, 4, '+')}")
             verdicts.append(
-                f"variance of {name}, {said}: {formula} gives {claimed[name]:.5f}, {held} [{low:.5f}, {high:.5f}]"
+                f"variance of {name}, {said}: {formula} gives {_inside(claimed[name], moment.variance, 5)}"
             )
         data[kind] = {
             name: {"bias": _curve(moment.bias), "variance": _curve(moment.variance)}
@@ -93,12 +97,11 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
         {said: {name: of[what] for name, of in data[kind].items()} for kind, said in _SEQUENCES.items()}
         for what in ("bias", "variance")
     )
+    dotted = "Variance of the averages, in that of one value; dotted: (11) and (9)"
     return {
-        "": drawing.bands(at, bias, "Bias of the averages, in deviations of one value"),
-        "variance": drawing.bands(
-            at, variance, "Variance of the averages, in that of one value; dotted: (11) and (9)", _claimed(at)
-        ),
+        "": pictures.panels(at, bias, "Bias of the averages, in deviations of one value", "iteration"),
+        "variance": pictures.panels(at, variance, dotted, "iteration", logarithmic=True, claimed=_claimed(at)),
     }
 
 
-THEOREM_1 = Study("Theorem 1: bias and variance of both averages", no_runs, _outcome, _draw, seeds=1)
+THEOREM1 = Study("Theorem 1: bias and variance of both averages", no_runs, _outcome, _draw, seeds=1)

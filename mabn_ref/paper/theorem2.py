@@ -10,17 +10,18 @@ import numpy as np
 
 from mabn_ref.data import to_float
 from mabn_ref.nn import network, softmax_cross_entropy
-from mabn_ref.nn.network import Norm
-from mabn_ref.paper import drawing
-from mabn_ref.paper.measured import Row, configs, plan_of
-from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
-from mabn_ref.train import results, theorems
+from mabn_ref.paper import pictures, theorems
+from mabn_ref.paper.claims import Row, configs, plan_of
+from mabn_ref.paper.recorder import recorded
+from mabn_ref.paper.study import Context, Outcome, Records, Study
+from mabn_ref.train import results
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.devices import to_device, to_host
+from mabn_ref.train.loop import Progress, Setup
 from mabn_ref.train.runs import run_one
-from mabn_ref.train.training import Progress, Setup
+from mabn_ref.train.tables import COLOURS, Table
 
-__all__ = ["THEOREM_2", "run_gaps"]
+__all__ = ["THEOREM2", "run_gaps"]
 
 BATCHES = (2, 4, 8, 16, 32)
 _LAYERS, _CHANNELS, _IMAGES = ("norm2", "norm4", "norm6"), 4, 960
@@ -38,37 +39,24 @@ def _gaps(x: Any, u: Any, kind: str, rng: np.random.Generator, runs: int) -> dic
 
 
 def run_gaps(config: RunConfig, **keywords: Any) -> dict[str, Any]:
-    """Train as `run_one` does, then look at Theorem 2 with the inputs and gradients of some normalisers.
+    """Train batch norm as `run_one` does, then look at Theorem 2 with the inputs and gradients of some normalisers.
 
-    Parameters
-    ----------
-    config : RunConfig
-        Of batch norm.
-    **keywords
-        Those of `run_one`.
-
-    Returns
-    -------
-    dict
-        The record of `run_one`, and `gaps`: by layer and kind of statistics, for a few channels, the differences
-        vanilla minus modified in units of Var[g] / s^2, each a list of mean, low and high over `BATCHES`.
+    The record has `gaps`, too: by layer and kind of statistics, for a few channels, the differences vanilla minus
+    modified in units of Var[g] / s^2, each a list of mean, low and high over `BATCHES`.
     """
 
     def simulated(setup: Setup, progress: Progress) -> dict[str, Any]:
-        seen = _activations(setup, progress)
         gaps: dict[str, Any] = {}
-        for layer, (x, u) in seen.items():
-            gaps[layer] = {}
-            for kind in theorems.STATISTICS:
-                of_channels = []
-                for channel in range(min(_CHANNELS, x.shape[-1])):
-                    flat = [_flat(a[..., channel]) for a in (x, u)]
-                    if np.std(flat[0]) == 0 or np.std(flat[1]) == 0:
-                        continue  # a dead channel
-                    scaled = [a / np.std(a) for a in flat]
-                    rng = np.random.default_rng(config.seed)
-                    of_channels.append(_gaps(scaled[0], scaled[1], kind, rng, _RUNS))
-                gaps[layer][kind] = of_channels
+        for layer, (x, u) in _activations(setup, progress).items():
+            flat = [[_flat(a[..., channel]) for a in (x, u)] for channel in range(min(_CHANNELS, x.shape[-1]))]
+            alive = [pair for pair in flat if all(np.std(a) > 0 for a in pair)]
+            gaps[layer] = {
+                kind: [
+                    _gaps(x / np.std(x), u / np.std(u), kind, np.random.default_rng(config.seed), _RUNS)
+                    for x, u in alive
+                ]
+                for kind in theorems.STATISTICS
+            }
         return {"gaps": gaps}
 
     return run_one(config, finished=simulated, **keywords)
@@ -80,41 +68,22 @@ def _flat(a: Any) -> Any:
     return flat[:, :: max(flat.shape[1] // _POSITIONS, 1)]
 
 
-class _Seen:
-    """A normaliser's module that keeps what goes in and what comes back."""
-
-    def __init__(self, module: Any) -> None:
-        self._module = module
-        self.x: list[Any] = []
-        self.u: list[Any] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
-
-    def forward(self, x: Any, *rest: Any) -> Any:
-        self.x.append(to_host(x))
-        return self._module.forward(x, *rest)
-
-    def backward(self, dz: Any, cache: Any, state: Any) -> Any:
-        self.u.append(to_host(dz * cache.gamma))
-        return self._module.backward(dz, cache, state)
-
-
 def _activations(setup: Setup, progress: Progress) -> dict[str, tuple[Any, Any]]:
     """x and u = dL/dy of some normalisers, of training images as they are, the weights fixed."""
-    layers, seen = list(setup.layers), {}
-    for i, layer in enumerate(layers):
-        if isinstance(layer, Norm) and layer.name in _LAYERS:
-            seen[layer.name] = _Seen(layer.module)
-            layers[i] = layer._replace(module=seen[layer.name])
-    batch, states = setup.config.gradient_batch, progress.states
+    found: dict[str, list[tuple[Any, Any]]] = {name: [] for name in _LAYERS}
+
+    def seen(name: str, x: Any, dz: Any, cache: Any, state: Any) -> None:
+        found[name].append((to_host(x), to_host(dz * cache.gamma)))
+
+    layers, states, batch = recorded(setup.layers, seen, _LAYERS), progress.states, setup.config.gradient_batch
     for start in range(0, min(_IMAGES, len(setup.images.train.labels)) - batch + 1, batch):
         chosen = slice(start, start + batch)
         x = to_float(setup.images.train.images[chosen], setup.images.mean, setup.images.std)
         logits, caches, states = network.forward(layers, progress.params, states, to_device(x, setup.xp))
         _, cache = softmax_cross_entropy.forward(logits, to_device(setup.images.train.labels[chosen], setup.xp))
         _, states = network.backward(layers, softmax_cross_entropy.backward(1.0, cache), caches, states)
-    return {name: (np.concatenate(kept.x), np.concatenate(kept.u)) for name, kept in seen.items()}
+    both = {name: tuple(np.concatenate(part) for part in zip(*pairs, strict=True)) for name, pairs in found.items()}
+    return {name: (x, u) for name, (x, u) in both.items()}
 
 
 _ROWS = [Row("BN 32", {"norm": "bn", "norm_batch": 32})]
@@ -181,28 +150,21 @@ def _median(found: list[dict[str, Any]], what: str, k: int) -> str:
 
 
 def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
-    figure = drawing.new(9, 4.2)
+    figure = pictures.new(9, 4.2)
     for number, (what, title) in enumerate(
         (("total", "Total variance"), ("noise", "Distance to the population's")), 1
     ):
         axes = figure.add_subplot(1, 2, number)
         for k, (kind, said) in enumerate(_KINDS.items()):
             mean, low, high = data["made up"][kind][0][what]
-            axes.plot(
-                BATCHES, mean, "os^D"[k], color=drawing.COLOURS[k], linestyle=("-", "--", ":", "-.")[k], label=said
-            )
-            axes.fill_between(BATCHES, low, high, color=drawing.COLOURS[k], alpha=0.2, linewidth=0)
-        axes.axhline(0, color="#7a7a7a", linewidth=1)
-        axes.axhline(1, color="#7a7a7a", linewidth=1, linestyle=":")
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(BATCHES, [str(size) for size in BATCHES])
-        axes.set_xlabel("|B|")
-        axes.set_title(title)
-        axes.grid(alpha=0.3)
-        if number == 1:
-            axes.set_ylabel("vanilla minus modified, in Var[g] / s^2")
-            axes.legend(frameon=False, fontsize="small")
+            axes.plot(BATCHES, mean, "os^D"[k], color=COLOURS[k], linestyle=("-", "--", ":", "-.")[k], label=said)
+            axes.fill_between(BATCHES, low, high, color=COLOURS[k], alpha=0.2, linewidth=0)
+        axes.axhline(0, color=COLOURS[4], linewidth=1)
+        axes.axhline(1, color=COLOURS[4], linewidth=1, linestyle=":")
+        pictures.over_powers_of_two(axes, BATCHES)
+        quantity = "vanilla minus modified, in Var[g] / s^2" if number == 1 else ""
+        pictures.finish(axes, title, "|B|", quantity, legend=number == 1)
     return {"": figure}
 
 
-THEOREM_2 = Study("Theorem 2, as printed and repaired", plan_of(_ROWS), _outcome, _draw, run_gaps, "gaps.jsonl", 1)
+THEOREM2 = Study("Theorem 2, as printed and repaired", plan_of(_ROWS), _outcome, _draw, run_gaps, "gaps.jsonl", 1)

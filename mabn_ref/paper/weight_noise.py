@@ -10,20 +10,22 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.data import to_float
-from mabn_ref.data.augment import flip_and_crop
+from mabn_ref.data.images import flip_and_crop
 from mabn_ref.nn import network, softmax_cross_entropy
-from mabn_ref.nn.network import Conv, Norm
+from mabn_ref.nn.network import Conv
 from mabn_ref.norms import batch_norm
-from mabn_ref.norms.micro_batches import merge, split
-from mabn_ref.paper import drawing
-from mabn_ref.paper.measured import FEWEST, Row, configs, plan_of, text
-from mabn_ref.paper.study import Context, Outcome, Records, Study, Table
+from mabn_ref.norms.common import merge, split
+from mabn_ref.paper import pictures
+from mabn_ref.paper.claims import BELOW, FEWEST, Row, configs, plan_of, side_of_zero
+from mabn_ref.paper.recorder import recorded
+from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import results
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.devices import to_device, to_host
 from mabn_ref.train.intervals import Interval, mean_interval
+from mabn_ref.train.loop import Progress, Setup
 from mabn_ref.train.runs import run_one
-from mabn_ref.train.training import Progress, Setup
+from mabn_ref.train.tables import COLOURS, Table, text
 
 __all__ = ["WEIGHT_NOISE", "Statistics", "gradient_noise", "run_watched"]
 
@@ -48,24 +50,11 @@ class Statistics(NamedTuple):
     psi: Array
 
 
-class _Watched:
-    """Batch norm that keeps what comes back to it."""
-
-    def __init__(self) -> None:
-        self.last: tuple[Array, Any] = (np.empty(0), None)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(batch_norm, name)
-
-    def backward(self, dz: Array, cache: Any, state: Any) -> Any:
-        self.last = dz, cache
-        return batch_norm.backward(dz, cache, state)
-
-
 def _gradient_batches(setup: Setup, progress: Progress) -> Iterator[dict[str, tuple[Any, Any, Array, Any]]]:
     """Of each gradient batch, by convolution: its layer and cache, and dz and cache of the normaliser above it."""
     config, train = setup.config, setup.images.train
-    layers = [layer._replace(module=_Watched()) if isinstance(layer, Norm) else layer for layer in setup.layers]
+    last: dict[str, tuple[Array, Any]] = {}
+    layers = recorded(setup.layers, lambda name, x, dz, cache, state: last.update({name: (dz, cache)}))
     rng = np.random.default_rng(config.seed)
     order = rng.permutation(len(train.labels))
     for k in range(min(_BATCHES, setup.steps)):
@@ -78,7 +67,7 @@ def _gradient_batches(setup: Setup, progress: Progress) -> Iterator[dict[str, tu
         _, cache = softmax_cross_entropy.forward(logits, to_device(train.labels[chosen], setup.xp))
         network.backward(layers, softmax_cross_entropy.backward(1.0, cache), caches, states)
         yield {
-            layer.name: (layer, caches[i], *layers[i + 1].module.last)
+            layer.name: (layer, caches[i], *last[layers[i + 1].name])
             for i, layer in enumerate(layers)
             if isinstance(layer, Conv)
         }
@@ -90,17 +79,9 @@ def gradient_noise(setup: Setup, progress: Progress) -> dict[str, dict[str, dict
     What comes back to a normaliser is batch norm's own; then its last step is taken with other g and Psi, and goes
     down to the weights of the convolution under it. Population values are the means over all the batches.
 
-    Parameters
-    ----------
-    setup, progress
-        A run of batch norm, and where it is.
-
-    Returns
-    -------
-    dict
-        By convolution and form ("batch", "no g", "population g", "population Psi", "population"): "weights", the
-        variance of dL/dW over gradient batches, summed over W; "signal", its squared mean, likewise, less what the
-        variance adds to it; "dx", the mean squared distance of dx to that with population values.
+    By convolution and form ("batch", "no g", "population g", "population Psi", "population"): "weights", the variance
+    of dL/dW over gradient batches, summed over W; "signal", its squared mean, likewise, less what the variance adds;
+    "dx", the mean squared distance of dx to that with population values.
     """
     sums: dict[str, list[Statistics]] = {}
     for found in _gradient_batches(setup, progress):
@@ -144,36 +125,20 @@ def _dx(dz: Array, cache: batch_norm.Cache, used: Statistics) -> Array:
     """Batch norm's gradient with these statistics in place of its own."""
     g, psi = (value[..., None, :] for value in used)
     u = split(dz, cache.config.norm_batch) * cache.gamma
-    dx = (u - g - cache.y * psi) / cache.sigma[:, None, :]  # eq: bn-backward (4)
+    dx = (u - g - cache.y * psi) / cache.sigma  # eq: bn-backward (4)
     return merge(dx, cache.shape)
 
 
 def run_watched(config: RunConfig, **keywords: Any) -> dict[str, Any]:
-    """Train as `run_one` does, and look at the noise of the gradients a few times on the way.
+    """Train batch norm as `run_one` does, and look at the noise of the gradients a few times on the way.
 
-    Parameters
-    ----------
-    config : RunConfig
-        Of batch norm.
-    **keywords
-        Those of `run_one`.
-
-    Returns
-    -------
-    dict
-        The record of `run_one`, and `noise`: what `gradient_noise` finds, by the number of updates before it, for
-        those of `UPDATES` that the run has and its end.
-
-    Examples
-    --------
-    >>> record = run_watched(RunConfig(norm="bn", width=4, epochs=1, train_size=64, test_size=10))
-    >>> list(record["noise"])
-    ['0', '2']
+    The record has `noise`, too: what `gradient_noise` finds, by the number of updates before it, for those of
+    `UPDATES` that the run has and its end.
     """
     noise: dict[str, Any] = {}
 
     def watched(setup: Setup, progress: Progress) -> None:
-        done = progress.epoch * setup.steps + progress.step
+        done = setup.done(progress)
         if (done in UPDATES or done == setup.steps * config.epochs) and str(done) not in noise:
             noise[str(done)] = gradient_noise(setup, progress)
 
@@ -185,23 +150,21 @@ _ROWS = [
     Row("BN 2", {"norm": "bn", "norm_batch": 2}),
     Row("BN 2 + WC", {"norm": "bn", "norm_batch": 2, "centralized": True}),
 ]
-_ONE_LAYER = (
-    "The weights are trained with batch norm. What comes back to a normaliser is the same for all forms, and so is "
-    "its forward pass: they differ in the g and Psi of that one layer's backward pass. The modified form has no g."
-)
-_VARIANCE = (
-    f"Variance over {_BATCHES} gradient batches at fixed weights, summed over the weights of a layer. Population "
-    "values are the means over those batches."
-)
-_KEPT = (
-    "Verdicts are on the median of the seven layers. The records have the squared mean of dL/dW too, as `signal`; "
-    "so few batches measure it too coarsely for a table."
-)
 _NOTES = [
-    _ONE_LAYER,
-    _VARIANCE,
+    (
+        "The weights are trained with batch norm. What comes back to a normaliser is the same for all forms, and so "
+        "is its forward pass: they differ in the g and Psi of that one layer's backward pass. The modified form has "
+        "no g."
+    ),
+    (
+        f"Variance over {_BATCHES} gradient batches at fixed weights, summed over the weights of a layer. Population "
+        "values are the means over those batches."
+    ),
     "Noise of dx: the squared distance to dx with population values, as Theorem 2, repaired, has it.",
-    _KEPT,
+    (
+        "Verdicts are on the median of the seven layers. The records have the squared mean of dL/dW too, as "
+        "`signal`; so few batches measure it too coarsely for a table."
+    ),
 ]
 
 
@@ -267,40 +230,34 @@ def _verdict(where: str, change: Interval | None) -> str:
     'less noise in the weights without g, BN 2, after 0 updates: the opposite holds; +21.00 ± 2.48 % over 3 seeds'
     """
     said = f"less noise in the weights without g, {where}"
-    if change is None or change.half is None or change.runs < FEWEST:
+    side = side_of_zero(change)
+    if change is None or side is None:
         return f"{said}: no verdict, fewer than {FEWEST} seeds"
-    low, high = change.mean - change.half, change.mean + change.half
-    judged = "holds" if high < 0 else "the opposite holds" if low > 0 else "not decided"
-    return f"{said}: {judged}; {text(change, '+')} % over {change.runs} seeds"
+    return f"{said}: {BELOW[side]}; {text(change, '+')} % over {change.runs} seeds"
 
 
 def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
-    figure = drawing.new(9, 4.2)
+    figure = pictures.new(9, 4.2)
     for number, (label, seeds) in enumerate(data.items(), 1):
         axes = figure.add_subplot(1, len(data), number, sharey=figure.axes[0] if figure.axes else None)
         updates = list(next(iter(seeds.values()), {}))
         for i, (form, said) in enumerate(_FORMS.items()):
-            changes = [_over(seeds, k, _MEDIAN, form, "weights") for k in updates]
             if form == "batch" or not updates:
                 continue
+            changes = [change for k in updates if (change := _over(seeds, k, _MEDIAN, form, "weights"))]
             axes.errorbar(
                 [float(k) for k in updates],
-                [change.mean for change in changes if change],
-                yerr=[change.half or 0.0 for change in changes if change],
-                marker="os^Dv"[i],
+                [change.mean for change in changes],
+                yerr=[change.half or 0.0 for change in changes],
+                marker=pictures.MARKERS[i],
                 linestyle=("-", "-", "--", ":", "-.")[i],
-                color=drawing.COLOURS[i],
+                color=COLOURS[i],
                 capsize=3,
                 label=said,
             )
-        axes.axhline(0, color="#7a7a7a", linewidth=1)
-        axes.set_xlabel("updates")
-        axes.set_title(label)
-        axes.grid(alpha=0.3)
-        if number == 1:
-            axes.set_ylabel("variance of dL/dW, change in %, median of layers")
-            if updates:
-                axes.legend(frameon=False, fontsize="small")
+        axes.axhline(0, color=COLOURS[4], linewidth=1)
+        quantity = "variance of dL/dW, change in %, median of layers" if number == 1 else ""
+        pictures.finish(axes, label, "updates", quantity, legend=number == 1)
     return {"": figure}
 
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from mabn_ref import atomic
 from mabn_ref.arrays import namespace
-from mabn_ref.train import atomic
 from mabn_ref.train.config import LATER_FIELDS, RunConfig
 from mabn_ref.train.devices import to_device, to_host
-from mabn_ref.train.training import Epoch, Progress
+from mabn_ref.train.loop import Epoch, Progress
 
 __all__ = ["CheckpointError", "load", "save"]
 
@@ -33,17 +33,10 @@ class CheckpointError(ValueError):
 def save(path: Path, config: RunConfig, progress: Progress) -> None:
     """Write a checkpoint atomically: `path` holds the old one or the new one, whole, whatever interrupts this.
 
-    Parameters
-    ----------
-    path : Path
-        The file, replaced if it exists.
-    config : RunConfig
-        The run.
-    progress : Progress
-        Where it is; arrays of a device are copied to the host.
+    Arrays of a device are copied to the host.
     """
     progress = to_host(progress)
-    values = progress._asdict()
+    values = progress._asdict() | {"history": [list(line.figures().values()) for line in progress.history]}
     meta = {"format": _FORMAT, "config": config.as_dict()} | {name: values[name] for name in _META}
     arrays: dict[str, Any] = {name: np.asarray(value) for name, value in _arrays(progress)}
     assert not any(value.dtype.hasobject for value in arrays.values())
@@ -54,26 +47,10 @@ def save(path: Path, config: RunConfig, progress: Progress) -> None:
 def load(path: Path, config: RunConfig, like: Progress) -> Progress:
     """Read a checkpoint of the run `config`.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    config : RunConfig
-        The run that is to go on.
-    like : Progress
-        Its start, which says what names, shapes and dtypes to expect, and on which device.
+    `like` is its start, which says what names, shapes and dtypes to expect, and on which device.
 
-    Returns
-    -------
-    Progress
-        Where the run was.
-
-    Raises
-    ------
-    CheckpointError
-        A `ValueError`: the file is no checkpoint, is damaged, or belongs to another configuration or version.
-    OSError
-        If there is no such file, or it cannot be read.
+    A `CheckpointError` says that the file is damaged, not a checkpoint, or of another configuration or version; an
+    `OSError` that there is none, or that it cannot be read.
     """
     found = _read(path)
     meta = _meta(path, found)

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mabn_ref.data import Dataset, channel_statistics, cifar, embedded, fetch, subset
+from mabn_ref.data import Dataset, channel_statistics, cifar, embedded, fetch
 from mabn_ref.data.causes import KINDS
+from mabn_ref.data.images import balanced
 from mabn_ref.train.config import RunConfig
 
 __all__ = ["Images", "load"]
@@ -31,15 +32,7 @@ class Images(NamedTuple):
 def load(config: RunConfig) -> Images:
     """Return the images that `config` names; they are kept for the next run in this process, until files change.
 
-    Parameters
-    ----------
-    config : RunConfig
-        Its `data`, `data_dir`, `train_size`, `test_size` and `gradient_batch` count.
-
-    Returns
-    -------
-    Images
-        Bytes, not yet scaled.
+    Its `data`, `data_dir`, `train_size`, `test_size` and `gradient_batch` count. Images are bytes, not yet scaled.
 
     Raises
     ------
@@ -47,12 +40,8 @@ def load(config: RunConfig) -> Images:
         If files are missing or damaged, or hold no images that the run could train on: fewer than asked for, or than
         a gradient batch; of one class, or all the same; or test images of a class without training images. The
         message names the files.
-    OSError
-        If a file cannot be read.
-    ConnectionError
-        If CIFAR-10 is not in the cache and cannot be downloaded.
-    ImportError
-        If CIFAR-10 is asked for and pooch is not installed.
+    OSError, ConnectionError, ImportError
+        If a file cannot be read; if CIFAR-10 is not in the cache and cannot be downloaded, or pooch not installed.
 
     Examples
     --------
@@ -100,7 +89,7 @@ def _part(name: str, dataset: Dataset, size: int | None, source: str) -> Dataset
     if size > held:
         raise ValueError(f"{name} is {size}, but {source} holds {held} images: ask for {held} at most, or add images")
     try:
-        return subset.balanced(dataset, size, _SEED)
+        return balanced(dataset, size, _SEED)
     except ValueError as error:
         raise ValueError(f"{source} is too small for {name}: {error}, or no {name}, for all images") from error
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from mabn_ref.arrays import namespace
 
-__all__ = ["DEVICES", "DeviceError", "full_card_said", "library", "to_device", "to_host"]
+__all__ = ["DEVICES", "DeviceError", "library", "out_of_memory_as_device_error", "to_device", "to_host"]
 
 DEVICES = ("cpu", "cuda")
 
@@ -24,26 +24,14 @@ class DeviceError(RuntimeError):
 
 
 def library(device: str) -> Any:
-    """Return the array library that computes on `device`, having allocated there once.
-
-    Parameters
-    ----------
-    device : str
-        One of `DEVICES`.
+    """Return the array library that computes on `device`, one of `DEVICES`, having allocated there once.
 
     Raises
     ------
-    ValueError
-        If it is none of them.
-    ImportError
-        If it is "cuda" and CuPy is not installed.
+    ValueError, ImportError
+        If it is not one of them; if it is "cuda" and CuPy is not installed.
     DeviceError
         If nothing can be allocated on it (CuPy imports without a driver and without a device), or CuPy is too old.
-
-    Examples
-    --------
-    >>> library("cpu").__name__
-    'numpy'
     """
     if device not in DEVICES:
         raise ValueError(f"device is {device!r}, expected one of {', '.join(DEVICES)}")
@@ -78,13 +66,7 @@ def to_device(tree: Any, xp: Any) -> Any:
 
 
 def to_host(tree: Any) -> Any:
-    """Copy the arrays of such a tree to the host.
-
-    Examples
-    --------
-    >>> to_host((np.ones(1), 7))
-    (array([1.]), 7)
-    """
+    """Copy the arrays of such a tree to the host."""
     return _mapped(tree, lambda x: namespace(x).asnumpy(x) if hasattr(namespace(x), "asnumpy") else np.asarray(x))
 
 
@@ -100,7 +82,7 @@ def _mapped(tree: Any, copy: Any) -> Any:
 
 
 @contextlib.contextmanager
-def full_card_said() -> Iterator[None]:
+def out_of_memory_as_device_error() -> Iterator[None]:
     """Turn CuPy's error for a full card into a `DeviceError`; the class has its name alone in common with ours."""
     try:
         yield

@@ -28,11 +28,6 @@ def t_quantile(freedom: int) -> float:
     """Return the 97.5 % quantile of Student's t with `freedom` >= 1 degrees of freedom, to 4 digits.
 
     A table up to 20; from there three terms of the expansion in 1/freedom around the normal quantile.
-
-    Examples
-    --------
-    >>> t_quantile(2), round(t_quantile(30), 3)
-    (4.3027, 2.042)
     """
     if freedom < 1:
         raise ValueError(f"freedom is {freedom}, expected at least 1")
@@ -61,12 +56,6 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 
 def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> Interval | None:
-    """Return the mean of value - baseline over the seeds that both have, with its 95 % interval; None if none.
-
-    Examples
-    --------
-    >>> paired_difference({0: 5.0, 1: 7.0, 2: 9.0}, {0: 4.0, 1: 6.0})
-    Interval(mean=1.0, half=0.0, runs=2)
-    """
+    """Return the mean of value - baseline over the seeds that both have, with its 95 % interval; None if none."""
     shared = sorted(values.keys() & baseline.keys())
     return mean_interval([values[seed] - baseline[seed] for seed in shared]) if shared else None

@@ -30,18 +30,9 @@ def world() -> Iterator[Any]:
     The other ranks of a dead one would wait for it for ever. Here the one that dies prints its error and its number,
     and takes the others with it (``MPI_Abort``), with exit code 1.
 
-    Yields
-    ------
-    communicator
-        ``MPI.COMM_WORLD`` of mpi4py under ``mpirun``; else `mabn_ref.norms.communicators.Alone`.
-
-    Raises
-    ------
-    ImportError
-        If ``mpirun`` started this process and mpi4py is not installed: every process would take itself for the only
-        one.
-    RuntimeError
-        If mpi4py belongs to another MPI than ``mpirun``, with the same effect.
+    They are ``MPI.COMM_WORLD`` of mpi4py under ``mpirun``; else `mabn_ref.norms.communicators.Alone`. Where every
+    process would take itself for the only one, there is an `ImportError` if ``mpirun`` started it and mpi4py is not
+    installed, and a `RuntimeError` if mpi4py belongs to another MPI than ``mpirun``.
 
     Examples
     --------

@@ -20,12 +20,8 @@ _FORMAT = "{desc} {percentage:3.0f} % |{bar}| {n_fmt}/{total_fmt} images, {rate_
 class Bar:
     """Images done in all runs, images/s, time left, and the mean loss and error of the runs that are going on.
 
-    On standard error, and drawn only where that is a terminal; lines from `say` are printed anywhere.
-
-    Parameters
-    ----------
-    runs : int
-        How many will report.
+    On standard error, and drawn only where that is a terminal; lines from `say` are printed anywhere. `runs` is how
+    many will report.
     """
 
     def __init__(self, runs: int) -> None:

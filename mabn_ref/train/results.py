@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import platform
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mabn_ref.train import atomic
+import numpy as np
+
+from mabn_ref import __version__, atomic
 from mabn_ref.train.config import LATER_FIELDS, RunConfig
 
-__all__ = ["append", "find", "prepare", "read"]
+__all__ = ["append", "find", "made_with", "missing", "prepare", "read"]
 
 
 def prepare(path: Path) -> None:
-    """Make the file and its directory, so that one that cannot be written to is found out before any training.
-
-    Raises
-    ------
-    OSError
-        If they cannot be made or written to.
-    """
+    """Make the file and its directory, so that one that cannot be written to is found out before any training."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.open("ab").close()
 
 
 def append(path: Path, record: dict[str, Any]) -> None:
-    """Append a record as one line and wait until it is on the disk.
+    """Append a record, of finite numbers, as one line and wait until it is on the disk.
 
-    Parameters
-    ----------
-    path : Path
-        The file; `read` it first, for that repairs a truncated last line.
-    record : dict
-        Values that JSON can hold; numbers finite.
+    `read` the file first, for that repairs a truncated last line.
     """
     line = json.dumps(record, allow_nan=False) + "\n"
     with path.open("ab") as file:
@@ -46,15 +38,7 @@ def append(path: Path, record: dict[str, Any]) -> None:
 def read(path: Path) -> list[dict[str, Any]]:
     """Return every record of a file; a last line that was cut short, by a kill or a full disk, is removed from it.
 
-    Parameters
-    ----------
-    path : Path
-        The file; none is an empty one.
-
-    Returns
-    -------
-    list of dict
-        In the file's order.
+    No file is an empty one.
 
     Raises
     ------
@@ -96,6 +80,24 @@ def find(records: Sequence[dict[str, Any]], config: RunConfig) -> dict[str, Any]
     """
     wanted = config.as_dict()
     return next((record for record in reversed(records) if LATER_FIELDS | record.get("config", {}) == wanted), None)
+
+
+def missing(configs: Iterable[RunConfig], records: Sequence[dict[str, Any]]) -> list[RunConfig]:
+    """Return the runs that have no record yet."""
+    return [config for config in configs if find(records, config) is None]
+
+
+def made_with(device: str = "cpu") -> dict[str, Any]:
+    """Return what a record says of where it comes from: `versions`, and the `machine` with the device."""
+    return {
+        "versions": {"python": platform.python_version(), "numpy": np.__version__, "mabn_ref": __version__},
+        "machine": {
+            "system": platform.platform(),
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "device": device,
+        },
+    }
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

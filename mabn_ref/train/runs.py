@@ -1,4 +1,4 @@
-"""One training run as a function of its configuration."""
+"""One training run as a function of its configuration, and the record that is kept of it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mabn_ref.extras import require
-from mabn_ref.train import checkpoints, devices, training
+from mabn_ref.train import checkpoints, devices, loop
 from mabn_ref.train.config import RunConfig
-from mabn_ref.train.machine import made_with
+from mabn_ref.train.results import made_with
+from mabn_ref.train.tasks import CLASSES, PIXELS, Task
 
-__all__ = ["Report", "run_one"]
+__all__ = ["Report", "run_one", "run_pixels"]
 
 
 class Report(NamedTuple):
@@ -25,20 +26,21 @@ class Report(NamedTuple):
     """Mean over this epoch so far."""
     error: float
     """Training error over this epoch so far, in %."""
-    line: training.Epoch | None
+    line: loop.Epoch | None
     """The epoch's figures, at its end."""
 
 
 def run_one(
     config: RunConfig,
     *,
+    task: Task = CLASSES,
     report: Callable[[Report], object] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 100,
     device: str = "cpu",
-    prepared: Callable[[training.Setup], training.Setup] | None = None,
-    watched: Callable[[training.Setup, training.Progress], object] | None = None,
-    finished: Callable[[training.Setup, training.Progress], dict[str, Any]] | None = None,
+    prepared: Callable[[loop.Setup], loop.Setup] | None = None,
+    watched: Callable[[loop.Setup, loop.Progress], object] | None = None,
+    finished: Callable[[loop.Setup, loop.Progress], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Train one network, on one BLAS thread, and return its record.
 
@@ -46,27 +48,27 @@ def run_one(
     ----------
     config : RunConfig
         The run.
+    task : Task
+        Classes of images, or of pixels.
     report : callable, optional
         Called with a `Report` after every gradient batch and epoch.
-    checkpoint : path, optional
-        Where to keep a checkpoint. If the file exists, the run goes on from there.
-    checkpoint_every : int
-        Gradient batches between two checkpoints; there is one more at the end of each epoch.
+    checkpoint, checkpoint_every : path, int
+        Where to keep a checkpoint, and the gradient batches between two; there is one more at the end of each epoch.
+        If the file exists, the run goes on from there.
     device : str
-        "cpu", or "cuda" (CuPy). It is no part of the configuration: a run may go on elsewhere from its checkpoint.
-    prepared : callable, optional
-        Given what stays as it is during the run, returns it with something in its place: a layer that is watched.
-    watched : callable, optional
-        Called with that and where the run is: at its start, after every gradient batch and after every epoch.
-    finished : callable, optional
-        Given that and where the run ended, unless it diverged; returns further entries of the record.
+        "cpu", or "cuda" (CuPy). It is not part of the configuration: a run may go on elsewhere from its checkpoint.
+    prepared, watched, finished : callable, optional
+        What stays as it is during the run goes through the first, which may put something in its place: a layer that
+        is watched. The second is called with that and where the run is, at the start and after every gradient batch
+        and epoch; the third at the end, unless it diverged, for further entries of the record.
 
     Returns
     -------
     dict
-        One line of ``results.jsonl``: `status` ("done" or "diverged"), `message` (None, or the step and the layer
-        where a number was not finite), `config`, `seed`, `versions`, `machine`, `seconds`, and `epochs`, a list of
-        the fields of `training.Epoch`. Plain values only.
+        One line of ``results.jsonl``, plain values only: `status` ("done" or "diverged"), `message` (None, or the
+        step and the layer where a number was not finite), `config`, `seed`, `versions`, `machine`, `seconds`, and
+        `epochs`, a list of `loop.Epoch.figures`. Of pixels also `mean_iou`, the last one in %, and `predictions`, the
+        last ones of the first test scenes, a string of digits each.
 
     Raises
     ------
@@ -86,11 +88,11 @@ def run_one(
         raise ValueError(f"checkpoint_every is {checkpoint_every}, expected at least 1")
     status, message = "done", None
     xp = devices.library(device)
-    with require("threadpoolctl", "run").threadpool_limits(1, "blas"), devices.full_card_said():
-        setup = training.prepare(config, xp)
+    with require("threadpoolctl", "run").threadpool_limits(1, "blas"), devices.out_of_memory_as_device_error():
+        setup = loop.prepare(config, xp, task)
         if prepared is not None:
             setup = prepared(setup)
-        start = training.begin(setup)
+        start = loop.begin(setup)
         file = Path(checkpoint) if checkpoint is not None else None
         if file is not None and file.exists():
             start = checkpoints.load(file, config, start)
@@ -98,16 +100,18 @@ def run_one(
         try:
             if watched is not None:
                 watched(setup, start)
-            for progress in training.run(setup, start):
+            for progress in loop.run(setup, start):
                 if watched is not None:
                     watched(setup, progress)
                 if file is not None and progress.step % checkpoint_every == 0:
                     checkpoints.save(file, config, progress)
                 if report is not None:
                     report(_report(setup, progress))
-        except training.Diverged as error:
+        except loop.Diverged as error:
             status, message = "diverged", str(error)
-        further = finished(setup, progress) if finished is not None and status == "done" else {}
+        further = _examples(setup, progress, status)
+        if finished is not None and status == "done":
+            further |= finished(setup, progress)
     return {
         "status": status,
         "message": message,
@@ -115,18 +119,39 @@ def run_one(
         "seed": config.seed,
         **made_with(device),
         "seconds": sum(line.seconds for line in progress.history) + progress.seconds,
-        "epochs": [line._asdict() for line in progress.history],
+        "epochs": [line.figures() for line in progress.history],
         **further,
     }
 
 
-def _report(setup: training.Setup, progress: training.Progress) -> Report:
+def run_pixels(config: RunConfig, **keywords: Any) -> dict[str, Any]:
+    """Do as `run_one` does on scenes, with a class for every pixel: `data` is "embedded", and nothing is augmented.
+
+    Examples
+    --------
+    >>> tiny = RunConfig(width=2, epochs=1, gradient_batch=2, window=16, train_size=4, test_size=4, augment=False)
+    >>> record = run_pixels(tiny)
+    >>> record["status"], len(record["epochs"]), len(record["predictions"][0])
+    ('done', 1, 1024)
+    """
+    return run_one(config, task=PIXELS, **keywords)
+
+
+def _examples(setup: loop.Setup, progress: loop.Progress, status: str) -> dict[str, Any]:
+    """What the record of a task with examples has of the last epoch."""
+    if setup.task.examples is None:
+        return {}
+    if status != "done":
+        return {"mean_iou": None, "predictions": []}
+    predicted = loop.predictions(setup, progress) if progress.predicted is None else progress.predicted
+    return {"mean_iou": progress.history[-1].mean_iou, "predictions": setup.task.examples(predicted)}
+
+
+def _report(setup: loop.Setup, progress: loop.Progress) -> Report:
     batch = setup.config.gradient_batch
-    images = (progress.epoch * setup.steps + progress.step) * batch
-    total = setup.config.epochs * setup.steps * batch
+    images, total = (steps * batch for steps in (setup.done(progress), setup.steps * setup.config.epochs))
     if progress.step == 0:
         line = progress.history[-1]
         return Report(images, total, line.train_loss, line.train_error, line)
-    return Report(
-        images, total, progress.loss_sum / progress.step, 100 * progress.wrong / (progress.step * batch), None
-    )
+    error = 100 * progress.wrong / setup.answers(progress.step)
+    return Report(images, total, progress.loss_sum / progress.step, error, None)

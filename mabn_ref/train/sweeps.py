@@ -1,29 +1,20 @@
-"""Many runs side by side, through any executor, each recorded as it ends."""
+"""Many runs side by side, each recorded as it ends: in worker processes, on a Dask cluster, or in any executor."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from pathlib import Path
 from typing import Any
 
+from mabn_ref.extras import require
 from mabn_ref.train import results
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.runs import run_one
+from mabn_ref.train.workers import Workers
 
-__all__ = ["missing", "sweep"]
-
-
-def missing(configs: Iterable[RunConfig], path: Path) -> list[RunConfig]:
-    """Return the runs that have no record in `path` yet.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, as `results.read` does.
-    """
-    records = results.read(path)
-    return [config for config in configs if results.find(records, config) is None]
+__all__ = ["executor", "sweep"]
 
 
 def sweep(
@@ -31,7 +22,7 @@ def sweep(
     executor: Executor,
     path: Path | None = None,
     device: str = "cpu",
-    task: Callable[..., dict[str, Any]] = run_one,
+    run: Callable[..., dict[str, Any]] = run_one,
 ) -> Iterator[tuple[RunConfig, dict[str, Any] | Exception]]:
     """Run every configuration; record it and yield it with its record as it ends.
 
@@ -42,18 +33,15 @@ def sweep(
     executor : concurrent.futures.Executor
         Where they run: `workers.Workers`, a thread or process pool, a cluster's.
     path : Path, optional
-        The ``results.jsonl`` that records are appended to; `missing` has read it, or there is none.
-    device : str
-        One of `devices.DEVICES`.
-    task : callable
-        What a run is: ``task(config, device=device)`` returns a record. A function of a module, so that it can be
-        sent to any process.
+        The ``results.jsonl`` that records are appended to; `results.read` has read it, or there is none.
+    device, run
+        A run is ``run(config, device=device)`` and returns a record. A function of a module, so that it can be sent
+        to any process.
 
     Yields
     ------
     config, record
-        The record is that of `run_one`, or the exception of a run that failed: that has no line in the file, and the
-        others go on.
+        The record, or the exception of a run that failed: that has no line in the file, and the others go on.
 
     Examples
     --------
@@ -65,7 +53,7 @@ def sweep(
     """
     if path is not None:
         results.prepare(path)
-    futures = {executor.submit(task, config, device=device): config for config in configs}
+    futures = {executor.submit(run, config, device=device): config for config in configs}
     try:
         for future in as_completed(futures):
             try:
@@ -79,3 +67,30 @@ def sweep(
     finally:
         for future in futures:
             future.cancel()
+
+
+@contextlib.contextmanager
+def executor(
+    jobs: int, dask: str | None = None, on_report: Callable[..., object] | None = None
+) -> Iterator[Executor]:
+    """Open an executor for `sweep`: `jobs` worker processes, or a Dask cluster.
+
+    `dask` is the address of a Dask scheduler, "tcp://host:port": an `OSError` if there is none, an `ImportError` if
+    dask.distributed is not installed. Its workers need this package, and the data if they are files. A run that dies
+    with its worker is run again elsewhere by Dask, three times at most. ``on_report(config, report)`` is called while
+    runs go on; a Dask cluster does not report.
+    """
+    if dask is None:
+        with Workers(jobs, on_report=on_report) as workers:
+            yield workers
+        return
+    distributed: Any = require("distributed", "dask")
+    with distributed.Client(dask, timeout="10s", set_as_default=False) as client:
+        # pure=False: a run is run whenever it is asked for, whatever Dask remembers of one like it
+        pool = client.get_executor(pure=False)
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()

@@ -1,83 +1,54 @@
-"""The table of a comparison: errors over seeds, and paired differences to the two baselines."""
+"""The one layout of tables, how a mean with its interval is written in them, and the colours of pictures."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from mabn_ref.train import results
-from mabn_ref.train.config import RunConfig, label
-from mabn_ref.train.intervals import Interval, mean_interval, paired_difference
-from mabn_ref.train.rows import is_control
+from mabn_ref.train.intervals import Interval
 
-__all__ = ["BASELINES", "Row", "collect", "table"]
+__all__ = ["COLOURS", "LINES", "Table", "text"]
 
-BASELINES = ("BN 32", "BN 32 + WC")
+COLOURS = ("#000000", "#d55e00", "#0072b2", "#009e73", "#7a7a7a", "#e69f00", "#56b4e9", "#cc79a7")
+LINES = ("-", "--", "-.", ":")
 
 
-class Row(NamedTuple):
-    """The runs of one row by seed: curves of those that ended, and how many diverged."""
+class Table(NamedTuple):
+    """Cells as text, the first column a name; a row of one cell stands above those that it names."""
 
-    label: str
-    control: bool
-    curves: dict[int, list[float]]
-    """Test error in % after each epoch."""
-    diverged: int
+    title: str
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
 
-    @property
-    def errors(self) -> dict[int, float]:
-        """The last test error of each seed, in %."""
-        return {seed: curve[-1] for seed, curve in self.curves.items()}
+    def __str__(self) -> str:
+        """Write it as plain text.
 
-
-def collect(configs: Sequence[RunConfig], records: Sequence[dict[str, Any]]) -> list[Row]:
-    """Sort records into rows, the paper's pairing before the controls; a run without a record leaves no trace."""
-    rows: dict[str, Row] = {}
-    for config in configs:
-        name = label(config)
-        row = rows.setdefault(name, Row(name, is_control(config), {}, 0))
-        record = results.find(records, config)
-        if record is None:
-            continue
-        if record["status"] == "done":
-            row.curves[config.seed] = [line["test_error"] for line in record["epochs"]]
-        else:
-            rows[name] = row._replace(diverged=row.diverged + 1)
-    return sorted(rows.values(), key=lambda row: row.control)
+        Examples
+        --------
+        >>> print(Table("Errors", ("", "runs"), [("Small batches",), ("  BN 2", "3"), ("  MABN 2", "10")]))
+        Errors
+                   runs
+        Small batches
+          BN 2        3
+          MABN 2     10
+        """
+        lines = [self.header, *self.rows]
+        widths = [max(len(line[column]) for line in lines if len(line) > 1) for column in range(len(self.header))]
+        found = [self.title] if self.title else []
+        for first, *others in lines:
+            cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=False)]
+            found.append("   ".join([first.ljust(widths[0]), *cells]).rstrip())
+        return "\n".join(found)
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Write rows as a table of plain text.
+def text(interval: Interval | None, sign: str = "", alone: str = " (1 run)") -> str:
+    """Write a mean and its 95 % interval, `alone` where one run has none, or that there is neither.
 
     Examples
     --------
-    >>> print(table([Row("BN 32", False, {0: [41.0], 1: [43.0]}, 0), Row("BN 2", False, {0: [50.5]}, 1)]))
-                        runs    test error %   minus BN 32
-    The paper's pairing
-      BN 32                2   42.00 ± 12.71             -
-      BN 2    1 (1 diverged)           50.50         +9.50
+    >>> text(Interval(41.0, 12.71, 2)), text(Interval(40.0, None, 1), "+"), text(None)
+    ('41.00 ± 12.71', '+40.00 (1 run)', 'none')
     """
-    baselines = [row for row in rows if row.label in BASELINES]
-    header = ["", "runs", "test error %", *(f"minus {row.label}" for row in baselines)]
-    lines: list[list[str]] = [header]
-    for control, group in itertools.groupby(rows, key=lambda row: row.control):
-        lines.append(["Controls" if control else "The paper's pairing"])
-        for row in group:
-            runs = str(len(row.curves)) + (f" ({row.diverged} diverged)" if row.diverged else "")
-            error = _text(mean_interval(list(row.errors.values())) if row.errors else None)
-            differences = [
-                "-" if row is base else _text(paired_difference(row.errors, base.errors), sign="+")
-                for base in baselines
-            ]
-            lines.append(["  " + row.label, runs, error, *differences])
-    widths = [max(len(line[column]) for line in lines if len(line) > 1) for column in range(len(header))]
-    formats = [f"{{:<{widths[0]}}}", *(f"{{:>{width}}}" for width in widths[1:])]
-    return "\n".join("   ".join(formats[: len(line)]).format(*line).rstrip() for line in lines)
-
-
-def _text(interval: Interval | None, sign: str = "") -> str:
     if interval is None:
         return "none"
-    text = f"{interval.mean:{sign}.2f}"
-    return text if interval.half is None else f"{text} ± {interval.half:.2f}"
+    found = f"{interval.mean:{sign}.2f}"
+    return f"{found}{alone}" if interval.half is None else f"{found} ± {interval.half:.2f}"

@@ -36,19 +36,10 @@ class _Worker(NamedTuple):
 class Workers(Executor):
     """An executor of `jobs` processes, each with one BLAS thread.
 
-    Parameters
-    ----------
-    jobs : int
-        Processes, and so tasks, at a time.
-    on_report : callable, optional
-        Every task is then given a keyword ``report``, a function. What a task hands to it arrives here, in a thread
-        of this process, after the task's own positional arguments.
-
-    Notes
-    -----
     Processes are spawned, never forked: they read the environment's limit on BLAS threads anew and share no GPU
     context. They ignore Ctrl-C; leaving the ``with`` block through an exception, KeyboardInterrupt included, kills
-    them.
+    them. With `on_report` every task is given a keyword ``report``, a function. What a task hands to it arrives in
+    `on_report`, in a thread of this process, after the task's own positional arguments.
     """
 
     def __init__(self, jobs: int, on_report: Callable[..., object] | None = None) -> None:

@@ -7,15 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.paper import theorem1, theorem2
-from mabn_ref.paper.figure1b import FIGURE_1B
-from mabn_ref.paper.figure1b import ROWS as ROWS_1B
-from mabn_ref.paper.measured import Claim, Measured, effect, verdict
+from mabn_ref.paper import theorem1, theorem2, theorems
+from mabn_ref.paper.claims import Claim, Measured, effect, verdict
+from mabn_ref.paper.error_tables import FIGURE1B, ROWS_1B, ROWS_2, TABLE1, TABLE2
 from mabn_ref.paper.study import Context, Study
-from mabn_ref.paper.table1 import TABLE_1
-from mabn_ref.paper.table2 import ROWS as ROWS_2
-from mabn_ref.paper.table2 import TABLE_2
-from mabn_ref.train import theorems
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.intervals import Interval, mean_interval
 from tests.paper.made_up import CONTEXT, records
@@ -93,7 +88,7 @@ def numbers(row: Any) -> float | None:
 def test_what_the_paper_claims_holds_of_the_papers_own_numbers() -> None:
     """Runs that end with the errors of its tables, a little apart: every claim between two of these rows holds."""
     judged = 0
-    of_study: list[tuple[Study, Any]] = [(TABLE_1, ROWS_1B), (FIGURE_1B, ROWS_1B), (TABLE_2, ROWS_2)]
+    of_study: list[tuple[Study, Any]] = [(TABLE1, ROWS_1B), (FIGURE1B, ROWS_1B), (TABLE2, ROWS_2)]
     for study, rows_ in of_study:
         reported = {row.label: number for row in rows_ if (number := numbers(row)) is not None}
         of_settings = {
@@ -144,7 +139,7 @@ def test_theorem_1_is_inside_an_interval_that_holds_it(
         return found
 
     monkeypatch.setattr(theorems, "average_moments", simulated)
-    lines = theorem1.THEOREM_1.outcome(Context((0,), {}), []).verdicts
+    lines = theorem1.THEOREM1.outcome(Context((0,), {}), []).verdicts
     assert len(lines) == 20
     for line in lines:
         assert (f", {said} [" if line.startswith(what) else ", inside [") in line
@@ -167,7 +162,7 @@ def test_theorem_2_holds_where_the_whole_interval_is_above_one(
         return {name: [[mean] * many, [low] * many, [high] * many] for name in ("total", "noise")}
 
     monkeypatch.setattr(theorem2, "_gaps", gaps)
-    lines = theorem2.THEOREM_2.outcome(Context((0,), {}), []).verdicts
+    lines = theorem2.THEOREM2.outcome(Context((0,), {}), []).verdicts
     printed = [line for line in lines if "printed" in line]
     assert printed
     assert all(f": {said}; " in line for line in printed)
@@ -188,6 +183,6 @@ def test_theorem_2_is_inside_an_interval_that_holds_what_is_proven(
         }
 
     monkeypatch.setattr(theorem2, "_gaps", gaps)
-    lines = theorem2.THEOREM_2.outcome(Context((0,), {}), []).verdicts
+    lines = theorem2.THEOREM2.outcome(Context((0,), {}), []).verdicts
     assert len(lines) == 4
     assert all(f", {said} [" in line for line in lines)

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from mabn_ref.paper.studies import STUDIES
-from mabn_ref.paper.study import Context
+from mabn_ref.paper.study import STUDIES, Context
 from mabn_ref.train import results
+from mabn_ref.train.comparison import ROWS, plan
 from mabn_ref.train.config import DEFAULTS, LATER_FIELDS, RunConfig
-from mabn_ref.train.rows import ROWS, plan
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 # The records of the figures are not committed, being megabytes; Table 9 measures: test_folding.py.

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.paper.corrected import benjamini_hochberg, family, holm, p_value
-from mabn_ref.paper.measured import text
-from mabn_ref.paper.studies import STUDIES
-from mabn_ref.paper.study import Context
+from mabn_ref.paper.corrections import benjamini_hochberg, family, holm, p_value
+from mabn_ref.paper.study import STUDIES, Context
 from mabn_ref.train import results
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.intervals import Interval, mean_interval, paired_difference, t_quantile
+from mabn_ref.train.tables import text
 from tests.paper.made_up import records
 
 BH_1995 = [

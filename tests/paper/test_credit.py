@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mabn_ref.paper.credit import CREDIT, EFFECTS, ROWS
-from mabn_ref.paper.measured import text
+from mabn_ref.paper.parts_of_mabn import CREDIT, EFFECTS, ROWS_OF_CREDIT
 from mabn_ref.paper.study import Outcome
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.intervals import mean_interval
+from mabn_ref.train.tables import text
 from tests.paper.made_up import CONTEXT, records
 
 
@@ -18,7 +18,7 @@ def cells(outcome: Outcome) -> dict[str, tuple[str, ...]]:
 
 
 def test_an_effect_is_a_difference_of_rows_that_are_run() -> None:
-    labels = {row.label for row in ROWS}
+    labels = {row.label for row in ROWS_OF_CREDIT}
     for name, errors, gap in EFFECTS:
         assert set(errors) <= labels, name
         assert sum(errors.values()) == 0, name

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mabn_ref.norms import moving_statistics
-from mabn_ref.paper.factorial import moving
-from mabn_ref.train.rows import recipe
+from mabn_ref.paper.parts_of_mabn import moving
+from mabn_ref.train.config import recipe
 from mabn_ref.train.runs import run_one
 
 
@@ -84,9 +84,10 @@ def test_the_two_differ_in_the_scale_of_what_backward_subtracts() -> None:
     """In the modified form dx is gamma dz / chi-hat less x Psi / chi^2, with the window's chi or the batch's."""
     (x, gamma, dz, *_, cache, dx, (_, psi), _), ema = ten_calls("modified", "sma"), ten_calls("modified", "ema")
     xs, dzs, gradients = (a.reshape(4, -1, 5) for a in (x, dz, dx))
-    hat = cache.sigma / cache.r
+    sigma, r = cache.sigma.reshape(4, 5), cache.r.reshape(4, 5)
+    hat = sigma / r
     left = gamma * dzs / hat[:, None, :] - gradients
-    np.testing.assert_allclose(left, xs * (psi / cache.sigma**2)[:, None, :], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(left, xs * (psi / sigma**2)[:, None, :], rtol=1e-9, atol=1e-12)
     batch = np.mean(xs**2, axis=1)
     left_ema = gamma * dzs / hat[:, None, :] - ema[5].reshape(4, -1, 5)
     np.testing.assert_allclose(left_ema, xs * (psi / batch)[:, None, :], rtol=1e-9, atol=1e-12)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from mabn_ref.paper.figure1b import FIGURE_1B, ROWS, SIZES
-from mabn_ref.paper.table1 import TABLE_1
-from mabn_ref.train.config import RunConfig
-from mabn_ref.train.rows import is_control
+from mabn_ref.paper.error_tables import FIGURE1B, ROWS_1B, SIZES, TABLE1
+from mabn_ref.train.config import RunConfig, is_control
 from tests.paper.made_up import CONTEXT, records
 
 
@@ -15,19 +13,19 @@ def error(config: RunConfig) -> float:
 
 
 def test_the_lines_are_methods_and_the_columns_sizes() -> None:
-    outcome = FIGURE_1B.outcome(CONTEXT, records(FIGURE_1B.plan(CONTEXT, []), error))
+    outcome = FIGURE1B.outcome(CONTEXT, records(FIGURE1B.plan(CONTEXT, []), error))
     (table,) = outcome.tables
     assert table.header == ("|B|", *map(str, SIZES))
     assert "over 3 runs" in table.title
     names = ["BN", "BN + WC (control)", "BRN", "BRN + WC (control)", "MABN (control)", "MABN + WC"]
     for first, name, row in zip((0, 5, 10, 15, 20, 25), names, table.rows, strict=True):
         assert row == (name, *(f"{first + size / 10:.2f} ± 0.00" for size in SIZES))
-    for row_ in ROWS:
+    for row_ in ROWS_1B:
         assert is_control(RunConfig(**row_.settings)) == row_.label.endswith("(control)")
 
 
 def test_table_1_is_its_two_ends() -> None:
-    outcome = TABLE_1.outcome(CONTEXT, records(TABLE_1.plan(CONTEXT, []), error))
+    outcome = TABLE1.outcome(CONTEXT, records(TABLE1.plan(CONTEXT, []), error))
     shown = {row[0]: row[1:5] for row in outcome.tables[0].rows}
     assert len(shown) == 12
     assert shown["MABN 2 + WC"] == ("23.58", "3", "25.20 ± 0.00", "+22.00 ± 0.00")

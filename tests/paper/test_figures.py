@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm
-from mabn_ref.paper.figures import Recorder, run_recorded
-from mabn_ref.train import training
-from mabn_ref.train.rows import recipe
+from mabn_ref.paper.figures import norms_of_statistics, run_recorded
+from mabn_ref.paper.recorder import Recorder, recorded
+from mabn_ref.train import loop
+from mabn_ref.train.config import recipe
 from mabn_ref.train.runs import run_one
 
 TINY: dict[str, Any] = {"width": 4, "epochs": 2, "train_size": 96, "test_size": 20}
 
 
-def ending(config: Any, prepared: Any = None) -> training.Progress:
-    found: list[training.Progress] = []
+def ending(config: Any, prepared: Any = None) -> loop.Progress:
+    found: list[loop.Progress] = []
     run_one(config, prepared=prepared, finished=lambda setup, progress: found.append(progress) or {})  # type: ignore[func-returns-value]
     return found[0]
 
@@ -27,19 +28,15 @@ def test_training_is_bit_identical(norm: str) -> None:
     """Weights, velocities and states at the end, not the errors alone."""
     config = recipe(norm, norm_batch=2, renorm_after=1, **TINY)
 
-    def watched(setup: training.Setup) -> training.Setup:
-        layers = [
-            layer._replace(module=Recorder(layer.module)) if hasattr(layer, "module") else layer
-            for layer in setup.layers
-        ]
-        return setup._replace(layers=layers)
+    def watched(setup: loop.Setup) -> loop.Setup:
+        return setup._replace(layers=recorded(setup.layers, lambda *_: None))
 
-    plain, recorded = ending(config), ending(config, watched)
+    plain, again = ending(config), ending(config, watched)
     for group in ("params", "velocity"):
-        for a, b in zip(getattr(plain, group), getattr(recorded, group), strict=True):
+        for a, b in zip(getattr(plain, group), getattr(again, group), strict=True):
             for name in a:
                 np.testing.assert_array_equal(a[name], b[name])
-    for a, b in zip(plain.states, recorded.states, strict=True):
+    for a, b in zip(plain.states, again.states, strict=True):
         for x, y in zip(a or (), b or (), strict=True):
             np.testing.assert_array_equal(x, y)
 
@@ -61,13 +58,15 @@ def test_a_recorded_run_is_the_record_of_the_run_and_a_line_a_step() -> None:
 def run(module: Any, config: Any, calls: int = 1) -> tuple[dict[str, list[float]], Any, Any, Any]:
     rng = np.random.default_rng(0)
     gamma, beta = rng.uniform(0.5, 2, 3), rng.standard_normal(3)
-    recorder, state = Recorder(module), module.init(3, config, dtype=float)
+    lines: list[dict[str, list[float]]] = []
+    recorder = Recorder(module, lambda *found: lines.append(norms_of_statistics(module, *found)))
+    state = module.init(3, config, dtype=float)
     for _ in range(calls):
         x, dz = rng.standard_normal((8, 2, 3)) + 1, rng.standard_normal((8, 2, 3))
         _, cache, state = recorder.forward(x, gamma, beta, state, config)
         *_, state = recorder.backward(dz, cache, state)
-    assert len(recorder.lines) == calls
-    return recorder.lines[-1], x, dz * gamma, cache
+    assert len(lines) == calls
+    return lines[-1], x, dz * gamma, cache
 
 
 @pytest.mark.parametrize("norm", [batch_renorm, mabn])

@@ -9,21 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.nn import network
+from mabn_ref.nn import network, networks
 from mabn_ref.norms import batch_norm, group_norm
 from mabn_ref.paper import table9
 from mabn_ref.paper.folding import Folded, fold, infer_folded, operations
 from mabn_ref.paper.study import Context
-from mabn_ref.paper.table9 import TABLE_9, measure_cost
-from mabn_ref.train import normalisers
-from mabn_ref.train.rows import recipe
+from mabn_ref.paper.table9 import TABLE9, measure_cost
+from mabn_ref.train.config import build, recipe
 
 
 def trained(weights: str, **settings: Any) -> tuple[Any, ...]:
     """A network in float64 whose states, gamma and beta are not their start."""
     rng = np.random.default_rng(0)
-    module, norm = normalisers.build(recipe(**settings), steps=1)
-    layers = network.small_network(module, norm, width=8, **{weights: True} if weights else {})
+    module, norm = build(recipe(**settings), steps=1)
+    layers = networks.small_network(module, norm, width=8, **{weights: True} if weights else {})
     params, states = network.init(layers, rng, dtype=np.float64)
     for p in params:
         if "gamma" in p:
@@ -70,7 +69,7 @@ def test_operations_by_hand() -> None:
 def test_costs_of_all_are_measured_in_one_run() -> None:
     found = measure_cost(width=8, rounds=2)
     assert json.loads(json.dumps(found)) == found
-    (figure,) = TABLE_9.draw(found).values()
+    (figure,) = TABLE9.draw(found).values()
     assert [axes.get_title() for axes in figure.axes] == ["inference", "training step"]
     assert list(found) == ["BN 32, folded", "BN 32", "MABN 2 + WC, folded", "MABN 2 + WC", "GN", "IN", "LN"]
     for name, cost in found.items():
@@ -120,7 +119,7 @@ def test_the_committed_measurement_is_as_the_code_would_show_it(monkeypatch: pyt
     file = Path(__file__).parents[2] / "docs" / "results" / "paper" / "table9.json"
     kept = json.loads(file.read_text(encoding="utf-8"))
     monkeypatch.setattr(table9, "measure_cost", lambda width: kept["data"])
-    outcome = TABLE_9.outcome(Context(tuple(kept["seeds"]), kept["settings"]), [])
+    outcome = TABLE9.outcome(Context(tuple(kept["seeds"]), kept["settings"]), [])
     assert json.loads(json.dumps([table._asdict() for table in outcome.tables])) == kept["tables"]
     assert outcome.notes == kept["notes"]
     monkeypatch.undo()

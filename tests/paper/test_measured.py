@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mabn_ref.paper.measured import Claim, Measured, Row, configs, error_table, measure, verdict
+from mabn_ref.paper.claims import Claim, Measured, Row, configs, error_table, measure, verdict
 from mabn_ref.paper.study import Context
 from mabn_ref.train.config import RunConfig
 

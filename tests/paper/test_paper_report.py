@@ -7,10 +7,9 @@ from html import unescape
 
 import pytest
 
-from mabn_ref.paper import report
-from mabn_ref.paper.studies import STUDIES
-from mabn_ref.paper.study import Context
-from mabn_ref.train.rows import recipe
+from mabn_ref.paper import output
+from mabn_ref.paper.study import STUDIES, Context
+from mabn_ref.train.config import recipe
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +20,7 @@ def page() -> str:
         epochs = [{"test_error": 40.0 + config.seed + 10 * (config.norm == "bn")}]
         records.append({"status": "done", "message": None, "config": config.as_dict(), "epochs": epochs})
     found = {name: (STUDIES[name], STUDIES[name].outcome(context, records)) for name in names}
-    return report.page(found, "embedded data & <nothing> else")
+    return output.page(found, "embedded data & <nothing> else")
 
 
 def test_it_reaches_for_nothing(page: str) -> None:

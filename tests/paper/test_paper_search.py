@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from mabn_ref.paper import search
-from mabn_ref.paper.table1 import TABLE_1
-from mabn_ref.paper.table2 import TABLE_2
-from mabn_ref.paper.tuned import TUNED
+from mabn_ref.paper.error_tables import TABLE1, TABLE2
+from mabn_ref.paper.search import TUNED
 from mabn_ref.train.config import RunConfig
 from tests.paper.made_up import CONTEXT, records
 
@@ -35,7 +34,7 @@ def test_the_search_gives_every_method_the_same_budget_and_reports_on_other_seed
 
 def test_the_tables_have_the_tuned_row_once_there_was_a_search() -> None:
     searched = records(search.SEARCH.plan(CONTEXT, []), lambda config: 40 + 5 * (config.ramp or 0))
-    for study in (TABLE_1, TABLE_2):
+    for study in (TABLE1, TABLE2):
         plain, tuned = study.plan(CONTEXT, []), study.plan(CONTEXT, searched)
         assert {(run.norm, run.ramp) for run in set(tuned) - set(plain)} == {("brn", 0.25)}
         assert len(tuned) == len(plain) + 3
@@ -52,7 +51,7 @@ def test_a_table_says_when_the_best_is_what_it_has() -> None:
             search.SEARCH.plan(CONTEXT, []),
             lambda config, chosen=chosen: 40 - ((config.decay, config.ramp) == chosen),
         )
-        notes = TABLE_1.outcome(CONTEXT, searched).notes
+        notes = TABLE1.outcome(CONTEXT, searched).notes
         assert any("which turn out to be those it has" in note for note in notes) is said
 
 
@@ -84,7 +83,7 @@ def test_the_defaults_are_shown_beside_the_best_if_they_were_run() -> None:
     found = records(planned, error)
     found = records(search.SEARCH.plan(CONTEXT, found), error)
     assert len(search.SEARCH.outcome(CONTEXT, found).tables) == 7
-    found += records(TABLE_1.plan(CONTEXT, []), error)
+    found += records(TABLE1.plan(CONTEXT, []), error)
     *_, best, defaults = search.SEARCH.outcome(CONTEXT, found).tables
     shown = {row[0]: row[3] for row in best.rows}, {row[0]: row[3] for row in defaults.rows}
     assert shown[0]["BRN 2"] == "47.00 ± 0.00"

@@ -15,14 +15,15 @@ from typing import Any
 import pytest
 
 from mabn_ref.cli import main
-from mabn_ref.cli.paper import NAMES, _retyped
-from mabn_ref.paper import runner
-from mabn_ref.paper.executors import executor
-from mabn_ref.paper.studies import STUDIES
-from mabn_ref.paper.study import Context, Outcome
+from mabn_ref.cli.paper import _without_places
+from mabn_ref.paper import output
+from mabn_ref.paper.output import write
+from mabn_ref.paper.study import STUDIES, Context, Outcome, complete
 from mabn_ref.train import results, sweeps
-from mabn_ref.train.machine import made_with
+from mabn_ref.train.config import RunConfig
+from mabn_ref.train.results import made_with
 from mabn_ref.train.runs import run_one
+from mabn_ref.train.sweeps import executor
 from mabn_ref.train.workers import WorkerDied, Workers
 from tests.signals import HUNG, program
 
@@ -49,64 +50,94 @@ def dies_with_seed_1(config: Any, **keywords: Any) -> dict[str, Any]:
     return run_one(config, **keywords)
 
 
-def test_the_command_line_knows_all_studies() -> None:
-    assert list(NAMES) == list(STUDIES)
-
-
 def pretend(config: Any, **keywords: Any) -> dict[str, Any]:
     """A record without a run."""
     if config.norm == "bn" and config.decay == 0.9 and config.seed == 1001:
         raise OSError("the disk is full")
-    return {"status": "done", "config": config.as_dict(), "epochs": [{"test_error": 50.0}], "seconds": 0.0}
+    return {
+        "status": "done",
+        "config": config.as_dict(),
+        "epochs": [{"test_error": 50.0}],
+        "seconds": 0.0,
+    } | made_with()
 
 
 def test_a_study_that_plans_by_outcome_is_asked_again_and_failures_are_not_retried(tmp_path: Path) -> None:
-    study, context, asked = STUDIES["search"]._replace(task=pretend), Context((0, 1), TINY), []
-    for configs in runner.phases(study, context, tmp_path):
+    study, context, asked = STUDIES["search"]._replace(run=pretend), Context((0, 1), TINY), []
+
+    def run(configs: list[RunConfig]) -> list[Any]:
         asked.append(configs)
         with ThreadPoolExecutor(1) as pool:
-            ended = list(sweeps.sweep(configs, pool, tmp_path / study.file, task=study.task))
+            ended = list(sweeps.sweep(configs, pool, tmp_path / study.file, run=pretend))
         assert len(ended) == len(configs)
+        return [record for _, record in ended]
+
+    planned, records = complete(study, context, tmp_path, run)
     # the three methods with a failed run have no best setting yet, so the other three have their two seeds
     assert [len(configs) for configs in asked] == [72, 3 * 2]
     assert {config.seed for config in asked[1]} == {0, 1}
-    assert {config.norm for config in runner.missing(study, context, tmp_path)} == {"bn"}
+    assert {config.norm for config in results.missing(planned, records)} == {"bn"}
+    assert results.read(tmp_path / study.file) == records
+
+
+def test_a_study_reads_its_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And plans once more than it runs; the command adds one look at all runs before the first."""
+    reads: list[Path] = []
+    plans: list[int] = []
+    read, study = results.read, STUDIES["table2"]
+
+    def plan(context: Any, records: Any) -> Any:
+        plans.append(len(records))
+        return study.plan(context, records)
+
+    monkeypatch.setattr(results, "read", lambda path: reads.append(path) or read(path))
+    monkeypatch.setattr(
+        "mabn_ref.cli.paper.STUDIES", {"table2": study._replace(plan=plan, run=pretend, draw=lambda data: {})}
+    )
+    monkeypatch.setattr("mabn_ref.train.sweeps.Workers", lambda jobs, on_report: ThreadPoolExecutor(jobs))
+    assert main(["paper", "table2", "--seeds", "1", "--out", str(tmp_path)]) == 0
+    assert len(reads) == 1
+    assert plans == [0, 0, 13]
 
 
 def test_a_dying_worker_loses_its_run_alone_and_is_reported(tmp_path: Path) -> None:
-    study = STUDIES["table2"]._replace(task=dies_with_seed_1)
-    context = Context((0, 1), TINY)
+    study, context = STUDIES["table2"], Context((0, 1), TINY)
     ended: list[Any] = []
-    for configs in runner.phases(study, context, tmp_path):
+
+    def run(configs: list[RunConfig]) -> list[Any]:
         with Workers(2) as workers:
-            ended += sweeps.sweep(configs, workers, tmp_path / study.file, task=study.task)
+            ended.extend(sweeps.sweep(configs, workers, tmp_path / study.file, run=dies_with_seed_1))
+        return [record for _, record in ended]
+
+    planned, records = complete(study, context, tmp_path, run)
     lost = {(config.norm, config.seed) for config, record in ended if isinstance(record, WorkerDied)}
     assert lost == {("mabn", 1)}
-    planned = study.plan(context, [])
-    missing = runner.missing(study, context, tmp_path)
+    missing = results.missing(planned, records)
     assert {(config.norm, config.seed) for config in missing} == lost
     assert len(results.read(tmp_path / study.file)) == len(planned) - len(missing)
 
 
 @posix
-def test_a_killed_sweep_ends_with_the_content_of_one_that_was_not(tmp_path: Path) -> None:
-    """kill -9 in the middle, a truncated last line, and the same command again."""
-    command = [sys.executable, "-m", "mabn_ref", "paper", "table2", "--seeds", "1", "--jobs", "1", *OPTIONS]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    dying = program("mabn_ref.train.results:append", 3, "SIGKILL", *command[3:], "--out", str(killed))
-    died = subprocess.run(dying, start_new_session=True, timeout=HUNG, check=False, **quiet)
+def test_a_killed_sweep_ends_with_the_content_of_one_that_was_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """kill -9 in the middle, a truncated last line, and the same command again; against runs one by one in here."""
+    arguments = ["paper", "table2", "--seeds", "1", "--jobs", "1", *OPTIONS, "--out", str(tmp_path)]
+    dying = program("mabn_ref.train.results:append", 3, "SIGKILL", *arguments)
+    died = subprocess.run(dying, start_new_session=True, timeout=HUNG, check=False, capture_output=True, text=True)
     assert died.returncode == -signal.SIGKILL, died.stderr
-    path = killed / "results.jsonl"
+    path = tmp_path / "results.jsonl"
     assert path.read_bytes().count(b"\n") == 3
     with path.open("ab") as file:
         file.write(b'{"status": "done", "conf')
-    again = subprocess.run([*command, "--out", str(killed)], timeout=HUNG, check=False, **quiet)
-    assert again.returncode == 0, again.stderr
-    assert "10 runs to do" in again.stderr
-    assert subprocess.run([*command, "--out", str(whole)], timeout=HUNG, check=False, **quiet).returncode == 0
-    assert contents(killed / "results.jsonl") == contents(whole / "results.jsonl")
-    assert (killed / "table2.json").read_text() != ""
+    assert main(arguments) == 0
+    assert "10 runs to do" in capsys.readouterr().err
+    found, whole = contents(path), tmp_path / "whole.jsonl"
+    for record in found:
+        results.append(whole, run_one(RunConfig(**record["config"])))
+    assert len(found) == 13
+    assert found == contents(whole)
+    assert (tmp_path / "table2.json").read_text() != ""
 
 
 def test_a_study_from_end_to_end_and_again(
@@ -145,14 +176,14 @@ def test_the_command_that_is_kept_has_nothing_of_where_it_ran() -> None:
         "--lr",
         "0.1",
     ]
-    assert _retyped(words) == ["paper", "table2", "--seeds", "5", "--lr", "0.1"]
-    assert _retyped(["paper", "all", "--out=/a", "--seeds", "2"]) == ["paper", "all", "--seeds", "2"]
+    assert _without_places(words) == ["paper", "table2", "--seeds", "5", "--lr", "0.1"]
+    assert _without_places(["paper", "all", "--out=/a", "--seeds", "2"]) == ["paper", "all", "--seeds", "2"]
 
 
 def test_a_study_without_runs_says_where_it_was_computed(tmp_path: Path) -> None:
-    study, context = STUDIES["theorem1"], Context((0,), {})
+    study, context = STUDIES["theorem1"]._replace(draw=lambda data: {}), Context((0,), {})
     outcome = study.outcome(context, [])
-    runner.write("theorem1", study, outcome, context, tmp_path, "mabn-ref paper theorem1")
+    write("theorem1", study, outcome, context, tmp_path, "mabn-ref paper theorem1")
     text = (tmp_path / "theorem1.json").read_text()
     found = json.loads(text)
     assert found["runs"] == 0
@@ -170,10 +201,10 @@ def test_images_are_named_only_where_they_were_trained_on(
 ) -> None:
     nothing = Outcome([], [], [], {})
     study = STUDIES[name]._replace(outcome=lambda context, records: nothing, draw=lambda data: {})
-    monkeypatch.setitem(STUDIES, name, study)
-    monkeypatch.setattr("mabn_ref.cli.paper._run", lambda *_: [])
+    monkeypatch.setattr("mabn_ref.cli.paper.STUDIES", {name: study})
+    monkeypatch.setattr("mabn_ref.cli.paper.complete", lambda study, context, *_: (study.plan(context, []), []))
     written: list[Context] = []
-    monkeypatch.setattr(runner, "write", lambda name, study, outcome, context, *_: written.append(context) or [])
+    monkeypatch.setattr(output, "write", lambda name, study, outcome, context, *_: written.append(context) or [])
     options = [] if data == "embedded" else ["--data-dir", "nowhere"]
     assert main(["paper", name, "--seeds", "1", *options]) == 0
     out = capsys.readouterr().out
@@ -257,8 +288,9 @@ def test_what_is_written_is_of_the_studys_own_runs(tmp_path: Path) -> None:
     other = pretend(study.plan(context._replace(seeds=(7,)), [])[0]) | {"seconds": 1000.0}
     for record in (other | {"versions": {"python": "2"}, "machine": {}}, records[0] | {"seconds": 500.0}, *records):
         results.append(tmp_path / study.file, record)
-    outcome = study.outcome(context, results.read(tmp_path / study.file))
-    (path,) = runner.write("table2", study, outcome, context, tmp_path, "mabn-ref paper table2")
+    records = results.read(tmp_path / study.file)
+    outcome, planned = study.outcome(context, records), study.plan(context, records)
+    (path,) = write("table2", study, outcome, context, tmp_path, "mabn-ref paper table2", planned, records)
     found = json.loads(path.read_text(encoding="utf-8"))
     assert (found["runs"], found["run_seconds"]) == (26, 52.0)
     assert (found["versions"], found["machines"]) == ([{"python": "3"}], [{"cores": 2}])

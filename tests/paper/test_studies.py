@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
+import subprocess
+import sys
+import tempfile
 from typing import Any
 
 import pytest
 
-from mabn_ref.paper import runner, search
+from mabn_ref.paper import search
 from mabn_ref.paper.figures import KINDS
-from mabn_ref.paper.studies import STUDIES
+from mabn_ref.paper.output import data_uri
+from mabn_ref.paper.study import STUDIES
 from mabn_ref.train import results
 from tests.paper.made_up import CONTEXT, records
 
@@ -67,9 +70,22 @@ def test_pictures_are_the_same_from_the_file(name: str) -> None:
     assert ours
     for suffix, figure in ours.items():
         assert any(axes.lines or axes.images or axes.containers for axes in figure.axes)
-        assert runner.data_uri(figure) == runner.data_uri(again[suffix])
+        assert data_uri(figure) == data_uri(again[suffix])
 
 
-def test_each_is_in_the_file_of_its_name() -> None:
-    for name, study in STUDIES.items():
-        assert study in vars(import_module(f"mabn_ref.paper.{name}")).values(), name
+def test_every_name_has_its_study() -> None:
+    assert len({study.title for study in STUDIES.values()}) == len(STUDIES) == 15
+    with pytest.raises(KeyError):
+        STUDIES["table3"]
+
+
+def test_a_simulation_does_not_load_the_training_loop() -> None:
+    code = (
+        "import sys\n"
+        "from mabn_ref.cli import main\n"
+        "assert main(['paper', 'theorem1', '--out', sys.argv[1]]) == 0\n"
+        "loaded = {'mabn_ref.train.loop', 'mabn_ref.train.runs', 'mabn_ref.train.sweeps', 'mabn_ref.paper.table8'}\n"
+        "assert not loaded & set(sys.modules), loaded & set(sys.modules)\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-c", code, folder], check=True, stdout=subprocess.DEVNULL)

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from mabn_ref.paper import table2
-from mabn_ref.train.config import RunConfig
-from mabn_ref.train.rows import is_control
+from mabn_ref.paper.error_tables import ROWS_2, TABLE2
+from mabn_ref.train.config import RunConfig, is_control
 from tests.paper.made_up import CONTEXT, records
 
 
 def test_table_2_has_the_papers_eight_rows_and_says_which_are_controls() -> None:
-    outcome = table2.TABLE_2.outcome(CONTEXT, [])
+    outcome = TABLE2.outcome(CONTEXT, [])
     labels = [row[0] for row in outcome.tables[0].rows]
     assert [label[:3] for label in labels[:8]] == [f"({n})" for n in range(1, 9)]
-    for row in table2.ROWS:
+    for row in ROWS_2:
         config = RunConfig(**{"centralized": row.settings["norm"] in ("mabn", "modified-bn"), **row.settings})
         assert is_control(config) == row.label.endswith("(control)"), row.label
         assert ("+ WC" in row.label) == config.centralized, row.label
 
 
 def test_every_row_that_diverged_is_shown() -> None:
-    runs = table2.TABLE_2.plan(CONTEXT, [])
+    runs = TABLE2.plan(CONTEXT, [])
     found = records(runs, lambda config: 40 + config.seed)
     for record in found:
         if record["config"]["norm"] == "moving" and record["config"]["backward_average"] == "sma":
             record |= {"status": "diverged", "message": "step 9: the loss is nan", "epochs": []}
-    outcome = table2.TABLE_2.outcome(CONTEXT, found)
+    outcome = TABLE2.outcome(CONTEXT, found)
     fifth = next(row for row in outcome.tables[0].rows if row[0].startswith("(5)"))
     assert fifth[1:5] == ("diverged", "0, 3 diverged", "diverged", "none")
     assert "diverged in 3 of 3 runs here" in outcome.notes[0]

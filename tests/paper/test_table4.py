@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mabn_ref.paper.table4 import TABLE_4
+from mabn_ref.paper.parts_of_mabn import TABLE4
 from mabn_ref.train.config import RunConfig
 from tests.paper.made_up import CONTEXT, records
 
@@ -16,7 +16,7 @@ def test_cells_are_in_the_row_of_forward_and_the_column_of_backward() -> None:
         ahead, back = (AVERAGES.index(a or "") for a in (config.forward_average, config.backward_average))
         return 40 + 20 * (config.form == "modified") + 10 * config.centralized + 3 * ahead + back
 
-    outcome = TABLE_4.outcome(CONTEXT, records(TABLE_4.plan(CONTEXT, []), error))
+    outcome = TABLE4.outcome(CONTEXT, records(TABLE4.plan(CONTEXT, []), error))
     starts = {"vanilla form:": 40, "vanilla form + WC:": 50, "modified form:": 60, "modified form + WC:": 70}
     for (title, start), table in zip(starts.items(), outcome.tables, strict=True):
         assert table.title == f"{title} test error %, 3 runs a cell"
@@ -34,6 +34,6 @@ def test_a_title_says_how_many_runs_cells_have() -> None:
             return config["seed"] > 0
         return config["form"] == "modified" and averages == ("sma", "batch", False) and config["seed"] == 1
 
-    found = [r for r in records(TABLE_4.plan(CONTEXT, []), lambda config: 40.0) if not lost(r["config"])]
-    titles = [table.title.rpartition(", ")[2] for table in TABLE_4.outcome(CONTEXT, found).tables]
+    found = [r for r in records(TABLE4.plan(CONTEXT, []), lambda config: 40.0) if not lost(r["config"])]
+    titles = [table.title.rpartition(", ")[2] for table in TABLE4.outcome(CONTEXT, found).tables]
     assert titles == ["1-3 runs a cell", "3 runs a cell", "2-3 runs a cell", "3 runs a cell"]

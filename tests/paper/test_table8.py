@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from mabn_ref.paper import runner, table8
-from mabn_ref.paper.study import Context
-from mabn_ref.paper.table8 import TABLE_8
-from mabn_ref.train import sweeps
-from mabn_ref.train.workers import Workers
+from mabn_ref.paper import table8
+from mabn_ref.paper.output import write
+from mabn_ref.paper.study import Context, complete
+from mabn_ref.paper.table8 import TABLE8
+from mabn_ref.train.config import RunConfig
+from mabn_ref.train.runs import run_pixels
+from mabn_ref.train.sweeps import executor, sweep
 
 TINY: dict[str, Any] = {"width": 2, "epochs": 1, "train_size": 16, "test_size": 3, "lr": 0.02}
 
@@ -34,7 +36,7 @@ def records(context: Context, iou: dict[str, float]) -> list[dict[str, Any]]:
 
 
 def test_the_rows_are_true_small_batches_with_and_without_centralisation() -> None:
-    runs = TABLE_8.plan(Context((0,), {}), [])
+    runs = TABLE8.plan(Context((0,), {}), [])
     assert len(runs) == len(set(runs)) == 10
     small = [run for run in runs if run.norm != "sync-bn"]
     assert {run.gradient_batch for run in small} == {2}
@@ -50,7 +52,7 @@ def test_the_rows_are_true_small_batches_with_and_without_centralisation() -> No
 def test_a_higher_mean_iou_is_what_a_claim_wants() -> None:
     context = Context((0, 1, 2), {})
     found = records(context, {"BN 2": 30.0, "MABN 2 + WC": 50.0, "SyncBN 16": 50.0})
-    outcome = TABLE_8.outcome(context, found)
+    outcome = TABLE8.outcome(context, found)
     assert outcome.verdicts[0].startswith("BN 2 below MABN 2 + WC: holds; the difference is -20.00 ± 0.00 over 3")
     assert outcome.verdicts[3].startswith("BN 2 below BRN 2: holds; the difference is -10.00")
     assert outcome.verdicts[4].startswith("MABN 2 + WC like SyncBN 16: no difference found")
@@ -60,13 +62,13 @@ def test_a_higher_mean_iou_is_what_a_claim_wants() -> None:
 
 
 def test_other_images_make_way_for_scenes() -> None:
-    runs = TABLE_8.plan(Context((0,), {"data": "directory", "data_dir": "somewhere", "train_size": None}), [])
+    runs = TABLE8.plan(Context((0,), {"data": "directory", "data_dir": "somewhere", "train_size": None}), [])
     assert {(run.data, run.data_dir, run.train_size) for run in runs} == {("embedded", None, 2400)}
 
 
 def test_what_was_asked_for_stays_whatever_the_images_are() -> None:
     asked = {"train_size": 100, "test_size": None, "width": 4, "epochs": 1, "lr": 0.1}
-    runs = TABLE_8.plan(Context((0,), {"data": "directory", "data_dir": "somewhere", **asked}), [])
+    runs = TABLE8.plan(Context((0,), {"data": "directory", "data_dir": "somewhere", **asked}), [])
     assert {(run.train_size, run.test_size, run.width, run.epochs) for run in runs} == {(100, 1000, 4, 1)}
     assert min(run.lr for run in runs) == 0.03
 
@@ -74,16 +76,21 @@ def test_what_was_asked_for_stays_whatever_the_images_are() -> None:
 def test_from_runs_to_pictures(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason='matplotlib is not installed: pip install "mabn_ref[run]"')
     context = Context((0,), TINY)
-    (configs,) = runner.phases(TABLE_8, context, tmp_path)
-    with Workers(1) as workers:
-        ended = list(sweeps.sweep(configs, workers, tmp_path / TABLE_8.file, task=TABLE_8.task))
-    assert [record["status"] for _, record in ended if isinstance(record, dict)] == ["done"] * 10, ended
-    assert runner.missing(TABLE_8, context, tmp_path) == []
-    outcome = TABLE_8.outcome(context, [record for _, record in ended if isinstance(record, dict)])
-    figures = TABLE_8.draw(outcome.data)
+    ended: list[Any] = []
+
+    def run(configs: list[RunConfig]) -> list[Any]:
+        with executor(1) as workers:
+            ended.extend(record for _, record in sweep(configs, workers, tmp_path / TABLE8.file, run=run_pixels))
+        return ended
+
+    planned, records_ = complete(TABLE8, context, tmp_path, run)
+    assert [record["status"] for record in ended if isinstance(record, dict)] == ["done"] * 10, ended
+    assert complete(TABLE8, context, tmp_path, lambda configs: configs[0]) == (planned, records_)  # type: ignore[arg-type, return-value]
+    outcome = TABLE8.outcome(context, records_)
+    figures = TABLE8.draw(outcome.data)
     assert set(figures) == {"", "scenes"}
     panels = [axes for axes in figures["scenes"].axes if axes.images]
     assert len(panels) == 3 * 12, "three test scenes; the scene, its mask and ten rows"
-    paths = runner.write("table8", TABLE_8, outcome, context, tmp_path, "mabn-ref paper table8")
+    paths = write("table8", TABLE8, outcome, context, tmp_path, "mabn-ref paper table8", planned, records_)
     assert [path.name for path in paths if path.suffix == ".png"] == ["table8.png", "table8-scenes.png"]
     assert all(path.stat().st_size > 1000 for path in paths)

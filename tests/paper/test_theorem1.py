@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 
 from mabn_ref.paper.study import Context
-from mabn_ref.paper.theorem1 import THEOREM_1
+from mabn_ref.paper.theorem1 import THEOREM1
 
 
 def test_theorem_1_finds_both_averages_late_under_a_drift() -> None:
     """eq: averages"""
-    outcome = THEOREM_1.outcome(Context((0,), {}), [])
+    outcome = THEOREM1.outcome(Context((0,), {}), [])
     drift = next(row for row in outcome.tables[0].rows if row[0].startswith("drifts"))
     assert (float(drift[3]), float(drift[4])) == (-0.075, -0.4889)
     assert len(outcome.verdicts) == 20
@@ -23,7 +23,7 @@ def test_theorem_1_finds_both_averages_late_under_a_drift() -> None:
 
 def test_one_interval_in_twenty_misses() -> None:
     """Far fewer would be intervals too wide to see a wrong formula, far more a wrong formula or interval."""
-    lines = [line for seed in range(12) for line in THEOREM_1.outcome(Context((seed,), {}), []).verdicts]
+    lines = [line for seed in range(12) for line in THEOREM1.outcome(Context((seed,), {}), []).verdicts]
     assert len(lines) == 240
     assert 4 <= sum(", outside [" in line for line in lines) <= 24
 
@@ -31,7 +31,7 @@ def test_one_interval_in_twenty_misses() -> None:
 def test_the_committed_simulation_is_what_the_code_gives() -> None:
     file = Path(__file__).parents[2] / "docs" / "results" / "paper" / "theorem1.json"
     kept = json.loads(file.read_text(encoding="utf-8"))
-    outcome = THEOREM_1.outcome(Context(tuple(kept["seeds"]), {}), [])
+    outcome = THEOREM1.outcome(Context(tuple(kept["seeds"]), {}), [])
     assert kept["verdicts"] == outcome.verdicts
     assert kept["notes"] == outcome.notes
     assert [table["rows"] for table in kept["tables"]] == [

@@ -8,7 +8,7 @@ import pytest
 
 from mabn_ref.paper import theorem2
 from mabn_ref.paper.study import Context
-from mabn_ref.train.rows import recipe
+from mabn_ref.train.config import recipe
 
 
 def test_theorem_2_on_made_up_and_on_recorded_activations(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,7 +16,7 @@ def test_theorem_2_on_made_up_and_on_recorded_activations(monkeypatch: pytest.Mo
     config = recipe("bn", norm_batch=32, width=4, epochs=1, train_size=96, test_size=10)
     record = theorem2.run_gaps(config)
     context = Context((0,), {"width": 4, "epochs": 1, "train_size": 96, "test_size": 10})
-    outcome = theorem2.THEOREM_2.outcome(context, [record])
+    outcome = theorem2.THEOREM2.outcome(context, [record])
     printed, repaired = outcome.verdicts[:2]
     assert re.search(
         r"printed: \+1 or more; .*: does not hold; proven -1\.000, inside \[.*\] around .* -(0\.9|1\.0)\d+$", printed

@@ -7,15 +7,15 @@ import numpy as np
 from mabn_ref.data import to_float
 from mabn_ref.nn import network, softmax_cross_entropy
 from mabn_ref.paper import theorem1, theorem2
-from mabn_ref.train import training
-from mabn_ref.train.rows import recipe
+from mabn_ref.train import loop
+from mabn_ref.train.config import recipe
 
 
 def test_x_and_u_are_those_of_the_training_images_in_their_order() -> None:
     """x by the layers before; u = gamma dz by its sums, which are gamma dbeta and gamma dgamma. eq: bn-backward"""
     config = recipe("bn", norm_batch=32, width=4, epochs=1, train_size=80, test_size=10)
-    setup = training.prepare(config)
-    *_, progress = training.run(setup, training.begin(setup))
+    setup = loop.prepare(config)
+    *_, progress = loop.run(setup, loop.begin(setup))
     rng = np.random.default_rng(0)
     params = [
         {name: p + np.float32(0.3) * rng.standard_normal(p.shape, dtype=np.float32) for name, p in layer.items()}

@@ -13,8 +13,8 @@ from mabn_ref.nn import network
 from mabn_ref.paper import weight_noise
 from mabn_ref.paper.study import Context
 from mabn_ref.paper.weight_noise import WEIGHT_NOISE, gradient_noise, run_watched
-from mabn_ref.train import results, training
-from mabn_ref.train.rows import recipe
+from mabn_ref.train import loop, results
+from mabn_ref.train.config import recipe
 from mabn_ref.train.runs import run_one
 
 TINY: dict[str, Any] = {"norm_batch": 2, "width": 4, "epochs": 1, "train_size": 192, "test_size": 10}
@@ -29,7 +29,7 @@ def test_the_noise_of_the_form_that_trains_is_that_of_its_gradients(
 
     eq: bn-backward, theorem-2-repaired
     """
-    setup = training.prepare(recipe("bn", centralized=centralized, **TINY))
+    setup = loop.prepare(recipe("bn", centralized=centralized, **TINY))
     seen: list[list[dict[str, Any]]] = []
     backward = network.backward
 
@@ -40,7 +40,7 @@ def test_the_noise_of_the_form_that_trains_is_that_of_its_gradients(
         return grads, states
 
     monkeypatch.setattr(network, "backward", kept)
-    found = gradient_noise(setup, training.begin(setup))
+    found = gradient_noise(setup, loop.begin(setup))
     once, again = seen[: setup.steps], seen[setup.steps :]
     for i, layer in enumerate(setup.layers):
         if not isinstance(layer, network.Conv):
@@ -64,17 +64,16 @@ def test_the_noise_of_the_form_that_trains_is_that_of_its_gradients(
 
 def test_without_g_a_gradient_that_is_the_same_everywhere_gets_through() -> None:
     """dz = 1 is g alone: batch norm stops it, the form without g does not, nor that with a population's g."""
-    setup = training.prepare(recipe("bn", **TINY))
-    progress = training.begin(setup)
+    setup = loop.prepare(recipe("bn", **TINY))
+    progress = loop.begin(setup)
     _, found = next(iter(weight_noise._gradient_batches(setup, progress))).popitem()
     _, _, dz, cache = found
-    one, zero = np.ones_like(dz), np.zeros_like(cache.sigma)
+    sigma = cache.sigma.reshape(len(cache.y), -1)
+    one, zero = np.ones_like(dz), np.zeros_like(sigma)
     stopped = weight_noise._dx(one, cache, weight_noise.Statistics(zero + 1, zero))
     assert not np.any(stopped)
     passed = weight_noise._dx(one, cache, weight_noise.Statistics(zero, zero))
-    np.testing.assert_allclose(
-        passed.reshape(cache.y.shape), np.broadcast_to(1 / cache.sigma[:, None], cache.y.shape)
-    )
+    np.testing.assert_allclose(passed.reshape(cache.y.shape), np.broadcast_to(1 / sigma[:, None], cache.y.shape))
 
 
 def test_looking_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-from mabn_ref.paper.window import ROWS, WINDOW
+from mabn_ref.paper.error_tables import ROWS_OF_WINDOW, WINDOW
 from mabn_ref.train.config import RunConfig
 from tests.paper.made_up import CONTEXT, records
 
 
 def test_labels_say_what_rows_set() -> None:
-    for row in ROWS:
+    for row in ROWS_OF_WINDOW:
         if not row.label.startswith("m ="):
             continue
         config = RunConfig(**row.settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mabn_ref.nn import network
-from mabn_ref.train import training
+from mabn_ref.train import loop
 from mabn_ref.train.config import RunConfig
 
 threadpoolctl = pytest.importorskip(
@@ -18,8 +18,8 @@ def threads() -> set[int]:
 
 
 def test_the_loop_computes_on_one_thread_and_leaves_the_caller_what_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    setup = training.prepare(RunConfig(width=2, epochs=1, train_size=64, test_size=10))
-    progress = training.begin(setup)
+    setup = loop.prepare(RunConfig(width=2, epochs=1, train_size=64, test_size=10))
+    progress = loop.begin(setup)
     seen = []
     for name in ("forward", "backward", "infer"):
         function = getattr(network, name)
@@ -32,6 +32,6 @@ def test_the_loop_computes_on_one_thread_and_leaves_the_caller_what_it_had(monke
     with threadpoolctl.threadpool_limits(2, "blas"):  # whatever the environment says
         if threads() != {2}:
             pytest.skip("this BLAS cannot have two threads")
-        between = [threads() for _ in training.run(setup, progress)]
+        between = [threads() for _ in loop.run(setup, progress)]
     assert seen == [*[("forward", {1}), ("backward", {1})] * 2, ("infer", {1})]
     assert between == [{2}] * 3

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.train import atomic, checkpoints, training
-from mabn_ref.train.config import LATER_FIELDS, RunConfig
-from mabn_ref.train.rows import recipe
+from mabn_ref import atomic
+from mabn_ref.train import checkpoints, loop
+from mabn_ref.train.config import LATER_FIELDS, RunConfig, recipe
+from mabn_ref.train.loop import Progress, Setup
 from mabn_ref.train.runs import run_one
-from mabn_ref.train.training import Progress, Setup
 from tests.signals import HUNG, program
 
 TINY: dict[str, Any] = {"width": 4, "epochs": 2, "train_size": 110, "test_size": 30, "warmup": 2, "renorm_after": 2}
@@ -40,15 +40,15 @@ def as_bytes(progress: Progress) -> list[bytes]:
 
 
 def start(config: RunConfig) -> tuple[Setup, Progress]:
-    setup = training.prepare(config)
-    return setup, training.begin(setup)
+    setup = loop.prepare(config)
+    return setup, loop.begin(setup)
 
 
 @pytest.mark.parametrize("norm", ["bn", "brn", "modified-bn", "mabn"])
 def test_a_run_goes_on_from_every_position_bit_for_bit(tmp_path: Path, norm: str) -> None:
     config = recipe(norm, **TINY)
     setup, begin = start(config)
-    positions = [begin, *training.run(setup, begin)]
+    positions = [begin, *loop.run(setup, begin)]
     assert len(positions) == 9
     path = tmp_path / "run.npz"
     for position in positions:
@@ -56,7 +56,7 @@ def test_a_run_goes_on_from_every_position_bit_for_bit(tmp_path: Path, norm: str
         loaded = checkpoints.load(path, config, begin)
         assert as_bytes(loaded) == as_bytes(position)
         assert [type(state) for state in loaded.states] == [type(state) for state in begin.states]
-        *_, end = [loaded, *training.run(setup, loaded)]
+        *_, end = [loaded, *loop.run(setup, loaded)]
         assert as_bytes(end) == as_bytes(positions[-1])
 
 
@@ -66,14 +66,14 @@ def test_a_checkpoint_of_version_0_1_is_read(tmp_path: Path, norm: str) -> None:
     settings: dict[str, Any] = {"form": "modified", "forward_average": "sma", "backward_average": "sma"}
     config = recipe(norm, **TINY | (settings if norm == "moving" else {}))
     setup, begin = start(config)
-    _, _, position, *_, end = training.run(setup, begin)
+    _, _, position, *_, end = loop.run(setup, begin)
     path = tmp_path / "run.npz"
     checkpoints.save(path, config, position)
     with np.load(path) as archive:
         kept = {name: value for name, value in archive.items() if not name.endswith("/backward_iteration")}
         assert len(kept) == len(archive.files) - 7
     np.savez(path, **kept)
-    *_, ours = training.run(setup, checkpoints.load(path, config, begin))
+    *_, ours = loop.run(setup, checkpoints.load(path, config, begin))
     assert as_bytes(ours) == as_bytes(end)
 
 
@@ -97,7 +97,7 @@ def test_run_one_goes_on_and_keeps_its_checkpoint_up_to_date(tmp_path: Path) -> 
     for line in resumed["epochs"] + straight["epochs"]:
         del line["seconds"]
     assert resumed | {"seconds": 0} == straight | {"seconds": 0}
-    *_, end = training.run(setup, begin)
+    *_, end = loop.run(setup, begin)
     assert as_bytes(checkpoints.load(path, config, begin)) == as_bytes(end)
     again = run_one(config, checkpoint=path)
     assert [line["test_error"] for line in again["epochs"]] == [line["test_error"] for line in straight["epochs"]]
@@ -134,7 +134,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(tmp_path: Path) ->
     assert sorted(set(steps)) == steps
     assert run("mabn_ref.nn.network:backward", 10**6) == 0
     setup, begin = start(config)
-    *_, end = training.run(setup, begin)
+    *_, end = loop.run(setup, begin)
     assert as_bytes(checkpoints.load(path, config, begin)) == as_bytes(end)
     assert list(tmp_path.iterdir()) == [path]
 
@@ -270,7 +270,7 @@ def test_the_format_is_as_described(tmp_path: Path) -> None:
     config = recipe("mabn", **TINY)
     path = tmp_path / "run.npz"
     setup, begin = start(config)
-    checkpoints.save(path, config, next(training.run(setup, begin)))
+    checkpoints.save(path, config, next(loop.run(setup, begin)))
     with np.load(path, allow_pickle=False) as archive:
         names = set(archive.files)
         meta = json.loads(archive["meta"].item())
@@ -312,7 +312,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
 )
 def test_a_position_that_no_run_has_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     config = RunConfig(width=4, epochs=1, train_size=64, test_size=10)
-    start = training.begin(training.prepare(config))
+    start = loop.begin(loop.prepare(config))
     file = tmp_path / "run.npz"
     checkpoints.save(file, config, start)
     with np.load(file, allow_pickle=False) as archive:
@@ -325,7 +325,7 @@ def test_a_position_that_no_run_has_is_refused(tmp_path: Path, change: dict[str,
 
 def test_an_order_that_is_no_permutation_is_refused(tmp_path: Path) -> None:
     config = RunConfig(width=4, epochs=1, train_size=64, test_size=10)
-    start = training.begin(training.prepare(config))
+    start = loop.begin(loop.prepare(config))
     checkpoints.save(tmp_path / "run.npz", config, start._replace(order=np.full(64, 3)))
     with pytest.raises(checkpoints.CheckpointError, match="is a damaged checkpoint"):
         checkpoints.load(tmp_path / "run.npz", config, start)
@@ -335,4 +335,4 @@ def test_a_text_file_is_no_checkpoint(tmp_path: Path) -> None:
     config = RunConfig(width=4, epochs=1, train_size=64, test_size=10)
     (tmp_path / "run.npz").write_text("hello")
     with pytest.raises(checkpoints.CheckpointError, match=r"run\.npz is no checkpoint: it is no \.npz archive"):
-        checkpoints.load(tmp_path / "run.npz", config, training.begin(training.prepare(config)))
+        checkpoints.load(tmp_path / "run.npz", config, loop.begin(loop.prepare(config)))

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from mabn_ref.train.config import RunConfig, label
-from mabn_ref.train.rows import DEFAULT_ROWS, ROWS, is_control, plan, recipe
+from mabn_ref.train.comparison import DEFAULT_ROWS, ROWS, plan
+from mabn_ref.train.config import RunConfig, is_control, label, recipe
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,10 @@ def test_a_value_out_of_range_is_named(field: str, value: Any) -> None:
         ({"norm": "bn", "groups": 4}, "groups is 4 with norm='bn', expected None: it is for 'gn' alone"),
         ({"norm": "mabn", "ramp": 1.0}, "ramp is 1.0 with norm='mabn', expected None"),
         ({"norm": "mabn", "form": "vanilla"}, "form is 'vanilla' with norm='mabn', expected None"),
-        ({"norm": "moving"}, "form is None, expected one of vanilla, modified with norm='moving'"),
+        ({"norm": "moving"}, "form is None, expected one of 'vanilla', 'modified', with norm='moving'"),
         (
             {"norm": "moving", "form": "modified", "forward_average": "sma", "backward_average": "smas"},
-            "backward_average is 'smas', expected one of batch, sma, ema",
+            "backward_average is 'smas', expected one of 'batch', 'sma', 'ema', with norm='moving'",
         ),
         ({"norm": "gn", "norm_batch": 1, "groups": 0}, "groups is 0, expected"),
         ({"norm": "brn", "ramp": -1.0}, "ramp is -1.0, expected"),

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from mabn_ref import cli
-from mabn_ref.train import checkpoints, devices, runs, training
-from mabn_ref.train.config import RunConfig
-from mabn_ref.train.rows import recipe
+from mabn_ref.train import checkpoints, devices, loop, runs
+from mabn_ref.train.config import RunConfig, recipe
 
 SMALL: dict[str, Any] = {"width": 4, "epochs": 1, "train_size": 64, "test_size": 10, "norm_batch": 2}
 
@@ -23,9 +22,9 @@ def strict() -> Any:
     return pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
 
 
-def finished(config: RunConfig, xp: Any) -> training.Progress:
-    setup = training.prepare(config, xp)
-    *_, last = training.run(setup, training.begin(setup))
+def finished(config: RunConfig, xp: Any) -> loop.Progress:
+    setup = loop.prepare(config, xp)
+    *_, last = loop.run(setup, loop.begin(setup))
     return last
 
 
@@ -43,13 +42,13 @@ def test_a_run_elsewhere_follows_the_one_on_the_host(strict: Any, norm: str) -> 
 
 def test_a_checkpoint_of_one_device_goes_on_on_the_other(strict: Any, tmp_path: Path) -> None:
     config = recipe("mabn", **SMALL)
-    setup = training.prepare(config, strict)
-    one_step = next(training.run(setup, training.begin(setup)))
+    setup = loop.prepare(config, strict)
+    one_step = next(loop.run(setup, loop.begin(setup)))
     checkpoints.save(tmp_path / "run.npz", config, one_step)
-    back = checkpoints.load(tmp_path / "run.npz", config, training.begin(training.prepare(config)))
+    back = checkpoints.load(tmp_path / "run.npz", config, loop.begin(loop.prepare(config)))
     assert isinstance(back.params[0]["w"], np.ndarray)
     assert back.states[1].iteration == 16
-    again = checkpoints.load(tmp_path / "run.npz", config, training.begin(setup))
+    again = checkpoints.load(tmp_path / "run.npz", config, loop.begin(setup))
     assert type(again.states[1].chi2).__module__.startswith("array_api_strict")
     np.testing.assert_array_equal(devices.to_host(again.states[1].chi2), back.states[1].chi2)
 
@@ -88,7 +87,7 @@ def test_a_full_card(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: Any) -> Any:
         raise OutOfMemoryError("2 GB")
 
-    monkeypatch.setattr(training, "prepare", full)
+    monkeypatch.setattr(loop, "prepare", full)
     with pytest.raises(devices.DeviceError, match=r"the CUDA device is full; a smaller --width needs less.*2 GB"):
         runs.run_one(recipe("mabn", **SMALL))
 

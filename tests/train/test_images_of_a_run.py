@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mabn_ref.data import Dataset, cifar, embedded
-from mabn_ref.data.subset import balanced
+from mabn_ref.data.images import balanced
 from mabn_ref.train import datasets
 from mabn_ref.train.config import RunConfig
 

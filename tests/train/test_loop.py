@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mabn_ref.data import embedded, scenes
-from mabn_ref.nn import network, softmax_cross_entropy
+from mabn_ref.nn import network, networks, softmax_cross_entropy
 from mabn_ref.norms import (
     batch_norm,
     batch_renorm,
@@ -26,9 +26,9 @@ from mabn_ref.norms import (
     sync_batch_norm,
 )
 from mabn_ref.norms.batch_renorm import Ramp
-from mabn_ref.train import devices, segmentation, training
+from mabn_ref.train import devices, loop, tasks
 from mabn_ref.train.config import RunConfig
-from mabn_ref.train.runs import run_one
+from mabn_ref.train.runs import run_one, run_pixels
 
 
 class _Double:
@@ -268,15 +268,15 @@ def tested(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_every_step_and_epoch_is_that_of_a_plain_loop(case: str, tested: list[Any]) -> None:
     """eq: sgd"""
     settings, (_, module, norm) = settings_of(case), CASES[case]
-    setup = training.prepare(RunConfig(**settings), DOUBLE)
-    progress = training.begin(setup)
-    layers = network.small_network(
+    setup = loop.prepare(RunConfig(**settings), DOUBLE)
+    progress = loop.begin(setup)
+    layers = networks.small_network(
         module, norm, width=2, centralized=settings["centralized"], standardized=settings["standardized"]
     )
     expected = plain(layers, settings, *embedded.generate(55, 260, 0))
     tested.clear()
     assert setup.steps == STEPS
-    positions = list(training.run(setup, progress))
+    positions = list(loop.run(setup, progress))
     assert [(p.epoch, p.step) for p in positions] == [
         *((0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3), (2, 0), (2, 1), (2, 2), (2, 3), (3, 0))
     ]
@@ -304,7 +304,7 @@ def test_a_run_is_recorded_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
         report=reports.append,
         finished=lambda setup, progress: ends.append(progress) or {"more": 7},  # type: ignore[func-returns-value]
     )
-    layers = network.small_network(module, norm, width=2, centralized=True)
+    layers = networks.small_network(module, norm, width=2, centralized=True)
     expected = plain(layers, settings, *embedded.generate(55, 260, 0))
     assert (record["status"], record["message"], record["seed"], record["more"]) == ("done", None, 3, 7)
     assert record["config"] == RunConfig(**settings).as_dict()
@@ -356,7 +356,7 @@ def test_every_epoch_of_pixels_is_that_of_a_plain_loop(case: str, monkeypatch: p
     """Losses to 1e-12 show every step but the last; the weights and states that are tested show that one."""
     given, module, norm = PIXEL_CASES[case]
     settings = {"centralized": False, "standardized": False, **PIXELS, **RATES, **given}
-    layers = segmentation.encoder_decoder(
+    layers = tasks.encoder_decoder(
         module, norm, width=2, centralized=settings["centralized"], standardized=settings["standardized"]
     )
     train, test = scenes.generate(7, 105, 0)
@@ -370,7 +370,7 @@ def test_every_epoch_of_pixels_is_that_of_a_plain_loop(case: str, monkeypatch: p
 
     monkeypatch.setattr(network, "infer", spy)
     monkeypatch.setattr(devices, "library", lambda device: DOUBLE)
-    record = segmentation.run_one(RunConfig(**settings))
+    record = run_pixels(RunConfig(**settings))
     assert record["status"] == "done", record["message"]
     assert [len(logits) for _, _, logits in kept] == [100, 5] * 2
     steps = 7 // settings["gradient_batch"]
@@ -383,7 +383,7 @@ def test_every_epoch_of_pixels_is_that_of_a_plain_loop(case: str, monkeypatch: p
         np.testing.assert_allclose(found, expected.logits[epoch], rtol=1e-12, atol=1e-12)
         assert {name: line[name] for name in wanted} == pytest.approx(wanted, rel=1e-12)
     assert record["mean_iou"] == record["epochs"][-1]["mean_iou"]
-    shown = expected.logits[-1][: segmentation.EXAMPLES].argmax(axis=-1)
+    shown = expected.logits[-1][: tasks.EXAMPLES].argmax(axis=-1)
     assert record["predictions"] == ["".join(str(label) for row in image for label in row) for image in shown]
 
 

@@ -13,25 +13,24 @@ from mabn_ref.norms import (
     modified_batch_norm,
     moving_statistics,
 )
-from mabn_ref.train import normalisers
-from mabn_ref.train.rows import recipe
+from mabn_ref.train.config import build, recipe
 
 
 @pytest.mark.parametrize(("norm_batch", "window"), [(2, 16), (1, 32), (32, 1)])
 def test_mabn_renormalises_after_100_gradient_batches_over_a_window_of_one(norm_batch: int, window: int) -> None:
-    module, config = normalisers.build(recipe("mabn", norm_batch=norm_batch), steps=500)
+    module, config = build(recipe("mabn", norm_batch=norm_batch), steps=500)
     assert module is mabn
-    assert config == mabn.Config.paper(norm_batch=norm_batch, window=window, renorm_from=100 * window + 1)
+    assert config == mabn.Config(norm_batch=norm_batch, window=window, renorm_from=100 * window + 1)
 
 
 def test_a_window_and_no_wait_can_be_asked_for() -> None:
-    _, config = normalisers.build(recipe("mabn", window=64, renorm_after=0), steps=500)
+    _, config = build(recipe("mabn", window=64, renorm_after=0), steps=500)
     assert (config.window, config.renorm_from) == (64, 1)
 
 
 def test_batch_renormalization_squeezes_ioffes_schedule_into_the_run() -> None:
     # 10,000 gradient batches of 16 normalisation batches: 160k iterations, as many as Ioffe's.
-    module, config = normalisers.build(recipe("brn", norm_batch=2), steps=10_000)
+    module, config = build(recipe("brn", norm_batch=2), steps=10_000)
     assert module is batch_renorm
     assert (config.norm_batch, config.decay) == (2, 0.99)
     assert [config.r_max.at(iteration) for iteration in (1, 5_000, 22_500, 40_000, 160_000)] == [1, 1, 2, 3, 3]
@@ -39,37 +38,37 @@ def test_batch_renormalization_squeezes_ioffes_schedule_into_the_run() -> None:
 
 
 def test_a_run_too_short_for_a_schedule_still_has_one() -> None:
-    _, config = normalisers.build(recipe("brn", norm_batch=32), steps=1)
+    _, config = build(recipe("brn", norm_batch=32), steps=1)
     assert (config.r_max.at(1), config.d_max.at(1)) == (3.0, 5.0)
 
 
 def test_the_two_without_a_schedule() -> None:
-    assert normalisers.build(recipe("bn", norm_batch=4, decay=0.7), steps=1) == (
+    assert build(recipe("bn", norm_batch=4, decay=0.7), steps=1) == (
         batch_norm,
         batch_norm.Config(norm_batch=4, decay=0.7),
     )
-    assert normalisers.build(recipe("modified-bn", decay=0.7), steps=1) == (
+    assert build(recipe("modified-bn", decay=0.7), steps=1) == (
         modified_batch_norm,
         modified_batch_norm.Config(norm_batch=2, decay=0.7),
     )
 
 
 def test_ioffes_schedule_can_be_stretched_and_left_out() -> None:
-    _, slow = normalisers.build(recipe("brn", norm_batch=2, ramp=2.0), steps=10_000)
+    _, slow = build(recipe("brn", norm_batch=2, ramp=2.0), steps=10_000)
     assert [slow.r_max.at(iteration) for iteration in (10_000, 45_000, 80_000)] == [1, 2, 3]
-    _, at_once = normalisers.build(recipe("brn", norm_batch=2, ramp=0.0), steps=10_000)
+    _, at_once = build(recipe("brn", norm_batch=2, ramp=0.0), steps=10_000)
     assert (at_once.r_max.at(1), at_once.d_max.at(1)) == (3.0, 5.0)
 
 
 def test_the_sample_normalisers_and_the_general_one() -> None:
     for name, groups in (("gn", 8), ("ln", 1), ("in", None)):
-        assert normalisers.build(recipe(name, norm_batch=1), steps=1) == (
+        assert build(recipe(name, norm_batch=1), steps=1) == (
             group_norm,
             group_norm.Config(groups=groups),
         )
-    assert normalisers.build(recipe("gn", norm_batch=1, groups=4), steps=1)[1].groups == 4
+    assert build(recipe("gn", norm_batch=1, groups=4), steps=1)[1].groups == 4
     settings = {"form": "vanilla", "forward_average": "ema", "backward_average": "sma", "clip": 4.0, "d_max": 2.0}
-    assert normalisers.build(recipe("moving", **settings), steps=1) == (
+    assert build(recipe("moving", **settings), steps=1) == (
         moving_statistics,
         moving_statistics.Config(
             norm_batch=2, form="vanilla", forward="ema", backward="sma", r_max=4.0, d_max=2.0, renorm_from=1601
@@ -79,7 +78,7 @@ def test_the_sample_normalisers_and_the_general_one() -> None:
 
 @pytest.mark.parametrize("estimated", [False, True])
 def test_eval_norm_has_the_rule_of_thumb_or_estimates(estimated: bool) -> None:
-    assert normalisers.build(recipe("eval-norm", estimated=estimated), steps=1) == (
+    assert build(recipe("eval-norm", estimated=estimated), steps=1) == (
         eval_norm,
         eval_norm.Config(norm_batch=2, decay=0.98, estimated=estimated),
     )

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from mabn_ref.train import results
-from mabn_ref.train.rows import recipe
-from mabn_ref.train.sweeps import missing
+from mabn_ref.train.config import recipe
 
 
 def test_a_file_cut_anywhere_reads_as_its_whole_lines_and_takes_more(tmp_path: Path) -> None:
@@ -54,12 +53,14 @@ def test_only_an_identical_configuration_counts_as_run(tmp_path: Path) -> None:
     for status in ("diverged", "done"):
         results.append(path, {"config": mine.as_dict(), "status": status})
     results.append(path, {"config": {"norm": "mabn"}, "status": "done"})
-    assert missing([mine, other], path) == [other]
+    assert results.missing([mine, other], results.read(path)) == [other]
     older = {name: value for name, value in other.as_dict().items() if name != "standardized"}
     results.append(path, {"config": older, "status": "done"})
-    assert missing([mine, other, recipe("mabn", seed=0, lr=0.05, centralized=False, standardized=True)], path) == [
-        recipe("mabn", seed=0, lr=0.05, centralized=False, standardized=True)
-    ], "a record made before weights could be standardised"
+    assert results.missing(
+        [mine, other, recipe("mabn", seed=0, lr=0.05, centralized=False, standardized=True)], results.read(path)
+    ) == [recipe("mabn", seed=0, lr=0.05, centralized=False, standardized=True)], (
+        "a record made before weights could be standardised"
+    )
     found = results.find(results.read(path), mine)
     assert found is not None
     assert found["status"] == "done"

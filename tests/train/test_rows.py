@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mabn_ref.paper import equation6, figures, related, theorem2
-from mabn_ref.train import tables
-from mabn_ref.train.config import LATER_FIELDS, NORMS, SAMPLE_NORMS, RunConfig, label
-from mabn_ref.train.rows import DECAY, ROWS, is_control, plan, recipe
+from mabn_ref.norms import NORMS
+from mabn_ref.paper import equation6, error_tables, figures, theorem2
+from mabn_ref.train import comparison
+from mabn_ref.train.comparison import ROWS, plan
+from mabn_ref.train.config import DECAY, LATER_FIELDS, SAMPLE_NORMS, RunConfig, is_control, label, recipe
 
 CENTRED_IN_THE_PAPER = {"modified-bn", "mabn", "moving modified"}
 MOVING: dict[str, Any] = {"norm": "moving", "forward_average": "sma", "backward_average": "batch"}
@@ -33,7 +38,7 @@ def test_a_control_treats_weights_otherwise_than_the_paper_does(norm: str, weigh
     assert is_control(config) == (weights != papers)
     assert label(config).endswith(weights)
     assert ("+" in label(config)) == (weights != "")
-    found = tables.collect([config], [])
+    found = comparison.collect([config], [])
     assert [(row.label, row.control, row.curves, row.diverged) for row in found] == [
         (label(config), weights != papers, {}, 0)
     ]
@@ -113,13 +118,13 @@ def test_rows_are_paired_by_seed_and_the_pairing_comes_first() -> None:
         {"config": config.as_dict(), "status": "done", "epochs": [{"test_error": errors[label(config)][config.seed]}]}
         for config in configs
     ]
-    rows = tables.collect(configs, records[::-1])
+    rows = comparison.collect(configs, records[::-1])
     assert [(row.label, row.control, row.errors) for row in rows] == [
         ("BN 32", False, {0: 40.0, 1: 50.0}),
         ("BN 32 + WS", True, {0: 38.0, 1: 48.0}),
         ("BN 32 + WC", True, {0: 43.0, 1: 53.0}),
     ]
-    lines = tables.table(rows).splitlines()
+    lines = str(comparison.table(rows)).splitlines()
     assert lines[1] == "The paper's pairing"
     assert lines[3] == "Controls"
     assert lines[4].split()[-6:] == ["-2.00", "±", "0.00", "-5.00", "±", "0.00"]
@@ -129,7 +134,7 @@ def test_rows_are_paired_by_seed_and_the_pairing_comes_first() -> None:
     ("rows", "expected"),
     [
         (
-            related.ROWS,
+            error_tables.ROWS_OF_RELATED,
             {
                 "BN 32": {"norm": "bn", "norm_batch": 32},
                 "BN 2": {"norm": "bn", "norm_batch": 2},
@@ -173,3 +178,28 @@ def test_the_rows_of_a_study_run_what_they_are_called(rows: Any, expected: dict[
     assert {row.label: recipe(**row.settings) for row in rows} == {
         name: RunConfig(**usual | settings) for name, settings in expected.items()
     }
+
+
+def test_a_new_normaliser_trains_and_is_compared_without_another_line(tmp_path: Path) -> None:
+    """In a process of its own, whose registry has one more before any command is imported."""
+    sizes = ["--epochs", "1", "--width", "2", "--train-size", "32", "--test-size", "10", "--out", str(tmp_path)]
+    code = (
+        "import sys\n"
+        "from mabn_ref import norms\n"
+        "norms.NORMS['new'] = norms.Norm(norms.batch_norm, 'New Norm')\n"
+        "norms.NORMS['new-gn'] = norms.Norm(norms.group_norm, 'New GN', {'groups': 2})\n"
+        "from mabn_ref.cli import main\n"
+        f"sizes = {sizes!r}\n"
+        "assert main(['train', '--norm', 'new', '--decay', '0.5', *sizes]) == 0\n"
+        "assert main(['train', '--norm', 'new-gn', *sizes]) == 0\n"
+        "from mabn_ref.train.comparison import plan, table, collect\n"
+        "print(table(collect(plan(['new-2', 'new-gn'], [0]), [])))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^ *New.*?(?=:|  )", done.stdout, re.MULTILINE) == [
+        "New Norm 2",
+        "New GN",
+        "  New Norm 2",
+        "  New GN",
+    ]

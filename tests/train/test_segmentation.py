@@ -10,10 +10,9 @@ import pytest
 from mabn_ref.data import scenes
 from mabn_ref.nn import network, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, mabn
-from mabn_ref.train import segmentation
-from mabn_ref.train.rows import recipe
-from mabn_ref.train.runs import Report
-from mabn_ref.train.segmentation import encoder_decoder, mean_iou, run_one
+from mabn_ref.train.config import recipe
+from mabn_ref.train.runs import Report, run_pixels
+from mabn_ref.train.tasks import EXAMPLES, encoder_decoder, mean_iou
 
 TINY: dict[str, Any] = {"width": 2, "epochs": 2, "train_size": 16, "test_size": 6, "augment": False, "lr": 0.02}
 
@@ -86,27 +85,29 @@ def test_mean_iou(confusion: list[list[int]], expected: float) -> None:
 )
 def test_a_tiny_run_is_recorded_and_is_the_same_again(row: dict[str, Any]) -> None:
     config = recipe(**row, **TINY)
-    record = run_one(config)
+    record = run_pixels(config)
     assert record["status"] == "done"
     assert record["config"] == config.as_dict()
     assert [line["epoch"] for line in record["epochs"]] == [1, 2]
     assert all(0 <= line["mean_iou"] <= 100 for line in record["epochs"])
     assert all(len(text) == 1024 and set(text) <= set("012345") for text in record["predictions"])
-    assert len(record["predictions"]) == segmentation.EXAMPLES
-    again = run_one(config)
+    assert len(record["predictions"]) == EXAMPLES
+    again = run_pixels(config)
     timed = ("seconds",)
     for a, b in zip(record["epochs"], again["epochs"], strict=True):
         assert {k: v for k, v in a.items() if k not in timed} == {k: v for k, v in b.items() if k not in timed}
 
 
 def test_sync_bn_in_one_process_is_bn_of_the_whole_batch() -> None:
-    sync, plain = (run_one(recipe(norm=norm, norm_batch=16, gradient_batch=16, **TINY)) for norm in ("sync-bn", "bn"))
+    sync, plain = (
+        run_pixels(recipe(norm=norm, norm_batch=16, gradient_batch=16, **TINY)) for norm in ("sync-bn", "bn")
+    )
     assert sync["predictions"] == plain["predictions"]
     assert [line["train_loss"] for line in sync["epochs"]] == [line["train_loss"] for line in plain["epochs"]]
 
 
 def test_it_learns() -> None:
-    record = run_one(recipe(**{"norm": "bn", "norm_batch": 8, "gradient_batch": 8, "warmup": 5}, **TINY | {
+    record = run_pixels(recipe(**{"norm": "bn", "norm_batch": 8, "gradient_batch": 8, "warmup": 5}, **TINY | {
         "width": 4, "train_size": 64, "epochs": 6, "lr": 0.1}))  # fmt: skip
     losses = [line["train_loss"] for line in record["epochs"]]
     assert losses[-1] < 0.8 * losses[0]
@@ -123,19 +124,22 @@ def test_reports_are_of_the_epoch_so_far_and_reach_the_end(monkeypatch: pytest.M
         return loss, cache
 
     monkeypatch.setattr(softmax_cross_entropy, "forward", spy)
-    run_one(
+    run_pixels(
         recipe(norm="bn", norm_batch=2, gradient_batch=2, **TINY | {"train_size": 206, "epochs": 2}),
         report=reports.append,
     )
-    assert [report.images for report in reports] == [200, 206, 406, 412]
+    ends = [*range(1, 104), *range(104, 207)]
+    assert [report.images for report in reports if report.line is None] == [2 * end for end in ends]
+    assert [report.images for report in reports if report.line] == [206, 412]
     assert {report.total for report in reports} == {412}
-    for report, seen in zip(reports, (steps[:100], steps[:103], steps[103:203], steps[103:]), strict=True):
-        assert (report.loss, report.error) == pytest.approx(tuple(np.mean(seen, axis=0)), rel=1e-9)
-        assert report.line is None
+    for epoch, start in ((reports[:104], 0), (reports[104:], 103)):
+        for report, end in zip(epoch, [*range(1, 104), 103], strict=True):
+            seen = steps[start : start + end]
+            assert (report.loss, report.error) == pytest.approx(tuple(np.mean(seen, axis=0)), rel=1e-9)
 
 
 def test_one_that_diverges_says_where() -> None:
-    record = run_one(recipe(norm="bn", norm_batch=2, gradient_batch=2, **TINY | {"lr": 1e30, "warmup": 0}))
+    record = run_pixels(recipe(norm="bn", norm_batch=2, gradient_batch=2, **TINY | {"lr": 1e30, "warmup": 0}))
     assert record["status"] == "diverged"
     assert record["message"].startswith("step ")
     assert record["predictions"] == []
@@ -144,4 +148,4 @@ def test_one_that_diverges_says_where() -> None:
 @pytest.mark.parametrize("field", [{"augment": True}, {"data": "cifar10"}])
 def test_other_data_is_refused(field: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"data is '\w+' and augment (True|False), expected 'embedded' and False"):
-        run_one(recipe(norm="bn", norm_batch=2, gradient_batch=2, **TINY | field))
+        run_pixels(recipe(norm="bn", norm_batch=2, gradient_batch=2, **TINY | field))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mabn_ref.train import plots, tables
+from mabn_ref.train import comparison
+from mabn_ref.train.comparison import ROWS, plan
 from mabn_ref.train.config import RunConfig, label
-from mabn_ref.train.rows import ROWS, plan
 
 
 def record(config: RunConfig, errors: list[float], status: str = "done") -> dict[str, Any]:
@@ -22,7 +22,7 @@ def test_the_table_shows_means_intervals_and_paired_differences() -> None:
     diverged = configs[6]
     assert (label(diverged), diverged.seed) == ("BN 2", 1)
     records.append(record(diverged, [], status="diverged"))  # the last record of a run is the one that counts
-    text = tables.table(tables.collect(configs, records))
+    text = str(comparison.table(comparison.collect(configs, records)))
     assert text.splitlines() == [
         "                          runs    test error %     minus BN 32   minus BN 32 + WC",
         "The paper's pairing",
@@ -36,14 +36,15 @@ def test_the_table_shows_means_intervals_and_paired_differences() -> None:
 
 def test_a_row_without_a_finished_run_is_shown_as_such() -> None:
     configs = plan(["bn-32", "bn-2"], seeds=[0])
-    text = tables.table(tables.collect(configs, [record(configs[0], [40.0]), record(configs[1], [], "diverged")]))
+    rows = comparison.collect(configs, [record(configs[0], [40.0]), record(configs[1], [], "diverged")])
+    text = str(comparison.table(rows))
     assert text.splitlines()[-1].split() == ["BN", "2", "0", "(1", "diverged)", "none", "none"]
 
 
 def test_the_picture_reads_in_greyscale_and_is_labelled(tmp_path: Path) -> None:
     configs = plan(list(ROWS), seeds=[0, 1], windows=[64])
-    rows = tables.collect(configs, [record(c, [80.0, 60.0 + c.seed]) for c in configs])
-    axes = plots.figure(rows, "a title").axes[0]
+    rows = comparison.collect(configs, [record(c, [80.0, 60.0 + c.seed]) for c in configs])
+    axes = comparison.figure(rows, "a title").axes[0]
     styles = {(line.get_linestyle(), line.get_marker(), line.get_markerfacecolor()) for line in axes.lines}
     assert len(styles) == len(rows) == len(ROWS) + 1
     assert axes.get_ylabel() == "test error (%)"
@@ -51,6 +52,6 @@ def test_the_picture_reads_in_greyscale_and_is_labelled(tmp_path: Path) -> None:
     assert axes.get_title() == "a title"
     for line in axes.lines:
         assert list(line.get_ydata()) == [80.0, 60.5]
-    plots.learning_curves(tmp_path / "new" / "curves.png", rows, "a title")
+    comparison.learning_curves(tmp_path / "new" / "curves.png", rows, "a title")
     assert (tmp_path / "new" / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["curves.png"]

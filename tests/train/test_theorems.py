@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mabn_ref.norms import batch_norm, modified_batch_norm
-from mabn_ref.train.theorems import (
+from mabn_ref.paper.theorems import (
     Estimate,
     average_moments,
     dependent_pairs,
@@ -224,7 +224,8 @@ def test_at_one_scale_the_vanilla_gradient_is_the_shorter_one_in_every_batch() -
         config = norm.Config(norm_batch=size, eps=0.0)
         _, cache, state = norm.forward(x, one, zero, norm.init(1, config, dtype=x.dtype), config)
         dx = norm.backward(u, cache, state)[0].reshape(50, size)
-        scaled[divisor] = getattr(cache, divisor) * dx, getattr(cache, divisor), norm.gradient_statistics(u, cache)
+        divided_by = getattr(cache, divisor).reshape(50, 1)
+        scaled[divisor] = divided_by * dx, divided_by, norm.gradient_statistics(u, cache)
     mu = np.mean(x.reshape(50, size), axis=1, keepdims=True)
     (vanilla, sigma, (g, psi)), (modified, chi, _) = scaled["sigma"], scaled["chi"]
     h = (sigma * g - mu * psi) / chi

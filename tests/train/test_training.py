@@ -10,18 +10,17 @@ import numpy as np
 import pytest
 
 from mabn_ref.nn import network
-from mabn_ref.train import training
-from mabn_ref.train.config import RunConfig
-from mabn_ref.train.rows import recipe
+from mabn_ref.train import loop
+from mabn_ref.train.config import RunConfig, recipe
+from mabn_ref.train.loop import Progress
 from mabn_ref.train.runs import Report, run_one
-from mabn_ref.train.training import Progress
 
 TINY: dict[str, Any] = {"width": 4, "epochs": 2, "train_size": 110, "test_size": 30, "warmup": 2, "renorm_after": 2}
 
 
 def finish(config: RunConfig) -> Progress:
-    setup = training.prepare(config)
-    *_, last = training.run(setup, training.begin(setup))
+    setup = loop.prepare(config)
+    *_, last = loop.run(setup, loop.begin(setup))
     return last
 
 
@@ -68,8 +67,8 @@ def test_every_field_matters(norm: str, field: str, value: Any) -> None:
 
 
 def test_all_rows_of_a_seed_start_alike_and_see_the_same_images_in_the_same_order() -> None:
-    bn = training.begin(training.prepare(recipe("bn", norm_batch=32, **TINY)))
-    mabn = training.begin(training.prepare(recipe("mabn", norm_batch=2, **TINY)))
+    bn = loop.begin(loop.prepare(recipe("bn", norm_batch=32, **TINY)))
+    mabn = loop.begin(loop.prepare(recipe("mabn", norm_batch=2, **TINY)))
     assert pickle.dumps(bn.params) == pickle.dumps(mabn.params)
     assert bn.rng == mabn.rng
     np.testing.assert_array_equal(bn.order, mabn.order)
@@ -79,7 +78,7 @@ def test_all_rows_of_a_seed_start_alike_and_see_the_same_images_in_the_same_orde
 
 
 def test_seeds_differ_in_weights_and_order() -> None:
-    a, b = (training.begin(training.prepare(recipe("bn", **TINY, seed=seed))) for seed in (0, 1))
+    a, b = (loop.begin(loop.prepare(recipe("bn", **TINY, seed=seed))) for seed in (0, 1))
     assert np.any(a.params[0]["w"] != b.params[0]["w"])
     assert np.any(a.order != b.order)
 
@@ -87,9 +86,9 @@ def test_seeds_differ_in_weights_and_order() -> None:
 def test_the_images_left_over_are_dropped_and_every_other_is_seen_once_an_epoch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    setup = training.prepare(recipe("bn", **TINY, augment=False))
+    setup = loop.prepare(recipe("bn", **TINY, augment=False))
     assert setup.steps == 3  # 110 images
-    start = training.begin(setup)
+    start = loop.begin(setup)
     seen = []
     forward = network.forward
 
@@ -98,7 +97,7 @@ def test_the_images_left_over_are_dropped_and_every_other_is_seen_once_an_epoch(
         return forward(layers, params, states, x)
 
     monkeypatch.setattr(network, "forward", spy)
-    states = [progress.step for progress in training.run(setup, start)]
+    states = [progress.step for progress in loop.run(setup, start)]
     assert states == [1, 2, 3, 0, 1, 2, 3, 0]
     expected = setup.images.train.images[start.order[:96]]
     np.testing.assert_allclose(
@@ -109,8 +108,8 @@ def test_the_images_left_over_are_dropped_and_every_other_is_seen_once_an_epoch(
 
 
 def test_every_step_draws_its_own_flips_and_crops() -> None:
-    setup = training.prepare(recipe("bn", **TINY))
-    positions = [training.begin(setup), *training.run(setup, training.begin(setup))]
+    setup = loop.prepare(recipe("bn", **TINY))
+    positions = [loop.begin(setup), *loop.run(setup, loop.begin(setup))]
     assert len({repr(position.rng) for position in positions}) == len(positions) == 9
     assert len({position.order.tobytes() for position in positions}) == 3
 
@@ -133,7 +132,7 @@ def test_reports_count_images_and_give_each_epochs_line() -> None:
     record = run_one(recipe("bn", **TINY), report=reports.append)
     assert [report.images for report in reports] == [32, 64, 96, 96, 128, 160, 192, 192]
     assert {report.total for report in reports} == {192}
-    assert [report.line._asdict() for report in reports if report.line] == record["epochs"]
+    assert [report.line.figures() for report in reports if report.line] == record["epochs"]
     assert record["epochs"][0]["train_loss"] == pytest.approx(reports[2].loss)
     assert record["epochs"][0]["train_error"] == pytest.approx(reports[2].error)
 
@@ -160,20 +159,20 @@ def test_squares_that_overflow_stop_the_run_by_step_and_layer() -> None:
     ids=["loss", "squares"],
 )
 def test_the_step_of_a_divergence_counts_from_the_start_of_the_run(weights: float, said: str) -> None:
-    setup = training.prepare(recipe("bn", **TINY))
-    start = training.begin(setup)
+    setup = loop.prepare(recipe("bn", **TINY))
+    start = loop.begin(setup)
     params = [{"w": np.full_like(start.params[0]["w"], weights)}, *start.params[1:]]
-    with pytest.raises(training.Diverged, match=f"^{said}"):
-        next(training.run(setup, start._replace(params=params, epoch=1, step=1)))
+    with pytest.raises(loop.Diverged, match=f"^{said}"):
+        next(loop.run(setup, start._replace(params=params, epoch=1, step=1)))
 
 
 def test_squares_that_overflow_on_test_images_stop_the_run() -> None:
     config = recipe("ln", norm_batch=1, **TINY)
-    setup = training.prepare(config)
-    start = training.begin(setup)
+    setup = loop.prepare(config)
+    start = loop.begin(setup)
     huge = [{"w": np.full_like(start.params[0]["w"], 1e30)}, *start.params[1:]]
-    with np.errstate(over="ignore"), pytest.raises(training.Diverged, match="on test images: x reaches"):
-        training.test_error_of(setup, start._replace(params=huge))
+    with np.errstate(over="ignore"), pytest.raises(loop.Diverged, match="on test images: x reaches"):
+        loop.test_error_of(setup, start._replace(params=huge))
 
 
 def test_an_output_on_test_images_that_is_not_finite_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,11 +183,11 @@ def test_an_output_on_test_images_that_is_not_finite_stops_the_run(monkeypatch: 
 
 
 def test_the_test_error_counts_the_last_partial_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    setup = training.prepare(recipe("bn", **TINY | {"test_size": 260, "epochs": 1}))
+    setup = loop.prepare(recipe("bn", **TINY | {"test_size": 260, "epochs": 1}))
 
     def guess_zero(layers: Any, params: Any, states: Any, x: Any) -> Any:
         return np.eye(10, dtype=np.float32)[np.zeros(len(x), int)]
 
     monkeypatch.setattr(network, "infer", guess_zero)
-    *_, end = training.run(setup, training.begin(setup))
+    *_, end = loop.run(setup, loop.begin(setup))
     assert end.history[0].test_error == 100 * np.mean(setup.images.test.labels != 0)

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from mabn_ref.train import results
-from mabn_ref.train.rows import plan, recipe
+from mabn_ref.train.comparison import plan
+from mabn_ref.train.config import recipe
 from mabn_ref.train.runs import Report, run_one
 from mabn_ref.train.sweeps import sweep
 from mabn_ref.train.workers import WorkerDied, Workers

@@ -13,12 +13,7 @@ __all__ = ["write"]
 def write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
     """Write `path` through a temporary file beside it, which replaces it once it is on the disk.
 
-    Parameters
-    ----------
-    path : Path
-        The file; its directory is made if need be.
-    fill : callable
-        Called with the open binary file to write the content.
+    Its directory is made if need be; `fill` is called with the open binary file to write the content.
 
     Examples
     --------

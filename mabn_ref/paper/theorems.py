@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mabn_ref.norms import batch_norm, modified_batch_norm
 from mabn_ref.norms.checks import check_at_least, check_choice
-from mabn_ref.norms.moving import ema, sma
+from mabn_ref.norms.common import ema, sma
 from mabn_ref.train.intervals import t_quantile
 
 __all__ = [
@@ -68,23 +68,9 @@ class Gaps(NamedTuple):
 def expectations(kind: str, steps: int) -> Floats:
     """Return E[xi_t] for t = 1 ... steps, in units of the deviation of xi_t.
 
-    Parameters
-    ----------
-    kind : str
-        "constant" is 1. "settling" is 1 + 3 / sqrt(t), which converges (8). "slow" is sin(4 log t), which does not,
-        but whose steps vanish (10). "drift" rises by 0.01 an iteration, which is neither. "jump" goes from 0 to 1 in
-        the middle.
-    steps : int
-        T.
-
-    Returns
-    -------
-    array, shape (T,)
-
-    Examples
-    --------
-    >>> expectations("jump", 4)
-    array([0., 0., 1., 1.])
+    "constant" is 1. "settling" is 1 + 3 / sqrt(t), which converges (8). "slow" is sin(4 log t), which does not, but
+    whose steps vanish (10). "drift" rises by 0.01 an iteration, which is neither. "jump" goes from 0 to 1 in the
+    middle.
     """
     check_choice("kind", kind, KINDS)
     check_at_least("steps", steps, 1, whole=True)
@@ -114,19 +100,8 @@ def average_moments(
     asks. Both averages see the same draws. The simple one is that of the values held while there are fewer than m;
     the exponential one starts at 0.
 
-    Parameters
-    ----------
-    expectation : array, shape (T,)
-        E[xi_t].
-    window, decay
-        m and alpha.
-    rng : numpy.random.Generator
-    runs, groups : int
-        Sequences, and the groups that they are cut into for the intervals; `groups` divides `runs`.
-
-    Returns
-    -------
-    simple, exponential : Moments
+    `expectation` is E[xi_t] of shape (T,), `window` and `decay` are m and alpha; `runs` are the sequences, cut into
+    `groups` for the intervals.
 
     Examples
     --------
@@ -154,15 +129,7 @@ def exact_moments(
 ) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
     """Return bias and variance of both moving averages, the o(1) terms included, for xi_t of variance 1.
 
-    Parameters
-    ----------
-    expectation, window, decay
-        As for `average_moments`.
-
-    Returns
-    -------
-    simple, exponential : pair of array, shape (T,)
-        The bias and the variance at each iteration.
+    Each is a pair of arrays of shape (T,), of the simple average and of the exponential one.
 
     Examples
     --------
@@ -182,23 +149,7 @@ def dependent_pairs(samples: int, positions: int, rng: np.random.Generator) -> t
     """Draw a made-up population for `gradient_gaps`: values of one channel, and their gradients.
 
     x is normal with mean 0 and variance 1, half of which belongs to the sample and half to the position, and u =
-    0.2 + 0.3 x + 0.1 x^2 + noise of variance 1.
-
-    Parameters
-    ----------
-    samples, positions : int
-        N and P.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    x, u : array, shape (N, P)
-
-    Examples
-    --------
-    >>> x, u = dependent_pairs(1000, 4, np.random.default_rng(0))
-    >>> x.shape, round(float(np.corrcoef(x.ravel(), u.ravel())[0, 1]), 1)
-    ((1000, 4), 0.3)
+    0.2 + 0.3 x + 0.1 x^2 + noise of variance 1. Both are of shape (samples, positions).
     """
     own, shared = rng.standard_normal((samples, positions)), rng.standard_normal((samples, 1))
     x = math.sqrt(0.5) * (own + shared)
@@ -236,16 +187,6 @@ def gradient_gaps(
     rng : numpy.random.Generator
     runs, groups : int
         Batches for each |B|, and the groups that they are cut into for the intervals; `groups` divides `runs`.
-
-    Returns
-    -------
-    Gaps
-        Estimates of shape (len(batches),).
-
-    Raises
-    ------
-    ValueError
-        If `x` and `u` are not of one shape (N, P), or another argument is out of range.
 
     Examples
     --------
@@ -298,22 +239,8 @@ def gradient_gaps(
 def exact_gaps(x: Floats, u: Floats, batches: Sequence[int], *, statistics: str) -> tuple[Floats, Floats, Floats]:
     """Return Var[g] / s^2 and the gaps in total variance and in noise that the repaired Theorem 2 proves.
 
-    Parameters
-    ----------
-    x, u, batches
-        As for `gradient_gaps`.
-    statistics : str
-        "centred" or "frozen".
-
-    Returns
-    -------
-    var_g, total, noise : array, shape (len(batches),)
-
-    Examples
-    --------
-    >>> x, u = np.array([[-1.0], [1.0]]), np.array([[0.0], [2.0]])
-    >>> exact_gaps(x, u, [4], statistics="centred")
-    (array([0.25]), array([-0.25]), array([0.25]))
+    The arguments are as for `gradient_gaps`, with "centred" or "frozen" statistics; the results are arrays of shape
+    (len(batches),).
     """
     check_choice("statistics", statistics, STATISTICS[:2])
     s, size = np.std(x), np.asarray(batches, np.float64)
@@ -335,7 +262,7 @@ def _package(norm: Any, divisor: str, x: Floats, u: Floats) -> tuple[Floats, Flo
     state = norm.init(1, config, dtype=x.dtype)
     _, cache, state = norm.forward(x.reshape(column), one, 0 * one, state, config)
     dx: Floats = norm.backward(u.reshape(column), cache, state)[0].reshape(x.shape)
-    divided_by: Floats = getattr(cache, divisor)
+    divided_by: Floats = getattr(cache, divisor).reshape(-1, 1)
     return dx, divided_by
 
 

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from mabn_ref.paper.study import Context, Records, Table
+from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import results
-from mabn_ref.train.config import RunConfig
+from mabn_ref.train.config import RunConfig, recipe
 from mabn_ref.train.intervals import Interval, mean_interval, paired_difference
-from mabn_ref.train.rows import recipe
+from mabn_ref.train.tables import Table, text
 
 __all__ = [
     "FEWEST",
     "Claim",
     "Measured",
     "Row",
+    "config",
     "configs",
     "difference",
     "effect",
     "error_table",
     "error_text",
+    "judged",
     "measure",
     "plan_of",
     "row_data",
+    "rows_study",
     "runs_text",
-    "text",
+    "side_of_zero",
     "verdict",
 ]
 
@@ -63,6 +66,10 @@ class Measured(NamedTuple):
     """Runs without a record: they failed, or have not been run."""
 
 
+Found: TypeAlias = Mapping[str, Measured]
+"""The runs of rows, by label."""
+
+
 def config(row: Row, seed: int, context: Context) -> RunConfig:
     """Return one run of a row."""
     return recipe(**{**context.settings, **row.settings, "seed": seed})
@@ -76,80 +83,78 @@ def configs(rows: Sequence[Row], context: Context) -> list[RunConfig]:
 
 def plan_of(rows: Sequence[Row]) -> Callable[[Context, Records], list[RunConfig]]:
     """Return the plan of a study whose rows do not depend on what is recorded."""
+    return lambda context, records: configs(rows, context)
+
+
+def rows_study(
+    title: str,
+    rows: Sequence[Row],
+    claims: Sequence[Claim],
+    *,
+    tables: Callable[[Sequence[Row], Found], list[Table]],
+    notes: Callable[[Sequence[Row], Found], list[str]],
+    draw: Callable[[Mapping[str, Any]], dict[str, Any]],
+    more: Callable[[Context, Records], list[Row]] = lambda context, records: [],
+) -> Study:
+    """Return a study that is rows and claims about them.
+
+    Claims about a row that is not there are left out. `tables` and `notes` are made of the rows and their runs, and
+    `draw` of the data of the outcome, "rows" by `row_data`; `more` are further rows, by what is recorded.
+    """
 
     def plan(context: Context, records: Records) -> list[RunConfig]:
-        return configs(rows, context)
+        return configs([*rows, *more(context, records)], context)
 
-    return plan
+    def outcome(context: Context, records: Records) -> Outcome:
+        shown = [*rows, *more(context, records)]
+        found = measure(shown, context, records)
+        verdicts, differences = judged(claims, found)
+        return Outcome(
+            tables(shown, found), verdicts, notes(shown, found), {"rows": row_data(shown, found)}, differences
+        )
+
+    return Study(title, plan, outcome, draw)
 
 
 def measure(rows: Sequence[Row], context: Context, records: Records, value: str = "") -> dict[str, Measured]:
-    """Sort records by row.
+    """Sort records by the labels of rows; those of other runs are left aside.
 
-    Parameters
-    ----------
-    rows : sequence of Row
-        No two of one label.
-    context : Context
-        The seeds, and what all runs share.
-    records : sequence of dict
-        Those of other runs are left aside.
-    value : str
-        The entry of a record that is its error; the last test error if "".
-
-    Returns
-    -------
-    dict
-        By label.
+    `value` is the entry of a record that is its error; the last test error if "".
     """
     found: dict[str, Measured] = {}
     for row in rows:
-        measured = Measured({}, {}, 0)
-        missing = 0
+        errors, diverged, missing = dict[int, float](), dict[int, str](), 0
         for seed in context.seeds:
             record = results.find(records, config(row, seed, context))
             if record is None:
                 missing += 1
             elif record["status"] == "done":
-                measured.errors[seed] = record[value] if value else record["epochs"][-1]["test_error"]
+                errors[seed] = record[value] if value else record["epochs"][-1]["test_error"]
             else:
-                measured.diverged[seed] = record["message"]
-        found[row.label] = measured._replace(missing=missing)
+                diverged[seed] = record["message"]
+        found[row.label] = Measured(errors, diverged, missing)
     return found
 
 
-def text(interval: Interval | None, sign: str = "") -> str:
-    """Write a mean and its 95 % interval, or that there is none.
-
-    Examples
-    --------
-    >>> text(mean_interval([40.0, 42.0])), text(mean_interval([40.0]), "+"), text(None)
-    ('41.00 ± 12.71', '+40.00 (1 run)', 'none')
-    """
-    if interval is None:
-        return "none"
-    found = f"{interval.mean:{sign}.2f}"
-    return f"{found} (1 run)" if interval.half is None else f"{found} ± {interval.half:.2f}"
-
-
 def error_table(
-    title: str,
-    rows: Sequence[Row],
-    found: Mapping[str, Measured],
-    baselines: Sequence[str] = (),
-    unit: str = "error %",
+    title: str, rows: Sequence[Row], found: Found, baselines: Sequence[str] = (), unit: str = "error %"
 ) -> Table:
     """Write errors beside the paper's, with the number of runs and paired differences to some of the rows."""
     header = ("", "paper %", "runs", unit, *(f"minus {base}" for base in baselines))
     lines = []
     for row in rows:
         mine = found[row.label]
-        differences = [
-            "-" if base == row.label else text(paired_difference(mine.errors, found[base].errors), "+")
-            for base in baselines
-        ]
+        differences = differences_to(baselines, row.label, found)
         lines.append((row.label, row.paper or "-", runs_text(mine), error_text(mine), *differences))
     return Table(title, header, lines)
+
+
+def differences_to(baselines: Sequence[str], label: str, found: Found) -> list[str]:
+    """Write the paired differences of a row to some others, and a dash for itself."""
+    return [
+        "-" if base == label else text(paired_difference(found[label].errors, found[base].errors), "+")
+        for base in baselines
+    ]
 
 
 def runs_text(found: Measured) -> str:
@@ -167,19 +172,35 @@ def error_text(found: Measured) -> str:
     return "diverged" if found.diverged else "none"
 
 
-def difference(claim: Claim, found: Mapping[str, Measured]) -> Interval | None:
-    """Return the paired difference that a claim is judged by; None if no seed has both rows.
+def counts_text(found: Sequence[Measured]) -> str:
+    """Write how many runs rows have, from the fewest to the most."""
+    return "-".join(map(str, sorted({len(row.errors) for row in found})))
 
-    Examples
-    --------
-    >>> found = {"A": Measured({0: 40.0, 1: 41.0}, {}, 0), "B": Measured({0: 50.0, 1: 51.0}, {}, 0)}
-    >>> difference(Claim("A", "B", True, "Table 1"), found)
-    Interval(mean=-10.0, half=0.0, runs=2)
-    """
+
+def difference(claim: Claim, found: Found) -> Interval | None:
+    """Return the paired difference that a claim is judged by; None if no seed has both rows."""
     return paired_difference(found[claim.a].errors, found[claim.b].errors)
 
 
-def verdict(claim: Claim, found: Mapping[str, Measured]) -> str:
+def judged(claims: Sequence[Claim], found: Found) -> tuple[list[str], list[Interval | None]]:
+    """Return verdicts on the claims whose rows are there, and the differences that they go by."""
+    known = [claim for claim in claims if claim.a in found and claim.b in found]
+    return [verdict(claim, found) for claim in known], [difference(claim, found) for claim in known]
+
+
+def side_of_zero(interval: Interval | None) -> int | None:
+    """Return -1 or +1 if the whole 95 % interval is below or above zero, else 0; None of fewer than `FEWEST` runs."""
+    if interval is None or interval.half is None or interval.runs < FEWEST:
+        return None
+    low, high = interval.mean - interval.half, interval.mean + interval.half
+    return -1 if high < 0 else 1 if low > 0 else 0
+
+
+BELOW = {-1: "holds", 0: "not decided", 1: "the opposite holds"}
+"""What is said of a claim that a difference is negative, by the side of zero that it is on."""
+
+
+def verdict(claim: Claim, found: Found) -> str:
     """Judge a claim by the 95 % interval of the paired difference.
 
     Examples
@@ -192,43 +213,31 @@ def verdict(claim: Claim, found: Mapping[str, Measured]) -> str:
     >>> verdict(Claim("A", "B", None, "our question"), found)
     'A minus B: lowers the error, -9.83 ± 0.72 over 3 pairs (our question)'
     """
-    a, b = found[claim.a], found[claim.b]
-    lost = sum(len(row.diverged) for row in (a, b))
+    lost = sum(len(found[label].diverged) for label in (claim.a, claim.b))
     runs = f"{lost} run{'' if lost == 1 else 's'}"
+    left = f", {runs} that diverged left out" if lost else ""
     between = difference(claim, found)
     if claim.lower is None:
-        left = f", {runs} that diverged left out" if lost else ""
         return f"{claim.a} minus {claim.b}: {effect(between)}{left} ({claim.source})"
-    said = f"{claim.a} {'below' if claim.lower else 'like'} {claim.b}"
-    if between is None or between.half is None or between.runs < FEWEST:
+    said, side = f"{claim.a} {'below' if claim.lower else 'like'} {claim.b}", side_of_zero(between)
+    if between is None or side is None:
         why = f"fewer than {FEWEST} pairs" + (f", {runs} diverged" if lost else "")
         return f"{said}: no verdict, {why} ({claim.source})"
-    low, high = between.mean - between.half, between.mean + between.half
-    if claim.lower:
-        judged = "holds" if high < 0 else "the opposite holds" if low > 0 else "not decided"
-    else:
-        judged = "no difference found" if low <= 0 <= high else "does not hold"
-    left = f", {runs} that diverged left out" if lost else ""
+    decided = BELOW[side] if claim.lower else "does not hold" if side else "no difference found"
     over = f"{text(between, '+')} over {between.runs} pairs{left}"
-    return f"{said}: {judged}; the difference is {over} ({claim.source})"
+    return f"{said}: {decided}; the difference is {over} ({claim.source})"
 
 
 def effect(difference: Interval | None, over: str = "pairs") -> str:
-    """Say what a 95 % interval says of a change that nobody has made a claim on.
-
-    Examples
-    --------
-    >>> effect(mean_interval([-5.0, -4.0, -4.5])), effect(mean_interval([-5.0]), "seeds")
-    ('lowers the error, -4.50 ± 1.24 over 3 pairs', 'no verdict, fewer than 3 seeds')
-    """
-    if difference is None or difference.half is None or difference.runs < FEWEST:
+    """Say what a 95 % interval says of a change that nobody has made a claim on."""
+    side = side_of_zero(difference)
+    if difference is None or side is None:
         return f"no verdict, fewer than {FEWEST} {over}"
-    low, high = difference.mean - difference.half, difference.mean + difference.half
-    judged = "lowers the error" if high < 0 else "raises the error" if low > 0 else "no effect found"
-    return f"{judged}, {text(difference, '+')} over {difference.runs} {over}"
+    said = {-1: "lowers the error", 0: "no effect found", 1: "raises the error"}[side]
+    return f"{said}, {text(difference, '+')} over {difference.runs} {over}"
 
 
-def row_data(rows: Sequence[Row], found: Mapping[str, Measured]) -> list[dict[str, Any]]:
+def row_data(rows: Sequence[Row], found: Found) -> list[dict[str, Any]]:
     """Return rows ready for JSON."""
     return [
         {
@@ -241,8 +250,3 @@ def row_data(rows: Sequence[Row], found: Mapping[str, Measured]) -> list[dict[st
         }
         for row in rows
     ]
-
-
-def have(configs: Sequence[RunConfig], records: Records) -> bool:
-    """Tell whether there is a record of every run."""
-    return all(results.find(records, config) is not None for config in configs)

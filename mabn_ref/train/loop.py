@@ -11,17 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from mabn_ref.arrays import Array
-from mabn_ref.data import CLASSES, to_float
-from mabn_ref.data.augment import flip_and_crop
+from mabn_ref.data import to_float
+from mabn_ref.data.images import flip_and_crop
 from mabn_ref.extras import require
-from mabn_ref.nn import network, schedule, sgd, softmax_cross_entropy
-from mabn_ref.train import datasets, normalisers
-from mabn_ref.train.config import RunConfig
+from mabn_ref.nn import network, optimiser, softmax_cross_entropy
+from mabn_ref.train.config import RunConfig, build
+from mabn_ref.train.datasets import Images
 from mabn_ref.train.devices import to_device, to_host
+from mabn_ref.train.tasks import CLASSES, Task
 
-__all__ = ["Diverged", "Epoch", "Progress", "Setup", "begin", "prepare", "run", "test_error_of"]
-
-_TEST_BATCH = 250
+__all__ = ["Diverged", "Epoch", "Progress", "Setup", "begin", "predictions", "prepare", "run", "test_error_of"]
 
 
 class Diverged(ArithmeticError):
@@ -36,18 +35,33 @@ class Epoch(NamedTuple):
     train_error: float
     test_error: float
     seconds: float
+    mean_iou: float | None = None
+    """None where whole images are classified."""
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures that there are, by name."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
 
 
 class Setup(NamedTuple):
     """What stays as it is during a run."""
 
     config: RunConfig
-    images: datasets.Images
+    task: Task
+    images: Images
     layers: list[Any]
     steps: int
     """Gradient batches an epoch; the images left over are dropped."""
     xp: Any
     """The array library of the device."""
+
+    def done(self, progress: Progress) -> int:
+        """Return the gradient batches done since the start of the run."""
+        return progress.epoch * self.steps + progress.step
+
+    def answers(self, steps: int) -> int:
+        """Return how many labels so many gradient batches have: one an image, or one a pixel."""
+        return steps * self.config.gradient_batch * math.prod(self.images.train.labels.shape[1:])
 
 
 class Progress(NamedTuple):
@@ -69,28 +83,17 @@ class Progress(NamedTuple):
     seconds: float
     """This epoch's so far."""
     history: tuple[Epoch, ...]
+    predicted: Any = None
+    """`predictions` after the last epoch; decides nothing, and no checkpoint keeps it."""
 
 
-def prepare(config: RunConfig, xp: Any = np) -> Setup:
-    """Read the images and build the network of a run, which computes with the array library `xp`.
-
-    Raises
-    ------
-    ValueError, ConnectionError, ImportError
-        As `datasets.load` does.
-    """
-    images = datasets.load(config)
+def prepare(config: RunConfig, xp: Any = np, task: Task = CLASSES) -> Setup:
+    """Read the images and build the network of a run, which computes with the array library `xp`."""
+    images = task.load(config)
     steps = len(images.train.labels) // config.gradient_batch
-    module, norm = normalisers.build(config, steps * config.epochs)
-    layers = network.small_network(
-        module,
-        norm,
-        centralized=config.centralized,
-        standardized=config.standardized,
-        classes=CLASSES,
-        width=config.width,
-    )
-    return Setup(config, images, layers, steps, xp)
+    module, norm = build(config, steps * config.epochs)
+    weights = {"centralized": config.centralized, "standardized": config.standardized}
+    return Setup(config, task, images, task.network(module, norm, width=config.width, **weights), steps, xp)
 
 
 def begin(setup: Setup) -> Progress:
@@ -98,20 +101,15 @@ def begin(setup: Setup) -> Progress:
     weights, order = (np.random.default_rng(child) for child in np.random.SeedSequence(setup.config.seed).spawn(2))
     params, states = network.init(setup.layers, weights, dtype=setup.xp.float32, xp=setup.xp)
     first = order.permutation(len(setup.images.train.labels))
-    return Progress(params, sgd.init(params), states, order.bit_generator.state, first, 0, 0, 0.0, 0, 0.0, ())
+    return Progress(params, optimiser.init(params), states, order.bit_generator.state, first, 0, 0, 0.0, 0, 0.0, ())
 
 
 def run(setup: Setup, progress: Progress) -> Iterator[Progress]:
     """Go on from `progress` to the end of the run, yielding after every step and at the end of every epoch.
 
     Steps and tests compute on one BLAS thread; between them the process has as many as it had.
-
-    Raises
-    ------
-    Diverged
-        If a loss, or an output on test images, is not finite, or the squares of a layer's input overflow.
-    ImportError
-        If threadpoolctl is not installed.
+    `Diverged` is raised if a loss, or an output on test images, is not finite, or the squares of a layer's input
+    overflow.
     """
     blas = require("threadpoolctl", "run").ThreadpoolController()
     while progress.epoch < setup.config.epochs:
@@ -127,33 +125,33 @@ def run(setup: Setup, progress: Progress) -> Iterator[Progress]:
 def _step(setup: Setup, progress: Progress) -> Progress:
     """One gradient batch: draw, forward, backward, update."""
     start = time.perf_counter()
-    config, layers = setup.config, setup.layers
+    config, layers, xp = setup.config, setup.layers, setup.xp
     rng = _generator(progress.rng)
     chosen = progress.order[progress.step * config.gradient_batch :][: config.gradient_batch]
-    pixels, labels = setup.images.train.images[chosen], setup.images.train.labels[chosen]
+    pixels, truth = setup.images.train.images[chosen], setup.images.train.labels[chosen].ravel()
     if config.augment:
         pixels = flip_and_crop(pixels, rng)
-    x = to_device(to_float(pixels, setup.images.mean, setup.images.std), setup.xp)
-    truth = to_device(labels, setup.xp)
+    x = to_device(to_float(pixels, setup.images.mean, setup.images.std), xp)
 
-    done = progress.epoch * setup.steps + progress.step
+    done = setup.done(progress)
     try:
         logits, caches, states = network.forward(layers, progress.params, progress.states, x)
     except OverflowError as error:
         layer = network.first_non_finite(layers, progress.params, progress.states, x)
         raise Diverged(f"step {done + 1}: layer {layer}: {error}") from error
-    loss_value, cache = softmax_cross_entropy.forward(logits, truth)
+    scores = xp.reshape(logits, (len(truth), -1))  # an image or a pixel each
+    loss_value, cache = softmax_cross_entropy.forward(scores, to_device(truth, xp))
     loss = float(loss_value)
     if not math.isfinite(loss):
         layer = network.first_non_finite(layers, progress.params, progress.states, x)
         where = f"the first output that is not finite is that of layer {layer}" if layer else "all layers are finite"
         raise Diverged(f"step {done + 1}: the loss is {loss}; {where}")
-    dlogits = softmax_cross_entropy.backward(1.0, cache)
+    dlogits = xp.reshape(softmax_cross_entropy.backward(1.0, cache), tuple(logits.shape))
     grads, states = network.backward(layers, dlogits, caches, states)
 
     total = setup.steps * config.epochs
-    lr = schedule.cosine(done, steps=total, lr=config.lr, warmup=min(config.warmup, total // 2))
-    params, velocity = sgd.step(
+    lr = optimiser.cosine_rate(done, steps=total, lr=config.lr, warmup=min(config.warmup, total // 2))
+    params, velocity = optimiser.step(
         progress.params, grads, progress.velocity, lr=lr, momentum=config.momentum, weight_decay=config.weight_decay
     )
     return progress._replace(
@@ -163,7 +161,7 @@ def _step(setup: Setup, progress: Progress) -> Progress:
         rng=rng.bit_generator.state,
         step=progress.step + 1,
         loss_sum=progress.loss_sum + loss,
-        wrong=progress.wrong + _wrong(to_host(logits), labels),
+        wrong=progress.wrong + int(np.sum(np.argmax(to_host(scores), axis=1) != truth)),
         seconds=progress.seconds + time.perf_counter() - start,
     )
 
@@ -171,14 +169,14 @@ def _step(setup: Setup, progress: Progress) -> Progress:
 def _end_epoch(setup: Setup, progress: Progress) -> Progress:
     """Test, write the epoch's line and draw the next order."""
     start = time.perf_counter()
-    seen = setup.steps * setup.config.gradient_batch
-    test_error = test_error_of(setup, progress)
+    predicted = predictions(setup, progress)
+    tested = setup.task.figures(predicted, setup.images.test.labels)
     line = Epoch(
         epoch=progress.epoch + 1,
         train_loss=progress.loss_sum / setup.steps,
-        train_error=100 * progress.wrong / seen,
-        test_error=test_error,
+        train_error=100 * progress.wrong / setup.answers(setup.steps),
         seconds=progress.seconds + time.perf_counter() - start,
+        **tested,
     )
     rng = _generator(progress.rng)
     order = rng.permutation(len(setup.images.train.labels))
@@ -191,34 +189,29 @@ def _end_epoch(setup: Setup, progress: Progress) -> Progress:
         wrong=0,
         seconds=0.0,
         history=(*progress.history, line),
+        predicted=predicted,
     )
 
 
-def test_error_of(setup: Setup, progress: Progress) -> float:
-    """Return the error on the test images with the moving statistics, in %.
-
-    Raises
-    ------
-    Diverged
-        If an output is not finite, or the squares of a layer's input overflow.
-    """
-    images, labels = setup.images.test
-    wrong = 0
-    for start in range(0, len(labels), _TEST_BATCH):
-        x = to_device(to_float(images[start : start + _TEST_BATCH], setup.images.mean, setup.images.std), setup.xp)
-        step = (progress.epoch + 1) * setup.steps
+def predictions(setup: Setup, progress: Progress) -> Array:
+    """Return the class of every test image, or of its pixels, with the moving statistics."""
+    images, many = setup.images.test.images, setup.task.test_batch
+    step, found = (progress.epoch + 1) * setup.steps, []
+    for start in range(0, len(images), many):
+        x = to_device(to_float(images[start : start + many], setup.images.mean, setup.images.std), setup.xp)
         try:
             logits = to_host(network.infer(setup.layers, progress.params, progress.states, x))
         except OverflowError as error:
             raise Diverged(f"step {step}, on test images: {error}") from error
         if not bool(np.all(np.isfinite(logits))):
             raise Diverged(f"step {step}: the output on test images is not finite, though all training losses were")
-        wrong += _wrong(logits, labels[start : start + _TEST_BATCH])
-    return 100 * wrong / len(labels)
+        found.append(np.argmax(logits, axis=-1))
+    return np.concatenate(found)
 
 
-def _wrong(logits: Array, labels: Array) -> int:
-    return int(np.sum(np.argmax(logits, axis=1) != labels))
+def test_error_of(setup: Setup, progress: Progress) -> float:
+    """Return the error of `predictions`, in %."""
+    return setup.task.figures(predictions(setup, progress), setup.images.test.labels)["test_error"]
 
 
 def _generator(state: Any) -> np.random.Generator:

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mabn_ref.paper.measured import FEWEST
-from mabn_ref.paper.studies import STUDIES
-from mabn_ref.paper.study import Context
+from mabn_ref.paper.claims import FEWEST
+from mabn_ref.paper.study import STUDIES, Context
 from mabn_ref.train import results
 from mabn_ref.train.intervals import Interval, t_quantile
 
@@ -48,21 +47,9 @@ class Judged(NamedTuple):
 def p_value(difference: Interval) -> float:
     r"""Return the two-sided p-value of a paired t test.
 
-    Parameters
-    ----------
-    difference : Interval
-        A mean of at least two values with its 95 % interval.
-
-    Returns
-    -------
-    float
-        The probability of \|t\| or more if the true difference is zero. The distribution of t is a finite sum for a
-        whole number of degrees of freedom (Abramowitz and Stegun, 26.7.3 and 26.7.4).
-
-    Raises
-    ------
-    ValueError
-        If there is no interval.
+    It is the probability of \|t\| or more if the true difference is zero. The distribution of t is a finite sum for a
+    whole number of degrees of freedom (Abramowitz and Stegun, 26.7.3 and 26.7.4). A difference without an interval is
+    a `ValueError`.
 
     Examples
     --------
@@ -106,11 +93,6 @@ def holm(p_values: Sequence[float], level: float = LEVEL) -> list[bool]:
     """Tell which of many p-values are significant if one false one among all is to have probability `level`.
 
     Holm (1979): from below, until one is above the level divided by how many are left.
-
-    Examples
-    --------
-    >>> holm([0.04, 0.01, 0.9, 0.02])
-    [False, True, False, False]
     """
     order = sorted(range(len(p_values)), key=lambda place: p_values[place])
     above = (k for k, place in enumerate(order) if p_values[place] > level / (len(order) - k))
@@ -121,17 +103,9 @@ def holm(p_values: Sequence[float], level: float = LEVEL) -> list[bool]:
 def family(folder: Path) -> list[Judged]:
     """Judge all paired verdicts of a folder's studies together, from the records of the runs.
 
-    Parameters
-    ----------
-    folder : Path
-        With the JSON files of ``mabn-ref paper``, at any depth, and the records beside them. What has no records, or
-        no paired verdict, adds nothing.
-
-    Returns
-    -------
-    list of Judged
-        In order. A difference that several verdicts share, as studies with common runs do, counts once, and all its
-        verdicts are here.
+    The folder has the JSON files of ``mabn-ref paper``, at any depth, and the records beside them. What has no
+    records, or no paired verdict, adds nothing. A difference that several verdicts share, as studies with common runs
+    do, counts once, and all its verdicts are here, in order.
     """
     found: list[tuple[Path, str, Interval]] = []
     for file in sorted(folder.rglob("*.json")):

@@ -1,0 +1,168 @@
+"""What is written of studies: numbers as JSON, pictures, and an HTML page that needs no other file and no network."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from mabn_ref import atomic
+from mabn_ref.extras import require
+from mabn_ref.paper.study import Context, Outcome, Records, Study
+from mabn_ref.train import results
+from mabn_ref.train.config import RunConfig
+from mabn_ref.train.tables import Table
+
+__all__ = ["as_text", "data_uri", "page", "write"]
+
+_WIDTH = 110
+
+_STYLE = """
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a;
+       background: #fff; }
+h1, h2 { line-height: 1.2; } h2 { margin-top: 3rem; border-top: 1px solid #bbb; padding-top: 1.5rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; font-variant-numeric: tabular-nums; }
+caption { text-align: left; font-weight: 600; padding-bottom: .3rem; }
+th, td { padding: .2rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #ddd; }
+th:first-child, td:first-child { text-align: left; }
+img { max-width: 100%; height: auto; }
+nav li { margin: .1rem 0; } .note { color: #444; }
+"""
+
+
+def as_text(outcome: Outcome) -> str:
+    """Return what is printed of an outcome: its tables, verdicts and notes."""
+    lines = [f"{table}\n" for table in outcome.tables]
+    for line in outcome.verdicts:
+        lines.append(textwrap.fill(line, _WIDTH, initial_indent="- ", subsequent_indent="  "))
+    paired = any("±" in line for line in outcome.verdicts)
+    lines.append("\n±: 95 % t interval over the seeds; differences are paired by seed.\n" if paired else "")
+    return "\n".join([*lines, *(textwrap.fill(note, _WIDTH) for note in outcome.notes)])
+
+
+def write(
+    name: str,
+    study: Study,
+    outcome: Outcome,
+    context: Context,
+    out: Path,
+    command: str,
+    planned: Sequence[RunConfig] = (),
+    records: Records = (),
+) -> list[Path]:
+    """Write a study's pictures as PNG and SVG, and its numbers as JSON; return the paths.
+
+    The JSON holds the tables, verdicts and notes as they are printed, the numbers behind them, which pictures are
+    drawn from, the settings and seeds, the command, and the versions and machines of the runs; or those of this
+    process, where a study simulates or measures without any run.
+    """
+    used = [record for config in planned if (record := results.find(records, config)) is not None]
+    sources = used if planned else [results.made_with()]
+    content = {
+        "study": name,
+        "title": study.title,
+        "command": command,
+        "seeds": context.seeds,
+        "settings": dict(context.settings),
+        "layer": context.layer,
+        "runs": len(used),
+        "run_seconds": sum(record["seconds"] for record in used),
+        "versions": _distinct(record["versions"] for record in sources),
+        "machines": _distinct(record["machine"] for record in sources),
+        "tables": [table._asdict() for table in outcome.tables],
+        "verdicts": outcome.verdicts,
+        "notes": outcome.notes,
+        "data": outcome.data,
+    }
+    # Each list of numbers is on one line: a curve has hundreds.
+    text = re.sub(
+        r"\[\s+([-+.\deE,\s]+?)\s+\]",
+        lambda found: f"[{' '.join(found[1].split())}]",
+        json.dumps(content, indent=1, allow_nan=False),
+    )
+    files = {f"{name}.json": f"{text}\n".encode()}
+    for suffix, figure in study.draw(outcome.data).items():
+        for kind in ("png", "svg"):
+            files[f"{name}{'-' + suffix if suffix else ''}.{kind}"] = _picture(figure, kind)
+    for file, found in files.items():
+        atomic.write(out / file, lambda opened, found=found: opened.write(found))  # type: ignore[misc]
+    return [out / file for file in files]
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    found: list[Any] = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    return found
+
+
+def _picture(figure: Any, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    salted = require("matplotlib", "run").rc_context({"svg.hashsalt": "mabn_ref"})
+    with salted:  # a salt and no date, so that the same numbers give the same file
+        figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    return buffer.getvalue()
+
+
+def data_uri(figure: Any) -> str:
+    """Return a figure as the address of an image that is in the address itself."""
+    return "data:image/svg+xml;base64," + base64.b64encode(_picture(figure, "svg")).decode()
+
+
+def page(found: Mapping[str, tuple[Study, Outcome]], about: str) -> str:
+    """Return the page of studies and what they found; `about` says what was run: data, sizes, seeds, versions.
+
+    Examples
+    --------
+    >>> outcome = Outcome([Table("Errors", ("", "runs"), [("BN < 2", "3")])], ["holds"], [], {})
+    >>> from mabn_ref.paper.study import no_runs
+    >>> study = Study("Table 2", no_runs, lambda context, records: outcome, lambda data: {})
+    >>> html = page({"table2": (study, outcome)}, "embedded data")
+    >>> "<td>BN &lt; 2</td><td>3</td>" in html
+    True
+    """
+    contents = "".join(f'<li><a href="#{name}">{escape(study.title)}</a></li>' for name, (study, _) in found.items())
+    sections = "".join(_section(name, study, outcome) for name, (study, outcome) in found.items())
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>The paper in miniature</title><style>{_STYLE}</style></head><body>"
+        f"<h1>The paper in miniature</h1><p>{escape(about)}</p>"
+        "<p>Differences are paired by seed; ± is half of a 95 % t interval. A verdict is what that interval says, "
+        "at these sizes, and no more.</p>"
+        f"<nav><ul>{contents}</ul></nav>{sections}</body></html>\n"
+    )
+
+
+def _section(name: str, study: Study, outcome: Outcome) -> str:
+    parts = [f'<section id="{name}"><h2>{escape(study.title)}</h2>']
+    parts += [_table(table) for table in outcome.tables]
+    if outcome.verdicts:
+        lines = "".join(f"<li>{escape(line)}</li>" for line in outcome.verdicts)
+        parts.append(f"<h3>Verdicts</h3><ul>{lines}</ul>")
+    for suffix, figure in study.draw(outcome.data).items():
+        alt = escape(f"{study.title}{': ' + suffix if suffix else ''}; the numbers are in the tables", quote=True)
+        parts.append(f'<p><img src="{data_uri(figure)}" alt="{alt}"></p>')
+    parts += [f'<p class="note">{_with_code(note)}</p>' for note in outcome.notes]
+    return "".join(parts) + "</section>"
+
+
+def _with_code(text: str) -> str:
+    """The text, with what is between backticks as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
+def _table(table: Table) -> str:
+    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in table.header)
+    rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
+    caption = f"<caption>{escape(table.title)}</caption>"
+    return f'<div class="wide"><table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'

@@ -1,0 +1,138 @@
+"""The pictures of the studies. Needs the extra ``run`` (matplotlib)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mabn_ref.extras import require
+from mabn_ref.train.intervals import Interval, mean_interval
+from mabn_ref.train.tables import COLOURS, LINES
+
+__all__ = ["errors_by_row", "errors_over", "finish", "intervals", "new", "over_powers_of_two", "panels"]
+
+MARKERS = "os^Dv<>P"
+_GREY, _BLUE = COLOURS[4], COLOURS[2]
+
+
+def new(width: float = 8, height: float = 5) -> Any:
+    """Return an empty matplotlib Figure, in inches."""
+    return require("matplotlib.figure", "run").Figure(figsize=(width, height), dpi=150, layout="constrained")
+
+
+def finish(axes: Any, title: str, label: str, quantity: str = "", *, legend: bool = False) -> None:
+    """Give axes their title, the labels of both and, where there is a line to explain, the legend."""
+    axes.set_title(title)
+    axes.set_xlabel(label)
+    if quantity:
+        axes.set_ylabel(quantity)
+    axes.grid(alpha=0.3)
+    if legend and axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize="small")
+
+
+def over_powers_of_two(axes: Any, places: Sequence[int]) -> None:
+    """Make the axis of a number logarithmic, with the numbers that there are."""
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(places, [str(place) for place in places])
+
+
+def _lines_of_text(labels: Sequence[str], height: float) -> tuple[Any, Any]:
+    """A figure and its axes with a name on each line, from above."""
+    drawing = new(8, 1.2 + height * len(labels))
+    axes = drawing.add_subplot()
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    return drawing, axes
+
+
+def errors_by_row(
+    rows: Sequence[Mapping[str, Any]],
+    title: str,
+    label: str = "test error (%), mean with 95 % interval; rings are runs",
+) -> Any:
+    """Draw a point and a 95 % interval a row, and every run as a small ring; rows that diverged say so.
+
+    `rows` are those of `mabn_ref.paper.claims.row_data`.
+    """
+    drawing, axes = _lines_of_text([row["label"] for row in rows], 0.32)
+    for position, row in enumerate(rows):
+        if not row["errors"]:
+            axes.annotate(
+                "diverged" if row["diverged"] else "no runs", (0.5, position), xycoords=("axes fraction", "data")
+            )
+            continue
+        values = list(row["errors"].values())
+        interval = mean_interval(values)
+        axes.plot(values, [position] * len(values), "o", color=_GREY, markersize=4, markerfacecolor="none")
+        axes.errorbar(interval.mean, position, xerr=interval.half, fmt="s", color=_BLUE, markersize=5, capsize=3)
+    finish(axes, title, label)
+    return drawing
+
+
+def errors_over(curves: Mapping[str, Mapping[int, Mapping[str, Any]]], title: str, label: str) -> Any:
+    """Draw errors over a number on a logarithmic axis, a line a name; bars are 95 % intervals.
+
+    `curves` are, by name and number, rows of `mabn_ref.paper.claims.row_data`.
+    """
+    drawing = new()
+    axes = drawing.add_subplot()
+    for number, (name, curve) in enumerate(curves.items()):
+        points = [
+            (place, mean_interval(list(row["errors"].values()))) for place, row in curve.items() if row["errors"]
+        ]
+        axes.errorbar(
+            [place * 2 ** (0.05 * (number - (len(curves) - 1) / 2)) for place, _ in points],  # side by side
+            [interval.mean for _, interval in points],
+            yerr=[interval.half or 0.0 for _, interval in points],
+            color=COLOURS[number % len(COLOURS)],
+            linestyle=LINES[number % len(LINES)],
+            marker=MARKERS[number % len(MARKERS)],
+            markersize=5,
+            capsize=3,
+            label=name,
+        )
+    over_powers_of_two(axes, sorted({place for curve in curves.values() for place in curve}))
+    finish(axes, title, label, "test error (%), mean with 95 % interval", legend=True)
+    return drawing
+
+
+def intervals(found: Mapping[str, Interval | None], title: str, label: str) -> Any:
+    """Draw differences with their 95 % intervals around a line at zero."""
+    drawing, axes = _lines_of_text(list(found), 0.35)
+    for position, interval in enumerate(found.values()):
+        if interval is not None:
+            axes.errorbar(interval.mean, position, xerr=interval.half, fmt="s", color=_BLUE, capsize=3)
+    axes.axvline(0, color=_GREY, linewidth=1)
+    finish(axes, title, label)
+    return drawing
+
+
+def panels(
+    at: Sequence[int],
+    series: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]],
+    title: str,
+    label: str,
+    *,
+    logarithmic: bool = False,
+    claimed: Mapping[str, Sequence[float]] | None = None,
+) -> Any:
+    """Draw a panel a quantity and a line a name in each, over iterations.
+
+    `at` are the iterations; `series`, by panel and name, "mean" at these, and "low" and "high" where there is a band;
+    `claimed` what a formula says of each name, dotted. An axis is `logarithmic` only if a value is positive.
+    """
+    drawing = new(9, 2.6 * ((len(series) + 1) // 2) + 0.6)
+    for number, (panel, lines) in enumerate(series.items(), start=1):
+        axes = drawing.add_subplot((len(series) + 1) // 2, 2, number)
+        for colour, (name, line) in zip((_BLUE, COLOURS[1], COLOURS[0]), lines.items(), strict=False):
+            if "low" in line:
+                axes.fill_between(at, line["low"], line["high"], color=colour, alpha=0.3, linewidth=0)
+            axes.plot(at, line["mean"], color=colour, linewidth=0.8, label=name)
+            if claimed is not None:
+                axes.plot(at, claimed[name], color="black", linestyle=":", linewidth=1)
+        if logarithmic and any(value > 0 for line in lines.values() for value in line["mean"]):
+            axes.set_yscale("log")
+        finish(axes, panel, label, legend=number == 1)
+    drawing.suptitle(title)
+    return drawing

@@ -1,0 +1,48 @@
+"""A stand-in for a normaliser's module that shows what goes through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mabn_ref.arrays import Array
+from mabn_ref.nn.network import Layer, Norm
+
+__all__ = ["Recorder", "recorded"]
+
+
+class Recorder:
+    """A normaliser's module that hands every call on, so that training is the same, bit for bit, as without it.
+
+    After each backward pass `seen` is called with x, dz and the cache of both passes, and the state after them.
+    """
+
+    def __init__(self, module: Any, seen: Callable[[Array, Array, Any, Any], object]) -> None:
+        self._module, self._seen = module, seen
+        self._x: list[Array] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+    def forward(self, x: Array, *rest: Any) -> Any:
+        """Hand on, and keep x for `backward`."""
+        self._x.append(x)
+        return self._module.forward(x, *rest)
+
+    def backward(self, dz: Array, cache: Any, state: Any) -> Any:
+        """Hand on, and show what was seen."""
+        out = self._module.backward(dz, cache, state)
+        self._seen(self._x.pop(0), dz, cache, out[3])
+        return out
+
+
+def recorded(layers: Sequence[Layer], seen: Callable[..., object], names: Sequence[str] | None = None) -> list[Layer]:
+    """Return the layers with a `Recorder` for each normaliser, or those named; `seen` gets the layer's name first."""
+
+    def stand_in(layer: Norm) -> Norm:
+        return layer._replace(module=Recorder(layer.module, lambda *found: seen(layer.name, *found)))
+
+    return [
+        stand_in(layer) if isinstance(layer, Norm) and (names is None or layer.name in names) else layer
+        for layer in layers
+    ]

@@ -1,0 +1,182 @@
+"""A comparison: its rows, the runs they stand for, and its table and picture.
+
+The rows are the paper's pairing of normalisers with weight centralisation, and the controls. The picture needs the
+extra ``run`` (matplotlib).
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mabn_ref import atomic
+from mabn_ref.extras import require
+from mabn_ref.norms import NORMS
+from mabn_ref.train import results
+from mabn_ref.train.config import SAMPLE_NORMS, RunConfig, is_control, label, recipe
+from mabn_ref.train.intervals import mean_interval, paired_difference
+from mabn_ref.train.tables import COLOURS, LINES, Table, text
+
+__all__ = ["BASELINES", "DEFAULT_ROWS", "ROWS", "Row", "collect", "figure", "learning_curves", "plan", "table"]
+
+BASELINES = ("BN 32", "BN 32 + WC")
+DEFAULT_ROWS = ("bn-32", "bn-2", "brn-2", "mabn-2", "bn-32-wc", "bn-2-wc")
+_MARKERS = "os^Dv<>PX*hpd"
+
+
+def _rows(norms: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The rows by hand, and one of every normaliser that they leave out and that needs no further settings."""
+    rows: dict[str, dict[str, Any]] = {
+        "bn-32": {"norm": "bn", "norm_batch": 32},
+        "bn-2": {"norm": "bn", "norm_batch": 2},
+        "brn-2": {"norm": "brn", "norm_batch": 2},
+        "modified-bn-2": {"norm": "modified-bn", "norm_batch": 2},
+        "mabn-2": {"norm": "mabn", "norm_batch": 2},
+        "bn-32-wc": {"norm": "bn", "norm_batch": 32, "centralized": True},
+        "bn-2-wc": {"norm": "bn", "norm_batch": 2, "centralized": True},
+        "brn-2-wc": {"norm": "brn", "norm_batch": 2, "centralized": True},
+        "gn": {"norm": "gn", "norm_batch": 1},
+        "ln": {"norm": "ln", "norm_batch": 1},
+        "in": {"norm": "in", "norm_batch": 1},
+        "eval-norm-2": {"norm": "eval-norm", "norm_batch": 2},
+        "eval-norm-2-est": {"norm": "eval-norm", "norm_batch": 2, "estimated": True},
+        "online": {"norm": "online", "norm_batch": 1},
+        "sync-bn-32": {"norm": "sync-bn", "norm_batch": 32},
+        "bn-32-ws": {"norm": "bn", "norm_batch": 32, "standardized": True},
+        "bn-2-ws": {"norm": "bn", "norm_batch": 2, "standardized": True},
+    }
+    shown = {row["norm"] for row in rows.values()} | {"moving"}
+    for norm in [norm for norm in norms if norm not in shown]:
+        name, norm_batch = (norm, 1) if norm in SAMPLE_NORMS else (f"{norm}-2", 2)
+        rows[name] = {"norm": norm, "norm_batch": norm_batch}
+    return rows
+
+
+ROWS = _rows(NORMS)
+"""What each row sets; `recipe` fills in the rest."""
+
+
+def plan(names: Sequence[str], seeds: Sequence[int], windows: Sequence[int] = (), **settings: Any) -> list[RunConfig]:
+    """Return the runs of a comparison, one seed after the other, so that an early end leaves whole pairs.
+
+    `names` are keys of `ROWS`, and each row runs with each of the seeds. `windows` are those m of further MABN rows;
+    one gradient batch is the row "mabn-2" itself. All rows share the `settings`, fields of `RunConfig`. No two runs
+    are alike.
+
+    Examples
+    --------
+    >>> [(run.norm, run.window, run.seed) for run in plan(["bn-2", "mabn-2"], seeds=[0], windows=[16, 64])]
+    [('bn', None, 0), ('mabn', None, 0), ('mabn', 64, 0)]
+    """
+    rows = [ROWS[name] for name in names] + [{**ROWS["mabn-2"], "window": window} for window in windows]
+    runs: dict[RunConfig, None] = {}
+    for seed, row in itertools.product(seeds, rows):
+        config = recipe(**row, **settings, seed=seed)
+        if config.window == config.micro_batches:
+            config = recipe(**{**row, "window": None}, **settings, seed=seed)
+        runs[config] = None
+    return list(runs)
+
+
+class Row(NamedTuple):
+    """The runs of one row by seed: curves of those that ended, and how many diverged."""
+
+    label: str
+    control: bool
+    curves: dict[int, list[float]]
+    """Test error in % after each epoch."""
+    diverged: int
+
+    @property
+    def errors(self) -> dict[int, float]:
+        """The last test error of each seed, in %."""
+        return {seed: curve[-1] for seed, curve in self.curves.items()}
+
+
+def collect(configs: Sequence[RunConfig], records: Sequence[dict[str, Any]]) -> list[Row]:
+    """Sort records into rows, the paper's pairing before the controls; a run without a record leaves no trace."""
+    rows: dict[str, Row] = {}
+    for config in configs:
+        name = label(config)
+        row = rows.setdefault(name, Row(name, is_control(config), {}, 0))
+        record = results.find(records, config)
+        if record is None:
+            continue
+        if record["status"] == "done":
+            row.curves[config.seed] = [line["test_error"] for line in record["epochs"]]
+        else:
+            rows[name] = row._replace(diverged=row.diverged + 1)
+    return sorted(rows.values(), key=lambda row: row.control)
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """Return errors over seeds, and paired differences to the two baselines.
+
+    Examples
+    --------
+    >>> print(table([Row("BN 32", False, {0: [41.0], 1: [43.0]}, 0), Row("BN 2", False, {0: [50.5]}, 1)]))
+                        runs    test error %   minus BN 32
+    The paper's pairing
+      BN 32                2   42.00 ± 12.71             -
+      BN 2    1 (1 diverged)           50.50         +9.50
+    """
+    baselines = [row for row in rows if row.label in BASELINES]
+    lines: list[tuple[str, ...]] = []
+    for control, group in itertools.groupby(rows, key=lambda row: row.control):
+        lines.append(("Controls" if control else "The paper's pairing",))
+        for row in group:
+            runs = str(len(row.curves)) + (f" ({row.diverged} diverged)" if row.diverged else "")
+            error = text(mean_interval(list(row.errors.values())) if row.errors else None, alone="")
+            differences = (
+                "-" if row is base else text(paired_difference(row.errors, base.errors), "+", alone="")
+                for base in baselines
+            )
+            lines.append(("  " + row.label, runs, error, *differences))
+    return Table("", ("", "runs", "test error %", *(f"minus {row.label}" for row in baselines)), lines)
+
+
+def learning_curves(path: Path, rows: Sequence[Row], title: str) -> None:
+    """Write `figure` to a PNG, atomically."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # in the name of somebody's directory
+        atomic.write(path, lambda file: figure(rows, title).savefig(file, format="png"))
+
+
+def figure(rows: Sequence[Row], title: str) -> Any:
+    """Draw the test error after each epoch: a row's mean over the seeds, and a band from the lowest to the highest.
+
+    Lines differ in dash and marker as well as in colour, and are listed from the highest last error to the lowest, so
+    that the picture reads in greyscale. Rows without a finished run are left out. Returns a matplotlib Figure.
+    """
+    drawing = require("matplotlib.figure", "run").Figure(figsize=(8, 5), dpi=150, layout="constrained")
+    axes = drawing.add_subplot()
+    style = {row.label: number for number, row in enumerate(rows)}
+    for row in sorted((row for row in rows if row.curves), key=lambda row: -statistics.fmean(row.errors.values())):
+        epochs = list(zip(*row.curves.values(), strict=True))
+        mean = [statistics.fmean(values) for values in epochs]
+        position, number = range(1, len(mean) + 1), style[row.label]
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(
+            position,
+            mean,
+            color=colour,
+            linestyle=LINES[number % len(LINES)],
+            marker=_MARKERS[number % len(_MARKERS)],
+            markersize=5,
+            markerfacecolor="white" if row.control else colour,
+            label=f"{row.label}: {mean[-1]:.1f} %" + (" (control)" if row.control else ""),
+        )
+        lowest, highest = [min(values) for values in epochs], [max(values) for values in epochs]
+        axes.fill_between(position, lowest, highest, color=colour, alpha=0.12, linewidth=0)
+    axes.set_xlabel("epoch (passes over the training images)")
+    axes.set_ylabel("test error (%)")
+    axes.set_title(title, parse_math=False)  # a directory's name may have dollar signs
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    if axes.lines:
+        axes.legend(title="after the last epoch (line: mean, band: all seeds)", frameon=False, fontsize="small")
+    return drawing
