@@ -8,19 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref.check.compare import TENSORS, Case, Difference, first_difference, worst_errors
-from mabn_ref.check.conventions import Convention
-from mabn_ref.check.hyper import LATE
-from mabn_ref.check.observe import Trace
-from mabn_ref.check.plan import About, Step, plan
+from mabn_ref.check.compare import TENSORS, Case, Difference, first_difference, rounding_errors, worst_errors
+from mabn_ref.check.explain import Explanation, explain, findings, numbers_read_off
+from mabn_ref.check.hyper_parameters import LATE
+from mabn_ref.check.observe import About, Trace, derivative
 from mabn_ref.check.report import Report, Row
-from mabn_ref.check.rounding import rounding
-from mabn_ref.check.run import derivative_of, run_here, run_path
-from mabn_ref.check.scenarios import ALONE, LIKE, MODULES, scenarios
-from mabn_ref.check.search import Explanation, convention_of, explain
-from mabn_ref.check.words import findings, hyper_parameters
+from mabn_ref.check.run import Failed, Step, plan, runner, traces
+from mabn_ref.check.scenarios import ALONE, LIKE, MODULES, SEVERAL, scenarios
 
-__all__ = ["ConformanceError", "assert_conforms", "check"]
+__all__ = ["ConformanceError", "assert_conforms", "check", "judge"]
 
 
 class ConformanceError(AssertionError):
@@ -46,8 +42,7 @@ def check(
         `Target`, a module with the functions of `mabn_ref.norms`, a layer class of a framework, an instance of one,
         or a function of the number of channels that returns one.
     norm : str
-        What it is to be: "bn", "brn", "modified-bn" or "mabn"; "gn", "ln" or "in", group, layer or instance
-        normalisation; "online", Online Normalization; or "eval-norm".
+        What it is to be, a key of `mabn_ref.norms.NORMS`: "bn", "brn", "modified-bn", "mabn", "gn", ...
     norm_batch : int, optional
         \|B\|, the only one; several by default. The samples of a call, where each is normalised alone.
     groups : int
@@ -85,17 +80,19 @@ def check(
             f"groups is {groups}, expected 1: it counts normalisation batches, and {norm} has none; a layer gets "
             "its groups of channels as a keyword (--with on the command line)"
         )
-    options = {"norm_batch": norm_batch, "groups": groups, "short": short, "extra": dict(extra or {})}
-    run = run_path if isinstance(target, str) else run_here
-    about, found = run(target, norm, options, time_limit)
+    wanted = scenarios(norm, norm_batch=norm_batch, groups=groups, short=short)
     name = target if isinstance(target, str) else getattr(target, "__name__", type(target).__name__)
-    report = _judge(name, norm, about, found)
-    first = next(
-        (step for step in plan(about, [scenarios(norm, norm_batch=norm_batch)[0]]) if not step.skipped), None
-    )
-    if first is None or about.single or not any(getattr(d, "tensor", "") in ("z", "dx") for d in report.differences):
-        return report
-    return replace(report, taylor=derivative_of(target, norm, options, first, time_limit))
+    with runner(target, norm, extra or {}, time_limit) as runs:
+        about = runs.about(wanted[0])
+        report = judge(name, norm, about, traces(runs, about, wanted))
+        first = plan(about, scenarios(norm, norm_batch=norm_batch)[:1])[0]
+        lost = any(getattr(difference, "tensor", "") in ("z", "dx") for difference in report.differences)
+        if not lost or first.skipped or about.single:
+            return report
+        try:
+            return replace(report, taylor=runs.ask(derivative, first))
+        except Failed:
+            return report
 
 
 def assert_conforms(target: Any, norm: str, **options: Any) -> None:
@@ -116,85 +113,82 @@ def assert_conforms(target: Any, norm: str, **options: Any) -> None:
         raise ConformanceError(str(report))
 
 
-def _judge(name: str, norm: str, about: About, found: Sequence[Trace | Step]) -> Report:
+def judge(name: str, norm: str, about: About, found: Sequence[Trace | Step]) -> Report:
+    """Explain what a target returned, scenario by scenario."""
     given = about.fields(norm)
-    traces = [item for item in found if isinstance(item, Trace)]
-    cases = {id(trace): Case(norm, trace) for trace in traces if trace.finished and not _one_value(norm, trace)}
-    told = _telling(list(cases.values()), about)
-    if not told:
-        rows = [
-            Row(item.scenario.name, 0, item.failure if isinstance(item, Trace) else item.skipped, {})
-            for item in found
-        ]
-        why = [trace.failure for trace in traces if trace.failure] or [row.why for row in rows]
+    run = [item for item in found if isinstance(item, Trace)]
+    cases = {id(t): Case(norm, t, given) for t in run if t.finished and not _one_value(norm, t)}
+    telling = _telling(list(cases.values()), about)
+    if not telling:
+        rows = [Row(t.scenario.name, 0, t.failure if isinstance(t, Trace) else t.skipped, {}) for t in found]
+        why = [trace.failure for trace in run if trace.failure] or [row.why for row in rows]
         return Report(name, norm, "", differences=list(dict.fromkeys(why)), rows=rows)
-    best = _started(_best(told, given, about), list(cases.values()), given)
-    rows, differences, notes = [], [], [note for trace in traces for note in trace.notes]
+    best = _best(telling, list(cases.values()), about)
+    judged = [
+        _row(norm, item, cases.get(id(item)), best, about)
+        if isinstance(item, Trace)
+        else (Row(item.scenario.name, 0, item.skipped, {}), "")
+        for item in found
+    ]
+    notes = [note for trace in run for note in trace.notes]
     notes += [
-        f"inference changes {name}" for c in cases.values() for name in c.trace.changed if not c.roles.get(name)
+        f"inference changes {moved}" for c in cases.values() for moved in c.trace.changed if not c.roles.get(moved)
     ]
     notes += ["it raises in float64, so everything was run in float32"] * about.single
-    for item in found:
-        if isinstance(item, Step):
-            rows.append(Row(item.scenario.name, 0, item.skipped, {}))
-            continue
-        row, difference = _row(norm, item, cases.get(id(item)), best, given)
-        if (
-            difference
-            and item.scenario.name == SEVERAL
-            and about.groups is None
-            and _one_batch(cases, item, best, given)
-        ):
-            row, difference = (
-                Row(row.scenario, 0, "a call is one normalisation batch, whatever norm_batch says", {}),
-                "",
-            )
-        rows.append(row)
-        differences += [difference] if difference else []
     single = [case for case in cases.values() if case.trace.scenario.dtype == "float32" and not case.trace.failure]
+    exact = single[:1] if not best.unexplained else []
     return Report(
         target=name,
         norm=norm,
         preset=best.preset.name,
-        hyper=hyper_parameters(best, told[0], given),
-        findings=findings(best, told, given),
-        differences=differences,
-        rows=rows,
+        hyper=numbers_read_off(best, telling[0]),
+        findings=findings(best, telling),
+        differences=[difference for _, difference in judged if difference],
+        rows=[row for row, _ in judged],
         notes=list(dict.fromkeys(notes)),
-        ulps=rounding(single[0], _convention(single[0], best, given)) if single and not best.unexplained else {},
+        ulps=rounding_errors(exact[0], best.convention(exact[0])) if exact else {},
     )
-
-
-SEVERAL = "several in a call"
 
 
 def _telling(cases: Sequence[Case], about: About) -> list[Case]:
     """The cases from which conventions are told: whole, in float64 if there are any, and not long."""
-    told = [case for case in cases if not (case.trace.scenario.name == SEVERAL and about.groups is None)]
+    found = [case for case in cases if not (case.trace.scenario.name == SEVERAL and about.groups is None)]
     for wanted in (
         lambda case: case.trace.scenario.dtype == "float64",
         lambda case: not case.trace.failure,
         lambda case: case.trace.scenario.steps < 400,
     ):
-        told = list(filter(wanted, told)) or told
-    return told
+        found = list(filter(wanted, found)) or found
+    return found
 
 
-def _best(told: Sequence[Case], given: frozenset[str], about: About) -> Explanation:
+def _best(telling: Sequence[Case], cases: Sequence[Case], about: About) -> Explanation:
     """The best explanation: of the scenarios from the start, and of those later in a schedule if that can be had."""
-    young = [case for case in told if not case.trace.scenario.age]
+    young = [case for case in telling if not case.trace.scenario.age]
     # a layer that is handed the whole Config need not heed all of it, and may have phases of its own
-    whole = given >= set(vars(told[0].config))
+    whole = young[0].given >= set(vars(young[0].config))
     free = frozenset({"warmup", "renorm_from"} if whole else ())
-    found = explain(young, given, about.numbers, free=free)
-    if len(young) < len(told) and (
-        found[0].unexplained or any(_difference(case, found[0], given) for case in told if case not in young)
+    found = explain(young, about.numbers, free=free)
+    if len(young) < len(telling) and (
+        found[0].unexplained or any(_difference(case, found[0]) for case in telling if case not in young)
     ):
-        later = explain(told, given, about.numbers, free=free)
+        later = explain(telling, about.numbers, free=free)
         found = found if len(later[0].unexplained) > len(found[0].unexplained) else later
-    if LIKE.get(told[0].norm, told[0].norm) == "bn" and not any(_averages_seen(case, found[0]) for case in told):
+    norm = telling[0].norm
+    if LIKE.get(norm, norm) == "bn" and not any(_averages_seen(case, found[0]) for case in telling):
         found = [e for e in found if not e.preset.changes] or found  # whose changes are in the averages alone
-    return max(found, key=lambda e: sum(e.preset.defaults.get(name) == v for name, v in about.defaults.items()))
+    best = max(found, key=lambda e: sum(e.preset.defaults.get(name) == v for name, v in about.defaults.items()))
+    late = next((choice for _, choice in best.choices if choice.changes == (("renorm_from", LATE),)), None)
+    if late is None:
+        return best
+    # r starts after the scenarios that tell; the longest one may show when
+    longest = max(cases, key=lambda case: (case.trace.scenario.dtype == "float64", case.trace.finished))
+    first = first_difference(longest, best.convention(longest), ("z",))
+    if first is None:
+        return best
+    words = f"r is other than 1 from iteration {first.step} on."
+    exact = replace(late, changes=(("renorm_from", first.step),), words=words)
+    return replace(best, choices=tuple((t, exact if choice is late else choice) for t, choice in best.choices))
 
 
 def _averages_seen(case: Case, best: Explanation) -> bool:
@@ -203,33 +197,8 @@ def _averages_seen(case: Case, best: Explanation) -> bool:
     return any(case.roles.values()) or ("inferred" in case.trace.values and "inferred" not in lost)
 
 
-def _started(best: Explanation, cases: Sequence[Case], given: frozenset[str]) -> Explanation:
-    """Where r starts late, find in the longest scenario when."""
-    late = next((pair for pair in best.choices if pair[1].changes == (("renorm_from", LATE),)), None)
-    longest = max(cases, key=lambda case: (case.trace.scenario.dtype == "float64", case.trace.finished))
-    first = first_difference(longest, _convention(longest, best, given), ("z",))
-    if late is None or first is None:
-        return best
-    words = f"r is other than 1 from iteration {first.step} on."
-    found = replace(late[1], changes=(("renorm_from", first.step),), words=words)
-    return replace(best, choices=tuple(("z", found) if pair is late else pair for pair in best.choices))
-
-
-def _convention(case: Case, best: Explanation, given: frozenset[str]) -> Convention:
-    return convention_of(case, best.preset, [choice for _, choice in best.choices], given)
-
-
-def _difference(case: Case, best: Explanation, given: frozenset[str]) -> Difference | None:
-    return first_difference(case, _convention(case, best, given), TENSORS)
-
-
-def _one_batch(cases: Mapping[int, Case], trace: Trace, best: Explanation, given: frozenset[str]) -> bool:
-    """Whether a scenario is explained by a call that is one normalisation batch."""
-    case = cases.get(id(trace))
-    if case is None:
-        return False
-    convention = replace(_convention(case, best, given), shared_by="call")
-    return first_difference(case, convention, TENSORS) is None
+def _difference(case: Case, best: Explanation) -> Difference | None:
+    return first_difference(case, best.convention(case), TENSORS)
 
 
 def _one_value(norm: str, trace: Trace) -> bool:
@@ -237,9 +206,7 @@ def _one_value(norm: str, trace: Trace) -> bool:
     return LIKE.get(norm, norm) in ("bn", "brn") and trace.scenario.norm_batch * int(np.prod(trace.space)) == 1
 
 
-def _row(
-    norm: str, trace: Trace, case: Case | None, best: Explanation, given: frozenset[str]
-) -> tuple[Row, Difference | str]:
+def _row(norm: str, trace: Trace, case: Case | None, best: Explanation, about: About) -> tuple[Row, Difference | str]:
     """A line of the table, and what is not explained in it."""
     name, failure = trace.scenario.name, trace.failure
     if _one_value(norm, trace):
@@ -251,7 +218,11 @@ def _row(
     stopped = f"{name}, step {trace.failed_at}: {failure}" if failure else ""
     if case is None:
         return Row(name, trace.finished, failure, {}), stopped
-    errors = worst_errors(case, _convention(case, best, given))
+    convention = best.convention(case)
     changed = [f"inference changes {moving}" for moving in trace.changed if case.roles.get(moving)]
     moved = f"{name}: {', '.join(changed)}" if changed else ""
-    return Row(name, trace.finished, failure, errors), _difference(case, best, given) or stopped or moved
+    difference = first_difference(case, convention, TENSORS) or stopped or moved
+    whole = replace(convention, shared_by="call")
+    if difference and name == SEVERAL and about.groups is None and first_difference(case, whole, TENSORS) is None:
+        return Row(name, 0, "a call is one normalisation batch, whatever norm_batch says", {}), ""
+    return Row(name, trace.finished, failure, worst_errors(case, convention)), difference

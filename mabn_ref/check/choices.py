@@ -1,329 +1,309 @@
-"""What may differ, one thing at a time: a field of a `Convention`, another value, and the words for it.
+"""What may differ, one thing at a time: fields of a `Convention`, other values, and the words for it.
 
 A choice that is in the catalogue of mistakes has its name, and its sentence from there. One that a framework or an
-author made, or that a paper leaves open, is accepted; any other is a disagreement.
+author made, or that a paper leaves open, is accepted; any other is a disagreement. `hyper_parameters` has the choices
+that are numbers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mabn_ref.mistakes import named
 
-__all__ = ["CHOICES", "Choice", "choice"]
-
-STATE, TRAINED, INFERRED = "state", "z", "inferred"
+__all__ = ["AS_CONVENTION", "CHOICES", "Choice", "choice"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Choice:
-    """One deviation from a preset.
-
-    Attributes
-    ----------
-    changes : tuple of (str, value)
-        Fields of a `Convention` and the values that they get.
-    norms : tuple of str
-        The normalisers in which it makes a difference.
-    shows : tuple of str
-        The tensors in which it may show.
-    words : str
-        What to say; the catalogue's sentence if it is a mistake.
-    mistake : str
-        Its name in `mabn_ref.mistakes`, or "".
-    accepted : bool
-        Whether it is no disagreement.
-    as_convention : str
-        What to say of a mistake where it is part of somebody's convention.
-    """
+    """One deviation from a preset."""
 
     changes: tuple[tuple[str, Any], ...]
+    """Fields of a `Convention`, and the values that they get."""
     norms: tuple[str, ...]
+    """The normalisers in which it makes a difference."""
     shows: tuple[str, ...]
+    """The tensors in which it may show."""
     words: str
-    mistake: str = ""
-    accepted: bool = False
-    as_convention: str = ""
+    mistake: str
+    """Its name in `mabn_ref.mistakes`, or ""."""
+    accepted: bool
+    """Whether it is not a disagreement."""
 
 
-def choice(
-    field: str,
-    value: Any,
-    norms: str,
-    shows: str,
-    words: str = "",
-    *,
-    mistake: str = "",
-    accepted: bool = False,
-    as_convention: str = "",
-) -> Choice:
-    """Return a choice of one field; names apart by spaces, the words of a mistake from the catalogue."""
-    words = words or named(mistake).sentence
-    return Choice(
-        changes=((field, value),),
-        norms=tuple(norms.split()),
-        shows=tuple(shows.split()),
-        words=words,
-        mistake=mistake,
-        accepted=accepted,
-        as_convention=as_convention,
-    )
+def choice(shows: str, norms: str, changes: Mapping[str, Any], said: str, accepted: bool = False) -> Choice:
+    """Return a choice; names are apart by spaces, and what is said is a sentence or the name of a mistake.
+
+    Examples
+    --------
+    >>> choice("dx", "bn brn", {"dx": "no g"}, "bn-no-g").words
+    'Your dx is what you get without the g_B term of equation (4): every x also moves the mean.'
+    """
+    mistake = "" if " " in said else said
+    words = named(mistake).sentence if mistake else said
+    return Choice(tuple(changes.items()), tuple(norms.split()), tuple(shows.split()), words, mistake, accepted)
 
 
-_BN, _CHI, _ALL = "bn brn", "modified-bn mabn", "bn brn modified-bn mabn"
-_EARLY = "z dx dgamma state inferred"
-_MOVING = "state inferred"
-_RENORM = "z dx dgamma"
+def _choices(shows: str, *rows: tuple[Any, ...]) -> tuple[Choice, ...]:
+    return tuple(choice(shows, *row) for row in rows)
 
-_FORWARD = (
-    choice("variance", "unbiased", _BN, _EARLY, mistake="bn-unbiased-variance"),
-    choice("eps_at", "outside", _BN, _EARLY, mistake="bn-eps-outside"),
-    choice("eps_at", "outside", _CHI, _EARLY, "Your forward divides by chi + eps; eps belongs inside the root."),
-    choice("eps_at", "twice", _ALL, _EARLY, mistake="bn-eps-twice"),
-    choice("eps_at", "none", _ALL, _EARLY, mistake="bn-no-eps"),
-    choice(
-        "eps_at",
-        "after r",
-        "brn",
-        _RENORM,
-        "Your eps is added to var / r^2, after r; it belongs into the sigma that r is made of.",
-    ),
-    choice("shared_by", "call", "bn", _EARLY, mistake="bn-whole-call"),
-    choice("shared_by", "call", "brn modified-bn mabn", _EARLY, mistake="bn-whole-call"),
-    choice("shared_by", "channels", _ALL, _EARLY, mistake="bn-channels-together"),
-    choice("shared_by", "position", _ALL, _EARLY, mistake="bn-positions-apart"),
-    choice("statistic", "variance", _CHI, _EARLY, mistake="modified-variance"),
-    Choice(
-        changes=(("centred", "yes"), ("statistic", "variance")),
-        norms=("modified-bn", "mabn"),
-        shows=tuple(_EARLY.split()),
-        words="Your output has the batch's mean subtracted and is divided by sigma; (15) divides by chi alone.",
-    ),
-    choice("root", "no", _CHI, _EARLY, mistake="modified-no-root"),
-    choice("short", 1, "mabn", _EARLY, mistake="mabn-window-one-short"),
-    choice("partial", "zeros", "mabn", _EARLY, mistake="mabn-zeros-counted"),
-    choice(
-        "partial",
-        "batch",
-        "mabn",
-        _EARLY,
-        "Until the window is full each batch uses its own statistics, as in the authors' code.",
-        accepted=True,
-    ),
-    choice("window_of", "root", "mabn", _EARLY, mistake="mabn-chi-averaged"),
-    choice("r_of", "squares", "mabn brn", _RENORM, mistake="mabn-r-of-squares"),
-    choice("r_of", "one", "mabn", _RENORM, mistake="mabn-no-renormalisation"),
-    choice(
-        "r_of",
-        "one",
-        "brn",
-        _RENORM,
-        "Your r is 1 and your d is 0 from the start: so far this is batch normalisation, no Batch Renormalization.",
-    ),
-    choice("r_of", "variance", "brn", _RENORM, mistake="brn-r-of-variance"),
-    choice("r_of", "variance over square", "brn mabn", _RENORM, "Your r is the batch's square over sigma_hat^2."),
-    choice("r_of", "without eps", "brn mabn", _RENORM, "Your r has no eps in it: it is a ratio of bare roots."),
-    choice("r_of", "squares without eps", "brn mabn", _RENORM, "Your r is a ratio of squares, with no eps in it."),
-    choice("r_of", "inverted", "brn mabn", _RENORM, "Your r is upside down: the batch's root belongs above."),
-    choice("d_over", "negative", "brn", _RENORM, "Your d has the wrong sign: it is (mu_B - mu_hat) / sigma_hat."),
-    choice("clip_sides", "r above", "brn", _RENORM, mistake="brn-clip-from-above-only"),
-    choice("d_over", "batch", "brn", _RENORM, mistake="brn-d-over-batch-sigma"),
-    choice("read", "after", "brn", _RENORM, mistake="brn-read-after-update"),
-    choice("read", "after", "mabn", _RENORM, mistake="mabn-read-after-update"),
-    choice("clip_sides", "above", "brn", _RENORM, mistake="brn-clip-from-above-only"),
-    choice("clip_sides", "above", "mabn", _RENORM, "Your r is bounded from above alone; 1/clip is to bound it."),
-    choice("bounds", "flipped", "brn", _RENORM, mistake="brn-warm-up-inverted"),
-    choice("moving_eps", "twice", "brn", _RENORM, mistake="brn-eps-twice"),
-    choice("moving_eps", "none", "brn", _RENORM, "Your moving sigma in r and d has no eps in it."),
-    choice("moving_eps", "none", "mabn", _RENORM, "Your moving chi in r has no eps in it."),
-)
 
-_AVERAGES = (
-    choice(
-        "average_of", "root", "bn", _MOVING, "The moving average is of sigma, eps in it, as in Batch Renormalization."
-    ),
-    choice(
-        "average_of",
-        "root",
-        _CHI,
-        _MOVING + " z dx dgamma",
-        "The moving average is of chi, not of chi^2; the paper leaves it open.",
-        accepted=True,
-    ),
-    choice(
-        "average_of",
-        "root",
-        "brn",
-        _MOVING + " z dx dgamma",
-        "The moving average is of sigma, as Ioffe has it.",
-        accepted=True,
-    ),
-    choice(
-        "average_of",
-        "square",
-        "brn",
-        _MOVING + " z dx dgamma",
-        "The moving average is of the variance, as in equation (12).",
-        accepted=True,
-    ),
-    choice(
-        "fed",
-        "unbiased",
+ACCEPTED = True
+_BN, _CHI, _ALL, _ALONE = "bn brn", "modified-bn mabn", "bn brn modified-bn mabn", "gn ln in"
+
+_AVERAGES = _choices(
+    "state inferred",
+    ("bn", {"average_of": "root"}, "The moving average is of sigma, eps in it, as in Batch Renormalization."),
+) + _choices(
+    "state z dx dgamma inferred",
+    (_CHI, {"average_of": "root"}, "The moving average is of chi, not of chi^2; the paper leaves it open.", ACCEPTED),
+    ("brn", {"average_of": "root"}, "The moving average is of sigma, as Ioffe has it.", ACCEPTED),
+    ("brn", {"average_of": "square"}, "The moving average is of the variance, as in equation (12).", ACCEPTED),
+    (
         _BN,
-        _MOVING + " z dx dgamma",
+        {"fed": "unbiased"},
         "running_var matches the unbiased variance: PyTorch's convention, n/(n-1) = {bessel:.4g} at n = {values}.",
-        accepted=True,
+        ACCEPTED,
     ),
-    choice(
-        "fed",
-        "biased",
+    (
         _BN,
-        _MOVING + " z dx dgamma",
+        {"fed": "biased"},
         "running_var takes the biased variance, though training normalises by the unbiased one.",
     ),
-    choice("fed", "unbiased", _CHI, _EARLY, "Your moving average is fed chi_B^2 times n / (n - 1)."),
-    choice("fed", "over samples", _BN, _MOVING + " z dx dgamma", mistake="bn-running-var-over-samples"),
-    choice("fed", "with eps", _BN, _MOVING + " z dx dgamma", mistake="bn-running-var-holds-eps"),
-    choice(
-        "decay",
-        "cumulative",
-        "bn brn",
-        _MOVING + " z dx dgamma",
-        "The moving statistics are averages of all batches so far, as with momentum=None in PyTorch.",
-        accepted=True,
-    ),
-    choice("start", 0.0, _ALL, _MOVING + " z dx dgamma", mistake="bn-variance-starts-at-zero"),
-    choice(
-        "start",
-        "root",
-        "brn",
-        _MOVING + " z dx dgamma",
-        "The moving sigma starts at 1, as in Keras; Ioffe's average would start at sqrt(1 + eps).",
-        accepted=True,
-    ),
-    choice(
-        "start",
-        "first",
-        _ALL,
-        _MOVING + " z dx dgamma",
-        "The moving average starts at the first value.",
-        accepted=True,
-    ),
-    choice(
-        "average_of",
-        "bare root",
-        "brn mabn",
-        _MOVING + " z dx dgamma",
-        "The moving average is of the root without eps in it.",
-        accepted=True,
-    ),
-    choice("start", "no root", "brn", _MOVING + " z dx dgamma", "The moving sigma starts at 0."),
-    choice("start_mean", 1.0, _BN, _MOVING + " z dx dgamma", "The moving mean starts at 1; it starts at 0."),
-    choice(
-        "start_mean",
-        "first",
+    (_CHI, {"fed": "unbiased"}, "Your moving average is fed chi_B^2 times n / (n - 1)."),
+    (_BN, {"fed": "over samples"}, "bn-running-var-over-samples"),
+    (_BN, {"fed": "with eps"}, "bn-running-var-holds-eps"),
+    (
         _BN,
-        _MOVING + " z dx dgamma",
-        "The moving mean starts at the first value.",
-        accepted=True,
+        {"decay": "cumulative"},
+        "The moving statistics are averages of all batches so far, as with momentum=None in PyTorch.",
+        ACCEPTED,
     ),
-    choice(
-        "fed_by",
-        "window",
+    (_ALL, {"start": 0.0}, "bn-variance-starts-at-zero"),
+    (
+        "brn",
+        {"start": "root"},
+        "The moving sigma starts at 1, as in Keras; Ioffe's average would start at sqrt(1 + eps).",
+        ACCEPTED,
+    ),
+    (_ALL, {"start": "first"}, "The moving average starts at the first value.", ACCEPTED),
+    ("brn mabn", {"average_of": "bare root"}, "The moving average is of the root without eps in it.", ACCEPTED),
+    ("brn", {"start": "no root"}, "The moving sigma starts at 0."),
+    (_BN, {"start_mean": 1.0}, "The moving mean starts at 1; it starts at 0."),
+    (_BN, {"start_mean": "first"}, "The moving mean starts at the first value.", ACCEPTED),
+    ("mabn", {"fed_by": "window"}, "mabn-ema-of-window"),
+    ("mabn", {"fed_by": "batch"}, "The exponential average is fed chi_B^2, as in the paper.", ACCEPTED),
+    (
         "mabn",
-        _EARLY,
-        mistake="mabn-ema-of-window",
-        as_convention="The exponential average is fed the window's mean, as in the authors' code.",
-    ),
-    choice(
-        "fed_by", "batch", "mabn", _EARLY, "The exponential average is fed chi_B^2, as in the paper.", accepted=True
-    ),
-    choice(
-        "fed_per",
-        "call",
-        "mabn",
-        _EARLY,
+        {"fed_per": "call"},
         "The exponential average is updated once a call, as in the authors' ImageNet code.",
-        accepted=True,
+        ACCEPTED,
     ),
 )
 
-_INFERENCE = (
-    choice("infer_by", "batch", _BN, INFERRED, mistake="bn-infer-batch-statistics"),
-    choice("infer_by", "window", "mabn", INFERRED, mistake="mabn-infer-window"),
-    choice("infer_eps", "inside", _ALL, INFERRED, "Inference has eps inside the root.", accepted=True),
-    choice("infer_eps", "none", _ALL, INFERRED, mistake="bn-infer-no-eps"),
-    choice("infer_eps", "twice", _ALL, INFERRED, "Your inference has eps in the root twice."),
-    choice("infer_eps", "no root", _BN, INFERRED, "Your inference divides by the variance; take its root."),
-    choice("infer_eps", "no root", _CHI, INFERRED, "Your inference divides by chi^2; take its root."),
-)
-
-
-def _dx(value: str, norms: str, words: str = "", mistake: str = "") -> Choice:
-    return choice("dx", value, norms, "dx", words, mistake=mistake)
-
-
-_BACKWARD = (
-    _dx("no g", _BN, mistake="bn-no-g"),
-    _dx("no psi", _BN, mistake="bn-no-psi"),
-    _dx("statistics constant", _BN, mistake="bn-statistics-constant"),
-    _dx("sums", _BN, mistake="bn-sums-for-means"),
-    _dx("whole call", _BN, mistake="bn-whole-call-backward"),
-    _dx("no gamma", "bn brn modified-bn", mistake="bn-gamma-forgotten"),
-    _dx("over variance", "bn brn modified-bn", mistake="bn-variance-for-sigma"),
-    _dx("over std", "bn brn modified-bn", mistake="bn-backward-no-eps"),
-    _dx("recomputed without eps", _BN, mistake="bn-backward-recomputed-without-eps"),
-    _dx(
-        "formula (4)",
-        "bn brn modified-bn",
-        "Your dx is formula (4) or (16), which is not of your forward.",
+_EVERY_POSITION = "Every position has statistics of its own"
+_STATISTICS = _choices(
+    "z state dx dgamma inferred",
+    (
+        "ln",
+        {"over": "position"},
+        f"{_EVERY_POSITION}, over channels alone, as LayerNorm in Transformers.",
+        ACCEPTED,
     ),
-    _dx("no psi", "modified-bn", mistake="modified-no-psi"),
-    _dx("no psi", "mabn", mistake="modified-no-psi"),
-    _dx("keeps g", _CHI, mistake="modified-keeps-g"),
-    _dx("r forgotten", "brn", mistake="brn-r-forgotten-in-backward"),
-    _dx("through r", "brn", mistake="brn-r-differentiated"),
-    _dx("through d", "brn", mistake="brn-d-differentiated"),
-    _dx("through r and d", "brn", mistake="brn-r-and-d-differentiated"),
-    _dx("psi of this batch", "mabn", mistake="mabn-psi-of-this-batch"),
-    _dx("psi one late", "mabn", mistake="mabn-psi-window-one-late"),
-    _dx("psi exponential", "mabn", mistake="mabn-psi-exponential"),
-    _dx("psi without gamma", "mabn", mistake="mabn-psi-without-gamma"),
-    _dx(
-        "gamma after the average",
+    (
+        "gn",
+        {"over": "position"},
+        f"{_EVERY_POSITION}; those of a group of channels are over all positions of a sample.",
+    ),
+    (_ALONE, {"over": "batch"}, "gn-statistics-of-the-batch"),
+    ("ln", {"over": "channel"}, "Every channel has statistics of its own: instance normalisation."),
+    ("gn", {"grouping": "every"}, "gn-channels-interleaved"),
+    ("online", {"distance": "none"}, "online-no-distance"),
+    ("online", {"distance": "new mean"}, "online-distance-from-new-mean"),
+    ("bn brn gn ln in", {"variance": "unbiased"}, "bn-unbiased-variance"),
+    ("bn brn gn ln in", {"eps_at": "outside"}, "bn-eps-outside"),
+    (_CHI, {"eps_at": "outside"}, "Your forward divides by chi + eps; eps belongs inside the root."),
+    (f"{_ALL} {_ALONE}", {"eps_at": "twice"}, "bn-eps-twice"),
+    (f"{_ALL} {_ALONE}", {"eps_at": "none"}, "bn-no-eps"),
+    (_ALL, {"shared_by": "call"}, "bn-whole-call"),
+    (_ALL, {"shared_by": "channels"}, "bn-channels-together"),
+    (_ALL, {"shared_by": "position"}, "bn-positions-apart"),
+    (_CHI, {"statistic": "variance"}, "modified-variance"),
+    (
+        _CHI,
+        {"centred": "yes", "statistic": "variance"},
+        "Your output has the batch's mean subtracted and is divided by sigma; (15) divides by chi alone.",
+    ),
+    (_CHI, {"root": "no"}, "modified-no-root"),
+    ("mabn", {"short": 1}, "mabn-window-one-short"),
+    ("mabn", {"partial": "zeros"}, "mabn-zeros-counted"),
+    (
         "mabn",
-        "Your Psi_B is averaged without gamma, and the average is multiplied by today's gamma: right as long as "
-        "gamma stays. The Psi_B of an earlier batch has the gamma of then.",
+        {"partial": "batch"},
+        "Until the window is full each batch uses its own statistics, as in the authors' code.",
+        ACCEPTED,
     ),
-    _dx("r forgotten", "mabn", mistake="mabn-r-forgotten-in-backward"),
-    _dx("dx averaged", "mabn", mistake="mabn-dx-averaged"),
-    _dx("one call", "mabn", mistake="mabn-derivative-of-one-call"),
-    _dx("no warm-up", "mabn", mistake="mabn-warm-up-forward-only"),
-    _dx("through r", "mabn", "Your dx is the derivative of this call alone and goes back through r, a constant."),
-    _dx(
-        "psi without r",
-        "mabn",
-        "Your Psi_B is the mean of y * gamma * dz; what reaches y has r in it too.",
-    ),
-    _dx("psi of r y", "mabn", "Your Psi_B is made with r * y; it is the mean of y * dy with the y from before r."),
-    _dx("sums", "mabn", mistake="bn-sums-for-means"),
-    _dx("sums", "modified-bn", mistake="bn-sums-for-means"),
-    _dx("no gamma", "mabn", mistake="bn-gamma-forgotten"),
-    _dx("over variance", "mabn", "Your dx is divided by chi^2 where equation (20) divides by its root."),
-    _dx("renormalised y", "mabn", "Your dx and Psi have r * y in them; it is the y from before r."),
-    _dx("psi exponential from the first", "mabn", mistake="mabn-psi-exponential"),
-    _dx("batch chi", "mabn", "Your dx is divided by this batch's chi; equation (20) divides by the average."),
-    choice("dgamma", "without d", "brn", "dgamma", "Your dgamma sums dz * r * y and leaves out d."),
-    choice("dgamma", "times gamma", _ALL, "dgamma", "Your dgamma has gamma in it: it sums dz * y, not dy * y."),
-    _dx("zeros counted", "mabn", "Your average of Psi divides by m before m batches have been seen."),
-    _dx("one short", "mabn", "Your Psi is averaged over m - 1 batches, not m."),
-    choice("dgamma", "before corrections", "brn", "dgamma", mistake="brn-dgamma-before-corrections"),
-    choice("dgamma", "before corrections", "mabn", "dgamma", mistake="mabn-dgamma-before-r"),
-    choice("dgamma", "not normalised", _ALL, "dgamma", mistake="bn-dgamma-not-normalised"),
-    choice("dgamma", "mean", _ALL, "dgamma", mistake="bn-parameter-means"),
-    choice("dbeta", "mean", _ALL, "dbeta", mistake="bn-parameter-means"),
+    ("mabn", {"window_of": "root"}, "mabn-chi-averaged"),
 )
 
-CHOICES: tuple[Choice, ...] = (*_AVERAGES, *_FORWARD, *_INFERENCE, *_BACKWARD)
+_OUTPUT = _choices(
+    "z dx dgamma",
+    (
+        "brn",
+        {"eps_at": "after r"},
+        "Your eps is added to var / r^2, after r; it belongs into the sigma that r is made of.",
+    ),
+    ("mabn brn", {"r_of": "squares"}, "mabn-r-of-squares"),
+    ("mabn", {"r_of": "one"}, "mabn-no-renormalisation"),
+    (
+        "brn",
+        {"r_of": "one"},
+        "Your r is 1 and your d is 0 from the start: so far this is batch normalisation, no Batch Renormalization.",
+    ),
+    ("brn", {"r_of": "variance"}, "brn-r-of-variance"),
+    ("brn mabn", {"r_of": "variance over square"}, "Your r is the batch's square over sigma_hat^2."),
+    ("brn mabn", {"r_of": "without eps"}, "Your r has no eps in it: it is a ratio of bare roots."),
+    ("brn mabn", {"r_of": "squares without eps"}, "Your r is a ratio of squares, with no eps in it."),
+    ("brn mabn", {"r_of": "inverted"}, "Your r is upside down: the batch's root belongs above."),
+    ("brn", {"d_over": "negative"}, "Your d has the wrong sign: it is (mu_B - mu_hat) / sigma_hat."),
+    ("brn", {"clip_sides": "r above"}, "brn-clip-from-above-only"),
+    ("brn", {"d_over": "batch"}, "brn-d-over-batch-sigma"),
+    ("brn", {"read": "after"}, "brn-read-after-update"),
+    ("mabn", {"read": "after"}, "mabn-read-after-update"),
+    ("brn", {"clip_sides": "above"}, "brn-clip-from-above-only"),
+    ("mabn", {"clip_sides": "above"}, "Your r is bounded from above alone; 1/clip is to bound it."),
+    ("brn", {"bounds": "flipped"}, "brn-warm-up-inverted"),
+    ("brn", {"moving_eps": "twice"}, "brn-eps-twice"),
+    ("brn", {"moving_eps": "none"}, "Your moving sigma in r and d has no eps in it."),
+    ("mabn", {"moving_eps": "none"}, "Your moving chi in r has no eps in it."),
+) + _choices(
+    "z dx dgamma inferred",
+    ("online", {"used": "after"}, "online-statistics-after"),
+    ("online", {"guard": "clamp"}, "The output is clipped to [-5, 5], without layer scaling.", ACCEPTED),
+    ("online", {"guard": "scaling first"}, "Your layer scaling comes before gamma and beta; it comes last."),
+    ("online", {"eps_at": "outside"}, "bn-eps-outside"),
+    ("online", {"eps_at": "twice"}, "bn-eps-twice"),
+    ("online", {"eps_at": "none"}, "bn-no-eps"),
+)
+
+_INFERENCE = _choices(
+    "inferred",
+    (_BN, {"infer_by": "batch"}, "bn-infer-batch-statistics"),
+    ("mabn", {"infer_by": "window"}, "mabn-infer-window"),
+    (_ALL, {"infer_eps": "inside"}, "Inference has eps inside the root.", ACCEPTED),
+    (_ALL, {"infer_eps": "none"}, "bn-infer-no-eps"),
+    (_ALL, {"infer_eps": "twice"}, "Your inference has eps in the root twice."),
+    (_BN, {"infer_eps": "no root"}, "Your inference divides by the variance; take its root."),
+    (_CHI, {"infer_eps": "no root"}, "Your inference divides by chi^2; take its root."),
+    (_ALONE, {"infer_by": "sample"}, "Inference is right; training is not.", ACCEPTED),
+    (
+        "in",
+        {"infer_by": "moving"},
+        "Inference has moving statistics, as with track_running_stats=True in PyTorch; the paper's is as training.",
+        ACCEPTED,
+    ),
+    ("online", {"infer_by": "unguarded"}, "Your inference leaves layer scaling out."),
+    ("eval-norm", {"infer_by": "moving"}, "eval-averages-alone"),
+    ("eval-norm", {"infer_by": "swapped"}, "eval-weights-swapped"),
+    ("eval-norm", {"infer_by": "mean alone"}, "eval-mean-alone"),
+    ("eval-norm", {"infer_by": "mixture of the call"}, "eval-whole-batch"),
+    (
+        "eval-norm",
+        {"infer_by": "variances alone"},
+        "The variances alone are mixed, without the term by which the means differ.",
+        ACCEPTED,
+    ),
+)
+
+_INPUT_GRADIENT = _choices(
+    "dx",
+    ("gn ln", {"dx": "gamma last"}, "gn-gamma-after-the-means"),
+    (_ALONE, {"dx": "statistics constant"}, "gn-no-statistics"),
+    (_BN, {"dx": "no g"}, "bn-no-g"),
+    (_ALONE, {"dx": "no g"}, "Your dx lacks g, the mean of dy over sample and group: every x also moves the mean."),
+    (_BN, {"dx": "no psi"}, "bn-no-psi"),
+    (_ALONE, {"dx": "no psi"}, "Your dx lacks y * Psi: every x also moves the variance."),
+    (_BN, {"dx": "statistics constant"}, "bn-statistics-constant"),
+    (f"bn brn {_ALONE}", {"dx": "sums"}, "bn-sums-for-means"),
+    (_BN, {"dx": "whole call"}, "bn-whole-call-backward"),
+    (f"bn brn modified-bn {_ALONE}", {"dx": "no gamma"}, "bn-gamma-forgotten"),
+    (f"bn brn modified-bn {_ALONE}", {"dx": "over variance"}, "bn-variance-for-sigma"),
+    (f"bn brn modified-bn {_ALONE}", {"dx": "over std"}, "bn-backward-no-eps"),
+    (_BN, {"dx": "recomputed without eps"}, "bn-backward-recomputed-without-eps"),
+    ("bn brn modified-bn", {"dx": "formula (4)"}, "Your dx is formula (4) or (16), which is not of your forward."),
+    (_CHI, {"dx": "no psi"}, "modified-no-psi"),
+    (_CHI, {"dx": "keeps g"}, "modified-keeps-g"),
+    ("brn", {"dx": "r forgotten"}, "brn-r-forgotten-in-backward"),
+    ("brn", {"dx": "through r"}, "brn-r-differentiated"),
+    ("brn", {"dx": "through d"}, "brn-d-differentiated"),
+    ("brn", {"dx": "through r and d"}, "brn-r-and-d-differentiated"),
+    ("mabn", {"dx": "psi of this batch"}, "mabn-psi-of-this-batch"),
+    ("mabn", {"dx": "psi one late"}, "mabn-psi-window-one-late"),
+    ("mabn", {"dx": "psi exponential"}, "mabn-psi-exponential"),
+    ("mabn", {"dx": "psi without gamma"}, "mabn-psi-without-gamma"),
+    (
+        "mabn",
+        {"dx": "gamma after the average"},
+        (
+            "Your Psi_B is averaged without gamma, and the average is multiplied by today's gamma: right as long as "
+            "gamma stays. The Psi_B of an earlier batch has the gamma of then."
+        ),
+    ),
+    ("mabn", {"dx": "r forgotten"}, "mabn-r-forgotten-in-backward"),
+    ("mabn", {"dx": "dx averaged"}, "mabn-dx-averaged"),
+    ("mabn", {"dx": "one call"}, "mabn-derivative-of-one-call"),
+    ("mabn", {"dx": "no warm-up"}, "mabn-warm-up-forward-only"),
+    (
+        "mabn",
+        {"dx": "through r"},
+        "Your dx is the derivative of this call alone and goes back through r, a constant.",
+    ),
+    ("mabn", {"dx": "psi without r"}, "Your Psi_B is the mean of y * gamma * dz; what reaches y has r in it too."),
+    (
+        "mabn",
+        {"dx": "psi of r y"},
+        "Your Psi_B is made with r * y; it is the mean of y * dy with the y from before r.",
+    ),
+    (_CHI, {"dx": "sums"}, "bn-sums-for-means"),
+    ("mabn", {"dx": "no gamma"}, "bn-gamma-forgotten"),
+    ("mabn", {"dx": "over variance"}, "Your dx is divided by chi^2 where equation (20) divides by its root."),
+    ("mabn", {"dx": "renormalised y"}, "Your dx and Psi have r * y in them; it is the y from before r."),
+    ("mabn", {"dx": "psi exponential from the first"}, "mabn-psi-exponential"),
+    ("mabn", {"dx": "batch chi"}, "Your dx is divided by this batch's chi; equation (20) divides by the average."),
+    ("mabn", {"dx": "zeros counted"}, "Your average of Psi divides by m before m batches have been seen."),
+    ("mabn", {"dx": "one short"}, "Your Psi is averaged over m - 1 batches, not m."),
+    ("online", {"dx": "v of dy"}, "online-v-of-dy"),
+    ("online", {"dx": "u before control"}, "online-u-before-control"),
+    ("online", {"dx": "averaged"}, "online-control-averaged"),
+    ("online", {"dx": "v after"}, "online-control-of-this-sample"),
+    ("online", {"dx": "no control"}, "Your dx is dy / sigma: nothing takes u and v off."),
+) + _choices("dx dgamma dbeta", ("online", {"dx": "scale held"}, "online-scale-held"))
+
+_PARAMETER_GRADIENTS = _choices(
+    "dgamma",
+    ("brn", {"dgamma": "without d"}, "Your dgamma sums dz * r * y and leaves out d."),
+    (
+        f"{_ALL} {_ALONE} online",
+        {"dgamma": "times gamma"},
+        "Your dgamma has gamma in it: it sums dz * y, not dy * y.",
+    ),
+    ("brn", {"dgamma": "before corrections"}, "brn-dgamma-before-corrections"),
+    ("mabn", {"dgamma": "before corrections"}, "mabn-dgamma-before-r"),
+    (f"{_ALL} {_ALONE}", {"dgamma": "not normalised"}, "bn-dgamma-not-normalised"),
+    (f"{_ALL} {_ALONE} online", {"dgamma": "mean"}, "bn-parameter-means"),
+) + _choices("dbeta", (f"{_ALL} {_ALONE} online", {"dbeta": "mean"}, "bn-parameter-means"))
+
+CHOICES: tuple[Choice, ...] = (
+    *_AVERAGES,
+    *_STATISTICS,
+    *_OUTPUT,
+    *_INFERENCE,
+    *_INPUT_GRADIENT,
+    *_PARAMETER_GRADIENTS,
+)
 """Conventions first: a number that a convention explains is no mistake."""
+
+AS_CONVENTION = {"mabn-ema-of-window": "The exponential average is fed the window's mean, as in the authors' code."}
+"""What to say of a mistake where it is part of somebody's convention."""

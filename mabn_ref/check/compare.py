@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import decimal
+import functools
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -9,13 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mabn_ref.arrays import Array
+from mabn_ref.check.batch_model import Batch
 from mabn_ref.check.conventions import Convention, from_config
-from mabn_ref.check.families import backward, call_of, model_of
-from mabn_ref.check.model import Batch
+from mabn_ref.check.models import BENDABLE, backward, call_of, model_of
 from mabn_ref.check.observe import Trace, config_of
 from mabn_ref.check.scenarios import ALONE, SETTINGS, inputs, parameters
+from mabn_ref.gradcheck import exact, ulps
 
-__all__ = ["TENSORS", "Case", "Difference", "first_difference", "worst_errors"]
+__all__ = ["TENSORS", "Case", "Difference", "first_difference", "rounding_errors", "worst_errors"]
 
 TENSORS = ("z", "state", "inferred", "dx", "dgamma", "dbeta")
 ULPS = {np.dtype(np.float64): 1e4, np.dtype(np.float32): 64.0}
@@ -27,33 +31,21 @@ SLACK = 2e-7
 
 @dataclass(frozen=True)
 class Difference:
-    """The first place where numbers differ.
-
-    Attributes
-    ----------
-    scenario : str
-    step : int
-        Counted from 1; the inference comes after the last.
-    tensor : str
-        "z", "dx", "dgamma", "dbeta", "inferred", or the layer's name of a moving statistic.
-    index : tuple of int
-        The worst element.
-    got, expected : float
-        What is there, and what belongs there.
-    error : float
-        The difference relative to the size of the tensor in its channel.
-    """
+    """The first place where numbers differ."""
 
     scenario: str
     step: int
+    """Counted from 1; the inference comes after the last."""
     tensor: str
+    """"z", "dx", "dgamma", "dbeta", "inferred", or the layer's name of a moving statistic."""
     index: tuple[int, ...]
+    """The worst element."""
     got: float
     expected: float
     error: float
+    """The difference relative to the size of the tensor in its channel."""
 
     def __str__(self) -> str:
-        """Return one line."""
         return (
             f"{self.scenario}, step {self.step}: {self.tensor}{list(self.index)} is {self.got:.9g}, "
             f"expected {self.expected:.9g} (relative {self.error:.1e})"
@@ -61,46 +53,39 @@ class Difference:
 
 
 class Case:
-    """A trace, ready to be compared many times.
+    """A trace, ready to be compared many times, and what the target was told: `given`, fields of a convention."""
 
-    Parameters
-    ----------
-    norm : str
-        What the target is to be.
-    trace : Trace
-    """
-
-    def __init__(self, norm: str, trace: Trace) -> None:
-        self.norm, self.trace = norm, trace
+    def __init__(self, norm: str, trace: Trace, given: frozenset[str] = frozenset()) -> None:
+        self.norm, self.trace, self.given = norm, trace, given
         self.config: Any = config_of(norm, trace.scenario)
+        told = {name: value for name, value in vars(self.config).items() if name in given or name == "norm_batch"}
+        if norm in ALONE:  # a layer that was not told its groups has the same in all scenarios
+            told = {"groups": SETTINGS[norm]["groups"], **told}
+        self.base = vars(from_config(norm, type(self.config)(**told)))
         self.steps = list(inputs(trace.scenario, trace.space))
+        self.channels = trace.scenario.channels
+        drawn = (parameters(k, self.channels) for k in range(len(self.steps)))
+        self.parameters = [[a.astype(trace.scenario.dtype).astype(np.float64) for a in pair] for pair in drawn]
         self.roles = {} if norm in ALONE else _roles(trace.states, trace.scenario.channels)
         self._batches: dict[str, list[Batch]] = {}
-        self._tolerances: list[Array] = []
-        self._bases: dict[frozenset[str], dict[str, Any]] = {}
         kept = [*trace.values.values(), *(trace.states[name] for name, role in self.roles.items() if role)]
         dtypes = [values[0].dtype for values in kept if values[0].dtype in ULPS]
         dtype = min(dtypes, key=lambda d: d.itemsize, default=np.dtype(np.float64))
         self.rtol = float(np.finfo(dtype).eps) * ULPS[dtype]
 
-    def parameters(self, k: int) -> tuple[Array, Array]:
-        """Gamma and beta of step k, in float64."""
-        gamma, beta = (a.astype(self.trace.scenario.dtype).astype(np.float64) for a in parameters(k, self.channels))
-        return gamma, beta
+    def model(self, convention: Convention) -> Any:
+        """The layer with this convention that the target is compared with."""
+        return model_of(self.norm, convention, self.channels, self.config)
 
-    @property
-    def channels(self) -> int:
-        """C."""
-        return self.trace.scenario.channels
-
-    def base(self, given: frozenset[str]) -> dict[str, Any]:
-        """The fields of a convention: what the layer was given of the scenario's settings, else the defaults."""
-        if given not in self._bases:
-            kept = {name: value for name, value in vars(self.config).items() if name in given or name == "norm_batch"}
-            if self.norm in ALONE:  # a layer that was not told its groups has the same in all scenarios
-                kept = {"groups": SETTINGS[self.norm]["groups"], **kept}
-            self._bases[given] = vars(from_config(self.norm, type(self.config)(**kept)))
-        return dict(self._bases[given])
+    def replay(self, convention: Convention) -> Iterator[tuple[int, Any, Array]]:
+        """Run that layer over the trace: yield step, counted from 0, the layer after its forward pass, and its z."""
+        model, scenario = self.model(convention), self.trace.scenario
+        batches = self.batches(convention.shared_by)
+        for k, seen in enumerate(self.trace.values.get("z", [])):
+            z = model.forward(batches[k], *self.parameters[k], seen)
+            if scenario.age and k + 1 == scenario.age_after:
+                model.iteration = scenario.age
+            yield k, model, z
 
     def batches(self, shared_by: str) -> list[Batch]:
         """Every call's statistics."""
@@ -112,15 +97,16 @@ class Case:
             ]
         return self._batches[shared_by]
 
-    def tolerance(self, step: int) -> Array:
-        """The relative error that is forgiven in every channel, (C,)."""
-        if not self._tolerances:
-            if self.norm == "online":  # a sample's own statistics divide nothing
-                return SLACK + self.rtol * np.full(self.channels, 10.0)
-            for batch in self.batches("normalisation batch"):
-                condition = np.max(1 + batch.square / (batch.var + 1e-2 * self.config.eps), axis=0)
-                self._tolerances.append(SLACK + self.rtol * condition)
-        return self._tolerances[step]
+    @functools.cached_property
+    def tolerances(self) -> list[Array]:
+        """The relative error that is forgiven at every step in every channel, (C,)."""
+        if self.norm == "online":  # a sample's own statistics divide nothing
+            return [SLACK + self.rtol * np.full(self.channels, 10.0)] * len(self.steps)
+        conditions = [
+            np.max(1 + batch.square / (batch.var + 1e-2 * self.config.eps), axis=0)
+            for batch in self.batches("normalisation batch")
+        ]
+        return [SLACK + self.rtol * condition for condition in conditions]
 
 
 def _roles(states: Mapping[str, list[Array]], channels: int) -> dict[str, str]:
@@ -162,15 +148,7 @@ class Look(NamedTuple):
 
 
 def first_difference(case: Case, convention: Convention, tensors: Collection[str]) -> Difference | None:
-    """Return the first of `tensors` that a convention does not reproduce, or None.
-
-    Parameters
-    ----------
-    case : Case
-    convention : Convention
-    tensors : collection of str
-        Some of `TENSORS`.
-    """
+    """Return the first of `tensors`, some of `TENSORS`, that a convention does not reproduce, or None."""
     with np.errstate(all="ignore"):
         for look in _looks(case, convention, tensors):
             errors = look.errors
@@ -194,26 +172,23 @@ def worst_errors(case: Case, convention: Convention) -> dict[str, float]:
 
 
 def _looks(case: Case, convention: Convention, tensors: Collection[str]) -> Iterator[Look]:
-    trace, model = case.trace, model_of(case.norm, convention, case.channels)
+    trace = case.trace
     batches = case.batches(convention.shared_by)
     back = any(name in tensors for name in ("dx", "dgamma", "dbeta"))
     sizes = np.zeros(case.channels)
     rtol: Array = np.zeros(case.channels)
-    for k, seen in enumerate(trace.values.get("z", [])):
-        gamma, beta = case.parameters(k)
-        z = model.forward(batches[k], gamma, beta, seen)
-        if trace.scenario.age and k + 1 == trace.scenario.age_after:
-            model.iteration = trace.scenario.age
-        rtol = case.tolerance(k)
+    model = None
+    for k, model, z in case.replay(convention):
+        beta, rtol = case.parameters[k][1], case.tolerances[k]
         if "z" in tensors:
-            yield Look(k + 1, "z", seen, z, _size(z) + np.abs(beta), rtol)
+            yield Look(k + 1, "z", trace.values["z"][k], z, _size(z) + np.abs(beta), rtol)
         if "state" in tensors and k < trace.finished:
             sizes = np.maximum(sizes, np.max(batches[k].square.reshape(-1, case.channels), axis=0) + convention.eps)
             yield from _states(case, k, model, sizes, rtol)
         if back and k < trace.finished:
             yield from _gradients(case, k, model, tensors, rtol)
-    if "inferred" in tensors and "inferred" in trace.values:
-        gamma, beta = case.parameters(trace.finished)
+    if "inferred" in tensors and "inferred" in trace.values and model is not None:
+        gamma, beta = case.parameters[trace.finished]
         z = model.infer(case.steps[-1][0].astype(np.float64), gamma, beta)
         yield Look(trace.finished + 1, "inferred", trace.values["inferred"][0], z, _size(z) + np.abs(beta), rtol)
 
@@ -222,9 +197,9 @@ def _states(case: Case, k: int, model: Any, sizes: Array, rtol: Array) -> Iterat
     state, spread = model.state(), np.sqrt(sizes)
     for name, role in case.roles.items():
         seen = case.trace.states[name][k]
-        if role == "mean":
+        if role == "mean" and "mean" in state:
             yield Look(k + 1, name, seen, state["mean"], spread + np.abs(state["mean"]), rtol)
-        elif role == "second":
+        elif role == "second" and "square" in state:
             square = Look(k + 1, name, seen, state["square"], sizes + np.abs(state["square"]), rtol)
             root = Look(k + 1, name, seen, state["root"], spread + np.abs(state["root"]), rtol)
             yield root if np.max(root.errors / rtol) < np.max(square.errors / rtol) else square
@@ -236,7 +211,7 @@ def _gradients(case: Case, k: int, model: Any, tensors: Collection[str], rtol: A
     largest, steep = model.sizes()
     summed = np.sum(np.abs(dz), axis=tuple(range(dz.ndim - 1)))
     sizes = {
-        "dx": _size(found["dx"]) + _size(dz) * np.abs(case.parameters(k)[0]) * steep,
+        "dx": _size(found["dx"]) + _size(dz) * np.abs(case.parameters[k][0]) * steep,
         "dgamma": summed * largest,
         "dbeta": summed,
     }
@@ -247,3 +222,31 @@ def _gradients(case: Case, k: int, model: Any, tensors: Collection[str], rtol: A
 
 def _size(a: Array) -> Array:
     return np.asarray(np.max(np.abs(a), axis=tuple(range(a.ndim - 1))))
+
+
+EXACT_STEPS = 2
+"""Exact numbers are a thousand times slower than floats."""
+
+
+def rounding_errors(case: Case, convention: Convention) -> dict[str, tuple[float, float]]:
+    """Return the errors of the first steps in float32 against the same convention in exact arithmetic.
+
+    Returns
+    -------
+    dict of str to (float, float)
+        The median and the largest error of z and of dx, in units in the last place of the true value; empty where
+        the convention has bounds that were read off the outputs, or there is no bendable model.
+    """
+    if case.norm not in BENDABLE or "measured" in (convention.clip, convention.r_max):
+        return {}
+    errors: dict[str, list[float]] = {"z": [], "dx": []}
+    model = case.model(convention)
+    with contextlib.suppress(decimal.DecimalException):  # a convention that divides by zero is not exact
+        for k, (x, dz) in enumerate(case.steps[:EXACT_STEPS]):
+            batch = call_of(case.norm, exact(x), case.trace.scenario.norm_batch, convention)
+            truth = {"z": model.forward(batch, *map(exact, case.parameters[k]))}
+            truth["dx"] = backward(model, exact(dz))[0]
+            for name, value in truth.items():
+                errors[name] += ulps(case.trace.values[name][k].astype(np.float32), value).ravel().tolist()
+        return {name: (float(np.median(values)), float(np.max(values))) for name, values in errors.items()}
+    return {}

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from mabn_ref import gradcheck
 from mabn_ref.arrays import Array
 from mabn_ref.check.scenarios import MODULES, Scenario, inputs, parameters
 from mabn_ref.check.target import Target
 
-__all__ = ["Trace", "config_of", "observe", "spaces"]
+__all__ = ["About", "Trace", "config_of", "derivative", "inquire", "observe", "spaces"]
 
 SPACES: tuple[tuple[int, ...], ...] = ((2, 3), (3,), ())
 """Of ranks 4, 3 and 2."""
@@ -20,41 +21,33 @@ SPACES: tuple[tuple[int, ...], ...] = ((2, 3), (3,), ())
 
 @dataclass
 class Trace:
-    """What a target returned, step by step.
-
-    Attributes
-    ----------
-    scenario : Scenario
-        What it was put through.
-    space : tuple of int
-        The axes between N and C.
-    values : dict of str to list of arrays
-        "z", "dx", "dgamma", "dbeta": one array a step; what the layer has not is left out. "inferred": one array.
-    states : dict of str to list of arrays
-        Moving statistics after each step, by the layer's names.
-    failure : str
-        Why it stopped early, or "".
-    failed_at : int
-        The last step that it came to, counted from 1.
-    notes : list of str
-        What it did that is allowed but unusual, such as another dtype.
-    changed : list of str
-        What of the state inference changed, by the layer's names.
-    """
+    """What a target returned, step by step; also where it raised or returned what cannot be used: up to there."""
 
     scenario: Scenario
     space: tuple[int, ...]
+    """The axes between N and C."""
     values: dict[str, list[Array]] = field(default_factory=dict)
+    """"z", "dx", "dgamma", "dbeta": one array a step; what the layer has not is left out. "inferred": one array."""
     states: dict[str, list[Array]] = field(default_factory=dict)
+    """Moving statistics after each step, by the layer's names."""
     failure: str = ""
+    """Why it stopped early, or ""."""
     failed_at: int = 0
+    """The last step that it came to, counted from 1."""
     notes: list[str] = field(default_factory=list)
+    """What it did that is allowed but unusual, such as another dtype."""
     changed: list[str] = field(default_factory=list)
+    """What of the state inference changed, by the layer's names."""
 
     @property
     def finished(self) -> int:
         """The number of steps of which everything is there."""
         return self.failed_at - 1 if self.failure else len(self.values.get("z", []))
+
+    def note(self, text: str) -> None:
+        """Add a note, unless it is there."""
+        if text not in self.notes:
+            self.notes.append(text)
 
 
 class Refused(Exception):
@@ -68,32 +61,8 @@ def config_of(norm: str, scenario: Scenario) -> Any:
     return MODULES[norm].Config(**shared, **scenario.settings)
 
 
-def spaces(target: Target, norm: str, scenario: Scenario) -> dict[int, str]:
-    """Try ranks 4, 3 and 2; return why each is refused, "" where it is not."""
-    reasons = {}
-    for space in SPACES:
-        one = Scenario(**{**vars(scenario), "space": space, "steps": 1})
-        trace = observe(target, norm, one, space)
-        reasons[len(space) + 2] = trace.failure
-    return reasons
-
-
 def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...]) -> Trace:
     """Run a target: forward and backward in turn, its state after every step, then inference.
-
-    Parameters
-    ----------
-    target : Target
-    norm : str
-        What it is to be, a key of `MODULES`.
-    scenario : Scenario
-    space : tuple of int
-        The axes between N and C.
-
-    Returns
-    -------
-    Trace
-        Also where the target raises, or returns something that cannot be used: up to there.
 
     Examples
     --------
@@ -111,7 +80,9 @@ def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
         except Refused as refusal:
             trace.failure = str(refusal)
         except (Exception, SystemExit) as error:
-            trace.failure = _said(error)
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{last.filename.rpartition('/')[2]}, line {last.lineno}"
+            trace.failure = f"{type(error).__name__}: {error} ({place})"
     # a statistic that comes later, or changes its shape, cannot be followed
     trace.states = {
         name: values
@@ -128,57 +99,120 @@ def _run(target: Target, config: Any, trace: Trace) -> None:
         trace.failed_at = step
         gamma, beta = (array.astype(scenario.dtype) for array in parameters(step - 1, scenario.channels))
         given = x.copy()
-        z = _read("z", target.forward(layer, given, gamma.copy(), beta.copy(), dz is not None), x.shape, trace)
+        z = _usable("z", target.forward(layer, given, gamma.copy(), beta.copy(), dz is not None), x.shape, trace)
         if not np.array_equal(given, x):
-            _note(trace, "forward changes its input in place")
+            trace.note("forward changes its input in place")
         if dz is None:
             trace.values["inferred"] = [z]
-            trace.changed = _changed(target, layer, trace)
+            trace.changed = [
+                name
+                for name, value in target.state(layer).items()
+                if name in trace.states and not np.array_equal(value, trace.states[name][-1], equal_nan=True)
+            ]
             return
         trace.values.setdefault("z", []).append(z)
         for name, value, shape in zip(
             ("dx", "dgamma", "dbeta"), target.backward(layer, dz.copy()), (x.shape, *[gamma.shape] * 2), strict=True
         ):
             if value is not None:
-                trace.values.setdefault(name, []).append(_read(name, value, shape, trace))
-        for name, value in _state(target, layer).items():
-            trace.states.setdefault(name, []).append(value)
+                trace.values.setdefault(name, []).append(_usable(name, value, shape, trace))
+        for name, value in target.state(layer).items():
+            if (array := np.array(value)).dtype.kind != "O":
+                trace.states.setdefault(name, []).append(array)
         if scenario.age and step == scenario.age_after:
             target.age(layer, scenario.age)  # type: ignore[attr-defined]
 
 
-def _state(target: Target, layer: Any) -> dict[str, Array]:
-    return {name: np.array(value) for name, value in target.state(layer).items()}
-
-
-def _changed(target: Target, layer: Any, trace: Trace) -> list[str]:
-    return [
-        name
-        for name, value in _state(target, layer).items()
-        if name in trace.states and not np.array_equal(value, trace.states[name][-1], equal_nan=True)
-    ]
-
-
-def _read(name: str, value: Any, shape: tuple[int, ...], trace: Trace) -> Array:
+def _usable(name: str, value: Any, shape: tuple[int, ...], trace: Trace) -> Array:
     array = np.array(value)
     if array.shape != shape:
         raise Refused(f"{name} has shape {array.shape}, expected {shape}")
     if array.dtype.kind != "f":
         raise Refused(f"{name} has dtype {array.dtype}, expected {trace.scenario.dtype}")
     if array.dtype != trace.scenario.dtype:
-        _note(trace, f"{name} is {array.dtype} where x is {trace.scenario.dtype}")
+        trace.note(f"{name} is {array.dtype} where x is {trace.scenario.dtype}")
     if not np.isfinite(array).all():
         where = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
         raise Refused(f"{name} is {array[where]} at {list(where)}")
     return array
 
 
-def _note(trace: Trace, text: str) -> None:
-    if text not in trace.notes:
-        trace.notes.append(text)
+@dataclass(frozen=True)
+class About:
+    """What is known of a target before it runs."""
+
+    given: list[str] | None
+    """The fields of the Config that it takes; None: all."""
+    groups: bool | None
+    """Whether a call may hold several normalisation batches; None: not known."""
+    numbers: list[float]
+    """Numbers it has that may be hyper-parameters."""
+    defaults: dict[str, float]
+    """The values that its constructor would have taken."""
+    ages: bool
+    """Whether its count of iterations can be set."""
+    refused: dict[int, str]
+    """Why an input of a rank is refused, by the rank; "" where it is not."""
+    single: bool = False
+    """Whether it takes float32 alone."""
+
+    def fields(self, norm: str) -> frozenset[str]:
+        """The fields of the Config that the target takes, and those of a `Convention` that one of them decides."""
+        taken = frozenset(MODULES[norm].Config.__dataclass_fields__ if self.given is None else self.given)
+        return taken | ({"guard"} if "layer_scaling" in taken else set())
 
 
-def _said(error: BaseException) -> str:
-    """The error, and the line that raised it."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({last.filename.rpartition('/')[2]}, line {last.lineno})"
+def spaces(target: Target, norm: str, scenario: Scenario) -> dict[int, str]:
+    """Try ranks 4, 3 and 2; return why each is refused, "" where it is not."""
+    one = {space: replace(scenario, space=space, steps=1) for space in SPACES}
+    return {len(space) + 2: observe(target, norm, one[space], space).failure for space in SPACES}
+
+
+def inquire(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...] = ()) -> About:
+    """Try a target on one step of every rank, in float64, and in float32 if it takes none."""
+    refused = spaces(target, norm, scenario)
+    single = False
+    if all(refused.values()):
+        in_single = spaces(target, norm, replace(scenario, dtype="float32"))
+        single = not all(in_single.values())
+        refused = in_single if single else refused
+    given: Any = getattr(target, "given", None)
+    return About(
+        given=None if given is None else sorted(given),
+        groups=getattr(target, "groups", None),
+        numbers=sorted(set(getattr(target, "numbers", ()))),
+        defaults=dict(getattr(target, "defaults", {})),
+        ages=hasattr(target, "age"),
+        refused=refused,
+        single=single,
+    )
+
+
+def derivative(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...]) -> str:
+    """Say whether dx of the first step is the derivative of forward, by numerical derivatives.
+
+    Every evaluation is a new layer's first step, so that no moving statistic gets in the way. Batch Renormalization
+    and MABN are not meant to be the derivative of forward, though MABN is at its first step, but for r.
+    """
+    config = config_of(norm, scenario)
+    gamma, beta = parameters(0, scenario.channels)
+    x, _ = next(inputs(scenario, space))
+
+    def forward(x: Array) -> tuple[Array, Any]:
+        layer = target.make(scenario.channels, config)
+        if np.iscomplexobj(x):
+            raise TypeError("a target takes real numbers")
+        return target.forward(layer, np.array(x, dtype=float), gamma, beta, True), layer
+
+    def backward(dz: Array, cache: Any) -> Array:
+        return target.backward(forward(x)[1], np.array(dz))[0]
+
+    try:
+        found = gradcheck.check(lambda x: (forward(x)[0], None), backward, (x,), names=("x",)).inputs[0]
+    except Exception as error:
+        return f"its derivative cannot be taken: {type(error).__name__}: {error}"
+    not_ = "" if found.verdict == "ok" else "not "
+    return (
+        f"at its first step backward is {not_}the derivative of forward: Taylor {found.taylor}, "
+        f"largest error {found.error:.1e}"
+    )

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mabn_ref.check.compare import TENSORS, Difference
+from mabn_ref.norms import NORMS
 
 __all__ = ["Finding", "Report", "Row"]
 
@@ -22,31 +23,22 @@ NAMES = {
     "eval-norm": "EvalNorm",
     "online": "Online Normalization",
 }
+"""What a sentence calls them, where that is not what tables do."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that the target does, and that its numbers show.
-
-    Attributes
-    ----------
-    tensor : str
-        Where it showed first: "z", "state", "inferred", "dx", "dgamma" or "dbeta"; "" for part of a preset.
-    words : str
-        A sentence.
-    mistake : str
-        Its name in `mabn_ref.mistakes`, or "".
-    equation : str
-        The equation that a mistake breaks, or "".
-    accepted : bool
-        Whether it is a convention, and no disagreement.
-    """
+    """One thing that the target does, and that its numbers show."""
 
     tensor: str
+    """Where it showed first: "z", "state", "inferred", "dx", "dgamma" or "dbeta"; "" for part of a preset."""
     words: str
     mistake: str = ""
+    """Its name in `mabn_ref.mistakes`, or ""."""
     equation: str = ""
+    """The equation that a mistake breaks, or ""."""
     accepted: bool = False
+    """Whether it is a convention, and no disagreement."""
 
 
 @dataclass(frozen=True)
@@ -61,40 +53,26 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found.
-
-    Attributes
-    ----------
-    target, norm : str
-        The layer, and what it is to be.
-    preset : str
-        The nearest convention with a name; "" if nothing ran.
-    hyper : dict
-        Hyper-parameters that the layer does not take, read off its numbers.
-    findings : list of Finding
-        What it does differently from this project, conventions and mistakes.
-    differences : list of Difference or str
-        What nothing reproduces: the first place of every scenario, or why it stopped.
-    rows : list of Row
-        The scenarios.
-    notes : list of str
-        What is unusual and does no harm.
-    ulps : dict
-        Errors in float32 against exact arithmetic: (median, largest) in units in the last place, of z and dx.
-    taylor : str
-        Whether backward is the derivative of forward, where dx is not understood.
-    """
+    """What a check found of a layer, `target`, and of what it is to be, `norm`."""
 
     target: str
     norm: str
     preset: str
+    """The nearest convention with a name; "" if nothing ran."""
     hyper: dict[str, Any] = field(default_factory=dict)
+    """Hyper-parameters that the layer does not take, read off its numbers."""
     findings: Sequence[Finding] = ()
+    """What it does differently from this project, conventions and mistakes."""
     differences: Sequence[Difference | str] = ()
+    """What nothing reproduces: the first place of every scenario, or why it stopped."""
     rows: Sequence[Row] = ()
+    """The scenarios."""
     notes: Sequence[str] = ()
+    """What is unusual and does no harm."""
     ulps: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Errors in float32 against exact arithmetic: (median, largest) in units in the last place, of z and dx."""
     taylor: str = ""
+    """Whether backward is the derivative of forward, where dx is not understood."""
 
     @property
     def conforms(self) -> bool:
@@ -128,7 +106,7 @@ class Report:
 
     def __str__(self) -> str:
         """Return a report of some twenty lines."""
-        lines = [f"{self.target} as {NAMES[self.norm]}: {self._verdict()}"]
+        lines = [f"{self.target} as {NAMES.get(self.norm) or NORMS[self.norm].title}: {self._verdict()}"]
         if self.hyper:
             values = ", ".join(f"{name} {_plain(value)}" for name, value in self.hyper.items())
             lines.append(f"  read off its numbers: {values}")

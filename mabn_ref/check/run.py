@@ -1,34 +1,34 @@
-"""Run a target over its plan, with a limit of time for every scenario.
+"""Put a target through its plan, with a limit of time for every scenario.
 
-A dotted path is run in a process of its own, which may hang, crash or print what it likes; it hands over what it
-finds in a directory, and is started again after the scenario that it did not survive. An object is run here, in a
-thread, which can be left behind but not stopped.
+A dotted path is run in a process of its own, which may hang, crash or print what it likes, and is started again after
+what it did not survive. An object is run here, in a thread, which can be left behind but not stopped.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
 import json
 import os
+import pickle
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
-from mabn_ref.check.derivative import derivative
-from mabn_ref.check.load import adapt, load
-from mabn_ref.check.observe import Trace, observe
-from mabn_ref.check.plan import About, Step, inquire, plan
-from mabn_ref.check.scenarios import scenarios
+from mabn_ref.check.adapters import adapt, load
+from mabn_ref.check.observe import SPACES, About, Trace, inquire, observe
+from mabn_ref.check.scenarios import SEVERAL, Scenario
 
-__all__ = ["TargetError", "derivative_of", "run_here", "run_path"]
-
+__all__ = ["Apart", "Here", "Step", "TargetError", "plan", "runner", "traces"]
 
 IMPORTS = 60.0
 """Seconds for importing the target, and a framework with it."""
@@ -38,191 +38,277 @@ class TargetError(ValueError):
     """The target cannot be had: there is no such thing, or it is none."""
 
 
-def run_here(thing: Any, norm: str, options: Mapping[str, Any], limit: float) -> tuple[About, list[Trace | Step]]:
-    """Run an object.
+class Failed(Exception):
+    """What was asked of a target was not answered, and why."""
 
-    Parameters
-    ----------
-    thing : object
-        Whatever `adapt` takes.
-    norm : str
-        What it is to be.
-    options : mapping
-        Keywords of `scenarios`, and "extra", those of the constructor.
-    limit : float
-        Seconds for every scenario.
 
-    Returns
-    -------
-    about : About
-    found : list of Trace or Step
-        A trace for each scenario, or the step of the plan where it was left out.
+@dataclass(frozen=True)
+class Step:
+    """A scenario with the axes it is run with, or why it is not run."""
+
+    scenario: Scenario
+    space: tuple[int, ...] = ()
+    skipped: str = ""
+
+
+def plan(about: About, scenarios: Sequence[Scenario]) -> list[Step]:
+    """Choose axes for every scenario, and leave out what the target cannot do.
+
+    Examples
+    --------
+    >>> about = About([], False, [], {}, False, {4: "expected 2D input", 3: "expected 2D input", 2: ""})
+    >>> flat, square = Scenario(name="flat", norm_batch=2), Scenario(name="", norm_batch=2, space=(2, 3))
+    >>> [(step.space, step.skipped) for step in plan(about, [flat, square])]
+    [((), ''), ((2, 3), 'expected 2D input')]
     """
-    target = adapt(thing, options.get("extra"))
-    wanted = _wanted(norm, options)
-    about = _in_time(lambda: inquire(target, norm, wanted[0]), limit)
-    if about is None:
-        raise TargetError(f"the target takes longer than {limit:g} s for its first step")
+    preferred = next((space for space in SPACES if not about.refused[len(space) + 2]), SPACES[0])
+    found = []
+    for scenario in scenarios:
+        space = preferred if scenario.space is None else scenario.space
+        skipped = about.refused[len(space) + 2]
+        if scenario.age and not about.ages:
+            skipped = "its count of iterations cannot be set"
+        if any(hasattr(value, "at") for value in scenario.settings.values()) and about.given is not None:
+            skipped = "it takes no ramps"
+        if scenario.name == SEVERAL and about.groups is False:
+            skipped = "each call is one normalisation batch"
+        found.append(Step(replace(scenario, dtype="float32") if about.single else scenario, space, skipped))
+    return found
+
+
+@contextlib.contextmanager
+def runner(target: Any, norm: str, extra: Mapping[str, Any], limit: float) -> Iterator[Here | Apart]:
+    """Give what runs a target: a dotted path apart, an object here."""
+    if not isinstance(target, str):
+        yield Here(target, norm, extra, limit)
+        return
+    apart = Apart(target, norm, extra, limit)
+    try:
+        yield apart
+    finally:
+        apart.stop()
+        apart.errors.close()
+
+
+def traces(runs: Here | Apart, about: About, scenarios: Sequence[Scenario]) -> list[Trace | Step]:
+    """Return a trace for each scenario, or the step of the plan where it was left out."""
     found: list[Trace | Step] = []
-    for step in plan(about, wanted):
-        if step.skipped:
-            found.append(step)
-            continue
-        trace = _in_time(lambda step=step: observe(target, norm, step.scenario, step.space), limit)
-        found.append(_late(step, limit) if trace is None else trace)
-    return about, found
-
-
-def derivative_of(thing: Any, norm: str, options: Mapping[str, Any], step: Step, limit: float) -> str:
-    """Say whether backward is the derivative of forward, at the first step of a plan's `step`."""
-    if not isinstance(thing, str):
-        target = adapt(thing, options.get("extra"))
-        return _in_time(lambda: derivative(target, norm, step.scenario, step.space), limit) or ""
-    with tempfile.TemporaryDirectory(prefix="mabn-ref-") as name:
-        folder = Path(name)
-        child = _start(folder, {"path": thing, "norm": norm, "options": dict(options), "space": step.space})
+    for step in plan(about, scenarios):
         try:
-            answer = folder / "derivative.json"
-            return str(json.loads(answer.read_text("utf-8"))) if _appears(answer, child, IMPORTS + limit) else ""
-        finally:
-            child.kill()
-            child.wait()
+            found.append(step if step.skipped else runs.ask(observe, step))
+        except Failed as why:
+            found.append(Trace(step.scenario, step.space, failure=str(why), failed_at=1))
+    return found
 
 
-def _start(folder: Path, job: dict[str, Any]) -> subprocess.Popen[bytes]:
-    with (folder / "errors.txt").open("w") as errors:
-        return subprocess.Popen(
-            [sys.executable, "-m", "mabn_ref.check.run", str(folder), json.dumps(job)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-        )
+class Here:
+    """A target in this process; takes an object that `adapt` takes, what it is to be, keywords, and seconds."""
+
+    def __init__(self, thing: Any, norm: str, extra: Mapping[str, Any], limit: float) -> None:
+        self.target, self.norm, self.limit = adapt(thing, extra), norm, limit
+
+    def about(self, scenario: Scenario) -> About:
+        """Ask what the target is."""
+        try:
+            about: About = self.ask(inquire, Step(scenario))
+        except Failed as why:
+            raise TargetError(f"the target takes longer than {self.limit:g} s for its first step") from why
+        return about
+
+    def ask(self, what: Callable[..., Any], step: Step) -> Any:
+        """Return ``what(target, norm, scenario, space)``; `Failed` is raised if it takes too long."""
+        return _in_time(lambda: what(self.target, self.norm, step.scenario, step.space), self.limit)
 
 
-def _wanted(norm: str, options: Mapping[str, Any]) -> list[Any]:
-    return scenarios(norm, **{name: value for name, value in options.items() if name != "extra"})
-
-
-def _late(step: Step, limit: float) -> Trace:
-    return Trace(step.scenario, step.space, failure=f"it took longer than {limit:g} s", failed_at=1)
-
-
-def _in_time(call: Any, limit: float) -> Any:
-    """What a call returns, or None if it takes too long; what it raises is raised."""
+def _in_time(call: Callable[[], Any], limit: float) -> Any:
+    """What a call returns; what it raises is raised."""
     box: list[Any] = []
 
     def work() -> None:
         try:
-            box.append(call())
+            box.append((call(), None))
         except BaseException as error:
-            box.append(error)
+            box.append((None, error))
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(limit)
-    if box and isinstance(box[0], BaseException):
-        raise box[0]
-    return box[0] if box else None
+    if not box:
+        raise Failed(f"it took longer than {limit:g} s")
+    found, error = box[0]
+    if error is not None:
+        raise error
+    return found
 
 
-def run_path(path: str, norm: str, options: Mapping[str, Any], limit: float) -> tuple[About, list[Trace | Step]]:
-    """Run what a dotted path names; takes and returns what `run_here` does."""
-    with tempfile.TemporaryDirectory(prefix="mabn-ref-") as name:
-        folder = Path(name)
-        about, steps, start = None, [], 0
-        found: list[Trace | Step] = []
-        while about is None or start < len(steps):
-            (folder / "about.json").unlink(missing_ok=True)
-            child = _start(folder, {"path": path, "norm": norm, "options": dict(options), "start": start})
-            try:
-                if not _appears(folder / "about.json", child, IMPORTS + limit):
-                    raise TargetError(f"{path}: {_last_words(child, folder, IMPORTS + limit)}")
-                answer = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-                if "error" in answer:
-                    raise TargetError(answer["error"])
-                about = About(**answer)
-                steps = plan(about, _wanted(norm, options))
-                while start < len(steps):
-                    step, file = steps[start], folder / f"{start}.npz"
-                    start += 1
-                    if step.skipped:
-                        found.append(step)
-                    elif _appears(file, child, limit):
-                        found.append(_read(file, step))
-                    else:
-                        why = _last_words(child, folder, limit)
-                        found.append(Trace(step.scenario, step.space, failure=why, failed_at=1))
-                        break
-            finally:
-                if child.poll() is None:
-                    child.kill()
-                child.wait()
-        return about, found
+class Apart:
+    """A target in a process of its own, by its dotted path; otherwise as `Here`.
 
+    Jobs and answers go through pipes; what the target prints to standard output is lost, and the last line of its
+    errors is kept for the case that it dies. Answers are text and arrays: nothing that a target's process writes is
+    unpickled.
+    """
 
-def _appears(file: Path, child: subprocess.Popen[bytes], limit: float) -> bool:
-    """Wait for a file, for so long or until the process ends."""
-    end = time.monotonic() + limit
-    while not file.exists():
-        if time.monotonic() > end or (child.poll() is not None and not file.exists()):
-            return False
-        time.sleep(0.01)
-    return True
+    def __init__(self, path: str, norm: str, extra: Mapping[str, Any], limit: float) -> None:
+        self.path, self.norm, self.extra, self.limit = path, norm, dict(extra), limit
+        self.child: subprocess.Popen[bytes] | None = None
+        self.errors: IO[bytes] = tempfile.TemporaryFile(prefix="mabn-ref-")  # noqa: SIM115
 
+    def about(self, scenario: Scenario) -> About:
+        """Ask what the target is."""
+        try:
+            about: About = self.ask(inquire, Step(scenario), IMPORTS + self.limit)
+        except Failed as why:
+            raise TargetError(f"{self.path}: {why}") from why
+        return about
 
-def _last_words(child: subprocess.Popen[bytes], folder: Path, limit: float) -> str:
-    if child.poll() is None:
-        return f"it took longer than {limit:g} s"
-    lines = (folder / "errors.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return f"the process ended with {child.returncode}{': ' + lines[-1] if lines else ''}"
+    def ask(self, what: Callable[..., Any], step: Step, limit: float | None = None) -> Any:
+        """Return ``what(target, norm, scenario, space)``; `Failed` is raised if it takes too long or dies of it."""
+        if self.child is None:
+            self._start()
+        answer = self._answer((what, step.scenario, step.space), limit or self.limit)
+        if isinstance(answer, dict):
+            return Trace(step.scenario, step.space, **answer)
+        return answer
 
-
-def _write(file: Path, trace: Trace) -> None:
-    """Arrays alone, and a text; nothing is pickled."""
-    arrays = {f"values/{name}": np.stack(a) for name, a in trace.values.items()}
-    arrays |= {f"states/{name}": np.stack(a) for name, a in trace.states.items()}
-    text = json.dumps({name: getattr(trace, name) for name in ("failure", "failed_at", "notes", "changed")})
-    with file.with_suffix(".part").open("wb") as stream:
-        np.savez(stream, text=np.array(text), **arrays)  # type: ignore[arg-type]
-    file.with_suffix(".part").replace(file)
-
-
-def _read(file: Path, step: Step) -> Trace:
-    with np.load(file, allow_pickle=False) as kept:
-        trace = Trace(step.scenario, step.space, **json.loads(str(kept["text"])))
-        for name in kept.files:
-            kind, _, what = name.partition("/")
-            if what:
-                getattr(trace, kind)[what] = list(kept[name])
-    return trace
-
-
-def _put(file: Path, answer: Any) -> None:
-    file.with_suffix(".part").write_text(json.dumps(answer), encoding="utf-8")
-    file.with_suffix(".part").replace(file)
-
-
-def _child(folder: Path, job: dict[str, Any]) -> None:
-    """What the process does: answer, then a file for every scenario."""
-    norm, options = job["norm"], job["options"]
-    try:
-        target = adapt(load(job["path"]), options.get("extra"))
-        wanted = _wanted(norm, options)
-        if "space" in job:
-            _put(folder / "derivative.json", derivative(target, norm, wanted[0], tuple(job["space"])))
-            return
-        about = inquire(target, norm, wanted[0])
-    except Exception as error:
-        _put(
-            folder / "about.json", {"error": str(error) if isinstance(error, ValueError | TypeError) else repr(error)}
+    def _start(self) -> None:
+        self.errors.seek(0)
+        self.errors.truncate()
+        self.child = subprocess.Popen(
+            [sys.executable, "-c", "from mabn_ref.check.run import serve; serve()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
         )
-        return
-    _put(folder / "about.json", asdict(about))
-    for k, step in enumerate(plan(about, wanted)):
-        if k >= job["start"] and not step.skipped:
-            _write(folder / f"{k}.npz", observe(target, norm, step.scenario, step.space))
+        try:
+            self._answer((self.path, self.norm, self.extra), IMPORTS + self.limit)
+        except Failed as why:
+            raise TargetError(f"{self.path}: {why}") from why
+
+    def _answer(self, job: Any, limit: float) -> Any:
+        assert self.child is not None
+        jobs, answers = self.child.stdin, self.child.stdout
+        assert jobs is not None
+        assert answers is not None
+
+        def read() -> Any:
+            try:
+                return _read(answers)
+            except (EOFError, _Garbled):
+                answers.close()
+                raise
+
+        try:
+            pickle.dump(job, jobs)
+            jobs.flush()
+            return _in_time(read, limit)
+        except Failed:
+            self._kill()  # which ends `read`, too
+            raise
+        except _Garbled as error:
+            self._kill()
+            raise Failed("its process answered what no answer looks like") from error
+        except (EOFError, OSError) as error:
+            code = self.child.wait()
+            self.stop()
+            self.errors.seek(0)
+            lines = self.errors.read().decode(errors="replace").strip().splitlines()
+            raise Failed(f"the process ended with {code}{': ' + lines[-1] if lines else ''}") from error
+
+    def _kill(self) -> None:
+        assert self.child is not None
+        self.child.kill()
+        self.child.wait()
+        with contextlib.suppress(OSError):
+            self.child.stdin.close()  # type: ignore[union-attr]
+        self.child = None
+
+    def stop(self) -> None:
+        """End the process."""
+        if self.child is not None:
+            answers = self.child.stdout
+            self._kill()
+            answers.close()  # type: ignore[union-attr]
 
 
-if __name__ == "__main__":
-    _child(Path(sys.argv[1]), json.loads(sys.argv[2]))
+class _Garbled(Exception):
+    """An answer that `_write` has not written."""
+
+
+_LONGEST = 1 << 30
+_TEXTS = ("failure", "failed_at", "notes", "changed")
+
+
+def _write(stream: BinaryIO, kind: str, found: Any) -> None:
+    """Write an answer: its length, then an archive of its arrays with what else there is as JSON."""
+    arrays = {}
+    if isinstance(found, Trace):
+        kind = "trace"
+        arrays = {f"values/{name}": np.stack(values) for name, values in found.values.items()}
+        arrays |= {f"states/{name}": np.stack(values) for name, values in found.states.items()}
+        found = {name: getattr(found, name) for name in _TEXTS}
+    elif isinstance(found, About):
+        kind, found = "about", asdict(found)
+    with io.BytesIO() as file:
+        np.savez(file, text=np.array(json.dumps([kind, found])), **arrays)  # type: ignore[arg-type]
+        archive = file.getvalue()
+    stream.write(struct.pack("<Q", len(archive)) + archive)
+    stream.flush()
+
+
+def _read(stream: IO[bytes]) -> Any:
+    """Read an answer: an `About`, a text, or the fields of a `Trace`; `TargetError` is raised if it is an error."""
+    (length,) = struct.unpack("<Q", _exactly(stream, 8))
+    if length > _LONGEST:
+        raise _Garbled
+    archive = io.BytesIO(_exactly(stream, length))
+    try:
+        with np.load(archive, allow_pickle=False) as kept:
+            kind, found = json.loads(str(kept["text"]))
+            if kind == "trace":
+                found = {"values": {}, "states": {}, **{name: found[name] for name in _TEXTS}}
+                for name in kept.files:
+                    part, slash, what = name.partition("/")
+                    if slash:
+                        found[part][what] = list(kept[name])
+            elif kind == "about":
+                found = About(**found | {"refused": {int(rank): why for rank, why in found["refused"].items()}})
+    except (ValueError, TypeError, KeyError, OSError, EOFError, RecursionError, zipfile.BadZipFile) as error:
+        raise _Garbled from error
+    if kind == "error":
+        raise TargetError(found)
+    return found
+
+
+def _exactly(stream: IO[bytes], length: int) -> bytes:
+    found = stream.read(length)
+    if len(found) < length:
+        raise EOFError
+    return found
+
+
+def serve() -> None:
+    """Answer what `Apart` asks on standard input, on standard output; the target sees neither."""
+    jobs, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+
+    def answer(call: Callable[[], Any]) -> Any:
+        try:
+            found = call()
+            _write(answers, "answer", found if isinstance(found, About | Trace | str) else "")
+        except Exception as error:
+            found = None
+            _write(answers, "error", str(error) if isinstance(error, ValueError | TypeError) else repr(error))
+        return found
+
+    path, norm, extra = pickle.load(jobs)
+    target = answer(lambda: adapt(load(path), extra))
+    while target is not None:
+        try:
+            what, *where = pickle.load(jobs)
+        except EOFError:
+            return
+        answer(functools.partial(what, target, norm, *where))

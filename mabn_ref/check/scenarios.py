@@ -14,43 +14,42 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.norms import batch_norm, batch_renorm, eval_norm, group_norm, mabn, modified_batch_norm, online_norm
+from mabn_ref.norms import NORMS, batch_renorm, group_norm
 
-__all__ = ["ALONE", "CHANNELS", "LIKE", "MODULES", "SETTINGS", "Scenario", "inputs", "parameters", "scenarios"]
+__all__ = [
+    "ALONE",
+    "CHANNELS",
+    "LIKE",
+    "MODULES",
+    "SETTINGS",
+    "SEVERAL",
+    "Scenario",
+    "inputs",
+    "parameters",
+    "scenarios",
+]
 
+_FUNCTIONS = ("init", "forward", "backward", "infer")
 MODULES: dict[str, Any] = {
-    "bn": batch_norm,
-    "brn": batch_renorm,
-    "modified-bn": modified_batch_norm,
-    "mabn": mabn,
-    "gn": group_norm,
-    "ln": group_norm,
-    "in": group_norm,
-    "online": online_norm,
-    "eval-norm": eval_norm,
+    name: norm.module for name, norm in NORMS.items() if all(hasattr(norm.module, f) for f in _FUNCTIONS)
 }
 """What a layer can be checked as."""
 LIKE = {"eval-norm": "bn"}
 """Those that train as another does."""
-ALONE = ("gn", "ln", "in")
+ALONE = tuple(name for name, module in MODULES.items() if module is group_norm)
 """Those in which every sample has statistics of its own."""
+
+SEVERAL = "several in a call"
+"""The scenario whose calls hold several normalisation batches."""
 
 SCALES = np.array([1.0, 0.03, 0.003, 30.0, 0.3])
 CHANNELS = len(SCALES)
 _TOGETHER = np.array([1.0, 2.0, 0.6, 1.5, 0.4, 1.2])
 """Sizes of channels that share statistics: near one another, or the small ones would not be seen."""
 
-SETTINGS: dict[str, dict[str, Any]] = {
-    "bn": {"decay": 0.9},
-    "brn": {"decay": 0.9, "r_max": 2.0, "d_max": 1.5},
-    "modified-bn": {"decay": 0.9},
-    "mabn": {"decay": 0.9, "window": 3, "clip": 2.0},
-    "gn": {"groups": 2},
-    "ln": {"groups": 1},
-    "in": {"groups": len(_TOGETHER)},
-    "online": {"decay_forward": 0.9, "decay_backward": 0.95},
-    "eval-norm": {"decay": 0.9},
-}
+SETTINGS: dict[str, dict[str, Any]] = {name: {**NORMS[name].settings, **NORMS[name].example} for name in MODULES}
+"""The usual fields of the Config."""
+SETTINGS["in"] = {"groups": len(_TOGETHER)}  # None would do for ours, but other constructors ask for the number
 _RAMPS = {
     "r_max": batch_renorm.Ramp(start=4, stop=20, first=1.0, last=3.0),
     "d_max": batch_renorm.Ramp(start=4, stop=16, first=0.0, last=2.0),
@@ -59,42 +58,27 @@ _RAMPS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """One sequence of training steps, and an inference after it.
-
-    Parameters
-    ----------
-    name : str
-        What the report calls it.
-    norm_batch : int
-        Samples that share statistics.
-    groups : int
-        Normalisation batches in a call.
-    space : tuple of int or None
-        The axes between N and C; None: those of the lowest rank of 4, 3 and 2 that the layer takes.
-    steps : int
-        Calls.
-    dtype : str
-        "float32" or "float64".
-    settings : mapping
-        Fields of the Config.
-    age : int
-        Iterations that the layer is told, once, to have behind it.
-    age_after : int
-        The step after which it is told.
-    alone : bool
-        Every sample is normalised alone: the samples are of very different sizes, not the channels, and there are 6.
-    """
+    """One sequence of training steps, and an inference after it."""
 
     name: str
+    """What the report calls it."""
     norm_batch: int
+    """Samples that share statistics."""
     groups: int = 1
+    """Normalisation batches in a call."""
     space: tuple[int, ...] | None = None
+    """The axes between N and C; None: those of the lowest rank of 4, 3 and 2 that the layer takes."""
     steps: int = 30
+    """Calls."""
     dtype: str = "float64"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the Config."""
     age: int = 0
+    """Iterations that the layer is told, once, to have behind it."""
     age_after: int = 1
+    """The step after which it is told."""
     alone: bool = False
+    """Every sample is normalised alone: the samples are of very different sizes, not the channels, which are 6."""
 
     @property
     def channels(self) -> int:
@@ -144,7 +128,7 @@ def scenarios(norm: str, *, norm_batch: int | None = None, groups: int = 1, shor
     if norm == "online":
         found.append(replace(small, name="no layer scaling", settings={**small.settings, "layer_scaling": False}))
     elif groups == 1:
-        found.append(replace(first, name="several in a call", groups=3, steps=12))
+        found.append(replace(first, name=SEVERAL, groups=3, steps=12))
     if norm == "brn":
         found += [
             replace(first, name="ramps", settings={**first.settings, **_RAMPS}),

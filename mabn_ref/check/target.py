@@ -45,20 +45,7 @@ class Target(Protocol):
     """
 
     def make(self, channels: int, config: Any) -> Any:
-        """Return a new layer.
-
-        Parameters
-        ----------
-        channels : int
-            C.
-        config
-            The `Config` of the normaliser in `mabn_ref.norms` that the target is to be.
-
-        Returns
-        -------
-        layer
-            What the other functions take.
-        """
+        """Return a new layer of C channels; `config` is of the normaliser in `mabn_ref.norms` that it is to be."""
 
     def forward(self, layer: Any, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
         """Return z for x of shape (N, ..., C), of the dtype of x; scale and shift are `gamma` and `beta`, (C,)."""

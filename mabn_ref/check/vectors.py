@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref import __version__
+from mabn_ref import __version__, atomic
 from mabn_ref.arrays import Array
 from mabn_ref.check.observe import config_of
 from mabn_ref.check.scenarios import CHANNELS, MODULES, Scenario, inputs, parameters, scenarios
 from mabn_ref.gradcheck.exact import DIGITS, exact, to_float
-from mabn_ref.train import atomic
+from mabn_ref.norms import mabn_variants
 
 __all__ = ["FORMAT", "INDEX", "NORMS", "SHIPPED", "VERSION", "contents", "full_set", "small_set", "write"]
 
@@ -48,13 +48,7 @@ NORMS = tuple(_SMALL)
 
 
 def full_set(norms: Sequence[str] = NORMS) -> list[tuple[str, Scenario]]:
-    """Return the scenarios of `mabn_ref.check.check`, those of float32 left out, whose inputs are no others.
-
-    Parameters
-    ----------
-    norms : sequence of str
-        Some of "bn", "brn", "modified-bn" and "mabn".
-    """
+    """Return the scenarios of `mabn_ref.check.check`, those of float32 left out, whose inputs are no others."""
     found = [(norm, scenario) for norm in norms for scenario in scenarios(norm) if scenario.dtype == "float64"]
     return [(norm, _placed(scenario, (3,))) for norm, scenario in found]
 
@@ -67,13 +61,12 @@ def small_set(norms: Sequence[str] = NORMS) -> list[tuple[str, Scenario]]:
     >>> [name(norm, scenario) for norm, scenario in small_set(["modified-bn"])]
     ['modified-bn-start', 'modified-bn-several-in-a-call']
     """
-    found = []
-    for norm in norms:
-        by_name = {scenario.name: scenario for scenario in scenarios(norm, short=True)}
-        found += [
-            (norm, replace(_placed(by_name[wanted], (2,)), steps=steps)) for wanted, steps in _SMALL[norm].items()
-        ]
-    return found
+    named = {norm: {scenario.name: scenario for scenario in scenarios(norm, short=True)} for norm in norms}
+    return [
+        (norm, replace(_placed(named[norm][wanted], (2,)), steps=steps))
+        for norm in norms
+        for wanted, steps in _SMALL[norm].items()
+    ]
 
 
 def _placed(scenario: Scenario, space: tuple[int, ...]) -> Scenario:
@@ -101,13 +94,6 @@ def coarse(a: Array) -> Array:
 def contents(norm: str, scenario: Scenario) -> dict[str, Array]:
     """Return the arrays of a scenario's file, all float64: inputs, and what belongs to them.
 
-    Parameters
-    ----------
-    norm : str
-        "bn", "brn", "modified-bn" or "mabn".
-    scenario : Scenario
-        With a `space`.
-
     Returns
     -------
     dict of str to array
@@ -125,7 +111,8 @@ def contents(norm: str, scenario: Scenario) -> dict[str, Array]:
         raise ValueError("space is None, expected the axes between N and C")
     module, config = MODULES[norm], config_of(norm, scenario)
     gamma, beta = map(coarse, parameters())
-    state = _exact_state(module.init(CHANNELS, config, dtype=np.float64))
+    state = module.init(CHANNELS, config, dtype=np.float64)
+    state = type(state)(*(value if isinstance(value, int) else exact(value) for value in state))
     found: dict[str, Any] = {"gamma": gamma, "beta": beta}
     found |= {f"initial.{key}": to_float(value) for key, value in _recorded(state).items()}
     rows: dict[str, list[Array]] = {}
@@ -151,19 +138,18 @@ def _recorded(state: Any) -> dict[str, Any]:
     return {key: value for key, value in state._asdict().items() if key != "backward_iteration"}
 
 
-def _exact_state(state: Any) -> Any:
-    return type(state)(*(value if isinstance(value, int) else exact(value) for value in state))
-
-
 def describe(norm: str, scenario: Scenario, arrays: dict[str, Array], digest: str) -> dict[str, Any]:
     """Return what the index says of a file."""
+    config = config_of(norm, scenario)
+    if norm == "mabn":  # the files say what the paper leaves open, too
+        config = mabn_variants.Config(**vars(config))
     told = {"after_call": scenario.age_after, "iteration": scenario.age} if scenario.age else None
     return {
         "file": f"{name(norm, scenario)}.npz",
         "sha256": digest,
         "norm": norm,
         "scenario": scenario.name,
-        "config": asdict(config_of(norm, scenario)),
+        "config": asdict(config),
         "calls": scenario.steps,
         "norm_batches_per_call": scenario.groups,
         "set_iteration": told,
@@ -187,20 +173,8 @@ def packed(arrays: dict[str, Array]) -> bytes:
 def write(folder: Path, chosen: Sequence[tuple[str, Scenario]]) -> Iterator[tuple[Path, int]]:
     """Write a file for every scenario, then the index, and yield each with its size in bytes.
 
-    Files of the same names are replaced, each whole or not at all; the old index goes first, so that there never is
-    one of other files.
-
-    Parameters
-    ----------
-    folder : Path
-        Made if it is not there.
-    chosen : sequence of (str, Scenario)
-        Such as `small_set` returns.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be written.
+    The folder is made if it is not there; `chosen` is such as `small_set` returns. Files of the same names are
+    replaced, each whole or not at all; the old index goes first, so that there never is one of other files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / INDEX).unlink(missing_ok=True)

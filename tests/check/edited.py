@@ -17,7 +17,7 @@ import numpy as np
 from mabn_ref.check.adapters.functions import FunctionsTarget
 from mabn_ref.check.scenarios import MODULES
 from mabn_ref.mistakes import named, wrong
-from mabn_ref.norms import batch_norm, group_norm
+from mabn_ref.norms import batch_norm, group_norm, mabn_variants
 
 Edits = tuple[tuple[str, str], ...]
 
@@ -65,63 +65,60 @@ class Stubborn(FunctionsTarget):
 
     def make(self, channels: int, config: Any) -> Any:
         own = {name: value(config) if callable(value) else value for name, value in self.settings.items()}
-        return super().make(channels, replace(config, **own))
+        return super().make(channels, getattr(self.functions, "Config", type(config))(**vars(config) | own))
 
 
 # The lines of the sources that the edits change.
-SIGMA = "sigma = xp.sqrt(var + config.eps)"
-CHI = "chi = namespace(x).sqrt(chi2 + config.eps)"
-CHI_MABN = "chi = xp.sqrt(chi2 + config.eps)"
-GN_SIGMA = "sigma = namespace(x).sqrt(var + config.eps)"
-ONLINE_SIGMA = "sigma = namespace(x).sqrt(var_before + config.eps)"
-DX = "dx = (dy - g[:, None, :] - y * psi[:, None, :]) / sigma[:, None, :]"
-DX_CHI = "dx = (dy - y * psi[:, None, :]) / chi[:, None, :]"
-DX_ONLINE = "dx = dy / sigma[:, None, :] - held * u[:, None, :]"
+SIGMA = "sigma = root(var + config.eps)"
+CHI = "chi = root(chi2 + config.eps)"
+CHI_MABN = "chi = root(switched(chi2_batch, average, config.warmup, t) + config.eps)"
+ONLINE_SIGMA = "sigma = root(moving_var + config.eps)"
+DX = "dx = (dy - g - y * psi) / sigma"
+DX_CHI = "dx = (dy - y * psi) / chi"
+DX_ONLINE = "dx = dy / sigma - held * u"
 DX_OF = {"modified-bn": DX_CHI, "mabn": DX_CHI, "online": DX_ONLINE}
-INFER = "y = (x - state.mean) / namespace(x).sqrt(state.var + config.eps)"
-INFER_CHI = "y = x / namespace(x).sqrt(state.chi2 + config.eps)"
+INFER = "y = (x - state.mean) / root(state.var + config.eps)"
+INFER_CHI = "y = x / root(state.chi2 + config.eps)"
 INFER_ONLINE = "return merge(_scaled(split(gamma * y + beta, 1), config)[0], x.shape)"
-INFER_EVAL = "namespace(x).sqrt(var + config.eps)[:, None, :]"
-INFER_BRN = "return batch_norm.infer(x, gamma, beta, *_moving(state, config))"
-INFER_MABN = "return modified_batch_norm.infer(x, gamma, beta, *_moving(state, config))"
-INIT = "return State(mean=mean, var=mean + 1)"
-INIT_BRN = "return State(mean=mean, var=mean + 1, iteration=0)"
-INIT_CHI = "return State(chi2)"
-INIT_MABN = "else float(config.ema_start)"
-EMA_MEAN = "_, mean_after = ema(state.mean, mu, config.decay)"
-EMA_VAR = "_, var_after = ema(state.var, var, config.decay)"
-EMA_MEAN_BRN = "mean_before, mean_after = ema(state.mean, mu, config.decay)"
-EMA_VAR_BRN = "var_before, var_after = ema(state.var, var, config.decay)"
-EMA_SIGMA = "sigma_before, sigma_after = ema(xp.sqrt(state.var + config.eps), sigma, config.decay)"
-HAT_VAR = "sigma_before, var_now = xp.sqrt(var_before + config.eps)"
-VAR_NOW = "var_now = sigma_after[-1, :] ** 2 - config.eps"
-EMA_CHI = "_, after = ema(state.chi2, chi2, config.decay)"
-FED = 'fed = chi2 if config.ema_of == "window" else chi2_batch'
-EMA_MABN = "before, after = ema(fed[0, :] if first else state.chi2, fed, config.decay)"
-WINDOWED = "chi2, chi2_window = _averaged(chi2_batch, state.chi2_window, state.iteration, config)"
-CHI_HAT = 'chi_hat = xp.sqrt((before if config.ema_read == "before" else after) + config.eps)'
-R = "r = xp.clip(sigma / sigma_before, 1 / r_max, r_max)"
-R_MABN = "r = xp.clip(chi / chi_hat, 1 / config.clip, config.clip)"
-D = "d = xp.clip((mu - mean_before) / sigma_before, -d_max, d_max)"
-Y_BRN = "y = centred / sigma[:, None, :]"
-MEANS_MABN = "_, psi_batch, dz_sum, dzy_sum = gradient_means(dz, y, gamma * r)"
-DY_MABN = "dy = dz * (gamma * r)[:, None, :]"
-PSI = "psi, psi_window = _averaged(psi_batch, state.psi_window, iteration, config)"
-DY_GN = "dy = split(dz * gamma, config)\n    g, psi = _means(dy, y)"
-UNSCALED = "dz = _unscaled(split(dz, 1), cache)\n    g, psi, dz_sum, dzy_sum"
+INFER_EVAL = "root(var + config.eps)"
+MEAN_AT_FIRST = "mean=xp.zeros((channels,), dtype=dtype)"
+VAR_AT_FIRST = "var=xp.ones((channels,), dtype=dtype)"
+CHI_AT_FIRST = "chi2=xp.ones((channels,), dtype=dtype)"
+EMA_MEAN = "_, moving_mean = ema(state.mean, mu, config.decay)"
+EMA_VAR = "_, moving_var = ema(state.var, var, config.decay)"
+EMA_MEAN_BRN = "moving_mu, new_mu = ema(state.mean, mu, config.decay)"
+EMA_VAR_BRN = "moving_var, new_var = ema(state.var, var, config.decay)"
+EMA_SIGMA = "moving_sigma, new_sigma = ema(root(state.var + config.eps), sigma, config.decay)"
+HAT_VAR = "moving_sigma = root(moving_var + config.eps)"
+VAR_NOW = "new_var = new_sigma**2 - config.eps"
+EMA_CHI = "_, moving_chi2 = ema(state.chi2, chi2, config.decay)"
+EMA_MABN = "before, after = ema(state.chi2, chi2_batch, config.decay)"
+WINDOWED = "average, chi2_window = sma(state.chi2_window, chi2_batch, seen=t)"
+CHI_HAT = "root(before + config.eps)"
+R = "r = clip(sigma / moving_sigma, 1 / r_max, r_max)"
+R_MABN = "r = clip(chi / root(before + config.eps), 1 / config.clip, config.clip)"
+D = "d = clip((mu - moving_mu) / moving_sigma, -d_max, d_max)"
+Y_BRN = "y = centred / sigma  # eq:"
+PSI_MABN = "psi_batch = gamma * r * dzy_sum / values"
+DY_MABN = "dy = dz * (gamma * r)"
+PSI = "average, psi_window = sma(state.psi_window, psi_batch, seen=t)"
+DY_GN = "dy = split(dz * gamma, config)\n"
+START_ONLINE = "y, sigma, gamma, held = cache.y, cache.sigma, cache.gamma, 1 - cache.config.decay_backward"
+UNSCALED = "dz, values = _unscaled(dz, cache), y.shape[1]"
 SCALED = "z, scale = _scaled(gamma * y + beta, config)"
-CACHE_ONLINE = "cache = Cache(y, sigma, copied(z), scale, copied(gamma), tuple(x.shape), config)"
+CACHE_ONLINE = "cache = Cache(y, sigma, copied(z), scale, copied(gamma), shape, config)"
 UNGUARDED = "        return a, None"
 UNGUARDED_BACK = "    if cache.scale is None:\n        return dz\n"
-EVAL_FORWARD = "z, cache, (mean, var) = batch_norm.forward(x, gamma, beta, moving, _training(config))"
+EVAL_FORWARD = (
+    "z, cache, moving = batch_norm.forward(x, gamma, beta, batch_norm.State(*state[:2]), _training(config))"
+)
 EVAL_UNBIASED = (
     "n = split(x, config.norm_batch).shape[1]; "
-    "var = ema(state.var, statistics(x, config)[1] * (n / (n - 1)), config.decay)[1][-1]"
+    "moving = moving._replace(var=ema(state.var, statistics(x, config)[1] * (n / (n - 1)), config.decay)[1][-1])"
 )
 NUMPY = "\nimport numpy as np\n"
 
-N = "split(x, config.norm_batch).shape[1]"
-BESSEL = f"({N} / ({N} - 1))"
+BESSEL = "(x.shape[1] / (x.shape[1] - 1))"
 
 LAYERS: dict[tuple[str, str, Any], Layer] = {}
 """By the normaliser that it is to be, and the field and the value of the choice."""
@@ -142,12 +139,8 @@ def after(line: str, more: str) -> tuple[str, str]:
 
 def infers(norm: str, divisor: str) -> tuple[str, str]:
     """Inference by another divisor, of {s}, the moving statistic."""
-    s, x = ("state.var", "(x - state.mean)") if norm in ("bn", "brn") else ("state.chi2", "x")
-    divisor = divisor.format(s=s)
-    if norm in ("bn", "modified-bn"):
-        return INFER if norm == "bn" else INFER_CHI, f"y = {x} / ({divisor})"
-    line = f"return gamma * {x} / ({divisor}) + beta"
-    return INFER_BRN if norm == "brn" else INFER_MABN, line
+    s, x = ("state.chi2", "x") if norm in ("modified-bn", "mabn") else ("state.var", "(x - state.mean)")
+    return INFER if s == "state.var" else INFER_CHI, f"y = {x} / ({divisor.format(s=s)})"
 
 
 def moving_apart(functions: Any) -> SimpleNamespace:
@@ -162,19 +155,24 @@ def moving_apart(functions: Any) -> SimpleNamespace:
             }
         )
 
+    def shared(state: Any, channels: int) -> Any:
+        return state._replace(**{name: a[:channels] for name, a in state._asdict().items() if np.ndim(a) == 1})
+
     def forward(x: Any, gamma: Any, beta: Any, state: Any, config: Any) -> Any:
         positions, channels = int(np.prod(x.shape[1:-1])), x.shape[-1]
         gamma, beta = np.tile(gamma, positions), np.tile(beta, positions)
         z, cache, state = functions.forward(
             x.reshape(len(x), -1), gamma, beta, grown(state, positions, channels), config
         )
-        shared = {name: a[:channels] for name, a in state._asdict().items() if np.ndim(a) == 1}
-        return z.reshape(x.shape), cache, state._replace(**shared)
+        return z.reshape(x.shape), cache, shared(state, channels)
 
     def backward(dz: Any, cache: Any, state: Any) -> Any:
-        dx, dgamma, dbeta, state = functions.backward(dz.reshape(len(dz), -1), cache, state)
-        dgamma, dbeta = (a.reshape(-1, dz.shape[-1]).sum(axis=0) for a in (dgamma, dbeta))
-        return dx.reshape(dz.shape), dgamma, dbeta, state
+        positions, channels = int(np.prod(dz.shape[1:-1])), dz.shape[-1]
+        dx, dgamma, dbeta, state = functions.backward(
+            dz.reshape(len(dz), -1), cache, grown(state, positions, channels)
+        )
+        dgamma, dbeta = (a.reshape(-1, channels).sum(axis=0) for a in (dgamma, dbeta))
+        return dx.reshape(dz.shape), dgamma, dbeta, shared(state, channels)
 
     return SimpleNamespace(**{**vars(functions), "forward": forward, "backward": backward})
 
@@ -255,21 +253,22 @@ def right_inference(functions: Any) -> SimpleNamespace:
 
 # Where eps stands.
 EPS = {"outside": "np.sqrt({s}) + config.eps", "twice": "np.sqrt({s} + 2 * config.eps)", "none": "np.sqrt({s})"}
-STEEP = DX.replace("psi[", "(psi * sigma / (sigma - config.eps))[")
-STEEP_CHI = DX_CHI.replace("psi[", "(psi * chi / (chi - config.eps))[")
+STEEP = DX.replace("psi", "(psi * sigma / (sigma - cache.config.eps))")
+STEEP_CHI = DX_CHI.replace("psi", "(psi * chi / (chi - cache.config.eps))")
 ONE = {"outside": "(1 + config.eps) ** 2 - config.eps", "twice": "1 + config.eps", "none": "1 - config.eps"}
 for value, root in EPS.items():
     odd = value == "outside"
     sigma, chi = (SIGMA, f"sigma = {root.format(s='var')}"), (CHI, f"chi = {root.format(s='chi2')}")
     add("bn", "eps_at", value, sigma, infers("bn", root), *[(DX, STEEP)] * odd)
-    start = INIT_BRN, INIT_BRN.replace("mean + 1", f"mean + ({ONE[value]})")
+    start = VAR_AT_FIRST, f"{VAR_AT_FIRST} * ({ONE[value]})"
     add("brn", "eps_at", value, sigma, start, *[(DX, STEEP)] * odd)
     add("modified-bn", "eps_at", value, chi, infers("modified-bn", root), *[(DX_CHI, STEEP_CHI)] * odd)
-    hat = CHI_HAT, f"chi_hat = {root.format(s='before')}"
-    add("mabn", "eps_at", value, (CHI_MABN, chi[1]), hat, infers("mabn", root))
+    averaged = CHI_MABN, f"chi2 = switched(chi2_batch, average, config.warmup, t)\n    {chi[1]}"
+    hat = CHI_HAT, f"({root.format(s='before')})"
+    add("mabn", "eps_at", value, averaged, hat, infers("mabn", root))
     steep = STEEP if odd else DX
-    add("gn ln in", "eps_at", value, (GN_SIGMA, sigma[1]), (DX, steep))
-    add("online", "eps_at", value, (ONLINE_SIGMA, f"sigma = {root.format(s='var_before')}"), infers("bn", root))
+    add("gn ln in", "eps_at", value, sigma, (DX, steep))
+    add("online", "eps_at", value, (ONLINE_SIGMA, f"sigma = {root.format(s='moving_var')}"), infers("bn", root))
     for norm, first in (("bn", [sigma]), ("modified-bn", [chi])):
         mistake = {"none": "bn-no-eps", "twice": "bn-eps-twice", "outside": "bn-eps-outside"}[value]
         if odd:  # training has eps outside, inference inside
@@ -279,60 +278,58 @@ for value, root in EPS.items():
             line = "Inference has eps inside the root."
             add(norm, "dx", "formula (4)", *first, beside=(said, line))
 roots = (SIGMA, f"sigma = {EPS['outside'].format(s='var')}")
-start = INIT_BRN, INIT_BRN.replace("mean + 1", f"mean + ({ONE['outside']})")
+start = VAR_AT_FIRST, f"{VAR_AT_FIRST} * ({ONE['outside']})"
 add("brn", "dx", "formula (4)", roots, start, beside=("bn-eps-outside",))
-hat = HAT_VAR, f"sigma_before, var_now = {EPS['outside'].format(s='var_before')}"
+hat = HAT_VAR, f"moving_sigma = {EPS['outside'].format(s='moving_var')}"
 said = ("bn-eps-outside", "The moving average is of the variance")
 add("brn", "infer_eps", "inside", roots, hat, (DX, STEEP), settings={"ema_of": "var"}, beside=said)
-chi = CHI_MABN, f"chi = {EPS['outside'].format(s='chi2')}"
-hat = CHI_HAT, f"chi_hat = {EPS['outside'].format(s='before')}"
+chi = CHI_MABN, f"chi = {EPS['outside'].format(s='switched(chi2_batch, average, config.warmup, t)')}"
+hat = CHI_HAT, f"({EPS['outside'].format(s='before')})"
 add("mabn", "infer_eps", "inside", chi, hat, beside=("Your forward divides by chi + eps",))
 for norm in ("bn", "brn", "modified-bn", "mabn"):
     add(norm, "infer_eps", "none", infers(norm, "np.sqrt({s})"))
     add(norm, "infer_eps", "twice", infers(norm, "np.sqrt({s} + 2 * config.eps)"))
     add(norm, "infer_eps", "no root", infers(norm, "{s} + config.eps"))
-after_r = f"""{Y_BRN.replace("sigma", "xp.sqrt(var + config.eps * r**2)")}
-    d = d * xp.sqrt(var / (var + config.eps * r**2))
-    sigma = xp.sqrt(var + config.eps * r**2)"""
-shifted = f"""e = config.eps * r**2
-    {DX} + y * (gamma * dz_sum / dz.shape[1] * d * e / ((sigma**2 - e) * sigma))[:, None, :]"""
+after_r = """y = centred / root(var + config.eps * r**2)
+    d = d * root(var / (var + config.eps * r**2))
+    sigma = root(var + config.eps * r**2)  # eq:"""
+shifted = f"""e = cache.config.eps * r**2
+    {DX} + y * (gamma * dz_sum / dz.shape[1] * d * e / ((sigma**2 - e) * sigma))"""
 add("brn", "eps_at", "after r", (Y_BRN, after_r), (DX, shifted))
 
 # What shares statistics.
 add("bn brn modified-bn", "shared_by", "call", settings={"norm_batch": None})
 once = ("The exponential average is updated once a call",)  # the mean of the batches' squares is the call's
 add("mabn", "shared_by", "call", settings={"norm_batch": None}, beside=once)
-together = f"""all_of = np.mean(mu, axis=1, keepdims=True) + 0 * mu
-    var = np.mean(var + (mu - all_of) ** 2, axis=1, keepdims=True) + 0 * mu
-    centred, mu = centred + (mu - all_of)[:, None, :], all_of
-    {SIGMA}"""
-shared = DX.replace("g[", "np.mean(g, axis=1, keepdims=True)[").replace(
-    "psi[", "np.mean(psi, axis=1, keepdims=True)["
-)
-add("bn brn", "shared_by", "channels", (SIGMA, together), (DX, shared))
-shared = DX_CHI.replace("psi[", "np.mean(psi, axis=1, keepdims=True)[")
+together = """all_of = np.mean(mu, axis=2, keepdims=True) + 0 * mu
+    var = np.mean(var + (mu - all_of) ** 2, axis=2, keepdims=True) + 0 * mu
+    centred, mu = centred + (mu - all_of), all_of"""
+shared = "dx = (dy - np.mean(g, axis=2, keepdims=True) - y * np.mean(psi, axis=2, keepdims=True)) / sigma"
+for norm, line in (("bn", EMA_MEAN), ("brn", SIGMA)):
+    add(norm, "shared_by", "channels", before(line, together), (DX, shared))
+shared = DX_CHI.replace("psi", "np.mean(psi, axis=2, keepdims=True)")
 add(
     "modified-bn",
     "shared_by",
     "channels",
-    before(CHI, "chi2 = np.mean(chi2, axis=1, keepdims=True) + 0 * chi2"),
+    before(EMA_CHI, "chi2 = np.mean(chi2, axis=2, keepdims=True) + 0 * chi2"),
     (DX_CHI, shared),
 )
 add(
     "mabn",
     "shared_by",
     "channels",
-    before(WINDOWED, "chi2_batch = np.mean(chi2_batch, axis=1, keepdims=True) + 0 * chi2_batch"),
+    before(WINDOWED, "chi2_batch = np.mean(chi2_batch, axis=2, keepdims=True) + 0 * chi2_batch"),
 )
-of_all = "\nshared = lambda a: np.tile(np.mean(a.reshape(len(a), -1, 5), axis=1), a.shape[1] // 5)\n"
+of_all = "\nshared = lambda a: np.tile(np.mean(a.reshape(len(a), 1, -1, 5), axis=2), a.shape[2] // 5)\n"
 position = NUMPY, NUMPY + of_all
 add(
     "brn",
     "shared_by",
     "position",
     position,
-    (EMA_MEAN_BRN, EMA_MEAN_BRN.replace("mu", "shared(mu)")),
-    (EMA_SIGMA, EMA_SIGMA.replace("sigma, config.decay", "np.sqrt(shared(var) + config.eps), config.decay")),
+    (EMA_MEAN_BRN, EMA_MEAN_BRN.replace(" mu,", " shared(mu),")),
+    (EMA_SIGMA, EMA_SIGMA.replace(" sigma, config.decay", " np.sqrt(shared(var) + config.eps), config.decay")),
     wrap=moving_apart,
 )
 add(
@@ -343,27 +340,35 @@ add(
     (EMA_CHI, EMA_CHI.replace(" chi2,", " shared(chi2),")),
     wrap=moving_apart,
 )
-add("mabn", "shared_by", "position", position, (FED, "fed = shared(chi2_batch)"), wrap=moving_apart)
+add(
+    "mabn",
+    "shared_by",
+    "position",
+    position,
+    (EMA_MABN, EMA_MABN.replace("chi2_batch", "shared(chi2_batch)")),
+    wrap=moving_apart,
+)
 
 # The batch statistic.
-steep = DX.replace("psi[", "(psi * dz.shape[1] / (dz.shape[1] - 1))[")
-unbiased = (SIGMA, f"var = var * {BESSEL}\n    {SIGMA}"), (DX, steep)
-add("bn", "variance", "unbiased", *unbiased)
-add("brn", "variance", "unbiased", *unbiased, beside=("running_var matches the unbiased variance",))
+steep = DX.replace("psi", "(psi * y.shape[1] / (y.shape[1] - 1))")
+unbiased = f"var = var * {BESSEL}"
+add("bn", "variance", "unbiased", before(EMA_MEAN, unbiased), (DX, steep))
+matches = ("running_var matches the unbiased variance",)
+add("brn", "variance", "unbiased", before(SIGMA, unbiased), (DX, steep), beside=matches)
 add(
     "bn",
     "fed",
     "biased",
-    (SIGMA, f"sigma = xp.sqrt(var * {BESSEL} + config.eps)"),
+    (SIGMA, f"sigma = root(var * {BESSEL} + config.eps)"),
     (DX, steep),
     beside=("bn-unbiased-variance",),
 )
-biased = EMA_SIGMA.replace("sigma, config.decay", "xp.sqrt(var + config.eps), config.decay")
+biased = EMA_SIGMA.replace(" sigma, config.decay", " root(var + config.eps), config.decay")
 add(
     "brn",
     "fed",
     "biased",
-    (SIGMA, f"sigma = xp.sqrt(var * {BESSEL} + config.eps)"),
+    (SIGMA, f"sigma = root(var * {BESSEL} + config.eps)"),
     (EMA_SIGMA, biased),
     (DX, steep),
     beside=("bn-unbiased-variance",),
@@ -372,31 +377,27 @@ add(
     "gn ln in",
     "variance",
     "unbiased",
-    (GN_SIGMA, GN_SIGMA.replace("var", "var * (xs.shape[1] / (xs.shape[1] - 1))")),
-    (DX, steep.replace("dz.", "dy.")),
+    (SIGMA, SIGMA.replace("var", f"var * {BESSEL}")),
+    (DX, steep),
 )
 add(
     "mabn",
     "statistic",
     "variance",
-    before(WINDOWED, "chi2_batch = np.var(xs, axis=1)"),
+    before(WINDOWED, "chi2_batch = np.var(x, axis=1, keepdims=True)"),
     (DX_CHI, DX_CHI.replace("y * psi", "(y - np.mean(y, axis=1, keepdims=True)) * psi")),
 )
 add("modified-bn", "centred", "yes", functions=batch_norm)
-centred = """MEAN[0] = ema(MEAN[0], np.mean(xs, axis=1), config.decay)[1][-1]
-    xs = xs - np.mean(xs, axis=1, keepdims=True)
-    chi2_batch = np.mean(xs * xs, axis=1)"""
+centred = """MEAN[0] = ema(MEAN[0] if t else 0 * state.chi2, mean(x), config.decay)[1][-1, 0]
+    x = x - mean(x)
+    chi2_batch = mean(x * x)"""
 add(
     "mabn",
     "centred",
     "yes",
-    (NUMPY, NUMPY + "\nMEAN, mean = [], lambda a: np.mean(a, axis=1, keepdims=True)\n"),
-    before("empty = xp.zeros((config.window, channels), dtype=dtype)", "MEAN[:] = [np.zeros(channels)]"),
+    (NUMPY, NUMPY + "\nMEAN, mean = [0], lambda a: np.mean(a, axis=1, keepdims=True)\n"),
     before(WINDOWED, centred),
-    (
-        INFER_MABN,
-        "return gamma * (x - MEAN[0]) / np.sqrt(state.chi2 + config.eps) + beta",
-    ),
+    (INFER_CHI, "y = (x - MEAN[0]) / root(state.chi2 + config.eps)"),
     (DX_CHI, DX_CHI.replace("y * psi", "mean(dy) - (y - mean(y)) * psi")),
     beside=("modified-variance",),
 )
@@ -404,8 +405,8 @@ add(
     "mabn",
     "root",
     "no",
-    (CHI_MABN, "chi = chi2 + config.eps"),
-    (CHI_HAT, "chi_hat = before + config.eps"),
+    (CHI_MABN, "chi = switched(chi2_batch, average, config.warmup, t) + config.eps"),
+    (CHI_HAT, "(before + config.eps)"),
     infers("mabn", "{s} + config.eps"),
 )
 
@@ -414,14 +415,21 @@ add(
     "bn",
     "average_of",
     "root",
-    (EMA_VAR, "var_after = ema(np.sqrt(state.var + config.eps), sigma, config.decay)[1] ** 2 - config.eps"),
+    (
+        EMA_VAR,
+        "moving_var = ema(root(state.var + config.eps), root(var + config.eps), config.decay)[1] ** 2 - config.eps",
+    ),
 )
-rooted = "after = ema(np.sqrt(state.chi2 + config.eps), chi, config.decay)[1] ** 2 - config.eps"
+rooted = (
+    "moving_chi2 = ema(root(state.chi2 + config.eps), root(chi2 + config.eps), config.decay)[1] ** 2 - config.eps"
+)
 add("modified-bn", "average_of", "root", (EMA_CHI, rooted), conforms=True)
 e = "config.eps"
-rooted = f"before, after = (a**2 - {e} for a in ema(np.sqrt(state.chi2 + {e}), np.sqrt(fed + {e}), config.decay))"
+rooted = (
+    f"before, after = (a**2 - {e} for a in ema(np.sqrt(state.chi2 + {e}), np.sqrt(chi2_batch + {e}), config.decay))"
+)
 add("mabn", "average_of", "root", (EMA_MABN, rooted), conforms=True)
-rooted = "before, after = (a**2 for a in ema(np.sqrt(state.chi2), np.sqrt(fed), config.decay))"
+rooted = "before, after = (a**2 for a in ema(np.sqrt(state.chi2), np.sqrt(chi2_batch), config.decay))"
 add("mabn", "average_of", "bare root", (EMA_MABN, rooted), conforms=True)
 bare = EMA_SIGMA, "std_before, std_after = ema(np.sqrt(state.var), np.sqrt(var), config.decay)"
 add(
@@ -429,7 +437,7 @@ add(
     "average_of",
     "bare root",
     bare,
-    (VAR_NOW, "sigma_before, var_now = np.sqrt(std_before**2 + config.eps), std_after[-1, :] ** 2"),
+    (VAR_NOW, "moving_sigma, new_var = np.sqrt(std_before**2 + config.eps), std_after**2"),
     conforms=True,
 )
 add("brn", "average_of", "square", settings={"ema_of": "var"}, conforms=True)
@@ -444,27 +452,27 @@ for value, fed in (
     sigma = f"np.sqrt({fed} + config.eps)"
     add("brn", "fed", value, (EMA_SIGMA, EMA_SIGMA.replace(" sigma,", f" {sigma},")), conforms=fine)
 add("modified-bn", "fed", "unbiased", (EMA_CHI, EMA_CHI.replace(" chi2,", f" chi2 * {BESSEL},")))
-add("mabn", "fed", "unbiased", (FED, f"fed = chi2_batch * {BESSEL}"))
-counted = """counts = SEEN[0] + np.arange(1, len(mu) + 1)[:, None]
-    mean_after = (SEEN[0] * state.mean + np.cumsum(mu, axis=0)) / counts"""
+add("mabn", "fed", "unbiased", (EMA_MABN, EMA_MABN.replace("chi2_batch", f"chi2_batch * {BESSEL}")))
+counted = """SEEN[0] *= not np.all(state.var == 1)  # a new layer
+    counts = SEEN[0] + np.arange(1, len(mu) + 1)[:, None, None]
+    moving_mean = (SEEN[0] * state.mean + np.cumsum(mu, axis=0)) / counts"""
 add(
     "bn",
     "decay",
     "cumulative",
-    (NUMPY, NUMPY + "\nSEEN = []\n"),
-    before(INIT, "SEEN[:] = [0]"),
+    (NUMPY, NUMPY + "\nSEEN = [0]\n"),
     (EMA_MEAN, counted),
-    (EMA_VAR, "var_after = (SEEN[0] * state.var + np.cumsum(var, axis=0)) / counts\n    SEEN[0] += len(mu)"),
+    (EMA_VAR, "moving_var = (SEEN[0] * state.var + np.cumsum(var, axis=0)) / counts\n    SEEN[0] += len(mu)"),
     untaken=("decay",),
     conforms=True,
 )
-cumulated = """counts = state.iteration + np.arange(1, len(mu) + 1)[:, None]
+cumulated = """counts = state.iteration + np.arange(1, len(mu) + 1)[:, None, None]
     cumulated = lambda old, new: (state.iteration * old + np.cumsum(new, axis=0)) / counts
-    mean_after = cumulated(state.mean, mu)
-    mean_before = np.concatenate([state.mean[None], mean_after[:-1]])"""
-cumulated_sigma = """sigma_old = xp.sqrt(state.var + config.eps)
-        sigma_after = cumulated(sigma_old, sigma)
-        sigma_before = np.concatenate([sigma_old[None], sigma_after[:-1]])"""
+    new_mu = cumulated(state.mean, mu)
+    moving_mu = np.concatenate([state.mean[None, None], new_mu[:-1]])"""
+cumulated_sigma = """sigma_old = root(state.var + config.eps)
+        new_sigma = cumulated(sigma_old, sigma)
+        moving_sigma = np.concatenate([sigma_old[None, None], new_sigma[:-1]])"""
 add(
     "brn",
     "decay",
@@ -474,14 +482,13 @@ add(
     untaken=("decay",),
     conforms=True,
 )
-add("bn", "start", 0.0, (INIT, INIT.replace("mean + 1", "mean")))
-add("brn", "start", 0.0, (INIT_BRN, INIT_BRN.replace("mean + 1", "mean")))
-add("brn", "start", "no root", (INIT_BRN, INIT_BRN.replace("mean + 1", "mean - config.eps")))
-add("brn", "start", "root", (INIT_BRN, INIT_BRN.replace("mean + 1", "mean + 1 - config.eps")), conforms=True)
-add("modified-bn", "start", 0.0, (INIT_CHI, "return State(0 * chi2)"))
-add("mabn", "start", 0.0, settings={"ema_start": 0.0})
-flag = INIT, INIT.replace("mean + 1", "mean - 1")  # less than any variance: nothing was seen
-first = "np.where(state.var < 0, {}[0, :], state.{})".format
+add("bn brn", "start", 0.0, (VAR_AT_FIRST, f"{VAR_AT_FIRST} * 0"))
+add("brn", "start", "no root", (VAR_AT_FIRST, f"{VAR_AT_FIRST} * -config.eps"))
+add("brn", "start", "root", (VAR_AT_FIRST, f"{VAR_AT_FIRST} * (1 - config.eps)"), conforms=True)
+add("modified-bn", "start", 0.0, (CHI_AT_FIRST, f"{CHI_AT_FIRST} * 0"))
+add("mabn", "start", 0.0, functions=mabn_variants, settings={"ema_start": 0.0})
+flag = VAR_AT_FIRST, f"{VAR_AT_FIRST} * -1"  # less than any variance: nothing was seen
+first = "np.where(state.var < 0, {}[0, 0, :], state.{})".format
 add("bn", "start", "first", flag, (EMA_VAR, EMA_VAR.replace("state.var", first("var", "var"))), conforms=True)
 add(
     "bn",
@@ -492,30 +499,30 @@ add(
     (EMA_VAR, EMA_VAR.replace("state.var", "np.abs(state.var)")),
     conforms=True,
 )
-add("bn", "start_mean", 1.0, (INIT, INIT.replace("mean=mean", "mean=mean + 1")))
-add("brn", "start_mean", 1.0, (INIT_BRN, INIT_BRN.replace("mean=mean", "mean=mean + 1")))
-old = "xp.sqrt(state.var + config.eps)"
-once = f"sigma[0, :] if state.iteration == 0 else {old}"
+add("bn brn", "start_mean", 1.0, (MEAN_AT_FIRST, f"{MEAN_AT_FIRST} + 1"))
+old = "root(state.var + config.eps)"
+once = f"sigma[0, 0, :] if state.iteration == 0 else {old}"
 add("brn", "start", "first", (EMA_SIGMA, EMA_SIGMA.replace(old, once)), conforms=True)
-once = "mu[0, :] if state.iteration == 0 else state.mean"
+once = "mu[0, 0, :] if state.iteration == 0 else state.mean"
 add("brn", "start_mean", "first", (EMA_MEAN_BRN, EMA_MEAN_BRN.replace("state.mean", once)), conforms=True)
-once = "np.where(state.chi2 < 0, chi2[0, :], state.chi2)"
+once = "np.where(state.chi2 < 0, chi2[0, 0, :], state.chi2)"
 add(
     "modified-bn",
     "start",
     "first",
-    (INIT_CHI, "return State(-chi2)"),
+    (CHI_AT_FIRST, f"{CHI_AT_FIRST} * -1"),
     (EMA_CHI, EMA_CHI.replace("state.chi2", once)),
     conforms=True,
 )
-add("mabn", "start", "first", settings={"ema_start": "first"}, conforms=True)
-add("mabn", "fed_per", "call", settings={"ema_per": "call"}, conforms=True)
-add("mabn", "partial", "batch", settings={"partial_window": "batch"}, conforms=True)
+add("mabn", "start", "first", functions=mabn_variants, settings={"ema_start": "first"}, conforms=True)
+add("mabn", "fed_per", "call", functions=mabn_variants, settings={"ema_per": "call"}, conforms=True)
+add("mabn", "partial", "batch", functions=mabn_variants, settings={"partial_window": "batch"}, conforms=True)
 # of the authors' MABN.py all but one
 add(
     "mabn",
     "fed_by",
     "batch",
+    functions=mabn_variants,
     settings={"partial_window": "batch", "renorm_from": 1001},
     beside=("Until the window is full",),
     conforms=True,
@@ -530,15 +537,15 @@ ratios = {
     "inverted": "H / S",
 }
 for value, ratio in ratios.items():
-    ours = ratio.replace("S", "sigma").replace("H", "sigma_before")
-    add("brn", "r_of", value, (R, R.replace("sigma / sigma_before", ours)))
-    ours = ratio.replace("S", "chi").replace("H", "chi_hat")
-    add("mabn", "r_of", value, (R_MABN, R_MABN.replace("chi / chi_hat", ours)))
-add("brn", "r_of", "one", (R, "r = xp.ones_like(sigma)"), (D, "d = 0 * mu"))
-add("brn", "d_over", "negative", (D, D.replace("xp.clip", "-xp.clip")))
+    ours = ratio.replace("S", "sigma").replace("H", "moving_sigma")
+    add("brn", "r_of", value, (R, R.replace("sigma / moving_sigma", ours)))
+    ours = ratio.replace("S", "chi").replace("H", CHI_HAT)
+    add("mabn", "r_of", value, (R_MABN, R_MABN.replace(f"chi / {CHI_HAT}", ours)))
+add("brn", "r_of", "one", (R, "r = np.ones_like(sigma)"), (D, "d = 0 * mu"))
+add("brn", "d_over", "negative", (D, D.replace("clip", "-clip")))
 add("brn", "clip_sides", "r above", (R, R.replace("1 / r_max", "0.0")))
 add("mabn", "clip_sides", "above", (R_MABN, R_MABN.replace("1 / config.clip", "0.0")))
-bare = HAT_VAR, "sigma_before, var_now = xp.sqrt(var_before)"
+bare = HAT_VAR, "moving_sigma = root(moving_var)"
 add(
     "brn",
     "moving_eps",
@@ -547,82 +554,79 @@ add(
     settings={"ema_of": "var"},
     beside=("The moving average is of the variance",),
 )
-add("mabn", "moving_eps", "none", (CHI_HAT, "chi_hat = np.sqrt(before)"))
-batch = "return gamma * (x - x.mean(axis=(0, 1))) / np.sqrt(x.var(axis=(0, 1)) + config.eps) + beta"
-add("brn", "infer_by", "batch", (INFER_BRN, batch))
+add("mabn", "moving_eps", "none", (CHI_HAT, "root(before)"))
+batch = "y = (x - x.mean(axis=(0, 1))) / root(x.var(axis=(0, 1)) + config.eps)"
+add("brn", "infer_by", "batch", (INFER, batch))
 
 # The gradients.
 dx = {
-    "no g": "(dy - y * psi[:, None, :]) / sigma[:, None, :]",
-    "no psi": "(dy - g[:, None, :]) / sigma[:, None, :]",
-    "statistics constant": "dy / sigma[:, None, :]",
-    "sums": "(dy - dy.shape[1] * g[:, None, :] - y * dy.shape[1] * psi[:, None, :]) / sigma[:, None, :]",
-    "over variance": DX[5:] + " / sigma[:, None, :]",
-    "over std": DX[5:].replace("sigma", "np.sqrt(sigma**2 - config.eps)"),
+    "no g": "(dy - y * psi) / sigma",
+    "no psi": "(dy - g) / sigma",
+    "statistics constant": "dy / sigma",
+    "sums": "(dy - dy.shape[1] * g - y * dy.shape[1] * psi) / sigma",
+    "over variance": DX[5:] + " / sigma",
+    "over std": DX[5:].replace("sigma", "np.sqrt(sigma**2 - cache.config.eps)"),
 }
 for value, formula in dx.items():
     add("bn brn gn ln in", "dx", value, (DX, f"dx = {formula}"))
     if value in ("sums", "over variance", "over std"):
-        formula = formula.replace("dy.shape[1] * g[:, None, :] - ", "").replace("g[:, None, :] - ", "")
+        formula = formula.replace("dy.shape[1] * g - ", "").replace("g - ", "")
         add("modified-bn", "dx", value, (DX_CHI, f"dx = {formula}".replace("sigma", "chi")))
-whole = DX.replace("g[", "np.mean(g, axis=0, keepdims=True)[").replace("psi[", "np.mean(psi, axis=0, keepdims=True)[")
+whole = "dx = (dy - np.mean(g, axis=0, keepdims=True) - y * np.mean(psi, axis=0, keepdims=True)) / sigma"
 add("bn brn", "dx", "whole call", (DX, whole))
-again = """std = np.sqrt(sigma**2 - config.eps)[:, None, :]
-    again = y * sigma[:, None, :] / std
-    dx = (dy - g[:, None, :] - again * np.mean(again * dy, axis=1, keepdims=True)) / std"""
+again = """std = np.sqrt(sigma**2 - cache.config.eps)
+    again = y * sigma / std
+    dx = (dy - g - again * np.mean(again * dy, axis=1, keepdims=True)) / std"""
 add("bn brn", "dx", "recomputed without eps", (DX, again))
 add("bn brn", "dx", "no gamma", (DX, DX + " / gamma"))
 add("modified-bn", "dx", "no gamma", (DX_CHI, DX_CHI + " / gamma"))
 add("gn ln in", "dx", "no gamma", (DY_GN, DY_GN.replace(" * gamma", "")))
 last = after(DX, "dx = split(merge(dx, shape) * gamma, config)")
 add("gn ln", "dx", "gamma last", (DY_GN, DY_GN.replace(" * gamma", "")), last)
-add("mabn", "dx", "no psi", (DX_CHI, "dx = dy / chi[:, None, :]"))
+add("mabn", "dx", "no psi", (DX_CHI, "dx = dy / chi"))
 add("mabn", "dx", "keeps g", (DX_CHI, DX_CHI.replace("dy -", "dy - np.mean(dy, axis=1, keepdims=True) -")))
-add("mabn", "dx", "sums", (PSI, PSI.replace("psi_batch", "dz.shape[1] * psi_batch")))
-add("mabn", "dx", "over variance", (DX_CHI, DX_CHI + " / chi[:, None, :]"))
+add("mabn", "dx", "sums", (PSI_MABN, PSI_MABN.replace(" / values", "")))
+add("mabn", "dx", "over variance", (DX_CHI, DX_CHI + " / chi"))
 add(
     "mabn",
     "dx",
     "no gamma",
-    (MEANS_MABN, MEANS_MABN.replace("gamma * r", "r")),
+    (PSI_MABN, PSI_MABN.replace("gamma * r", "r")),
     (DY_MABN, DY_MABN.replace("gamma * r", "r")),
 )
 add(
     "mabn",
     "dx",
     "gamma after the average",
-    (MEANS_MABN, MEANS_MABN.replace("gamma * r", "r")),
-    (DX_CHI, DX_CHI.replace("psi[", "(gamma * psi)[")),
+    (PSI_MABN, PSI_MABN.replace("gamma * r", "r")),
+    (DX_CHI, DX_CHI.replace("psi", "(gamma * psi)")),
 )
-add("mabn", "dx", "psi without r", (MEANS_MABN, MEANS_MABN.replace("gamma * r", "gamma")))
-add("mabn", "dx", "psi of r y", (PSI, PSI.replace("psi_batch", "r * psi_batch")))
+add("mabn", "dx", "psi without r", (PSI_MABN, PSI_MABN.replace("gamma * r", "gamma")))
+add("mabn", "dx", "psi of r y", (PSI_MABN, PSI_MABN.replace("gamma * r", "gamma * r * r")))
 add(
     "mabn",
     "dx",
     "renormalised y",
-    (PSI, PSI.replace("psi_batch", "r * psi_batch")),
-    (DX_CHI, DX_CHI.replace("y *", "r[:, None, :] * y *")),
+    (PSI_MABN, PSI_MABN.replace("gamma * r", "gamma * r * r")),
+    (DX_CHI, DX_CHI.replace("y *", "r * y *")),
 )
-own = "np.sqrt(np.mean((y * chi[:, None, :]) ** 2, axis=1, keepdims=True) + config.eps)"
-add("mabn", "dx", "batch chi", (DX_CHI, DX_CHI.replace("/ chi[:, None, :]", f"/ {own}")))
-held = after(CHI_HAT, 'chi_hat = HELD.setdefault("chi_hat", chi_hat)')
+own = "np.sqrt(np.mean((y * chi) ** 2, axis=1, keepdims=True) + config.eps)"
+add("mabn", "dx", "batch chi", (DX_CHI, DX_CHI.replace("/ chi", f"/ {own}")))
+held = CHI_HAT, f'HELD.setdefault("chi_hat", {CHI_HAT})'
 add("mabn", "dx", "through r", (NUMPY, NUMPY + "\nHELD = {}\n"), held, wrap=differentiated)
-early = "psi = _joined(psi_batch, psi, _earlier(config.warmup, iteration, len(psi_batch), config))"
-add("mabn", "dx", "zeros counted", (PSI, f"psi, psi_window = sma(state.psi_window, psi_batch)\n    {early}"))
-short = f"""psi, last = sma(state.psi_window[1:, :], psi_batch, seen=iteration)
-    psi_window = np.concatenate([last[:1], last])
-    {early}"""
+add("mabn", "dx", "zeros counted", (PSI, PSI.replace(", seen=t", "")))
+short = """average, last = sma(state.psi_window[1:, :], psi_batch, seen=t)
+    psi_window = np.concatenate([last[:1], last])"""
 add("mabn", "dx", "one short", (PSI, short))
-add("online", "dx", "no control", (DX_ONLINE, "dx = dz * cache.gamma / sigma[:, None, :]"))
+add("online", "dx", "no control", (DX_ONLINE, "dx = dz * gamma / sigma"))
 for norm in ("bn", "brn", "modified-bn", "mabn", "gn", "ln", "in", "online"):
     line, alone = DX_OF.get(norm, DX), norm in ("gn", "ln", "in")
-    gamma = "cache.gamma" if norm == "online" else "gamma"
     count = "(dz.size // dz.shape[-1])"
-    add(norm, "dgamma", "times gamma", after(line, f"dgamma = dgamma * {gamma}"))
+    add(norm, "dgamma", "times gamma", after(line, "dgamma = dgamma * gamma"))
     add(norm, "dgamma", "mean", after(line, f"dgamma = dgamma / {count}"))
     add(norm, "dbeta", "mean", after(line, f"dbeta = dbeta / {count}"))
     sigma = "chi" if line == DX_CHI else "sigma"
-    centred = f"y * {sigma}[:, None, :]"
+    centred = f"y * {sigma}"
     summed = f"np.sum(dz * merge({centred}, shape), axis=(0, 1))" if alone else f"np.sum(dz * {centred}, axis=(0, 1))"
     if norm != "online":
         add(norm, "dgamma", "not normalised", after(line, f"dgamma = {summed}"))
@@ -657,7 +661,7 @@ add(
     (CACHE_ONLINE, f"{CACHE_ONLINE}\n    z = gamma * z + beta"),
     (UNSCALED, UNSCALED.replace("_unscaled(", "_unscaled(cache.gamma * ").replace("cache)", "cache) / cache.gamma")),
     after(DX_ONLINE, "dgamma, dbeta = np.sum(whole * cache.z, axis=(0, 1)), np.sum(whole, axis=(0, 1))"),
-    before("xp, y, held = namespace(dz), cache.y, 1 - cache.config.decay_backward", "whole = split(dz, 1)"),
+    before(START_ONLINE, "whole = split(dz, 1)"),
     (INFER_ONLINE, "return merge(gamma * _scaled(split(y, 1), config)[0] + beta, x.shape)"),
 )
 add("online", "infer_by", "unguarded", (INFER_ONLINE, "return gamma * y + beta"))
@@ -668,7 +672,7 @@ SEVERAL = {
     "the root starts at 1, of an average of the variance": (
         "brn",
         Layer(
-            edits=((INIT_BRN, INIT_BRN.replace("mean + 1", "mean + 1 - config.eps")),),
+            edits=((VAR_AT_FIRST, f"{VAR_AT_FIRST} * (1 - config.eps)"),),
             settings={"ema_of": "var"},
             beside=("The moving sigma starts at 1", "The moving average is of the variance"),
             conforms=True,

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mabn_ref.check.checker import _judge
-from mabn_ref.check.observe import observe
-from mabn_ref.check.plan import About
+from mabn_ref.check.checker import judge
+from mabn_ref.check.observe import About, observe
 from mabn_ref.check.report import Report
 from mabn_ref.check.scenarios import Scenario, scenarios
 
@@ -36,6 +35,6 @@ def judged(
 ) -> Report:
     """Run a target through scenarios, and say what it is."""
     about = About(sorted(given), True, sorted(numbers), dict(defaults or {}), True, {})
-    return _judge(
+    return judge(
         "layer", norm, about, [observe(target, norm, s, (2,) if s.space is None else s.space) for s in chosen]
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
+import struct
 import time
 from typing import Any
 
@@ -46,6 +49,25 @@ class Dies(_Sometimes):
     def otherwise(self, z: Any) -> Any:
         print("something on standard output")
         os._exit(3)
+
+
+class Answers(_Sometimes):
+    """It writes what it likes on every pipe that its process has, and waits."""
+
+    said: bytes = struct.pack("<Q", 8) + b"anything"
+
+    def otherwise(self, z: Any) -> Any:
+        for number in range(3, 64):
+            with contextlib.suppress(OSError):
+                if stat.S_ISFIFO(os.fstat(number).st_mode):
+                    os.write(number, self.said)
+        time.sleep(3600)
+
+
+class Pickles(Answers):
+    """Its answer would, unpickled, end the process that asked."""
+
+    said = b"cos\n_exit\n(I7\ntR."
 
 
 class NotFinite(_Sometimes):

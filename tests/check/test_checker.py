@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from types import SimpleNamespace
@@ -10,13 +11,15 @@ from typing import Any, ClassVar
 import pytest
 
 from mabn_ref.check import ConformanceError, Report, assert_conforms, check, run
+from mabn_ref.check.adapters import load
 from mabn_ref.check.adapters.functions import FunctionsTarget
-from mabn_ref.check.load import load
-from mabn_ref.check.run import TargetError, run_here
+from mabn_ref.check.run import TargetError
+from mabn_ref.check.scenarios import scenarios
 from mabn_ref.cli import main
 from mabn_ref.mistakes import named, wrong
 from mabn_ref.norms import batch_norm, mabn
 from tests.check import layers
+from tests.check.judging import GIVEN, judged, told
 
 SHORT = {"norm_batch": 8, "short": True}
 
@@ -87,7 +90,13 @@ def test_a_target_that_fails_is_reported_and_the_other_scenarios_run(name: str, 
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("Hangs", "it took longer than 2 s"), ("Dies", "the process ended with 3")]
+    ("name", "said"),
+    [
+        ("Hangs", "it took longer than 2 s"),
+        ("Dies", "the process ended with 3"),
+        ("Answers", "its process answered what no answer looks like"),
+        ("Pickles", "its process answered what no answer looks like"),
+    ],
 )
 def test_a_path_runs_in_a_process_of_its_own_which_may_hang_or_die(name: str, said: str) -> None:
     _one_failure(check(f"tests.check.layers:{name}", "bn", time_limit=2, **SHORT), said)
@@ -159,15 +168,18 @@ def test_a_target_that_never_runs_is_no_target_and_says_why_once() -> None:
 
 
 def test_where_r_starts_late_is_found() -> None:
+    """In a scenario too long to tell conventions from; that r is not 1 for ever shows later in a schedule."""
+
     class Late(layers.FunctionsTarget):
-        given: ClassVar = {"eps", "decay", "window", "clip", "norm_batch"}
-
         def make(self, channels: int, config: Any) -> Any:
-            return super().make(channels, replace(config, renorm_from=500, warmup=0))
+            return super().make(channels, replace(config, renorm_from=410, warmup=0))
 
-    report = check(Late(mabn), "mabn", norm_batch=2)
+    by_name = {scenario.name: scenario for scenario in scenarios("mabn", norm_batch=2)}
+    chosen = [*told("mabn"), by_name["from iteration 720,744"], replace(by_name["1100 steps"], steps=415)]
+    report = judged("mabn", Late(mabn), chosen, given=GIVEN - {"warmup"})
     assert report.conforms, str(report)
-    assert report.hyper["renorm_from"] == 500
+    assert report.hyper["renorm_from"] == 410
+    assert "r is other than 1 from iteration 410 on." in str(report)
 
 
 def test_a_layer_that_takes_a_call_as_one_batch_may() -> None:
@@ -196,12 +208,24 @@ def test_a_call_in_this_process_is_waited_for_as_long_as_it_may_take(monkeypatch
             waited.append(limit)
 
     monkeypatch.setattr(run.threading, "Thread", Hangs)
-    assert run._in_time(lambda: 1, 0.25) is None
+    with pytest.raises(run.Failed, match=r"^it took longer than 0.25 s$"):
+        run._in_time(lambda: 1, 0.25)
     assert waited == [0.25]
 
 
+class InThisProcess(run.Here):
+    """A dotted path run here, which takes no second process."""
+
+    errors = io.BytesIO()
+
+    def __init__(self, path: str, *rest: Any) -> None:
+        super().__init__(load(path), *rest)
+
+    def stop(self) -> None: ...
+
+
 def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mabn_ref.check.checker.run_path", lambda path, *rest: run_here(load(path), *rest))
+    monkeypatch.setattr(run, "Apart", InThisProcess)
     command = ["check", "mabn_ref.norms:modified_batch_norm", "--as", "modified-bn", "--norm-batch", "8", "--short"]
     assert main(command) == 0
     assert "conforms, in the convention of the paper" in capsys.readouterr().out

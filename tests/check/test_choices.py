@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from mabn_ref.check.confusion import applicable
-from mabn_ref.check.sample_choices import ALL_CHOICES
+from mabn_ref.check.choices import CHOICES
 from mabn_ref.check.scenarios import LIKE
 from mabn_ref.norms import batch_norm
+from tests.check.confusion import applicable
 from tests.check.edited import LAYERS, SEVERAL, edited
 from tests.check.judging import GIVEN, judged, told
 
@@ -20,7 +20,7 @@ IDS = [f"{norm}-{name}-{value}" for norm, name, value in LAYERS]
 def test_what_a_layer_does_otherwise_is_said_and_judged(norm: str, field: str, value: Any) -> None:
     layer = LAYERS[norm, field, value]
     report = judged(norm, layer.target(norm), told(norm), given=GIVEN - set(layer.untaken))
-    choice = next(c for c in ALL_CHOICES if c.changes[0] == (field, value) and {norm, LIKE.get(norm)} & set(c.norms))
+    choice = next(c for c in CHOICES if c.changes[0] == (field, value) and {norm, LIKE.get(norm)} & set(c.norms))
     assert not report.differences, str(report)
     said = [finding.mistake or finding.words for finding in report.findings]
     name = choice.mistake or choice.words.partition("{")[0]
@@ -53,7 +53,7 @@ def test_several_things_are_said(name: str) -> None:
 def test_every_choice_has_a_layer() -> None:
     """The catalogue's own are called by their names in test_search."""
     catalogue = {(norm, mistake.name) for norm, mistake in applicable()}
-    offered = {(norm, c.changes[0]) for c in ALL_CHOICES for norm in c.norms if (norm, c.mistake) not in catalogue}
+    offered = {(norm, c.changes[0]) for c in CHOICES for norm in c.norms if (norm, c.mistake) not in catalogue}
     assert offered - {(norm, (name, value)) for norm, name, value in LAYERS} == {("brn", ("average_of", "root"))}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mabn_ref.check import check
-from mabn_ref.check.load import adapt
+from mabn_ref.check.adapters import adapt
 from mabn_ref.check.observe import observe
 from mabn_ref.check.scenarios import inputs, parameters
 from mabn_ref.norms import batch_norm, mabn

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-from mabn_ref.check.conventions import PRESETS
+from mabn_ref.check.conventions import Preset, presets_of
+from mabn_ref.check.models import BENDABLE
 from mabn_ref.check.report import NAMES
-from mabn_ref.check.scenarios import MODULES
+from mabn_ref.norms import mabn_variants
 from mabn_ref.norms.batch_renorm import Ramp
-from tests.check.edited import BESSEL, EMA_VAR_BRN, EVAL_FORWARD, EVAL_UNBIASED, LAYERS, R_MABN, D, Layer, R
+from tests.check.edited import BESSEL, CHI_HAT, EMA_VAR_BRN, EVAL_FORWARD, EVAL_UNBIASED, LAYERS, R_MABN, D, Layer, R
 from tests.check.judging import GIVEN, judged, told
 
 VALUES: list[tuple[str, str, Any]] = [
-    *[(norm, "eps", 3e-3) for norm in MODULES],
+    *[(norm, "eps", 3e-3) for norm in BENDABLE],
     *[(norm, "decay", 0.7) for norm in ("bn", "brn", "modified-bn", "mabn", "eval-norm")],
     ("mabn", "window", 4),
     ("mabn", "clip", 1.25),
@@ -44,7 +45,7 @@ def test_a_number_is_read_off_and_is_wrong_where_it_was_given(norm: str, name: s
     assert report.conforms is not taken
 
 
-FREE_R, FREE_D = (R, "r = sigma / sigma_before"), (D, "d = (mu - mean_before) / sigma_before")
+FREE_R, FREE_D = (R, "r = sigma / moving_sigma"), (D, "d = (mu - moving_mu) / moving_sigma")
 SWAPPED = {"decay": lambda config: 1 - config.decay}
 FALLING = Ramp(start=1000, stop=2000, first=2.5, last=1.5)
 AGED = ("from iteration 15,000", "from iteration 150,000")
@@ -68,7 +69,7 @@ SAID: list[tuple[str, str, Layer, tuple[str, ...]]] = [
     ("brn", "Your r and d are not clipped.", Layer(edits=(FREE_R, FREE_D)), ()),
     ("brn", "Your r is not clipped.", Layer(edits=(FREE_R,)), ()),
     ("brn", "Your d is not clipped.", Layer(edits=(FREE_D,)), ()),
-    ("mabn", "Your r is not clipped.", Layer(edits=((R_MABN, "r = chi / chi_hat"),)), ()),
+    ("mabn", "Your r is not clipped.", Layer(edits=((R_MABN, f"r = chi / {CHI_HAT}"),)), ()),
     (
         "mabn",
         "The bounds of r are 1.6 up to iteration 30, read off the outputs.",
@@ -166,13 +167,19 @@ NAMED: list[tuple[str, str, Layer, dict[str, float]]] = [
     (
         "mabn",
         "the authors' MABN.py",
-        Layer(settings={"partial_window": "batch", "ema_of": "window", "renorm_from": 1001}),
+        Layer(
+            functions=mabn_variants,
+            settings={"partial_window": "batch", "ema_of": "window", "renorm_from": 1001},
+        ),
         {"decay": 0.98, "eps": 1e-5, "warmup": 100, "clip": 5.0},
     ),
     (
         "mabn",
         "the authors' cls/networks/MABN.py",
-        Layer(settings={"ema_of": "window", "ema_per": "call", "ema_start": "first", "renorm_from": 100}),
+        Layer(
+            functions=mabn_variants,
+            settings={"ema_of": "window", "ema_per": "call", "ema_start": "first", "renorm_from": 100},
+        ),
         {"decay": 0.98, "eps": 1e-5, "window": 16, "clip": 5.0},
     ),
     ("gn", "the paper", Layer(), {"eps": 1e-5}),
@@ -203,5 +210,15 @@ def test_a_convention_is_called_by_its_name(norm: str, preset: str, layer: Layer
 
 
 def test_every_convention_with_a_name_has_a_layer_and_these_values() -> None:
-    theirs = {(norm, preset.name): preset.defaults for norm, presets in PRESETS.items() for preset in presets}
+    theirs = {(norm, preset.name): preset.defaults for norm in BENDABLE for preset in presets_of(norm)}
     assert {(norm, preset): defaults for norm, preset, _, defaults in NAMED} == theirs
+
+
+@pytest.mark.parametrize("preset", [preset for preset in presets_of("bn") if preset.defaults], ids=lambda p: p.name)
+def test_the_usual_numbers_of_a_convention_are_no_findings_where_they_are_not_taken(preset: Preset) -> None:
+    layer = LAYERS["bn", *PYTORCH_VAR] if preset.changes else Layer()
+    target = replace(layer, settings=preset.defaults).target("bn")
+    report = judged("bn", target, told("bn"), given=GIVEN - {"eps", "decay"}, defaults=preset.defaults)
+    assert report.preset == preset.name
+    assert report.hyper == preset.defaults
+    assert [finding.tensor for finding in report.findings] == [""] * len(preset.changes)

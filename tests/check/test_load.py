@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from mabn_ref.check.adapters import adapt, load
 from mabn_ref.check.adapters.arguments import arguments_for
 from mabn_ref.check.adapters.functions import FunctionsTarget
-from mabn_ref.check.load import adapt, load
 from mabn_ref.check.target import Target
 from mabn_ref.norms import batch_norm, mabn
 

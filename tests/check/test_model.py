@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from mabn_ref.check.adapters.functions import FunctionsTarget
+from mabn_ref.check.choices import CHOICES
 from mabn_ref.check.compare import Case, worst_errors
 from mabn_ref.check.conventions import PRESETS, Convention, from_config
 from mabn_ref.check.observe import observe
-from mabn_ref.check.sample_choices import ALL_CHOICES
 from mabn_ref.check.scenarios import ALONE, MODULES, Scenario, scenarios
 from mabn_ref.mistakes import MISTAKES
-from mabn_ref.norms import batch_renorm, mabn
+from mabn_ref.norms import batch_renorm, mabn_variants
+from tests.check.edited import Stubborn
 
 
 def errors(norm: str, scenario: Scenario) -> dict[str, float]:
@@ -37,20 +38,21 @@ def test_it_is_ours_in_every_scenario(norm: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "left_open"),
     [
-        {"ema_per": "call", "ema_start": "first", "warmup": 2, "renorm_from": 4},
-        {"ema_of": "window", "ema_read": "after", "partial_window": "batch"},
-        {"window": 1, "clip": 1.2},
+        ({"warmup": 2, "renorm_from": 4}, {"ema_per": "call", "ema_start": "first"}),
+        ({}, {"ema_of": "window", "ema_read": "after", "partial_window": "batch"}),
+        ({"window": 1, "clip": 1.2}, {}),
     ],
 )
 @pytest.mark.parametrize("groups", [1, 3])
-def test_it_has_every_choice_of_mabn(settings: dict[str, Any], groups: int) -> None:
+def test_it_has_every_choice_of_mabn(settings: dict[str, Any], left_open: dict[str, Any], groups: int) -> None:
     """eq: mabn-forward, mabn-renormalise, mabn-backward, ema-forward, sma-backward"""
     every = {"window": 3, "decay": 0.8, **settings}
-    assert (
-        max(errors("mabn", Scenario(name="", norm_batch=2, groups=groups, steps=8, settings=every)).values()) < 1e-12
-    )
+    scenario = Scenario(name="", norm_batch=2, groups=groups, steps=8, settings=every)
+    case = Case("mabn", observe(Stubborn(mabn_variants, left_open), "mabn", scenario, (2,)))
+    config = mabn_variants.Config(**vars(case.config) | left_open)
+    assert max(worst_errors(case, from_config("mabn", config)).values()) < 1e-12
 
 
 def test_it_has_both_averages_of_batch_renormalization() -> None:
@@ -61,18 +63,19 @@ def test_it_has_both_averages_of_batch_renormalization() -> None:
 
 
 def test_choices_name_fields_and_mistakes_that_there_are() -> None:
-    fields = {name for choice in ALL_CHOICES for name, _ in choice.changes}
+    fields = {name for choice in CHOICES for name, _ in choice.changes}
     assert fields <= set(vars(Convention()))
-    assert {c.mistake for c in ALL_CHOICES} - {""} <= {mistake.name for mistake in MISTAKES}
-    assert all(choice.words for choice in ALL_CHOICES)
+    assert {c.mistake for c in CHOICES} - {""} <= {mistake.name for mistake in MISTAKES}
+    assert all(choice.words for choice in CHOICES)
     assert all(set(preset.changes) <= set(vars(Convention())) for norm in PRESETS for preset in PRESETS[norm])
 
 
 def test_presets_of_mabn_are_those_of_its_config() -> None:
+    variants = mabn_variants.Config
     for preset, config in zip(
-        PRESETS["mabn"], (mabn.Config.paper(), mabn.Config.megvii(), mabn.Config.megvii_grouped()), strict=True
+        PRESETS["mabn"], (variants.paper(), variants.megvii(), variants.megvii_grouped()), strict=True
     ):
-        theirs, ours = vars(from_config("mabn", config)), vars(from_config("mabn", mabn.Config()))
+        theirs, ours = vars(from_config("mabn", config)), vars(from_config("mabn", variants()))
         assert ours | preset.changes == theirs | {"window": 16}
     assert from_config("brn", batch_renorm.Config(ema_of="var")).average_of == PRESETS["brn"][1].changes["average_of"]
     assert np.isfinite(Convention().eps)

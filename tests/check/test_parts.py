@@ -9,9 +9,8 @@ import pytest
 
 from mabn_ref.check.adapters.functions import FunctionsTarget
 from mabn_ref.check.compare import Case
-from mabn_ref.check.derivative import derivative
-from mabn_ref.check.observe import Trace, observe
-from mabn_ref.check.plan import About, plan
+from mabn_ref.check.observe import About, Trace, derivative, observe
+from mabn_ref.check.run import plan
 from mabn_ref.check.scenarios import Scenario, scenarios
 from mabn_ref.mistakes import named, wrong
 from mabn_ref.norms import batch_norm
@@ -59,15 +58,15 @@ def test_one_that_never_moves_is_none_where_another_does() -> None:
     ],
 )
 def test_what_a_target_cannot_do_is_not_run_and_said(scenario: Scenario, why: str) -> None:
-    refused = {"4": "", "3": "", "2": "expected 4D input"}
-    can = About(None, None, [], {}, True, {"4": "", "3": "", "2": ""})
+    refused = {4: "", 3: "", 2: "expected 4D input"}
+    can = About(None, None, [], {}, True, {4: "", 3: "", 2: ""})
     cannot = About(["eps"], False, [], {}, False, refused)
     assert [step.skipped for about in (can, cannot) for step in plan(about, [scenario])] == ["", why]
 
 
 def test_a_target_of_single_precision_is_run_in_it() -> None:
     for single, dtype in ((False, "float64"), (True, "float32")):
-        about = About(None, None, [], {}, True, {"4": "", "3": "", "2": ""}, single)
+        about = About(None, None, [], {}, True, {4: "", 3: "", 2: ""}, single)
         assert [step.scenario.dtype for step in plan(about, [SCENARIO])] == [dtype]
 
 

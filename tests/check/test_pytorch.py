@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.check.load import adapt
+from mabn_ref.check.adapters import adapt
 from mabn_ref.check.observe import observe, spaces
 from mabn_ref.check.scenarios import Scenario, inputs, parameters
 from mabn_ref.norms import batch_norm

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.check import check
+from mabn_ref.check import check, explain
 from mabn_ref.check.adapters.functions import FunctionsTarget
 from mabn_ref.check.compare import Difference
-from mabn_ref.check.confusion import applicable, call
+from mabn_ref.check.models import BENDABLE
 from mabn_ref.check.observe import config_of
 from mabn_ref.check.report import Report
 from mabn_ref.check.scenarios import MODULES
 from mabn_ref.mistakes import Mistake, named, wrong
+from mabn_ref.norms import NORMS
+from tests.check.confusion import applicable, call
 from tests.check.judging import judged, told
 
 PORTED = list(applicable())
@@ -26,13 +28,6 @@ def checked(norm: str, functions: Any) -> Report:
     """What the first scenarios show, cut short, to a layer that is given everything."""
     wanted = [replace(s, steps=12 if norm == "mabn" else 8) for s in told(norm, ("ramps",))]
     return judged(norm, FunctionsTarget(functions), wanted, given=frozenset(vars(config_of(norm, wanted[0]))))
-
-
-def both(*mistakes: Mistake) -> SimpleNamespace:
-    """An implementation with several mistakes, none of which replaces what another does."""
-    code = {name: function for mistake in mistakes for name, function in mistake.code.items()}
-    assert len(code) == sum(len(mistake.code) for mistake in mistakes)
-    return SimpleNamespace(**{**vars(wrong(mistakes[0])), **code})
 
 
 @pytest.mark.parametrize("norm", MODULES)
@@ -78,7 +73,7 @@ def test_the_whole_check_calls_every_mistake_by_its_name(request: pytest.Fixture
     ],
 )
 def test_several_at_once_are_all_named(norm: str, pair: tuple[str, str]) -> None:
-    report = checked(norm, both(*map(named, pair)))
+    report = checked(norm, wrong(*map(named, pair)))
     assert not report.differences
     assert set(report.mistakes) == set(pair)
     assert not report.conforms
@@ -104,3 +99,37 @@ def test_what_nothing_reproduces_is_where_it_first_differs() -> None:
     assert isinstance(first, Difference)
     assert (first.scenario, first.step, first.tensor) == ("start", 1, "z")
     assert 1e-4 < first.error < 2e-3
+
+
+@pytest.mark.parametrize("norm", [norm for norm in MODULES if norm not in BENDABLE])
+def test_a_normaliser_without_a_bendable_model_is_compared_with_its_module(norm: str) -> None:
+    module = MODULES[norm]
+
+    def backward(dz: Any, cache: Any, state: Any) -> Any:
+        dx, *rest = module.backward(dz, cache, state)
+        return 1.001 * dx, *rest
+
+    report = check(module, norm, short=True)
+    assert report.conforms, str(report)
+    assert {"z", "state", "inferred", "dx", "dgamma", "dbeta"} == set(report.rows[0].errors)
+    assert str(report).startswith(
+        f"{module.__name__} as {NORMS[norm].title}: conforms, in the convention of the paper"
+    )
+    report = check(SimpleNamespace(**{**vars(module), "backward": backward}), norm, norm_batch=4, short=True)
+    assert not report.conforms
+    assert not report.findings
+    assert str(report.differences[0]).startswith("start, step 1: dx[")
+
+
+def test_the_search_stops_after_a_number_of_comparisons_and_not_of_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    compare = explain.first_difference
+    monkeypatch.setattr(explain, "first_difference", lambda *given: made.append(given) or compare(*given))
+    monkeypatch.setattr(explain, "COMPARISONS", 1)
+    report = checked("bn", wrong(named("bn-dgamma-not-normalised")))
+    assert not report.findings
+    assert {getattr(difference, "tensor", difference) for difference in report.differences} == {"dgamma"}
+    few = len(made)
+    monkeypatch.setattr(explain, "COMPARISONS", 10_000)
+    assert checked("bn", wrong(named("bn-dgamma-not-normalised"))).mistakes == ["bn-dgamma-not-normalised"]
+    assert few < len(made) - few

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mabn_ref.check.adapters.jax_functions import JaxTarget, Layer, leaves, with_leaves
-from mabn_ref.check.adapters.names import (
+from mabn_ref.check.adapters.arguments import (
     SCALES,
     SHIFTS,
     called_with,
@@ -15,21 +14,14 @@ from mabn_ref.check.adapters.names import (
     signature,
     training_flag,
 )
+from mabn_ref.check.adapters.jax_functions import JaxTarget, Layer, leaves, with_leaves
 from mabn_ref.extras import require
 
 __all__ = ["LinenTarget", "NnxTarget"]
 
 
 class _FlaxTarget(JaxTarget):
-    """What the modules of linen and of nnx have in common.
-
-    Parameters
-    ----------
-    source : type, flax.linen.Module, flax.nnx.Module or callable
-        What makes the module. An instance keeps its settings.
-    extra : mapping, optional
-        Keywords for the constructor.
-    """
+    """What the modules of linen and of nnx have in common."""
 
     def __init__(self, source: Any, extra: Mapping[str, Any] | None = None) -> None:
         super().__init__(source, extra)
@@ -37,11 +29,12 @@ class _FlaxTarget(JaxTarget):
 
     def construct(self, channels: int, config: Any, more: Mapping[str, Any]) -> Any:
         """Make a module, the hyper-parameters by their names; `more` are keywords that it may take."""
-        source = self.functions
+        source = self.source
         first = [channels] if not isinstance(source, type) or made_of_channels(source) else []
         taken = signature(source).parameters
         extra = {name: value for name, value in more.items() if name in taken} | self.extra
-        return source(*first, **self._arguments(called_with(source, len(first)), config, extra))
+        call = self.arguments(called_with(source, len(first)), config, extra, momentum_is_new=False)
+        return source(*first, **call.keywords)
 
     def converted(self, state: Any, x: Any) -> Any:
         """The moving statistics in the dtype of `x`; Flax starts them in float32."""
@@ -72,8 +65,8 @@ class LinenTarget(_FlaxTarget):
 
     def make(self, channels: int, config: Any) -> Layer:
         linen = require("flax.linen", "frameworks")
-        is_one = isinstance(self.functions, linen.Module)
-        return Layer(channels, [self.functions if is_one else self.construct(channels, config, {}), None])
+        is_one = isinstance(self.source, linen.Module)
+        return Layer(channels, [self.source if is_one else self.construct(channels, config, {}), None])
 
     def start(self, layer: Layer, x: Any) -> Any:
         module, flag = self._ready(layer, False)
@@ -106,8 +99,8 @@ class NnxTarget(_FlaxTarget):
 
     def make(self, channels: int, config: Any) -> Layer:
         nnx = require("flax.nnx", "frameworks")
-        is_one = isinstance(self.functions, nnx.Module)
-        module = nnx.clone(self.functions) if is_one else self.construct(channels, config, {"rngs": nnx.Rngs(0)})
+        is_one = isinstance(self.source, nnx.Module)
+        module = nnx.clone(self.source) if is_one else self.construct(channels, config, {"rngs": nnx.Rngs(0)})
         return Layer(channels, nnx.split(module, nnx.Param, ...))
 
     def start(self, layer: Layer, x: Any) -> Any:

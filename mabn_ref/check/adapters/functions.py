@@ -6,19 +6,7 @@ from typing import Any
 
 from mabn_ref.arrays import Array
 
-__all__ = ["FunctionsTarget", "fits"]
-
-
-def fits(thing: Any) -> bool:
-    """Say whether `thing` has init, forward, backward and infer.
-
-    Examples
-    --------
-    >>> from mabn_ref.norms import mabn
-    >>> fits(mabn), fits(print)
-    (True, False)
-    """
-    return all(callable(getattr(thing, name, None)) for name in ("init", "forward", "backward", "infer"))
+__all__ = ["FunctionsTarget"]
 
 
 class _Layer:
@@ -31,12 +19,7 @@ class _Layer:
 
 
 class FunctionsTarget:
-    """Pure functions as a target; the state that they return is kept beside them.
-
-    Parameters
-    ----------
-    functions : module or namespace
-        With init, forward, backward and infer as in `mabn_ref.norms`.
+    """Pure functions as a target, in a module or any other namespace; the state that they return is kept beside.
 
     Examples
     --------

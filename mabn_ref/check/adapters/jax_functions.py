@@ -10,37 +10,17 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.arguments import arguments_for
-from mabn_ref.check.adapters.names import called_with, counts, squeezed
+from mabn_ref.check.adapters.arguments import Constructed, called_with, counts, squeezed
 from mabn_ref.extras import require
 
-__all__ = ["OVERWRITTEN", "JaxTarget", "Layer", "Step", "fits", "leaves", "with_leaves", "x64"]
+__all__ = ["OVERWRITTEN", "JaxTarget", "Layer", "Step", "leaves", "with_leaves", "x64"]
 
 OVERWRITTEN = "_overwrite_with_gradient"
 """Flax's name for state whose gradient is its new value: how backward changes a state in JAX."""
 
 
-def fits(thing: Any) -> bool:
-    """Say whether `thing` has init and apply.
-
-    Examples
-    --------
-    >>> from types import SimpleNamespace
-    >>> fits(SimpleNamespace(init=print, apply=print)), fits(print)
-    (True, False)
-    """
-    return all(callable(getattr(thing, name, None)) for name in ("init", "apply"))
-
-
 class Layer:
-    """A state, and the pullback of the last forward pass.
-
-    Parameters
-    ----------
-    channels : int
-    made : object
-        What `JaxTarget.apply` needs to run it.
-    """
+    """A state, and the pullback of the last forward pass; `made` is what `JaxTarget.apply` needs to run it."""
 
     def __init__(self, channels: int, made: Any) -> None:
         self.channels, self.made = channels, made
@@ -53,11 +33,7 @@ class Layer:
 class Step:
     """A forward pass and its pullback, compiled; step by step where it looks at values, as ``if`` does.
 
-    Parameters
-    ----------
-    jax : module
-    run : callable
-        ``run(*inputs, state)`` returns z and the new state.
+    It is made of the module and of ``run(*inputs, state)``, which returns z and the new state.
     """
 
     def __init__(self, jax: Any, run: Any) -> None:
@@ -80,46 +56,23 @@ class Step:
         return z, pull, new
 
 
-class JaxTarget:
+class JaxTarget(Constructed):
     """Two pure functions of JAX, in a module or any other namespace.
 
     ``init(channels, ...)`` returns the first state, any pytree. ``apply(x, gamma, beta, state, training, ...)``
     returns z and the new state. Hyper-parameters are keywords of either, or ``config`` is. A state that backward
     changes, such as MABN's window of Psi, is an entry "_overwrite_with_gradient" of the state, a dictionary: what a
     ``custom_vjp`` returns as its gradient is its new value.
-
-    Parameters
-    ----------
-    functions : module or namespace
-        With init and apply.
-    extra : mapping, optional
-        Keywords for `apply`.
     """
 
-    groups: bool | None = False
-
-    def __init__(self, functions: Any, extra: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, source: Any, extra: Mapping[str, Any] | None = None) -> None:
+        super().__init__(source, extra)
         self.jax = require("jax", "frameworks")
-        self.functions, self.extra = functions, dict(extra or {})
-        self.given: frozenset[str] | None = frozenset()
-        self.numbers: tuple[float, ...] = ()
-        self.defaults: dict[str, float] = {}
 
     def make(self, channels: int, config: Any) -> Layer:
-        starting = self._arguments(called_with(self.functions.init, 1), config, {})
-        keywords = self._arguments(called_with(self.functions.apply, 5), config, self.extra)
-        return Layer(channels, (starting, keywords))
-
-    def _arguments(self, call: Any, config: Any, extra: Mapping[str, Any]) -> dict[str, Any]:
-        """Keywords for a call; what it takes of the config is taken note of."""
-        found = arguments_for(call, config, extra, momentum_is_new=False)
-        whole = self.given is None or "config" in found.keywords
-        self.given = None if whole else (self.given or frozenset()) | found.given
-        self.numbers += found.numbers
-        self.defaults |= found.defaults
-        if "norm_batch" in found.given:
-            self.groups = None
-        return found.keywords
+        starting = self.arguments(called_with(self.source.init, 1), config, {}, momentum_is_new=False)
+        applying = self.arguments(called_with(self.source.apply, 5), config, self.extra, momentum_is_new=False)
+        return Layer(channels, (starting.keywords, applying.keywords))
 
     def precision(self, x: Array) -> Any:
         """Switch on float64 for as long as it is needed; float32 is run as the user runs it."""
@@ -127,11 +80,11 @@ class JaxTarget:
 
     def start(self, layer: Layer, x: Any) -> Any:
         """Return the first state; called at the first forward pass."""
-        return self.functions.init(layer.channels, **layer.made[0])
+        return self.source.init(layer.channels, **layer.made[0])
 
     def apply(self, layer: Layer, x: Any, gamma: Any, beta: Any, state: Any, training: bool) -> tuple[Any, Any]:
         """Return z and the new state."""
-        z, state = self.functions.apply(x, gamma, beta, state, training, **layer.made[1])
+        z, state = self.source.apply(x, gamma, beta, state, training, **layer.made[1])
         return z, state
 
     def forward(self, layer: Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.arguments import arguments_for
-from mabn_ref.check.adapters.jax_functions import Step
-from mabn_ref.check.adapters.names import (
+from mabn_ref.check.adapters.arguments import (
     SCALES,
     SHIFTS,
+    Constructed,
     called_with,
     counts,
     made_of_channels,
@@ -20,6 +19,7 @@ from mabn_ref.check.adapters.names import (
     signature,
     squeezed,
 )
+from mabn_ref.check.adapters.jax_functions import Step
 from mabn_ref.extras import require
 
 __all__ = ["KerasTarget"]
@@ -52,17 +52,10 @@ class _Layer:
         self.layer = layer
 
 
-class KerasTarget:
-    """A layer class, an instance of one, or a function of the number of channels that returns one.
+class KerasTarget(Constructed):
+    """A layer class, an instance, made anew from its configuration, or a function of the number of channels.
 
     As Batch Renormalization, ``keras.layers.BatchNormalization`` gets ``renorm=True``, its clipping and both momenta.
-
-    Parameters
-    ----------
-    source : type, keras.layers.Layer or callable
-        What makes the layer. An instance is made anew from its configuration.
-    extra : mapping, optional
-        Keywords for the constructor.
 
     Examples
     --------
@@ -70,17 +63,12 @@ class KerasTarget:
     ``KERAS_BACKEND=torch mabn-ref check keras.layers:BatchNormalization --as bn`` in a terminal.
     """
 
-    groups: bool | None = False
-
     def __init__(self, source: Any, extra: Mapping[str, Any] | None = None) -> None:
+        super().__init__(source, extra)
         self.keras = require("keras", "frameworks")
         self.backend = self.keras.backend.backend()
         if self.backend not in _RUN:
             raise TypeError(f"the backend of Keras is {self.backend!r}, expected one of {', '.join(_RUN)}")
-        self.source, self.extra = source, dict(extra or {})
-        self.given: frozenset[str] | None = frozenset()
-        self.numbers: tuple[float, ...] = ()
-        self.defaults: dict[str, float] = {}
 
     def make(self, channels: int, config: Any) -> _Layer:
         source = self.source
@@ -89,12 +77,9 @@ class KerasTarget:
             return _Layer(self.keras, lambda: type(source).from_config(settings), channels)
         first = [channels] if not isinstance(source, type) or made_of_channels(source) else []
         renorm = _renorm(source, config)
-        call = arguments_for(called_with(source, len(first)), config, renorm | self.extra, momentum_is_new=False)
-        bounds = {"r_max", "d_max"} if renorm else set()
-        self.given = None if "config" in call.keywords else call.given | bounds
-        self.numbers = call.numbers
-        self.defaults = call.defaults
-        self.groups = None if "norm_batch" in call.given else False
+        call = self.arguments(called_with(source, len(first)), config, renorm | self.extra, momentum_is_new=False)
+        if renorm and self.given is not None:
+            self.given |= {"r_max", "d_max"}
         return _Layer(self.keras, lambda: source(*first, **call.keywords), channels)
 
     def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:

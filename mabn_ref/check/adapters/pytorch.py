@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.arguments import arguments_for
+from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, counts, named, squeezed
 from mabn_ref.extras import require
 
 __all__ = ["TorchTarget"]
@@ -21,8 +21,7 @@ class _Layer:
     def __init__(self, module: Any, channels: int) -> None:
         self.module, self.channels = module, channels
         sized = {n: p for n, p in module.named_parameters() if p.numel() == channels}
-        self.scale = _one_of(sized, ("weight", "gamma", "scale"), 1.0)
-        self.shift = _one_of(sized, ("bias", "beta", "shift", "offset"), 0.0)
+        self.scale, self.shift = _one_of(sized, SCALES, 1.0), _one_of(sized, SHIFTS, 0.0)
         self.x: Any = None
         self.z: Any = None
         self.outer: tuple[Any, Any] | None = None
@@ -30,20 +29,17 @@ class _Layer:
 
 def _one_of(sized: Mapping[str, Any], names: tuple[str, ...], start: float) -> Any:
     """The parameter of one of these names, else the one that starts at this value."""
-    by_name = (p for n, p in sized.items() if n.rpartition(".")[2] in names)
-    by_value = (p for p in sized.values() if bool((p == start).all()))
-    return next(by_name, next(by_value, None))
+    name = named(sized, names)
+    return sized[name] if name else next((p for p in sized.values() if bool((p == start).all())), None)
 
 
-class TorchTarget:
-    """A module class, an instance of one, or a function of the number of channels that returns one.
+class TorchTarget(Constructed):
+    """A module class, an instance, which is copied, or a function of the number of channels that returns one.
 
     Parameters
     ----------
-    source : type, torch.nn.Module or callable
-        What makes the module. An instance is copied, and keeps its settings.
-    extra : mapping, optional
-        Keywords for the constructor.
+    source, extra
+        As of `Constructed`.
     axis : int, optional
         The module's channel axis: 1, or -1 where it is the last. By default 1, and -1 of a `torch.nn.LayerNorm`.
 
@@ -52,27 +48,19 @@ class TorchTarget:
     ``TorchTarget(torch.nn.BatchNorm2d)`` in a test, ``mabn-ref check torch.nn:BatchNorm2d --as bn`` in a terminal.
     """
 
-    groups: bool | None = False
-
     def __init__(self, source: Any, extra: Mapping[str, Any] | None = None, axis: int | None = None) -> None:
+        super().__init__(source, extra)
         self.torch = require("torch", "torch")
-        self.source, self.extra = source, dict(extra or {})
         kind = source if isinstance(source, type) else type(source)
         self.axis = axis or (-1 if issubclass(kind, self.torch.nn.LayerNorm) else 1)
-        self.given: frozenset[str] | None = frozenset()
-        self.numbers: tuple[float, ...] = ()
-        self.defaults: dict[str, float] = {}
 
     def make(self, channels: int, config: Any) -> _Layer:
         if isinstance(self.source, self.torch.nn.Module):
             module = copy.deepcopy(self.source)
         else:
-            call = arguments_for(self.source, config, self.extra, momentum_is_new=True)
-            self.given = None if "config" in call.keywords else call.given
-            self.numbers, self.defaults = call.numbers, call.defaults
-            self.groups = None if "norm_batch" in call.given else False
-            keywords = call.keywords | ({call.channels: channels} if call.channels else {})
-            module = self.source(*(() if call.channels else (channels,)), **keywords)
+            call = self.arguments(self.source, config, self.extra, momentum_is_new=True)
+            first = {call.channels: channels} if call.channels else {}
+            module = self.source(*(() if first else (channels,)), **call.keywords, **first)
         attributes = [v for m in module.modules() for v in vars(m).values() if type(v) in (int, float)]
         self.numbers += tuple(map(float, attributes))
         return _Layer(module, channels)
@@ -117,16 +105,16 @@ class TorchTarget:
         return (self._last(dx), *parameters)
 
     def state(self, layer: _Layer) -> dict[str, Array]:
-        return {name: _squeezed(t.detach().numpy(), layer.channels) for name, t in self._tensors(layer.module)}
+        return {name: squeezed(t.detach().numpy(), layer.channels) for name, t in self._tensors(layer.module)}
 
     def age(self, layer: _Layer, iterations: int) -> None:
         """Set everything that counts: whole numbers called after steps, iterations or batches."""
         for name, tensor in self._tensors(layer.module):
-            if tensor.numel() == 1 and _counts(name):
+            if tensor.numel() == 1 and counts(name):
                 tensor.fill_(iterations)
         for module in layer.module.modules():
             for name, value in vars(module).items():
-                if type(value) is int and value == 0 and _counts(name):
+                if type(value) is int and value == 0 and counts(name):
                     setattr(module, name, iterations)
 
     def _tensors(self, module: Any) -> Iterator[tuple[str, Any]]:
@@ -140,16 +128,3 @@ class TorchTarget:
     def _last(self, t: Any) -> Array:
         array = t.detach().numpy()
         return np.array(array if self.axis == -1 or array.ndim < 2 else np.moveaxis(array, 1, -1))
-
-
-def _counts(name: str) -> bool:
-    name = name.rpartition(".")[2].lower()
-    return any(word in name for word in ("step", "iter", "num_batches", "count")) and "warm" not in name
-
-
-def _squeezed(array: Array, channels: int) -> Array:
-    """(C,), (m, C) or a number, whatever axes of length one are between."""
-    array = np.array(np.squeeze(array))
-    if array.ndim == 2 and array.shape[0] == channels != array.shape[1]:
-        array = array.T.copy()
-    return array

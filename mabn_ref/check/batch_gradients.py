@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.model import Model, Pass
+from mabn_ref.check.batch_model import Model, Pass
 
 __all__ = ["backward"]
 
@@ -30,15 +30,8 @@ class Terms(NamedTuple):
     std: Array
     r: Array
     n: int
-    centred: bool
-
-    @property
-    def g(self) -> Array:
-        return _mean(self.dy) if self.centred else np.zeros_like(self.sigma)
-
-    @property
-    def psi(self) -> Array:
-        return _mean(self.y * self.dy)
+    g: Array
+    psi: Array
 
 
 def _mean(a: Array) -> Array:
@@ -51,8 +44,7 @@ def _terms(model: Model, dz: Array) -> Terms:
     sigma, r, n = p.sigma[:, None], p.r[:, None], p.batch.x.shape[1]
     raw = p.batch.var if c.statistic == "variance" else p.batch.square
     std = np.sqrt(raw)[:, None]
-    centred = model.centred
-    moved = p.y - _mean(p.y) if c.statistic == "variance" and not centred else p.y
+    moved = p.y - _mean(p.y) if c.statistic == "variance" and not model.centred else p.y
     if c.variance == "unbiased" and n > 1:
         moved = moved * (n / (n - 1))
         std = std * np.sqrt(n / (n - 1))
@@ -60,7 +52,9 @@ def _terms(model: Model, dz: Array) -> Terms:
         moved = moved * 2 * sigma
     elif c.eps_at == "outside":
         moved = moved * sigma / std
-    return Terms(dz, p.gamma * dz, p.gamma * dz * r, p.y, moved, sigma, std, r, n, centred)
+    dy = p.gamma * dz * r
+    g = _mean(dy) if model.centred else np.zeros_like(sigma)
+    return Terms(dz, p.gamma * dz, dy, p.y, moved, sigma, std, r, n, g, _mean(p.y * dy))
 
 
 def backward(model: Model, dz: Array) -> tuple[Array, Array, Array]:
@@ -82,12 +76,11 @@ def backward(model: Model, dz: Array) -> tuple[Array, Array, Array]:
 
 
 def _derivative(model: Model, p: Pass, t: Terms) -> Array:
-    kind = model.c.dx
-    g, psi = t.g, t.psi
-    if model.c.shared_by == "channels":
+    c, g, psi = model.c, t.g, t.psi
+    if c.shared_by == "channels":
         g, psi = (np.mean(a, axis=2, keepdims=True) for a in (g, psi))
     right = (t.dy - g - t.moved * psi) / t.sigma
-    if model.c.eps_at == "after r":  # the shift d * sqrt(var) / sigma depends on x too
+    if c.eps_at == "after r":  # the shift d * sqrt(var) / sigma depends on x too
         slope = _mean(t.dn) * p.d[:, None] * (1 / t.std**2 - 1 / t.sigma**2)
         right = right + slope * t.moved * t.sigma
     hat = p.sigma_hat[:, None]
@@ -96,7 +89,7 @@ def _derivative(model: Model, p: Pass, t: Terms) -> Array:
         "variance": lambda: 2 * t.sigma / hat,
         "variance over square": lambda: 2 * t.sigma / hat**2,
         "inverted": lambda: -hat / t.sigma**2,
-    }.get(model.c.r_of, lambda: 1 / hat)()
+    }.get(c.r_of, lambda: 1 / hat)()
     through_r = np.where(p.r_free[:, None], _mean(t.dn * t.y), 0) * steep * t.moved
     through_d = np.where(p.d_free[:, None], _mean(t.dn), 0) / hat
     whole = [np.mean(a, axis=0, keepdims=True) for a in (g, psi)]
@@ -119,53 +112,28 @@ def _derivative(model: Model, p: Pass, t: Terms) -> Array:
         "through r and d": lambda: right + through_r + through_d,
         "formula (4)": lambda: (t.dy - g - t.y * psi) / t.sigma,
     }
-    return formulas[kind]()
+    return formulas[c.dx]()
 
 
 def _mabn(model: Model, p: Pass, t: Terms) -> Array:
+    """(20), from the average of Psi, of which `_psi` has the kinds; the kinds that do not end as (20) come first."""
     kind, c = model.c.dx, model.c
     if kind == "no psi":
         return t.dy / t.sigma
     if kind == "dx averaged":
         own = (t.dy - t.y * t.psi) / t.sigma
-        flat = own.reshape(len(own), -1)
-        return _averaged(model, flat, p.own).reshape(t.y.shape)
+        return _averaged(model, own.reshape(len(own), -1)).reshape(t.y.shape)
     if kind in ("one call", "through r"):
         reached = t.psi[:, 0] / p.sigma**2
         if kind == "through r":
             reached = reached - np.where(p.r_free, _mean(t.dn * t.y)[:, 0], 0) / (p.sigma_hat * p.sigma)
         return t.dy / t.sigma - t.y * t.sigma * _future(model, p, reached)
-    if kind == "sums":
-        average = _averaged(model, t.n * t.psi[:, 0], p.own)
-        return (t.dy - t.y * average[:, None]) / t.sigma
-    if kind == "no gamma":  # nor in the Psi_B of earlier batches
-        average = _averaged(model, _mean(t.y * t.r * t.dz)[:, 0], p.own)
-        return (t.r * t.dz - t.y * average[:, None]) / t.sigma
-    if kind == "renormalised y":
-        average = _averaged(model, _mean(t.y * t.r * t.dy)[:, 0], p.own)
-        return (t.dy - t.y * t.r * average[:, None]) / t.sigma
-    psi = (_mean(t.y * t.r * t.dz) if kind == "psi without gamma" else t.psi)[:, 0]
-    if kind == "psi without r":
-        psi = _mean(t.y * t.dn)[:, 0]
-    if kind == "psi of r y":
-        psi = _mean(t.y * t.r * t.dy)[:, 0]
-    if kind == "psi of this batch":
-        average = psi
-    elif kind == "gamma after the average":
-        average = p.gamma * _averaged(model, _mean(t.y * t.r * t.dz)[:, 0], p.own)
-    elif kind == "psi one late":
-        average = _late(model, psi, p.own)
-    elif kind == "psi exponential":
-        average = _exponential(model, psi, p.own)
-    elif kind == "psi exponential from the first":
-        average = _exponential(model, psi, p.own, first=True)
-    elif kind == "r forgotten":
-        average = _averaged(model, _mean(t.y * t.dn)[:, 0], p.own)
-        return (t.dn - t.y * average[:, None]) / t.sigma
-    else:
-        own = [False] * len(p.own) if kind == "no warm-up" else p.own
-        average = _averaged(model, psi, own, zeros=kind == "zeros counted", short=int(kind == "one short"))
-    dx = (t.dy - t.g - (t.y - _mean(t.y) if c.statistic == "variance" else t.y) * average[:, None]) / t.sigma
+    average = _psi(model, p, t)[:, None]
+    dy = t.r * t.dz if kind == "no gamma" else t.dn if kind == "r forgotten" else t.dy
+    y = t.y * t.r if kind == "renormalised y" else t.y
+    if kind in ("sums", "no gamma", "renormalised y", "r forgotten"):
+        return (dy - y * average) / t.sigma
+    dx = (dy - t.g - (y - _mean(y) if c.statistic == "variance" else y) * average) / t.sigma
     if kind == "over variance":
         return dx / t.sigma
     if kind == "batch chi":
@@ -174,33 +142,56 @@ def _mabn(model: Model, p: Pass, t: Terms) -> Array:
     return dx - _mean(t.dy) / t.sigma if kind == "keeps g" else dx
 
 
-def _averaged(model: Model, rows: Array, own: list[bool], *, zeros: bool = False, short: int = 0) -> Array:
-    """The simple average over the window, a row a normalisation batch."""
+def _psi(model: Model, p: Pass, t: Terms) -> Array:
+    """The average of Psi_B that the convention names, (G, K)."""
+    kind = model.c.dx
+    psi = t.n * t.psi if kind == "sums" else t.psi
+    if kind in ("no gamma", "psi without gamma", "gamma after the average"):  # nor in the Psi_B of earlier batches
+        psi = _mean(t.y * t.r * t.dz)
+    elif kind in ("renormalised y", "psi of r y"):
+        psi = _mean(t.y * t.r * t.dy)
+    elif kind in ("psi without r", "r forgotten"):
+        psi = _mean(t.y * t.dn)
+    psi = psi[:, 0]
+    if kind == "psi of this batch":
+        return psi
+    if kind == "psi one late":
+        return _late(model, psi)
+    if kind.startswith("psi exponential"):
+        return _exponential(model, psi, first=kind.endswith("from the first"))
+    average = _averaged(
+        model, psi, heed=kind != "no warm-up", zeros=kind == "zeros counted", short=int(kind == "one short")
+    )
+    return p.gamma * average if kind == "gamma after the average" else average
+
+
+def _averaged(model: Model, rows: Array, *, heed: bool = True, zeros: bool = False, short: int = 0) -> Array:
+    """The simple average over the window, a row a normalisation batch; in warm-up, if heeded, the row itself."""
     found, m = [], model.c.window
-    for row, alone in zip(rows, own, strict=True):
+    for row, own in zip(rows, model.last.own, strict=True):
         same = [held for held in model.psi_held if np.shape(held) == row.shape]
         model.psi_held = [*same, row][-m:]
         held = model.psi_held[short - m :] if m > short else [row]
         average = sum(held) / (m if zeros else len(held))
-        found.append(row if alone else average)
+        found.append(row if own and heed else average)
     return np.stack(found)
 
 
-def _late(model: Model, rows: Array, own: list[bool]) -> Array:
+def _late(model: Model, rows: Array) -> Array:
     found = []
-    for row, alone in zip(rows, own, strict=True):
+    for row, own in zip(rows, model.last.own, strict=True):
         earlier = sum(model.psi_held) / max(len(model.psi_held), 1) + 0 * row
-        found.append(row if alone else earlier)
+        found.append(row if own else earlier)
         model.psi_held = [*model.psi_held, row][-model.c.window :]
     return np.stack(found)
 
 
-def _exponential(model: Model, rows: Array, own: list[bool], *, first: bool = False) -> Array:
+def _exponential(model: Model, rows: Array, *, first: bool) -> Array:
     found: list[Any] = []
-    for row, alone in zip(rows, own, strict=True):
+    for row, own in zip(rows, model.last.own, strict=True):
         old = model.psi_held[-1] if model.psi_held else row if first else 0 * row
         model.psi_held = [model.c.decay * old + (1 - model.c.decay) * row]
-        found.append(row if alone else model.psi_held[-1])
+        found.append(row if own else model.psi_held[-1])
     return np.stack(found)
 
 

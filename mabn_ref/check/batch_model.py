@@ -13,8 +13,9 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.check.conventions import Convention
+from mabn_ref.check.scenarios import LIKE
 
-__all__ = ["Batch", "Model", "batch_of", "root"]
+__all__ = ["Batch", "EvalModel", "Model", "batch_of", "root"]
 
 
 class Batch(NamedTuple):
@@ -89,25 +90,14 @@ def _seen(centred: Array, u: Array, sigma: Array, used: Array, c: Convention) ->
 
 
 class Model:
-    """A layer with a convention, and its memory.
-
-    Parameters
-    ----------
-    norm : str
-        "bn", "brn", "modified-bn" or "mabn".
-    convention : Convention
-    channels : int
-    """
+    """A layer with a convention, and its memory: batch norm, Batch Renormalization, modified batch norm or MABN."""
 
     def __init__(self, norm: str, convention: Convention, channels: int) -> None:
-        self.norm, self.c = norm, convention
+        self.norm, self.c, c = LIKE.get(norm, norm), convention, convention
         self.iteration = 0
-        self.mean: Array = None
-        self.second: Array = None
-        c = convention
         one = np.ones(channels)
-        if c.start_mean != "first":
-            self.mean = c.start_mean * one
+        self.mean: Array = None if c.start_mean == "first" else c.start_mean * one
+        self.second: Array = None
         if c.start == "root":
             self.second = one if c.average_of == "root" else one - c.eps
         elif c.start == "no root":
@@ -123,12 +113,12 @@ class Model:
         """Return z and go on; `observed` is the target's z, from which bounds are read that are "measured"."""
         c, groups, n = self.c, len(batch.x), batch.x.shape[1]
         raw = batch.var if c.statistic == "variance" else batch.square
-        own_square = raw * n / (n - 1) if c.variance == "unbiased" and n > 1 else raw
+        own = raw * n / (n - 1) if c.variance == "unbiased" and n > 1 else raw
         gamma, beta = np.tile(gamma, batch.positions), np.tile(beta, batch.positions)
         early = [self._own(g) for g in range(groups)]
-        used, share = self._windowed(own_square, early)
+        used, share = self._windowed(own, early)
         sigma = root(used, c)
-        before, after = self._moved(batch, raw, used)
+        before, after = self._moved(batch, raw, own, used)
         means, seconds = zip(*(before if c.read == "before" else after), strict=True)
         sigma_hat = self._moving_root(np.stack(seconds), batch.positions)
         mean_hat = np.tile(np.stack(means), batch.positions)
@@ -171,11 +161,9 @@ class Model:
             shares.append(np.full(square.shape, 1.0 if own else 1 / count))
         return np.stack(used), np.stack(shares)
 
-    def _moved(self, batch: Batch, raw: Array, used: Array) -> tuple[list[Any], list[Any]]:
+    def _moved(self, batch: Batch, raw: Array, own: Array, used: Array) -> tuple[list[Any], list[Any]]:
         """Update the moving averages; return (mean, second) before and after, for every normalisation batch."""
-        c, n = self.c, batch.x.shape[1]
-        own = raw * n / (n - 1) if c.variance == "unbiased" and n > 1 else raw
-        samples = batch.samples
+        c, n, samples = self.c, batch.x.shape[1], batch.samples
         fed = {
             "as used": own,
             "biased": raw,
@@ -207,16 +195,12 @@ class Model:
 
     def _moving_root(self, second: Array, positions: int) -> Array:
         c = self.c
-        if c.average_of == "bare root":
-            second = second**2
-        if c.average_of == "root":
-            hat = np.sqrt(second**2 + c.eps) if c.moving_eps == "twice" else second
-        elif c.moving_eps == "none":
-            hat = np.sqrt(second)
-        elif c.moving_eps == "twice":
-            hat = np.sqrt(root(second, c) ** 2 + c.eps)
-        else:
-            hat = root(second, c)
+        hat = second
+        if c.average_of != "root":
+            square = second**2 if c.average_of == "bare root" else second
+            hat = np.sqrt(square) if c.moving_eps == "none" else root(square, c)
+        if c.moving_eps == "twice":
+            hat = np.sqrt(hat**2 + c.eps)
         return np.tile(hat, positions)
 
     def _corrections(
@@ -269,7 +253,6 @@ class Model:
         return float(bound.at(iteration))
 
     def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
-        """Return the output of inference."""
         c, axes = self.c, tuple(range(x.ndim - 1))
         mean = (np.mean(x, axis=axes) if c.infer_by == "batch" else self.mean) if self.centred else 0.0
         second = self.second
@@ -299,3 +282,25 @@ class Model:
         if self.c.average_of == "bare root":
             return {"mean": self.mean, "square": self.second**2, "root": self.second}
         return {"mean": self.mean, "square": self.second**2 - self.c.eps, "root": self.second}
+
+
+class EvalModel(Model):
+    """EvalNorm: batch normalisation in training, and every convention of its inference by the rule of thumb."""
+
+    def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
+        kind = self.c.infer_by
+        if kind in ("moving", "batch"):
+            return super().infer(x, gamma, beta)
+        xs = x.reshape(1 if kind == "mixture of the call" else len(x), -1, x.shape[-1])
+        mean, square = np.mean(xs, axis=1, keepdims=True), self.state()["square"]
+        var = np.mean((xs - mean) ** 2, axis=1, keepdims=True)
+        a = 1 / self.c.norm_batch
+        a = 1 - a if kind == "swapped" else a
+        b = 0 if kind == "mean alone" else a
+        apart = mean - self.mean
+        mixed = b * var + (1 - b) * square + (0 if kind == "variances alone" else a * (1 - a) * apart**2)
+        if self.c.infer_eps in ("none", "twice"):
+            sigma = np.sqrt(mixed + (2 * self.c.eps if self.c.infer_eps == "twice" else 0))
+        else:
+            sigma = root(mixed, self.c)
+        return np.asarray(gamma * (xs - self.mean - a * apart) / sigma + beta).reshape(x.shape)

@@ -1,0 +1,219 @@
+"""Find what reproduces a target's numbers: one tensor after the other, the fewest deviations first; and say it.
+
+A tensor is settled before the next is looked at: what explains the output is kept when the gradient's turn comes.
+So a wrong output and a wrong gradient are two small searches, not the product of both.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.check.choices import AS_CONVENTION, CHOICES, Choice
+from mabn_ref.check.compare import Case, Difference, first_difference
+from mabn_ref.check.conventions import HYPER_PARAMETERS, Convention, Preset, presets_of
+from mabn_ref.check.hyper_parameters import hyper_parameter_choices
+from mabn_ref.check.models import BENDABLE
+from mabn_ref.check.report import Finding
+from mabn_ref.check.scenarios import LIKE
+from mabn_ref.mistakes import named
+
+__all__ = ["Explanation", "explain", "findings", "numbers_read_off"]
+
+DEEPEST = 3
+"""How many deviations in one tensor are tried together."""
+COMPARISONS = 30_000
+"""How many comparisons, at most, are made to find one more deviation: by count, so that no verdict hangs on the speed
+of a machine."""
+READS_AVERAGES = ("brn", "mabn", "online")
+"""Those that read their moving statistics in the output, so that these are explained first."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What reproduces the numbers."""
+
+    preset: Preset
+    """Where the search started from."""
+    choices: tuple[tuple[str, Choice], ...] = ()
+    """The deviations from it, with the tensor that showed each."""
+    unexplained: tuple[Difference, ...] = ()
+    """The first difference of every tensor for which nothing was found."""
+    settled: frozenset[str] = frozenset()
+    """The fields of the convention that are known by now."""
+
+    @property
+    def cost(self) -> tuple[int, int, int]:
+        """Less is better: unexplained tensors, disagreements, deviations."""
+        wrong = sum(not choice.accepted for _, choice in self.choices)
+        lost = [difference.tensor for difference in self.unexplained]
+        return len(lost) + 2 * ("z" in lost), wrong, len(self.choices)  # without z, two gradients are not looked at
+
+    def convention(self, case: Case, *more: Choice) -> Convention:
+        """Return the convention of a case: what the layer was given, the preset, the deviations, then some more."""
+        values = dict(case.base)
+        for own in (self.preset.defaults, self.preset.changes):
+            values |= {name: value for name, value in own.items() if name not in case.given}
+        for choice in (*(choice for _, choice in self.choices), *more):
+            values |= {name: value(values) if callable(value) else value for name, value in choice.changes}
+        return Convention(**values)
+
+
+def explain(
+    cases: Sequence[Case], numbers: Sequence[float], *, free: frozenset[str] = frozenset()
+) -> list[Explanation]:
+    """Search for what reproduces all cases of a target, and return the best explanations, equally good.
+
+    `numbers` are those it has, which may be hyper-parameters; of those given, it need not keep the ones in `free`.
+    """
+    norm, given = cases[0].norm, cases[0].given
+    offered: list[Choice] = []
+    if norm in BENDABLE:
+        # nobody's convention is accepted where the layer was told otherwise
+        told = (replace(c, accepted=c.accepted and not _fields(c) & (given - free)) for c in CHOICES)
+        offered = [*(c for c in told if _concerns(c, norm)), *hyper_parameter_choices(norm, given, numbers, free)]
+    if not {"r_max", "d_max"} <= given:  # then there is no ramp to flip
+        offered = [c for c in offered if c.changes[0][0] != "bounds"]
+    order = ("state", "z") if norm in READS_AVERAGES else ("z", "state")
+    judge = _Judge(cases)
+    found: list[Explanation] = []
+    for deepest in range(DEEPEST + 1):
+        judge.left = COMPARISONS
+        live = [Explanation(preset) for preset in presets_of(norm)]
+        for tensor in (*order, "inferred", "dx", "dgamma", "dbeta"):
+            live = [_settled(judge, explanation, tensor, offered, deepest) for explanation in live]
+            fewest = min(explanation.cost[0] for explanation in live)
+            live = [explanation for explanation in live if explanation.cost[0] == fewest]
+        found += live
+        if not fewest:
+            break
+    best = min(explanation.cost for explanation in found)
+    return list(dict.fromkeys(explanation for explanation in found if explanation.cost == best))
+
+
+def _fields(choice: Choice) -> set[str]:
+    return {name for name, _ in choice.changes}
+
+
+def _concerns(choice: Choice, norm: str) -> bool:
+    return norm in choice.norms or LIKE.get(norm) in choice.norms
+
+
+class _Judge:
+    """Compares, counts, and remembers."""
+
+    def __init__(self, cases: Sequence[Case]) -> None:
+        self.cases, self.left = cases, 0
+        self.known: dict[Any, Difference | None] = {}
+
+    def difference(self, so_far: Explanation, tensors: tuple[str, ...], *more: Choice) -> Difference | None:
+        """The first difference of some tensors over all cases."""
+        for k, case in enumerate(self.cases):
+            convention = so_far.convention(case, *more)
+            key = k, convention, tensors
+            if key not in self.known:
+                self.left -= 1
+                self.known[key] = first_difference(case, convention, tensors)
+            if self.known[key] is not None:
+                return self.known[key]
+        return None
+
+
+def _settled(judge: _Judge, so_far: Explanation, tensor: str, offered: Sequence[Choice], deepest: int) -> Explanation:
+    """Explain one more tensor."""
+    if tensor == "state" and not any(judge.cases[0].roles.values()):
+        return so_far
+    if tensor in ("dx", "dgamma") and "z" in [difference.tensor for difference in so_far.unexplained]:
+        return so_far  # the gradient of what is not understood
+    # what explains an output must leave the moving statistics what they are known to be
+    looked = (tensor, "state") if tensor == "z" and "decay" in so_far.settled else (tensor,)
+    first = judge.difference(so_far, looked)
+    fresh = [c for c in offered if tensor in c.shows and not _fields(c) & so_far.settled]
+    more = _fewest(judge, so_far, looked, fresh, deepest) if first else ()
+    if first and more is None:
+        return replace(so_far, unexplained=(*so_far.unexplained, first))
+    shown = {name for c in offered if tensor in c.shows for name in _fields(c)}
+    later = {"state": _LATER, "z": _STATE}.get(tensor, shown)
+    choices = (*so_far.choices, *((tensor, choice) for choice in more or ()))
+    return replace(so_far, choices=choices, settled=so_far.settled | (shown - later))
+
+
+_STATE = {"decay", "average_of", "fed", "start", "start_mean", "fed_by", "fed_per"}
+_LATER = {"eps", "eps_at", "shared_by", "variance", "statistic", "root", "short", "partial", "window_of", "window"}
+_LATER |= {"warmup", "centred", "fed"}  # "as used" is another thing once another variance is used
+
+
+def _fewest(
+    judge: _Judge, so_far: Explanation, tensors: tuple[str, ...], offered: Sequence[Choice], deepest: int
+) -> Sequence[Choice] | None:
+    """The smallest set of deviations that leaves no difference."""
+    for size in range(1, deepest + 1):
+        for extra in itertools.combinations(offered, size):
+            if judge.left <= 0:
+                return None
+            fields = [name for choice in extra for name, _ in choice.changes]
+            if len(fields) == len(set(fields)) and judge.difference(so_far, tensors, *extra) is None:
+                return extra
+    return None
+
+
+def findings(best: Explanation, cases: Sequence[Case]) -> list[Finding]:
+    """Return what an explanation says, the convention's own differences from this project's first."""
+    decided = cases[0].given | {name for _, choice in best.choices for name in _fields(choice)}
+    own = [
+        Finding("", AS_CONVENTION.get(choice.mistake) or _words(choice, cases), accepted=True)
+        for field in best.preset.changes.items()
+        for choice in CHOICES
+        if choice.changes == (field,) and _concerns(choice, cases[0].norm) and field[0] not in decided
+    ]
+    return own + [_finding(tensor, choice, best, cases) for tensor, choice in best.choices]
+
+
+def _words(choice: Choice, cases: Sequence[Case]) -> str:
+    if "{bessel" not in choice.words:
+        return choice.words
+    values = cases[0].batches("normalisation batch")[0].x.shape[1]
+    return choice.words.format(bessel=values / (values - 1) if values > 1 else float("nan"), values=values)
+
+
+def _finding(tensor: str, choice: Choice, best: Explanation, cases: Sequence[Case]) -> Finding:
+    words, mistake, fine = _words(choice, cases), choice.mistake, choice.accepted
+    if "{bounds}" in words:
+        spans = _bounds(best, cases)
+        brn = cases[0].norm == "brn"
+        text = "; ".join(f"{r:.4g}{f' and {d:.4g}' if brn else ''} up to iteration {last}" for last, r, d in spans)
+        words = words.format(bounds=text)
+        highest = [r for _, r, _ in spans]
+        if brn and any(later < 0.99 * earlier for earlier, later in itertools.pairwise(highest)):
+            mistake, fine = "brn-warm-up-inverted", False
+            words = f"{named(mistake).sentence} {words}"
+    return Finding(tensor, words, mistake, named(mistake).equation if mistake else "", fine)
+
+
+def _bounds(best: Explanation, cases: Sequence[Case]) -> list[tuple[int, float, float]]:
+    """For every age: the last iteration, and the largest bounds that were reached."""
+    spans: dict[int, tuple[int, float, float]] = {}
+    for case in cases:
+        age = case.trace.scenario.age
+        with np.errstate(all="ignore"):
+            for k, model, _ in case.replay(best.convention(case)):
+                if age and k + 1 == case.trace.scenario.age_after:
+                    model.bounds.clear()
+        r, d = (round(max(values), 9) for values in zip(*model.bounds, strict=True))
+        before = spans.get(age, (0, 1.0, 0.0))
+        spans[age] = max(before[0], model.iteration), max(before[1], r), max(before[2], d)
+    return [spans[age] for age in sorted(spans)]
+
+
+def numbers_read_off(best: Explanation, case: Case) -> dict[str, Any]:
+    """Return the hyper-parameters that the layer does not take, by their names."""
+    if case.norm not in BENDABLE:
+        return {}
+    convention = best.convention(case)
+    known = case.given | ({"groups"} if case.norm in ("ln", "in") else set())  # by what they are called
+    fields = [name for name in HYPER_PARAMETERS if hasattr(case.config, name) and name not in known]
+    return {name: getattr(convention, name) for name in fields if getattr(convention, name) != "measured"}

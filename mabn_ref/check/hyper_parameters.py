@@ -1,0 +1,133 @@
+"""Deviations in numbers: hyper-parameters that a layer does not take, or takes and does not keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mabn_ref.check.choices import Choice, choice
+from mabn_ref.check.scenarios import LIKE, Scenario
+from mabn_ref.norms.batch_renorm import Ramp
+
+__all__ = ["LATE", "hyper_parameter_choices"]
+
+LATE = 100_000
+"""An iteration that no scenario comes to from the start."""
+
+_LOOKED_FOR = {
+    "bn": "eps decay",
+    "brn": "eps decay",
+    "modified-bn": "eps decay",
+    "mabn": "eps decay window warmup clip",
+    "gn": "eps groups",
+    "ln": "eps",
+    "in": "eps",
+    "online": "eps decay_forward decay_backward",
+}
+_SHOWS = {
+    "eps": "z state inferred",
+    "decay": "z state inferred",
+    "window": "z state",
+    "warmup": "z state",
+    "clip": "z",
+    "groups": "z",
+    "decay_forward": "z state inferred",
+    "decay_backward": "dx",
+}
+_USUAL = {"eps": (1e-5, 1e-3), "decay": (0.9, 0.99, 0.98), "clip": (5.0,), "warmup": (0, 100)}
+_USUAL |= {"decay_forward": (0.999, 0.99), "decay_backward": (0.99, 0.999)}
+_SWAPPED = {"bn": "bn", "brn": "bn", "modified-bn": "modified", "mabn": "mabn"}
+"""The first word of the mistake by which the weights of an average are exchanged."""
+
+
+def hyper_parameter_choices(
+    norm: str, given: frozenset[str], numbers: Sequence[float], free: frozenset[str] = frozenset()
+) -> list[Choice]:
+    """Return what hyper-parameters may be, other than what was given: one of the `numbers` that the target has.
+
+    It was given fields of the Config, of which it need not keep the ones in `free`.
+    """
+    kind, kept = LIKE.get(norm, norm), given - free
+    found = []
+    if kind in _SWAPPED:
+        changes = {"decay": lambda c: 1 - c["decay"]}
+        found.append(choice(_SHOWS["decay"], norm, changes, f"{_SWAPPED[kind]}-weights-swapped"))
+    for name in _LOOKED_FOR.get(kind, "").split():
+        for value in _plausible(name, numbers, name in kept):
+            words = f"{name} is {value:g}, whatever it is given." if name in kept else f"{name} is {value:g}."
+            found.append(choice(_SHOWS[name], norm, {name: value}, words, name not in kept))
+    if norm == "brn":
+        found += _bounds(given, numbers)
+    if norm == "mabn":
+        found += _renorm_from("renorm_from" in kept, numbers) + _warmup_and_clip(given)
+    return found + (_guards("layer_scaling" in given) if norm == "online" else [])
+
+
+def _plausible(name: str, numbers: Sequence[float], given: bool) -> list[Any]:
+    """The numbers that may be this hyper-parameter."""
+    values = [*numbers, *(() if given else _USUAL.get(name, ()))]
+    if name == "eps":
+        return sorted({v for v in values if 0 < v < 0.1})
+    if name.startswith("decay"):
+        return sorted({round(w, 12) for v in values if 0 < v < 1 for w in (v, 1 - v)})
+    if name == "groups":
+        channels = Scenario(name="", norm_batch=1, alone=True).channels
+        return [n for n in range(1, channels + 1) if not channels % n]
+    if name == "clip":
+        return sorted({v for v in values if 1 < v < 100})
+    return sorted({int(v) for v in values if v == int(v) and (v or name == "warmup") and 0 <= v <= 512})
+
+
+def _guards(given: bool) -> list[Choice]:
+    """Layer scaling or none, whatever it is told."""
+    told = ", whatever layer_scaling says." if given else "."
+    return [
+        choice("z dx dgamma inferred", "online", {"guard": guard}, words + told, not given)
+        for guard, words in (("none", "There is no layer scaling"), ("scaling", "Layer scaling comes last"))
+    ]
+
+
+def _renorm_from(given: bool, numbers: Sequence[float]) -> list[Choice]:
+    """Where r starts, which the paper leaves open."""
+    starts: list[tuple[Any, str]] = [(1, "the first iteration"), (lambda c: c["window"] + 1, "the full window")]
+    starts += [(lambda c: max(c["warmup"], 1), "the end of warm-up"), (lambda c: c["warmup"] + 1, "after warm-up")]
+    starts.append((LATE, "an iteration after the scenarios from the start"))
+    whole = sorted({int(v) for v in numbers if v == int(v) and 1 < v < 5000})
+    starts += [(first, f"iteration {first}") for v in whole for first in (v, v + 1)]
+    return [
+        choice("z", "mabn", {"renorm_from": first}, f"r is other than 1 from {words} on.", not given)
+        for first, words in starts
+    ]
+
+
+def _warmup_and_clip(given: frozenset[str]) -> list[Choice]:
+    longer = {"warmup": lambda c: c["warmup"] + 1}
+    words = "Warm-up lasts warmup iterations, so that the last of them still has batch statistics."
+    measured = {"clip": "measured", "renorm_from": 1}
+    return [
+        *([choice(_SHOWS["warmup"], "mabn", longer, words, True)] if "warmup" in given else []),
+        choice("z", "mabn", {"clip": float("inf")}, "Your r is not clipped."),
+        choice("z", "mabn", measured, "The bounds of r are {bounds}, read off the outputs.", "clip" not in given),
+    ]
+
+
+def _bounds(given: frozenset[str], numbers: Sequence[float]) -> list[Choice]:
+    """Ioffe's schedule, counted from 1 or from 0, and whatever the outputs show."""
+    found: list[tuple[Mapping[str, Any], str]] = []
+    for first, count in ((0, ""), (1, ", counted from 0")):
+        ramps = {
+            "r_max": Ramp(start=5_000 + first, stop=40_000 + first, first=1.0, last=3.0),
+            "d_max": Ramp(start=5_000 + first, stop=25_000 + first, first=0.0, last=5.0),
+        }
+        found.append((ramps, f"r_max and d_max follow Ioffe's schedule{count}."))
+    unbounded = float("inf")
+    found.append(({"r_max": unbounded, "d_max": unbounded}, "Your r and d are not clipped."))
+    found.append(({"r_max": unbounded}, "Your r is not clipped."))
+    found.append(({"d_max": unbounded}, "Your d is not clipped."))
+    for name, lowest in (("r_max", 1.0), ("d_max", 0.0)):
+        if name not in given:
+            found += [({name: v}, f"{name} is {v:g}.") for v in sorted({v for v in numbers if lowest <= v < 100})]
+            found.append(({name: "measured"}, f"The bound {name} is read off the outputs: {{bounds}}."))
+    measured = {"r_max": "measured", "d_max": "measured"}
+    found.append((measured, "The bounds of r and d are {bounds}, read off the outputs."))
+    return [choice("z", "brn", changes, words, not given & set(changes)) for changes, words in found]

@@ -1,0 +1,84 @@
+"""Which model a layer is compared with: a bendable one, or where there is none, the normaliser's own module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+from mabn_ref.check import batch_gradients
+from mabn_ref.check.batch_model import Batch, EvalModel, Model, batch_of
+from mabn_ref.check.conventions import Convention
+from mabn_ref.check.sample_models import OnlineModel, SampleModel, samples_of
+from mabn_ref.check.scenarios import ALONE, MODULES
+
+__all__ = ["BENDABLE", "ModuleModel", "backward", "call_of", "model_of"]
+
+BENDABLE: dict[str, Any] = {
+    **dict.fromkeys(("bn", "brn", "modified-bn", "mabn"), Model),
+    **dict.fromkeys(ALONE, SampleModel),
+    "online": OnlineModel,
+    "eval-norm": EvalModel,
+}
+"""The models that have every known convention, by the name of the normaliser."""
+
+
+def model_of(norm: str, convention: Convention, channels: int, config: Any = None) -> Any:
+    """Return the layer that a target of this name is compared with; `config` is for one without a bendable model."""
+    kind = BENDABLE.get(norm)
+    return kind(norm, convention, channels) if kind else ModuleModel(MODULES[norm], config, channels)
+
+
+def call_of(norm: str, x: Array, samples: int, convention: Convention) -> Batch:
+    """Cut a call into what shares statistics."""
+    if norm in ALONE:
+        return samples_of(x, convention.groups)
+    return batch_of(x, 1 if norm == "online" else samples, convention.shared_by)
+
+
+def backward(model: Any, dz: Array) -> tuple[Array, Array, Array]:
+    """Return dx, dgamma and dbeta."""
+    found: tuple[Array, Array, Array] = (
+        batch_gradients.backward(model, dz) if isinstance(model, Model) else model.backward(dz)
+    )
+    return found
+
+
+class ModuleModel:
+    """A module of `mabn_ref.norms` behind the functions of a bendable model; nothing in it can be bent."""
+
+    def __init__(self, module: Any, config: Any, channels: int) -> None:
+        self.module, self.config = module, config
+        self.kept: Any = module.init(channels, config, dtype=np.float64)
+        self.cache: Any = None
+        self.largest: tuple[Array, Array] = np.ones(channels), np.ones(channels)
+
+    def forward(self, batch: Batch, gamma: Array, beta: Array, observed: Array | None = None) -> Array:
+        """Return z and go on; `observed` is there for the sake of the other models."""
+        x = batch.x.reshape(batch.shape)
+        z, self.cache, self.kept = self.module.forward(x, gamma, beta, self.kept, self.config)
+        axes = tuple(range(x.ndim - 1))
+        steep = 1 / np.sqrt(np.min(batch.var.reshape(-1, x.shape[-1]), axis=0) + self.config.eps)
+        self.largest = np.max(np.abs((z - beta) / gamma), axis=axes), steep
+        return np.asarray(z)
+
+    def backward(self, dz: Array) -> tuple[Array, Array, Array]:
+        """Return dx, dgamma and dbeta."""
+        dx, dgamma, dbeta, self.kept = self.module.backward(dz, self.cache, self.kept)
+        return dx, dgamma, dbeta
+
+    def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
+        """Return the output of inference."""
+        return np.asarray(self.module.infer(x, gamma, beta, self.kept, self.config))
+
+    def state(self) -> dict[str, Array]:
+        """The moving statistics: a mean, and the square and the root of the second moment, where there are any."""
+        named = self.kept._asdict()
+        found = {"mean": named["mean"]} if "mean" in named else {}
+        square = named.get("var", named.get("chi2"))
+        return found if square is None else found | {"square": square, "root": np.sqrt(square + self.config.eps)}
+
+    def sizes(self) -> tuple[Array, Array]:
+        """The largest normalised value and about the largest slope of every channel, (C,)."""
+        return self.largest

@@ -1,0 +1,254 @@
+"""Every convention of the normalisers without batches: of samples alone, and sample by sample (Online Normalization).
+
+Both layers have the functions of `batch_model.Model`; as that they are written to be bent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+from mabn_ref.check.batch_model import Batch, root
+from mabn_ref.check.conventions import Convention
+
+__all__ = ["OnlineModel", "SampleModel", "samples_of"]
+
+
+def _together(a: Array, c: Convention) -> Array:
+    """The mean of (N, P, C) over the values that share it, put back in the place of each."""
+    samples, positions, _ = a.shape
+    neighbours = c.grouping == "neighbours"
+    apart = a.reshape(samples, positions, *((c.groups, -1) if neighbours else (-1, c.groups)))
+    apart = apart if neighbours else np.swapaxes(apart, 2, 3)
+    axis = {"sample": (1, 3), "position": (3,), "batch": (0, 1, 3), "channel": (1,)}[c.over]
+    mean = np.mean(apart, axis=axis, keepdims=True) * np.ones(apart.shape, int)
+    return np.asarray((mean if neighbours else np.swapaxes(mean, 2, 3)).reshape(a.shape))
+
+
+def _count(c: Convention, shape: tuple[int, ...]) -> int:
+    """How many values share a mean."""
+    samples, positions, channels = shape
+    each = channels // c.groups
+    counts = {"sample": positions * each, "position": each, "batch": samples * positions * each}
+    return counts.get(c.over, positions)
+
+
+def samples_of(x: Array, groups: int) -> Batch:
+    """Cut a call into samples, (N, P, C), with the statistics of their groups in every channel, (N, C)."""
+    xs = x.reshape(len(x), -1, x.shape[-1])
+    c = Convention(groups=groups)
+    mean, square = _together(xs, c), _together(xs * xs, c)
+    var = _together((xs - mean) ** 2, c)
+    return Batch(xs, mean[:, 0], var[:, 0], square[:, 0], 1, 1, x.shape)
+
+
+class _SamplePass(NamedTuple):
+    """What one call leaves for backward, (N, P, C); gamma is (C,)."""
+
+    x: Array
+    y: Array
+    sigma: Array
+    std: Array
+    gamma: Array
+
+
+class SampleModel:
+    """Group, layer or instance normalisation: a layer without memory, but for moving statistics at inference."""
+
+    def __init__(self, norm: str, convention: Convention, channels: int) -> None:
+        self.c = convention
+        self.moving: tuple[Any, Any] = 0.0, 1.0
+        self.last: _SamplePass
+
+    def forward(self, batch: Batch, gamma: Array, beta: Array, observed: Array | None = None) -> Array:
+        c, p = self.c, _normalised(self.c, batch.x, gamma)
+        self.last = p
+        if c.infer_by == "moving":  # the samples' own, unbiased, averaged over samples and then over calls
+            n = _count(c, p.x.shape)
+            fed = np.mean(_together(p.x, c), axis=(0, 1)), np.mean(p.std**2, axis=(0, 1)) * (n / max(n - 1, 1))
+            self.moving = tuple(
+                c.decay * old + (1 - c.decay) * new for old, new in zip(self.moving, fed, strict=True)
+            )
+        return np.asarray(gamma * p.y + beta).reshape(batch.shape)
+
+    def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
+        c = self.c
+        if c.infer_by == "moving":
+            return np.asarray(gamma * (x - self.moving[0]) / root(self.moving[1], c) + beta)
+        if c.infer_by == "sample":
+            c = replace(c, over="sample", grouping="neighbours")
+        y = _normalised(c, x.reshape(len(x), -1, x.shape[-1]), gamma).y
+        return np.asarray(gamma * y + beta).reshape(x.shape)
+
+    def state(self) -> dict[str, Array]:
+        return {}
+
+    def sizes(self) -> tuple[Array, Array]:
+        p = self.last
+        rounded = np.abs(p.x / p.sigma) * 1e-6  # of a group of one value y is but rounding
+        return np.max(np.abs(p.y) + rounded, axis=(0, 1)), np.max(np.abs(1 / p.sigma), axis=(0, 1))
+
+    def backward(self, dz: Array) -> tuple[Array, Array, Array]:
+        c, p = self.c, self.last
+        shape, dz = dz.shape, dz.reshape(p.x.shape)
+        dgamma = {
+            "right": lambda: np.sum(dz * p.y, axis=(0, 1)),
+            "times gamma": lambda: np.sum(dz * p.y * p.gamma, axis=(0, 1)),
+            "not normalised": lambda: np.sum(dz * p.y * p.sigma, axis=(0, 1)),
+            "mean": lambda: np.mean(dz * p.y, axis=(0, 1)),
+        }[c.dgamma]()
+        dbeta = np.mean(dz, axis=(0, 1)) if c.dbeta == "mean" else np.sum(dz, axis=(0, 1))
+        return self._dx(dz).reshape(shape), dgamma, dbeta
+
+    def _dx(self, dz: Array) -> Array:
+        c, p, dy = self.c, self.last, dz * self.last.gamma
+        n = _count(c, p.x.shape)
+        g, psi = _together(dy, c), _together(p.y * dy, c)
+        # the derivative of sigma by x, times n: y, but for an odd sigma
+        moved = p.y * n / (n - 1) if c.variance == "unbiased" and n > 1 else p.y
+        if c.eps_at == "outside":
+            moved = moved * p.sigma / p.std
+        right = (dy - g - moved * psi) / p.sigma
+        late = (dz - _together(dz, c) - moved * _together(p.y * dz, c)) / p.sigma
+        formulas: dict[str, Any] = {
+            "right": lambda: right,
+            "no g": lambda: (dy - moved * psi) / p.sigma,
+            "no psi": lambda: (dy - g) / p.sigma,
+            "statistics constant": lambda: dy / p.sigma,
+            "gamma last": lambda: p.gamma * late,
+            "no gamma": lambda: late,
+            "sums": lambda: (dy - n * g - moved * n * psi) / p.sigma,
+            "over variance": lambda: right / p.sigma,
+            "over std": lambda: right * p.sigma / p.std,
+        }
+        return np.asarray(formulas[c.dx]())
+
+
+def _normalised(c: Convention, x: Array, gamma: Array) -> _SamplePass:
+    n = _count(c, x.shape)
+    centred = x - _together(x, c)
+    var = _together(centred**2, c)
+    if c.variance == "unbiased" and n > 1:
+        var = var * n / (n - 1)
+    sigma = root(var, c)
+    return _SamplePass(x, centred / sigma, sigma, np.sqrt(var), gamma)
+
+
+CLAMP = 5.0
+"""Where the authors' code of Online Normalization clips the output."""
+
+
+class _OnlinePass(NamedTuple):
+    """What one call leaves for backward: (N, P, C), sigma (N, 1, C), scale (N, 1, 1), gamma (C,)."""
+
+    y: Array
+    sigma: Array
+    scale: Array
+    z: Array
+    gamma: Array
+
+
+def _mean_of_sample(a: Array) -> Array:
+    return np.asarray(np.mean(a, axis=(1, 2), keepdims=True))
+
+
+class OnlineModel:
+    """Online Normalization: a layer with a convention, and its memory."""
+
+    def __init__(self, norm: str, convention: Convention, channels: int) -> None:
+        self.c = convention
+        zero = np.zeros(channels)
+        self.mean, self.var, self.u, self.v = zero, zero + 1, zero, zero
+        self.last: _OnlinePass
+
+    def forward(self, batch: Batch, gamma: Array, beta: Array, observed: Array | None = None) -> Array:
+        means, sigmas = [], []
+        for mean, var in zip(batch.mean, batch.var, strict=True):
+            before = self.mean, self.var
+            self._move(mean, var)
+            used = before if self.c.used == "before" else (self.mean, self.var)
+            means.append(used[0])
+            sigmas.append(root(used[1], self.c))
+        sigma = np.stack(sigmas)[:, None]
+        y = (batch.x - np.stack(means)[:, None]) / sigma
+        z, scale = self._guarded(y, gamma, beta)
+        self.last = _OnlinePass(y, sigma, scale, z, gamma)
+        return z.reshape(batch.shape)
+
+    def _move(self, mean: Array, var: Array) -> None:
+        """Take in a sample of this mean and variance, (C,)."""
+        a, old = self.c.decay_forward, self.mean
+        self.mean = a * old + (1 - a) * mean
+        apart = {"old mean": mean - old, "new mean": mean - self.mean, "none": 0 * mean}[self.c.distance]
+        self.var = a * self.var + (1 - a) * var + a * (1 - a) * apart**2
+
+    def _guarded(self, y: Array, gamma: Array, beta: Array) -> tuple[Array, Array]:
+        """The output, and what layer scaling divides by."""
+        c, scale = self.c, np.ones((len(y), 1, 1))
+        if c.guard == "scaling first":
+            scale = np.sqrt(_mean_of_sample(y * y) + c.eps)
+            return gamma * (y / scale) + beta, scale
+        a = gamma * y + beta
+        if c.guard == "scaling":
+            scale = np.sqrt(_mean_of_sample(a * a) + c.eps)
+        clamped = np.minimum(np.maximum(a, -CLAMP), CLAMP) if c.guard == "clamp" else a / scale
+        return clamped, scale
+
+    def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
+        y = ((x - self.mean) / root(self.var, self.c)).reshape(len(x), -1, x.shape[-1])
+        z = gamma * y + beta if self.c.infer_by == "unguarded" else self._guarded(y, gamma, beta)[0]
+        return np.asarray(z).reshape(x.shape)
+
+    def state(self) -> dict[str, Array]:
+        return {"mean": self.mean, "square": self.var, "root": root(self.var, self.c)}
+
+    def sizes(self) -> tuple[Array, Array]:
+        p = self.last
+        y = p.y / p.scale if self.c.guard == "scaling first" else p.y
+        return np.max(np.abs(y), axis=(0, 1)), np.max(np.abs(1 / p.sigma), axis=(0, 1)) / np.min(p.scale)
+
+    def backward(self, dz: Array) -> tuple[Array, Array, Array]:
+        p, shape = self.last, dz.shape
+        da, dy, y = self._through_guard(dz.reshape(p.y.shape))
+        dgamma = {
+            "right": lambda: np.sum(da * y, axis=(0, 1)),
+            "times gamma": lambda: np.sum(da * y * p.gamma, axis=(0, 1)),
+            "mean": lambda: np.mean(da * y, axis=(0, 1)),
+        }[self.c.dgamma]()
+        dbeta = np.mean(da, axis=(0, 1)) if self.c.dbeta == "mean" else np.sum(da, axis=(0, 1))
+        dx = np.stack([self._step(one, p.y[t], p.sigma[t]) for t, one in enumerate(dy)])
+        return dx.reshape(shape), dgamma, dbeta
+
+    def _through_guard(self, dz: Array) -> tuple[Array, Array, Array]:
+        """The gradients before the guard, of gamma's output and of y, and what gamma multiplied."""
+        c, p = self.c, self.last
+        if c.guard == "scaling first":
+            y = p.y / p.scale
+            return dz, self._unscaled(dz * p.gamma, y), y
+        if c.guard == "clamp":
+            dz = np.where(np.abs(p.z) < CLAMP, dz, 0)
+        da = self._unscaled(dz, p.z) if c.guard == "scaling" else dz
+        return da, da * p.gamma, p.y
+
+    def _unscaled(self, dz: Array, z: Array) -> Array:
+        projected = 0 if self.c.dx == "scale held" else z * _mean_of_sample(dz * z)
+        return np.asarray((dz - projected) / self.last.scale)
+
+    def _step(self, dy: Array, y: Array, sigma: Array) -> Array:
+        """The dx of one sample, (P, C); u and v go on."""
+        kind, held = self.c.dx, 1 - self.c.decay_backward
+        if kind == "no control":
+            return dy / sigma
+        g = dy - held * self.v * y
+        v = self.v + np.mean((dy if kind == "v of dy" else g) * y, axis=0)
+        if kind == "v after":
+            g = dy - held * v * y
+        dx = g / sigma - held * self.u
+        u = self.u + np.mean(g / sigma if kind == "u before control" else dx, axis=0)
+        if kind == "averaged":
+            u, v = ((1 - held) * old + held * (new - old) for old, new in ((self.u, u), (self.v, v)))
+        self.u, self.v = u, v
+        return np.asarray(dx)
