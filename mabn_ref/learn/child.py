@@ -1,32 +1,158 @@
-"""The process in which a student's file runs. Started as a script: it imports NumPy and nothing of this project.
+"""The process in which a student's file runs, and the frames in which it is asked and answers.
 
-It reads frames from standard input and answers each on what was standard output: first the source, then calls of its
-functions. The process judges nothing. It holds no solution, and what it answers is looked at elsewhere. It is no
-sandbox: the short ways to import or open the solutions are refused, and whoever is determined finds others.
+Started as a script: it imports NumPy and nothing of this project. It reads frames from standard input and answers
+each on what was standard output: first the source, then calls of its functions. The process judges nothing. It holds
+no solution, and what it answers is looked at elsewhere. It is not a sandbox: the short ways to import or open the
+solutions are refused, and whoever is determined finds others.
+
+A frame holds a description in JSON and the raw numbers of arrays. Nothing in it is executed or unpickled. Both sides
+write and read frames with the functions here.
 """
 
 from __future__ import annotations
 
 import builtins
 import io
+import json
 import os
+import struct
 import sys
+from collections import namedtuple
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, BinaryIO
 
-if __name__ != "__main__":
-    from mabn_ref.learn import wire
-else:  # beside this file, where nothing is to be found later
-    _HERE = __file__.rpartition(os.sep)[0]
-    sys.path.insert(0, _HERE)
-    import wire  # type: ignore[import-not-found, no-redef]
+__all__ = ["Unsendable", "arrays_in", "decode", "encode", "main", "plain_named", "read_frame", "write_frame"]
 
-    sys.path.remove(_HERE)
-
-__all__ = ["main"]
-
+_ARRAY = ("<f4", "<f8", "<c8", "<c16", "|b1", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8")
 _KEEP_OPEN = 64
+
+
+class Unsendable(TypeError):
+    """A value that is not an array, number, word, or tuple, list or dict of them."""
+
+
+def encode(
+    value: Any, array_type: type, functions: list[Callable[..., Any]] | None = None
+) -> tuple[Any, list[bytes]]:
+    """Describe a value, its arrays apart; `functions` collects the callables in it, which without it are refused."""
+    buffers: list[bytes] = []
+
+    def described(value: Any, depth: int) -> Any:
+        if value is None or type(value) in (bool, int, float, str):
+            return {"value": value}
+        if depth > 20:
+            raise Unsendable("a value nested more than 20 deep")
+        if isinstance(value, array_type) or (hasattr(value, "dtype") and hasattr(value, "tobytes")):
+            kind = value.dtype.newbyteorder("<").str
+            if kind not in _ARRAY:
+                raise Unsendable(f"an array of dtype {value.dtype}")
+            buffers.append(value.astype(kind).tobytes())
+            return {"array": [kind, list(value.shape), len(buffers) - 1]}
+        if isinstance(value, tuple | list):
+            items = [described(item, depth + 1) for item in value]
+            if hasattr(value, "_fields"):
+                return {"named": type(value).__name__, "fields": list(value._fields), "items": items}
+            return {"tuple" if isinstance(value, tuple) else "list": items}
+        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+            return {"dict": {key: described(item, depth + 1) for key, item in value.items()}}
+        if callable(value) and functions is not None:
+            functions.append(value)
+            return {"function": len(functions) - 1}
+        raise Unsendable(f"a {type(value).__name__}")
+
+    return described(value, 0), buffers
+
+
+def arrays_in(value: Any, array_type: type) -> list[Any]:
+    """All arrays in a value."""
+    if isinstance(value, array_type):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    return [array for item in inner for array in arrays_in(item, array_type)]
+
+
+def decode(
+    tree: Any,
+    buffers: list[bytes],
+    numpy: ModuleType,
+    named: Callable[[str, list[str]], Callable[..., Any]],
+    function: Callable[[int], Any],
+) -> Any:
+    """Undo `encode`; `named` makes the class of a named tuple, `function` stands in for a callable."""
+
+    def inner(tree: Any) -> Any:
+        kind, content = next(iter(tree.items()))
+        if kind == "value":
+            return content
+        if kind == "array":
+            dtype, shape, k = content
+            if dtype not in _ARRAY:
+                raise ValueError(f"dtype is {dtype!r}")
+            array = numpy.frombuffer(buffers[k], dtype=dtype).reshape([int(n) for n in shape])
+            return array.copy() if shape else array.copy()[()]
+        if kind == "named":
+            return named(content, tree["fields"])(*map(inner, tree["items"]))
+        if kind == "tuple":
+            return tuple(map(inner, content))
+        if kind == "list":
+            return list(map(inner, content))
+        if kind == "dict":
+            return {key: inner(value) for key, value in content.items()}
+        if kind == "function":
+            return function(content)
+        raise ValueError(f"unknown kind {kind!r}")
+
+    return inner(tree)
+
+
+def plain_named(name: str, fields: list[str]) -> Callable[..., Any]:
+    """A named tuple of these fields, or a plain tuple where they cannot be names."""
+    try:
+        made: Callable[..., Any] = namedtuple(name, fields)  # type: ignore[misc]
+    except ValueError:
+        return lambda *items: items
+    return made
+
+
+def write_frame(stream: BinaryIO, message: dict[str, Any], buffers: list[bytes]) -> None:
+    """Write one frame: two lengths, the description with the arrays' lengths, the arrays."""
+    head = json.dumps({**message, "lengths": [len(buffer) for buffer in buffers]}).encode()
+    stream.write(struct.pack("<QQ", len(head), sum(map(len, buffers))))
+    stream.write(head)
+    for buffer in buffers:
+        stream.write(buffer)
+    stream.flush()
+
+
+def read_frame(stream: BinaryIO, limit: int) -> tuple[dict[str, Any], list[bytes]]:
+    """Read one frame.
+
+    Raises
+    ------
+    EOFError
+        If the stream ends.
+    ValueError
+        If the frame has more than `limit` bytes, or is not one.
+    """
+    head, rest = struct.unpack("<QQ", _exactly(stream, 16))
+    if head + rest > limit:
+        raise ValueError(f"a frame of {head + rest} bytes, expected at most {limit}")
+    message = json.loads(_exactly(stream, head))
+    body, buffers, start = _exactly(stream, rest), [], 0
+    if not isinstance(message, dict) or not isinstance(message.get("lengths"), list):
+        raise ValueError("no frame")
+    for length in message["lengths"]:
+        buffers.append(body[start : start + length])
+        start += length
+    return message, buffers
+
+
+def _exactly(stream: BinaryIO, count: int) -> bytes:
+    data = stream.read(count)
+    if len(data) < count:
+        raise EOFError
+    return data
 
 
 def _limit(megabytes: int, seconds: int) -> None:
@@ -103,31 +229,31 @@ class _Serving:
         own = vars(self.module).get(name)
         if isinstance(own, type) and list(getattr(own, "_fields", ())) == fields:
             return own
-        return wire.plain_named(name, fields)
+        return plain_named(name, fields)
 
     def remote(self, k: int) -> Callable[..., Any]:
         """A function of the other side."""
 
         def function(*args: Any, **kwargs: Any) -> Any:
-            tree, buffers = wire.encode([list(args), kwargs], self.array_type)
-            wire.write(self.out, {"call": k, "content": tree}, buffers)
-            return self.decoded(*wire.read(self.stream, self.limit))
+            tree, buffers = encode([list(args), kwargs], self.array_type)
+            write_frame(self.out, {"call": k, "content": tree}, buffers)
+            return self.decoded(*read_frame(self.stream, self.limit))
 
         return function
 
     def decoded(self, message: dict[str, Any], buffers: list[bytes]) -> Any:
-        return wire.decode(message["content"], buffers, self.numpy, self.named, self.remote)
+        return decode(message["content"], buffers, self.numpy, self.named, self.remote)
 
     def answer(self, message: dict[str, Any], buffers: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
         function = vars(self.module).get(message["function"])
         if not callable(function):
             return {"missing": message["function"]}, []
         args, kwargs = self.decoded(message, buffers)
-        given = [(a, a.tobytes()) for a in wire.arrays([args, kwargs], self.array_type)]
+        given = [(a, a.tobytes()) for a in arrays_in([args, kwargs], self.array_type)]
         try:
             result = function(*args, **kwargs)
-            tree, sent = wire.encode(result, self.array_type)
-        except wire.Unsendable as error:
+            tree, sent = encode(result, self.array_type)
+        except Unsendable as error:
             return {"unsendable": str(error)}, []
         changed = any(a.tobytes() != before for a, before in given)
         now = _fingerprint(self.numpy)
@@ -166,8 +292,8 @@ def main() -> None:
 
     sys.path.remove(numpy_folder)  # what lies beside NumPy, this project included, cannot be imported
     serving = _Serving(stream, out, numpy, limit)
-    wire.write(out, {"ready": True}, [])
-    message, _ = wire.read(stream, limit)
+    write_frame(out, {"ready": True}, [])
+    message, _ = read_frame(stream, limit)
     filename = str(message["filename"])
     _limit(megabytes, seconds)
     _hide(project)
@@ -179,9 +305,9 @@ def main() -> None:
     while True:
         if os.getpid() != own:
             os._exit(0)  # a copy that the student's code made answers nothing
-        wire.write(out, *reply)
+        write_frame(out, *reply)
         try:
-            message, buffers = wire.read(stream, limit)
+            message, buffers = read_frame(stream, limit)
         except EOFError:
             os._exit(0)  # whatever threads are left
         try:

@@ -7,7 +7,8 @@ import functools
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -15,56 +16,29 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["COURSE", "Check", "Exercise", "KnownMistake", "course", "find", "run_source"]
+__all__ = ["COURSE", "Exercise", "Mistake", "course", "find", "run_source"]
 
 COURSE = Path(__file__).parent / "course"
 
 
 @dataclass(frozen=True)
-class Check:
-    """One look at the student's functions.
+class Mistake:
+    """A mistake that an exercise recognises by its numbers."""
 
-    Attributes
-    ----------
-    observe : callable
-        ``observe(code, case) -> {part: value}``: calls functions of `code` on a case and names what they return.
-    parts : mapping of str to callable
-        For each part a judge, ``judge(value, case) -> message``: what is wrong with the value, or None. It is asked
-        only once the value has the form (tuples, shapes, dtypes) that the solution's has.
-    """
-
-    observe: Callable[[Any, Any], dict[str, Any]]
-    parts: Mapping[str, Callable[[Any, Any], str | None]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class KnownMistake:
-    """A mistake that an exercise recognises by its numbers.
-
-    Attributes
-    ----------
-    name : str
-        Unique within the exercise.
-    edits : mapping of str to str
-        Pieces of the solution, each occurring once in it, and what stands there instead. Two mistakes whose edits
-        do not overlap are recognised together, too.
-    sentence : str
-        For the student. Empty: that of the catalogue entry `of`.
-    of : str
-        The entry of `mabn_ref.mistakes` that this is, if it is one.
-    """
-
-    name: str
     edits: Mapping[str, str]
-    sentence: str = ""
+    """Pieces of the solution, each occurring once in it, and what stands there instead. Two mistakes whose edits do
+    not overlap are recognised together, too."""
+    says: str = ""
+    """A sentence for the student. Empty: that of the catalogue entry `of`."""
     of: str = ""
+    """The entry of `mabn_ref.mistakes` that this is, if it is one."""
 
     @property
-    def said(self) -> str:
-        """The sentence that the student is told."""
-        if self.sentence:
-            return self.sentence
-        from mabn_ref.mistakes import named
+    def sentence(self) -> str:
+        """What the student is told."""
+        if self.says:
+            return self.says
+        from mabn_ref.mistakes import named  # read only where one of its mistakes was made
 
         return named(self.of).sentence
 
@@ -76,12 +50,14 @@ class Exercise:
     name: str
     """The folder's name, such as "02_bn_forward"."""
     statement: str
-    skeleton: str
-    solution: str
     hints: tuple[str, ...]
+    skeleton: str
+    """The student's file as it is at the beginning."""
+    solution: str
     checks: ModuleType = field(repr=False)
     """``draw(rng, k) -> case``, ``CHECKS``, and where it differs from 6 and 5, ``CASES`` and ``SECONDS``."""
-    mistakes: tuple[KnownMistake, ...] = field(repr=False)
+    mistakes: Mapping[str, Mistake] = field(repr=False)
+    """Those that it recognises, by name."""
 
     @property
     def number(self) -> int:
@@ -96,12 +72,16 @@ class Exercise:
     @property
     def equations(self) -> tuple[str, ...]:
         """Labels of the equations that it is about, from a line of the statement."""
-        return tuple(re.findall(r"`([a-z0-9-]+)`", _line(self.statement, "Equation")))
+        return tuple(re.findall(r"`([a-z0-9-]+)`", self._line("Equation")))
 
     @property
     def tutorials(self) -> tuple[int, ...]:
         """Numbers of the tutorials that explain it, from a line of the statement."""
-        return tuple(map(int, re.findall(r"\d+", _line(self.statement, "Tutorial"))))
+        return tuple(map(int, re.findall(r"\d+", self._line("Tutorial"))))
+
+    def _line(self, title: str) -> str:
+        found = re.search(rf"^{title}s?: (.*)$", self.statement, re.MULTILINE)
+        return found.group(1) if found else ""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -119,13 +99,10 @@ class Exercise:
         return float(getattr(self.checks, "SECONDS", 5))
 
     def draw(self, seed: int, count: int) -> list[Any]:
-        """Random cases, the same for the same seed.
-
-        A case is whatever ``draw(rng, k)`` of the exercise's checks makes for k from 0 to `count` - 1.
-        """
+        """Random cases, the same for the same seed: what ``draw(rng, k)`` of its checks makes for k from 0 on."""
         return [self.checks.draw(np.random.default_rng([self.number, seed, k]), k) for k in range(count)]
 
-    def with_mistakes(self, *mistakes: KnownMistake) -> str | None:
+    def with_mistakes(self, *names: str) -> str | None:
         """The solution's source with these mistakes in it; None where their edits are in each other's way.
 
         Raises
@@ -134,22 +111,17 @@ class Exercise:
             If a piece that is to be edited does not occur exactly once in the solution.
         """
         source = self.solution
-        for k, mistake in enumerate(mistakes):
-            for old, new in mistake.edits.items():
+        for name in names:
+            for old, new in self.mistakes[name].edits.items():
                 if source.count(old) != 1:
-                    if k == 0:
+                    if name == names[0]:
                         raise ValueError(
-                            f"{self.name}: the mistake {mistake.name} edits {old!r}, which occurs "
+                            f"{self.name}: the mistake {name} edits {old!r}, which occurs "
                             f"{source.count(old)} times in solution.py, expected once"
                         )
                     return None
                 source = source.replace(old, new)
         return source
-
-
-def _line(statement: str, title: str) -> str:
-    found = re.search(rf"^{title}s?: (.*)$", statement, re.MULTILINE)
-    return found.group(1) if found else ""
 
 
 def run_source(source: str, name: str) -> SimpleNamespace:
@@ -160,35 +132,92 @@ def run_source(source: str, name: str) -> SimpleNamespace:
     return SimpleNamespace(**vars(module))
 
 
+@functools.cache
 def course(folder: Path = COURSE) -> tuple[Exercise, ...]:
-    """All exercises of a course, in order.
-
-    Parameters
-    ----------
-    folder : Path
-        A folder of exercises; by default the course that comes with the package.
+    """All exercises of a folder of exercises, in order; by default of the course that comes with the package.
 
     Examples
     --------
     >>> course()[0].name
     '01_moments'
     """
-    return _course(folder)
-
-
-@functools.cache
-def _course(folder: Path) -> tuple[Exercise, ...]:
     return tuple(_read(path) for path in sorted(folder.glob("[0-9][0-9]_*")) if path.is_dir())
 
 
-def find(name: str, exercises: Sequence[Exercise] | None = None) -> Exercise:
-    """Look an exercise up by name, by number, or by the name without its number.
+def _read(path: Path) -> Exercise:
+    statement, *hints = re.split(r"^## Hint \d\n", (path / "statement.md").read_text("utf-8"), flags=re.MULTILINE)
+    marked = (path / "solution.py").read_text("utf-8")
+    return Exercise(
+        name=path.name,
+        statement=f"{statement.rstrip()}\n",
+        hints=tuple(hint.strip() for hint in hints),
+        skeleton=_skeleton(marked),
+        solution=_solution(marked),
+        checks=_checks(path / "checks.py"),
+        mistakes=_mistakes(path / "mistakes.toml"),
+    )
 
-    Parameters
-    ----------
-    name : str
-    exercises : sequence of Exercise, optional
-        Those to look among; by default all of the course.
+
+def _skeleton(marked: str) -> str:
+    """What is handed out of a solution with marks in it.
+
+    From an indented ``# TODO`` to the end of its function all is left to the student; ``# BUG: code`` stands in place
+    of the next line; a ``# TODO`` at the margin is for the student alone.
+
+    Examples
+    --------
+    >>> print(_skeleton("def half(x):\\n    # TODO: one line\\n    return x / 2\\n"), end="")
+    def half(x):
+        # TODO: one line
+        raise NotImplementedError
+    >>> print(_skeleton("# TODO: mend it\\n\\n# BUG: x = 1\\nx = 2\\n"), end="")
+    # TODO: mend it
+    <BLANKLINE>
+    x = 1
+    """
+    bugs_put_in = re.sub(r"^( *)# BUG: (.*)\n.*\n", r"\1\2\n", marked, flags=re.MULTILINE)
+    return re.sub(
+        r"^( +)(# TODO.*\n)(?:\1.*\n|\n(?=\1))+",  # the lines of the function, blank ones among them included
+        r"\1\2\1raise NotImplementedError\n",
+        bugs_put_in,
+        flags=re.MULTILINE,
+    )
+
+
+def _solution(marked: str) -> str:
+    """A solution without its marks."""
+    return re.sub(r"^# TODO.*\n\n| +# (?:TODO|BUG).*\n", "", marked, flags=re.MULTILINE)
+
+
+def _checks(path: Path) -> ModuleType:
+    """Import the checks of an exercise, whose folder is named after its place and so is not a package."""
+    spec = importlib.util.spec_from_file_location(f"mabn_ref.learn.course.{path.parent.name}.{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _mistakes(path: Path) -> dict[str, Mistake]:
+    """Read a table of mistakes, in which pieces of the solution may go by the names that ``[pieces]`` gives them."""
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: {error}") from error
+    pieces = tables.pop("pieces", {})
+    return {
+        name: Mistake(
+            edits={pieces.get(old, old): new for old, new in table.items() if old not in ("says", "of")},
+            says=table.get("says", ""),
+            of=table.get("of", ""),
+        )
+        for name, table in tables.items()
+    }
+
+
+def find(name: str, exercises: Sequence[Exercise] | None = None) -> Exercise:
+    """Look an exercise up by name, by number, or by the name without its number; by default in the course.
 
     Raises
     ------
@@ -205,42 +234,13 @@ def find(name: str, exercises: Sequence[Exercise] | None = None) -> Exercise:
     for exercise in exercises:
         if plain in (exercise.name, str(exercise.number), exercise.name[:2], exercise.name[3:]):
             return exercise
-    raise ValueError(
-        f"there is no exercise {name!r}; {_meant(plain.lower(), [exercise.name for exercise in exercises])}"
-    )
+    raise ValueError(f"there is no exercise {name!r}; {_nearest(plain.lower(), [e.name for e in exercises])}")
 
 
-def _meant(name: str, known: list[str]) -> str:
+def _nearest(name: str, known: list[str]) -> str:
     """What to say of a name that is none: those that it may be or, if it is like none, the first and the last."""
     full = {part: whole for whole in known for part in (whole, whole[3:])}
     like = [full[part] for part in difflib.get_close_matches(name, full)] or [w for w in known if name in w]
     if like:
         return f"did you mean {' or '.join(list(dict.fromkeys(like))[:3])}?"
     return f"there are {len(known)}, from {known[0]} to {known[-1]}"
-
-
-def _read(path: Path) -> Exercise:
-    texts = {name: (path / name).read_text(encoding="utf-8") for name in _TEXTS}
-    hints = re.split(r"^## .*\n", texts["hints.md"], flags=re.MULTILINE)[1:]
-    return Exercise(
-        name=path.name,
-        statement=texts["statement.md"],
-        skeleton=texts["skeleton.py"],
-        solution=texts["solution.py"],
-        hints=tuple(hint.strip() for hint in hints),
-        checks=_module(path / "checks.py"),
-        mistakes=tuple(_module(path / "mistakes.py").MISTAKES),
-    )
-
-
-_TEXTS = ("statement.md", "skeleton.py", "solution.py", "hints.md")
-
-
-def _module(path: Path) -> ModuleType:
-    """Import a file of the course, whose folder is named after its place and so is no package."""
-    spec = importlib.util.spec_from_file_location(f"mabn_ref.learn.course.{path.parent.name}.{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mabn_ref import atomic
 from mabn_ref.learn.exercise import Exercise, course
-from mabn_ref.train import atomic
 
 __all__ = ["FILE", "STATE", "Folder", "Progress"]
 
@@ -33,21 +33,14 @@ checks the current exercise every time you save it. Without it,
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a learner is.
-
-    Attributes
-    ----------
-    passed : frozenset of str
-        Names of the exercises that have passed.
-    hints : dict of str to int
-        How many hints of each have been taken.
-    current : str
-        The exercise that commands without a name mean.
-    """
+    """How far a learner is."""
 
     passed: frozenset[str] = frozenset()
+    """Names of the exercises that have passed."""
     hints: dict[str, int] = field(default_factory=dict)
+    """How many hints of each have been taken."""
     current: str = ""
+    """The exercise that commands without a name mean."""
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,42 @@
-"""Grade a folder of submissions: every exercise of every student, side by side, none lost."""
+"""Grade a folder of submissions: every exercise of every student, whatever is lying there, none lost."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import os
+import stat
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from pathlib import Path
 from typing import NamedTuple
 
+from mabn_ref import atomic
 from mabn_ref.learn.exercise import Exercise, find
+from mabn_ref.learn.folder import FILE
 from mabn_ref.learn.judge import check_source
-from mabn_ref.learn.session import summary
-from mabn_ref.learn.submissions import Unreadable, source_of, students, submitted
-from mabn_ref.train import atomic
 
-__all__ = ["Grade", "as_csv", "grade", "grade_one", "hidden_seeds", "student_report", "write_csv", "write_reports"]
+__all__ = [
+    "Grade",
+    "Unreadable",
+    "as_csv",
+    "grade",
+    "grade_one",
+    "hidden_seeds",
+    "notebook_source",
+    "source_of",
+    "student_report",
+    "students",
+    "submitted",
+    "write_csv",
+    "write_reports",
+]
+
+_DEEPEST = 4
+_LARGEST = 1_000_000
+_MOST = 20_000
 
 
 class Grade(NamedTuple):
@@ -53,24 +72,11 @@ def grade(
     executor: Executor,
     progress: Callable[[Grade], object] = lambda grade: None,
 ) -> list[Grade]:
-    """Grade all students' files.
+    """Grade all students' files in a folder that holds a folder for each student.
 
-    Parameters
-    ----------
-    folder : Path
-        With a folder for each student.
-    exercises : sequence of Exercise
-    seeds : sequence of int
-        Of the cases, the same for all.
-    executor : Executor
-        Where files are checked; if one of its workers dies, that file alone has no points.
-    progress : callable
-        Called with each grade as it is there.
-
-    Returns
-    -------
-    list of Grade
-        One for each student and exercise, by student, then in the order of the course.
+    Files are checked by `executor`, all on the cases of the same `seeds`; if a worker dies, that file alone has no
+    points. `progress` is called with each grade as it is there. Returns a grade for each student and exercise, by
+    student, then in the order of the course.
 
     Raises
     ------
@@ -85,7 +91,7 @@ def grade(
         for name in everyone:
             path = handed_in[name].get(exercise.name)
             if path is None:
-                grades[name, exercise.name] = _none(name, exercise, "not handed in")
+                grades[name, exercise.name] = _no_points(name, exercise, "not handed in")
             else:
                 waiting[executor.submit(grade_one, name, exercise.name, path, tuple(seeds))] = name, exercise
     for given in grades.values():
@@ -95,7 +101,7 @@ def grade(
         try:
             given = future.result()
         except Exception as error:
-            given = _none(name, exercise, f"could not be checked: {type(error).__name__}: {error}")
+            given = _no_points(name, exercise, f"could not be checked: {type(error).__name__}: {error}")
         grades[name, exercise.name] = given
         progress(given)
     return [grades[name, exercise.name] for name in everyone for exercise in exercises]
@@ -107,13 +113,13 @@ def grade_one(student: str, name: str, path: Path, seeds: tuple[int, ...]) -> Gr
     try:
         source = source_of(path)
     except Unreadable as error:
-        return _none(student, exercise, f"{path.name} {error}")
+        return _no_points(student, exercise, f"{path.name} {error}")
     report = check_source(exercise, source, filename=path.name, seeds=seeds)
     parts = tuple((part.name, part.ok, part.message) for part in report.parts)
-    return Grade(student, name, report.points, len(parts), summary(report), parts, (*report.sentences, *report.notes))
+    return Grade(student, name, report.points, len(parts), report.summary, parts, (*report.sentences, *report.notes))
 
 
-def _none(student: str, exercise: Exercise, said: str) -> Grade:
+def _no_points(student: str, exercise: Exercise, said: str) -> Grade:
     return Grade(student, exercise.name, 0, len(exercise.parts), said)
 
 
@@ -180,3 +186,100 @@ def write_reports(folder: Path, grades: Sequence[Grade]) -> None:
         text = student_report([given for given in grades if given.student == student])
         path = folder / f"{student.encode('utf-8', errors='replace').decode().replace(os.sep, '_')}.md"
         atomic.write(path, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+
+
+class Unreadable(ValueError):
+    """A submitted file cannot be used; the message says why."""
+
+
+def students(folder: Path) -> list[Path]:
+    """The students' folders in a folder of submissions, by name; no links, nothing hidden.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder")
+    found = [p for p in folder.iterdir() if p.is_dir() and not p.is_symlink() and not p.name.startswith((".", "_"))]
+    if not found:
+        raise ValueError(f"{folder} holds no folders, expected one for each student")
+    return sorted(found)
+
+
+def submitted(student: Path, exercises: Sequence[Exercise]) -> dict[str, Path]:
+    """The file of each exercise that a student has handed in, the one nearest to the top where there are several.
+
+    It is ``NN_name/exercise.py``, ``NN_name.py`` or ``NN_name.ipynb``, in the student's folder or further down.
+    """
+    names = {exercise.name for exercise in exercises}
+    found: dict[str, Path] = {}
+    for path in _files(student):
+        name = path.parent.name if path.name == FILE else path.stem if path.suffix in (".py", ".ipynb") else ""
+        if name in names:
+            found.setdefault(name, path)
+    return found
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Files up to some depth and number, those nearest to the top first; links are not followed."""
+    level, seen = [folder], 0
+    for _ in range(_DEEPEST):
+        deeper = []
+        for place in level:
+            try:
+                entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+            except OSError:
+                continue
+            for entry in entries:
+                seen += 1
+                if seen > _MOST:
+                    return
+                if entry.is_dir(follow_symlinks=False):
+                    deeper.append(Path(entry.path))
+                else:
+                    yield Path(entry.path)
+        level = deeper
+
+
+def source_of(path: Path) -> str:
+    """Read a submitted file.
+
+    Raises
+    ------
+    Unreadable
+        If it is a link or no ordinary file, too large, no text, or no notebook.
+    """
+    try:
+        state = path.lstat()
+        if not stat.S_ISREG(state.st_mode):  # reading a pipe would wait for ever
+            raise Unreadable("is no ordinary file")
+        if state.st_size > _LARGEST:
+            raise Unreadable(f"has {state.st_size:,} bytes, expected at most {_LARGEST:,}")
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise Unreadable(f"cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise Unreadable("is no text in UTF-8") from error
+    return notebook_source(text) if path.suffix == ".ipynb" else text
+
+
+def notebook_source(text: str) -> str:
+    """The student's code of a notebook: cells marked as answers or, where there are none, all but checks.
+
+    Examples
+    --------
+    >>> cells = [{"cell_type": "code", "source": "x = 1", "metadata": {"mabn_ref": "answer"}}]
+    >>> notebook_source(json.dumps({"cells": cells}))
+    'x = 1'
+    """
+    try:
+        cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+        marked = [cell for cell in cells if cell.get("metadata", {}).get("mabn_ref") == "answer"]
+        others = [cell for cell in cells if cell.get("metadata", {}).get("mabn_ref") != "check"]
+        sources = ["".join(cell["source"]) for cell in marked or others]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Unreadable("is no notebook") from error
+    lines = [line for source in sources for line in [*source.splitlines(), ""]]
+    return "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in lines).rstrip("\n")

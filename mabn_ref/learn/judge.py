@@ -3,20 +3,70 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mabn_ref.learn import wire
-from mabn_ref.learn.errors import StudentError
-from mabn_ref.learn.exercise import Exercise, KnownMistake
-from mabn_ref.learn.forms import form_fault, same, unnamed
-from mabn_ref.learn.known import Known, Observations, by_part, known_on, look, observed
-from mabn_ref.learn.process import Limits, Student
-from mabn_ref.learn.report import Part, Report
+from mabn_ref.learn import child
+from mabn_ref.learn.checking import Check, Judge, Malformed
+from mabn_ref.learn.exercise import Exercise, run_source
+from mabn_ref.learn.process import Limits, Student, StudentError
+from mabn_ref.learn.result_form import form_fault, same, unnamed
 
 __all__ = ["Part", "Report", "check_code", "check_source"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The verdict on one part."""
+
+    name: str
+    """Such as "dx"."""
+    ok: bool
+    """Whether it is right."""
+    message: str = ""
+    """What is wrong; "" if nothing is."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is to be said about a student's code."""
+
+    exercise: str
+    """Its name."""
+    parts: tuple[Part, ...]
+    """One point each."""
+    mistakes: tuple[str, ...] = ()
+    """Names of the known mistakes that give the student's numbers."""
+    sentences: tuple[str, ...] = ()
+    """What these mistakes say."""
+    errors: tuple[StudentError, ...] = ()
+    """Where the code raised, hung or crashed."""
+    notes: tuple[str, ...] = ()
+    """What is wrong besides the numbers."""
+    printed: str = ""
+    """What the code printed."""
+
+    @property
+    def points(self) -> int:
+        """Parts that are right."""
+        return sum(part.ok for part in self.parts)
+
+    @property
+    def passed(self) -> bool:
+        """Whether all parts are."""
+        return all(part.ok for part in self.parts) and not self.notes
+
+    @property
+    def summary(self) -> str:
+        """The first thing to be said, on one line; nothing if it has passed."""
+        said = [*self.sentences, *map(str, self.errors), *self.notes]
+        said += [f"{part.name}: {part.message}" for part in self.parts if not part.ok]
+        return " ".join(said[0].split())[:200] if said else ""
 
 
 def check_source(
@@ -26,18 +76,10 @@ def check_source(
     seeds: Sequence[int] = (0,),
     limits: Limits | None = None,
 ) -> Report:
-    """Check a student's file in a process of its own.
+    """Check a student's file in a process of its own; `filename` is its name in messages.
 
-    Parameters
-    ----------
-    exercise : Exercise
-        What it is to solve.
-    source, filename : str
-        The file's content, and its name in messages.
-    seeds : sequence of int
-        Each gives as many random cases as the exercise says.
-    limits : Limits, optional
-        By default those of `Limits`, with the exercise's own time.
+    Each seed gives as many random cases as the exercise says. The limits are by default those of `Limits`, with the
+    exercise's own time.
 
     Examples
     --------
@@ -47,24 +89,22 @@ def check_source(
     True
     """
     limits = Limits(seconds=exercise.seconds) if limits is None else limits
-    known = known_on(exercise, tuple(seeds))
-    cases = known.cases
-    seen: list[list[Observations]] = []
+    known = _known_on(exercise, tuple(seeds))
+    seen: list[list[Observation]] = []
     students: list[Student] = []
     try:
         for check in exercise.checks.CHECKS:
             if not students or students[-1].ended:  # a function that hangs does not take the others with it
                 students.append(Student(source, filename, limits))
-            seen.append([observed(check, students[-1], case) for case in cases])
+            seen.append([_observation(check, students[-1], case) for case in known.cases])
     except StudentError as error:  # the file cannot even be read
-        seen = [[error] * len(cases) for _ in exercise.checks.CHECKS]
+        seen = [[error] * len(known.cases) for _ in exercise.checks.CHECKS]
     finally:
         for student in students:
             student.close()
-    notes = [note for s in students for note in _changed_notes(s.changed)]
+    notes = [note for s in students for note in _notes_of_changed(s.changed)]
     notes += [f"your code replaces {name}; leave NumPy as it is" for s in students for name in sorted(s.replaced)]
-    printed = "".join(student.printed for student in students)
-    return _report(known, seen, notes, printed)
+    return known.report(seen, notes, "".join(student.printed for student in students))
 
 
 def check_code(exercise: Exercise, code: Any, seeds: Sequence[int] = (0,)) -> Report:
@@ -79,10 +119,9 @@ def check_code(exercise: Exercise, code: Any, seeds: Sequence[int] = (0,)) -> Re
     >>> check_code(find("moments"), SimpleNamespace(moments=lambda x: (x.mean(0), x.var(0)))).passed
     False
     """
-    known = known_on(exercise, tuple(seeds))
+    known = _known_on(exercise, tuple(seeds))
     watched = _Watched(code)
-    seen = look(exercise, watched, known.cases)
-    return _report(known, seen, _changed_notes(watched.changed), "")
+    return known.report(_observations(exercise, watched, known.cases), _notes_of_changed(watched.changed), "")
 
 
 class _Watched:
@@ -100,7 +139,7 @@ class _Watched:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             own_args, own_kwargs = copy.deepcopy((args, kwargs))
-            given = [(a, a.tobytes()) for a in wire.arrays([own_args, own_kwargs], np.ndarray)]
+            given = [(a, a.tobytes()) for a in child.arrays_in([own_args, own_kwargs], np.ndarray)]
             result = function(*own_args, **own_kwargs)
             if any(a.tobytes() != before for a, before in given):
                 self.changed.add(name)
@@ -109,74 +148,141 @@ class _Watched:
         return call
 
 
-def _changed_notes(names: Iterable[str]) -> list[str]:
+def _notes_of_changed(names: Iterable[str]) -> list[str]:
     return [f"{name} changes an array that it is given; make a new one" for name in sorted(names)]
 
 
-def _report(known: Known, seen: list[list[Observations]], notes: list[str], printed: str) -> Report:
-    parts, wrong = [], set()
-    errors: list[StudentError] = []
-    for check, observations, right in zip(known.exercise.checks.CHECKS, seen, known.right, strict=True):
-        stopped = next((o for o in observations if isinstance(o, StudentError)), None)
-        if stopped is not None and str(stopped) not in map(str, errors):
-            errors.append(stopped)
-        for name, judge in check.parts.items():
-            message = _fault(name, judge, known.cases, observations, right)
-            parts.append(Part(name, message is None, message or ""))
-            if message is not None and stopped is None:
-                wrong.add(name)
-    found = _recognised(known, seen, wrong) if wrong else ()
-    return Report(
-        exercise=known.exercise.name,
-        parts=tuple(parts),
-        mistakes=tuple(mistake.name for mistake in found),
-        sentences=tuple(dict.fromkeys(mistake.said for mistake in found)),
-        errors=tuple(errors),
-        notes=tuple(dict.fromkeys(notes)),
-        printed=printed,
-    )
+Observation = dict[str, Any] | StudentError | Malformed
+"""What one check saw on one case: the value of each part, or what went wrong."""
+Values = dict[str, list[Any]]
+"""For each part its values on all cases; where there is none, what was raised."""
+
+
+def _observation(check: Check, code: Any, case: Any) -> Observation:
+    """What one check sees on one case; what goes wrong in the functions is returned, too."""
+    try:
+        return check.observe(code, case)
+    except (StudentError, Malformed) as error:
+        return error
+    except NotImplementedError:
+        return StudentError("todo", "this is still to be written")
+    except Exception as error:
+        return StudentError("raised", f"your code raised {type(error).__name__}: {error}")
+
+
+def _observations(exercise: Exercise, code: Any, cases: list[Any]) -> list[list[Observation]]:
+    """What each check sees of some functions on each case."""
+    with np.errstate(all="ignore"):
+        return [[_observation(check, code, case) for case in cases] for check in exercise.checks.CHECKS]
+
+
+def _by_part(exercise: Exercise, seen: list[list[Observation]]) -> Values:
+    return {
+        name: [o[name] if isinstance(o, dict) else f"{type(o).__name__}: {o}" for o in observations]
+        for check, observations in zip(exercise.checks.CHECKS, seen, strict=True)
+        for name in check.parts
+    }
+
+
+class _Known:
+    """What is known of an exercise on some cases: the right results and, once asked for, those of its mistakes."""
+
+    def __init__(self, exercise: Exercise, seeds: Sequence[int]) -> None:
+        self.exercise = exercise
+        self.cases = [case for seed in seeds for case in exercise.draw(seed, exercise.cases)]
+        self.right = _observations(exercise, run_source(exercise.solution, f"{exercise.name}_solution"), self.cases)
+        self._right_values = _by_part(exercise, self.right)
+        self._changed: dict[tuple[str, ...], Values] = {}
+
+    def report(self, seen: list[list[Observation]], notes: list[str], printed: str) -> Report:
+        """The verdict on what the checks saw of a student's functions."""
+        parts, wrong = [], set()
+        errors: list[StudentError] = []
+        for check, observations, right in zip(self.exercise.checks.CHECKS, seen, self.right, strict=True):
+            stopped = next((o for o in observations if isinstance(o, StudentError)), None)
+            if stopped is not None and str(stopped) not in map(str, errors):
+                errors.append(stopped)
+            for name, judge in check.parts.items():
+                message = _fault(name, judge, self.cases, observations, right)
+                parts.append(Part(name, message is None, message or ""))
+                if message is not None and stopped is None:
+                    wrong.add(name)
+        found = self._recognised(_by_part(self.exercise, seen), wrong) if wrong else ()
+        return Report(
+            exercise=self.exercise.name,
+            parts=tuple(parts),
+            mistakes=found,
+            sentences=tuple(dict.fromkeys(self.exercise.mistakes[name].sentence for name in found)),
+            errors=tuple(errors),
+            notes=tuple(dict.fromkeys(notes)),
+            printed=printed,
+        )
+
+    def _recognised(self, student: Values, wrong: set[str]) -> tuple[str, ...]:
+        """The mistakes that give the student's numbers: one or two for all wrong parts, or else for some of them.
+
+        A mistake counts only if every part that it changes is wrong in just its way, on every case.
+        """
+        fitting = []
+        for group, changed in self._candidates(wrong):
+            if all(same(student[name], changed[name]) for name in changed):
+                if changed.keys() == wrong:
+                    return group
+                fitting.append((group, changed))
+        chosen: list[str] = []
+        for group, changed in sorted(fitting, key=lambda item: -len(item[1])):
+            if changed.keys() <= wrong:
+                wrong = wrong - changed.keys()
+                chosen += group
+        return tuple(chosen)
+
+    def _candidates(self, wrong: set[str]) -> Iterator[tuple[tuple[str, ...], Values]]:
+        """Each mistake, then each pair, that changes no part but some of `wrong`, and its values of these parts.
+
+        Looked at one by one, since running them all takes long: of pairs, those of mistakes that fit so far.
+        """
+        known = [name for name in self.exercise.mistakes if self._values_changed_by(name).keys() <= wrong]
+        for group in itertools.chain(((name,) for name in known), itertools.combinations(known, 2)):
+            changed = self._values_changed_by(*group)
+            if changed and changed.keys() <= wrong:
+                yield group, changed
+
+    def _values_changed_by(self, *group: str) -> Values:
+        """The parts that mistakes change together, and their values; none where edits are in each other's way."""
+        if group not in self._changed:
+            source = self.exercise.with_mistakes(*group)
+            made = {}
+            if source is not None:
+                code = run_source(source, f"{self.exercise.name}_mistaken")
+                made = _by_part(self.exercise, _observations(self.exercise, code, self.cases))
+            self._changed[group] = {
+                name: made[name] for name in made if not same(made[name], self._right_values[name])
+            }
+        return self._changed[group]
+
+
+@functools.lru_cache(maxsize=64)
+def _known_on(exercise: Exercise, seeds: tuple[int, ...]) -> _Known:
+    """What is known on the cases of these seeds; kept, since many codes are judged on the same."""
+    return _Known(exercise, seeds)
 
 
 def _fault(
-    name: str,
-    judge: Callable[[Any, Any], str | None],
-    cases: list[Any],
-    observations: list[Observations],
-    right: list[Observations],
+    name: str, judge: Judge, cases: list[Any], seen: list[Observation], right: list[Observation]
 ) -> str | None:
     """What is wrong with a part on the first case where something is."""
-    for case, seen, expected in zip(cases, observations, right, strict=True):
-        if not isinstance(seen, dict):
-            return str(seen)
+    for case, observation, expected in zip(cases, seen, right, strict=True):
+        if not isinstance(observation, dict):
+            return str(observation)
         assert isinstance(expected, dict), f"the solution fails: {expected}"
-        message = form_fault(name, seen[name], expected[name], getattr(case, "axes", {}))
+        message = form_fault(name, observation[name], expected[name], getattr(case, "axes", {}))
         if message is None:
             try:
                 with np.errstate(all="ignore"):
-                    message = judge(seen[name], case)
+                    message = judge(observation[name], case)
             except Exception as error:
-                message = unnamed(name, seen[name], expected[name])
+                message = unnamed(name, observation[name], expected[name])
                 message = message or f"{name} cannot be judged ({type(error).__name__})"
         if message:
             return message
     return None
-
-
-def _recognised(known: Known, seen: list[list[Observations]], wrong: set[str]) -> tuple[KnownMistake, ...]:
-    """The mistakes that give the student's numbers: one or two for all wrong parts, or else for some of them.
-
-    A mistake counts only if every part that it changes is wrong in just its way, on every case.
-    """
-    student = by_part(known.exercise, seen)
-    fitting = []
-    for group, changed in known.fitting(wrong):
-        if all(same(student[name], changed[name]) for name in changed):
-            if changed.keys() == wrong:
-                return group
-            fitting.append((group, changed))
-    chosen: list[KnownMistake] = []
-    for group, changed in sorted(fitting, key=lambda item: -len(item[1])):
-        if changed.keys() <= wrong:
-            wrong = wrong - changed.keys()
-            chosen += group
-    return tuple(chosen)

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import mabn_ref
-from mabn_ref.learn.exercise import COURSE, Exercise, KnownMistake, course, run_source
-from mabn_ref.learn.judge import check_code, check_source
-from mabn_ref.learn.report import Report
+from mabn_ref.learn.exercise import COURSE, Exercise, course, run_source
+from mabn_ref.learn.judge import Report, check_code, check_source
 
 __all__ = ["answer_lines", "confusion", "lint", "lint_course"]
 
@@ -20,37 +19,24 @@ _ALLOWED = {"__future__", "collections", "dataclasses", "functools", "itertools"
 
 
 def lint_course(folder: Path = COURSE, seeds: Sequence[int] = (0, 1)) -> Iterator[str]:
-    """Yield what is wrong with a course, a line each.
-
-    Parameters
-    ----------
-    folder : Path
-        A folder of exercises.
-    seeds : sequence of int
-        Of the cases on which solutions, skeletons and mistakes are judged.
-    """
+    """Yield what is wrong with a folder of exercises, a line each, judged on the cases of these seeds."""
     exercises = course(folder)
     for what, values in (
         ("number", [exercise.name[:2] for exercise in exercises]),
         ("name", [exercise.name[3:] for exercise in exercises]),
         ("title", [exercise.title for exercise in exercises]),
     ):
-        for value in sorted({v for v in values if values.count(v) > 1}):
-            yield f"two exercises have the {what} {value}"
+        yield from (f"two exercises have the {what} {value}" for value in _repeated(values))
     for exercise in exercises:
         yield from (f"{exercise.name}: {fault}" for fault in lint(exercise, exercises, seeds))
 
 
-def lint(exercise: Exercise, exercises: tuple[Exercise, ...] = (), seeds: Sequence[int] = (0, 1)) -> Iterator[str]:
-    """Yield what is wrong with one exercise.
+def _repeated(values: list[str]) -> list[str]:
+    return sorted({v for v in values if values.count(v) > 1})
 
-    Parameters
-    ----------
-    exercise : Exercise
-    exercises : tuple of Exercise
-        The whole course, whose answers no skeleton may give away.
-    seeds : sequence of int
-        As in `lint_course`.
+
+def lint(exercise: Exercise, exercises: tuple[Exercise, ...] = (), seeds: Sequence[int] = (0, 1)) -> Iterator[str]:
+    """Yield what is wrong with one exercise of a course, none of whose answers its skeleton may give away.
 
     Examples
     --------
@@ -58,38 +44,37 @@ def lint(exercise: Exercise, exercises: tuple[Exercise, ...] = (), seeds: Sequen
     >>> list(lint(find("moments")))
     []
     """
-    yield from _texts(exercise)
-    yield from _skeleton(exercise, exercises)
-    for mistake in exercise.mistakes:
+    yield from _faults_of_texts(exercise)
+    yield from _faults_of_skeleton(exercise, exercises)
+    for name in exercise.mistakes:
         try:
-            exercise.with_mistakes(mistake)
+            exercise.with_mistakes(name)
         except ValueError as error:
             yield str(error).removeprefix(f"{exercise.name}: ")
             return  # nothing can be judged
     for seed in seeds:
         solved = check_source(exercise, exercise.solution, seeds=(seed,))
         if not solved.passed:
-            yield f"its own solution fails: {_first(solved)}"
+            yield f"its own solution fails: {_first_fault(solved)}"
         if check_source(exercise, exercise.skeleton, seeds=(seed,)).passed:
             yield "the skeleton passes as it is"
-    yield from _mistakes(exercise, seeds)
+    yield from _faults_of_mistakes(exercise, seeds)
 
 
-def _first(report: Report) -> str:
+def _first_fault(report: Report) -> str:
     faults = [f"{part.name}: {part.message}" for part in report.parts if not part.ok]
     return [*faults, *report.notes][0]
 
 
-def _texts(exercise: Exercise) -> Iterator[str]:
+def _faults_of_texts(exercise: Exercise) -> Iterator[str]:
     if not re.fullmatch(r"\d\d_[a-z0-9_]{3,40}", exercise.name):
         yield "its name is not two digits and a few words in small letters, joined by _"
     if not exercise.statement.startswith("# ") or "$" not in exercise.statement:
         yield "statement.md needs a title and the maths"
-    for text, where in ((exercise.statement, "statement.md"), *((hint, "hints.md") for hint in exercise.hints)):
-        if text.count("$") % 2:
-            yield f"{where} has a $ without its partner"
+    if any(text.count("$") % 2 for text in (exercise.statement, *exercise.hints)):
+        yield "statement.md has a $ without its partner"
     if len(exercise.hints) != 3 or not all(exercise.hints):
-        yield f"hints.md has {len(exercise.hints)} hints, expected three, each under a heading ## 1, ## 2, ## 3"
+        yield f"statement.md has {len(exercise.hints)} hints, expected three, each under a heading ## Hint 1, 2, 3"
     if not exercise.equations:
         yield "statement.md names no equation: a line 'Equations: `label` (4)'"
     for label in exercise.equations:
@@ -106,18 +91,18 @@ def _labels() -> set[str]:
     return _DERIVED | {label for tag in tags for label in re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", tag)}
 
 
-def _skeleton(exercise: Exercise, exercises: tuple[Exercise, ...]) -> Iterator[str]:
+def _faults_of_skeleton(exercise: Exercise, exercises: tuple[Exercise, ...]) -> Iterator[str]:
     if "TODO" not in exercise.skeleton:
-        yield "skeleton.py has no TODO"
-    for source, where in ((exercise.skeleton, "skeleton.py"), (exercise.solution, "solution.py")):
+        yield "solution.py has no TODO"
+    for source, where in ((exercise.skeleton, "the skeleton"), (exercise.solution, "solution.py")):
         for module in _imports(source):
             if module not in _ALLOWED:
                 yield f"{where} imports {module}: students have NumPy and the standard library"
     if not answer_lines(exercise):
-        yield "solution.py has no line that skeleton.py lacks"
+        yield "solution.py has no line that the skeleton lacks"
     # A hunt holds what was solved before, with a bug in it.
     others = [exercise] if "_hunt_" in exercise.name else [*exercises, exercise]
-    for text, where in ((exercise.skeleton, "skeleton.py"), (exercise.statement, "statement.md")):
+    for text, where in ((exercise.skeleton, "the skeleton"), (exercise.statement, "statement.md")):
         lines = {_plain(line) for line in text.splitlines()}
         for other in dict.fromkeys(others):
             for line in sorted(answer_lines(other) & lines):
@@ -155,42 +140,30 @@ def _imports(source: str) -> set[str]:
     return found
 
 
-def _mistakes(exercise: Exercise, seeds: Sequence[int]) -> Iterator[str]:
+def _faults_of_mistakes(exercise: Exercise, seeds: Sequence[int]) -> Iterator[str]:
     known = exercise.mistakes
     if len(known) < 3:
-        yield f"mistakes.py knows {len(known)} mistakes, expected at least three"
-    for values, what in (([m.name for m in known], "name"), ([m.said for m in known], "sentence")):
-        for value in sorted({v for v in values if values.count(v) > 1}):
-            yield f"two mistakes have the {what} {value!r}"
-    for mistake, seed, report in confusion(exercise, seeds):
+        yield f"mistakes.toml knows {len(known)} mistakes, expected at least three"
+    for sentence in _repeated([mistake.sentence for mistake in known.values()]):
+        yield f"two mistakes have the sentence {sentence!r}"
+    for name, seed, report in confusion(exercise, seeds):
         if report.passed:
-            yield f"the mistake {mistake.name} passes: no property catches it (seed {seed})"
-        elif report.sentences != (mistake.said,):
-            said = " ".join(report.sentences) or _first(report)
-            yield f"the mistake {mistake.name} is answered by: {said} (seed {seed})"
+            yield f"the mistake {name} passes: no property catches it (seed {seed})"
+        elif report.sentences != (known[name].sentence,):
+            said = " ".join(report.sentences) or _first_fault(report)
+            yield f"the mistake {name} is answered by: {said} (seed {seed})"
 
 
-def confusion(exercise: Exercise, seeds: Sequence[int]) -> Iterator[tuple[KnownMistake, int, Report]]:
-    """Make each mistake that an exercise knows, and see what is said of it: its sentence and no other, one hopes.
-
-    Parameters
-    ----------
-    exercise : Exercise
-    seeds : sequence of int
-        Of the cases.
-
-    Yields
-    ------
-    KnownMistake, int, Report
-        The mistake that was made, the seed, and the report on it.
+def confusion(exercise: Exercise, seeds: Sequence[int]) -> Iterator[tuple[str, int, Report]]:
+    """Make each mistake that an exercise knows: its name, the seed of the cases, and what is said of it.
 
     Examples
     --------
     >>> from mabn_ref.learn.exercise import find
-    >>> for mistake, _, report in confusion(find("moments"), [0]):
-    ...     assert report.mistakes == (mistake.name,)
+    >>> for name, _, report in confusion(find("moments"), [0]):
+    ...     assert report.mistakes == (name,)
     """
-    for mistake in exercise.mistakes:
-        code = run_source(exercise.with_mistakes(mistake) or "", f"{exercise.name}_mistaken")
+    for name in exercise.mistakes:
+        code = run_source(exercise.with_mistakes(name) or "", f"{exercise.name}_mistaken")
         for seed in seeds:
-            yield mistake, seed, check_code(exercise, code, seeds=(seed,))
+            yield name, seed, check_code(exercise, code, seeds=(seed,))

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from mabn_ref import atomic
 from mabn_ref.learn.exercise import Exercise, find
-from mabn_ref.learn.judge import check_code
-from mabn_ref.learn.report import Report
-from mabn_ref.train import atomic
+from mabn_ref.learn.judge import Report, check_code
 
 __all__ = ["FORMATS", "as_notebook", "check", "check_part", "export"]
 
 FORMATS = ("plain", "nbgrader", "otter")
+_REFERENCES = ("Equations: ", "Equation: ", "Tutorial: ", "Tutorials: ")
 
 
 def check(name: str, functions: Mapping[str, Any], seeds: Sequence[int] = (0,)) -> None:
-    """Print what is to be said of a notebook's functions.
-
-    Parameters
-    ----------
-    name : str
-        The exercise.
-    functions : mapping
-        The notebook's ``globals()``.
-    seeds : sequence of int
-        Of the cases.
+    """Print what is to be said of a notebook's functions, its ``globals()``, as those of the exercise `name`.
 
     Examples
     --------
@@ -65,18 +56,10 @@ def _report(name: str, functions: Mapping[str, Any], seeds: Sequence[int]) -> Re
 
 
 def as_notebook(exercise: Exercise, kind: str = "plain") -> dict[str, Any]:
-    """An exercise as a notebook of nbformat 4.5: its statement, the skeleton to fill in, and its checks.
+    """An exercise as the JSON of a notebook of nbformat 4.5: its statement, the skeleton to fill in, and its checks.
 
-    Parameters
-    ----------
-    exercise : Exercise
-    kind : "plain", "nbgrader" or "otter"
-        Whether the checks are one cell, a locked and graded cell for each part, or a cell that asks Otter.
-
-    Returns
-    -------
-    dict
-        To be written as JSON.
+    The checks of a "plain" one are one cell, those for "nbgrader" a locked and graded cell for each part, and for
+    "otter" a cell that asks Otter.
 
     Examples
     --------
@@ -84,7 +67,9 @@ def as_notebook(exercise: Exercise, kind: str = "plain") -> dict[str, Any]:
     >>> [cell["cell_type"] for cell in notebook["cells"]]
     ['markdown', 'code', 'code']
     """
-    statement = "\n".join(line for line in exercise.statement.splitlines() if not _is_reference(line)).strip()
+    statement = "\n".join(
+        line for line in exercise.statement.splitlines() if not line.startswith(_REFERENCES)
+    ).strip()
     answer = _cell(exercise, "answer", "code", exercise.skeleton.strip(), {"mabn_ref": "answer"})
     return {
         "nbformat": 4,
@@ -93,12 +78,8 @@ def as_notebook(exercise: Exercise, kind: str = "plain") -> dict[str, Any]:
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
         },
-        "cells": [_cell(exercise, "statement", "markdown", statement, {}), answer, *_CHECKS[kind](exercise)],
+        "cells": [_cell(exercise, "statement", "markdown", statement, {}), answer, *_check_cells(exercise, kind)],
     }
-
-
-def _is_reference(line: str) -> bool:
-    return line.startswith(("Equations: ", "Equation: ", "Tutorial: ", "Tutorials: "))
 
 
 def _cell(exercise: Exercise, what: str, kind: str, source: str, metadata: dict[str, Any]) -> dict[str, Any]:
@@ -107,41 +88,20 @@ def _cell(exercise: Exercise, what: str, kind: str, source: str, metadata: dict[
     return cell | ({"execution_count": None, "outputs": []} if kind == "code" else {})
 
 
-_IMPORT = "from mabn_ref.learn import notebook\n\n"
-
-
-def _plain(exercise: Exercise) -> list[dict[str, Any]]:
-    source = f'{_IMPORT}notebook.check("{exercise.name}", globals())'
+def _check_cells(exercise: Exercise, kind: str) -> list[dict[str, Any]]:
+    asked = "from mabn_ref.learn import notebook\n\nnotebook.check"
+    if kind == "nbgrader":
+        cells = []
+        for part in exercise.parts:
+            grade = {"grade": True, "grade_id": f"{exercise.name}-{part}", "locked": True, "points": 1}
+            grade |= {"schema_version": 3, "solution": False, "task": False}
+            source = f'{asked}_part("{exercise.name}", "{part}", globals())'
+            cells.append(_cell(exercise, part, "code", source, {"mabn_ref": "check", "nbgrader": grade}))
+        return cells
+    source = f'{asked}("{exercise.name}", globals())'
+    if kind == "otter":
+        source = f'import otter\n\ngrader = otter.Notebook()\ngrader.check("{exercise.name}")'
     return [_cell(exercise, "check", "code", source, {"mabn_ref": "check"})]
-
-
-def _nbgrader(exercise: Exercise) -> list[dict[str, Any]]:
-    cells = []
-    for part in exercise.parts:
-        source = f'{_IMPORT}notebook.check_part("{exercise.name}", "{part}", globals())'
-        grading = {
-            "grade": True,
-            "grade_id": f"{exercise.name}-{part}",
-            "locked": True,
-            "points": 1,
-            "schema_version": 3,
-            "solution": False,
-            "task": False,
-        }
-        cells.append(_cell(exercise, part, "code", source, {"mabn_ref": "check", "nbgrader": grading}))
-    return cells
-
-
-def _otter(exercise: Exercise) -> list[dict[str, Any]]:
-    source = f'import otter\n\ngrader = otter.Notebook()\ngrader.check("{exercise.name}")'
-    return [_cell(exercise, "check", "code", source, {"mabn_ref": "check"})]
-
-
-_CHECKS: dict[str, Callable[[Exercise], list[dict[str, Any]]]] = {
-    "plain": _plain,
-    "nbgrader": _nbgrader,
-    "otter": _otter,
-}
 
 
 def _otter_tests(exercise: Exercise) -> str:
@@ -157,13 +117,8 @@ def _otter_tests(exercise: Exercise) -> str:
 def export(folder: Path, exercises: Sequence[Exercise], kind: str = "plain") -> list[Path]:
     """Write one notebook for each exercise, as the layout of `kind` wants them, and return the files.
 
-    Parameters
-    ----------
-    folder : Path
-        For nbgrader the course's folder, in which the notebooks go to ``source/NN_name/``; for Otter they go to the
-        folder itself and their tests to ``tests/``.
-    exercises : sequence of Exercise
-    kind : "plain", "nbgrader" or "otter"
+    For nbgrader `folder` is the course's, in which the notebooks go to ``source/NN_name/``; for Otter they go to the
+    folder itself and their tests to ``tests/``.
     """
     written = []
     for exercise in exercises:

@@ -1,49 +1,66 @@
 """A student's file in a process of its own: its functions can be called, and whatever goes wrong is one clear line.
 
 Time, memory, printed output and the size of answers are limited; the process has NumPy and the standard library on
-its path and nothing else. It is no sandbox: the code runs as the user who runs the check and may read that user's
+its path and nothing else. It is not a sandbox: the code runs as the user who runs the check and may read that user's
 files. Memory, files and CPU time are limited by the operating system where it can, which Windows cannot.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import math
 import os
 import queue
+import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.learn import wire
-from mabn_ref.learn.errors import StudentError, of_exit, of_message
-from mabn_ref.learn.launch import Limits, kill, start
+from mabn_ref.learn import child
 
 __all__ = ["Limits", "Student", "StudentError"]
-
 
 _STARTING = 60.0
 """Seconds for Python and NumPy to start, on a slow and busy machine; no code of a student runs yet."""
 
 
-class Student:
+class Limits(NamedTuple):
+    """What one student's file may use while one exercise is checked."""
+
+    seconds: float = 5.0
+    """Time that its functions may take, all calls together."""
+    megabytes: int = 512
+    """Memory."""
+    printed: int = 100_000
+    """Characters on standard output and standard error."""
+    answer: int = 64_000_000
+    """Bytes of one result."""
+
+
+class StudentError(Exception):
+    """Something in the student's code: the message is for the student."""
+
+    def __init__(self, kind: str, message: str, trace: list[Any] | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        """"todo", "raised", "syntax", "timeout", "died", "printed", "missing" or "unsendable"."""
+        self.trace = [(int(line), str(name)) for line, name in trace or []]
+        """Lines of the student's file that the error went through, outermost first, each with its function."""
+
+
+class Student(contextlib.AbstractContextManager["Student"]):
     """The functions of a student's file as attributes, each call made in the student's process.
 
     Arguments and results are arrays, numbers, words, and tuples, named tuples, lists and dicts of them; arguments may
-    be functions, which the student's code then calls here.
-
-    Parameters
-    ----------
-    source : str
-        The student's file.
-    filename : str
-        Its name, for messages.
-    limits : Limits, optional
+    be functions, which the student's code then calls here. `filename` is for messages.
 
     Examples
     --------
@@ -65,7 +82,7 @@ class Student:
         self._answers: queue.Queue[Any] = queue.Queue()
         self._left = _STARTING
         self._folder = tempfile.TemporaryDirectory(prefix="mabn-exercise-", ignore_cleanup_errors=True)
-        self._process = start(limits, self._folder.name)
+        self._process = _start(limits, self._folder.name)
         self._readers = [threading.Thread(target=read, daemon=True) for read in (self._listen, self._collect)]
         for reader in self._readers:
             reader.start()
@@ -78,17 +95,12 @@ class Student:
             self.close()
             raise
 
-    def __enter__(self) -> Student:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
         """End the process and all that it started and that is still in its group."""
-        kill(self._process)
+        _kill(self._process)
         for reader, stream in zip(self._readers, (self._process.stdout, self._process.stderr), strict=True):
             reader.join(0.5)
             if stream is not None and not reader.is_alive():  # else a process that got away holds the other end
@@ -106,15 +118,11 @@ class Student:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
             raise AttributeError(name)
+        return functools.partial(self._call, name)
 
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return self._call(name, args, kwargs)
-
-        return call
-
-    def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         functions: list[Callable[..., Any]] = []
-        tree, buffers = wire.encode([args, kwargs], np.ndarray, functions)
+        tree, buffers = child.encode([args, kwargs], np.ndarray, functions)
         self._send({"function": name, "content": tree}, buffers)
         message, buffers = self._receive(name, functions)
         self.changed |= {name} if message.get("changed") else set()
@@ -123,7 +131,7 @@ class Student:
 
     def _decoded(self, message: dict[str, Any], buffers: list[bytes]) -> Any:
         try:
-            return wire.decode(message["content"], buffers, np, wire.plain_named, lambda k: None)
+            return child.decode(message["content"], buffers, np, child.plain_named, lambda k: None)
         except Exception:
             raise self._fail("died", "its process answered what no result looks like") from None
 
@@ -132,7 +140,7 @@ class Student:
             raise self._error
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # it is gone, which the answer will say
-            wire.write(self._process.stdin, message, buffers)  # type: ignore[arg-type]
+            child.write_frame(self._process.stdin, message, buffers)  # type: ignore[arg-type]
 
     def _receive(
         self, name: str, functions: list[Callable[..., Any]] | None = None
@@ -150,7 +158,7 @@ class Student:
                 expected = "expected arrays and numbers, alone or in tuples"
                 raise StudentError("unsendable", f"{name} returned {message['unsendable']}; {expected}")
             elif "error" in message:
-                error = of_message(name, message, self._limits.megabytes)
+                error = _error_of_message(name, message, self._limits.megabytes)
                 raise error if name else self._keep(error)
             else:
                 return message, buffers
@@ -182,7 +190,7 @@ class Student:
         except Exception as error:
             name = getattr(functions[k], "__name__", "the function")
             raise self._fail("raised", f"{name}, which your code called, raised: {error}") from None
-        tree, out = wire.encode(result, np.ndarray)
+        tree, out = child.encode(result, np.ndarray)
         self._send({"content": tree}, out)
 
     def _too_slow(self, name: str) -> str:
@@ -194,7 +202,7 @@ class Student:
     def _keep(self, error: StudentError) -> StudentError:
         """Nothing more is asked of this process."""
         self._error = self._error or error
-        kill(self._process)
+        _kill(self._process)
         return self._error
 
     def _listen(self) -> None:
@@ -202,7 +210,7 @@ class Student:
         assert self._process.stdout is not None
         try:
             while True:
-                self._answers.put(wire.read(self._process.stdout, self._limits.answer))  # type: ignore[arg-type]
+                self._answers.put(child.read_frame(self._process.stdout, self._limits.answer))  # type: ignore[arg-type]
         except ValueError as error:
             self._answers.put(StudentError("unsendable", f"it returned too much: {error}"))
         except Exception:
@@ -212,7 +220,7 @@ class Student:
         if self._error is not None:
             return self._error
         try:
-            return of_exit(self._process.wait(1.0))
+            return _error_of_exit(self._process.wait(1.0))
         except subprocess.TimeoutExpired:
             return StudentError("died", "its process closed the line on which it is asked")
 
@@ -231,4 +239,69 @@ class Student:
             error = StudentError("printed", f"the code printed more than {self._limits.printed:,} characters")
             self._error = self._error or error
             self._answers.put(error)
-            kill(self._process)
+            _kill(self._process)
+
+
+def _start(limits: Limits, folder: str) -> subprocess.Popen[bytes]:
+    """Start Python on `child`, in `folder` and in a session of its own."""
+    numpy_folder = Path(np.__file__).resolve().parents[1]
+    seconds = math.ceil(2 * limits.seconds + 10)  # a backstop, should this process not get to stop it
+    numbers = [str(n) for n in (limits.megabytes, seconds, limits.answer)]
+    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
+    one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return subprocess.Popen(
+        # no site-packages, no environment, nothing written beside the sources
+        [sys.executable, "-I", "-S", "-B", "-X", "utf8", child.__file__, str(numpy_folder), *numbers],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=folder,
+        env=kept | one,
+        start_new_session=True,
+    )
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the process and all that it started and that is still in its group."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(OSError):
+        process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(5)
+
+
+def _error_of_message(name: str, message: dict[str, Any], megabytes: int) -> StudentError:
+    """Say what the student's process tells of an error in the function `name`, or in the file where that is empty."""
+    kind, text, trace = str(message["error"]), str(message.get("text", "")), message.get("trace", [])
+    where = name or "the file"
+    if kind == "NotImplementedError":
+        return StudentError("todo", f"{where} is still to be written", trace)
+    if kind == "SystemExit":
+        said = f"{where} ends the program (exit); return a result instead"
+    elif kind == "MemoryError":
+        said = f"{where} needs more than {megabytes} MB of memory"
+    elif kind in ("SyntaxError", "IndentationError", "TabError"):
+        return StudentError("syntax", f"Python cannot read the file: {text}", trace)
+    elif kind == "ModuleNotFoundError":
+        said = f"{text}: NumPy and the standard library are all there is here"
+    else:
+        said = f"{where} raised {kind}: {text}" if text else f"{where} raised {kind}"
+    return StudentError("raised", said, trace)
+
+
+def _error_of_exit(code: int) -> StudentError:
+    """Say how a process ended that was to go on.
+
+    Examples
+    --------
+    >>> print(_error_of_exit(-11))
+    its process crashed (SIGSEGV)
+    """
+    if code >= 0:
+        return StudentError("died", f"its process ended by itself (exit code {code})")
+    name = next((kind.name for kind in signal.Signals if kind == -code), f"signal {-code}")
+    if name in ("SIGXCPU", "SIGKILL"):
+        return StudentError("died", f"its process was stopped ({name}): too much time or memory")
+    return StudentError("died", f"its process crashed ({name})")

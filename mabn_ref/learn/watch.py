@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from mabn_ref.learn.exercise import Exercise
 from mabn_ref.learn.folder import Folder
-from mabn_ref.learn.screens import Style, listing, place
-from mabn_ref.learn.session import check, fresh_seeds, hint, progress_bar
+from mabn_ref.learn.terminal import Style, check, fresh_seeds, hint, listing, place, progress_bar
 
-__all__ = ["watch"]
+__all__ = ["keys", "watch"]
 
 _POLL = 0.25
 _MENU = "n: next   h: hint   l: list   r: reset   q: quit"
+
+
+def _show(text: str) -> None:
+    clear = "\x1b[2J\x1b[3J\x1b[H" if sys.stdout.isatty() else ""
+    print(f"{clear}{text}", end="", flush=True)
 
 
 def watch(
@@ -22,22 +30,13 @@ def watch(
     exercise: Exercise,
     key: Callable[[float], str],
     style: Style,
-    show: Callable[[str], None] | None = None,
+    show: Callable[[str], None] = _show,
 ) -> None:
-    """Watch until q is pressed.
+    """Watch until q is pressed, beginning with an exercise.
 
-    Parameters
-    ----------
-    folder : Folder
-    exercise : Exercise
-        Where to begin.
-    key : callable
-        ``key(seconds)`` waits for a key, "" if there is none.
-    style : Style
-    show : callable, optional
-        Shows a whole screen; by default on standard output, cleared first where it is a terminal.
+    ``key(seconds)`` waits for a key, "" if there is none. `show` shows a whole screen: by default on standard output,
+    cleared first where it is a terminal.
     """
-    show = _show if show is None else show
     while True:
         folder.choose(exercise)
         show(_frame(folder, exercise, f"  Checking {exercise.name} ...", style))
@@ -61,15 +60,11 @@ def watch(
                 show(listing(folder.exercises, folder.load(), exercise.name, style) + f"\n\n{_MENU}\n")
             elif pressed == "r":
                 show(_frame(folder, exercise, f"  Start {exercise.name} over? Your file is kept. y: yes", style))
-                if _answer(key) == "y":
+                while not (answer := key(_POLL)):
+                    pass
+                if answer == "y":
                     folder.reset(exercise)
                 break
-
-
-def _answer(key: Callable[[float], str]) -> str:
-    while not (pressed := key(_POLL)):
-        pass
-    return pressed
 
 
 def _frame(folder: Folder, exercise: Exercise, body: str, style: Style) -> str:
@@ -88,6 +83,44 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return state.st_mtime_ns, state.st_ino
 
 
-def _show(text: str) -> None:
-    clear = "\x1b[2J\x1b[3J\x1b[H" if sys.stdout.isatty() else ""
-    print(f"{clear}{text}", end="", flush=True)
+@contextlib.contextmanager
+def keys() -> Iterator[Callable[[float], str]]:
+    """Give a function ``key(seconds)`` that waits so long for a key and returns it, or "" if none came.
+
+    Raises
+    ------
+    OSError
+        If standard input is no terminal.
+    """
+    if not sys.stdin.isatty():
+        raise OSError("standard input is no terminal")
+    if sys.platform == "win32":
+        yield _on_windows
+        return
+    import select
+    import termios
+    import tty
+
+    stream = sys.stdin.fileno()
+    before: list[Any] = termios.tcgetattr(stream)
+    try:
+        tty.setcbreak(stream)  # Ctrl-C still interrupts
+
+        def key(seconds: float) -> str:
+            ready = select.select([stream], [], [], seconds)[0]
+            return os.read(stream, 1).decode("ascii", errors="replace") if ready else ""
+
+        yield key
+    finally:
+        termios.tcsetattr(stream, termios.TCSADRAIN, before)
+
+
+def _on_windows(seconds: float) -> str:
+    import msvcrt
+
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        if msvcrt.kbhit():  # type: ignore[attr-defined,unused-ignore]
+            return str(msvcrt.getwch())  # type: ignore[attr-defined,unused-ignore]
+        time.sleep(0.02)
+    return ""

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.learn.exercise import Exercise, KnownMistake, course, run_source
-from mabn_ref.learn.forms import same
+from mabn_ref.learn.exercise import Exercise, course, run_source
 from mabn_ref.learn.judge import check_code
 from mabn_ref.learn.lint import lint
+from mabn_ref.learn.result_form import same
 from tests.learn.mutants import mutants
 
 EXERCISES = [pytest.param(exercise, id=exercise.name) for exercise in course()]
@@ -21,6 +21,15 @@ RANDOM_CODES = int(os.environ.get("MABN_RANDOM_CODES", "8"))
 """Wrong codes an exercise."""
 FRESH = range(1000, 1010)
 """Seeds of cases that no verdict was made on."""
+
+
+def test_no_mark_of_a_solution_is_handed_out() -> None:
+    for exercise in course():
+        assert "TODO" not in exercise.solution
+        assert "BUG" not in exercise.solution + exercise.skeleton
+        hunted = "_hunt_" in exercise.name
+        assert ("NotImplementedError" in exercise.skeleton) is not hunted
+        assert hunted is (len(exercise.skeleton.splitlines()) == len(exercise.solution.splitlines()) + 2)
 
 
 @pytest.mark.parametrize("exercise", EXERCISES)
@@ -53,19 +62,18 @@ def test_random_wrong_codes_are_told_no_mistake_that_they_do_not_make(exercise: 
             continue  # a student is shown the error; or nothing that counts was changed
         report = check_code(exercise, code)
         assert not report.passed, source
-        named = [mistake for mistake in exercise.mistakes if mistake.name in report.mistakes]
-        assert not named or makes(exercise, code, named), f"told {report.mistakes}:\n{source}"
-        judged, told = judged + 1, told + bool(named)
+        assert not report.mistakes or makes(exercise, code, report.mistakes), f"told {report.mistakes}:\n{source}"
+        judged, told = judged + 1, told + bool(report.mistakes)
     pytest.fail(f"only {judged} mutants could be judged")
 
 
-def makes(exercise: Exercise, code: SimpleNamespace, mistakes: list[KnownMistake]) -> bool:
+def makes(exercise: Exercise, code: SimpleNamespace, mistakes: tuple[str, ...]) -> bool:
     """Whether all that fresh cases show of the parts that the mistakes change is as if made on purpose."""
     together = exercise.with_mistakes(*mistakes) is not None
     cases = [case for seed in FRESH for case in exercise.draw(seed, exercise.cases)]
     right = observed(exercise, run_source(exercise.solution, "solution"), cases)
     seen = observed(exercise, code, cases)
-    for group in [mistakes] if together else [[mistake] for mistake in mistakes]:
+    for group in [mistakes] if together else [(mistake,) for mistake in mistakes]:
         theirs = observed(exercise, run_source(exercise.with_mistakes(*group) or "", "mistaken"), cases)
         changed = [part for part in theirs if not same(theirs[part], right[part])]
         if not changed or not all(same(seen[part], theirs[part]) for part in changed):

@@ -17,8 +17,17 @@ import pytest
 from mabn_ref.cli import main
 from mabn_ref.learn import notebook
 from mabn_ref.learn.exercise import find
-from mabn_ref.learn.grade import Grade, as_csv, grade, grade_one, hidden_seeds, student_report
-from mabn_ref.learn.submissions import source_of, students, submitted
+from mabn_ref.learn.grade import (
+    Grade,
+    as_csv,
+    grade,
+    grade_one,
+    hidden_seeds,
+    source_of,
+    student_report,
+    students,
+    submitted,
+)
 
 MOMENTS, FORWARD = find("moments"), find("bn_forward")
 BOTH = (MOMENTS, FORWARD)
@@ -41,7 +50,7 @@ def graded(folder: Path, exercises: Any = (MOMENTS,)) -> dict[str, Grade]:
 def test_a_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command, in worker processes: a table, reports, and the same again."""
     folder = tmp_path / "class"
-    wrong = MOMENTS.with_mistakes(MOMENTS.mistakes[0])
+    wrong = MOMENTS.with_mistakes("values-less-one")
     assert wrong is not None
     for exercise in BOTH:
         hand_in(folder, "ada", exercise.solution, Path(exercise.name, "exercise.py"))

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mabn_ref.learn.cases import close
-from mabn_ref.learn.exercise import find
-from mabn_ref.learn.forms import form_fault, same
+from mabn_ref.learn.checking import close
+from mabn_ref.learn.exercise import find, run_source
 from mabn_ref.learn.judge import _fault, check_code, check_source
 from mabn_ref.learn.process import Limits
+from mabn_ref.learn.result_form import form_fault, same
 
 BACKWARD = find("04_bn_backward")
 
@@ -22,22 +22,29 @@ def test_partial_credit() -> None:
     report = check_source(BACKWARD, source)
     assert {part.name: part.ok for part in report.parts} == {"dx": False, "dgamma": True, "dbeta": False}
     assert (report.points, report.passed, report.sentences) == (1, False, ())
+    assert report.summary == f"dx: {report.parts[0].message}"
+    assert report.summary.startswith("dx: dx is not the derivative of forward: at ")
+
+
+def test_a_gradient_that_does_not_sum_to_zero_is_told_so() -> None:
+    note = "; nor does it sum to zero over a channel, though shifting all of x changes nothing"
+    for mistake, noted in (("no-g", True), ("no-psi", False)):  # without Psi it does sum to zero
+        code = run_source(BACKWARD.with_mistakes(mistake) or "", mistake)
+        assert check_code(BACKWARD, code).parts[0].message.endswith(note) is noted
 
 
 def test_two_mistakes_at_once() -> None:
-    by_name = {mistake.name: mistake for mistake in BACKWARD.mistakes}
-    no_g, means = by_name["no-g"], by_name["parameter-means"]
-    source = BACKWARD.with_mistakes(no_g, means)
+    both = ("no-g", "parameter-means")
+    source = BACKWARD.with_mistakes(*both)
     assert source is not None
-    assert check_source(BACKWARD, source).sentences == (no_g.said, means.said)
+    assert check_source(BACKWARD, source).sentences == tuple(BACKWARD.mistakes[name].sentence for name in both)
 
 
 def test_a_mistake_beside_an_unknown_one() -> None:
-    no_g = BACKWARD.mistakes[0]
-    source = BACKWARD.with_mistakes(no_g)
+    source = BACKWARD.with_mistakes("no-g")
     assert source is not None
     report = check_source(BACKWARD, source.replace("return dx, dgamma, dbeta", "return dx, np.cos(dgamma), dbeta"))
-    assert report.sentences == (no_g.said,)
+    assert report.sentences == (BACKWARD.mistakes["no-g"].sentence,)
     assert report.points == 1
 
 

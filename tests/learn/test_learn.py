@@ -15,7 +15,7 @@ import mabn_ref
 from mabn_ref.cli import main
 from mabn_ref.learn.exercise import course, find
 from mabn_ref.learn.folder import STATE, Folder
-from mabn_ref.learn.screens import Style
+from mabn_ref.learn.terminal import Style
 from mabn_ref.learn.watch import watch
 from tests.signals import HUNG
 
@@ -51,7 +51,7 @@ def test_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "Hint 1 of 3" in said("hint")
     assert "Hint 2 of 3" in said("hint")
     assert "has not passed yet" in said("solution", code=2)
-    wrong = MOMENTS.with_mistakes(MOMENTS.mistakes[0])
+    wrong = MOMENTS.with_mistakes("values-less-one")
     assert wrong is not None
     Path("01_moments/exercise.py").write_text(wrong)
     out = said("check", code=1)

@@ -25,16 +25,18 @@ def replaced(name: str, old: str, new: str) -> Callable[[Path], None]:
 
 BROKEN = {
     "its own solution fails": replaced("solution.py", "return mu, var", "return mu, 2 * var"),
-    "the skeleton passes as it is": lambda folder: (folder / "skeleton.py").write_text(
-        (folder / "solution.py").read_text() + "# TODO\n"
+    "the skeleton passes as it is": replaced(
+        "solution.py", "    # TODO: the mean", "    # BUG: axes = tuple(range(x.ndim - 1))  # TODO: the mean"
     ),
-    "skeleton.py has no TODO": replaced("skeleton.py", "TODO", "to do"),
-    "skeleton.py imports mabn_ref": replaced("skeleton.py", "import numpy as np", "import mabn_ref"),
-    "skeleton.py gives away a line of the solution of 01_moments: centred = x - mu": replaced(
-        "skeleton.py", "    # TODO", "    # centred = x  -  mu\n    # TODO"
+    "solution.py has no TODO": replaced("solution.py", "TODO", "to do"),
+    "solution.py has no line that the skeleton lacks": replaced("solution.py", "TODO", "to do"),
+    "the skeleton imports mabn_ref": replaced("solution.py", "import numpy as np", "import mabn_ref"),
+    "solution.py imports mabn_ref": replaced("solution.py", "    axes =", "    import mabn_ref\n    axes ="),
+    "the skeleton gives away a line of the solution of 01_moments: centred = x - mu": replaced(
+        "solution.py", "    # TODO", "    # centred = x  -  mu\n    # TODO"
     ),
     "statement.md gives away a line": replaced("statement.md", "Your numbers", "centred = x - mu\n\nYour numbers"),
-    "hints.md has 2 hints, expected three": replaced("hints.md", "## 2\n", "\n"),
+    "statement.md has 2 hints, expected three": replaced("statement.md", "## Hint 2\n", "\n"),
     "statement.md needs a title and the maths": replaced("statement.md", "$", ""),
     "statement.md has a $ without its partner": replaced("statement.md", "$M = N H W$", "$M"),
     "statement.md names no equation": replaced("statement.md", "Equations:", "About:"),
@@ -42,23 +44,22 @@ BROKEN = {
         "statement.md", "bn-statistics", "bn-nothing"
     ),
     "statement.md names no tutorial": replaced("statement.md", "Tutorial: 1", ""),
-    "mistakes.py knows 2 mistakes, expected at least three": lambda folder: (folder / "mistakes.py").write_text(
-        (folder / "mistakes.py").read_text() + "MISTAKES = MISTAKES[:2]\n"
+    "mistakes.toml knows 2 mistakes, expected at least three": lambda folder: (folder / "mistakes.toml").write_text(
+        (folder / "mistakes.toml").read_text().split("[channels-too]")[0]
     ),
     "the mistake samples-alone edits 'tuple(range(x.ndim - 1))', which occurs 0 times": replaced(
         "solution.py", "tuple(range(x.ndim - 1))", "tuple(range(len(x.shape) - 1))"
     ),
-    "two mistakes have the name 'samples-alone'": replaced("mistakes.py", '"channels-too"', '"samples-alone"'),
     "two mistakes have the sentence": replaced(
-        "mistakes.py",
+        "mistakes.toml",
         "Your var is the standard deviation; the variance is its square.",
         "Your var is the sum of the squared distances; divide by the number of values.",
     ),
     "the mistake sum-for-mean passes: no property": replaced(
-        "mistakes.py", "np.sum(centred**2, axis=axes)", "np.var(x, axis=axes)"
+        "mistakes.toml", "np.sum(centred**2, axis=axes)", "np.var(x, axis=axes)"
     ),
     "the mistake sum-for-mean is answered by: Your var is the standard deviation": replaced(
-        "mistakes.py", "np.sum(centred**2, axis=axes)", "np.sqrt(np.mean(centred**2, axis=axes))"
+        "mistakes.toml", "np.sum(centred**2, axis=axes)", "np.sqrt(np.mean(centred**2, axis=axes))"
     ),
     "its name is not two digits": lambda folder: shutil.move(folder, folder.with_name("01_Moments")),
     "two exercises have the number 01": lambda folder: shutil.copytree(folder, folder.with_name("01_other")),
@@ -79,10 +80,17 @@ def test_a_broken_exercise(fault: str, tmp_path: Path) -> None:
     assert any(fault in line for line in found), found
 
 
+def test_two_mistakes_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(COURSE / "01_moments", tmp_path / "01_moments")
+    replaced("mistakes.toml", "[channels-too]", "[samples-alone]")(tmp_path / "01_moments")
+    assert main(["learn", "lint", "--course", str(tmp_path)]) == 2
+    assert "mistakes.toml: Cannot declare ('samples-alone',) twice" in capsys.readouterr().err
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "01_moments"
     shutil.copytree(COURSE / "01_moments", folder)
     assert main(["learn", "lint", "--course", str(tmp_path), "--table"]) == 0
     *table, last = capsys.readouterr().out.splitlines()
     assert last == "1 exercises, 8 mistakes that they know: nothing wrong"
-    assert [line.split()[:2] for line in table[1:]] == [[m.name, m.name] for m in find("moments").mistakes]
+    assert [line.split()[:2] for line in table[1:]] == [[name, name] for name in find("moments").mistakes]

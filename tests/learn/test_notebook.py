@@ -37,7 +37,7 @@ def test_plain(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "04_bn_backward: passed, 3 of 3 points\n"
     assert run(book, BACKWARD.skeleton) == ["", ""]
     assert capsys.readouterr().out == "04_bn_backward: 0 of 3 points\nthis is still to be written\n"
-    no_g = BACKWARD.with_mistakes(BACKWARD.mistakes[0])
+    no_g = BACKWARD.with_mistakes("no-g")
     assert no_g is not None
     run(book, no_g)
     assert "without the g_B term of equation (4)" in capsys.readouterr().out
@@ -61,9 +61,9 @@ def test_nbgrader_gives_a_point_for_each_part() -> None:
         "04_bn_backward-dbeta",
     ]
     assert all(cell["points"] == 1 and cell["locked"] and cell["grade"] for cell in graded)
-    no_g = BACKWARD.with_mistakes(BACKWARD.mistakes[0])
+    no_g = BACKWARD.with_mistakes("no-g")
     assert no_g is not None
-    assert run(book, no_g) == ["", f"AssertionError: {BACKWARD.mistakes[0].said}", "", ""]
+    assert run(book, no_g) == ["", f"AssertionError: {BACKWARD.mistakes['no-g'].sentence}", "", ""]
 
 
 @pytest.mark.parametrize("kind", notebook.FORMATS)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mabn_ref.learn.exercise import find
-from mabn_ref.learn.judge import check_source
+from mabn_ref.learn.exercise import find, run_source
+from mabn_ref.learn.judge import check_code, check_source
+from mabn_ref.learn.process import Limits
+from tests.signals import HUNG
 
 FOLDING = """
 import numpy as np
@@ -124,7 +126,7 @@ RIGHT = {
 @pytest.mark.parametrize("way", RIGHT)
 def test_right(way: str) -> None:
     name, source = RIGHT[way]
-    report = check_source(find(name), source, seeds=(0, 1))
+    report = check_source(find(name), source, seeds=(0, 1), limits=Limits(seconds=HUNG))
     assert report.passed, report
 
 
@@ -170,5 +172,5 @@ MISTAKEN = {
 @pytest.mark.parametrize("way", MISTAKEN)
 def test_mistaken(way: str) -> None:
     name, source, mistakes = MISTAKEN[way]
-    report = check_source(find(name), source, seeds=(0, 1))
+    report = check_code(find(name), run_source(source, "student"), seeds=(0, 1))
     assert report.mistakes == mistakes, report

@@ -114,4 +114,4 @@ def test_adjoint() -> None:
     def behind(values: Any) -> Any:
         return code.future_mean(values[::-1], m)[::-1]
 
-    agree(code.mabn(x, u, cache.chi[:, 0], behind), right)
+    agree(code.mabn(x, u, cache.chi[:, 0, 0], behind), right)

@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from mabn_ref.learn.cases import batch, close, moments
-from mabn_ref.learn.exercise import Check
-from mabn_ref.learn.forms import unpack
+from mabn_ref.learn.checking import Check, batch, close, moments, parts
 
 
 def draw(rng, k):
@@ -12,8 +10,7 @@ def draw(rng, k):
 
 
 def observe(code, case):
-    z, cache = unpack("forward", code.forward(case.x, case.gamma, case.beta, case.eps), "z", "cache")
-    return {"z": z, "cache": cache}
+    return parts("forward", code.forward(case.x, case.gamma, case.beta, case.eps), "z", "cache")
 
 
 def judge_z(z, case):

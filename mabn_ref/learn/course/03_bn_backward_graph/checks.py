@@ -4,9 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.cases import batch, close, gradient, mean_square
-from mabn_ref.learn.exercise import Check
-from mabn_ref.learn.forms import unpack
+from mabn_ref.learn.checking import Check, batch, close, gradient, mean_square, parts, unpack
 
 CASES = 4
 
@@ -57,8 +55,7 @@ def _derivatives(case):
 
 def observe_affine(code, case):
     found = code.affine_backward(case.dz, case.y, case.gamma)
-    dy, dgamma, dbeta = unpack("affine_backward", found, "dy", "dgamma", "dbeta")
-    return {"dy": dy, "dgamma": dgamma, "dbeta": dbeta}
+    return parts("affine_backward", found, "dy", "dgamma", "dbeta")
 
 
 def observe_division(code, case):
@@ -69,14 +66,6 @@ def observe_division(code, case):
 
 def observe_root(code, case):
     return {"dvar": code.root_backward(case.dsigma, case.sigma)}
-
-
-def observe_squares(code, case):
-    return {"through_var": code.squares_backward(case.dvar, case.centred)}
-
-
-def observe_centring(code, case):
-    return {"through_centring": code.centring_backward(case.dcentred)}
 
 
 def observe_all(code, case):
@@ -108,11 +97,11 @@ CHECKS = (
     ),
     Check(observe_root, {"dvar": _judge("dvar", "dvar is not the derivative of sigma = sqrt(var + eps)")}),
     Check(
-        observe_squares,
+        lambda code, case: {"through_var": code.squares_backward(case.dvar, case.centred)},
         {"through_var": _judge("through_var", "dcentred is not the derivative of var = mean of centred^2")},
     ),
     Check(
-        observe_centring,
+        lambda code, case: {"through_centring": code.centring_backward(case.dcentred)},
         {"through_centring": _judge("through_centring", "dx is not the derivative of centred = x - mean of x")},
     ),
     Check(observe_all, {"dx": _judge("dx", "dx is not the derivative of the whole forward pass for x")}),

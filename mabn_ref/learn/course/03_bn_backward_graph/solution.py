@@ -21,6 +21,7 @@ def affine_backward(dz, y, gamma):
     gamma: array of shape (C,)
     Returns dy, an array of the shape of y, and dgamma and dbeta, arrays of shape (C,).
     """
+    # TODO
     axes = tuple(range(dz.ndim - 1))
     dbeta = np.sum(dz, axis=axes)
     dgamma = np.sum(dz * y, axis=axes)
@@ -34,6 +35,7 @@ def division_backward(dy, centred, sigma):
     sigma: array of shape (C,)
     Returns dcentred, an array of the shape of centred, and dsigma, an array of shape (C,).
     """
+    # TODO
     axes = tuple(range(dy.ndim - 1))
     dsigma = -np.sum(dy * centred, axis=axes) / sigma**2
     return dy / sigma, dsigma
@@ -45,6 +47,7 @@ def root_backward(dsigma, sigma):
     dsigma, sigma: arrays of shape (C,)
     Returns dvar, an array of shape (C,).
     """
+    # TODO
     return dsigma / (2 * sigma)
 
 
@@ -55,6 +58,7 @@ def squares_backward(dvar, centred):
     centred: array of shape (N, ..., C)
     Returns dcentred, an array of the shape of centred.
     """
+    # TODO
     values = centred[..., 0].size
     return 2 * centred * dvar / values
 
@@ -65,6 +69,7 @@ def centring_backward(dcentred):
     dcentred: array of shape (N, ..., C)
     Returns dx, an array of the same shape.
     """
+    # TODO
     axes = tuple(range(dcentred.ndim - 1))
     dmu = -np.sum(dcentred, axis=axes)
     values = dcentred[..., 0].size
@@ -78,6 +83,7 @@ def backward(dz, cache):
     cache: a Cache
     Returns dx, an array of the shape of dz.
     """
+    # TODO: centred was used twice
     centred, sigma, y, gamma = cache
     dy, _, _ = affine_backward(dz, y, gamma)
     direct, dsigma = division_backward(dy, centred, sigma)

@@ -20,6 +20,7 @@ def backward(dz, cache):
     cache: a Cache
     Returns dx, an array of the shape of x, and dgamma and dbeta, arrays of shape (C,).
     """
+    # TODO: dgamma and dbeta first, they are sums; then dy, its two means, and dx
     y, sigma, gamma = cache
     axes = tuple(range(dz.ndim - 1))
     dgamma = np.sum(dz * y, axis=axes)

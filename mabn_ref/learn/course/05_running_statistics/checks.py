@@ -4,9 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.cases import batch, close, moments
-from mabn_ref.learn.exercise import Check
-from mabn_ref.learn.forms import Malformed
+from mabn_ref.learn.checking import Check, Malformed, batch, close, moments
 
 STEPS = 3
 State = namedtuple("State", ["mean", "var"])
@@ -37,10 +35,6 @@ def observe_update(code, case):
                 shape = np.shape(getattr(state, name))
                 raise Malformed(f"update: state.{name} has shape {shape}, expected (C,), which is {case.gamma.shape}")
     return {"mean": np.stack([s.mean for s in states[1:]]), "var": np.stack([s.var for s in states[1:]])}
-
-
-def observe_infer(code, case):
-    return {"z": code.infer(case.x, case.gamma, case.beta, case.state, case.eps)}
 
 
 def _state(function, result):
@@ -76,5 +70,5 @@ def judge_z(z, case):
 CHECKS = (
     Check(observe_start, {"start": judge_start}),
     Check(observe_update, {"mean": _judge(0, "the moving mean"), "var": _judge(1, "the moving variance")}),
-    Check(observe_infer, {"z": judge_z}),
+    Check.of("z", lambda code, case: code.infer(case.x, case.gamma, case.beta, case.state, case.eps), judge_z),
 )

@@ -18,6 +18,7 @@ def init(channels):
     channels: an integer, C
     Returns a State of float64 arrays.
     """
+    # TODO
     return State(mean=np.zeros(channels), var=np.ones(channels))
 
 
@@ -29,6 +30,7 @@ def update(state, x, decay):
     decay: the weight of the old value, a number in [0, 1]
     Returns a new State.
     """
+    # TODO
     axes = tuple(range(x.ndim - 1))
     mu = np.mean(x, axis=axes)
     var = np.mean((x - mu) ** 2, axis=axes)
@@ -45,5 +47,6 @@ def infer(x, gamma, beta, state, eps):
     eps: a number
     Returns z, an array of the shape of x.
     """
+    # TODO
     y = (x - state.mean) / np.sqrt(state.var + eps)
     return gamma * y + beta

@@ -9,9 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mabn_ref.learn.cases import close, gradient
-from mabn_ref.learn.exercise import Check
-from mabn_ref.learn.forms import Malformed
+from mabn_ref.learn.checking import Check, Malformed, close, gradient
 
 CASES = 3
 OFFSET = 100.0
@@ -137,10 +135,6 @@ def _digits(found, asked, case):
     return "step too small" if len(steps) and np.max(np.abs(steps)) < 2e-6 else "step too large"
 
 
-def observe_error(code, case):
-    return {"error": code.relative_error(case.found, case.right)}
-
-
 def observe_check(code, case):
     verdicts, weights = [], []
     for layer in case.layers:
@@ -227,7 +221,7 @@ def judge_rejects(said, case):
 
 CHECKS = (
     Check(observe_gradient, {"gradient": judge_gradient, "digits": judge_digits}),
-    Check(observe_error, {"error": judge_error}),
+    Check.of("error", lambda code, case: code.relative_error(case.found, case.right), judge_error),
     Check(
         observe_check,
         {"weights": judge_weights, "accepts the right": judge_accepts, "rejects the wrong": judge_rejects},

@@ -6,19 +6,17 @@ that two tests with the same virtue or fault look the same.
 
 import numpy as np
 
-from mabn_ref.learn.cases import batch
-from mabn_ref.learn.exercise import Check
-from mabn_ref.learn.forms import Malformed
+from mabn_ref.learn.checking import Check, Malformed, batch
 
 CASES = 3
 DRAWS = 6
 """So many inputs that a test draws are looked at."""
-_SCALES = ((1.0, "usual"), (1e12, "huge"), (1e-12, "tiny"))
+SIZES = ((1.0, "usual"), (1e12, "huge"), (1e-12, "tiny"))
 
 
 def draw(rng, k):
     case = batch(rng, k)
-    scale, case.numbers = _SCALES[k % 3]
+    scale, case.numbers = SIZES[k % 3]
     case.dz = scale * case.dz
     return case
 

@@ -16,6 +16,7 @@ def no_shift(backward, x, dz):
     x, dz: arrays of shape (N, ..., C)
     Returns True or False.
     """
+    # TODO
     dx = backward(x, dz)
     axes = tuple(range(x.ndim - 1))
     total = np.sum(dx, axis=axes)
@@ -28,6 +29,7 @@ def no_stretch(backward, x, dz):
 
     Arguments and result are those of no_shift.
     """
+    # TODO
     axes = tuple(range(x.ndim - 1))
     terms = (x - np.mean(x, axis=axes)) * backward(x, dz)
     along = np.sum(terms, axis=axes)
@@ -40,6 +42,7 @@ def scales(backward, x, dz):
 
     Arguments and result are those of no_shift.
     """
+    # TODO
     dx = backward(x, dz)
     rest = 2 * backward(2 * x, dz) - dx
     return bool(np.all(np.abs(rest) <= 1e-9 * np.max(np.abs(dx))))
@@ -50,5 +53,6 @@ def test(backward):
 
     Returns True or False.
     """
+    # TODO: which shapes, which numbers?
     x, dz = np.random.default_rng(0).standard_normal((2, 6, 4, 3))
     return no_shift(backward, x, dz) and no_stretch(backward, x, dz) and scales(backward, x, dz)

@@ -4,9 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.cases import batch, close, gradient, observe_backward
-from mabn_ref.learn.exercise import Check
-from mabn_ref.learn.forms import unpack
+from mabn_ref.learn.checking import Check, batch, close, gradient, observe_backward, parts
 from mabn_ref.norms import batch_norm
 
 CASES = 4
@@ -18,7 +16,7 @@ def draw(rng, k):
     case.norm_batch = (4, 2, 2, 8)[k % 4]
     case.dz = case.dz + rng.standard_normal((8, *[1] * (case.x.ndim - 1)))  # batches that differ in g
     _, cache, _ = _forward(case, case.x)
-    case.cache = Cache(cache.y, cache.sigma, case.gamma)
+    case.cache = Cache(cache.y, cache.sigma[:, 0, :], case.gamma)
     case.dx = gradient(lambda x: _forward(case, x)[0], case.x, case.dz)
     return case
 
@@ -35,14 +33,9 @@ def _batches(array, case):
     return [array[i : i + size].reshape(-1, array.shape[-1]) for i in range(0, len(array), size)]
 
 
-def observe_split(code, case):
-    return {"split": code.split(case.x, case.norm_batch)}
-
-
 def observe_forward(code, case):
     found = code.forward(case.x, case.gamma, case.beta, case.eps, case.norm_batch)
-    z, cache = unpack("forward", found, "z", "cache")
-    return {"z": z, "cache": cache}
+    return parts("forward", found, "z", "cache")
 
 
 def judge_split(values, case):
@@ -100,7 +93,7 @@ def judge_dbeta(dbeta, case):
 
 
 CHECKS = (
-    Check(observe_split, {"split": judge_split}),
+    Check.of("split", lambda code, case: code.split(case.x, case.norm_batch), judge_split),
     Check(observe_forward, {"z": judge_z, "cache": judge_cache}),
     Check(observe_backward, {"dx": judge_dx, "dgamma": judge_dgamma, "dbeta": judge_dbeta}),
 )

@@ -8,9 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.cases import close
-from mabn_ref.learn.exercise import Check
-from mabn_ref.learn.forms import unpack
+from mabn_ref.learn.checking import Check, close, parts, unpack
 
 CASES = 2
 SECONDS = 10  # whoever draws one batch at a time asks for thousands, each from another process
@@ -51,8 +49,7 @@ def _statistics(x, u):
 
 
 def observe_statistics(code, case):
-    g, psi = unpack("statistics", code.statistics(case.x, case.u), "g", "psi")
-    return {"g": g, "psi": psi}
+    return parts("statistics", code.statistics(case.x, case.u), "g", "psi")
 
 
 def observe_noise(code, case):
@@ -63,10 +60,6 @@ def observe_noise(code, case):
 
 def _near(value, right):
     return np.shape(value) == () and isinstance(value, float | int | np.number) and abs(value / right - 1) < CHANCE
-
-
-def observe_exponent(code, case):
-    return {"exponent": code.exponent(case.sizes, case.noises)}
 
 
 def observe_law(code, case):
@@ -117,6 +110,6 @@ def judge_law(found, case):
 CHECKS = (
     Check(observe_statistics, {"g": judge_g, "psi": judge_psi}),
     Check(observe_noise, {"noise of g": judge_noise_of_g, "noise of psi": judge_noise_of_psi}),
-    Check(observe_exponent, {"exponent": judge_exponent}),
+    Check.of("exponent", lambda code, case: code.exponent(case.sizes, case.noises), judge_exponent),
     Check(observe_law, {"law": judge_law}),
 )

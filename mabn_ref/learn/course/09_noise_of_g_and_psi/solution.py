@@ -9,6 +9,7 @@ def statistics(x, u):
     x, u: arrays of shape (T, M), a batch in each row; eps is 0
     Returns g and psi, arrays of shape (T,).
     """
+    # TODO
     centred = x - np.mean(x, axis=1, keepdims=True)
     sigma = np.sqrt(np.mean(centred**2, axis=1, keepdims=True))
     y = centred / sigma
@@ -25,6 +26,7 @@ def noise(sample, size, trials):
     trials: the number of batches to draw
     Returns two numbers, the standard deviations of g and of psi.
     """
+    # TODO: one call can draw the values of all batches
     x, u = sample(trials * size)
     g, psi = statistics(x.reshape(trials, size), u.reshape(trials, size))
     return np.std(g), np.std(psi)
@@ -36,6 +38,7 @@ def exponent(sizes, noises):
     sizes, noises: arrays of shape (S,)
     Returns a number.
     """
+    # TODO
     log_sizes = np.log(sizes) - np.mean(np.log(sizes))
     return np.sum(log_sizes * np.log(noises)) / np.sum(log_sizes**2)
 
@@ -47,5 +50,6 @@ def law(sample, sizes, trials):
     sizes: array of shape (S,)
     Returns two numbers.
     """
+    # TODO
     of_g, of_psi = np.array([noise(sample, size, trials) for size in sizes]).T
     return exponent(sizes, of_g), exponent(sizes, of_psi)

@@ -4,8 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.cases import close
-from mabn_ref.learn.exercise import Check
+from mabn_ref.learn.checking import Check, close
 
 CASES = 4
 HUGE = 1e9
@@ -35,10 +34,6 @@ def observe_forgets(code, case):
 
 def observe_exponential(code, case):
     return {"exponential": code.exponential(case.values, case.decay, case.start)}
-
-
-def observe_equal(code, case):
-    return {"equal decay": code.equal_decay(case.m)}
 
 
 def judge_window(averages, case):
@@ -84,5 +79,5 @@ CHECKS = (
     Check(observe_simple, {"window": judge_window, "first": judge_first}),
     Check(observe_forgets, {"forgets": judge_forgets}),
     Check(observe_exponential, {"exponential": judge_exponential}),
-    Check(observe_equal, {"equal decay": judge_equal}),
+    Check.of("equal decay", lambda code, case: code.equal_decay(case.m), judge_equal),
 )

@@ -10,6 +10,7 @@ def simple(values, m):
     m: an integer, 1 or more
     Returns an array of shape (T, C).
     """
+    # TODO: at first there are fewer than m values
     averages = np.empty_like(values)
     for t in range(len(values)):
         first = max(t - m + 1, 0)
@@ -25,6 +26,7 @@ def exponential(values, decay, start):
     start: array of shape (C,), the average before the first value
     Returns an array of shape (T, C).
     """
+    # TODO: there is nothing wrong with a loop
     averages = np.empty_like(values)
     average = start
     for t, value in enumerate(values):
@@ -39,4 +41,5 @@ def equal_decay(m):
     m: an integer, 1 or more
     Returns a number.
     """
+    # TODO: on paper
     return (m - 1) / (m + 1)

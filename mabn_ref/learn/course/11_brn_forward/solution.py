@@ -31,6 +31,7 @@ def forward(x, gamma, beta, state, eps, decay, r_max, d_max):
     eps, decay, r_max, d_max: numbers
     Returns z, an array of the shape of x, a Cache and a new State.
     """
+    # TODO: mu, sigma and y of the batch; r and d; z; last the moving statistics
     axes = tuple(range(x.ndim - 1))
     mu = np.mean(x, axis=axes)
     centred = x - mu

@@ -4,8 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.cases import batch, gradient, gradient_fault, observe_backward
-from mabn_ref.learn.exercise import Check
+from mabn_ref.learn.checking import Check, batch, gradient, gradient_judge, observe_backward
 
 Cache = namedtuple("Cache", ["y", "sigma", "r", "d", "gamma"])
 
@@ -34,23 +33,15 @@ def _forward(case, x, gamma, beta):
     return gamma * (case.r * _normalised(case, x)[0] + case.d) + beta
 
 
-def _held(fault):
-    return fault and fault.replace("of forward", "of forward with r and d held")
-
-
-def judge_dx(dx, case):
-    fault = _held(gradient_fault("dx", dx, case.dx))
-    if fault and np.max(np.abs(np.sum(dx.reshape(-1, dx.shape[-1]), axis=0))) > 1e-9 * np.max(np.abs(dx)) * dx.size:
-        return f"{fault}; nor does it sum to zero over a channel, as it does in batch normalisation"
-    return fault
-
-
-def judge_dgamma(dgamma, case):
-    return _held(gradient_fault("dgamma", dgamma, case.dgamma))
-
-
-def judge_dbeta(dbeta, case):
-    return _held(gradient_fault("dbeta", dbeta, case.dbeta))
-
-
-CHECKS = (Check(observe_backward, {"dx": judge_dx, "dgamma": judge_dgamma, "dbeta": judge_dbeta}),)
+HELD = "forward with r and d held"
+SUM_NOTE = "; nor does it sum to zero over a channel, as it does in batch normalisation"
+CHECKS = (
+    Check(
+        observe_backward,
+        {
+            "dx": gradient_judge("dx", of=HELD, sum_note=SUM_NOTE),
+            "dgamma": gradient_judge("dgamma", of=HELD),
+            "dbeta": gradient_judge("dbeta", of=HELD),
+        },
+    ),
+)

@@ -22,6 +22,7 @@ def backward(dz, cache):
     cache: a Cache
     Returns dx, an array of the shape of x, and dgamma and dbeta, arrays of shape (C,).
     """
+    # TODO: dgamma and dbeta, sums over what gamma and beta act on; then dy, its two means, and dx
     y, sigma, r, d, gamma = cache
     axes = tuple(range(dz.ndim - 1))
     dgamma = np.sum(dz * (r * y + d), axis=axes)

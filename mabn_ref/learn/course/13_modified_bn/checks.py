@@ -4,7 +4,8 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.cases import (
+from mabn_ref.learn.checking import (
+    Check,
     batch,
     close,
     gradient,
@@ -12,9 +13,8 @@ from mabn_ref.learn.cases import (
     gradient_judge,
     mean_square,
     observe_backward,
+    parts,
 )
-from mabn_ref.learn.exercise import Check
-from mabn_ref.learn.forms import unpack
 
 Cache = namedtuple("Cache", ["y", "chi", "gamma"])
 
@@ -35,8 +35,7 @@ def _normalised(case, x):
 
 
 def observe_forward(code, case):
-    z, cache = unpack("forward", code.forward(case.x, case.gamma, case.beta, case.eps), "z", "cache")
-    return {"z": z, "cache": cache}
+    return parts("forward", code.forward(case.x, case.gamma, case.beta, case.eps), "z", "cache")
 
 
 def judge_z(z, case):

@@ -21,6 +21,7 @@ def forward(x, gamma, beta, eps):
     eps: a number
     Returns z, an array of the shape of x, and a Cache.
     """
+    # TODO: the mean square, chi, y and z
     axes = tuple(range(x.ndim - 1))
     chi2 = np.mean(x**2, axis=axes)
     chi = np.sqrt(chi2 + eps)
@@ -36,6 +37,7 @@ def backward(dz, cache):
     cache: a Cache
     Returns dx, an array of the shape of x, and dgamma and dbeta, arrays of shape (C,).
     """
+    # TODO: dgamma and dbeta; dy, its one statistic, and dx
     y, chi, gamma = cache
     axes = tuple(range(dz.ndim - 1))
     dgamma = np.sum(dz * y, axis=axes)

@@ -4,8 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.cases import close, gradient, gradient_judge
-from mabn_ref.learn.exercise import Check
+from mabn_ref.learn.checking import Check, close, gradient, gradient_judge
 
 KERNELS = ((2, 3), (1, 3), (3, 2), (1, 1))
 
@@ -26,18 +25,6 @@ def _centred(w):
     return (filters - np.sum(filters, axis=0) / len(filters)).reshape(w.shape)
 
 
-def observe_forward(code, case):
-    return {"w_c": code.forward(case.w)}
-
-
-def observe_backward(code, case):
-    return {"dw": code.backward(case.dw_c)}
-
-
-def observe_means(code, case):
-    return {"means": code.output_means(case.w_c, case.mu)}
-
-
 def judge_w_c(w_c, case):
     filters = (case.w - w_c).reshape(-1, w_c.shape[-1])
     if not close(filters, filters[0]):
@@ -56,7 +43,7 @@ def judge_means(means, case):
 
 
 CHECKS = (
-    Check(observe_forward, {"w_c": judge_w_c}),
-    Check(observe_backward, {"dw": gradient_judge("dw")}),
-    Check(observe_means, {"means": judge_means}),
+    Check.of("w_c", lambda code, case: code.forward(case.w), judge_w_c),
+    Check.of("dw", lambda code, case: code.backward(case.dw_c), gradient_judge("dw")),
+    Check.of("means", lambda code, case: code.output_means(case.w_c, case.mu), judge_means),
 )

@@ -9,6 +9,7 @@ def forward(w):
     w: array of shape (kh, kw, in, out)
     Returns w_c, an array of the same shape.
     """
+    # TODO: which axes belong to one filter?
     w_c = w - np.mean(w, axis=(0, 1, 2))
     return w_c
 
@@ -19,6 +20,7 @@ def backward(dw_c):
     dw_c: array of shape (kh, kw, in, out), the gradient with respect to w_c
     Returns dw, an array of the same shape.
     """
+    # TODO: the sum of the statement, worked out; it needs no cache
     dw = dw_c - np.mean(dw_c, axis=(0, 1, 2))
     return dw
 
@@ -30,5 +32,6 @@ def output_means(w_c, mu):
     mu: array of shape (in,), the means of the input channels
     Returns an array of shape (out,).
     """
+    # TODO: every weight times the mean of the channel that it looks at, summed over its filter
     means = np.sum(w_c * mu[:, None], axis=(0, 1, 2))
     return means

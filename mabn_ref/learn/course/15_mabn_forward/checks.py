@@ -4,9 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.cases import batch, close
-from mabn_ref.learn.exercise import Check
-from mabn_ref.learn.forms import unpack
+from mabn_ref.learn.checking import Check, batch, close, unpack
 
 State = namedtuple("State", ["chi2", "chi2_window"])
 Rest = namedtuple("Cache", ["y", "gamma"])

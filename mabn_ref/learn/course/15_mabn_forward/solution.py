@@ -31,6 +31,7 @@ def forward(x, gamma, beta, state, eps, window, decay, clip):
     eps, decay, clip: numbers
     Returns z, an array of the shape of x, a Cache and a new State.
     """
+    # TODO: the batch's mean square goes into the window; then chi, r, y and z; last the exponential average
     chi2_batch = np.mean(x**2, axis=tuple(range(x.ndim - 1)))
     held = np.concatenate([state.chi2_window, chi2_batch[None]])[-window:]
     chi = np.sqrt(np.mean(held, axis=0) + eps)

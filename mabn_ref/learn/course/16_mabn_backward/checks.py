@@ -4,9 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.cases import batch, close, gradient, gradient_fault, gradient_judge, mean_square
-from mabn_ref.learn.exercise import Check
-from mabn_ref.learn.forms import unpack
+from mabn_ref.learn.checking import Check, batch, close, gradient, gradient_fault, gradient_judge, mean_square, parts
 
 Cache = namedtuple("Cache", ["y", "chi", "r", "gamma"])
 
@@ -40,14 +38,13 @@ def draw(rng, k):
 
 def observe(code, case):
     result = code.backward(case.dz, case.cache, case.psi_window, case.window)
-    dx, dgamma, dbeta, psi_window = unpack("backward", result, "dx", "dgamma", "dbeta", "psi_window")
-    return {"dx": dx, "dgamma": dgamma, "dbeta": dbeta, "psi_window": psi_window}
+    return parts("backward", result, "dx", "dgamma", "dbeta", "psi_window")
 
 
 def judge_dx(dx, case):
     if case.zeros:
-        fault = gradient_fault("dx", dx, case.one_call)
-        return fault and f"with zeros for the earlier Psi, {fault.replace('of forward', 'of one call of forward')}"
+        fault = gradient_fault("dx", dx, case.one_call, of="one call of forward")
+        return fault and f"with zeros for the earlier Psi, {fault}"
     if case.count == 1:
         fault = gradient_fault("dx", dx, case.dx)
         return fault and f"with this batch alone in the window, {fault}"

@@ -23,6 +23,7 @@ def backward(dz, cache, psi_window, window):
     window: the number of batches m that an average is over
     Returns dx, an array of the shape of x, dgamma and dbeta, arrays of shape (C,), and the new psi_window.
     """
+    # TODO: dgamma and dbeta; dy and the batch's Psi, which goes into the window; then dx
     y, chi, r, gamma = cache
     axes = tuple(range(dz.ndim - 1))
     dgamma = np.sum(dz * (r * y), axis=axes)

@@ -5,9 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.cases import batch, close, gradient, gradient_fault, mean_square
-from mabn_ref.learn.exercise import Check
-from mabn_ref.learn.forms import unpack
+from mabn_ref.learn.checking import Check, batch, close, gradient, gradient_fault, mean_square, unpack
 
 Config = namedtuple("Config", ["eps", "window", "decay", "clip", "warmup"])
 State = namedtuple("State", ["chi2", "chi2_window", "psi_window", "iteration"])
@@ -96,11 +94,11 @@ def judge_z_after(z, case):
 def judge_cache(cache, case):
     for name, value, right in zip(cache._fields, cache, case.turn.cache, strict=True):
         if not close(value, right):
-            return f"{_when(case.turn, case)}, cache.{name} is not {_HELD[name]}"
+            return f"{_when(case.turn, case)}, cache.{name} is not {_CACHE_FIELDS[name]}"
     return None
 
 
-_HELD = {
+_CACHE_FIELDS = {
     "y": "x / chi, the value from before r",
     "chi": "the number that x is to be divided by in this phase",
     "r": "1 in warm-up, and after it the clipped ratio",

@@ -43,6 +43,7 @@ def forward(x, gamma, beta, state, config):
     config: a Config
     Returns z, an array of the shape of x, a Cache and a new State.
     """
+    # TODO: exercise 15, with chi and r of the phase, and the count
     t = state.iteration + 1
     warm = t < config.warmup
     chi2_batch = np.mean(x**2, axis=tuple(range(x.ndim - 1)))
@@ -66,6 +67,7 @@ def backward(dz, cache, state, config):
     config: a Config
     Returns dx, an array of the shape of x, dgamma and dbeta, arrays of shape (C,), and a new State.
     """
+    # TODO: exercise 16, with the Psi of the phase
     y, chi, r, gamma, t = cache
     axes = tuple(range(dz.ndim - 1))
     dgamma = np.sum(dz * (r * y), axis=axes)

@@ -4,8 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.cases import close, gradient, gradient_fault
-from mabn_ref.learn.exercise import Check
+from mabn_ref.learn.checking import Check, close, gradient, gradient_judge
 
 T, M = 7, 4
 WINDOWS = (3, 2, 4, 7, 1, 3)
@@ -43,20 +42,8 @@ def _mean(matrix):
     return mean
 
 
-def observe_future_mean(code, case):
-    return {"future_mean": code.future_mean(case.values, case.m)}
-
-
-def observe_one_call(code, case):
-    return {"one_call": code.one_call(case.x, case.u, case.chi, case.m)}
-
-
 def observe_all_calls(code, case):
     return {"all_calls": code.all_calls(case.x, case.u, case.chi, _mean(case.average.T))}
-
-
-def observe_mabn(code, case):
-    return {"mabn": code.mabn(case.x, case.u, case.chi, _mean(case.average))}
 
 
 def judge_future_mean(found, case):
@@ -65,16 +52,6 @@ def judge_future_mean(found, case):
     if not close(found, case.average.T @ case.values):
         return "future_mean is not the transpose of the moving average, though one scalar product agrees"
     return None
-
-
-def judge_one_call(found, case):
-    fault = gradient_fault("one_call", found, case.one_call)
-    return fault and fault.replace("of forward", "of each loss by its own x")
-
-
-def judge_all_calls(found, case):
-    fault = gradient_fault("all_calls", found, case.all_calls)
-    return fault and fault.replace("of forward", "of the sum of all losses")
 
 
 def judge_mabn(found, case):
@@ -89,8 +66,12 @@ def judge_mabn(found, case):
 
 
 CHECKS = (
-    Check(observe_future_mean, {"future_mean": judge_future_mean}),
-    Check(observe_one_call, {"one_call": judge_one_call}),
-    Check(observe_all_calls, {"all_calls": judge_all_calls}),
-    Check(observe_mabn, {"mabn": judge_mabn}),
+    Check.of("future_mean", lambda code, case: code.future_mean(case.values, case.m), judge_future_mean),
+    Check.of(
+        "one_call",
+        lambda code, case: code.one_call(case.x, case.u, case.chi, case.m),
+        gradient_judge("one_call", of="each loss by its own x"),
+    ),
+    Check(observe_all_calls, {"all_calls": gradient_judge("all_calls", of="the sum of all losses")}),
+    Check.of("mabn", lambda code, case: code.mabn(case.x, case.u, case.chi, _mean(case.average)), judge_mabn),
 )

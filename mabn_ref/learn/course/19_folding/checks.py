@@ -4,9 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.cases import close
-from mabn_ref.learn.exercise import Check
-from mabn_ref.learn.forms import unpack
+from mabn_ref.learn.checking import Check, close, parts, unpack
 from mabn_ref.nn import centralize, conv2d
 
 CHANNELS = 4
@@ -32,11 +30,6 @@ def observe_line(code, case):
     s, t = unpack("line", code.line(case.gamma, case.beta, case.m, case.q, case.eps), "s", "t")
     whole = np.shape(s) == np.shape(t) == case.m.shape
     return {"s": s, "t": s * case.m + t if whole else t}  # z where x = m: a wrong s costs one point, not two
-
-
-def observe_fold(code, case):
-    k, b = unpack("fold", code.fold(case.w, case.s, case.t), "k", "b")
-    return {"k": k, "b": b}
 
 
 def judge_s(s, case):
@@ -72,5 +65,7 @@ def _convolved(images, w):
 
 CHECKS = (
     Check(observe_line, {"s": judge_s, "t": judge_t}),
-    Check(observe_fold, {"k": judge_k, "b": judge_b}),
+    Check(
+        lambda code, case: parts("fold", code.fold(case.w, case.s, case.t), "k", "b"), {"k": judge_k, "b": judge_b}
+    ),
 )

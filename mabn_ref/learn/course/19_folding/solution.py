@@ -10,6 +10,7 @@ def line(gamma, beta, m, q, eps):
     eps: a number
     Returns s and t, arrays of shape (C,).
     """
+    # TODO: multiply the formula for z out: what does x meet, and what is left?
     s = gamma / np.sqrt(q + eps)
     t = beta - s * m
     return s, t
@@ -22,6 +23,7 @@ def fold(w, s, t):
     s, t: arrays of shape (out,)
     Returns k, an array of the shape of w, and b, an array of shape (out,).
     """
+    # TODO: which weight did the convolution run with in training? Fold that one
     w_c = w - np.mean(w, axis=(0, 1, 2))
     k = w_c * s
     b = t

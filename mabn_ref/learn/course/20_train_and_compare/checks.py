@@ -4,9 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.cases import close
-from mabn_ref.learn.exercise import Check
-from mabn_ref.learn.forms import Malformed, unpack
+from mabn_ref.learn.checking import Check, Malformed, close, unpack
 from mabn_ref.norms import batch_norm, mabn
 from mabn_ref.train.intervals import t_quantile
 

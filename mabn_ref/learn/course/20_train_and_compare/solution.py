@@ -13,6 +13,7 @@ def train(gradients, params, state, batches, lr, momentum):
     lr, momentum: numbers
     Returns new params, the new state and the list of losses, one for each batch; the params given stay as they are.
     """
+    # TODO: a velocity of zeros for each parameter; then for each batch gradients, velocity, parameters
     velocity = {name: np.zeros_like(p) for name, p in params.items()}
     losses = []
     for batch in batches:
@@ -33,6 +34,7 @@ def compare(run, rows, base, seeds, t):
     t: a number, the quantile that the interval needs
     Returns a dict: for each row a tuple of two numbers, the mean difference and half the width of its interval.
     """
+    # TODO: the differences, their mean, and their spread, for each row
     compared = {}
     for row in rows:
         d = np.array([run(row, seed) - run(base, seed) for seed in seeds])

@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from mabn_ref.learn.cases import batch, close, gradient, gradient_fault
-from mabn_ref.learn.exercise import Check
-from mabn_ref.learn.forms import unpack
+from mabn_ref.learn.checking import Check, batch, close, gradient, gradient_judge, parts, unpack
 from mabn_ref.norms import batch_norm
 
 
@@ -29,8 +27,7 @@ def observe_z(code, case):
 
 def observe(code, case):
     _, cache = unpack("forward", code.forward(case.x, case.gamma, case.beta, case.eps), "z", "cache")
-    dx, dgamma, dbeta = unpack("backward", code.backward(case.dz, cache), "dx", "dgamma", "dbeta")
-    return {"dx": dx, "dgamma": dgamma, "dbeta": dbeta}
+    return parts("backward", code.backward(case.dz, cache), "dx", "dgamma", "dbeta")
 
 
 def judge_z(z, case):
@@ -39,23 +36,8 @@ def judge_z(z, case):
     return f"z is not gamma * (x - mu) / sqrt(var + eps) + beta any more, with eps = {case.eps:g}"
 
 
-def _with_eps(fault, case):
-    return fault and f"with eps = {case.eps:g}, {fault}"
-
-
-def judge_dx(dx, case):
-    return _with_eps(gradient_fault("dx", dx, case.dx), case)
-
-
-def judge_dgamma(dgamma, case):
-    return _with_eps(gradient_fault("dgamma", dgamma, case.dgamma), case)
-
-
-def judge_dbeta(dbeta, case):
-    return _with_eps(gradient_fault("dbeta", dbeta, case.dbeta), case)
-
-
+WITH_EPS = "with eps = {case.eps:g}, "
 CHECKS = (
     Check(observe_z, {"z": judge_z}),
-    Check(observe, {"dx": judge_dx, "dgamma": judge_dgamma, "dbeta": judge_dbeta}),
+    Check(observe, {name: gradient_judge(name, at=WITH_EPS) for name in ("dx", "dgamma", "dbeta")}),
 )

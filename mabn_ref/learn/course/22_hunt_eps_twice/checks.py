@@ -4,9 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mabn_ref.learn.cases import batch, close
-from mabn_ref.learn.exercise import Check
-from mabn_ref.learn.forms import unpack
+from mabn_ref.learn.checking import Check, batch, close, unpack
 from mabn_ref.norms import batch_norm
 
 

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+# TODO: forward and backward of one batch after the other give wrong gradients, though z is right. Mend it.
+
 
 class Settings(NamedTuple):
     """Numbers that do not change."""
@@ -55,7 +57,9 @@ def gradients(dz, y, sigma, r, d, gamma):
 
 def forward(x, gamma, beta, state, settings):
     """Normalise. Returns z, the new state, and what it takes to compute again."""
+    # BUG: z, _, state = normalise(x, gamma, beta, state, settings)
     z, _, after = normalise(x, gamma, beta, state, settings)
+    # BUG: return z, state, Kept(x, gamma, beta, state, settings)
     return z, after, Kept(x, gamma, beta, state, settings)
 
 

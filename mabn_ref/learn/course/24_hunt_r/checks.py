@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from mabn_ref.learn.cases import batch, close
-from mabn_ref.learn.exercise import Check
-from mabn_ref.learn.forms import unpack
+from mabn_ref.learn.checking import Check, batch, close, unpack
 
 
 def draw(rng, k):

@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from mabn_ref.learn.cases import batch
-from mabn_ref.learn.exercise import Check
-from mabn_ref.learn.forms import Malformed
+from mabn_ref.learn.checking import Check, Malformed, batch
 
 CASES = 4
 SECONDS = 10  # a test that takes element by element calls forward some thousand times

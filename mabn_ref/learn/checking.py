@@ -1,0 +1,212 @@
+"""What the checks.py of an exercise is made of: checks, random cases, judges that give no number away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+from mabn_ref.learn.result_form import described
+
+__all__ = [
+    "Check",
+    "Judge",
+    "Malformed",
+    "batch",
+    "close",
+    "gradient",
+    "gradient_fault",
+    "gradient_judge",
+    "mean_square",
+    "moments",
+    "observe_backward",
+    "parts",
+    "unpack",
+]
+
+_SPACES = ((), (5,), (2, 5), ())
+_EPS = (1e-5, 0.1, 1.0)
+_STEP = 2.0**-70
+
+
+Judge = Callable[[Any, Any], str | None]
+"""``judge(value, case) -> message``: what is wrong with the value, or None."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One look at the student's functions."""
+
+    observe: Callable[[Any, Any], dict[str, Any]]
+    """``observe(code, case) -> {part: value}``: calls functions of `code` on a case and names what they return."""
+    parts: Mapping[str, Judge]
+    """For each part its judge, asked only once the value has the form (tuples, shapes, dtypes) that the solution's
+    has."""
+
+    @classmethod
+    def of(cls, part: str, returned: Callable[[Any, Any], Any], judge: Judge) -> Check:
+        """A check of one part, which is what ``returned(code, case)`` gives."""
+        return cls(lambda code, case: {part: returned(code, case)}, {part: judge})
+
+
+class Malformed(Exception):
+    """A result does not come apart into what was asked for; the message is for the student."""
+
+
+def unpack(function: str, result: Any, *names: str) -> Any:
+    """Take a function's result apart into the values of these names.
+
+    Raises
+    ------
+    Malformed
+        If it is not a tuple or list of as many values.
+
+    Examples
+    --------
+    >>> unpack("moments", np.zeros(3), "mu", "var")
+    Traceback (most recent call last):
+    mabn_ref.learn.checking.Malformed: moments returned an array of shape (3,), expected mu, var
+    """
+    if not isinstance(result, tuple | list) or len(result) != len(names):
+        raise Malformed(f"{function} returned {described(result)}, expected {', '.join(names)}")
+    return result
+
+
+def parts(function: str, result: Any, *names: str) -> dict[str, Any]:
+    """`unpack` a result, each value under its name."""
+    return dict(zip(names, unpack(function, result, *names), strict=True))
+
+
+def observe_backward(code: Any, case: Any) -> dict[str, Any]:
+    """Call ``backward(dz, cache)`` on a case; its parts are dx, dgamma and dbeta."""
+    return parts("backward", code.backward(case.dz, case.cache), "dx", "dgamma", "dbeta")
+
+
+def batch(rng: np.random.Generator, k: int, *, samples: int = 6, channels: int = 3) -> SimpleNamespace:
+    """Draw a batch and all that a normaliser wants with it, for the k-th case.
+
+    Rank and eps go round with k, so that every four cases hold (N, C), (N, W, C) and (N, H, W, C), and every three a
+    small, a large and a very large eps. All axes have different lengths (`samples` and `channels` are neither 2 nor
+    5), which `axes` has by letter, for messages.
+
+    Examples
+    --------
+    >>> case = batch(np.random.default_rng(0), 2)
+    >>> case.x.shape, case.eps, case.axes
+    ((6, 2, 5, 3), 1.0, {'N': 6, 'H': 2, 'W': 5, 'C': 3})
+    """
+    space = _SPACES[k % len(_SPACES)]
+    shape = (samples, *space, channels)
+    spread = rng.uniform(0.5, 2.0, channels)
+    return SimpleNamespace(
+        x=spread * (rng.standard_normal(shape) + rng.uniform(-3, 3, channels)),
+        gamma=rng.choice([-1.0, 1.0], channels) * rng.uniform(0.5, 2.0, channels),
+        beta=rng.standard_normal(channels),
+        eps=_EPS[k % len(_EPS)],
+        dz=rng.standard_normal(shape),
+        axes=dict(zip(("N", *"HW"[2 - len(space) :], "C"), shape, strict=True)),
+    )
+
+
+def mean_square(x: Array) -> Array:
+    """Mean square of each channel; analytic, so that it can be differentiated by `gradient`.
+
+    Examples
+    --------
+    >>> mean_square(np.array([[1.0, 2.0], [3.0, 0.0]]))
+    array([5., 2.])
+    """
+    values = x.reshape(-1, x.shape[-1])
+    return np.sum(values**2, axis=0) / len(values)
+
+
+def moments(x: Array) -> tuple[Array, Array]:
+    """Mean and biased variance of each channel; analytic as `mean_square` is.
+
+    Examples
+    --------
+    >>> moments(np.array([[1.0, 2.0], [3.0, 0.0]]))
+    (array([2., 1.]), array([1., 1.]))
+    """
+    values = x.reshape(-1, x.shape[-1])
+    mu = np.sum(values, axis=0) / len(values)
+    return mu, mean_square(values - mu)
+
+
+def close(value: Any, right: Any, rtol: float = 1e-7) -> bool:
+    """Whether numbers agree, to `rtol` of the largest right one.
+
+    Examples
+    --------
+    >>> close(np.array([1.0, 1e-9]), np.array([1.0, 0.0]))
+    True
+    """
+    right = np.asarray(right)
+    return bool(np.max(np.abs(value - right), initial=0.0) <= rtol * np.max(np.abs(right), initial=1e-6))
+
+
+def gradient(function: Callable[[Array], Array], x: Array, dz: Array) -> Array:
+    """Differentiate <dz, function(x)> by the complex step, element by element.
+
+    The function is analytic: no abs, no var, no clip.
+
+    Examples
+    --------
+    >>> gradient(lambda x: x**3, np.array([1.0, 2.0]), np.array([1.0, -1.0]))
+    array([  3., -12.])
+    """
+    found = np.empty(x.shape)
+    for i in np.ndindex(x.shape):
+        moved = x.astype(complex)
+        moved[i] += 1j * _STEP
+        found[i] = np.sum(dz * function(moved)).imag / _STEP
+    return found
+
+
+def gradient_fault(name: str, value: Array, right: Array, of: str = "forward") -> str | None:
+    """Say how far a gradient is from the numerical one, and where, or None.
+
+    Examples
+    --------
+    >>> gradient_fault("dx", np.array([1.0, 2.0]), np.array([1.0, 4.0]))
+    'dx is not the derivative of forward: at (1,) it is off by 50 % of the largest derivative'
+    >>> gradient_fault("dx", np.array([1.0, -2.0]), np.array([1.0, 4.0]), of="z = f(x)")
+    'dx is not the derivative of z = f(x): at (1,) it is off by 150 % of the largest derivative'
+    """
+    if close(value, right):
+        return None
+    error = np.abs(value - right)
+    worst = tuple(int(i) for i in np.unravel_index(np.argmax(error), error.shape))
+    percent = 100 * float(np.max(error) / np.max(np.abs(right), initial=1e-300))
+    off = f"{percent:.2g}" if percent < 99.5 or percent >= 1e6 else f"{percent:.0f}"
+    return f"{name} is not the derivative of {of}: at {worst} it is off by {off} % of the largest derivative"
+
+
+def gradient_judge(name: str, of: str = "forward", at: str = "", sum_note: str = "") -> Judge:
+    """Make the judge of a gradient: the attribute `name` of the case is right.
+
+    `at` comes first in the message and may name what the case has; `sum_note` is added where the gradient does not
+    sum to zero over each channel.
+
+    Examples
+    --------
+    >>> judge = gradient_judge("dx", at="for {case.eps:g}, ")
+    >>> judge(np.ones(3), SimpleNamespace(dx=np.ones(3))) is None
+    True
+    >>> judge(np.zeros(1), SimpleNamespace(dx=np.ones(1), eps=0.5))
+    'for 0.5, dx is not the derivative of forward: at (0,) it is off by 100 % of the largest derivative'
+    """
+
+    def judge(value: Array, case: Any) -> str | None:
+        fault = gradient_fault(name, value, getattr(case, name), of)
+        if fault is None:
+            return None
+        sums = np.abs(np.sum(value.reshape(-1, value.shape[-1]), axis=0))
+        note = sum_note if np.max(sums) > 1e-9 * np.max(np.abs(value)) * value.size else ""
+        return f"{at.format(case=case)}{fault}{note}"
+
+    return judge

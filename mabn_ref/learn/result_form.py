@@ -1,0 +1,150 @@
+"""The form of a result: tuples, fields, shapes, dtypes; and which axis is wrong where a shape is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+__all__ = ["described", "form_fault", "same", "unnamed"]
+
+
+def described(value: Any) -> str:
+    """Say in a few words what a value is.
+
+    Examples
+    --------
+    >>> described(None), described((1, 2)), described(np.zeros((2, 3)))
+    ('nothing', '2 values', 'an array of shape (2, 3)')
+    """
+    if value is None:
+        return "nothing"
+    if isinstance(value, tuple | list):
+        return f"{len(value)} value{'' if len(value) == 1 else 's'}"
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    return f"a {'number' if np.isscalar(value) and not isinstance(value, str) else type(value).__name__}"
+
+
+def form_fault(name: str, value: Any, expected: Any, axes: Mapping[str, int]) -> str | None:
+    """Say what is wrong with the form of `value`, which the student calls `name`, or None.
+
+    `axes` has the sizes of the axes by their letters, such as N and C; where all differ, a message can say which axis
+    it is.
+
+    Examples
+    --------
+    >>> print(form_fault("mu", np.zeros(6), np.zeros(3), {"N": 6, "C": 3}))
+    mu has shape (6,), which is (N,); expected (3,), which is (C,): it keeps axis N and lacks axis C
+    """
+    value = bool(value) if isinstance(value, np.bool_) else value
+    if isinstance(expected, tuple | list | dict):
+        return _parts_fault(name, value, expected, axes)
+    if isinstance(expected, str | bool) or expected is None:
+        return None if type(value) is type(expected) else f"{name} is {described(value)}, expected {_word(expected)}"
+    if not isinstance(value, np.ndarray | np.generic | int | float | complex) or isinstance(value, bool):
+        return f"{name} is {described(value)}, expected {_array(np.shape(expected))}"
+    shape, wanted = np.shape(value), np.shape(expected)
+    if shape != wanted:
+        return f"{name} has shape {_named(shape, axes)}; expected {_named(wanted, axes)}{_which(shape, wanted, axes)}"
+    kind, right = np.asarray(value).dtype, np.asarray(expected).dtype
+    if shape and kind != right:
+        return f"{name} has dtype {kind}, expected {right}, the dtype of the input"
+    if not np.all(np.isfinite(value)) and np.all(np.isfinite(expected)):
+        return f"{name} is not finite: it has nan or inf in it"
+    return None
+
+
+def unnamed(name: str, value: Any, expected: Any) -> str | None:
+    """Say that `value` lacks the names of its fields where `expected` has them, or None.
+
+    Examples
+    --------
+    >>> from collections import namedtuple
+    >>> unnamed("cache", (1, 2), namedtuple("Cache", "y sigma")(1, 2))
+    'cache is a tuple without the names y, sigma; return a Cache'
+    """
+    fields = getattr(expected, "_fields", None)
+    if fields is None or getattr(value, "_fields", None) == fields:
+        return None
+    kind = "list" if isinstance(value, list) else "tuple"
+    return f"{name} is a {kind} without the names {', '.join(fields)}; return a {type(expected).__name__}"
+
+
+def _word(expected: Any) -> str:
+    return {str: "a word", bool: "True or False"}.get(type(expected), "None")
+
+
+def _parts_fault(name: str, value: Any, expected: Any, axes: Mapping[str, int]) -> str | None:
+    if isinstance(expected, dict):
+        keys, items = list(expected), list(expected.values())
+        found = [value.get(key) for key in keys] if isinstance(value, dict) else None
+    else:
+        keys, items = list(getattr(expected, "_fields", range(len(expected)))), list(expected)
+        found = list(value) if isinstance(value, tuple | list) and len(value) == len(items) else None
+    if found is None:
+        return f"{name} is {described(value)}, expected {', '.join(map(str, keys))}"
+    for key, ours, theirs in zip(keys, items, found, strict=True):
+        fault = form_fault(f"{name}.{key}" if isinstance(key, str) else f"{name}[{key}]", theirs, ours, axes)
+        if fault:
+            return fault
+    return None
+
+
+def _array(shape: tuple[int, ...]) -> str:
+    return f"an array of shape {shape}" if shape else "a number"
+
+
+def _letters(shape: tuple[int, ...], axes: Mapping[str, int]) -> list[str] | None:
+    """The axes of a shape by their letters, None where sizes do not tell."""
+    by_size = {size: letter for letter, size in axes.items()}
+    if len(by_size) < len(axes) or not all(size in by_size or size == 1 for size in shape):
+        return None
+    return [by_size.get(size, "1") for size in shape]
+
+
+def _named(shape: tuple[int, ...], axes: Mapping[str, int]) -> str:
+    letters = _letters(shape, axes)
+    if not letters:
+        return str(shape) if shape else "() (a single number)"
+    return f"{shape}, which is ({', '.join(letters)}{',' if len(letters) == 1 else ''})"
+
+
+def _which(shape: tuple[int, ...], wanted: tuple[int, ...], axes: Mapping[str, int]) -> str:
+    found, right = _letters(shape, axes), _letters(wanted, axes)
+    if found is not None and right is not None:
+        if [letter for letter in found if letter != "1"] == right:
+            return ": drop the axes of length 1"
+        extra = [letter for letter in found if letter not in right]
+        lacking = [letter for letter in right if letter not in found]
+        said = [f"keeps axis {', '.join(extra)}"] if extra else []
+        said += [f"lacks axis {', '.join(lacking)}"] if lacking else []
+        return f": it {' and '.join(said)}" if said else ""
+    if len(shape) == len(wanted):
+        wrong = [k for k, (a, b) in enumerate(zip(shape, wanted, strict=True)) if a != b]
+        return f": axis {', '.join(map(str, wrong))} is of another length"
+    return f": it has {len(shape)} axes instead of {len(wanted)}"
+
+
+def same(a: Any, b: Any, rtol: float = 1e-9) -> bool:
+    """Whether two results are the same, in form and, to rounding, in numbers; nan equals nan.
+
+    Examples
+    --------
+    >>> same((1.0, np.ones(2)), (1.0, np.ones(2) + 1e-12)), same(np.ones(2), np.ones((2, 1)))
+    (True, False)
+    """
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key], rtol) for key in a)
+    if isinstance(a, tuple | list) and isinstance(b, tuple | list):
+        return len(a) == len(b) and all(same(x, y, rtol) for x, y in zip(a, b, strict=True))
+    a, b = (bool(v) if isinstance(v, np.bool_) else v for v in (a, b))
+    if isinstance(a, str | bool) or isinstance(b, str | bool) or a is None or b is None:
+        return type(a) is type(b) and bool(a == b)
+    if isinstance(a, dict | tuple | list) or isinstance(b, dict | tuple | list) or np.shape(a) != np.shape(b):
+        return False
+    a, b = np.asarray(a), np.asarray(b)
+    finite = b[np.isfinite(b)]
+    atol = rtol * float(np.max(np.abs(finite), initial=0.0))
+    return bool(np.allclose(a, b, rtol=0, atol=max(atol, 1e-13), equal_nan=True))

@@ -1,0 +1,252 @@
+"""The commands of a learner, each one step, and what they show: check, hint, status, solution."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TextIO
+
+from mabn_ref.learn.exercise import Exercise
+from mabn_ref.learn.folder import Folder, Progress
+from mabn_ref.learn.judge import Report, check_source
+from mabn_ref.learn.process import StudentError
+
+__all__ = [
+    "Style",
+    "bar",
+    "check",
+    "check_all",
+    "fresh_seeds",
+    "hint",
+    "listing",
+    "place",
+    "printable",
+    "progress_bar",
+    "solution",
+    "style_for",
+    "verdict",
+]
+
+_CODES = {"bold": "1", "green": "32", "red": "31", "dim": "2", "cyan": "36"}
+_PRINTED_LINES = 6
+
+
+@dataclass(frozen=True)
+class Style:
+    """Whether to write colours and links, and how wide."""
+
+    colour: bool = False
+    width: int = 100
+
+    def __call__(self, text: str, kind: str) -> str:
+        """Colour a piece of text."""
+        return f"\x1b[{_CODES[kind]}m{text}\x1b[0m" if self.colour and text else text
+
+    def wrap(self, text: str, indent: str = "  ") -> str:
+        """Break a paragraph into lines."""
+        return textwrap.fill(text, self.width, initial_indent=indent, subsequent_indent=indent)
+
+
+def style_for(stream: TextIO) -> Style:
+    """Colours and links on a terminal that wants them, plain text anywhere else."""
+    colour = stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    return Style(colour, min(shutil.get_terminal_size((100, 24)).columns, 100))
+
+
+def place(path: Path, line: int | None = None, style: Style | None = None) -> str:
+    """A file, with a line, as terminals and editors make it clickable.
+
+    Examples
+    --------
+    >>> place(Path("01_moments", "exercise.py"), 7)
+    '01_moments/exercise.py:7'
+    """
+    try:
+        shown = path.resolve().relative_to(Path.cwd())
+    except ValueError:
+        shown = path
+    text = shown.as_posix() if line is None else f"{shown.as_posix()}:{line}"
+    if style is None or not style.colour:
+        return text
+    return f"\x1b]8;;{path.resolve().as_uri()}\x1b\\{style(text, 'cyan')}\x1b]8;;\x1b\\"
+
+
+def bar(done: int, total: int, width: int = 40) -> str:
+    """A progress bar.
+
+    Examples
+    --------
+    >>> bar(2, 4, width=8)
+    'Progress: [####----] 2/4'
+    """
+    full = width * done // total
+    return f"Progress: [{'#' * full}{'-' * (width - full)}] {done}/{total}"
+
+
+def listing(exercises: tuple[Exercise, ...], progress: Progress, current: str, style: Style) -> str:
+    """All exercises, done or not, with the hints taken."""
+    lines, count = [], 0
+    for exercise in exercises:
+        done = exercise.name in progress.passed
+        mark = style("passed ", "green") if done else style("open   ", "dim")
+        taken = progress.hints.get(exercise.name, 0)
+        hints = f"  ({taken} hint{'' if taken == 1 else 's'})" if taken else ""
+        here = ">" if exercise.name == current else " "
+        count += done
+        lines.append(f"{here} {mark} {exercise.name:<28}{exercise.title}{hints}")
+    return "\n".join([*lines, "", bar(count, len(exercises))])
+
+
+def verdict(report: Report, exercise: Exercise, path: Path, source: str, style: Style) -> str:
+    """What is said about a student's code: the mistakes that were recognised first, then its parts."""
+    title = f"{style(exercise.name, 'bold')}  {exercise.title}"
+    if report.passed:
+        return f"{title}\n\n  {style('passed', 'green')}, {_points(report)}"
+    blocks = [title] if any(error.trace for error in report.errors) else [title, place(path, None, style)]
+    blocks += ["", *(style.wrap(sentence) for sentence in report.sentences)] if report.sentences else []
+    for error in report.errors:
+        blocks += ["", _error(error, path, source, style)]
+    blocks += ["", *(style.wrap(note) for note in report.notes)] if report.notes else []
+    blocks.append("")
+    said = {str(error) for error in report.errors}
+    unwritten = {str(error) for error in report.errors if error.kind == "todo"}
+    wide = max(len(part.name) for part in report.parts)
+    for part in report.parts:
+        mark = style("right", "green") if part.ok else style("wrong", "red")
+        mark = style("to do", "dim") if part.message in unwritten else mark
+        message = "" if part.message in said else part.message
+        said.add(part.message)
+        indent = " " * (11 + wide)
+        text = textwrap.fill(message, style.width, initial_indent=indent, subsequent_indent=indent).lstrip()
+        blocks.append(f"  {mark}  {part.name:<{wide}}  {text}".rstrip())
+    blocks.append(f"\n  {_points(report)}")
+    if report.printed.strip():
+        blocks += ["", style("  Your code printed:", "dim"), _printed(report.printed)]
+    return "\n".join(blocks)
+
+
+def _points(report: Report) -> str:
+    return f"{report.points} of {len(report.parts)} point{'' if len(report.parts) == 1 else 's'}"
+
+
+def _error(error: StudentError, path: Path, source: str, style: Style) -> str:
+    """The error, and the student's own line with one before and after it; the rest is folded away."""
+    lines = [style.wrap(str(error)[:600])]
+    if not error.trace:
+        return lines[0]
+    number, _ = error.trace[-1]
+    lines.append(f"  {place(path, number, style)}")
+    code = source.splitlines()
+    for k in range(max(number - 1, 1), min(number + 1, len(code)) + 1):
+        mark = ">" if k == number else " "
+        line = f"  {mark} {k:>4} | {code[k - 1]}"[: style.width]
+        lines.append(style(line, "bold") if k == number else style(line, "dim"))
+    if len(error.trace) > 1:
+        lines.append(style(f"  called from line {', '.join(str(line) for line, _ in error.trace[:-1])}", "dim"))
+    return "\n".join(lines)
+
+
+def printable(line: str) -> str:
+    """A line with nothing in it that moves the cursor or changes colours.
+
+    Examples
+    --------
+    >>> printable("a\\x1b[2Jb")
+    'a?[2Jb'
+    """
+    return re.sub(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]", "?", line)
+
+
+def _printed(text: str) -> str:
+    """The first lines of what was printed, with nothing in them that moves the cursor."""
+    lines = [printable(line)[:200] for line in text.expandtabs(4).splitlines()]
+    rest = [f"    ... and {len(lines) - _PRINTED_LINES} more lines"] if len(lines) > _PRINTED_LINES else []
+    return "\n".join([f"    {line}" for line in lines[:_PRINTED_LINES]] + rest)
+
+
+def fresh_seeds() -> tuple[int, int]:
+    """Seed 0, the same for all, and one that nobody has seen."""
+    return 0, secrets.randbelow(2**31)
+
+
+def check(folder: Folder, exercise: Exercise, seeds: Sequence[int], style: Style) -> tuple[bool, str]:
+    """Check the student's file, remember whether it passed, and return that with what to say."""
+    path = folder.file(exercise)
+    try:
+        source, report = _source_and_report(folder, exercise, seeds)
+    except ValueError as error:
+        again = f"mabn-ref learn reset {exercise.name} writes a new one"
+        return False, f"{exercise.name}\n\n  {place(path, None, style)} {error}; {again}"
+    said = verdict(report, exercise, path, source, style)
+    if not report.passed:
+        return False, said
+    following = folder.following(exercise)
+    ahead = style("That was the last one: all exercises have passed.", "green")
+    ahead = ahead if following is None else f"Next is {following.name}: {following.title}."
+    return True, f"{said}\n\n{solution(folder, exercise, style)}\n\n  {ahead}"
+
+
+def check_all(folder: Folder, seeds: Sequence[int], style: Style, show: Callable[[str], None]) -> bool:
+    """Check every file, a line each, and say whether all have passed."""
+    passed = 0
+    for exercise in folder.exercises:
+        try:
+            _, report = _source_and_report(folder, exercise, seeds)
+        except ValueError as error:
+            where = place(folder.file(exercise), None, style)
+            show(f"{style('wrong ', 'red')} {exercise.name:<28}{where} {error}")
+            continue
+        passed += report.passed
+        unwritten = not report.points and bool(report.errors) and all(e.kind == "todo" for e in report.errors)
+        mark = style("to do ", "dim") if unwritten else style("wrong ", "red")
+        mark = style("passed", "green") if report.passed else mark
+        show(f"{mark} {exercise.name:<28}{report.points} of {len(report.parts)}  {report.summary}".rstrip())
+    show(f"\n{progress_bar(folder)}")
+    return passed == len(folder.exercises)
+
+
+def _source_and_report(folder: Folder, exercise: Exercise, seeds: Sequence[int]) -> tuple[str, Report]:
+    """Read and check a student's file, and remember that it passed; one that cannot be read is a `ValueError`."""
+    try:
+        source = folder.file(exercise).read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+    except UnicodeDecodeError:
+        raise ValueError("is no text in UTF-8") from None
+    except OSError:
+        raise ValueError("cannot be read") from None
+    report = check_source(exercise, source, seeds=seeds)
+    progress = folder.load()
+    if report.passed and exercise.name not in progress.passed:  # it stays so until it is reset
+        folder.save(replace(progress, passed=progress.passed | {exercise.name}))
+    return source, report
+
+
+def progress_bar(folder: Folder) -> str:
+    """How many of the exercises have passed."""
+    passed = folder.load().passed
+    return bar(len([e for e in folder.exercises if e.name in passed]), len(folder.exercises))
+
+
+def hint(folder: Folder, exercise: Exercise, style: Style) -> str:
+    """The hints taken so far and the next one."""
+    progress = folder.load()
+    taken = min(progress.hints.get(exercise.name, 0) + 1, len(exercise.hints))
+    folder.save(replace(progress, hints={**progress.hints, exercise.name: taken}))
+    shown = [
+        f"  {style(f'Hint {k} of {len(exercise.hints)}', 'bold')}\n{style.wrap(' '.join(text.split()))}"
+        for k, text in enumerate(exercise.hints[:taken], start=1)
+    ]
+    return "\n\n".join(shown)
+
+
+def solution(folder: Folder, exercise: Exercise, style: Style) -> str | None:
+    """Our solution, or None while the student's has not passed."""
+    if exercise.name not in folder.load().passed:
+        return None
+    body = "\n".join(f"  {line}".rstrip() for line in exercise.solution.splitlines())
+    return f"  {style('One way to write it:', 'bold')}\n\n{body}"
