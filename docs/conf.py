@@ -24,6 +24,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "matplotlib.sphinxext.plot_directive",
+    "shared_arguments",
     "names",
     "local_mathjax",
     "equations",
@@ -108,13 +109,19 @@ napoleon_use_rtype = False
 napoleon_custom_sections = [("Attributes", "params_style")]
 
 _PYTHON = "https://docs.python.org/3/library"
-outside_names = {
-    "numpy.random.Generator": "https://numpy.org/doc/stable/reference/random/generator.html",
-    "collections.abc.Sequence": f"{_PYTHON}/collections.abc.html#collections.abc.Sequence",
-} | {
-    name: f"{_PYTHON}/exceptions.html#{name}"
-    for name in ("TypeError", "ValueError", "ImportError", "OSError", "ConnectionError", "AssertionError")
-}
+outside_names = (
+    {
+        "numpy.random.Generator": "https://numpy.org/doc/stable/reference/random/generator.html",
+    }
+    | {
+        f"collections.abc.{name}": f"{_PYTHON}/collections.abc.html#collections.abc.{name}"
+        for name in ("Callable", "Sequence")
+    }
+    | {
+        name: f"{_PYTHON}/exceptions.html#{name}"
+        for name in ("TypeError", "ValueError", "ImportError", "OSError", "ConnectionError", "AssertionError")
+    }
+)
 
 html_theme = "furo"
 html_title = "mabn_ref"

@@ -1,13 +1,73 @@
-"""Hypothesis profiles: `dev` (default), `ci` (the same draws every time), `thorough` (ten times the examples).
+"""Which tests are run, in which order, and how many examples Hypothesis draws.
 
+Its profiles: `dev` (default), `ci` (the same draws every time), `thorough` (ten times the examples), `fast` (few).
 `mutation` is for mutation testing, where every mutant runs the tests: few examples, the same every time.
 """
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+SLOW = {
+    "benchmarks",
+    "gpu",
+    "test_tutorials.py",
+    "check/test_checker.py",
+    "check/test_choices.py",
+    "check/test_eval.py",
+    "check/test_hyper.py",
+    "check/test_sample_norms.py",
+    "check/test_search.py",
+    "data/test_embedded.py",
+    "data/test_own_files.py",
+    "docs/test_code_blocks.py",
+    "gradcheck/test_complex_step.py",
+    "gradcheck/test_functions.py",
+    "gradcheck/test_kinks.py",
+    "gradcheck/test_taylor.py",
+    "gradcheck/test_verdicts.py",
+    "learn/test_course.py",
+    "learn/test_grade.py",
+    "learn/test_judge.py",
+    "learn/test_learn.py",
+    "learn/test_lint.py",
+    "learn/test_other_ways.py",
+    "learn/test_other_ways_moving.py",
+    "learn/test_other_ways_of_hunts.py",
+    "learn/test_process.py",
+    "mistakes/test_catalogue.py",
+    "mistakes/test_oracles.py",
+    "mistakes/test_gradient_table.py",
+    "norms/test_gradients.py",
+    "norms/test_sync_batch_norm.py",
+    "paper/test_committed.py",
+    "paper/test_factorial.py",
+    "paper/test_figures.py",
+    "paper/test_folding.py",
+    "paper/test_paper_report.py",
+    "paper/test_runner.py",
+    "paper/test_studies.py",
+    "paper/test_table8.py",
+    "paper/test_theorem1.py",
+    "paper/test_theorem2.py",
+    "paper/test_theorem2_recorded.py",
+    "paper/test_weight_noise.py",
+    "train/test_checkpoints.py",
+    "train/test_loop.py",
+    "train/test_reproducible.py",
+    "train/test_segmentation.py",
+    "train/test_theorems.py",
+    "train/test_workers.py",
+    "test_cli.py::test_a_worker_that_dies_loses_its_run_alone",
+    "test_cli.py::test_compare_from_end_to_end_and_again",
+    "test_cli.py::test_ctrl_c_in_train_says_how_to_go_on",
+    "test_cli.py::test_ctrl_c_leaves_whole_files_and_the_same_command_goes_on",
+}
+"""What `--fast` leaves out: folders, files and functions that take more than a second or two of a core."""
 
 quiet = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("dev", deadline=None, suppress_health_check=quiet)
@@ -22,4 +82,36 @@ settings.register_profile(
     phases=[Phase.generate],  # a mutant is dead at its first failure: nothing to shrink or explain
     suppress_health_check=list(HealthCheck),
 )
+settings.register_profile("fast", deadline=None, max_examples=10, suppress_health_check=quiet)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="the loop of work: without what takes long, few examples")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--fast") and "HYPOTHESIS_PROFILE" not in os.environ:
+        settings.load_profile("fast")
+    if config.getoption("dist", "no") == "load":  # what -n alone sets
+        config.option.dist = "worksteal"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return (config.getoption("--fast") and _place(collection_path) in SLOW) or None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--fast"):
+        apart = {item for item in items if any(map(item.get_closest_marker, ("slow", "docs", "frameworks", "dask")))}
+        apart |= {item for item in items if f"{_place(item.path)}::{item.name.partition('[')[0]}" in SLOW}
+        config.hook.pytest_deselected(items=list(apart))
+        items[:] = [item for item in items if item not in apart]
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Half of the tests go to each of two workers. Whoever builds the pages does it while the other has work left.
+        items.sort(key=lambda item: "html" not in getattr(item, "fixturenames", ()))
+
+
+def _place(path: Path) -> str:
+    here = Path(__file__).parent
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else ""

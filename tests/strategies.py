@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm, sync_batch_norm
+from mabn_ref.norms import batch_norm, batch_renorm, mabn, mabn_variants, modified_batch_norm, sync_batch_norm
 
 NORMS = {
     "batch_norm": batch_norm,
     "batch_renorm": batch_renorm,
     "modified_batch_norm": modified_batch_norm,
     "mabn": mabn,
+    "mabn_variants": mabn_variants,
 }
 
 ALL = NORMS | {"sync_batch_norm": sync_batch_norm}
@@ -65,13 +66,16 @@ def configs(draw: Any, module: ModuleType, norm_batch: int) -> Any:
             "d_max": draw(st.sampled_from([0.0, 0.5, 5.0, ramp])),
             "ema_of": draw(st.sampled_from(["sigma", "var"])),
         }
-    if module is mabn:
+    if module in (mabn, mabn_variants):
         common |= {
             "window": draw(st.integers(1, 9)),
             "clip": draw(st.sampled_from([1.0, 1.2, 5.0])),
             "warmup": draw(st.integers(0, 8)),
-            "partial_window": draw(st.sampled_from(["mean", "batch"])),
             "renorm_from": draw(st.integers(1, 8)),
+        }
+    if module is mabn_variants:
+        common |= {
+            "partial_window": draw(st.sampled_from(["mean", "batch"])),
             "ema_of": draw(st.sampled_from(["batch", "window"])),
             "ema_read": draw(st.sampled_from(["before", "after"])),
             "ema_start": draw(st.sampled_from([1.0, "first"])),

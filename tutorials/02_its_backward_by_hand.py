@@ -155,7 +155,7 @@ def right(dz, cache):
 def parts(dz, cache):
     """y, sigma, g and Psi."""
     g, psi = batch_norm.gradient_statistics(dz, cache)
-    return cache.y[0], cache.sigma, g, psi
+    return cache.y[0], cache.sigma[0], g, psi
 
 
 def without_g(dz, cache):
@@ -169,7 +169,7 @@ def without_psi(dz, cache):
 
 
 def straight_route_only(dz, cache):
-    return dz / cache.sigma
+    return dz / cache.sigma[0]
 
 
 def twice_the_gradient(dz, cache):

@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from mabn_ref.data import channel_statistics, embedded, to_float
-from mabn_ref.nn import network, sgd, softmax_cross_entropy
+from mabn_ref.nn import network, networks, optimiser, softmax_cross_entropy
 from mabn_ref.norms import batch_norm
 
 np.set_printoptions(precision=3, suppress=True)
@@ -93,9 +93,9 @@ print("g =", dbeta / 6, " Psi =", dgamma / 6)
 train, _ = embedded.generate(train_size=1600, test_size=10, seed=0)
 images = to_float(train.images, *channel_statistics(train.images))
 
-layers = network.small_network(batch_norm, batch_norm.Config(norm_batch=32), width=8)
+layers = networks.small_network(batch_norm, batch_norm.Config(norm_batch=32), width=8)
 params, states = network.init(layers, np.random.default_rng(0))
-velocity = sgd.init(params)
+velocity = optimiser.init(params)
 for step in range(50):
     now = slice(32 * step, 32 * (step + 1))
     logits, caches, states = network.forward(layers, params, states, images[now])
@@ -104,7 +104,7 @@ for step in range(50):
         print(f"loss at step {step}: {value:.2f}")
     dlogits = softmax_cross_entropy.backward(1.0, cache)
     grads, states = network.backward(layers, dlogits, caches, states)
-    params, velocity = sgd.step(params, grads, velocity, lr=0.05, momentum=0.9, weight_decay=5e-4)
+    params, velocity = optimiser.step(params, grads, velocity, lr=0.05, momentum=0.9, weight_decay=5e-4)
 
 # %%
 # Now hold the weights, and send the same 512 images through with different \|B\|. The images and labels are always
@@ -127,7 +127,7 @@ def statistics_seen(size):
         return batch_norm.backward(dz, cache, state)
 
     noting = SimpleNamespace(**vars(batch_norm) | {"forward": forward, "backward": backward})
-    layers = network.small_network(batch_norm, batch_norm.Config(norm_batch=size), width=8)
+    layers = networks.small_network(batch_norm, batch_norm.Config(norm_batch=size), width=8)
     layers = [layer._replace(module=noting) if layer.name == "norm4" else layer for layer in layers]
     logits, caches, after = network.forward(layers, params, states, images[:512])
     _, cache = softmax_cross_entropy.forward(logits, train.labels[:512])

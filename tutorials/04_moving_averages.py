@@ -25,7 +25,7 @@ from collections import deque
 import matplotlib.pyplot as plt
 import numpy as np
 
-from mabn_ref.norms.moving import ema, sma
+from mabn_ref.norms.common import ema, sma
 
 np.set_printoptions(precision=4, suppress=True)
 
@@ -47,8 +47,8 @@ print("exponential, alpha = 0.5:", np.array(exponential))
 # first. The package makes the first choice too; the start is the caller's.
 #
 # One call to a normaliser can hold many batches, so both functions map a sequence to a sequence: a row a batch, a
-# column a channel. `mabn_ref.norms.moving.ema` returns the average before and after each value,
-# `mabn_ref.norms.moving.sma` the averages and the window for the next call.
+# column a channel. `mabn_ref.norms.common.ema` returns the average before and after each value,
+# `mabn_ref.norms.common.sma` the averages and the window for the next call.
 
 column = np.array(xi)[:, None]
 averages, window = sma(np.zeros((3, 1)), column, seen=0)

@@ -183,7 +183,7 @@ print("backward, g and Psi added", backward(dz[:, None], cache).ravel() + remove
 
 def forward_held(x):
     y = batch_norm.forward(x, one, zero, settled, batch_norm.Config(eps=eps))[0]
-    return cache.r * y + cache.d, cache
+    return cache.r[0] * y + cache.d[0], cache
 
 
 print(check(forward_held, backward, (x[:, None],)).verdict)

@@ -176,8 +176,8 @@ for batch, dz in zip(x, u, strict=True):
     _, cache, state = mabn.forward(batch[:, :, None], np.ones(1), np.zeros(1), state, config)
     psi.append(mabn.gradient_statistics(dz[:, :, None], cache)[1][0, 0])
     _, _, _, state = mabn.backward(dz[:, :, None], cache, state)
-    chis.append(cache.chi[0, 0])
-    rs.append(cache.r[0, 0])
+    chis.append(cache.chi.item())
+    rs.append(cache.r.item())
 
 at = np.arange(steps)
 figure, axes = plt.subplots(2, 1, figsize=(7.2, 5), sharex=True, layout="constrained")

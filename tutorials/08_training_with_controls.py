@@ -22,9 +22,9 @@ import numpy as np
 
 import mabn_ref
 from mabn_ref.data import channel_statistics, embedded, to_float
-from mabn_ref.nn import network, schedule, sgd, softmax_cross_entropy
+from mabn_ref.nn import network, optimiser, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, mabn
-from mabn_ref.train import results, tables
+from mabn_ref.train import comparison, results
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.intervals import mean_interval, paired_difference
 
@@ -77,7 +77,7 @@ def run(norm, config, centralized, seed):
     """Train one network; return the loss of every step, and the last test error in %."""
     layers, rng = layers_of(norm, config, centralized), np.random.default_rng(seed)
     params, states = network.init(layers, rng)
-    velocity, losses = sgd.init(params), []
+    velocity, losses = optimiser.init(params), []
     for step in range(STEPS):
         if step % EPOCH == 0:
             order = rng.permutation(len(images))
@@ -88,8 +88,8 @@ def run(norm, config, centralized, seed):
         loss, cache = softmax_cross_entropy.forward(logits, train.labels[chosen])
         dlogits = softmax_cross_entropy.backward(1.0, cache)
         grads, states = network.backward(layers, dlogits, caches, states)
-        lr = schedule.cosine(step, steps=STEPS, lr=0.1, warmup=30)
-        params, velocity = sgd.step(params, grads, velocity, lr=lr, **SGD)
+        lr = optimiser.cosine_rate(step, steps=STEPS, lr=0.1, warmup=30)
+        params, velocity = optimiser.step(params, grads, velocity, lr=lr, **SGD)
         losses.append(float(loss))
     answers = np.argmax(network.infer(layers, params, states, test_images), axis=1)
     return losses, 100 * float(np.mean(answers != test.labels))
@@ -200,8 +200,8 @@ for one, other in (
 
 repository = Path(mabn_ref.__path__[0]).parent
 records = results.read(repository / "docs" / "results" / "cifar10-subset" / "results.jsonl")
-rows = tables.collect([RunConfig(**record["config"]) for record in records], records)
-print(tables.table(rows))
+rows = comparison.collect([RunConfig(**record["config"]) for record in records], records)
+print(comparison.table(rows))
 
 # %%
 # With the recorded runs one can say something. Call the distance between BN 2 and BN 32 the gap. How much of it does

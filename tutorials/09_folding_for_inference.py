@@ -24,7 +24,7 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 
-from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, network, relu
+from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, network, networks, relu
 from mabn_ref.norms import batch_norm, mabn
 
 np.set_printoptions(precision=4, suppress=True)
@@ -112,7 +112,7 @@ for name, kernel in (("centred", w_c), ("as stored", w + 0.3)):
 # The small network of the package has seven convolutions, each with its normaliser. Give it moving statistics by
 # letting a few batches through, then fold. What is left of convolution, centring and MABN is one kernel and one bias:
 
-layers = network.small_network(mabn, mabn.Config(norm_batch=2), centralized=True, width=16)
+layers = networks.small_network(mabn, mabn.Config(norm_batch=2), centralized=True, width=16)
 params, states = network.init(layers, rng)
 for _ in range(20):
     x = rng.standard_normal((32, 32, 32, 3), dtype=np.float32)

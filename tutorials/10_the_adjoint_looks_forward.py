@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from mabn_ref.norms import mabn
-from mabn_ref.norms.moving import sma
+from mabn_ref.norms.common import sma
 
 np.set_printoptions(precision=4, suppress=True)
 
@@ -59,7 +59,7 @@ def losses(x):
 
 
 _, cache, state = mabn.forward(x.reshape(T * M, 1), one, zero, begin, config)
-chi = cache.chi[:, 0]
+chi = cache.chi[:, 0, 0]
 psi = mabn.gradient_statistics(c.reshape(T * M, 1), cache)[1][:, 0]
 y = x / chi[:, None]
 print("chi", chi)
@@ -159,7 +159,7 @@ def both_ways(c, m):
     _, cache, state = mabn.forward(x.reshape(T * M, 1), one, zero, state, config)
     psi = mabn.gradient_statistics(c.reshape(T * M, 1), cache)[1]
     dx, *_ = mabn.backward(c.reshape(T * M, 1), cache, state)
-    chi = cache.chi
+    chi = cache.chi[:, 0]
     exact = c / chi - x * future_mean((psi / chi**2)[:, 0], m)[:, None]
     past, _ = sma(np.zeros((m, 1)), psi)
     return dx.reshape(T, M), exact, past[:, 0], future_mean(psi[:, 0], m)

@@ -22,7 +22,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from mabn_ref.data import channel_statistics, embedded, to_float
-from mabn_ref.nn import network, sgd, softmax_cross_entropy
+from mabn_ref.nn import network, networks, optimiser, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, communicators, mabn, sync_batch_norm
 from mabn_ref.train.mpi import started_by_mpi, world
 
@@ -57,9 +57,9 @@ def train(ranks, name):
         "BN": (batch_norm, batch_norm.Config()),
         "MABN": (mabn, mabn.Config(norm_batch=2)),
     }[name]
-    layers = network.small_network(module, config, centralized=name == "MABN", width=4)
+    layers = networks.small_network(module, config, centralized=name == "MABN", width=4)
     params, states = network.init(layers, np.random.default_rng(0), dtype=np.float64)
-    velocity, losses, share = sgd.init(params), [], 1 / ranks.size
+    velocity, losses, share = optimiser.init(params), [], 1 / ranks.size
     for step in range(STEPS):
         mine = slice(step * BATCH + ranks.rank, (step + 1) * BATCH, ranks.size)
         logits, caches, states = network.forward(layers, params, states, images[mine].astype(float))
@@ -67,7 +67,7 @@ def train(ranks, name):
         dlogits = softmax_cross_entropy.backward(share, cache)
         grads, states = network.backward(layers, dlogits, caches, states)
         grads = [{key: gradients.allreduce(grad) for key, grad in layer.items()} for layer in grads]
-        params, velocity = sgd.step(params, grads, velocity, lr=LR, momentum=0.9, weight_decay=5e-4)
+        params, velocity = optimiser.step(params, grads, velocity, lr=LR, momentum=0.9, weight_decay=5e-4)
         losses.append(float(ranks.allreduce(share * loss)))
     return losses, gradients.sent // STEPS, statistics.sent // STEPS
 

@@ -25,16 +25,15 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from mabn_ref.paper import corrected
-from mabn_ref.paper.runner import data_uri
-from mabn_ref.paper.studies import STUDIES
-from mabn_ref.paper.study import Context
+from mabn_ref.paper import corrections
+from mabn_ref.paper.output import data_uri
+from mabn_ref.paper.study import STUDIES, Context
 from mabn_ref.train import results
 
 logger = logging.getLogger(__name__)
 
 JUDGED = ("holds", "no difference found", "does not hold", "the opposite holds", "not decided", "no verdict")
-"""What a verdict on a claim can say: `mabn_ref.paper.measured.verdict`."""
+"""What a verdict on a claim can say: `mabn_ref.paper.claims.verdict`."""
 MEASURED = ("lowers the error", "raises the error", "no effect found", "inside", "outside")
 """What is said of an effect that nobody has made a claim on, and of a value beside a simulation's interval."""
 FALLEN = "not decided after correction"
@@ -143,9 +142,9 @@ class CorrectedDirective(SphinxDirective):
         self.env.note_reread()
         found = _family(self.env.srcdir)
         distinct = [judged for judged in found if judged.first]
-        decided = [judged for judged in distinct if judged.p <= corrected.LEVEL]
+        decided = [judged for judged in distinct if judged.p <= corrections.LEVEL]
         kept, holm = sum(judged.kept for judged in distinct), sum(judged.holm for judged in distinct)
-        level = f"{corrected.LEVEL:.0%}".replace("%", " %")
+        level = f"{corrections.LEVEL:.0%}".replace("%", " %")
         counts = (
             f"These pages have {len(found)} verdicts on {len(distinct)} distinct paired differences. "
             f"Taken one by one, {len(decided)} of the differences are told from zero at {level}. "
@@ -222,7 +221,7 @@ def _verdict(line: str, fallen: bool = False) -> list[nodes.Node]:
     return [nodes.Text(line[: said.start(1)]), nodes.strong("", said[1]), nodes.Text(line[said.end(1) :]), *mark]
 
 
-def _family(srcdir: Any) -> list[corrected.Judged]:
+def _family(srcdir: Any) -> list[corrections.Judged]:
     """All paired verdicts of the files under ``results``."""
     folder = Path(srcdir, "results")
     files = sorted(folder.rglob("*.json*"))
@@ -230,9 +229,9 @@ def _family(srcdir: Any) -> list[corrected.Judged]:
 
 
 @lru_cache(maxsize=1)
-def _family_of(folder: Path, as_they_are: tuple[tuple[Path, int], ...]) -> list[corrected.Judged]:
+def _family_of(folder: Path, as_they_are: tuple[tuple[Path, int], ...]) -> list[corrections.Judged]:
     """Judge once a build, not once a page: the studies' outcomes take seconds."""
-    return corrected.family(folder)
+    return corrections.family(folder)
 
 
 def _literals(text: str) -> list[nodes.Node]:

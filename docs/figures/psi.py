@@ -6,9 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from mabn_ref.data import channel_statistics, embedded, to_float
-from mabn_ref.nn import network, sgd, softmax_cross_entropy
+from mabn_ref.nn import network, networks, optimiser, softmax_cross_entropy
 from mabn_ref.norms import mabn, modified_batch_norm
-from mabn_ref.norms.moving import sma
+from mabn_ref.norms.common import sma
 
 STEPS, SKIPPED, CHANNEL = 120, 60, 0
 rng = np.random.default_rng(0)
@@ -29,7 +29,7 @@ def recording(norm, psi):
 
 def net(norm, config, psi):
     """The small network, the normaliser after the fourth convolution recording."""
-    layers = network.small_network(norm, config, centralized=True, width=8)
+    layers = networks.small_network(norm, config, centralized=True, width=8)
     return [layer._replace(module=recording(norm, psi)) if layer.name == "norm4" else layer for layer in layers]
 
 
@@ -38,7 +38,7 @@ layers = net(mabn, mabn.Config(norm_batch=2, window=16), small)
 all_32 = net(modified_batch_norm, modified_batch_norm.Config(norm_batch=32), regular)
 params, states = network.init(layers, rng)
 _, states_32 = network.init(all_32, rng)
-velocity = sgd.init(params)
+velocity = optimiser.init(params)
 for step in range(STEPS):
     now = order[32 * step : 32 * (step + 1)]
     for which in (all_32, layers):  # the same weights and images through both; MABN's gradients train
@@ -47,7 +47,7 @@ for step in range(STEPS):
         _, cache = softmax_cross_entropy.forward(logits, train.labels[now])
         grads, after = network.backward(which, softmax_cross_entropy.backward(1.0, cache), caches, after)
     states = after
-    params, velocity = sgd.step(params, grads, velocity, lr=0.05, momentum=0.9, weight_decay=5e-4)
+    params, velocity = optimiser.step(params, grads, velocity, lr=0.05, momentum=0.9, weight_decay=5e-4)
 
 of_two = np.concatenate(small)
 averaged = sma(np.zeros((16, 1)), of_two[:, None].astype(np.float64), seen=0)[0].ravel()

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from mabn_ref.train.theorems import average_moments, exact_moments, expectations
+from mabn_ref.paper.theorems import average_moments, exact_moments, expectations
 
 WINDOW = 16
 KINDS = {"drift": (300, "a steady drift: 0.01 an iteration"), "slow": (2000, "slow change: sin(4 log t), (10) holds")}

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from mabn_ref.train.theorems import average_moments, expectations
+from mabn_ref.paper.theorems import average_moments, expectations
 
 STEPS, WINDOW = 300, 16
 t = np.arange(1, STEPS + 1)

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from mabn_ref.train.theorems import dependent_pairs, exact_gaps, gradient_gaps
+from mabn_ref.paper.theorems import dependent_pairs, exact_gaps, gradient_gaps
 
 BATCHES = np.array([2, 4, 8, 16, 32])
 rng = np.random.default_rng(0)

@@ -5,15 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mabn_ref.norms.micro_batches import merge, split
-from mabn_ref.norms.moving import ema
+from mabn_ref.norms.checks import Settings, setting
+from mabn_ref.norms.common import ema, mean, merge, split
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    eps: float = 1e-5
-    norm_batch: int | None = None
-    decay: float = 0.9
+class Config(Settings):  # which has eps and norm_batch
+    decay: float = setting(0.9, at_least=0, below=1, note="weight of the old value in the moving size")
 
 
 class State(NamedTuple):
@@ -22,7 +20,7 @@ class State(NamedTuple):
 
 class Cache(NamedTuple):
     y: np.ndarray  # (G, M, C)
-    size: np.ndarray  # (G, C)
+    size: np.ndarray  # (G, 1, C)
     gamma: np.ndarray  # (C,)
     shape: tuple
     config: Config
@@ -33,12 +31,12 @@ def init(channels, config, *, dtype, xp=np):
 
 
 def forward(x, gamma, beta, state, config):
-    xs = split(x, config.norm_batch)
-    size = np.mean(np.abs(xs), axis=1) + config.eps
-    y = xs / size[:, None, :]
-    _, after = ema(state.size, size, config.decay)
-    cache = Cache(y, size, gamma.copy(), x.shape, config)
-    return merge(gamma * y + beta, x.shape), cache, State(after[-1])
+    shape, x = x.shape, split(x, config.norm_batch)
+    size = mean(np.abs(x)) + config.eps
+    y = x / size
+    _, moving_size = ema(state.size, size, config.decay)
+    cache = Cache(y, size, gamma.copy(), shape, config)
+    return merge(gamma * y + beta, shape), cache, State(moving_size[-1, 0])
 
 
 def backward(dz, cache, state):
@@ -46,8 +44,8 @@ def backward(dz, cache, state):
     dz = split(dz, config.norm_batch)
     dgamma, dbeta = np.sum(dz * y, axis=(0, 1)), np.sum(dz, axis=(0, 1))
     dy = dz * gamma
-    psi = np.mean(y * dy, axis=1)
-    dx = (dy - np.sign(y) * psi[:, None, :]) / size[:, None, :]
+    psi = mean(y * dy)
+    dx = (dy - np.sign(y) * psi) / size
     return merge(dx, shape), dgamma, dbeta, state
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mabn_ref.train.theorems import average_moments, exact_moments, expectations
+from mabn_ref.paper.theorems import average_moments, exact_moments, expectations
 
 STEPS, WINDOW = 300, 16
 KINDS = {"constant": "1 throughout", "settling": "1 + 3 / √t", "drift": "0.01 t", "jump": "0, then 1 from t = 151"}

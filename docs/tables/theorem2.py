@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mabn_ref.train.theorems import dependent_pairs, gradient_gaps
+from mabn_ref.paper.theorems import dependent_pairs, gradient_gaps
 
 BATCHES = [2, 8, 32]
 FORWARD = {

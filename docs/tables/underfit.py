@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from mabn_ref.paper.measured import text
 from mabn_ref.train import results
 from mabn_ref.train.config import RunConfig, label
 from mabn_ref.train.intervals import mean_interval
+from mabn_ref.train.tables import text
 
 RECORDS = Path(__file__).parents[1] / "results" / "cifar10-subset" / "results.jsonl"
 TRAINING_IMAGES = 5000

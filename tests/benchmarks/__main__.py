@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from mabn_ref import __version__
-from mabn_ref.train import atomic
+from mabn_ref import __version__, atomic
 from tests.benchmarks import convolution, normalisers, processes, scaling, training_step
 from tests.benchmarks.timing import Timing, table
 

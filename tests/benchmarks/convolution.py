@@ -28,7 +28,7 @@ class Shape(NamedTuple):
 
 
 def network_shapes(samples: int = 32, width: int = 32) -> list[Shape]:
-    """Those of `mabn_ref.nn.network.small_network`."""
+    """Those of `mabn_ref.nn.networks.small_network`."""
     channels = [3, width, width, 2 * width, 2 * width, 4 * width, 4 * width, 4 * width]
     sizes, strides = (32, 16, 16, 8, 8, 4, 4), (2, 1, 2, 1, 2, 1, 2)
     return [Shape(samples, sizes[i], channels[i], channels[i + 1], strides[i]) for i in range(7)]

@@ -18,13 +18,13 @@ ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", 
 
 _PEAK = """
 import pathlib, resource
-from mabn_ref.train import training
+from mabn_ref.train import loop
 from mabn_ref.train.config import RunConfig
-setup = training.prepare(RunConfig(**{config}))
-for done, progress in enumerate(training.run(setup, training.begin(setup)), start=1):
+setup = loop.prepare(RunConfig(**{config}))
+for done, progress in enumerate(loop.run(setup, loop.begin(setup)), start=1):
     if done == {steps}:
         break
-training.test_error_of(setup, progress)
+loop.test_error_of(setup, progress)
 status = pathlib.Path("/proc/self/status")
 lines = status.read_text().splitlines() if status.exists() else []
 # Where there is one, the kernel's mark of this process alone: getrusage may count what its parent held.

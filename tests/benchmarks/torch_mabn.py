@@ -2,7 +2,7 @@
 
 Backward is written by hand, since (20) is not the derivative of (19). Where a call is one normalisation batch, most
 of the work is done by two fused kernels of PyTorch's own batch norm, with a mean of 0 and the averaged mean square in
-the place of the variance. Settings and phases are those of `mabn_ref.norms.mabn.Config.paper`.
+the place of the variance. Settings and phases are those of `mabn_ref.norms.mabn.Config`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ __all__ = ["small_network", "training_step"]
 
 
 def small_network(torch: Any, norm: Callable[[int], Any], *, convolution: Any = None, width: int = 32) -> Any:
-    """The layers of `mabn_ref.nn.network.small_network`, with a module made by ``norm(channels)``."""
+    """The layers of `mabn_ref.nn.networks.small_network`, with a module made by ``norm(channels)``."""
     channels = [3, width, width, 2 * width, 2 * width, 4 * width, 4 * width, 4 * width]
     convolution = convolution or torch.nn.Conv2d
     layers: list[Any] = []

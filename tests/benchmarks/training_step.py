@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref.nn import network, sgd, softmax_cross_entropy
+from mabn_ref.nn import network, networks, optimiser, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, batch_renorm, mabn
 from tests.benchmarks import torch_networks
 from tests.benchmarks.timing import Timing, side_by_side
@@ -19,9 +19,9 @@ def our_step(
     module: Any, config: Any, x: Any, labels: Any, *, centralized: bool = False, width: int = 32
 ) -> Callable[[], None]:
     """A step that goes on from where the last one ended: forward, backward, SGD."""
-    layers = network.small_network(module, config, centralized=centralized, width=width)
+    layers = networks.small_network(module, config, centralized=centralized, width=width)
     params, states = network.init(layers, np.random.default_rng(0))
-    held = [params, sgd.init(params), states]
+    held = [params, optimiser.init(params), states]
 
     def step() -> None:
         params, velocity, states = held
@@ -29,7 +29,7 @@ def our_step(
         _, cache = softmax_cross_entropy.forward(logits, labels)
         dlogits = softmax_cross_entropy.backward(1.0, cache)
         grads, states = network.backward(layers, dlogits, caches, states)
-        params, velocity = sgd.step(params, grads, velocity, lr=1e-3, momentum=0.9, weight_decay=5e-4)
+        params, velocity = optimiser.step(params, grads, velocity, lr=1e-3, momentum=0.9, weight_decay=5e-4)
         held[:] = params, velocity, states
 
     return step

@@ -1,23 +1,71 @@
-"""The API pages show every module of the package that a user would import."""
+"""The API pages show every module that a user would import, and what is said once for all functions."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import pkgutil
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import mabn_ref
+from mabn_ref.arrays import namespace
+from mabn_ref.norms import NORMS, batch_norm, mabn_variants
 
 API = Path(__file__).parents[2] / "docs" / "api"
-INTERNAL = {"causes", "checks", "creation", "layers", "plain"}
+INTERNAL = {"causes", "checks", "nn.common"}
+MEAN_SQUARE = ("mabn", "mabn_variants", "modified_batch_norm")
 
 
 @pytest.mark.parametrize("package", ["norms", "nn", "data"])
 def test_every_module_has_a_page(package: str) -> None:
     folder = Path(mabn_ref.__path__[0]) / package
-    modules = {module.name for module in pkgutil.iter_modules([str(folder)])} - INTERNAL
+    names = {module.name for module in pkgutil.iter_modules([str(folder)])}
+    modules = {name for name in names if not {name, f"{package}.{name}"} & INTERNAL}
     text = "".join(page.read_text(encoding="utf-8") for page in API.glob("*.rst"))
     shown = set(re.findall(rf"automodule:: mabn_ref\.{package}\.(\w+)", text))
     assert shown == modules
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The extension that adds what normalisers share."""
+    pytest.importorskip("sphinx", reason='sphinx is not installed: pip install "mabn_ref[docs]"')
+    monkeypatch.syspath_prepend(API.parent / "ext")
+    return importlib.import_module("shared_arguments")
+
+
+@pytest.mark.parametrize("name", [*NORMS, "mabn_variants"])
+def test_every_function_of_a_normaliser_shows_its_arguments_results_and_errors(shared: Any, name: str) -> None:
+    module = NORMS[name].module if name in NORMS else mabn_variants
+    functions = [f for f in vars(module).values() if inspect.isfunction(f) and shared.results(f)]
+    assert {"init", "statistics", "forward", "gradient_statistics", "backward", "infer"} <= {
+        f.__name__ for f in functions
+    }
+    for function in functions:
+        lines = ["What it does."]
+        shared.add_sections(None, "function", function.__name__, function, None, lines)
+        text = "\n".join(lines)
+        assert {"Parameters", "Returns", "Raises"} <= set(lines)
+        for argument in inspect.signature(function).parameters:
+            assert re.search(rf"^(\w+, )*{argument}\b", text, re.MULTILINE), (function.__name__, argument)
+        assert ("OverflowError" in text) == ("x" in inspect.signature(function).parameters)
+    assert shared.results(module.statistics) == (["chi2"] if module.__name__.endswith(MEAN_SQUARE) else ["mu", "var"])
+
+
+def test_a_function_keeps_its_own_sections_and_a_config_gets_its_notes(shared: Any) -> None:
+    lines = ["Returns", "-------", "its own"]
+    shared.add_sections(None, "function", "forward", batch_norm.forward, None, lines)
+    assert lines.count("Returns") == 1
+    assert "z : array" not in "\n".join(lines)
+    lines = []
+    shared.add_sections(None, "class", "Config", batch_norm.Config, None, lines)
+    at = lines.index("decay : a number in [0, 1)")
+    assert lines[at + 1] == "    weight of the old value in the moving statistics."
+    lines = []
+    shared.add_sections(None, "class", "State", batch_norm.State, None, lines)
+    shared.add_sections(None, "function", "namespace", namespace, None, lines)
+    assert lines == []

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from mabn_ref.paper.corrected import family
-from mabn_ref.paper.studies import STUDIES
+from mabn_ref.paper.corrections import family
+from mabn_ref.paper.study import STUDIES
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(page for page in (DOCS / "findings").glob("*.rst") if page.stem != "index")
@@ -109,6 +109,7 @@ def test_no_path_of_a_machine_is_committed(file: Path) -> None:
             assert not re.search(r"(^|[\s=:\"'])(/\w|~/|[A-Za-z]:\\)", string), string
 
 
+@pytest.mark.docs
 @pytest.mark.parametrize("file", list(shown()), ids=lambda file: "/".join(file.relative_to(DOCS / "results").parts))
 def test_the_page_says_what_the_file_says(html: Path, file: Path) -> None:
     page, command = shown()[file]

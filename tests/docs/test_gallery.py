@@ -14,6 +14,8 @@ import pytest
 
 from mabn_ref.learn.exercise import course
 
+pytestmark = pytest.mark.docs
+
 ROOT = Path(__file__).parents[2]
 NO_TORCH = importlib.util.find_spec("torch") is None  # then the page that needs it is left out
 SCRIPTS = [

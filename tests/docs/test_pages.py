@@ -15,6 +15,8 @@ import pytest
 
 from tests.docs import browser
 
+pytestmark = pytest.mark.docs
+
 _CHECKS = r"""(() => {
   const prose = document.querySelector('article')?.cloneNode(true);
   prose?.querySelectorAll('pre, code, .math svg').forEach(e => e.remove());
@@ -28,6 +30,8 @@ _CHECKS = r"""(() => {
     problematic: document.querySelectorAll('.problematic').length,
   };
 })()"""
+PARTS = 4
+"""Of the pages, so that several processes share the work."""
 _OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -45,9 +49,10 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Brows
 
 
 @pytest.mark.slow
-def test_pages_render_offline(html: Path, chromium: browser.Browser) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_pages_render_offline(html: Path, chromium: browser.Browser, part: int) -> None:
     formulas = 0
-    for page in _pages(html):
+    for page in _pages(html)[part::PARTS]:
         name = page.relative_to(html)
         chromium.resize(browser.WIDE)
         chromium.open(page)
@@ -61,10 +66,11 @@ def test_pages_render_offline(html: Path, chromium: browser.Browser) -> None:
         assert outside == [], name
         formulas += found["formulas"]
         for size in (browser.WIDE, browser.PHONE):
-            chromium.resize(size)
+            if size != browser.WIDE:
+                chromium.resize(size)
             assert chromium.run(_OVERFLOW) <= 0, f"{name} is wider than the screen at {size[0]} pixels"
             _keep(chromium, name, size)
-    assert formulas > 500
+    assert formulas > 500 / PARTS / 2
 
 
 def _keep(chromium: browser.Browser, page: Path, size: tuple[int, int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
-import subprocess
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -13,23 +13,25 @@ from typing import Any
 
 import pytest
 
-from mabn_ref.paper import runner
-from mabn_ref.paper.measured import Claim, Measured, verdict
-from mabn_ref.paper.studies import STUDIES
-from mabn_ref.paper.study import Context
+from mabn_ref.paper.claims import Claim, Measured, verdict
+from mabn_ref.paper.output import data_uri, write
+from mabn_ref.paper.study import STUDIES, Context
 from mabn_ref.train import results
+from tests.docs.building import EXTENSIONS, complaints, configuration
 
-ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / "docs" / "ext"))
+pytestmark = pytest.mark.docs
+
+sys.path.append(str(EXTENSIONS))
 pytest.importorskip("sphinx", reason='sphinx is not installed: pip install "mabn_ref[docs]"')
 recorded = importlib.import_module("recorded")
 SETTINGS: dict[str, Any] = {"data": "embedded", "data_dir": None, "train_size": 2400, "test_size": 1000, "width": 16}
 SETTINGS |= {"epochs": 8, "lr": 0.03, "weight_decay": 0.0005, "augment": True}
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with Table 2, from records whose errors are made up."""
+    tmp_path = tmp_path_factory.mktemp("recorded")
     study, context, place = STUDIES["table2"], Context((0, 1, 2), SETTINGS), tmp_path / "results"
     results.prepare(place / study.file)
     for config in study.plan(context, []):
@@ -37,32 +39,29 @@ def folder(tmp_path: Path) -> Path:
         record |= {"versions": {"numpy": "2.0"}, "machine": {"system": "Linux", "cores": 2}}
         record["epochs"] = [{"test_error": 40.0 + config.seed + 10 * (config.norm == "bn")}]
         results.append(place / study.file, record)
-    outcome = study.outcome(context, results.read(place / study.file))
-    runner.write("table2", study, outcome, context, place, "mabn-ref paper table2")
-    extensions, root = str(ROOT / "docs" / "ext"), str(ROOT)
-    (tmp_path / "conf.py").write_text(
-        f"import sys\nsys.path[:0] = [{root!r}, {extensions!r}]\nextensions = ['recorded']\n"
-    )
+    records_ = results.read(place / study.file)
+    outcome, planned = study.outcome(context, records_), study.plan(context, records_)
+    write("table2", study, outcome, context, place, "mabn-ref paper table2", planned, records_)
+    (tmp_path / "conf.py").write_text(configuration("recorded"))
     (tmp_path / "index.rst").write_text("Page\n====\n\n.. recorded:: results/table2.json\n")
     return tmp_path
 
 
-def build(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html", str(folder), str(folder / "html")]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(made, tmp_path / "project")
 
 
 def built(folder: Path, index: str) -> str:
     """The first page, once it says `index`."""
     (folder / "index.rst").write_text(index)
-    done = build(folder)
-    assert done.returncode == 0, done.stderr
+    assert complaints(folder) == ""
     return (folder / "html" / "index.html").read_text(encoding="utf-8")
 
 
 def test_tables_verdicts_pictures_and_where_they_come_from(folder: Path) -> None:
-    done = build(folder)
-    assert done.returncode == 0, done.stderr
+    assert complaints(folder) == ""
     html = (folder / "html" / "index.html").read_text(encoding="utf-8")
     assert "(8) MABN 2 + WC" in html
     assert "41.00 ± 2.48" in html
@@ -81,10 +80,9 @@ def test_tables_verdicts_pictures_and_where_they_come_from(folder: Path) -> None
 def test_pictures_are_drawn_from_the_file_alone(folder: Path) -> None:
     before = STUDIES["table2"].draw(json.loads((folder / "results" / "table2.json").read_text())["data"])
     (folder / "results" / "results.jsonl").unlink()
-    done = build(folder)
-    assert done.returncode == 0, done.stderr
+    assert complaints(folder) == ""
     html = (folder / "html" / "index.html").read_text(encoding="utf-8")
-    assert f'src="{runner.data_uri(before[""])}"' in html
+    assert f'src="{data_uri(before[""])}"' in html
 
 
 def test_a_study_that_was_not_run_says_so_with_its_command(folder: Path) -> None:
@@ -160,6 +158,4 @@ def test_a_file_that_its_records_contradict_fails_the_build(folder: Path) -> Non
     found = json.loads(path.read_text())
     found["verdicts"][0] = "MABN wins"
     path.write_text(json.dumps(found))
-    done = build(folder)
-    assert done.returncode != 0
-    assert "table2.json does not say what the records beside it do" in done.stderr
+    assert "table2.json does not say what the records beside it do" in complaints(folder)

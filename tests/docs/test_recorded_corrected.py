@@ -7,14 +7,19 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-from mabn_ref.paper import runner
-from mabn_ref.paper.studies import STUDIES
-from mabn_ref.paper.study import Context
+import pytest
+
+from mabn_ref.paper.output import write as write_study
+from mabn_ref.paper.study import STUDIES, Context
 from mabn_ref.train import results
 from mabn_ref.train.config import RunConfig
-from tests.docs.test_recorded import SETTINGS, build, built
+from tests.docs.building import complaints
+from tests.docs.test_recorded import SETTINGS, built
 from tests.docs.test_recorded import folder as folder
+from tests.docs.test_recorded import made as made
 from tests.paper.made_up import records
+
+pytestmark = pytest.mark.docs
 
 FALLS = "the difference is -3.00 ± 2.48 over 3 pairs (Table 1)"
 
@@ -32,8 +37,9 @@ def write(place: Path, lower: int) -> None:
     for record in records(study.plan(context, []), error):
         made: dict[str, Any] = {"seconds": 1.0, "versions": {"numpy": "2.0"}, "machine": {"system": "Linux"}}
         results.append(place / study.file, record | made)
-    outcome = study.outcome(context, results.read(place / study.file))
-    runner.write("table1", study, outcome, context, place, "mabn-ref paper table1")
+    records_ = results.read(place / study.file)
+    outcome, planned = study.outcome(context, records_), study.plan(context, records_)
+    write_study("table1", study, outcome, context, place, "mabn-ref paper table1", planned, records_)
 
 
 TEXT = "Page\n====\n\n.. _findings-corrected:\n\nCorrected\n---------\n\n.. recorded-corrected::\n\n"
@@ -68,5 +74,4 @@ def test_the_text_says_it_of_a_verdict_that_falls_and_of_no_other(folder: Path) 
     assert "That is not decided after correction." in page(folder, marked)
     assert 'href="#findings-corrected"' in (folder / "html" / "index.html").read_text(encoding="utf-8")
     write(folder / "results", 5)
-    done = build(folder)
-    assert "WARNING: no verdict 'BRN 2 below BN 2' has fallen" in done.stderr
+    assert "WARNING: no verdict 'BRN 2 below BN 2' has fallen" in complaints(folder)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-EXTENSIONS = Path(__file__).parents[2] / "docs" / "ext"
+from tests.docs.building import EXTENSIONS, complaints, configuration
+
+pytestmark = pytest.mark.docs
+
 CODE = "def double(x):\n    return 2 * x  # eq: twice (1)\n"
 TEST = 'def test_double():\n    """eq: twice"""\n'
 EQUATION = ".. equation:: twice\n   :paper: 1\n\n   y = 2 x\n"
@@ -19,14 +19,21 @@ PAGE = f"Page\n====\n\n{EQUATION}\n"
 
 
 def warnings(
-    root: Path, code: str = CODE, test: str = TEST, page: str = PAGE, exempt: str = "{}", tutorial: str = TUTORIAL
+    root: Path,
+    code: str = CODE,
+    test: str = TEST,
+    page: str = PAGE,
+    exempt: dict[str, str] | None = None,
+    tutorial: str = TUTORIAL,
 ) -> str:
     """What a build of a project with one module, one test, one page and one tutorial says."""
-    pytest.importorskip("sphinx", reason='sphinx is not installed: pip install "mabn_ref[docs]"')
-    conf = (
-        f"import sys\nsys.path.insert(0, {str(EXTENSIONS)!r})\nextensions = ['equations', 'annotated']\n"
-        f"source_root, trace_exempt = {str(root)!r}, {exempt}\n"
-        "math_numfig, math_eqref_format = False, '{number}'\n"
+    conf = configuration(
+        "equations",
+        "annotated",
+        source_root=str(root),
+        trace_exempt=exempt or {},
+        math_numfig=False,
+        math_eqref_format="{number}",
     )
     files = {
         "mabn_ref/a.py": code,
@@ -40,16 +47,7 @@ def warnings(
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-n", "-b", "html", "docs", "html"],
-        cwd=root,
-        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode == 0) == (done.stderr.strip() == "")
-    return done.stderr
+    return complaints(root, "docs")
 
 
 def test_whole(tmp_path: Path) -> None:
@@ -113,20 +111,20 @@ def test_another_number(tmp_path: Path) -> None:
 
 def test_exempt(tmp_path: Path) -> None:
     proof = f"{PAGE}\nBy :eq:`step` this holds.\n\n.. equation:: step\n\n   x = x\n"
-    assert warnings(tmp_path, page=proof, exempt="{'step': 'a step of a proof'}") == ""
+    assert warnings(tmp_path, page=proof, exempt={"step": "a step of a proof"}) == ""
 
 
 def test_exempt_and_unused(tmp_path: Path) -> None:
     proof = f"{PAGE}\n.. equation:: step\n\n   x = x\n"
-    assert "'step' is referred to nowhere" in warnings(tmp_path, page=proof, exempt="{'step': 'a step of a proof'}")
+    assert "'step' is referred to nowhere" in warnings(tmp_path, page=proof, exempt={"step": "a step of a proof"})
 
 
 def test_exempt_without_need(tmp_path: Path) -> None:
-    assert "strike it there" in warnings(tmp_path, exempt="{'twice': 'no code'}")
+    assert "strike it there" in warnings(tmp_path, exempt={"twice": "no code"})
 
 
 def test_exempt_and_unknown(tmp_path: Path) -> None:
-    assert "names the equation 'gone', which no page defines" in warnings(tmp_path, exempt="{'gone': 'a step'}")
+    assert "names the equation 'gone', which no page defines" in warnings(tmp_path, exempt={"gone": "a step"})
 
 
 def test_words_after_a_label_are_no_labels(tmp_path: Path) -> None:
