@@ -145,11 +145,11 @@ rng = np.random.default_rng(0)
 x = rng.standard_normal((8, 1))
 one, zero = np.ones(1), np.zeros(1)
 state = batch_norm.init(1, config, dtype=x.dtype)
-_, cache, _ = batch_norm.forward(x, one, zero, state, config)
+_, cache, after = batch_norm.forward(x, one, zero, state, config)
 
 
 def right(dz, cache):
-    return batch_norm.backward(dz, cache, state)[0]
+    return batch_norm.backward(dz, cache, after)[0]
 
 
 def parts(dz, cache):
@@ -220,7 +220,9 @@ plt.show()
 # `mabn_ref.gradcheck.check` takes any pair of passes. It draws random cotangents, chooses its steps, and uses complex
 # steps as a second opinion. Here are three channels, two spatial positions and all three inputs:
 
+inputs = rng.standard_normal((4, 2, 3)), rng.standard_normal(3), rng.standard_normal(3)
 begin = batch_norm.init(3, config, dtype=x.dtype)
+end = batch_norm.forward(*inputs, begin, config)[2]
 
 
 def forward(x, gamma, beta):
@@ -228,10 +230,9 @@ def forward(x, gamma, beta):
 
 
 def backward(dz, cache):
-    return batch_norm.backward(dz, cache, begin)[:3]
+    return batch_norm.backward(dz, cache, end)[:3]
 
 
-inputs = rng.standard_normal((4, 2, 3)), rng.standard_normal(3), rng.standard_normal(3)
 print(check(forward, backward, inputs))
 
 # %%

@@ -29,7 +29,7 @@ config = batch_norm.Config()
 x = np.array([0.2, 1.9, -0.4, 1.1, 0.7, -1.2])[:, None]
 targets = np.array([0.5, 1.0, 0.0, 1.5, 0.5, 0.0])
 state = batch_norm.init(1, config, dtype=x.dtype)
-_, cache, _ = batch_norm.forward(x, np.ones(1), np.zeros(1), state, config)
+_, cache, state = batch_norm.forward(x, np.ones(1), np.zeros(1), state, config)
 y = cache.y.ravel()
 
 

@@ -48,7 +48,7 @@ print("v + mu^2 =", np.var(x) + np.mean(x) ** 2)
 one, zero = np.ones(1), np.zeros(1)
 config = modified_batch_norm.Config(eps=eps)
 state = modified_batch_norm.init(1, config, dtype=x.dtype)
-z, cache, _ = modified_batch_norm.forward(x[:, None], one, zero, state, config)
+z, cache, state = modified_batch_norm.forward(x[:, None], one, zero, state, config)
 print("largest difference:", np.max(np.abs(z[:, 0] - y)))
 
 # %%

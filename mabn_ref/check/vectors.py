@@ -134,8 +134,8 @@ def contents(norm: str, scenario: Scenario) -> dict[str, Array]:
 
 
 def _recorded(state: Any) -> dict[str, Any]:
-    """The fields of a state that are of the method; which backward passes are done is bookkeeping of ours."""
-    return {key: value for key, value in state._asdict().items() if key != "backward_iteration"}
+    """The fields of a state that are of the method: a count that has a default is bookkeeping of ours."""
+    return {key: value for key, value in state._asdict().items() if key not in state._field_defaults}
 
 
 def describe(norm: str, scenario: Scenario, arrays: dict[str, Array], digest: str) -> dict[str, Any]:

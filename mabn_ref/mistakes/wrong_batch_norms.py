@@ -166,8 +166,8 @@ BATCH_NORM = (
     _bn_statistics(
         name="bn-whole-call",
         edits={
-            "shape, x = tuple(x.shape)": "config = Config(eps=config.eps, decay=config.decay)\n"
-            "    shape, x = tuple(x.shape)",
+            "shape, x, t = tuple(x.shape)": "config = Config(eps=config.eps, decay=config.decay)\n"
+            "    shape, x, t = tuple(x.shape)",
         },
         sentence="Your mean and variance are taken over the whole call: norm_batch samples at a time share them.",
         draw=calls(batch_norm, groups=2),

@@ -11,7 +11,7 @@ Examples
 >>> z, cache, state = forward(x, one, zero, init(1, config, dtype=x.dtype), config)
 >>> dx, dgamma, dbeta, state = backward(np.ones((4, 1)), cache, state)
 >>> cache.y.ravel(), dx.ravel(), state
-(array([-1.,  1., -1.,  1.]), array([0., 0., 0., 0.]), State(mean=array([1.16]), var=array([2.52])))
+(array([-1.,  1., -1.,  1.]), array([0., 0., 0., 0.]), State(mean=array([1.16]), var=array([2.52]), iteration=2))
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class State(NamedTuple):
 
     mean: Array  #: (C,), at first 0
     var: Array  #: (C,), biased, at first 1
+    iteration: int = 0  #: normalisation batches so far
 
 
 class Cache(NamedTuple):
@@ -47,6 +48,7 @@ class Cache(NamedTuple):
     y: Array  #: (G, M, C): the normalised values
     sigma: Array  #: (G, 1, C): sqrt(var + eps)
     gamma: Array  #: (C,)
+    iteration: int  #: iterations before this call
     shape: tuple[int, ...]  #: the shape of x
     config: Config
 
@@ -69,7 +71,7 @@ def statistics(x: Array, config: Settings) -> tuple[Array, Array]:
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
     """Normalise by the batch's own mean and variance: :eq:`bn-normalise` (1), :eq:`affine` (3)."""
     checks.forward(x, gamma, beta, (state, State), (config, Config), init, centred=True)
-    shape, x = tuple(x.shape), split(x, config.norm_batch)
+    shape, x, t = tuple(x.shape), split(x, config.norm_batch), state.iteration
     mu, centred = centre(x)  # eq: bn-statistics (2)
     var = mean_square(centred, x)  # eq: bn-statistics (2), in two passes: E[x^2] - E[x]^2 cancels
     _, moving_mean = ema(state.mean, mu, config.decay)  # eq: ema-forward (12)
@@ -77,8 +79,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     sigma = root(var + config.eps)
     y = centred / sigma  # eq: bn-normalise (1)
     z = gamma * y + beta  # eq: affine (3)
-    cache = Cache(y, sigma, copied(gamma), shape, config)
-    state = State(moving_mean[-1, 0, :], moving_var[-1, 0, :])
+    cache = Cache(y, sigma, copied(gamma), t, shape, config)
+    state = State(moving_mean[-1, 0, :], moving_var[-1, 0, :], t + x.shape[0])
     return merge(z, shape), cache, state
 
 
@@ -96,7 +98,7 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     """Gradients in closed form: :eq:`bn-backward` (4)."""
     checks.backward(dz, (cache, Cache), (state, State), init)
     dz, values = split(dz, cache.config.norm_batch), cache.y.shape[1]
-    y, sigma, gamma, shape, _ = cache
+    y, sigma, gamma, _, shape, _ = cache
     dz_sum, dzy_sum = sums(dz), sums(dz * y)
     dbeta = total(dz_sum)  # eq: affine-backward
     dgamma = total(dzy_sum)  # eq: affine-backward
@@ -111,7 +113,7 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     """The same gradients, step by step back through the computation graph: :eq:`bn-graph`."""
     checks.backward(dz, (cache, Cache), (state, State), init)
     dz, values = split(dz, cache.config.norm_batch), cache.y.shape[1]
-    y, sigma, gamma, shape, _ = cache
+    y, sigma, gamma, _, shape, _ = cache
     centred = y * sigma
     # z = gamma * y + beta
     dbeta = total(dz)  # eq: affine-backward

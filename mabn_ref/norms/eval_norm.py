@@ -47,6 +47,7 @@ class State(NamedTuple):
     var: Array  #: (C,), biased, at first 1
     a: Array  #: (1,): the weight of the sample's mean, at first 1 / n
     b: Array  #: (1,): the weight of the sample's variance, at first 1 / n
+    iteration: int = 0  #: normalisation batches so far
 
 
 class Cache(batch_norm.Cache):
@@ -59,7 +60,8 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
     """The state before the first batch."""
     checks.init(channels, (config, Config), dtype, xp)
     share = xp.ones((1,), dtype=dtype) / (config.norm_batch or 1)  # eq: eval-rule
-    return State(*batch_norm.init(channels, _training(config), dtype=dtype, xp=xp), share, copied(share))
+    mean, var, _ = batch_norm.init(channels, _training(config), dtype=dtype, xp=xp)
+    return State(mean, var, share, copied(share))
 
 
 def _training(config: batch_norm.Config) -> batch_norm.Config:
@@ -70,14 +72,14 @@ def _training(config: batch_norm.Config) -> batch_norm.Config:
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
     """Batch normalisation, `mabn_ref.norms.batch_norm.forward`; a and b may take a step, :eq:`eval-estimate`."""
     checks.forward(x, gamma, beta, (state, State), (config, Config), init, centred=True)
-    z, cache, moving = batch_norm.forward(x, gamma, beta, batch_norm.State(*state[:2]), _training(config))
+    z, cache, (mean, var, t) = batch_norm.forward(x, gamma, beta, _moving(state), _training(config))
     a, b = _estimated(x, state, config) if config.estimated else (copied(state.a), copied(state.b))
-    return z, Cache(*cache[:-1], config), State(*moving, a, b)
+    return z, Cache(*cache[:-1], config), State(mean, var, a, b, t)
 
 
 def _estimated(x: Array, state: State, config: Config) -> tuple[Array, Array]:
     """The weights after a step for each normalisation batch; all x-sized work is in the statistics of the samples."""
-    xp, (_, _, a, b) = namespace(x), state
+    xp, a, b = namespace(x), state.a, state.b
     mu, var = statistics(x, config)
     means, _ = ema(state.mean, mu, config.decay)
     variances, _ = ema(state.var, var, config.decay)
@@ -139,8 +141,12 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     return dx, dgamma, dbeta, state
 
 
+def _moving(state: State) -> batch_norm.State:
+    return batch_norm.State(state.mean, state.var, state.iteration)
+
+
 def _trained(cache: Cache, state: State) -> tuple[batch_norm.Cache, batch_norm.State]:
-    return batch_norm.Cache(*cache[:-1], _training(cache.config)), batch_norm.State(*state[:2])
+    return batch_norm.Cache(*cache[:-1], _training(cache.config)), _moving(state)
 
 
 def infer(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> Array:

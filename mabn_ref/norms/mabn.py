@@ -56,7 +56,7 @@ class Cache(NamedTuple):
     chi: Array  #: (G, 1, C): sqrt(chi2 + eps), of the average (or, in warm-up, the batch value) that forward used
     r: Array  #: (G, 1, C): the clipped ratio of chi to its exponential average, by which y is multiplied
     gamma: Array  #: (C,)
-    iteration: int  #: iterations before this call: tells backward which phase forward was in
+    iteration: int  #: iterations before this call
     shape: tuple[int, ...]  #: the shape of x
     config: Config
 
@@ -106,7 +106,7 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     """Gradients with the averaged Psi: :eq:`mabn-backward` (20), :eq:`mabn-affine-backward`."""
     checks.backward(dz, (cache, Cache), (state, State), init)
     dz, values = split(dz, cache.config.norm_batch), cache.y.shape[1]
-    y, chi, r, gamma, t, shape, config = cache
+    y, chi, r, gamma, t, shape, config = cache  # t: backward is in the phase that forward was in
     dz_sum, dzy_sum = sums(dz), sums(dz * y)
     dbeta = total(dz_sum)  # eq: affine-backward
     dgamma = total(r * dzy_sum)  # eq: mabn-affine-backward

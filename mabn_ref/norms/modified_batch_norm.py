@@ -11,7 +11,7 @@ Examples
 >>> z, cache, state = forward(x, one, zero, init(1, config, dtype=x.dtype), config)
 >>> dx, dgamma, dbeta, state = backward(z, cache, state)
 >>> cache.y.ravel()[:2], bool(np.allclose(dx, 0)), state
-(array([0.2, 1.4]), True, State(chi2=array([10.36])))
+(array([0.2, 1.4]), True, State(chi2=array([10.36]), iteration=2))
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class State(NamedTuple):
     """Moving statistics."""
 
     chi2: Array  #: (C,): the mean square, at first 1
+    iteration: int = 0  #: normalisation batches so far
 
 
 class Cache(NamedTuple):
@@ -46,6 +47,7 @@ class Cache(NamedTuple):
     y: Array  #: (G, M, C): the normalised values
     chi: Array  #: (G, 1, C): sqrt(chi2 + eps)
     gamma: Array  #: (C,)
+    iteration: int  #: iterations before this call
     shape: tuple[int, ...]  #: the shape of x
     config: Config
 
@@ -66,14 +68,14 @@ def statistics(x: Array, config: Settings) -> Array:
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
     """Divide by the batch's own root mean square: :eq:`modified-normalise` (15), :eq:`affine` (3)."""
     checks.forward(x, gamma, beta, (state, State), (config, Config), init)
-    shape, x = tuple(x.shape), split(x, config.norm_batch)
+    shape, x, t = tuple(x.shape), split(x, config.norm_batch), state.iteration
     chi2 = mean_square(x)  # eq: modified-statistics (15)
     _, moving_chi2 = ema(state.chi2, chi2, config.decay)  # eq: ema-forward (12)
     chi = root(chi2 + config.eps)
     y = x / chi  # eq: modified-normalise (15)
     z = gamma * y + beta  # eq: affine (3)
-    cache = Cache(y, chi, copied(gamma), shape, config)
-    state = State(moving_chi2[-1, 0, :])
+    cache = Cache(y, chi, copied(gamma), t, shape, config)
+    state = State(moving_chi2[-1, 0, :], t + x.shape[0])
     return merge(z, shape), cache, state
 
 
@@ -91,7 +93,7 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     """Gradients in closed form: :eq:`modified-backward` (16)."""
     checks.backward(dz, (cache, Cache), (state, State), init)
     dz, values = split(dz, cache.config.norm_batch), cache.y.shape[1]
-    y, chi, gamma, shape, _ = cache
+    y, chi, gamma, _, shape, _ = cache
     dz_sum, dzy_sum = sums(dz), sums(dz * y)
     dbeta = total(dz_sum)  # eq: affine-backward
     dgamma = total(dzy_sum)  # eq: affine-backward
@@ -105,7 +107,7 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     """The same gradients, step by step back through the computation graph: :eq:`modified-graph`."""
     checks.backward(dz, (cache, Cache), (state, State), init)
     dz, values = split(dz, cache.config.norm_batch), cache.y.shape[1]
-    y, chi, gamma, shape, _ = cache
+    y, chi, gamma, _, shape, _ = cache
     x = y * chi
     # z = gamma * y + beta
     dbeta = total(dz)  # eq: affine-backward

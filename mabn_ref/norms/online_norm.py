@@ -43,12 +43,13 @@ class Config(Checked):
 
 
 class State(NamedTuple):
-    """Moving statistics, all of shape (C,); `forward` changes `mean` and `var`, `backward` changes `u` and `v`."""
+    """Moving statistics, all of shape (C,); `backward` changes `u` and `v`, `forward` the others and the count."""
 
     mean: Array  #: at first 0, moved by :eq:`online-mean`
     var: Array  #: at first 1, moved by :eq:`online-variance`
     u: Array  #: the sum of the mean gradients that `backward` has let through
     v: Array  #: the sum of the mean products of y and gradient that it has let through
+    iteration: int = 0  #: samples so far
 
 
 class Cache(NamedTuple):
@@ -59,6 +60,7 @@ class Cache(NamedTuple):
     z: Array  #: (N, M, C): a copy of the output, which the caller may change in place
     scale: Array | None  #: (N, 1, 1): the root mean square that layer scaling divides each sample by; None without it
     gamma: Array  #: (C,)
+    iteration: int  #: samples before this call
     shape: tuple[int, ...]  #: the shape of x
     config: Config
 
@@ -81,7 +83,7 @@ def statistics(x: Array, config: Config) -> tuple[Array, Array]:
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
     """Normalise each sample by the averages before it: :eq:`online-normalise`, then :eq:`layer-scaling`."""
     checks.forward(x, gamma, beta, (state, State), (config, Config), init)
-    shape, x, decay = tuple(x.shape), split(x, 1), config.decay_forward
+    shape, x, t, decay = tuple(x.shape), split(x, 1), state.iteration, config.decay_forward
     mu, centred = centre(x)
     var = mean_square(centred, x)
     moving_mu, new_mu = ema(state.mean, mu, decay)  # eq: online-mean
@@ -91,8 +93,9 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     sigma = root(moving_var + config.eps)
     y = (x - moving_mu) / sigma  # eq: online-normalise
     z, scale = _scaled(gamma * y + beta, config)
-    cache = Cache(y, sigma, copied(z), scale, copied(gamma), shape, config)
-    return merge(z, shape), cache, State(new_mu[-1, 0, :], new_var[-1, 0, :], copied(state.u), copied(state.v))
+    cache = Cache(y, sigma, copied(z), scale, copied(gamma), t, shape, config)
+    state = State(new_mu[-1, 0, :], new_var[-1, 0, :], copied(state.u), copied(state.v), t + x.shape[0])
+    return merge(z, shape), cache, state
 
 
 def _scaled(a: Array, config: Config) -> tuple[Array, Array | None]:
@@ -157,7 +160,7 @@ def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Arr
     checks.affine(gamma, beta, (state, State), (config, Config), init)
     if config.layer_scaling:
         raise ValueError("layer_scaling is True, expected False: with it inference is no affine map of x")
-    return batch_norm.affine(gamma, beta, batch_norm.State(*state[:2]), batch_norm.Config(eps=config.eps))
+    return batch_norm.affine(gamma, beta, batch_norm.State(state.mean, state.var), batch_norm.Config(eps=config.eps))
 
 
 def infer(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> Array:

@@ -63,6 +63,7 @@ class Cache(NamedTuple):
     sigma: Array  #: (G, 1, C): sqrt(var + eps) of the whole batch, the same on every rank
     values: float  #: values per channel in one normalisation batch, over all ranks
     gamma: Array  #: (C,)
+    iteration: int  #: iterations before this call
     shape: tuple[int, ...]  #: the shape of this rank's x
     config: Config
 
@@ -137,15 +138,15 @@ def _summed(value: Array, config: Config) -> Array:
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
     """Normalise by mean and variance of the whole batch: :eq:`bn-normalise` (1), :eq:`affine` (3)."""
     checks.forward(x, gamma, beta, (state, State), (config, Config), init)
-    shape, x = tuple(x.shape), split(x, config.norm_batch)
+    shape, x, t = tuple(x.shape), split(x, config.norm_batch), state.iteration
     mu, var, centred, values = _moments(x, config)
     _, moving_mean = ema(state.mean, mu, config.decay)  # eq: ema-forward (12)
     _, moving_var = ema(state.var, var, config.decay)  # eq: ema-forward (12)
     sigma = root(var + config.eps)
     y = centred / sigma  # eq: bn-normalise (1)
     z = gamma * y + beta  # eq: affine (3)
-    cache = Cache(y, sigma, values, copied(gamma), shape, config)
-    state = State(moving_mean[-1, 0, :], moving_var[-1, 0, :])
+    cache = Cache(y, sigma, values, copied(gamma), t, shape, config)
+    state = State(moving_mean[-1, 0, :], moving_var[-1, 0, :], t + x.shape[0])
     return merge(z, shape), cache, state
 
 
@@ -168,7 +169,7 @@ def _gradient_means(dz: Array, cache: Cache) -> tuple[Array, Array, Array, Array
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
     """Gradients in closed form: :eq:`bn-backward` (4), with g and Psi over all ranks."""
     checks.backward(dz, (cache, Cache), (state, State), init)
-    dz, (y, sigma, _, gamma, shape, _) = split(dz, cache.config.norm_batch), cache
+    dz, (y, sigma, _, gamma, _, shape, _) = split(dz, cache.config.norm_batch), cache
     g, psi, dz_sum, dzy_sum = _gradient_means(dz, cache)
     dbeta = total(dz_sum)  # eq: affine-backward
     dgamma = total(dzy_sum)  # eq: affine-backward
@@ -180,7 +181,7 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
 def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
     """The same gradients, step by step back through the graph, a sum over ranks where it joins: :eq:`sync-graph`."""
     checks.backward(dz, (cache, Cache), (state, State), init)
-    dz, (y, sigma, values, gamma, shape, config) = split(dz, cache.config.norm_batch), cache
+    dz, (y, sigma, values, gamma, _, shape, config) = split(dz, cache.config.norm_batch), cache
     centred = y * sigma
     # z = gamma * y + beta
     dbeta = total(dz)  # eq: affine-backward

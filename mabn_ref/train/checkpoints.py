@@ -63,8 +63,12 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
     if differing:
         raise CheckpointError(f"{path} is a checkpoint of another run: {'; '.join(differing)}")
     expected = dict(_arrays(to_host(like)))
-    # Files of version 0.1 lack this count. It only ever has to be at most the iterations of the caches to come.
-    found |= {name: np.asarray(0) for name in expected.keys() - found.keys() if name.endswith("/backward_iteration")}
+    # Files of version 0.1 lack the counts with a default, which are only ever compared with those of caches to come.
+    found = {
+        f"states/{number:02d}/{name}": np.asarray(value)
+        for number, state in enumerate(like.states)
+        for name, value in getattr(state, "_field_defaults", {}).items()
+    } | found
     if found.keys() != expected.keys():
         name = min(found.keys() ^ expected.keys())
         raise CheckpointError(f"{path} {'lacks' if name in expected else 'has an unknown'} array {name}")

@@ -106,15 +106,13 @@ DY_GN = "dy = split(dz * gamma, config)\n"
 START_ONLINE = "y, sigma, gamma, held = cache.y, cache.sigma, cache.gamma, 1 - cache.config.decay_backward"
 UNSCALED = "dz, values = _unscaled(dz, cache), y.shape[1]"
 SCALED = "z, scale = _scaled(gamma * y + beta, config)"
-CACHE_ONLINE = "cache = Cache(y, sigma, copied(z), scale, copied(gamma), shape, config)"
+CACHE_ONLINE = "cache = Cache(y, sigma, copied(z), scale, copied(gamma), t, shape, config)"
 UNGUARDED = "        return a, None"
 UNGUARDED_BACK = "    if cache.scale is None:\n        return dz\n"
-EVAL_FORWARD = (
-    "z, cache, moving = batch_norm.forward(x, gamma, beta, batch_norm.State(*state[:2]), _training(config))"
-)
+EVAL_FORWARD = "z, cache, (mean, var, t) = batch_norm.forward(x, gamma, beta, _moving(state), _training(config))"
 EVAL_UNBIASED = (
     "n = split(x, config.norm_batch).shape[1]; "
-    "moving = moving._replace(var=ema(state.var, statistics(x, config)[1] * (n / (n - 1)), config.decay)[1][-1])"
+    "var = ema(state.var, statistics(x, config)[1] * (n / (n - 1)), config.decay)[1][-1]"
 )
 NUMPY = "\nimport numpy as np\n"
 

@@ -31,7 +31,7 @@ def test_a_mistake_in_training_has_batch_norms_name() -> None:
 
 
 def _without_g(dz: Any, cache: Any) -> Any:
-    state = batch_norm.State(np.zeros(5), np.ones(5))
+    state = batch_norm.State(np.zeros(5), np.ones(5), cache.iteration + len(cache.y))
     own = batch_norm.Cache(*cache[:-1], batch_norm.Config(norm_batch=cache.config.norm_batch, eps=cache.config.eps))
     return wrong(named("bn-no-g")).backward(dz, own, state)[:3]
 

@@ -39,7 +39,7 @@ def test_plain_batch_norm_by_hand() -> None:
     ours = plain.BatchNorm(1, batch_norm.Config(eps=0.0, norm_batch=2, decay=0.5))
     z = ours.forward(np.array([[1.0], [3.0], [0.0], [8.0]]), np.array([10.0]), np.array([1.0]))
     assert z.ravel().tolist() == [-9.0, 11.0, -9.0, 11.0]
-    assert ours.state() == {"mean": [2.5], "var": [8.5]}
+    assert ours.state() == {"mean": [2.5], "var": [8.5], "iteration": 2}
     assert ours.infer(np.array([[2.5]]), np.array([10.0]), np.array([1.0])).item() == 1.0
 
 

@@ -107,7 +107,7 @@ def test_brn_with_closed_bounds_is_bn(dims: Any, seed: int, e: float) -> None:
     brn = batch_renorm.Config(**keywords, r_max=1.0, d_max=0.0, ema_of="var")
     ours = run(batch_renorm, x, dz, gamma, beta, brn, calls=3)
     theirs = run(batch_norm, x, dz, gamma, beta, batch_norm.Config(**keywords), calls=3)
-    for a, b in zip([*ours[:4], *ours[5][:2]], [*theirs[:4], *theirs[5]], strict=True):
+    for a, b in zip([*ours[:4], *ours[5][:2]], [*theirs[:4], *theirs[5][:2]], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12 * np.abs(b).max())
 
 

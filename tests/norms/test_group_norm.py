@@ -103,7 +103,7 @@ def test_instance_norm_is_batch_norm_of_one_sample(seed: int, samples: int, chan
     gamma, beta = parameters(rng, channels)
     theirs_config = batch_norm.Config(eps=eps, norm_batch=1)
     state = batch_norm.init(channels, theirs_config, dtype=float)
-    z, kept, _ = batch_norm.forward(x, gamma, beta, state, theirs_config)
+    z, kept, state = batch_norm.forward(x, gamma, beta, state, theirs_config)
     inputs = Calls(Config.instance(eps=eps), gamma, beta, x[None], dz[None])
     z_, cache, *grads = run(inputs)
     pairs = [(z_, z), *zip(grads, batch_norm.backward(dz, kept, state)[:3], strict=True)]

@@ -133,18 +133,34 @@ def test_statistics_of_a_batch_take_any_config_with_a_norm_batch() -> None:
             module.statistics(X, made("group_norm")[1])
 
 
-@pytest.mark.parametrize("own", ["mabn", "mabn_variants", "moving_statistics", "batch_renorm"])
+WITH_STATE = [name for name, (module, _) in MODULES.items() if module.State._fields]
+
+
+@pytest.mark.parametrize("own", WITH_STATE)
 def test_a_state_from_before_forward(own: str) -> None:
     module, config, old, cache, state = made(own)
-    for back in (module.backward, module.backward_graph):
-        with pytest.raises(
-            ValueError, match=r"^state\.iteration is 0, expected at least 2: .* from before the forward"
-        ):
-            back(X, cache, old)
+    count = state.iteration
+    assert (old.iteration, count) == (0, len(cache.y))
+    assert type(count) is int
     later = module.forward(X, ONE, ONE, state, config)
-    with pytest.raises(ValueError, match=r"^state\.iteration is 2, expected at least 4"):
-        module.backward(X, later[1], state)
-    module.backward(X, cache, later[2])  # forward, forward, backward
+    before = r"^state\.iteration is {}, expected at least {}: this state is from before the forward pass of the cache"
+    for back in backwards(module):
+        with pytest.raises(ValueError, match=before.format(0, count)):
+            back(X, cache, old)
+        with pytest.raises(ValueError, match=before.format(count, 2 * count)):
+            back(X, later[1], state)
+        at_once, waited = back(X, cache, state), back(X, cache, later[2])  # forward, forward, backward
+        assert all(map(np.array_equal, at_once[:3], waited[:3]))
+        assert waited[3].iteration == 2 * count
+
+
+@pytest.mark.parametrize("own", ["batch_norm", "modified_batch_norm", "eval_norm", "online_norm", "sync_batch_norm"])
+def test_a_state_made_by_hand_needs_no_count(own: str) -> None:
+    module, config, _, _, state = made(own)
+    state = module.State(*(value for value in state if isinstance(value, np.ndarray)))
+    assert state.iteration == 0
+    _, cache, after = module.forward(X, ONE, ONE, state, config)
+    module.backward(X, cache, after)
 
 
 @pytest.mark.parametrize("own", ["mabn", "mabn_variants", "moving_statistics"])

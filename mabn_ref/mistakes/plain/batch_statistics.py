@@ -66,10 +66,10 @@ class BatchNorm(Normaliser):
         self.mean, self.var = np.zeros(channels), np.ones(channels)
 
     def load(self, state: Any, groups: int) -> None:
-        self.mean, self.var = state.mean, state.var
+        self.mean, self.var, self.batches_seen = state.mean, state.var, state.iteration
 
     def state(self) -> dict[str, Any]:
-        return {"mean": self.mean, "var": self.var}
+        return {"mean": self.mean, "var": self.var, "iteration": self.batches_seen}
 
     def batch_forward(self, values: Array, gamma: Array, beta: Array) -> Array:
         mu = sum(values) / len(values)
@@ -110,10 +110,7 @@ class BatchRenorm(BatchNorm):
 
     def load(self, state: Any, groups: int) -> None:
         super().load(state, groups)
-        self.sigma, self.batches_seen = (state.var + self.config.eps) ** 0.5, state.iteration
-
-    def state(self) -> dict[str, Any]:
-        return {"mean": self.mean, "var": self.var, "iteration": self.batches_seen}
+        self.sigma = (state.var + self.config.eps) ** 0.5
 
     def corrections(self, mu: Array, var: Array) -> tuple[Any, Any]:
         r_max, d_max = self.bound(self.config.r_max), self.bound(self.config.d_max)
@@ -149,7 +146,7 @@ class EvalNorm(BatchNorm):
         self.a, self.b = state.a, state.b
 
     def state(self) -> dict[str, Any]:
-        return {"mean": self.mean, "var": self.var, "a": self.a, "b": self.b}
+        return super().state() | {"a": self.a, "b": self.b}
 
     def mixed(self, sample: Array, a: Array, b: Array) -> Array:
         """A sample normalised as at inference."""

@@ -22,15 +22,16 @@ class ModifiedBatchNorm(Normaliser):
         self.chi2 = np.ones(channels)
 
     def load(self, state: Any, groups: int) -> None:
-        self.chi2 = state.chi2
+        self.chi2, self.batches_seen = state.chi2, state.iteration
 
     def state(self) -> dict[str, Any]:
-        return {"chi2": self.chi2}
+        return {"chi2": self.chi2, "iteration": self.batches_seen}
 
     def batch_forward(self, values: Array, gamma: Array, beta: Array) -> Array:
         chi2 = sum(value**2 for value in values) / len(values)
         chi = (chi2 + self.config.eps) ** 0.5
         self.saved.append((values / chi, chi, gamma))
+        self.batches_seen += 1
         self.chi2 = self.averaged(self.chi2, chi2)
         return gamma * values / chi + beta
 

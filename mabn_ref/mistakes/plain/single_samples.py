@@ -69,13 +69,14 @@ class OnlineNorm:
         self.mean, self.var = np.zeros(channels), np.ones(channels)
         self.u, self.v = np.zeros(channels), np.zeros(channels)
         self.saved: list[Any] = []
+        self.samples_seen = 0
         self.sizes: dict[str, Array] = {}  # how large the terms of each quantity are, which may cancel in it
 
     def load(self, state: Any, groups: int) -> None:
-        self.mean, self.var = state.mean, state.var
+        self.mean, self.var, self.samples_seen = state.mean, state.var, state.iteration
 
     def state(self) -> dict[str, Any]:
-        return {"mean": self.mean, "var": self.var, "u": self.u, "v": self.v}
+        return {"mean": self.mean, "var": self.var, "u": self.u, "v": self.v, "iteration": self.samples_seen}
 
     def scaled(self, sample: Array) -> tuple[Array, Any]:
         scale = (np.mean(sample**2) + self.config.eps) ** 0.5 if self.config.layer_scaling else 1.0
@@ -95,6 +96,7 @@ class OnlineNorm:
             var = sum((value - mu) ** 2 for value in values) / len(values)
             self.var = a * self.var + (1 - a) * var + a * (1 - a) * (mu - self.mean) ** 2
             self.mean = a * self.mean + (1 - a) * mu
+            self.samples_seen += 1
         self.sizes["z"] = np.max(np.abs(z)) + np.abs(beta)
         return z
 
