@@ -16,10 +16,7 @@ from mabn_ref.gradcheck.exact import DIGITS, exact, to_float
 from mabn_ref.gradcheck.result import Result
 from mabn_ref.gradcheck.verdict import SLACK, Claim
 
-__all__ = ["check"]
-
-NUDGE = 2.0**12
-"""How many times their rounding inputs are moved by, to see what rounding does to the output."""
+NUDGE = 2.0**12  #: how many times their rounding inputs are moved by, to see what rounding does to the output
 
 
 def check(

@@ -14,13 +14,10 @@ from mabn_ref.gradcheck.exact import to_float
 from mabn_ref.gradcheck.result import InputResult
 from mabn_ref.gradcheck.verdict import KINKED, NEAR_ONE, SLACK, TRUST, Claim, Finding
 
-__all__ = ["compare"]
-
 KINK = 1e-4
 """A jump between the one-sided slopes is looked into if it is above this fraction of the largest derivative."""
 
-SEARCHED = 2048
-"""How many parts of a large input are searched for the elements that have kinks."""
+SEARCHED = 2048  #: how many parts of a large input are searched for the elements that have kinks
 
 
 def compare(claim: Claim, rng: np.random.Generator) -> InputResult:

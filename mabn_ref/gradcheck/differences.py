@@ -16,37 +16,18 @@ import numpy as np
 from mabn_ref.arrays import Array
 from mabn_ref.gradcheck.exact import to_float
 
-__all__ = [
-    "Along",
-    "Look",
-    "NotAnalytic",
-    "Taylor",
-    "View",
-    "climb",
-    "complex_slopes",
-    "find_kinks",
-    "first_step",
-    "stencil",
-    "taylor_remainder",
-]
-
 Along: TypeAlias = Callable[[Any], Array]
 
 RESOLVED = 0.25
 """Slopes of an output that moves in steps, like a rounded one, are believed if two of them, and the slopes to either
 side, agree to this fraction."""
 
-GRAINS = 8
-"""So many of an output's smallest moves are looked at for a common measure."""
-
-FLAT = 1e-2
-"""Slopes below this part of the output count as equally small in the choice of a step."""
-
+GRAINS = 8  #: so many of an output's smallest moves are looked at for a common measure
+FLAT = 1e-2  #: slopes below this part of the output count as equally small in the choice of a step
 COMPLEX_STEP = 2.0**-70
 
 HALVINGS = 2.0 ** -np.arange(2, 8)
-FITTED = 4
-"""The fit is to this many of the smallest steps, which pass the fewest kinks of a network."""
+FITTED = 4  #: the fit is to this many of the smallest steps, which pass the fewest kinks of a network
 FIRST_ORDER = np.linalg.pinv(np.vander(HALVINGS[-FITTED:], 3))[-1]
 """Weights that fit a + b h + c h^2 to R(h) / h and give a."""
 
@@ -218,21 +199,11 @@ def complex_slopes(lines: Sequence[Along]) -> Array:
 
 
 class Taylor(NamedTuple):
-    """The first-order part of the remainder.
+    """The first-order part of the remainder."""
 
-    Attributes
-    ----------
-    a : float
-        Its coefficient, relative to the size of the derivative (see `check` for what that is).
-    floor : float
-        The size of `a` that rounding alone explains.
-    order : float
-        Observed order of R(h): 2 for a gradient, 1 for a wrong one; NaN where the remainder is rounding.
-    """
-
-    a: float
-    floor: float
-    order: float
+    a: float  #: its coefficient, relative to the size of the derivative (see `check` for what that is)
+    floor: float  #: the size of `a` that rounding alone explains
+    order: float  #: observed order of R(h): 2 for a gradient, 1 for a wrong one; NaN where the remainder is rounding
 
     def __str__(self) -> str:
         """Return "exact" if the remainder is rounding, else the coefficient and the order."""

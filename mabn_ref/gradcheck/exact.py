@@ -18,8 +18,6 @@ import numpy.typing as npt
 
 from mabn_ref.arrays import Array
 
-__all__ = ["DIGITS", "Exact", "exact", "to_float", "ulps"]
-
 DIGITS = 50
 _context = decimal.Context(prec=DIGITS)
 

@@ -19,8 +19,6 @@ from mabn_ref.arrays import Array
 from mabn_ref.gradcheck.exact import to_float
 from mabn_ref.gradcheck.result import InputResult
 
-__all__ = ["Backward", "Rehearsal", "check_linearity", "read_inputs", "read_names", "rehearse", "run_forward"]
-
 Backward: TypeAlias = Callable[[Array], tuple[Array, ...]]
 
 FACTORS = (-1.0, 2.0**-20, -(2.0**-13), 2.0**-7, -(2.0**7), 2.0**13, -(2.0**20))

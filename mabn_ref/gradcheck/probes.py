@@ -14,16 +14,11 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 
-__all__ = ["SMALL", "bounded", "directions", "scattered", "units"]
-
 SMALL = 64
 """An input of at most this many elements is checked element by element, a larger one along random directions."""
 
-CONSTANT = 2.0**-44
-"""A channel whose spread is below this fraction of its size counts as constant."""
-
-DECADES = 2.0**-6
-"""A channel whose typical size is below this fraction of its spread runs over many decades."""
+CONSTANT = 2.0**-44  #: a channel whose spread is below this fraction of its size counts as constant
+DECADES = 2.0**-6  #: a channel whose typical size is below this fraction of its spread runs over many decades
 
 
 def units(x: Array) -> Array:

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 from mabn_ref.gradcheck.differences import Taylor
 
-__all__ = ["VERDICTS", "GradientError", "InputResult", "Result"]
-
-VERDICTS = ("ok", "not differentiable here", "undecided", "wrong", "impure")
-"""From best to worst."""
+VERDICTS = ("ok", "not differentiable here", "undecided", "wrong", "impure")  #: from best to worst
 
 
 class GradientError(AssertionError):
@@ -18,44 +15,23 @@ class GradientError(AssertionError):
 
 @dataclass(frozen=True)
 class InputResult:
-    """What was found for the gradient of one input.
+    """What was found for the gradient of one input."""
 
-    Attributes
-    ----------
-    name : str
-        The input's name.
-    verdict : str
-        "ok"; "wrong"; "not differentiable here", where the slopes to either side differ, the gradient lies between
-        them, and everything else is right; "undecided", where the forward is too coarse for its differences to tell.
-    error : float
-        Worst error against central differences, relative to the input's largest derivative, both per spread.
-    complex_error : float or None
-        The same against the complex step; None where that was refused.
-    refusal : str
-        Why it was, or "".
-    index : tuple of int or None
-        The worst element; None for an accepted gradient that was checked along random directions.
-    analytic, numeric : float
-        What backward and central differences say there; along a direction where there is no `index`.
-    step : float
-        The step of that difference, in units of the input (of its spread along a direction).
-    taylor : Taylor
-        The first-order part of the Taylor remainder along a random direction.
-    reason : str
-        What is behind the verdict where numbers alone do not say it, or "".
-    """
-
-    name: str
+    name: str  #: the input's name
+    #: "ok"; "wrong"; "not differentiable here", where the slopes to either side differ, the gradient lies between
+    #: them, and everything else is right; "undecided", where the forward is too coarse for its differences to tell
     verdict: str
+    #: worst error against central differences, relative to the input's largest derivative, both per spread
     error: float
-    complex_error: float | None
-    refusal: str
+    complex_error: float | None  #: the same against the complex step; None where that was refused
+    refusal: str  #: why it was, or ""
+    #: the worst element; None for an accepted gradient that was checked along random directions
     index: tuple[int, ...] | None
-    analytic: float
-    numeric: float
-    step: float
-    taylor: Taylor
-    reason: str = ""
+    analytic: float  #: what backward says there; along a direction where there is no `index`
+    numeric: float  #: what differences say there
+    step: float  #: the step of that difference, in units of the input (of its spread along a direction)
+    taylor: Taylor  #: the first-order part of the Taylor remainder along a random direction
+    reason: str = ""  #: what is behind the verdict where numbers alone do not say it, or ""
 
     def __str__(self) -> str:
         """Return one line, and for anything but "ok" a second one with the worst element."""
@@ -74,24 +50,14 @@ class InputResult:
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """What a check found for all inputs.
+    """What a check found for all inputs."""
 
-    Attributes
-    ----------
-    inputs : tuple of InputResult
-        One for each input; empty if the passes are impure, since no number means anything then.
-    violations : tuple of str
-        What the passes changed that is not theirs, or answered differently on a second call.
-    rtol : float
-        The tolerance of the errors; NaN if there are none.
-    seed : int
-        Of the cotangents and directions.
-    """
-
+    #: one for each input; empty if the passes are impure, since no number means anything then
     inputs: tuple[InputResult, ...]
+    #: what the passes changed that is not theirs, or answered differently on a second call
     violations: tuple[str, ...]
-    rtol: float
-    seed: int
+    rtol: float  #: the tolerance of the errors; NaN if there are none
+    seed: int  #: of the cotangents and directions
 
     @property
     def verdict(self) -> str:

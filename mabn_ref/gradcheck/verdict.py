@@ -14,26 +14,14 @@ from mabn_ref.gradcheck.differences import Along, View, climb, complex_slopes, f
 from mabn_ref.gradcheck.exact import to_float
 from mabn_ref.gradcheck.result import VERDICTS
 
-__all__ = ["KINKED", "NEAR_ONE", "SLACK", "TRUST", "Claim", "Finding", "findings_along", "narrowed", "sizes", "worst"]
-
-TRUST = 10
-"""Where differences settle to within u, a gradient is wrong if it is off by more than this many u."""
-
-SLACK = 20
-"""A right gradient may be off by this many times the rounding of <|cotangent|, |output|>."""
-
+TRUST = 10  #: where differences settle to within u, a gradient is wrong if it is off by more than this many u
+SLACK = 20  #: a right gradient may be off by this many times the rounding of <|cotangent|, |output|>
 BELIEVED = 0.1
 """The complex step decides where differences, which are to confirm it, settle to this part of the derivative."""
 
-COARSEST = 1e-2
-"""But by no more than this part of the largest derivative, whatever the rounding."""
-
-SINGLE = 16
-"""Of the outputs that have a kink along one line, so many are looked at one by one."""
-
-NEAR_ONE = 3
-"""The first cotangents, whose numbers are of one size."""
-
+COARSEST = 1e-2  #: but by no more than this part of the largest derivative, whatever the rounding
+SINGLE = 16  #: of the outputs that have a kink along one line, so many are looked at one by one
+NEAR_ONE = 3  #: the first cotangents, whose numbers are of one size
 KINKED = "not differentiable here"
 
 

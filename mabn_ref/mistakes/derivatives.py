@@ -16,8 +16,6 @@ from mabn_ref.gradcheck import exact
 from mabn_ref.mistakes.over_ranks import over_ranks
 from mabn_ref.mistakes.random_inputs import Call, Calls
 
-__all__ = ["Passes", "exactly", "held_output", "passes", "state_before_last"]
-
 
 class Passes(NamedTuple):
     """The arguments of `mabn_ref.gradcheck.check`."""

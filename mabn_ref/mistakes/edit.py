@@ -10,43 +10,24 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["Mistake", "edited", "edited_source", "wrong"]
-
-
 Old: TypeAlias = str | tuple[str, int]
 """A text of the right file, which occurs once, or as often as is said beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """One thing that people get wrong.
+    """One thing that people get wrong."""
 
-    Attributes
-    ----------
-    name : str
-        A name such as "bn-no-g".
-    subject : module
-        The module of `mabn_ref.norms` or `mabn_ref.nn` that it is made in.
-    edits : mapping
-        Pieces of the module's source, each of which occurs there once, and what stands in their place; (text, n) is
-        one that occurs n times. A wrong forward whose derivative the right backward would not give edits backward
-        too, as automatic differentiation would.
-    sentence : str
-        One sentence for whoever made it; it says "your".
-    equation : str
-        The equation it breaks, as it is tagged in the right code: "bn-backward (4)".
-    oracle : str
-        The oracle of `mabn_ref.mistakes.oracles` that is sure to reject it; others may see it or not.
-    draw : callable
-        ``draw(rng) -> inputs``: random inputs on which it changes a number, for that oracle.
-    """
-
-    name: str
-    subject: ModuleType
+    name: str  #: a name such as "bn-no-g"
+    subject: ModuleType  #: the module of `mabn_ref.norms` or `mabn_ref.nn` that it is made in
+    #: pieces of the module's source, each of which occurs there once, and what stands in their place; (text, n) is
+    #: one that occurs n times. A wrong forward whose derivative the right backward would not give edits backward
+    #: too, as automatic differentiation would
     edits: Mapping[Old, str]
-    sentence: str
-    equation: str
-    oracle: str
+    sentence: str  #: one sentence for whoever made it; it says "your"
+    equation: str  #: the equation it breaks, as it is tagged in the right code: "bn-backward (4)"
+    oracle: str  #: the oracle of `mabn_ref.mistakes.oracles` that is sure to reject it; others may see it or not
+    #: ``draw(rng) -> inputs``: random inputs on which it changes a number, for that oracle
     draw: Callable[[np.random.Generator], Any]
 
     @property

@@ -12,28 +12,22 @@ from mabn_ref.gradcheck import InputResult, check
 from mabn_ref.mistakes.derivatives import exactly, passes
 from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS
 
-__all__ = ["FORMAT", "HEADER", "Line", "check_all"]
-
 FORMAT = "{:<22}{:<31}{:<9}{:>13}{:>13}{:>10}  {:<8} {}"
 HEADER = ("name", "equation", "input", "differences", "complex step", "50 digits", "Taylor", "verdict")
-EXACT_DRAWS = 2
-"""Exact numbers are a thousand times slower than floats."""
+EXACT_DRAWS = 2  #: exact numbers are a thousand times slower than floats
 
 
 class Line(NamedTuple):
     """The worst that was found for one input over all draws."""
 
     name: str
-    first: str
-    """The name of the first input."""
+    first: str  #: the name of the first input
     central: float
-    stepped: float | None
-    """None where the complex step was refused on every draw."""
+    stepped: float | None  #: None where the complex step was refused on every draw
     exact: float
     taylor: str
     verdict: str
-    failure: str | None
-    """The whole result of the first draw that failed."""
+    failure: str | None  #: the whole result of the first draw that failed
 
     def cells(self) -> tuple[str, ...]:
         """What `FORMAT` takes after the name and the equation."""

@@ -33,22 +33,16 @@ from mabn_ref.mistakes.derivatives import Passes, held_output, passes, state_bef
 from mabn_ref.mistakes.over_ranks import over_ranks
 from mabn_ref.mistakes.random_inputs import Call, Calls, Steps
 
-__all__ = ["ORACLES", "RTOL", "Verdict", "forward", "gradient", "one_call_derivative", "recurrence"]
-
-RTOL = 1e-9
-"""Tolerance against a definition, relative to the size of the quantity in its channel."""
+RTOL = 1e-9  #: tolerance against a definition, relative to the size of the quantity in its channel
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What an oracle says."""
 
-    accepted: bool
-    """Whether it found nothing."""
-    error: float
-    """The worst relative error; infinite where a shape is wrong or a number is not finite."""
-    evidence: str
-    """Where that is."""
+    accepted: bool  #: whether it found nothing
+    error: float  #: the worst relative error; infinite where a shape is wrong or a number is not finite
+    evidence: str  #: where that is
 
 
 class _Comparison:

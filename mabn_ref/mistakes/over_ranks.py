@@ -12,8 +12,6 @@ import numpy as np
 from mabn_ref.arrays import Array
 from mabn_ref.norms.communicators import run
 
-__all__ = ["over_ranks"]
-
 
 def over_ranks(implementation: Any) -> SimpleNamespace:
     """Return `init`, `forward`, `backward` and `infer` that take the whole batch, for three ranks with uneven parts.

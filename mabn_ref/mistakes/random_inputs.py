@@ -14,18 +14,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from mabn_ref import nn
 from mabn_ref.arrays import Array
-from mabn_ref.nn import (
-    centralize,
-    conv2d,
-    global_average_pool,
-    linear,
-    optimiser,
-    relu,
-    softmax_cross_entropy,
-    standardize,
-    upsample,
-)
 from mabn_ref.norms import (
     NORMS,
     batch_renorm,
@@ -38,22 +28,6 @@ from mabn_ref.norms import (
 )
 from mabn_ref.norms.checks import Ramp
 
-__all__ = [
-    "RIGHT_DRAWS",
-    "Call",
-    "Calls",
-    "Draw",
-    "Steps",
-    "calls",
-    "convolution",
-    "grouped_calls",
-    "logits",
-    "matrices",
-    "right_draw",
-    "sample_calls",
-    "steps",
-]
-
 Draw: TypeAlias = Callable[[np.random.Generator], Any]
 
 
@@ -63,10 +37,8 @@ class Calls(NamedTuple):
     config: Any
     gamma: Array
     beta: Array
-    xs: Sequence[Array]
-    """One input a call, all of one shape (N, ..., C); inference is looked at on the last."""
-    dzs: Sequence[Array]
-    """One cotangent a call."""
+    xs: Sequence[Array]  #: one input a call, all of one shape (N, ..., C); inference is looked at on the last
+    dzs: Sequence[Array]  #: one cotangent a call
 
 
 class Call(NamedTuple):
@@ -80,8 +52,7 @@ class Steps(NamedTuple):
     """Steps of the optimiser, one after the other, from the velocity of its `init`."""
 
     params: list[dict[str, Array]]
-    grads: Sequence[list[dict[str, Array]]]
-    """One list a step."""
+    grads: Sequence[list[dict[str, Array]]]  #: one list a step
     options: dict[str, float]
 
 
@@ -335,14 +306,14 @@ def right_draw(module: ModuleType) -> Draw:
 
 RIGHT_DRAWS: Mapping[ModuleType, Draw] = {
     **{module: right_draw(module) for module in (*(norm.module for norm in NORMS.values()), mabn_variants)},
-    conv2d: convolution(),
-    centralize: convolution(with_input=False),
-    standardize: convolution(with_input=False),
-    linear: matrices("ni", "io", "o"),
-    relu: matrices("nhwc"),
-    global_average_pool: matrices("nhwc"),
-    upsample: matrices("nhwc"),
-    softmax_cross_entropy: logits,
-    optimiser: steps,
+    nn.conv2d: convolution(),
+    nn.centralize: convolution(with_input=False),
+    nn.standardize: convolution(with_input=False),
+    nn.linear: matrices("ni", "io", "o"),
+    nn.relu: matrices("nhwc"),
+    nn.global_average_pool: matrices("nhwc"),
+    nn.upsample: matrices("nhwc"),
+    nn.softmax_cross_entropy: logits,
+    nn.optimiser: steps,
 }
 """Inputs for each right implementation: all settings, and scales from 1e-3 to 1e3."""

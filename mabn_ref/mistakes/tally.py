@@ -16,20 +16,15 @@ from mabn_ref.mistakes.oracles import ORACLES
 from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS, Draw
 from mabn_ref.norms import mabn, mabn_variants
 
-__all__ = ["Tally", "count", "right_passes", "tally_right", "tally_wrong"]
-
 
 class Tally(NamedTuple):
     """What an oracle said of many draws."""
 
-    name: str
-    """Of the mistake, or of the module."""
+    name: str  #: of the mistake, or of the module
     oracle: str
     draws: int
-    as_hoped: int
-    """On how many it rejected the wrong pass, or accepted the right one."""
-    closest: float
-    """The least error of a wrong pass, or the largest of a right one."""
+    as_hoped: int  #: on how many it rejected the wrong pass, or accepted the right one
+    closest: float  #: the least error of a wrong pass, or the largest of a right one
     misjudged: str
     """What it said the first time it was wrong, and on which draw; "" if never."""
 

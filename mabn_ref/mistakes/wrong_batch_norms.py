@@ -10,8 +10,6 @@ from mabn_ref.mistakes.random_inputs import calls
 from mabn_ref.norms import batch_norm, batch_renorm, sync_batch_norm
 from mabn_ref.norms.checks import Ramp
 
-__all__ = ["MISTAKES"]
-
 _bn = partial(Mistake, subject=batch_norm, draw=calls(batch_norm))
 _bn_backward = partial(_bn, equation="bn-backward (4)", oracle="gradient")
 _bn_means = partial(_bn, equation="bn-gradient-statistics (5)", oracle="gradient")

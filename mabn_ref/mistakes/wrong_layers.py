@@ -4,36 +4,24 @@ from __future__ import annotations
 
 from functools import partial
 
+from mabn_ref import nn
 from mabn_ref.mistakes.edit import Mistake
 from mabn_ref.mistakes.random_inputs import convolution, logits, matrices, steps
-from mabn_ref.nn import (
-    centralize,
-    conv2d,
-    global_average_pool,
-    linear,
-    optimiser,
-    relu,
-    softmax_cross_entropy,
-    standardize,
-    upsample,
-)
-
-__all__ = ["MISTAKES"]
 
 _weight, _image = convolution(with_input=False), matrices("nhwc")
-_conv2d_backward = partial(Mistake, subject=conv2d, equation="conv2d-backward", oracle="gradient")
-_linear_backward = partial(Mistake, subject=linear, equation="linear-backward", oracle="gradient")
-_centralize = partial(Mistake, subject=centralize, draw=_weight)
-_standardize = partial(Mistake, subject=standardize, draw=convolution(kernel=2, with_input=False, eps=0.1))
-_upsample = partial(Mistake, subject=upsample, draw=_image)
-_loss = partial(Mistake, subject=softmax_cross_entropy, draw=logits)
+_conv2d_backward = partial(Mistake, subject=nn.conv2d, equation="conv2d-backward", oracle="gradient")
+_linear_backward = partial(Mistake, subject=nn.linear, equation="linear-backward", oracle="gradient")
+_centralize = partial(Mistake, subject=nn.centralize, draw=_weight)
+_standardize = partial(Mistake, subject=nn.standardize, draw=convolution(kernel=2, with_input=False, eps=0.1))
+_upsample = partial(Mistake, subject=nn.upsample, draw=_image)
+_loss = partial(Mistake, subject=nn.softmax_cross_entropy, draw=logits)
 _loss_backward = partial(_loss, equation="softmax-cross-entropy-backward", oracle="gradient")
-_sgd = partial(Mistake, subject=optimiser, equation="sgd", oracle="recurrence", draw=steps)
+_sgd = partial(Mistake, subject=nn.optimiser, equation="sgd", oracle="recurrence", draw=steps)
 
 MISTAKES = (
     Mistake(
         name="conv2d-kernel-flipped",
-        subject=conv2d,
+        subject=nn.conv2d,
         edits={
             "check_arguments(x, w, stride, padding)\n": "check_arguments(x, w, stride, padding)\n"
             "    w = namespace(w).flip(w, axis=(0, 1))\n",
@@ -168,7 +156,7 @@ MISTAKES = (
     ),
     Mistake(
         name="relu-sign-of-gradient",
-        subject=relu,
+        subject=nn.relu,
         edits={"dout * positive": "namespace(dout).maximum(dout, 0)"},
         sentence="Your ReLU lets through what is positive in dout; it is the input that has to be positive.",
         equation="relu-backward",
@@ -177,7 +165,7 @@ MISTAKES = (
     ),
     Mistake(
         name="pool-not-divided",
-        subject=global_average_pool,
+        subject=nn.global_average_pool,
         edits={"dout[:, None, None, :] / (h * w)": "dout[:, None, None, :]"},
         sentence="Your dx gives every position the whole gradient of the mean; each has a share of 1 / (H * W).",
         equation="global-average-pool-backward",

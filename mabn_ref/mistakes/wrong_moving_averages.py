@@ -9,8 +9,6 @@ from mabn_ref.mistakes.edit import Mistake
 from mabn_ref.mistakes.random_inputs import calls
 from mabn_ref.norms import mabn, modified_batch_norm
 
-__all__ = ["MISTAKES"]
-
 _modified = partial(Mistake, subject=modified_batch_norm, draw=calls(modified_batch_norm))
 _modified_backward = partial(_modified, equation="modified-backward (16)", oracle="gradient")
 

@@ -11,8 +11,6 @@ from mabn_ref.mistakes.edit import Mistake
 from mabn_ref.mistakes.random_inputs import calls, grouped_calls, sample_calls
 from mabn_ref.norms import eval_norm, group_norm, online_norm
 
-__all__ = ["MISTAKES"]
-
 
 def _several_samples(rng: np.random.Generator) -> Any:
     """A draw of two samples or more: one alone is the batch."""

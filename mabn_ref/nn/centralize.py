@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 from mabn_ref.arrays import Array, check_own, namespace
 from mabn_ref.nn.common import check_cotangent, check_rank
 
-__all__ = ["Cache", "backward", "forward"]
-
 
 class Cache(NamedTuple):
     """What `backward` checks dL/dW_c against, as centring is linear: the shape (kh, kw, in, out) and dtype of w."""
@@ -48,10 +46,7 @@ def centred(w: Array) -> Array:
 
 
 def backward(dw_c: Array, cache: Cache) -> Array:
-    """Return dL/dW: centring is a symmetric projection, so its backward pass is the same subtraction.
-
-    Implements :eq:`centralize-backward`.
-    """
+    """Return dL/dW, by the same subtraction, as centring is a symmetric projection: :eq:`centralize-backward`."""
     check_own((cache, Cache))
     check_cotangent("dw_c", dw_c, cache.shape, cache.dtype, "w")
     return centred(dw_c)  # eq: centralize-backward

@@ -8,8 +8,6 @@ from typing import Any
 
 from mabn_ref.arrays import Array, check_float_array
 
-__all__ = ["check_cotangent", "check_number", "check_rank", "check_whole"]
-
 
 def check_whole(name: str, value: Any, lowest: int) -> None:
     """Refuse a value that is not an integer of at least `lowest`."""

@@ -3,8 +3,8 @@
 Padding puts zeros around the image. `_seen_by_rows` then writes under every output position the kw*in input values
 that one row of the kernel sees, so that forward and the weight gradient are one matrix product for each of the kh
 rows. The rows look at the same copies, a few lines apart: that takes kw copies of the image, where one product with
-the whole kernel would take kh*kw. `mabn_ref.mistakes.plain.convolution` is the definition as a loop over kernel
-offsets and the oracle of this one.
+the whole kernel would take kh*kw. `mabn_ref.mistakes.plain.layers` has the definition, position by
+position, that this is tested against.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 from mabn_ref.arrays import Array, check_own, copied, namespace, zeros
 from mabn_ref.nn.common import check_cotangent, check_rank, check_whole
-
-__all__ = ["Cache", "backward", "check_arguments", "forward", "input_gradient", "weight_gradient"]
 
 
 class Cache(NamedTuple):
@@ -54,10 +52,7 @@ def forward(x: Array, w: Array, *, stride: int = 1, padding: int = 0) -> tuple[A
 
 
 def backward(dout: Array, cache: Cache) -> tuple[Array, Array]:
-    """Return dL/dx and dL/dw; `input_gradient` and `weight_gradient` give one of them alone.
-
-    Implements :eq:`conv2d-backward`.
-    """
+    """Return dL/dx and dL/dw, each of which has a function of its own: :eq:`conv2d-backward`."""
     return input_gradient(dout, cache), weight_gradient(dout, cache)
 
 

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 from mabn_ref.arrays import Array, check_own, namespace, sums
 from mabn_ref.nn.common import check_cotangent, check_rank
 
-__all__ = ["Cache", "backward", "forward"]
-
 
 class Cache(NamedTuple):
     """What `backward` needs: the shape (N, H, W, C) and dtype of x."""
@@ -18,10 +16,7 @@ class Cache(NamedTuple):
 
 
 def forward(x: Array) -> tuple[Array, Cache]:
-    """Average every channel over the positions of its image: (N, H, W, C) to (N, C).
-
-    Implements :eq:`global-average-pool-forward`.
-    """
+    """Average every channel of (N, H, W, C) over its image, to (N, C): :eq:`global-average-pool-forward`."""
     check_rank("x", x, "N, H, W, C")
     n, h, w, channels = x.shape
     out = sums(namespace(x).reshape(x, (n, h * w, channels))) / (h * w)  # eq: global-average-pool-forward
@@ -29,9 +24,7 @@ def forward(x: Array) -> tuple[Array, Cache]:
 
 
 def backward(dout: Array, cache: Cache) -> Array:
-    """Spread every channel's gradient (N, C) evenly over its positions.
-
-    Implements :eq:`global-average-pool-backward`.
+    """Spread every channel's gradient (N, C) evenly over its positions: :eq:`global-average-pool-backward`.
 
     Examples
     --------

@@ -7,8 +7,6 @@ from typing import NamedTuple
 from mabn_ref.arrays import Array, check_float_array, check_own, copied, total
 from mabn_ref.nn.common import check_cotangent, check_rank
 
-__all__ = ["Cache", "backward", "forward"]
-
 
 class Cache(NamedTuple):
     """What `backward` needs: copies of x (N, in) and w (in, out)."""
@@ -18,10 +16,7 @@ class Cache(NamedTuple):
 
 
 def forward(x: Array, w: Array, b: Array) -> tuple[Array, Cache]:
-    """Return x @ w + b, shape (N, out), for `x` (N, in), `w` (in, out) and `b` (out,).
-
-    Implements :eq:`linear-forward`.
-    """
+    """Return x @ w + b, shape (N, out), for `x` (N, in), `w` (in, out) and `b` (out,): :eq:`linear-forward`."""
     check_rank("x", x, "N, in")
     check_rank("w", w, "in, out", like=x)
     check_float_array("b", b, like=x)
@@ -38,9 +33,7 @@ def forward(x: Array, w: Array, b: Array) -> tuple[Array, Cache]:
 
 
 def backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """Return dL/dx, dL/dw and dL/db.
-
-    Implements :eq:`linear-backward`.
+    """Return dL/dx, dL/dw and dL/db: :eq:`linear-backward`.
 
     Examples
     --------

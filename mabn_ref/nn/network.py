@@ -25,23 +25,6 @@ from mabn_ref.arrays import Array, check_own, kind, kind_of, namespace
 from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, relu, standardize, upsample
 from mabn_ref.nn.common import check_whole
 
-__all__ = [
-    "Conv",
-    "ConvCache",
-    "GlobalAveragePool",
-    "Layer",
-    "Linear",
-    "Norm",
-    "ReLU",
-    "Upsample",
-    "backward",
-    "check_config",
-    "first_non_finite",
-    "forward",
-    "infer",
-    "init",
-]
-
 
 class Conv(NamedTuple):
     """A convolution without bias. Parameter: w (kernel, kernel, in, out).

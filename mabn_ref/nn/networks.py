@@ -7,8 +7,6 @@ from typing import Any
 from mabn_ref.nn.common import check_whole
 from mabn_ref.nn.network import Conv, GlobalAveragePool, Layer, Linear, Norm, ReLU, check_config
 
-__all__ = ["small_network"]
-
 
 def small_network(
     module: Any,

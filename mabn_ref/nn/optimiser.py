@@ -13,8 +13,6 @@ from typing import TypeAlias
 from mabn_ref.arrays import Array, check_float_array, namespace
 from mabn_ref.nn.common import check_number, check_whole
 
-__all__ = ["Params", "cosine_rate", "init", "milestone_rate", "step"]
-
 Params: TypeAlias = Sequence[dict[str, Array]]
 """One dict of named arrays per layer; empty where a layer has no parameters."""
 

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 from mabn_ref.arrays import Array, check_float_array, check_own, namespace
 from mabn_ref.nn.common import check_cotangent
 
-__all__ = ["Cache", "backward", "forward"]
-
 
 class Cache(NamedTuple):
     """What `backward` needs: where the input was not zero or below, so that the gradient `passes`, and its dtype."""
@@ -18,19 +16,14 @@ class Cache(NamedTuple):
 
 
 def forward(x: Array) -> tuple[Array, Cache]:
-    """Return max(x, 0) for an array of any shape; NaN stays NaN.
-
-    Implements :eq:`relu-forward`.
-    """
+    """Return max(x, 0) for an array of any shape; NaN stays NaN: :eq:`relu-forward`."""
     check_float_array("x", x)
     out = namespace(x).maximum(x, 0)  # eq: relu-forward
     return out, Cache(~(x <= 0), x.dtype)  # NaN passes: it is never masked
 
 
 def backward(dout: Array, cache: Cache) -> Array:
-    """Return dL/dx: `dout` where the input was positive, zero elsewhere, at exactly 0 too.
-
-    Implements :eq:`relu-backward`.
+    """Return dL/dx: `dout` where the input was positive, zero elsewhere, at exactly 0 too: :eq:`relu-backward`.
 
     Examples
     --------

@@ -7,8 +7,6 @@ from typing import NamedTuple
 from mabn_ref.arrays import Array, arange, check_float_array, check_own, check_plain, namespace
 from mabn_ref.nn.common import check_rank
 
-__all__ = ["Cache", "backward", "forward"]
-
 
 class Cache(NamedTuple):
     """What `backward` needs, both (N, classes): softmax(logits), and 1 at the label of each row, 0 elsewhere."""
@@ -36,10 +34,9 @@ def forward(logits: Array, labels: Array) -> tuple[Array, Cache]:
 
 
 def backward(dloss: Array | float, cache: Cache) -> Array:
-    """Return dL/dlogits = dloss * (softmax(logits) - one_hot) / N.
+    """Return dL/dlogits = dloss * (softmax(logits) - one_hot) / N: :eq:`softmax-cross-entropy-backward`.
 
-    Implements :eq:`softmax-cross-entropy-backward`. `dloss` is a float, or an array of shape () and of the dtype of
-    the logits; 1.0 for the gradient of the loss itself.
+    `dloss` is a float, or an array of shape () and of the dtype of the logits; 1.0 for the gradient of the loss.
 
     Examples
     --------

@@ -13,8 +13,6 @@ from mabn_ref.arrays import Array, check_own, check_squares, copied, namespace
 from mabn_ref.nn import centralize
 from mabn_ref.nn.common import check_cotangent, check_number, check_rank
 
-__all__ = ["Cache", "backward", "forward"]
-
 
 class Cache(NamedTuple):
     """What `backward` needs: a copy of the output, and `sigma` (1, 1, 1, out), sqrt(variance + eps) per filter."""
@@ -46,9 +44,7 @@ def forward(w: Array, *, eps: float = 1e-5) -> tuple[Array, Cache]:
 
 
 def backward(dw_s: Array, cache: Cache) -> Array:
-    """Return dL/dW, through the division and the subtraction: :eq:`bn-backward` (4) for a filter.
-
-    Implements :eq:`standardize-backward`.
+    """Return dL/dW: :eq:`standardize-backward`, which is :eq:`bn-backward` (4) for a filter.
 
     Examples
     --------

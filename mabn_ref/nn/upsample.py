@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 from mabn_ref.arrays import Array, check_own, namespace
 from mabn_ref.nn.common import check_cotangent, check_rank, check_whole
 
-__all__ = ["Cache", "backward", "forward"]
-
 
 class Cache(NamedTuple):
     """What `backward` needs: the shape (N, H, W, C) and dtype of x, and the side of a square."""
@@ -31,9 +29,7 @@ def forward(x: Array, *, factor: int = 2) -> tuple[Array, Cache]:
 
 
 def backward(dout: Array, cache: Cache) -> Array:
-    """Add up the gradients of every square.
-
-    Implements :eq:`upsample-backward`.
+    """Add up the gradients of every square: :eq:`upsample-backward`.
 
     Examples
     --------

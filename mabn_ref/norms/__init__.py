@@ -98,8 +98,7 @@ class Norm(NamedTuple):
     """A normaliser as commands, tables and checks know it."""
 
     module: ModuleType
-    title: str
-    """What tables print."""
+    title: str  #: what tables print
     settings: Mapping[str, Any] = {}
     """Fields of its Config that make it what it is: layer norm is group norm with one group."""
     example: Mapping[str, Any] = {}

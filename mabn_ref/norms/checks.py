@@ -126,11 +126,9 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
 
 
-Pair: TypeAlias = tuple[Any, type]
-"""An argument, and the very class that it has to be of."""
+Pair: TypeAlias = tuple[Any, type]  #: an argument, and the very class that it has to be of
 
-Init: TypeAlias = Callable[..., Any]
-"""The normaliser's `init`, which knows the shapes of its state."""
+Init: TypeAlias = Callable[..., Any]  #: the normaliser's `init`, which knows the shapes of its state
 
 
 def init(channels: Any, config: Pair, dtype: Any, xp: Any) -> None:

@@ -12,21 +12,6 @@ from mabn_ref import arrays
 from mabn_ref.arrays import Array, check_float_array, check_squares, less, like, namespace
 from mabn_ref.norms.checks import check_at_least
 
-__all__ = [
-    "centre",
-    "clip",
-    "ema",
-    "mean",
-    "mean_square",
-    "merge",
-    "one_of",
-    "root",
-    "sma",
-    "split",
-    "sums",
-    "switched",
-]
-
 
 def split(x: Array, norm_batch: int | None) -> Array:
     r"""Bring x, (N, ..., C), to the canonical form (G, M, C): G normalisation batches of M values per channel.

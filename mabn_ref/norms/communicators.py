@@ -41,8 +41,7 @@ class Alone:
         return value
 
 
-_RETURNED = object()
-"""What a rank that is done leaves in its place."""
+_RETURNED = object()  #: what a rank that is done leaves in its place
 
 
 class _Rank:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.mistakes.plain import convolution
 from mabn_ref.nn import (
     centralize,
     conv2d,
@@ -38,7 +37,6 @@ LAYERS: dict[str, tuple[Any, list[np.ndarray], dict[str, Any]]] = {
     "conv2d, no padding": (conv2d, drawn(IMAGES, KERNEL), {}),
     "conv2d, strided": (conv2d, drawn(IMAGES, KERNEL), {"stride": 2, "padding": 1}),
     "conv2d, a pixel": (conv2d, drawn(IMAGES, (1, 1, 3, 4)), {}),
-    "convolution": (convolution, drawn(IMAGES, KERNEL), {}),
     "global_average_pool": (global_average_pool, drawn(IMAGES), {}),
     "linear": (linear, drawn((4, 3), (3, 2), (2,)), {}),
     "relu": (relu, drawn(IMAGES), {}),

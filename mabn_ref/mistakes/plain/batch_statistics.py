@@ -9,8 +9,6 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 
-__all__ = ["BatchNorm", "BatchRenorm", "EvalNorm", "Normaliser"]
-
 
 class Normaliser:
     """A call is taken apart into normalisation batches of shape (M, C)."""

@@ -9,8 +9,6 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 
-__all__ = ["LAYERS", "sgd"]
-
 
 def conv2d(x: Array, w: Array, *, stride: int, padding: int) -> Array:
     """Every output position looks at its own piece of the padded image."""

@@ -11,8 +11,6 @@ import numpy as np
 from mabn_ref.arrays import Array
 from mabn_ref.mistakes.plain.batch_statistics import Normaliser
 
-__all__ = ["MABN", "ModifiedBatchNorm"]
-
 
 class ModifiedBatchNorm(Normaliser):
     """(15) and (16)."""

@@ -9,8 +9,6 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 
-__all__ = ["GroupNorm", "OnlineNorm"]
-
 
 class GroupNorm:
     """Batch normalisation's equations over the values of one sample and one group of channels."""
