@@ -12,7 +12,10 @@ _weight, _image = convolution(with_input=False), matrices("nhwc")
 _conv2d_backward = partial(Mistake, subject=nn.conv2d, equation="conv2d-backward", oracle="gradient")
 _linear_backward = partial(Mistake, subject=nn.linear, equation="linear-backward", oracle="gradient")
 _centralize = partial(Mistake, subject=nn.centralize, draw=_weight)
+_centralize_forward = partial(_centralize, equation="centralize-forward (18)", oracle="forward")
 _standardize = partial(Mistake, subject=nn.standardize, draw=convolution(kernel=2, with_input=False, eps=0.1))
+_standardize_forward = partial(_standardize, equation="standardize-forward", oracle="forward")
+_standardize_backward = partial(_standardize, equation="standardize-backward", oracle="gradient")
 _upsample = partial(Mistake, subject=nn.upsample, draw=_image)
 _loss = partial(Mistake, subject=nn.softmax_cross_entropy, draw=logits)
 _loss_backward = partial(_loss, equation="softmax-cross-entropy-backward", oracle="gradient")
@@ -72,19 +75,15 @@ MISTAKES = (
         sentence="Your dw is that of the last sample alone: every sample used the kernel, so add them all up.",
         draw=convolution(kernel=2),
     ),
-    _centralize(
+    _centralize_forward(
         name="centralize-per-input",
         edits={"w[:1, :1, :1, :]": "w[:1, :1, :, :1]", "axis=(0, 1, 2)": "axis=(0, 1, 3)"},
         sentence="Your weight is centred per input channel; equation (18) takes the mean per output filter.",
-        equation="centralize-forward (18)",
-        oracle="forward",
     ),
-    _centralize(
+    _centralize_forward(
         name="centralize-per-kernel",
         edits={"axis=(0, 1, 2)": "axis=(0, 1)"},
         sentence="Your mean is over (kh, kw) alone; equation (18) takes it over the input channels too.",
-        equation="centralize-forward (18)",
-        oracle="forward",
     ),
     _centralize(
         name="centralize-not-in-backward",
@@ -93,7 +92,7 @@ MISTAKES = (
         equation="centralize-backward",
         oracle="gradient",
     ),
-    _standardize(
+    _standardize_forward(
         name="standardize-unbiased",
         edits={
             "var = xp.mean(centred * centred, axis=axes, keepdims=True)": "n = math.prod(w.shape[:3])\n"
@@ -102,10 +101,8 @@ MISTAKES = (
             "    psi = xp.sum(w_s * dw_s, axis=axes, keepdims=True) / (n - 1)",
         },
         sentence="Your variance of a filter is over n - 1, the default of some libraries; it is a mean, over n.",
-        equation="standardize-forward",
-        oracle="forward",
     ),
-    _standardize(
+    _standardize_forward(
         name="standardize-eps-outside",
         edits={
             "xp.sqrt(var + eps)": "xp.sqrt(var) + eps",
@@ -113,10 +110,8 @@ MISTAKES = (
             "(dw_s - g - w_s * psi)": "(dw_s - g - w_s * psi / xp.sqrt(xp.mean(w_s**2, axis=axes, keepdims=True)))",
         },
         sentence="Your eps is added to the standard deviation; it belongs inside the root, to the variance.",
-        equation="standardize-forward",
-        oracle="forward",
     ),
-    _standardize(
+    _standardize_forward(
         name="standardize-per-kernel",
         edits={
             "xp, axes, eps = namespace(w), (0, 1, 2), float(eps)": "xp, axes, eps = namespace(w), (0, 1), float(eps)",
@@ -125,22 +120,16 @@ MISTAKES = (
             "namespace(dw_s), (0, 1), cache",
         },
         sentence="Your mean and variance are over (kh, kw) alone; they are over the input channels too.",
-        equation="standardize-forward",
-        oracle="forward",
     ),
-    _standardize(
+    _standardize_backward(
         name="standardize-no-psi",
         edits={"(dw_s - g - w_s * psi)": "(dw_s - g)"},
         sentence="Your dW is what you get with the standard deviation held fixed; every weight moves it.",
-        equation="standardize-backward",
-        oracle="gradient",
     ),
-    _standardize(
+    _standardize_backward(
         name="standardize-no-g",
         edits={"(dw_s - g - w_s * psi)": "(dw_s - w_s * psi)"},
         sentence="Your dW is what you get with the mean held fixed; every weight moves it.",
-        equation="standardize-backward",
-        oracle="gradient",
     ),
     _linear_backward(
         name="linear-weight-not-transposed",

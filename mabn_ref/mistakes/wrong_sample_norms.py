@@ -20,10 +20,13 @@ def _several_samples(rng: np.random.Generator) -> Any:
             return inputs
 
 
+_gn = partial(Mistake, subject=group_norm)
+_gn_backward = partial(_gn, oracle="gradient")
+_gn_statistics = partial(_gn, equation="gn-statistics", oracle="forward")
+
 GROUP_NORM = (
-    Mistake(
+    _gn_backward(
         name="gn-gamma-after-the-means",
-        subject=group_norm,
         edits={
             "dy = split(dz * gamma, config)\n    g = mean(dy)": "dy = split(dz, config)\n    g = mean(dy)",
             "(dy - g - y * psi) / sigma": "split(gamma * merge((dy - g - y * psi) / sigma, shape), config)",
@@ -31,41 +34,32 @@ GROUP_NORM = (
         sentence="Your dx takes the means of dz and multiplies by gamma at the end; gamma differs within a group, so "
         "that g and Psi are means of dy = gamma * dz.",
         equation="gn-gradient-statistics",
-        oracle="gradient",
         draw=grouped_calls(groups=2),
     ),
-    Mistake(
+    _gn_backward(
         name="gn-no-statistics",
-        subject=group_norm,
         edits={"(dy - g - y * psi) / sigma": "dy / sigma"},
         sentence="Your dx is dy / sigma, as if mean and variance were constants; they are those of this very sample.",
         equation="gn-backward",
-        oracle="gradient",
         draw=grouped_calls(),
     ),
-    Mistake(
+    _gn_statistics(
         name="gn-statistics-of-the-batch",
-        subject=group_norm,
         edits={
             "(x.shape[0], -1, groups, x.shape[-1] // groups)": "(1, -1, groups, x.shape[-1] // groups)",
             "(x.shape[0], -1, groups))": "(1, -1, groups))",
         },
         sentence="Your mean and variance are taken over the samples as well; every sample has its own.",
-        equation="gn-statistics",
-        oracle="forward",
         draw=_several_samples,
     ),
-    Mistake(
+    _gn_statistics(
         name="gn-channels-interleaved",
-        subject=group_norm,
         edits={
             "xp.reshape(xp.permute_dims(apart, (0, 1, 3, 2)), (x.shape[0], -1, groups))": "xp.reshape("
             "x, (x.shape[0], -1, groups))",
             "xp.reshape(xp.permute_dims(apart, (0, 1, 3, 2)), shape)": "xp.reshape(x, shape)",
         },
         sentence="Your groups take every groups-th channel; a group is C / groups neighbouring channels.",
-        equation="gn-statistics",
-        oracle="forward",
         draw=grouped_calls(groups=2),
     ),
 )

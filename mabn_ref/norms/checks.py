@@ -165,8 +165,7 @@ def check_inputs(x: Array, gamma: Array, beta: Array, norm_batch: int | None = N
     check_float_array("x", x, roots=True)
     check_float_array("gamma", gamma, like=x)
     check_float_array("beta", beta, like=x)
-    if len(x.shape) < 2 or 0 in x.shape:
-        raise ValueError(f"x has shape {tuple(x.shape)}, expected (N, ..., C): channels last, no axis empty")
+    check_shape(x)
     channels = x.shape[-1]
     for name, value in (("gamma", gamma), ("beta", beta)):
         if tuple(value.shape) != (channels,):
@@ -175,6 +174,12 @@ def check_inputs(x: Array, gamma: Array, beta: Array, norm_batch: int | None = N
             )
     if norm_batch is not None and x.shape[0] % norm_batch:
         raise ValueError(f"x has {x.shape[0]} samples, expected a multiple of norm_batch={norm_batch}")
+
+
+def check_shape(x: Array) -> None:
+    """Refuse x without samples or channels, or with an empty axis."""
+    if len(x.shape) < 2 or 0 in x.shape:
+        raise ValueError(f"x has shape {tuple(x.shape)}, expected (N, ..., C): channels last, no axis empty")
 
 
 def check_state(state: Any, expected: Any, like: Array) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mabn_ref import arrays
 from mabn_ref.arrays import Array, check_float_array, check_squares, less, like, namespace
-from mabn_ref.norms.checks import check_at_least
+from mabn_ref.norms.checks import check_at_least, check_shape
 
 
 def split(x: Array, norm_batch: int | None) -> Array:
@@ -27,8 +27,7 @@ def split(x: Array, norm_batch: int | None) -> Array:
     ((4, 50, 3), (8, 5, 5, 3))
     """
     check_float_array("x", x)
-    if len(x.shape) < 2 or 0 in x.shape:
-        raise ValueError(f"x has shape {tuple(x.shape)}, expected (N, ..., C): channels last, no axis empty")
+    check_shape(x)
     samples = x.shape[0]
     if norm_batch is None:
         norm_batch = samples

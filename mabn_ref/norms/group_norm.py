@@ -23,7 +23,7 @@ import numpy as np
 
 from mabn_ref.arrays import Array, check_float_array, check_own, copied, namespace, total
 from mabn_ref.norms import checks
-from mabn_ref.norms.checks import Checked, setting
+from mabn_ref.norms.checks import Checked, check_shape, setting
 from mabn_ref.norms.common import centre, mean, mean_square, root, sums
 
 
@@ -81,8 +81,7 @@ def split(x: Array, config: Config) -> Array:
     """
     check_own((config, Config))
     check_float_array("x", x)
-    if len(x.shape) < 2 or 0 in x.shape:
-        raise ValueError(f"x has shape {tuple(x.shape)}, expected (N, ..., C): channels last, no axis empty")
+    check_shape(x)
     groups, xp = _groups(x.shape[-1], config), namespace(x)
     apart = xp.reshape(x, (x.shape[0], -1, groups, x.shape[-1] // groups))
     return xp.reshape(xp.permute_dims(apart, (0, 1, 3, 2)), (x.shape[0], -1, groups))
