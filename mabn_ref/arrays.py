@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from numbers import Rational
+from numbers import Integral, Rational, Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 __all__ = [
     "Array",
     "arange",
+    "check_at_least",
     "check_float_array",
     "check_own",
     "check_plain",
@@ -27,6 +28,7 @@ __all__ = [
     "less",
     "like",
     "namespace",
+    "range_in_words",
     "sums",
     "total",
     "zeros",
@@ -138,6 +140,21 @@ def less(x: Array, row: Array) -> Array:
     times = math.gcd(values, max(512 // channels, 1))
     rows = xp.reshape(x, (groups, values // times, times * channels))
     return xp.reshape(rows - xp.concat([row] * times, axis=1)[:, None, :], x.shape)
+
+
+def check_at_least(name: str, value: Any, lowest: float, *, below: float = math.inf, whole: bool = False) -> None:
+    """Refuse a value that is not a finite number (an integer if `whole`) from `lowest` up, and less than `below`."""
+    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
+        raise TypeError(f"{name} is {value!r}, expected {range_in_words(lowest, below, whole)}")
+    if not math.isfinite(value) or not lowest <= float(value) < below:
+        raise ValueError(f"{name} is {value!r}, expected {range_in_words(lowest, below, whole)}")
+
+
+def range_in_words(lowest: float, below: float, whole: bool) -> str:
+    """Say what `check_at_least` lets pass."""
+    if below < math.inf:
+        return f"a number in [{lowest:g}, {below:g})"
+    return f"{'an integer' if whole else 'a finite number'} of at least {lowest:g}"
 
 
 def copied(x: Array) -> Array:

@@ -2,28 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Integral, Real
 from typing import Any
 
 from mabn_ref.arrays import Array, check_float_array
-
-
-def check_whole(name: str, value: Any, lowest: int) -> None:
-    """Refuse a value that is not an integer of at least `lowest`."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} is {value!r}, expected an integer of at least {lowest}")
-    if int(value) < lowest:
-        raise ValueError(f"{name} is {value!r}, expected an integer of at least {lowest}")
-
-
-def check_number(name: str, value: Any, below: float = math.inf) -> None:
-    """Refuse a value that is not a number in [0, below); NaN is refused too."""
-    expected = "a finite number of at least 0" if below == math.inf else f"a number in [0, {below:g})"
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} is {value!r}, expected {expected}")
-    if not 0 <= float(value) < below:
-        raise ValueError(f"{name} is {value!r}, expected {expected}")
 
 
 def check_rank(name: str, x: Array, axes: str, *, like: Array | None = None, like_name: str = "x") -> None:

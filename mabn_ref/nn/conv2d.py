@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mabn_ref.arrays import Array, check_own, copied, namespace, zeros
-from mabn_ref.nn.common import check_cotangent, check_rank, check_whole
+from mabn_ref.arrays import Array, check_at_least, check_own, copied, namespace, zeros
+from mabn_ref.nn.common import check_cotangent, check_rank
 
 
 class Cache(NamedTuple):
@@ -107,8 +107,8 @@ def check_arguments(x: Array, w: Array, stride: int, padding: int) -> None:
             f"x has shape {tuple(x.shape)}, that is {x.shape[3]} channels (channels last), expected {w.shape[2]}: "
             f"w has shape {tuple(w.shape)}, that is (kh, kw, in, out)"
         )
-    check_whole("stride", stride, 1)
-    check_whole("padding", padding, 0)
+    check_at_least("stride", stride, 1, whole=True)
+    check_at_least("padding", padding, 0, whole=True)
     padded = (x.shape[1] + 2 * padding, x.shape[2] + 2 * padding)
     if w.shape[0] > padded[0] or w.shape[1] > padded[1]:
         raise ValueError(

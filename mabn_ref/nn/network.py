@@ -21,9 +21,8 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_own, kind, kind_of, namespace
+from mabn_ref.arrays import Array, check_at_least, check_own, kind, kind_of, namespace
 from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, relu, standardize, upsample
-from mabn_ref.nn.common import check_whole
 
 
 class Conv(NamedTuple):
@@ -263,7 +262,7 @@ def _check_layers(layers: Sequence[Layer]) -> None:
         names.add(layer.name)
         match layer:
             case Conv(_, takes, gives, kernel):
-                check_whole(f"{layer.name}: kernel", kernel, 1)
+                check_at_least(f"{layer.name}: kernel", kernel, 1, whole=True)
                 if layer.centralized and layer.standardized:
                     raise ValueError(f"{layer.name} is centralized and standardized, expected at most one of them")
             case Linear(_, takes, gives):
@@ -273,8 +272,8 @@ def _check_layers(layers: Sequence[Layer]) -> None:
                 gives = takes
             case _:
                 continue
-        check_whole(f"{layer.name}: channels in", takes, 1)
-        check_whole(f"{layer.name}: channels out", gives, 1)
+        check_at_least(f"{layer.name}: channels in", takes, 1, whole=True)
+        check_at_least(f"{layer.name}: channels out", gives, 1, whole=True)
         if channels not in (None, takes):
             raise ValueError(f"{layer.name} takes {takes} channels, expected {channels}, those that {before} gives")
         before, channels = layer.name, gives

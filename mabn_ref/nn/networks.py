@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mabn_ref.nn.common import check_whole
+from mabn_ref.arrays import check_at_least
 from mabn_ref.nn.network import Conv, GlobalAveragePool, Layer, Linear, Norm, ReLU, check_config
 
 
@@ -28,8 +28,8 @@ def small_network(
     >>> [layer.name for layer in small_network(None, None)][-5:]
     ['conv7', 'norm7', 'relu7', 'pool', 'linear']
     """
-    check_whole("classes", classes, 1)
-    check_whole("width", width, 1)
+    check_at_least("classes", classes, 1, whole=True)
+    check_at_least("width", width, 1, whole=True)
     check_config(module, config)
     channels = [3, width, width, 2 * width, 2 * width, 4 * width, 4 * width, 4 * width]
     strides = [2, 1, 2, 1, 2, 1, 2]

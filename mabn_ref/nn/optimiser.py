@@ -10,8 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from mabn_ref.arrays import Array, check_float_array, namespace
-from mabn_ref.nn.common import check_number, check_whole
+from mabn_ref.arrays import Array, check_at_least, check_float_array, namespace
 
 Params: TypeAlias = Sequence[dict[str, Array]]
 """One dict of named arrays per layer; empty where a layer has no parameters."""
@@ -40,9 +39,9 @@ def step(
     >>> velocity[0]["w"], params[0]["w"]
     (array([0.95]), array([0.855]))
     """
-    check_number("lr", lr)
-    check_number("momentum", momentum, below=1.0)
-    check_number("weight_decay", weight_decay)
+    check_at_least("lr", lr, 0)
+    check_at_least("momentum", momentum, 0, below=1.0)
+    check_at_least("weight_decay", weight_decay, 0)
     _check_parallel("grads", grads, params)
     _check_parallel("velocity", velocity, params)
     # A NumPy scalar would turn float32 into float64.
@@ -66,10 +65,10 @@ def cosine_rate(step: int, *, steps: int, lr: float, warmup: int) -> float:
     >>> [round(cosine_rate(step, steps=6, lr=1.0, warmup=2), 3) for step in range(7)]
     [0.5, 1.0, 1.0, 0.854, 0.5, 0.146, 0.0]
     """
-    check_whole("steps", steps, 1)
-    check_number("lr", lr)
-    check_whole("step", step, 0)
-    check_whole("warmup", warmup, 0)
+    check_at_least("steps", steps, 1, whole=True)
+    check_at_least("lr", lr, 0)
+    check_at_least("step", step, 0, whole=True)
+    check_at_least("warmup", warmup, 0, whole=True)
     if warmup >= steps:
         raise ValueError(f"warmup is {warmup}, expected fewer than steps={steps}")
     if step > steps:
@@ -89,12 +88,12 @@ def milestone_rate(step: int, *, milestones: Sequence[int], factor: float, lr: f
     >>> [milestone_rate(step, milestones=[3, 5], factor=0.5, lr=1.0, warmup=2) for step in range(6)]
     [0.5, 1.0, 1.0, 0.5, 0.5, 0.25]
     """
-    check_number("lr", lr)
-    check_number("factor", factor, below=1.0)
-    check_whole("step", step, 0)
-    check_whole("warmup", warmup, 0)
+    check_at_least("lr", lr, 0)
+    check_at_least("factor", factor, 0, below=1.0)
+    check_at_least("step", step, 0, whole=True)
+    check_at_least("warmup", warmup, 0, whole=True)
     for milestone in milestones:
-        check_whole("milestones", milestone, 1)
+        check_at_least("milestones", milestone, 1, whole=True)
     if any(later <= earlier for earlier, later in zip(milestones, milestones[1:], strict=False)):
         raise ValueError(f"milestones is {list(milestones)!r}, expected increasing steps")
     ramp = (step + 1) / warmup if step < warmup else 1.0

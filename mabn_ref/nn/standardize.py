@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from mabn_ref.arrays import Array, check_own, check_squares, copied, namespace
+from mabn_ref.arrays import Array, check_at_least, check_own, check_squares, copied, namespace
 from mabn_ref.nn import centralize
-from mabn_ref.nn.common import check_cotangent, check_number, check_rank
+from mabn_ref.nn.common import check_cotangent, check_rank
 
 
 class Cache(NamedTuple):
@@ -28,7 +28,7 @@ def forward(w: Array, *, eps: float = 1e-5) -> tuple[Array, Cache]:
     finite values of `w` sum up to more than its dtype holds.
     """
     check_rank("w", w, "kh, kw, in, out")
-    check_number("eps", eps)
+    check_at_least("eps", eps, 0)
     if math.prod(w.shape[:3]) == 1:
         raise ValueError(
             f"w has shape {tuple(w.shape)}: one number a filter, whose variance is 0 by construction; expected at "

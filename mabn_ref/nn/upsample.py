@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from mabn_ref.arrays import Array, check_own, namespace
-from mabn_ref.nn.common import check_cotangent, check_rank, check_whole
+from mabn_ref.arrays import Array, check_at_least, check_own, namespace
+from mabn_ref.nn.common import check_cotangent, check_rank
 
 
 class Cache(NamedTuple):
@@ -22,7 +22,7 @@ def forward(x: Array, *, factor: int = 2) -> tuple[Array, Cache]:
     Implements :eq:`upsample-forward`. `factor` is an integer of at least 1.
     """
     check_rank("x", x, "N, H, W, C")
-    check_whole("factor", factor, 1)
+    check_at_least("factor", factor, 1, whole=True)
     xp = namespace(x)
     out = xp.repeat(xp.repeat(x, factor, axis=1), factor, axis=2)  # eq: upsample-forward
     return out, Cache(tuple(x.shape), x.dtype, int(factor))

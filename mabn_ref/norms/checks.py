@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, check_own, kind
+from mabn_ref.arrays import Array, check_at_least, check_float_array, check_own, kind, range_in_words
 
 
 def setting(
@@ -38,7 +38,7 @@ def setting(
 def expected(field: dataclasses.Field[Any]) -> str:
     """What a value of a field that `setting` declared has to be."""
     rule = field.metadata
-    kinds = [_number(rule["at_least"], rule["below"], rule["whole"])] if rule["at_least"] is not None else []
+    kinds = [range_in_words(rule["at_least"], rule["below"], rule["whole"])] if rule["at_least"] is not None else []
     kinds += ["True or False"] if isinstance(field.default, bool) else map(repr, rule["choices"])
     kinds += ["a Ramp of such"] if isinstance(field.default, Ramp) else []
     kinds += ["None"] if field.default is None or rule["or_none"] else []
@@ -104,20 +104,6 @@ class Ramp(Checked):
             return self.first
         done = (iteration - self.start) / (self.stop - self.start)
         return self.first + done * (self.last - self.first)
-
-
-def check_at_least(name: str, value: Any, lowest: float, *, below: float = math.inf, whole: bool = False) -> None:
-    """Refuse a value that is not a finite number (an integer if `whole`) from `lowest` up, and less than `below`."""
-    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
-        raise TypeError(f"{name} is {value!r}, expected {_number(lowest, below, whole)}")
-    if not math.isfinite(value) or not lowest <= float(value) < below:
-        raise ValueError(f"{name} is {value!r}, expected {_number(lowest, below, whole)}")
-
-
-def _number(lowest: float, below: float, whole: bool) -> str:
-    if below < math.inf:
-        return f"a number in [{lowest:g}, {below:g})"
-    return f"{'an integer' if whole else 'a finite number'} of at least {lowest:g}"
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

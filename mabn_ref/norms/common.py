@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from mabn_ref import arrays
-from mabn_ref.arrays import Array, check_float_array, check_squares, less, like, namespace
-from mabn_ref.norms.checks import check_at_least, check_shape
+from mabn_ref.arrays import Array, check_at_least, check_float_array, check_squares, less, like, namespace
+from mabn_ref.norms.checks import check_shape
 
 
 def split(x: Array, norm_batch: int | None) -> Array:

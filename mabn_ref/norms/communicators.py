@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from mabn_ref.norms.checks import check_at_least
+from mabn_ref.arrays import check_at_least
 
 Result = TypeVar("Result")
 

@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref.arrays import Array, copied, namespace
+from mabn_ref.arrays import Array, check_at_least, copied, namespace
 from mabn_ref.norms import checks, mabn
-from mabn_ref.norms.checks import check_at_least, setting
+from mabn_ref.norms.checks import setting
 from mabn_ref.norms.common import clip, ema, mean_square, merge, root, sma, split, switched
 from mabn_ref.norms.mabn import statistics as statistics
 

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from mabn_ref.arrays import check_at_least
 from mabn_ref.norms import batch_norm, modified_batch_norm
-from mabn_ref.norms.checks import check_at_least, check_choice
+from mabn_ref.norms.checks import check_choice
 from mabn_ref.norms.common import ema, sma
 from mabn_ref.train.intervals import t_quantile
 
