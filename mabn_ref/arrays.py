@@ -14,26 +14,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = [
-    "Array",
-    "arange",
-    "check_at_least",
-    "check_float_array",
-    "check_own",
-    "check_plain",
-    "check_squares",
-    "copied",
-    "kind",
-    "kind_of",
-    "less",
-    "like",
-    "namespace",
-    "range_in_words",
-    "sums",
-    "total",
-    "zeros",
-]
-
 Array: TypeAlias = Any
 """An array of float32 or float64 of NumPy, CuPy or array-api-strict; of NumPy's arrays none of a subclass.
 
