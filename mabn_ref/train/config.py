@@ -7,10 +7,9 @@ import math
 from typing import Any
 
 from mabn_ref.norms import NORMS
-from mabn_ref.norms.batch_renorm import Ramp
+from mabn_ref.norms.checks import Checked, Ramp, check_at_least, setting
 
 __all__ = [
-    "DATA",
     "DECAY",
     "DEFAULTS",
     "GROUPS",
@@ -52,83 +51,38 @@ of that would be no fault of small batches. It changes nothing in BN's training,
 (``mabn-ref paper search``).
 """
 
-DATA = ("embedded", "cifar10", "directory")
-"""Where the images come from: generated, the CIFAR-10 archive in the cache, or record files in a directory."""
-
 DEFAULTS: dict[str, dict[str, Any]] = {
     "embedded": {"train_size": 2400, "test_size": 1000, "width": 16, "epochs": 8, "lr": 0.03},
     "cifar10": {"train_size": 5000, "test_size": 5000, "width": 32, "epochs": 10, "lr": 0.1},
     "directory": {"train_size": None, "test_size": None, "width": 32, "epochs": 10, "lr": 0.1},
 }
-"""What a command makes of each source if nothing else is said; None: all images."""
+"""What a command makes of each source of images if nothing else is said; None: all images.
+
+They are generated, from the CIFAR-10 archive in the cache, or from record files in a directory.
+"""
 
 LATER_FIELDS: dict[str, Any] = {"standardized": False, "estimated": False} | dict.fromkeys(
     ("ramp", "form", "forward_average", "backward_average", "groups")
 )
 """Fields of `RunConfig` that records and checkpoints made before them lack, with what was so then."""
 
-_LOWEST: dict[str, float] = {
-    **dict.fromkeys(("norm_batch", "gradient_batch", "width", "epochs", "test_size", "clip", "r_max"), 1),
-    **dict.fromkeys(("lr", "ramp", "momentum", "weight_decay", "warmup", "seed"), 0),
-    **dict.fromkeys(("renorm_after", "decay", "d_max"), 0),
-}
-_OF_ONE_NORM = {"groups": "gn", "ramp": "brn"} | dict.fromkeys(
+_OF_ONE_NORM = {"groups": "gn", "ramp": "brn", "estimated": "eval-norm"} | dict.fromkeys(
     ("form", "forward_average", "backward_average"), "moving"
 )
 _SAME_IN_CONFIG = ("norm_batch", "decay", "clip", "r_max", "d_max", "form", "groups", "estimated")
 """Fields that mean the same in a normaliser's Config, if it has them. `warmup` is not one: here it is of the rate."""
 _OTHERWISE_IN_CONFIG = {"forward": "forward_average", "backward": "backward_average"}
 _AVERAGES = {"batch": "BS", "sma": "SMAS", "ema": "EMAS"}
+_COUNT: dict[str, Any] = {"at_least": 1, "whole": True}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RunConfig:
+class RunConfig(Checked):
     """One training run, by default MABN 2 as ``mabn-ref compare`` runs it on embedded data.
 
-    Two equal configurations give bit-identical weights on one machine.
-
-    Every value is a string, number, bool or None, so that a configuration is a line of JSON, a dictionary key and an
-    argument that any executor can send to any process.
-
-    Parameters
-    ----------
-    norm : str
-        One of `mabn_ref.norms.NORMS`.
-    norm_batch, gradient_batch : int
-        |B|, the samples that share statistics; and the images of an optimiser step, a multiple of them.
-    centralized, standardized : bool
-        Whether the convolutions centralise their weights (WC), or standardise them (WS).
-    decay : float
-        Weight of the old value in the exponential moving averages.
-    window : int, optional
-        m, the normalisation batches that a simple moving average covers (MABN). None: one gradient batch.
-    clip, renorm_after
-        Bound of the renormalisation factor r, and the gradient batches with r = 1 before it starts (MABN).
-    r_max, d_max, ramp
-        Bounds of r and d at the end of their ramps, and how many times as long as in Ioffe's schedule these take
-        (BRN); 0 is at once, None: 1.
-    form, forward_average, backward_average : str, optional
-        Those of `mabn_ref.norms.moving_statistics` ("moving", and required there): "vanilla" or "modified", and twice
-        "batch", "sma" or "ema". Its r_max is `clip`, its d_max `d_max`.
-    groups : int, optional
-        Groups of channels (GN). None: 8, or as many of them as divide the width.
-    estimated : bool
-        Whether the weights of a sample's own statistics are estimated in training and not 1 / |B| (EvalNorm).
-    data, data_dir : str
-        One of `DATA`; the directory of record files where it is "directory".
-    train_size, test_size : int, optional
-        Images of each, drawn class-balanced. None: all there are (a size is needed for embedded data).
-    augment, width
-        Whether training images are flipped and cropped at random; channels of the first convolution.
-    epochs, lr, momentum, weight_decay, warmup
-        SGD: `lr` rises over `warmup` steps (half the run, if that is less), then falls to 0 along a cosine.
-    seed : int
-        Seed of initial weights, order of the images, flips and crops. The images are the same for all seeds.
-
-    Raises
-    ------
-    ValueError
-        If a value is out of range or two do not fit together, naming the field.
+    Two equal configurations give bit-identical weights on one machine. Every value is a string, number, bool or None,
+    so that a configuration is a line of JSON, a dictionary key and an argument that any executor can send to any
+    process. Values that do not fit together are a ValueError that names the field.
 
     Examples
     --------
@@ -140,56 +94,64 @@ class RunConfig:
     ValueError: norm_batch is 5, expected a divisor of gradient_batch=32
     """
 
-    norm: str = "mabn"
-    norm_batch: int = 2
-    centralized: bool = True
-    standardized: bool = False
-    decay: float = 0.98
-    window: int | None = None
-    clip: float = 5.0
-    renorm_after: int = 100
-    r_max: float = 3.0
-    d_max: float = 5.0
-    ramp: float | None = None
-    form: str | None = None
-    forward_average: str | None = None
-    backward_average: str | None = None
-    groups: int | None = None
-    estimated: bool = False
-    gradient_batch: int = 32
-    data: str = "embedded"
-    data_dir: str | None = None
-    train_size: int | None = 2400
-    test_size: int | None = 1000
-    augment: bool = True
-    width: int = 16
-    epochs: int = 8
-    lr: float = 0.03
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    warmup: int = 50
-    seed: int = 0
+    norm: str = setting("mabn", choices=tuple(NORMS), note="a key of `mabn_ref.norms.NORMS`")
+    norm_batch: int = setting(2, **_COUNT, note=r"\|B\|, the samples that share statistics")
+    centralized: bool = setting(True, note="whether the convolutions centralise their weights (WC)")
+    standardized: bool = setting(False, note="whether they standardise them (WS)")
+    decay: float = setting(0.98, at_least=0, below=1, note="weight of the old value in exponential moving averages")
+    window: int | None = setting(
+        None, **_COUNT, note="m, normalisation batches in a simple moving average (MABN); None: one gradient batch"
+    )
+    clip: float = setting(5.0, at_least=1, note="bound of the renormalisation factor r (MABN, moving)")
+    renorm_after: int = setting(
+        100, at_least=0, whole=True, note="gradient batches with r = 1 before that starts (MABN, moving)"
+    )
+    r_max: float = setting(3.0, at_least=1, note="bound of r at the end of its ramp (BRN)")
+    d_max: float = setting(5.0, at_least=0, note="bound of d at the end of its ramp (BRN), or without one (moving)")
+    ramp: float | None = setting(
+        None, at_least=0, note="how many times as long as in Ioffe's schedule ramps take (BRN), 0 is at once; None: 1"
+    )
+    form: str | None = setting(
+        None, choices=("vanilla", "modified"), note="of `mabn_ref.norms.moving_statistics` (moving, which needs it)"
+    )
+    forward_average: str | None = setting(None, choices=tuple(_AVERAGES), note="the same, its `forward`")
+    backward_average: str | None = setting(None, choices=tuple(_AVERAGES), note="the same, its `backward`")
+    groups: int | None = setting(
+        None, **_COUNT, note="groups of channels (GN); None: 8, or as many of them as divide the width"
+    )
+    estimated: bool = setting(
+        False, note="whether weights of a sample's own statistics are estimated in training, not 1/|B| (EvalNorm)"
+    )
+    gradient_batch: int = setting(32, **_COUNT, note="images of an optimiser step, a multiple of `norm_batch`")
+    data: str = setting("embedded", choices=tuple(DEFAULTS), note="where the images come from")
+    data_dir: str | None = setting(None, note="the directory of record files, where `data` is 'directory'")
+    train_size: int | None = setting(
+        2400, **_COUNT, or_none=True, note="training images, class-balanced; None: all, where they have an end"
+    )
+    test_size: int | None = setting(1000, **_COUNT, or_none=True, note="test images, likewise")
+    augment: bool = setting(True, note="whether training images are flipped and cropped at random")
+    width: int = setting(16, **_COUNT, note="channels of the first convolution")
+    epochs: int = setting(8, **_COUNT, note="passes over the training images")
+    lr: float = setting(0.03, at_least=0, note="highest learning rate, from which it falls to 0 along a cosine")
+    momentum: float = setting(0.9, at_least=0, below=1, note="of SGD")
+    weight_decay: float = setting(5e-4, at_least=0, note="of SGD, on every parameter")
+    warmup: int = setting(
+        50, at_least=0, whole=True, note="steps in which the rate rises (half the run, if that is less)"
+    )
+    seed: int = setting(
+        0, at_least=0, whole=True, note="of initial weights, order, flips and crops; images are the same for all"
+    )
 
     def __post_init__(self) -> None:
-        if self.norm not in NORMS:
-            raise ValueError(f"norm is {self.norm!r}, expected one of {', '.join(NORMS)}")
-        if self.data not in DATA:
-            raise ValueError(f"data is {self.data!r}, expected one of {', '.join(DATA)}")
-        if (self.data == "directory") != (self.data_dir is not None):
+        super().__post_init__()
+        if not isinstance(self.data_dir, str if self.data == "directory" else type(None)):
             raise ValueError(
                 f"data_dir is {self.data_dir!r} with data={self.data!r}, expected one with 'directory' only"
             )
         if self.data == "embedded" and None in (self.train_size, self.test_size):
             raise ValueError("train_size or test_size is None, expected a number: embedded data has no end")
-        for field in dataclasses.fields(self):
-            self._check_type(field.name, str(field.type))
-        for name, lowest in {**_LOWEST, "train_size": self.gradient_batch}.items():
-            value = getattr(self, name)
-            if value is not None and not lowest <= value < float("inf"):
-                raise ValueError(f"{name} is {value}, expected a number of at least {lowest:g}")
-        for name in ("decay", "momentum"):
-            if getattr(self, name) >= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected less than 1")
+        if self.train_size is not None:
+            check_at_least("train_size", self.train_size, self.gradient_batch, whole=True)
         if self.window is not None and "window" not in _fields(self.norm):
             raise ValueError(f"window is {self.window} with norm={self.norm!r}, expected None: MABN alone has one")
         if self.norm in SAMPLE_NORMS and self.norm_batch != 1:
@@ -197,15 +159,11 @@ class RunConfig:
                 f"norm_batch is {self.norm_batch} with norm={self.norm!r}, expected 1: no other sample counts"
             )
         for name, norm in _OF_ONE_NORM.items():
-            value = getattr(self, name)
-            if value is not None and self.norm != norm:
+            value, unused = getattr(self, name), getattr(RunConfig, name)
+            if value != unused and self.norm != norm:
                 raise ValueError(
-                    f"{name} is {value!r} with norm={self.norm!r}, expected None: it is for {norm!r} alone"
+                    f"{name} is {value!r} with norm={self.norm!r}, expected {unused}: it is for {norm!r} alone"
                 )
-        if self.estimated and "estimated" not in _fields(self.norm):
-            raise ValueError(
-                f"estimated is True with norm={self.norm!r}, expected False: it is for 'eval-norm' alone"
-            )
         if self.centralized and self.standardized:
             raise ValueError("standardized is True with centralized=True, expected at most one of them to be")
         if self.gradient_batch % self.norm_batch:
@@ -217,13 +175,6 @@ class RunConfig:
         except ValueError as error:  # of the normaliser's own Config, under the name that the field has here
             name, _, said = str(error).partition(" ")
             raise ValueError(f"{_OTHERWISE_IN_CONFIG.get(name, name)} {said}, with norm={self.norm!r}") from error
-
-    def _check_type(self, name: str, kinds: str) -> None:
-        """Refuse a value of another type than the field's; an integer is a float too."""
-        value = getattr(self, name)
-        allowed = {*kinds.split(" | "), "int"} if "float" in kinds else set(kinds.split(" | "))
-        if type(value).__name__ not in {"NoneType" if kind == "None" else kind for kind in allowed}:
-            raise ValueError(f"{name} is {value!r}, expected {kinds.replace(' | ', ' or ')}")
 
     @property
     def micro_batches(self) -> int:

@@ -46,6 +46,20 @@ def test_a_value_out_of_range_is_named(field: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("field", "value"), [("norm_batch", 2.0), ("lr", "0.1"), ("augment", 1), ("seed", True), ("train_size", "all")]
+)
+def test_a_value_of_another_type_is_named(field: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"{field} is {value!r}, expected"):
+        RunConfig(**{field: value})
+
+
+@pytest.mark.parametrize("data", ["embedded", "directory"])
+def test_a_directory_is_named_by_its_path_where_there_is_one(data: str) -> None:
+    with pytest.raises(ValueError, match=f"data_dir is 3 with data='{data}', expected one with 'directory' only"):
+        RunConfig(data=data, data_dir=3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"norm": "gn", "norm_batch": 2}, "norm_batch is 2 with norm='gn', expected 1: no other sample counts"),
@@ -55,7 +69,7 @@ def test_a_value_out_of_range_is_named(field: str, value: Any) -> None:
         ({"norm": "moving"}, "form is None, expected one of 'vanilla', 'modified', with norm='moving'"),
         (
             {"norm": "moving", "form": "modified", "forward_average": "sma", "backward_average": "smas"},
-            "backward_average is 'smas', expected one of 'batch', 'sma', 'ema', with norm='moving'",
+            "backward_average is 'smas', expected one of 'batch', 'sma', 'ema'",
         ),
         ({"norm": "gn", "norm_batch": 1, "groups": 0}, "groups is 0, expected"),
         ({"norm": "brn", "ramp": -1.0}, "ramp is -1.0, expected"),
