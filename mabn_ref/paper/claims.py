@@ -11,27 +11,6 @@ from mabn_ref.train.config import RunConfig, recipe
 from mabn_ref.train.intervals import Interval, mean_interval, paired_difference
 from mabn_ref.train.tables import Table, text
 
-__all__ = [
-    "FEWEST",
-    "Claim",
-    "Measured",
-    "Row",
-    "config",
-    "configs",
-    "difference",
-    "effect",
-    "error_table",
-    "error_text",
-    "judged",
-    "measure",
-    "plan_of",
-    "row_data",
-    "rows_study",
-    "runs_text",
-    "side_of_zero",
-    "verdict",
-]
-
 FEWEST = 3
 """Pairs that a verdict needs: with two, errors that happen to differ alike would make an interval of no width."""
 

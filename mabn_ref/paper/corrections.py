@@ -13,8 +13,6 @@ from mabn_ref.paper.study import STUDIES, Context
 from mabn_ref.train import results
 from mabn_ref.train.intervals import Interval, t_quantile
 
-__all__ = ["LEVEL", "Judged", "benjamini_hochberg", "family", "holm", "p_value"]
-
 LEVEL = 0.05
 """Of a single verdict, and of the corrections."""
 

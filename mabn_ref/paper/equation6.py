@@ -24,8 +24,6 @@ from mabn_ref.train.loop import Diverged, Progress, Setup, test_error_of
 from mabn_ref.train.runs import run_one
 from mabn_ref.train.tables import Table, text
 
-__all__ = ["EQUATION6", "population_states", "run_reestimated"]
-
 _CHUNK = 250
 
 

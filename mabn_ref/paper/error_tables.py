@@ -12,8 +12,6 @@ from mabn_ref.paper.parts_of_mabn import moving
 from mabn_ref.paper.search import TUNED, note_on_tuning, tuned_rows
 from mabn_ref.train.tables import Table
 
-__all__ = ["FIGURE1B", "RELATED", "TABLE1", "TABLE2", "WINDOW"]
-
 PAIRING = (
     "The paper's pairing centralises weights (WC) with the modified form alone. Rows marked (control) do otherwise, "
     "so that WC's part can be told from the normaliser's."

@@ -22,8 +22,6 @@ from mabn_ref.train.intervals import mean_interval
 from mabn_ref.train.runs import run_one
 from mabn_ref.train.tables import Table, text
 
-__all__ = ["FIGURES", "norms_of_statistics", "run_recorded"]
-
 KINDS = ("small", "regular", "gap")
 _DIGITS = 5
 

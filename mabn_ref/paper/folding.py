@@ -9,8 +9,6 @@ from mabn_ref.arrays import Array
 from mabn_ref.nn import centralize, conv2d, network, standardize
 from mabn_ref.nn.network import Conv, GlobalAveragePool, Layer, Linear, Norm, ReLU
 
-__all__ = ["Folded", "fold", "infer_folded", "operations"]
-
 
 class Folded(NamedTuple):
     """A convolution with a bias, which is what a convolution and a linear normaliser are at inference."""

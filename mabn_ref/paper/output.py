@@ -19,8 +19,6 @@ from mabn_ref.train import results
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.tables import Table
 
-__all__ = ["as_text", "data_uri", "page", "write"]
-
 _WIDTH = 110
 
 _STYLE = """

@@ -28,8 +28,6 @@ from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train.intervals import Interval, mean_interval
 from mabn_ref.train.tables import Table, text
 
-__all__ = ["CREDIT", "EFFECTS", "TABLE4", "Effect", "cell", "moving"]
-
 FORMS, AVERAGES = ("vanilla", "modified"), {"batch": "BS", "sma": "SMAS", "ema": "EMAS"}
 
 

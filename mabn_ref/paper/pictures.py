@@ -9,8 +9,6 @@ from mabn_ref.extras import require
 from mabn_ref.train.intervals import Interval, mean_interval
 from mabn_ref.train.tables import COLOURS, LINES
 
-__all__ = ["errors_by_row", "errors_over", "finish", "intervals", "new", "over_powers_of_two", "panels"]
-
 MARKERS = "os^Dv<>P"
 _GREY, _BLUE = COLOURS[4], COLOURS[2]
 

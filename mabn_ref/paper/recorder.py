@@ -8,8 +8,6 @@ from typing import Any
 from mabn_ref.arrays import Array
 from mabn_ref.nn.network import Layer, Norm
 
-__all__ = ["Recorder", "recorded"]
-
 
 class Recorder:
     """A normaliser's module that hands every call on, so that training is the same, bit for bit, as without it.

@@ -19,8 +19,6 @@ from mabn_ref.train import results
 from mabn_ref.train.config import RunConfig, recipe
 from mabn_ref.train.tables import Table
 
-__all__ = ["BUDGET", "SEARCH", "SEARCH_SEEDS", "TUNED", "best", "candidates", "note_on_tuning", "tuned_rows"]
-
 SEARCH_SEEDS = (1000, 1001)
 """Seeds that settings are compared on; never those that are reported."""
 

@@ -12,8 +12,6 @@ from mabn_ref.train.config import RunConfig
 from mabn_ref.train.intervals import Interval
 from mabn_ref.train.tables import Table
 
-__all__ = ["STUDIES", "Context", "Outcome", "Records", "Study", "complete", "no_runs"]
-
 Records: TypeAlias = Sequence[dict[str, Any]]
 
 

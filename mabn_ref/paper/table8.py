@@ -20,8 +20,6 @@ from mabn_ref.train.runs import run_pixels
 from mabn_ref.train.tables import COLOURS, Table, text
 from mabn_ref.train.tasks import EXAMPLES
 
-__all__ = ["TABLE8"]
-
 WINDOW = 16
 """The paper's m for COCO."""
 RENORM_AFTER = 1600

@@ -18,8 +18,6 @@ from mabn_ref.paper.study import Context, Outcome, Records, Study, no_runs
 from mabn_ref.train.config import build, recipe
 from mabn_ref.train.tables import COLOURS, Table
 
-__all__ = ["TABLE9", "Subject", "measure_cost"]
-
 ROUNDS, _IMAGES = 45, 32
 
 _SUBJECTS: dict[str, tuple[dict[str, Any], bool, str]] = {

@@ -12,8 +12,6 @@ from mabn_ref.paper import pictures, theorems
 from mabn_ref.paper.study import Context, Outcome, Records, Study, no_runs
 from mabn_ref.train.tables import Table
 
-__all__ = ["THEOREM1"]
-
 WINDOW, DECAY, STEPS = 16, 0.98, 300
 _SEQUENCES = {
     "constant": "stationary",

@@ -21,8 +21,6 @@ from mabn_ref.train.loop import Progress, Setup
 from mabn_ref.train.runs import run_one
 from mabn_ref.train.tables import COLOURS, Table
 
-__all__ = ["THEOREM2", "run_gaps"]
-
 BATCHES = (2, 4, 8, 16, 32)
 _LAYERS, _CHANNELS, _IMAGES = ("norm2", "norm4", "norm6"), 4, 960
 _POSITIONS, _RUNS = 16, 1000

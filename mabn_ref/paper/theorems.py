@@ -20,18 +20,6 @@ from mabn_ref.norms.checks import check_choice
 from mabn_ref.norms.common import ema, sma
 from mabn_ref.train.intervals import t_quantile
 
-__all__ = [
-    "Estimate",
-    "Gaps",
-    "Moments",
-    "average_moments",
-    "dependent_pairs",
-    "exact_gaps",
-    "exact_moments",
-    "expectations",
-    "gradient_gaps",
-]
-
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 KINDS = ("constant", "settling", "slow", "drift", "jump")

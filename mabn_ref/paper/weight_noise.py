@@ -27,8 +27,6 @@ from mabn_ref.train.loop import Progress, Setup
 from mabn_ref.train.runs import run_one
 from mabn_ref.train.tables import COLOURS, Table, text
 
-__all__ = ["WEIGHT_NOISE", "Statistics", "gradient_noise", "run_watched"]
-
 UPDATES = (0, 200, 600)
 """After how many updates to look, besides the end."""
 _BATCHES = 40

@@ -20,8 +20,6 @@ from mabn_ref.train.config import LATER_FIELDS, RunConfig
 from mabn_ref.train.devices import to_device, to_host
 from mabn_ref.train.loop import Epoch, Progress
 
-__all__ = ["CheckpointError", "load", "save"]
-
 _FORMAT = 1
 _META = ("rng", "epoch", "step", "loss_sum", "wrong", "seconds", "history")
 

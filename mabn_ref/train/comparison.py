@@ -21,8 +21,6 @@ from mabn_ref.train.config import SAMPLE_NORMS, RunConfig, is_control, label, re
 from mabn_ref.train.intervals import mean_interval, paired_difference
 from mabn_ref.train.tables import COLOURS, LINES, Table, text
 
-__all__ = ["BASELINES", "DEFAULT_ROWS", "ROWS", "Row", "collect", "figure", "learning_curves", "plan", "table"]
-
 BASELINES = ("BN 32", "BN 32 + WC")
 DEFAULT_ROWS = ("bn-32", "bn-2", "brn-2", "mabn-2", "bn-32-wc", "bn-2-wc")
 _MARKERS = "os^Dv<>PX*hpd"

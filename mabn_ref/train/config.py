@@ -9,20 +9,6 @@ from typing import Any
 from mabn_ref.norms import NORMS
 from mabn_ref.norms.checks import Checked, Ramp, check_at_least, setting
 
-__all__ = [
-    "DECAY",
-    "DEFAULTS",
-    "GROUPS",
-    "LATER_FIELDS",
-    "SAMPLE_NORMS",
-    "RunConfig",
-    "build",
-    "groups_of",
-    "is_control",
-    "label",
-    "recipe",
-]
-
 
 def _fields(norm: str) -> set[str]:
     """The fields of a normaliser's own Config."""

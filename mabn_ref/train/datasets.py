@@ -14,8 +14,6 @@ from mabn_ref.data.causes import KINDS
 from mabn_ref.data.images import balanced
 from mabn_ref.train.config import RunConfig
 
-__all__ = ["Images", "load"]
-
 _SEED = 0
 """Seed of embedded images and of subsets. It is no part of a run's seed, so that all seeds see the same images."""
 

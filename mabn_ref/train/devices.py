@@ -14,8 +14,6 @@ import numpy as np
 
 from mabn_ref.arrays import namespace
 
-__all__ = ["DEVICES", "DeviceError", "library", "out_of_memory_as_device_error", "to_device", "to_host"]
-
 DEVICES = ("cpu", "cuda")
 
 

@@ -7,8 +7,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["Interval", "mean_interval", "paired_difference", "t_quantile"]
-
 _Z = 1.959964  # the 97.5 % quantile of the normal distribution
 _T = (
     12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281,

@@ -20,8 +20,6 @@ from mabn_ref.train.datasets import Images
 from mabn_ref.train.devices import to_device, to_host
 from mabn_ref.train.tasks import CLASSES, Task
 
-__all__ = ["Diverged", "Epoch", "Progress", "Setup", "begin", "predictions", "prepare", "run", "test_error_of"]
-
 
 class Diverged(ArithmeticError):
     """A loss or an output is not finite, or squares overflow; the message names the step and the layer."""

@@ -12,8 +12,6 @@ from typing import Any
 from mabn_ref.extras import require
 from mabn_ref.norms.communicators import Alone
 
-__all__ = ["started_by_mpi", "world"]
-
 _LAUNCHERS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK")
 """What Open MPI, MPICH and its relatives, and PMIx set for the processes they start."""
 

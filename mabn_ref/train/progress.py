@@ -12,8 +12,6 @@ from mabn_ref.extras import require
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.runs import Report
 
-__all__ = ["Bar"]
-
 _FORMAT = "{desc} {percentage:3.0f} % |{bar}| {n_fmt}/{total_fmt} images, {rate_fmt}, {remaining} left{postfix}"
 
 

@@ -14,8 +14,6 @@ import numpy as np
 from mabn_ref import __version__, atomic
 from mabn_ref.train.config import LATER_FIELDS, RunConfig
 
-__all__ = ["append", "find", "made_with", "missing", "prepare", "read"]
-
 
 def prepare(path: Path) -> None:
     """Make the file and its directory, so that one that cannot be written to is found out before any training."""

@@ -13,8 +13,6 @@ from mabn_ref.train.config import RunConfig
 from mabn_ref.train.results import made_with
 from mabn_ref.train.tasks import CLASSES, PIXELS, Task
 
-__all__ = ["Report", "run_one", "run_pixels"]
-
 
 class Report(NamedTuple):
     """How far a run is, after a gradient batch or at the end of an epoch."""

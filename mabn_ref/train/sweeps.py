@@ -14,8 +14,6 @@ from mabn_ref.train.config import RunConfig
 from mabn_ref.train.runs import run_one
 from mabn_ref.train.workers import Workers
 
-__all__ = ["executor", "sweep"]
-
 
 def sweep(
     configs: Sequence[RunConfig],

@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 from mabn_ref.train.intervals import Interval
 
-__all__ = ["COLOURS", "LINES", "Table", "text"]
-
 COLOURS = ("#000000", "#d55e00", "#0072b2", "#009e73", "#7a7a7a", "#e69f00", "#56b4e9", "#cc79a7")
 LINES = ("-", "--", "-.", ":")
 

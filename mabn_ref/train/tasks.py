@@ -19,8 +19,6 @@ from mabn_ref.nn import network, networks
 from mabn_ref.train import datasets
 from mabn_ref.train.config import RunConfig
 
-__all__ = ["CLASSES", "EXAMPLES", "PIXELS", "Task", "encoder_decoder", "mean_iou"]
-
 EXAMPLES = 4
 """Test scenes whose predictions a record keeps."""
 

@@ -18,8 +18,6 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
-__all__ = ["WorkerDied", "Workers"]
-
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 _CAN_BLOCK = hasattr(signal, "pthread_sigmask")  # not on Windows
 
