@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import results
-from mabn_ref.train.config import RunConfig, recipe
-from mabn_ref.train.intervals import Interval, mean_interval, paired_difference
-from mabn_ref.train.tables import Table, text
+from mabn_ref.train.comparison import ROWS
+from mabn_ref.train.config import RunConfig, label, recipe
+from mabn_ref.train.tables import Interval, Table, mean_interval, paired_difference, text
 
 FEWEST = 3
 """Pairs that a verdict needs: with two, errors that happen to differ alike would make an interval of no width."""
@@ -47,6 +47,11 @@ class Measured(NamedTuple):
 
 Found: TypeAlias = Mapping[str, Measured]
 """The runs of rows, by label."""
+
+
+def rows_of(*names: str) -> list[Row]:
+    """Return rows of `mabn_ref.train.comparison.ROWS`, labelled as there."""
+    return [Row(label(recipe(**ROWS[name])), ROWS[name]) for name in names]
 
 
 def config(row: Row, seed: int, context: Context) -> RunConfig:

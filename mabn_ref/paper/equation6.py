@@ -14,15 +14,14 @@ from mabn_ref.data.images import flip_and_crop
 from mabn_ref.nn import network
 from mabn_ref.nn.network import Norm
 from mabn_ref.norms import batch_norm, modified_batch_norm
-from mabn_ref.paper import pictures
-from mabn_ref.paper.claims import Row, effect, error_text, measure, plan_of, row_data
+from mabn_ref.paper.claims import Row, effect, error_text, measure, plan_of, row_data, rows_of
 from mabn_ref.paper.study import Context, Outcome, Records, Study
+from mabn_ref.train import pictures
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.devices import to_device
-from mabn_ref.train.intervals import paired_difference
 from mabn_ref.train.loop import Diverged, Progress, Setup, test_error_of
 from mabn_ref.train.runs import run_one
-from mabn_ref.train.tables import Table, text
+from mabn_ref.train.tables import Table, paired_difference, text
 
 _CHUNK = 250
 
@@ -94,12 +93,9 @@ def _error(setup: Setup, progress: Progress, images: Images) -> float | None:
 
 
 _ROWS = [
-    Row("BN 32", {"norm": "bn", "norm_batch": 32}),
-    Row("BN 2", {"norm": "bn", "norm_batch": 2}),
+    *rows_of("bn-32", "bn-2"),
     Row("BN 2, decay 0.9", {"norm": "bn", "norm_batch": 2, "decay": 0.9}),
-    Row("BRN 2", {"norm": "brn", "norm_batch": 2}),
-    Row("modified BN 2 + WC", {"norm": "modified-bn", "norm_batch": 2}),
-    Row("MABN 2 + WC", {"norm": "mabn", "norm_batch": 2}),
+    *rows_of("brn-2", "modified-bn-2", "mabn-2"),
 ]
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
-from mabn_ref.paper import pictures
-from mabn_ref.paper.claims import Claim, Row, counts_text, error_table, error_text, rows_study
+from mabn_ref.paper.claims import Claim, Row, counts_text, error_table, error_text, rows_of, rows_study
 from mabn_ref.paper.parts_of_mabn import moving
 from mabn_ref.paper.search import TUNED, note_on_tuning, tuned_rows
+from mabn_ref.train import pictures
 from mabn_ref.train.tables import Table
 
 PAIRING = (
@@ -21,10 +21,7 @@ PAPER_IS_IMAGENET = (
     "Its BN and BRN average with decay 0.9, ours with 0.98 and 0.99: `mabn-ref paper equation6` shows what that does "
     "to BN, and `mabn-ref paper search` what it does to BRN."
 )
-BN_32 = Row("BN 32", {"norm": "bn", "norm_batch": 32})
-BN_32_WC = Row("BN 32 + WC", {"norm": "bn", "norm_batch": 32, "centralized": True})
-BN_2 = Row("BN 2", {"norm": "bn", "norm_batch": 2})
-BN_2_WC = Row("BN 2 + WC", {"norm": "bn", "norm_batch": 2, "centralized": True})
+BN_32, BN_32_WC, BN_2, BN_2_WC = rows_of("bn-32", "bn-32-wc", "bn-2", "bn-2-wc")
 
 
 # Figure 1(b): error against |B| at a fixed gradient batch, with centralised weights and without.
@@ -223,18 +220,13 @@ WINDOW = rows_study(
 # Section 2: the methods that the paper names beside its own, on the same small network.
 
 ROWS_OF_RELATED = [
-    BN_32,
-    BN_2,
-    Row("MABN 2 + WC", {"norm": "mabn", "norm_batch": 2}),
+    *rows_of("bn-32", "bn-2", "mabn-2"),
     Row("GN", {"norm": "gn", "norm_batch": 1}),
-    Row("LN", {"norm": "ln", "norm_batch": 1}),
-    Row("IN", {"norm": "in", "norm_batch": 1}),
+    *rows_of("ln", "in"),
     Row("GN + WS", {"norm": "gn", "norm_batch": 1, "standardized": True}),
-    Row("BN 2 + WS", {"norm": "bn", "norm_batch": 2, "standardized": True}),
-    Row("EvalNorm 2", {"norm": "eval-norm", "norm_batch": 2}),
+    *rows_of("bn-2-ws", "eval-norm-2"),
     Row("EvalNorm 2, estimated", {"norm": "eval-norm", "norm_batch": 2, "estimated": True}),
-    Row("Online Norm", {"norm": "online", "norm_batch": 1}),
-    Row("SyncBN 32", {"norm": "sync-bn", "norm_batch": 32}),
+    *rows_of("online", "sync-bn-32"),
 ]
 
 RELATED = rows_study(

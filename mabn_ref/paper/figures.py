@@ -11,16 +11,14 @@ import numpy as np
 from mabn_ref.arrays import Array, namespace
 from mabn_ref.norms import batch_norm, modified_batch_norm
 from mabn_ref.norms.common import merge, split
-from mabn_ref.paper import pictures
 from mabn_ref.paper.claims import Row, configs, plan_of
 from mabn_ref.paper.recorder import recorded
 from mabn_ref.paper.study import Context, Outcome, Records, Study
-from mabn_ref.train import results
+from mabn_ref.train import pictures, results
 from mabn_ref.train.config import RunConfig, label
 from mabn_ref.train.devices import to_host
-from mabn_ref.train.intervals import mean_interval
 from mabn_ref.train.runs import run_one
-from mabn_ref.train.tables import Table, text
+from mabn_ref.train.tables import Table, mean_interval, text
 
 KINDS = ("small", "regular", "gap")
 _DIGITS = 5

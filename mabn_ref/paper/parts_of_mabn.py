@@ -11,22 +11,11 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
-from mabn_ref.paper import pictures
-from mabn_ref.paper.claims import (
-    Claim,
-    Found,
-    Row,
-    counts_text,
-    effect,
-    error_text,
-    measure,
-    plan_of,
-    row_data,
-    rows_study,
-)
+from mabn_ref.paper import claims
+from mabn_ref.paper.claims import Claim, Found, Row
 from mabn_ref.paper.study import Context, Outcome, Records, Study
-from mabn_ref.train.intervals import Interval, mean_interval
-from mabn_ref.train.tables import Table, text
+from mabn_ref.train import pictures
+from mabn_ref.train.tables import Interval, Table, mean_interval, text
 
 FORMS, AVERAGES = ("vanilla", "modified"), {"batch": "BS", "sma": "SMAS", "ema": "EMAS"}
 
@@ -54,16 +43,17 @@ def _tables(rows: Sequence[Row], found: Found) -> list[Table]:
     for form, wc in product(FORMS, (False, True)):
         cells = {(a, b): found[cell(form, a, b, wc)] for a, b in product(AVERAGES, AVERAGES)}
         lines = [
-            (f"forward {name}", *(error_text(cells[ahead, back]) for back in AVERAGES))
+            (f"forward {name}", *(claims.error_text(cells[ahead, back]) for back in AVERAGES))
             for ahead, name in AVERAGES.items()
         ]
         header = ("", *(f"backward {name}" for name in AVERAGES.values()))
-        title = f"{form} form{' + WC' if wc else ''}: test error %, {counts_text(list(cells.values()))} runs a cell"
+        counts = claims.counts_text(list(cells.values()))
+        title = f"{form} form{' + WC' if wc else ''}: test error %, {counts} runs a cell"
         tables.append(Table(title, header, lines))
     return tables
 
 
-TABLE4 = rows_study(
+TABLE4 = claims.rows_study(
     "Table 4 as a full factorial: averages in both directions, form, centralisation",
     ROWS,
     [
@@ -89,13 +79,9 @@ TABLE4 = rows_study(
 
 
 ROWS_OF_CREDIT = [
-    Row("BN 32", {"norm": "bn", "norm_batch": 32}),
-    Row("BN 32 + WC", {"norm": "bn", "norm_batch": 32, "centralized": True}),
-    Row("BN 2", {"norm": "bn", "norm_batch": 2}),
-    Row("BN 2 + WC", {"norm": "bn", "norm_batch": 2, "centralized": True}),
-    Row("modified BN 2 + WC", {"norm": "modified-bn", "norm_batch": 2}),
+    *claims.rows_of("bn-32", "bn-32-wc", "bn-2", "bn-2-wc", "modified-bn-2"),
     Row("MABN 2", {"norm": "mabn", "norm_batch": 2, "centralized": False}),
-    Row("MABN 2 + WC", {"norm": "mabn", "norm_batch": 2}),
+    *claims.rows_of("mabn-2"),
     Row("MABN 2 + WC, m = 64", {"norm": "mabn", "norm_batch": 2, "window": 64}),
 ]
 """The gap with centralised weights (WC) and without, and what of MABN stands between its two ends."""
@@ -130,7 +116,7 @@ EFFECTS = [
 
 
 def _credit(context: Context, records: Records) -> Outcome:
-    found = measure(ROWS_OF_CREDIT, context, records)
+    found = claims.measure(ROWS_OF_CREDIT, context, records)
     errors = {label: row.errors for label, row in found.items()}
     seeds = [seed for seed in context.seeds if all(seed in of_row for of_row in errors.values())]
     lost = sorted(label for label, row in found.items() if row.diverged)
@@ -158,11 +144,11 @@ def _credit(context: Context, records: Records) -> Outcome:
         notes.append(f"Seeds are left out where one of these diverged: {', '.join(lost)}.")
     return Outcome(
         [Table("What closes the gap between statistics of 2 and of 32 samples", header, lines)],
-        [f"{name}: {effect(value, 'seeds')}" for name, value in differences.items()],
+        [f"{name}: {claims.effect(value, 'seeds')}" for name, value in differences.items()],
         notes,
         {
             "effects": {name: value and value._asdict() for name, value in differences.items()},
-            "rows": row_data(ROWS_OF_CREDIT, found),
+            "rows": claims.row_data(ROWS_OF_CREDIT, found),
         },
         list(differences.values()),
     )
@@ -176,7 +162,7 @@ def _draw_credit(data: Mapping[str, Any]) -> dict[str, Any]:
 
 CREDIT = Study(
     "Who gets the credit: what closes the gap between small and large batches",
-    plan_of(ROWS_OF_CREDIT),
+    claims.plan_of(ROWS_OF_CREDIT),
     _credit,
     _draw_credit,
 )

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from mabn_ref.paper import pictures
-from mabn_ref.paper.claims import Claim, Measured, Row, configs, error_table, judged, measure, row_data, runs_text
+from mabn_ref.paper import claims
+from mabn_ref.paper.claims import Claim, Measured, Row
 from mabn_ref.paper.study import Context, Outcome, Records, Study
-from mabn_ref.train import results
+from mabn_ref.train import pictures, results
 from mabn_ref.train.config import RunConfig, recipe
 from mabn_ref.train.tables import Table
 
@@ -25,23 +25,23 @@ SEARCH_SEEDS = (1000, 1001)
 BUDGET = 6
 """Settings a method."""
 
-_DECAY_AND_RATE: list[dict[str, Any]] = [
-    {"decay": decay, "lr_factor": factor} for decay, factor in product((0.9, 0.98), (0.5, 1.0, 2.0))
-]
 
-_GRIDS: dict[str, tuple[Mapping[str, Any], list[dict[str, Any]]]] = {
-    "BN 2": ({"norm": "bn", "norm_batch": 2}, _DECAY_AND_RATE),
-    "BN 2 + WC": ({"norm": "bn", "norm_batch": 2, "centralized": True}, _DECAY_AND_RATE),
-    "BRN 2": (
-        {"norm": "brn", "norm_batch": 2},
-        [{"decay": decay, "ramp": ramp} for decay, ramp in product((0.9, 0.99), (0.25, 1.0, 2.0))],
-    ),
-    "modified BN 2 + WC": ({"norm": "modified-bn", "norm_batch": 2}, _DECAY_AND_RATE),
-    "MABN 2 + WC": (
-        {"norm": "mabn", "norm_batch": 2},
-        [{"window": window, "renorm_after": start} for window, start in product((None, 32, 64), (25, 100))],
-    ),
-    "BN 32": ({"norm": "bn", "norm_batch": 32}, _DECAY_AND_RATE),
+def _grid(**choices: Sequence[Any]) -> list[dict[str, Any]]:
+    """Every combination of these choices."""
+    return [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
+
+
+_DECAY_AND_RATE = _grid(decay=(0.9, 0.98), lr_factor=(0.5, 1.0, 2.0))
+_GRIDS = {
+    "bn-2": _DECAY_AND_RATE,
+    "bn-2-wc": _DECAY_AND_RATE,
+    "brn-2": _grid(decay=(0.9, 0.99), ramp=(0.25, 1.0, 2.0)),
+    "modified-bn-2": _DECAY_AND_RATE,
+    "mabn-2": _grid(window=(None, 32, 64), renorm_after=(25, 100)),
+    "bn-32": _DECAY_AND_RATE,
+}
+_METHODS = {
+    row.label: (row.settings, grid) for row, grid in zip(claims.rows_of(*_GRIDS), _GRIDS.values(), strict=True)
 }
 
 _CLAIMS = [
@@ -56,7 +56,7 @@ _CLAIMS = [
 def candidates(context: Context) -> dict[str, list[Row]]:
     """Return the settings of each method, `BUDGET` of them; ``lr_factor`` multiplies the run's learning rate."""
     found: dict[str, list[Row]] = {}
-    for method, (fixed, grid) in _GRIDS.items():
+    for method, (fixed, grid) in _METHODS.items():
         rows = []
         for settings in grid:
             fields = dict(settings)
@@ -76,9 +76,9 @@ def best(method: str, context: Context, records: Records) -> Row | None:
     """
     rows = candidates(context)[method]
     searching = context._replace(seeds=SEARCH_SEEDS)
-    if results.missing(configs(rows, searching), records):
+    if results.missing(claims.configs(rows, searching), records):
         return None
-    found = measure(rows, searching, records)
+    found = claims.measure(rows, searching, records)
     lowest = min(rows, key=lambda row: _score(found[row.label]))
     return lowest if math.isfinite(_score(found[lowest.label])) else None
 
@@ -96,43 +96,49 @@ def _score_text(found: Measured) -> str:
 
 def _chosen(context: Context, records: Records) -> dict[str, Row]:
     """The best setting of each method that has one."""
-    found = {method: best(method, context, records) for method in _GRIDS}
+    found = {method: best(method, context, records) for method in _METHODS}
     return {method: row for method, row in found.items() if row is not None}
 
 
 def _plan(context: Context, records: Records) -> list[RunConfig]:
     searching = context._replace(seeds=SEARCH_SEEDS)
-    runs = [run for rows in candidates(context).values() for run in configs(rows, searching)]
-    return list(dict.fromkeys([*runs, *configs(list(_chosen(context, records).values()), context)]))
+    runs = [run for rows in candidates(context).values() for run in claims.configs(rows, searching)]
+    return list(dict.fromkeys([*runs, *claims.configs(list(_chosen(context, records).values()), context)]))
 
 
 def _outcome(context: Context, records: Records) -> Outcome:
     searching, tables = context._replace(seeds=SEARCH_SEEDS), []
     for method, rows in candidates(context).items():
-        found = measure(rows, searching, records)
+        found = claims.measure(rows, searching, records)
         lines: list[tuple[str, ...]] = [
-            (row.label.partition(": ")[2], runs_text(found[row.label]), _score_text(found[row.label])) for row in rows
+            (row.label.partition(": ")[2], claims.runs_text(found[row.label]), _score_text(found[row.label]))
+            for row in rows
         ]
         title = f"{method}: search, mean error % on seeds {SEARCH_SEEDS}"
         tables.append(Table(title, ("", "runs", "error %"), lines))
     chosen = _chosen(context, records)
     rows = [Row(method, row.settings) for method, row in chosen.items()]
-    final = measure(rows, context, records)
+    final = claims.measure(rows, context, records)
     title, base = f"The best of {BUDGET} settings each, on seeds of its own", ("BN 32",) if "BN 32" in final else ()
-    tables.append(error_table(title, rows, final, base))
-    defaults = [Row(f"{method}, default", fixed) for method, (fixed, _) in _GRIDS.items()]
-    known = [row for row in defaults if len(results.missing(configs([row], context), records)) < len(context.seeds)]
+    tables.append(claims.error_table(title, rows, final, base))
+    defaults = [Row(f"{method}, default", fixed) for method, (fixed, _) in _METHODS.items()]
+    known = [
+        row for row in defaults if len(results.missing(claims.configs([row], context), records)) < len(context.seeds)
+    ]
     if known:
         title = "The defaults, as Tables 1 and 2 have them"
-        tables.append(error_table(title, known, measure(known, context, records)))
+        tables.append(claims.error_table(title, known, claims.measure(known, context, records)))
     settings = [f"{method}: {row.label.partition(': ')[2]}" for method, row in chosen.items()]
     notes = [
         f"Every method had {BUDGET} settings and {len(SEARCH_SEEDS)} runs of each, on seeds that are not reported.",
         "Settings are compared on the test images, as many for each method: all errors are a little too low.",
         *([f"Chosen: {'; '.join(settings)}."] if settings else []),
     ]
-    verdicts, differences = judged(_CLAIMS, final)
-    data = {"chosen": {method: dict(row.settings) for method, row in chosen.items()}, "rows": row_data(rows, final)}
+    verdicts, differences = claims.judged(_CLAIMS, final)
+    data = {
+        "chosen": {method: dict(row.settings) for method, row in chosen.items()},
+        "rows": claims.row_data(rows, final),
+    }
     return Outcome(tables, verdicts, notes, data, differences)
 
 

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from mabn_ref.train import results
 from mabn_ref.train.config import RunConfig
-from mabn_ref.train.intervals import Interval
-from mabn_ref.train.tables import Table
+from mabn_ref.train.tables import Interval, Table
 
 Records: TypeAlias = Sequence[dict[str, Any]]
 

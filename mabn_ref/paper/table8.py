@@ -10,14 +10,13 @@ import numpy as np
 
 from mabn_ref.data import scenes
 from mabn_ref.extras import require
-from mabn_ref.paper import pictures
 from mabn_ref.paper.claims import Claim, Found, Row, config, configs, differences_to, judged, measure, row_data
 from mabn_ref.paper.study import Context, Outcome, Records, Study
-from mabn_ref.train import results
+from mabn_ref.train import pictures, results
 from mabn_ref.train.config import DEFAULTS, GROUPS, RunConfig
-from mabn_ref.train.intervals import mean_interval
+from mabn_ref.train.pictures import COLOURS
 from mabn_ref.train.runs import run_pixels
-from mabn_ref.train.tables import COLOURS, Table, text
+from mabn_ref.train.tables import Table, mean_interval, text
 from mabn_ref.train.tasks import EXAMPLES
 
 WINDOW = 16

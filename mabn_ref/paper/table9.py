@@ -12,11 +12,12 @@ import numpy as np
 
 from mabn_ref.extras import require
 from mabn_ref.nn import network, networks, optimiser, softmax_cross_entropy
-from mabn_ref.paper import pictures
 from mabn_ref.paper.folding import fold, infer_folded, operations
 from mabn_ref.paper.study import Context, Outcome, Records, Study, no_runs
+from mabn_ref.train import pictures
 from mabn_ref.train.config import build, recipe
-from mabn_ref.train.tables import COLOURS, Table
+from mabn_ref.train.pictures import COLOURS
+from mabn_ref.train.tables import Table
 
 ROUNDS, _IMAGES = 45, 32
 

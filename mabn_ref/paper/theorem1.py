@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref.paper import pictures, theorems
+from mabn_ref.paper import theorems
 from mabn_ref.paper.study import Context, Outcome, Records, Study, no_runs
+from mabn_ref.train import pictures
 from mabn_ref.train.tables import Table
 
 WINDOW, DECAY, STEPS = 16, 0.98, 300

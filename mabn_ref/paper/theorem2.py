@@ -10,16 +10,17 @@ import numpy as np
 
 from mabn_ref.data import to_float
 from mabn_ref.nn import network, softmax_cross_entropy
-from mabn_ref.paper import pictures, theorems
-from mabn_ref.paper.claims import Row, configs, plan_of
+from mabn_ref.paper import theorems
+from mabn_ref.paper.claims import configs, plan_of, rows_of
 from mabn_ref.paper.recorder import recorded
 from mabn_ref.paper.study import Context, Outcome, Records, Study
-from mabn_ref.train import results
+from mabn_ref.train import pictures, results
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.devices import to_device, to_host
 from mabn_ref.train.loop import Progress, Setup
+from mabn_ref.train.pictures import COLOURS
 from mabn_ref.train.runs import run_one
-from mabn_ref.train.tables import COLOURS, Table
+from mabn_ref.train.tables import Table
 
 BATCHES = (2, 4, 8, 16, 32)
 _LAYERS, _CHANNELS, _IMAGES = ("norm2", "norm4", "norm6"), 4, 960
@@ -84,7 +85,7 @@ def _activations(setup: Setup, progress: Progress) -> dict[str, tuple[Any, Any]]
     return {name: (x, u) for name, (x, u) in both.items()}
 
 
-_ROWS = [Row("BN 32", {"norm": "bn", "norm_batch": 32})]
+_ROWS = rows_of("bn-32")
 _PRINTED = (
     "The theorem as printed says that the vanilla form has the larger total variance, by Var[g] / s^2 or more. The "
     "derivations show why it cannot, and prove the same of the squared distance to the population's gradient."

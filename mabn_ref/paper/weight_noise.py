@@ -15,17 +15,16 @@ from mabn_ref.nn import network, softmax_cross_entropy
 from mabn_ref.nn.network import Conv
 from mabn_ref.norms import batch_norm
 from mabn_ref.norms.common import merge, split
-from mabn_ref.paper import pictures
-from mabn_ref.paper.claims import BELOW, FEWEST, Row, configs, plan_of, side_of_zero
+from mabn_ref.paper.claims import BELOW, FEWEST, configs, plan_of, rows_of, side_of_zero
 from mabn_ref.paper.recorder import recorded
 from mabn_ref.paper.study import Context, Outcome, Records, Study
-from mabn_ref.train import results
+from mabn_ref.train import pictures, results
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.devices import to_device, to_host
-from mabn_ref.train.intervals import Interval, mean_interval
 from mabn_ref.train.loop import Progress, Setup
+from mabn_ref.train.pictures import COLOURS
 from mabn_ref.train.runs import run_one
-from mabn_ref.train.tables import COLOURS, Table, text
+from mabn_ref.train.tables import Interval, Table, mean_interval, text
 
 UPDATES = (0, 200, 600)
 """After how many updates to look, besides the end."""
@@ -144,10 +143,7 @@ def run_watched(config: RunConfig, **keywords: Any) -> dict[str, Any]:
     return {**record, "noise": noise}
 
 
-_ROWS = [
-    Row("BN 2", {"norm": "bn", "norm_batch": 2}),
-    Row("BN 2 + WC", {"norm": "bn", "norm_batch": 2, "centralized": True}),
-]
+_ROWS = rows_of("bn-2", "bn-2-wc")
 _NOTES = [
     (
         "The weights are trained with batch norm. What comes back to a normaliser is the same for all forms, and so "

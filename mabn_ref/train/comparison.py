@@ -14,16 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mabn_ref import atomic
-from mabn_ref.extras import require
 from mabn_ref.norms import NORMS
-from mabn_ref.train import results
+from mabn_ref.train import pictures, results
 from mabn_ref.train.config import SAMPLE_NORMS, RunConfig, is_control, label, recipe
-from mabn_ref.train.intervals import mean_interval, paired_difference
-from mabn_ref.train.tables import COLOURS, LINES, Table, text
+from mabn_ref.train.tables import Table, mean_interval, paired_difference, text
 
 BASELINES = ("BN 32", "BN 32 + WC")
 DEFAULT_ROWS = ("bn-32", "bn-2", "brn-2", "mabn-2", "bn-32-wc", "bn-2-wc")
-_MARKERS = "os^Dv<>PX*hpd"
 
 
 def _rows(norms: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -150,31 +147,20 @@ def figure(rows: Sequence[Row], title: str) -> Any:
     Lines differ in dash and marker as well as in colour, and are listed from the highest last error to the lowest, so
     that the picture reads in greyscale. Rows without a finished run are left out. Returns a matplotlib Figure.
     """
-    drawing = require("matplotlib.figure", "run").Figure(figsize=(8, 5), dpi=150, layout="constrained")
+    drawing = pictures.new()
     axes = drawing.add_subplot()
-    style = {row.label: number for number, row in enumerate(rows)}
+    numbers = {row.label: number for number, row in enumerate(rows)}
     for row in sorted((row for row in rows if row.curves), key=lambda row: -statistics.fmean(row.errors.values())):
         epochs = list(zip(*row.curves.values(), strict=True))
         mean = [statistics.fmean(values) for values in epochs]
-        position, number = range(1, len(mean) + 1), style[row.label]
-        colour = COLOURS[number % len(COLOURS)]
-        axes.plot(
-            position,
-            mean,
-            color=colour,
-            linestyle=LINES[number % len(LINES)],
-            marker=_MARKERS[number % len(_MARKERS)],
-            markersize=5,
-            markerfacecolor="white" if row.control else colour,
-            label=f"{row.label}: {mean[-1]:.1f} %" + (" (control)" if row.control else ""),
-        )
+        position, style = range(1, len(mean) + 1), pictures.style(numbers[row.label])
+        name = f"{row.label}: {mean[-1]:.1f} %" + (" (control)" if row.control else "")
+        face = "white" if row.control else style["color"]
+        axes.plot(position, mean, **style, markerfacecolor=face, label=name)
         lowest, highest = [min(values) for values in epochs], [max(values) for values in epochs]
-        axes.fill_between(position, lowest, highest, color=colour, alpha=0.12, linewidth=0)
-    axes.set_xlabel("epoch (passes over the training images)")
-    axes.set_ylabel("test error (%)")
-    axes.set_title(title, parse_math=False)  # a directory's name may have dollar signs
+        axes.fill_between(position, lowest, highest, color=style["color"], alpha=0.12, linewidth=0)
+    pictures.finish(axes, title, "epoch (passes over the training images)", "test error (%)")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend(title="after the last epoch (line: mean, band: all seeds)", frameon=False, fontsize="small")
     return drawing

@@ -7,8 +7,7 @@ import pytest
 from mabn_ref.paper.parts_of_mabn import CREDIT, EFFECTS, ROWS_OF_CREDIT
 from mabn_ref.paper.study import Outcome
 from mabn_ref.train.config import RunConfig
-from mabn_ref.train.intervals import mean_interval
-from mabn_ref.train.tables import text
+from mabn_ref.train.tables import mean_interval, text
 from tests.paper.made_up import CONTEXT, records
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mabn_ref.paper import pictures
-from mabn_ref.train.intervals import Interval
+from mabn_ref.train import pictures
+from mabn_ref.train.tables import Interval
 
 HALF = 4.3027 / 3**0.5
 """Half of the interval of three errors that are one apart."""

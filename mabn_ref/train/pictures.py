@@ -1,4 +1,4 @@
-"""The pictures of the studies. Needs the extra ``run`` (matplotlib)."""
+"""The pictures of comparisons and studies. Needs the extra ``run`` (matplotlib)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mabn_ref.extras import require
-from mabn_ref.train.intervals import Interval, mean_interval
-from mabn_ref.train.tables import COLOURS, LINES
+from mabn_ref.train.tables import Interval, mean_interval
 
-MARKERS = "os^Dv<>P"
+COLOURS = ("#000000", "#d55e00", "#0072b2", "#009e73", "#7a7a7a", "#e69f00", "#56b4e9", "#cc79a7")
+LINES = ("-", "--", "-.", ":")
+MARKERS = "os^Dv<>PX*hpd"
 _GREY, _BLUE = COLOURS[4], COLOURS[2]
 
 
@@ -20,13 +21,19 @@ def new(width: float = 8, height: float = 5) -> Any:
 
 def finish(axes: Any, title: str, label: str, quantity: str = "", *, legend: bool = False) -> None:
     """Give axes their title, the labels of both and, where there is a line to explain, the legend."""
-    axes.set_title(title)
+    axes.set_title(title, parse_math=False)  # a directory's name may have dollar signs
     axes.set_xlabel(label)
     if quantity:
         axes.set_ylabel(quantity)
     axes.grid(alpha=0.3)
     if legend and axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize="small")
+
+
+def style(number: int) -> dict[str, Any]:
+    """Return how the line of this number is drawn: it differs in dash and marker as well as in colour."""
+    every = {"color": COLOURS, "linestyle": LINES, "marker": MARKERS}
+    return {name: values[number % len(values)] for name, values in every.items()} | {"markersize": 5}
 
 
 def over_powers_of_two(axes: Any, places: Sequence[int]) -> None:
@@ -83,10 +90,7 @@ def errors_over(curves: Mapping[str, Mapping[int, Mapping[str, Any]]], title: st
             [place * 2 ** (0.05 * (number - (len(curves) - 1) / 2)) for place, _ in points],  # side by side
             [interval.mean for _, interval in points],
             yerr=[interval.half or 0.0 for _, interval in points],
-            color=COLOURS[number % len(COLOURS)],
-            linestyle=LINES[number % len(LINES)],
-            marker=MARKERS[number % len(MARKERS)],
-            markersize=5,
+            **style(number),
             capsize=3,
             label=name,
         )
