@@ -99,6 +99,16 @@ def test_no_setting_is_best_if_all_diverged() -> None:
     assert len(search.SEARCH.plan(CONTEXT, found)) == len(found)
 
 
+def test_there_is_no_best_setting_while_one_run_of_the_method_is_missing() -> None:
+    found = records(search.SEARCH.plan(CONTEXT, []), lambda config: 40 + config.decay)
+    of_method = [record for record in found if record["config"]["norm"] == "brn"]
+    assert len(of_method) == search.BUDGET * len(search.SEARCH_SEEDS)
+    for record in of_method:
+        rest = [other for other in found if other is not record]
+        assert search.best("BRN 2", CONTEXT, rest) is None
+        assert search.best("MABN 2 + WC", CONTEXT, rest) is not None
+
+
 def test_a_setting_that_diverged_is_not_chosen() -> None:
     found = records(search.SEARCH.plan(CONTEXT, []), lambda config: 30 if config.decay == 0.9 else 60)
     for record in found:
