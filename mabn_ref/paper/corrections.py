@@ -81,10 +81,9 @@ def benjamini_hochberg(p_values: Sequence[float], level: float = LEVEL) -> list[
     >>> benjamini_hochberg([0.04, 0.01, 0.9, 0.02])
     [False, True, False, True]
     """
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
-    ranks = [k for k, place in enumerate(order, start=1) if p_values[place] <= k / len(order) * level]
-    kept = set(order[: max(ranks, default=0)])
-    return [place in kept for place in range(len(p_values))]
+    many = len(p_values)
+    ranks = [k for k, p in enumerate(sorted(p_values), start=1) if p <= k / many * level]
+    return _lowest(p_values, max(ranks, default=0))
 
 
 def holm(p_values: Sequence[float], level: float = LEVEL) -> list[bool]:
@@ -92,9 +91,14 @@ def holm(p_values: Sequence[float], level: float = LEVEL) -> list[bool]:
 
     Holm (1979): from below, until one is above the level divided by how many are left.
     """
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
-    above = (k for k, place in enumerate(order) if p_values[place] > level / (len(order) - k))
-    kept = set(order[: next(above, len(order))])
+    many = len(p_values)
+    above = (k for k, p in enumerate(sorted(p_values)) if p > level / (many - k))
+    return _lowest(p_values, next(above, many))
+
+
+def _lowest(p_values: Sequence[float], count: int) -> list[bool]:
+    """Which are the lowest `count`."""
+    kept = set(sorted(range(len(p_values)), key=lambda place: p_values[place])[:count])
     return [place in kept for place in range(len(p_values))]
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array, namespace
-from mabn_ref.data import to_float
 from mabn_ref.data.dataset import Images
 from mabn_ref.data.images import flip_and_crop
 from mabn_ref.nn import network
@@ -18,8 +17,7 @@ from mabn_ref.paper.claims import Row, effect, error_text, measure, plan_of, row
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import pictures
 from mabn_ref.train.config import RunConfig
-from mabn_ref.train.devices import to_device
-from mabn_ref.train.loop import Diverged, Progress, Setup, test_error_of
+from mabn_ref.train.loop import Diverged, Progress, Setup, test_error_of, to_input
 from mabn_ref.train.runs import run_one
 from mabn_ref.train.tables import Table, paired_difference, text
 
@@ -32,10 +30,7 @@ def population_states(setup: Setup, progress: Progress, images: Images) -> list[
     Those are the training set's, as they are or augmented. They reach a layer through layers that already use
     population statistics, which is how (6) is meant. Only what inference reads is replaced.
     """
-    xs = [
-        to_device(to_float(images[i : i + _CHUNK], setup.images.mean, setup.images.std), setup.xp)
-        for i in range(0, len(images), _CHUNK)
-    ]
+    xs = [to_input(setup, images[i : i + _CHUNK]) for i in range(0, len(images), _CHUNK)]
     states = list(progress.states)
     for i, layer in enumerate(setup.layers):
         if isinstance(layer, Norm):

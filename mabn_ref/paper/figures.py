@@ -103,8 +103,6 @@ _ROWS = [
     Row("Figure 4: MABN 2 + WC", {"norm": "mabn", "norm_batch": 2}),
 ]
 _NAMES = {"mu": "mu, mean", "var": "sigma^2, variance", "chi2": "chi^2, mean square", "g": "g", "psi": "Psi"}
-
-
 _NOTE = (
     "Norms over the channels, one point a gradient batch. The regular statistics are computed from the same x and "
     "the same gradients of y as the small ones, over all samples of the gradient batch; the network is trained with "

@@ -95,18 +95,14 @@ def write(
     return [out / file for file in files]
 
 
-def _distinct(values: Iterable[Any]) -> list[Any]:
-    found: list[Any] = []
-    for value in values:
-        if value not in found:
-            found.append(value)
-    return found
+def _distinct(values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return list({json.dumps(value, sort_keys=True): value for value in values}.values())
 
 
 def _picture(figure: Any, kind: str) -> bytes:
     buffer = io.BytesIO()
-    salted = require("matplotlib", "run").rc_context({"svg.hashsalt": "mabn_ref"})
-    with salted:  # a salt and no date, so that the same numbers give the same file
+    # a salt and no date, so that the same numbers give the same file
+    with require("matplotlib", "run").rc_context({"svg.hashsalt": "mabn_ref"}):
         figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()
 

@@ -1,4 +1,4 @@
-"""A stand-in for a normaliser's module that shows what goes through it."""
+"""A stand-in for a normaliser's module that shows what goes through it, and both passes with weights as they are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mabn_ref.arrays import Array
+from mabn_ref.nn import network, softmax_cross_entropy
 from mabn_ref.nn.network import Layer, Norm
+from mabn_ref.train.devices import to_device
+from mabn_ref.train.loop import Progress, Setup, to_input
 
 
 class Recorder:
@@ -44,3 +47,13 @@ def recorded(layers: Sequence[Layer], seen: Callable[..., object], names: Sequen
         stand_in(layer) if isinstance(layer, Norm) and (names is None or layer.name in names) else layer
         for layer in layers
     ]
+
+
+def both_passes(
+    setup: Setup, progress: Progress, layers: Sequence[Layer], states: Any, pixels: Any, labels: Any
+) -> tuple[Any, Any]:
+    """Pass a gradient batch through and back, and return the caches and the states after it."""
+    logits, caches, states = network.forward(layers, progress.params, states, to_input(setup, pixels))
+    _, cache = softmax_cross_entropy.forward(logits, to_device(labels, setup.xp))
+    _, states = network.backward(layers, softmax_cross_entropy.backward(1.0, cache), caches, states)
+    return caches, states

@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref.data import to_float
-from mabn_ref.nn import network, softmax_cross_entropy
 from mabn_ref.paper import theorems
 from mabn_ref.paper.claims import configs, plan_of, rows_of
-from mabn_ref.paper.recorder import recorded
+from mabn_ref.paper.recorder import both_passes, recorded
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import pictures, results
 from mabn_ref.train.config import RunConfig
-from mabn_ref.train.devices import to_device, to_host
+from mabn_ref.train.devices import to_host
 from mabn_ref.train.loop import Progress, Setup
 from mabn_ref.train.pictures import COLOURS
 from mabn_ref.train.runs import run_one
@@ -74,13 +72,11 @@ def _activations(setup: Setup, progress: Progress) -> dict[str, tuple[Any, Any]]
     def seen(name: str, x: Any, dz: Any, cache: Any, state: Any) -> None:
         found[name].append((to_host(x), to_host(dz * cache.gamma)))
 
-    layers, states, batch = recorded(setup.layers, seen, _LAYERS), progress.states, setup.config.gradient_batch
-    for start in range(0, min(_IMAGES, len(setup.images.train.labels)) - batch + 1, batch):
+    layers, states = recorded(setup.layers, seen, _LAYERS), progress.states
+    train, batch = setup.images.train, setup.config.gradient_batch
+    for start in range(0, min(_IMAGES, len(train.labels)) - batch + 1, batch):
         chosen = slice(start, start + batch)
-        x = to_float(setup.images.train.images[chosen], setup.images.mean, setup.images.std)
-        logits, caches, states = network.forward(layers, progress.params, states, to_device(x, setup.xp))
-        _, cache = softmax_cross_entropy.forward(logits, to_device(setup.images.train.labels[chosen], setup.xp))
-        _, states = network.backward(layers, softmax_cross_entropy.backward(1.0, cache), caches, states)
+        _, states = both_passes(setup, progress, layers, states, train.images[chosen], train.labels[chosen])
     both = {name: tuple(np.concatenate(part) for part in zip(*pairs, strict=True)) for name, pairs in found.items()}
     return {name: (x, u) for name, (x, u) in both.items()}
 

@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.data import to_float
 from mabn_ref.data.images import flip_and_crop
-from mabn_ref.nn import network, softmax_cross_entropy
+from mabn_ref.nn import network
 from mabn_ref.nn.network import Conv
 from mabn_ref.norms import batch_norm
 from mabn_ref.norms.common import merge, split
 from mabn_ref.paper.claims import BELOW, FEWEST, configs, plan_of, rows_of, side_of_zero
-from mabn_ref.paper.recorder import recorded
+from mabn_ref.paper.recorder import both_passes, recorded
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import pictures, results
 from mabn_ref.train.config import RunConfig
@@ -59,10 +58,7 @@ def _gradient_batches(setup: Setup, progress: Progress) -> Iterator[dict[str, tu
         pixels = train.images[chosen]
         if config.augment:
             pixels = flip_and_crop(pixels, rng)
-        x = to_device(to_float(pixels, setup.images.mean, setup.images.std), setup.xp)
-        logits, caches, states = network.forward(layers, progress.params, progress.states, x)
-        _, cache = softmax_cross_entropy.forward(logits, to_device(train.labels[chosen], setup.xp))
-        network.backward(layers, softmax_cross_entropy.backward(1.0, cache), caches, states)
+        caches, _ = both_passes(setup, progress, layers, progress.states, pixels, train.labels[chosen])
         yield {
             layer.name: (layer, caches[i], *last[layers[i + 1].name])
             for i, layer in enumerate(layers)

@@ -120,6 +120,11 @@ def run(setup: Setup, progress: Progress) -> Iterator[Progress]:
         yield progress
 
 
+def to_input(setup: Setup, pixels: Any) -> Array:
+    """Return images as the network takes them, on the device."""
+    return to_device(to_float(pixels, setup.images.mean, setup.images.std), setup.xp)
+
+
 def _step(setup: Setup, progress: Progress) -> Progress:
     """One gradient batch: draw, forward, backward, update."""
     start = time.perf_counter()
@@ -129,7 +134,7 @@ def _step(setup: Setup, progress: Progress) -> Progress:
     pixels, truth = setup.images.train.images[chosen], setup.images.train.labels[chosen].ravel()
     if config.augment:
         pixels = flip_and_crop(pixels, rng)
-    x = to_device(to_float(pixels, setup.images.mean, setup.images.std), xp)
+    x = to_input(setup, pixels)
 
     done = setup.done(progress)
     try:
@@ -196,7 +201,7 @@ def predictions(setup: Setup, progress: Progress) -> Array:
     images, many = setup.images.test.images, setup.task.test_batch
     step, found = (progress.epoch + 1) * setup.steps, []
     for start in range(0, len(images), many):
-        x = to_device(to_float(images[start : start + many], setup.images.mean, setup.images.std), setup.xp)
+        x = to_input(setup, images[start : start + many])
         try:
             logits = to_host(network.infer(setup.layers, progress.params, progress.states, x))
         except OverflowError as error:

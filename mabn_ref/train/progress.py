@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import sys
 import threading
-from types import TracebackType
 from typing import Any
 
 from mabn_ref.extras import require
@@ -69,7 +68,5 @@ class Bar:
     def __enter__(self) -> Bar:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._bar.close()

@@ -24,22 +24,10 @@ def sweep(
 ) -> Iterator[tuple[RunConfig, dict[str, Any] | Exception]]:
     """Run every configuration; record it and yield it with its record as it ends.
 
-    Parameters
-    ----------
-    configs : sequence of RunConfig
-        The runs.
-    executor : concurrent.futures.Executor
-        Where they run: `workers.Workers`, a thread or process pool, a cluster's.
-    path : Path, optional
-        The ``results.jsonl`` that records are appended to; `results.read` has read it, or there is none.
-    device, run
-        A run is ``run(config, device=device)`` and returns a record. A function of a module, so that it can be sent
-        to any process.
-
-    Yields
-    ------
-    config, record
-        The record, or the exception of a run that failed: that has no line in the file, and the others go on.
+    The executor is `workers.Workers`, a thread or process pool, or a cluster's. A run is ``run(config,
+    device=device)``, a function of a module, so that it can be sent to any process. Records are appended to the
+    ``results.jsonl`` at `path`, which `results.read` has read, or there is none. In place of a record there is the
+    exception of a run that failed: that has no line in the file, and the others go on.
 
     Examples
     --------
