@@ -168,7 +168,7 @@ def difference(claim: Claim, found: Found) -> Interval | None:
 
 def judged(claims: Sequence[Claim], found: Found) -> tuple[list[str], list[Interval | None]]:
     """Return verdicts on the claims whose rows are there, and the differences that they go by."""
-    known = [claim for claim in claims if claim.a in found and claim.b in found]
+    known = [claim for claim in claims if {claim.a, claim.b} <= found.keys()]
     return [verdict(claim, found) for claim in known], [difference(claim, found) for claim in known]
 
 

@@ -88,12 +88,6 @@ def _score(found: Measured) -> float:
     return math.inf if found.diverged or not found.errors else statistics.fmean(found.errors.values())
 
 
-def _score_text(found: Measured) -> str:
-    if found.diverged:
-        return "diverged"
-    return f"{_score(found):.2f}" if found.errors else "none"
-
-
 def _chosen(context: Context, records: Records) -> dict[str, Row]:
     """The best setting of each method that has one."""
     found = {method: best(method, context, records) for method in _METHODS}
@@ -109,11 +103,11 @@ def _plan(context: Context, records: Records) -> list[RunConfig]:
 def _outcome(context: Context, records: Records) -> Outcome:
     searching, tables = context._replace(seeds=SEARCH_SEEDS), []
     for method, rows in candidates(context).items():
-        found = claims.measure(rows, searching, records)
-        lines: list[tuple[str, ...]] = [
-            (row.label.partition(": ")[2], claims.runs_text(found[row.label]), _score_text(found[row.label]))
-            for row in rows
-        ]
+        lines: list[tuple[str, ...]] = []
+        for label, found in claims.measure(rows, searching, records).items():
+            none = "diverged" if found.diverged else "none"
+            score = f"{_score(found):.2f}" if math.isfinite(_score(found)) else none
+            lines.append((label.partition(": ")[2], claims.runs_text(found), score))
         title = f"{method}: search, mean error % on seeds {SEARCH_SEEDS}"
         tables.append(Table(title, ("", "runs", "error %"), lines))
     chosen = _chosen(context, records)

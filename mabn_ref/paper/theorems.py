@@ -157,25 +157,15 @@ def gradient_gaps(
 ) -> Gaps:
     """Simulate both sides of Theorem 2, as printed and repaired, over |B|: :eq:`theorem-2` (17).
 
-    The arrays are the population: a batch is |B| of its samples, drawn with replacement, so that population
-    statistics are known exactly. Where samples were recorded in a network, x are the inputs of a normaliser at one
-    channel and u = dL/dy; u stays as it is, whatever statistics y is made with.
+    The arrays x and u are the population, N samples of P positions each: a batch is |B| of them, for each of
+    `batches`, drawn with replacement, so that population statistics are known exactly. Where samples were recorded in
+    a network, x are the inputs of a normaliser at one channel and u = dL/dy; u stays as it is, whatever statistics y
+    is made with. For each |B| there are `runs` batches, cut into `groups` for the intervals.
 
-    Parameters
-    ----------
-    x, u : array of float64, shape (N, P)
-        N samples of P positions each.
-    batches : sequence of int
-        The batch sizes |B| to draw.
-    statistics : str
-        Those of forward. "centred": both forms divide by the population's deviation s, and y is centred in the
-        batch, part (i) of the repaired theorem. "frozen": the population's mean and s, part (iii). "batch": every
-        batch its own, by `batch_norm` and `modified_batch_norm` as they are. "scaled": the same, each gradient then
-        multiplied by what its batch was divided by and divided by s, so that both are at one scale:
-        :eq:`one-scale`.
-    rng : numpy.random.Generator
-    runs, groups : int
-        Batches for each |B|, and the groups that they are cut into for the intervals; `groups` divides `runs`.
+    `statistics` are those of forward. "centred": both forms divide by the population's deviation s, and y is centred
+    in the batch, part (i) of the repaired theorem. "frozen": the population's mean and s, part (iii). "batch": every
+    batch its own, by `batch_norm` and `modified_batch_norm` as they are. "scaled": the same, each gradient then
+    multiplied by what its batch was divided by and divided by s, so that both are at one scale: :eq:`one-scale`.
 
     Examples
     --------

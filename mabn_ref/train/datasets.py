@@ -32,14 +32,9 @@ def load(config: RunConfig) -> Images:
 
     Its `data`, `data_dir`, `train_size`, `test_size` and `gradient_batch` count. Images are bytes, not yet scaled.
 
-    Raises
-    ------
-    ValueError
-        If files are missing or damaged, or hold no images that the run could train on: fewer than asked for, or than
-        a gradient batch; of one class, or all the same; or test images of a class without training images. The
-        message names the files.
-    OSError, ConnectionError, ImportError
-        If a file cannot be read; if CIFAR-10 is not in the cache and cannot be downloaded, or pooch not installed.
+    A ValueError names files that are missing or damaged, or hold no images that the run could train on: fewer than
+    asked for, or than a gradient batch; of one class, or all the same; or test images of a class without training
+    images. Other errors are those of `cifar.read_directory` and `fetch.fetch_cifar10`.
 
     Examples
     --------

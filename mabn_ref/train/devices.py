@@ -24,12 +24,8 @@ class DeviceError(RuntimeError):
 def library(device: str) -> Any:
     """Return the array library that computes on `device`, one of `DEVICES`, having allocated there once.
 
-    Raises
-    ------
-    ValueError, ImportError
-        If it is not one of them; if it is "cuda" and CuPy is not installed.
-    DeviceError
-        If nothing can be allocated on it (CuPy imports without a driver and without a device), or CuPy is too old.
+    Without CuPy "cuda" is an ImportError. It is a DeviceError if CuPy is too old, or nothing can be allocated: CuPy
+    imports without a driver and without a device.
     """
     if device not in DEVICES:
         raise ValueError(f"device is {device!r}, expected one of {', '.join(DEVICES)}")

@@ -36,12 +36,7 @@ def append(path: Path, record: dict[str, Any]) -> None:
 def read(path: Path) -> list[dict[str, Any]]:
     """Return every record of a file; a last line that was cut short, by a kill or a full disk, is removed from it.
 
-    No file is an empty one.
-
-    Raises
-    ------
-    ValueError
-        If another line than the last is no record, naming file and line.
+    No file is an empty one. A ValueError names file and line of another line than the last that is no record.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from mabn_ref.extras import require
 from mabn_ref.train import checkpoints, devices, loop
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.results import made_with
-from mabn_ref.train.tasks import CLASSES, PIXELS, Task
+from mabn_ref.train.tasks import CLASSES, EXAMPLES, PIXELS, Task
 
 
 class Report(NamedTuple):
@@ -42,39 +42,25 @@ def run_one(
 ) -> dict[str, Any]:
     """Train one network, on one BLAS thread, and return its record.
 
+    The record is one line of ``results.jsonl``, plain values only: `status` ("done" or "diverged"), `message` (None,
+    or the step and the layer where a number was not finite), `config`, `seed`, `versions`, `machine`, `seconds`, and
+    `epochs`, a list of `loop.Epoch.figures`. Of pixels also `mean_iou`, the last one in %, and `predictions`, the
+    last ones of the first test scenes, a string of digits each. Errors are those of `datasets.load`,
+    `checkpoints.load` and `devices.library`, and an ImportError without threadpoolctl.
+
     Parameters
     ----------
-    config : RunConfig
-        The run.
-    task : Task
-        Classes of images, or of pixels.
     report : callable, optional
         Called with a `Report` after every gradient batch and epoch.
     checkpoint, checkpoint_every : path, int
         Where to keep a checkpoint, and the gradient batches between two; there is one more at the end of each epoch.
         If the file exists, the run goes on from there.
     device : str
-        "cpu", or "cuda" (CuPy). It is not part of the configuration: a run may go on elsewhere from its checkpoint.
+        One of `devices.DEVICES`. It is not part of the configuration: a run may go on elsewhere from its checkpoint.
     prepared, watched, finished : callable, optional
         What stays as it is during the run goes through the first, which may put something in its place: a layer that
         is watched. The second is called with that and where the run is, at the start and after every gradient batch
         and epoch; the third at the end, unless it diverged, for further entries of the record.
-
-    Returns
-    -------
-    dict
-        One line of ``results.jsonl``, plain values only: `status` ("done" or "diverged"), `message` (None, or the
-        step and the layer where a number was not finite), `config`, `seed`, `versions`, `machine`, `seconds`, and
-        `epochs`, a list of `loop.Epoch.figures`. Of pixels also `mean_iou`, the last one in %, and `predictions`, the
-        last ones of the first test scenes, a string of digits each.
-
-    Raises
-    ------
-    ValueError, OSError, ImportError
-        If the images cannot be had (see `datasets.load`), the checkpoint is not one of this run (see
-        `checkpoints.load`), or threadpoolctl or CuPy is not installed.
-    DeviceError
-        If the device cannot be used or is full.
 
     Examples
     --------
@@ -136,13 +122,14 @@ def run_pixels(config: RunConfig, **keywords: Any) -> dict[str, Any]:
 
 
 def _examples(setup: loop.Setup, progress: loop.Progress, status: str) -> dict[str, Any]:
-    """What the record of a task with examples has of the last epoch."""
-    if setup.task.examples is None:
+    """What the record of a task with examples has of the last epoch: a digit a pixel of each."""
+    if not setup.task.examples:
         return {}
     if status != "done":
         return {"mean_iou": None, "predictions": []}
     predicted = loop.predictions(setup, progress) if progress.predicted is None else progress.predicted
-    return {"mean_iou": progress.history[-1].mean_iou, "predictions": setup.task.examples(predicted)}
+    digits = ["".join(map(str, image.ravel())) for image in predicted[:EXAMPLES]]
+    return {"mean_iou": progress.history[-1].mean_iou, "predictions": digits}
 
 
 def _report(setup: loop.Setup, progress: loop.Progress) -> Report:

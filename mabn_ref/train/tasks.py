@@ -36,8 +36,8 @@ class Task(NamedTuple):
     """Test images at a time."""
     figures: Callable[[Array, Array], dict[str, float]]
     """The figures of an epoch, `test_error` in % among them, from predictions and labels."""
-    examples: Callable[[Array], list[str]] | None = None
-    """What a record keeps of the last predictions."""
+    examples: bool = False
+    """Whether a record keeps the last predictions of the first test images."""
 
 
 def encoder_decoder(
@@ -100,10 +100,5 @@ def _scenes(config: RunConfig) -> datasets.Images:
     return datasets.Images(Dataset(*train), Dataset(*test), mean, std)
 
 
-def _first_masks(predicted: Array) -> list[str]:
-    """The first test scenes, a digit a pixel."""
-    return ["".join(map(str, image.ravel())) for image in predicted[:EXAMPLES]]
-
-
 CLASSES = Task(datasets.load, functools.partial(networks.small_network, classes=CLASS_COUNT), 250, _error)
-PIXELS = Task(_scenes, encoder_decoder, 100, _pixel_figures, _first_masks)
+PIXELS = Task(_scenes, encoder_decoder, 100, _pixel_figures, examples=True)
