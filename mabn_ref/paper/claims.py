@@ -107,16 +107,12 @@ def measure(rows: Sequence[Row], context: Context, records: Records, value: str 
     """
     found: dict[str, Measured] = {}
     for row in rows:
-        errors, diverged, missing = dict[int, float](), dict[int, str](), 0
-        for seed in context.seeds:
-            record = results.find(records, config(row, seed, context))
-            if record is None:
-                missing += 1
-            elif record["status"] == "done":
-                errors[seed] = record[value] if value else record["epochs"][-1]["test_error"]
-            else:
-                diverged[seed] = record["message"]
-        found[row.label] = Measured(errors, diverged, missing)
+        done, diverged = results.by_seed(records, configs([row], context))
+        found[row.label] = Measured(
+            {seed: record[value] if value else record["epochs"][-1]["test_error"] for seed, record in done.items()},
+            {seed: record["message"] for seed, record in diverged.items()},
+            len(context.seeds) - len(done) - len(diverged),
+        )
     return found
 
 

@@ -10,13 +10,14 @@ import numpy as np
 
 from mabn_ref.data import scenes
 from mabn_ref.extras import require
+from mabn_ref.paper import claims
 from mabn_ref.paper.claims import Claim, Found, Row, config, configs, differences_to, judged, measure, row_data
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import pictures, results
 from mabn_ref.train.config import DEFAULTS, GROUPS, RunConfig
 from mabn_ref.train.pictures import COLOURS
 from mabn_ref.train.runs import run_pixels
-from mabn_ref.train.tables import Table, mean_interval, text
+from mabn_ref.train.tables import Table
 from mabn_ref.train.tasks import EXAMPLES
 
 WINDOW = 16
@@ -101,11 +102,11 @@ def _table(rows: list[Row], found: Found) -> Table:
     lines = []
     for row in rows:
         mine = found[row.label]
-        mean = text(mean_interval(list(mine.errors.values()))) if mine.errors else "none"
-        runs = f"{len(mine.errors)}" + (f", {len(mine.diverged)} diverged" if mine.diverged else "")
         of_seeds = ", ".join(f"{mine.errors[seed]:.0f}" for seed in sorted(mine.errors)) or "none"
         differences = differences_to(("BN 2", "SyncBN 16"), row.label, found)
-        lines.append((row.label, row.paper or "-", runs, mean, of_seeds, *differences))
+        lines.append(
+            (row.label, row.paper or "-", claims.runs_text(mine), claims.error_text(mine), of_seeds, *differences)
+        )
     return Table("Table 8: mean intersection over union", header, lines)
 
 

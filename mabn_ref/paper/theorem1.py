@@ -21,8 +21,6 @@ _SEQUENCES = {
     "drift": "drifts by 0.01 an iteration",
     "jump": "jumps by 1 half way",
 }
-
-
 _SHOWN = range(1, STEPS + 1, 3)
 """The iterations of the picture."""
 
@@ -67,10 +65,10 @@ def _outcome(context: Context, records: Records) -> Outcome:
         moments = dict(zip(("SMAS", "EMAS"), both, strict=True))
         for (name, moment), (exactly, _) in zip(moments.items(), exact, strict=True):
             formula = "(11)" if name == "SMAS" else "(9)"
-            verdicts.append(f"bias of {name}, {said}: exactly {_inside(exactly[-1], moment.bias, 4, '+')}")
-            verdicts.append(
-                f"variance of {name}, {said}: {formula} gives {_inside(claimed[name], moment.variance, 5)}"
-            )
+            verdicts += [
+                f"bias of {name}, {said}: exactly {_inside(exactly[-1], moment.bias, 4, '+')}",
+                f"variance of {name}, {said}: {formula} gives {_inside(claimed[name], moment.variance, 5)}",
+            ]
         data[kind] = {
             name: {"bias": _curve(moment.bias), "variance": _curve(moment.variance)}
             for name, moment in moments.items()

@@ -6,6 +6,7 @@ extra ``run`` (matplotlib).
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import statistics
 import warnings
@@ -68,13 +69,9 @@ def plan(names: Sequence[str], seeds: Sequence[int], windows: Sequence[int] = ()
     [('bn', None, 0), ('mabn', None, 0), ('mabn', 64, 0)]
     """
     rows = [ROWS[name] for name in names] + [{**ROWS["mabn-2"], "window": window} for window in windows]
-    runs: dict[RunConfig, None] = {}
-    for seed, row in itertools.product(seeds, rows):
-        config = recipe(**row, **settings, seed=seed)
-        if config.window == config.micro_batches:
-            config = recipe(**{**row, "window": None}, **settings, seed=seed)
-        runs[config] = None
-    return list(runs)
+    runs = [recipe(**row, **settings, seed=seed) for seed, row in itertools.product(seeds, rows)]
+    one_batch = [dataclasses.replace(run, window=None) if run.window == run.micro_batches else run for run in runs]
+    return list(dict.fromkeys(one_batch))
 
 
 class Row(NamedTuple):
@@ -94,18 +91,15 @@ class Row(NamedTuple):
 
 def collect(configs: Sequence[RunConfig], records: Sequence[dict[str, Any]]) -> list[Row]:
     """Sort records into rows, the paper's pairing before the controls; a run without a record leaves no trace."""
-    rows: dict[str, Row] = {}
+    runs: dict[str, list[RunConfig]] = {}
     for config in configs:
-        name = label(config)
-        row = rows.setdefault(name, Row(name, is_control(config), {}, 0))
-        record = results.find(records, config)
-        if record is None:
-            continue
-        if record["status"] == "done":
-            row.curves[config.seed] = [line["test_error"] for line in record["epochs"]]
-        else:
-            rows[name] = row._replace(diverged=row.diverged + 1)
-    return sorted(rows.values(), key=lambda row: row.control)
+        runs.setdefault(label(config), []).append(config)
+    rows = []
+    for name, of_row in runs.items():
+        done, diverged = results.by_seed(records, of_row)
+        curves = {seed: [line["test_error"] for line in record["epochs"]] for seed, record in done.items()}
+        rows.append(Row(name, is_control(of_row[0]), curves, len(diverged)))
+    return sorted(rows, key=lambda row: row.control)
 
 
 def table(rows: Sequence[Row]) -> Table:

@@ -75,6 +75,15 @@ def find(records: Sequence[dict[str, Any]], config: RunConfig) -> dict[str, Any]
     return next((record for record in reversed(records) if LATER_FIELDS | record.get("config", {}) == wanted), None)
 
 
+def by_seed(records: Sequence[dict[str, Any]], configs: Sequence[RunConfig]) -> list[dict[int, dict[str, Any]]]:
+    """Return the records of a row's runs by seed: those that ended, and those that diverged."""
+    found = {config.seed: record for config in configs if (record := find(records, config)) is not None}
+    return [
+        {seed: record for seed, record in found.items() if (record["status"] == "done") == ended}
+        for ended in (True, False)
+    ]
+
+
 def missing(configs: Iterable[RunConfig], records: Sequence[dict[str, Any]]) -> list[RunConfig]:
     """Return the runs that have no record yet."""
     return [config for config in configs if find(records, config) is None]

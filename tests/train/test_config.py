@@ -64,6 +64,7 @@ def test_a_directory_is_named_by_its_path_where_there_is_one(data: str) -> None:
     [
         ({"norm": "gn", "norm_batch": 2}, "norm_batch is 2 with norm='gn', expected 1: no other sample counts"),
         ({"norm": "bn", "groups": 4}, "groups is 4 with norm='bn', expected None: it is for 'gn' alone"),
+        ({"norm": "bn", "window": 4}, "window is 4 with norm='bn', expected None: MABN alone has one"),
         ({"norm": "mabn", "ramp": 1.0}, "ramp is 1.0 with norm='mabn', expected None"),
         ({"norm": "mabn", "form": "vanilla"}, "form is 'vanilla' with norm='mabn', expected None"),
         ({"norm": "moving"}, "form is None, expected one of 'vanilla', 'modified', with norm='moving'"),
