@@ -1,4 +1,4 @@
-"""The command line: one file a command, each with `add`, its options, and `run`, what it does."""
+"""The command line: each file has `add`, which adds its commands with their options and with what they do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from mabn_ref import __version__
-from mabn_ref.cli import check, compare, fetch, gradcheck, learn, mistakes, paper, train, vectors
+from mabn_ref.cli import checks, compare, learn, paper, train
 from mabn_ref.cli.parser import Parser, UsageError
 from mabn_ref.train.devices import DeviceError
 
@@ -48,7 +48,7 @@ def _run(argv: Sequence[str] | None) -> int:
     parser = Parser(prog="mabn-ref", description="A NumPy reference for BN, BRN, modified BN and MABN.")
     parser.add_argument("--version", action="version", version=f"mabn-ref {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (compare, paper, train, fetch, gradcheck, mistakes, check, vectors, learn):
+    for command in (compare, paper, train, checks, learn):
         command.add(commands)
     name = "mabn-ref"
     try:
@@ -64,10 +64,8 @@ def _run(argv: Sequence[str] | None) -> int:
     except BrokenPipeError:
         raise
     except FileExistsError as error:  # by whoever makes a directory
-        print(
-            f"{name}: error: {error.filename} is a file, expected a directory or the name of a new one",
-            file=sys.stderr,
-        )
+        expected = "expected a directory or the name of a new one"
+        print(f"{name}: error: {error.filename} is a file, {expected}", file=sys.stderr)
         return 1
     except (ImportError, OSError, DeviceError) as error:
         print(f"{name}: error: {error}", file=sys.stderr)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mabn_ref.cli import options
-from mabn_ref.cli.parser import add_number, name_from, number, usage_errors
+from mabn_ref.cli.parser import add_command, add_number, name_from, number, usage_errors
 from mabn_ref.train.comparison import DEFAULT_ROWS, ROWS, collect, learning_curves, plan, table
 
 __all__ = ["add", "run"]
@@ -23,32 +23,20 @@ _EPILOG = "Seconds only, for continuous integration: --epochs 1 --seeds 2 --widt
 
 def add(commands: Any) -> None:
     """Add the command and its options."""
-    parser = commands.add_parser("compare", help="compare normalisers", description=_DESCRIPTION, epilog=_EPILOG)
+    parser = add_command(commands, "compare", run, "compare normalisers", _DESCRIPTION, _EPILOG)
+    rows = f"some of {', '.join(ROWS)}; default {' '.join(DEFAULT_ROWS)}"
     parser.add_argument(
-        "--rows",
-        nargs="+",
-        type=name_from("row", ROWS),
-        default=DEFAULT_ROWS,
-        metavar="ROW",
-        help=f"some of {', '.join(ROWS)}; default {' '.join(DEFAULT_ROWS)}",
+        "--rows", nargs="+", type=name_from("row", ROWS), default=DEFAULT_ROWS, metavar="ROW", help=rows
     )
-    parser.add_argument(
-        "--mabn-window",
-        nargs="+",
-        type=number(int, 1),
-        default=(),
-        metavar="M",
-        help="further rows: mabn-2 with moving averages over M normalisation batches (mabn-2 itself has M = 16)",
-    )
+    rows = "further rows: mabn-2 with moving averages over M normalisation batches (mabn-2 itself has M = 16)"
+    parser.add_argument("--mabn-window", nargs="+", type=number(int, 1), default=(), metavar="M", help=rows)
     add_number(parser, "--seeds", int, 3, "seeds 0 to N - 1", at_least=1)
     add_number(parser, "--jobs", int, None, "runs side by side (default: one a core)", at_least=1)
     options.add_run_options(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="default %(default)s")
-    output.add_argument(
-        "--fresh", action="store_true", help="start over, keeping DIR/results.jsonl as results.jsonl.old"
-    )
-    parser.set_defaults(run=run, parser=parser)
+    fresh = "start over, keeping DIR/results.jsonl as results.jsonl.old"
+    output.add_argument("--fresh", action="store_true", help=fresh)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,10 +53,8 @@ def run(args: argparse.Namespace) -> int:
         records = results.read(path)
     missing = results.missing(configs, records)
     if len(missing) < len(configs):
-        print(
-            f"{len(configs) - len(missing)} of {len(configs)} runs are in {path} already; --fresh runs them again",
-            file=sys.stderr,
-        )
+        there = f"{len(configs) - len(missing)} of {len(configs)} runs are in {path} already"
+        print(f"{there}; --fresh runs them again", file=sys.stderr)
     done = options.sweep(missing, args, path) if missing else []
     records += [record for record in done if not isinstance(record, Exception)]
     failed = [error for error in done if isinstance(error, Exception)]
@@ -79,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"Test error in % on {title}\n\n{table(rows)}\n")
     standardized = " WS: weight standardisation." if any(config.standardized for config in configs) else ""
     print(
-        "±: 95 % t interval over the seeds; differences are paired by seed. WC: weight centralisation." + standardized
+        f"±: 95 % t interval over the seeds; differences are paired by seed. WC: weight centralisation.{standardized}"
     )
     learning_curves(args.out / "curves.png", rows, title[0].upper() + title[1:])
     print(f"Written: {path}, {args.out / 'curves.png'}")

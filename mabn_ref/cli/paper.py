@@ -12,7 +12,7 @@ from typing import Any
 
 from mabn_ref import atomic
 from mabn_ref.cli import options
-from mabn_ref.cli.parser import add_name, add_number, usage_errors
+from mabn_ref.cli.parser import add_command, add_name, add_number, usage_errors
 from mabn_ref.paper import output
 from mabn_ref.paper.study import STUDIES, Context, Outcome, Study, complete
 from mabn_ref.train import results
@@ -38,9 +38,7 @@ equation6: statistics of the whole training set. table9: time, memory and operat
 
 def add(commands: Any) -> None:
     """Add the command and its options."""
-    parser = commands.add_parser(
-        "paper", help="the paper's tables, figures and theorems", description=_DESCRIPTION, epilog=_EPILOG
-    )
+    parser = add_command(commands, "paper", run, "the paper's tables, figures and theorems", _DESCRIPTION, _EPILOG)
     add_name(parser, "name", "study", (*STUDIES, "all"), f"{', '.join(STUDIES)}, or all")
     add_number(parser, "--seeds", int, None, "seeds 0 to N - 1 (default: 3; theorems 1; table8 5)", at_least=1)
     where = parser.add_mutually_exclusive_group()
@@ -50,7 +48,6 @@ def add(commands: Any) -> None:
     add_name(parser, "--layer", "layer", layers, "layer of figures, norm1 to norm7; default %(default)s", "norm4")
     options.add_run_options(parser)
     parser.add_argument("--out", type=Path, default=Path("paper"), metavar="DIR", help="default %(default)s")
-    parser.set_defaults(run=run, parser=parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
-__all__ = ["Parser", "UsageError", "add_name", "add_number", "name_from", "number", "usage_errors"]
+__all__ = ["Parser", "UsageError", "add_command", "add_name", "add_number", "name_from", "number", "usage_errors"]
 
 
 class UsageError(ValueError):
@@ -89,6 +89,15 @@ def add_name(
 ) -> None:
     """Add an option, or an argument, that takes one of the names of a kind."""
     group.add_argument(option, type=name_from(kind, known), default=default, metavar="NAME", help=help)
+
+
+def add_command(
+    commands: Any, name: str, run: Callable[[Any], int], help: str, description: str, epilog: str = ""
+) -> Any:
+    """Add a command, done by `run`, and return its parser."""
+    parser = commands.add_parser(name, help=help, description=description, epilog=epilog or None)
+    parser.set_defaults(run=run, parser=parser)
+    return parser
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,4 +1,4 @@
-"""``mabn-ref train``: one run."""
+"""``mabn-ref train``: one run; and ``mabn-ref fetch``, which gets the images for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mabn_ref.cli import options
-from mabn_ref.cli.parser import UsageError, add_name, add_number, usage_errors
+from mabn_ref.cli.parser import UsageError, add_command, add_name, add_number, usage_errors
 from mabn_ref.norms import NORMS
 from mabn_ref.train.config import DECAY, GROUPS, SAMPLE_NORMS, label, recipe
 
@@ -18,10 +18,8 @@ _NORMS = [name for name in NORMS if name != "moving"]  # which has a configurati
 
 
 def add(commands: Any) -> None:
-    """Add the command and its options."""
-    parser = commands.add_parser(
-        "train", help="train one network", description="Train a network with one normaliser."
-    )
+    """Add the two commands and their options."""
+    parser = add_command(commands, "train", run, "train one network", "Train a network with one normaliser.")
     norm = parser.add_argument_group("normaliser")
     add_name(norm, "--norm", "norm", _NORMS, f"{', '.join(_NORMS)}; default mabn", "mabn")
     add_number(norm, "--norm-batch", int, None, "samples that share statistics (default 2; gn, ln, in 1)", at_least=1)
@@ -40,11 +38,20 @@ def add(commands: Any) -> None:
     add_number(parser, "--seed", int, 0, "of weights, order, flips and crops")
     output = parser.add_argument_group("output")
     output.add_argument("--out", type=Path, metavar="DIR", help="add to DIR/results.jsonl and draw DIR/curve.png")
-    output.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="kept up to date; if it exists, go on from it"
-    )
+    kept = "kept up to date; if it exists, go on from it"
+    output.add_argument("--checkpoint", type=Path, metavar="FILE", help=kept)
     add_number(output, "--checkpoint-every", int, 100, "gradient batches between checkpoints", at_least=1)
-    parser.set_defaults(run=run, parser=parser)
+    once = "Download a data set, once, and print its path."
+    parser = add_command(commands, "fetch", _fetch, "download CIFAR-10 into the cache", once)
+    add_name(parser, "name", "data set", ("cifar10",), "cifar10")
+
+
+def _fetch(args: argparse.Namespace) -> int:
+    from mabn_ref.data.fetch import fetch_cifar10
+
+    with usage_errors():
+        print(fetch_cifar10())
+    return 0
 
 
 def run(args: argparse.Namespace) -> int:

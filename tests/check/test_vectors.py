@@ -16,7 +16,7 @@ from mabn_ref.check.conventions import from_config
 from mabn_ref.check.observe import config_of
 from mabn_ref.check.scenarios import CHANNELS, Scenario, inputs
 from mabn_ref.check.vectors import INDEX, NORMS, SHIPPED, coarse, contents, full_set, name, small_set, write
-from mabn_ref.cli import main, vectors
+from mabn_ref.cli import checks, main
 from mabn_ref.norms import batch_renorm
 
 
@@ -84,7 +84,7 @@ def test_the_full_set_is_that_of_the_check() -> None:
     assert {scenario.dtype for _, scenario in found} == {"float64"}
     assert {norm for norm, _ in found} == set(NORMS)
     assert [norm for norm, scenario in found if scenario.age] == ["brn", "brn", "mabn"]
-    assert vectors.NORMS == NORMS
+    assert checks.VECTORS == NORMS
 
 
 def test_a_count_that_is_set_goes_on_from_there() -> None:

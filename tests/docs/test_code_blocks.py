@@ -47,16 +47,18 @@ def _commands() -> list[str]:
 def test_commands_exist(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line takes the commands of the pages, options included; what they do is tested elsewhere."""
     asked: list[str] = []
-    modules = cli.compare, cli.train, cli.fetch, cli.gradcheck, cli.mistakes, cli.check, cli.vectors, cli.learn
-    for module in (*modules, cli.paper):
-        _replace_run(module, asked, monkeypatch)
+    doings = {cli.compare: ["run"], cli.paper: ["run"], cli.train: ["run", "_fetch"], cli.learn: ["run"]}
+    doings[cli.checks] = ["_gradcheck", "_mistakes", "_check", "_vectors"]
+    for module, names in doings.items():
+        for name in names:
+            _replace_run(module, name, asked, monkeypatch)
     assert cli.main(shlex.split(command)[1:]) == 0
     assert len(asked) == 1
 
 
-def _replace_run(module: ModuleType, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def _replace_run(module: ModuleType, name: str, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def run(args: object) -> int:
-        asked.append(module.__name__)
+        asked.append(f"{module.__name__}.{name}")
         return 0
 
-    monkeypatch.setattr(module, "run", run)
+    monkeypatch.setattr(module, name, run)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mabn_ref import cli
-from mabn_ref.cli.gradcheck import NAMES
+from mabn_ref.cli.checks import NAMES
 from mabn_ref.gradcheck import check
 from mabn_ref.mistakes import edited, named, tally
 from mabn_ref.mistakes.derivatives import passes

@@ -1,0 +1,150 @@
+"""``mabn-ref gradcheck``, ``mistakes``, ``check``, ``vectors``: passes and layers against the equations."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+from mabn_ref.cli.parser import UsageError, add_command, add_number, name_from, usage_errors
+from mabn_ref.norms import NORMS
+
+__all__ = ["NAMES", "add"]
+
+_EQUATIONS = {
+    "batch_norm": "bn-backward (4)",
+    "batch_renorm": "brn-backward, r and d held",
+    "modified_batch_norm": "modified-backward (16)",
+    "mabn": "mabn-backward (20), one call",
+    "mabn_variants": "mabn-backward (20), one call",
+    "group_norm": "gn-backward",
+    "moving_statistics": "moving-backward, batch's",
+    "eval_norm": "bn-backward (4), in training",
+    "online_norm": "online-backward, first sample",
+    "sync_batch_norm": "bn-backward (4), over ranks",
+    "conv2d": "conv2d-backward",
+    "centralize": "centralize-backward",
+    "standardize": "standardize-backward",
+    "linear": "linear-backward",
+    "relu": "relu-backward",
+    "global_average_pool": "global-average-pool-backward",
+    "upsample": "upsample-backward",
+    "softmax_cross_entropy": "softmax-cross-entropy-backward",
+}
+"""Of a module's backward pass, as the table has it."""
+
+NAMES = tuple(dict.fromkeys([*(norm.module.__name__.rpartition(".")[2] for norm in NORMS.values()), *_EQUATIONS]))
+"""What is checked: every normaliser, and every layer that has a backward pass."""
+
+VECTORS = ("bn", "brn", "modified-bn", "mabn")
+"""Of which there are vectors; `mabn_ref.check.vectors` knows, too, but is slow to import."""
+
+_GRADCHECK = """\
+Check the backward pass of every normaliser and layer on random draws: by central differences, by the complex step
+where forward is analytic, and with numbers of 50 digits. Errors are relative to the largest derivative; Taylor is
+what the remainder has of first order. The exit code is 1 if a gradient is wrong.
+"""
+_MISTAKES = """\
+Have the oracles judge every wrong pass of the catalogue, and every right pass. The exit code is 1 if one is
+misjudged.
+"""
+_CHECK = """\
+Run a layer of any framework over sequences of training steps and an inference, compare everything it returns and
+keeps with the equations, and say in words what it does differently: a convention, or a mistake. The exit code is 1 if
+it disagrees.
+"""
+_VECTORS = """\
+Write the sequences of calls that `mabn-ref check` puts a layer through, with the outputs, gradients and moving
+statistics that belong to them, for languages and frameworks that cannot call Python: a .npz file each, and
+vectors.json, which describes them. The numbers are those of 50-digit arithmetic, the same on every machine.
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the four commands and their options."""
+    parser = add_command(commands, "gradcheck", _gradcheck, "check every backward pass", _GRADCHECK)
+    every = f"some of {', '.join(NAMES)}; default all"
+    parser.add_argument("names", nargs="*", type=name_from("name", NAMES), metavar="NAME", help=every)
+    add_number(parser, "--draws", int, 20, "random draws of each", at_least=1)
+    add_number(parser, "--seed", int, 0, "of the draws")
+
+    parser = add_command(commands, "mistakes", _mistakes, "count the wrong passes that are rejected", _MISTAKES)
+    add_number(parser, "--draws", int, 200, "draws of each wrong pass", at_least=1)
+    add_number(parser, "--seeds", int, 1000, "draws of each right pass", at_least=1)
+
+    parser = add_command(commands, "check", _check, "check your own layer", _CHECK)
+    path = "a dotted path such as my_package.norms:MyMABN2d; the current directory is searched first"
+    parser.add_argument("target", metavar="TARGET", help=path)
+    norm, names = name_from("norm", NORMS), f"what it is to be: {', '.join(NORMS)}"
+    parser.add_argument("--as", dest="norm", type=norm, required=True, metavar="NORM", help=names)
+    samples = "samples that share statistics, or of a call where none do (default: several numbers)"
+    add_number(parser, "--norm-batch", int, None, samples, at_least=1)
+    add_number(parser, "--groups", int, 1, "normalisation batches in every call, not groups of channels", at_least=1)
+    extra: dict[str, Any] = {"type": _keyword, "action": "append", "default": [], "metavar": "NAME=VALUE"}
+    parser.add_argument("--with", dest="extra", **extra, help="a keyword for its constructor; may be repeated")
+    parser.add_argument("--short", action="store_true", help="a short set of scenarios, for continuous integration")
+    add_number(parser, "--time-limit", float, 20, "for every scenario", metavar="SECONDS")
+    parser.add_argument("--json", action="store_true", help="the report as JSON")
+
+    parser = add_command(commands, "vectors", _vectors, "write test vectors for other languages", _VECTORS)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where to; made if it is not there")
+    norm, names = name_from("norm", VECTORS), f"some of {', '.join(VECTORS)}; default all"
+    parser.add_argument("--norms", nargs="+", type=norm, default=VECTORS, metavar="NORM", help=names)
+    parser.add_argument("--small", action="store_true", help="the small set, as it comes with the package")
+
+
+def _gradcheck(args: argparse.Namespace) -> int:
+    """Print a line for each input of each pass, and what is known of each that is wrong."""
+    from mabn_ref.mistakes.gradient_table import FORMAT, HEADER, check_all
+
+    wrong = []
+    print(FORMAT.format(*HEADER))
+    for name in args.names or NAMES:
+        for line in check_all(name, args.draws, args.seed):
+            titles = (name, _EQUATIONS.get(name, "")) if line.name == line.first else ("", "")
+            print(FORMAT.format(*titles, *line.cells()), flush=True)
+            wrong += [] if line.failure is None else [line.failure]
+    for failure in wrong:
+        print(f"\n{failure}")
+    print(f"\n{'all gradients are right' if not wrong else f'wrong: {len(wrong)}'}; {args.draws} draws of each")
+    return int(bool(wrong))
+
+
+def _mistakes(args: argparse.Namespace) -> int:
+    from mabn_ref.mistakes.tally import count
+
+    return count(args.draws, args.seeds)
+
+
+def _keyword(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r}, expected NAME=VALUE")
+    try:
+        return name, ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return name, value
+
+
+def _check(args: argparse.Namespace) -> int:
+    from mabn_ref.check import check
+
+    options = {name: getattr(args, name) for name in ("norm_batch", "groups", "short", "time_limit")}
+    with usage_errors():
+        try:
+            report = check(args.target, args.norm, **options, extra=dict(args.extra))
+        except TypeError as error:
+            raise UsageError(error) from error
+    print(json.dumps(report.to_dict(), indent=1) if args.json else report)
+    return int(not report.conforms)
+
+
+def _vectors(args: argparse.Namespace) -> int:
+    """Print a line for each file as it is written."""
+    from mabn_ref.check.vectors import full_set, small_set, write
+
+    for path, size in write(args.folder, (small_set if args.small else full_set)(args.norms)):
+        print(f"{path}  {size / 1000:,.0f} kB", flush=True)
+    return 0
