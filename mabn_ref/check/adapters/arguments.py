@@ -17,13 +17,10 @@ __all__ = [
     "Arguments",
     "Constructed",
     "arguments_for",
-    "called_with",
     "counts",
-    "made_of_channels",
     "named",
     "signature",
     "squeezed",
-    "training_flag",
 ]
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -65,9 +62,9 @@ class Arguments(NamedTuple):
 
 
 def arguments_for(
-    make: Callable[..., Any], config: Any, extra: Mapping[str, Any], *, momentum_is_new: bool
+    make: Callable[..., Any], config: Any, extra: Mapping[str, Any], *, momentum_is_new: bool, hidden: int = 1
 ) -> Arguments:
-    """Choose the keywords to call `make` with, after the number of channels.
+    """Choose the keywords to call `make` with, after the number of channels or whatever else comes first.
 
     Parameters
     ----------
@@ -80,6 +77,8 @@ def arguments_for(
     momentum_is_new : bool
         Whether "momentum" without a default is the weight of the new value. With one the default tells: it is the
         weight of whichever value it makes the heavier one the old.
+    hidden : int
+        How many of the first arguments the caller gives.
 
     Examples
     --------
@@ -88,11 +87,11 @@ def arguments_for(
     >>> arguments_for(make, batch_norm.Config(decay=0.75), {}, momentum_is_new=True).keywords
     {'eps': 1e-05, 'momentum': 0.25}
     """
-    parameters = list(inspect.signature(make).parameters.values())
+    parameters = list(signature(make).parameters.values())
     channels = ""
-    if parameters and parameters[0].name in NAMES["groups"]:
+    if hidden == 1 and parameters and parameters[0].name in NAMES["groups"]:
         channels = next((p.name for p in parameters if p.name in CHANNELS), "")
-    parameters = [p for p in parameters if p.name != channels] if channels else parameters[1:]
+    parameters = [p for p in parameters if p.name != channels] if channels else parameters[hidden:]
     fields = {alias: field for field, aliases in NAMES.items() for alias in aliases if hasattr(config, field)}
     keywords: dict[str, Any] = {}
     given = set()
@@ -114,7 +113,8 @@ def arguments_for(
             keywords[name] = config.window * config.norm_batch
             given.add("window")
         elif name in fields and getattr(config, fields[name]) is not None:
-            keywords[name] = _plain(getattr(config, fields[name]))
+            value = getattr(config, fields[name])
+            keywords[name] = getattr(value, "last", value)  # of a ramp: constructors take numbers
             given.add(fields[name])
             if type(default) in (int, float):
                 defaults[fields[name]] = default
@@ -125,11 +125,6 @@ def arguments_for(
             )
     numbers = [p.default for p in parameters if p.name not in keywords and type(p.default) in (int, float)]
     return Arguments(keywords | dict(extra), frozenset(given), tuple(map(float, numbers)), defaults, channels)
-
-
-def _plain(value: Any) -> Any:
-    """The last value of a ramp; constructors take numbers."""
-    return getattr(value, "last", value)
 
 
 class Constructed:
@@ -151,9 +146,11 @@ class Constructed:
         self.numbers: tuple[float, ...] = ()
         self.defaults: dict[str, float] = {}
 
-    def arguments(self, call: Any, config: Any, extra: Mapping[str, Any], *, momentum_is_new: bool) -> Arguments:
-        """Return the arguments for a call, and take note of what it takes of the config."""
-        found = arguments_for(call, config, extra, momentum_is_new=momentum_is_new)
+    def arguments(
+        self, call: Any, config: Any, extra: Mapping[str, Any], *, momentum_is_new: bool = False, hidden: int = 1
+    ) -> Arguments:
+        """Return what `arguments_for` does, and take note of what a call takes of the config."""
+        found = arguments_for(call, config, extra, momentum_is_new=momentum_is_new, hidden=hidden)
         whole = self.given is None or "config" in found.keywords
         self.given = None if whole else (self.given or frozenset()) | found.given
         self.numbers += found.numbers
@@ -161,6 +158,21 @@ class Constructed:
         if "norm_batch" in found.given:
             self.groups = None
         return found
+
+    def constructor(
+        self, config: Any, more: Mapping[str, Any], *, momentum_is_new: bool = False, channels_first: bool = False
+    ) -> Callable[[int], Any]:
+        """Return a function of the number of channels that makes the layer; `more` are keywords of the adapter's.
+
+        Unless `channels_first`, a class whose first argument has a default is not told the number of channels.
+        """
+        source = self.source
+        first = channels_first or not isinstance(source, type) or made_of_channels(source)
+        extra = {**more, **self.extra}
+        call = self.arguments(source, config, extra, momentum_is_new=momentum_is_new, hidden=int(first))
+        if call.channels:
+            return lambda channels: source(**{call.channels: channels}, **call.keywords)
+        return lambda channels: source(*[channels] * first, **call.keywords)
 
 
 def _last(path: str) -> str:
@@ -226,19 +238,6 @@ def training_flag(call: Callable[..., Any], training: bool) -> dict[str, bool]:
             if name in signature(call).parameters:
                 return {name: value}
     return {}
-
-
-def called_with(make: Callable[..., Any], hidden: int) -> Callable[..., Any]:
-    """Return a stand-in for `make` whose first argument is the number of channels, in place of `hidden` others.
-
-    It is for `arguments_for`, which leaves the first argument to the caller.
-    """
-    stand_in = lambda *_, **__: None  # noqa: E731
-    stand_in.__name__ = getattr(make, "__name__", type(make).__name__)
-    first = inspect.Parameter("number_of_channels", inspect.Parameter.POSITIONAL_ONLY)
-    rest = list(signature(make).parameters.values())[hidden:]
-    stand_in.__signature__ = inspect.Signature([first, *rest])  # type: ignore[attr-defined]
-    return stand_in
 
 
 def made_of_channels(make: Callable[..., Any]) -> bool:

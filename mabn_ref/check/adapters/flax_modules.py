@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mabn_ref.check.adapters.arguments import (
-    SCALES,
-    SHIFTS,
-    called_with,
-    made_of_channels,
-    named,
-    signature,
-    training_flag,
-)
+from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, named, signature, training_flag
 from mabn_ref.check.adapters.jax_functions import JaxTarget, Layer, leaves, with_leaves
 from mabn_ref.extras import require
 
@@ -29,12 +21,8 @@ class _FlaxTarget(JaxTarget):
 
     def construct(self, channels: int, config: Any, more: Mapping[str, Any]) -> Any:
         """Make a module, the hyper-parameters by their names; `more` are keywords that it may take."""
-        source = self.source
-        first = [channels] if not isinstance(source, type) or made_of_channels(source) else []
-        taken = signature(source).parameters
-        extra = {name: value for name, value in more.items() if name in taken} | self.extra
-        call = self.arguments(called_with(source, len(first)), config, extra, momentum_is_new=False)
-        return source(*first, **call.keywords)
+        taken = signature(self.source).parameters
+        return self.constructor(config, {name: value for name, value in more.items() if name in taken})(channels)
 
     def converted(self, state: Any, x: Any) -> Any:
         """The moving statistics in the dtype of `x`; Flax starts them in float32."""

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from types import SimpleNamespace
 from typing import Any
 
 from mabn_ref.arrays import Array
 
 __all__ = ["FunctionsTarget"]
-
-
-class _Layer:
-    """A state, and what the last forward pass left for backward."""
-
-    def __init__(self, channels: int, config: Any) -> None:
-        self.channels, self.config = channels, config
-        self.state: Any = None
-        self.cache: Any = None
 
 
 class FunctionsTarget:
@@ -36,15 +29,14 @@ class FunctionsTarget:
     def __init__(self, functions: Any) -> None:
         self.functions = functions
 
-    def make(self, channels: int, config: Any) -> _Layer:
+    def make(self, channels: int, config: Any) -> SimpleNamespace:
         """Make a layer; its config is of the functions' own class where that takes the same fields."""
         own = getattr(self.functions, "Config", type(config))
-        try:
-            return _Layer(channels, own(**vars(config)))
-        except TypeError:  # a Config that is another's altogether: the functions say what they make of this one
-            return _Layer(channels, config)
+        with contextlib.suppress(TypeError):  # a Config that is another's altogether: they say what they make of it
+            config = own(**vars(config))
+        return SimpleNamespace(channels=channels, config=config, state=None, cache=None)
 
-    def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
+    def forward(self, layer: SimpleNamespace, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
         if layer.state is None:
             layer.state = self.functions.init(layer.channels, layer.config, dtype=x.dtype)
         if not training:
@@ -52,14 +44,14 @@ class FunctionsTarget:
         z, layer.cache, layer.state = self.functions.forward(x, gamma, beta, layer.state, layer.config)
         return z
 
-    def backward(self, layer: _Layer, dz: Array) -> tuple[Array, Array, Array]:
+    def backward(self, layer: SimpleNamespace, dz: Array) -> tuple[Array, Array, Array]:
         dx, dgamma, dbeta, layer.state = self.functions.backward(dz, layer.cache, layer.state)
         return dx, dgamma, dbeta
 
-    def state(self, layer: _Layer) -> dict[str, Any]:
+    def state(self, layer: SimpleNamespace) -> dict[str, Any]:
         return dict(layer.state._asdict())
 
-    def age(self, layer: _Layer, iterations: int) -> None:
+    def age(self, layer: SimpleNamespace, iterations: int) -> None:
         """Set the count of iterations, where there is one."""
         if layer.state is not None and hasattr(layer.state, "iteration"):
             layer.state = layer.state._replace(iteration=iterations)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.arguments import Constructed, called_with, counts, squeezed
+from mabn_ref.check.adapters.arguments import Constructed, counts, squeezed
 from mabn_ref.extras import require
 
 __all__ = ["OVERWRITTEN", "JaxTarget", "Layer", "Step", "leaves", "with_leaves", "x64"]
@@ -70,8 +70,8 @@ class JaxTarget(Constructed):
         self.jax = require("jax", "frameworks")
 
     def make(self, channels: int, config: Any) -> Layer:
-        starting = self.arguments(called_with(self.source.init, 1), config, {}, momentum_is_new=False)
-        applying = self.arguments(called_with(self.source.apply, 5), config, self.extra, momentum_is_new=False)
+        starting = self.arguments(self.source.init, config, {})
+        applying = self.arguments(self.source.apply, config, self.extra, hidden=5)
         return Layer(channels, (starting.keywords, applying.keywords))
 
     def precision(self, x: Array) -> Any:

@@ -8,17 +8,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.arguments import (
-    SCALES,
-    SHIFTS,
-    Constructed,
-    called_with,
-    counts,
-    made_of_channels,
-    named,
-    signature,
-    squeezed,
-)
+from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, counts, named, signature, squeezed
 from mabn_ref.check.adapters.jax_functions import Step
 from mabn_ref.extras import require
 
@@ -75,12 +65,11 @@ class KerasTarget(Constructed):
         if isinstance(source, self.keras.layers.Layer):
             settings = {k: v for k, v in source.get_config().items() if k != "dtype"}
             return _Layer(self.keras, lambda: type(source).from_config(settings), channels)
-        first = [channels] if not isinstance(source, type) or made_of_channels(source) else []
         renorm = _renorm(source, config)
-        call = self.arguments(called_with(source, len(first)), config, renorm | self.extra, momentum_is_new=False)
+        construct = self.constructor(config, renorm)
         if renorm and self.given is not None:
             self.given |= {"r_max", "d_max"}
-        return _Layer(self.keras, lambda: source(*first, **call.keywords), channels)
+        return _Layer(self.keras, lambda: construct(channels), channels)
 
     def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
         # Keras computes in float32 whatever it is given, unless its backend is TensorFlow

@@ -58,9 +58,7 @@ class TorchTarget(Constructed):
         if isinstance(self.source, self.torch.nn.Module):
             module = copy.deepcopy(self.source)
         else:
-            call = self.arguments(self.source, config, self.extra, momentum_is_new=True)
-            first = {call.channels: channels} if call.channels else {}
-            module = self.source(*(() if first else (channels,)), **call.keywords, **first)
+            module = self.constructor(config, {}, momentum_is_new=True, channels_first=True)(channels)
         attributes = [v for m in module.modules() for v in vars(m).values() if type(v) in (int, float)]
         self.numbers += tuple(map(float, attributes))
         return _Layer(module, channels)
