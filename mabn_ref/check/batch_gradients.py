@@ -5,14 +5,16 @@ The right dx is the derivative of the layer's own forward, r and d held; of MABN
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.check.batch_model import Model, Pass
+from mabn_ref.check.conventions import Convention
 
-__all__ = ["backward"]
+__all__ = ["backward", "of_parameters"]
 
 
 class Terms(NamedTuple):
@@ -57,21 +59,23 @@ def _terms(model: Model, dz: Array) -> Terms:
     return Terms(dz, p.gamma * dz, dy, p.y, moved, sigma, std, r, n, g, _mean(p.y * dy))
 
 
+def of_parameters(
+    c: Convention, dz: Array, y: Array, gamma: Array, own: Mapping[str, Callable[[], Array]]
+) -> Iterator[Array]:
+    """Yield dgamma and dbeta where gamma multiplied y; `own` is what a normaliser sums in other conventions."""
+    terms = own.get(c.dgamma, lambda: gamma * dz * y if c.dgamma == "times gamma" else dz * y)()
+    for kind, a in ((c.dgamma, terms), (c.dbeta, dz)):
+        yield np.mean(a, axis=(0, 1)) if kind == "mean" else np.sum(a, axis=(0, 1))
+
+
 def backward(model: Model, dz: Array) -> tuple[Array, Array, Array]:
     """Return dx, dgamma and dbeta by the formulas that the convention names."""
     p, c, t = model.last, model.c, _terms(model, dz)
     dx = _mabn(model, p, t) if model.norm == "mabn" else _derivative(model, p, t)
-    through = t.y * t.r + p.d[:, None]
-    dgamma = {
-        "right": lambda: np.sum(t.dz * through, axis=(0, 1)),
-        "without d": lambda: np.sum(t.dz * t.y * t.r, axis=(0, 1)),
-        "times gamma": lambda: np.sum(t.dn * through, axis=(0, 1)),
-        "before corrections": lambda: np.sum(t.dz * t.y, axis=(0, 1)),
-        "not normalised": lambda: np.sum(t.dz * t.y * t.sigma, axis=(0, 1)),
-        "mean": lambda: np.mean(t.dz * through, axis=(0, 1)),
-    }[c.dgamma]()
-    dbeta = np.mean(t.dz, axis=(0, 1)) if c.dbeta == "mean" else np.sum(t.dz, axis=(0, 1))
-    channels = (np.sum(a.reshape(p.batch.positions, -1), axis=0) for a in (dgamma, dbeta))
+    own = {"without d": lambda: t.dz * t.y * t.r, "before corrections": lambda: t.dz * t.y}
+    own["not normalised"] = lambda: t.dz * t.y * t.sigma
+    found = of_parameters(c, t.dz, t.y * t.r + p.d[:, None], p.gamma, own)
+    channels = (np.sum(a.reshape(p.batch.positions, -1), axis=0) for a in found)
     return dx.reshape(p.batch.shape), *channels
 
 

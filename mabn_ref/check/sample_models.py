@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mabn_ref.arrays import Array
+from mabn_ref.check.batch_gradients import of_parameters
 from mabn_ref.check.batch_model import Batch, root
 from mabn_ref.check.conventions import Convention
 
@@ -94,14 +95,8 @@ class SampleModel:
     def backward(self, dz: Array) -> tuple[Array, Array, Array]:
         c, p = self.c, self.last
         shape, dz = dz.shape, dz.reshape(p.x.shape)
-        dgamma = {
-            "right": lambda: np.sum(dz * p.y, axis=(0, 1)),
-            "times gamma": lambda: np.sum(dz * p.y * p.gamma, axis=(0, 1)),
-            "not normalised": lambda: np.sum(dz * p.y * p.sigma, axis=(0, 1)),
-            "mean": lambda: np.mean(dz * p.y, axis=(0, 1)),
-        }[c.dgamma]()
-        dbeta = np.mean(dz, axis=(0, 1)) if c.dbeta == "mean" else np.sum(dz, axis=(0, 1))
-        return self._dx(dz).reshape(shape), dgamma, dbeta
+        own = {"not normalised": lambda: dz * p.y * p.sigma}
+        return self._dx(dz).reshape(shape), *of_parameters(c, dz, p.y, p.gamma, own)
 
     def _dx(self, dz: Array) -> Array:
         c, p, dy = self.c, self.last, dz * self.last.gamma
@@ -213,14 +208,8 @@ class OnlineModel:
     def backward(self, dz: Array) -> tuple[Array, Array, Array]:
         p, shape = self.last, dz.shape
         da, dy, y = self._through_guard(dz.reshape(p.y.shape))
-        dgamma = {
-            "right": lambda: np.sum(da * y, axis=(0, 1)),
-            "times gamma": lambda: np.sum(da * y * p.gamma, axis=(0, 1)),
-            "mean": lambda: np.mean(da * y, axis=(0, 1)),
-        }[self.c.dgamma]()
-        dbeta = np.mean(da, axis=(0, 1)) if self.c.dbeta == "mean" else np.sum(da, axis=(0, 1))
         dx = np.stack([self._step(one, p.y[t], p.sigma[t]) for t, one in enumerate(dy)])
-        return dx.reshape(shape), dgamma, dbeta
+        return dx.reshape(shape), *of_parameters(self.c, da, y, p.gamma, {})
 
     def _through_guard(self, dz: Array) -> tuple[Array, Array, Array]:
         """The gradients before the guard, of gamma's output and of y, and what gamma multiplied."""
