@@ -66,7 +66,7 @@ def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
 
     Examples
     --------
-    >>> from mabn_ref.check.adapters.functions import FunctionsTarget
+    >>> from mabn_ref.check.target import FunctionsTarget
     >>> from mabn_ref.norms import batch_norm
     >>> scenario = Scenario(name="", norm_batch=4, steps=3)
     >>> trace = observe(FunctionsTarget(batch_norm), "bn", scenario, (2,))

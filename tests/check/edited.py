@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.check.adapters.functions import FunctionsTarget
 from mabn_ref.check.scenarios import MODULES
+from mabn_ref.check.target import FunctionsTarget
 from mabn_ref.mistakes import named, wrong
 from mabn_ref.norms import batch_norm, group_norm, mabn_variants
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref.check.adapters.functions import FunctionsTarget
+from mabn_ref.check.target import FunctionsTarget
 from mabn_ref.norms import batch_norm
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from mabn_ref.check import ConformanceError, Report, assert_conforms, check, run
 from mabn_ref.check.adapters import load
-from mabn_ref.check.adapters.functions import FunctionsTarget
 from mabn_ref.check.run import TargetError
 from mabn_ref.check.scenarios import scenarios
+from mabn_ref.check.target import FunctionsTarget
 from mabn_ref.cli import main
 from mabn_ref.mistakes import named, wrong
 from mabn_ref.norms import batch_norm, mabn

@@ -13,9 +13,9 @@ import pytest
 
 from mabn_ref.check import check
 from mabn_ref.check.adapters import adapt
-from mabn_ref.check.adapters.functions import FunctionsTarget
 from mabn_ref.check.observe import observe
 from mabn_ref.check.scenarios import inputs
+from mabn_ref.check.target import FunctionsTarget
 from mabn_ref.norms import batch_norm, batch_renorm
 from tests.check.agreement import SCENARIO, agree
 

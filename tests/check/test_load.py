@@ -10,8 +10,7 @@ import pytest
 
 from mabn_ref.check.adapters import adapt, load
 from mabn_ref.check.adapters.arguments import arguments_for
-from mabn_ref.check.adapters.functions import FunctionsTarget
-from mabn_ref.check.target import Target
+from mabn_ref.check.target import FunctionsTarget, Target
 from mabn_ref.norms import batch_norm, mabn
 
 

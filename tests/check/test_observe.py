@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.check.adapters.functions import FunctionsTarget
 from mabn_ref.check.observe import observe, spaces
 from mabn_ref.check.scenarios import CHANNELS, MODULES, Scenario, inputs, parameters, scenarios
+from mabn_ref.check.target import FunctionsTarget
 from mabn_ref.norms import batch_norm
 
 SCENARIO = Scenario(name="", norm_batch=4, steps=5, settings={"decay": 0.5})

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mabn_ref.check.target import Target
+from mabn_ref.check.target import FunctionsTarget, Target
 
 __all__ = ["adapt", "load"]
 
@@ -99,8 +99,6 @@ def adapt(thing: Any, extra: Mapping[str, Any] | None = None) -> Target:
     if isinstance(thing, Target):
         return thing
     if _has(thing, "init", "forward", "backward", "infer"):
-        from mabn_ref.check.adapters.functions import FunctionsTarget
-
         return FunctionsTarget(thing)
     kind = _framework(thing) or ("init and apply" if _has(thing, "init", "apply") else "")
     if kind:
