@@ -115,7 +115,7 @@ outside_names = (
     }
     | {
         f"collections.abc.{name}": f"{_PYTHON}/collections.abc.html#collections.abc.{name}"
-        for name in ("Callable", "Sequence")
+        for name in ("Callable", "Iterator", "Mapping", "Sequence")
     }
     | {
         name: f"{_PYTHON}/exceptions.html#{name}"

@@ -26,7 +26,7 @@ from mabn_ref.nn import network, optimiser, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, mabn
 from mabn_ref.train import comparison, results
 from mabn_ref.train.config import RunConfig
-from mabn_ref.train.tables import mean_interval, paired_difference
+from mabn_ref.train.table_layout import mean_interval, paired_difference
 
 STEPS, EPOCH, GRADIENT_BATCH, SEEDS = 300, 75, 32, range(4)
 SGD = {"momentum": 0.9, "weight_decay": 5e-4}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mabn_ref.train import results
 from mabn_ref.train.config import RunConfig, label
-from mabn_ref.train.tables import mean_interval, text
+from mabn_ref.train.table_layout import mean_interval, text
 
 RECORDS = Path(__file__).parents[1] / "results" / "cifar10-subset" / "results.jsonl"
 TRAINING_IMAGES = 5000

@@ -18,10 +18,10 @@ The files, in the order in which to read them::
     batch_model.py           batch norm to MABN and EvalNorm, every convention of them in one layer
     batch_gradients.py       its backward passes, the right one and the wrong ones
     sample_models.py         group, layer and instance normalisation, and Online Normalization
-    compare.py           a trace against a convention, up to the first difference
+    tolerance.py         a trace against a convention, up to the first difference
     explain.py           the fewest deviations that reproduce the numbers, and what is said of them
     report.py            the report: text, or a dictionary for JSON
-    checker.py           all of it in one call
+    check_layer.py       all of it in one call
     vectors.py           the scenarios with their numbers as files, for other languages; a few are in small_vectors/
 
 The bendable models are the one place outside `mabn_ref.norms` and the oracles with the arithmetic of the normalisers:
@@ -32,7 +32,7 @@ a layer that does one thing otherwise is compared with a model that does the sam
 
 from __future__ import annotations
 
-from mabn_ref.check.checker import ConformanceError, assert_conforms, check
+from mabn_ref.check.check_layer import ConformanceError, assert_conforms, check
 from mabn_ref.check.report import Finding, Report, Row
 from mabn_ref.check.target import Target
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.check.choices import AS_CONVENTION, CHOICES, Choice
-from mabn_ref.check.compare import Case, Difference, first_difference
 from mabn_ref.check.conventions import HYPER_PARAMETERS, Convention, Preset, presets_of
 from mabn_ref.check.hyper_parameters import hyper_parameter_choices
 from mabn_ref.check.models import BENDABLE
 from mabn_ref.check.report import Finding
 from mabn_ref.check.scenarios import LIKE
+from mabn_ref.check.tolerance import Case, Difference, first_difference
 from mabn_ref.mistakes import named
 
 __all__ = ["Explanation", "explain", "findings", "numbers_read_off"]

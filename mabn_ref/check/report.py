@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from mabn_ref.check.compare import TENSORS, Difference
+from mabn_ref.check.tolerance import TENSORS, Difference
 from mabn_ref.norms import NORMS
 
 __all__ = ["Finding", "Report", "Row"]

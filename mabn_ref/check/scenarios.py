@@ -31,9 +31,11 @@ __all__ = [
 
 _FUNCTIONS = ("init", "forward", "backward", "infer")
 MODULES: dict[str, Any] = {
-    name: norm.module for name, norm in NORMS.items() if all(hasattr(norm.module, f) for f in _FUNCTIONS)
+    name: norm.module
+    for name, norm in NORMS.items()
+    if name != "sync-bn" and all(hasattr(norm.module, f) for f in _FUNCTIONS)
 }
-"""What a layer can be checked as."""
+"""What a layer can be checked as. SyncBN in one process is batch norm, whose conventions are known by "bn"."""
 LIKE = {"eval-norm": "bn"}
 """Those that train as another does."""
 ALONE = tuple(name for name, module in MODULES.items() if module is group_norm)

@@ -15,6 +15,7 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.gradcheck.exact import to_float
+from mabn_ref.gradcheck.kinks import find_kinks
 
 Along: TypeAlias = Callable[[Any], Array]
 
@@ -136,38 +137,6 @@ def _grain(moves: Array, flat: Array) -> Array:
     steps = multiples.all(axis=0) & (np.isfinite(times).sum(axis=0) >= 3)
     grain[some[steps]] = least[0][steps]
     return grain
-
-
-def find_kinks(jumps: Array, changes: Array, floors: Array) -> tuple[Array, Array]:
-    """Return the index of the first step below which no kink is seen, and whether one is seen at the point itself.
-
-    A kink is ReLU at 0, a clip at its bound, a tied max. Each output is looked at by itself, whatever backward
-    returns: a smooth one has no kink, and at a kink backward is still held to the slopes on its two sides.
-
-    As the step shrinks by 8, the jump between the one-sided slopes shrinks by 64 where the function is smooth, and
-    grows by 8, as the change of the slope does, where only rounding is left. It stays, and so does the slope, where
-    a kink lies well within the step. A kink at the point itself is one whose jump stays until rounding takes over.
-    `jumps` and `floors`, the least ones to look at, have a row for each step, from the largest to the smallest;
-    `changes` of the slope are from each step to the next.
-
-    Examples
-    --------
-    >>> smooth = [1e-2, 1e-4, 2e-6, 1e-5], [1e-3, 1e-7, 1e-6]  # then rounding
-    >>> at_the_point = [1.1, 1.0, 1.0, 1.0], [1e-3, 1e-7, 1e-6]
-    >>> between_the_last_two_steps = [1.1, 1.0, 1.0, 1e-9], [1e-3, 1e-7, 0.4]
-    >>> jumps, changes = map(np.transpose, zip(smooth, at_the_point, between_the_last_two_steps))
-    >>> find_kinks(jumps, changes, np.full((4, 3), 1e-7))
-    (array([0, 4, 3]), array([False,  True, False]))
-    """
-    alike = (0.75 * jumps[:-1] <= jumps[1:]) & (jumps[1:] <= 1.33 * jumps[:-1])
-    stays = alike & (changes < jumps[1:] / 4) & (jumps[1:] > floors[1:])
-    twice = stays[1:] & stays[:-1]  # once may be chance
-    steps = np.arange(3, len(jumps) + 1)[:, None]
-    first = np.max(np.where(twice, steps, 0), axis=0)
-    plateau = np.take_along_axis(jumps, np.maximum(first - 1, 0)[None], axis=0)
-    below = np.arange(len(jumps))[:, None] >= first
-    falls = np.any(below & (jumps < plateau / 2), axis=0)
-    return first, (first > 0) & ~falls
 
 
 class NotAnalytic(Exception):

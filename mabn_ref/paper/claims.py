@@ -9,7 +9,7 @@ from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import results
 from mabn_ref.train.comparison import ROWS
 from mabn_ref.train.config import RunConfig, label, recipe
-from mabn_ref.train.tables import Interval, Table, mean_interval, paired_difference, text
+from mabn_ref.train.table_layout import Interval, Table, mean_interval, paired_difference, text
 
 FEWEST = 3
 """Pairs that a verdict needs: with two, errors that happen to differ alike would make an interval of no width."""

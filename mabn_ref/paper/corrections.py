@@ -11,7 +11,7 @@ from typing import NamedTuple
 from mabn_ref.paper.claims import FEWEST
 from mabn_ref.paper.study import STUDIES, Context
 from mabn_ref.train import results
-from mabn_ref.train.tables import Interval, t_quantile
+from mabn_ref.train.table_layout import Interval, t_quantile
 
 LEVEL = 0.05
 """Of a single verdict, and of the corrections."""
@@ -51,7 +51,7 @@ def p_value(difference: Interval) -> float:
 
     Examples
     --------
-    >>> from mabn_ref.train.tables import mean_interval
+    >>> from mabn_ref.train.table_layout import mean_interval
     >>> round(p_value(mean_interval([1.0, 2.0, 3.0, 4.0])), 4)
     0.0305
     """

@@ -15,11 +15,11 @@ from mabn_ref.nn.network import Norm
 from mabn_ref.norms import batch_norm, modified_batch_norm
 from mabn_ref.paper.claims import Row, effect, error_text, measure, plan_of, row_data, rows_of
 from mabn_ref.paper.study import Context, Outcome, Records, Study
-from mabn_ref.train import pictures
+from mabn_ref.train import plotting
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.loop import Diverged, Progress, Setup, test_error_of, to_input
 from mabn_ref.train.runs import run_one
-from mabn_ref.train.tables import Table, paired_difference, text
+from mabn_ref.train.table_layout import Table, paired_difference, text
 
 _CHUNK = 250
 
@@ -133,7 +133,7 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
     for k, row in enumerate(data["moving"]):
         for name, images in _IMAGES.items():
             differences[f"{row['label']}, {images}"] = paired_difference(data[name][k]["errors"], row["errors"])
-    return {"": pictures.intervals(differences, "Training-set statistics against moving averages", "difference (%)")}
+    return {"": plotting.intervals(differences, "Training-set statistics against moving averages", "difference (%)")}
 
 
 EQUATION6 = Study(

@@ -14,11 +14,11 @@ from mabn_ref.norms.common import merge, split
 from mabn_ref.paper.claims import Row, configs, plan_of
 from mabn_ref.paper.recorder import recorded
 from mabn_ref.paper.study import Context, Outcome, Records, Study
-from mabn_ref.train import pictures, results
+from mabn_ref.train import plotting, results
 from mabn_ref.train.config import RunConfig, label
 from mabn_ref.train.devices import to_host
 from mabn_ref.train.runs import run_one
-from mabn_ref.train.tables import Table, mean_interval, text
+from mabn_ref.train.table_layout import Table, mean_interval, text
 
 KINDS = ("small", "regular", "gap")
 _DIGITS = 5
@@ -151,7 +151,7 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
         at = range(1, 1 + max((len(values["small"]) for values in found["statistics"].values()), default=0))
         title = f"{row.label}, layer {found['layer']}, seed {found['seed']}"
         name = row.label.partition(":")[0].replace(" ", "").lower()
-        figures[name] = pictures.panels(at, series, title, "gradient batch", logarithmic=True)
+        figures[name] = plotting.panels(at, series, title, "gradient batch", logarithmic=True)
     return figures
 
 

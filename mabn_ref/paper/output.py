@@ -17,7 +17,7 @@ from mabn_ref.extras import require
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import results
 from mabn_ref.train.config import RunConfig
-from mabn_ref.train.tables import Table
+from mabn_ref.train.table_layout import Table
 
 _WIDTH = 110
 

@@ -15,9 +15,9 @@ from typing import Any
 from mabn_ref.paper import claims
 from mabn_ref.paper.claims import Claim, Measured, Row
 from mabn_ref.paper.study import Context, Outcome, Records, Study
-from mabn_ref.train import pictures, results
+from mabn_ref.train import plotting, results
 from mabn_ref.train.config import RunConfig, recipe
-from mabn_ref.train.tables import Table
+from mabn_ref.train.table_layout import Table
 
 SEARCH_SEEDS = (1000, 1001)
 """Seeds that settings are compared on; never those that are reported."""
@@ -138,7 +138,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
 
 def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
     rows = data["rows"]
-    return {"": pictures.errors_by_row(rows, f"The best of {BUDGET} settings each")} if rows else {}
+    return {"": plotting.errors_by_row(rows, f"The best of {BUDGET} settings each")} if rows else {}
 
 
 SEARCH = Study("The same tuning for every method, Batch Renormalization's schedule included", _plan, _outcome, _draw)

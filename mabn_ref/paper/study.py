@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from mabn_ref.train import results
 from mabn_ref.train.config import RunConfig
-from mabn_ref.train.tables import Interval, Table
+from mabn_ref.train.table_layout import Interval, Table
 
 Records: TypeAlias = Sequence[dict[str, Any]]
 
@@ -86,13 +86,13 @@ class _Studies(Mapping[str, Study]):
 
     _file_of = {  # noqa: RUF012
         "search": "search",
-        "table1": "error_tables",
-        "figure1b": "error_tables",
-        "table2": "error_tables",
-        "table4": "parts_of_mabn",
-        "credit": "parts_of_mabn",
-        "window": "error_tables",
-        "related": "error_tables",
+        "table1": "table1_table2",
+        "figure1b": "table1_table2",
+        "table2": "table1_table2",
+        "table4": "table4",
+        "credit": "table4",
+        "window": "table1_table2",
+        "related": "table1_table2",
         "figures": "figures",
         "theorem1": "theorem1",
         "theorem2": "theorem2",

@@ -13,11 +13,11 @@ from mabn_ref.extras import require
 from mabn_ref.paper import claims
 from mabn_ref.paper.claims import Claim, Found, Row, config, configs, differences_to, judged, measure, row_data
 from mabn_ref.paper.study import Context, Outcome, Records, Study
-from mabn_ref.train import pictures, results
+from mabn_ref.train import plotting, results
 from mabn_ref.train.config import DEFAULTS, GROUPS, RunConfig
-from mabn_ref.train.pictures import COLOURS
+from mabn_ref.train.plotting import COLOURS
 from mabn_ref.train.runs import run_pixels
-from mabn_ref.train.tables import Table
+from mabn_ref.train.table_layout import Table
 from mabn_ref.train.tasks import EXAMPLES
 
 WINDOW = 16
@@ -122,7 +122,7 @@ def _predicted(context: Context, records: Records) -> dict[str, Any]:
 
 
 def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
-    figure = pictures.errors_by_row(
+    figure = plotting.errors_by_row(
         data["rows"],
         "Table 8 in miniature: a class for every pixel",
         "mean IoU (%), mean with 95 % interval; rings are runs",
@@ -138,7 +138,7 @@ def _pictures(found: Mapping[str, Any]) -> Any:
     for label, row in found["rows"].items():
         digits = [np.array(list(map(int, text))).reshape(32, 32) for text in row["predictions"]]
         lines.append((f"{label}\n{row['mean_iou']:.1f} %", digits))
-    figure = pictures.new(1.35 * many + 2.6, 1.3 * len(lines) + 0.9)
+    figure = plotting.new(1.35 * many + 2.6, 1.3 * len(lines) + 0.9)
     axes = figure.subplots(len(lines), many, squeeze=False)
     colours = require("matplotlib.colors", "run").ListedColormap([*COLOURS[:3], *COLOURS[5:8]])
     for of_line, (title, images) in zip(axes, lines, strict=True):

@@ -14,10 +14,10 @@ from mabn_ref.extras import require
 from mabn_ref.nn import network, networks, optimiser, softmax_cross_entropy
 from mabn_ref.paper.folding import fold, infer_folded, operations
 from mabn_ref.paper.study import Context, Outcome, Records, Study, no_runs
-from mabn_ref.train import pictures
+from mabn_ref.train import plotting
 from mabn_ref.train.config import build, recipe
-from mabn_ref.train.pictures import COLOURS
-from mabn_ref.train.tables import Table
+from mabn_ref.train.plotting import COLOURS
+from mabn_ref.train.table_layout import Table
 
 ROUNDS, _IMAGES = 45, 32
 
@@ -144,7 +144,7 @@ def _spread(values: list[float]) -> str:
 
 
 def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
-    figure = pictures.new(8, 4)
+    figure = plotting.new(8, 4)
     for number, (what, title) in enumerate((("infer", "inference"), ("train", "training step")), start=1):
         axes = figure.add_subplot(1, 2, number)
         for position, cost in enumerate(data.values()):
@@ -155,7 +155,7 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
             axes.errorbar(middle, position, xerr=[[middle - low], [high - middle]], color="black", capsize=3)
         axes.set_yticks(range(len(data)), list(data) if number == 1 else [""] * len(data))
         axes.set_ylim(len(data) - 0.5, -0.5)
-        pictures.finish(axes, title, f"ms for {_IMAGES} images (bar: quartiles)")
+        plotting.finish(axes, title, f"ms for {_IMAGES} images (bar: quartiles)")
     return {"": figure}
 
 

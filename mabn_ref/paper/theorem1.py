@@ -10,8 +10,8 @@ import numpy as np
 
 from mabn_ref.paper import theorems
 from mabn_ref.paper.study import Context, Outcome, Records, Study, no_runs
-from mabn_ref.train import pictures
-from mabn_ref.train.tables import Table
+from mabn_ref.train import plotting
+from mabn_ref.train.table_layout import Table
 
 WINDOW, DECAY, STEPS = 16, 0.98, 300
 _SEQUENCES = {
@@ -96,8 +96,8 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
     )
     dotted = "Variance of the averages, in that of one value; dotted: (11) and (9)"
     return {
-        "": pictures.panels(at, bias, "Bias of the averages, in deviations of one value", "iteration"),
-        "variance": pictures.panels(at, variance, dotted, "iteration", logarithmic=True, claimed=_claimed(at)),
+        "": plotting.panels(at, bias, "Bias of the averages, in deviations of one value", "iteration"),
+        "variance": plotting.panels(at, variance, dotted, "iteration", logarithmic=True, claimed=_claimed(at)),
     }
 
 

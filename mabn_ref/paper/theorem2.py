@@ -12,13 +12,13 @@ from mabn_ref.paper import theorems
 from mabn_ref.paper.claims import configs, plan_of, rows_of
 from mabn_ref.paper.recorder import both_passes, recorded
 from mabn_ref.paper.study import Context, Outcome, Records, Study
-from mabn_ref.train import pictures, results
+from mabn_ref.train import plotting, results
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.devices import to_host
 from mabn_ref.train.loop import Progress, Setup
-from mabn_ref.train.pictures import COLOURS
+from mabn_ref.train.plotting import COLOURS
 from mabn_ref.train.runs import run_one
-from mabn_ref.train.tables import Table
+from mabn_ref.train.table_layout import Table
 
 BATCHES = (2, 4, 8, 16, 32)
 _LAYERS, _CHANNELS, _IMAGES = ("norm2", "norm4", "norm6"), 4, 960
@@ -145,7 +145,7 @@ def _median(found: list[dict[str, Any]], what: str, k: int) -> str:
 
 
 def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
-    figure = pictures.new(9, 4.2)
+    figure = plotting.new(9, 4.2)
     for number, (what, title) in enumerate(
         (("total", "Total variance"), ("noise", "Distance to the population's")), 1
     ):
@@ -156,9 +156,9 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
             axes.fill_between(BATCHES, low, high, color=COLOURS[k], alpha=0.2, linewidth=0)
         axes.axhline(0, color=COLOURS[4], linewidth=1)
         axes.axhline(1, color=COLOURS[4], linewidth=1, linestyle=":")
-        pictures.over_powers_of_two(axes, BATCHES)
+        plotting.over_powers_of_two(axes, BATCHES)
         quantity = "vanilla minus modified, in Var[g] / s^2" if number == 1 else ""
-        pictures.finish(axes, title, "|B|", quantity, legend=number == 1)
+        plotting.finish(axes, title, "|B|", quantity, legend=number == 1)
     return {"": figure}
 
 

@@ -18,7 +18,7 @@ from mabn_ref.arrays import check_at_least
 from mabn_ref.norms import batch_norm, modified_batch_norm
 from mabn_ref.norms.checks import check_choice
 from mabn_ref.norms.common import ema, sma
-from mabn_ref.train.tables import t_quantile
+from mabn_ref.train.table_layout import t_quantile
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 

@@ -17,13 +17,13 @@ from mabn_ref.norms.common import merge, split
 from mabn_ref.paper.claims import BELOW, FEWEST, configs, plan_of, rows_of, side_of_zero
 from mabn_ref.paper.recorder import both_passes, recorded
 from mabn_ref.paper.study import Context, Outcome, Records, Study
-from mabn_ref.train import pictures, results
+from mabn_ref.train import plotting, results
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.devices import to_device, to_host
 from mabn_ref.train.loop import Progress, Setup
-from mabn_ref.train.pictures import COLOURS
+from mabn_ref.train.plotting import COLOURS
 from mabn_ref.train.runs import run_one
-from mabn_ref.train.tables import Interval, Table, mean_interval, text
+from mabn_ref.train.table_layout import Interval, Table, mean_interval, text
 
 UPDATES = (0, 200, 600)
 """After how many updates to look, besides the end."""
@@ -227,7 +227,7 @@ def _verdict(where: str, change: Interval | None) -> str:
 
 
 def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
-    figure = pictures.new(9, 4.2)
+    figure = plotting.new(9, 4.2)
     for number, (label, seeds) in enumerate(data.items(), 1):
         axes = figure.add_subplot(1, len(data), number, sharey=figure.axes[0] if figure.axes else None)
         updates = list(next(iter(seeds.values()), {}))
@@ -239,7 +239,7 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
                 [float(k) for k in updates],
                 [change.mean for change in changes],
                 yerr=[change.half or 0.0 for change in changes],
-                marker=pictures.MARKERS[i],
+                marker=plotting.MARKERS[i],
                 linestyle=("-", "-", "--", ":", "-.")[i],
                 color=COLOURS[i],
                 capsize=3,
@@ -247,7 +247,7 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
             )
         axes.axhline(0, color=COLOURS[4], linewidth=1)
         quantity = "variance of dL/dW, change in %, median of layers" if number == 1 else ""
-        pictures.finish(axes, label, "updates", quantity, legend=number == 1)
+        plotting.finish(axes, label, "updates", quantity, legend=number == 1)
     return {"": figure}
 
 

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from mabn_ref import atomic
 from mabn_ref.norms import NORMS
-from mabn_ref.train import pictures, results
+from mabn_ref.train import plotting, results
 from mabn_ref.train.config import SAMPLE_NORMS, RunConfig, is_control, label, recipe
-from mabn_ref.train.tables import Table, mean_interval, paired_difference, text
+from mabn_ref.train.table_layout import Table, mean_interval, paired_difference, text
 
 BASELINES = ("BN 32", "BN 32 + WC")
 DEFAULT_ROWS = ("bn-32", "bn-2", "brn-2", "mabn-2", "bn-32-wc", "bn-2-wc")
@@ -141,19 +141,19 @@ def figure(rows: Sequence[Row], title: str) -> Any:
     Lines differ in dash and marker as well as in colour, and are listed from the highest last error to the lowest, so
     that the picture reads in greyscale. Rows without a finished run are left out. Returns a matplotlib Figure.
     """
-    drawing = pictures.new()
+    drawing = plotting.new()
     axes = drawing.add_subplot()
     numbers = {row.label: number for number, row in enumerate(rows)}
     for row in sorted((row for row in rows if row.curves), key=lambda row: -statistics.fmean(row.errors.values())):
         epochs = list(zip(*row.curves.values(), strict=True))
         mean = [statistics.fmean(values) for values in epochs]
-        position, style = range(1, len(mean) + 1), pictures.style(numbers[row.label])
+        position, style = range(1, len(mean) + 1), plotting.style(numbers[row.label])
         name = f"{row.label}: {mean[-1]:.1f} %" + (" (control)" if row.control else "")
         face = "white" if row.control else style["color"]
         axes.plot(position, mean, **style, markerfacecolor=face, label=name)
         lowest, highest = [min(values) for values in epochs], [max(values) for values in epochs]
         axes.fill_between(position, lowest, highest, color=style["color"], alpha=0.12, linewidth=0)
-    pictures.finish(axes, title, "epoch (passes over the training images)", "test error (%)")
+    plotting.finish(axes, title, "epoch (passes over the training images)", "test error (%)")
     axes.xaxis.get_major_locator().set_params(integer=True)
     if axes.lines:
         axes.legend(title="after the last epoch (line: mean, band: all seeds)", frameon=False, fontsize="small")

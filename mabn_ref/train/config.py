@@ -6,8 +6,9 @@ import dataclasses
 import math
 from typing import Any
 
+from mabn_ref.arrays import check_at_least
 from mabn_ref.norms import NORMS
-from mabn_ref.norms.checks import Checked, Ramp, check_at_least, setting
+from mabn_ref.norms.checks import Checked, Ramp, setting
 
 
 def _fields(norm: str) -> set[str]:

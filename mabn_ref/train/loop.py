@@ -199,15 +199,15 @@ def _end_epoch(setup: Setup, progress: Progress) -> Progress:
 def predictions(setup: Setup, progress: Progress) -> Array:
     """Return the class of every test image, or of its pixels, with the moving statistics."""
     images, many = setup.images.test.images, setup.task.test_batch
-    step, found = (progress.epoch + 1) * setup.steps, []
+    step, found, tested = (progress.epoch + 1) * setup.steps, [], setup.task.tested
     for start in range(0, len(images), many):
         x = to_input(setup, images[start : start + many])
         try:
             logits = to_host(network.infer(setup.layers, progress.params, progress.states, x))
         except OverflowError as error:
-            raise Diverged(f"step {step}, on test images: {error}") from error
+            raise Diverged(f"step {step}, on {tested}: {error}") from error
         if not bool(np.all(np.isfinite(logits))):
-            raise Diverged(f"step {step}: the output on test images is not finite, though all training losses were")
+            raise Diverged(f"step {step}: the output on {tested} is not finite, though all training losses were")
         found.append(np.argmax(logits, axis=-1))
     return np.concatenate(found)
 

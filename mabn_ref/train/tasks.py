@@ -36,6 +36,8 @@ class Task(NamedTuple):
     """Test images at a time."""
     figures: Callable[[Array, Array], dict[str, float]]
     """The figures of an epoch, `test_error` in % among them, from predictions and labels."""
+    tested: str = "test images"
+    """What messages call the images that are tested on."""
     examples: bool = False
     """Whether a record keeps the last predictions of the first test images."""
 
@@ -101,4 +103,4 @@ def _scenes(config: RunConfig) -> datasets.Images:
 
 
 CLASSES = Task(datasets.load, functools.partial(networks.small_network, classes=CLASS_COUNT), 250, _error)
-PIXELS = Task(_scenes, encoder_decoder, 100, _pixel_figures, examples=True)
+PIXELS = Task(_scenes, encoder_decoder, 100, _pixel_figures, tested="test scenes", examples=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mabn_ref.check.checker import judge
+from mabn_ref.check.check_layer import judge
 from mabn_ref.check.observe import About, observe
 from mabn_ref.check.report import Report
 from mabn_ref.check.scenarios import Scenario, scenarios

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from mabn_ref.check.choices import CHOICES
-from mabn_ref.check.compare import Case, worst_errors
 from mabn_ref.check.conventions import PRESETS, Convention, from_config
 from mabn_ref.check.observe import observe
 from mabn_ref.check.scenarios import ALONE, MODULES, Scenario, scenarios
 from mabn_ref.check.target import FunctionsTarget
+from mabn_ref.check.tolerance import Case, worst_errors
 from mabn_ref.mistakes import MISTAKES
 from mabn_ref.norms import batch_renorm, mabn_variants
 from tests.check.edited import Stubborn

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.check.compare import Case
 from mabn_ref.check.observe import About, Trace, derivative, observe
 from mabn_ref.check.run import plan
 from mabn_ref.check.scenarios import Scenario, scenarios
 from mabn_ref.check.target import FunctionsTarget
+from mabn_ref.check.tolerance import Case
 from mabn_ref.mistakes import named, wrong
 from mabn_ref.norms import batch_norm
 from tests.check.judging import judged

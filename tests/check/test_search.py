@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from mabn_ref.check import check, explain
-from mabn_ref.check.compare import Difference
 from mabn_ref.check.models import BENDABLE
 from mabn_ref.check.observe import config_of
 from mabn_ref.check.report import Report
 from mabn_ref.check.scenarios import MODULES
 from mabn_ref.check.target import FunctionsTarget
+from mabn_ref.check.tolerance import Difference
 from mabn_ref.mistakes import Mistake, named, wrong
 from mabn_ref.norms import NORMS
 from tests.check.confusion import applicable, call

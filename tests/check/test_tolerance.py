@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.check.compare import TENSORS, Case, first_difference
 from mabn_ref.check.conventions import from_config
 from mabn_ref.check.observe import observe
 from mabn_ref.check.scenarios import MODULES
 from mabn_ref.check.target import FunctionsTarget
+from mabn_ref.check.tolerance import TENSORS, Case, first_difference
 from tests.check.judging import judged, told
 
 

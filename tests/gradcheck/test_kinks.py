@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mabn_ref.gradcheck import check
-from mabn_ref.gradcheck.differences import find_kinks
+from mabn_ref.gradcheck.kinks import find_kinks
 from tests.gradcheck.passes import relu, row_max
 
 KINKED = "not differentiable here"

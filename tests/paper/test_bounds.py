@@ -9,10 +9,10 @@ import pytest
 
 from mabn_ref.paper import theorem1, theorem2, theorems
 from mabn_ref.paper.claims import Claim, Measured, effect, verdict
-from mabn_ref.paper.error_tables import FIGURE1B, ROWS_1B, ROWS_2, TABLE1, TABLE2
 from mabn_ref.paper.study import Context, Study
+from mabn_ref.paper.table1_table2 import FIGURE1B, ROWS_1B, ROWS_2, TABLE1, TABLE2
 from mabn_ref.train.config import RunConfig
-from mabn_ref.train.tables import Interval, mean_interval
+from mabn_ref.train.table_layout import Interval, mean_interval
 from tests.paper.made_up import CONTEXT, records
 
 # Half of the 95 % interval of three differences that are one apart: t(2) / sqrt(3). Of ten that are one above and one

@@ -15,7 +15,7 @@ from mabn_ref.paper.corrections import benjamini_hochberg, family, holm, p_value
 from mabn_ref.paper.study import STUDIES, Context
 from mabn_ref.train import results
 from mabn_ref.train.config import RunConfig
-from mabn_ref.train.tables import Interval, mean_interval, paired_difference, t_quantile, text
+from mabn_ref.train.table_layout import Interval, mean_interval, paired_difference, t_quantile, text
 from tests.paper.made_up import records
 
 BH_1995 = [

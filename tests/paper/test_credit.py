@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mabn_ref.paper.parts_of_mabn import CREDIT, EFFECTS, ROWS_OF_CREDIT
 from mabn_ref.paper.study import Outcome
+from mabn_ref.paper.table4 import CREDIT, EFFECTS, ROWS_OF_CREDIT
 from mabn_ref.train.config import RunConfig
-from mabn_ref.train.tables import mean_interval, text
+from mabn_ref.train.table_layout import mean_interval, text
 from tests.paper.made_up import CONTEXT, records
 
 

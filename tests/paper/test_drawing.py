@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mabn_ref.train import pictures
-from mabn_ref.train.tables import Interval
+from mabn_ref.train import plotting
+from mabn_ref.train.table_layout import Interval
 
 HALF = 4.3027 / 3**0.5
 """Half of the interval of three errors that are one apart."""
@@ -25,7 +25,7 @@ def bars(axes: Any, axis: int) -> list[tuple[float, float]]:
 
 def test_errors_by_row() -> None:
     rows = [row("A", 40.0, 41.0, 42.0), row("B"), row("C", 50.0, 51.0, 52.0)]
-    axes = pictures.errors_by_row(rows, "title").axes[0]
+    axes = plotting.errors_by_row(rows, "title").axes[0]
     assert bars(axes, axis=0) == [
         pytest.approx((41 - HALF, 41 + HALF), rel=1e-6),
         pytest.approx((51 - HALF, 51 + HALF), rel=1e-6),
@@ -38,7 +38,7 @@ def test_errors_by_row() -> None:
 
 def test_errors_over_a_number() -> None:
     curves = {"X": {1: row("a", 40.0, 41.0, 42.0), 4: row("b", 30.0, 31.0, 32.0), 8: row("c")}}
-    axes = pictures.errors_over(curves, "title", "|B|").axes[0]
+    axes = plotting.errors_over(curves, "title", "|B|").axes[0]
     (container,) = axes.containers
     assert list(container.lines[0].get_xdata()) == [1, 4]
     assert list(container.lines[0].get_ydata()) == [41.0, 31.0]
@@ -49,5 +49,5 @@ def test_errors_over_a_number() -> None:
 
 
 def test_differences_around_zero() -> None:
-    axes = pictures.intervals({"A": Interval(-2.0, 0.5, 3), "B": None, "C": Interval(1.0, 2.0, 3)}, "t", "l").axes[0]
+    axes = plotting.intervals({"A": Interval(-2.0, 0.5, 3), "B": None, "C": Interval(1.0, 2.0, 3)}, "t", "l").axes[0]
     assert bars(axes, axis=0) == [(-2.5, -1.5), (-1.0, 3.0)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mabn_ref.norms import moving_statistics
-from mabn_ref.paper.parts_of_mabn import moving
+from mabn_ref.paper.table4 import moving
 from mabn_ref.train.config import recipe
 from mabn_ref.train.runs import run_one
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mabn_ref.paper import search
-from mabn_ref.paper.error_tables import TABLE1, TABLE2
 from mabn_ref.paper.search import TUNED
+from mabn_ref.paper.table1_table2 import TABLE1, TABLE2
 from mabn_ref.train.config import RunConfig
 from tests.paper.made_up import CONTEXT, records
 

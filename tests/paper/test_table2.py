@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mabn_ref.paper.error_tables import ROWS_2, TABLE2
+from mabn_ref.paper.table1_table2 import ROWS_2, TABLE2
 from mabn_ref.train.config import RunConfig, is_control
 from tests.paper.made_up import CONTEXT, records
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mabn_ref.paper.parts_of_mabn import TABLE4
+from mabn_ref.paper.table4 import TABLE4
 from mabn_ref.train.config import RunConfig
 from tests.paper.made_up import CONTEXT, records
 

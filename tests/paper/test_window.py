@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mabn_ref.paper.error_tables import ROWS_OF_WINDOW, WINDOW
+from mabn_ref.paper.table1_table2 import ROWS_OF_WINDOW, WINDOW
 from mabn_ref.train.config import RunConfig
 from tests.paper.made_up import CONTEXT, records
 

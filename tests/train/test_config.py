@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mabn_ref.train.comparison import DEFAULT_ROWS, ROWS, plan
-from mabn_ref.train.config import RunConfig, is_control, label, recipe
+from mabn_ref.train.config import RunConfig, groups_of, is_control, label, recipe
 
 
 @pytest.mark.parametrize(
@@ -115,3 +115,8 @@ def test_all_rows_have_different_labels_and_a_plan_has_no_run_twice() -> None:
     assert len(runs) == len(set(runs)) == 2 * (len(ROWS) + 1)
     assert len({label(run) for run in runs}) == len(ROWS) + 1
     assert [run.seed for run in runs] == [0] * (len(ROWS) + 1) + [1] * (len(ROWS) + 1)
+
+
+@pytest.mark.parametrize(("width", "groups", "expected"), [(32, None, 8), (12, None, 4), (5, None, 1), (12, 3, 3)])
+def test_groups_of_gn_divide_the_width_unless_they_are_given(width: int, groups: int | None, expected: int) -> None:
+    assert groups_of(recipe("gn", norm_batch=1, width=width, groups=groups)) == expected

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from mabn_ref.train.tables import Interval, mean_interval, paired_difference, t_quantile
+from mabn_ref.train.table_layout import Interval, mean_interval, paired_difference, t_quantile
 
 
 @pytest.mark.parametrize("freedom", [*range(1, 26), 30, 60, 1000])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mabn_ref.norms import NORMS
-from mabn_ref.paper import equation6, error_tables, figures, theorem2
+from mabn_ref.paper import equation6, figures, table1_table2, theorem2
 from mabn_ref.train import comparison
 from mabn_ref.train.comparison import ROWS, plan
 from mabn_ref.train.config import DECAY, LATER_FIELDS, SAMPLE_NORMS, RunConfig, is_control, label, recipe
@@ -134,7 +134,7 @@ def test_rows_are_paired_by_seed_and_the_pairing_comes_first() -> None:
     ("rows", "expected"),
     [
         (
-            error_tables.ROWS_OF_RELATED,
+            table1_table2.ROWS_OF_RELATED,
             {
                 "BN 32": {"norm": "bn", "norm_batch": 32},
                 "BN 2": {"norm": "bn", "norm_batch": 2},

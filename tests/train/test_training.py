@@ -14,6 +14,7 @@ from mabn_ref.train import loop
 from mabn_ref.train.config import RunConfig, recipe
 from mabn_ref.train.loop import Progress
 from mabn_ref.train.runs import Report, run_one
+from mabn_ref.train.tasks import CLASSES, PIXELS, Task
 
 TINY: dict[str, Any] = {"width": 4, "epochs": 2, "train_size": 110, "test_size": 30, "warmup": 2, "renorm_after": 2}
 
@@ -166,12 +167,15 @@ def test_the_step_of_a_divergence_counts_from_the_start_of_the_run(weights: floa
         next(loop.run(setup, start._replace(params=params, epoch=1, step=1)))
 
 
-def test_squares_that_overflow_on_test_images_stop_the_run() -> None:
-    config = recipe("ln", norm_batch=1, **TINY)
-    setup = loop.prepare(config)
+@pytest.mark.parametrize(
+    ("task", "images"), [(CLASSES, "test images"), (PIXELS, "test scenes")], ids=["classes", "pixels"]
+)
+def test_squares_that_overflow_on_test_images_stop_the_run(task: Task, images: str) -> None:
+    config = recipe("ln", norm_batch=1, **TINY | {"augment": False})
+    setup = loop.prepare(config, task=task)
     start = loop.begin(setup)
     huge = [{"w": np.full_like(start.params[0]["w"], 1e30)}, *start.params[1:]]
-    with np.errstate(over="ignore"), pytest.raises(loop.Diverged, match="on test images: x reaches"):
+    with np.errstate(over="ignore"), pytest.raises(loop.Diverged, match=f"on {images}: x reaches"):
         loop.test_error_of(setup, start._replace(params=huge))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from mabn_ref.learn.checking import Check, Malformed, close, unpack
 from mabn_ref.norms import batch_norm, mabn
-from mabn_ref.train.tables import t_quantile
+from mabn_ref.train.table_layout import t_quantile
 
 CASES = 3
 SECONDS = 10

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mabn_ref.extras import require
-from mabn_ref.train.tables import Interval, mean_interval
+from mabn_ref.train.table_layout import Interval, mean_interval
 
 COLOURS = ("#000000", "#d55e00", "#0072b2", "#009e73", "#7a7a7a", "#e69f00", "#56b4e9", "#cc79a7")
 LINES = ("-", "--", "-.", ":")

@@ -7,10 +7,10 @@ from itertools import product
 from typing import Any
 
 from mabn_ref.paper.claims import Claim, Row, counts_text, error_table, error_text, rows_of, rows_study
-from mabn_ref.paper.parts_of_mabn import moving
 from mabn_ref.paper.search import TUNED, note_on_tuning, tuned_rows
-from mabn_ref.train import pictures
-from mabn_ref.train.tables import Table
+from mabn_ref.paper.table4 import moving
+from mabn_ref.train import plotting
+from mabn_ref.train.table_layout import Table
 
 PAIRING = (
     "The paper's pairing centralises weights (WC) with the modified form alone. Rows marked (control) do otherwise, "
@@ -55,7 +55,7 @@ ROWS_1B = [row for line in _LINES_1B.values() for row in line.values()]
 def _draw_1b(data: Mapping[str, Any]) -> dict[str, Any]:
     rows = {row["label"]: row for row in data["rows"]}
     curves = {name: {size: rows[row.label] for size, row in line.items()} for name, line in _LINES_1B.items()}
-    return {"": pictures.errors_over(curves, "Figure 1(b) in miniature", "|B|, samples that share statistics")}
+    return {"": plotting.errors_over(curves, "Figure 1(b) in miniature", "|B|, samples that share statistics")}
 
 
 FIGURE1B = rows_study(
@@ -102,7 +102,7 @@ TABLE1 = rows_study(
     ],
     tables=lambda rows, found: [error_table("Table 1: test error", rows, found, ("BN 32", "BN 32 + WC (control)"))],
     notes=lambda rows, found: [note_on_tuning(rows), PAIRING, PAPER_IS_IMAGENET],
-    draw=lambda data: {"": pictures.errors_by_row(data["rows"], "Table 1 in miniature")},
+    draw=lambda data: {"": plotting.errors_by_row(data["rows"], "Table 1 in miniature")},
     more=tuned_rows,
 )
 
@@ -161,7 +161,7 @@ TABLE2 = rows_study(
         error_table("Table 2: test error", rows, found, ("(1) BN 32", "BN 32 + WC (control)"))
     ],
     notes=_notes_on_2,
-    draw=lambda data: {"": pictures.errors_by_row(data["rows"], "Table 2 in miniature")},
+    draw=lambda data: {"": plotting.errors_by_row(data["rows"], "Table 2 in miniature")},
     more=tuned_rows,
 )
 
@@ -194,7 +194,7 @@ def _draw_window(data: Mapping[str, Any]) -> dict[str, Any]:
     rows = {row["label"]: row for row in data["rows"]}
     curves = {"MABN 2 + WC": {m: rows[f"m = {m}"] for m in _WINDOWS}}
     curves |= {row.label: dict.fromkeys((1, 256), rows[row.label]) for row in _CONTROLS}
-    return {"": pictures.errors_over(curves, "MABN's window at |B| = 2", "m, normalisation batches in the window")}
+    return {"": plotting.errors_over(curves, "MABN's window at |B| = 2", "m, normalisation batches in the window")}
 
 
 WINDOW = rows_study(
@@ -251,5 +251,5 @@ RELATED = rows_study(
         "EvalNorm trains as BN 2 does. At inference a sample's own statistics weigh 1/2, or as was estimated.",
         "WS: standardised weights. Nothing was tuned.",
     ],
-    draw=lambda data: {"": pictures.errors_by_row(data["rows"], "Related methods in miniature")},
+    draw=lambda data: {"": plotting.errors_by_row(data["rows"], "Related methods in miniature")},
 )

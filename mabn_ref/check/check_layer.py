@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref.check.compare import TENSORS, Case, Difference, first_difference, rounding_errors, worst_errors
 from mabn_ref.check.explain import Explanation, explain, findings, numbers_read_off
 from mabn_ref.check.hyper_parameters import LATE
 from mabn_ref.check.observe import About, Trace, derivative
 from mabn_ref.check.report import Report, Row
 from mabn_ref.check.run import Failed, Step, plan, runner, traces
 from mabn_ref.check.scenarios import ALONE, LIKE, MODULES, SEVERAL, scenarios
+from mabn_ref.check.tolerance import TENSORS, Case, Difference, first_difference, rounding_errors, worst_errors
 
 __all__ = ["ConformanceError", "assert_conforms", "check", "judge"]
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from mabn_ref.paper import claims
 from mabn_ref.paper.claims import Claim, Found, Row
 from mabn_ref.paper.study import Context, Outcome, Records, Study
-from mabn_ref.train import pictures
-from mabn_ref.train.tables import Interval, Table, mean_interval, text
+from mabn_ref.train import plotting
+from mabn_ref.train.table_layout import Interval, Table, mean_interval, text
 
 FORMS, AVERAGES = ("vanilla", "modified"), {"batch": "BS", "sma": "SMAS", "ema": "EMAS"}
 
@@ -74,7 +74,7 @@ TABLE4 = claims.rows_study(
         ),
         "The paper's own Table 4 could not be recovered from its text; its claims could.",
     ],
-    draw=lambda data: {"": pictures.errors_by_row(data["rows"], "Table 4 as a full factorial")},
+    draw=lambda data: {"": plotting.errors_by_row(data["rows"], "Table 4 as a full factorial")},
 )
 
 
@@ -157,7 +157,7 @@ def _credit(context: Context, records: Records) -> Outcome:
 def _draw_credit(data: Mapping[str, Any]) -> dict[str, Any]:
     effects = {name: value and Interval(**value) for name, value in data["effects"].items()}
     label = "difference in test error (%), with 95 % interval"
-    return {"": pictures.intervals(effects, "Who gets the credit", label)}
+    return {"": plotting.intervals(effects, "Who gets the credit", label)}
 
 
 CREDIT = Study(
