@@ -104,7 +104,7 @@ def check_squares(name: str, x: Array, mean_square: Array, *, place: str = "chan
 
 
 def less(x: Array, row: Array) -> Array:
-    """``x - row[:, None, :]`` for (G, M, C) and (G, C), several values of a channel in a row.
+    """``x - row[:, None, :]`` for (G, M, C) and (G, C), with several values per channel in each row of memory.
 
     That is some twice as fast for a few channels.
 

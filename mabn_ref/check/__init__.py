@@ -11,6 +11,7 @@ The files, in the order in which to read them::
     scenarios.py         the scenarios, as data, and the inputs they stand for
     observe.py           run a target over a scenario, survive what it does, keep what it returned
     run.py               the same for all scenarios that it takes, with a limit of time, here or in another process
+    answers.py           what goes back from that process: text and arrays
     conventions.py       every way of doing it that is known, as data; those of frameworks and authors by name
     choices.py           what may differ, one thing at a time, and the words for it
     hyper_parameters.py  the same for numbers

@@ -98,7 +98,7 @@ _AVERAGES = _choices(
     (
         "mabn",
         {"fed_per": "call"},
-        "The exponential average is updated once a call, as in the authors' ImageNet code.",
+        "The exponential average is updated once per call, as in the authors' ImageNet code.",
         ACCEPTED,
     ),
 )
@@ -153,7 +153,7 @@ _OUTPUT = _choices(
     (
         "brn",
         {"eps_at": "after r"},
-        "Your eps is added to var / r^2, after r; it belongs into the sigma that r is made of.",
+        "Your eps is added to var / r^2, after r; it belongs in the sigma that r is made of.",
     ),
     ("mabn brn", {"r_of": "squares"}, "mabn-r-of-squares"),
     ("mabn", {"r_of": "one"}, "mabn-no-renormalisation"),

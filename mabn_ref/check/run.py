@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import io
-import json
 import os
 import pickle
-import struct
 import subprocess
 import sys
 import tempfile
 import threading
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import IO, Any, BinaryIO
-
-import numpy as np
+from dataclasses import dataclass, replace
+from typing import IO, Any
 
 from mabn_ref.check.adapters import adapt, load
+from mabn_ref.check.answers import Garbled, read_answer, write_answer
 from mabn_ref.check.observe import SPACES, About, Trace, inquire, observe
 from mabn_ref.check.scenarios import SEVERAL, Scenario
 
@@ -194,19 +189,19 @@ class Apart:
 
         def read() -> Any:
             try:
-                return _read(answers)
-            except (EOFError, _Garbled):
+                return read_answer(answers)
+            except (EOFError, Garbled):
                 answers.close()
                 raise
 
         try:
             pickle.dump(job, jobs)
             jobs.flush()
-            return _in_time(read, limit)
+            kind, found = _in_time(read, limit)
         except Failed:
             self._kill()  # which ends `read`, too
             raise
-        except _Garbled as error:
+        except Garbled as error:
             self._kill()
             raise Failed("its process answered what no answer looks like") from error
         except (EOFError, OSError) as error:
@@ -215,6 +210,9 @@ class Apart:
             self.errors.seek(0)
             lines = self.errors.read().decode(errors="replace").strip().splitlines()
             raise Failed(f"the process ended with {code}{': ' + lines[-1] if lines else ''}") from error
+        if kind == "error":
+            raise TargetError(found)
+        return found
 
     def _kill(self) -> None:
         assert self.child is not None
@@ -232,62 +230,6 @@ class Apart:
             answers.close()  # type: ignore[union-attr]
 
 
-class _Garbled(Exception):
-    """An answer that `_write` has not written."""
-
-
-_LONGEST = 1 << 30
-_TEXTS = ("failure", "failed_at", "notes", "changed")
-
-
-def _write(stream: BinaryIO, kind: str, found: Any) -> None:
-    """Write an answer: its length, then an archive of its arrays with what else there is as JSON."""
-    arrays = {}
-    if isinstance(found, Trace):
-        kind = "trace"
-        arrays = {f"values/{name}": np.stack(values) for name, values in found.values.items()}
-        arrays |= {f"states/{name}": np.stack(values) for name, values in found.states.items()}
-        found = {name: getattr(found, name) for name in _TEXTS}
-    elif isinstance(found, About):
-        kind, found = "about", asdict(found)
-    with io.BytesIO() as file:
-        np.savez(file, text=np.array(json.dumps([kind, found])), **arrays)  # type: ignore[arg-type]
-        archive = file.getvalue()
-    stream.write(struct.pack("<Q", len(archive)) + archive)
-    stream.flush()
-
-
-def _read(stream: IO[bytes]) -> Any:
-    """Read an answer: an `About`, a text, or the fields of a `Trace`; `TargetError` is raised if it is an error."""
-    (length,) = struct.unpack("<Q", _exactly(stream, 8))
-    if length > _LONGEST:
-        raise _Garbled
-    archive = io.BytesIO(_exactly(stream, length))
-    try:
-        with np.load(archive, allow_pickle=False) as kept:
-            kind, found = json.loads(str(kept["text"]))
-            if kind == "trace":
-                found = {"values": {}, "states": {}, **{name: found[name] for name in _TEXTS}}
-                for name in kept.files:
-                    part, slash, what = name.partition("/")
-                    if slash:
-                        found[part][what] = list(kept[name])
-            elif kind == "about":
-                found = About(**found | {"refused": {int(rank): why for rank, why in found["refused"].items()}})
-    except (ValueError, TypeError, KeyError, OSError, EOFError, RecursionError, zipfile.BadZipFile) as error:
-        raise _Garbled from error
-    if kind == "error":
-        raise TargetError(found)
-    return found
-
-
-def _exactly(stream: IO[bytes], length: int) -> bytes:
-    found = stream.read(length)
-    if len(found) < length:
-        raise EOFError
-    return found
-
-
 def serve() -> None:
     """Answer what `Apart` asks on standard input, on standard output; the target sees neither."""
     jobs, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
@@ -298,10 +240,10 @@ def serve() -> None:
     def answer(call: Callable[[], Any]) -> Any:
         try:
             found = call()
-            _write(answers, "answer", found if isinstance(found, About | Trace | str) else "")
+            write_answer(answers, "answer", found if isinstance(found, About | Trace | str) else "")
         except Exception as error:
             found = None
-            _write(answers, "error", str(error) if isinstance(error, ValueError | TypeError) else repr(error))
+            write_answer(answers, "error", str(error) if isinstance(error, ValueError | TypeError) else repr(error))
         return found
 
     path, norm, extra = pickle.load(jobs)

@@ -31,7 +31,7 @@ from mabn_ref.norms.mabn import statistics as statistics
 
 _PARTIAL = "before m statistics are held: the mean of those held, or batch statistics while iteration <= window"
 _FED = "what the exponential average is fed: the batch's chi^2, or the value that forward divides by"
-_OFTEN = "it is updated at every normalisation batch, or once a call with their mean"
+_OFTEN = "it is updated at every normalisation batch, or once per call with their mean"
 
 
 @dataclass(frozen=True, kw_only=True)

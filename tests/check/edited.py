@@ -297,7 +297,7 @@ add("brn", "eps_at", "after r", (Y_BRN, after_r), (DX, shifted))
 
 # What shares statistics.
 add("bn brn modified-bn", "shared_by", "call", settings={"norm_batch": None})
-once = ("The exponential average is updated once a call",)  # the mean of the batches' squares is the call's
+once = ("The exponential average is updated once per call",)  # the mean of the batches' squares is the call's
 add("mabn", "shared_by", "call", settings={"norm_batch": None}, beside=once)
 together = """all_of = np.mean(mu, axis=2, keepdims=True) + 0 * mu
     var = np.mean(var + (mu - all_of) ** 2, axis=2, keepdims=True) + 0 * mu

@@ -1,0 +1,71 @@
+"""What a target's process answers: text in JSON and arrays. Nothing that such a process writes is unpickled."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zipfile
+from dataclasses import asdict
+from typing import IO, Any, BinaryIO
+
+import numpy as np
+
+from mabn_ref.check.observe import About, Trace
+
+
+class Garbled(Exception):
+    """An answer that `write_answer` has not written."""
+
+
+_LONGEST = 1 << 30
+_TEXTS = ("failure", "failed_at", "notes", "changed")
+
+
+def write_answer(stream: BinaryIO, kind: str, found: Any) -> None:
+    """Write an answer: its length, then an archive of its arrays with what else there is as JSON."""
+    arrays = {}
+    if isinstance(found, Trace):
+        kind = "trace"
+        arrays = {f"values/{name}": np.stack(values) for name, values in found.values.items()}
+        arrays |= {f"states/{name}": np.stack(values) for name, values in found.states.items()}
+        found = {name: getattr(found, name) for name in _TEXTS}
+    elif isinstance(found, About):
+        kind, found = "about", asdict(found)
+    with io.BytesIO() as file:
+        np.savez(file, text=np.array(json.dumps([kind, found])), **arrays)  # type: ignore[arg-type]
+        archive = file.getvalue()
+    stream.write(struct.pack("<Q", len(archive)) + archive)
+    stream.flush()
+
+
+def read_answer(stream: IO[bytes]) -> tuple[str, Any]:
+    """Read an answer: its kind, with an `About`, a text, or the fields of a `Trace`.
+
+    `Garbled` is raised if it is none, EOFError if the stream ends in it.
+    """
+    (length,) = struct.unpack("<Q", _exactly(stream, 8))
+    if length > _LONGEST:
+        raise Garbled
+    archive = io.BytesIO(_exactly(stream, length))
+    try:
+        with np.load(archive, allow_pickle=False) as kept:
+            kind, found = json.loads(str(kept["text"]))
+            if kind == "trace":
+                found = {"values": {}, "states": {}, **{name: found[name] for name in _TEXTS}}
+                for name in kept.files:
+                    part, slash, what = name.partition("/")
+                    if slash:
+                        found[part][what] = list(kept[name])
+            elif kind == "about":
+                found = About(**found | {"refused": {int(rank): why for rank, why in found["refused"].items()}})
+    except (ValueError, TypeError, KeyError, OSError, EOFError, RecursionError, zipfile.BadZipFile) as error:
+        raise Garbled from error
+    return kind, found
+
+
+def _exactly(stream: IO[bytes], length: int) -> bytes:
+    found = stream.read(length)
+    if len(found) < length:
+        raise EOFError
+    return found
