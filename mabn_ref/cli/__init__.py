@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         code = _run(argv)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None if whoever started this has closed it
+            sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
         return 141
@@ -66,6 +67,9 @@ def _run(argv: Sequence[str] | None) -> int:
     except FileExistsError as error:  # by whoever makes a directory
         expected = "expected a directory or the name of a new one"
         print(f"{name}: error: {error.filename} is a file, {expected}", file=sys.stderr)
+        return 1
+    except MemoryError as error:
+        print(f"{name}: error: not enough memory{f': {error}' if error.args else ''}", file=sys.stderr)
         return 1
     except (ImportError, OSError, DeviceError) as error:
         print(f"{name}: error: {error}", file=sys.stderr)
