@@ -314,11 +314,11 @@ def test_wrong_arguments_are_one_line_and_exit_2(
 def test_files_that_are_wrong_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run.npz").write_bytes(b"not a checkpoint")
     assert main(["train", *SMALLEST, "--checkpoint", str(tmp_path / "run.npz")]) == 2
-    assert f"mabn-ref train: error: {tmp_path / 'run.npz'} is no checkpoint" in capsys.readouterr().err
+    assert f"mabn-ref train: error: {tmp_path / 'run.npz'} is not a checkpoint" in capsys.readouterr().err
     (tmp_path / "results.jsonl").write_text("damaged\n{}\n")
     for command in ("train", "compare"):
         assert main([command, *SMALLEST, "--out", str(tmp_path)]) == 2
-        assert "results.jsonl, line 1, is no record of a run" in capsys.readouterr().err
+        assert "results.jsonl, line 1, is not a record of a run" in capsys.readouterr().err
 
 
 def test_a_closed_pipe_ends_it_quietly(tmp_path: Path) -> None:

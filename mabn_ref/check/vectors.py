@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref import __version__, atomic
+from mabn_ref import __version__, storage
 from mabn_ref.arrays import Array
 from mabn_ref.check.observe import config_of
 from mabn_ref.check.scenarios import CHANNELS, MODULES, Scenario, inputs, parameters, scenarios
@@ -199,4 +199,4 @@ def write(folder: Path, chosen: Sequence[tuple[str, Scenario]]) -> Iterator[tupl
 
 
 def _save(path: Path, data: bytes) -> None:
-    atomic.write(path, lambda file: file.write(data))
+    storage.write(path, lambda file: file.write(data))

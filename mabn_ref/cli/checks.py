@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import ast
 import json
-from pathlib import Path
 from typing import Any
 
-from mabn_ref.cli.parser import UsageError, add_command, add_number, name_from, usage_errors
+from mabn_ref.cli.parser import UsageError, add_command, add_number, name_from, place, usage_errors
 from mabn_ref.norms import NORMS
 
 __all__ = ["NAMES", "add"]
@@ -89,7 +88,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="the report as JSON")
 
     parser = add_command(commands, "vectors", _vectors, "write test vectors for other languages", _VECTORS)
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where to; made if it is not there")
+    parser.add_argument("folder", type=place, metavar="DIR", help="where to; made if it is not there")
     norm, names = name_from("norm", VECTORS), f"some of {', '.join(VECTORS)}; default all"
     parser.add_argument("--norms", nargs="+", type=norm, default=VECTORS, metavar="NORM", help=names)
     parser.add_argument("--small", action="store_true", help="the small set, as it comes with the package")

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mabn_ref.cli import options
-from mabn_ref.cli.parser import add_command, add_number, name_from, number, usage_errors
+from mabn_ref.cli.parser import add_command, add_number, name_from, number, place, usage_errors
 from mabn_ref.train.comparison import DEFAULT_ROWS, ROWS, collect, learning_curves, plan, table
+from mabn_ref.train.config import RunConfig
 
 __all__ = ["add", "run"]
 
@@ -29,25 +30,31 @@ def add(commands: Any) -> None:
         "--rows", nargs="+", type=name_from("row", ROWS), default=DEFAULT_ROWS, metavar="ROW", help=rows
     )
     rows = "further rows: mabn-2 with moving averages over M normalisation batches (mabn-2 itself has M = 16)"
-    parser.add_argument("--mabn-window", nargs="+", type=number(int, 1), default=(), metavar="M", help=rows)
+    parser.add_argument("--mabn-window", nargs="+", type=number(int, 1, 100_000), default=(), metavar="M", help=rows)
     add_number(parser, "--seeds", int, 3, "seeds 0 to N - 1", at_least=1)
     add_number(parser, "--jobs", int, None, "runs side by side (default: one a core)", at_least=1)
     options.add_run_options(parser)
     output = parser.add_argument_group("output")
-    output.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="default %(default)s")
+    output.add_argument("--out", type=place, default=Path("results"), metavar="DIR", help="default %(default)s")
     fresh = "start over, keeping DIR/results.jsonl as results.jsonl.old"
     output.add_argument("--fresh", action="store_true", help=fresh)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run what is missing, then print the table and draw the curves."""
-    from mabn_ref.train import results
-
     options.require(args)
-    path = args.out / "results.jsonl"
     with usage_errors():
         configs = plan(args.rows, range(args.seeds), args.mabn_window, **options.settings(args))
         images = options.require_images(configs[0])
+    with options.lock(args.out / ".lock"):
+        return _compare(args, configs, images)
+
+
+def _compare(args: argparse.Namespace, configs: list[RunConfig], images: int) -> int:
+    from mabn_ref.train import results
+
+    path = args.out / "results.jsonl"
+    with usage_errors():
         if args.fresh and path.exists():
             path.replace(path.with_name(path.name + ".old"))
         records = results.read(path)

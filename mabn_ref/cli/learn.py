@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mabn_ref.cli.parser import UsageError, add_number, usage_errors
+from mabn_ref.cli.parser import UsageError, add_number, place, usage_errors
 from mabn_ref.extras import require
 
 __all__ = ["ACTIONS", "add", "run", "with_action"]
@@ -54,7 +54,7 @@ def add(commands: Any) -> None:
         return added
 
     start = action("start", _start, "make a working folder, or add to one what is missing: mabn-ref learn DIR")
-    start.add_argument("folder", type=Path, metavar="DIR")
+    start.add_argument("folder", type=place, metavar="DIR")
     for name, act, help in (
         ("status", _status, "list the exercises and what has passed"),
         ("check", _check, "check an exercise; the exit code is 1 if it has not passed"),
@@ -65,7 +65,7 @@ def add(commands: Any) -> None:
     ):
         added = action(name, act, help)
         added.add_argument(
-            "--dir", type=Path, default=Path(), metavar="DIR", help="the working folder (default: here)"
+            "--dir", type=place, default=Path(), metavar="DIR", help="the working folder (default: here)"
         )
         which = added.add_mutually_exclusive_group() if name == "check" else added
         if name != "status":
@@ -87,11 +87,16 @@ def _add_for_teachers(action: Callable[..., Any]) -> None:
         "Grade SUBMISSIONS/STUDENT/NN_name/exercise.py, or NN_name.py or NN_name.ipynb, of all students. Needs the "
         "extra run.",
     )
-    grade.add_argument("folder", type=Path, metavar="SUBMISSIONS", help="with a folder for each student")
+    grade.add_argument("folder", type=place, metavar="SUBMISSIONS", help="with a folder for each student")
     grade.add_argument(
-        "--csv", type=Path, nargs="?", const=Path("grades.csv"), metavar="FILE", help="write a table (grades.csv)"
+        "--csv",
+        type=place,
+        nargs="?",
+        const=Path("grades.csv"),
+        metavar="FILE",
+        help="write a table (grades.csv)",
     )
-    grade.add_argument("--reports", type=Path, metavar="DIR", help="write a report for each student")
+    grade.add_argument("--reports", type=place, metavar="DIR", help="write a report for each student")
     grade.add_argument("--only", nargs="+", default=(), metavar="NAME", help="these exercises alone")
     add_number(grade, "--seed", int, 1, "of the hidden cases; the same seed gives the same grades")
     add_number(grade, "--hidden", int, 1, "sets of hidden cases, beside the one that students may have seen")
@@ -103,7 +108,7 @@ def _add_for_teachers(action: Callable[..., Any]) -> None:
         "Write a notebook for each exercise: plain, for nbgrader (a graded cell for each part), or for Otter-Grader "
         "(with its test files).",
     )
-    export.add_argument("folder", type=Path, metavar="DIR")
+    export.add_argument("folder", type=place, metavar="DIR")
     export.add_argument("--notebooks", action="store_true", required=True, help="the form, and so far the only one")
     export.add_argument(
         "--for", dest="kind", choices=("plain", "nbgrader", "otter"), default="plain", metavar="GRADER"
@@ -116,7 +121,9 @@ def _add_for_teachers(action: Callable[..., Any]) -> None:
         "Check that every exercise has what it needs: its skeleton fails, its solution passes, and each mistake it "
         "knows is told its sentence. The exit code is 1 if something is wrong.",
     )
-    lint.add_argument("--course", type=Path, metavar="DIR", help="a folder of exercises (default: the course itself)")
+    lint.add_argument(
+        "--course", type=place, metavar="DIR", help="a folder of exercises (default: the course itself)"
+    )
     lint.add_argument(
         "--table", action="store_true", help="print what is said of each mistake that is made on purpose"
     )
@@ -261,6 +268,8 @@ def _lint(args: argparse.Namespace) -> int:
     from mabn_ref.learn.lint import confusion, lint_course
 
     folder = args.course or COURSE
+    if not course(folder):
+        raise UsageError(f"argument --course: {folder} has no exercises")
     for exercise in course(folder) if args.table else ():
         print(exercise.name)
         for name, _, report in confusion(exercise, [0]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import unicodedata
@@ -10,12 +11,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mabn_ref import extras
+from mabn_ref import extras, storage
 from mabn_ref.cli.parser import add_name, add_number, usage_errors
 from mabn_ref.train.config import DEFAULTS, RunConfig, label
 from mabn_ref.train.devices import DEVICES, library
 
-__all__ = ["add_run_options", "count", "data_title", "failures", "require", "require_images", "settings", "sweep"]
+__all__ = [
+    "add_run_options",
+    "count",
+    "data_title",
+    "failures",
+    "lock",
+    "require",
+    "require_images",
+    "settings",
+    "sweep",
+]
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -30,14 +41,14 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="a directory of CIFAR-10 binary files: data_batch_*.bin to train on, test_batch*.bin to test on",
     )
     recipe = parser.add_argument_group("sizes and recipe")
-    for field, meaning in (
-        ("train_size", "training images, class-balanced"),
-        ("test_size", "test images, class-balanced"),
-        ("width", "channels of the first convolution"),
-        ("epochs", "passes over the training images"),
+    for field, meaning, most in (
+        ("train_size", "training images, class-balanced", 10**7),
+        ("test_size", "test images, class-balanced", 10**7),
+        ("width", "channels of the first convolution", 4096),
+        ("epochs", "passes over the training images", 10**6),
     ):
         option = f"--{field.replace('_', '-')}"
-        add_number(recipe, option, int, None, f"{meaning} ({_defaults_of(field)})", at_least=1)
+        add_number(recipe, option, int, None, f"{meaning} ({_defaults_of(field)})", at_least=1, at_most=most)
     add_number(recipe, "--lr", float, None, f"highest learning rate ({_defaults_of('lr')})", metavar="RATE")
     add_number(recipe, "--weight-decay", float, 5e-4, "on every parameter", metavar="DECAY")
     recipe.add_argument("--no-augment", action="store_true", help="no random flips and crops")
@@ -76,6 +87,11 @@ def require(args: argparse.Namespace) -> None:
     for module in ("threadpoolctl", "tqdm", "matplotlib"):
         extras.require(module, "run")
     library(args.device)
+
+
+def lock(path: Path) -> contextlib.AbstractContextManager[None]:
+    """Keep other commands out of what they would write, too: wait for who holds it, and say who that is."""
+    return storage.lock(path, lambda holder: print(f"waiting for {holder}, which holds {path}", file=sys.stderr))
 
 
 def require_images(config: RunConfig) -> int:

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mabn_ref import atomic
+from mabn_ref import storage
 from mabn_ref.cli import options
-from mabn_ref.cli.parser import add_command, add_name, add_number, usage_errors
+from mabn_ref.cli.parser import add_command, add_name, add_number, place, usage_errors
 from mabn_ref.paper import output
 from mabn_ref.paper.study import STUDIES, Context, Outcome, Study, complete
 from mabn_ref.train import results
@@ -47,7 +47,7 @@ def add(commands: Any) -> None:
     layers = [f"norm{n}" for n in range(1, 8)]
     add_name(parser, "--layer", "layer", layers, "layer of figures, norm1 to norm7; default %(default)s", "norm4")
     options.add_run_options(parser)
-    parser.add_argument("--out", type=Path, default=Path("paper"), metavar="DIR", help="default %(default)s")
+    parser.add_argument("--out", type=place, default=Path("paper"), metavar="DIR", help="default %(default)s")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,6 +66,11 @@ def run(args: argparse.Namespace) -> int:
     # Those from files are the same images in all runs; the others are generated and need no look.
     for config in [config for config in first if config.data != "embedded"][:1]:
         options.require_images(config)
+    with options.lock(args.out / ".lock"):
+        return _run_studies(args, contexts, command)
+
+
+def _run_studies(args: argparse.Namespace, contexts: Mapping[str, Context], command: str) -> int:
     failed, found = list[Exception](), dict[str, tuple[Study, Outcome]]()
 
     def run_missing(name: str, configs: list[RunConfig]) -> list[dict[str, Any] | Exception]:
@@ -88,8 +93,8 @@ def run(args: argparse.Namespace) -> int:
         found[name] = (study, outcome)
     if args.name == "all":
         path = args.out / "report.html"
-        html = output.page(found, f"{_about(shared)}; {_made_with()}; {command}").encode()
-        atomic.write(path, lambda file: file.write(html))
+        html = output.page(found, f"{_about(options.settings(args))}; {_made_with()}; {command}").encode()
+        storage.write(path, lambda file: file.write(html))
         print(f"Written: {path}")
     if failed:
         print(f"mabn-ref paper: error: {options.failures(failed)}", file=sys.stderr)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
-
-__all__ = ["Parser", "UsageError", "add_command", "add_name", "add_number", "name_from", "number", "usage_errors"]
 
 
 class UsageError(ValueError):
@@ -52,8 +52,16 @@ def name_from(kind: str, known: Iterable[str]) -> Callable[[str], str]:
     return check
 
 
-def number(kind: type[int] | type[float], at_least: float = 0) -> Callable[[str], Any]:
-    """Return an argument type that takes a finite number of at least `at_least`."""
+def place(text: str) -> Path:
+    """Take a path, but not the empty one, which would be the current directory."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a path")
+    return Path(text)
+
+
+def number(kind: type[int] | type[float], at_least: float = 0, at_most: float | None = None) -> Callable[[str], Any]:
+    """Return an argument type: a finite number from `at_least` to `at_most`, which of an integer is a billion."""
+    most = at_most or (10**9 if kind is int else sys.float_info.max)
     expected = f"expected {'an integer' if kind is int else 'a number'} of at least {at_least:g}"
 
     def check(text: str) -> Any:
@@ -61,8 +69,9 @@ def number(kind: type[int] | type[float], at_least: float = 0) -> Callable[[str]
             value = kind(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r}, {expected}") from None
-        if not at_least <= value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text}, {expected}")
+        if not at_least <= value <= most:
+            limit = f"expected at most {most:g}" if value > most else expected
+            raise argparse.ArgumentTypeError(f"{text}, {limit}")
         return value
 
     return check
@@ -76,12 +85,13 @@ def add_number(
     help: str,
     *,
     at_least: float = 0,
+    at_most: float | None = None,
     metavar: str = "N",
 ) -> None:
     """Add an option that takes a number, its default in the help; None stands for one that depends on others."""
     if default is not None:
         help += " (default %(default)s)"
-    group.add_argument(option, type=number(kind, at_least), default=default, metavar=metavar, help=help)
+    group.add_argument(option, type=number(kind, at_least, at_most), default=default, metavar=metavar, help=help)
 
 
 def add_name(

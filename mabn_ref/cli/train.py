@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-from pathlib import Path
 from typing import Any
 
 from mabn_ref.cli import options
-from mabn_ref.cli.parser import UsageError, add_command, add_name, add_number, usage_errors
+from mabn_ref.cli.parser import UsageError, add_command, add_name, add_number, place, usage_errors
 from mabn_ref.norms import NORMS
-from mabn_ref.train.config import DECAY, GROUPS, SAMPLE_NORMS, label, recipe
+from mabn_ref.train.config import DECAY, GROUPS, SAMPLE_NORMS, RunConfig, label, recipe
 
 __all__ = ["add", "run"]
 
@@ -33,13 +33,13 @@ def add(commands: Any) -> None:
     add_number(norm, "--decay", float, None, f"weight of the old value in moving averages (default {decays})")
     add_number(norm, "--groups", int, None, f"groups of channels of gn (default {GROUPS})", at_least=1)
     windows = "normalisation batches in MABN's moving averages (default: those of one gradient batch)"
-    add_number(norm, "--mabn-window", int, None, windows, at_least=1, metavar="M")
+    add_number(norm, "--mabn-window", int, None, windows, at_least=1, at_most=100_000, metavar="M")
     options.add_run_options(parser)
     add_number(parser, "--seed", int, 0, "of weights, order, flips and crops")
     output = parser.add_argument_group("output")
-    output.add_argument("--out", type=Path, metavar="DIR", help="add to DIR/results.jsonl and draw DIR/curve.png")
+    output.add_argument("--out", type=place, metavar="DIR", help="add to DIR/results.jsonl and draw DIR/curve.png")
     kept = "kept up to date; if it exists, go on from it"
-    output.add_argument("--checkpoint", type=Path, metavar="FILE", help=kept)
+    output.add_argument("--checkpoint", type=place, metavar="FILE", help=kept)
     add_number(output, "--checkpoint-every", int, 100, "gradient batches between checkpoints", at_least=1)
     once = "Download a data set, once, and print its path."
     parser = add_command(commands, "fetch", _fetch, "download CIFAR-10 into the cache", once)
@@ -56,9 +56,6 @@ def _fetch(args: argparse.Namespace) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Train, then print the error."""
-    from mabn_ref.train import checkpoints, comparison, results, runs
-    from mabn_ref.train.progress import Bar
-
     options.require(args)
     chosen = {"centralized": "wc", "decay": "decay", "window": "mabn_window", "groups": "groups"}
     given = {field: getattr(args, option) for field, option in chosen.items() if getattr(args, option) is not None}
@@ -75,8 +72,22 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
         )
         images = options.require_images(config)
+    with contextlib.ExitStack() as locks:
         if args.out is not None:
-            results.read(args.out / "results.jsonl")
+            locks.enter_context(options.lock(args.out / ".lock"))
+        if args.checkpoint is not None:
+            locks.enter_context(options.lock(args.checkpoint.with_name(args.checkpoint.name + ".lock")))
+        return _train(args, config, images)
+
+
+def _train(args: argparse.Namespace, config: RunConfig, images: int) -> int:
+    from mabn_ref.train import checkpoints, comparison, results, runs
+    from mabn_ref.train.progress import Bar
+
+    records = []
+    if args.out is not None:
+        with usage_errors():
+            records = results.read(args.out / "results.jsonl")
             results.prepare(args.out / "results.jsonl")
 
     def report(now: runs.Report) -> None:
@@ -103,7 +114,8 @@ def run(args: argparse.Namespace) -> int:
                 raise KeyboardInterrupt(f"the same command goes on from {args.checkpoint}") from None
             raise
     if args.out is not None:
-        results.append(args.out / "results.jsonl", record)
+        if record not in records:  # a run that went on from its last checkpoint may have been recorded before a kill
+            results.append(args.out / "results.jsonl", record)
         title = f"{label(config)}, {options.data_title(config, images)}"
         comparison.learning_curves(args.out / "curve.png", comparison.collect([config], [record]), title)
     if record["status"] == "diverged":

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mabn_ref import atomic
+from mabn_ref import storage
 from mabn_ref.learn.exercise import Exercise, course
 
 __all__ = ["FILE", "STATE", "Folder", "Progress"]
@@ -14,6 +14,8 @@ __all__ = ["FILE", "STATE", "Folder", "Progress"]
 FILE = "exercise.py"
 """The name of the file that a student works on."""
 STATE = ".mabn-learn.json"
+_LARGEST = 2**16
+"""Bytes of it, at most: some hundreds of exercises."""
 _README = """\
 # Exercises
 
@@ -117,7 +119,8 @@ class Folder:
     def load(self) -> Progress:
         """Read the progress; a damaged file counts as none made."""
         try:
-            data = json.loads((self.path / STATE).read_text(encoding="utf-8"))
+            with (self.path / STATE).open("rb") as file:
+                data = storage.as_json(file.read(_LARGEST))
             hints = {str(name): int(count) for name, count in data["hints"].items()}
             return Progress(frozenset(map(str, data["passed"])), hints, str(data["current"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -155,4 +158,4 @@ class Folder:
 
 
 def _write(path: Path, text: str) -> None:
-    atomic.write(path, lambda file: file.write(text.encode()))
+    storage.write(path, lambda file: file.write(text.encode()))

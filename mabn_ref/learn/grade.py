@@ -13,7 +13,7 @@ from concurrent.futures import Executor, Future, as_completed
 from pathlib import Path
 from typing import NamedTuple
 
-from mabn_ref import atomic
+from mabn_ref import storage
 from mabn_ref.learn.exercise import Exercise, find
 from mabn_ref.learn.folder import FILE
 from mabn_ref.learn.judge import check_source
@@ -154,7 +154,7 @@ def _cell(name: str) -> str:
 
 def write_csv(path: Path, grades: Iterable[Grade]) -> None:
     """Write the table."""
-    atomic.write(path, lambda file: file.write(as_csv(grades).encode()))
+    storage.write(path, lambda file: file.write(as_csv(grades).encode()))
 
 
 def student_report(grades: Sequence[Grade]) -> str:
@@ -185,7 +185,7 @@ def write_reports(folder: Path, grades: Sequence[Grade]) -> None:
     for student in dict.fromkeys(given.student for given in grades):
         text = student_report([given for given in grades if given.student == student])
         path = folder / f"{student.encode('utf-8', errors='replace').decode().replace(os.sep, '_')}.md"
-        atomic.write(path, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+        storage.write(path, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
 
 
 class Unreadable(ValueError):

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mabn_ref import atomic
+from mabn_ref import storage
 from mabn_ref.learn.exercise import Exercise, find
 from mabn_ref.learn.judge import Report, check_code
 
@@ -128,6 +128,6 @@ def export(folder: Path, exercises: Sequence[Exercise], kind: str = "plain") -> 
         if kind == "otter":
             files[folder / "tests" / f"{exercise.name}.py"] = _otter_tests(exercise)
         for place, text in files.items():
-            atomic.write(place, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+            storage.write(place, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
             written.append(place)
     return written

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from mabn_ref import atomic
+from mabn_ref import storage
 from mabn_ref.extras import require
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import results
@@ -86,13 +86,13 @@ def write(
         lambda found: f"[{' '.join(found[1].split())}]",
         json.dumps(content, indent=1, allow_nan=False),
     )
-    files = {f"{name}.json": f"{text}\n".encode()}
+    contents = {f"{name}.json": f"{text}\n".encode()}
     for suffix, figure in study.draw(outcome.data).items():
         for kind in ("png", "svg"):
-            files[f"{name}{'-' + suffix if suffix else ''}.{kind}"] = _picture(figure, kind)
-    for file, found in files.items():
-        atomic.write(out / file, lambda opened, found=found: opened.write(found))  # type: ignore[misc]
-    return [out / file for file in files]
+            contents[f"{name}{'-' + suffix if suffix else ''}.{kind}"] = _picture(figure, kind)
+    for file, found in contents.items():
+        storage.write(out / file, lambda opened, found=found: opened.write(found))  # type: ignore[misc]
+    return [out / file for file in contents]
 
 
 def _distinct(values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,25 +7,33 @@ history. Nothing is pickled.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from mabn_ref import atomic
+from mabn_ref import storage
 from mabn_ref.arrays import namespace
 from mabn_ref.train.config import LATER_FIELDS, RunConfig
 from mabn_ref.train.devices import to_device, to_host
 from mabn_ref.train.loop import Epoch, Progress
 
+Array = np.ndarray[Any, Any]
 _FORMAT = 1
+_OVERHEAD = 1024
+"""Bytes that a member's headers take beside its array, at most."""
+_LONGEST_META = 16 * 2**20
 _META = ("rng", "epoch", "step", "loss_sum", "wrong", "seconds", "history")
 
 
 class CheckpointError(ValueError):
-    """A file that is no checkpoint of this run; the message names the file and what differs."""
+    """A file that is not a checkpoint of this run; the message names the file and what differs."""
 
 
 def save(path: Path, config: RunConfig, progress: Progress) -> None:
@@ -39,7 +47,7 @@ def save(path: Path, config: RunConfig, progress: Progress) -> None:
     arrays: dict[str, Any] = {name: np.asarray(value) for name, value in _arrays(progress)}
     assert not any(value.dtype.hasobject for value in arrays.values())
     arrays["meta"] = np.array(json.dumps(meta))
-    atomic.write(path, lambda file: np.savez(file, **arrays))
+    storage.write(path, lambda file: np.savez(file, **arrays))
 
 
 def load(path: Path, config: RunConfig, like: Progress) -> Progress:
@@ -50,17 +58,18 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
     A `CheckpointError` says that the file is damaged, not a checkpoint, or of another configuration or version; an
     `OSError` that there is none, or that it cannot be read.
     """
-    found = _read(path)
-    meta = _meta(path, found)
-    theirs = LATER_FIELDS | meta["config"]
-    differing = [
-        f"{name} is {theirs.get(name)!r} there and {value!r} here"
-        for name, value in config.as_dict().items()
-        if name not in theirs or theirs[name] != value
-    ]
-    if differing:
-        raise CheckpointError(f"{path} is a checkpoint of another run: {'; '.join(differing)}")
-    expected = dict(_arrays(to_host(like)))
+    expected = {name: np.asarray(value) for name, value in _arrays(to_host(like))}
+    with _archive(path, expected) as members:
+        meta = _meta(path, members)
+        theirs = LATER_FIELDS | meta["config"]
+        differing = [
+            f"{name} is {theirs.get(name)!r} there and {value!r} here"
+            for name, value in config.as_dict().items()
+            if name not in theirs or theirs[name] != value
+        ]
+        if differing:
+            raise CheckpointError(f"{path} is a checkpoint of another run: {'; '.join(differing)}")
+        found = {name: _array(path, name, stream, expected) for name, stream in members.items()}
     # Files of version 0.1 lack the counts with a default, which are only ever compared with those of caches to come.
     found = {
         f"states/{number:02d}/{name}": np.asarray(value)
@@ -70,12 +79,6 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
     if found.keys() != expected.keys():
         name = min(found.keys() ^ expected.keys())
         raise CheckpointError(f"{path} {'lacks' if name in expected else 'has an unknown'} array {name}")
-    for name, value in expected.items():
-        want, have = np.asarray(value), found[name]
-        if have.shape != want.shape or have.dtype != want.dtype:
-            raise CheckpointError(
-                f"{path}: {name} is {have.dtype} of shape {have.shape}, expected {want.dtype} of shape {want.shape}"
-            )
     _check_position(path, meta, found["order"], config, len(like.order))
     history, xp = tuple(Epoch(*line) for line in meta["history"]), namespace(next(iter(like.params[0].values())))
     fields: dict[str, Any] = {name: meta[name] for name in _META} | {"history": history}
@@ -104,7 +107,7 @@ def _fields(layer: Any) -> dict[str, Any]:
     return dict(layer) if isinstance(layer, dict) else layer._asdict()
 
 
-def _restore(group: str, like: list[Any], found: dict[str, np.ndarray[Any, Any]]) -> list[Any]:
+def _restore(group: str, like: list[Any], found: dict[str, Array]) -> list[Any]:
     """Layers of the types of `like` with the values that were found; numbers come back as numbers."""
     restored: list[Any] = []
     for number, layer in enumerate(like):
@@ -119,30 +122,72 @@ def _restore(group: str, like: list[Any], found: dict[str, np.ndarray[Any, Any]]
     return restored
 
 
-def _read(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """Every array of the file."""
-    with path.open("rb") as file:
+@contextlib.contextmanager
+def _archive(path: Path, expected: dict[str, Array]) -> Iterator[dict[str, IO[bytes]]]:
+    """Open the members of the file by name, none of them read; what is wrong with them is a `CheckpointError`."""
+    most = 16 * (sum(value.nbytes + _OVERHEAD for value in expected.values()) + _OVERHEAD) + _LONGEST_META
+    with path.open("rb") as file, contextlib.ExitStack() as opened:
         if file.read(4) != b"PK\x03\x04":
-            raise CheckpointError(f"{path} is no checkpoint: it is no .npz archive")
+            raise CheckpointError(f"{path} is not a checkpoint: it is not an .npz archive")
+        if (size := os.fstat(file.fileno()).st_size) > most:
+            raise CheckpointError(
+                f"{path} is not a checkpoint of this run: it has {size} bytes, expected at most {most}"
+            )
         file.seek(0)
         # A damaged archive raises a dozen different errors, by where the damage is; all of them mean the same.
         try:
-            with np.load(file, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
+            archive = opened.enter_context(zipfile.ZipFile(file))
+            yield {
+                member.filename.removesuffix(".npy"): opened.enter_context(archive.open(member))
+                for member in archive.infolist()
+            }
+        except CheckpointError:
+            raise
         except Exception as error:
-            raise CheckpointError(f"{path} is no checkpoint, or a damaged one: {error}") from error
+            raise CheckpointError(f"{path} is not a checkpoint, or a damaged one: {error}") from error
 
 
-def _meta(path: Path, found: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
-    """Take ``meta`` out of the arrays, refusing what no checkpoint of this version has."""
+def _array(path: Path, name: str, stream: IO[bytes], expected: dict[str, Array]) -> Array:
+    """The array of one member, nothing allocated before its header says what is expected."""
+    if name not in expected:
+        raise CheckpointError(f"{path} has an unknown array {name}")
+    dtype, shape, fortran = _header(name, stream)
+    want = expected[name]
+    if (dtype, shape) != (want.dtype, want.shape):
+        raise CheckpointError(
+            f"{path}: {name} is {dtype} of shape {shape}, expected {want.dtype} of shape {want.shape}"
+        )
+    return _values(name, stream, dtype, shape, fortran)
+
+
+def _header(name: str, stream: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
+    if (version := np.lib.format.read_magic(stream)) != (1, 0):
+        raise ValueError(f"{name} is of version {version} of the .npy format, expected (1, 0)")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    return dtype, shape, fortran
+
+
+def _values(name: str, stream: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...], fortran: bool) -> Array:
+    size = math.prod(shape) * dtype.itemsize
+    data = stream.read(size + 1)  # one more, so that the end is seen and the checksum compared
+    if len(data) != size:
+        raise ValueError(f"{name} does not have the {size} bytes that its header says")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C").copy()
+
+
+def _meta(path: Path, members: dict[str, IO[bytes]]) -> dict[str, Any]:
+    """Take ``meta`` out of the members, refusing what no checkpoint of this version has."""
     try:
-        meta: dict[str, Any] = json.loads(found.pop("meta").item())
+        dtype, shape, fortran = _header("meta", stream := members.pop("meta"))
+        if shape != () or dtype.kind != "U" or dtype.itemsize > _LONGEST_META:
+            raise ValueError("meta is not a text")
+        meta: dict[str, Any] = storage.as_json(_values("meta", stream, dtype, shape, fortran).item())
         if meta["format"] == _FORMAT and isinstance(meta["config"], dict) and meta.keys() >= set(_META):
             return meta
         reason = f"its format is {meta['format']}, expected {_FORMAT}"
     except (KeyError, TypeError, ValueError, AttributeError):
         reason = "it has no description of a run"
-    raise CheckpointError(f"{path} is no checkpoint of this version of mabn_ref: {reason}")
+    raise CheckpointError(f"{path} is not a checkpoint of this version of mabn_ref: {reason}")
 
 
 def _check_position(path: Path, meta: dict[str, Any], order: Any, config: RunConfig, images: int) -> None:
@@ -151,6 +196,7 @@ def _check_position(path: Path, meta: dict[str, Any], order: Any, config: RunCon
     try:
         np.random.PCG64().state = meta["rng"]
         history = [Epoch(*line) for line in meta["history"]]
+        figures = [value for line in meta["history"] for value in line]
         sound = (
             type(meta["epoch"]) is int
             and type(meta["step"]) is int
@@ -158,9 +204,10 @@ def _check_position(path: Path, meta: dict[str, Any], order: Any, config: RunCon
             and 0 <= meta["step"] <= steps
             and [line.epoch for line in history] == list(range(1, meta["epoch"] + 1))
             and all(type(meta[name]) in (int, float) for name in ("loss_sum", "wrong", "seconds"))
+            and all(value is None or type(value) in (int, float) for value in figures)
             and np.array_equal(np.sort(order), np.arange(images))
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         sound = False
     if not sound:
         raise CheckpointError(

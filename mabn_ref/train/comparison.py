@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mabn_ref import atomic
+from mabn_ref import storage
 from mabn_ref.norms import NORMS
 from mabn_ref.train import plotting, results
 from mabn_ref.train.config import SAMPLE_NORMS, RunConfig, is_control, label, recipe
@@ -132,7 +132,7 @@ def learning_curves(path: Path, rows: Sequence[Row], title: str) -> None:
     """Write `figure` to a PNG, atomically."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # in the name of somebody's directory
-        atomic.write(path, lambda file: figure(rows, title).savefig(file, format="png"))
+        storage.write(path, lambda file: figure(rows, title).savefig(file, format="png"))
 
 
 def figure(rows: Sequence[Row], title: str) -> Any:

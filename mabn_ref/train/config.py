@@ -157,6 +157,8 @@ class RunConfig(Checked):
             raise ValueError(
                 f"norm_batch is {self.norm_batch}, expected a divisor of gradient_batch={self.gradient_batch}"
             )
+        if self.groups is not None and self.width % self.groups:
+            raise ValueError(f"groups is {self.groups}, expected a divisor of width={self.width}")
         try:
             build(self, steps=1)
         except ValueError as error:  # of the normaliser's own Config, under the name that the field has here

@@ -5,38 +5,71 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from mabn_ref import __version__, atomic
+from mabn_ref import __version__, storage
 from mabn_ref.train.config import LATER_FIELDS, RunConfig
+
+_LONGEST = 4 * 2**20
+"""Bytes of a line: a hundred times the longest record of the project's own."""
+_LARGEST = 64 * 2**20
+"""Bytes of a file: some thousands of runs."""
+
+
+_KINDS: dict[str, Any] = {
+    "status": str,
+    "config": dict,
+    "seed": int,
+    "versions": dict,
+    "machine": dict,
+    "seconds": (int, float),
+    "epochs": list,
+}
+"""What readers take from a record."""
 
 
 def prepare(path: Path) -> None:
-    """Make the file and its directory, so that one that cannot be written to is found out before any training."""
+    """Make the file and its directory, so that one that cannot be written to is found out before any training.
+
+    A last line that was cut short, by a kill or a full disk, is removed. Only the holder of the directory's lock may
+    do this: to anybody else, a line that is being written looks the same.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.open("ab").close()
+    with storage.named(path), path.open("a+b") as file:
+        if file.tell() == 0:
+            return
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) == b"\n":
+            return
+        file.seek(0)
+        *before, last = _lines(path, file)
+        if _record(last) is None:
+            file.truncate(sum(map(len, before)))
+        else:
+            file.write(b"\n")
 
 
 def append(path: Path, record: dict[str, Any]) -> None:
     """Append a record, of finite numbers, as one line and wait until it is on the disk.
 
-    `read` the file first, for that repairs a truncated last line.
+    `prepare` the file first, for that mends a truncated last line.
     """
     line = json.dumps(record, allow_nan=False) + "\n"
-    with path.open("ab") as file:
+    with storage.named(path), path.open("ab") as file:
         file.write(line.encode())
         file.flush()
         os.fsync(file.fileno())
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Return every record of a file; a last line that was cut short, by a kill or a full disk, is removed from it.
+    """Return every record of a file; a last line that was cut short, by a kill or a full disk, is left out.
 
-    No file is an empty one. A ValueError names file and line of another line than the last that is no record.
+    No file is an empty one. A ValueError names file and line of another line that is not a record, or says that the
+    file or a line is larger than any that this package writes. The file is not changed.
 
     Examples
     --------
@@ -44,26 +77,33 @@ def read(path: Path) -> list[dict[str, Any]]:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder, "results.jsonl")
     ...     _ = file.write_text('{"seed": 0}\\n{"see')
-    ...     read(file), file.read_text()
-    ([{'seed': 0}], '{"seed": 0}\\n')
+    ...     read(file)
+    [{'seed': 0}]
     """
     if not path.exists():
         return []
-    raw = path.read_bytes()
-    lines = raw.split(b"\n")
     records: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, start=1):
-        if not line:
-            continue
-        record = _record(line)
-        if record is not None:
-            records.append(record)
-        elif number < len(lines):
-            raise ValueError(f"{path}, line {number}, is no record of a run: {line[:40]!r}")
-    if lines[-1]:
-        whole = [line for line in lines[:-1] if line] + ([lines[-1]] if _record(lines[-1]) is not None else [])
-        atomic.write(path, lambda file: file.write(b"".join(line + b"\n" for line in whole)))
+    with storage.named(path), path.open("rb") as file:
+        for number, line in enumerate(_lines(path, file), start=1):
+            record = _record(line)
+            if record is not None:
+                records.append(record)
+            elif line.endswith(b"\n") and line.strip():
+                raise ValueError(f"{path}, line {number}, is not a record of a run: {line[:40]!r}")
     return records
+
+
+def _lines(path: Path, file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of an open file, none of them read before its size is known."""
+    size = os.fstat(file.fileno()).st_size
+    if size > _LARGEST:
+        raise ValueError(f"{path} has {size} bytes, expected a file of records, at most {_LARGEST}")
+    number = 0
+    while line := file.readline(_LONGEST + 1):
+        number += 1
+        if len(line) > _LONGEST:
+            raise ValueError(f"{path}, line {number}, is longer than {_LONGEST} bytes, expected a record of a run")
+        yield line
 
 
 def find(records: Sequence[dict[str, Any]], config: RunConfig) -> dict[str, Any] | None:
@@ -103,8 +143,23 @@ def made_with(device: str = "cpu") -> dict[str, Any]:
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
+    """The record of a line, or None if what readers take from one is not of its type."""
     try:
-        value = json.loads(line)
+        value = storage.as_json(line)
     except ValueError:
         return None
-    return value if isinstance(value, dict) else None
+    kinds: dict[str, Any] = {
+        "config": dict,
+        "status": str,
+        "seed": int,
+        "seconds": (int, float),
+        "epochs": list,
+        "versions": dict,
+    }
+    if not isinstance(value, dict) or not all(isinstance(value[name], kinds[name]) for name in kinds & value.keys()):
+        return None
+    figures = {"epoch", "train_loss", "train_error", "test_error"} if value.get("status") == "done" else set()
+    for epoch in value.get("epochs", []):
+        if not isinstance(epoch, dict) or not all(isinstance(epoch.get(name), (int, float)) for name in figures):
+            return None
+    return value

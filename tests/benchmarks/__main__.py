@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from mabn_ref import __version__, atomic
+from mabn_ref import __version__, storage
 from tests.benchmarks import convolution, normalisers, processes, scaling, training_step
 from tests.benchmarks.timing import Timing, table
 
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results[section] = {"title": title, "unit": unit, "tables": found}
     if options.json is not None:
         text = json.dumps(header | {"results": results}, indent=1) + "\n"
-        atomic.write(options.json, lambda file: file.write(text.encode()))
+        storage.write(options.json, lambda file: file.write(text.encode()))
     return 0
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref import __version__, atomic
+from mabn_ref import __version__, storage
 from mabn_ref.nn import network, networks, optimiser, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, mabn
 from mabn_ref.train import devices
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     record["timings"] = timings(cupy, rounds=options.rounds, tiny=options.tiny)
     print(table("Training step of the small network", record["timings"], next(iter(record["timings"]))))
     if options.json is not None:
-        atomic.write(options.json, lambda file: file.write((json.dumps(record, indent=1) + "\n").encode()))
+        storage.write(options.json, lambda file: file.write((json.dumps(record, indent=1) + "\n").encode()))
     return status
 
 

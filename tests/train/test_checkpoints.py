@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref import atomic
+from mabn_ref import storage
 from mabn_ref.train import checkpoints, loop
 from mabn_ref.train.config import LATER_FIELDS, RunConfig, recipe
 from mabn_ref.train.loop import Progress, Setup
@@ -233,15 +233,15 @@ def npy(array: Any) -> bytes:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "no checkpoint"),
-        (b"weights", "no checkpoint"),
-        (npy(np.zeros(3)), "no checkpoint"),
-        (pickle.dumps(Trap()), "no checkpoint"),
-        (npz(meta=np.array([Trap()], dtype=object)), "no checkpoint"),
+        (b"", "not a checkpoint"),
+        (b"weights", "not a checkpoint"),
+        (npy(np.zeros(3)), "not a checkpoint"),
+        (pickle.dumps(Trap()), "not a checkpoint"),
+        (npz(meta=np.array([Trap()], dtype=object)), "not a checkpoint"),
         (npz(w=np.zeros(3)), "no description of a run"),
         (npz(meta=np.zeros(3)), "no description of a run"),
         (npz(meta=np.array("[]")), "no description of a run"),
-        (npz(meta=np.array('{"format": 1, "config": {}}')), "no checkpoint of this version"),
+        (npz(meta=np.array('{"format": 1, "config": {}}')), "not a checkpoint of this version"),
         (npz(meta=np.array('{"format": 99, "config": {}}')), "format is 99, expected 1"),
     ],
 )
@@ -302,7 +302,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        atomic.write(path, fail)
+        storage.write(path, fail)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -346,5 +346,5 @@ def test_an_order_that_is_no_permutation_is_refused(tmp_path: Path) -> None:
 def test_a_text_file_is_no_checkpoint(tmp_path: Path) -> None:
     config = RunConfig(width=4, epochs=1, train_size=64, test_size=10)
     (tmp_path / "run.npz").write_text("hello")
-    with pytest.raises(checkpoints.CheckpointError, match=r"run\.npz is no checkpoint: it is no \.npz archive"):
+    with pytest.raises(checkpoints.CheckpointError, match=r"run\.npz is not a checkpoint: it is not an \.npz"):
         checkpoints.load(tmp_path / "run.npz", config, loop.begin(loop.prepare(config)))

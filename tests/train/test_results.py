@@ -23,6 +23,8 @@ def test_a_file_cut_anywhere_reads_as_its_whole_lines_and_takes_more(tmp_path: P
         # A line that lacks no more than its line end is whole.
         expected = records[: sum(cut >= end for end in ends)]
         assert results.read(path) == expected
+        assert path.read_bytes() == whole[:cut], "a reader changes nothing"
+        results.prepare(path)
         results.append(path, {"seed": 9})
         assert [json.loads(line) for line in path.read_text().splitlines()] == [*expected, {"seed": 9}]
 
@@ -36,7 +38,7 @@ def test_damage_in_the_middle_is_reported_and_left_alone(tmp_path: Path, line: s
     path = tmp_path / "results.jsonl"
     content = f'{{"seed": 0}}\n{line}\n{{"seed": 1}}\n{{"se'
     path.write_text(content)
-    with pytest.raises(ValueError, match=r"results\.jsonl, line 2, is no record of a run"):
+    with pytest.raises(ValueError, match=r"results\.jsonl, line 2, is not a record of a run"):
         results.read(path)
     assert path.read_text() == content
 

@@ -1,0 +1,139 @@
+"""Files that outlive a kill and a second writer, and files that somebody else may have made."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["as_json", "lock", "named", "write"]
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Give an OSError that does not say which file it is about, such as that of a full disk, the name of `path`.
+
+    Examples
+    --------
+    >>> with named(Path("results.jsonl")):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+    OSError: [Errno 28] No space left on device: 'results.jsonl'
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
+    """Write `path` through a temporary file beside it, which replaces it once it is on the disk.
+
+    Its directory is made if need be; `fill` is called with the open binary file to write the content. Of two writers
+    at a time the second one waits. An OSError names the file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(Path(folder, "a"), lambda file: file.write(b"whole"))
+    ...     print(Path(folder, "a").read_bytes())
+    b'whole'
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # One fixed name: what a killed run leaves behind is overwritten by the next, so that nothing piles up.
+    temporary = path.with_name(path.name + ".tmp")
+    with named(path), _opened_alone(temporary) as file:
+        try:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+            if sys.platform == "win32":  # it gives an open file no new name
+                file.close()
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _opened_alone(path: Path, wait: Callable[[str], object] = lambda holder: None) -> IO[bytes]:
+    """Open a file, new or as it is, once nobody else has it open; `wait` is told what stands in it meanwhile."""
+    while True:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+        if sys.platform != "win32":
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                wait(file.read(1000).decode(errors="replace"))
+                fcntl.flock(file, fcntl.LOCK_EX)
+        # Whoever had it may have given it another name meanwhile, or removed it.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                file.seek(0)
+                file.truncate()
+                return file
+        file.close()
+
+
+@contextlib.contextmanager
+def lock(path: Path, wait: Callable[[str], object]) -> Iterator[None]:
+    """Keep out other processes that ask for the same lock, the file `path`; its directory is made if need be.
+
+    If somebody holds it, `wait` is called with who that is, and this waits. The system releases the lock when its
+    holder ends, however it ends. Where the system has no such locks (Windows), nobody is kept out.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, lock(Path(folder, ".lock"), print):
+    ...     print("mine")
+    mine
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with named(path):
+        file = _opened_alone(path, wait)
+    with file:
+        file.write(f"process {os.getpid()} ({shlex.join(sys.argv)})".encode(errors="replace"))
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def as_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text; whatever is wrong with it is a ValueError.
+
+    Numbers that JSON does not have (NaN, Infinity, 1e999) are refused.
+
+    Examples
+    --------
+    >>> as_json("[" * 100_000)
+    Traceback (most recent call last):
+    ValueError: not JSON: nested too deeply
+    """
+    try:
+        return json.loads(text, parse_constant=_no_number, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("not JSON: nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from error
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if abs(value) < float("inf") else _no_number(text)

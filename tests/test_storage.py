@@ -1,0 +1,283 @@
+"""Files with two writers, a full disk, and content that somebody else made."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mabn_ref import storage
+from mabn_ref.train import checkpoints, loop, results
+from mabn_ref.train.config import RunConfig, recipe
+from tests.signals import HUNG
+
+TINY = {"width": 4, "epochs": 1, "train_size": 64, "test_size": 10}
+SIZES = ["--epochs", "1", "--width", "4", "--train-size", "64", "--test-size", "20"]
+posix = pytest.mark.skipif(sys.platform == "win32", reason="locks of POSIX")
+ROOT = Path(__file__).parents[1]
+
+
+def python(code: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@posix
+def test_whoever_comes_second_waits_and_is_told_for_whom(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom mabn_ref import storage\n"
+        "with storage.lock(Path(sys.argv[1]), print):\n    print('mine', flush=True)\n    sys.stdin.readline()"
+    )
+    path = tmp_path / "new" / ".lock"
+    said: list[str] = []
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "mine\n"
+        threading.Timer(0.3, first.kill).start()  # killed, it holds nothing any more
+        with storage.lock(path, said.append):
+            assert first.wait(HUNG) != 0
+    assert len(said) == 1
+    assert f"process {first.pid}" in said[0]
+    assert not path.exists(), "nothing is left behind"
+
+
+@posix
+def test_many_writers_of_one_file_leave_one_of_their_contents(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom mabn_ref import storage\n"
+        "for n in range(200):\n    storage.write(Path(sys.argv[1]), lambda f: f.write(sys.argv[2].encode() * 5000))"
+    )
+    path = tmp_path / "file"
+    writers = [python(code, str(path), letter) for letter in "abcd"]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            content = path.read_bytes()
+            seen.add(content[:1])
+            assert content == content[:1] * 5000
+    said = [writer.communicate(timeout=HUNG) for writer in writers]
+    assert [writer.returncode for writer in writers] == [0] * 4, said
+    assert len(seen) > 1
+    assert [left.name for left in tmp_path.iterdir()] == ["file"]
+
+
+@posix
+def test_two_writers_under_the_lock_lose_no_record_to_a_reader(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom mabn_ref import storage\nfrom mabn_ref.train import results\n"
+        "path = Path(sys.argv[1])\n"
+        "for n in range(100):\n"
+        "    with storage.lock(path.with_name('.lock'), lambda holder: None):\n"
+        "        results.prepare(path)\n        results.append(path, {'seed': n, 'text': 'x' * 3000})\n"
+    )
+    path = tmp_path / "results.jsonl"
+    writers = [python(code, str(path)) for _ in range(2)]
+    while any(writer.poll() is None for writer in writers):
+        results.read(path)
+        time.sleep(0.001)
+    said = [writer.communicate(timeout=HUNG) for writer in writers]
+    assert [writer.returncode for writer in writers] == [0, 0], said
+    assert sorted(record["seed"] for record in results.read(path)) == sorted([*range(100)] * 2)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    path.symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left.*results\.jsonl"):
+        results.append(path, {"seed": 0})
+
+    def full(file: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match=r"No space left.*picture\.png"):
+        storage.write(tmp_path / "picture.png", full)
+    assert [left.name for left in tmp_path.iterdir()] == ["results.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a": NaN}', "-Infinity", "[1e999]", "", "\ud800", '{"a"', "1" * 5000]
+)
+def test_whatever_is_wrong_with_json_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError, match="not JSON"):
+        storage.as_json(text)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": []},
+        {"epochs": {}},
+        {"epochs": [3]},
+        {"epochs": [{"test_error": "3"}]},
+        {"epochs": [{}]},
+        {"seconds": "1"},
+        {"versions": 3},
+        {"status": None},
+        {"seed": None},
+    ],
+)
+def test_a_record_that_readers_would_stumble_on_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    epoch = {"epoch": 1, "train_loss": 1.0, "train_error": 1.0, "test_error": 1.0, "seconds": 1.0}
+    record = {"status": "done", "seed": 0, "config": {}, "versions": {}, "seconds": 1, "epochs": [epoch]}
+    path = tmp_path / "results.jsonl"
+    path.write_text(json.dumps(record) + "\n" + json.dumps(record | change) + "\n")
+    with pytest.raises(ValueError, match=r"results\.jsonl, line 2, is not a record of a run"):
+        results.read(path)
+
+
+def test_no_line_and_no_file_of_records_is_read_beyond_what_one_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_text('{"seed": 0}\n' + " " * 5 * 2**20 + "\n")
+    with pytest.raises(ValueError, match=r"results\.jsonl, line 2, is longer than 4194304 bytes"):
+        results.read(path)
+    with path.open("wb") as file:
+        file.truncate(2**40)  # a file with a hole, which takes no space
+    with pytest.raises(ValueError, match=r"results\.jsonl has 1099511627776 bytes, expected"):
+        results.read(path)
+
+
+def kept(config: RunConfig) -> loop.Progress:
+    return loop.begin(loop.prepare(config))
+
+
+def test_a_checkpoint_that_unpacks_to_gigabytes_is_refused_unread(tmp_path: Path) -> None:
+    config = recipe("bn", norm_batch=2, **TINY)
+    like = kept(config)
+    path = tmp_path / "run.npz"
+    checkpoints.save(path, config, like)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    bomb = "params/00/w"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, value in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                if name != bomb:
+                    np.lib.format.write_array(member, value)
+                    continue
+                header = {"descr": "<f4", "fortran_order": False, "shape": (2**28,)}
+                np.lib.format.write_array_header_1_0(member, header)
+                for _ in range(1024):
+                    member.write(bytes(2**20))
+    assert path.stat().st_size < 2**23
+    code = (
+        "import resource, sys\nfrom pathlib import Path\n"
+        "from mabn_ref.train import checkpoints, loop\nfrom mabn_ref.train.config import RunConfig\n"
+        f"config = RunConfig(**{config.as_dict()!r})\n"
+        "try:\n    checkpoints.load(Path(sys.argv[1]), config, loop.begin(loop.prepare(config)))\n"
+        "except checkpoints.CheckpointError as error:\n    print(error)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+    )
+    with python(code, str(path)) as process:
+        out, err = process.communicate(timeout=HUNG)
+    said, peak = out.splitlines()
+    assert f"{bomb} is float32 of shape (268435456,), expected float32 of shape" in said, err
+    assert int(peak) < 500, "MiB"
+
+
+def test_random_damage_to_a_checkpoint_is_one_kind_of_error(tmp_path: Path) -> None:
+    config = recipe("mabn", norm_batch=2, **TINY)
+    like = kept(config)
+    path = tmp_path / "run.npz"
+    checkpoints.save(path, config, like)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    accepted = 0
+    for number in range(300):
+        damaged = bytearray(whole)
+        if number % 3 == 0:
+            del damaged[rng.integers(len(damaged)) :]
+        for place in rng.integers(len(damaged), size=rng.integers(1, 20)) if damaged else ():
+            damaged[place] = rng.integers(256)
+        path.write_bytes(bytes(damaged))
+        with contextlib.suppress(checkpoints.CheckpointError):
+            checkpoints.load(path, config, like)
+            accepted += 1
+    assert accepted < 50
+
+
+@pytest.mark.parametrize(
+    ("history", "rng"),
+    [([[1, 2, 3, 4, "x"]], None), ([3], None), ([[1] * 9], None), ([], {"state": 3}), ([], 10**400)],
+)
+def test_a_description_that_no_run_has_is_refused(tmp_path: Path, history: object, rng: object) -> None:
+    config = recipe("bn", norm_batch=2, **TINY)
+    like = kept(config)
+    path = tmp_path / "run.npz"
+    checkpoints.save(path, config, like)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    meta = json.loads(arrays["meta"].item())
+    meta["history"], meta["epoch"] = history, len(history)  # type: ignore[arg-type]
+    meta["rng"] = meta["rng"] if rng is None else rng
+    arrays["meta"] = np.array(json.dumps(meta) if rng != 10**400 else json.dumps(meta | {"rng": {"state": 1}}))
+    np.savez(path, **arrays)
+    with pytest.raises(checkpoints.CheckpointError, match=r"run\.npz is a damaged checkpoint"):
+        checkpoints.load(path, config, like)
+
+
+@posix
+def test_two_commands_on_one_directory_do_every_run_once(tmp_path: Path) -> None:
+    command = [
+        "-m",
+        "mabn_ref",
+        "compare",
+        "--epochs",
+        "1",
+        "--width",
+        "4",
+        "--train-size",
+        "64",
+        "--test-size",
+        "20",
+    ]
+    command += ["--seeds", "1", "--rows", "bn-32", "bn-2", "--jobs", "1", "--out", str(tmp_path)]
+    both = [
+        subprocess.Popen(
+            [sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=HUNG) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert len(results.read(tmp_path / "results.jsonl")) == 2
+    assert sum("2 of 2 runs are in" in err for _, err in said) == 1
+    assert sorted(left.name for left in tmp_path.iterdir()) == ["curves.png", "results.jsonl"]
+
+
+@posix
+def test_a_run_that_is_recorded_is_not_recorded_again_after_a_kill(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mabn_ref", "train", *SIZES, "--out", str(tmp_path)]
+    command += ["--checkpoint", str(tmp_path / "run.npz")]
+    for _ in range(2):  # the second goes on from the end, as after a kill between the record and the picture
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=HUNG)
+    assert len(results.read(tmp_path / "results.jsonl")) == 1
+
+
+@posix
+@pytest.mark.parametrize("environment", [{}, {"PYTHONIOENCODING": "ascii"}])
+def test_a_closed_or_ascii_output_is_not_an_error(environment: dict[str, str]) -> None:
+    shell = f"{sys.executable} -m mabn_ref gradcheck --help {'>&-' if not environment else ''}"
+    result = subprocess.run(
+        ["sh", "-c", shell], cwd=ROOT, env=os.environ | environment, capture_output=True, timeout=HUNG, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert b"Traceback" not in result.stderr
