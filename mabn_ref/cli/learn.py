@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import hashlib
 import os
+import secrets
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import mabn_ref
 from mabn_ref.cli.parser import UsageError, add_number, place, usage_errors
 from mabn_ref.extras import require
 
@@ -98,9 +102,12 @@ def _add_for_teachers(action: Callable[..., Any]) -> None:
     )
     grade.add_argument("--reports", type=place, metavar="DIR", help="write a report for each student")
     grade.add_argument("--only", nargs="+", default=(), metavar="NAME", help="these exercises alone")
-    add_number(grade, "--seed", int, 1, "of the hidden cases; the same seed gives the same grades")
+    seed = "of the hidden cases; the same seed gives the same grades (default: drawn now, and printed)"
+    add_number(grade, "--seed", int, None, seed)
     add_number(grade, "--hidden", int, 1, "sets of hidden cases, beside the one that students may have seen")
     add_number(grade, "--jobs", int, None, "files side by side (default: one a core)", at_least=1)
+    help = "run the files of students that you trust with your own files and network"
+    grade.add_argument("--no-sandbox", action="store_true", help=help)
     export = action(
         "export",
         _export,
@@ -228,30 +235,67 @@ def _only(names: Sequence[str]) -> list[Any]:
 
 
 def _grade(args: argparse.Namespace) -> int:
-    from mabn_ref.learn.grade import grade, hidden_seeds, students, write_csv, write_reports
-    from mabn_ref.learn.terminal import printable
+    from mabn_ref.learn import sandbox
+    from mabn_ref.learn.grade import Grade, grade, hidden_seeds, left_out, shown, students, write_csv, write_reports
     from mabn_ref.train.workers import Workers
 
     tqdm = require("tqdm", "run").tqdm
     exercises = _only(args.only)
     everyone = students(args.folder)
+    for name, reason in left_out(args.folder):
+        print(f"not graded: {shown(name)} ({reason})", file=sys.stderr)
+    command = [] if args.no_sandbox else sandbox.command()
     jobs = min(args.jobs or os.cpu_count() or 1, len(everyone) * len(exercises))
-    seeds = hidden_seeds(args.seed, args.hidden)
+    seed = secrets.randbelow(10**9) if args.seed is None else args.seed
+    before, there, last = _package_digest(), list[Grade](), time.monotonic()
+    # What cannot be written is found out before anything is graded.
+    if args.csv:
+        write_csv(args.csv, [])
+    if args.reports:
+        args.reports.mkdir(parents=True, exist_ok=True)
+
+    def keep(given: Grade) -> None:
+        """Write the table as it grows: what ends this command takes no more than the last seconds' grades."""
+        nonlocal last
+        bar.update()
+        there.append(given)
+        if args.csv and time.monotonic() > last + 2:
+            write_csv(args.csv, there)
+            last = time.monotonic()
+
     total = len(everyone) * len(exercises)
     with tqdm(total=total, unit=" files", disable=None, dynamic_ncols=True) as bar, Workers(jobs) as workers:
-        grades = grade(args.folder, exercises, seeds, workers, lambda given: bar.update())
+        grades = grade(args.folder, exercises, hidden_seeds(seed, args.hidden), workers, keep, command)
+    if _package_digest() != before:
+        raise OSError("the files of mabn_ref changed while submissions ran: install it again, these grades are void")
     most = sum(len(exercise.parts) for exercise in exercises)
-    wide = max(len(student.name) for student in everyone)
+    wide = max(len(shown(student.name)) for student in everyone)
     for student in everyone:
         points = sum(given.points for given in grades if given.student == student.name)
-        print(f"{printable(student.name):<{wide}}  {points:>4} of {most}")
+        print(f"{shown(student.name):<{wide}}  {points:>4} of {most}")
+    how = "without a sandbox" if args.no_sandbox else "in bubblewrap"
+    print(f"Run {how}; hidden cases of --seed {seed}, --hidden {args.hidden}")
     if args.csv:
         write_csv(args.csv, grades)
         print(f"Written: {args.csv}")
+    failed = []
     if args.reports:
-        write_reports(args.reports, grades)
-        print(f"Written: {len(everyone)} reports in {args.reports}")
-    return 0
+        failed = write_reports(
+            args.reports, grades, f"Hidden cases: seed {seed}, {args.hidden} of them. Run {how}.\n"
+        )
+        print(f"Written: {len(everyone) - len(failed)} reports in {args.reports}")
+    for error in failed:
+        print(f"mabn-ref learn: error: {error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _package_digest() -> str:
+    """A digest of the package's files, which judge and hold the solutions."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(mabn_ref.__file__).parent.rglob("*")):
+        if path.suffix in (".py", ".toml", ".md"):
+            digest.update(f"{path}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _export(args: argparse.Namespace) -> int:

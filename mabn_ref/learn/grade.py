@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
-import json
 import os
 import stat
 import zlib
@@ -18,24 +18,9 @@ from mabn_ref.learn.exercise import Exercise, find
 from mabn_ref.learn.folder import FILE
 from mabn_ref.learn.judge import check_source
 
-__all__ = [
-    "Grade",
-    "Unreadable",
-    "as_csv",
-    "grade",
-    "grade_one",
-    "hidden_seeds",
-    "notebook_source",
-    "source_of",
-    "student_report",
-    "students",
-    "submitted",
-    "write_csv",
-    "write_reports",
-]
-
 _DEEPEST = 4
 _LARGEST = 1_000_000
+_LONGEST = 200_000
 _MOST = 20_000
 
 
@@ -52,6 +37,8 @@ class Grade(NamedTuple):
     """Name, verdict and message of each part."""
     sentences: tuple[str, ...] = ()
     """What the recognised mistakes say."""
+    killed: bool = False
+    """Whether something else than a limit ended the file's process: it is run again, alone."""
 
 
 def hidden_seeds(seed: int, count: int) -> tuple[int, ...]:
@@ -71,12 +58,14 @@ def grade(
     seeds: Sequence[int],
     executor: Executor,
     progress: Callable[[Grade], object] = lambda grade: None,
+    sandbox: Sequence[str] = (),
 ) -> list[Grade]:
     """Grade all students' files in a folder that holds a folder for each student.
 
-    Files are checked by `executor`, all on the cases of the same `seeds`; if a worker dies, that file alone has no
-    points. `progress` is called with each grade as it is there. Returns a grade for each student and exercise, by
-    student, then in the order of the course.
+    All files are read before the first one runs. They are checked by `executor`, in `sandbox`, all on the cases of
+    the same `seeds`; what is killed, by a machine short of memory or by another file, is run again alone at the end.
+    `progress` is called with each grade as it is there. Returns a grade for each student and exercise, by student,
+    then in the order of the course.
 
     Raises
     ------
@@ -84,39 +73,57 @@ def grade(
         If there are no students' folders.
     """
     grades: dict[tuple[str, str], Grade] = {}
-    waiting: dict[Future[Grade], tuple[str, Exercise]] = {}
+    sources: dict[tuple[str, str], tuple[str, str]] = {}
     everyone = [student.name for student in students(folder)]
-    handed_in = {name: submitted(folder / name, exercises) for name in everyone}
-    for exercise in exercises:  # exercise by exercise, whose cases are drawn once in each process
-        for name in everyone:
-            path = handed_in[name].get(exercise.name)
+    for name in everyone:
+        handed_in = submitted(folder / name, exercises)
+        for exercise in exercises:
+            path, key = handed_in.get(exercise.name), (name, exercise.name)
             if path is None:
-                grades[name, exercise.name] = _no_points(name, exercise, "not handed in")
-            else:
-                waiting[executor.submit(grade_one, name, exercise.name, path, tuple(seeds))] = name, exercise
+                grades[key] = _no_points(name, exercise, "not handed in")
+                continue
+            try:
+                sources[key] = path.name, source_of(path)
+            except Unreadable as error:
+                grades[key] = _no_points(name, exercise, f"{path.name} {error}")
     for given in grades.values():
         progress(given)
+
+    def submit(key: tuple[str, str]) -> Future[Grade]:
+        return executor.submit(grade_one, *key, *sources[key], tuple(seeds), tuple(sandbox))
+
+    # exercise by exercise, whose cases are drawn once in each process
+    in_turn = [(name, exercise.name) for exercise in exercises for name in everyone]
+    waiting = {submit(key): key for key in in_turn if key in sources}
     for future in as_completed(waiting):
-        name, exercise = waiting[future]
-        try:
-            given = future.result()
-        except Exception as error:
-            given = _no_points(name, exercise, f"could not be checked: {type(error).__name__}: {error}")
-        grades[name, exercise.name] = given
-        progress(given)
+        given = _grade_of(future, *waiting[future])
+        grades[given.student, given.exercise] = given
+        if not given.killed:
+            progress(given)
+    for key in [key for key, given in grades.items() if given.killed]:
+        grades[key] = _grade_of(submit(key), *key)
+        progress(grades[key])
     return [grades[name, exercise.name] for name in everyone for exercise in exercises]
 
 
-def grade_one(student: str, name: str, path: Path, seeds: tuple[int, ...]) -> Grade:
-    """Check one file. Runs in a worker process, and the file's code in one of its own below that."""
-    exercise = find(name)
+def _grade_of(future: Future[Grade], student: str, name: str) -> Grade:
+    """What a task came to; one that was lost with its worker was killed."""
     try:
-        source = source_of(path)
-    except Unreadable as error:
-        return _no_points(student, exercise, f"{path.name} {error}")
-    report = check_source(exercise, source, filename=path.name, seeds=seeds)
+        return future.result()
+    except Exception as error:
+        said = f"could not be checked: {type(error).__name__}: {error}"
+        return _no_points(student, find(name), said)._replace(killed=True)
+
+
+def grade_one(
+    student: str, name: str, filename: str, source: str, seeds: tuple[int, ...], sandbox: tuple[str, ...] = ()
+) -> Grade:
+    """Check one file. Runs in a worker process, and the file's code in one of its own below that."""
+    report = check_source(find(name), source, filename=filename, seeds=seeds, sandbox=sandbox)
     parts = tuple((part.name, part.ok, part.message) for part in report.parts)
-    return Grade(student, name, report.points, len(parts), report.summary, parts, (*report.sentences, *report.notes))
+    sentences = (*report.sentences, *report.notes)
+    killed = any(error.kind == "killed" for error in report.errors)
+    return Grade(student, name, report.points, len(parts), report.summary, parts, sentences, killed)
 
 
 def _no_points(student: str, exercise: Exercise, said: str) -> Grade:
@@ -129,8 +136,8 @@ def as_csv(grades: Iterable[Grade]) -> str:
     Examples
     --------
     >>> print(as_csv([Grade("ada", "01_moments", 2, 2, ""), Grade("ada", "02_bn_forward", 1, 2, "")]))
-    student,01_moments,02_bn_forward,total,of
-    ada,2,1,3,4
+    "student","01_moments","02_bn_forward","total","of"
+    "ada",2,1,3,4
     <BLANKLINE>
     """
     by_student: dict[str, dict[str, Grade]] = {}
@@ -138,18 +145,29 @@ def as_csv(grades: Iterable[Grade]) -> str:
         by_student.setdefault(given.student, {})[given.exercise] = given
     names = list(dict.fromkeys(name for row in by_student.values() for name in row))
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(["student", *names, "total", "of"])
     for student, row in by_student.items():
         total, most = sum(g.points for g in row.values()), sum(g.of for g in row.values())
-        writer.writerow([_cell(student), *(row[name].points for name in names), total, most])
+        writer.writerow([_cell(student), *(row[name].points if name in row else "" for name in names), total, most])
     return text.getvalue()
 
 
+def shown(name: str) -> str:
+    """A name as one line of what can be printed, no two names alike: all else is written as its escape.
+
+    Examples
+    --------
+    >>> print(shown("Zoë\\n\\x1b[2J"), shown("a  b"))
+    Zoë\\n\\x1b[2J a  b
+    """
+    return "".join(letter if letter.isprintable() and letter != "\\" else ascii(letter)[1:-1] for letter in name)
+
+
 def _cell(name: str) -> str:
-    """A name that no spreadsheet takes for a formula, on one line."""
-    name = " ".join(name.encode("utf-8", errors="replace").decode().split())
-    return f"'{name}" if name.startswith(("=", "+", "-", "@")) else name
+    """A name that no spreadsheet takes for a formula."""
+    name = shown(name)
+    return f"'{name}" if name.lstrip().startswith(("=", "+", "-", "@", "'")) else name
 
 
 def write_csv(path: Path, grades: Iterable[Grade]) -> None:
@@ -160,7 +178,7 @@ def write_csv(path: Path, grades: Iterable[Grade]) -> None:
 def student_report(grades: Sequence[Grade]) -> str:
     """What one student is told, as Markdown: no numbers of hidden cases in it."""
     total, most = sum(g.points for g in grades), sum(g.of for g in grades)
-    lines = [f"# {_cell(grades[0].student)}: {total} of {most} points", ""]
+    lines = [f"# {_code(shown(grades[0].student))}: {total} of {most} points", ""]
     for given in grades:
         lines += [f"## {given.exercise}: {given.points} of {given.of}", ""]
         lines += [*(f"{sentence}\n" for sentence in given.sentences)]
@@ -177,15 +195,34 @@ def student_report(grades: Sequence[Grade]) -> str:
 
 def _code(text: str) -> str:
     """Text that may hold anything, as code."""
-    return "`" + " ".join(text.replace("`", "'").split()) + "`"
+    return "`" + shown(" ".join(text.replace("`", "'").split())) + "`"
 
 
-def write_reports(folder: Path, grades: Sequence[Grade]) -> None:
-    """Write a file for each student."""
+def write_reports(folder: Path, grades: Sequence[Grade], about: str = "") -> list[OSError]:
+    """Write a file for each student, `about` at its end; return why some of them could not be written."""
+    failed = []
     for student in dict.fromkeys(given.student for given in grades):
-        text = student_report([given for given in grades if given.student == student])
-        path = folder / f"{student.encode('utf-8', errors='replace').decode().replace(os.sep, '_')}.md"
-        storage.write(path, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+        text = student_report([given for given in grades if given.student == student]) + about
+        try:
+            storage.write(folder / report_name(student), lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+        except OSError as error:
+            failed.append(error)
+    return failed
+
+
+def report_name(student: str) -> str:
+    """The name of a student's report: their own where a file can have it, else one with a digest in it.
+
+    Examples
+    --------
+    >>> report_name("ada"), report_name("a/b")
+    ('ada.md', 'a_b-c14cddc033f64b9d.md')
+    """
+    name = "".join(letter if letter.isalnum() or letter in " -_." else "_" for letter in student)
+    if name == student and len(name.encode()) <= 200:
+        return f"{name}.md"
+    digest = hashlib.sha256(student.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return f"{name[:40]}-{digest}.md"
 
 
 class Unreadable(ValueError):
@@ -193,7 +230,7 @@ class Unreadable(ValueError):
 
 
 def students(folder: Path) -> list[Path]:
-    """The students' folders in a folder of submissions, by name; no links, nothing hidden.
+    """The students' folders in a folder of submissions, by name.
 
     Raises
     ------
@@ -201,11 +238,24 @@ def students(folder: Path) -> list[Path]:
         If there are none.
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder")
-    found = [p for p in folder.iterdir() if p.is_dir() and not p.is_symlink() and not p.name.startswith((".", "_"))]
+        raise ValueError(f"{folder} is not a folder")
+    found = [path for path in folder.iterdir() if path.is_dir() and not _left_out(path)]
     if not found:
         raise ValueError(f"{folder} holds no folders, expected one for each student")
     return sorted(found)
+
+
+def left_out(folder: Path) -> list[tuple[str, str]]:
+    """What is in a folder of submissions and is not graded, each with the reason."""
+    found = [(path.name, _left_out(path) or ("" if path.is_dir() else "not a folder")) for path in folder.iterdir()]
+    return sorted((name, reason) for name, reason in found if reason)
+
+
+def _left_out(path: Path) -> str:
+    """Why a folder is not taken for a student's; "" if it is."""
+    if path.is_symlink():
+        return "a link"
+    return f"its name begins with {path.name[0]}" if path.name.startswith((".", "_")) else ""
 
 
 def submitted(student: Path, exercises: Sequence[Exercise]) -> dict[str, Path]:
@@ -249,20 +299,23 @@ def source_of(path: Path) -> str:
     Raises
     ------
     Unreadable
-        If it is a link or no ordinary file, too large, no text, or no notebook.
+        If it is a link or not an ordinary file, too large, not text, or not a notebook.
     """
     try:
         state = path.lstat()
         if not stat.S_ISREG(state.st_mode):  # reading a pipe would wait for ever
-            raise Unreadable("is no ordinary file")
+            raise Unreadable("is not an ordinary file")
         if state.st_size > _LARGEST:
             raise Unreadable(f"has {state.st_size:,} bytes, expected at most {_LARGEST:,}")
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise Unreadable(f"cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise Unreadable("is no text in UTF-8") from error
-    return notebook_source(text) if path.suffix == ".ipynb" else text
+        raise Unreadable("is not valid UTF-8") from error
+    source = notebook_source(text) if path.suffix == ".ipynb" else text
+    if len(source) > _LONGEST:
+        raise Unreadable(f"has {len(source):,} characters of code, expected at most {_LONGEST:,}")
+    return source
 
 
 def notebook_source(text: str) -> str:
@@ -270,16 +323,17 @@ def notebook_source(text: str) -> str:
 
     Examples
     --------
+    >>> import json
     >>> cells = [{"cell_type": "code", "source": "x = 1", "metadata": {"mabn_ref": "answer"}}]
     >>> notebook_source(json.dumps({"cells": cells}))
     'x = 1'
     """
     try:
-        cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+        cells = [cell for cell in storage.as_json(text)["cells"] if cell["cell_type"] == "code"]
         marked = [cell for cell in cells if cell.get("metadata", {}).get("mabn_ref") == "answer"]
         others = [cell for cell in cells if cell.get("metadata", {}).get("mabn_ref") != "check"]
         sources = ["".join(cell["source"]) for cell in marked or others]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Unreadable("is no notebook") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Unreadable("is not a notebook") from error
     lines = [line for source in sources for line in [*source.splitlines(), ""]]
     return "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in lines).rstrip("\n")

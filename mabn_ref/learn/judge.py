@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import itertools
@@ -75,8 +76,11 @@ def check_source(
     filename: str = "exercise.py",
     seeds: Sequence[int] = (0,),
     limits: Limits | None = None,
+    sandbox: Sequence[str] = (),
 ) -> Report:
     """Check a student's file in a process of its own; `filename` is its name in messages.
+
+    `sandbox` is what `sandbox.command` returns; without it the file runs as the user who checks.
 
     Each seed gives as many random cases as the exercise says. The limits are by default those of `Limits`, with the
     exercise's own time.
@@ -95,7 +99,7 @@ def check_source(
     try:
         for check in exercise.checks.CHECKS:
             if not students or students[-1].ended:  # a function that hangs does not take the others with it
-                students.append(Student(source, filename, limits))
+                students.append(Student(source, filename, limits, sandbox))
             seen.append([_observation(check, students[-1], case) for case in known.cases])
     except StudentError as error:  # the file cannot even be read
         seen = [[error] * len(known.cases) for _ in exercise.checks.CHECKS]
@@ -275,14 +279,15 @@ def _fault(
         if not isinstance(observation, dict):
             return str(observation)
         assert isinstance(expected, dict), f"the solution fails: {expected}"
-        message = form_fault(name, observation[name], expected[name], getattr(case, "axes", {}))
-        if message is None:
-            try:
+        try:
+            message = form_fault(name, observation[name], expected[name], getattr(case, "axes", {}))
+            if message is None:
                 with np.errstate(all="ignore"):
                     message = judge(observation[name], case)
-            except Exception as error:
-                message = unnamed(name, observation[name], expected[name])
-                message = message or f"{name} cannot be judged ({type(error).__name__})"
+        except Exception as error:  # a number that NumPy cannot hold, or a form that nobody thought of
+            message = f"{name} cannot be judged ({type(error).__name__})"
+            with contextlib.suppress(Exception):
+                message = unnamed(name, observation[name], expected[name]) or message
         if message:
             return message
     return None

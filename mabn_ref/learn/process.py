@@ -1,7 +1,7 @@
 """A student's file in a process of its own: its functions can be called, and whatever goes wrong is one clear line.
 
 Time, memory, printed output and the size of answers are limited; the process has NumPy and the standard library on
-its path and nothing else. It is not a sandbox: the code runs as the user who runs the check and may read that user's
+its path and nothing else. Without a `sandbox` the code runs as the user who runs the check and may read that user's
 files. Memory, files and CPU time are limited by the operating system where it can, which Windows cannot.
 """
 
@@ -12,19 +12,21 @@ import functools
 import math
 import os
 import queue
+import select
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mabn_ref.learn import child
+from mabn_ref.learn.sandbox import NOBODY, python
 
 __all__ = ["Limits", "Student", "StudentError"]
 
@@ -51,7 +53,7 @@ class StudentError(Exception):
     def __init__(self, kind: str, message: str, trace: list[Any] | None = None) -> None:
         super().__init__(message)
         self.kind = kind
-        """"todo", "raised", "syntax", "timeout", "died", "printed", "missing" or "unsendable"."""
+        """"todo", "raised", "syntax", "timeout", "died", "killed", "printed", "missing" or "unsendable"."""
         self.trace = [(int(line), str(name)) for line, name in trace or []]
         """Lines of the student's file that the error went through, outermost first, each with its function."""
 
@@ -60,7 +62,8 @@ class Student(contextlib.AbstractContextManager["Student"]):
     """The functions of a student's file as attributes, each call made in the student's process.
 
     Arguments and results are arrays, numbers, words, and tuples, named tuples, lists and dicts of them; arguments may
-    be functions, which the student's code then calls here. `filename` is for messages.
+    be functions, which the student's code then calls here. `filename` is for messages. `sandbox` is what
+    `sandbox.command` returns: the words before those of the process.
 
     Examples
     --------
@@ -69,7 +72,7 @@ class Student(contextlib.AbstractContextManager["Student"]):
     array([2., 2.])
     """
 
-    def __init__(self, source: str, filename: str, limits: Limits | None = None) -> None:
+    def __init__(self, source: str, filename: str, limits: Limits | None = None, sandbox: Sequence[str] = ()) -> None:
         limits = Limits() if limits is None else limits
         self.printed = ""
         """What the code printed."""
@@ -79,10 +82,12 @@ class Student(contextlib.AbstractContextManager["Student"]):
         """Names of NumPy that the code put something else under."""
         self._filename, self._limits = filename, limits
         self._error: StudentError | None = None
-        self._answers: queue.Queue[Any] = queue.Queue()
+        self._closed = False
+        self._answers: queue.Queue[Any] = queue.Queue(maxsize=1)  # who answers unasked waits
         self._left = _STARTING
         self._folder = tempfile.TemporaryDirectory(prefix="mabn-exercise-", ignore_cleanup_errors=True)
-        self._process = _start(limits, self._folder.name)
+        self._sandboxed = bool(sandbox)
+        self._process = _start(limits, self._folder.name, sandbox)
         self._readers = [threading.Thread(target=read, daemon=True) for read in (self._listen, self._collect)]
         for reader in self._readers:
             reader.start()
@@ -100,6 +105,7 @@ class Student(contextlib.AbstractContextManager["Student"]):
 
     def close(self) -> None:
         """End the process and all that it started and that is still in its group."""
+        self._closed = True
         _kill(self._process)
         for reader, stream in zip(self._readers, (self._process.stdout, self._process.stderr), strict=True):
             reader.join(0.5)
@@ -139,8 +145,16 @@ class Student(contextlib.AbstractContextManager["Student"]):
         if self._error is not None:
             raise self._error
         assert self._process.stdin is not None
-        with contextlib.suppress(OSError):  # it is gone, which the answer will say
-            child.write_frame(self._process.stdin, message, buffers)  # type: ignore[arg-type]
+        started = time.monotonic()
+        try:
+            for piece in child.frame(message, buffers):
+                _write(self._process.stdin.fileno(), piece, started + self._left)
+        except TimeoutError:
+            raise self._fail("timeout", self._too_slow(str(message.get("function", "")))) from None
+        except OSError:  # it is gone, which the answer will say
+            pass
+        finally:
+            self._left -= time.monotonic() - started
 
     def _receive(
         self, name: str, functions: list[Callable[..., Any]] | None = None
@@ -168,13 +182,13 @@ class Student(contextlib.AbstractContextManager["Student"]):
         ends = time.monotonic() + self._left
         while True:
             ended = self._process.poll() is not None
+            if time.monotonic() >= ends and not ended:
+                raise self._fail("timeout", self._too_slow(name))
             try:
                 answer = self._answers.get(timeout=max(min(ends - time.monotonic(), 0.25), 0.0))
             except queue.Empty:
                 if ended:
                     raise self._keep(self._ended()) from None
-                if time.monotonic() >= ends:
-                    raise self._fail("timeout", self._too_slow(name)) from None
             else:
                 self._left = ends - time.monotonic()
                 return answer
@@ -184,12 +198,15 @@ class Student(contextlib.AbstractContextManager["Student"]):
         k = message["call"]
         if not isinstance(k, int) or not 0 <= k < len(functions):
             raise self._fail("died", "its process answered what no result looks like")
+        started = time.monotonic()
         args, kwargs = self._decoded(message, buffers)
         try:
             result = functions[k](*args, **kwargs)
         except Exception as error:
             name = getattr(functions[k], "__name__", "the function")
             raise self._fail("raised", f"{name}, which your code called, raised: {error}") from None
+        finally:
+            self._left -= time.monotonic() - started
         tree, out = child.encode(result, np.ndarray)
         self._send({"content": tree}, out)
 
@@ -205,22 +222,31 @@ class Student(contextlib.AbstractContextManager["Student"]):
         _kill(self._process)
         return self._error
 
+    def _put(self, answer: Any) -> None:
+        """Wait until the answer before this one has been taken, or until nothing is asked any more."""
+        while not self._closed:
+            with contextlib.suppress(queue.Full):
+                self._answers.put(answer, timeout=0.1)
+                return
+
     def _listen(self) -> None:
         """Put the answers into the queue. Runs in a thread, which ends with the process."""
         assert self._process.stdout is not None
         try:
             while True:
-                self._answers.put(child.read_frame(self._process.stdout, self._limits.answer))  # type: ignore[arg-type]
+                self._put(child.read_frame(self._process.stdout, self._limits.answer))  # type: ignore[arg-type]
         except ValueError as error:
-            self._answers.put(StudentError("unsendable", f"it returned too much: {error}"))
+            self._put(StudentError("unsendable", f"it returned too much: {error}"))
         except Exception:
-            self._answers.put(self._ended())
+            self._put(self._ended())
 
     def _ended(self) -> StudentError:
         if self._error is not None:
             return self._error
         try:
-            return _error_of_exit(self._process.wait(1.0))
+            code = self._process.wait(1.0)
+            # bubblewrap says of a signal what a shell does
+            return _error_of_exit(128 - code if self._sandboxed and code > 128 else code)
         except subprocess.TimeoutExpired:
             return StudentError("died", "its process closed the line on which it is asked")
 
@@ -238,20 +264,38 @@ class Student(contextlib.AbstractContextManager["Student"]):
         if len(kept) > self._limits.printed:
             error = StudentError("printed", f"the code printed more than {self._limits.printed:,} characters")
             self._error = self._error or error
-            self._answers.put(error)
             _kill(self._process)
+            self._put(error)
 
 
-def _start(limits: Limits, folder: str) -> subprocess.Popen[bytes]:
-    """Start Python on `child`, in `folder` and in a session of its own."""
+def _write(file: int, data: bytes, until: float) -> None:
+    """Write all of it, however slowly the other side reads, or raise a TimeoutError."""
+    if sys.platform == "win32":  # pipes cannot be waited for there: the time limit starts with the answer
+        os.write(file, data)
+        return
+    os.set_blocking(file, False)
+    left = memoryview(data)
+    while left:
+        if not select.select([], [file], [], max(until - time.monotonic(), 0.0))[1]:
+            raise TimeoutError
+        with contextlib.suppress(BlockingIOError):
+            left = left[os.write(file, left) :]
+
+
+def _start(limits: Limits, folder: str, sandbox: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start Python on `child`, in `folder` or a sandbox and in a session of its own."""
     numpy_folder = Path(np.__file__).resolve().parents[1]
     seconds = math.ceil(2 * limits.seconds + 10)  # a backstop, should this process not get to stop it
     numbers = [str(n) for n in (limits.megabytes, seconds, limits.answer)]
+    interpreter, place = sys.executable, Path(child.__file__).resolve()
+    if sandbox:
+        interpreter = python()
+        numbers += [str(NOBODY)] if os.getuid() == 0 else []
     kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
     one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return subprocess.Popen(
         # no site-packages, no environment, nothing written beside the sources
-        [sys.executable, "-I", "-S", "-B", "-X", "utf8", child.__file__, str(numpy_folder), *numbers],
+        [*sandbox, interpreter, "-I", "-S", "-B", "-X", "utf8", str(place), str(numpy_folder), *numbers],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -303,5 +347,5 @@ def _error_of_exit(code: int) -> StudentError:
         return StudentError("died", f"its process ended by itself (exit code {code})")
     name = next((kind.name for kind in signal.Signals if kind == -code), f"signal {-code}")
     if name in ("SIGXCPU", "SIGKILL"):
-        return StudentError("died", f"its process was stopped ({name}): too much time or memory")
+        return StudentError("killed", f"its process was stopped ({name}): too much time or memory")
     return StudentError("died", f"its process crashed ({name})")

@@ -58,9 +58,14 @@ def test_a_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "=cmd()").mkdir()
     (folder / ".git").mkdir()
     (folder / "notes.txt").write_text("")
-    arguments = ["learn", "grade", str(folder), "--only", "1", "2", "--jobs", "2"]
+    arguments = ["learn", "grade", str(folder), "--only", "1", "2", "--jobs", "2", "--no-sandbox", "--seed", "1"]
     assert main([*arguments, "--csv", str(tmp_path / "a.csv"), "--reports", str(tmp_path / "reports")]) == 0
-    assert "ada        4 of 4\n" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "ada        4 of 4\n" in said.out
+    assert said.err.splitlines()[:2] == [
+        "not graded: .git (its name begins with .)",
+        "not graded: notes.txt (not a folder)",
+    ]
     rows = list(csv.reader((tmp_path / "a.csv").read_text().splitlines()))
     assert rows == [
         ["student", "01_moments", "02_bn_forward", "total", "of"],
@@ -69,7 +74,8 @@ def test_a_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ["bob", "1", "0", "1", "4"],
     ]
     report = (tmp_path / "reports" / "bob.md").read_text()
-    assert "# bob: 1 of 4 points" in report
+    assert "# `bob`: 1 of 4 points" in report
+    assert "Hidden cases: seed 1, 1 of them. Run without a sandbox." in report
     assert "Your variance divides by the number of values less one" in report
     assert "`not handed in`" in report
     assert "- mu: right\n- var: wrong" in report
@@ -114,16 +120,16 @@ def test_nobody_is_lost(tmp_path: Path) -> None:
     assert all(g.points == 0 for name, g in found.items() if name != "good")
     for name, (_, message) in HOSTILE.items():
         assert found[name].said.startswith(message), name
-    assert found["latin"].said == "exercise.py is no text in UTF-8"
+    assert found["latin"].said == "exercise.py is not valid UTF-8"
     assert found["large"].said == "exercise.py has 1,000,001 bytes, expected at most 1,000,000"
-    assert found["link"].said == found["pipe"].said == "exercise.py is no ordinary file"
+    assert found["link"].said == found["pipe"].said == "exercise.py is not an ordinary file"
     assert found["folder"].said == "not handed in"
-    assert found["book"].said == "01_moments.ipynb is no notebook"
+    assert found["book"].said == "01_moments.ipynb is not a notebook"
     assert all(student_report([g]).startswith("# ") for g in found.values())
     assert len(as_csv(found.values()).splitlines()) == len(found) + 1
 
 
-def test_answers_that_were_written_down_fail_on_the_hidden_cases(tmp_path: Path) -> None:
+def test_answers_that_were_written_down_fail_on_the_hidden_cases() -> None:
     answers = {}
     for case in MOMENTS.draw(0, 6):
         values = case.x.reshape(-1, 3)
@@ -133,15 +139,18 @@ def test_answers_that_were_written_down_fail_on_the_hidden_cases(tmp_path: Path)
         "    mu, var = ANSWERS.get(x.tobytes().hex()[:32], [[0.0] * 3, [1.0] * 3])\n"
         "    return np.array(mu), np.array(var)\n"
     )
-    path = hand_in(tmp_path, "copy", source)
-    assert grade_one("copy", MOMENTS.name, path, (0,)).points == 2
-    assert grade_one("copy", MOMENTS.name, path, SEEDS).points == 0
+    assert grade_one("copy", MOMENTS.name, FILE.name, source, (0,)).points == 2
+    assert grade_one("copy", MOMENTS.name, FILE.name, source, SEEDS).points == 0
 
 
-def test_a_worker_that_dies_loses_its_file_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_worker_that_dies_loses_its_file_alone_which_is_run_again(tmp_path: Path, deaths: int) -> None:
+    asked = []
+
     class Dying(ThreadPoolExecutor):
         def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-            if args[0] != "bob":
+            asked.append(args[0])
+            if args[0] != "bob" or asked.count("bob") > deaths:
                 return super().submit(fn, *args, **kwargs)
             lost: Future[Any] = Future()
             lost.set_exception(RuntimeError("its worker process was killed by SIGKILL"))
@@ -152,7 +161,10 @@ def test_a_worker_that_dies_loses_its_file_alone(tmp_path: Path) -> None:
     with Dying(1) as pool:
         found = {g.student: g for g in grade(tmp_path, [MOMENTS], SEEDS, pool)}
     assert found["ada"].points == 2
-    assert found["bob"].said == "could not be checked: RuntimeError: its worker process was killed by SIGKILL"
+    if deaths == 1:
+        assert found["bob"].points == 2
+    else:
+        assert found["bob"].said == "could not be checked: RuntimeError: its worker process was killed by SIGKILL"
 
 
 def test_where_files_may_lie(tmp_path: Path) -> None:
@@ -187,7 +199,7 @@ def test_a_notebook_without_marks_gives_its_code_without_magics(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: None, "is no folder"),
+        (lambda path: None, "is not a folder"),
         (lambda path: path.mkdir(), "holds no folders, expected one for each student"),
     ],
 )
@@ -197,3 +209,50 @@ def test_no_submissions(
     make(tmp_path / "class")
     assert main(["learn", "grade", str(tmp_path / "class")]) == 2
     assert message in capsys.readouterr().err
+
+
+NAMES = [
+    "a  b",
+    "a b",
+    "a\tb",
+    "a\nb",
+    "x;=1+1",
+    "=1",
+    "-2",
+    "\x1b[2Jred",
+    "é" * 120,
+    "z" * 250,
+    "bad\udcff",
+    "bad\udcfe",
+    "a\\nb",
+]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names that Windows does not have")
+def test_any_name_is_one_line_one_report_and_no_formula(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "class"
+    for name in NAMES:
+        hand_in(folder, name, "def moments(x): return 1, 1")
+    (folder / "linked").symlink_to(folder / "=1")
+    arguments = ["learn", "grade", str(folder), "--only", "1", "--no-sandbox", "--csv", str(tmp_path / "a.csv")]
+    assert main([*arguments, "--reports", str(tmp_path / "reports")]) == 0
+    said = capsys.readouterr()
+    assert "not graded: linked (a link)" in said.err
+    assert "\x1b[2J" not in said.out
+    rows = list(csv.reader((tmp_path / "a.csv").read_text().splitlines()))[1:]
+    assert len({row[0] for row in rows}) == len(rows) == len(NAMES)
+    assert not any(row[0].startswith(tuple("=+-@")) or not row[0].isprintable() for row in rows)
+    assert '"x;=1+1",' in (tmp_path / "a.csv").read_text(), "quoted, so that no program splits it"
+    assert len(list((tmp_path / "reports").iterdir())) == len(NAMES)
+    assert not any("\x1b" in report.read_text() for report in (tmp_path / "reports").iterdir())
+
+
+def test_what_cannot_be_written_is_found_out_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hand_in(tmp_path / "class", "ada", "while True: pass")
+    (tmp_path / "file").write_text("")
+    arguments = ["learn", "grade", str(tmp_path / "class"), "--only", "1", "--no-sandbox"]
+    for option, value in (("--csv", tmp_path / "file" / "a.csv"), ("--reports", tmp_path / "file")):
+        assert main([*arguments, option, str(value)]) == 1
+        assert "is a file" in capsys.readouterr().err or value.name == "a.csv"

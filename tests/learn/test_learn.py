@@ -151,9 +151,9 @@ def test_files_that_cannot_be_read(folder: Folder, capsys: pytest.CaptureFixture
     assert "cannot be read; mabn-ref learn reset 01_moments writes a new one" in capsys.readouterr().out
     folder.file(MOMENTS).write_bytes(b"\xff\xfe")
     assert main(["learn", "check", "1"]) == 1
-    assert "is no text in UTF-8" in capsys.readouterr().out
+    assert "is not valid UTF-8" in capsys.readouterr().out
     assert main(["learn", "check", "--all"]) == 1
-    assert "wrong  01_moments                  01_moments/exercise.py is no text in UTF-8" in capsys.readouterr().out
+    assert "wrong  01_moments                  01_moments/exercise.py is not valid UTF-8" in capsys.readouterr().out
 
 
 def test_a_file_with_a_byte_order_mark_is_read(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,8 @@ class _Sample:
         self.rng, self.far = np.random.default_rng(seed), far
 
     def __call__(self, count):
+        if not 0 <= count <= 10**6:
+            raise ValueError(f"count is {count}, expected from 0 to a million values")
         a, b = self.rng.standard_normal((int(count), 2)).T
         return self.far + 2 * a, 1.5 + a + 0.7 * b
 

@@ -1,0 +1,169 @@
+"""Submissions in bubblewrap: nothing of the machine is in reach, and nothing is left when they are done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mabn_ref
+from mabn_ref.cli import main
+from mabn_ref.learn import sandbox
+from mabn_ref.learn.exercise import find
+from mabn_ref.learn.grade import grade
+from mabn_ref.learn.process import Limits, Student, StudentError
+from tests.signals import HUNG
+
+LIMITS = Limits(seconds=HUNG, megabytes=400, printed=10_000, answer=1_000_000)
+bubblewrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+MOMENTS = find("moments")
+
+
+def ask(code: str, limits: Limits = LIMITS) -> object:
+    """What a function of these lines returns in the sandbox."""
+    body = "".join(f"    {line}\n" for line in code.splitlines())
+    with Student(
+        f"import os, sys, socket\ndef f(x=None):\n{body}", "exercise.py", limits, sandbox.command()
+    ) as student:
+        return student.f()
+
+
+OUT_OF_REACH = {
+    "the solutions": f"return os.path.exists({str(Path(mabn_ref.__file__).parent / 'learn' / 'course')!r})",
+    "the judge": f"return os.path.exists({str(Path(mabn_ref.__file__).parent / 'learn' / 'judge.py')!r})",
+    "users": "return os.path.exists('/etc/passwd') or os.path.exists('/home')",
+    "the tests": f"return os.path.exists({__file__!r})",
+    "other processes": "return [n for n in os.listdir('/proc') if n.isdigit() and int(n) > 9]",
+    "the environment": "return [n for n in os.environ if n == 'HOME']",
+    "being root": "return os.getuid() == 0",
+    "other packages": "import importlib.util\nreturn importlib.util.find_spec('pytest') is not None",
+    "the network": "s = socket.socket()\ns.settimeout(1)\nreturn s.connect_ex(('127.0.0.1', 22)) == 0",
+    "an abstract socket": "s = socket.socket(socket.AF_UNIX)\nreturn s.connect_ex('\\0/tmp/.X11-unix/X0') == 0",
+    "writing to the interpreter": "return os.access(os.__file__, os.W_OK)",
+    "writing elsewhere": "return any(os.access(p, os.W_OK) for p in ('/', '/dev', '/usr', '/usr/lib'))",
+    "a child": "try:\n    os.fork()\nexcept OSError:\n    return False\nreturn True",
+    "a child in a name space of its own": (
+        "import ctypes\nctypes.CDLL(None).unshare(0x30000000)\n"
+        "try:\n    os.fork()\nexcept OSError:\n    return False\nreturn True"
+    ),
+    "the mounts": (
+        "import ctypes\nlibc = ctypes.CDLL(None)\nlibc.unshare(0x10020000)\nreturn libc.umount2(b'/usr', 2) == 0"
+    ),
+    "the judge's process": "return os.getppid() > 9",
+    "files without end": (
+        "try:\n    for n in range(1000):\n        open('/tmp/%d' % n, 'wb').write(bytes(900_000))\n"
+        "except OSError:\n    return n > 30\nreturn True"
+    ),
+}
+
+
+@bubblewrap
+@pytest.mark.parametrize("name", OUT_OF_REACH)
+def test_out_of_reach(name: str) -> None:
+    assert not ask(OUT_OF_REACH[name])
+
+
+@bubblewrap
+def test_what_is_needed_is_there() -> None:
+    assert ask("import decimal, ctypes, numpy\nopen('/tmp/x', 'w').write('x')\nreturn int(numpy.ones(3).sum())") == 3
+
+
+@bubblewrap
+def test_nothing_is_left_running() -> None:
+    mark = f"unlikely_{os.getpid()}"
+    source = f"import os\ndef f():\n    os.setsid()\n    os.symlink('x', '/tmp/{mark}')\n    while True: pass\n"
+    student = Student(source, "exercise.py", LIMITS._replace(seconds=1), sandbox.command())
+    with student, pytest.raises(StudentError, match="was stopped"):
+        student.f()
+    deadline = time.monotonic() + HUNG
+    while (
+        "bwrap" in subprocess.run(["ps", "-A", "-o", "ppid,args"], capture_output=True, text=True, check=True).stdout
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@bubblewrap
+def test_solutions_pass_and_signals_are_told_as_without(tmp_path: Path) -> None:
+    sources = {
+        "good": MOMENTS.solution,
+        "killed": "import os\ndef moments(x): os.kill(os.getpid(), 9)",
+        "crash": "import ctypes\ndef moments(x): ctypes.string_at(0)",
+    }
+    for name, source in sources.items():
+        place = tmp_path / name / MOMENTS.name / "exercise.py"
+        place.parent.mkdir(parents=True)
+        place.write_text(source)
+    with ThreadPoolExecutor(2) as pool:
+        found = {g.student: g for g in grade(tmp_path, [MOMENTS], (0, 5), pool, sandbox=sandbox.command())}
+    assert found["good"].points == 2, found["good"]
+    assert found["killed"].said == "its process was stopped (SIGKILL): too much time or memory"
+    assert found["crash"].said == "its process crashed (SIGSEGV)"
+
+
+def test_without_a_sandbox_nothing_is_graded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ada").mkdir()
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert main(["learn", "grade", str(tmp_path), "--only", "1"]) == 1
+    said = capsys.readouterr().err
+    assert "apt install bubblewrap" in said
+    assert "--no-sandbox" in said
+    assert main(["learn", "grade", str(tmp_path), "--only", "1", "--no-sandbox"]) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a program of POSIX")
+def test_a_sandbox_that_does_not_start_is_not_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    false = tmp_path / "bwrap"
+    false.write_text("#!/bin/sh\necho no user name spaces here >&2\nexit 1\n")
+    false.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(sandbox.SandboxError, match="cannot start a process here: no user name spaces here"):
+        sandbox.command()
+
+
+UNBOUNDED = {
+    "answers that nobody asked for": """
+import json, os, struct
+def f(x):
+    h = json.dumps({"call": 0, "lengths": []}).encode()
+    for n in range(3, 20):
+        try:
+            while True:
+                os.write(n, struct.pack("<QQ", len(h), 0) + h)
+        except OSError:
+            pass
+""",
+    "a line that is not read": "import time\ndef f(x): time.sleep(99)\n",
+    "calls without end": "def f(x, g):\n    while True: g(1.0)\n",
+    "a tuple of thousands of fields": (
+        "class T(tuple): _fields = tuple('a%d' % n for n in range(5000))\ndef f(x): return T(range(5000))\n"
+    ),
+    "a long list": "def f(x): return [0] * 300_000\n",
+    "a long integer": "def f(x): return 10**400\n",
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes that can be waited for")
+@pytest.mark.parametrize("name", UNBOUNDED)
+def test_the_judge_is_neither_stopped_nor_filled(name: str) -> None:
+    limits = Limits(seconds=2.0)
+    started = time.monotonic()
+    with Student(UNBOUNDED[name], "exercise.py", limits) as student:
+        if name == "a tuple of thousands of fields":
+            assert len(student.f(1)) == 5000
+            return
+        with pytest.raises(StudentError):
+            student.f(*([np.ones(3), lambda value: value] if "calls" in name else [np.ones(10**6)]))
+        if name == "a line that is not read":  # and is full: nothing waits for it either
+            with pytest.raises(StudentError):
+                student.f(np.ones(10**6))
+    assert time.monotonic() - started < HUNG
