@@ -26,7 +26,7 @@ extensions = [
     "matplotlib.sphinxext.plot_directive",
     "shared_arguments",
     "names",
-    "local_mathjax",
+    "local_scripts",
     "equations",
     "annotated",
     "catalogue",

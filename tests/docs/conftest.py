@@ -20,7 +20,7 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     if built := os.environ.get("MABN_REF_HTML"):
         return Path(built)
-    for module in ("sphinx", "furo", "sphinx-mathjax-offline", "sphinx_gallery", "matplotlib"):
+    for module in ("sphinx", "furo", "sphinx-mathjax-offline", "mpld3", "sphinx_gallery", "matplotlib"):
         pytest.importorskip(module, reason=f'{module} is not installed: pip install "mabn_ref[docs]"')
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return _built(tmp_path_factory.mktemp("docs"))
