@@ -156,3 +156,130 @@ def test_lines_stand_in_the_source(numbers: Callable[..., Any]) -> None:
         source = inspect.getsource(norm.forward) + inspect.getsource(norm.backward_graph)
         for step in numbers(function, given | memory):
             assert step["line"] in source
+
+
+@pytest.fixture
+def page(html: Path, chromium: browser.Browser) -> Iterator[browser.Browser]:
+    """The page, just opened; when the test is done it must not have complained."""
+    chromium.resize(browser.WIDE)
+    chromium.open(html / "playground.html")
+    yield chromium
+    assert chromium.complaints() == []
+    assert [url for url in chromium.requests() if not url.startswith(("file:", "data:"))] == []
+
+
+def press(page: browser.Browser, key: str, code: int, text: str = "") -> None:
+    """Press a key and let it go."""
+    pressed = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+    page.call("Input.dispatchKeyEvent", type="keyDown", text=text, **pressed)
+    page.call("Input.dispatchKeyEvent", type="keyUp", **pressed)
+
+
+def click(page: browser.Browser, text: str) -> None:
+    """Click the button with this text."""
+    buttons = "[...document.querySelectorAll('.playground button')]"
+    page.run(f"{buttons}.find(button => button.textContent === {json.dumps(text)}).click()")
+
+
+def enter(page: browser.Browser, name: str, value: str, which: int = 0) -> None:
+    """Enter a value."""
+    page.run(
+        f"(() => {{ const field = document.querySelectorAll('.playground [name={name}]')[{which}];"
+        f"field.value = '{value}'; for (const kind of ['input', 'change'])"
+        "field.dispatchEvent(new Event(kind, {bubbles: true})); })()"
+    )
+
+
+def seen(page: browser.Browser, part: str) -> str:
+    """What the page says it shows."""
+    said = page.run(f"document.querySelector('#{part} .seen').textContent")
+    assert isinstance(said, str)
+    return said
+
+
+def measures(page: browser.Browser) -> list[list[float]]:
+    """The table: of one batch, of the simple average, of the exponential one."""
+    texts = "[...row.cells].slice(1).map(cell => cell.textContent)"
+    rows = page.run(f"[...document.querySelectorAll('.measures tbody tr')].map(row => {texts})")
+    return [[float(text) for text in row] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("preset", "images", "window", "decay", "drift", "drop", "verdict"),
+    [
+        ("Two images: noise", 2, 16, 0.98, 0.0, 400, "The exponential average is nearer"),
+        ("32 images", 32, 1, 0.0, 0.005, 400, "Neither is nearer than the batch alone"),
+        ("Long window, fast drift: lag", 2, 100, 0.98, 0.02, 400, "Neither is nearer than the batch alone"),
+        ("The paper's settings, in motion", 2, 16, 0.98, 0.01, 400, "The simple average is nearer"),
+        ("After the learning rate drops", 2, 16, 0.98, 0.01, 200, "The exponential average is nearer"),
+        ("EMA and SMA with the same memory", 2, 16, 0.882, 0.02, 200, "The two averages are equally near"),
+    ],
+)
+def test_presets_show_what_they_are_named_after(
+    page: browser.Browser, preset: str, images: int, window: int, decay: float, drift: float, drop: int, verdict: str
+) -> None:
+    click(page, preset)
+    assert verdict in seen(page, "averages")
+    steps = np.where(np.arange(400) < drop, drift, drift / 10)
+    truth = (np.cumsum(steps) - drift)[:, None]
+    behind = [0.0, *(truth[-1] - sma(np.zeros((window, 1)), truth, seen=0)[0][-1])]
+    behind += [*(truth[-1] - ema(np.zeros(1), truth, decay)[1][-1])]
+    left = np.array([1, 1 / window, (1 - decay) / (1 + decay)]) / images
+    late = [0, (window - 1) / 2, decay / (1 - decay)]
+    expected = np.column_stack([late, behind, left, np.sqrt(np.square(behind) + left)])
+    for row, of_package in zip(measures(page), expected, strict=True):
+        for found, value, digits in zip(row, of_package, (0.051, 0.0051, 0.0051, 0.0051), strict=True):
+            assert found == pytest.approx(value, abs=digits)
+
+
+def test_sliders_move_the_curves_by_keyboard(page: browser.Browser) -> None:
+    curve = "document.querySelector('.history path.line.{}').getAttribute('d')"
+    simple, exponential = (page.run(curve.format(name)) for name in ("sma", "ema"))
+    page.run("document.querySelector('[name=window]').focus()")
+    press(page, "ArrowRight", 39)
+    assert page.run("document.querySelector('[name=window]').getAttribute('aria-valuetext')") == "17"
+    assert "SMA of 17 is 8.0 iterations late" in seen(page, "averages")
+    assert page.run(curve.format("sma")) != simple
+    assert page.run(curve.format("ema")) == exponential
+
+
+def test_one_pass_by_keyboard(page: browser.Browser) -> None:
+    """To the numbers of tutorial 02, and on to MABN."""
+    page.run("document.querySelector('#pass [name=back]').focus()")
+    press(page, "Tab", 9)
+    for step in range(1, 17):
+        press(page, "Enter", 13, "\r")
+        assert f"Step {step} of 16" in seen(page, "pass")
+    assert "dx = dcentred + dmu / values: 0.0597, −0.8004, −0.4760, 1.2167" in seen(page, "pass")
+    assert page.run("document.querySelectorAll('#pass [aria-current]').length") == 1
+
+    state = mabn.State(np.ones(1), np.array([[0.0], [1.1], [0.9]]), np.array([[0.0], [0.2], [-0.1]]), 2, 2)
+    config = mabn.Config(eps=EPS, window=3, clip=CLIP)
+    page.run("document.querySelector('[value=mabn]').click()")
+    click(page, "All")
+    for third in (2.0, 3.0):
+        enter(page, "x", str(third), 2)
+        x, dz = np.array([[0.5], [-1], [third], [0.1]]), np.array([[0.3], [-0.8], [0.4], [1]])
+        _, cache, after = mabn.forward(x, np.array([1.5]), np.array([0.2]), state, config)
+        dx = mabn.backward(dz, cache, after)[0]
+        assert ", ".join(f"{value:.4f}" for value in dx.ravel()) in seen(page, "pass").replace("−", "-")
+
+
+def test_a_number_that_cannot_be_is_named(page: browser.Browser) -> None:
+    page.run("document.querySelector('[value=mabn]').click()")
+    enter(page, "chi2", "-1")
+    assert seen(page, "pass") == "EMA of chi2 before: a number from 0 to 1000."
+    enter(page, "chi2", "1")
+    enter(page, "x", "")
+    assert seen(page, "pass") == "x, the batch, number 1 of 4: a number from -1000 to 1000."
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_fits_a_phone_and_names_what_it_shows(page: browser.Browser, dark: bool) -> None:
+    page.resize(browser.PHONE, dark=dark)
+    click(page, "All")
+    assert page.run("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    inputs = "[...document.querySelectorAll('.playground input')]"
+    assert page.run(f"{inputs}.filter(input => !input.labels[0] && !input.ariaLabel).map(input => input.name)") == []
+    assert page.run("document.querySelectorAll('.plots svg[role=img][aria-label][aria-describedby]').length") == 2
+    assert page.run("document.querySelector('.history').clientWidth") < browser.PHONE[0]
