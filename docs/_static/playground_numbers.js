@@ -67,12 +67,13 @@ const numbers = (() => {
     const direct = backward("centred", "dcentred", "dcentred = dy / sigma", dy.map((value) => value / sigma),
       "The direct route to the centred values. Another one, through the variance, follows.");
     const dsigma = backward("sigma", "dsigma", "dsigma = -sums(dy * centred) / sigma**2",
-      -sum(times(dy, centred)) / sigma ** 2, "σ divides every value, so its gradient is a sum over the batch.");
+      -sum(times(dy, centred)) / sigma ** 2,
+      "σ divides every value, so its gradient is a sum over the batch: but for a factor, the statistic Ψ.");
     const dvar = backward("var", "dvar", "dvar = dsigma / (2 * sigma)", dsigma / (2 * sigma), "Through the root.");
     const dcentred = backward("centred", "dcentred", "dcentred = dcentred + 2 * centred * dvar / values",
       direct.map((value, i) => value + (2 * centred[i] * dvar) / values), "The second route is added to the first.");
     const dmu = backward("mu", "dmu", "dmu = -sums(dcentred)", -sum(dcentred),
-      "μ is subtracted from every value: minus the sum.");
+      "μ is subtracted from every value, so its gradient is a sum too: but for a factor, the statistic g.");
     const dx = backward("x", "dx", "dx = dcentred + dmu / values", dcentred.map((value) => value + dmu / values),
       "The third route, through the mean. The numbers of dx sum to 0: shifting the whole batch changes nothing.");
     return list;
@@ -96,11 +97,11 @@ const numbers = (() => {
     const direct = backward("x", "dx", "dx = dy / chi", dy.map((value) => value / chi),
       "The direct route to x. One more, through the mean square, follows.");
     const dchi = backward("chi", "dchi", "dchi = -sums(dy * x) / chi**2", -sum(times(dy, x)) / chi ** 2,
-      "χ divides every value, so its gradient is a sum over the batch.");
+      "χ divides every value, so its gradient is a sum over the batch: but for a factor, the statistic Ψ.");
     const dchi2 = backward("chi2", "dchi2", "dchi2 = dchi / (2 * chi)", dchi / (2 * chi), "Through the root.");
     backward("x", "dx", "dx = dx + 2 * x * dchi2 / values",
       direct.map((value, i) => value + (2 * x[i] * dchi2) / values),
-      "Two routes, where batch norm has three: with the mean, its gradient is gone.");
+      "Two routes, where batch norm has three: with the mean, the statistic g is gone.");
     return list;
   }
 
