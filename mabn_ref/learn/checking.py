@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -10,23 +10,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.learn.result_form import described
-
-__all__ = [
-    "Check",
-    "Judge",
-    "Malformed",
-    "batch",
-    "close",
-    "gradient",
-    "gradient_fault",
-    "gradient_judge",
-    "mean_square",
-    "moments",
-    "observe_backward",
-    "parts",
-    "unpack",
-]
+from mabn_ref.learn.result_form import described, form_fault
 
 _SPACES = ((), (5,), (2, 5), ())
 _EPS = (1e-5, 0.1, 1.0)
@@ -74,6 +58,60 @@ def unpack(function: str, result: Any, *names: str) -> Any:
     if not isinstance(result, tuple | list) or len(result) != len(names):
         raise Malformed(f"{function} returned {described(result)}, expected {', '.join(names)}")
     return result
+
+
+def formed(name: str, value: Any, expected: Any, axes: Mapping[str, int] | None = None) -> Any:
+    """Return `value`, if something can be computed with it as with `expected`.
+
+    Raises
+    ------
+    Malformed
+        If it does not have the form, with what is wrong with it.
+
+    Examples
+    --------
+    >>> formed("s", np.ones(3), np.zeros(4))
+    Traceback (most recent call last):
+    mabn_ref.learn.checking.Malformed: s has shape (3,); expected (4,): axis 0 is of another length
+    """
+    fault = form_fault(name, value, expected, axes or {})
+    if fault is not None:
+        raise Malformed(fault)
+    return value
+
+
+def part(made: Callable[[], Any]) -> Any:
+    """Return what is made, or the `Malformed` that it raises: that part is wrong, and the others are judged."""
+    try:
+        return made()
+    except Malformed as error:
+        return error
+
+
+def shuffled(questions: Iterable[Any], seed: int) -> list[Any]:
+    """Questions in an order that nobody can know who does not look at what is asked."""
+    found = list(questions)
+    return [found[k] for k in np.random.default_rng(seed).permutation(len(found))]
+
+
+def twice(questions: Iterable[Any], seed: int, answer: Callable[[Any], Any]) -> dict[Any, list[Any]]:
+    """Ask each question twice, in a shuffled order, and return both answers.
+
+    Examples
+    --------
+    >>> twice("ab", 0, str.upper)["b"]
+    ['B', 'B']
+    """
+    asked = list(questions)
+    found: dict[Any, list[Any]] = {question: [] for question in asked}
+    for question in shuffled([*asked, *asked], seed):
+        found[question].append(answer(question))
+    return found
+
+
+def anew(code: Any) -> Any:
+    """The student's functions in a fresh process, where there is one: what they kept outside of results is gone."""
+    return getattr(code, "_anew", lambda: code)()
 
 
 def parts(function: str, result: Any, *names: str) -> dict[str, Any]:

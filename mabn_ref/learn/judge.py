@@ -137,6 +137,8 @@ class _Watched:
         """Functions that changed an array they were given."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_"):
+            raise AttributeError(name)
         function = getattr(self._code, name, None)
         if not callable(function):
             raise StudentError("missing", f"there is no function {name}")
@@ -182,10 +184,15 @@ def _observations(exercise: Exercise, code: Any, cases: list[Any]) -> list[list[
 
 def _by_part(exercise: Exercise, seen: list[list[Observation]]) -> Values:
     return {
-        name: [o[name] if isinstance(o, dict) else f"{type(o).__name__}: {o}" for o in observations]
+        name: [_told(o[name] if isinstance(o, dict) else o) for o in observations]
         for check, observations in zip(exercise.checks.CHECKS, seen, strict=True)
         for name in check.parts
     }
+
+
+def _told(value: Any) -> Any:
+    """A value that can be compared: what was raised is what it says."""
+    return f"{type(value).__name__}: {value}" if isinstance(value, StudentError | Malformed) else value
 
 
 class _Known:
@@ -279,6 +286,8 @@ def _fault(
         if not isinstance(observation, dict):
             return str(observation)
         assert isinstance(expected, dict), f"the solution fails: {expected}"
+        if isinstance(observation[name], Malformed):
+            return str(observation[name])
         try:
             message = form_fault(name, observation[name], expected[name], getattr(case, "axes", {}))
             if message is None:

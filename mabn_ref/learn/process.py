@@ -80,21 +80,26 @@ class Student(contextlib.AbstractContextManager["Student"]):
         """Functions that changed an array they were given."""
         self.replaced: set[str] = set()
         """Names of NumPy that the code put something else under."""
-        self._filename, self._limits = filename, limits
+        self._source, self._filename, self._limits, self._sandbox = source, filename, limits, tuple(sandbox)
+        self._left = limits.seconds
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start a process and have it read the file, in what is left of the time."""
+        left = self._left
         self._error: StudentError | None = None
         self._closed = False
         self._answers: queue.Queue[Any] = queue.Queue(maxsize=1)  # who answers unasked waits
         self._left = _STARTING
         self._folder = tempfile.TemporaryDirectory(prefix="mabn-exercise-", ignore_cleanup_errors=True)
-        self._sandboxed = bool(sandbox)
-        self._process = _start(limits, self._folder.name, sandbox)
+        self._process = _start(self._limits, self._folder.name, self._sandbox)
         self._readers = [threading.Thread(target=read, daemon=True) for read in (self._listen, self._collect)]
         for reader in self._readers:
             reader.start()
         try:
             self._receive("Python")
-            self._left = limits.seconds
-            self._send({"source": source, "filename": filename}, [])
+            self._left = left
+            self._send({"source": self._source, "filename": self._filename}, [])
             self._receive("")
         except StudentError:
             self.close()
@@ -115,6 +120,12 @@ class Student(contextlib.AbstractContextManager["Student"]):
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
         self._folder.cleanup()
+
+    def _anew(self) -> Student:
+        """This file again, in a process that has seen none of the calls before."""
+        self.close()
+        self._begin()
+        return self
 
     @property
     def ended(self) -> bool:
@@ -246,7 +257,7 @@ class Student(contextlib.AbstractContextManager["Student"]):
         try:
             code = self._process.wait(1.0)
             # bubblewrap says of a signal what a shell does
-            return _error_of_exit(128 - code if self._sandboxed and code > 128 else code)
+            return _error_of_exit(128 - code if self._sandbox and code > 128 else code)
         except subprocess.TimeoutExpired:
             return StudentError("died", "its process closed the line on which it is asked")
 
@@ -260,7 +271,7 @@ class Student(contextlib.AbstractContextManager["Student"]):
                 if not piece:
                     break
                 kept += piece
-        self.printed = kept[: self._limits.printed].decode("utf-8", errors="replace")
+        self.printed += kept[: self._limits.printed].decode("utf-8", errors="replace")
         if len(kept) > self._limits.printed:
             error = StudentError("printed", f"the code printed more than {self._limits.printed:,} characters")
             self._error = self._error or error

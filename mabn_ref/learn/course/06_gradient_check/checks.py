@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, close, gradient
+from mabn_ref.learn.checking import Check, Malformed, close, gradient, twice
 
 CASES = 3
 OFFSET = 100.0
@@ -41,6 +41,7 @@ def draw(rng, k):
         right=right,
         found=found,
         layers=_layers(w, k),
+        order=int(rng.integers(2**31)),
         axes={"N": 5, "C": 4},
     )
 
@@ -136,23 +137,30 @@ def _digits(found, asked, case):
 
 
 def observe_check(code, case):
-    verdicts, weights = [], []
-    for layer in case.layers:
+    first = case.layers[0].said
+    asked = []
 
-        def backward(x, dz, layer=layer):
+    def ask(said):
+        layer, weights = next(layer for layer in case.layers if layer.said == said), []
+
+        def backward(x, dz):
             if np.shape(dz) != np.shape(layer.forward(x)):
                 raise ValueError(f"dz has shape {np.shape(dz)}, expected that of z, {np.shape(layer.forward(x))}")
             weights.append(dz)
             return layer.backward(x, dz)
 
-        said = code.check(layer.forward, backward, case.x)
-        if not isinstance(said, bool | np.bool_):
-            raise Malformed(f"check returned {type(said).__name__}, expected True or False")
-        verdicts.append(layer.right if weights and _by_chance(layer, case.x, weights[-1]) else bool(said))
-    kind = _kind(weights[0], _y(case.x)) if weights else "none"
+        verdict = code.check(layer.forward, backward, case.x)
+        if not isinstance(verdict, bool | np.bool_):
+            raise Malformed(f"check returned {type(verdict).__name__}, expected True or False")
+        if said == first:
+            asked.extend(weights)
+        return layer.right if weights and _by_chance(layer, case.x, weights[-1]) else bool(verdict)
+
+    verdicts = twice([layer.said for layer in case.layers], case.order, ask)
+    kind = _kind(asked[0], _y(case.x)) if asked else "none"
     if kind != "random":  # then a verdict is chance
         return {"weights": kind, "accepts the right": "unseen", "rejects the wrong": "unseen"}
-    wrong = [layer for layer, said in zip(case.layers, verdicts, strict=True) if said != layer.right]
+    wrong = [layer for layer in case.layers if {layer.right} != set(verdicts[layer.said])]
     return {
         "weights": kind,
         "accepts the right": "; ".join(layer.said for layer in wrong if layer.right),

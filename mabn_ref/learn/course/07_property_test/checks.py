@@ -6,7 +6,7 @@ that two tests with the same virtue or fault look the same.
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, batch
+from mabn_ref.learn.checking import Check, Malformed, batch, shuffled, twice
 
 CASES = 3
 DRAWS = 6
@@ -18,6 +18,7 @@ def draw(rng, k):
     case = batch(rng, k)
     scale, case.numbers = SIZES[k % 3]
     case.dz = scale * case.dz
+    case.order = int(rng.integers(2**31))
     return case
 
 
@@ -135,11 +136,12 @@ def _said(name, result):
 
 def _observe(name):
     def observe(code, case):
-        def ask(backward):
-            return _said(name, getattr(code, name)(backward, case.x, case.dz))
-
-        alarms = [said for said, backward in HOLDS[name] if not ask(backward)]
-        missed = [said for said, backward in FAILS[name] if ask(backward)]
+        passes = dict(HOLDS[name]) | dict(FAILS[name])
+        answers = twice(
+            passes, case.order, lambda said: _said(name, getattr(code, name)(passes[said], case.x, case.dz))
+        )
+        alarms = [said for said, _ in HOLDS[name] if not all(answers[said])]
+        missed = [said for said, _ in FAILS[name] if any(answers[said])]
         return {f"{name} holds": "; ".join(alarms), f"{name} fails": "; ".join(missed)}
 
     return observe
@@ -158,7 +160,7 @@ def _judge_fails(said, case):
 
 def observe_test(code, case):
     kinds, wrong = [], []
-    for name, backward in (RIGHT, NO_G, NO_PSI, NO_ROOT):
+    for name, backward in shuffled((RIGHT, NO_G, NO_PSI, NO_ROOT), case.order):
         asked = {}
 
         def noted(x, dz, backward=backward, asked=asked):

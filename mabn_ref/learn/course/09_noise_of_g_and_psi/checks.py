@@ -19,30 +19,48 @@ SIZES = np.array([8, 128])
 
 
 class _Sample:
-    """Values of one channel, different ones each time; in the same order whether asked for singly or together."""
+    """Values of one channel, different ones each time; in the same order whether asked for singly or together.
+
+    Each is a mean, rescaled, of the last `alike` independent ones: with more than one, neighbours are alike.
+    """
 
     __name__ = "sample"
 
-    def __init__(self, seed, far):
-        self.rng, self.far = np.random.default_rng(seed), far
+    def __init__(self, seed, far, weights, alike=1):
+        self.rng, self.far, self.weights, self.alike = np.random.default_rng(seed), far, weights, alike
+        self.before = self.rng.standard_normal((alike - 1, 2))
 
     def __call__(self, count):
         if not 0 <= count <= 10**6:
             raise ValueError(f"count is {count}, expected from 0 to a million values")
-        a, b = self.rng.standard_normal((int(count), 2)).T
-        return self.far + 2 * a, 1.5 + a + 0.7 * b
+        values = np.concatenate([self.before, self.rng.standard_normal((int(count), 2))])
+        self.before = values[int(count) :]
+        sums = np.cumsum(np.concatenate([np.zeros((1, 2)), values]), axis=0)
+        a, b = ((sums[self.alike :] - sums[: -self.alike]) / np.sqrt(self.alike)).T
+        return self.far + 2 * a, 1.5 + self.weights[0] * a + self.weights[1] * b
 
 
 def draw(rng, k):
     case = SimpleNamespace(seed=int(rng.integers(2**31)), far=(3.0, -5.0)[k % 2], size=(2, 6)[k % 2])
-    x, u = _Sample(case.seed, case.far)(7 * case.size)
+    case.weights, case.alike = rng.uniform(0.5, 2.0, 2), (1, int(rng.integers(24, 48)))[k % 2]
+    x, u = _sample(case)(7 * case.size)
     case.x, case.u = x.reshape(7, case.size), u.reshape(7, case.size)
     case.axes = {"T": 7, "M": case.size}
-    found = _statistics(*(a.reshape(TRIALS, case.size) for a in _Sample(case.seed, case.far)(TRIALS * case.size)))
-    case.noise = [np.sqrt(np.sum((values - np.sum(values) / TRIALS) ** 2) / TRIALS) for values in found]
+    case.noise = _noise(_sample(case), case.size)
+    ours = [np.log(_noise(_Sample(case.seed + 1, case.far, case.weights, case.alike), size)) for size in SIZES]
+    case.law = tuple((ours[1] - ours[0]) / np.log(SIZES[1] / SIZES[0]))
     case.sizes = np.array([2.0, 5.0, 16.0, 40.0, 100.0])
     case.noises = case.sizes ** rng.uniform(-1.5, 0.5) * rng.uniform(0.5, 2.0, 5)
     return case
+
+
+def _sample(case):
+    return _Sample(case.seed, case.far, case.weights)
+
+
+def _noise(sample, size):
+    found = _statistics(*(values.reshape(TRIALS, size) for values in sample(TRIALS * size)))
+    return [np.sqrt(np.sum((values - np.sum(values) / TRIALS) ** 2) / TRIALS) for values in found]
 
 
 def _statistics(x, u):
@@ -55,18 +73,27 @@ def observe_statistics(code, case):
 
 
 def observe_noise(code, case):
-    found = unpack("noise", code.noise(_Sample(case.seed, case.far), case.size, TRIALS), "noise of g", "noise of psi")
+    found = unpack("noise", code.noise(_sample(case), case.size, TRIALS), "noise of g", "noise of psi")
     ours = [right if _near(value, right) else value for value, right in zip(found, case.noise, strict=True)]
     return {"noise of g": ours[0], "noise of psi": ours[1]}
 
 
 def _near(value, right):
-    return np.shape(value) == () and isinstance(value, float | int | np.number) and abs(value / right - 1) < CHANCE
+    return _number(value) and abs(value / right - 1) < CHANCE
+
+
+def _number(value):
+    return np.shape(value) == () and isinstance(value, float | int | np.number)
 
 
 def observe_law(code, case):
-    found = unpack("law", code.law(_Sample(case.seed, case.far), SIZES, TRIALS), "that of g", "that of psi")
-    return {"law": tuple(-0.5 if _near(value, -0.5) else value for value in found)}
+    sample = _Sample(case.seed, case.far, case.weights, case.alike)
+    found = unpack("law", code.law(sample, SIZES, TRIALS), "that of g", "that of psi")
+    close_to = [
+        right if _number(value) and abs(value - right) < CHANCE / 2 else value
+        for value, right in zip(found, case.law, strict=True)
+    ]
+    return {"law": tuple(close_to)}
 
 
 def judge_g(g, case):
@@ -84,9 +111,7 @@ def judge_psi(psi, case):
 def judge_noise_of_g(noise, case):
     if noise == case.noise[0]:
         return None
-    return (
-        f"the noise of g is not the root of Var u / M, which is {np.sqrt(1.49 / case.size):.2g} for M = {case.size}"
-    )
+    return f"the noise of g is not the root of Var u / M, as it is over batches of M = {case.size} values"
 
 
 def judge_noise_of_psi(noise, case):
@@ -104,9 +129,12 @@ def judge_exponent(k, case):
 
 
 def judge_law(found, case):
-    if found == (-0.5, -0.5):
+    if found == case.law:
         return None
-    return f"both exponents come out near -1/2; yours are {found[0]:.2f} and {found[1]:.2f}"
+    said = f"yours are {found[0]:.2f} and {found[1]:.2f}"
+    if case.alike == 1:
+        return f"of independent values both exponents come out near -1/2; {said}"
+    return f"the exponents are further than chance allows from those of other batches of the same sample; {said}"
 
 
 CHECKS = (

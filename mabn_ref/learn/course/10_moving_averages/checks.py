@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, close
+from mabn_ref.learn.checking import Check, close, formed
 
 CASES = 4
 HUGE = 1e9
@@ -21,15 +21,16 @@ def draw(rng, k):
 
 
 def observe_simple(code, case):
-    averages = np.asarray(code.simple(case.values, case.m))
-    if averages.shape != case.values.shape:
-        return {"window": averages, "first": averages}  # for what is said about shapes
+    averages = _simple(code, case, case.values)
     return {"window": averages[case.m - 1 :], "first": averages[: case.m - 1]}
 
 
 def observe_forgets(code, case):
-    averages = np.asarray(code.simple(case.jump, case.m))
-    return {"forgets": averages[case.m :] if averages.shape == case.jump.shape else averages}
+    return {"forgets": _simple(code, case, case.jump)[case.m :]}
+
+
+def _simple(code, case, values):
+    return formed("simple", code.simple(values, case.m), values, case.axes)
 
 
 def observe_exponential(code, case):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, close, parts, unpack
+from mabn_ref.learn.checking import Check, close, formed, part, parts, unpack
 from mabn_ref.nn import centralize, conv2d
 
 CHANNELS = 4
@@ -28,8 +28,8 @@ def draw(rng, k):
 
 def observe_line(code, case):
     s, t = unpack("line", code.line(case.gamma, case.beta, case.m, case.q, case.eps), "s", "t")
-    whole = np.shape(s) == np.shape(t) == case.m.shape
-    return {"s": s, "t": s * case.m + t if whole else t}  # z where x = m: a wrong s costs one point, not two
+    # z where x = m: a wrong s costs one point, not two
+    return {"s": s, "t": part(lambda: formed("s", s, case.m) * case.m + formed("t", t, case.m))}
 
 
 def judge_s(s, case):

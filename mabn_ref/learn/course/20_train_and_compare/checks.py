@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, close, unpack
+from mabn_ref.learn.checking import Check, Malformed, close, formed, part, unpack
 from mabn_ref.norms import batch_norm, mabn
 from mabn_ref.train.table_layout import t_quantile
 
@@ -92,18 +92,21 @@ def observe_train(code, case):
     params, last, losses = unpack("train", result, "params", "state", "losses")
     if len(calls) != len(case.batches):
         raise Malformed(f"train calls gradients {len(calls)} times, expected once a batch, {len(case.batches)} times")
-    if isinstance(params, dict) and _shapes(params) == _shapes(first):
-        params = _off(first, [call[0] for call in calls] + [params], [call[3] for call in calls], case)
-    if isinstance(last, tuple) and _shapes(dict(enumerate(last))) == _shapes(dict(enumerate(state))):
+
+    def beside_the_path():
+        formed("params", params, first)
+        return _off(first, [call[0] for call in calls] + [params], [call[3] for call in calls], case)
+
+    def beside_the_states():
+        formed("state", last, state)
         pairs = list(zip([*(call[1] for call in calls), last], [state, *(call[4] for call in calls)], strict=True))
-        last = tuple(np.array([found[i] - right[i] for found, right in pairs]) for i in range(len(state)))
-    if isinstance(losses, list) and len(losses) == len(calls):
-        losses = [found - call[2] for found, call in zip(losses, calls, strict=True)]
-    return {"params": params, "state": last, "losses": losses}
+        return tuple(np.array([found[i] - right[i] for found, right in pairs]) for i in range(len(state)))
 
+    def beside_the_losses():
+        formed("losses", losses, [call[2] for call in calls])
+        return [found - call[2] for found, call in zip(losses, calls, strict=True)]
 
-def _shapes(params):
-    return {name: np.shape(value) for name, value in params.items()}
+    return {"params": part(beside_the_path), "state": part(beside_the_states), "losses": part(beside_the_losses)}
 
 
 def _off(first, path, grads, case):

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, batch, close, gradient, gradient_fault, unpack
+from mabn_ref.learn.checking import Check, anew, batch, close, gradient, gradient_fault, unpack
 
 
 class State(NamedTuple):
@@ -90,6 +90,7 @@ def _besides(kept, x):
 
 def observe_backward(code, case):
     _, _, kept = _forward(code, case)
+    code = anew(code)  # where nothing is kept but what forward returned
     found = []
     for dz, one in reversed(list(zip(case.dzs, kept, strict=True))):
         found.append(unpack("backward", code.backward(dz, one), "dx", "dgamma", "dbeta"))
