@@ -35,22 +35,23 @@ extensions = [
     "recorded",
     "sphinx_gallery.gen_gallery",
     "notebooks",
+    "unrun",
     "benchmarks",
 ]
 tutorials = HERE / "tutorials"  # generated from the scripts in ROOT / "tutorials"
-_left_out = {path.name for path in (ROOT / "tutorials").glob("*.py")} - {path.name for path in scan.scripts(ROOT)}
+_shared = [*(ROOT / "mabn_ref").rglob("*.py"), ROOT / "tutorials" / "_plots.py"]
 sphinx_gallery_conf = {
     "examples_dirs": str(ROOT / "tutorials"),
     "gallery_dirs": tutorials.name,
-    "filename_pattern": r"/\d\d_",
-    "ignore_pattern": "|".join(["__init__", *_left_out]),
+    "filename_pattern": "|".join(path.name for path in scan.scripts(ROOT) if path not in scan.recorded(ROOT)),
+    "ignore_pattern": r"_plots\.py$",
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
     "capture_repr": (),
     "inspect_global_variables": False,
     "remove_config_comments": True,
-    # A script that has not changed is not run again, unless the package has.
-    "run_stale_examples": max(path.stat().st_mtime for path in (ROOT / "mabn_ref").rglob("*.py"))
+    # A script that has not changed is not run again, unless what it imports has.
+    "run_stale_examples": max(path.stat().st_mtime for path in _shared)
     > min((path.stat().st_mtime for path in tutorials.glob("*.py.md5")), default=0),
     "first_notebook_cell": '# In a copy of the repository, before Jupyter is started: pip install -e ".[run]"',
     # Nothing that differs from build to build.

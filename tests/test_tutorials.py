@@ -1,11 +1,14 @@
 """Every tutorial runs from top to bottom without a warning, and has what each should have.
 
-It has a title, figures whose axes have labels with units, and three questions with their answers at the end.
+It has a title, figures whose axes have labels with units, a question to answer before the code is run, and three
+questions with their answers at the end.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
 import json
 import os
 import re
@@ -17,7 +20,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SCRIPTS = sorted((ROOT / "tutorials").glob("*.py"))
+SCRIPTS = sorted((ROOT / "tutorials").glob("[0-9][0-9]_*.py"))
 HUNG = 3600  # seconds after which a script is taken to hang; most take two, on a slow and busy machine two hundred
 # Runs a script as `python script` would, and says what its figures show.
 RUN = """
@@ -46,7 +49,7 @@ def run(script: Path) -> dict[str, Any]:
     pytest.importorskip("matplotlib", reason='matplotlib is not installed: pip install "mabn_ref[run]"')
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", RUN, str(script)],
-        env=os.environ | {"MPLBACKEND": "agg", "PYTHONPATH": str(ROOT)},
+        env=os.environ | {"MPLBACKEND": "agg", "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "tutorials")))},
         capture_output=True,
         text=True,
         timeout=HUNG,
@@ -71,6 +74,19 @@ def lacks(found: dict[str, Any]) -> list[str]:
     return missing
 
 
+def outputs(script: Path) -> str:
+    """What the cells of code print, with a line ``# %%`` between two."""
+    cells = re.split(r"^# %%\n", script.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    space: dict[str, Any] = {"__name__": "__main__"}
+    printed = []
+    for cell in cells[1:]:  # the first is the title
+        if re.search(r"^[^#\s]", cell, re.MULTILINE):
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                exec(compile(cell, str(script), "exec"), space)
+            printed.append(out.getvalue())
+    return "# %%\n".join(printed)
+
+
 def _needs_torch(script: Path) -> bool:
     return "\nimport torch\n" in script.read_text(encoding="utf-8")
 
@@ -87,6 +103,22 @@ def test_runs(script: Path) -> None:
     assert lacks(found) == []
 
 
+@pytest.mark.frameworks
+@pytest.mark.parametrize("script", [s for s in SCRIPTS if _needs_torch(s)], ids=lambda script: script.stem)
+def test_record_is_what_the_script_prints(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For pages where PyTorch is missing. Numbers may differ by rounding; the test's failure shows the new text."""
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    pytest.importorskip("matplotlib", reason='matplotlib is not installed: pip install "mabn_ref[run]"')
+    monkeypatch.syspath_prepend(script.parent)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    number = r"-?\d+\.?\d*(?:e-?\d+)?"
+    recorded, printed = script.with_suffix(".txt").read_text(encoding="utf-8"), outputs(script)
+    assert re.sub(number, "0", recorded) == re.sub(number, "0", printed), printed
+    assert [float(x) for x in re.findall(number, recorded)] == pytest.approx(
+        [float(x) for x in re.findall(number, printed)], rel=0.3, abs=1e-6
+    )
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_form(script: Path) -> None:
     """A numbered title, and at the end three questions and as many folded answers."""
@@ -101,6 +133,16 @@ def test_form(script: Path) -> None:
     questions, answered = (re.findall(r"^ *(\d)\. ", part, re.MULTILINE) for part in found.groups()[:2])
     assert questions == answered == ["1", "2", "3"]
     assert found.group(1).count("?") >= 3
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_asks_before_it_shows(script: Path) -> None:
+    """At least one box "Predict before you run" with a question in it, and the code that answers right after it."""
+    source = script.read_text(encoding="utf-8")
+    box = r"^# \.\. admonition:: Predict before you run\n#    :class: predict\n#\n((?:#    .+\n)+)\n+[^#\s]"
+    questions = re.findall(box, source, re.MULTILINE)
+    assert len(questions) == source.count("Predict before you run") >= 1
+    assert all("?" in question for question in questions)
 
 
 def test_numbers_are_in_order() -> None:

@@ -3,7 +3,8 @@ r"""
 ==========================================
 
 Each input of batch normalisation reaches the loss by three routes. What is its gradient, and how do you know that the
-one you wrote is right?
+one you wrote is right? It is worth knowing: this pass is easy to get wrong, and a network with a wrong one often
+trains all the same, only worse.
 """
 
 # %%
@@ -14,8 +15,8 @@ one you wrote is right?
 # derivative.
 
 # sphinx_gallery_thumbnail_number = 2
-import matplotlib.pyplot as plt
 import numpy as np
+from _plots import BLUE, GREY, RED, draw
 
 from mabn_ref.gradcheck import check
 from mabn_ref.norms import batch_norm
@@ -45,8 +46,9 @@ dz = np.array([0.3, -0.8, 0.4, 1.0])
 # -------------------------------------
 #
 # The rule is always the same: a value's gradient is the sum over everything it was used for. :math:`\mu` and
-# :math:`\sigma` were used for all four values, so theirs are sums over the batch. These are the lines of
-# :eq:`bn-graph`:
+# :math:`\sigma` were used for all four values, so their gradients are sums over the batch. These are the lines of
+# :eq:`bn-graph`; keep the drawing of the graph on :doc:`/derivations/batch_norm` beside them, and follow its arrows
+# from right to left:
 
 dy = gamma * dz
 dsigma = -np.sum(dy * centred) / sigma**2
@@ -57,7 +59,7 @@ dx = dcentred + dmu / M
 print("dx =", dx)
 
 # %%
-# The steps collapse into one line. With the means :math:`g` and :math:`\Psi` of :eq:`bn-gradient-statistics` (5),
+# These steps collapse into one line. With the means :math:`g` and :math:`\Psi` of :eq:`bn-gradient-statistics` (5),
 #
 # .. math::
 #
@@ -67,7 +69,7 @@ print("dx =", dx)
 #
 # .. math:: \d{L}{x_b} = \frac{1}{\sigma} \left( u_b - g - y_b \Psi \right) .
 #
-# The page :doc:`/derivations/batch_norm` goes from one to the other without leaving out a step.
+# The page :doc:`/derivations/batch_norm` goes from the steps to this equation without leaving anything out.
 
 g = np.mean(dy)
 psi = np.mean(y * dy)
@@ -90,7 +92,7 @@ for backward in (batch_norm.backward, batch_norm.backward_graph):
 # Is it right?
 # ------------
 #
-# Ask the forward pass. Move one input by a small step to either side and see how the loss changes. Our loss is
+# Ask the forward pass. Move one input by a small step in either direction and see how the loss changes. Our loss is
 # :math:`L = \sum_b c_b z_b`, whose gradient with respect to :math:`z` is :math:`c`: the numbers in ``dz``.
 
 
@@ -114,31 +116,37 @@ for b in range(M):
 
 # %%
 # They agree to eight digits. The step must be neither too large nor too small. By Taylor's formula a central
-# difference is off by a term in :math:`h^2`; and it divides the rounding error of two losses by :math:`2h`.
+# difference has an error proportional to :math:`h^2`; and it divides the rounding error of two losses by :math:`2h`.
 
 steps = np.logspace(-12, 0, 49)
-figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-for precision, style, colour in (("float64", "o-", "black"), ("float32", "s--", "0.55")):
+
+
+def errors_in(precision):
     slopes = [slope(3, h, x.astype(precision)) for h in steps.astype(precision)]
-    errors = np.abs(slopes - dx[3]) / abs(dx[3])
-    axes.loglog(steps, errors, style, color=colour, markersize=4, label=precision)
-axes.set_ylim(1e-13, 1e3)
-axes.set_title("A central difference against its step")
-axes.set_xlabel("step h (units of x)")
-axes.set_ylabel("error (relative to the derivative)")
-axes.legend()
-plt.show()
+    return np.abs(slopes - dx[3]) / abs(dx[3])
+
+
+draw(
+    "A central difference against its step",
+    "step h (units of x)",
+    "error (relative to the derivative)",
+    (steps, errors_in("float64"), BLUE, "o-", "float64"),
+    (steps, errors_in("float32"), RED, "s--", "float32"),
+    xscale="log",
+    yscale="log",
+    ylim=(1e-13, 1e3),
+)
 
 # %%
 # In double precision a step of about :math:`10^{-5}` is good to ten digits. In single precision rounding is half a
-# billion times as coarse: the best step is a hundredth or so, and gives four or five digits. So a gradient check
-# belongs in double precision.
+# billion times coarser: the best step is about a hundredth, and gives four or five digits. So run gradient checks in
+# double precision.
 #
 # A check that cannot fail
 # ------------------------
 #
-# Now the trap. Here are five backward passes that are wrong. Each gets its cotangent, the gradient ``dz`` that comes
-# in, from us. We are lazy and take the simplest, all ones; or :math:`y` itself, which is what a loss of
+# Now the trap. Here are five backward passes that are wrong. We choose the *cotangent* of each, which is the gradient
+# ``dz`` that comes in. We are lazy and take the simplest, all ones; or :math:`y` itself, which is what a loss of
 # :math:`\frac12 \sum_b y_b^2` gives. :math:`\gamma` is 1 from here on.
 
 rng = np.random.default_rng(0)
@@ -181,6 +189,14 @@ def nothing(dz, cache):
 
 
 wrong = [without_g, without_psi, straight_route_only, twice_the_gradient, nothing]
+
+# %%
+# .. admonition:: Predict before you run
+#    :class: predict
+#
+#    One of the five returns zeros, whatever comes in; another returns twice the right gradient. Which of these two
+#    does a check with ``dz`` = all ones find?
+
 random = rng.standard_normal(x.shape)
 cotangents = {"ones": np.ones_like(x), "y": cache.y[0], "random": random}
 
@@ -192,33 +208,32 @@ for f in wrong:
     print(f"{f.__name__:24}" + "".join(f"{error:10.5f}" for error in errors[f.__name__]))
 
 # %%
-# Ones see no error in three of the five, :math:`y` sees next to none in three, and two of the five pass both. The
-# reason is what batch normalisation does: its output does not change when all inputs are shifted alike, and hardly
-# when they are stretched. So the true gradient of those two losses is (almost) zero, and anything that returns
-# (almost) zero is "right". A random cotangent has every component, and finds all five.
+# Neither! Ones see no error in three of the five, :math:`y` sees next to none in three, and two of the five pass both
+# checks. The reason is what batch normalisation does: its output does not change when all inputs are shifted alike,
+# and hardly changes when they are stretched. So the true gradient of those two losses is (almost) zero, and anything
+# that returns (almost) zero is "right". A random cotangent has every component, and finds all five.
 
-figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
-for name, marker, column in zip(cotangents, "xso", zip(*errors.values(), strict=True), strict=True):
-    fill = "black" if name == "random" else "none"
-    shown = np.maximum(column, 1e-16)
-    style = {"color": "black", "markerfacecolor": fill, "markersize": 8}
-    axes.plot(shown, range(5), marker, **style, label=f"dz = {name}")
-axes.set_xscale("log")
-axes.set_yticks(range(5), [name.replace("psi", "Ψ").replace("_", " ") for name in errors])
-axes.invert_yaxis()
-axes.set_title("Who notices that a backward pass is wrong?")
-axes.set_xlabel("largest error of dx (units of L per unit of x; 0 shown as 1e-16)")
-axes.set_ylabel("mistake (in words)")
-axes.grid(axis="y", color="0.85")
-axes.legend(loc="center")
-plt.show()
+of_ones, of_y, of_random = (np.maximum(column, 1e-16) for column in zip(*errors.values(), strict=True))
+draw(
+    "Which cotangent notices that a backward pass is wrong?",
+    "largest error of dx (L per unit of x; 0 drawn as 1e-16)",
+    "mistake (in words)",
+    (of_ones, range(5), RED, "x", "dz = ones"),
+    (of_y, range(5), GREY, "s", "dz = y"),
+    (of_random, range(5), BLUE, "o", "dz = random"),
+    xscale="log",
+    yticks=range(5),
+    yticklabels=[name.replace("psi", "Ψ").replace("_", " ") for name in errors],
+    ylim=(4.5, -0.5),
+)
 
 # %%
 # What does it properly
 # ---------------------
 #
-# `mabn_ref.gradcheck.check` takes any pair of passes. It draws random cotangents, chooses its steps, and uses complex
-# steps as a second opinion. Here are three channels, two spatial positions and all three inputs:
+# `mabn_ref.gradcheck.check` takes any forward pass with its backward pass. It draws random cotangents, chooses its
+# steps, and uses complex steps as a second opinion. Here are three channels, two spatial positions and all three
+# inputs:
 
 inputs = rng.standard_normal((4, 2, 3)), rng.standard_normal(3), rng.standard_normal(3)
 begin = batch_norm.init(3, config, dtype=x.dtype)
@@ -251,21 +266,21 @@ for f in (right, *wrong):
 # ---------
 #
 # 1. The four numbers in ``dx`` sum to zero. Why must they, whatever the loss?
-# 2. With only two values in the batch, :math:`y = (-1, 1)` but for :math:`\epsilon`. Put that into (4). What is left
-#    of the gradient?
+# 2. With only two values in the batch, :math:`y = (-1, 1)` apart from the effect of :math:`\epsilon`. Put that into
+#    (4). What is left of the gradient?
 # 3. Somebody checks batch normalisation with the loss :math:`\sum_b z_b^2` at :math:`\beta = 0`, finds that backward
-#    and differences agree, and is content. What has been shown? What changes if :math:`\beta` is 1?
+#    and differences agree, and is satisfied. What has been shown? What changes if :math:`\beta` is 1?
 #
 # .. admonition:: Answers
 #    :collapsible: closed
 #
 #    1. Shift all :math:`x_b` by the same amount: the output does not change, so the loss does not. Its derivative in
 #       that direction is :math:`\sum_b \partial L / \partial x_b`, and must be zero.
-#    2. Nothing, but for :math:`\epsilon`. Two numbers :math:`u_1, u_2` are exactly their mean :math:`g` plus
-#       :math:`y_b` times :math:`(u_2 - u_1) / 2 = \Psi`; the formula subtracts both.
+#    2. Nothing, apart from the effect of :math:`\epsilon`. Two numbers :math:`u_1, u_2` are exactly their mean
+#       :math:`g` plus :math:`y_b` times :math:`(u_2 - u_1) / 2 = \Psi`; the formula subtracts both.
 #    3. Very little: the gradient with respect to :math:`z` is :math:`2 z = 2 \gamma y`, the cotangent :math:`y` of
 #       the table, for which the true gradient is almost zero. With :math:`\beta = 1` it is :math:`2 \gamma y + 2`:
-#       the cotangents :math:`y` and ones together, which still see only the mistakes that one of the two sees.
+#       the cotangents :math:`y` and ones together, which still reveal only mistakes that one of the two reveals.
 
 # %%
 # Exercises

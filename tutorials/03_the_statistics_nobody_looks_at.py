@@ -2,8 +2,9 @@ r"""
 03 The batch statistics nobody looks at
 =======================================
 
-Batch normalisation uses a mean and a variance of the batch. Its backward pass uses two more. What are they, and how
-good are they when the batch has two images?
+Batch normalisation uses a mean and a variance of the batch. Its backward pass uses two more statistics. What are
+they, and how good are they when the batch has two images? A repair such as Batch Renormalization (tutorial 05) mends
+only the first two. If the other two are worse, most of the problem is still there.
 """
 
 # %%
@@ -16,8 +17,8 @@ good are they when the batch has two images?
 # sphinx_gallery_thumbnail_number = 2
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import numpy as np
+from _plots import BLUE, GREY, RED, draw
 
 from mabn_ref.data import channel_statistics, embedded, to_float
 from mabn_ref.nn import network, networks, optimiser, softmax_cross_entropy
@@ -46,7 +47,7 @@ print("u =", u)
 #
 # .. math:: g = \frac1M \sum_b u_b, \qquad \Psi = \frac1M \sum_b y_b u_b ,
 #
-# and subtracts what they say, :eq:`bn-backward` (4):
+# and subtracts both from the gradient, :eq:`bn-backward` (4):
 #
 # .. math:: \d{L}{x_b} = \frac{1}{\sigma} \left( u_b - g - y_b \Psi \right) .
 
@@ -63,7 +64,7 @@ print(batch_norm.gradient_statistics(u[:, None], cache))
 # --------------
 #
 # Shift all six values by the same small amount and the loss changes at the rate :math:`M g`. Stretch all six, and it
-# changes at the rate :math:`M \Psi`. That is :eq:`gradient-statistics-oracle`, and differences confirm it:
+# changes at the rate :math:`M \Psi`. That is :eq:`gradient-statistics-oracle`, and finite differences confirm it:
 
 h = 1e-5
 print("g   by shifting  ", (loss(y + h) - loss(y - h)) / (2 * h) / 6)
@@ -71,24 +72,24 @@ print("Psi by stretching", (loss((1 + h) * y) - loss((1 - h) * y)) / (2 * h) / 6
 
 # %%
 # Shifting and stretching is also what :math:`\beta` and :math:`\gamma` do. So :math:`g` and :math:`\Psi` are the
-# gradients of these two, :eq:`affine-backward`, but for the factor :math:`\gamma / M`, which here is one sixth:
+# gradients of these two, :eq:`affine-backward`, apart from the factor :math:`\gamma / M`, which here is one sixth:
 
 _, dgamma, dbeta, _ = batch_norm.backward(u[:, None], cache, state)
 print("g =", dbeta / 6, " Psi =", dgamma / 6)
 
 # %%
-# So :math:`g` is how much the loss would like the whole channel to shift, and :math:`\Psi` how much it would like it
-# to stretch. Batch normalisation undoes shifts and stretches of its input, neither wish can come true, and (4) takes
-# both out of the gradient.
+# So :math:`g` says how much the loss would change if the whole channel shifted, and :math:`\Psi` how much if it
+# stretched. Batch normalisation undoes shifts and stretches of its input, so neither change of the input would alter
+# the output, and (4) takes both out of the gradient.
 #
-# With *all* images in the batch these would be two fixed numbers. With a few, they are estimates, like the mean and
-# the variance, and as with those the question is how good.
+# With *all* images in the batch these would be two fixed numbers. With a few images they are estimates, as the mean
+# and the variance are, and again the question is how good they are.
 #
 # In a real network
 # -----------------
 #
-# Ask the small network of this project, on its own generated images. First 50 steps of training with :math:`|B| =
-# 32`, so that its gradients are those of a network at work.
+# Ask the small network of this project, on its own generated images. First we train it for 50 steps with
+# :math:`|B| = 32`, so that its gradients are those of a network at work.
 
 train, _ = embedded.generate(train_size=1600, test_size=10, seed=0)
 images = to_float(train.images, *channel_statistics(train.images))
@@ -107,10 +108,9 @@ for step in range(50):
     params, velocity = optimiser.step(params, grads, velocity, lr=0.05, momentum=0.9, weight_decay=5e-4)
 
 # %%
-# Now hold the weights, and send the same 512 images through with different \|B\|. The images and labels are always
-# the same, only who shares statistics with whom changes. A normaliser is a module with functions, so the network can
-# be handed one that also notes what it sees. It stands behind the fourth convolution, whose maps have 8 by 8
-# positions.
+# Now keep the weights fixed, and send the same 512 images through with different \|B\|. The images and labels are
+# always the same; only which images share statistics changes. A normaliser is a module with functions, so we can hand
+# the network one that also records what it sees. It follows the fourth convolution, whose maps have 8 by 8 positions.
 
 
 def statistics_seen(size):
@@ -137,31 +137,36 @@ def statistics_seen(size):
 
 sizes = [2, 4, 8, 16, 32, 64, 128]
 seen = {size: statistics_seen(size) for size in [*sizes, 512]}
-print("g of |B| = 2, a row a batch, a column a channel:", seen[2]["g"].shape)
+print("g of |B| = 2, one row per batch, one column per channel:", seen[2]["g"].shape)
 
 # %%
 # Here is :math:`\Psi` of one channel, batch after batch.
 
 CHANNEL = 0
-figure, axes = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
-for size, style in ((2, {"marker": ".", "color": "0.65"}), (32, {"marker": "o", "color": "black"})):
-    middles = size * (np.arange(512 // size) + 0.5)
-    values = 1e6 * seen[size]["Ψ"][:, CHANNEL]
-    axes.plot(middles, values, linestyle="none", label=f"batches of {size} images", **style)
-all_images = 1e6 * seen[512]["Ψ"][0, CHANNEL]
-axes.axhline(all_images, color="black", linestyle="--", label="all 512 images")
-axes.set_title("Ψ of one channel, the weights held")
-axes.set_xlabel("where the batch stands (images)")
-axes.set_ylabel("Ψ (millionths of the loss)")
-axes.legend(loc="upper right", framealpha=1)
-plt.show()
+psi_of = {size: 1e6 * seen[size]["Ψ"][:, CHANNEL] for size in (2, 32, 512)}
+middle_of = {size: size * (np.arange(512 // size) + 0.5) for size in (2, 32)}
+draw(
+    "Ψ of one channel, the weights fixed",
+    "middle of the batch (images)",
+    "Ψ (millionths of the loss)",
+    (middle_of[2], psi_of[2], RED, ".", "batches of 2 images"),
+    (middle_of[32], psi_of[32], BLUE, "o", "batches of 32 images"),
+    ([0, 512], [psi_of[512]] * 2, GREY, "--", "all 512 images"),
+)
 
 # %%
 # How good are they?
 # ------------------
 #
 # For each of the four statistics take the spread over batches, and divide it by what all 512 images give, both as a
-# root mean square over the channels. A ratio of 0.1 is a good estimate; above 1 it is more noise than value.
+# root mean square over the channels. At a ratio of 0.1 the estimate is good; above 1 it is more noise than value.
+#
+# .. admonition:: Predict before you run
+#    :class: predict
+#
+#    At :math:`|B| = 2` the mean is off by 7 % and the variance by 33 %. What do you expect of :math:`g` and
+#    :math:`\Psi`: less than that, about as much, or more? And are they good at :math:`|B| = 32`, where batch
+#    normalisation works well?
 
 
 def relative_spread(size, name):
@@ -178,40 +183,39 @@ for i, size in enumerate(sizes):
 
 # %%
 # The forward statistics of two images are rough but usable. Those of the backward pass vary, at the same \|B\|, by
-# many times what they estimate. That is no accident: they are the gradients of :math:`\gamma` and :math:`\beta`,
-# which training drives towards zero. What is to be estimated shrinks, the noise stays. All four improve at the same
-# slow rate, with the root of \|B\|.
+# many times what they estimate. That is not an accident: they are the gradients of :math:`\gamma` and :math:`\beta`,
+# which training drives towards zero. The value to be estimated shrinks; the noise stays. All four improve at the same
+# slow rate, with the square root of \|B\|.
 
-figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
-for name, style in zip(names, ("o-", "s--", "^-", "D--"), strict=True):
-    colour = "black" if name in ("g", "Ψ") else "0.6"
-    where = "backward" if name in ("g", "Ψ") else "forward"
-    axes.loglog(sizes, table[name], style, color=colour, label=f"{name} ({where})")
-guide = 0.25 * np.sqrt(2 / np.array(sizes))
-axes.loglog(sizes, guide, ":", color="black", linewidth=1, label="1 over the root of |B|")
-axes.axhline(1, color="0.85", linewidth=4, zorder=0)
-axes.set_xticks(sizes, [str(size) for size in sizes])
-axes.minorticks_off()
-axes.set_title("How much a batch statistic varies from batch to batch")
-axes.set_xlabel("size of the batch |B| (images)")
-axes.set_ylabel("spread (relative to the value of all images)")
-axes.legend(ncols=2, fontsize="small")
-plt.show()
+draw(
+    "How much a batch statistic varies from batch to batch",
+    "size of the batch |B| (images)",
+    "spread (relative to the value of all images)",
+    ([2, 128], [1, 1], GREY, "-", "above: more noise than value"),
+    (sizes, table["mean"], BLUE, "o-", "mean (forward)"),
+    (sizes, table["variance"], BLUE, "s--", "variance (forward)"),
+    (sizes, table["g"], RED, "^-", "g (backward)"),
+    (sizes, table["Ψ"], RED, "D--", "Ψ (backward)"),
+    (sizes, 0.25 * np.sqrt(2 / np.array(sizes)), GREY, ":", "1 over the root of |B|"),
+    yscale="log",
+    sizes=sizes,
+    height=4.2,
+)
 
 # %%
 # What it does to the gradient
 # ----------------------------
 #
 # Put the :math:`\bar g` and :math:`\bar\Psi` of all images in place of the batch's, and (4) changes by
-# :math:`\frac1\sigma ((g - \bar g) + y_b (\Psi - \bar\Psi))`. Beside a typical :math:`u_b` that is not much:
+# :math:`\frac1\sigma ((g - \bar g) + y_b (\Psi - \bar\Psi))`. Compared with a typical :math:`u_b` that is not much:
 
 for size in (2, 32):
     spread = [np.mean(np.std(seen[size][name], axis=0) / seen[size]["u"]) for name in ("g", "Ψ")]
     print(f"|B| = {size:2}: g varies by {spread[0]:.1%} of a typical u, Psi by {spread[1]:.1%}")
 
 # %%
-# But it is the *same* error for all values of the batch, and a weight's gradient is a sum over them. Errors that are
-# independent cancel in such a sum; a shared one does not:
+# But it is the *same* error for all values of the batch, and a weight's gradient is a sum over them. Independent
+# errors largely cancel in such a sum; a shared one does not:
 
 rng = np.random.default_rng(0)
 for M in (8, 128, 2048):
@@ -221,11 +225,11 @@ for M in (8, 128, 2048):
 
 # %%
 # A word of caution. At :math:`|B| = 32`, too, :math:`g` and :math:`\Psi` are more noise than value, and there batch
-# normalisation is known to train well: so noise is not fatal by itself, and the figure alone does not show that it is
-# the cause of what goes wrong at :math:`|B| = 2`. A shared error of :math:`g` even *helps* a weight: the sum of the
-# :math:`u_b` is off by the same amount, and one is subtracted from the other (:doc:`/derivations/hidden_statistics`).
-# The paper's answer is to take the noise away and to see what happens. What can be proved about it is in
-# :doc:`/derivations/theorem2`.
+# normalisation is known to train well. So noise is not fatal by itself, and the figure alone does not show that noise
+# is the cause of what goes wrong at :math:`|B| = 2`. A shared error of :math:`g` even *helps* a weight: the sum of
+# the :math:`u_b` is off by the same amount, and one is subtracted from the other
+# (:doc:`/derivations/hidden_statistics`). The paper's answer is to take the noise away and to see what happens. What
+# can be proved about it is in :doc:`/derivations/theorem2`.
 #
 # Questions
 # ---------
@@ -233,9 +237,9 @@ for M in (8, 128, 2048):
 # 1. For the loss :math:`\frac12 \sum_b (y_b - t_b)^2`, write :math:`g` and :math:`\Psi` in terms of the targets. When
 #    is each of them zero?
 # 2. Batch Renormalization normalises by moving averages in the forward pass, and keeps (4) in the backward pass.
-#    Which of the four curves does it bring down?
-# 3. Suppose the last 16 batches of two were averaged, with the weights nearly the same in all of them. How far would
-#    the curves of :math:`g` and :math:`\Psi` come down at :math:`|B| = 2`? What if the weights are not nearly the
+#    Which of the four curves does it lower?
+# 3. Suppose that we averaged the last 16 batches of two, with nearly the same weights in all of them. How far would
+#    the curves of :math:`g` and :math:`\Psi` fall at :math:`|B| = 2`? What if the weights are not nearly the
 #    same?
 #
 # .. admonition:: Answers
@@ -245,8 +249,9 @@ for M in (8, 128, 2048):
 #       \approx 1`, :math:`\Psi` is 1 minus the mean of :math:`y_b t_b`. They vanish when the targets have mean zero,
 #       and when the straight line that fits the targets best has slope one: when no shift and no stretch would help.
 #    2. Those of the mean and the variance. :math:`g` and :math:`\Psi` still come from the batch alone.
-#    3. Independent noise falls by the root of 16, to a quarter: what a batch of 32 has. If the weights have moved,
-#       the average is of old values too, and lags behind the present one. Tutorial 04 is about this bargain.
+#    3. Independent noise falls by the square root of 16, to a quarter, which is that of a batch of 32. If the weights
+#       have moved, the average contains old values too, and lags behind the present one. Tutorial 04 is about this
+#       trade-off.
 
 # %%
 # Exercises

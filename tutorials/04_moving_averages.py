@@ -3,16 +3,16 @@ r"""
 ==================
 
 The statistics of two images are noisy. The batches before had statistics too: what does averaging over them gain, and
-what does it cost?
+what does it cost? MABN is built on the answer: it averages all its statistics, some in one way and some in another.
 """
 
 # %%
 # Two averages, by hand
 # ---------------------
 #
-# Six values of some batch statistic, one an iteration. A *simple* moving average is the mean of the last :math:`m`.
-# An *exponential* one takes a part of the new value and keeps :math:`\alpha` of the old average. As sums over all
-# values :math:`\xi_i` so far, :eq:`averages` (7), they are
+# Take six values of some batch statistic, one per iteration. A *simple* moving average is the mean of the last
+# :math:`m`. An *exponential* one keeps a fraction :math:`\alpha` of the old average and adds :math:`1 - \alpha` of
+# the new value. As sums over all values :math:`\xi_i` so far, :eq:`averages` (7), they are
 #
 # .. math::
 #
@@ -22,8 +22,8 @@ what does it cost?
 # sphinx_gallery_thumbnail_number = 3
 from collections import deque
 
-import matplotlib.pyplot as plt
 import numpy as np
+from _plots import BLUE, GREY, RED, draw
 
 from mabn_ref.norms.common import ema, sma
 
@@ -42,12 +42,12 @@ print("simple,      m = 3:      ", np.array(simple))
 print("exponential, alpha = 0.5:", np.array(exponential))
 
 # %%
-# Two choices hide in these lines. While fewer than :math:`m` values are there, we take the mean of those. And the
-# exponential average starts at 0, of which :math:`\alpha^t` is left after :math:`t` values, so it is too small at
-# first. The package makes the first choice too; the start is the caller's.
+# Two choices hide in these lines. While there are fewer than :math:`m` values, we take the mean of those. And the
+# exponential average starts at 0, whose weight is still :math:`\alpha^t` after :math:`t` values, so it is too small
+# at first. The package makes the first choice too; the caller chooses the start.
 #
-# One call to a normaliser can hold many batches, so both functions map a sequence to a sequence: a row a batch, a
-# column a channel. `mabn_ref.norms.common.ema` returns the average before and after each value,
+# One call to a normaliser can hold many batches, so both functions map a sequence to a sequence: one row per batch,
+# one column per channel. `mabn_ref.norms.common.ema` returns the average before and after each value,
 # `mabn_ref.norms.common.sma` the averages and the window for the next call.
 
 column = np.array(xi)[:, None]
@@ -57,27 +57,26 @@ print("simple:     ", averages.ravel(), "   window for the next call:", window.r
 print("exponential:", after.ravel())
 
 # %%
-# What both have in common is that they are weighted means of the past. They differ in the weights. Here are the two
-# that MABN uses, with the paper's :math:`m = 16` and :math:`\alpha = 0.98`, and a third that will be of interest.
+# Both are weighted means of the past; they differ in the weights. Here are the two that MABN uses, with the paper's
+# :math:`m = 16` and :math:`\alpha = 0.98`, and a third that we shall need below.
 
 m, alpha, equal = 16, 0.98, 15 / 17
 ages = np.arange(60)
-figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
-axes.step(ages, (ages < m) / m, where="mid", color="black", label="simple, m = 16")
-axes.plot(ages, (1 - alpha) * alpha**ages, "--", color="black", label="exponential, α = 0.98")
-axes.plot(ages, (1 - equal) * equal**ages, ".", color="0.5", label="exponential, α = 15/17")
-axes.set_title("How much an average trusts the past")
-axes.set_xlabel("age of the value (iterations)")
-axes.set_ylabel("weight in the average (parts of 1)")
-axes.legend()
-plt.show()
+draw(
+    "How much weight an average gives to the past",
+    "age of the value (iterations)",
+    "weight in the average (parts of 1)",
+    (ages, (ages < m) / m, BLUE, "o", "simple, m = 16"),
+    (ages, (1 - alpha) * alpha**ages, RED, "--", "exponential, α = 0.98"),
+    (ages, (1 - equal) * equal**ages, GREY, ".", "exponential, α = 15/17"),
+)
 
 # %%
 # What is gained
 # --------------
 #
-# Say that the values are independent and of one distribution, with variance :math:`w`. The paper's Theorem 1 says how
-# much of it is left: :eq:`ema-moments` (9) and :eq:`sma-moments` (11),
+# Suppose that the values are independent and have the same distribution, with variance :math:`w`. The paper's Theorem
+# 1 says how much of the variance is left: :eq:`ema-moments` (9) and :eq:`sma-moments` (11),
 #
 # .. math::
 #
@@ -97,32 +96,36 @@ left = (1 - alpha ** (2 * 120)) * (1 - alpha) / (1 + alpha)
 print(f"exponential: {np.var(exponential[-1]) / w:.4f} of the variance left, (9) says {left:.4f}")
 
 t = np.arange(1, 121)
-figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-axes.plot(t, np.var(simple, axis=1) / w, "s", color="0.6", markersize=4, label="simple, measured")
-axes.plot(t, 1 / np.minimum(t, m), "-", color="black", label="simple, 1/m (1/t until m values are there)")
-axes.plot(t, np.var(exponential, axis=1) / w, "o", color="0.6", markersize=3, label="exponential, measured")
-theory = (1 - alpha ** (2 * t)) * (1 - alpha) / (1 + alpha)
-axes.plot(t, theory, "--", color="black", label="exponential, equation (9)")
-axes.set_yscale("log")
-axes.set_title("Variance of moving averages, m = 16, α = 0.98")
-axes.set_xlabel("t (iterations)")
-axes.set_ylabel("variance (parts of one value's)")
-axes.legend(fontsize="small")
-plt.show()
+draw(
+    "Variance of moving averages, m = 16, α = 0.98",
+    "t (iterations)",
+    "variance (parts of one value's)",
+    (t, np.var(simple, axis=1) / w, GREY, "s", "simple, measured"),
+    (t, 1 / np.minimum(t, m), BLUE, "-", "simple, (11); 1/t while t < m"),
+    (t, np.var(exponential, axis=1) / w, GREY, ".", "exponential, measured"),
+    (t, (1 - alpha ** (2 * t)) * (1 - alpha) / (1 + alpha), RED, "--", "exponential, (9)"),
+    yscale="log",
+)
 
 # %%
-# The long average has a sixth of the short one's variance. Its small variance at the very start means little: it is
-# the variance of a number that is still almost zero.
+# The long average has a sixth of the short one's variance. Its small variance at the very start means little: the
+# average itself is still close to zero there.
 #
 # What it costs
 # -------------
 #
-# An average of the past is about the past. If the statistic moves by :math:`h` an iteration, the averages are late,
+# An average of the past describes the past. If the statistic moves by :math:`h` per iteration, the averages are late
 # by
 #
 # .. math:: \frac{m - 1}{2} \quad \text{and} \quad \frac{\alpha}{1 - \alpha}
 #
 # iterations: the mean age of their values. :doc:`/derivations/moving_averages` has the sums.
+#
+# .. admonition:: Predict before you run
+#    :class: predict
+#
+#    Work out both delays for :math:`m = 16` and :math:`\alpha = 0.98`. Then a harder one: which :math:`\alpha` is
+#    exactly as late as a window of 16, and is it noisier than the window or calmer?
 
 drift = 0.1 * np.arange(1, 1001)[:, None]
 simple, _ = sma(np.zeros((m, 1)), drift, seen=0)
@@ -135,36 +138,37 @@ late = (drift[-1, 0] - simple[-1, 0]) / 0.1
 print(f"{'m = 16':14} late by {late:5.2f} iterations, {1 / m:.2%} of the variance left")
 
 # %%
-# So the bargain is noise against delay. The long average is for what settles: the forward statistics at the end of
-# training, :eq:`ema-forward` (12). The short one is for what keeps moving: those of the backward pass,
+# So we trade noise against delay. The long average is for what settles: the forward statistics at the end of
+# training, :eq:`ema-forward` (12). The short one is for what keeps moving: the statistics of the backward pass,
 # :eq:`sma-backward` (13).
 #
-# But the exponential average with :math:`\alpha = (m - 1) / (m + 1) = 15/17` makes the very same bargain as the
-# window of 16: equally noisy, equally late. What only the window has is an end. Sixteen iterations after a jump,
-# which may be a cut of the learning rate, nothing of the time before is left in it:
+# But the exponential average with :math:`\alpha = (m - 1) / (m + 1) = 15/17` makes exactly the same trade as the
+# window of 16: equally noisy, equally late. Only the window has an end. Sixteen iterations after a jump, such as a
+# cut of the learning rate, it contains nothing from before:
 
 truth = np.concatenate([np.full(60, 1.0), np.full(80, 0.2), 0.2 + 0.01 * np.arange(100)])
 noisy = (truth + 0.3 * rng.standard_normal(240))[:, None]
 
-figure, axes = plt.subplots(figsize=(7.2, 3.8), layout="constrained")
-axes.plot(noisy, ".", color="0.75", markersize=4, label="batch values")
-axes.plot(truth, "-", color="0.6", linewidth=4, label="what they estimate")
-axes.plot(sma(np.ones((m, 1)), noisy)[0], "-", color="black", label="simple, m = 16")
-axes.plot(ema(np.ones(1), noisy, equal)[1], ":", color="black", label="exponential, α = 15/17")
-axes.plot(ema(np.ones(1), noisy, alpha)[1], "--", color="black", label="exponential, α = 0.98")
-axes.set_title("A jump, a rest and a drift")
-axes.set_xlabel("t (iterations)")
-axes.set_ylabel("batch statistic (its own unit)")
-axes.set_ylim(top=2.3)  # room for the legend
-axes.legend(ncols=2, fontsize="small", loc="upper center")
-plt.show()
+t = np.arange(240)
+draw(
+    "A jump, a rest and a drift",
+    "t (iterations)",
+    "batch statistic (its own unit)",
+    (t, noisy, GREY, ".", "batch values"),
+    (t, truth, GREY, "-", "what they estimate"),
+    (t, sma(np.ones((m, 1)), noisy)[0], BLUE, "-", "simple, m = 16"),
+    (t, ema(np.ones(1), noisy, equal)[1], BLUE, ":", "exponential, α = 15/17"),
+    (t, ema(np.ones(1), noisy, alpha)[1], RED, "--", "exponential, α = 0.98"),
+    height=4,
+)
 
 # %%
 # One way not to compute it
 # -------------------------
 #
-# A mean over a window is a difference of two cumulative sums, which is short to write. It cancels: the sums grow with
-# every iteration, and the difference does not. In single precision, after 200,000 iterations:
+# A mean over a window is a difference of two cumulative sums, which is short to write. But the difference loses
+# digits by cancellation: the sums grow with every iteration, and the difference does not. In single precision, after
+# 200,000 iterations:
 
 many = (1 + 0.01 * rng.standard_normal((200_000, 1))).astype(np.float32)
 exact = np.mean(many[-m:].astype(np.float64))
@@ -177,11 +181,10 @@ print(f"exact {exact:.7f}, cumulative sums {by_difference:.7f}, sma {by_window:.
 # Questions
 # ---------
 #
-# 1. You want one hundredth of the variance. Which :math:`m` does it take, which :math:`\alpha`, and how late are
-#    they?
-# 2. An exponential average with :math:`\alpha = 0.98` starts at 1, and the statistic is 0 all the time. After how
+# 1. You want one hundredth of the variance. Which :math:`m` do you need, which :math:`\alpha`, and how late are they?
+# 2. An exponential average with :math:`\alpha = 0.98` starts at 1, and the statistic is always 0. After how
 #    many iterations is the average below 0.01? What does that mean for inference after a short training?
-# 3. Theorem 1 wants independent values. In training, neighbouring batch statistics may be correlated, since the
+# 3. Theorem 1 requires independent values. In training, neighbouring batch statistics may be correlated, since the
 #    weights are nearly the same. With a correlation of :math:`\rho` between neighbours, what is the variance of the
 #    mean of two? Is (11) too large or too small for :math:`\rho > 0`?
 #
@@ -190,10 +193,10 @@ print(f"exact {exact:.7f}, cumulative sums {by_difference:.7f}, sma {by_window:.
 #
 #    1. :math:`m = 100`. From :math:`(1 - \alpha) / (1 + \alpha) = 1 / 100` follows :math:`\alpha = 99 / 101 \approx
 #       0.98`. Both are 49.5 iterations late.
-#    2. :math:`0.98^t < 0.01` from :math:`t = 228` on. After a shorter training the moving statistics still contain a
-#       noticeable part of their start, and inference normalises by wrong numbers.
+#    2. :math:`0.98^t < 0.01` from :math:`t = 228` on. After shorter training the moving statistics still contain a
+#       noticeable part of their start, and inference normalises by the wrong numbers.
 #    3. :math:`\frac14 (w + w + 2 \rho w) = \frac{1 + \rho}{2} w`, where (11) says :math:`\frac12 w`. It is too small:
-#       correlated values bring less news than independent ones.
+#       correlated values carry less information than independent ones.
 
 # %%
 # Exercises

@@ -2,19 +2,21 @@ r"""
 05 Batch Renormalization
 ========================
 
-Training normalises by the batch, inference by moving averages, and with two samples these are far apart. Can training
-see what inference will see? And what does that do to the backward pass?
+Training normalises by the batch, inference by moving averages, and with two samples per batch these are far apart.
+Can training see what inference will see? And what does that do to the backward pass? A network that trains under one
+normalisation and is used under another may train well and still answer badly.
 """
 
 # %%
 # The gap
 # -------
 #
-# Here is a layer of batch normalisation whose moving averages are right: the data have mean 5 and standard deviation
-# 3, and so says its state. How far is the output in training from the output at inference, for the same input?
+# Here is a batch normalisation layer whose moving averages are right: the data have mean 5 and standard deviation 3,
+# and its state says the same. How far is the output in training from the output at inference, for the same input?
 
-import matplotlib.pyplot as plt
+# sphinx_gallery_thumbnail_number = 2
 import numpy as np
+from _plots import BLUE, RED, draw
 
 from mabn_ref.gradcheck import check
 from mabn_ref.norms import batch_norm, batch_renorm
@@ -38,7 +40,7 @@ for size in (32, 2):
     print(f"|B| = {size:2}: typical difference {gap:.2f}, where the outputs have a spread of 1")
 
 # %%
-# With two samples the network is trained for something else than it is used for.
+# With two samples per batch the network is trained under one normalisation and used under another.
 #
 # A factor and a shift
 # --------------------
@@ -47,7 +49,7 @@ for size in (32, 2):
 #
 # .. math:: z_b = \gamma \, ( r \, y_b + d ) + \beta, \qquad y_b = \frac{x_b - \mu}{\sigma} ,
 #
-# by a factor and a shift made of the batch statistics and the moving ones, :eq:`brn-corrections` (14):
+# by a factor and a shift computed from the batch statistics and the moving ones, :eq:`brn-corrections` (14):
 #
 # .. math::
 #
@@ -70,8 +72,8 @@ print("r y + d        ", r * y + d)
 print("as at inference", (x - mu_hat) / sigma_hat)
 
 # %%
-# The correction is exact: where nothing is clipped, the batch statistics are gone. The package says the same. The
-# state of Batch Renormalization also counts iterations, for the ramp that comes below.
+# The correction is exact: where nothing is clipped, the batch statistics cancel. The package agrees. The state of
+# Batch Renormalization also counts iterations, for the ramp below.
 
 wide = batch_renorm.Config(eps=eps, r_max=100.0, d_max=100.0)
 state = batch_renorm.State(mean=np.array([5.0]), var=np.array([9.0]), iteration=0)
@@ -82,15 +84,15 @@ print("z =", z.ravel(), " r =", cache.r.ravel(), " d =", cache.d.ravel())
 # The ramp
 # --------
 #
-# With :math:`r_{\max} = 1` and :math:`d_{\max} = 0` the clip leaves nothing of the correction, and it is batch
-# normalisation. Training starts like that, because the first moving averages are worthless. The state starts at mean
-# 0 and variance 1; corrected to that, the data would come out as they went in:
+# With :math:`r_{\max} = 1` and :math:`d_{\max} = 0` the clip leaves nothing of the correction, and we are back at
+# batch normalisation. Training starts like that, because the first moving averages are worthless. The state starts at
+# mean 0 and variance 1; corrected to that, the data would come out as they went in:
 
 fresh = batch_renorm.init(1, wide, dtype=np.float64)
 print("z =", batch_renorm.forward(x[:, None], one, zero, fresh, wide)[0].ravel())
 
 # %%
-# So the bounds rise slowly, and a bound can be a `mabn_ref.norms.batch_renorm.Ramp`. Ioffe's schedule, the default,
+# So the bounds rise slowly: a bound can be a `mabn_ref.norms.batch_renorm.Ramp`. Ioffe's schedule, the default,
 # takes 40,000 iterations. Here is a short one, on batches of two, with the gap measured at every iteration.
 
 ramped = batch_renorm.Config(
@@ -113,33 +115,40 @@ for name, config in (
         in_training, _, state = batch_renorm.forward(x2, ones, zeros, state, config)
         gaps[name].append(np.sqrt(np.mean((in_training - at_inference) ** 2)))
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained")
-for ramp, style, name in ((ramped.r_max, "-", "r"), (ramped.d_max, "--", "d")):
-    left.plot(iterations, [ramp.at(t) for t in iterations], style, color="black", label=f"bound of {name}")
-left.set_title("The ramp")
-left.set_xlabel("t (iterations)")
-left.set_ylabel("bound (r: ratio, d: moving spreads)")
-left.legend()
-for (name, gap), colour in zip(gaps.items(), ("0.6", "black"), strict=True):
-    right.plot(iterations, gap, "-", color=colour, label=name)
-right.set_ylim(0, 2.5)
-right.set_title("Training against inference, |B| = 2")
-right.set_xlabel("t (iterations)")
-right.set_ylabel("gap of outputs (root mean square)")
-right.legend()
-plt.show()
+bound_r, bound_d = ([ramp.at(t) for t in iterations] for ramp in (ramped.r_max, ramped.d_max))
+draw(
+    "The ramp",
+    "t (iterations)",
+    "bound (r: ratio, d: moving spreads)",
+    (iterations, bound_r, BLUE, "-", "bound of r"),
+    (iterations, bound_d, RED, "--", "bound of d"),
+    height=2.6,
+)
+
+# %%
+# And the gap between training and inference meanwhile:
+
+draw(
+    "Training against inference, |B| = 2",
+    "t (iterations)",
+    "gap of outputs (root mean square)",
+    (iterations, gaps["batch normalisation"], RED, ":", "batch normalisation"),
+    (iterations, gaps["Batch Renormalization"], BLUE, "-", "Batch Renormalization"),
+    ylim=(0, 2.5),
+)
 
 # %%
 # The gap does not close completely: at :math:`|B| = 2` the ratio :math:`\sigma / \hat\sigma` is often below a third,
-# and is clipped. Without the correction it is even larger than 0.91 above, for the averages of two-sample statistics
-# are not right: the :math:`\sigma` of two samples is on average only 0.56 of that of all data.
+# and is clipped. Without the correction the gap is even larger than the 0.91 above, because averages of two-sample
+# statistics are biased: the :math:`\sigma` of two samples is on average only 0.56 of that of all data.
 #
 # The graph is cut
 # ----------------
 #
 # Now backward. :math:`r` and :math:`d` depend on the :math:`x_b` of the batch, through :math:`\mu` and
-# :math:`\sigma`. Ioffe *defines* the backward pass to take no notice: for it, :math:`r` and :math:`d` are constants.
-# This is called a stop-gradient. What is left is the graph of batch normalisation, :eq:`brn-backward`:
+# :math:`\sigma`. Ioffe *defines* the backward pass to ignore this: it treats :math:`r` and :math:`d` as constants.
+# This is called a stop-gradient. What is left is the graph of batch normalisation, :eq:`brn-backward`, where
+# :math:`g` and :math:`\Psi` are again the means of :math:`u_b` and of :math:`y_b u_b`:
 #
 # .. math::
 #
@@ -153,7 +162,13 @@ _, cache, after = batch_renorm.forward(x[:, None], one, zero, state, wide)
 print("backward", batch_renorm.backward(dz[:, None], cache, after)[0].ravel())
 
 # %%
-# Check it as tutorial 02 checked batch normalisation:
+# Check it as tutorial 02 checked batch normalisation.
+#
+# .. admonition:: Predict before you run
+#    :class: predict
+#
+#    The package and our own lines agree. Will the gradient check, which compares with finite differences of the
+#    forward pass, say "ok" or "wrong"?
 
 
 def forward(x):
@@ -167,9 +182,10 @@ def backward(dz, cache):
 print(check(forward, backward, (x[:, None],)))
 
 # %%
-# "Wrong", and rightly so. Differences know nothing of a cut. Where nothing is clipped, :math:`z = (x - \hat\mu) /
-# \hat\sigma` with constants :math:`\hat\mu` and :math:`\hat\sigma` from earlier batches, and the true derivative is
-# just :math:`\frac{1}{\hat\sigma} \d{L}{z_b}`. The two differ by the part with :math:`g` and :math:`\Psi`:
+# "Wrong", and rightly so. Finite differences know nothing of a cut. Where nothing is clipped, :math:`z = (x -
+# \hat\mu) / \hat\sigma` with constants :math:`\hat\mu` and :math:`\hat\sigma` from earlier batches, and the true
+# derivative is just :math:`\frac{1}{\hat\sigma} \d{L}{z_b}`. The two differ by the part with :math:`g` and
+# :math:`\Psi`:
 
 print("true derivative          ", dz / sigma_hat)
 print("backward                 ", backward(dz[:, None], cache).ravel())
@@ -177,8 +193,8 @@ removed = (np.mean(u) + y * np.mean(y * u)) / sigma
 print("backward, g and Psi added", backward(dz[:, None], cache).ravel() + removed)
 
 # %%
-# What can be checked is the function that backward is the derivative of: forward with the :math:`r` and :math:`d` of
-# this batch held fixed.
+# We can check backward against the function whose derivative it is: forward with the :math:`r` and :math:`d` of this
+# batch held fixed.
 
 
 def forward_held(x):
@@ -192,9 +208,16 @@ print(check(forward_held, backward, (x[:, None],)).verdict)
 # Why cut it?
 # -----------
 #
-# It looks like a flaw: why not use the true derivative? Try. One weight :math:`w` multiplies 32 fixed inputs
-# :math:`s_b`, Batch Renormalization follows, and the loss wants its output to be twice as wide as it can ever be:
-# :math:`L = \frac{1}{2M} \sum_b (z_b - 2 s_b)^2`. No :math:`w` can help for long, since the moving averages follow.
+# It looks like a flaw: why not use the true derivative? Try it. One weight :math:`w` multiplies 32 fixed inputs
+# :math:`s_b`, Batch Renormalization follows, and the loss wants an output that is twice as wide as it can ever be for
+# long: :math:`L = \frac{1}{2M} \sum_b (z_b - 2 s_b)^2`. No :math:`w` helps for long, since the moving averages
+# follow.
+#
+# .. admonition:: Predict before you run
+#    :class: predict
+#
+#    After 400 steps, where is :math:`w` with the true derivative, and where with the cut? Which loss is lower, and by
+#    how much?
 
 s = rng.standard_normal((32, 1))
 s = (s - np.mean(s)) / np.std(s)
@@ -214,40 +237,41 @@ for name in ("graph cut", "true derivative"):
         losses[name].append(0.5 * np.mean((z - 2 * s) ** 2))
     print(f"{name:16} w: 1 -> {w:.2f}, loss: {losses[name][0]:.3f} -> {losses[name][-1]:.3f}")
 
-figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
-axes.plot(weights["true derivative"], "--", color="black", label="true derivative")
-axes.plot(weights["graph cut"], "-", color="black", label="graph cut at r and d")
-axes.set_title("A weight that hardly changes the loss")
-axes.set_xlabel("t (iterations)")
-axes.set_ylabel("weight w (its start = 1)")
-axes.legend()
-plt.show()
+t = np.arange(400)
+draw(
+    "A weight that hardly changes the loss",
+    "t (iterations)",
+    "weight w (its start = 1)",
+    (t, weights["true derivative"], RED, "--", "true derivative"),
+    (t, weights["graph cut"], BLUE, "-", "graph cut at r and d"),
+)
 
 # %%
-# The true derivative pushes the weight on and on, always for the sake of the next step, and the moving averages undo
-# it. With the cut, :math:`g` and :math:`\Psi` take that wish out of the gradient, as in batch normalisation.
+# The true derivative pushes the weight on and on, each time for the sake of a single step, and the moving averages
+# undo it. With the cut, :math:`g` and :math:`\Psi` take this push out of the gradient, as in batch normalisation.
 #
 # So in Batch Renormalization the *forward* pass gets rid of the batch's noise, but :math:`g` and :math:`\Psi` in the
-# *backward* pass are still those of two images. The next two tutorials see to that.
+# *backward* pass are still those of two images. The next two tutorials deal with that.
 #
 # Questions
 # ---------
 #
-# 1. With all bounds wide, the output for a sample does not depend on its company in the batch. Does its gradient?
+# 1. With all bounds wide, the output for a sample does not depend on the other samples in its batch. Does its
+#    gradient?
 # 2. A colleague's Batch Renormalization, written in a framework with automatic differentiation, passes a plain
 #    gradient check. What do you tell them?
-# 3. Why is :math:`r` made of the moving average from *before* this batch? Put :math:`\hat\sigma` from after the
+# 3. Why is :math:`r` computed from the moving average *before* this batch? Put :math:`\hat\sigma` from after the
 #    update into :math:`r`, with a decay of 0. What is left of the correction?
 #
 # .. admonition:: Answers
 #    :collapsible: closed
 #
 #    1. Yes: :math:`g` and :math:`\Psi` are means over the batch.
-#    2. That it is wrong: they have forgotten the stop-gradient. The check compares with the derivative of forward,
-#       which backward is not supposed to be. Hold :math:`r` and :math:`d` fixed in the check.
+#    2. That it is wrong: they have forgotten the stop-gradient. The check compares backward with the derivative of
+#       forward, which it is not meant to be. Hold :math:`r` and :math:`d` fixed in the check.
 #    3. With a decay of 0 the average after the update is the batch's own value, so :math:`r = 1` and :math:`d = 0`:
 #       batch normalisation. With 0.99 the batch itself would be a hundredth of the average that corrects it, and the
-#       output for a sample would depend on its company again.
+#       output for a sample would again depend on the rest of its batch.
 
 # %%
 # Exercises

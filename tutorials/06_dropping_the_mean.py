@@ -2,19 +2,20 @@ r"""
 06 Dropping the mean
 ====================
 
-Batch normalisation estimates two numbers in forward, :math:`\mu` and :math:`\sigma`, and two in backward, :math:`g`
-and :math:`\Psi`. Every estimate is a source of noise. What happens to a normaliser that does without the mean?
+For each channel batch normalisation estimates two numbers in forward, the mean :math:`\mu` and the standard deviation
+:math:`\sigma`, and two in backward, the means :math:`g` and :math:`\Psi` of tutorial 03. Every estimate is a source
+of noise, and whatever is not estimated cannot be noisy. What happens to a normaliser that does without the mean?
 """
 
 # %%
 # Four values by hand
 # -------------------
 #
-# One channel, four values.
+# We take one channel with four values.
 
 # sphinx_gallery_thumbnail_number = 3
-import matplotlib.pyplot as plt
 import numpy as np
+from _plots import BLUE, GREY, RED, draw
 
 from mabn_ref.nn import centralize, conv2d, relu
 from mabn_ref.norms import batch_norm, modified_batch_norm
@@ -38,7 +39,8 @@ print("chi", chi)
 print("y  ", y)
 
 # %%
-# The mean square is the variance plus the square of the mean. Where the mean is zero the two normalisers are one.
+# The mean square is the variance plus the square of the mean. Where the mean is zero, the two normalisers are
+# identical.
 
 print("v + mu^2 =", np.var(x) + np.mean(x) ** 2)
 
@@ -60,19 +62,19 @@ print("largest difference:", np.max(np.abs(z[:, 0] - y)))
 # .. math:: \frac{\partial L}{\partial x_b} = \frac1\sigma \big( u_b - g - y_b \Psi \big), \qquad
 #    g = \frac1M \sum_b u_b, \quad \Psi = \frac1M \sum_b y_b u_b, \quad u_b = \frac{\partial L}{\partial y_b} .
 #
-# :math:`g` came from the derivative of the mean. There is no mean now, and the rest stays, :eq:`modified-backward`
-# (16):
+# :math:`g` came from the derivative of the mean. Now there is no mean, and only the rest remains,
+# :eq:`modified-backward` (16):
 #
 # .. math:: \frac{\partial L}{\partial x_b} = \frac1\chi \big( u_b - y_b \Psi \big) .
 
-u = np.array([0.3, -1.2, 0.5, 0.8])  # from the layers after it
+u = np.array([0.3, -1.2, 0.5, 0.8])  # from the layers after this one
 psi = np.mean(y * u)
 dx = (u - y * psi) / chi
 print("Psi", psi)
 print("dx ", dx)
 
 # %%
-# Is it true? With the loss :math:`L = \sum_b u_b y_b` move each :math:`x_b` a little up and down, and look:
+# Is it true? With the loss :math:`L = \sum_b u_b y_b`, move each :math:`x_b` a little up and down, and look:
 
 
 def loss(x):
@@ -90,9 +92,15 @@ print("the package:   ", of_package[:, 0])
 # What is lost
 # ------------
 #
-# A stretch of all values is undone as before, a shift is not. If the values have a mean, so has the output, and the
-# mean takes up the room: the mean square of :math:`y` is one, whatever happens, so the larger the mean of :math:`y`,
-# the smaller its spread.
+# A stretch of all values is undone as before; a shift is not. If the values have a mean, so does the output, and the
+# mean leaves less room for the signal: the mean square of :math:`y` is always one, so the larger the mean of
+# :math:`y`, the smaller its spread.
+#
+# .. admonition:: Predict before you run
+#    :class: predict
+#
+#    The input has standard deviation 1 and a mean of 2. What is the spread of the modified output: nearly 1, about a
+#    half, or nearly 0?
 
 rng = np.random.default_rng(0)
 noise = rng.standard_normal((4096, 1))
@@ -104,23 +112,22 @@ for mean in means:
         state = norm.init(1, config, dtype=noise.dtype)
         values.append(np.std(norm.forward(noise + mean, one, zero, state, config)[0]))
 
-figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
-axes.plot(means, spread[batch_norm], "o-", color="0.55", label="batch normalisation")
-axes.plot(means, spread[modified_batch_norm], "s-", color="black", label="modified")
-axes.set_title("A mean takes the room of the signal")
-axes.set_xlabel("mean of the input (in standard deviations)")
-axes.set_ylabel("spread of y (standard deviation)")
-axes.set_ylim(0, 1.1)
-axes.legend()
-plt.show()
+print(f"at a mean of {means[8]:.0f}: {spread[modified_batch_norm][8]:.2f}")
+draw(
+    "A mean leaves less room for the signal",
+    "mean of the input (in standard deviations)",
+    "spread of y (standard deviation)",
+    (means, spread[batch_norm], RED, "s-", "batch normalisation"),
+    (means, spread[modified_batch_norm], BLUE, "o-", "modified"),
+    ylim=(0, 1.1),
+)
 
 # %%
-# Where the mean comes from, and how to be rid of it
-# --------------------------------------------------
+# Where the mean comes from, and how to get rid of it
+# ---------------------------------------------------
 #
 # In a network the normaliser's input is the output of a convolution, and the convolution's input comes from a ReLU:
-# it has no negative values. A filter whose weights sum to something positive then gives something positive on
-# average.
+# it has no negative values. So a filter whose weights have a positive sum gives positive values on average.
 
 images, _ = relu.forward(rng.standard_normal((16, 8, 8, 12)))
 w = rng.standard_normal((3, 3, 12, 16)) * np.sqrt(2 / (3 * 3 * 12))
@@ -131,8 +138,8 @@ out, _ = conv2d.forward(images, w, stride=1, padding=0)
 #
 # .. math:: W^c_{io} = W_{io} - \frac1n \sum_{j=1}^n W_{jo},
 #
-# where :math:`i` and :math:`j` number the :math:`n` weights of output filter :math:`o`. Weights that sum to zero do
-# not see what all their inputs have in common.
+# where :math:`i` and :math:`j` number the :math:`n` weights of output filter :math:`o`. Weights that sum to zero
+# ignore what all their inputs have in common.
 
 w_c, _ = centralize.forward(w)
 out_c, _ = conv2d.forward(images, w_c, stride=1, padding=0)
@@ -141,20 +148,19 @@ print("centred:                       ", np.sum(w_c, axis=(0, 1, 2))[:4])
 
 
 def relative_mean(out):
-    """Mean of each channel in its standard deviations."""
+    """Mean of each channel, in units of its standard deviation."""
     return np.mean(out, axis=(0, 1, 2)) / np.std(out, axis=(0, 1, 2))
 
 
-figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
 channels = np.arange(16)
-axes.bar(channels - 0.2, relative_mean(out), 0.4, color="0.7", label="weights as they are")
-axes.bar(channels + 0.2, relative_mean(out_c), 0.4, color="black", label="weights centred")
-axes.axhline(0, color="black", linewidth=0.5)
-axes.set_title("Mean of a convolution's outputs after a ReLU")
-axes.set_xlabel("output channel (number)")
-axes.set_ylabel("mean (in standard deviations)")
-axes.legend()
-plt.show()
+draw(
+    "Mean of a convolution's outputs after a ReLU",
+    "output channel (number)",
+    "mean (in standard deviations)",
+    ([-0.5, 15.5], [0, 0], GREY, "--", ""),
+    (channels, relative_mean(out), RED, "s", "weights as they are"),
+    (channels, relative_mean(out_c), BLUE, "o", "weights centred"),
+)
 
 # %%
 # It is not zero, since the channels of the input do not all have the same mean, but it is small. That is why the
@@ -163,8 +169,8 @@ plt.show()
 # Is the gradient less noisy?
 # ---------------------------
 #
-# That was the point. Take a population of values and gradients whose statistics are known, compute the gradient with
-# those, and ask how far the gradient of a small batch is from it. Here 20,000 samples of four positions; half the
+# That was the aim. Take a population of values and gradients whose statistics are known, compute the gradient with
+# those, and ask how far the gradient of a small batch is from it. Here are 20,000 samples of four positions; half the
 # variance of :math:`x` is shared by the positions of a sample, and its mean is zero, as after centring.
 
 x = np.sqrt(0.5) * (rng.standard_normal((20_000, 4, 1)) + rng.standard_normal((20_000, 1, 1)))
@@ -189,44 +195,44 @@ for norm, found in distances.items():
         found.append(np.mean(off**2) / np.mean(ideal**2))
     print(f"{norm.__name__.rpartition('.')[2]:20}", np.array(found))
 
-figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
-axes.loglog(sizes, distances[batch_norm], "o-", color="0.55", label="batch normalisation")
-axes.loglog(sizes, distances[modified_batch_norm], "s-", color="black", label="modified")
-axes.set_xticks(sizes, [str(size) for size in sizes])
-axes.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5], ["0.02", "0.05", "0.1", "0.2", "0.5"])
-axes.minorticks_off()
-axes.set_title("How far the gradient of a batch is from that of the population")
-axes.set_xlabel("size of the batch |B| (samples)")
-axes.set_ylabel("squared distance\n(relative to the gradient)")
-axes.legend()
-plt.show()
+draw(
+    "Distance of a batch's gradient from the population's",
+    "size of the batch |B| (samples)",
+    "squared distance\n(relative to the gradient)",
+    (sizes, distances[batch_norm], RED, "s-", "batch normalisation"),
+    (sizes, distances[modified_batch_norm], BLUE, "o-", "modified"),
+    yscale="log",
+    sizes=sizes,
+)
 
 # %%
-# One statistic less in each pass, and less noise. It is still a lot at :math:`|B| = 2`, and how much is saved depends
-# on the data: :doc:`/derivations/theorem2` says what can be proved, and shows that the paper's own theorem does not
-# prove it. The rest of the noise is taken on by averages over several batches, in the next tutorial.
+# One statistic fewer in each pass, and less noise. There is still a lot at :math:`|B| = 2`, and how much is saved
+# depends on the data: :doc:`/derivations/theorem2` says what can be proved, and shows that the paper's own theorem
+# does not prove it. The next tutorial reduces the rest of the noise by averaging over several batches.
 #
 # Questions
 # ---------
 #
-# 1. Add 100 to every value of a channel. What does batch normalisation give, what the modified one, and what becomes
-#    of the gradient of the modified one?
-# 2. With a single value a channel batch normalisation refuses. What does the modified form give for one value, and
-#    which gradient?
+# 1. Add 100 to every value of a channel. What does batch normalisation give, what does the modified form give, and
+#    what happens to the gradient of the modified form?
+# 2. Batch normalisation refuses a single value per channel. What does the modified form give for one value, and which
+#    gradient?
 # 3. Weight standardisation centres the filters too, and then divides each by its standard deviation. Why does the
-#    division make no difference to the output of a batch normalisation, or a modified one, that comes next?
+#    division make no difference to the output of the normaliser that comes next, batch normalisation or the modified
+#    form?
 #
 # .. admonition:: Answers
 #    :collapsible: closed
 #
-#    1. Batch normalisation gives what it gave. The modified one gives values close to 1, all alike, and as
-#       :math:`\chi` is about 100 now, the gradient is smaller by that factor. Nothing fails loudly; the layer just
-#       stops to learn.
-#    2. :math:`y = x / \sqrt{x^2 + \epsilon}`, that is the sign of :math:`x`. The gradient is
-#       :math:`u \, (1 - y^2) / \chi` and close to zero: a sign does not change when its number does.
-#    3. A filter that is divided by a number gives outputs divided by that number, and the normaliser divides by the
-#       outputs' own spread or root mean square. It cancels, but for :math:`\epsilon`. (The gradient of the weights
-#       does change: its size goes with the inverse of theirs.)
+#    1. Batch normalisation gives the same as before. The modified form gives values close to 1, all alike, and since
+#       :math:`\chi` is now about 100, the gradient is smaller by that factor. Nothing fails loudly; the layer just
+#       stops learning.
+#    2. :math:`y = x / \sqrt{x^2 + \epsilon}`, which is almost the sign of :math:`x`. The gradient is
+#       :math:`u \, (1 - y^2) / \chi` and close to zero: the sign of a number does not change when the number moves a
+#       little.
+#    3. A filter divided by a number gives outputs divided by that number, and the normaliser divides by the outputs'
+#       own spread or root mean square. The number cancels, apart from the effect of :math:`\epsilon`. (The gradient
+#       of the weights does change: its size is inversely proportional to theirs.)
 
 # %%
 # Exercises

@@ -2,8 +2,9 @@ r"""
 07 MABN from parts
 ==================
 
-Modified batch normalisation has two batch statistics left, :math:`\chi` in forward and :math:`\Psi` in backward, and
-two images a batch make both of them noise. Moving Average Batch Normalization averages both over several batches.
+Modified batch normalisation (tutorial 06) has two batch statistics left: :math:`\chi`, the root mean square of the
+inputs, in forward, and :math:`\Psi`, the mean of :math:`y_b u_b`, in backward. With two images per batch both are
+very noisy. Moving Average Batch Normalization, MABN, averages both over several batches, the one in backward too.
 What is it made of, line by line?
 """
 
@@ -11,14 +12,14 @@ What is it made of, line by line?
 # Six batches of two
 # ------------------
 #
-# One channel, six normalisation batches with two values each, and what the layers after it send back. The fourth
-# batch happens to be large.
+# One channel, six normalisation batches of two values each, and the gradients that the layers after it send back. The
+# fourth batch happens to be large.
 
 # sphinx_gallery_thumbnail_number = 1
 from collections import deque
 
-import matplotlib.pyplot as plt
 import numpy as np
+from _plots import BLUE, GREY, RED, draw
 
 from mabn_ref.norms import mabn, modified_batch_norm
 
@@ -30,12 +31,13 @@ gamma, beta = 1.5, 0.1
 window, decay, clip, eps = 3, 0.9, 1.5, 1e-5
 
 # %%
-# The statistic of forward, averaged simply
-# -----------------------------------------
+# The forward statistic: a simple average
+# ---------------------------------------
 #
-# Each batch has its mean square :math:`q_t`, :eq:`modified-statistics` (15). MABN divides by the mean of the last
-# :math:`m` of them, this batch's included, :eq:`sma-backward` (13). A ``deque`` of length :math:`m` forgets the
-# oldest by itself. While fewer than :math:`m` are there, we take the mean of those; the paper does not say.
+# Each batch has its mean square :math:`q_t`, :eq:`modified-statistics` (15). MABN divides by the root of the mean of
+# the last :math:`m` of them, this batch's included, :eq:`sma-backward` (13). A ``deque`` of length :math:`m` forgets
+# the oldest by itself. While there are fewer than :math:`m`, we take the mean of those; the paper does not say what
+# to do.
 
 held = deque(maxlen=window)
 averaged = []
@@ -47,8 +49,8 @@ print("of the batch:", of_batch)
 print("last three:  ", averaged)
 
 # %%
-# The large batch moves the average, but by a third only. With :math:`\bar\chi = \sqrt{\bar q + \epsilon}` the values
-# are divided, :eq:`mabn-forward` (19):
+# The large batch moves the average, but only by a third of its own change. Then the values are divided by
+# :math:`\bar\chi = \sqrt{\bar q + \epsilon}`, :eq:`mabn-forward` (19):
 #
 # .. math:: y_b = \frac{x_b}{\bar\chi} .
 
@@ -60,14 +62,14 @@ print(ys)
 # The exponential average, and renormalisation
 # --------------------------------------------
 #
-# Inference needs one number for good, and takes an exponential average :math:`\hat q`, :eq:`ema-forward` (12). It
-# starts at 1, and its decay :math:`\alpha` is the weight of the old value:
+# Inference needs one fixed number, and uses an exponential average :math:`\hat q`, :eq:`ema-forward` (12). It starts
+# at 1, and its decay :math:`\alpha` is the weight of the old value:
 #
 # .. math:: \hat q_t = \alpha \, \hat q_{t-1} + (1 - \alpha) \, q_t .
 #
 # Training and inference should agree. So the normalised values are multiplied by the ratio of the two averages,
-# :eq:`mabn-renormalise` (19), the exponential one from before this batch. The ratio is clipped, for at the start, and
-# when the weights move fast, :math:`\hat q` is far behind:
+# :eq:`mabn-renormalise` (19), with :math:`\hat\chi = \sqrt{\hat q + \epsilon}` from before this batch. The ratio is
+# clipped because :math:`\hat q` lags far behind at the start and whenever the weights move fast:
 #
 # .. math:: r = \operatorname{clip}_{[1/\lambda, \, \lambda]} \Big( \frac{\bar\chi}{\hat\chi} \Big), \qquad
 #    z_b = \gamma \, ( r \, y_b ) + \beta .
@@ -82,15 +84,16 @@ print("r", r)
 print("z of the last batch", zs[-1])
 
 # %%
-# Here :math:`r` runs into its clip, 1.5, in the first iteration, since the exponential average starts at 1, and again
-# with the large batch. Where it is not clipped, the value is :math:`r y_b = x_b / \hat\chi`, the very one of
+# Here :math:`r` reaches its clip, 1.5, in the first iteration, since the exponential average starts at 1, and again
+# with the large batch. Where :math:`r` is not clipped, the value is :math:`r y_b = x_b / \hat\chi`, exactly that of
 # inference.
 #
-# The statistic of backward, averaged simply
-# ------------------------------------------
+# The backward statistic: a simple average
+# ----------------------------------------
 #
-# Backward is that of modified batch normalisation with an average in place of :math:`\Psi`, :eq:`mabn-backward` (20).
-# Both :math:`\gamma` and :math:`r` stand between :math:`y` and :math:`z`; :math:`r` is treated as a constant:
+# The backward pass is that of modified batch normalisation, with an average in place of :math:`\Psi`,
+# :eq:`mabn-backward` (20). Both :math:`\gamma` and :math:`r` stand between :math:`y` and :math:`z`, and :math:`r` is
+# treated as a constant:
 #
 # .. math:: u_b = \gamma \, r \, \frac{\partial L}{\partial z_b}, \qquad \Psi_t = \frac1M \sum_b y_b u_b, \qquad
 #    \frac{\partial L}{\partial x_b} = \frac{1}{\bar\chi} \big( u_b - y_b \bar\Psi_t \big) .
@@ -129,8 +132,8 @@ for (name, mine), theirs in zip(ours.items(), of_package, strict=True):
     print(f"{name:18} largest difference {difference:.0e}")
 
 # %%
-# Equal to rounding. Which batch is in which call makes no difference either. One call for each batch, and the state
-# handed on, gives the same:
+# They are equal up to rounding. How the batches are spread over calls makes no difference either. One call per batch,
+# with the state handed on, gives the same:
 
 one_by_one, apart = mabn.init(1, config, dtype=xs.dtype), []
 for x, dz in zip(xs, dzs, strict=True):
@@ -143,7 +146,7 @@ print("largest difference:", np.max(np.abs(np.concatenate(apart) - dx)))
 # What each part is for
 # ---------------------
 #
-# Switch them off. With a window of one batch and :math:`\lambda = 1`, which makes :math:`r = 1`, what is left is
+# Switch the parts off. With a window of one batch and :math:`\lambda = 1`, which makes :math:`r = 1`, what is left is
 # modified batch normalisation:
 
 outputs = []
@@ -156,10 +159,14 @@ for norm, config in (
 print("largest difference:", np.max(np.abs(outputs[0] - outputs[1])))
 
 # %%
-# And on a longer run, here 400 batches of two images with 16 positions each, whose scale doubles in the middle, one
-# sees what they do. The batch's own :math:`\chi` scatters. The simple average is calm and has forgotten the old scale
-# :math:`m` batches after the jump. The exponential one is calmer still and takes longer, and :math:`r` makes up for
-# the difference.
+# A longer run shows what they do: 400 batches of two images with 16 positions each, whose scale doubles in the
+# middle.
+#
+# .. admonition:: Predict before you run
+#    :class: predict
+#
+#    The window is 16 batches long, and the decay of the exponential average is 0.98. How many batches after the jump
+#    has each of the two reached the new scale? And which way does :math:`r` go meanwhile, up or down?
 
 rng = np.random.default_rng(0)
 steps, jump = 400, 200
@@ -180,66 +187,74 @@ for batch, dz in zip(x, u, strict=True):
     rs.append(cache.r.item())
 
 at = np.arange(steps)
-figure, axes = plt.subplots(2, 1, figsize=(7.2, 5), sharex=True, layout="constrained")
-axes[0].plot(at, np.sqrt(np.mean(x**2, axis=(1, 2))), ".", color="0.7", label="one batch of two")
-axes[0].plot(at, chis, "-", color="black", label="simple average, m = 16: divides")
-axes[0].plot(at, moving, "--", color="black", label="exponential, α = 0.98: inference")
-axes[0].set_title("Root mean square χ: the batch's, and its averages")
-axes[0].set_ylabel("χ (units of x)")
-axes[0].legend()
-axes[1].plot(at, rs, "-", color="black", linewidth=1)
-axes[1].axhline(1, color="0.5", linewidth=0.5)
-axes[1].set_title("Renormalisation makes up for the difference of the two")
-axes[1].set_ylabel("r (ratio)")
-axes[1].set_xlabel("iteration (normalisation batches)")
-plt.show()
+draw(
+    "Root mean square χ: the batch's, and its averages",
+    "iteration (normalisation batches)",
+    "χ (units of x)",
+    (at, np.sqrt(np.mean(x**2, axis=(1, 2))), GREY, ".", "one batch of two"),
+    (at, chis, BLUE, "-", "simple, m = 16: divides"),
+    (at, moving, RED, "--", "exponential, α = 0.98: inference"),
+)
 
 # %%
-# The same for :math:`\Psi`. What a batch of two has scatters almost as much as it is large.
+# The batch's own :math:`\chi` scatters. The simple average is calm, and :math:`m` batches after the jump it has
+# forgotten the old scale. The exponential one is calmer still and takes longer, and :math:`r` makes up for the
+# difference:
 
-figure, axes = plt.subplots(figsize=(7.2, 3), layout="constrained")
+draw(
+    "Renormalisation makes up for the difference between the two",
+    "iteration (normalisation batches)",
+    "r (ratio)",
+    ([0, steps], [1, 1], GREY, "--", ""),
+    (at, rs, BLUE, "-", ""),
+    height=2.6,
+)
+
+# %%
+# The same for :math:`\Psi`. With two images, :math:`\Psi` scatters by almost its own size.
+
 averaged_psi = np.convolve(psi, np.ones(16) / 16)[15:steps]
-axes.plot(at, psi, ".", color="0.7", markersize=4, label="one batch of two")
-axes.plot(at[15:], averaged_psi, "-", color="black", label="mean of the last 16: subtracted")
-axes.axhline(0, color="0.5", linewidth=0.5)
-axes.set_title("The statistic of the backward pass, Ψ")
-axes.set_xlabel("iteration (normalisation batches)")
-axes.set_ylabel("Ψ (units of the loss)")
-axes.legend()
-plt.show()
+draw(
+    "The statistic of the backward pass, Ψ",
+    "iteration (normalisation batches)",
+    "Ψ (units of the loss)",
+    ([0, steps], [0, 0], GREY, "--", ""),
+    (at, psi, GREY, ".", "one batch of two"),
+    (at[15:], averaged_psi, BLUE, "-", "mean of the last 16: subtracted"),
+)
 
 print(f"mean {np.mean(psi):.3f}")
 print(f"standard deviation: of the batches {np.std(psi):.3f}, of the averages {np.std(averaged_psi):.3f}")
 
 # %%
-# Nothing is for free. The averages are of *other* batches, seen with earlier weights, and so the backward pass is not
-# the derivative of the forward pass any more. What it is instead,
-# :doc:`the tutorial about the adjoint <10_the_adjoint_looks_forward>` shows. How paper and published code differ in
-# the details, and how to have them either way, is in :doc:`/choices`.
+# This has a price. The averages come from *other* batches, seen with earlier weights, and so the backward pass is no
+# longer the derivative of the forward pass. :doc:`The tutorial about the adjoint <10_the_adjoint_looks_forward>`
+# shows what it is instead. :doc:`/choices` says how the paper and the published code differ in the details, and how
+# to get either.
 #
 # Questions
 # ---------
 #
 # 1. Where :math:`r` is not clipped, :math:`z` does not contain :math:`\bar\chi` at all. Where does :math:`\bar\chi`
-#    still matter then?
-# 2. The backward pass reads from the cache at which iteration its forward pass was, and not from the state. In which
-#    order of calls would the state give a wrong answer?
+#    still matter?
+# 2. The backward pass reads the iteration of its forward pass from the cache, and not from the state. In which order
+#    of calls would the state give a wrong answer?
 # 3. A window of 16 batches of two images has seen 32 images. Why is the average not as good as the statistic of one
 #    batch of 32?
 #
 # .. admonition:: Answers
 #    :collapsible: closed
 #
-#    1. In backward. The first term of :math:`\partial L / \partial x_b` is
-#       :math:`\gamma \, (\partial L / \partial z_b) / \hat\chi` then, but the second is
-#       :math:`x_b \bar\Psi / \bar\chi^2`, and :math:`\bar\Psi` averages values that have the :math:`\bar\chi` of
-#       their own iteration in them.
+#    1. In backward. There the first term of :math:`\partial L / \partial x_b` is
+#       :math:`\gamma \, (\partial L / \partial z_b) / \hat\chi`, but the second is
+#       :math:`x_b \bar\Psi / \bar\chi^2`, and :math:`\bar\Psi` averages values that contain the :math:`\bar\chi` of
+#       their own iteration.
 #    2. Two forward passes and then two backward passes, as when a layer is used twice or a batch is cut into parts.
 #       At the first backward pass the state already counts both batches.
 #    3. If all went through the same weights, the mean square would be exactly that of the 32: a mean of means. But
-#       only the last of the 16 batches of a step has them in its window; the one before reaches back to images that
-#       earlier weights have seen. And the :math:`\Psi` in a window were each computed with the :math:`\bar\chi` of
-#       its own batch.
+#       only the last of the 16 batches of a step has all of them in its window; the windows of the others reach back
+#       to images that went through earlier weights. And each :math:`\Psi` in a window was computed with the
+#       :math:`\bar\chi` of its own batch.
 
 # %%
 # Exercises

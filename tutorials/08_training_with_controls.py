@@ -2,16 +2,16 @@ r"""
 08 Training, with the controls
 ==============================
 
-Moving averages cost a little time and a little memory. Do they pay? Train one small network with batch normalisation
-and with MABN, at two images a normalisation batch. And what has to be compared with what, so that the answer is about
-MABN?
+Moving averages cost a little time and a little memory. Are they worth it? We train one small network with batch
+normalisation and with MABN, at two images per normalisation batch. And what has to be compared with what, so that the
+answer is about MABN? A table that compares the wrong rows can be right in every number and still mislead.
 """
 
 # %%
 # Images
 # ------
 #
-# The package generates a data set in the shape of CIFAR-10, ten classes of textures, from a seed. To be done in half
+# From a seed the package generates a data set with the shape of CIFAR-10: ten classes of textures. To finish in half
 # a minute we train on random windows of 16 by 16 pixels.
 
 # sphinx_gallery_thumbnail_number = 2
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from _plots import BLUE, GREY, RED, draw
 
 import mabn_ref
 from mabn_ref.data import channel_statistics, embedded, to_float
@@ -49,9 +50,9 @@ plt.show()
 # The network
 # -----------
 #
-# A network is a list of layers. Here four convolutions, each with the normaliser and a ReLU behind it, then an
-# average over the positions and a linear layer. The maps have 8, 8, 4 and 2 pixels a side, so at :math:`|B| = 2` the
-# last normaliser has 2 times 2 times 2 values a channel.
+# A network is a list of layers: here four convolutions, each followed by the normaliser and a ReLU, then an average
+# over the positions and a linear layer. The maps are 8, 8, 4 and 2 pixels wide, so at :math:`|B| = 2` the last
+# normaliser has :math:`2 \cdot 2 \cdot 2` values per channel.
 
 
 def layers_of(norm, config, centralized):
@@ -69,8 +70,8 @@ def layers_of(norm, config, centralized):
 
 # %%
 # Training is a loop over gradient batches of 32 images: draw, forward, loss, backward, step. ``norm_batch`` alone
-# says how many of the 32 share statistics, so that nothing else changes with :math:`|B|`. The seed draws the first
-# weights, the order of the images and the windows. It is the same for all methods: their runs come in pairs.
+# says how many of the 32 share statistics, so that nothing else changes with :math:`|B|`. The seed determines the
+# first weights, the order of the images and the windows. It is the same for all methods, so their runs can be paired.
 
 
 def run(norm, config, centralized, seed):
@@ -99,10 +100,17 @@ def run(norm, config, centralized, seed):
 # What to compare
 # ---------------
 #
-# The paper compares MABN 2 with BN 2 and with BN 32. But it gives MABN something besides: its convolutions centre
-# their weights, :eq:`centralize-forward` (18), and those of BN do not. If MABN does better, it may be the averages,
-# :eq:`mabn-forward` (19) and :eq:`mabn-backward` (20), or it may be the centring. So there are two *controls*: BN
-# with centred weights, at 32 and at 2. Between rows with the same weights, only the normaliser differs.
+# The paper compares MABN 2 with BN 2 and with BN 32: MABN and batch normalisation at that :math:`|B|`. But it gives
+# MABN an additional feature: its convolutions centre their weights, :eq:`centralize-forward` (18), and those of BN do
+# not. If MABN does better, the reason may be the averages, :eq:`mabn-forward` (19) and :eq:`mabn-backward` (20), or
+# the centring. So we need two *controls*: BN with centred weights (+ WC), at 32 and at 2. Between rows that treat the
+# weights alike, only the normaliser differs.
+#
+# .. admonition:: Predict before you run
+#    :class: predict
+#
+#    Which of the five rows will have the lowest test error, and which the highest? Do centred weights help BN 2, hurt
+#    it, or neither?
 
 bn_32, bn_2 = (batch_norm.Config(norm_batch=size, decay=0.98) for size in (32, 2))
 mabn_2 = mabn.Config(norm_batch=2, window=16, decay=0.98, renorm_from=16 * 100 + 1)
@@ -120,8 +128,8 @@ final = {name: {seed: by_seed[seed][1] for seed in SEEDS} for name, by_seed in r
 # What came out
 # -------------
 #
-# One number a seed, their mean, and the difference to the two references, with 95 % intervals. The differences are
-# taken seed by seed: what the seed does to both runs of a pair cancels.
+# The table gives one number per seed, their mean, and the difference from the two references, with 95 % intervals.
+# The differences are taken seed by seed: what the seed does to both runs of a pair cancels.
 
 
 def show(interval, sign="+"):
@@ -139,43 +147,49 @@ for name, errors in final.items():
         shown.append(show(paired_difference(errors, final[base]) if name != base else None))
     print(f"{name:11} " + "  ".join(shown))
 
-figure, axes = plt.subplots(figsize=(7.2, 3.6), layout="constrained")
+curves = []
 for place, errors in enumerate(final.values()):
     values = list(errors.values())
     interval = mean_interval(values)
-    axes.errorbar(place, interval.mean, interval.half, fmt="_k", markersize=24, capsize=8)
-    axes.plot(place + np.linspace(-0.12, 0.12, len(values)), values, "o", color="0.55")
-axes.set_xticks(range(len(final)), list(final))
-axes.set_title("Test error: each seed, the mean and its 95 % interval")
-axes.set_xlabel("normaliser and |B| (images a statistic; WC: centred weights)")
-axes.set_ylabel("test error (%)")
-plt.show()
+    ends = [interval.mean - interval.half, interval.mean + interval.half]
+    first = place == 0  # one entry in the legend is enough
+    curves += [
+        ([place] * 2, ends, GREY, "-", "95 % interval of the mean" if first else ""),
+        ([place], [interval.mean], RED, "s", "mean" if first else ""),
+        (place + np.linspace(-0.12, 0.12, len(values)), values, BLUE, "o", "one seed" if first else ""),
+    ]
+draw(
+    "Test error of each method",
+    "normaliser and |B| (images per statistic; WC: centred weights)",
+    "test error (%)",
+    *curves,
+    xticks=range(len(final)),
+    xticklabels=list(final),
+)
 
 # %%
-# And the loss on the way there, on the training images:
+# And the loss on the training images on the way there:
 
-figure, axes = plt.subplots(figsize=(7.2, 3.6), layout="constrained")
-looks = [("-", "o", "black"), ("-", "s", "0.6"), ("-", "^", "black")]
-looks += [("--", "o", "black"), ("--", "s", "0.6")]
+looks = [(GREY, "o-."), (RED, "s-"), (BLUE, "^-"), (GREY, "o--"), (RED, "s--")]
 every = 25
 at = np.arange(every, STEPS + 1, every)
-for (name, by_seed), (dash, marker, colour) in zip(runs.items(), looks, strict=True):
+curves = []
+for (name, by_seed), look in zip(runs.items(), looks, strict=True):
     losses = np.mean([losses for losses, _ in by_seed.values()], axis=0)
-    face = "white" if dash == "--" else colour
-    mean = np.mean(losses.reshape(-1, every), axis=1)
-    axes.plot(at, mean, dash, marker=marker, color=colour, markerfacecolor=face, label=name)
-axes.set_title("Loss in training: mean of the seeds and of 25 steps (dashed: controls)")
-axes.set_xlabel("steps (gradient batches of 32 images)")
-axes.set_ylabel("cross-entropy (nats)")
-axes.legend()
-plt.show()
+    curves.append((at, np.mean(losses.reshape(-1, every), axis=1), *look, name))
+draw(
+    "Training loss: mean over seeds and 25 steps (dashed: controls)",
+    "steps (gradient batches of 32 images)",
+    "cross-entropy (nats)",
+    *curves,
+)
 
 # %%
 # How far to trust this
 # ---------------------
 #
-# Not far. With four seeds half an interval is 1.6 times the standard deviation of what is averaged, and a difference
-# whose interval holds zero has not been seen. Which of these have?
+# Not far. With four seeds, half an interval is 1.6 times the standard deviation of the values averaged, and a
+# difference whose interval contains zero has not been seen. Which of these have been seen?
 
 for one, other in (
     ("BN 2", "BN 32"),
@@ -188,15 +202,15 @@ for one, other in (
     print(f"{one:11} minus {other:9}  {show(difference)}  {seen}")
 
 # %%
-# Besides, the images are made up, the network is tiny, and so is the run. Another learning rate or a longer run may
-# change the order: with centred weights BN does better in some settings and worse in others.
+# Besides, the images are artificial, the network is tiny, and so is the run. Another learning rate or a longer run
+# may change the order: with centred weights BN does better in some settings and worse in others.
 #
 # The real figures
 # ----------------
 #
-# The repository holds the records of longer runs with a larger network on real images of CIFAR-10, made with
-# ``mabn-ref compare --data-dir cifar-10-subset --seeds 3 --mabn-window 64``. This is the table that they give, read
-# from the file:
+# The repository contains the records of longer runs with a larger network on real images of CIFAR-10, made with
+# ``mabn-ref compare --data-dir cifar-10-subset --seeds 3 --mabn-window 64``. Read from the file, they give this
+# table:
 
 repository = Path(mabn_ref.__path__[0]).parent
 records = results.read(repository / "docs" / "results" / "cifar10-subset" / "results.jsonl")
@@ -204,9 +218,9 @@ rows = comparison.collect([RunConfig(**record["config"]) for record in records],
 print(comparison.table(rows))
 
 # %%
-# With the recorded runs one can say something. Call the distance between BN 2 and BN 32 the gap. How much of it does
-# MABN close, with the paper's window :math:`m = 16` and with :math:`m = 64`, first as the paper pairs the rows, then
-# like for like?
+# The recorded runs allow a conclusion. Call the distance between BN 2 and BN 32 the gap. How much of it does MABN
+# close, with the paper's window :math:`m = 16` and with :math:`m = 64`, first as the paper pairs the rows, then like
+# for like?
 
 errors = {row.label: row.errors for row in rows}
 for bottom, top in (("BN 2", "BN 32"), ("BN 2 + WC", "BN 32 + WC")):
@@ -218,31 +232,31 @@ for bottom, top in (("BN 2", "BN 32"), ("BN 2 + WC", "BN 32 + WC")):
         print(f"   {name:18} closes {closed.mean:5.1f} ± {closed.half:.1f}, {share:4.0%} of it")
 
 # %%
-# The first pair of lines looks better for MABN than the second: part of what it closes there is what centred weights
-# do for everybody, BN 32 included. Intervals from so few seeds are wide, so take the shares for what they are.
-# ``mabn-ref compare`` repeats such runs on your machine, :doc:`/howto/train_and_compare`.
+# The first pair of lines looks better for MABN than the second: part of what MABN closes there is what centred
+# weights do for every method, BN 32 included. Intervals from so few seeds are wide, so do not read much into the
+# shares. ``mabn-ref compare`` repeats such runs on your machine, :doc:`/howto/train_and_compare`.
 #
 # Questions
 # ---------
 #
 # 1. Why are the differences taken seed by seed before they are averaged, and not from the two means?
-# 2. A table without controls says "MABN 2 beats BN 2 by 8 points". Which two reasons may there be for this that have
+# 2. A table without controls says "MABN 2 beats BN 2 by 8 points". Which two reasons could this have that have
 #    nothing to do with averaging statistics?
-# 3. BN 2 is tested with moving averages of statistics that were taken from two images each. How could those make its
-#    test error worse although the weights are as good as any, and how would you find out?
+# 3. BN 2 is tested with moving averages of statistics that come from two images each. How could those make its test
+#    error worse although its weights are as good as any, and how would you find out?
 #
 # .. admonition:: Answers
 #    :collapsible: closed
 #
-#    1. The difference of means is the same number. But its interval is not: weights, order and windows of a seed are
-#       shared, and a hard seed is hard for both. Pairing takes that out of the spread; without it the interval would
-#       be wider.
-#    2. Centred weights, if only MABN has them. A learning rate, a schedule or a decay that was tuned for one of the
-#       two only. One seed each. Or a BN whose moving averages at inference are bad, which is no fault of its
+#    1. The difference of means is the same number. But its interval is not: both runs share the weights, the order
+#       and the windows of a seed, and a hard seed is hard for both. Pairing takes that out of the spread; without it
+#       the interval would be wider.
+#    2. Centred weights, if only MABN has them. A learning rate, a schedule or a decay that was tuned for only one of
+#       the two. One seed each. Or a BN whose moving averages at inference are bad, which is not the fault of its
 #       training.
 #    3. With a short memory (a decay of 0.9) the moving average itself is as noisy as a batch of some forty images,
-#       and the variance of few values is on average too small. Estimate mean and variance again over the whole
-#       training set, with the weights as they are, and test with those.
+#       and the variance of few values is on average too small. Estimate the mean and the variance again over the
+#       whole training set, with the weights as they are, and test with those.
 
 # %%
 # Exercises

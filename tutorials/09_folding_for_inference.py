@@ -2,8 +2,8 @@ r"""
 09 Folding for inference
 ========================
 
-In training a normaliser computes statistics, subtracts, divides. When training is over, what of this has to be done
-for every image, and what can be done once for all?
+In training a normaliser computes statistics, subtracts and divides. When training is over, which part of this has to
+be done for every image, and which part just once? The answer decides what a normaliser costs in use.
 """
 
 # %%
@@ -11,7 +11,7 @@ for every image, and what can be done once for all?
 # --------------------------------------------
 #
 # In training :math:`z` depends on the whole batch. At inference the statistics are the moving averages, which are
-# numbers. For batch normalisation, :eq:`bn-infer`, and for the modified form and MABN, :eq:`modified-infer`,
+# fixed numbers. For batch normalisation, :eq:`bn-infer`, and for the modified form and MABN, :eq:`modified-infer`,
 #
 # .. math:: z = \gamma \, \frac{x - \hat\mu}{\sqrt{\hat v + \epsilon}} + \beta, \qquad
 #    z = \gamma \, \frac{x}{\sqrt{\hat q + \epsilon}} + \beta .
@@ -21,8 +21,8 @@ for every image, and what can be done once for all?
 # sphinx_gallery_thumbnail_number = 1
 import time
 
-import matplotlib.pyplot as plt
 import numpy as np
+from _plots import BLUE, RED, draw
 
 from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, network, networks, relu
 from mabn_ref.norms import batch_norm, mabn
@@ -40,7 +40,7 @@ print("shift ", shift)
 print("the package:", *batch_norm.affine(gamma, beta, state, config))
 
 # %%
-# Draw the second channel of 60 samples, once at inference and once in training, where two samples share their
+# Plot the second channel of 60 samples, once at inference and once in training, where two samples share their
 # statistics:
 
 rng = np.random.default_rng(0)
@@ -48,28 +48,25 @@ x = np.array([3.0, -1.0]) + np.array([2.0, 0.5]) * rng.standard_normal((60, 3, 2
 at_inference = batch_norm.infer(x, gamma, beta, state, config)
 in_training, _, _ = batch_norm.forward(x, gamma, beta, state, config)
 
-figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-for z, look, colour, label in (
-    (in_training, "o", "0.65", "training, |B| = 2"),
-    (at_inference, "s", "black", "inference"),
-):
-    axes.plot(x[..., 1].ravel(), z[..., 1].ravel(), look, color=colour, markersize=3, label=label)
-axes.set_title("One channel: at inference all values lie on one line")
-axes.set_xlabel("x (units of the data)")
-axes.set_ylabel("z (units of the output)")
-axes.legend()
-plt.show()
+draw(
+    "One channel: at inference all values lie on one line",
+    "x (units of the data)",
+    "z (units of the output)",
+    (x[..., 1].ravel(), in_training[..., 1].ravel(), RED, "x", "training, |B| = 2"),
+    (x[..., 1].ravel(), at_inference[..., 1].ravel(), BLUE, "o", "inference"),
+)
 
 # %%
 # Into the convolution
 # --------------------
 #
-# The layer before is a convolution, :math:`x_o = \sum_i w_{io} \, p_i` for the patch :math:`p` under a position. A
-# line behind it can be multiplied in, :eq:`fold`:
+# The layer before is a convolution, :math:`x_o = \sum_i w_{io} \, p_i`, where :math:`p` is the patch of its input at
+# one position. The straight line that follows can be multiplied into its weights, :eq:`fold`:
 #
 # .. math:: z_o = s_o \sum_i w_{io} \, p_i + t_o = \sum_i (w_{io} \, s_o) \, p_i + t_o .
 #
-# A convolution again, with other weights and a bias. By hand, for a patch of three values and two output channels:
+# This is again a convolution, with other weights and a bias. By hand, for a patch of three values and two output
+# channels:
 
 patch = np.array([1.0, -2.0, 0.5])
 w = np.array([[0.3, -0.1], [0.2, 0.4], [-0.5, 0.6]])
@@ -78,7 +75,7 @@ print("folded convolution:        ", patch @ (w * scale) + shift)
 
 # %%
 # With images it is the same, padding included: the zeros at the border are among the :math:`p_i`, and the bias is
-# added after. The package keeps weights as (kernel, kernel, in, out), so that the factors meet the last axis.
+# added afterwards. The package keeps weights as (kernel, kernel, in, out), so the factors multiply the last axis.
 
 images = rng.standard_normal((4, 8, 8, 3))
 w = rng.standard_normal((3, 3, 3, 2))
@@ -91,9 +88,8 @@ print(f"largest difference: {np.max(np.abs(folded + shift - two_steps)):.0e}")
 # The one trap: centred weights
 # -----------------------------
 #
-# Where the weights are centred, :eq:`centralize-forward` (18), the convolution that ran in training had :math:`W^c`.
-# That is what must be folded, and nothing is centred afterwards. Whoever folds the stored weights gets another
-# network:
+# Where the weights are centred, :eq:`centralize-forward` (18), the convolution that ran in training used :math:`W^c`.
+# Those are the weights to fold, and nothing is centred afterwards. Folding the stored weights gives another network:
 
 w_c, _ = centralize.forward(w + 0.3)
 out, _ = conv2d.forward(images, w_c, stride=1, padding=1)
@@ -110,7 +106,8 @@ for name, kernel in (("centred", w_c), ("as stored", w + 0.3)):
 # ---------------
 #
 # The small network of the package has seven convolutions, each with its normaliser. Give it moving statistics by
-# letting a few batches through, then fold. What is left of convolution, centring and MABN is one kernel and one bias:
+# passing a few batches through it, then fold. What is left of convolution, centring and MABN is one kernel and one
+# bias:
 
 layers = networks.small_network(mabn, mabn.Config(norm_batch=2), centralized=True, width=16)
 params, states = network.init(layers, rng)
@@ -150,13 +147,20 @@ same = np.argmax(logits, axis=1) == np.argmax(of_folded, axis=1)
 print("the same answers:", bool(np.all(same)))
 
 # %%
-# Single precision carries seven digits, and seven layers of sums in another order use up one or two of them. Folding
-# is exact but for that.
+# Single precision carries seven digits, and seven layers of sums in another order use up one or two of them. Apart
+# from that, folding is exact.
 #
 # What it saves
 # -------------
 #
-# Both are timed in turn, so that whatever else the machine does hits both alike. The number to look at is the ratio.
+# We time the two in turn, so that whatever else the machine does affects both alike. The number to look at is the
+# ratio.
+#
+# .. admonition:: Predict before you run
+#    :class: predict
+#
+#    Folding removes every normaliser and every centring from the network. Is inference then 5 %, 50 % or five times
+#    faster? What takes most of the time that is left?
 
 both = {"as trained": [], "folded": []}
 for _ in range(25):
@@ -171,42 +175,41 @@ ratio = np.array(both["as trained"][5:]) / both["folded"][5:]  # the first round
 low, middle, high = np.quantile(ratio, [0.25, 0.5, 0.75])
 print(f"as trained / folded: median {middle:.2f}, half of them between {low:.2f} and {high:.2f}")
 
-figure, axes = plt.subplots(figsize=(6.4, 3), layout="constrained")
-for (name, times), marker, colour in zip(both.items(), "os", ("0.6", "black"), strict=True):
-    axes.plot(np.arange(1, 26), times, marker, color=colour, markersize=4, label=name)
-axes.set_title("Inference of 32 images, on the machine that built this page")
-axes.set_xlabel("round (number)")
-axes.set_ylabel("time (ms)")
-axes.set_ylim(0, 2 * np.quantile(both["as trained"], 0.9))
-axes.legend()
-plt.show()
+draw(
+    "Inference of 32 images, on the machine that built this page",
+    "round (number)",
+    "time (ms)",
+    (np.arange(1, 26), both["as trained"], RED, "s", "as trained"),
+    (np.arange(1, 26), both["folded"], BLUE, "o", "folded"),
+    ylim=(0, 2 * np.quantile(both["as trained"], 0.9)),
+)
 
 # %%
-# The ratio depends on the machine: what is saved are passes over memory, not many multiplications. It is the same for
-# batch normalisation and MABN. Normalisers that compute statistics of each sample at inference too, such as group or
-# layer normalisation, cannot be folded: they are no straight line.
+# The ratio depends on the machine: what folding saves is passes over memory, and few multiplications; the
+# convolutions remain. It is the same for batch normalisation and MABN. Normalisers that compute statistics of each
+# sample at inference too, such as group or layer normalisation, cannot be folded: they are not straight lines.
 #
 # Questions
 # ---------
 #
-# 1. A ReLU stands between convolution and normaliser. Can the normaliser be folded into the convolution before it?
-#    Into the one after it?
-# 2. Why is it a mistake to go on training the folded network as if nothing had happened?
+# 1. Suppose that there is a ReLU between convolution and normaliser. Can the normaliser be folded into the
+#    convolution before it? Into the one after it?
+# 2. Why is it a mistake to continue training the folded network as if nothing had happened?
 # 3. Folding a normaliser into the convolution *after* it is exact without padding. What goes wrong with padding, and
 #    for which of BN and MABN?
 #
 # .. admonition:: Answers
 #    :collapsible: closed
 #
-#    1. Not before it: :math:`s \max(x, 0) + t` is no convolution of the input followed by a ReLU, but for
-#       :math:`s > 0` and :math:`t = 0`. After it, yes, without padding: the next convolution is linear in what the
-#       normaliser gives.
-#    2. The statistics are constants now. Nothing normalises any more, and nothing centres: the gradient misses the
-#       terms in :math:`g` and :math:`\Psi`, and the scale of the activations is free to drift. Some do it on purpose
+#    1. Not into the one before: :math:`s \max(x, 0) + t` is not a convolution of the input followed by a ReLU, unless
+#       :math:`s > 0` and :math:`t = 0`. Into the one after, yes, without padding: the next convolution is linear in
+#       the normaliser's output.
+#    2. The statistics are now constants. Nothing is normalised or centred any more: the gradient lacks the terms in
+#       :math:`g` and :math:`\Psi`, and the scale of the activations is free to drift. Some people do it on purpose
 #       ("frozen BN"), with a small learning rate.
-#    3. The padding puts zeros behind the normaliser. Before it they would have to be the value that becomes zero,
+#    3. The padding adds zeros after the normaliser. Before it they would have to be the value that becomes zero,
 #       :math:`-t / s`, so the border comes out wrong wherever :math:`t` is not zero. For MABN :math:`t = \beta`, for
-#       BN :math:`t = \beta - s \hat\mu`: MABN with :math:`\beta = 0` is the one that is safe.
+#       BN :math:`t = \beta - s \hat\mu`: only MABN with :math:`\beta = 0` is safe.
 
 # %%
 # Exercises

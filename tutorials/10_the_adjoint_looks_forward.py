@@ -3,7 +3,8 @@ r"""
 ============================
 
 MABN's backward pass is not the derivative of its forward pass. A gradient check fails, and rightly. Then what is it?
-Is there any function whose derivative it is close to?
+Is there any function whose derivative it is close to? Without an answer nobody could say whether an implementation is
+right, or when the method should work at all.
 """
 
 # %%
@@ -11,12 +12,13 @@ Is there any function whose derivative it is close to?
 # -----------------------------------------
 #
 # Leave normalisation aside for a moment. A simple moving average takes a sequence :math:`q_1, \dots, q_T` and returns
-# another, :math:`\bar q_t = \frac1m \sum_{k=0}^{m-1} q_{t-k}`. That is a matrix, and we get it by averaging unit
-# vectors. For :math:`m = 3` and six iterations, times three:
+# another, :math:`\bar q_t = \frac1m \sum_{k=0}^{m-1} q_{t-k}`. This map is a matrix, and we get it by averaging unit
+# vectors. For :math:`m = 3` and six iterations, multiplied by three:
 
 # sphinx_gallery_thumbnail_number = 2
 import matplotlib.pyplot as plt
 import numpy as np
+from _plots import BLUE, GREY, RED, draw, panel
 
 from mabn_ref.norms import mabn
 from mabn_ref.norms.common import sma
@@ -27,14 +29,22 @@ average = sma(np.zeros((3, 6)), np.eye(6))[0]
 print((3 * average).astype(int))
 
 # %%
-# Row :math:`t` looks at :math:`t` and the two before. Now let a loss depend on the averages, with derivatives
-# :math:`p_t`. What is its derivative with respect to :math:`q_t`? The backward pass of a matrix is its transpose:
+# Row :math:`t` looks at :math:`t` and the two iterations before. Now let a loss depend on the averages, with
+# derivatives :math:`p_t`. What is its derivative with respect to :math:`q_t`? The backward pass of a matrix is its
+# transpose.
+#
+# .. admonition:: Predict before you run
+#    :class: predict
+#
+#    Which iterations does row :math:`t` of the transpose look at? What does that mean for a backward pass that has to
+#    be computed at iteration :math:`t`?
 
 print((3 * average.T).astype(int))
 
 # %%
-# Row :math:`t` of the transpose looks at :math:`t` and the two **after**. It must: :math:`q_t` is still in the window
-# then, and has its effect on the losses to come. Averaging the past in forward is averaging the future in backward.
+# Row :math:`t` of the transpose looks at :math:`t` and the two iterations **after**. It must: :math:`q_t` is still in
+# the window then, and affects the losses to come. Averaging the past in forward means averaging the future in
+# backward.
 #
 # MABN over eight iterations
 # --------------------------
@@ -77,23 +87,22 @@ for t in range(T):
         step[t, b] = h
         felt[t, b] = (losses(x + step) - losses(x - step)) / (2 * h)
 
-figure, axes = plt.subplots(figsize=(4.8, 4.2), layout="constrained")
-shown = axes.imshow(np.sqrt(np.mean(felt**2, axis=1)), cmap="Greys", vmax=1)
-axes.set_title("Which loss feels a change of which input")
-axes.set_xlabel("loss of iteration s (number)")
-axes.set_ylabel("input of iteration t (number)")
-figure.colorbar(shown, extend="max", label="size of the derivative (loss / x)")
+axes = panel(
+    "Which loss a change of which input affects", "loss of iteration s (number)", "input of iteration t (number)"
+)
+shown = axes.imshow(np.sqrt(np.mean(felt**2, axis=1)), cmap="Blues", vmax=1)
+axes.figure.colorbar(shown, extend="max", label="size of the derivative (loss / x)")
 plt.show()
 
 # %%
-# The input of an iteration is felt in its own loss, strongly, and in the next two, through the window. So there are
+# The input of an iteration affects its own loss strongly, and the next two losses through the window. So there are
 # two derivatives that one could mean.
 #
 # (a) One call
 # ------------
 #
-# The diagonal: the loss of this iteration alone. The batch has a third of the window, and so there is a third of
-# :math:`\Psi`, :eq:`mabn-one-call`:
+# The diagonal: the loss of this iteration alone. The batch makes up a third of the window, and so a third of
+# :math:`\Psi` appears, :eq:`mabn-one-call`:
 #
 # .. math:: \frac{\partial L_t}{\partial x_{tb}} = \frac{1}{\chi_t} \Big( u_{tb} - \frac{y_{tb} \Psi_t}{m} \Big) .
 
@@ -105,7 +114,7 @@ print(f"largest difference: {np.max(np.abs(one_call - diagonal)):.0e}")
 # (b) All calls
 # -------------
 #
-# The sum of a row: all losses together, :eq:`mabn-adjoint`. Here is the window that looks forward:
+# The sum of a row: all losses together, :eq:`mabn-adjoint`. Here the window looks forward:
 #
 # .. math:: \frac{\partial}{\partial x_{tb}} \sum_s L_s
 #    = \frac{u_{tb}}{\chi_t} - x_{tb} \, \frac1m \sum_{k=0}^{m-1} \frac{\Psi_{t+k}}{\chi_{t+k}^2} .
@@ -127,8 +136,8 @@ print(f"largest difference: {np.max(np.abs(all_calls - np.sum(felt, axis=2))):.0
 #
 # .. math:: \frac{u_{tb}}{\chi_t} - x_{tb} \, \frac1m \sum_{k=0}^{m-1} \frac{\Psi_{t-k}}{\chi_t^2} .
 #
-# That is (b) with a **past** window in place of the future one, which nobody knows yet, and today's :math:`\chi_t` in
-# place of those to come. The values of one iteration, all three ways:
+# That is (b) with a **past** window in place of the future one, which nobody knows yet, and the present
+# :math:`\chi_t` in place of those to come. Here are the values of one iteration, computed in all three ways:
 
 of_mabn, _, _, _ = mabn.backward(c.reshape(T * M, 1), cache, state)
 t = 4
@@ -137,14 +146,15 @@ print("all calls (b)", all_calls[t])
 print("MABN (20)    ", of_mabn.reshape(T, M)[t])
 
 # %%
-# They are not even close. No wonder: the :math:`c` are drawn at random, so that :math:`\Psi` has no expectation to
-# speak of, and three of them tell nothing about the next three.
+# They are not even close. This is no surprise: the :math:`c` are drawn at random, so that the expectation of
+# :math:`\Psi` is close to zero, and three values say nothing about the next three.
 #
 # How good is the approximation?
 # ------------------------------
 #
 # Past and future agree if nothing changes. Take 4,000 iterations in which :math:`\Psi` has a fixed expectation, and
-# 4,000 in which it swings slowly, once in 400 iterations, and compare (20) with (b) for windows of all sizes.
+# 4,000 in which it swings slowly, one full swing in 400 iterations, and compare (20) with (b) for windows of all
+# sizes.
 
 T, M = 4000, 8
 x, noise = rng.standard_normal((2, T, M))
@@ -166,69 +176,66 @@ def both_ways(c, m):
 
 
 windows = [1, 2, 4, 8, 16, 32, 64, 128, 256]
-figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-for (name, strength), marker in zip(sequences.items(), "os", strict=True):
-    distances = []
+distances = {name: [] for name in sequences}
+for name, strength in sequences.items():
     for m in windows:
         dx, exact, *_ = both_ways(strength[:, None] * x + noise, m)
         off, exact = (dx - exact)[512:-512], exact[512:-512]  # windows are not full at the ends
-        distances.append(np.sqrt(np.mean(off**2) / np.mean(exact**2)))
-    print(f"{name:9}", np.array(distances))
-    axes.plot(windows, distances, f"{marker}-", color="black", label=f"{name} Ψ")
-    axes.lines[-1].set_markerfacecolor("white" if name == "swinging" else "black")
-axes.set_xscale("log", base=2)
-axes.set_xticks(windows, [str(m) for m in windows])
-axes.set_title("MABN's gradient and the derivative of all losses")
-axes.set_xlabel("window m (normalisation batches)")
-axes.set_ylabel("distance (relative to the derivative)")
-axes.legend()
-plt.show()
+        distances[name].append(np.sqrt(np.mean(off**2) / np.mean(exact**2)))
+    print(f"{name:9}", np.array(distances[name]))
+
+draw(
+    "MABN's gradient and the derivative of all losses",
+    "window m (normalisation batches)",
+    "distance (relative to the derivative)",
+    (windows, distances["steady"], BLUE, "o-", "steady Ψ"),
+    (windows, distances["swinging"], RED, "s--", "swinging Ψ"),
+    sizes=windows,
+)
 
 # %%
-# At :math:`m = 1` they are one. From two on, with a steady :math:`\Psi`, the distance falls as the window grows: both
-# averages approach the same number. With a swinging one it falls at first and then rises, for the past is another
-# time than the future. (At 256, more than half a swing, both averages are close to zero again, and worth nothing.)
-# What that looks like for :math:`m = 64`:
+# At :math:`m = 1` the two are identical. From :math:`m = 2` on, with a steady :math:`\Psi`, the distance falls as the
+# window grows: both averages approach the same number. With a swinging one it falls at first and then rises, because
+# the past differs from the future. (At 256, more than half a swing, both averages are close to zero again, and tell
+# us nothing.) Here is what that looks like for :math:`m = 64`:
 
 dx, exact, past, future = both_ways(swing[:, None] * x + noise, 64)
 at = np.arange(1000, 1800)
-figure, axes = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
-axes.plot(at, swing[at], "-", color="0.7", linewidth=4, label="expectation of Ψ")
-axes.plot(at, past[at], "-", color="black", label="MABN: mean of the past 64")
-axes.plot(at, future[at], "--", color="black", label="derivative: mean of the next 64")
-axes.set_title("One is late by half a window, the other early")
-axes.set_xlabel("iteration (normalisation batches)")
-axes.set_ylabel("Ψ (units of the loss)")
-axes.set_ylim(-1.4, 2.4)
-axes.legend()
-plt.show()
+draw(
+    "One is late by half a window, the other early",
+    "iteration (normalisation batches)",
+    "Ψ (units of the loss)",
+    (at, swing[at], GREY, "-", "expectation of Ψ"),
+    (at, past[at], BLUE, "-", "MABN: mean of the past 64"),
+    (at, future[at], RED, "--", "derivative: mean of the next 64"),
+)
 
 # %%
-# So a window should be short beside the time in which the statistics of backward change, and long enough to calm
-# them. In training they change with the weights, that is with the learning rate. The whole derivation is in
+# So a window should be short compared with the time in which the backward statistics change, and long enough to calm
+# them. In training they change with the weights, and so with the learning rate. The whole derivation is in
 # :doc:`/derivations/adjoint`.
 #
 # Questions
 # ---------
 #
-# 1. A colleague checks MABN by finite differences of one call and finds an error of some per cent. Is the
+# 1. A colleague checks MABN by finite differences of one call and finds an error of a few per cent. Is the
 #    implementation wrong? Which two things could be compared instead?
 # 2. Could one compute (b) exactly in training, instead of approximating it?
-# 3. An exponential average is causal as well. What is its transpose, and what would that mean for a normaliser that
-#    divides by an exponential average and means to be exact?
+# 3. An exponential average looks at the past alone, too. What is its transpose, and what would that mean for a
+#    normaliser that divides by an exponential average and is meant to be exact?
 #
 # .. admonition:: Answers
 #    :collapsible: closed
 #
-#    1. Not for that reason. One call has derivative (a), with :math:`\Psi_t / m`, and (20) is something else. One can
-#       compare (a), worked out from the same :math:`\bar\chi` and :math:`\Psi`, with the differences, and (20) with
-#       the plain recurrence: a deque of :math:`\Psi`.
-#    2. Only by waiting: the gradient of an iteration needs :math:`\Psi` of the next :math:`m - 1`, and so their
-#       forward and backward passes. If all batches of the window belong to one step of the optimiser, as the
-#       micro-batches of a gradient batch do, they are there before the step. But the next step's window reaches back
-#       into this one, and its weights depend on it.
-#    3. Weights :math:`(1 - \alpha) \alpha^k` for the iterations *after*: all of the future counts, ever less. To be
-#       exact it would have to wait for the end of training, or cut the sum off.
+#    1. Not for that reason. The derivative of one call is (a), with :math:`\Psi_t / m`, and (20) is something else.
+#       One can compare (a), worked out from the same :math:`\bar\chi` and :math:`\Psi`, with the finite differences,
+#       and (20) with the plain recurrence: a deque of :math:`\Psi`.
+#    2. Only by waiting: the gradient of an iteration needs :math:`\Psi` of the next :math:`m - 1` iterations, and so
+#       their forward and backward passes. If all batches of the window belong to one step of the optimiser, as the
+#       micro-batches of a gradient batch do, they are available before the step. But the next step's window reaches
+#       back into this one, and its weights depend on it.
+#    3. Weights :math:`(1 - \alpha) \alpha^k` for the iterations *after*: all of the future counts, with ever smaller
+#       weight. To be exact, the normaliser would have to wait for the end of training, or truncate the sum.
 
 # %%
 # Exercises

@@ -3,7 +3,10 @@ r"""
 ===========================
 
 Your framework has a batch normalisation, and you may have written a layer of the family yourself. Does it compute
-what the papers say? (This tutorial needs PyTorch.)
+what the papers say? A layer that differs a little still trains, so nobody notices until a result cannot be repeated.
+
+This tutorial needs PyTorch. What it prints is recorded in ``tutorials/11_checking_a_pytorch_layer.txt``; where
+PyTorch is missing, the page shows that record.
 """
 
 # %%
@@ -12,9 +15,9 @@ what the papers say? (This tutorial needs PyTorch.)
 #
 # A batch of four values goes through PyTorch's layer, once, in training.
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from _plots import BLUE, GREY, RED, draw
 from torch import nn
 
 from mabn_ref.check import assert_conforms, check
@@ -32,20 +35,27 @@ print("running mean:    ", layer.running_mean.item(), state.mean.item())
 print("running variance:", layer.running_var.item(), state.var.item())
 
 # %%
-# The output is the same and the running mean is the same, but the running variance is not: 0.9 + 0.1 v has another v.
+# The output and the running mean are the same, but the running variance is not. It should be 0.9 + 0.1 v, where v is
+# the variance of the batch.
+#
+# .. admonition:: Predict before you run
+#    :class: predict
+#
+#    The two layers put in different values of v, for the same four numbers. Which definition of the variance gives
+#    each of them?
 
 print("v that went in: ", (layer.running_var.item() - 0.9) / 0.1, "and", (state.var.item() - 0.9) / 0.1)
 print("v(x) with n - 1:", np.var(x, ddof=1), " with n:", np.var(x))
 
 # %%
 # PyTorch normalises by the biased variance, :eq:`bn-statistics`, and keeps the unbiased one for inference. That is a
-# convention and no mistake; but whoever compares two implementations finds a difference of :math:`n / (n - 1)`, and
+# convention and not a mistake; but anyone who compares two implementations finds a factor of :math:`n / (n - 1)`, and
 # it is largest where batches are small.
 #
-# The check finds it out
-# ----------------------
+# The check detects it
+# --------------------
 #
-# `mabn_ref.check.check` runs the layer through sequences of training steps and an inference, compares every
+# `mabn_ref.check.check` runs the layer through sequences of training steps and an inference pass, compares every
 # output, gradient and moving statistic with the equations, and looks for the convention that reproduces its numbers.
 
 report = check(nn.BatchNorm1d, "bn", short=True)
@@ -55,11 +65,11 @@ print(report)
 # In a terminal this is ``mabn-ref check torch.nn:BatchNorm1d --as bn``, and in your own test suite it is
 # ``assert_conforms(MyLayer, "bn")``.
 #
-# A layer of one's own
-# --------------------
+# A layer of your own
+# -------------------
 #
-# Modified batch normalisation in PyTorch, and autograd does the backward. It looks right. Its author remembered that
-# moving averages must not take part in differentiation, and put ``no_grad`` one line too early.
+# Here is modified batch normalisation in PyTorch, with the backward pass left to autograd. It looks right. Its author
+# remembered that moving averages must not take part in differentiation, and put ``no_grad`` one line too early.
 
 
 class ModifiedBatchNorm(nn.Module):
@@ -84,8 +94,8 @@ class ModifiedBatchNorm(nn.Module):
 
 
 # %%
-# Training with it runs, and the loss goes down. No test of shapes and no look at the output finds anything: forward
-# is right. The gradient is what :eq:`modified-backward` (16) becomes without :math:`\Psi`.
+# Training with it runs, and the loss goes down. Testing shapes and looking at the output reveals nothing: forward is
+# right. The gradient is that of :eq:`modified-backward` (16) without :math:`\Psi`, the mean of :math:`y_b u_b`.
 
 report = check(ModifiedBatchNorm, "modified-bn", short=True)
 for finding in report.findings:
@@ -93,7 +103,7 @@ for finding in report.findings:
 print("conforms:", report.conforms)
 
 # %%
-# With one line moved it is the layer that it was meant to be.
+# With one line moved, the layer is what it was meant to be.
 
 
 class Mended(ModifiedBatchNorm):
@@ -111,8 +121,8 @@ print("conforms:", check(Mended, "modified-bn", short=True).conforms)
 # Does it matter?
 # ---------------
 #
-# The variance that PyTorch keeps is too large by :math:`n / (n - 1)` for what its training divided by. With :math:`n`
-# values a channel in each batch, 200 batches of standard normal values:
+# The variance that PyTorch keeps is larger than the one its training divided by, by the factor :math:`n / (n - 1)`.
+# Here are 200 batches of standard normal values, with :math:`n` values per channel in each batch:
 
 rng = np.random.default_rng(0)
 sizes = np.array([2, 3, 4, 8, 16, 32])
@@ -127,21 +137,21 @@ for n in sizes:
     kept.append(layer.running_var.mean().item())
     used.append(np.mean(variances))
 
-figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
-axes.plot(sizes, kept, "o", color="black", label="kept for inference")
-axes.plot(sizes, used, "s", color="black", markerfacecolor="white", label="mean of what training divided by")
-axes.plot(sizes, (sizes - 1) / sizes, "--", color="0.5", label="(n - 1) / n")
-axes.set_xscale("log", base=2)
-axes.set_xticks(sizes, [str(n) for n in sizes])
-axes.set_ylim(0, 1.2)
-axes.set_title("PyTorch's two variances of standard normal values")
-axes.set_xlabel("values in a batch n (per channel)")
-axes.set_ylabel("variance (squared units of x)")
-axes.legend(loc="lower right")
-plt.show()
+for n, kept_n, used_n in zip(sizes, kept, used, strict=True):
+    print(f"n = {n:2}: kept for inference {kept_n:.2f}, training divided by {used_n:.2f}")
+draw(
+    "PyTorch's two variances of standard normal values",
+    "values in a batch n (per channel)",
+    "variance (squared units of x)",
+    (sizes, (sizes - 1) / sizes, GREY, "--", "(n - 1) / n"),
+    (sizes, kept, BLUE, "o", "kept for inference"),
+    (sizes, used, RED, "s", "training divided by (mean)"),
+    sizes=sizes,
+    ylim=(0, 1.2),
+)
 
 # %%
-# At :math:`n = 2` training divides by half the variance that inference does. The unbiased one is the better estimate
+# At :math:`n = 2` training divides by half the variance that inference uses. The unbiased one is the better estimate
 # of the population's variance, :eq:`population` (6); the biased one is what the weights were trained with.
 #
 # Questions
@@ -149,18 +159,19 @@ plt.show()
 #
 # 1. In convolutional layers :math:`n` counts images and positions. For which layers of a network trained on images
 #    with :math:`|B| = 2` does the factor :math:`n / (n - 1)` matter?
-# 2. Why does the check draw its cotangents at random, where the sum of the outputs would be the shortest loss to call
-#    ``backward`` on?
-# 3. The mistake above was in backward alone. Would a gradient check of the layer, differences against autograd, have
-#    found it too? And would it accept a right Batch Renormalization?
+# 2. Why does the check draw its cotangents, the gradients that come in, at random, when the sum of the outputs would
+#    be the simplest loss to call ``backward`` on?
+# 3. The mistake above was in backward alone. Would a gradient check of the layer, finite differences against
+#    autograd, have found it too? And would it accept a correct Batch Renormalization?
 #
 # .. admonition:: Answers
 #    :collapsible: closed
 #
 #    1. For the last ones, where few positions are left: two images of 4 by 4 positions give :math:`n = 32` and 3 %,
 #       two of 1 by 1 give :math:`n = 2` and a factor of two. A first layer of 32 by 32 positions has 0.05 %.
-#    2. The sum is a cotangent of ones. The input gradient of batch normalisation is zero then, whatever is right or
-#       wrong in it (tutorial 02).
-#    3. Yes, for this one: the output depends on x through the statistic, and differences see that. A right Batch
-#       Renormalization it would reject: r and d are held in backward, by design, and no derivative of forward is
-#       (tutorial 05). The check here compares with the equations and knows of both.
+#    2. The sum gives a cotangent of ones. Then the input gradient of batch normalisation is zero, whatever is right
+#       or wrong in it (tutorial 02).
+#    3. Yes, it would have found this one: the output depends on x through the statistic, and finite differences see
+#       that. It would reject a correct Batch Renormalization: by design, r and d are held fixed in backward, and the
+#       derivative of forward does not do so (tutorial 05). The check here compares with the equations and covers
+#       both.

@@ -2,10 +2,11 @@ r"""
 12 Data-parallel training
 =========================
 
-A batch of 32 images is spread over four workers, eight for each. What has to be sent so that all of it is one batch,
-and what does MABN save?
+A batch of 32 images is spread over four workers, eight for each. What do the workers have to send each other so that
+all of it counts as one batch, and what does MABN save? This is where small normalisation batches come from in
+practice: a worker with large images has room for few of them.
 
-Run it as one process, ``python tutorials/12_data_parallel.py``, and the workers are four threads; or as four, with
+Run this as one process, ``python tutorials/12_data_parallel.py``, and the workers are four threads; or as four, with
 ``mpirun -n 4 python tutorials/12_data_parallel.py``, which needs ``pip install -e ".[run,mpi]"`` and an MPI such as
 Debian's ``openmpi-bin``. The numbers are the same.
 """
@@ -14,12 +15,11 @@ Debian's ``openmpi-bin``. The numbers are the same.
 # A communicator that counts
 # --------------------------
 #
-# All that the workers, the *ranks*, need is one call: ``allreduce(value)`` returns the sum of what all ranks passed,
-# on each of them. This one hands the call on and counts the bytes that its rank sends, under the name of what they
-# are for.
+# All that the workers, called *ranks*, need is one call: ``allreduce(value)`` returns, on every rank, the sum of what
+# all ranks passed to it. The communicator below passes the call on and counts the bytes that its rank sends.
 
-import matplotlib.pyplot as plt
 import numpy as np
+from _plots import BLUE, GREY, RED, draw
 
 from mabn_ref.data import channel_statistics, embedded, to_float
 from mabn_ref.nn import network, networks, optimiser, softmax_cross_entropy
@@ -41,8 +41,8 @@ class Counting:
 # ----------------
 #
 # Every rank starts from the same weights and takes its own eight images of each batch. Its loss is its share of the
-# mean over all 32, so that gradients only have to be added: that is the first thing sent, for every normaliser. The
-# second are the statistics, if the normaliser is synchronised: :eq:`sync-mean` and :eq:`sync-variance` in forward,
+# mean over all 32, so that gradients only have to be added. The ranks send these gradients, for every normaliser. If
+# the normaliser is synchronised, they send its statistics too: :eq:`sync-mean` and :eq:`sync-variance` in forward,
 # and :eq:`sync-gradient-statistics` in backward.
 
 STEPS, BATCH, LR = 20, 32, 0.05
@@ -78,6 +78,12 @@ def train(ranks, name):
 #
 # ``communicators.run`` gives four threads; ``world`` gives the ranks that ``mpirun`` started, and ends the whole job
 # if one of them fails.
+#
+# .. admonition:: Predict before you run
+#    :class: predict
+#
+#    Which is more: the bytes of the gradients, or those of SyncBN's statistics? And how many bytes of statistics does
+#    MABN send?
 
 
 def all_runs(ranks):
@@ -96,48 +102,50 @@ if rank == 0:  # one rank speaks for all
         print(f"{name:<20}{gradients:12,} B{statistics:11,} B{losses[-1]:12.4f}")
 
 # %%
-# Statistics are few bytes beside gradients, and would be fewer still beside those of a wider network. What they cost
-# is waiting: six sums a layer, each of which every rank must reach before any goes on, while the gradients can
-# travel together and behind the computation.
+# Statistics are few bytes compared with gradients, and the share would be smaller still in a wider network. What they
+# cost is waiting: six sums per layer, each of which every rank must reach before any can continue, while the
+# gradients can be sent together and during the computation.
 #
-# BN without statistics from the others is another network, that of a batch of eight. MABN has statistics of two
-# images and sends none: its averages over the last :math:`m` batches need no other rank.
+# BN without statistics from the other ranks is a different network, that of a batch of eight. MABN uses statistics of
+# two images and sends none: its averages over the last :math:`m` batches need no other rank.
 #
 # Four ranks as one
 # -----------------
 #
-# The last check: one rank with all 32 images and batch normalisation as it is. Four synchronised ranks must follow
-# it to rounding.
+# The last check: one rank with all 32 images and ordinary batch normalisation. Four synchronised ranks must agree
+# with it up to rounding.
 
 whole = train(communicators.Alone(), "BN")
 if rank == 0:
     difference = max(abs(a - b) for a, b in zip(results["SyncBN"][0], whole[0], strict=True))
     print(f"SyncBN on all ranks and BN on one: the losses of {STEPS} steps differ by at most {difference:.0e}")
 
-    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-    axes.plot(whole[0], linewidth=4, color="0.8", label="BN, one rank with all images")
-    for name, style in (("SyncBN", "-"), ("BN", "--"), ("MABN", ":")):
-        axes.plot(results[name][0], style, color="black", label=f"{name}, four ranks")
-    axes.set_title("The loss of a batch of 32 on four ranks")
-    axes.set_xlabel("time (steps)")
-    axes.set_ylabel("loss (nats)")
-    axes.legend()
-    plt.show()
+    step = np.arange(STEPS)
+    draw(
+        "The loss of a batch of 32 on four ranks",
+        "time (steps)",
+        "loss (nats)",
+        (step, whole[0], GREY, "-", "BN, one rank with all images"),
+        (step, results["SyncBN"][0], BLUE, ".-", "SyncBN, four ranks"),
+        (step, results["BN"][0], RED, "s--", "BN, four ranks"),
+        (step, results["MABN"][0], BLUE, "^:", "MABN, four ranks"),
+    )
 
 # %%
 # Questions
 # ---------
 #
-# 1. Which of the two columns of bytes grows with the number of channels, which with its square, which with the size
-#    of the images?
-# 2. Each rank of MABN has moving averages of its own, and they differ. Which of them should be used at inference?
+# 1. Which of the two columns of bytes grows with the number of channels, which with its square, and which with the
+#    size of the images?
+# 2. Each rank of MABN has its own moving averages, and they differ. Which of them should be used at inference?
 # 3. What would have to change here if the ranks had different numbers of images? And what in ``sync_batch_norm``?
 #
 # .. admonition:: Answers
 #    :collapsible: closed
 #
-#    1. The statistics are two numbers a channel in each direction. The gradients are mostly those of kernels, which
-#       have as many numbers as there are pairs of channels, times nine. Neither grows with the images.
-#    2. Any will do, since all estimate the same; their mean is the better estimate. It can be taken once, at the end.
-#    3. ``share`` must be this rank's part of all images, for the loss is a mean over all of them. In
+#    1. The statistics are two numbers per channel in each direction. The gradients are mostly those of kernels, which
+#       have nine numbers for each pair of channels. Neither grows with the images.
+#    2. Any will do, since all estimate the same quantity; their mean is a better estimate. It can be taken once, at
+#       the end.
+#    3. ``share`` must be this rank's part of all images, because the loss is a mean over all of them. In
 #       ``sync_batch_norm`` nothing: it adds up sums and numbers of values, not means.

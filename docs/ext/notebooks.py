@@ -16,6 +16,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 _FOLDED = re.compile(r"^\.\. admonition:: (.+)\n +:collapsible: closed\n((?:\n* +.*)+)", re.MULTILINE)
+_BOX = re.compile(r"^\.\. admonition:: (.+)\n +:class: .+\n((?:\n* +.*)+)", re.MULTILINE)
 _GROUP = r"\{((?:[^{}]|\{[^{}]*\})*)\}"
 
 
@@ -24,6 +25,7 @@ def markdown(text: str, macros: dict[str, Any]) -> str:
     text = re.sub(r":\w+:`([^`<]+?)\s*<[^`>]+>`", r"\1", text)
     text = re.sub(r":\w+:`([^`]+)`", r"`\1`", text)
     text = _FOLDED.sub(_details, text)
+    text = _BOX.sub(_quote, text)
     text = text.replace(
         ".. exercises::", "`mabn-ref learn course` makes a folder of exercises that check themselves."
     )
@@ -37,6 +39,11 @@ def markdown(text: str, macros: dict[str, Any]) -> str:
 def _details(found: re.Match[str]) -> str:
     summary, body = found.group(1), textwrap.dedent(found.group(2)).strip()
     return f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>"
+
+
+def _quote(found: re.Match[str]) -> str:
+    body = textwrap.dedent(found.group(2)).strip().replace("\n", "\n> ")
+    return f"> **{found.group(1)}**\n>\n> {body}"
 
 
 def rewrite(path: Path, macros: dict[str, Any]) -> None:

@@ -66,13 +66,15 @@ def tutorials(root: Path) -> list[Place]:
 
 
 def scripts(root: Path) -> list[Path]:
-    """The tutorials in order; not those of a framework that is not installed, which have no page then."""
-    found = sorted((root / "tutorials").glob("[0-9][0-9]_*.py"))
-    return found if importlib.util.find_spec("torch") else [path for path in found if not _needs_torch(path)]
+    """The tutorials in order."""
+    return sorted((root / "tutorials").glob("[0-9][0-9]_*.py"))
 
 
-def _needs_torch(path: Path) -> bool:
-    return re.search(r"^import torch$", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
+def recorded(root: Path) -> list[Path]:
+    """Tutorials with a record of what they print, in place of a run: those of a framework that is not installed."""
+    if importlib.util.find_spec("torch"):
+        return []
+    return [path for path in scripts(root) if path.with_suffix(".txt").exists()]
 
 
 def exercises(root: Path) -> list[Place]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import re
 import shutil
@@ -17,25 +17,26 @@ from mabn_ref.learn.exercise import course
 pytestmark = pytest.mark.docs
 
 ROOT = Path(__file__).parents[2]
-NO_TORCH = importlib.util.find_spec("torch") is None  # then the page that needs it is left out
-SCRIPTS = [
-    script
-    for script in sorted((ROOT / "tutorials").glob("*.py"))
-    if not (NO_TORCH and "\nimport torch\n" in script.read_text(encoding="utf-8"))
-]
+SCRIPTS = sorted((ROOT / "tutorials").glob("[0-9][0-9]_*.py"))
 MACROS = {"E": r"\operatorname{E}", "d": [r"\frac{\partial #1}{\partial #2}", 2]}
+
+
+def extension(name: str) -> ModuleType:
+    """One of docs/ext."""
+    pytest.importorskip("sphinx", reason='sphinx is not installed: pip install "mabn_ref[docs]"')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "docs" / "ext")
+        return importlib.import_module(name)
 
 
 @pytest.fixture(scope="module")
 def notebooks() -> ModuleType:
-    """The extension of that name."""
-    pytest.importorskip("sphinx", reason='sphinx is not installed: pip install "mabn_ref[docs]"')
-    spec = importlib.util.spec_from_file_location("notebooks", ROOT / "docs" / "ext" / "notebooks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return extension("notebooks")
+
+
+@pytest.fixture(scope="module")
+def unrun() -> ModuleType:
+    return extension("unrun")
 
 
 def test_order_is_that_of_the_files(html: Path) -> None:
@@ -94,6 +95,33 @@ def test_markdown(notebooks: ModuleType) -> None:
         "<details><summary>Answers</summary>\n\n1. One,\n   two.\n\n2. Three.\n\n</details>\n\nEnd."
     )
     assert notebooks.markdown(notebooks.markdown(text, MACROS), MACROS) == notebooks.markdown(text, MACROS)
+
+
+def test_a_box_becomes_a_quotation(notebooks: ModuleType) -> None:
+    text = "Before.\n\n.. admonition:: Predict before you run\n   :class: predict\n\n   Is it\n   $x$?\n\nAfter."
+    assert notebooks.markdown(text, MACROS) == (
+        "Before.\n\n> **Predict before you run**\n>\n> Is it\n> $x$?\n\nAfter."
+    )
+
+
+def test_a_record_stands_under_its_cells(unrun: ModuleType) -> None:
+    code = ".. GENERATED FROM PYTHON SOURCE LINES 1-2\n\n.. code-block:: Python\n\n    {}\n\n\n"
+    page = "Title\n=====\n\n" + "".join(code.format(line) for line in ("a()", "b = 1", "c()")) + "The end.\n"
+    shown = unrun.with_record(page, "of a\n# %%\n# %%\nof c\nand c\n")
+    assert re.sub(r"\s+", " ", shown.partition("missing.")[2]).count("sphx-glr-script-out") == 2
+    places = [
+        shown.index(part) for part in ("PyTorch", "a()", " of a\n", "b = 1", "c()", " of c\n     and c", "The end")
+    ]
+    assert places == sorted(places)
+    with pytest.raises(ValueError, match="1 cells more"):
+        unrun.with_record(page, "1\n# %%\n2\n# %%\n3\n# %%\n4\n")
+
+
+def test_the_page_of_pytorch_shows_what_its_script_prints(html: Path) -> None:
+    """Run or recorded."""
+    page = (html / "tutorials" / "11_checking_a_pytorch_layer.html").read_text(encoding="utf-8")
+    assert page.count("sphx-glr-script-out") == 5
+    assert "conforms: False" in page
 
 
 def test_archives_are_the_same_in_every_build(notebooks: ModuleType, tmp_path: Path) -> None:

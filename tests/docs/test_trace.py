@@ -158,7 +158,7 @@ def test_tutorials_of_the_pages_are_in_the_trace(html: Path) -> None:
         for row in re.finditer(r'<tr[^>]*>.{0,99}id="trace-([a-z0-9-]+)".*?</tr>', trace, re.DOTALL)
     }
     count = 0
-    for script in sorted((EXTENSIONS.parents[1] / "tutorials").glob("*.py")):
+    for script in sorted((EXTENSIONS.parents[1] / "tutorials").glob("[0-9][0-9]_*.py")):
         for label in set(re.findall(r":eq:`([a-z0-9-]+)`", script.read_text(encoding="utf-8"))):
             assert f'href="tutorials/{script.stem}.html"' in rows[label], (script.stem, label)
             count += 1
