@@ -78,9 +78,9 @@ for name, (normalised, gain, *look) in looks.items():
     print(f"{name:20}", *(f"{loss:5.2f}" for loss in losses))
     curves.append((rates, losses, *look, name))
 draw(
-    "One network, six learning rates (no point: the loss overflowed)",
+    "One network, six learning rates (no point: overflow)",
     "learning rate (per step)",
-    "training loss after 100 steps (nats)",
+    "loss after 100 steps (nats)",
     *curves,
     ([0.01, 3], [np.log(10)] * 2, GREY, ":", "guessing"),
     xscale="log",
@@ -241,7 +241,7 @@ low, middle, high = np.quantile(draws, [0.05, 0.5, 0.95], axis=1)
 draw(
     "What x = 1 becomes in a batch",
     "size of the batch |B| (samples)",
-    "normalised value y (standard deviations)",
+    "y (standard deviations)",
     (sizes, high, RED, "^:", "nine out of ten batches lie between"),
     (sizes, low, RED, "v:", "these two"),
     (sizes, middle, BLUE, "o-", "median"),

@@ -222,6 +222,7 @@ draw(
     (of_y, range(5), GREY, "s", "dz = y"),
     (of_random, range(5), BLUE, "o", "dz = random"),
     xscale="log",
+    xticks=[1e-16, 1e-12, 1e-8, 1e-4, 1],
     yticks=range(5),
     yticklabels=[name.replace("psi", "Ψ").replace("_", " ") for name in errors],
     ylim=(4.5, -0.5),

@@ -190,7 +190,7 @@ for i, size in enumerate(sizes):
 draw(
     "How much a batch statistic varies from batch to batch",
     "size of the batch |B| (images)",
-    "spread (relative to the value of all images)",
+    "spread (relative to all images)",
     ([2, 128], [1, 1], GREY, "-", "above: more noise than value"),
     (sizes, table["mean"], BLUE, "o-", "mean (forward)"),
     (sizes, table["variance"], BLUE, "s--", "variance (forward)"),

@@ -65,7 +65,7 @@ ages = np.arange(60)
 draw(
     "How much weight an average gives to the past",
     "age of the value (iterations)",
-    "weight in the average (parts of 1)",
+    "weight (parts of 1)",
     (ages, (ages < m) / m, BLUE, "o", "simple, m = 16"),
     (ages, (1 - alpha) * alpha**ages, RED, "--", "exponential, α = 0.98"),
     (ages, (1 - equal) * equal**ages, GREY, ".", "exponential, α = 15/17"),

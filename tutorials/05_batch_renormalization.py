@@ -119,7 +119,7 @@ bound_r, bound_d = ([ramp.at(t) for t in iterations] for ramp in (ramped.r_max, 
 draw(
     "The ramp",
     "t (iterations)",
-    "bound (r: ratio, d: moving spreads)",
+    "bound (r, d: no unit)",
     (iterations, bound_r, BLUE, "-", "bound of r"),
     (iterations, bound_d, RED, "--", "bound of d"),
     height=2.6,

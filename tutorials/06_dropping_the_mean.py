@@ -201,8 +201,10 @@ draw(
     "squared distance\n(relative to the gradient)",
     (sizes, distances[batch_norm], RED, "s-", "batch normalisation"),
     (sizes, distances[modified_batch_norm], BLUE, "o-", "modified"),
-    yscale="log",
     sizes=sizes,
+    yscale="log",
+    yticks=[0.02, 0.05, 0.1, 0.2, 0.5],
+    yticklabels=["0.02", "0.05", "0.1", "0.2", "0.5"],
 )
 
 # %%

@@ -202,7 +202,7 @@ draw(
 # difference:
 
 draw(
-    "Renormalisation makes up for the difference between the two",
+    "Renormalisation makes up for the difference",
     "iteration (normalisation batches)",
     "r (ratio)",
     ([0, steps], [1, 1], GREY, "--", ""),

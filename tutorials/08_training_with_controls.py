@@ -160,7 +160,7 @@ for place, errors in enumerate(final.values()):
     ]
 draw(
     "Test error of each method",
-    "normaliser and |B| (images per statistic; WC: centred weights)",
+    "normaliser, |B| (images) and WC (centred weights)",
     "test error (%)",
     *curves,
     xticks=range(len(final)),
@@ -168,7 +168,7 @@ draw(
 )
 
 # %%
-# And the loss on the training images on the way there:
+# And the loss on the training images on the way there, the mean over the seeds and over 25 steps:
 
 looks = [(GREY, "o-."), (RED, "s-"), (BLUE, "^-"), (GREY, "o--"), (RED, "s--")]
 every = 25
@@ -178,7 +178,7 @@ for (name, by_seed), look in zip(runs.items(), looks, strict=True):
     losses = np.mean([losses for losses, _ in by_seed.values()], axis=0)
     curves.append((at, np.mean(losses.reshape(-1, every), axis=1), *look, name))
 draw(
-    "Training loss: mean over seeds and 25 steps (dashed: controls)",
+    "Training loss (dashed: controls)",
     "steps (gradient batches of 32 images)",
     "cross-entropy (nats)",
     *curves,

@@ -176,7 +176,7 @@ low, middle, high = np.quantile(ratio, [0.25, 0.5, 0.75])
 print(f"as trained / folded: median {middle:.2f}, half of them between {low:.2f} and {high:.2f}")
 
 draw(
-    "Inference of 32 images, on the machine that built this page",
+    "Inference of 32 images, timed by this build",
     "round (number)",
     "time (ms)",
     (np.arange(1, 26), both["as trained"], RED, "s", "as trained"),

@@ -187,7 +187,7 @@ for name, strength in sequences.items():
 draw(
     "MABN's gradient and the derivative of all losses",
     "window m (normalisation batches)",
-    "distance (relative to the derivative)",
+    "distance (relative to (b))",
     (windows, distances["steady"], BLUE, "o-", "steady Ψ"),
     (windows, distances["swinging"], RED, "s--", "swinging Ψ"),
     sizes=windows,

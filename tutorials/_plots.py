@@ -42,6 +42,7 @@ def draw(title, x, y, *curves, sizes=(), height=3.4, **settings):
         axes.set_xscale("log", base=2)
         axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.set(**settings)
+    axes.minorticks_off()
     if any(label for *_, label in curves):
         axes.figure.legend(loc="outside lower center", ncols=2)
     plt.show()
