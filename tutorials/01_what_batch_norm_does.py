@@ -60,7 +60,7 @@ def last_loss(rate, normalised, gain):
 # .. admonition:: Predict before you run
 #    :class: predict
 #
-#    Guessing among ten classes costs :math:`\ln 10 \approx 2.30`. At how many of the six learning rates will the
+#    Guessing among ten classes costs :math:`\log 10 \approx 2.30` nats. At how many of the six learning rates will the
 #    network do clearly better than that, with either size of first weights? And with batch normalisation?
 
 rates = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]
