@@ -36,6 +36,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "notebooks",
     "unrun",
+    "folded",
     "benchmarks",
 ]
 tutorials = HERE / "tutorials"  # generated from the scripts in ROOT / "tutorials"

@@ -60,8 +60,8 @@ def last_loss(rate, normalised, gain):
 # .. admonition:: Predict before you run
 #    :class: predict
 #
-#    Guessing among ten classes costs :math:`\log 10 \approx 2.30` nats. At how many of the six learning rates will the
-#    network do clearly better than that, with either size of first weights? And with batch normalisation?
+#    Guessing among ten classes costs :math:`\log 10 \approx 2.30` nats. At how many of the six learning rates will
+#    the network do clearly better than that, with either size of first weights? And with batch normalisation?
 
 rates = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]
 looks = {

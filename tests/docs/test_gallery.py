@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from mabn_ref.learn.exercise import course
+from tests.docs.building import complaints, configuration
 
 pytestmark = pytest.mark.docs
 
@@ -143,3 +144,16 @@ def test_archives_are_the_same_in_every_build(notebooks: ModuleType, tmp_path: P
         assert (folder / "unpacked" / "a.py").read_text() == "print(1)\n"
         assert (folder / "unpacked" / "_plots.py").read_text() == "print(2)\n"
     assert made[0] == made[1]
+
+
+def test_code_of_figures_is_folded(tmp_path: Path) -> None:
+    (tmp_path / "tutorials").mkdir()
+    (tmp_path / "conf.py").write_text(configuration("folded"))
+    code = ".. code-block:: Python\n\n   {}draw(\n       1,\n   )\n\n"
+    page = "Title\n=====\n\n" + code.format("x = 1\n   ") + code.format("")
+    (tmp_path / "index.rst").write_text(page + "\n.. toctree::\n\n   tutorials/one\n")
+    (tmp_path / "tutorials" / "one.rst").write_text(page)
+    assert complaints(tmp_path) == ""
+    html = [(tmp_path / "html" / f"{name}.html").read_text(encoding="utf-8") for name in ("index", "tutorials/one")]
+    assert [text.count("<summary>Code of the figure</summary>") for text in html] == [0, 2]
+    assert [text.count('class="highlight"') for text in html] == [2, 3]
