@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE / "ext")]
 
+import matplotlib  # noqa: E402
 import scan  # noqa: E402
 
 from mabn_ref import __version__  # noqa: E402
@@ -127,8 +129,11 @@ outside_names = (
 
 html_theme = "furo"
 html_title = "mabn_ref"
+# Where the pages are published: said once, in pyproject.toml.
+_project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+html_baseurl = _project.get("urls", {}).get("Documentation", "")
 html_static_path = ["_static"]
-html_css_files = ["custom.css"]
+html_css_files = ["custom.css", "doors.css"]
 html_copy_source = False
 html_show_sphinx = False
 pygments_style = "a11y-high-contrast-light"
@@ -136,4 +141,5 @@ pygments_dark_style = "a11y-high-contrast-dark"
 
 plot_html_show_source_link = False
 plot_html_show_formats = False
-plot_formats = [("png", 160)]
+plot_formats = [("png", 200)]
+plot_rcparams = dict(matplotlib.rc_params_from_file(HERE / "figures" / "pages.mplstyle", use_default_template=False))
