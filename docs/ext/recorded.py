@@ -1,9 +1,12 @@
-"""What ``mabn-ref paper`` wrote, on pages: directives ``recorded``, ``recorded-overview``, ``recorded-corrected``.
+"""What ``mabn-ref paper`` wrote, on pages: ``finding``, ``recorded``, ``recorded-overview``, ``recorded-corrected``.
 
-``recorded`` takes a study's JSON file, relative to the folder of the pages, and shows its tables, verdicts, notes and
-where they come from; pictures are drawn from the numbers in the file. Where the records of the runs lie beside it,
-tables and verdicts are computed from them again, and the build warns if they are others. Where there is no such file,
-it says so, with the command of the option ``:command:`` that makes it.
+``finding`` takes a page's question and, as its content, the answer in one sentence, which the overview shows as well.
+
+``recorded`` takes a study's JSON file, relative to the folder of the pages, and shows its pictures, drawn from the
+numbers in the file, and its tables; verdicts, notes and where they come from are folded. With the option ``:shaded:``
+a cell of a table is the darker the larger its number is. Where the records of the runs lie beside the file, tables
+and verdicts are computed from them again, and the build warns if they are others. Where there is no such file, the
+page says so, with the command of the option ``:command:`` that makes it.
 
 Verdicts of all files under ``results`` are corrected for their number, and those that this leaves undecided say so.
 In the text the role ``fallen`` says it of the verdict that it names, as ``:fallen:`BN 32 below BN 8```.
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,17 +40,46 @@ JUDGED = ("holds", "no difference found", "does not hold", "the opposite holds",
 MEASURED = ("lowers the error", "raises the error", "no effect found", "inside", "outside")
 """What is said of an effect that nobody has made a claim on, and of a value beside a simulation's interval."""
 FALLEN = "not decided after correction"
+SPELLED_OUT = {
+    "BS": "batch statistics",
+    "SMAS": "simple moving average statistics",
+    "EMAS": "exponential moving average statistics",
+    "WC": "centralised weights",
+}
+SHADES = 9
+STYLE = Path(__file__).parents[1] / "figures" / "pages.mplstyle"
+_FINDING = re.compile(r"^\.\. finding:: (?:.+\n)+\n((?:   .+\n)+)", re.MULTILINE)
 
 
 class recorded_table(nodes.table):
     """A table whose title has the paper's number: Sphinx's own would stand before it."""
 
 
+class folded(nodes.Element):
+    """What is shown when its summary is clicked."""
+
+
+class FindingDirective(SphinxDirective):
+    """A page's question and its answer."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        question, complaints = self.parse_inline(self.arguments[0])
+        answer, more = self.parse_inline(" ".join(self.content))
+        box = nodes.admonition("", nodes.title("", "In short"), classes=["in-short"])
+        box += nodes.paragraph("", "", *question)
+        box += nodes.paragraph("", "", nodes.strong("", "", *answer))
+        return [box, *complaints, *more]
+
+
 class RecordedDirective(SphinxDirective):
     """The outcome of one study."""
 
     required_arguments = 1
-    option_spec = {"command": directives.unchanged_required}  # noqa: RUF012
+    option_spec = {"command": directives.unchanged_required, "shaded": directives.flag}  # noqa: RUF012
 
     def run(self) -> list[nodes.Node]:
         self.env.note_reread()  # the file may come, and the package that draws may change
@@ -56,14 +88,18 @@ class RecordedDirective(SphinxDirective):
             return self._not_yet()
         found = json.loads(path.read_text(encoding="utf-8"))
         self._compare(found, path)
-        shown: list[nodes.Node] = [_table(table) for table in found["tables"]]
-        fallen = {judged.line for judged in _family(self.env.srcdir) if judged.fallen and judged.file == path}
-        shown += _list("Verdicts", [_verdict(line, line in fallen) for line in found["verdicts"]])
-        for suffix, figure in STUDIES[found["study"]].draw(found["data"]).items():
+        shown: list[nodes.Node] = []
+        for suffix, uri in pictures(found).items():
             alt = f"{found['title']}{', ' + suffix if suffix else ''}; the numbers are in the tables"
-            shown.append(nodes.image("", uri=data_uri(figure), alt=alt, candidates={"?": ""}, classes=["recorded"]))
+            classes = ["recorded", *([nodes.make_id(suffix)] if suffix else [])]
+            shown.append(nodes.image("", uri=uri, alt=alt, candidates={"?": ""}, classes=classes))
+        shade = _shades(found["tables"]) if "shaded" in self.options else None
+        shown += [_table(table, shade=shade) for table in found["tables"]]
+        fallen = {judged.line for judged in _family(self.env.srcdir) if judged.fallen and judged.file == path}
+        verdicts = [_verdict(line, line in fallen) for line in found["verdicts"]]
+        shown += _list(f"Verdicts ({len(verdicts)})", verdicts)
         shown += _list("To read the numbers", [_literals(note) for note in found["notes"]])
-        return [*shown, nodes.rubric("", "Where they come from"), self._provenance(found, path)]
+        return [*shown, _fold("Where they come from", self._provenance(found, path))]
 
     def _not_yet(self) -> list[nodes.Node]:
         text = "Not yet measured here. "
@@ -107,10 +143,10 @@ class RecordedDirective(SphinxDirective):
 
 
 class OverviewDirective(SphinxDirective):
-    """A line for each of this folder's pages: what was run, and how many of its verdicts say what.
+    """A line for each of this folder's pages: what was found, in the words of its directive ``finding``, and on what.
 
     Each line of its content is a page beside this one and the JSON files of its studies:
-    ``table2 results/paper/table2.json``. Verdicts are counted together; sizes that differ stand beside each other.
+    ``table2 results/paper/table2.json``. Sizes that differ stand beside each other.
     """
 
     has_content = True
@@ -118,21 +154,20 @@ class OverviewDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         self.env.note_reread()
         rows = [self._line(*line.split()) for line in self.content if line.strip()]
-        header = ["", "verdicts", "images", "width", "seeds", "runs"]
-        return [_table({"title": "", "header": header, "rows": rows}, "overview")]
+        return [_table({"title": "", "header": ["", "what was found", "images, seeds"], "rows": rows}, "overview")]
 
     def _line(self, page: str, *files: str) -> list[Any]:
-        parsed, _ = self.parse_inline(f":doc:`{page}`")
+        link, _ = self.parse_inline(f":doc:`{page}`")
         paths = [path for file in files if (path := Path(self.env.srcdir, file)).exists()]
         if not paths:
-            return [parsed, "not yet measured", "", "", "", ""]
-        studies = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-        # a verdict that two studies have from the same runs counts once
-        lines = {line.partition(" over ")[0]: line for found in studies for line in found["verdicts"]}
-        counts = Counter(map(judged, lines.values()))
-        verdicts = ", ".join(f"{counts[word]} {word}" for word in (*JUDGED, *MEASURED) if counts[word])
-        sizes = (", ".join(dict.fromkeys(size)) for size in zip(*map(_sizes, studies), strict=True))
-        return [parsed, verdicts or "see the page", *sizes]
+            return [link, "not yet measured", ""]
+        source = Path(self.env.doc2path(self.env.docname)).with_name(f"{page}.rst")
+        found = _FINDING.search(source.read_text(encoding="utf-8"))
+        if found is None:
+            logger.warning("%s has no finding to show", source.name, location=self.get_location())
+        answer, _ = self.parse_inline(" ".join(found[1].split()) if found else "")
+        sizes = (_sizes(json.loads(path.read_text(encoding="utf-8"))) for path in paths)
+        return [link, answer, "; ".join(dict.fromkeys(size for size in sizes if size)) or "no runs"]
 
 
 class CorrectedDirective(SphinxDirective):
@@ -175,11 +210,17 @@ def _where(file: Path) -> str:
     return f"{found['study']}, {images(found)}, width {found['settings']['width']}"
 
 
-def _sizes(found: dict[str, Any]) -> list[str]:
-    """Images, width, seeds and runs of a study; dashes if it had no runs."""
-    if not found["runs"]:
-        return ["-"] * 4
-    return [images(found), *map(str, (found["settings"]["width"], len(found["seeds"]), found["runs"]))]
+def _sizes(found: dict[str, Any]) -> str:
+    """Images and number of seeds of a study; nothing if it had no runs."""
+    return f"{images(found)}, {len(found['seeds'])}" if found["runs"] else ""
+
+
+def pictures(found: dict[str, Any]) -> dict[str, str]:
+    """Return a study's pictures as addresses that hold them, by suffix, in the style of the pages."""
+    from matplotlib import style
+
+    with style.context(STYLE, after_reset=True):
+        return {suffix: data_uri(figure) for suffix, figure in STUDIES[found["study"]].draw(found["data"]).items()}
 
 
 def images(found: dict[str, Any]) -> str:
@@ -244,24 +285,63 @@ def _list(title: str, items: list[list[nodes.Node]]) -> list[nodes.Node]:
     if not items:
         return []
     entries = (nodes.list_item("", nodes.paragraph("", "", *item)) for item in items)
-    return [nodes.rubric("", title), nodes.bullet_list("", *entries)]
+    return [_fold(title, nodes.bullet_list("", *entries))]
 
 
-def _table(table: dict[str, Any], kind: str = "recorded") -> nodes.Node:
+def _fold(summary: str, *body: nodes.Node) -> nodes.Node:
+    return folded("", *body, summary=summary)
+
+
+def _number(cell: str) -> float | None:
+    """The mean in a cell ``mean ± half``, None if it is something else."""
+    found = re.fullmatch(r"(-?[\d.]+) ± [\d.]+", cell)
+    return float(found[1]) if found else None
+
+
+def _shades(tables: list[dict[str, Any]]) -> Callable[[str], int | None]:
+    """A shade of a cell, 0 for the least number of all tables and the last of `SHADES` for the largest."""
+    numbers = [number for table in tables for row in table["rows"] for cell in row if (number := _number(cell))]
+    least, most = min(numbers), max(numbers)
+
+    def shade(cell: str) -> int | None:
+        number = _number(cell)
+        return None if number is None else round((SHADES - 1) * (number - least) / (most - least or 1))
+
+    return shade
+
+
+def _table(
+    table: dict[str, Any], kind: str = "recorded", *, shade: Callable[[str], int | None] | None = None
+) -> nodes.Node:
     found = recorded_table("", classes=[kind])
     if table["title"]:
         found += nodes.title("", table["title"])
     group = nodes.tgroup(cols=len(table["header"]))
     group += [nodes.colspec(colwidth=1) for _ in table["header"]]
     group += nodes.thead("", _row(table["header"]))
-    group += nodes.tbody("", *(_row(row) for row in table["rows"]))
+    group += nodes.tbody("", *(_row(row, shade) for row in table["rows"]))
     found += group
     return found
 
 
-def _row(cells: list[Any]) -> nodes.Node:
-    parts = ([nodes.Text(cell)] if isinstance(cell, str) else cell for cell in cells)
-    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", *part)) for part in parts))
+def _row(cells: list[Any], shade: Callable[[str], int | None] | None = None) -> nodes.Node:
+    row = nodes.row("")
+    for cell in cells:
+        text = isinstance(cell, str)
+        number = shade(cell) if shade is not None and text else None
+        classes = [] if number is None else [f"shade-{number}"]
+        row += nodes.entry("", nodes.paragraph("", "", *(_spelled_out(cell) if text else cell)), classes=classes)
+    return row
+
+
+def _spelled_out(text: str) -> list[nodes.Node]:
+    """The text, in which an abbreviation says what it means when it is pointed at."""
+    parts = re.split(rf"\b({'|'.join(SPELLED_OUT)})\b", text)
+    return [
+        nodes.abbreviation("", part, explanation=SPELLED_OUT[part]) if k % 2 else nodes.Text(part)
+        for k, part in enumerate(parts)
+        if part
+    ]
 
 
 def _joined(entries: list[dict[str, Any]], *, named: bool = False) -> str:
@@ -275,10 +355,20 @@ def _joined(entries: list[dict[str, Any]], *, named: bool = False) -> str:
     )
 
 
+def _open(html: Any, node: folded) -> None:
+    html.body.append(f'<details class="folded"><summary>{html.encode(node["summary"])}</summary>')
+
+
+def _close(html: Any, node: folded) -> None:
+    html.body.append("</details>")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_node(
         recorded_table, html=(lambda html, node: html.visit_table(node), lambda html, node: html.depart_table(node))
     )
+    app.add_node(folded, html=(_open, _close))
+    app.add_directive("finding", FindingDirective)
     app.add_directive("recorded", RecordedDirective)
     app.add_directive("recorded-overview", OverviewDirective)
     app.add_directive("recorded-corrected", CorrectedDirective)

@@ -4,13 +4,13 @@ import matplotlib.pyplot as plt
 import rooms
 
 WALKS = {
-    "x": ("tab:blue", "data to loss, and back", ["data", "train", "nn", "norms", "nn", "norms", "nn", "train"]),
-    "c": ("tab:red", "a layer, checked", ["cli", "check", "norms", "mistakes", "gradcheck", "check"]),
-    "s": ("tab:green", "a student's file", ["cli", "learn", "mistakes", "learn"]),
+    "x": ("C0", "data to loss, and back", ["data", "train", "nn", "norms", "nn", "norms", "nn", "train"]),
+    "c": ("C1", "a layer, checked", ["cli", "check", "norms", "mistakes", "gradcheck", "check"]),
+    "s": ("C2", "a student's file", ["cli", "learn", "mistakes", "learn"]),
 }
 WIDTH, HEIGHT, BOX = 4.4, 5.6, (0.98, 0.56)
 
-figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT))
+figure, axes = plt.subplots(figsize=(WIDTH, HEIGHT), layout="none")
 figure.subplots_adjust(0, 0, 1, 1)
 axes.set(xlim=(0, WIDTH), ylim=(0, HEIGHT))
 axes.set_axis_off()
@@ -42,7 +42,7 @@ for start, to in drawn:
 
 for room, (x, y) in places.items():
     corner = x - BOX[0] / 2, y - BOX[1] / 2
-    axes.add_patch(plt.Rectangle(corner, *BOX, facecolor="0.95", edgecolor="0.2", zorder=2))
+    axes.add_patch(plt.Rectangle(corner, *BOX, facecolor="none", edgecolor="0.2", zorder=2))
     steps = [
         (f"{walk}{i}", colour) for walk, (colour, _, way) in WALKS.items() for i, r in enumerate(way, 1) if r == room
     ]

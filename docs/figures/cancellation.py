@@ -23,11 +23,11 @@ for mean in means:
     ):
         spreads.append(float(np.std(y.reshape(-1, 2)[:, 0].astype(np.float64))))
 
-figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
-axes.loglog(means, one_pass, "o", color="0.55", markersize=4, label="E[x²] − E[x]², 0 if negative")
-axes.loglog(means, two_passes, "x", color="0.35", markersize=5, label="mean of (x − E[x])²")
+figure, axes = plt.subplots(figsize=(4.6, 4.0))
+axes.loglog(means, one_pass, "s", color="C1", label="E[x²] − E[x]², 0 if negative")
+axes.loglog(means, two_passes, "o", color="C0", markerfacecolor="none", label="mean of (x − E[x])²")
 axes.loglog(means, corrected, "-", color="black", label="and the rounding of E[x] taken out")
 axes.set_xlabel("mean of the inputs, in standard deviations")
 axes.set_ylabel("standard deviation after normalising")
 axes.set_title("Batch normalisation in single precision: it should be 1")
-figure.legend(loc="outside lower center", ncols=3, fontsize="small", handletextpad=0.4, columnspacing=1.2)
+figure.legend(loc="outside lower center")

@@ -5,17 +5,17 @@ import numpy as np
 from benchmarks import recorded
 
 tables = recorded()["results"]["scaling"]["tables"]
-NAMES = {"N": "samples N", "H*W": "positions H·W", "C": "channels C of the first layer", "m": "window m"}
-LINES = {"training step with MABN 2": ("o-", "black"), "MABN 2, forward + backward": ("s--", "0.5")}
+NAMES = {"N": "samples N", "H*W": "positions H·W", "C": "channels C, first layer", "m": "window m"}
+LINES = {"training step with MABN 2": ("o-", "C0"), "MABN 2, forward + backward": ("s--", "C1")}
 
-figure, grid = plt.subplots(2, 2, figsize=(7.6, 5.6), layout="constrained")
+figure, grid = plt.subplots(2, 2, figsize=(4.6, 4.8))
 for axes, (axis, name) in zip(grid.flat, NAMES.items(), strict=True):
     for title, (style, colour) in LINES.items():
         timings = tables[f"{title}, by {axis}"]
         sizes = np.array([float(size) for size in timings])
         median, low, high = np.array(list(timings.values())).T
         errors = (median - low, high - median)
-        axes.errorbar(sizes, median, yerr=errors, fmt=style, color=colour, markersize=4, capsize=2, label=title)
+        axes.errorbar(sizes, median, yerr=errors, fmt=style, color=colour, markersize=4, label=title)
         if axis in ("N", "H*W"):
             slope, cut = np.polyfit(sizes, median, 1, w=1 / median)
             axes.plot(sizes, slope * sizes + cut, ":", color=colour, linewidth=1)
@@ -29,4 +29,4 @@ for axes, (axis, name) in zip(grid.flat, NAMES.items(), strict=True):
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     else:
         axes.set_ylim(bottom=0)
-grid[0, 0].legend(loc="upper left", fontsize=8)
+figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center")

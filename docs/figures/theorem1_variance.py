@@ -9,28 +9,32 @@ STEPS, WINDOW = 300, 16
 t = np.arange(1, STEPS + 1)
 sequence = expectations("constant", STEPS)
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.8), layout="constrained")
-for decay, dash, shade in ((0.98, "--", "0.8"), ((WINDOW - 1) / (WINDOW + 1), ":", None)):
+figure, (upper, lower) = plt.subplots(2, 1, figsize=(4.6, 6.2))
+for decay, dash, compared in ((0.98, "--", True), ((WINDOW - 1) / (WINDOW + 1), ":", False)):
     simple, exponential = average_moments(sequence, window=WINDOW, decay=decay, rng=np.random.default_rng(1))
     claimed = (1 - decay ** (2 * t)) * (1 - decay) / (1 + decay)
-    left.fill_between(t, exponential.variance.low, exponential.variance.high, color="0.75", linewidth=0)
-    left.plot(t, claimed, dash, color="black", label=f"exponential, α = {decay:.3g}: formula (9)")
-    if shade:
-        right.fill_between(t, exponential.variance.low / claimed, exponential.variance.high / claimed, color=shade)
-        right.plot(t, exponential.variance.mean / claimed, dash, color="black", linewidth=0.8)
+    upper.fill_between(t, exponential.variance.low, exponential.variance.high, color="C1", alpha=0.25, linewidth=0)
+    upper.plot(t, claimed, dash, color="C1", label=f"exponential, α = {decay:.3g}: formula (9)")
+    if compared:
+        lower.fill_between(
+            t, exponential.variance.low / claimed, exponential.variance.high / claimed, color="C1", alpha=0.25
+        )
+        lower.plot(t, exponential.variance.mean / claimed, dash, color="C1")
 full = slice(WINDOW - 1, None)  # before, the mean is of fewer values
-left.fill_between(t, simple.variance.low, simple.variance.high, color="0.75", linewidth=0, label="simulated, 95 %")
-left.plot(t[full], 1 / WINDOW + 0 * t[full], "-", color="black", label=f"simple, m = {WINDOW}: formula (11)")
-right.fill_between(t[full], WINDOW * simple.variance.low[full], WINDOW * simple.variance.high[full], color="0.55")
-right.plot(t[full], WINDOW * simple.variance.mean[full], "-", color="black", linewidth=0.8)
-right.axhline(1, color="black", linewidth=0.5)
-right.set_ylim(0.85, 1.15)
-left.set_yscale("log")
-left.set_ylabel("variance of the average, in Var[ξ]")
-left.set_title("What is left of the variance")
-left.set_ylim(1e-4, 2)
-left.legend(fontsize="small", loc="lower right")
-right.set_ylabel("simulated variance / formula")
-right.set_title("Simple (dark) and exponential, α = 0.98 (light)")
-for axes in (left, right):
+upper.fill_between(t, simple.variance.low, simple.variance.high, color="C0", alpha=0.25, linewidth=0)
+upper.plot(t[full], 1 / WINDOW + 0 * t[full], "-", color="C0", label=f"simple, m = {WINDOW}: formula (11)")
+lower.fill_between(
+    t[full], WINDOW * simple.variance.low[full], WINDOW * simple.variance.high[full], color="C0", alpha=0.25
+)
+lower.plot(t[full], WINDOW * simple.variance.mean[full], "-", color="C0")
+lower.axhline(1, color="black", linewidth=0.5)
+lower.set_ylim(0.85, 1.15)
+upper.set_yscale("log")
+upper.set_ylabel("variance of the average, in Var[ξ]")
+upper.set_title("What is left of the variance (bands: simulated, 95 %)")
+upper.set_ylim(1e-4, 2)
+upper.legend(loc="lower right")
+lower.set_ylabel("simulated variance / formula")
+lower.set_title("Simple (solid) and exponential, α = 0.98 (dashed)")
+for axes in (upper, lower):
     axes.set_xlabel("iterations t")

@@ -99,17 +99,18 @@ def _distinct(values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return list({json.dumps(value, sort_keys=True): value for value in values}.values())
 
 
-def _picture(figure: Any, kind: str) -> bytes:
+def _picture(figure: Any, kind: str, *, transparent: bool = False) -> bytes:
     buffer = io.BytesIO()
     # a salt and no date, so that the same numbers give the same file
     with require("matplotlib", "run").rc_context({"svg.hashsalt": "mabn_ref"}):
-        figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else None)
+        metadata = {"Date": None} if kind == "svg" else None
+        figure.savefig(buffer, format=kind, transparent=transparent, metadata=metadata)
     return buffer.getvalue()
 
 
 def data_uri(figure: Any) -> str:
-    """Return a figure as the address of an image that is in the address itself."""
-    return "data:image/svg+xml;base64," + base64.b64encode(_picture(figure, "svg")).decode()
+    """Return a figure as the address of a transparent image that is in the address itself."""
+    return "data:image/svg+xml;base64," + base64.b64encode(_picture(figure, "svg", transparent=True)).decode()
 
 
 def page(found: Mapping[str, tuple[Study, Outcome]], about: str) -> str:

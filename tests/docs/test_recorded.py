@@ -7,14 +7,13 @@ import json
 import re
 import shutil
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mabn_ref.paper.claims import Claim, Measured, verdict
-from mabn_ref.paper.output import data_uri, write
+from mabn_ref.paper.output import write
 from mabn_ref.paper.study import STUDIES, Context
 from mabn_ref.train import results
 from tests.docs.building import EXTENSIONS, complaints, configuration
@@ -63,7 +62,6 @@ def built(folder: Path, index: str) -> str:
 def test_tables_verdicts_pictures_and_where_they_come_from(folder: Path) -> None:
     assert complaints(folder) == ""
     html = (folder / "html" / "index.html").read_text(encoding="utf-8")
-    assert "(8) MABN 2 + WC" in html
     assert "41.00 ± 2.48" in html
     assert "(8) MABN 2 + WC below (3) BN 2: <strong>holds</strong>; the difference is -10.00 ± 0.00 over 3" in html
     assert html.count('src="data:image/svg+xml;base64,') == 1
@@ -78,11 +76,11 @@ def test_tables_verdicts_pictures_and_where_they_come_from(folder: Path) -> None
 
 
 def test_pictures_are_drawn_from_the_file_alone(folder: Path) -> None:
-    before = STUDIES["table2"].draw(json.loads((folder / "results" / "table2.json").read_text())["data"])
+    before = recorded.pictures(json.loads((folder / "results" / "table2.json").read_text()))
     (folder / "results" / "results.jsonl").unlink()
     assert complaints(folder) == ""
     html = (folder / "html" / "index.html").read_text(encoding="utf-8")
-    assert f'src="{data_uri(before[""])}"' in html
+    assert f'src="{before[""]}"' in html
 
 
 def test_a_study_that_was_not_run_says_so_with_its_command(folder: Path) -> None:
@@ -91,34 +89,63 @@ def test_a_study_that_was_not_run_says_so_with_its_command(folder: Path) -> None
     assert "Not yet measured here. The command is mabn-ref paper window --seeds 5." in text
 
 
-def test_the_overview_counts_what_held(folder: Path) -> None:
-    other = "Other\n=====\n\nNothing.\n"
-    (folder / "table2.rst").write_text(other.replace("Other", "First"))
-    (folder / "window.rst").write_text(other)
+FOUND = "First\n=====\n\n.. finding:: Which of *them*\n   is it?\n\n   It is `the\n   second`.\n\nMore text.\n"
+CONTENTS = ".. toctree::\n\n   table2\n   window\n"
+
+
+def test_the_overview_says_what_each_page_found(folder: Path) -> None:
+    (folder / "table2.rst").write_text(FOUND)
+    (folder / "window.rst").write_text("Other\n=====\n\nNothing.\n")
     lines = "table2 results/table2.json", "window results/window.json"
     overview = "".join(f"   {line}\n" for line in lines)
-    contents = ".. toctree::\n\n   table2\n   window\n"
-    html = built(folder, f"Page\n====\n\n.. recorded-overview::\n\n{overview}\n{contents}")
+    html = built(folder, f"Page\n====\n\n.. recorded-overview::\n\n{overview}\n{CONTENTS}")
     rows = [re.sub(r"<[^>]+>|\s+", " ", row).split() for row in re.findall(r"<tr.*?</tr>", html, re.DOTALL)]
-    counts = Counter(
-        recorded.judged(line) for line in json.loads((folder / "results/table2.json").read_text())["verdicts"]
-    )
-    assert counts["holds"] > 0
-    assert " ".join(rows[1]).startswith(f"First {counts['holds']} holds")
-    assert rows[1][-4:] == ["embedded", "16", "3", "39"]
-    assert rows[2] == ["Other", "not", "yet", "measured"]
+    assert " ".join(rows[1]) == "First It is the second . embedded, 3"
+    assert " ".join(rows[2]) == "Other not yet measured"
+    page = (folder / "html" / "table2.html").read_text(encoding="utf-8")
+    box = page[page.index('<div class="in-short') : page.index("More text.")]
+    assert "Which of <em>them</em> is it?" in re.sub(r"\s+", " ", box)
+    assert re.search(r"<strong>It is <cite>the\s+second</cite>\.</strong>", box)
+
+
+def test_a_measured_page_without_a_finding_fails_the_build(folder: Path) -> None:
+    (folder / "table2.rst").write_text("First\n=====\n\nNothing.\n")
+    overview = ".. recorded-overview::\n\n   table2 results/table2.json\n"
+    (folder / "index.rst").write_text(f"Page\n====\n\n{overview}\n.. toctree::\n\n   table2\n")
+    assert "table2.rst has no finding to show" in complaints(folder)
 
 
 def test_a_page_with_two_studies_has_one_line(folder: Path) -> None:
     found = json.loads((folder / "results/table2.json").read_text())
-    found |= {"runs": 12, "verdicts": ["averages: lowers the error, -1.00 ± 0.50 over 3 seeds"]}
-    found["settings"]["width"] = 32
+    found |= {"runs": 12, "seeds": [0, 1, 2, 3]}
     (folder / "results/credit.json").write_text(json.dumps(found))
+    (folder / "page.rst").write_text(FOUND)
     files = "results/table2.json results/credit.json results/missing.json"
-    html = built(folder, f"Page\n====\n\n.. recorded-overview::\n\n   index {files}\n")
+    html = built(folder, f"Page\n====\n\n.. recorded-overview::\n\n   page {files}\n\n.. toctree::\n\n   page\n")
     cells = [re.sub(r"<[^>]+>|\s+", " ", cell).strip() for cell in re.findall(r"<td.*?</td>", html, re.DOTALL)]
-    assert cells[1].endswith("1 lowers the error")
-    assert cells[2:] == ["embedded", "16, 32", "3", "39, 12"]
+    assert cells[2:] == ["embedded, 3; embedded, 4"]
+
+
+def test_cells_are_the_darker_the_larger_their_error(folder: Path) -> None:
+    path = folder / "results" / "table2.json"
+    found = json.loads(path.read_text())
+    header, rows = ["", "a", "b"], [["first", "10.00 ± 1.00", "-"], ["second", "50.00 ± 1.00", "20.00 ± 99.00"]]
+    found["tables"] = [{"title": "made up", "header": header, "rows": rows}]
+    path.write_text(json.dumps(found))
+    (folder / "results" / "results.jsonl").unlink()
+    page = "Page\n====\n\n.. recorded:: results/table2.json\n"
+    assert "shade-" not in built(folder, page)
+    html = built(folder, f"{page}   :shaded:\n")
+    assert re.findall(r'<td class="shade-(\d)"><p>([\d.]+)', html) == [("0", "10.00"), ("8", "50.00"), ("2", "20.00")]
+
+
+def test_what_is_secondary_is_folded_and_abbreviations_are_spelled_out(folder: Path) -> None:
+    html = built(folder, "Page\n====\n\n.. recorded:: results/table2.json\n")
+    summaries = re.findall(r"<details class=\"folded\"><summary>(.*?)</summary>", html)
+    verdicts = json.loads((folder / "results/table2.json").read_text())["verdicts"]
+    assert summaries == [f"Verdicts ({len(verdicts)})", "To read the numbers", "Where they come from"]
+    assert html.count("</details>") == 3
+    assert '<abbr title="simple moving average statistics">SMAS</abbr> backward' in html
 
 
 @pytest.mark.parametrize(
