@@ -88,13 +88,14 @@ class RecordedDirective(SphinxDirective):
             return self._not_yet()
         found = json.loads(path.read_text(encoding="utf-8"))
         self._compare(found, path)
-        shown: list[nodes.Node] = []
+        drawn: list[nodes.Node] = []
         for suffix, uri in pictures(found).items():
             alt = f"{found['title']}{', ' + suffix if suffix else ''}; the numbers are in the tables"
             classes = ["recorded", *([nodes.make_id(suffix)] if suffix else [])]
-            shown.append(nodes.image("", uri=uri, alt=alt, candidates={"?": ""}, classes=classes))
+            drawn.append(nodes.image("", uri=uri, alt=alt, candidates={"?": ""}, classes=classes))
         shade = _shades(found["tables"]) if "shaded" in self.options else None
-        shown += [_table(table, shade=shade) for table in found["tables"]]
+        tables = [_table(table, shade=shade) for table in found["tables"]]
+        shown = [*tables, *drawn] if shade else [*drawn, *tables]  # shaded tables are pictures
         fallen = {judged.line for judged in _family(self.env.srcdir) if judged.fallen and judged.file == path}
         verdicts = [_verdict(line, line in fallen) for line in found["verdicts"]]
         shown += _list(f"Verdicts ({len(verdicts)})", verdicts)

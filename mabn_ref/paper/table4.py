@@ -156,7 +156,7 @@ def _credit(context: Context, records: Records) -> Outcome:
 
 def _draw_credit(data: Mapping[str, Any]) -> dict[str, Any]:
     effects = {name: value and Interval(**value) for name, value in data["effects"].items()}
-    label = "difference in test error (%), with 95 % interval"
+    label = "difference in test error (%),\nwith 95 % interval"
     return {"": plotting.intervals(effects, "Who gets the credit", label)}
 
 

@@ -144,7 +144,7 @@ def _spread(values: list[float]) -> str:
 
 
 def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
-    figure = plotting.new(8, 4)
+    figure = plotting.new(plotting.NARROW, 3.4)
     for number, (what, title) in enumerate((("infer", "inference"), ("train", "training step")), start=1):
         axes = figure.add_subplot(1, 2, number)
         for position, cost in enumerate(data.values()):
@@ -155,7 +155,7 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
             axes.errorbar(middle, position, xerr=[[middle - low], [high - middle]], color="black", capsize=3)
         axes.set_yticks(range(len(data)), list(data) if number == 1 else [""] * len(data))
         axes.set_ylim(len(data) - 0.5, -0.5)
-        plotting.finish(axes, title, f"ms for {_IMAGES} images (bar: quartiles)")
+        plotting.finish(axes, title, f"ms for {_IMAGES} images\n(bar: quartiles)")
     return {"": figure}
 
 

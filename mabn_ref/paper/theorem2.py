@@ -145,11 +145,11 @@ def _median(found: list[dict[str, Any]], what: str, k: int) -> str:
 
 
 def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
-    figure = plotting.new(9, 4.2)
+    figure = plotting.new(plotting.NARROW, 7)
     for number, (what, title) in enumerate(
         (("total", "Total variance"), ("noise", "Distance to the population's")), 1
     ):
-        axes = figure.add_subplot(1, 2, number)
+        axes = figure.add_subplot(2, 1, number)
         for k, (kind, said) in enumerate(_KINDS.items()):
             mean, low, high = data["made up"][kind][0][what]
             axes.plot(BATCHES, mean, "os^D"[k], color=COLOURS[k], linestyle=("-", "--", ":", "-.")[k], label=said)
@@ -157,8 +157,7 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
         axes.axhline(0, color=COLOURS[4], linewidth=1)
         axes.axhline(1, color=COLOURS[4], linewidth=1, linestyle=":")
         plotting.over_powers_of_two(axes, BATCHES)
-        quantity = "vanilla minus modified, in Var[g] / s^2" if number == 1 else ""
-        plotting.finish(axes, title, "|B|", quantity, legend=number == 1)
+        plotting.finish(axes, title, "|B|", "vanilla minus modified, in Var[g] / s^2", legend=number == 1)
     return {"": figure}
 
 

@@ -227,9 +227,9 @@ def _verdict(where: str, change: Interval | None) -> str:
 
 
 def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
-    figure = plotting.new(9, 4.2)
+    figure = plotting.new(plotting.NARROW, 7)
     for number, (label, seeds) in enumerate(data.items(), 1):
-        axes = figure.add_subplot(1, len(data), number, sharey=figure.axes[0] if figure.axes else None)
+        axes = figure.add_subplot(len(data), 1, number, sharey=figure.axes[0] if figure.axes else None)
         updates = list(next(iter(seeds.values()), {}))
         for i, (form, said) in enumerate(_FORMS.items()):
             if form == "batch" or not updates:
@@ -246,7 +246,7 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
                 label=said,
             )
         axes.axhline(0, color=COLOURS[4], linewidth=1)
-        quantity = "variance of dL/dW, change in %, median of layers" if number == 1 else ""
+        quantity = "variance of dL/dW, change in %,\nmedian of layers"
         plotting.finish(axes, label, "updates", quantity, legend=number == 1)
     return {"": figure}
 

@@ -12,6 +12,8 @@ COLOURS = ("#000000", "#d55e00", "#0072b2", "#009e73", "#7a7a7a", "#e69f00", "#5
 LINES = ("-", "--", "-.", ":")
 MARKERS = "os^Dv<>PX*hpd"
 _GREY, _BLUE = COLOURS[4], COLOURS[2]
+NARROW = 5.2
+"""The width of a study's picture in inches: its letters are still read where it is shown on a phone."""
 
 
 def new(width: float = 8, height: float = 5) -> Any:
@@ -44,7 +46,7 @@ def over_powers_of_two(axes: Any, places: Sequence[int]) -> None:
 
 def _lines_of_text(labels: Sequence[str], height: float) -> tuple[Any, Any]:
     """A figure and its axes with a name on each line, from above."""
-    drawing = new(8, 1.2 + height * len(labels))
+    drawing = new(NARROW, 1.2 + height * len(labels))
     axes = drawing.add_subplot()
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
@@ -76,26 +78,31 @@ def errors_by_row(
 
 
 def errors_over(curves: Mapping[str, Mapping[int, Mapping[str, Any]]], title: str, label: str) -> Any:
-    """Draw errors over a number on a logarithmic axis, a line a name; bars are 95 % intervals.
+    """Draw errors over a number on a logarithmic axis, a line per name; bars are 95 % intervals, rings are runs.
 
     `curves` are, by name and number, rows of `mabn_ref.paper.claims.row_data`.
     """
-    drawing = new()
+    drawing = new(NARROW, 4.6)
     axes = drawing.add_subplot()
     for number, (name, curve) in enumerate(curves.items()):
-        points = [
-            (place, mean_interval(list(row["errors"].values()))) for place, row in curve.items() if row["errors"]
-        ]
+        aside = 2 ** (0.05 * (number - (len(curves) - 1) / 2))
+        points = [(place * aside, list(row["errors"].values())) for place, row in curve.items() if row["errors"]]
+        means = [mean_interval(values) for _, values in points]
         axes.errorbar(
-            [place * 2 ** (0.05 * (number - (len(curves) - 1) / 2)) for place, _ in points],  # side by side
-            [interval.mean for _, interval in points],
-            yerr=[interval.half or 0.0 for _, interval in points],
+            [place for place, _ in points],
+            [interval.mean for interval in means],
+            yerr=[interval.half or 0.0 for interval in means],
             **style(number),
             capsize=3,
             label=name,
         )
+        for place, values in points:
+            ring = {"marker": "o", "markersize": 3, "markerfacecolor": "none", "alpha": 0.5, "linestyle": "none"}
+            axes.plot([place] * len(values), values, color=COLOURS[number % len(COLOURS)], **ring)
     over_powers_of_two(axes, sorted({place for curve in curves.values() for place in curve}))
-    finish(axes, title, label, "test error (%), mean with 95 % interval", legend=True)
+    finish(axes, title, label, "test error (%), mean with 95 % interval;\nrings are runs")
+    if axes.get_legend_handles_labels()[0]:
+        drawing.legend(loc="outside lower center", ncols=2, frameon=False)
     return drawing
 
 
@@ -124,7 +131,7 @@ def panels(
     `at` are the iterations; `series`, by panel and name, "mean" at these, and "low" and "high" where there is a band;
     `claimed` what a formula says of each name, dotted. An axis is `logarithmic` only if a value is positive.
     """
-    drawing = new(9, 2.6 * ((len(series) + 1) // 2) + 0.6)
+    drawing = new(NARROW, 2.2 * ((len(series) + 1) // 2) + 0.6)
     for number, (panel, lines) in enumerate(series.items(), start=1):
         axes = drawing.add_subplot((len(series) + 1) // 2, 2, number)
         for colour, (name, line) in zip((_BLUE, COLOURS[1], COLOURS[0]), lines.items(), strict=False):

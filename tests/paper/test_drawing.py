@@ -46,6 +46,8 @@ def test_errors_over_a_number() -> None:
         pytest.approx((41 - HALF, 41 + HALF), rel=1e-6),
         pytest.approx((31 - HALF, 31 + HALF), rel=1e-6),
     ]
+    rings = [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines if line.get_alpha() == 0.5]
+    assert rings == [([1, 1, 1], [40.0, 41.0, 42.0]), ([4, 4, 4], [30.0, 31.0, 32.0])]
 
 
 def test_differences_around_zero() -> None:
