@@ -155,7 +155,7 @@ class OverviewDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         self.env.note_reread()
         rows = [self._line(*line.split()) for line in self.content if line.strip()]
-        return [_table({"title": "", "header": ["", "what was found", "images, seeds"], "rows": rows}, "overview")]
+        return [_table({"title": "", "header": ["", "what was found", "images, seeds"], "rows": rows}, "answers")]
 
     def _line(self, page: str, *files: str) -> list[Any]:
         link, _ = self.parse_inline(f":doc:`{page}`")
