@@ -87,6 +87,88 @@ def test_no_measured_number_is_typed(page: Path) -> None:
     assert re.findall(r"\d[.,]\d|\d ?%|(?<!\w)[-+±]\d", prose) == []
 
 
+ANSWERS = [
+    ("table2", "cannot be told from batch norm", "table2", "(8) MABN 2 + WC like (1) BN 32", "no difference found"),
+    ("table2", "the tie is gone", "table2", "(8) MABN 2 + WC like BN 32 + WC (control)", "does not hold"),
+    ("table4", "Centralised weights alone do not change it", "credit", "WC on BN 2, beyond", "no effect found"),
+    (
+        "table4",
+        "MABN without them closes nothing",
+        "credit",
+        "form and averages (m = 16), without WC",
+        "raises the error",
+    ),
+    ("figure1b", "hardly depends on", "width-16/figure1b", "MABN 2 + WC like MABN 32 + WC", "no difference found"),
+    ("window", "is not decided", "width-16/window/window", "m = 64 below m = 16", "not decided"),
+    ("window", "single normalisation batch", "width-16/window/window", "m = 16 below m = 1", "holds"),
+    ("window", "sixteen gradient batches", "width-16/window/window", "m = 64 minus m = 256", "lowers the error"),
+    ("related", "closest", "width-16/related/related", "Online Norm like BN 32", "does not hold"),
+    ("search", "well ahead", "width-16/search", "MABN 2 + WC below BN 2 + WC", "holds"),
+    ("search", "well ahead", "width-16/search", "MABN 2 + WC below BRN 2", "holds"),
+    ("theorem2", "As printed, Theorem 2 does not hold", "theorem2", "Theorem 2, total variance", "does not hold"),
+    ("theorem2", "takes noise out", "width-16/weight_noise", "less noise in the weights", "the opposite holds"),
+    ("table8", "keeps up with SyncBN", "table8", "MABN 2 + WC like SyncBN 16", "no difference found"),
+    ("table8", "so does Batch Renormalization", "table8", "BRN 2 below MABN 2 + WC", "not decided"),
+]
+"""A page, words of its answer, and what a verdict of a file says of them."""
+
+
+@pytest.mark.parametrize(("page", "words", "file", "claim", "verdict"), ANSWERS)
+def test_an_answer_says_what_the_verdicts_do(page: str, words: str, file: str, claim: str, verdict: str) -> None:
+    assert words in answer(page)
+    lines = [line for line in recorded(file)["verdicts"] if line.startswith(claim)]
+    assert lines
+    assert all(re.search(rf"[:;,] {verdict}[;,]", line) for line in lines)
+
+
+def answer(page: str) -> str:
+    """The answer with which a page opens, as one line."""
+    text = (DOCS / "findings" / f"{page}.rst").read_text(encoding="utf-8")
+    found = re.search(r"^\.\. finding:: (?:.+\n)+\n((?:   .+\n)+)", text, re.MULTILINE)
+    assert found is not None
+    return " ".join(found[1].split())
+
+
+def recorded(file: str) -> dict[str, Any]:
+    """The content of a study's file."""
+    found: dict[str, Any] = json.loads((DOCS / "results" / "paper" / f"{file}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def numbers(file: str, column: int) -> dict[str, float]:
+    """A column of a study's first table, without the intervals, by row."""
+    rows = recorded(file)["tables"][0]["rows"]
+    return {row[0]: float(row[column].split()[0]) for row in rows if re.match(r"[-+]?\d", row[column])}
+
+
+def test_sizes_in_answers_are_those_of_the_records() -> None:
+    assert "half of its lead over batch norm with two images remains" in answer("table2")
+    errors = numbers("table2", 3)
+    lead = errors["(3) BN 2"] - errors["(8) MABN 2 + WC"]
+    assert 0.4 < (errors["BN 2 + WC (control)"] - errors["(8) MABN 2 + WC"]) / lead < 0.6
+
+    assert "they close half of the gap and more" in answer("table4")
+    for file in ("credit", "width-16/window/credit"):
+        closed = numbers(file, 3)
+        assert 45 < closed["form and averages (m = 16), with WC"] < 55 < closed["form and averages (m = 64), with WC"]
+
+    assert "by about a quarter at most, and those of backward by more than three times" in answer("figures")
+    distance = numbers("width-16/figures", 2)
+    of_two = {row: value for row, value in distance.items() if "MABN" not in row}
+    backward = {row: value for row, value in of_two.items() if row.endswith((": g", ": Psi"))}
+    assert min(backward.values()) > 300
+    assert max(value for row, value in of_two.items() if row not in backward) < 27
+
+    assert "less than one point, of more than eight" in answer("equation6")
+    errors = numbers("width-16/equation6", 2)
+    assert max(map(abs, numbers("width-16/equation6", 6).values())) < 1
+    assert errors["BN 2"] - errors["BN 32"] > 8
+
+    assert "runs at little more than half that speed" in answer("table9")
+    assert 0.5 < 1 / numbers("table9", 3)["GN"] < 0.6
+    assert numbers("table9", 3)["MABN 2 + WC, folded"] < 1.05
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: "/".join(file.relative_to(DOCS / "results").parts))
 def test_a_committed_file_is_on_its_page_and_has_its_records(file: Path) -> None:
     found = json.loads(file.read_text(encoding="utf-8"))
