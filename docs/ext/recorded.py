@@ -155,7 +155,7 @@ class OverviewDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         self.env.note_reread()
         rows = [self._line(*line.split()) for line in self.content if line.strip()]
-        return [_table({"title": "", "header": ["", "what was found", "images, seeds"], "rows": rows}, "answers")]
+        return [_table({"title": "", "header": ["", "what was found", "trained on"], "rows": rows}, "answers")]
 
     def _line(self, page: str, *files: str) -> list[Any]:
         link, _ = self.parse_inline(f":doc:`{page}`")
@@ -168,7 +168,7 @@ class OverviewDirective(SphinxDirective):
             logger.warning("%s has no finding to show", source.name, location=self.get_location())
         answer, _ = self.parse_inline(" ".join(found[1].split()) if found else "")
         sizes = (_sizes(json.loads(path.read_text(encoding="utf-8"))) for path in paths)
-        return [link, answer, "; ".join(dict.fromkeys(size for size in sizes if size)) or "no runs"]
+        return [link, answer, "; ".join(dict.fromkeys(size for size in sizes if size)) or "no training"]
 
 
 class CorrectedDirective(SphinxDirective):
@@ -213,7 +213,8 @@ def _where(file: Path) -> str:
 
 def _sizes(found: dict[str, Any]) -> str:
     """Images and number of seeds of a study; nothing if it had no runs."""
-    return f"{images(found)}, {len(found['seeds'])}" if found["runs"] else ""
+    seeds = len(found["seeds"])
+    return f"{images(found)}, {seeds} seed{'s' if seeds > 1 else ''}" if found["runs"] else ""
 
 
 def pictures(found: dict[str, Any]) -> dict[str, str]:

@@ -100,7 +100,7 @@ def test_the_overview_says_what_each_page_found(folder: Path) -> None:
     overview = "".join(f"   {line}\n" for line in lines)
     html = built(folder, f"Page\n====\n\n.. recorded-overview::\n\n{overview}\n{CONTENTS}")
     rows = [re.sub(r"<[^>]+>|\s+", " ", row).split() for row in re.findall(r"<tr.*?</tr>", html, re.DOTALL)]
-    assert " ".join(rows[1]) == "First It is the second . embedded, 3"
+    assert " ".join(rows[1]) == "First It is the second . embedded, 3 seeds"
     assert " ".join(rows[2]) == "Other not yet measured"
     page = (folder / "html" / "table2.html").read_text(encoding="utf-8")
     box = page[page.index('<div class="in-short') : page.index("More text.")]
@@ -123,7 +123,7 @@ def test_a_page_with_two_studies_has_one_line(folder: Path) -> None:
     files = "results/table2.json results/credit.json results/missing.json"
     html = built(folder, f"Page\n====\n\n.. recorded-overview::\n\n   page {files}\n\n.. toctree::\n\n   page\n")
     cells = [re.sub(r"<[^>]+>|\s+", " ", cell).strip() for cell in re.findall(r"<td.*?</td>", html, re.DOTALL)]
-    assert cells[2:] == ["embedded, 3; embedded, 4"]
+    assert cells[2:] == ["embedded, 3 seeds; embedded, 4 seeds"]
 
 
 def test_cells_are_the_darker_the_larger_their_error(folder: Path) -> None:
