@@ -9,6 +9,7 @@ A new mistake is one entry in the file of its kind::
     wrong_*.py         the catalogue
     random_inputs.py   inputs on which mistakes are active, and those for right passes
     oracles.py         definitions and derivatives against an implementation
+    symptoms.py        what is seen of a mistake first
     derivatives.py     which function's derivative a backward pass must be
     over_ranks.py      ranks that share a batch as one normaliser of the whole batch
     plain/             the definitions, as loops

@@ -91,7 +91,7 @@ BATCH_NORM = (
     _bn_parameters(
         name="bn-dgamma-not-normalised",
         edits={"total(dzy_sum)": "total(dzy_sum * sigma)"},
-        sentence="Your dgamma sums dz * (x - mu_B): gamma multiplies y, so y it must be, already divided by sigma_B.",
+        sentence="Your dgamma sums dz * (x - mu_B); gamma multiplies y, so sum dz * y, already divided by sigma_B.",
     ),
     _bn_parameters(
         name="bn-parameter-means",
@@ -99,7 +99,7 @@ BATCH_NORM = (
             "total(dz_sum)": "total(dz_sum) / (dz.shape[0] * values)",
             "total(dzy_sum)": "total(dzy_sum) / (dz.shape[0] * values)",
         },
-        sentence="Your dgamma and dbeta are means over the samples, but gamma and beta act on all of them: sum.",
+        sentence="Your dgamma and dbeta are means over the samples, but gamma and beta act on all of them: add up.",
     ),
     _bn_statistics(
         name="bn-unbiased-variance",
@@ -206,7 +206,7 @@ BATCH_NORM = (
             "y = (x - state.mean) / root(state.var + config.eps)": "axes = tuple(range(x.ndim - 1))\n"
             "    y = (x - np.mean(x, axis=axes)) / root(np.var(x, axis=axes) + config.eps)"
         },
-        sentence="Your inference normalises by the batch at hand; it is to use the moving statistics.",
+        sentence="Your inference normalises by the batch at hand; it should use the moving statistics.",
         draw=_slow,
     ),
     _bn_infer(
@@ -256,12 +256,12 @@ BATCH_RENORM = (
     _brn_backward(
         name="brn-r-differentiated",
         edits=_differentiated(r=_THROUGH_R),
-        sentence="Your dx goes back through r, a constant in backward; unless it is clipped, the Psi_B term goes.",
+        sentence="Your dx goes back through r, a constant in backward; unless clipped, the Psi_B term vanishes.",
     ),
     _brn_backward(
         name="brn-d-differentiated",
         edits=_differentiated(d=_THROUGH_D),
-        sentence="Your dx goes back through d, a constant in backward; unless it is clipped, the g_B term goes.",
+        sentence="Your dx goes back through d, a constant in backward; unless clipped, the g_B term vanishes.",
     ),
     _brn_backward(
         name="brn-r-and-d-differentiated",
@@ -304,7 +304,7 @@ BATCH_RENORM = (
             "d = clip((mu - moving_mu) / moving_sigma, -d_max, d_max)": "d = np.minimum("
             "(mu - moving_mu) / moving_sigma, d_max)",
         },
-        sentence="Your r and d are bounded from above alone; r is to stay above 1/r_max and d above -d_max.",
+        sentence="Your r and d are bounded only from above; r has to stay above 1/r_max and d above -d_max.",
         draw=calls(batch_renorm, r_max=1.1, d_max=0.1, decay=0.9, eps=1e-5, scale=(0.1, 0.3)),
     ),
     _brn_corrections(
@@ -333,7 +333,7 @@ SYNC_BATCH_NORM = (  # most are right on one rank, or where all have as many sam
             _VAR_OF_ALL: "own = x - sums(x) / x.shape[1]\n    var = _summed(sums(own * own), config) / values",
             "(dy - g - y * psi) / sigma": "(dy - g - (y - sums(y) / y.shape[1]) * psi) / sigma",
         },
-        sentence="Your variance is the mean of the ranks' variances; what their means differ by is missing in it.",
+        sentence="Your variance is the mean of the ranks' variances; it leaves out how their means differ.",
         equation="sync-variance",
         oracle="forward",
     ),
@@ -344,7 +344,7 @@ SYNC_BATCH_NORM = (  # most are right on one rank, or where all have as many sam
             _VAR_OF_ALL: "var = _summed(sums(centred * centred) / x.shape[1], config) / ranks",
             "return mu, var, centred, values": "return mu, var, centred, ranks * x.shape[1]",
         },
-        sentence="Your statistics are means of the ranks' means, right only where all have as many values.",
+        sentence="Your statistics are means of the ranks' means, right only if all have the same number of values.",
         equation="sync-mean",
         oracle="forward",
     ),

@@ -134,7 +134,7 @@ MISTAKES = (
     _linear_backward(
         name="linear-weight-not-transposed",
         edits={"dout @ cache.w.T": "dout @ cache.w"},
-        sentence="Your dx multiplies by w where it takes its transpose, which only a square w lets pass.",
+        sentence="Your dx multiplies by w and not by its transpose, which only passes for a square w.",
         draw=matrices("ni", "ii", "i"),
     ),
     _linear_backward(

@@ -119,7 +119,7 @@ MABN = (
             "psi = switched(psi_batch, average, config.warmup, t)\n    dx = (dy - y * psi) / chi": "dx = switched("
             "own, average, config.warmup, t)",
         },
-        sentence="Your backward averages dx over the window, though other samples' dx mean nothing here.",
+        sentence="Your backward averages dx over the window, but the dx of other samples mean nothing here.",
     ),
     _mabn(
         name="mabn-dgamma-before-r",

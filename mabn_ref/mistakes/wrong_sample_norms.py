@@ -91,7 +91,7 @@ ONLINE_NORM = (
     _online_forward(
         name="online-distance-from-new-mean",
         edits={"decay * (mu - moving_mu) ** 2": "decay * (mu - new_mu) ** 2"},
-        sentence="Your moving variance takes the distance from the new mean; the update is for that from the old.",
+        sentence="Your moving variance takes the distance from the new mean; the update needs that from the old one.",
         equation="online-variance",
         draw=sample_calls(online_norm, decay_forward=0.3),
     ),
@@ -122,7 +122,7 @@ ONLINE_NORM = (
     _online(
         name="online-scale-held",
         edits={"(dz - cache.z * _mean_of_sample(dz * cache.z)) / cache.scale": "dz / cache.scale"},
-        sentence="Your gradient takes layer scaling for a division by a number; every value of the sample moves it.",
+        sentence="Your gradient treats layer scaling as division by a constant; every value of the sample moves it.",
         equation="layer-scaling-backward",
         oracle="gradient",
         draw=sample_calls(online_norm, layer_scaling=True),
@@ -169,7 +169,7 @@ EVAL_NORM = (
     _eval(
         name="eval-whole-batch",
         edits={"centred = _of_samples(x)": "centred = _of_samples(x.reshape(1, -1, x.shape[-1]))"},
-        sentence="Your inference takes the statistics of all samples of a call; an answer depends on its own alone.",
+        sentence="Your inference takes the statistics of all samples of a call; an answer depends only on its own.",
         equation="eval-infer",
     ),
     _eval_estimate(
@@ -180,7 +180,7 @@ EVAL_NORM = (
     _eval_estimate(
         name="eval-one-for-both",
         edits={"return a, b\n": "return a, a\n"},
-        sentence="Your b is your a; they weigh a mean and a variance, and are estimated each by its own gradient.",
+        sentence="Your b is your a; they weigh a mean and a variance, and each is estimated by its own gradient.",
     ),
 )
 

@@ -1,0 +1,194 @@
+"""What somebody sees of a mistake first, found by running it beside the right pass: no list has to be kept.
+
+`SYMPTOMS` has the sentences, and `symptoms` says which of them are true of a mistake. "Right" means equal to the
+right pass, to rounding, in everything that several calls return: outputs, gradients, and inference at the end.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+from mabn_ref.mistakes.edit import Mistake, wrong
+from mabn_ref.mistakes.oracles import gradient
+from mabn_ref.mistakes.over_ranks import over_ranks
+from mabn_ref.mistakes.random_inputs import Call, Calls, Steps
+
+DRAWS = 2  #: of a mistake's own inputs; a symptom is seen on all of them
+
+
+class Case:
+    """A mistake beside the right pass, on the same inputs."""
+
+    def __init__(self, mistake: Mistake, inputs: Any, *, ones: bool = False) -> None:
+        self.mistake, self.inputs = mistake, inputs
+        with np.errstate(all="ignore"):
+            modules = (wrong(mistake), mistake.subject)
+            self.wrong, self.right = (_run(module, mistake.subject_name, inputs, ones) for module in modules)
+
+    def same(self, *kinds: str) -> bool:
+        """Whether the results of these kinds are right, or all of them."""
+        return all(self._error(key) <= 1e-9 for key in self.right if not kinds or key[0] in kinds)
+
+    def error(self) -> float:
+        """The largest relative error of an output, in training or at inference."""
+        return max(self._error(key) for key in self.right if key[0] in ("z", "inferred"))
+
+    def _error(self, key: tuple[str, int]) -> float:
+        got, expected = np.asarray(self.wrong[key]), np.asarray(self.right[key])
+        if got.shape != expected.shape or not np.all(np.isfinite(got)):
+            return float("inf")
+        return float(np.max(np.abs(got - expected)) / max(float(np.max(np.abs(expected))), 1.0))
+
+    def is_of(self, *subjects: str) -> bool:
+        """Whether the mistake is made in one of these modules."""
+        return self.mistake.subject_name in subjects
+
+    def shares_statistics(self) -> bool:
+        """Whether the subject normalises by what samples have in common, so that its batch can be cut otherwise."""
+        return isinstance(self.inputs, Calls) and not self.is_of(
+            "group_norm", "online_norm", "eval_norm", "sync_batch_norm"
+        )
+
+    def right_with(self, **settings: Any) -> bool:
+        """Whether all is right where these fields of the inputs, or else of their Config, have these values."""
+        if not isinstance(self.inputs, Calls):
+            return False
+        own = {name: value for name, value in settings.items() if name in Calls._fields}
+        of_config = {name: value for name, value in settings.items() if name not in own}
+        if not all(hasattr(self.inputs.config, name) for name in of_config):
+            return False
+        return Case(self.mistake, self.inputs._replace(config=replace(self.inputs.config, **of_config), **own)).same()
+
+
+def _run(module: Any, subject: str, inputs: Any, ones: bool) -> dict[tuple[str, int], Array]:
+    """What a run returns, by kind and number."""
+    found: dict[tuple[str, int], Array] = {}
+    if isinstance(inputs, Steps):
+        params, velocity = inputs.params, module.init(inputs.params)
+        for grads in inputs.grads:
+            params, velocity = module.step(params, grads, velocity, **inputs.options)
+            for layer in params:
+                found |= {("z", len(found) + k): array for k, array in enumerate(layer.values())}
+        return found
+    if isinstance(inputs, Call):
+        found["z", 0], cache = module.forward(*inputs.inputs, **inputs.options)
+        shape = np.shape(found["z", 0])
+        returned = module.backward(np.ones(shape) if ones else np.random.default_rng(0).standard_normal(shape), cache)
+        dx, *others = returned if isinstance(returned, tuple) else (returned,)
+        return found | {("dx", 0): dx} | {("dparameter", k): array for k, array in enumerate(others)}
+    if subject == "sync_batch_norm":
+        module = over_ranks(module)
+    state = module.init(len(inputs.gamma), inputs.config, dtype=float)
+    for k, (x, dz) in enumerate(zip(inputs.xs, inputs.dzs, strict=True)):
+        found["z", k], cache, state = module.forward(x, inputs.gamma, inputs.beta, state, inputs.config)
+        found["dx", k], dgamma, dbeta, state = module.backward(np.ones_like(dz) if ones else dz, cache, state)
+        found |= {("dparameter", 2 * k): dgamma, ("dparameter", 2 * k + 1): dbeta}
+    found["inferred", 0] = module.infer(x, inputs.gamma, inputs.beta, state, inputs.config)
+    found["inferred alone", 0] = module.infer(x[:1], inputs.gamma, inputs.beta, state, inputs.config)
+    return found
+
+
+def _fine_in_training(case: Case) -> bool:
+    return not case.same() and case.same("z", "dx", "dparameter")
+
+
+def _depends_on_company(case: Case) -> bool:
+    if not isinstance(case.inputs, Calls):
+        return False
+    alone, among = case.wrong["inferred alone", 0], case.wrong["inferred", 0]
+    return not np.allclose(alone, among[:1], rtol=1e-9)
+
+
+def _passes_with_ones(case: Case) -> bool:
+    if isinstance(case.inputs, Steps) or not case.same("z"):
+        return False
+    return not _fine_in_training(case) and Case(case.mistake, case.inputs, ones=True).same("z", "dx", "dparameter")
+
+
+def _right_while_gamma_is_one(case: Case) -> bool:
+    return isinstance(case.inputs, Calls) and case.right_with(gamma=np.ones_like(case.inputs.gamma))
+
+
+def _right_for_vectors(case: Case) -> bool:
+    if not case.shares_statistics():
+        return False
+    samples, norm_batch = len(case.inputs.xs[0]), case.inputs.config.norm_batch or len(case.inputs.xs[0])
+    xs, dzs = (
+        [array.reshape(-1, array.shape[-1]) for array in arrays] for arrays in (case.inputs.xs, case.inputs.dzs)
+    )
+    return len(xs[0]) > samples and case.right_with(xs=xs, dzs=dzs, norm_batch=norm_batch * len(xs[0]) // samples)
+
+
+def _hardly_wrong_for_many(case: Case) -> bool:
+    if not case.shares_statistics():
+        return False
+    rng, channels = np.random.default_rng(0), len(case.inputs.gamma)
+    few, many = (
+        Case(
+            case.mistake,
+            case.inputs._replace(
+                xs=1 + rng.standard_normal((6, samples, 4, channels)),
+                dzs=rng.standard_normal((6, samples, 4, channels)),
+                config=replace(case.inputs.config, norm_batch=None),
+            ),
+        )
+        for samples in (2, 32)
+    )
+    return many.error() < few.error() / 10
+
+
+def _only_first_batch_right(case: Case) -> bool:
+    if not isinstance(case.inputs, Calls) or case.same("z", "dx"):
+        return False
+    first = slice(getattr(case.inputs.config, "norm_batch", 1))
+    return all(np.allclose(case.wrong[key, 0][first], case.right[key, 0][first], rtol=1e-9) for key in ("z", "dx"))
+
+
+def _passes_gradient_check(case: Case) -> bool:
+    if isinstance(case.inputs, Steps) or case.is_of("mabn", "online_norm") or case.same("z"):
+        return False
+    return gradient(case.mistake.subject_name, wrong(case.mistake), case.inputs).accepted
+
+
+SYMPTOMS: dict[str, Callable[[Case], bool]] = {
+    "The loss is fine, and evaluation is bad": _fine_in_training,
+    "An answer changes with the other images of the call": _depends_on_company,
+    "A gradient check passes with an upstream gradient of ones": _passes_with_ones,
+    "A gradient check passes, and the output is wrong": _passes_gradient_check,
+    "Right at first, while gamma is 1": _right_while_gamma_is_one,
+    "Wrong only where the variance is small: without eps all is right": lambda case: case.right_with(eps=0.0),
+    "Right as long as a call is one normalisation batch": lambda case: (
+        case.shares_statistics() and case.right_with(norm_batch=None)
+    ),
+    "Right for vectors, wrong for images": _right_for_vectors,
+    "Works at |B| = 32, and not at |B| = 2": _hardly_wrong_for_many,
+    "The first batch is right, later ones drift away": _only_first_batch_right,
+    "dx is right, the gradients of the parameters are not": lambda case: (
+        case.same("z", "dx") and not case.same("dparameter")
+    ),
+    "The output is right, and dx is not": lambda case: case.same("z") and not case.same("dx"),
+}
+"""What is seen, and whether it is on given inputs."""
+
+NOTHING_SPECIAL = "The output is wrong, whatever goes in"
+
+
+def symptoms(mistake: Mistake) -> list[str]:
+    """The sentences of `SYMPTOMS` that are true of a mistake, or else `NOTHING_SPECIAL`.
+
+    Examples
+    --------
+    >>> from mabn_ref.mistakes import named
+    >>> symptoms(named("bn-infer-no-eps"))
+    ['The loss is fine, and evaluation is bad', 'Wrong only where the variance is small: without eps all is right']
+    """
+    seeds = [[zlib.crc32(mistake.name.encode()), k] for k in range(DRAWS)]
+    cases = [Case(mistake, mistake.draw(np.random.default_rng(seed))) for seed in seeds]
+    found = [seen for seen, is_seen in SYMPTOMS.items() if all(is_seen(case) for case in cases)]
+    return found or [NOTHING_SPECIAL]
