@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 Array: TypeAlias = Any
-"""An array of float32 or float64 of NumPy, CuPy or array-api-strict; of NumPy's arrays none of a subclass.
+"""An array of float32 or float64 of NumPy, CuPy or array-api-strict; subclasses of NumPy's arrays are refused.
 
 No static type covers the arrays of NumPy, CuPy and array-api-strict, so this one promises nothing to a type checker:
 shapes and dtypes are in the docstrings and are checked when a function is called.
@@ -44,7 +44,7 @@ def sums(x: Array) -> Array:
 
     A block of 512 values is summed as a matrix product with a row of ones, some eight times as fast as ``sum``; the
     sums of the blocks are summed in the same way. So each value goes through a few hundred additions and not through
-    M, and the rounding of a long sum is that of a short one.
+    M, and a long sum is rounded no worse than a short one.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def check_squares(name: str, x: Array, mean_square: Array, *, place: str = "chan
     x : array, shape (..., C)
         What was squared. If it holds an infinity or a NaN, anything passes: the outcome shows it.
     mean_square : array
-        What the squares came to. If it is not finite although `x` is, that is an OverflowError.
+        The mean of the squares. If it is not finite although `x` is, that is an OverflowError.
     place : str
         What the last axis of `x` counts.
 
@@ -106,7 +106,7 @@ def check_squares(name: str, x: Array, mean_square: Array, *, place: str = "chan
 def less(x: Array, row: Array) -> Array:
     """``x - row[:, None, :]`` for (G, M, C) and (G, C), with several values per channel in each row of memory.
 
-    That is some twice as fast for a few channels.
+    That is about twice as fast for a few channels.
 
     Examples
     --------
@@ -267,7 +267,7 @@ def check_float_array(
 
 
 def _check_step(name: str, x: Array) -> None:
-    """Refuse complex numbers whose imaginary part is no step: its square would show in the real part."""
+    """Refuse complex numbers whose imaginary part is too large for a step: its square would show in the real part."""
     if 0 in x.shape:
         return
     xp = namespace(x)

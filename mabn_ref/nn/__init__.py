@@ -1,15 +1,15 @@
 """The layers of a small convolutional network, every backward pass by hand, and what trains it.
 
 A layer is a module with ``forward``, ``backward`` and the ``Cache`` that joins them. `network` runs a list of layers,
-`networks` has one ready-made, `optimiser` trains it. What holds for every layer is said here once:
+`networks` has one ready-made, `optimiser` trains it. What holds for every layer is said once, here:
 
 Arrays
     float32 or float64, of NumPy, CuPy or array-api-strict, channels last: images are (N, H, W, C), feature vectors
     (N, features), the weights of a convolution (kh, kw, in, out). All arrays of a call share one dtype, and what is
     returned has it too. No axis is empty.
 forward
-    Returns the output and a cache for `backward`. Nothing that is given is changed, and the cache holds copies: what
-    the caller does to his arrays afterwards changes no gradient.
+    Returns the output and a cache for `backward`. No argument is changed, and the cache holds copies: what the
+    caller later does to the arrays changes no gradient.
 backward
     Takes dL/dout, of the shape and dtype of the output, and the cache from `forward`. Returns dL/dx, then the
     gradients of the other arrays, each of the shape and dtype of its array.

@@ -35,7 +35,7 @@ def forward(w: Array) -> tuple[Array, Cache]:
 
 
 def centred(w: Array) -> Array:
-    """Each filter of (kh, kw, in, out) less its mean.
+    """Each filter of (kh, kw, in, out) minus its mean.
 
     The mean is taken of the distances from the filter's first number, and subtracted from these, so that a large mean
     leaves no rounding behind, and equal numbers leave exactly 0.

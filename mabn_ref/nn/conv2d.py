@@ -30,11 +30,11 @@ def forward(x: Array, w: Array, *, stride: int = 1, padding: int = 0) -> tuple[A
     """Slide `w` (kh, kw, in, out) over `x` (N, H, W, in).
 
     out[n, i, j, :] = sum over a, b of x[n, i*stride + a, j*stride + b, :] @ w[a, b], shape (N, H_out, W_out, out),
-    where H_out = (H + 2*padding - kh) // stride + 1, and W_out alike. Implements :eq:`conv2d-forward`. As everywhere
+    where H_out = (H + 2*padding - kh) // stride + 1, and likewise W_out. Implements :eq:`conv2d-forward`. As is usual
     in deep learning this is a cross-correlation: the kernel is not flipped.
 
-    `stride`, at least 1, is the distance of neighbouring output positions in pixels of `x`; `padding`, at least 0, is
-    how many zeros are added on each of the four sides. The kernel is at most as large as the padded image.
+    `stride`, at least 1, is the distance between neighbouring output positions in pixels of `x`; `padding`, at least
+    0, is how many zeros are added on each of the four sides. The kernel is at most as large as the padded image.
 
     Examples
     --------

@@ -3,7 +3,7 @@
 Nothing is hidden: `init` makes the parameters and the normalisers' states, `forward` returns the logits, what
 `backward` needs and the new states, and `backward` goes through the same list from the end. They raise what the
 layers raise, and refuse lists that are not parallel: of another length (ValueError), or with a member that belongs to
-another layer (TypeError). What they are given is not changed.
+another layer (TypeError). They do not change their arguments.
 
 >>> layers = [GlobalAveragePool("pool"), Linear("linear", 1, 2)]
 >>> params, states = init(layers, np.random.default_rng(0), dtype=np.float64)
@@ -152,7 +152,7 @@ def backward(
     """Return the gradients, parallel to the parameters, and the new states.
 
     The gradient of the images themselves is not computed where convolution comes first. `states` are those from
-    `forward`, or from the last `backward` where several passes share their weights: MABN goes on with its window.
+    `forward`, or from the last `backward` where several passes share their weights: MABN continues its window.
     """
     _check_parallel(layers, caches=caches, states=states)
     grads: list[dict[str, Array]] = [{} for _ in layers]
@@ -296,7 +296,7 @@ def _check_parallel(layers: Sequence[Layer], **lists: Sequence[Any]) -> None:
         _check_layer(i, layer)
     for name, values in lists.items():
         if len(values) != len(layers):
-            raise ValueError(f"{name} has {len(values)} members, expected {len(layers)}, one a layer")
+            raise ValueError(f"{name} has {len(values)} members, expected {len(layers)}, one per layer")
         for i, (layer, value) in enumerate(zip(layers, values, strict=True)):
             expected = _mismatch(name, layer, value)
             if expected is not None:

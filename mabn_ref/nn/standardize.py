@@ -1,7 +1,7 @@
 """Weight standardisation: every output filter to mean 0 and variance 1.
 
 Qiao et al., "Micro-Batch Training with Batch-Channel Normalization and Weight Standardization", 2019. It is weight
-centralisation (`mabn_ref.nn.centralize`) and a division; that division makes a second statistic go back.
+centralisation (`mabn_ref.nn.centralize`) and a division, which adds a second statistic to the backward pass.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@
     infer(x, gamma, beta, state, config)       -> z
 
 All are pure: arguments are not changed, the new state is returned, and a cache holds copies of what the caller may
-change. What they take, return and raise is said here once; the docs show it with each function. G is the number of
+change. What they take, return and raise is said once, here; the docs show it with each function. G is the number of
 normalisation batches in a call, N / norm_batch. Where each sample is normalised alone, G is N, and in group
-normalisation a group stands for a channel. `affine` is left out where inference is not an affine map, and
-`backward_graph` where the graph tells nothing more.
+normalisation a group takes the place of a channel. `affine` is missing where inference is not an affine map, and
+`backward_graph` where the graph adds nothing.
 
 Parameters
 ----------
@@ -53,7 +53,7 @@ chi2 : array, shape (G, C)
 g, psi : array, shape (G, C)
     Means over each normalisation batch of dy and of y * dy, where dy is gamma * dz, times r where there is one.
 dx : array, shape (N, ..., C)
-    What goes back to x.
+    The gradient with respect to x.
 dgamma, dbeta : array, shape (C,)
     Gradients, summed over all samples.
 scale, shift : array, shape (C,)
@@ -65,7 +65,7 @@ TypeError
     If a `State`, `Config` or `Cache` is not of this very module, or an array is not plain (a masked array, a matrix),
     not float32 or float64, or of another dtype than the others.
 ValueError
-    If shapes do not fit, `norm_batch` does not divide N, or one value per channel is all that a variance is taken of;
+    If shapes do not fit, `norm_batch` does not divide N, or a variance would be taken of one value per channel;
     in backward, if the state is from before the forward pass, or was given this cache, or a later one, already.
 OverflowError
     If the squares of finite values sum up to more than their dtype holds.

@@ -2,7 +2,7 @@ r"""Batch normalisation: equations (1) to (5).
 
 Ioffe and Szegedy, "Batch Normalization", 2015; equations as numbered in Yan et al., ICLR 2020. PyTorch's momentum is
 1 - decay. The example: each normalisation batch is centred and divided by its own standard deviation, 3; a gradient
-that is the same for every sample is annihilated, which is why a check with ones proves nothing.
+that is the same for every sample becomes zero, which is why a check with ones proves nothing.
 
 Examples
 --------

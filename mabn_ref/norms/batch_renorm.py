@@ -1,8 +1,8 @@
 r"""Batch Renormalization: equation (14) of Yan et al., ICLR 2020.
 
 Ioffe, "Batch Renormalization", 2017. Training normalises, up to a clip, by the moving statistics: in the example by 0
-and 1, then by 0.4 and 1.2. The corrections r and d that do it count as constants in **backward, which is not the
-derivative of forward** unless they are held.
+and 1, then by 0.4 and 1.2. The corrections r and d that do this are constants in **backward, which is not the
+derivative of forward** unless they are held fixed.
 
 Examples
 --------
@@ -45,7 +45,7 @@ class State(NamedTuple):
     """Moving statistics."""
 
     mean: Array  #: (C,), at first 0
-    var: Array  #: (C,), at first 1; with ``ema_of="sigma"`` sigma is averaged, and this is its square less eps
+    var: Array  #: (C,), at first 1; with ``ema_of="sigma"`` sigma is averaged, and this is its square minus eps
     iteration: int  #: normalisation batches so far
 
 

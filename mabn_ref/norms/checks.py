@@ -25,18 +25,20 @@ def setting(
     whole: bool = False,
     choices: tuple[str, ...] = (),
     or_none: bool = False,
+    imitation: bool = False,
 ) -> Any:
     """Declare a field of a Config: its default, its range, and what it means; the docs show all three.
 
     With `at_least` it is a number, an integer if `whole`; with `choices` one of these words; with a default of True
-    or False one of these. None is allowed where it is the default, or with `or_none`.
+    or False one of these. None is allowed where it is the default, or with `or_none`. The docs list a setting apart
+    if its only purpose is the `imitation` of the code of a paper's authors.
     """
     rule = {"at_least": at_least, "below": below, "whole": whole, "choices": choices, "or_none": or_none}
-    return dataclasses.field(default=default, metadata={"note": note} | rule)
+    return dataclasses.field(default=default, metadata={"note": note, "imitation": imitation} | rule)
 
 
 def expected(field: dataclasses.Field[Any]) -> str:
-    """What a value of a field that `setting` declared has to be."""
+    """Say what a value of a field that `setting` declared has to be."""
     rule = field.metadata
     kinds = [range_in_words(rule["at_least"], rule["below"], rule["whole"])] if rule["at_least"] is not None else []
     kinds += ["True or False"] if isinstance(field.default, bool) else map(repr, rule["choices"])
@@ -133,15 +135,15 @@ def statistics(config: Any) -> None:
 def forward(
     x: Array, gamma: Array, beta: Array, state: Pair, config: Pair, init: Init, *, centred: bool = False
 ) -> None:
-    """Refuse arguments of `forward`; `centred`: it divides by the variance, which one value per channel has at 0."""
+    """Refuse arguments of `forward`; `centred`: it divides by the variance, which is 0 for one value per channel."""
     check_own(state, config)
     norm_batch = getattr(config[0], "norm_batch", None)
     check_inputs(x, gamma, beta, norm_batch)
     shared = x.shape[0] if norm_batch is None else norm_batch
     if centred and shared * math.prod(x.shape[1:-1]) == 1:
         raise ValueError(
-            f"x has shape {tuple(x.shape)} and norm_batch={norm_batch}: one value a channel, whose variance is 0 by "
-            "construction; expected at least 2 values a channel"
+            f"x has shape {tuple(x.shape)} and norm_batch={norm_batch}: one value per channel, whose variance is 0 "
+            "by construction; expected at least 2 values per channel"
         )
     check_state(state[0], init(x.shape[-1], config[0], dtype=np.float64), x)
 
@@ -169,14 +171,14 @@ def check_shape(x: Array) -> None:
 
 
 def check_state(state: Any, expected: Any, like: Array) -> None:
-    """Refuse a state whose arrays have not the shapes of those in `expected`, or another dtype than `like`."""
+    """Refuse a state whose arrays do not have the shapes of those in `expected`, or the dtype of `like`."""
     for name, value in expected._asdict().items():
         if hasattr(value, "shape"):
             check_array(state, name, tuple(value.shape), like)
 
 
 def check_array(state: Any, name: str, shape: tuple[int, ...], like: Array) -> None:
-    """Refuse a state that has its array `name` in another shape, or in another dtype than `like`."""
+    """Refuse a state whose array `name` has another shape, or another dtype than `like`."""
     value = getattr(state, name)
     check_float_array(f"state.{name}", value, like=like, real=True)
     if tuple(value.shape) != shape:
@@ -202,8 +204,8 @@ def backward(
 ) -> None:
     """Refuse arguments of `backward`.
 
-    If the state counts iterations, those of the cache have to be in it, and none of them back yet. `iterations` says
-    how many the forward pass was, by default one per normalisation batch.
+    If the state counts iterations, it has to include those of the cache, and none of these may have been through
+    backward. `iterations` says how many the forward pass was, by default one per normalisation batch.
     """
     check_own(cache, state)
     gradient_statistics(dz, cache)
@@ -225,7 +227,7 @@ def backward(
 
 
 def affine(gamma: Array, beta: Array, state: Pair, config: Pair, init: Init) -> None:
-    """Refuse arguments of `affine`; in the state only what is one number per channel is looked at."""
+    """Refuse arguments of `affine`; of the state, only arrays with one number per channel are checked."""
     check_own(state, config)
     check_float_array("gamma", gamma)
     check_float_array("beta", beta, like=gamma, like_name="gamma")

@@ -1,8 +1,8 @@
 r"""EvalNorm: batch normalisation in training; at inference, statistics corrected by those of the one sample.
 
 Singh and Shrivastava, "EvalNorm: Estimating Batch Normalization Statistics for Evaluation", 2019. In a small batch a
-sample is a good part of its own mean and variance, and a network that was trained so expects it. Inference then mixes
-the sample's statistics into the moving ones: it is not an affine map of x, so that this module has no `affine`. The
+sample is a good part of its own mean and variance, and the trained network relies on that. So inference mixes
+the sample's statistics into the moving ones: it is not an affine map of x, and this module has no `affine`. The
 example: a sample of mean 4 and variance 1. With a = b = 1/2, the mean is 2 and the variance 1 + 4.
 
 Examples
@@ -32,7 +32,7 @@ class Config(batch_norm.Config):
 
     estimated: bool = setting(False, note="whether a and b, one each for the layer, are estimated in training")
     rate: float = setting(0.01, at_least=0, note="step of a and b against their gradient, per normalisation batch")
-    merged: bool = setting(True, note="whether the mixture's variance has the term by which the two means differ")
+    merged: bool = setting(True, note="whether the mixture's variance has the term for the distance of the means")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -41,7 +41,7 @@ class Config(batch_norm.Config):
 
 
 class State(NamedTuple):
-    """Moving statistics, and how much of its own a sample brings to inference."""
+    """Moving statistics, and the weights of a sample's own statistics at inference."""
 
     mean: Array  #: (C,), at first 0
     var: Array  #: (C,), biased, at first 1
@@ -65,7 +65,7 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
 
 
 def _training(config: batch_norm.Config) -> batch_norm.Config:
-    """The part that training reads."""
+    """The settings that training reads."""
     return batch_norm.Config(eps=config.eps, norm_batch=config.norm_batch, decay=config.decay)
 
 

@@ -2,7 +2,7 @@ r"""Group, layer and instance normalisation: one sample alone, a group of channe
 
 Wu and He, "Group Normalization", 2018; Ba, Kiros and Hinton, "Layer Normalization", 2016; Ulyanov, Vedaldi and
 Lempitsky, "Instance Normalization", 2016. The three differ in how many groups the channels form. No other sample
-takes part, so that there is no moving statistic, and inference is the training pass: it is not an affine map of x,
+takes part, so there are no moving statistics, and inference is the training pass. That is not an affine map of x,
 which is why this module has no `affine`. gamma and beta are one number per channel, not per group. The example: a
 gradient that is the same for a whole group is annihilated if gamma is.
 
@@ -76,7 +76,7 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
 def split(x: Array, config: Config) -> Array:
     """Bring `x` to the form (N, M, groups): M values of each sample and group.
 
-    With it the rest reads as batch normalisation does, a group standing where a channel stood. M is the number of
+    With it the rest reads like batch normalisation, with a group in place of a channel. M is the number of
     positions times C / groups; channels 0 to C / groups - 1 are the first group.
     """
     check_own((config, Config))
@@ -115,7 +115,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     shape, x = tuple(x.shape), split(x, config)
     if x.shape[1] == 1:
         raise ValueError(
-            f"x has shape {shape} and groups={config.groups}: one value a sample and group, whose variance "
+            f"x has shape {shape} and groups={config.groups}: one value per sample and group, whose variance "
             "is 0 by construction; expected at least 2 values"
         )
     _, centred = centre(x)  # eq: gn-statistics

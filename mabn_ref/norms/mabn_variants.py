@@ -3,7 +3,12 @@ r"""What the paper on MABN leaves open, and what its authors' three files do, as
 With the defaults it is `mabn_ref.norms.mabn`, number for number. The settings change when a batch statistic gives way
 to an average, which is told to `mabn` as another count of iterations, and what r is taken from: the rest of MABN is
 called there. Iterations are normalisation batches counted from 1, or calls if ``ema_per="call"``; the docs give the
-reason of every setting. The example: `Config.megvii` starts with batch statistics.
+reason for every setting.
+
+The example imitates the authors' `MABN.py`. It starts with batch statistics, so the first two values are divided by
+the root mean square of their own batch, sqrt((1 + 49) / 2) = 5. There is no correction (r = 1) in the first 1,000
+iterations, so `renorm_from` is 1001. The exponential average starts at 1 and takes in 2 % of each mean square, 25 and
+then 73: 0.98 (0.98 + 0.02 * 25) + 0.02 * 73 = 2.9104.
 
 Examples
 --------
@@ -38,11 +43,15 @@ _OFTEN = "it is updated at every normalisation batch, or once per call with thei
 class Config(mabn.Config):
     """Hyper-parameters: those of `mabn_ref.norms.mabn.Config`, and what the paper leaves open."""
 
-    partial_window: str = setting("mean", choices=("mean", "batch"), note=_PARTIAL)
-    ema_of: str = setting("batch", choices=("batch", "window"), note=_FED)
-    ema_per: str = setting("micro_batch", choices=("micro_batch", "call"), note=_OFTEN)
-    ema_read: str = setting("before", choices=("before", "after"), note="r reads it before or after its update")
-    ema_start: float | str = setting(1.0, at_least=0, choices=("first",), note='"first": the first value fed')
+    partial_window: str = setting("mean", imitation=True, choices=("mean", "batch"), note=_PARTIAL)
+    ema_of: str = setting("batch", imitation=True, choices=("batch", "window"), note=_FED)
+    ema_per: str = setting("micro_batch", imitation=True, choices=("micro_batch", "call"), note=_OFTEN)
+    ema_read: str = setting(
+        "before", imitation=True, choices=("before", "after"), note="r reads it before or after its update"
+    )
+    ema_start: float | str = setting(
+        1.0, imitation=True, at_least=0, choices=("first",), note='"first": the first value fed'
+    )
 
     @classmethod
     def paper(cls, **keywords: Any) -> Config:

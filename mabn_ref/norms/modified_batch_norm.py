@@ -1,8 +1,8 @@
 r"""Modified batch normalisation, which divides by the root mean square alone: equations (15) and (16).
 
 Yan et al., ICLR 2020, section 4.2. Dropping the mean leaves one batch statistic in each direction, chi^2 and Psi; the
-weights before it are to be centralised (`mabn_ref.nn.centralize`) so that the mean is small. The example: the first
-normalisation batch is divided by 5, the root of its mean square, and a gradient along y is annihilated.
+weights before it should be centralised (`mabn_ref.nn.centralize`) so that the mean is small. The example: the first
+normalisation batch is divided by 5, the root of its mean square, and a gradient along y becomes zero.
 
 Examples
 --------

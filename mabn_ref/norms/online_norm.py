@@ -1,10 +1,10 @@
 r"""Online Normalization: moving statistics in both passes, updated sample by sample.
 
 Chiley et al., "Online Normalization for Training Neural Networks", 2019. Forward normalises a sample by averages over
-the samples before it, so that no sample sees another of its batch, and their order counts. Backward takes off what
+the samples before it, so that no sample sees the rest of its batch, and their order counts. Backward subtracts what
 has built up along y and along the constant, with two control variables u and v. **backward is not the derivative of
-forward**, but for a single sample with u = v = 0: the docs say what it is; dgamma and dbeta are true derivatives. The
-example: every gradient is 1, and the more of it has come through, the more is held back.
+forward**, except for a single sample with u = v = 0: the docs say what it is; dgamma and dbeta are true derivatives.
+The example: every gradient is 1, and the more of it has come through, the more is held back.
 
 Examples
 --------
@@ -159,7 +159,7 @@ def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Arr
     """Inference as one map per channel, ``z = scale * x + shift``, which it is without layer scaling alone."""
     checks.affine(gamma, beta, (state, State), (config, Config), init)
     if config.layer_scaling:
-        raise ValueError("layer_scaling is True, expected False: with it inference is no affine map of x")
+        raise ValueError("layer_scaling is True, expected False: with it inference is not an affine map of x")
     return batch_norm.affine(gamma, beta, batch_norm.State(state.mean, state.var), batch_norm.Config(eps=config.eps))
 
 

@@ -6,7 +6,7 @@ union gives the same numbers. All ranks call `statistics`, `forward`, `gradient_
 `backward_graph` together, each on its own part; N and the axes between may differ from rank to rank, C may not.
 gamma, beta and the state are the same on every rank. dz is the gradient of the loss summed over ranks, and dgamma and
 dbeta are **this rank's share**, as of every parameter in data-parallel training. Where ranks differ in channels,
-groups or dtypes there is an error, and other ranks may be left waiting: see `mabn_ref.norms.communicators.run` and
+groups or dtypes, there is an error, and other ranks may be left waiting: see `mabn_ref.norms.communicators.run` and
 `mabn_ref.train.mpi.world`. The example: a rank alone would have nothing to divide by.
 
 Examples
@@ -35,7 +35,7 @@ from mabn_ref.norms.communicators import Alone, Communicator
 
 @dataclass(frozen=True, kw_only=True)
 class Config(batch_norm.Config):
-    """Hyper-parameters; `norm_batch` counts **this rank's** samples, with as many groups on every rank."""
+    """Hyper-parameters; `norm_batch` counts **this rank's** samples; every rank has the same number of groups."""
 
     communicator: Communicator = setting(
         Alone(), note="adds arrays up over the ranks: MPI.COMM_WORLD of mpi4py, or of `mabn_ref.norms.communicators`"
@@ -124,7 +124,9 @@ def _agreed(x: Array, config: Config) -> tuple[float, float]:
                 f"ranks differ in {what}: this one has {own}, the mean over {ranks:g} ranks is {added / ranks:g}"
             )
     if values_sum == 1:
-        raise ValueError("one value a channel over all ranks: its variance is 0 by construction; expected at least 2")
+        raise ValueError(
+            "one value per channel over all ranks: its variance is 0 by construction; expected at least 2"
+        )
     return ranks, values_sum
 
 

@@ -435,9 +435,9 @@ def test_lists_that_are_not_parallel_are_refused():
     params, states = network.init(layers, np.random.default_rng(18))
     x = np.ones((4, 6, 6, 2), dtype=np.float32)
     for run in (network.forward, network.infer, network.first_non_finite):
-        with pytest.raises(ValueError, match="params has 7 members, expected 8, one a layer"):
+        with pytest.raises(ValueError, match="params has 7 members, expected 8, one per layer"):
             run(layers, params[:-1], states, x)
-        with pytest.raises(ValueError, match="states has 9 members, expected 8, one a layer"):
+        with pytest.raises(ValueError, match="states has 9 members, expected 8, one per layer"):
             run(layers, params, [*states, None], x)
     logits, caches, states = network.forward(layers, params, states, x)
     with pytest.raises(ValueError, match="caches has 7 members, expected 8"):

@@ -43,7 +43,7 @@ def test_forward(name: str, change: dict[str, Any], error: type[Exception], mess
 def test_one_value_a_channel(name: str) -> None:
     module = ALL[name]
     config = module.Config(norm_batch=1)
-    with pytest.raises(ValueError, match=r"norm_batch=1: one value a channel, whose variance is 0 by construction"):
+    with pytest.raises(ValueError, match=r"norm_batch=1: one value per channel, whose variance is 0 by construction"):
         module.forward(np.ones((4, 3)), ONE, ZERO, module.init(3, config, dtype=np.float64), config)
 
 

@@ -243,7 +243,7 @@ ONE, ZERO, X = np.ones(4), np.zeros(4), np.random.default_rng(0).standard_normal
         (
             lambda: group_norm.forward(X[:, 0], ONE, ZERO, NONE, Config.instance()),
             ValueError,
-            "groups=None: one value a sample and group, whose variance is 0 by construction",
+            "groups=None: one value per sample and group, whose variance is 0 by construction",
         ),
     ],
 )

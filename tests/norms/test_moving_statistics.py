@@ -382,7 +382,7 @@ def test_bad_settings(build: Any, error: type[Exception], message: str) -> None:
 def test_bad_input() -> None:
     config = Config(window=4, norm_batch=2)
     state = moving_statistics.init(3, config, dtype=float)
-    with pytest.raises(ValueError, match=r"one value a channel, whose variance is 0 by construction"):
+    with pytest.raises(ValueError, match=r"one value per channel, whose variance is 0 by construction"):
         moving_statistics.forward(X, ONE, ONE, state, Config(window=4, norm_batch=1))
     moving_statistics.forward(X, ONE, ONE, state, Config(window=4, norm_batch=1, form="modified"))
     with pytest.raises(ValueError, match=r"state\.mean_window has shape \(4, 3\), expected \(5, 3\)"):

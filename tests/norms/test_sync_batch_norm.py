@@ -257,7 +257,7 @@ def test_ranks_that_do_not_fit_say_so(shapes: Any, dtypes: Any, message: str) ->
 def test_one_value_a_channel_over_all_ranks_is_refused_and_two_are_not() -> None:
     one, config = np.ones(3), sync_batch_norm.Config()
     state = sync_batch_norm.init(3, config, dtype=float)
-    with pytest.raises(ValueError, match="one value a channel over all ranks"):
+    with pytest.raises(ValueError, match="one value per channel over all ranks"):
         sync_batch_norm.forward(np.ones((1, 3)), one, one, state, config)
 
 
