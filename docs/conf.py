@@ -28,6 +28,7 @@ extensions = [
     "matplotlib.sphinxext.plot_directive",
     "shared_arguments",
     "names",
+    "letters",
     "local_scripts",
     "equations",
     "annotated",
@@ -110,7 +111,10 @@ autodoc_member_order = "bysource"
 napoleon_google_docstring = False
 napoleon_use_param = False
 napoleon_use_rtype = False
-napoleon_custom_sections = [("Attributes", "params_style")]
+napoleon_custom_sections = [
+    ("Attributes", "params_style"),
+    ("To imitate the authors' code", "params_style"),
+]
 
 _PYTHON = "https://docs.python.org/3/library"
 outside_names = (

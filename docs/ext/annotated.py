@@ -7,21 +7,25 @@ Docstrings are left out of them, since the API pages have them.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import scan
 from docutils import nodes
-from equations import Trace, anchor, code_page, equations
+from equations import Trace, anchor, code_page, equations, formula, stated_for
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
+LETTERS = {"mu": r"\mu", "mean": r"\mu", "var": "v", "chi2": "q", "g": "g", "psi": r"\Psi"}
+"""The letters of the pages for words in names of the code."""
+
 
 class Formula(nodes.General, nodes.Element):
-    """Stands for the formula of `label` until the pages are read."""
+    """Stands for the formula of `label` until the pages are read; `letters`: those of the line below it."""
 
 
 class Piece(NamedTuple):
@@ -44,11 +48,10 @@ class AnnotatedDirective(SphinxDirective):
         trace: Trace = self.env.mabn_trace
         places = [p for by_label in (trace.code, trace.tests) for group in by_label.values() for p in group]
         shown: list[nodes.Node] = []
-        explained: set[tuple[str, str]] = set()
+        in_package = path.startswith("mabn_ref/")
         for piece in pieces(full.read_text(encoding="utf-8"), [p for p in places if p.path == path]):
-            new = [p for p in piece.places if (p.name, p.label) not in explained]
-            explained |= {(p.name, p.label) for p in piece.places}
-            shown += [Formula(label=place.label, code=path.startswith("mabn_ref/")) for place in new]
+            letters = letters_of(piece.text)
+            shown += [Formula(label=p.label, function=p.name, letters=letters, code=in_package) for p in piece.places]
             block = nodes.literal_block(piece.text, piece.text, language="python", linenos=True)
             block["highlight_args"] = {"linenostart": piece.first}
             if piece.places:
@@ -80,6 +83,12 @@ def pieces(source: str, places: list[scan.Place]) -> Iterator[Piece]:
     yield from _block(block)
 
 
+def letters_of(line: str) -> list[str]:
+    """The letters in a line of code: those of ``ema(state.chi2, chi2_batch, decay)`` are ``q``, and no other."""
+    words = re.findall(r"[a-z0-9]+", line.partition("#")[0])
+    return list(dict.fromkeys(LETTERS[word] for word in words if word in LETTERS))
+
+
 def _block(lines: list[tuple[int, str]]) -> Iterator[Piece]:
     while lines and not lines[0][1].strip():
         lines = lines[1:]
@@ -97,30 +106,33 @@ def _docstring_lines(tree: ast.Module) -> Iterator[int]:
 
 
 class ResolveFormulas(SphinxPostTransform):
-    """Put the formulas, or in tests their names, above the lines."""
+    """Put the formulas, or in tests their names, above the lines; each once in a function."""
 
     default_priority = 5
 
     def run(self, **kwargs: Any) -> None:
-        known = equations(self.env)
-        for formula in list(self.document.findall(Formula)):
-            label = formula["label"]
-            if label not in known:
-                formula.replace_self([])
+        explained = set()
+        for place in list(self.document.findall(Formula)):
+            label, equation = place["label"], equations(self.env).get(place["label"])
+            if equation is None:
+                place.replace_self([])
                 continue
+            tex = equation.tex
+            if equation.general and place["letters"]:
+                tex = stated_for(equation.general, place["letters"])
+            if (key := (place["function"], label, tex)) in explained:
+                place.replace_self([])
+                continue
+            explained.add(key)
             link = addnodes.pending_xref(
                 "", nodes.literal("", label), refdomain="math", reftype="eq", reftarget=label, refdoc=self.env.docname
             )
             line = nodes.paragraph("", "", link, classes=["trace-line"])
-            if not formula["code"]:
-                formula.replace_self([line])
-                continue
-            number = known[label].number
-            line += nodes.Text(f" ({number})" if number else "")
-            tex = known[label].tex
-            math = nodes.math_block(tex, tex, number=None, label=None, classes=[])
-            math["no-wrap"] = math["nowrap"] = False
-            formula.replace_self([line, math])
+            if place["code"]:
+                line += nodes.Text(f" ({equation.number})" if equation.number else "")
+                place.replace_self([line, formula(tex)])
+            else:
+                place.replace_self([line])
 
 
 def write_pages(app: Sphinx) -> None:

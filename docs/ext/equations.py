@@ -9,20 +9,32 @@ An equation is written where it is derived::
 
 Its label is its name everywhere: ``:eq:`bn-backward``` in prose and docstrings, ``# eq: bn-backward (4)`` at the end
 of the line of code that computes it, ``eq: bn-backward`` in the docstring of a test. The number in the margin is the
-paper's; an equation that the paper does not number has none. A line under it leads to code and tests, and the
-directive ``trace`` lists all of them. A build with ``-W`` fails where one of these is missing, unless the equation is
-a step of a proof and stands, with the reason, in ``trace_exempt`` of ``conf.py``.
+paper's; an equation that the paper does not number has none. After the sentence that it stands in, a folded line
+leads to code and tests, and the directive ``trace`` lists all of them. A build with ``-W`` fails if one of these is
+missing, unless the equation is a step of a proof and stands, with the reason, in ``trace_exempt`` of ``conf.py``.
+
+An equation that says the same of several letters is written once, of ``\\xi``, with the letters beside it::
+
+    .. equation:: ema-forward
+       :for: \\mu, v
+
+       \\hat\\xi_t = \\alpha \\hat\\xi_{t-1} + (1 - \\alpha) \\xi_t ,
+
+so that the annotated source can show it with the letter of its line.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import scan
+from details import Details, Summary
 from docutils import nodes
 from docutils.parsers.rst import directives
+from docutils.statemachine import StringList
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.directives.patches import MathDirective
@@ -43,6 +55,8 @@ class Equation(NamedTuple):
     page: str
     number: str | None
     tex: str
+    general: str | None
+    """The formula of ``\\xi``, where it is stated for several letters."""
 
 
 class Trace(NamedTuple):
@@ -55,11 +69,11 @@ class Trace(NamedTuple):
 
 
 class TraceLine(nodes.General, nodes.Element):
-    """Stands for the line under an equation until all places are known."""
+    """Stands for the line of an equation until all places are known."""
 
 
-class TraceTable(nodes.General, nodes.Element):
-    """Stands for the table of the trace page."""
+class TraceCards(nodes.General, nodes.Element):
+    """Stands for the cards of the trace page."""
 
 
 class EquationDirective(MathDirective):
@@ -67,26 +81,30 @@ class EquationDirective(MathDirective):
 
     required_arguments = 1
     optional_arguments = 0
-    option_spec = {"paper": directives.positive_int}  # noqa: RUF012
+    option_spec = {"paper": directives.positive_int, "for": directives.unchanged}  # noqa: RUF012
 
     def run(self) -> list[nodes.Node]:
-        label = self.arguments[0]
+        label, general = self.arguments[0], None
         self.options["label"], self.arguments = label, []
+        if "for" in self.options:
+            general = "\n".join(self.content)
+            stated = stated_for(general, self.options["for"].split(","))
+            self.content = StringList(stated.splitlines(), source=label)
         shown = super().run()
         number = str(self.options["paper"]) if "paper" in self.options else None
         math = next(node for node in shown if isinstance(node, nodes.math_block))
         math["number"] = number
         page = self.env.docname
         self.env.domains.math_domain.equations[label] = (page, label)  # type: ignore[assignment]
-        equations(self.env)[label] = Equation(page, number, "\n".join(self.content))
+        equations(self.env)[label] = Equation(page, number, "\n".join(self.content), general)
         return [*shown, TraceLine(label=label)]
 
 
 class TraceDirective(SphinxDirective):
-    """The table of all equations."""
+    """The cards of all equations."""
 
     def run(self) -> list[nodes.Node]:
-        return [TraceTable()]
+        return [TraceCards()]
 
 
 def equations(env: BuildEnvironment) -> dict[str, Equation]:
@@ -95,6 +113,15 @@ def equations(env: BuildEnvironment) -> dict[str, Equation]:
         env.mabn_equations = {}
     found: dict[str, Equation] = env.mabn_equations
     return found
+
+
+def stated_for(general: str, letters: list[str]) -> str:
+    """A formula of ``\\xi``, for each of the letters; the punctuation at its end stays there."""
+    formula = general.rstrip(" .,")
+    return (
+        r", \qquad ".join(formula.replace(r"\xi", f"{{{letter.strip()}}}") for letter in letters)
+        + general[len(formula) :]
+    )
 
 
 def code_page(path: str) -> str:
@@ -117,89 +144,125 @@ def in_words(place: scan.Place) -> str:
     return f"{Path(place.path).stem}: {place.name}".replace("test_", "").replace("_", " ")
 
 
+def _sentence_ends(node: nodes.Node) -> bool:
+    """Whether nothing that follows a formula or a paragraph belongs to its last sentence."""
+    if isinstance(node, nodes.math_block):
+        text = re.sub(r"(\s|\\end\{\w+\}|\\q?quad|\\blacksquare)*$", "", node.astext())
+        return text.endswith(".")
+    if isinstance(node, nodes.paragraph):
+        return node.astext().rstrip(")\"'”’").endswith((".", "?", "!"))
+    return True
+
+
+def _goes_on(node: nodes.Node) -> bool:
+    """Whether a sentence that has not ended yet can go on in `node`."""
+    if isinstance(node, nodes.paragraph):
+        return isinstance(node[0], nodes.math) or not node.astext()[:1].isupper()
+    return isinstance(node, nodes.math_block | nodes.literal_block | nodes.doctest_block | nodes.Sequential)
+
+
+def _behind_its_sentence(line: TraceLine) -> nodes.Node:
+    """The last node of the sentence in which the equation above `line` stands."""
+    siblings = list(line.parent)
+    found, at = line, siblings.index(line)
+    said = next(node for node in reversed(siblings[:at]) if isinstance(node, nodes.math_block))
+    for node in siblings[at + 1 :]:
+        if isinstance(node, TraceLine | nodes.target):
+            continue
+        if _sentence_ends(said) or not _goes_on(node):
+            break
+        said = found = node
+    return found
+
+
 class ResolveTrace(SphinxPostTransform):
-    """Put the lines under equations and the table into the pages."""
+    """Put the lines of equations and the cards into the pages."""
 
     default_priority = 5
 
     def run(self, **kwargs: Any) -> None:
-        for line in list(self.document.findall(TraceLine)):
-            line.replace_self(self._line(line["label"]))
-        for table in list(self.document.findall(TraceTable)):
-            table.replace_self(self._table())
+        lines = list(self.document.findall(TraceLine))
+        behind = [_behind_its_sentence(line) for line in lines]
+        row: dict[nodes.Node, nodes.container] = {}
+        for line, last in zip(lines, behind, strict=True):
+            if last not in row:
+                row[last] = nodes.container(classes=["trace-lines"])
+                last.parent.insert(last.parent.index(last) + 1, row[last])
+            row[last] += self._line(line["label"])
+        for line in lines:
+            line.replace_self([])
+        for cards in list(self.document.findall(TraceCards)):
+            known = equations(self.env).items()
+            in_order = sorted(known, key=lambda item: (int(item[1].number or 99), item[1].page))
+            cards.replace_self([self._card(label, equation) for label, equation in in_order])
 
     def _line(self, label: str) -> nodes.Node:
-        line = nodes.paragraph(classes=["trace-line"])
-        line += nodes.literal("", label)
-        trace: Trace = self.env.mabn_trace
         if label in self.config.trace_exempt:
-            line += nodes.Text(f" · {self.config.trace_exempt[label]}")
-        else:
-            by_function = {short_name(place): place for place in reversed(trace.code.get(label, []))}
-            for i, (name, place) in enumerate(sorted(by_function.items())):
-                line += nodes.Text(", " if i else " · code: ")
-                line += self._link(code_page(place.path), anchor(place), name)
-            line += nodes.Text(" · ")
-            tests = len({(place.path, place.name) for place in trace.tests.get(label, [])})
-            line += self._link("trace", f"trace-{label}", f"{tests} test{'s' if tests != 1 else ''}")
-        for place in trace.tutorials.get(label, []):
-            line += nodes.Text(" · ")
-            line += self._link(f"tutorials/{place.name}", "", f"tutorial {place.name[:2]}")
-        for place in trace.exercises.get(label, []):
-            line += nodes.Text(" · ")
-            line += self._link(EXERCISES, nodes.make_id(f"exercise-{place.name}"), f"exercise {place.name[:2]}")
-        return line
+            line = nodes.paragraph(classes=["trace-line"])
+            line += [nodes.literal("", label), nodes.Text(f" {self.config.trace_exempt[label]}")]
+            return line
+        places = self._places(label)
+        counts = [f"{len(links)} {kind}" for kind, links in places.items() if kind != "code" and links]
+        counts = [count.removesuffix("s") if count.startswith("1 ") else count for count in counts]
+        summary = Summary("", "", nodes.literal("", label), nodes.Text(f" {', '.join(['code', *counts])}"))
+        return Details("", summary, *self._lists(places), classes=["trace-line"])
 
-    def _table(self) -> nodes.Node:
+    def _card(self, label: str, equation: Equation) -> nodes.Node:
+        card = nodes.container(classes=["trace-card"], ids=[f"trace-{label}"])
+        name = nodes.paragraph(classes=["trace-name"])
+        name += self._link(equation.page, nodes.make_id(f"equation-{label}"), label)
+        name += nodes.Text(f" ({equation.number})" if equation.number else "")
+        name += nodes.inline("", self.env.titles[equation.page].astext(), classes=["trace-page"])
+        card += [name, formula(equation.tex)]
+        if label in self.config.trace_exempt:
+            card += nodes.paragraph("", f"No code and no tests: {self.config.trace_exempt[label]}.")
+            return card
+        places = self._places(label)
+        tests = places.pop("tests")
+        code, *others = self._lists(places)
+        count = f"{len(tests)} tests" if len(tests) != 1 else "1 test"
+        listed = nodes.bullet_list("", *(nodes.list_item("", nodes.paragraph("", "", *links)) for links in tests))
+        card += [code, Details("", Summary("", count), listed), *others]
+        return card
+
+    def _lists(self, places: dict[str, list[list[nodes.Node]]]) -> list[nodes.Node]:
+        """A paragraph for each kind of place."""
+        shown: list[nodes.Node] = []
+        for kind, links in places.items():
+            paragraph = nodes.paragraph("", f"{kind}: ")
+            for i, link in enumerate(links):
+                paragraph += [nodes.Text(", " if i else ""), *link]
+            shown += [paragraph] if links else []
+        return shown
+
+    def _places(self, label: str) -> dict[str, list[list[nodes.Node]]]:
+        """The links to the places of an equation, by kind: each function, test, tutorial and exercise once."""
         trace: Trace = self.env.mabn_trace
-        scripts = {"tutorial": trace.tutorials, "exercise": trace.exercises}
-        scripts = {title: by_label for title, by_label in scripts.items() if by_label}
-        titles = ["equation", "code", "tests", *scripts]
-        table = nodes.table(classes=["trace"])
-        group = nodes.tgroup(cols=len(titles))
-        table += group
-        for _ in titles:
-            group += nodes.colspec(colwidth=1)
-        head, body = nodes.thead(), nodes.tbody()
-        group += head
-        group += body
-        head += _row([nodes.paragraph("", title) for title in titles])
-        in_order = sorted(equations(self.env).items(), key=lambda item: (int(item[1].number or 99), item[1].page))
-        for label, equation in in_order:
-            name = nodes.paragraph(ids=[f"trace-{label}"])
-            name += self._link(equation.page, nodes.make_id(f"equation-{label}"), label)
-            name += nodes.Text(f" ({equation.number})" if equation.number else "")
-            if label in self.config.trace_exempt:
-                row = [name, nodes.paragraph("", self.config.trace_exempt[label]), nodes.paragraph()]
-            else:
-                row = [name, self._places(trace.code.get(label, []), short_name)]
-                row += [self._places(trace.tests.get(label, []), in_words)]
-            body += _row(row + [self._scripts(kind, by_label.get(label, [])) for kind, by_label in scripts.items()])
-        return table
+        found = {
+            "code": self._functions(trace.code.get(label, []), short_name),
+            "tests": self._functions(trace.tests.get(label, []), in_words),
+        }
+        for kind, by_label in (("tutorials", trace.tutorials), ("exercises", trace.exercises)):
+            found[kind] = [[self._script(kind, place)] for place in by_label.get(label, [])]
+        return found
 
-    def _places(self, places: list[scan.Place], name: Callable[[scan.Place], str]) -> nodes.Node:
+    def _functions(self, places: list[scan.Place], name: Callable[[scan.Place], str]) -> list[list[nodes.Node]]:
         by_function: dict[tuple[str, str], list[scan.Place]] = {}
         for place in places:
             by_function.setdefault((place.path, place.name), []).append(place)
-        cell = nodes.bullet_list()
+        found = []
         for (path, _), group in sorted(by_function.items()):
-            item = nodes.paragraph()
-            item += self._link(code_page(path), anchor(group[0]), name(group[0]))
+            links = [self._link(code_page(path), anchor(group[0]), name(group[0]))]
             for place in group[1:]:
-                item += nodes.Text(", ")
-                item += self._link(code_page(path), anchor(place), str(place.line))
-            cell += nodes.list_item("", item)
-        return cell
+                links += [nodes.Text(" "), self._link(code_page(path), anchor(place), str(place.line))]
+            found.append(links)
+        return found
 
-    def _scripts(self, kind: str, places: list[scan.Place]) -> nodes.Node:
-        cell = nodes.paragraph()
-        for i, place in enumerate(places):
-            cell += nodes.Text(", " if i else "")
-            if kind == "tutorial":
-                cell += self._link(f"tutorials/{place.name}", "", place.name.replace("_", " "))
-            else:
-                cell += self._link(EXERCISES, nodes.make_id(f"exercise-{place.name}"), place.name)
-        return cell
+    def _script(self, kind: str, place: scan.Place) -> nodes.Node:
+        title = place.name.replace("_", " ")
+        if kind == "tutorials":
+            return self._link(f"tutorials/{place.name}", "", title)
+        return self._link(EXERCISES, nodes.make_id(f"exercise-{place.name}"), title)
 
     def _link(self, page: str, fragment: str, text: str) -> nodes.Node:
         if page not in self.env.found_docs:
@@ -208,11 +271,11 @@ class ResolveTrace(SphinxPostTransform):
         return nodes.reference("", text, internal=True, refuri=f"{uri}#{fragment}" if fragment else uri)
 
 
-def _row(cells: list[nodes.Node]) -> nodes.Node:
-    row = nodes.row()
-    for cell in cells:
-        row += nodes.entry("", cell)
-    return row
+def formula(tex: str) -> nodes.math_block:
+    """A displayed formula that has no name and no number."""
+    math = nodes.math_block(tex, tex, number=None, label=None, classes=[])
+    math["no-wrap"] = math["nowrap"] = False
+    return math
 
 
 def collect(app: Sphinx) -> None:
@@ -286,7 +349,14 @@ def merge(app: Sphinx, env: BuildEnvironment, pages: set[str], other: BuildEnvir
     equations(env).update({label: e for label, e in equations(other).items() if e.page in pages})
 
 
+def add_filter(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: nodes.document | None) -> None:
+    """The page with the cards loads the script that filters them."""
+    if tree is not None and any("trace-card" in node["classes"] for node in tree.findall(nodes.container)):
+        app.add_js_file("trace.js", loading_method="defer")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.setup_extension("details")
     app.add_directive("equation", EquationDirective)
     app.add_directive("trace", TraceDirective)
     app.add_config_value("trace_exempt", {}, "env", types=frozenset({dict}))
@@ -297,4 +367,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-purge-doc", purge)
     app.connect("env-merge-info", merge)
     app.connect("env-check-consistency", check)
-    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}
+    app.connect("html-page-context", add_filter)
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 2}

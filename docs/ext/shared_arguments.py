@@ -3,7 +3,7 @@
 That docstring has a table of functions, ``forward(x, ...) -> z, cache, state``, and says of each name once what it
 is. A function of a normaliser gets the entries of its own arguments, results and errors; a section that its docstring
 has already is left as it is. A dataclass whose fields are declared by `mabn_ref.norms.checks.setting` gets their
-notes and ranges as its list of parameters.
+notes and ranges as its list of parameters, those that only imitate the code of a paper's authors apart.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from mabn_ref import norms
 from mabn_ref.norms import checks
 
 NORMALISERS = {norm.module.__name__ for norm in norms.NORMS.values()} | {"mabn_ref.norms.mabn_variants"}
+IMITATION = "To imitate the authors' code"
 SECTIONS = ("Parameters", "Returns", "Raises")
 
 
@@ -59,11 +60,12 @@ def sections_of(function: FunctionType) -> Iterator[tuple[str, list[str]]]:
         yield section, lines
 
 
-def settings_of(config: type) -> list[str]:
-    """The fields of a Config as entries of a section "Parameters"."""
+def settings_of(config: type, *, imitation: bool = False) -> list[str]:
+    """The fields of a Config as entries of a section; those of the paper, or those that imitate its authors' code."""
     lines = []
     for field in dataclasses.fields(config):  # type: ignore[arg-type]
-        lines += [f"{field.name} : {checks.expected(field)}", f"    {field.metadata['note']}."]
+        if field.metadata["imitation"] == imitation:
+            lines += [f"{field.name} : {checks.expected(field)}", f"    {field.metadata['note']}."]
     return lines
 
 
@@ -73,7 +75,8 @@ def add_sections(app: Sphinx, what: str, name: str, member: Any, options: Any, l
     if what == "function" and member.__module__ in NORMALISERS and results(member):
         added = list(sections_of(member))
     elif what == "class" and isinstance(member, type) and issubclass(member, checks.Checked):
-        added = [("Parameters", settings_of(member)), ("Raises", ["TypeError, ValueError", "    If one is not so."])]
+        added = [("Parameters", settings_of(member)), (IMITATION, settings_of(member, imitation=True))]
+        added.append(("Raises", ["TypeError, ValueError", "    If a value is out of its range, or of another type."]))
     for section, text in added:
         if text and section not in lines:
             lines += ["", section, "-" * len(section), *text]

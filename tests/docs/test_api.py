@@ -65,7 +65,30 @@ def test_a_function_keeps_its_own_sections_and_a_config_gets_its_notes(shared: A
     shared.add_sections(None, "class", "Config", batch_norm.Config, None, lines)
     at = lines.index("decay : a number in [0, 1)")
     assert lines[at + 1] == "    weight of the old value in the moving statistics."
+    assert shared.IMITATION not in lines
+    lines = []
+    shared.add_sections(None, "class", "Config", mabn_variants.Config, None, lines)
+    the_papers, _, imitation = "\n".join(lines).partition(shared.IMITATION)
+    assert "window : an integer of at least 1" in the_papers
+    assert re.findall(r"^(\w+) : ", imitation, re.MULTILINE)[:3] == ["warmup", "renorm_from", "partial_window"]
     lines = []
     shared.add_sections(None, "class", "State", batch_norm.State, None, lines)
     shared.add_sections(None, "function", "namespace", namespace, None, lines)
     assert lines == []
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("chi^2 in forward, Psi in backward.", r":math:`\chi^2` in forward, :math:`\Psi` in backward."),
+        ("the g and Psi of it", r"the :math:`g` and :math:`\Psi` of it"),
+        ("in [1 / lambda, lambda]", r"in [1 / :math:`\lambda`, :math:`\lambda`]"),
+        ("no `Psi`, ``chi^2`` or :eq:`Psi`, no Psis, psi or state.sigma",) * 2,
+        (">>> Psi = 1",) * 2,
+        ("===\nPsi\n===",) * 2,
+    ],
+)
+def test_letters_in_docstrings_are_set_as_formulas_and_code_is_not(shared: Any, written: str, shown: str) -> None:
+    letters, lines = importlib.import_module("letters"), written.split("\n")
+    letters.set_letters(None, "function", "mabn_ref.norms.mabn.forward", None, None, lines)
+    assert "\n".join(lines) == shown

@@ -113,3 +113,35 @@ def test_nothing_is_loaded_from_elsewhere(html: Path) -> None:
             r"<(?:script|img|link|iframe)\b[^>]*(?:src|href)=\"(https?:[^\"]+)", page.read_text("utf-8")
         )
         assert loaded == [], page.relative_to(html)
+
+
+def test_the_trace_is_filtered_by_words(html: Path, chromium: browser.Browser) -> None:
+    """By typing, after Tab has led to the field; a link to a folded place opens it."""
+    chromium.resize(browser.PHONE)
+    chromium.open(html / "trace.html")
+    shown = (
+        "[...document.querySelectorAll('.trace-card')].filter(card => card.checkVisibility()).map(card => card.id)"
+    )
+    everything = chromium.run(shown)
+    assert len(everything) > 60
+    chromium.run("document.querySelector('.trace-filter input').focus()")
+    chromium.call("Input.insertText", text="mabn-backward (20)")
+    assert chromium.run(shown) == ["trace-mabn-backward"]
+    assert chromium.run("document.querySelector('.trace-filter output').textContent").startswith("1 of ")
+    chromium.open(html / "mistakes.html")
+    assert not chromium.run("document.getElementById('mistake-bn-no-g').open")
+    chromium.run("document.querySelector('a[href=\"#mistake-bn-no-g\"]').click()")
+    assert chromium.run(
+        "new Promise(done => setTimeout(() => done(document.getElementById('mistake-bn-no-g').open), 300))"
+    )
+
+
+def test_a_number_is_never_cut_off_its_formula(html: Path, chromium: browser.Browser) -> None:
+    """On a phone a wide formula scrolls, and the number in its margin stays on the screen."""
+    chromium.resize(browser.PHONE)
+    chromium.open(html / "derivations" / "batch_norm.html")
+    edges = chromium.run("[...document.querySelectorAll('span.eqno')].map(e => e.getBoundingClientRect().right)")
+    assert len(edges) > 4
+    assert all(0 < edge <= browser.PHONE[0] for edge in edges)
+    scrolls = "[...document.querySelectorAll('.math > mjx-container')].some(e => e.scrollWidth > e.clientWidth)"
+    assert chromium.run(scrolls)

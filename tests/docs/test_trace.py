@@ -56,15 +56,46 @@ def test_whole(tmp_path: Path) -> None:
     assert 'href="code/mabn_ref.a.html#L2"' in trace
     assert 'href="code/tests.test_a.html#L1"' in trace
     assert 'href="index.html#equation-twice"' in trace
-    assert "<p>tutorial</p>" in trace
+    assert "tutorials: " in trace
+    assert "y = 2 x" in trace
     assert trace.count('href="tutorials/01_first.html">01 first</a>') == 1
     page = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
     assert 'href="code/mabn_ref.a.html#L2"' in page
-    assert 'href="trace.html#trace-twice"' in page
-    assert page.count('href="tutorials/01_first.html">tutorial 01</a>') == 1
+    assert 'href="code/tests.test_a.html#L1"' in page
+    assert page.count('href="tutorials/01_first.html">01 first</a>') == 1
+    assert "code, 1 test, 1 tutorial</summary>" in page
     source = (tmp_path / "html" / "code" / "mabn_ref.a.html").read_text(encoding="utf-8")
     assert "y = 2 x" in source
     assert 'href="../index.html#equation-twice"' in source
+
+
+def test_the_line_of_an_equation_stands_after_the_end_of_its_sentence(tmp_path: Path) -> None:
+    """Over further formulas and a paragraph that goes on; not over one that begins a sentence."""
+    two = f"{EQUATION.replace('y = 2 x', 'y = 2 x ,')}\nand also\n\n.. math:: y = x + x\n\nfor every x. More here.\n"
+    cases = {
+        f"Before:\n\n{two}\nNext sentence.\n": "More here.",
+        f"Before:\n\n{EQUATION.replace('2 x', '2 x .')}\nand this, oddly.\n": "Before:",
+        f"Before:\n\n{EQUATION}\nNext sentence.\n": "Before:",
+        f"Before:\n\n{EQUATION}\n:math:`x` being a number.\n": "being a number.",
+    }
+    for text, last in cases.items():
+        assert warnings(tmp_path, page=f"Page\n====\n\n{text}") == ""
+        page = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
+        before, _, after = page.partition("<details")
+        assert re.findall(r"<p>(.*)</p>", before)[-1].endswith(last), text
+        assert "More here" not in after
+
+
+def test_a_formula_has_the_letter_of_its_line(tmp_path: Path) -> None:
+    """One that is stated for several letters; a line with none of them has the formula as it is stated."""
+    page = PAGE.replace("   y = 2 x\n", "   y = 2 \\hat\\xi .\n").replace("1\n", "1\n   :for: \\mu, v\n", 1)
+    code = "def double(mu, psi_window, a):\n"
+    code += "".join(f"    {line} = 0  # eq: twice (1)\n" for line in ("mu", "psi_window[0]", "other_mu", "a"))
+    assert warnings(tmp_path, page=page, code=code) == ""
+    stated = r"y = 2 \hat{\mu}, \qquad y = 2 \hat{v} ."
+    assert stated in (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
+    source = (tmp_path / "html" / "code" / "mabn_ref.a.html").read_text(encoding="utf-8")
+    assert re.findall(r"\\\[(y.*)\\\]", source) == [r"y = 2 \hat{\mu} .", r"y = 2 \hat{\Psi} .", stated]
 
 
 def test_no_code(tmp_path: Path) -> None:
@@ -138,10 +169,10 @@ def test_the_next_build_forgets(tmp_path: Path) -> None:
     assert not (tmp_path / "docs" / "code" / "tests.test_a.rst").exists()
 
 
-def test_no_tutorial_no_column(tmp_path: Path) -> None:
+def test_no_tutorial_no_word_of_it(tmp_path: Path) -> None:
     assert warnings(tmp_path, tutorial="") == ""
     trace = (tmp_path / "html" / "trace.html").read_text(encoding="utf-8")
-    assert "<p>tutorial</p>" not in trace
+    assert "tutorials: " not in trace
 
 
 def test_tutorial_without_a_page_for_its_equation(tmp_path: Path) -> None:
@@ -151,15 +182,13 @@ def test_tutorial_without_a_page_for_its_equation(tmp_path: Path) -> None:
 
 
 def test_tutorials_of_the_pages_are_in_the_trace(html: Path) -> None:
-    """Each tutorial that mentions an equation is linked from the equation's row."""
+    """Each tutorial that mentions an equation is linked from the equation's card."""
     trace = (html / "trace.html").read_text(encoding="utf-8")
-    rows = {
-        row.group(1): row.group(0)
-        for row in re.finditer(r'<tr[^>]*>.{0,99}id="trace-([a-z0-9-]+)".*?</tr>', trace, re.DOTALL)
-    }
+    parts = re.split(r'<div[^>]* id="trace-([a-z0-9-]+)">', trace)
+    cards = dict(zip(parts[1::2], parts[2::2], strict=True))
     count = 0
     for script in sorted((EXTENSIONS.parents[1] / "tutorials").glob("[0-9][0-9]_*.py")):
         for label in set(re.findall(r":eq:`([a-z0-9-]+)`", script.read_text(encoding="utf-8"))):
-            assert f'href="tutorials/{script.stem}.html"' in rows[label], (script.stem, label)
+            assert f'href="tutorials/{script.stem}.html"' in cards[label], (script.stem, label)
             count += 1
     assert count > 3
