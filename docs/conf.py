@@ -35,6 +35,8 @@ extensions = [
     "catalogue",
     "exercises",
     "computed",
+    "graphs",
+    "pictures",
     "recorded",
     "sphinx_gallery.gen_gallery",
     "notebooks",

@@ -35,10 +35,10 @@ def tags(text: str) -> list[tuple[str, str | None]]:
     return [(label, number or None) for label, number in _ITEM.findall(found.group(1))] if found else []
 
 
-def code(root: Path) -> list[Place]:
-    """Lines of the package that are an equation: they end in a comment ``# eq: label``."""
+def code(root: Path, only: str = "") -> list[Place]:
+    """Lines of the package, or of one file of it, that are an equation: they end in a comment ``# eq: label``."""
     places = []
-    for path in sorted((root / "mabn_ref").rglob("*.py")):
+    for path in [root / only] if only else sorted((root / "mabn_ref").rglob("*.py")):
         source = path.read_text(encoding="utf-8")
         functions = list(_functions(ast.parse(source)))
         for number, line in enumerate(source.splitlines(), start=1):

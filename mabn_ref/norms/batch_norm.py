@@ -76,7 +76,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     var = mean_square(centred, x)  # eq: bn-statistics (2), in two passes: E[x^2] - E[x]^2 cancels
     _, moving_mean = ema(state.mean, mu, config.decay)  # eq: ema-forward (12)
     _, moving_var = ema(state.var, var, config.decay)  # eq: ema-forward (12)
-    sigma = root(var + config.eps)
+    sigma = root(var + config.eps)  # eq: bn-normalise (1)
     y = centred / sigma  # eq: bn-normalise (1)
     z = gamma * y + beta  # eq: affine (3)
     cache = Cache(y, sigma, copied(gamma), t, shape, config)

@@ -83,7 +83,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     shape, x, t = tuple(x.shape), split(x, config.norm_batch), state.iteration
     mu, centred = centre(x)  # eq: bn-statistics (2)
     var = mean_square(centred, x)  # eq: bn-statistics (2)
-    sigma = root(var + config.eps)
+    sigma = root(var + config.eps)  # eq: bn-normalise (1)
     moving_mu, new_mu = ema(state.mean, mu, config.decay)  # eq: ema-forward (12)
     if config.ema_of == "sigma":
         moving_sigma, new_sigma = ema(root(state.var + config.eps), sigma, config.decay)

@@ -85,7 +85,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     chi2_batch = mean_square(x)  # eq: modified-statistics (15)
     average, chi2_window = sma(state.chi2_window, chi2_batch, seen=t)  # eq: sma-backward (13)
     before, after = ema(state.chi2, chi2_batch, config.decay)  # eq: ema-forward (12)
-    chi = root(switched(chi2_batch, average, config.warmup, t) + config.eps)
+    chi = root(switched(chi2_batch, average, config.warmup, t) + config.eps)  # eq: mabn-forward (19)
     r = clip(chi / root(before + config.eps), 1 / config.clip, config.clip)  # eq: mabn-renormalise (19)
     r = switched(1, r, config.renorm_from, t)
     y = x / chi  # eq: mabn-forward (19)

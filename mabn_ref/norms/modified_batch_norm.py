@@ -71,7 +71,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     shape, x, t = tuple(x.shape), split(x, config.norm_batch), state.iteration
     chi2 = mean_square(x)  # eq: modified-statistics (15)
     _, moving_chi2 = ema(state.chi2, chi2, config.decay)  # eq: ema-forward (12)
-    chi = root(chi2 + config.eps)
+    chi = root(chi2 + config.eps)  # eq: modified-normalise (15)
     y = x / chi  # eq: modified-normalise (15)
     z = gamma * y + beta  # eq: affine (3)
     cache = Cache(y, chi, copied(gamma), t, shape, config)

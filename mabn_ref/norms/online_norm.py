@@ -90,7 +90,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     fed = var + decay * (mu - moving_mu) ** 2
     check_squares("x, less the moving mean,", mu - moving_mu, fed)
     moving_var, new_var = ema(state.var, fed, decay)  # eq: online-variance
-    sigma = root(moving_var + config.eps)
+    sigma = root(moving_var + config.eps)  # eq: online-normalise
     y = (x - moving_mu) / sigma  # eq: online-normalise
     z, scale = _scaled(gamma * y + beta, config)
     cache = Cache(y, sigma, copied(z), scale, copied(gamma), t, shape, config)

@@ -1,0 +1,143 @@
+"""The drawings of graphs name equations, lines of code and exercises that exist, and say in words what they show."""
+
+from __future__ import annotations
+
+import re
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.docs.building import EXTENSIONS, complaints, configuration
+
+ROOT = EXTENSIONS.parents[1]
+pytestmark = pytest.mark.docs
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture
+def ext(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The extensions that draw."""
+    pytest.importorskip("sphinx", reason='sphinx is not installed: pip install "mabn_ref[docs]"')
+    monkeypatch.setattr(sys, "path", [str(EXTENSIONS), *sys.path])
+    import graphs
+    import pictures
+    import steps
+
+    return steps, graphs, pictures
+
+
+@pytest.fixture(scope="module")
+def labels() -> set[str]:
+    pages = [page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "derivations").glob("*.rst")]
+    return {label for page in pages for label in re.findall(r"^ *\.\. equation:: (\S+)", page, re.MULTILINE)}
+
+
+def test_everything_that_a_drawing_names_exists(ext: Any, labels: set[str]) -> None:
+    steps, _, _ = ext
+    assert [hole for graph in steps.GRAPHS.values() for hole in steps.broken(graph, labels, ROOT)] == []
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong", "said"),
+    [
+        ("label", "bn-nothing", "batch_norm.var: no equation bn-nothing"),
+        ("line", "nothing", "batch_norm.var: no line of forward with an equation assigns nothing"),
+        ("exercise", "03_bn_backward_graph.nothing", "batch_norm.var: no exercise 03_bn_backward_graph.nothing"),
+        ("exercise", "99_nothing.root_backward", "batch_norm.var: no exercise 99_nothing.root_backward"),
+    ],
+)
+def test_what_a_node_names_wrongly_is_noticed(ext: Any, labels: set[str], field: str, wrong: str, said: str) -> None:
+    steps, _, _ = ext
+    graph = steps.BATCH_NORM
+    nodes = [node._replace(**{field: wrong}) if node.name == "var" else node for node in graph.nodes]
+    assert steps.broken(graph._replace(nodes=tuple(nodes)), labels, ROOT) == [said]
+
+
+def test_what_an_arrow_names_wrongly_is_noticed(ext: Any, labels: set[str]) -> None:
+    steps, _, _ = ext
+    graph = steps.BATCH_NORM
+    arrow = graph.arrows[0]
+    for changed, said in (
+        (arrow._replace(start="nothing"), "batch_norm: no node nothing"),
+        (
+            arrow._replace(line="dx", nth=1),
+            "batch_norm: x to mu: no line of backward_graph with an equation assigns dx",
+        ),
+    ):
+        assert steps.broken(graph._replace(arrows=(changed,)), labels, ROOT) == [said]
+
+
+def test_the_lines_are_those_of_the_step(ext: Any) -> None:
+    """The second assignment of dcentred adds what comes through var."""
+    steps, _, _ = ext
+    graph = steps.BATCH_NORM
+    source = (ROOT / "mabn_ref/norms/batch_norm.py").read_text(encoding="utf-8").splitlines()
+    through_var, direct = (steps.backward_place(graph, arrow, ROOT) for arrow in graph.out_of("centred"))
+    assert "2 * centred * dvar / values" in source[through_var.line - 1]
+    assert "dy / sigma" in source[direct.line - 1]
+    assert (
+        source[steps.forward_place(graph, graph.node("var"), ROOT).line - 1].strip().startswith("var = mean_square")
+    )
+
+
+def test_pictures_have_words(ext: Any) -> None:
+    _, _, pictures = ext
+    for draw in pictures.PICTURES.values():
+        _has_words(draw())
+
+
+def _has_words(html: str) -> ET.Element:
+    image = ET.fromstring(re.search(r"<svg.*?</svg>", html, re.DOTALL)[0])  # type: ignore[index]
+    named = image.attrib["aria-labelledby"].split()
+    assert [image.find(f"{SVG}{tag}").attrib["id"] for tag in ("title", "desc")] == named  # type: ignore[union-attr]
+    assert all(image.find(f"{SVG}{tag}").text for tag in ("title", "desc"))  # type: ignore[union-attr]
+    _, _, width, height = map(float, image.attrib["viewBox"].split())
+    for text in image.iter(f"{SVG}text"):
+        assert 0 <= float(text.attrib["x"]) <= width
+        assert 0 <= float(text.attrib["y"]) <= height
+    return image
+
+
+PAGE = """Page
+====
+
+.. equation:: bn-statistics
+
+   v
+
+.. graph:: batch_norm
+
+.. graph:: batch_norm
+   :node: var
+"""
+
+
+def test_a_page_with_drawings(ext: Any, tmp_path: Path) -> None:
+    """A box is a link to its equation; what leads nowhere in this small project is said."""
+    (tmp_path / "conf.py").write_text(
+        configuration("graphs", source_root=str(ROOT), trace_exempt={}, math_numfig=False)
+    )
+    (tmp_path / "index.rst").write_text(PAGE)
+    said = complaints(tmp_path)
+    assert "graph: mabn.chi: no equation mabn-forward" in said
+    assert "graph: batch_norm.var" not in said
+    html = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
+    drawings = re.findall(r"<figure.*?</figure>", html, re.DOTALL)
+    assert len(drawings) == 2
+    for drawing in drawings:
+        image = _has_words(drawing)
+        links = {link.attrib["href"] for link in image.iter(f"{SVG}a")}
+        assert links == {"#equation-bn-statistics"}
+    assert {"var", "centred"} <= {text.text for text in _has_words(drawings[1]).iter(f"{SVG}text")}
+
+
+def test_a_graph_that_is_not_there_is_an_error(ext: Any, tmp_path: Path) -> None:
+    (tmp_path / "conf.py").write_text(configuration("graphs", "pictures", source_root=str(ROOT), trace_exempt={}))
+    page = ".. graph:: bath_norm\n\n.. graph:: batch_norm\n   :node: bar\n\n.. picture:: nothing\n"
+    (tmp_path / "index.rst").write_text(f"Page\n====\n\n{page}")
+    said = complaints(tmp_path)
+    for part in ("no graph 'bath_norm'", "no node 'bar'", "no picture 'nothing'"):
+        assert part in said
