@@ -36,6 +36,7 @@ extensions = [
     "exercises",
     "computed",
     "graphs",
+    "by_hand",
     "pictures",
     "recorded",
     "sphinx_gallery.gen_gallery",

@@ -117,8 +117,9 @@ def time_line() -> str:
         marks.append(svg.text((middle, y + 50), f"centre (m − 1)/2 {side}", "note"))
     said = (
         "Seven iterations in a row, t minus 3 to t plus 3, for a window of m = 4. Arrows from iteration t reach t "
-        "plus 1, 2 and 3: its batch is in their windows too. Below, a solid bar from t minus 3 to t is the past window, "
-        "which MABN averages over; a dashed bar from t to t plus 3 is the future one, which the derivative needs."
+        "plus 1, 2 and 3: its batch is in their windows too. Below, a solid bar from t minus 3 to t is the past "
+        "window, which MABN averages over; a dashed bar from t to t plus 3 is the future one, which the "
+        "derivative needs."
     )
     return _figure(
         svg.drawing("picture-time-line", "The window that is used and the one that would be true", said, 306, marks)

@@ -246,8 +246,8 @@ MABN = Graph(
 ONLINE_NORM = Graph(
     "Online Normalization as a graph",
     "Forward, a sample is centred and divided by a mean and a variance that earlier samples have left in memory; "
-    "then the sample is taken in for the next one. Backward goes straight from z to y to x, and on the way two memories "
-    "are subtracted: v along y, and u along the constant. The arrow from x into the memory is cut.",
+    "then the sample is taken in for the next one. Backward goes straight from z to y to x, and on the way two "
+    "memories are subtracted: v along y, and u along the constant. The arrow from x into the memory is cut.",
     "online_norm",
     "backward",
     "online-backward",
