@@ -70,6 +70,7 @@ exclude_patterns = ["_build", "ext"]
 nitpicky = True
 default_role = "name"
 numfig = True
+rst_epilog = ".. |paper-numbers| replace:: Numbers in the margin are the paper's, so they do not run in order."
 
 source_root = str(ROOT)
 trace_exempt = {

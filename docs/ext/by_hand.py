@@ -44,7 +44,9 @@ class Example(NamedTuple):
     given: str
     """What is given besides the batch, as reStructuredText."""
     forward: tuple[Step, ...]
-    backward: tuple[Step, ...]
+    graph: tuple[Step, ...]
+    closed: tuple[Step, ...]
+    """The same gradient once more, by the closed form."""
 
 
 def _column(*values: float) -> Any:
@@ -67,6 +69,8 @@ _BACK_TO_X = (
 )
 _DBETA = Step(r"\d{L}{\beta} = \sum_b \d{L}{z_b}", "dbeta")
 _DGAMMA = Step(r"\d{L}{\gamma} = \sum_b y_b \d{L}{z_b}", "dgamma")
+_G, _PSI = Step(r"g = \frac1M \sum_b u_b", "g"), Step(r"\Psi = \frac1M \sum_b y_b u_b", "psi")
+_CLOSED = _G, _PSI, Step(r"\d{L}{x_b} = \frac1\sigma (u_b - g - y_b \Psi)", "dx")
 _WINDOW, _PSI_WINDOW = _column(1.2, 0.9, 0.7), _column(0.4, 0.5, 0.3)
 
 EXAMPLES = {
@@ -77,6 +81,7 @@ EXAMPLES = {
         "",
         (*_MOMENTS, Step(r"z_b = \gamma y_b + \beta", "z")),
         (_DBETA, _DGAMMA, Step(r"u_b = \gamma \d{L}{z_b}", "dy"), *_BACK_TO_X),
+        _CLOSED,
     ),
     "modified_batch_norm": Example(
         modified_batch_norm,
@@ -97,6 +102,7 @@ EXAMPLES = {
             Step(r"\d{L}{q} = \frac{1}{2\chi} \d{L}{\chi}", "dchi2"),
             Step(r"\d{L}{x_b} = \frac{u_b}{\chi} + \frac{2 x_b}{M} \d{L}{q}", "dx", -1),
         ),
+        (_PSI, Step(r"\d{L}{x_b} = \frac1\chi (u_b - y_b \Psi)", "dx")),
     ),
     "batch_renorm": Example(
         batch_renorm,
@@ -116,6 +122,7 @@ EXAMPLES = {
             Step(r"u_b = \gamma r \d{L}{z_b}", "dy"),
             *_BACK_TO_X,
         ),
+        _CLOSED,
     ),
     "mabn": Example(
         mabn,
@@ -141,16 +148,24 @@ EXAMPLES = {
             Step(r"\d{L}{q} = \frac{M \bar\ell}{2 \bar\chi^2}", "dchi2"),
             Step(r"\d{L}{x_b} = \frac{u_b}{\bar\chi} + \frac{2 x_b}{M} \d{L}{q}", "dx", -1),
         ),
+        (
+            Step(r"\Psi_t = \frac1M \sum_b y_b u_b", "psi_batch"),
+            Step(r"\bar\Psi = \frac13 (0.5 + 0.3 + \Psi_t)", "psi"),
+            Step(r"\d{L}{x_b} = \frac{1}{\bar\chi} (u_b - y_b \bar\Psi)", "dx"),
+        ),
     ),
 }
 
 
-def numbers(example: Example) -> tuple[list[Any], list[Any]]:
-    """What each step of forward and of backward gives."""
+def numbers(example: Example) -> list[tuple[Step, Any]]:
+    """What each step gives: forward, backward through the graph, and backward in closed form."""
     norm, gamma, beta = example.norm, np.array([GAMMA]), np.array([BETA])
     (_, cache, state), forward = recorded(norm.forward, _column(*X), gamma, beta, example.state, example.config)
-    _, backward = recorded(norm.backward_graph, _column(*DZ), cache, state)
-    return [_taken(forward, step) for step in example.forward], [_taken(backward, step) for step in example.backward]
+    _, graph = recorded(norm.backward_graph, _column(*DZ), cache, state)
+    _, closed = recorded(norm.backward, _column(*DZ), cache, state)
+    found = [(step, _taken(forward, step)) for step in example.forward]
+    found += [(step, _taken(graph, step)) for step in example.graph]
+    return found + [(step, _taken(closed, step)) for step in example.closed]
 
 
 def _taken(values: dict[str, list[Any]], step: Step) -> Any:
@@ -192,7 +207,6 @@ class ByHandDirective(SphinxDirective):
 
 def table(example: Example) -> list[str]:
     """The table as reStructuredText."""
-    forward, backward = numbers(example)
     given = (
         rf"Take :math:`x = ({_list(X)})`, so :math:`M = {len(X)}`, with :math:`\gamma = {GAMMA}`, "
         rf":math:`\beta = {BETA}` and :math:`\d{{L}}{{z}} = ({_list(DZ)})`. {example.given}"
@@ -211,7 +225,7 @@ def table(example: Example) -> list[str]:
         "     - step",
         "     - by hand",
     ]
-    for step, values in zip(example.forward + example.backward, forward + backward, strict=True):
+    for step, values in numbers(example):
         shown = ", ".join(written(value) for value in values)
         lines += [f"   * - ``{step.name}``", f"     - :math:`{step.tex}`", f"     - {shown}"]
     return lines

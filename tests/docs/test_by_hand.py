@@ -33,12 +33,19 @@ def _moments(eps: float) -> tuple[float, list[float], float, float, list[float]]
     return mu, centred, var, sigma, [c / sigma for c in centred]
 
 
+def _mean_product(a: list[float], b: list[float]) -> float:
+    return sum(p * q for p, q in zip(a, b, strict=True)) / M
+
+
 def _back(dy: list[float], centred: list[float], sigma: float) -> Numbers:
     dsigma = -sum(u * c for u, c in zip(dy, centred, strict=True)) / sigma**2
     dvar = dsigma / (2 * sigma)
     dcentred = [u / sigma + 2 * c * dvar / M for u, c in zip(dy, centred, strict=True)]
     dmu = -sum(dcentred)
-    return [dy, [dsigma], [dvar], dcentred, [dmu], [d + dmu / M for d in dcentred]]
+    y = [c / sigma for c in centred]
+    g, psi = sum(dy) / M, _mean_product(y, dy)
+    closed = [(u - g - v * psi) / sigma for u, v in zip(dy, y, strict=True)]
+    return [dy, [dsigma], [dvar], dcentred, [dmu], [d + dmu / M for d in dcentred], [g], [psi], closed]
 
 
 def batch_norm(eps: float) -> Numbers:
@@ -70,10 +77,12 @@ def modified_batch_norm(eps: float) -> Numbers:
     dy = [GAMMA * d for d in DZ]
     dchi = -sum(u * x for u, x in zip(dy, X, strict=True)) / chi**2
     dq = dchi / (2 * chi)
+    psi = _mean_product(y, dy)
     return [
         *([q], [chi], y, [GAMMA * v + BETA for v in y]),
         *([sum(DZ)], [sum(v * d for v, d in zip(y, DZ, strict=True))], dy, [dchi], [dq]),
         [u / chi + 2 * x * dq / M for u, x in zip(dy, X, strict=True)],
+        *([psi], [(u - v * psi) / chi for u, v in zip(dy, y, strict=True)]),
     ]
 
 
@@ -87,10 +96,12 @@ def mabn(eps: float) -> Numbers:
     total = -sum(v * u for v, u in zip(y, dy, strict=True))
     mean = (-0.5 - 0.3 + total / M) / 3
     dq = M * mean / (2 * chi**2)
+    psi = (0.5 + 0.3 + _mean_product(y, dy)) / 3
     return [
         *([q], [average], [chi], [r], y, [GAMMA * r * v + BETA for v in y]),
         *([sum(DZ)], [sum(r * v * d for v, d in zip(y, DZ, strict=True))], dy, [total], [mean], [dq]),
         [u / chi + 2 * x * dq / M for u, x in zip(dy, X, strict=True)],
+        *([-total / M], [psi], [(u - v * psi) / chi for u, v in zip(dy, y, strict=True)]),
     ]
 
 
@@ -99,12 +110,10 @@ BY_HAND = [batch_norm, modified_batch_norm, batch_renorm, mabn]
 
 @pytest.mark.parametrize("right", BY_HAND)
 def test_plain_arithmetic_agrees(by_hand: Any, right: Any) -> None:
-    """eq: bn-graph, modified-graph, brn-graph, mabn-graph"""
-    forward, backward = by_hand.numbers(by_hand.EXAMPLES[right.__name__])
-    wanted = right(by_hand.EPS)
-    assert len(forward + backward) == len(wanted)
-    for found, expected in zip(forward + backward, wanted, strict=True):
-        assert found == pytest.approx(expected, rel=1e-12, abs=1e-15)
+    """eq: bn-graph, modified-graph, brn-graph, mabn-graph, bn-backward, modified-backward, mabn-backward"""
+    found = by_hand.numbers(by_hand.EXAMPLES[right.__name__])
+    for (step, values), expected in zip(found, right(by_hand.EPS), strict=True):
+        assert values == pytest.approx(expected, rel=1e-12, abs=1e-15), step
 
 
 @pytest.mark.parametrize("right", BY_HAND)
