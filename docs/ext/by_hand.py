@@ -219,15 +219,14 @@ def table(example: Example) -> list[str]:
         ".. list-table::",
         "   :class: by-hand",
         "   :header-rows: 1",
-        "   :widths: 14 46 40",
+        "   :widths: 58 42",
         "",
-        "   * - in the code",
-        "     - step",
+        "   * - step, and its name in the code",
         "     - by hand",
     ]
     for step, values in numbers(example):
         shown = ", ".join(written(value) for value in values)
-        lines += [f"   * - ``{step.name}``", f"     - :math:`{step.tex}`", f"     - {shown}"]
+        lines += [f"   * - :math:`{step.tex}` ``{step.name}``", f"     - {shown}"]
     return lines
 
 

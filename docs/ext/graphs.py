@@ -232,7 +232,7 @@ def _labels(graph: Graph, boxes: dict[str, Box], places: _Places) -> list[str]:
         elif upright:
             at = (at[0] + 6, at[1])
         elif abs(way[0][1] - way[-1][1]) < 10:
-            at = (at[0], at[1] + (13 if arrow.kind == "both" else -8))
+            at = (at[0], at[1] + (13 if arrow.kind == "both" else -11))
         label = svg.text(at, arrow.local, "local", anchor_at)
         address, line = places.backward(arrow)
         marks.append(svg.link(address, f"local derivative {arrow.local}: {line}", label))
@@ -241,12 +241,13 @@ def _labels(graph: Graph, boxes: dict[str, Box], places: _Places) -> list[str]:
 
 def _listed(graph: Graph, node: Node, places: _Places) -> str:
     """What belongs to a node, as links."""
-    parts = [f"<code>{escape(node.name)}</code> {escape(node.formula)}: equation "]
-    parts[0] += _linked(places.equation(node.label), f"{node.label}{places.number(node.label)}")
+    equation = _linked(places.equation(node.label), f"{node.label}{places.number(node.label)}")
+    parts = [f"<code>{escape(node.name)}</code>, {escape(node.formula)}: equation {equation}"]
     if node.line:
         parts.append("code " + _linked(*places.forward(node)))
     back = dict.fromkeys(places.backward(arrow) for arrow in graph.into(node.name) if arrow.line)
-    parts += [_linked(*place) for place in back]
+    numbered = [(address, said if i == 0 else said.rpartition(" ")[2]) for i, (address, said) in enumerate(back)]
+    parts += [", ".join(_linked(*place) for place in numbered)] if back else []
     if node.exercise:
         parts.append(_linked(*places.exercise(node)))
     return " · ".join(parts)
