@@ -48,6 +48,33 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Brows
     opened.close()
 
 
+_DRAWINGS = r"""[...document.querySelectorAll('svg.drawing')].map(svg => {
+  const texts = [...svg.querySelectorAll('text')], {width, height} = svg.viewBox.baseVal;
+  const outside = box => box.x < 0 || box.y < 0 || box.x + box.width > width || box.y + box.height > height;
+  const first = svg.querySelector('a');
+  first?.focus();
+  return {
+    words: svg.querySelector('title').textContent + svg.querySelector('desc').textContent,
+    smallest: Math.min(...texts.map(text => parseFloat(getComputedStyle(text).fontSize)))
+      * svg.getBoundingClientRect().width / width,
+    outside: texts.filter(text => outside(text.getBBox())).map(text => text.textContent),
+    reached: !first || document.activeElement === first,
+  };
+})"""
+
+
+def test_drawings_are_read_on_a_phone_and_reached_by_keyboard(html: Path, chromium: browser.Browser) -> None:
+    chromium.resize(browser.PHONE)
+    pages = [page for page in _pages(html) if 'class="drawing"' in page.read_text(encoding="utf-8")]
+    assert len(pages) >= 7
+    for page in pages:
+        chromium.open(page)
+        for drawing in chromium.run(_DRAWINGS):
+            assert drawing["smallest"] > 10.9, (page.name, drawing["words"])
+            assert drawing["outside"] == [], (page.name, drawing["words"])
+            assert drawing["reached"], (page.name, drawing["words"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_pages_render_offline(html: Path, chromium: browser.Browser, part: int) -> None:
