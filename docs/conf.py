@@ -141,7 +141,7 @@ html_title = "mabn_ref"
 _project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 html_baseurl = _project.get("urls", {}).get("Documentation", "")
 html_static_path = ["_static"]
-html_css_files = ["custom.css", "doors.css"]
+html_css_files = ["custom.css", "doors.css", "drawings.css"]
 html_copy_source = False
 html_show_sphinx = False
 pygments_style = "a11y-high-contrast-light"

@@ -1,4 +1,4 @@
-"""The few marks that the drawings of the pages are made of, as SVG. Colours are classes of ``custom.css``."""
+"""The few marks that the drawings of the pages are made of, as SVG. Colours are classes of ``drawings.css``."""
 
 from __future__ import annotations
 
