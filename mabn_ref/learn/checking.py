@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from mabn_ref.arrays import Array
+from mabn_ref.learn.regression import Explainer
 from mabn_ref.learn.result_form import described, form_fault
 
 _SPACES = ((), (5,), (2, 5), ())
@@ -30,6 +31,10 @@ class Check:
     parts: Mapping[str, Judge]
     """For each part its judge, asked only once the value has the form (tuples, shapes, dtypes) that the solution's
     has."""
+    explain: Mapping[str, Explainer] = field(default_factory=dict)
+    """For some parts, what finds the fault in numbers that are those of no known mistake."""
+    joins: bool = False
+    """Whether its functions call those of other checks, so that its parts are wrong where those are."""
 
     @classmethod
     def of(cls, part: str, returned: Callable[[Any, Any], Any], judge: Judge) -> Check:

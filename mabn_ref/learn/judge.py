@@ -7,7 +7,7 @@ import copy
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -204,6 +204,7 @@ class _Known:
         self.right = _observations(exercise, run_source(exercise.solution, f"{exercise.name}_solution"), self.cases)
         self._right_values = _by_part(exercise, self.right)
         self._changed: dict[tuple[str, ...], Values] = {}
+        self._joining = {name for check in exercise.checks.CHECKS if check.joins for name in check.parts}
 
     def report(self, seen: list[list[Observation]], notes: list[str], printed: str) -> Report:
         """The verdict on what the checks saw of a student's functions."""
@@ -218,44 +219,93 @@ class _Known:
                 parts.append(Part(name, message is None, message or ""))
                 if message is not None and stopped is None:
                     wrong.add(name)
-        found = self._recognised(_by_part(self.exercise, seen), wrong) if wrong else ()
+        if wrong - self._joining:
+            parts = [self._joined(part, part.name in wrong) for part in parts]
+        values = _by_part(self.exercise, seen)
+        found, explained = self._recognised(values, wrong) if wrong else ((), frozenset())
+        said = [self.exercise.mistakes[name].sentence for name in found]
+        said += self._explanations(values, wrong - explained)
         return Report(
             exercise=self.exercise.name,
             parts=tuple(parts),
             mistakes=found,
-            sentences=tuple(dict.fromkeys(self.exercise.mistakes[name].sentence for name in found)),
+            sentences=tuple(dict.fromkeys(said)),
             errors=tuple(errors),
             notes=tuple(dict.fromkeys(notes)),
             printed=printed,
         )
 
-    def _recognised(self, student: Values, wrong: set[str]) -> tuple[str, ...]:
-        """The mistakes that give the student's numbers: one or two for all wrong parts, or else for some of them.
+    def _joined(self, part: Part, wrong: bool) -> Part:
+        """A part of which it cannot be known whether it is wrong by itself says so."""
+        if not wrong or part.name not in self._joining:
+            return part
+        return replace(part, message=f"{part.message}; mend the functions that it calls first")
 
-        A mistake counts only if every part that it changes is wrong in just its way, on every case.
+    def _explanations(self, student: Values, unexplained: set[str]) -> Iterator[str]:
+        """What is found in the numbers of parts that no known mistake explains."""
+        for check in self.exercise.checks.CHECKS:
+            for name, explain in check.explain.items():
+                if name in unexplained and all(
+                    form_fault(name, a, b, {}) is None
+                    for a, b in zip(student[name], self._right_values[name], strict=True)
+                ):
+                    with np.errstate(all="ignore"):
+                        yield from explain(student[name], self.cases)
+
+    def _recognised(self, student: Values, wrong: set[str]) -> tuple[tuple[str, ...], frozenset[str]]:
+        """The mistakes that give the student's numbers, and the wrong parts that they explain.
+
+        First one or two that together explain all wrong parts; then any number that do, found one after the other;
+        or else those that explain some parts. In each case a mistake counts only if every part that it changes is
+        wrong in just its way on every case, apart from parts that join others: they show all faults at once.
         """
-        fitting = []
+        tried = []
         for group, changed in self._candidates(wrong):
-            if all(same(student[name], changed[name]) for name in changed):
-                if changed.keys() == wrong:
-                    return group
-                fitting.append((group, changed))
+            fitting = {name for name in changed if same(student[name], changed[name])}
+            if fitting == changed.keys() == wrong:
+                return group, frozenset(wrong)
+            tried.append((group, changed, fitting))
+        grown, explained = self._grown(student, wrong, tried)
+        if explained == wrong:
+            return grown, frozenset(wrong)
         chosen: list[str] = []
-        for group, changed in sorted(fitting, key=lambda item: -len(item[1])):
-            if changed.keys() <= wrong:
-                wrong = wrong - changed.keys()
+        left = set(wrong)
+        for group, changed, fitting in sorted(tried, key=lambda item: -len(item[2])):
+            own = changed.keys() - self._joining or changed.keys()
+            if own <= fitting and own <= left:
+                left -= fitting
                 chosen += group
-        return tuple(chosen)
+        return tuple(chosen), frozenset(wrong - left)
+
+    def _grown(
+        self, student: Values, wrong: set[str], tried: list[tuple[tuple[str, ...], Values, set[str]]]
+    ) -> tuple[tuple[str, ...], set[str]]:
+        """A group of mistakes that explains some parts, made larger by one after the other that explains more."""
+        among = [item for item in tried if item[1].keys() <= wrong]
+        group, _, explained = max(among, key=lambda item: len(item[2]), default=((), {}, set()))
+        known = [names[0] for names, _, _ in among if len(names) == 1]
+        while explained and explained != wrong:
+            larger = []
+            for name in known:
+                changed = self._values_changed_by(*group, name) if name not in group else {}
+                fitting = {part for part in changed if same(student[part], changed[part])}
+                if changed.keys() <= wrong and len(fitting) > len(explained):
+                    larger.append(((*group, name), fitting))
+            if not larger:
+                break
+            group, explained = max(larger, key=lambda item: len(item[1]))
+        return group, explained
 
     def _candidates(self, wrong: set[str]) -> Iterator[tuple[tuple[str, ...], Values]]:
         """Each mistake, then each pair, that changes no part but some of `wrong`, and its values of these parts.
 
         Looked at one by one, since running them all takes long: of pairs, those of mistakes that fit so far.
         """
-        known = [name for name in self.exercise.mistakes if self._values_changed_by(name).keys() <= wrong]
+        possible = wrong | self._joining
+        known = [name for name in self.exercise.mistakes if self._values_changed_by(name).keys() <= possible]
         for group in itertools.chain(((name,) for name in known), itertools.combinations(known, 2)):
             changed = self._values_changed_by(*group)
-            if changed and changed.keys() <= wrong:
+            if changed and changed.keys() <= possible:
                 yield group, changed
 
     def _values_changed_by(self, *group: str) -> Values:

@@ -5,6 +5,7 @@ from collections import namedtuple
 import numpy as np
 
 from mabn_ref.learn.checking import Check, batch, close, gradient, mean_square, parts, unpack
+from mabn_ref.learn.regression import Term, explain_multiple, explain_sum, factors, means, shares
 
 CASES = 4
 
@@ -79,6 +80,39 @@ def _judge(part, said):
     return judge
 
 
+def _powers(case):
+    return {
+        "{names} {is} not divided by sigma": case.sigma,
+        "{names} {is} divided by sigma once too often": 1 / case.sigma,
+        "{names} {is} divided by sigma squared too often: dsigma belongs to sigma, not to 1 / sigma": case.sigma**-2,
+        "{names} {is} not divided by sigma squared": case.sigma**2,
+    }
+
+
+def _counts(case):
+    ways = factors(np.ones(case.x.shape))
+    return {way: values for way, values in ways.items() if way}
+
+
+def _shares(case):
+    return shares(case.x)
+
+
+def _multiple(part, *others, name=""):
+    def all_others(case):
+        return {way: values for ways in others for way, values in ways(case).items()}
+
+    return {part: explain_multiple(name or part, lambda case: case.right[part], all_others)}
+
+
+EXPLAIN_CENTRING = explain_sum(
+    "dx of centring_backward",
+    [
+        Term("dcentred", 1, lambda case: factors(case.dcentred)),
+        Term("mean of dcentred", -1, lambda case: means(case.dcentred)),
+    ],
+    lambda case: {"": np.ones(1)},
+)
 CHECKS = (
     Check(
         observe_affine,
@@ -87,6 +121,7 @@ CHECKS = (
             "dgamma": _judge("dgamma", "dgamma is not the derivative of z = gamma * y + beta for gamma"),
             "dbeta": _judge("dbeta", "dbeta is not the derivative of z = gamma * y + beta for beta"),
         },
+        _multiple("dy") | _multiple("dgamma", _shares) | _multiple("dbeta", _shares),
     ),
     Check(
         observe_division,
@@ -94,15 +129,26 @@ CHECKS = (
             "direct": _judge("direct", "dcentred is not the derivative of y = centred / sigma for centred"),
             "dsigma": _judge("dsigma", "dsigma is not the derivative of y = centred / sigma for sigma"),
         },
+        _multiple("direct", _powers, name="dcentred of division_backward") | _multiple("dsigma", _powers, _shares),
     ),
-    Check(observe_root, {"dvar": _judge("dvar", "dvar is not the derivative of sigma = sqrt(var + eps)")}),
+    Check(
+        observe_root,
+        {"dvar": _judge("dvar", "dvar is not the derivative of sigma = sqrt(var + eps)")},
+        _multiple("dvar", _powers),
+    ),
     Check(
         lambda code, case: {"through_var": code.squares_backward(case.dvar, case.centred)},
         {"through_var": _judge("through_var", "dcentred is not the derivative of var = mean of centred^2")},
+        _multiple("through_var", _counts, name="dcentred of squares_backward"),
     ),
     Check(
         lambda code, case: {"through_centring": code.centring_backward(case.dcentred)},
         {"through_centring": _judge("through_centring", "dx is not the derivative of centred = x - mean of x")},
+        {"through_centring": EXPLAIN_CENTRING},
     ),
-    Check(observe_all, {"dx": _judge("dx", "dx is not the derivative of the whole forward pass for x")}),
+    Check(
+        observe_all,
+        {"dx": _judge("dx", "dx is not the derivative of the whole forward pass for x")},
+        joins=True,
+    ),
 )

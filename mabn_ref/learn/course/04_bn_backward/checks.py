@@ -5,6 +5,7 @@ from collections import namedtuple
 import numpy as np
 
 from mabn_ref.learn.checking import Check, batch, gradient, gradient_judge, observe_backward
+from mabn_ref.learn.regression import explain_dx, explain_multiple, shares
 from mabn_ref.norms import batch_norm
 
 Cache = namedtuple("Cache", ["y", "sigma", "gamma"])
@@ -26,6 +27,10 @@ def _forward(case, x, gamma, beta):
     return batch_norm.forward(x, gamma, beta, state, config)
 
 
+def _inputs(case):
+    return {"": case.gamma * case.dz, "{names} {is} made of dz, without gamma; dy is dz * gamma": case.dz}
+
+
 SUM_NOTE = "; nor does it sum to zero over a channel, though shifting all of x changes nothing"
 CHECKS = (
     Check(
@@ -34,6 +39,11 @@ CHECKS = (
             "dx": gradient_judge("dx", sum_note=SUM_NOTE),
             "dgamma": gradient_judge("dgamma"),
             "dbeta": gradient_judge("dbeta"),
+        },
+        {
+            "dx": explain_dx(_inputs, lambda case: case.cache.y, lambda case: case.cache.sigma),
+            "dgamma": explain_multiple("dgamma", lambda case: case.dgamma, lambda case: shares(case.dz)),
+            "dbeta": explain_multiple("dbeta", lambda case: case.dbeta, lambda case: shares(case.dz)),
         },
     ),
 )

@@ -139,7 +139,7 @@ def judge_law(found, case):
 
 CHECKS = (
     Check(observe_statistics, {"g": judge_g, "psi": judge_psi}),
-    Check(observe_noise, {"noise of g": judge_noise_of_g, "noise of psi": judge_noise_of_psi}),
+    Check(observe_noise, {"noise of g": judge_noise_of_g, "noise of psi": judge_noise_of_psi}, joins=True),
     Check.of("exponent", lambda code, case: code.exponent(case.sizes, case.noises), judge_exponent),
-    Check(observe_law, {"law": judge_law}),
+    Check(observe_law, {"law": judge_law}, joins=True),
 )

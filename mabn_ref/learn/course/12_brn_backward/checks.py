@@ -5,6 +5,7 @@ from collections import namedtuple
 import numpy as np
 
 from mabn_ref.learn.checking import Check, batch, gradient, gradient_judge, observe_backward
+from mabn_ref.learn.regression import explain_dx, explain_multiple, shares
 
 Cache = namedtuple("Cache", ["y", "sigma", "r", "d", "gamma"])
 
@@ -33,6 +34,19 @@ def _forward(case, x, gamma, beta):
     return gamma * (case.r * _normalised(case, x)[0] + case.d) + beta
 
 
+def _inputs(case):
+    return {
+        "": case.gamma * case.r * case.dz,
+        "{names} {is} made without r; dy is gamma * r * dz": case.gamma * case.dz,
+        "{names} {is} made without gamma; dy is gamma * r * dz": case.r * case.dz,
+        "{names} {is} made of dz itself; dy is gamma * r * dz": case.dz,
+    }
+
+
+def _other_y(case):
+    return {"{names} {is} made of r * y + d; take y itself": case.r * case.cache.y + case.d}
+
+
 HELD = "forward with r and d held"
 SUM_NOTE = "; nor does it sum to zero over a channel, as it does in batch normalisation"
 CHECKS = (
@@ -42,6 +56,11 @@ CHECKS = (
             "dx": gradient_judge("dx", of=HELD, sum_note=SUM_NOTE),
             "dgamma": gradient_judge("dgamma", of=HELD),
             "dbeta": gradient_judge("dbeta", of=HELD),
+        },
+        {
+            "dx": explain_dx(_inputs, lambda case: case.cache.y, lambda case: case.cache.sigma, other_y=_other_y),
+            "dgamma": explain_multiple("dgamma", lambda case: case.dgamma, lambda case: shares(case.dz)),
+            "dbeta": explain_multiple("dbeta", lambda case: case.dbeta, lambda case: shares(case.dz)),
         },
     ),
 )

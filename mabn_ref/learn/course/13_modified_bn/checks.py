@@ -15,6 +15,7 @@ from mabn_ref.learn.checking import (
     observe_backward,
     parts,
 )
+from mabn_ref.learn.regression import explain_dx, explain_multiple, shares
 
 Cache = namedtuple("Cache", ["y", "chi", "gamma"])
 
@@ -65,7 +66,19 @@ def judge_dx(dx, case):
     return fault
 
 
+def _inputs(case):
+    return {"": case.gamma * case.dz, "{names} {is} made of dz, without gamma; dy is gamma * dz": case.dz}
+
+
 CHECKS = (
     Check(observe_forward, {"z": judge_z, "cache": judge_cache}),
-    Check(observe_backward, {"dx": judge_dx, "dgamma": gradient_judge("dgamma"), "dbeta": gradient_judge("dbeta")}),
+    Check(
+        observe_backward,
+        {"dx": judge_dx, "dgamma": gradient_judge("dgamma"), "dbeta": gradient_judge("dbeta")},
+        {
+            "dx": explain_dx(_inputs, lambda case: case.cache.y, lambda case: case.cache.chi, root="chi", g=0),
+            "dgamma": explain_multiple("dgamma", lambda case: case.dgamma, lambda case: shares(case.dz)),
+            "dbeta": explain_multiple("dbeta", lambda case: case.dbeta, lambda case: shares(case.dz)),
+        },
+    ),
 )

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from mabn_ref.learn.checking import Check, close, gradient, gradient_judge
+from mabn_ref.learn.regression import Term, explain_sum, means
 
 KERNELS = ((2, 3), (1, 3), (3, 2), (1, 1))
 
@@ -42,8 +43,30 @@ def judge_means(means, case):
     return None
 
 
+EXPLAIN_DW = explain_sum(
+    "dw",
+    [Term("dw_c", 1, lambda case: {"": case.dw_c}), Term("mean of dw_c", -1, lambda case: _means(case.dw_c))],
+    lambda case: {"": np.ones(1)},
+)
+
+
+def _means(dw_c):
+    """The mean over each output filter, and what is taken for it."""
+    filters = dw_c.reshape(-1, dw_c.shape[-1])
+    return {
+        "": means(filters)[""],
+        "{names} {is} a sum over the filter; divide by the number of its weights": np.sum(filters, axis=0),
+        "{names} {is} taken over all filters together; each output filter has its own": np.full_like(
+            filters[0], np.mean(filters)
+        ),
+        "{names} {is} taken over the kernel positions alone; a filter has input channels, too": np.mean(
+            dw_c, axis=(0, 1)
+        ),
+    }
+
+
 CHECKS = (
     Check.of("w_c", lambda code, case: code.forward(case.w), judge_w_c),
-    Check.of("dw", lambda code, case: code.backward(case.dw_c), gradient_judge("dw")),
+    Check(lambda code, case: {"dw": code.backward(case.dw_c)}, {"dw": gradient_judge("dw")}, {"dw": EXPLAIN_DW}),
     Check.of("means", lambda code, case: code.output_means(case.w_c, case.mu), judge_means),
 )

@@ -5,6 +5,7 @@ from collections import namedtuple
 import numpy as np
 
 from mabn_ref.learn.checking import Check, batch, close, gradient, gradient_fault, gradient_judge, mean_square, parts
+from mabn_ref.learn.regression import explain_dx, explain_multiple, shares
 
 Cache = namedtuple("Cache", ["y", "chi", "r", "gamma"])
 
@@ -63,6 +64,30 @@ def judge_window(psi_window, case):
     return None
 
 
+def _inputs(case):
+    return {
+        "": case.gamma * case.r * case.dz,
+        "{names} {is} made without r; dy is gamma * r * dz": case.gamma * case.dz,
+        "{names} {is} made without gamma; dy is gamma * r * dz": case.r * case.dz,
+        "{names} {is} made of dz itself; dy is gamma * r * dz": case.dz,
+    }
+
+
+def _averages(psi, case):
+    """The mean of the window with the batch's Psi in it, and what is taken for it."""
+    before = case.psi_window[len(case.psi_window) - case.count + 1 :]
+    total = np.sum(before, axis=0) + psi
+    return {
+        "": total / case.count,
+        "{names} {is} made of this batch's Psi alone; average it over the window": psi,
+        "{names} {is} made of the sum over the window; take the mean": total,
+        "{names} {is} divided by m before m values are held; divide by the number held": total / case.window,
+        "{names} {is} averaged without this batch; put its Psi into the window first": (
+            np.mean(case.psi_window, axis=0) if len(case.psi_window) else psi
+        ),
+    }
+
+
 CHECKS = (
     Check(
         observe,
@@ -71,6 +96,19 @@ CHECKS = (
             "dgamma": gradient_judge("dgamma"),
             "dbeta": gradient_judge("dbeta"),
             "psi_window": judge_window,
+        },
+        {
+            "dx": explain_dx(
+                _inputs,
+                lambda case: case.cache.y,
+                lambda case: case.cache.chi,
+                root="chi",
+                g=0,
+                averages=_averages,
+                other_y=lambda case: {"{names} {is} made of r * y; take y itself": case.r * case.cache.y},
+            ),
+            "dgamma": explain_multiple("dgamma", lambda case: case.dgamma, lambda case: shares(case.dz)),
+            "dbeta": explain_multiple("dbeta", lambda case: case.dbeta, lambda case: shares(case.dz)),
         },
     ),
 )

@@ -1,0 +1,321 @@
+"""What is wrong with a gradient that is a sum of known terms, found by least squares on these terms.
+
+A student's dx may be wrong in a way that nobody wrote down beforehand, and still be made of the right pieces: dy, g
+and y * Psi, each with some factor, each over some sigma. The coefficients then tell which piece is wrong. Nothing is
+said unless the fit is exact to rounding on every case.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+
+__all__ = [
+    "Explainer",
+    "Term",
+    "Ways",
+    "explain_dx",
+    "explain_multiple",
+    "explain_sum",
+    "factors",
+    "means",
+    "shares",
+    "sources",
+]
+
+Explainer = Callable[[Sequence[Any], Sequence[Any]], tuple[str, ...]]
+"""``explain(values, cases) -> sentences``: what is wrong with a part, from its values on all cases; () if unknown."""
+_NEAR = 1e-8
+"""What may be left of the squares for a choice to be looked at: they are sums of numbers that nearly cancel."""
+_EXACT = 1e-9
+"""What may be left of the largest number for a fit to be exact."""
+_RIDGE = 1e-14
+"""Added to the diagonal, where two columns are multiples of each other."""
+_TRIED = 50
+"""Choices that are looked at, which is more than ever come near."""
+_AND = " | "
+
+Ways = Mapping[str, Array]
+"""How a term may have been computed: the array on one case, under what is to be said of it; right is under ""."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of a sum."""
+
+    name: str
+    """As the student knows it, such as "g"."""
+    coefficient: float
+    """The right one; 0 for a term that is sometimes kept by mistake."""
+    ways: Callable[[Any], Ways]
+    """``ways(case)``. What is said may hold {names}, {is}, {M}, {N}, {times} and {shape}."""
+
+
+def means(values: Array) -> dict[str, Array]:
+    """The mean of each channel, and what is taken for it.
+
+    Examples
+    --------
+    >>> ways = means(np.arange(12.0).reshape(2, 3, 2))
+    >>> ways[""]
+    array([5., 6.])
+    >>> [text for text, wrong in ways.items() if np.array_equal(wrong, [30, 36])]
+    ['{names} {is} {M} times too large for a batch of shape {shape}: divide the sum by M']
+    """
+    axes = tuple(range(values.ndim - 1))
+    total, m = np.sum(values, axis=axes), values[..., 0].size
+    large = "{names} {is} {times} times too large for a batch of shape {shape}"
+    by_samples = f"{large}: divide by M = {{M}}, the number of values in a channel, not by N = {{N}}, that of samples"
+    channels = "{names} {is} averaged over the channels too, as np.mean does without axis; each channel has its own"
+    return {
+        "": total / m,
+        "{names} {is} {M} times too large for a batch of shape {shape}: divide the sum by M": total,
+        by_samples: total / len(values),
+        "{names} {is} divided by M - 1; divide by M": total / (m - 1),
+        channels: np.full_like(total, np.mean(values)),
+        "{names} {is} averaged over the samples alone; average over all axes but the last": np.mean(values, axis=0),
+    }
+
+
+def factors(values: Array) -> dict[str, Array]:
+    """A right array and the multiples of it that come from a wrong count of values."""
+    n, m = len(values), values[..., 0].size
+    times = "{names} {is} {times} times too %s for a batch of shape {shape}: you %s by N = {N}, the number of samples"
+    values_in = "M = {M} is the number of values in a channel"
+    return {
+        "": values,
+        "{names} {is} {M} times too large for a batch of shape {shape}: a factor 1 / M is missing": values * m,
+        "{names} {is} {M} times too small for a batch of shape {shape}: there is a factor 1 / M too many": values / m,
+        f"{times % ('large', 'divide')}; {values_in}": values * m / n,
+        f"{times % ('small', 'multiply')}; {values_in}": values * n / m,
+    }
+
+
+def sources(inputs: Ways, ways: Callable[[Array], Ways]) -> dict[str, Array]:
+    """What a statistic may be: any of its `ways`, of any of the `inputs` that may have been taken for the right one.
+
+    Examples
+    --------
+    >>> list(sources({"": np.ones(2), "halved": np.ones(2) / 2}, lambda a: {"": a, "negative": -a}))
+    ['', 'negative', 'halved', 'halved | negative']
+    """
+    return {
+        _AND.join(filter(None, (source, way))): values
+        for source, taken in inputs.items()
+        for way, values in ways(taken).items()
+    }
+
+
+class _Column(NamedTuple):
+    """One way of a term: its numbers on all cases, one after the other."""
+
+    term: Term
+    way: str
+    values: Array
+
+
+_Fit = list[tuple[_Column, float]]
+"""A column for each term, with its coefficient."""
+
+
+def explain_sum(of: str, terms: Sequence[Term], divisors: Callable[[Any], Ways]) -> Explainer:
+    """Make the explainer of a part `of` that is a sum of terms, all over a divisor.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> case = SimpleNamespace(dy=np.array([[1.0], [2.0], [6.0]]))
+    >>> dy = Term("dy", 1, lambda case: {"": case.dy})
+    >>> g = Term("g", -1, lambda case: means(case.dy))
+    >>> explain = explain_sum("dx", [dy, g], lambda case: {"": np.ones(1)})
+    >>> explain([case.dy + 3], [case])
+    ('Your g has coefficient +1 in dx; it should be -1.',)
+    >>> explain([case.dy - 9], [case])
+    ('Your g is 3 times too large for a batch of shape (3, 1): divide the sum by M.',)
+    >>> explain([case.dy**2], [case])
+    ()
+    """
+
+    def explain(values: Sequence[Any], cases: Sequence[Any]) -> tuple[str, ...]:
+        shapes = [np.shape(value) for value in values]
+        found = np.concatenate([np.ravel(value) for value in values])
+        if not (np.issubdtype(found.dtype, np.floating) and np.all(np.isfinite(found)) and np.any(found)):
+            return ()
+        fits = []
+        ways = [[term.ways(case) for case in cases] for term in terms]
+        all_divisors = [divisors(case) for case in cases]
+        for divided in all_divisors[0]:
+            by = [d[divided] for d in all_divisors]
+            columns = [_columns(term, w, by, shapes) for term, w in zip(terms, ways, strict=True)]
+            fits += [(_faults(fit) + bool(divided), divided, fit) for fit in _fits(found, columns)]
+        if not fits:
+            return ()
+        _, divided, fit = min(fits, key=lambda item: item[0])
+        return tuple(_said(of, fit, divided, max(shapes, key=len)))
+
+    return explain
+
+
+def _columns(
+    term: Term, on_cases: Sequence[Ways], divisors: Sequence[Array], shapes: Sequence[tuple[int, ...]]
+) -> list[_Column]:
+    columns = []
+    for way in on_cases[0]:
+        pieces = [
+            np.broadcast_to(ways[way] / divisor, shape)
+            for ways, divisor, shape in zip(on_cases, divisors, shapes, strict=True)
+        ]
+        columns.append(_Column(term, way, np.concatenate([np.ravel(piece) for piece in pieces])))
+    return columns
+
+
+def _fits(found: Array, columns: list[list[_Column]]) -> list[_Fit]:
+    """The choices of a column for each term that fit exactly; all are tried at once, by their normal equations."""
+    flat = [column for group in columns for column in group]
+    table = np.array([column.values for column in flat])
+    table /= np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-300)
+    if _combination(found, table.T) is None:
+        return []  # all columns together do not give it, and so no choice of them
+    gram, along, whole = table @ table.T, table @ found, found @ found
+    starts = np.cumsum([0, *map(len, columns)])
+    choices = np.array(list(itertools.product(*(range(a, b) for a, b in itertools.pairwise(starts)))))
+    matrices = gram[choices[:, :, None], choices[:, None, :]] + _RIDGE * np.eye(len(columns))
+    right = along[choices]
+    solved = np.linalg.solve(matrices, right[..., None])[..., 0]
+    near = np.flatnonzero(whole - np.sum(solved * right, axis=1) < _NEAR * whole)
+    fits = [_exactly(found, [flat[k] for k in choices[i]]) for i in near[:_TRIED]]
+    return [fit for fit in fits if fit is not None]
+
+
+def _combination(found: Array, table: Array) -> Array | None:
+    """The coefficients with which the columns of a table give what was found, if there are some."""
+    coefficients = np.linalg.lstsq(table, found, rcond=None)[0]
+    rest = table @ coefficients - found
+    return None if np.max(np.abs(rest)) > _EXACT * np.max(np.abs(found)) else coefficients
+
+
+def _exactly(found: Array, chosen: list[_Column]) -> _Fit | None:
+    coefficients = _combination(found, np.array([column.values for column in chosen]).T)
+    if coefficients is None:
+        return None
+    return [(column, round(float(c), 6) + 0.0) for column, c in zip(chosen, coefficients, strict=True)]
+
+
+def _faults(fit: _Fit) -> float:
+    """How much there is to be said of a fit: the simplest explanation is the one with the least."""
+    ways = {text for column, c in fit if c != 0 for text in _texts(column)}
+    wrong = sum(c != column.term.coefficient for column, c in fit)
+    odd = sum(c not in (-1, 0, 1, column.term.coefficient) for column, c in fit)
+    return len(ways) + wrong + 0.5 * odd + 0.1 * sum(bool(column.way) for column, _ in fit)
+
+
+def _texts(column: _Column) -> list[str]:
+    return column.way.split(_AND) if column.way else []
+
+
+def _said(of: str, fit: _Fit, divided: str, shape: tuple[int, ...]) -> Iterator[str]:
+    """A sentence for each fault."""
+    m, n = int(np.prod(shape[:-1])), shape[0]
+    numbers = {"M": m, "N": n, "times": f"{m / n:g}", "shape": shape}
+
+    def filled(text: str, names: list[str]) -> str:
+        return f"Your {text.format(names=' and '.join(names), **{'is': 'are' if names[1:] else 'is'}, **numbers)}."
+
+    if divided:
+        yield filled(divided, [of])
+    present = [column for column, c in fit if c != 0]
+    for text in dict.fromkeys(text for column in present for text in _texts(column)):
+        names = [column.term.name for column in present if text in _texts(column)]
+        yield filled(text, [of] if len(names) == len(fit) > 1 else names)
+    if all(c == -column.term.coefficient for column, c in fit):
+        yield f"Your {of} has the wrong sign."
+        return
+    for column, c in fit:
+        name, right = column.term.name, column.term.coefficient
+        if c == right:
+            continue
+        if c == 0:
+            yield f"Your {of} has no {name} in it; it belongs there with coefficient {right:+g}."
+        elif right == 0:
+            yield f"Your {of} has {name} in it, with coefficient {c:+g}; it does not belong there."
+        elif len(fit) == 1:
+            yield f"Your {of} is {c:g} times what it should be."
+        else:
+            yield f"Your {name} has coefficient {c:+g} in {of}; it should be {right:+g}."
+
+
+def explain_dx(
+    inputs: Callable[[Any], Ways],
+    y: Callable[[Any], Array],
+    sigma: Callable[[Any], Array],
+    *,
+    root: str = "sigma",
+    g: float = -1,
+    averages: Callable[[Array, Any], Ways] = lambda psi, case: {"": psi},
+    other_y: Callable[[Any], Ways] = lambda case: {},
+) -> Explainer:
+    """Make the explainer of the dx of a normaliser, ``(dy - g - y * Psi) / sigma``.
+
+    ``inputs(case)`` has dy and what is taken for it. `g` is 0 where the method has no such term.
+    ``averages(psi, case)`` makes of the batch's Psi what stands in dx; ``other_y(case)`` has what is taken for y.
+    """
+
+    def kept(ways: dict[str, Array], case: Any) -> dict[str, Array]:
+        return ways | {f"{{names}} {{is}} not divided by {root}": ways[""] * sigma(case)}
+
+    def ways_of_g(case: Any) -> Ways:
+        return kept(sources(inputs(case), means), case)
+
+    def ways_of_psi(case: Any) -> Ways:
+        right, dy = y(case), inputs(case)[""]
+        psi = means(right * dy)[""]
+        ways = {way: right * averages(p, case)[""] for way, p in _ways_of_psi(right, inputs(case)).items()}
+        ways |= {way: right * p for way, p in averages(psi, case).items() if way}
+        for way, other in other_y(case).items():
+            ways[way] = other * averages(means(other * dy)[""], case)[""]
+            ways[f"{way}, in Psi alone"] = right * averages(means(other * dy)[""], case)[""]
+            ways[f"{way}, beside Psi alone"] = other * averages(psi, case)[""]
+        ways["{names} {is} Psi alone: multiply it by y"] = averages(psi, case)[""]
+        return kept(ways, case)
+
+    terms = (
+        Term("dy", 1, lambda case: kept(sources(inputs(case), factors), case)),
+        Term("g", g, ways_of_g),
+        Term("y * Psi", -1, ways_of_psi),
+    )
+    return explain_sum(
+        "dx",
+        terms,
+        lambda case: {
+            "": sigma(case),
+            f"{{names}} {{is}} not divided by {root}": np.ones(1),
+            f"{{names}} {{is}} divided by {root} squared; divide by {root}": sigma(case) ** 2,
+        },
+    )
+
+
+def _ways_of_psi(y: Array, inputs: Ways) -> dict[str, Array]:
+    return sources({source: y * dy for source, dy in inputs.items()}, means)
+
+
+def shares(values: Array) -> dict[str, Array]:
+    """What a sum over the values of each channel may be multiplied by."""
+    said = "{names} {is} divided by %s; what a parameter was used for adds up, so it is a sum"
+    return {
+        said % "N, the number of samples": np.array(1 / len(values)),
+        said % "M": np.array(1 / values[..., 0].size),
+    }
+
+
+def explain_multiple(
+    of: str, right: Callable[[Any], Array], others: Callable[[Any], Ways] = lambda case: {}
+) -> Explainer:
+    """Make the explainer of a part that is often a multiple of the right one, by a number or by one of `others`."""
+    term = Term(of, 1, lambda case: {"": right(case), **{way: right(case) * k for way, k in others(case).items()}})
+    return explain_sum(of, [term], lambda case: {"": np.ones(1)})
