@@ -7,9 +7,11 @@ import difflib
 import hashlib
 import os
 import secrets
+import shlex
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,47 @@ from mabn_ref.extras import require
 
 __all__ = ["ACTIONS", "add", "run", "with_action"]
 
-ACTIONS = ("start", "status", "check", "hint", "watch", "reset", "solution", "grade", "export", "lint")
-_DESCRIPTION = """\
-Exercises that check themselves. `mabn-ref learn DIR` makes a working folder; the other commands work in it.
+_STUDENT = {
+    "start": "make a working folder, or add to one what is missing",
+    "status": "list the exercises, what has passed, and which is current",
+    "show": "read the statement of an exercise",
+    "edit": "open the file of an exercise in your editor, $VISUAL or $EDITOR",
+    "watch": "check an exercise whenever it is saved",
+    "check": "check an exercise once; the exit code is 1 if it has not passed",
+    "hint": "show the next of three hints",
+    "solution": "show the model solution of an exercise that has passed",
+    "reset": "start an exercise over; your file is kept as exercise.py.old",
+}
+_TEACHER = {
+    "grade": "grade a folder of submissions, each in a sandbox",
+    "export": "write the exercises as notebooks",
+    "lint": "check the course itself, for whoever adds an exercise",
+}
+ACTIONS = (*_STUDENT, *_TEACHER)
+
+
+def _table(actions: Mapping[str, str]) -> str:
+    return "\n".join(f"  {name:<10}{help}" for name, help in actions.items())
+
+
+_DESCRIPTION = f"""\
+Exercises that check themselves, from the mean of a batch to MABN. Start with
+
+  mabn-ref learn DIR
+
+which makes a folder with a statement and a file to write for each exercise.
+Then, in that folder:
+
+{_table(_STUDENT)}
+
+Without NAME each means the exercise that you checked last or, once that has
+passed, the first open one.
+
+For teachers:
+
+{_table(_TEACHER)}
+
+mabn-ref learn ACTION --help says more of each.
 """
 
 
@@ -49,28 +89,40 @@ def with_action(argv: Sequence[str]) -> list[str]:
 
 def add(commands: Any) -> None:
     """Add the command and its actions."""
-    parser = commands.add_parser("learn", help="exercises that check themselves", description=_DESCRIPTION)
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    parser = commands.add_parser(
+        "learn",
+        help="exercises that check themselves",
+        usage="mabn-ref learn DIR\n       mabn-ref learn ACTION ...",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, prog="mabn-ref learn")
+    texts = _STUDENT | _TEACHER
 
-    def action(name: str, act: Any, help: str, description: str = "") -> Any:
-        added = actions.add_parser(name, help=help, description=description or f"{help[0].upper()}{help[1:]}.")
+    def action(name: str, act: Any, description: str = "") -> Any:
+        text = description or f"{texts[name][0].upper()}{texts[name][1:]}."
+        added = actions.add_parser(name, description=text)
         added.set_defaults(act=act, run=run, parser=added)
         return added
 
-    start = action("start", _start, "make a working folder, or add to one what is missing: mabn-ref learn DIR")
+    start = action("start", _start)
     start.add_argument("folder", type=place, metavar="DIR")
-    for name, act, help in (
-        ("status", _status, "list the exercises and what has passed"),
-        ("check", _check, "check an exercise; the exit code is 1 if it has not passed"),
-        ("hint", _hint, "show the next of three hints"),
-        ("watch", _watch, "check an exercise whenever it is saved"),
-        ("reset", _reset, "start an exercise over; your file is kept as exercise.py.old"),
-        ("solution", _solution, "show our solution of an exercise that has passed"),
+    for name, act in (
+        ("status", _status),
+        ("show", _show),
+        ("edit", _edit),
+        ("watch", _watch),
+        ("check", _check),
+        ("hint", _hint),
+        ("solution", _solution),
+        ("reset", _reset),
     ):
-        added = action(name, act, help)
+        added = action(name, act)
         added.add_argument(
             "--dir", type=place, default=Path(), metavar="DIR", help="the working folder (default: here)"
         )
+        if name == "hint":
+            added.add_argument("--all", action="store_true", help="show all hints taken so far, and no new one")
         which = added.add_mutually_exclusive_group() if name == "check" else added
         if name != "status":
             which.add_argument(
@@ -83,11 +135,10 @@ def add(commands: Any) -> None:
 
 
 def _add_for_teachers(action: Callable[..., Any]) -> None:
-    """Add grade, export and lint with `action`, which takes a name, what to do, and a line of help."""
+    """Add grade, export and lint with `action`, which takes a name, what to do, and a description."""
     grade = action(
         "grade",
         _grade,
-        "grade a folder of submissions",
         "Grade SUBMISSIONS/STUDENT/NN_name/exercise.py, or NN_name.py or NN_name.ipynb, of all students. Needs the "
         "extra run.",
     )
@@ -111,7 +162,6 @@ def _add_for_teachers(action: Callable[..., Any]) -> None:
     export = action(
         "export",
         _export,
-        "write the exercises as notebooks",
         "Write a notebook for each exercise: plain, for nbgrader (a graded cell for each part), or for Otter-Grader "
         "(with its test files).",
     )
@@ -124,7 +174,6 @@ def _add_for_teachers(action: Callable[..., Any]) -> None:
     lint = action(
         "lint",
         _lint,
-        "check the course itself, for whoever adds an exercise",
         "Check that every exercise has what it needs: its skeleton fails, its solution passes, and each mistake it "
         "knows is told its sentence. The exit code is 1 if something is wrong.",
     )
@@ -149,7 +198,8 @@ def _start(args: argparse.Namespace) -> int:
     folder = Folder(args.folder)
     new = folder.make()
     print(f"{len(new)} exercises written to {args.folder}, {len(folder.exercises) - len(new)} were there already.")
-    print(f"\n  cd {args.folder}\n  mabn-ref learn watch\n\nBegin with {folder.current().name}/statement.md.")
+    print(f"\n  cd {args.folder}\n  mabn-ref learn show\n  mabn-ref learn watch\n")
+    print(f"show prints the statement of {folder.current().name}, watch checks its exercise.py whenever you save it.")
     return 0
 
 
@@ -172,6 +222,33 @@ def _status(args: argparse.Namespace) -> int:
     return 0
 
 
+def _show(args: argparse.Namespace) -> int:
+    """Print a statement; with a name in any folder."""
+    from mabn_ref.learn.exercise import find
+    from mabn_ref.learn.folder import Folder
+    from mabn_ref.learn.terminal import place, statement, style_for
+
+    style = style_for(sys.stdout)
+    try:
+        folder = Folder.find(args.dir)
+    except FileNotFoundError:
+        if not args.name:
+            raise
+        print(statement(find(args.name), style))
+        return 0
+    exercise = find(args.name, folder.exercises) if args.name else folder.current()
+    print(f"{statement(exercise, style)}\n\nWrite it in {place(folder.file(exercise), None, style)}.")
+    return 0
+
+
+def _edit(args: argparse.Namespace) -> int:
+    folder, exercise, _ = _opened(args)
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    if not editor:
+        raise UsageError(f"neither VISUAL nor EDITOR is set; open {folder.file(exercise)} in your editor")
+    return subprocess.call([*shlex.split(editor), str(folder.file(exercise))])
+
+
 def _check(args: argparse.Namespace) -> int:
     from mabn_ref.learn.terminal import check, check_all, fresh_seeds, progress_bar
 
@@ -179,17 +256,21 @@ def _check(args: argparse.Namespace) -> int:
     seeds = fresh_seeds() if args.seed is None else (args.seed,)
     if args.all:
         return int(not check_all(folder, seeds, style, print))
+    moved = folder.chosen() != exercise
     folder.choose(exercise)
     passed, said = check(folder, exercise, seeds, style)
     print(f"{said}\n\n{progress_bar(folder)}")
+    if moved and not passed:
+        print(f"The current exercise is now {exercise.name}.")
     return int(not passed)
 
 
 def _hint(args: argparse.Namespace) -> int:
-    from mabn_ref.learn.terminal import hint
+    from mabn_ref.learn.terminal import hint, hints_taken
 
     folder, exercise, style = _opened(args)
-    print(f"{style(exercise.name, 'bold')}  {exercise.title}\n\n{hint(folder, exercise, style)}")
+    said = (hints_taken if args.all else hint)(folder, exercise, style)
+    print(f"{style(exercise.name, 'bold')}  {exercise.title}\n\n{said}")
     return 0
 
 

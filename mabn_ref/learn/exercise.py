@@ -79,6 +79,12 @@ class Exercise:
         """Numbers of the tutorials that explain it, from a line of the statement."""
         return tuple(map(int, re.findall(r"\d+", self._line("Tutorial"))))
 
+    @property
+    def example(self) -> str:
+        """Its worked example, calls and what they print; "" if it has none."""
+        found = re.search(r"^```pycon\n(.*?)^```$", self.statement, re.MULTILINE | re.DOTALL)
+        return found.group(1) if found else ""
+
     def _line(self, title: str) -> str:
         found = re.search(rf"^{title}s?: (.*)$", self.statement, re.MULTILINE)
         return found.group(1) if found else ""

@@ -25,11 +25,15 @@ Each folder holds a statement, `statement.md`, and the file to work on, `exercis
 
 checks the current exercise every time you save it. Without it,
 
-    mabn-ref learn check [NAME]    check the current exercise, or another; --all for all
-    mabn-ref learn hint [NAME]     the next of three hints
+    mabn-ref learn show [NAME]     the statement, its formulas readable in a terminal
+    mabn-ref learn edit [NAME]     open exercise.py in your editor ($VISUAL or $EDITOR)
+    mabn-ref learn check [NAME]    check the exercise; --all for all
+    mabn-ref learn hint [NAME]     the next of three hints; --all for those taken so far
     mabn-ref learn status          what is done
-    mabn-ref learn solution NAME   ours, once yours passes
-    mabn-ref learn reset NAME      start an exercise over; your file is kept as exercise.py.old
+    mabn-ref learn solution NAME   the model solution, once yours passes
+    mabn-ref learn reset NAME      start over; your file is kept as exercise.py.old
+
+Without NAME each means the exercise that you checked last or, once that has passed, the first open one.
 """
 
 
@@ -137,9 +141,14 @@ class Folder:
         return next((e for e in self.exercises if e.name == progress.current), self.exercises[0])
 
     def current(self) -> Exercise:
-        """The exercise to work on: the one last worked on or, if it has passed, the next."""
+        """The exercise to work on: the one last worked on or, if it has passed, the first open one."""
         exercise = self.chosen()
-        return (self.following(exercise) or exercise) if exercise.name in self.load().passed else exercise
+        return (self.first_open() or exercise) if exercise.name in self.load().passed else exercise
+
+    def first_open(self) -> Exercise | None:
+        """The first exercise that has not passed; None if all have."""
+        passed = self.load().passed
+        return next((exercise for exercise in self.exercises if exercise.name not in passed), None)
 
     def choose(self, exercise: Exercise) -> None:
         """Make an exercise the one that commands without a name mean."""
@@ -148,7 +157,12 @@ class Folder:
             self.save(replace(progress, current=exercise.name))
 
     def following(self, exercise: Exercise) -> Exercise | None:
-        """The next exercise that has not passed, from the beginning again after the last; None if all others have."""
+        """Where to go from an exercise: to the first open one once it has passed, else past it to the next open one.
+
+        None if all others have passed.
+        """
+        if exercise.name in self.load().passed:
+            return self.first_open()
         place = self.exercises.index(exercise)
         passed = self.load().passed
         for other in (*self.exercises[place + 1 :], *self.exercises[:place]):

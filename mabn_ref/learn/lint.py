@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import mabn_ref
 from mabn_ref.learn.exercise import COURSE, Exercise, course, run_source
 from mabn_ref.learn.judge import Report, check_code, check_source
+from mabn_ref.learn.plain_text import as_text
 
 __all__ = ["answer_lines", "confusion", "lint", "lint_course"]
 
@@ -58,6 +60,7 @@ def lint(exercise: Exercise, exercises: tuple[Exercise, ...] = (), seeds: Sequen
             yield f"its own solution fails: {_first_fault(solved)}"
         if check_source(exercise, exercise.skeleton, seeds=(seed,)).passed:
             yield "the skeleton passes as it is"
+    yield from _faults_of_example(exercise)
     yield from _faults_of_mistakes(exercise, seeds)
 
 
@@ -73,6 +76,13 @@ def _faults_of_texts(exercise: Exercise) -> Iterator[str]:
         yield "statement.md needs a title and the maths"
     if any(text.count("$") % 2 for text in (exercise.statement, *exercise.hints)):
         yield "statement.md has a $ without its partner"
+    if not exercise.example:
+        yield "statement.md has no worked example: a block of ```pycon"
+    for text in (exercise.statement, *exercise.hints):
+        try:
+            as_text(text, 80)
+        except ValueError as error:
+            yield f"statement.md cannot be shown in a terminal: {error}"
     if len(exercise.hints) != 3 or not all(exercise.hints):
         yield f"statement.md has {len(exercise.hints)} hints, expected three, each under a heading ## Hint 1, 2, 3"
     if not exercise.equations:
@@ -138,6 +148,16 @@ def _imports(source: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             found.add((node.module or "").partition(".")[0])
     return found
+
+
+def _faults_of_example(exercise: Exercise) -> Iterator[str]:
+    """Run the worked example with the solution's functions."""
+    names = vars(run_source(exercise.solution, f"{exercise.name}_example"))
+    test = doctest.DocTestParser().get_doctest(exercise.example, names, exercise.name, None, 0)
+    said: list[str] = []
+    doctest.DocTestRunner(verbose=False).run(test, out=said.append)
+    if said:
+        yield f"its worked example does not give what it shows: {' '.join(''.join(said).split())}"
 
 
 def _faults_of_mistakes(exercise: Exercise, seeds: Sequence[int]) -> Iterator[str]:

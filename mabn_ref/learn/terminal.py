@@ -1,7 +1,8 @@
-"""The commands of a learner, each one step, and what they show: check, hint, status, solution."""
+"""The commands of a learner, each one step, and what they show: statement, check, hint, status, solution."""
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import secrets
@@ -15,6 +16,7 @@ from typing import TextIO
 from mabn_ref.learn.exercise import Exercise
 from mabn_ref.learn.folder import Folder, Progress
 from mabn_ref.learn.judge import Report, check_source
+from mabn_ref.learn.plain_text import as_text
 from mabn_ref.learn.process import StudentError
 
 __all__ = [
@@ -24,11 +26,13 @@ __all__ = [
     "check_all",
     "fresh_seeds",
     "hint",
+    "hints_taken",
     "listing",
     "place",
     "printable",
     "progress_bar",
     "solution",
+    "statement",
     "style_for",
     "verdict",
 ]
@@ -50,7 +54,9 @@ class Style:
 
     def wrap(self, text: str, indent: str = "  ") -> str:
         """Break a paragraph into lines."""
-        return textwrap.fill(text, self.width, initial_indent=indent, subsequent_indent=indent)
+        return textwrap.fill(
+            text, self.width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+        )
 
 
 def style_for(stream: TextIO) -> Style:
@@ -189,7 +195,33 @@ def check(folder: Folder, exercise: Exercise, seeds: Sequence[int], style: Style
     following = folder.following(exercise)
     ahead = style("That was the last one: all exercises have passed.", "green")
     ahead = ahead if following is None else f"Next is {following.name}: {following.title}."
-    return True, f"{said}\n\n{solution(folder, exercise, style)}\n\n  {ahead}"
+    return True, f"{said}\n\n{_beside(exercise, source, style)}\n\n{_read_on(exercise, style)}\n\n  {ahead}"
+
+
+def _beside(exercise: Exercise, source: str, style: Style) -> str:
+    """A student's code and the model solution, line by line: what differs, with a little around it."""
+    without_marks = re.sub(r"^ *# TODO.*\n", "", source, flags=re.MULTILINE)
+    yours, model = (
+        [line.rstrip() for line in re.sub(r"\n{3,}", "\n\n\n", text).strip().splitlines()]
+        for text in (without_marks, exercise.solution)
+    )
+    lines = list(difflib.unified_diff(yours, model, n=2, lineterm=""))[2:]
+    if not lines:
+        return "  Your code is the model solution, line for line."
+    colours = {"-": "red", "+": "green", "@": "dim"}
+    body = []
+    for line in lines:
+        shown = "..." if line.startswith("@@") else printable(line.expandtabs(4))
+        shown = f"  {shown}".rstrip()
+        body.append(style(shown, colours[line[0]]) if line[0] in colours else shown)
+    return "\n".join([f"  {style('Another way to write it (- yours, + the model solution):', 'bold')}", "", *body])
+
+
+def _read_on(exercise: Exercise, style: Style) -> str:
+    """Where what was just solved is explained."""
+    numbers = [str(number) for number in exercise.tutorials]
+    tutorials = f"tutorial{'s' if numbers[1:] else ''} {', '.join(numbers)}"
+    return style.wrap(f"Read on: {tutorials}, and in the derivations the equations {', '.join(exercise.equations)}.")
 
 
 def check_all(folder: Folder, seeds: Sequence[int], style: Style, show: Callable[[str], None]) -> bool:
@@ -232,20 +264,39 @@ def progress_bar(folder: Folder) -> str:
     return bar(len([e for e in folder.exercises if e.name in passed]), len(folder.exercises))
 
 
+def statement(exercise: Exercise, style: Style) -> str:
+    """The statement as text, as wide as the terminal."""
+    title, _, rest = as_text(exercise.statement, style.width).partition("\n")
+    return f"{style(title, 'bold')}\n{rest}"
+
+
 def hint(folder: Folder, exercise: Exercise, style: Style) -> str:
-    """The hints taken so far and the next one."""
+    """The next hint; after the last that there are no more."""
     progress = folder.load()
-    taken = min(progress.hints.get(exercise.name, 0) + 1, len(exercise.hints))
-    folder.save(replace(progress, hints={**progress.hints, exercise.name: taken}))
-    shown = [
-        f"  {style(f'Hint {k} of {len(exercise.hints)}', 'bold')}\n{style.wrap(' '.join(text.split()))}"
-        for k, text in enumerate(exercise.hints[:taken], start=1)
-    ]
-    return "\n\n".join(shown)
+    taken = progress.hints.get(exercise.name, 0)
+    if taken >= len(exercise.hints):
+        again = f"mabn-ref learn hint {exercise.name} --all"
+        return style.wrap(
+            f"There are no more hints: you have had all {len(exercise.hints)}. {again} shows them again."
+        )
+    folder.save(replace(progress, hints={**progress.hints, exercise.name: taken + 1}))
+    return _hint(exercise, taken, style)
+
+
+def hints_taken(folder: Folder, exercise: Exercise, style: Style) -> str:
+    """All hints that were asked for so far."""
+    taken = folder.load().hints.get(exercise.name, 0)
+    shown = [_hint(exercise, k, style) for k in range(min(taken, len(exercise.hints)))]
+    return "\n\n".join(shown) or "  You have asked for no hint so far."
+
+
+def _hint(exercise: Exercise, k: int, style: Style) -> str:
+    text = "\n".join(f"  {line}".rstrip() for line in as_text(exercise.hints[k], style.width - 2).splitlines())
+    return f"  {style(f'Hint {k + 1} of {len(exercise.hints)}', 'bold')}\n{text}"
 
 
 def solution(folder: Folder, exercise: Exercise, style: Style) -> str | None:
-    """Our solution, or None while the student's has not passed."""
+    """The model solution, or None while the student's has not passed."""
     if exercise.name not in folder.load().passed:
         return None
     body = "\n".join(f"  {line}".rstrip() for line in exercise.solution.splitlines())

@@ -12,12 +12,12 @@ from typing import Any
 
 from mabn_ref.learn.exercise import Exercise
 from mabn_ref.learn.folder import Folder
-from mabn_ref.learn.terminal import Style, check, fresh_seeds, hint, listing, place, progress_bar
+from mabn_ref.learn.terminal import Style, check, fresh_seeds, hint, listing, place, progress_bar, statement
 
 __all__ = ["keys", "watch"]
 
 _POLL = 0.25
-_MENU = "n: next   h: hint   l: list   r: reset   q: quit"
+_MENU = "s: statement   n: next   h: hint   l: list   r: reset   q: quit"
 
 
 def _show(text: str) -> None:
@@ -56,6 +56,8 @@ def watch(
                     break
             elif pressed == "h":
                 show(_frame(folder, exercise, f"{said}\n\n{hint(folder, exercise, style)}", style))
+            elif pressed == "s":
+                show(f"{statement(exercise, style)}\n\n{_MENU}\n")
             elif pressed == "l":
                 show(listing(folder.exercises, folder.load(), exercise.name, style) + f"\n\n{_MENU}\n")
             elif pressed == "r":
@@ -90,10 +92,10 @@ def keys() -> Iterator[Callable[[float], str]]:
     Raises
     ------
     OSError
-        If standard input is no terminal.
+        If standard input is not a terminal.
     """
     if not sys.stdin.isatty():
-        raise OSError("standard input is no terminal")
+        raise OSError("standard input is not a terminal")
     if sys.platform == "win32":
         yield _on_windows
         return

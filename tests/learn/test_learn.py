@@ -49,7 +49,10 @@ def test_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "01_moments/exercise.py:13\n" in said("check", code=1)
     assert "to do  mu" in said("check", code=1)
     assert "Hint 1 of 3" in said("hint")
-    assert "Hint 2 of 3" in said("hint")
+    assert "Hint 1 of 3" not in said("hint")
+    assert "Hint 3 of 3" in said("hint")
+    assert "There are no more hints: you have had all 3." in said("hint")
+    assert said("hint", "--all").index("Hint 1 of 3") < said("hint", "--all").index("Hint 3 of 3")
     assert "has not passed yet" in said("solution", code=2)
     wrong = MOMENTS.with_mistakes("values-less-one")
     assert wrong is not None
@@ -60,13 +63,14 @@ def test_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     Path("01_moments/exercise.py").write_text(MOMENTS.solution)
     out = said("check")
     assert "passed, 2 of 2 points" in out
-    assert "One way to write it" in out
+    assert "Your code is the model solution, line for line." in out
+    assert "Read on: tutorial 1, and in the derivations the equations bn-statistics." in out
     assert "Next is 02_bn_forward" in out
     assert "centred = x - mu" in said("solution")
     assert "02_bn_forward" in said("check", code=1).splitlines()[0]
     status = said("status").splitlines()
     assert status[0].startswith("  passed  01_moments")
-    assert status[0].endswith("(2 hints)")
+    assert status[0].endswith("(3 hints)")
     assert status[1].startswith("> open    02_bn_forward")
     assert "kept as exercise.py.old" in said("reset", "1")
     assert Path("01_moments/exercise.py").read_text() == MOMENTS.skeleton
@@ -145,6 +149,74 @@ def test_outside_of_a_folder(
     assert "is in no folder of exercises; mabn-ref learn DIR makes one" in capsys.readouterr().err
 
 
+def test_jumping_about_returns_to_the_first_open_exercise(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    """Check, hint, show and status mean the same exercise, also after a jump ahead and back."""
+
+    def current() -> set[str]:
+        names = set()
+        for action in ("status", "hint", "show", "check"):
+            main(["learn", action])
+            out = capsys.readouterr().out
+            if action == "status":
+                out = next(line for line in out.splitlines() if line.startswith(">"))
+            names |= {exercise.name for exercise in course()[:2] if exercise.name in out}
+        return names
+
+    assert current() == {"01_moments"}
+    assert main(["learn", "hint", "2"]) == main(["learn", "show", "2"]) == 0
+    capsys.readouterr()
+    assert current() == {"01_moments"}  # whoever only looks ahead stays where they are
+    assert main(["learn", "check", "2"]) == 1
+    assert "The current exercise is now 02_bn_forward." in capsys.readouterr().out
+    assert current() == {"02_bn_forward"}
+    solve(folder, "bn_forward")
+    assert main(["learn", "check"]) == 0
+    assert "Next is 01_moments" in capsys.readouterr().out
+    assert current() == {"01_moments"}
+
+
+def test_what_differs_from_the_model_solution_is_shown(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    own = MOMENTS.solution.replace("    centred = x - mu\n", "    # TODO: x\n    centred = x - mu  # mine\n")
+    folder.file(MOMENTS).write_text(own)
+    assert main(["learn", "check"]) == 0
+    out = capsys.readouterr().out
+    assert "  -    centred = x - mu  # mine\n  +    centred = x - mu\n" in out
+    assert "TODO" not in out
+
+
+def test_a_statement_is_shown_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["learn", "show", "4"]) == 0
+    out = capsys.readouterr().out
+    assert "    ∂L/∂x_b = 1/σ (u_b - g - y_b Ψ).\n" in out
+    assert all(len(line) <= 60 for line in out.splitlines() if ">>>" not in line)
+    assert main(["learn", "show"]) == 1
+    assert "is in no folder of exercises" in capsys.readouterr().err
+
+
+def test_the_editor_is_opened(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", f'{sys.executable} -c \'import sys; open(sys.argv[1], "a").write("# opened")\'')
+    assert main(["learn", "edit", "2"]) == 0
+    assert folder.file(find("2")).read_text().endswith("# opened")
+    monkeypatch.delenv("EDITOR")
+    assert main(["learn", "edit"]) == 2
+    assert "neither VISUAL nor EDITOR is set; open" in capsys.readouterr().err
+
+
+def test_help_says_where_to_start_and_sorts_by_reader(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["learn", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("usage: mabn-ref learn DIR\n")
+    assert out.index("  hint ") < out.index("For teachers:") < out.index("  grade ")
+    assert all(len(line) <= 80 for line in out.splitlines())
+
+
 def test_files_that_cannot_be_read(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     folder.file(MOMENTS).unlink()
     assert main(["learn", "check", "1"]) == 1
@@ -174,7 +246,7 @@ def test_watching(folder: Folder) -> None:
     """Every key, and a check after every save."""
     screens: list[str] = []
     second = folder.path / "02_bn_forward" / "exercise.py"
-    steps: list[str | Callable[[], object]] = ["h", "l", "x", lambda: solve(folder)]
+    steps: list[str | Callable[[], object]] = ["h", "s", "l", "x", lambda: solve(folder)]
     steps += ["n", "r", "n", lambda: second.write_text("begun = True\n"), "r", "y", "n", "q"]
 
     def key(_: float) -> str:
@@ -192,7 +264,8 @@ def test_watching(folder: Folder) -> None:
         "Hint 1 of 3",
         "> open    01_moments",
         "passed, 2 of 2",
-        "One way to write it",
+        "Your code is the model solution",
+        "The values of a",
     ):
         assert part in text
     assert sum("Start 02_bn_forward over?" in screen for screen in screens) == 2
@@ -235,7 +308,7 @@ def test_in_a_terminal(folder: Folder) -> None:
         os.write(terminal, b"h")
         until(b"Hint 1 of 3")
         solve(folder)
-        until(b"One way to write it")
+        until(b"Your code is the model solution")
         os.write(terminal, b"q")
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     finally:

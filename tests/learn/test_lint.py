@@ -39,6 +39,9 @@ BROKEN = {
     "statement.md has 2 hints, expected three": replaced("statement.md", "## Hint 2\n", "\n"),
     "statement.md needs a title and the maths": replaced("statement.md", "$", ""),
     "statement.md has a $ without its partner": replaced("statement.md", "$M = N H W$", "$M"),
+    "statement.md has no worked example": replaced("statement.md", "```pycon", "```"),
+    "its worked example does not give what it shows": replaced("statement.md", "[0.4] [1.155]", "[0.4] [1.54]"),
+    "statement.md cannot be shown in a terminal: unknown command \\int": replaced("statement.md", "\\mu", "\\int"),
     "statement.md names no equation": replaced("statement.md", "Equations:", "About:"),
     "statement.md names the equation bn-nothing, which no code": replaced(
         "statement.md", "bn-statistics", "bn-nothing"
@@ -75,7 +78,7 @@ def test_a_broken_exercise(fault: str, tmp_path: Path) -> None:
     other = tmp_path / "broken"
     shutil.copytree(folder, other / "01_moments")
     BROKEN[fault](other / "01_moments")
-    run = ("solution fails", "passes", "answered by")  # the rest is found in the texts
+    run = ("solution fails", "passes", "answered by", "worked example does")  # the rest is found in the texts
     found = list(lint_course(other, seeds=(0,) if any(words in fault for words in run) else ()))
     assert any(fault in line for line in found), found
 
