@@ -45,7 +45,6 @@ from sphinx.util.docutils import SphinxDirective
 
 logger = logging.getLogger(__name__)
 
-EXERCISES = "howto/work_through_the_exercises"
 """The page of the course."""
 
 
@@ -262,7 +261,7 @@ class ResolveTrace(SphinxPostTransform):
         title = place.name.replace("_", " ")
         if kind == "tutorials":
             return self._link(f"tutorials/{place.name}", "", title)
-        return self._link(EXERCISES, nodes.make_id(f"exercise-{place.name}"), title)
+        return self._link(f"course/{place.name}", "", title)
 
     def _link(self, page: str, fragment: str, text: str) -> nodes.Node:
         if page not in self.env.found_docs:

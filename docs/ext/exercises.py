@@ -1,7 +1,12 @@
-"""The directives ``course``, all exercises with equations and tutorials, and ``exercises``, those of one tutorial."""
+"""The course: a page for each exercise, ``course``, the list of them all, and ``exercises``, those of one tutorial.
+
+The pages are written to ``docs/course/`` before Sphinx reads its sources, from the statements that students get.
+"""
 
 from __future__ import annotations
 
+import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,9 @@ from sphinx.util.docutils import SphinxDirective
 
 from mabn_ref.learn.exercise import Exercise, course
 
+_PARTS = ((1, "Batch normalisation"), (6, "Tests"), (8, "Small batches"), (13, "MABN"), (19, "In use"), (21, "Hunts"))
+"""The numbers at which the parts of the course begin, and their titles."""
+
 
 class CourseDirective(SphinxDirective):
     """A list of all exercises."""
@@ -19,18 +27,13 @@ class CourseDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         self.env.note_reread()
         lines: list[str] = []
+        titles = dict(_PARTS)
         for exercise in course():
-            lines += [f".. _exercise-{exercise.name}:", "", f"``{exercise.name}``", f"   {exercise.title}.", ""]
-            about = ", ".join(f":eq:`{label}`" for label in exercise.equations)
-            lines += [f"   *Points for* {', '.join(f'``{part}``' for part in exercise.parts)}.", ""]
-            lines += [f"   *Equations* {about}. {self._tutorials(exercise)}", ""]
+            if exercise.number in titles:
+                lines += ["", f".. rubric:: {titles[exercise.number]}", ""]
+            points = f"{len(exercise.parts)} point{'s' if len(exercise.parts) > 1 else ''}"
+            lines += [f"* :doc:`{exercise.number}. {exercise.title} </course/{exercise.name}>` ({points})"]
         return self.parse_text_to_nodes("\n".join(lines))
-
-    def _tutorials(self, exercise: Exercise) -> str:
-        """Links to the tutorials that are there."""
-        scripts = scan.scripts(Path(self.config.source_root))
-        pages = [path.stem for n in exercise.tutorials for path in scripts if path.stem.startswith(f"{n:02}_")]
-        return f"*Tutorial* {', '.join(f':doc:`/tutorials/{page}`' for page in pages)}." if pages else ""
 
 
 class ExercisesDirective(SphinxDirective):
@@ -40,13 +43,98 @@ class ExercisesDirective(SphinxDirective):
         self.env.note_reread()
         number = int(Path(self.env.docname).name[:2])
         about = [exercise for exercise in course() if number in exercise.tutorials]
-        page = ":doc:`exercises that check themselves </howto/work_through_the_exercises>`"
+        page = ":doc:`exercises that check themselves </course/index>`"
         lines = [f"``mabn-ref learn course`` makes a folder of {page}. {'About this tutorial:' if about else ''}"]
-        lines += ["", *(f"* :ref:`{e.name} <exercise-{e.name}>`: {e.title}" for e in about)]
+        lines += ["", *(f"* :doc:`{e.name} </course/{e.name}>`: {e.title}" for e in about)]
         return self.parse_text_to_nodes("\n".join(lines))
+
+
+def write_pages(app: Sphinx) -> None:
+    """Write a page for each exercise, and remove those of exercises that are gone."""
+    folder = Path(app.srcdir) / "course"
+    folder.mkdir(exist_ok=True)
+    scripts = [path.stem for path in scan.scripts(Path(app.config.source_root))]
+    pages = {f"{exercise.name}.rst": page(exercise, scripts) for exercise in course()}
+    for name, text in pages.items():
+        path = folder / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+    for path in folder.glob("[0-9]*.rst"):
+        if path.name not in pages:
+            path.unlink()
+
+
+def page(exercise: Exercise, scripts: list[str]) -> str:
+    """The page of an exercise: its statement, its hints one by one under a fold, and the file to begin with."""
+    title = f"{exercise.number}. {exercise.title}"
+    tutorials = [stem for n in exercise.tutorials for stem in scripts if stem.startswith(f"{n:02}_")]
+    explained = [f":doc:`/tutorials/{stem}`" for stem in tutorials]
+    parts = ", ".join(f"``{part}``" for part in exercise.parts)
+    lines = [title, "=" * len(title), "", rst(_without_references(exercise.statement)), ""]
+    lines += [f"*Points for* {parts}. *Equations* {', '.join(f':eq:`{label}`' for label in exercise.equations)}."]
+    lines += [f"*Tutorial* {', '.join(explained)}."] if explained else []
+    lines += ["", f"Write it in ``{exercise.name}/exercise.py``, then:", "", ".. code-block:: console", ""]
+    lines += [f"   $ mabn-ref learn check {exercise.number}", ""]
+    for k, hint in enumerate(exercise.hints, start=1):
+        lines += [*_folded(f"Hint {k}", rst(hint)), ""]
+    lines += _folded("The file to begin with", f".. code-block:: python\n\n{_indented(exercise.skeleton)}")
+    return "\n".join(lines) + "\n"
+
+
+def _without_references(statement: str) -> str:
+    """A statement without its title and without the lines that name equations and tutorials."""
+    body = statement.partition("\n")[2]
+    return re.sub(r"^(Equations?|Tutorials?): .*\n", "", body, flags=re.MULTILINE).strip()
+
+
+def _folded(title: str, body: str) -> list[str]:
+    return [f".. admonition:: {title}", "   :collapsible: closed", "", _indented(body)]
+
+
+def _indented(text: str) -> str:
+    return textwrap.indent(text, "   ")
+
+
+def rst(markdown: str) -> str:
+    r"""The Markdown of the statements as reStructuredText.
+
+    >>> print(rst("Let `x` be\n\n$$x = 1, \\qquad y = 2 .$$\n\nand $z$."))
+    Let ``x`` be
+    <BLANKLINE>
+    .. math::
+    <BLANKLINE>
+       \begin{gathered} x = 1, \\ y = 2 . \end{gathered}
+    <BLANKLINE>
+    and :math:`z`.
+    """
+    blocks = re.split(r"(^```.*?^```$|^ *\$\$.*?\$\$)", markdown, flags=re.DOTALL | re.MULTILINE)
+    return "".join(map(_block, blocks))
+
+
+def _block(block: str) -> str:
+    if block.startswith("```"):
+        return f".. code-block:: pycon\n\n{_indented(chr(10).join(block.splitlines()[1:-1]))}"
+    if block.lstrip().startswith("$$"):
+        margin = " " * (len(block) - len(block.lstrip()))
+        tex = " ".join(block.strip().strip("$").split())
+        formulas = re.split(r"\\q?quad", tex)
+        if len(formulas) > 1:
+            rows = r" \\ ".join(formula.strip() for formula in formulas)
+            tex = rf"\begin{{gathered}} {rows} \end{{gathered}}"
+        return f"{margin}.. math::\n\n{margin}   {tex}"
+    text = re.sub(r"(?<!\n)\n- ", "\n\n- ", block)
+    pieces = re.split(r"(`[^`]*`|\$[^$]*\$)", text)
+    return "".join(_inline(piece) for piece in pieces)
+
+
+def _inline(piece: str) -> str:
+    if piece.startswith("`"):
+        return f"`{piece}`"
+    return f":math:`{' '.join(piece[1:-1].split())}`" if piece.startswith("$") else piece
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("course", CourseDirective)
     app.add_directive("exercises", ExercisesDirective)
+    app.connect("builder-inited", write_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -34,7 +34,7 @@ def judge_var(var, case):
     if case.far:
         return "var is off where values lie around a million with a spread of one: it is lost to rounding"
     return (
-        "var is not the variance: centred and divided by its root, the values of a channel do not have mean square 1"
+        "var is not the variance: centred values of a channel, divided by the root of var, do not have mean square 1"
     )
 
 

@@ -44,7 +44,7 @@ def judge_z(z, case):
     if not close(found * (q + case.eps), case.gamma**2 * q):
         return f"the mean square of z - beta over a channel is not gamma^2 q / (q + eps), with eps = {case.eps:g}"
     if not close((z - case.beta) * np.sqrt(q), case.gamma * case.x * np.sqrt(found) / abs(case.gamma)):
-        return "z - beta has the right mean square, but is not x times a number a channel"
+        return "z - beta has the right mean square, but is not x times one number per channel"
     return None
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def line(gamma, beta, m, q, eps):
-    """Inference as one factor and one shift a channel: z = s * x + t.
+    """Inference as one factor and one shift per channel: z = s * x + t.
 
     gamma, beta, m, q: arrays of shape (C,), m the moving mean, q the moving square
     eps: a number

@@ -1,4 +1,4 @@
-"""Hunt: how many values has a channel?"""
+"""Hunt: how many values does a channel have?"""
 
 from typing import NamedTuple
 
