@@ -130,7 +130,9 @@ def _block(block: str) -> str:
 def _inline(piece: str) -> str:
     if piece.startswith("`"):
         return f"`{piece}`"
-    return f":math:`{' '.join(piece[1:-1].split())}`" if piece.startswith("$") else piece
+    if piece.startswith("$"):
+        return f":math:`{' '.join(piece[1:-1].split())}`"
+    return piece.replace("|", r"\|")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
