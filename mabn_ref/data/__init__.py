@@ -1,4 +1,4 @@
-"""Images to train on: CIFAR-10 from its binary files, and procedural data sets that need no file at all.
+"""Images to train on: CIFAR-10 from its binary files, and generated data sets that need no file at all.
 
 `embedded` generates the default data set, `scenes` the same textures with a class for every pixel; `cifar` reads
 CIFAR-10, `fetch` downloads it; `images` picks class-balanced parts, flips and crops, and turns bytes into

@@ -16,7 +16,7 @@ __all__ = ["KINDS", "RECORD_BYTES", "of_content", "of_directory", "of_file", "of
 RECORD_BYTES = 1 + 3 * 32 * 32
 
 KINDS = ("data_batch_*.bin", "test_batch*.bin")
-"""Names of files to train on and to test on."""
+"""Names of the files for training and for testing."""
 
 _HEAD = 512  # bytes that tell what a file is
 _LOOKED_AT = 500  # files in a directory
@@ -75,7 +75,7 @@ def of_name(name: str) -> str | None:
 
 
 def of_content(raw: bytes, name: str) -> str:
-    """Tell what the bytes of a file probably are, given that they are no whole number of records.
+    """Tell what the bytes of a file probably are, given that they are not a whole number of records.
 
     Examples
     --------
@@ -175,7 +175,7 @@ def _of_size(size: int) -> str | None:
 
 
 def _of_renamed(path: Path) -> str | None:
-    """What the size of a file says. Others fit by chance: a .DS_Store has 6,148 bytes, twice 3,074."""
+    """What the size of a file tells. Other files fit by chance: a .DS_Store has 6,148 bytes, twice 3,074."""
     size = path.stat().st_size
     if size == 0 or path.suffix.lower() not in ("", ".bin", ".dat", ".raw"):
         return None
@@ -185,7 +185,7 @@ def _of_renamed(path: Path) -> str | None:
 
 
 def _files(directory: Path, deeper: int = 4) -> Iterator[Path]:
-    """The files of a directory, then those of its directories, without hidden ones and what cannot be listed."""
+    """The files of a directory, then those of its directories, except hidden ones and those that cannot be listed."""
     try:
         entries = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
     except OSError:

@@ -26,7 +26,7 @@ __all__ = ["CLASS_NAMES", "MEMBER_LIMIT", "RECORD_BYTES", "read_archive", "read_
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 MEMBER_LIMIT = 10_000 * RECORD_BYTES
-"""Bytes in a file of the official archive. A larger one is foreign, and is refused before it is decompressed."""
+"""Bytes in a file of the official archive. A larger one is another, and is refused before it is decompressed."""
 
 _TRAIN_MEMBERS = tuple(f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6))
 _TEST_MEMBERS = ("cifar-10-batches-bin/test_batch.bin",)
@@ -64,7 +64,7 @@ probably cut short; copy, download or write it again
 
 
 def read_directory(path: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
-    """Read the record files of a directory: ``data_batch_*.bin`` to train on, ``test_batch*.bin`` to test on.
+    """Read the record files of a directory: ``data_batch_*.bin`` for training, ``test_batch*.bin`` for testing.
 
     The files of each kind follow one another by name.
 
@@ -114,7 +114,7 @@ def _read_file(path: Path) -> Dataset:
 
 @contextlib.contextmanager
 def _read(path: Path) -> Iterator[None]:
-    """Say of an `OSError` which path it is about, and what to do."""
+    """Say which path an `OSError` is about, and what to do."""
     try:
         yield
     except OSError as error:

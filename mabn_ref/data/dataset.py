@@ -1,4 +1,4 @@
-"""What every source of images returns, and the checks of it.
+"""What every source of images returns, and its checks.
 
 Images are arrays of uint8, (N, H, W, 3), values 0 to 255, channels last in the order red, green, blue; labels are
 integers, one for each image. What takes images leaves them unchanged, and raises TypeError for another dtype or for
@@ -15,7 +15,7 @@ import numpy.typing as npt
 __all__ = ["CLASSES", "IMAGE_SHAPE", "Dataset", "Images", "Labels", "check_count", "check_dataset", "check_images"]
 
 CLASSES = 10
-"""Classes in a data set, at most; labels are 0 to 9. A network has as many outputs, whichever labels occur."""
+"""The most classes in a data set; labels are 0 to 9. A network has this many outputs, whichever labels occur."""
 
 IMAGE_SHAPE = (32, 32, 3)
 """Height, width, channels (red, green, blue): channels last."""
@@ -56,7 +56,7 @@ def check_images(images: Any) -> None:
 
 
 def check_dataset(dataset: Dataset) -> None:
-    """Refuse a data set that is not one label, 0 to 9, for each of one or more images."""
+    """Refuse a data set that does not have one or more images and one label, 0 to 9, for each."""
     images, labels = dataset
     check_images(images)
     dtype = getattr(labels, "dtype", None)
@@ -66,8 +66,8 @@ def check_dataset(dataset: Dataset) -> None:
         )
     if labels.shape != (len(images),) or len(images) == 0:
         raise ValueError(
-            f"labels has shape {labels.shape} beside {len(images)} images, expected one label each, and one image "
-            "at least"
+            f"labels has shape {labels.shape} beside {len(images)} images, expected one label per image, and at "
+            "least one image"
         )
     wrong = (labels < 0) | (labels >= CLASSES)
     if np.any(wrong):

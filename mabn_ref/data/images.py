@@ -43,7 +43,7 @@ def balanced(dataset: Dataset, size: int, seed: int) -> Dataset:
         if held < share:
             raise ValueError(
                 f"size is {size}, which needs {share} images of class {label}, but the data set holds {held}; "
-                f"expected at most {len(classes) * min(counts)}, as many of each class"
+                f"expected at most {len(classes) * min(counts)}, equally many per class"
             )
         chosen.append(rng.permutation(np.flatnonzero(dataset.labels == label))[:share])
     order = np.sort(np.concatenate(chosen))
@@ -125,7 +125,7 @@ def to_float(images: Images, mean: npt.ArrayLike, std: npt.ArrayLike, *, dtype: 
     mean, std = np.asarray(mean, dtype), np.asarray(std, dtype)
     for name, value in (("mean", mean), ("std", std)):
         if value.shape != (3,):
-            raise ValueError(f"{name} has shape {value.shape}, expected (3,), one value a channel")
+            raise ValueError(f"{name} has shape {value.shape}, expected (3,), one value per channel")
     if not (np.all(std >= 0) and np.all(np.isfinite(std)) and np.all(np.isfinite(mean))):
         raise ValueError(f"mean is {mean}, std is {std}, expected finite numbers and no std below 0")
     out: npt.NDArray[Any] = images.astype(dtype)

@@ -16,7 +16,7 @@ from mabn_ref.data.embedded import FAMILIES, NOISE, PALETTES, colours, textures
 __all__ = ["CLASS_NAMES", "Scenes", "generate"]
 
 CLASS_NAMES = ("ground", *FAMILIES)
-"""Label 0 is the ground, ``1 + family`` a texture."""
+"""Label 0 is the ground, ``1 + family`` is a texture."""
 
 SHAPES = 3
 RADIUS = (5.0, 11.0)

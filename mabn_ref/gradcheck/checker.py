@@ -64,7 +64,7 @@ def check(
     TypeError, ValueError
         If an input, the output or a gradient is not a plain, finite, non-empty array of such a dtype, gradients do
         not have the number and shapes of the inputs, `names` are not as many, `forward` does not return a pair, or it
-        is not finite next to the inputs.
+        is not finite near the inputs.
 
     Examples
     --------
@@ -125,7 +125,7 @@ def check(
 
 
 def _rounding(forward: Callable[..., Any], at: Sequence[Array], center: Array) -> Array:
-    """What each output may be off by: its own rounding, and what it moves if all inputs are off by theirs.
+    """How far each output may be off: by its own rounding, and by that of all inputs.
 
     That is taken from larger moves, in proportion, so that only a forward that follows its inputs is given it.
     """

@@ -15,13 +15,13 @@ from mabn_ref.gradcheck.result import InputResult
 from mabn_ref.gradcheck.verdict import KINKED, NEAR_ONE, SLACK, TRUST, Claim, Finding
 
 KINK = 1e-4
-"""A jump between the one-sided slopes is looked into if it is above this fraction of the largest derivative."""
+"""A jump between the one-sided slopes is examined if it is above this fraction of the largest derivative."""
 
 SEARCHED = 2048  #: how many parts of a large input are searched for the elements that have kinks
 
 
 def compare(claim: Claim, rng: np.random.Generator) -> InputResult:
-    """Take one stencil along each line, and climb a ladder of steps where that leaves a doubt."""
+    """Apply one stencil along each line, and climb a ladder of steps where doubt remains."""
     lines = probes.directions(claim.units, rng)
     table = _Table(claim, lines)
     findings = table.findings(rng)
@@ -117,7 +117,7 @@ class _Table:
                 self._not_analytic(p)
 
     def _not_analytic(self, p: int) -> bool:
-        """Refuse the complex step if it is off what the ladder along line p settles on."""
+        """Refuse the complex step if it differs from what the ladder along line p settles on."""
         if self.stepped is None:
             return True
         claim, view = self.claim, self.view(p)

@@ -20,8 +20,8 @@ from mabn_ref.gradcheck.kinks import find_kinks
 Along: TypeAlias = Callable[[Any], Array]
 
 RESOLVED = 0.25
-"""Slopes of an output that moves in steps, like a rounded one, are believed if two of them, and the slopes to either
-side, agree to this fraction."""
+"""Slopes of an output that moves in steps, like a rounded one, count if two of them, and the slopes to either side,
+agree to this fraction."""
 
 GRAINS = 8  #: so many of an output's smallest moves are looked at for a common measure
 FLAT = 1e-2  #: slopes below this part of the output count as equally small in the choice of a step
@@ -45,7 +45,7 @@ class Look(NamedTuple):
 
 
 class View(NamedTuple):
-    """What a ladder of steps shows of every output.
+    """What a ladder of steps shows about every output.
 
     At a kink `slope` is the mean of the slopes to the right and to the left and `jump` their difference; elsewhere
     `jump` is 0. `uncertainty` is how far slopes at neighbouring steps differ. `grain` is the least amount by which
@@ -127,7 +127,7 @@ def climb(along: Along, center: Array, t: float, rounding: Array) -> View:
 
 
 def _grain(moves: Array, flat: Array) -> Array:
-    """The least by which an output moves, if it stands still at some step and moves by multiples of it, or 0."""
+    """The smallest move of an output that stands still at some step and moves by multiples of it, or 0."""
     grain = np.zeros(moves.shape[-1])
     some = np.flatnonzero(flat.any(axis=0) & ~flat.all(axis=0))
     seen = moves.reshape(-1, grain.size)[:, some]

@@ -1,4 +1,4 @@
-"""Arithmetic with 50 digits in NumPy arrays: the truth that float errors are measured against.
+"""Arithmetic with 50 digits in NumPy arrays: the truth against which the errors of floats are measured.
 
 An object array of `Exact` numbers goes through any pass that uses + - * / **, comparisons, sqrt, exp and log, by way
 of NumPy's own functions: ``np.sqrt`` of an object array calls ``.sqrt()``; sums, ``einsum``, ``maximum`` and the like

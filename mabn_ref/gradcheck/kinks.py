@@ -1,4 +1,4 @@
-"""Where a function has a kink, read off its one-sided slopes at smaller and smaller steps."""
+"""Where a function has a kink, as its one-sided slopes show at smaller and smaller steps."""
 
 from __future__ import annotations
 

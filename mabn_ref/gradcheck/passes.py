@@ -1,4 +1,4 @@
-"""The two passes under test, called: what they are given and return is looked at before any number is believed.
+"""The two passes under test, called: what they are given and what they return is checked before any number is used.
 
 Bad input is an error that names it. A pass that changes what it was given, or that answers differently the second
 time, is a finding, returned as a list of sentences. A backward that is not linear in dout is a wrong gradient.
@@ -26,7 +26,7 @@ FACTORS = (-1.0, 2.0**-20, -(2.0**-13), 2.0**-7, -(2.0**7), 2.0**13, -(2.0**20))
 
 
 class Rehearsal(NamedTuple):
-    """What both passes returned for the cotangents, backward for more of them, and what is impure about both."""
+    """What both passes returned for the cotangents, backward for some more, and what is impure about them."""
 
     out: Array
     cotangents: list[Array]
@@ -143,7 +143,7 @@ def _watched(found: list[str], who: str, **given: Any) -> Iterator[None]:
 
 
 def _elsewhere(forward: Callable[..., Any], inputs: Sequence[Array]) -> None:
-    """Call `forward` with other numbers, which need not suit it: they show a buffer that calls share."""
+    """Call `forward` with other numbers, which it may refuse: they reveal a buffer that calls share."""
     with np.errstate(all="ignore"), suppress(Exception):
         forward(*(x * 0.75 for x in inputs))
 
@@ -223,7 +223,7 @@ def check_linearity(
 
 
 def _off(first: Array, gradient: Array, factor: float, rtol: float, slack: Array) -> Array:
-    """How far each element is off where that is neither rounding nor overflow nor underflow; 0 elsewhere."""
+    """How far each element is off if rounding, overflow and underflow do not explain it; otherwise 0."""
     if gradient.dtype == object:
         least, most = 0.0, np.inf
     else:

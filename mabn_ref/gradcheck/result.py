@@ -10,7 +10,7 @@ VERDICTS = ("ok", "not differentiable here", "undecided", "wrong", "impure")  #:
 
 
 class GradientError(AssertionError):
-    """A gradient is wrong, or cannot be told from a wrong one; the message is the whole result."""
+    """A gradient is wrong, or might be for all that can be seen; the message is the whole result."""
 
 
 @dataclass(frozen=True)

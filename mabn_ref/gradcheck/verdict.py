@@ -1,4 +1,4 @@
-"""What one gradient is worth along one line: right, wrong, at a kink, or not to be told from the noise of forward."""
+"""The verdict on one gradient along one line: right, wrong, at a kink, or lost in the noise of forward."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mabn_ref.gradcheck.result import VERDICTS
 TRUST = 10  #: where differences settle to within u, a gradient is wrong if it is off by more than this many u
 SLACK = 20  #: a right gradient may be off by this many times the rounding of <|cotangent|, |output|>
 BELIEVED = 0.1
-"""The complex step decides where differences, which are to confirm it, settle to this part of the derivative."""
+"""The complex step decides if differences, which have to confirm it, settle to this fraction of the derivative."""
 
 COARSEST = 1e-2  #: but by no more than this part of the largest derivative, whatever the rounding
 SINGLE = 16  #: of the outputs that have a kink along one line, so many are looked at one by one
@@ -57,7 +57,7 @@ class Claim:
         """Climb a ladder of steps along a line."""
         view = climb(self.along(line), self.center, self.step, self.rounding())
         if not np.isfinite(view.uncertainty).all():
-            raise ValueError(f"forward is not finite next to {self.name}, expected finite numbers around the inputs")
+            raise ValueError(f"forward is not finite near {self.name}, expected finite numbers around the inputs")
         return view
 
     @cached_property
@@ -118,7 +118,7 @@ def _judge(
     cotangent: Array,
     gradient: Array,
 ) -> Finding:
-    """Decide what one gradient is worth along one line."""
+    """Judge one gradient along one line."""
     weights = to_float(abs(cotangent))
     analytic, slope = gradient @ line, cotangent @ view.slope
     half = weights @ to_float(abs(view.jump)) / 2
@@ -152,19 +152,19 @@ def _judge(
 
 
 def _coarse(claim: Claim, view: View, weights: Array, part: float) -> str:
-    """Say why differences cannot tell."""
+    """Say why differences cannot decide."""
     moves = np.where(weights > 0, view.grain, 0.0)
     j = int(np.argmax(moves))
     said = (
-        f"forward is too coarse: its differences tell this derivative to {part:.0e} of its size, "
-        f"rtol is {claim.rtol:.0e}"
+        f"forward is too coarse: its differences show this derivative to {part:.0e} of its size, "
+        f"and rtol is {claim.rtol:.0e}"
     )
     coarse = moves[j] > 100 * claim.eps * abs(float(claim.center[j]))
     return f"{said}; an output of {float(claim.center[j]):.3g} moves in steps of {moves[j]:.0e}" if coarse else said
 
 
 def _localised(claim: Claim, found: Finding, analytic: bool, top: Array) -> Finding:
-    """Follow an accepted error along a direction that rounding does not explain to the element it comes from."""
+    """Trace an accepted error that rounding does not explain to the element of the direction that it comes from."""
     if found.verdict != "ok":
         return found
     line = narrowed(claim, found, analytic)

@@ -1,4 +1,4 @@
-"""The images of a run, read once a process."""
+"""The images of a run, read once per process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Images(NamedTuple):
 
 
 def load(config: RunConfig) -> Images:
-    """Return the images that `config` names; they are kept for the next run in this process, until files change.
+    """Return the images that `config` names; they are kept for the next run in this process, unless the files change.
 
     Its `data`, `data_dir`, `train_size`, `test_size` and `gradient_batch` count. Images are bytes, not yet scaled.
 
@@ -65,7 +65,7 @@ def _load(data: str, data_dir: str | None, train_size: int | None, test_size: in
 
 
 def _stamp(data_dir: str | None) -> object:
-    """What is no longer the same when a file of the directory has changed, or the directory is another."""
+    """A value that changes when a file of the directory does, or the directory is another one."""
     found = [] if data_dir is None else [(path, path.lstat()) for path in sorted(Path(data_dir).glob("*_batch*.bin"))]
     return tuple((str(path), kept.st_ino, kept.st_size, kept.st_mtime_ns) for path, kept in found)
 

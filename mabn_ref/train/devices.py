@@ -1,4 +1,4 @@
-"""Where a run computes: the host with NumPy, or a CUDA device with CuPy; and how its arrays get there and back.
+"""Where a run is computed: on the host with NumPy, or on a CUDA device with CuPy; and how arrays get there and back.
 
 Weights, orders and batches are always drawn on the host, so that a run starts from the same numbers on both.
 """
@@ -77,12 +77,12 @@ def _mapped(tree: Any, copy: Any) -> Any:
 
 @contextlib.contextmanager
 def out_of_memory_as_device_error() -> Iterator[None]:
-    """Turn CuPy's error for a full card into a `DeviceError`; the class has its name alone in common with ours."""
+    """Turn CuPy's out-of-memory error into a `DeviceError`."""
     try:
         yield
     except Exception as error:
         if type(error).__name__ != "OutOfMemoryError":
             raise
         raise DeviceError(
-            f"the CUDA device is full; a smaller --width needs less, --device cpu none: {error}"
+            f"the CUDA device is out of memory; use a smaller --width, or --device cpu: {error}"
         ) from error

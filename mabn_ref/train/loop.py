@@ -49,7 +49,7 @@ class Setup(NamedTuple):
     images: Images
     layers: list[Any]
     steps: int
-    """Gradient batches an epoch; the images left over are dropped."""
+    """Gradient batches per epoch; the images left over are dropped."""
     xp: Any
     """The array library of the device."""
 
@@ -58,12 +58,12 @@ class Setup(NamedTuple):
         return progress.epoch * self.steps + progress.step
 
     def answers(self, steps: int) -> int:
-        """Return how many labels so many gradient batches have: one an image, or one a pixel."""
+        """Return how many labels that many gradient batches have: one per image, or one per pixel."""
         return steps * self.config.gradient_batch * math.prod(self.images.train.labels.shape[1:])
 
 
 class Progress(NamedTuple):
-    """What a run holds between two steps: nothing else decides how it goes on."""
+    """What a run holds between two steps. Nothing else decides what it does next."""
 
     params: list[dict[str, Array]]
     velocity: list[dict[str, Array]]
@@ -121,7 +121,7 @@ def run(setup: Setup, progress: Progress) -> Iterator[Progress]:
 
 
 def to_input(setup: Setup, pixels: Any) -> Array:
-    """Return images as the network takes them, on the device."""
+    """Return images in the form that the network takes, on the device."""
     return to_device(to_float(pixels, setup.images.mean, setup.images.std), setup.xp)
 
 
@@ -170,7 +170,7 @@ def _step(setup: Setup, progress: Progress) -> Progress:
 
 
 def _end_epoch(setup: Setup, progress: Progress) -> Progress:
-    """Test, write the epoch's line and draw the next order."""
+    """Test the network, write the epoch's line and draw the next order."""
     start = time.perf_counter()
     predicted = predictions(setup, progress)
     tested = setup.task.figures(predicted, setup.images.test.labels)

@@ -45,8 +45,8 @@ def world() -> Iterator[Any]:
     started = int(os.environ.get("OMPI_COMM_WORLD_SIZE") or os.environ.get("PMI_SIZE") or ranks.size)
     if started != ranks.size:
         raise RuntimeError(
-            f"mpirun started {started} processes and mpi4py sees {ranks.size}: it was built for another MPI than "
-            "this mpirun belongs to; install it again where its mpicc comes first on the PATH"
+            f"mpirun started {started} processes and mpi4py sees {ranks.size}: it was built for a different MPI. "
+            "Reinstall it with the mpicc of this mpirun first on the PATH"
         )
     try:
         yield ranks

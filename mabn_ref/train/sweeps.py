@@ -1,4 +1,4 @@
-"""Many runs side by side, each recorded as it ends: in worker processes, on a Dask cluster, or in any executor."""
+"""Many runs in parallel, each recorded when it ends: in worker processes, on a Dask cluster, or in any executor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network is trained to say: the class of an image, or the class of every pixel.
+"""What a network is trained to predict: the class of an image, or the class of every pixel.
 
 The second is the paper's COCO and Cityscapes experiments in miniature: on the scenes of `mabn_ref.data.scenes`, with
 a tiny encoder-decoder, and measured by the mean intersection over union of the classes.
@@ -20,7 +20,7 @@ from mabn_ref.train import datasets
 from mabn_ref.train.config import RunConfig
 
 EXAMPLES = 4
-"""Test scenes whose predictions a record keeps."""
+"""How many test scenes a record keeps the predictions of."""
 
 _PIXEL_CLASSES = len(scenes.CLASS_NAMES)
 
@@ -29,7 +29,7 @@ class Task(NamedTuple):
     """What the training loop leaves open."""
 
     load: Callable[[RunConfig], datasets.Images]
-    """Images with their labels, one an image or one a pixel."""
+    """Images with their labels, one per image or one per pixel."""
     network: Callable[..., list[network.Layer]]
     """Given a normaliser's module, its Config, `width`, `centralized` and `standardized`: layers up to the logits."""
     test_batch: int

@@ -1,4 +1,4 @@
-"""Worker processes as an executor in which a process that dies takes only its own task with it.
+"""An executor of worker processes in which a process that dies loses only its own task.
 
 ``concurrent.futures.ProcessPoolExecutor`` gives up every task, running or waiting, when one process dies. A task here
 is a training run of minutes, so each thread of a thread pool minds one process, and replaces it when it dies.

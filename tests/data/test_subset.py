@@ -63,7 +63,7 @@ def test_whole_set_is_a_subset() -> None:
 
 def test_too_small_class_is_named() -> None:
     dataset = numbered(np.array([*np.repeat(np.arange(10), 4), *np.repeat([0, 1, 2], 10)])[1:])
-    message = r"^size is 60, which needs 6 images of class 3, but the data set holds 4; expected at most 40, as many"
+    message = r"^size is 60, which needs 6 images of class 3, but the data set holds 4; expected at most 40, equally"
     with pytest.raises(ValueError, match=message):
         balanced(dataset, 60, 0)
     assert np.bincount(balanced(dataset, 40, 0).labels).tolist() == [4] * 10

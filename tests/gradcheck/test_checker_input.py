@@ -114,7 +114,7 @@ def test_backward_output(returned: Any, error: Any, message: str) -> None:
 
 def test_a_forward_that_is_not_finite_around_the_inputs() -> None:
     """The root of zero has no derivative to compare with."""
-    with pytest.raises(ValueError, match="forward is not finite next to x"):
+    with pytest.raises(ValueError, match="forward is not finite near x"):
         check(lambda x: (np.sqrt(x), x), lambda dout, x: dout, (np.array([0.0, 1.0]),))
 
 

@@ -88,7 +88,9 @@ def test_a_full_card(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OutOfMemoryError("2 GB")
 
     monkeypatch.setattr(loop, "prepare", full)
-    with pytest.raises(devices.DeviceError, match=r"the CUDA device is full; a smaller --width needs less.*2 GB"):
+    with pytest.raises(
+        devices.DeviceError, match=r"the CUDA device is out of memory; use a smaller --width, or --device cpu:.*2 GB"
+    ):
         runs.run_one(recipe("mabn", **SMALL))
 
 
