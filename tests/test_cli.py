@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import builtins
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.cli import learn, main
+from mabn_ref.cli import checks, compare, learn, main, options, paper, train
+from mabn_ref.cli.parser import Parser
 from mabn_ref.train import sweeps
 from tests.signals import HUNG, program
 
@@ -68,7 +71,13 @@ def test_compare_from_end_to_end_and_again(tmp_path: Path) -> None:
         "BN 32 + WC",
         "BN 2 + WC",
     ]
-    assert "±" in table[1]
+    assert "±" not in out.partition("Differences")[0], "no interval of two seeds"
+    assert "fewer than 3 seeds give no interval" in out
+    assert max(map(len, out.splitlines())) <= 80
+    sketched = out.partition("after the last:\n\n")[2].partition("\n\n")[0].splitlines()
+    assert [line[2:19].strip() for line in sketched] == [
+        row[2:19].strip() for row in table[:9] if row.startswith("  ")
+    ]
     assert len([line for line in err.splitlines() if ": test error " in line]) == 14
     assert (tmp_path / "out" / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["curves.png", "results.jsonl"]
@@ -89,6 +98,19 @@ def test_compare_from_end_to_end_and_again(tmp_path: Path) -> None:
         second_err.strip() == f"14 of 14 runs are in {Path('out') / 'results.jsonl'} already; --fresh runs them again"
     )
     assert (tmp_path / "out" / "results.jsonl").read_bytes() == before
+
+
+def test_compare_without_unicode(tmp_path: Path) -> None:
+    """As where the terminal is ASCII, or a pipe has a code page."""
+    arguments = ["compare", *SMALLEST, "--seeds", "3", "--rows", "bn-2", "--jobs", "1", "--out", "out"]
+    for encoding, interval, bar in (("ascii", "?", "#"), ("cp1252", "±", "#"), ("utf-8", "±", "█")):
+        command = [sys.executable, "-m", "mabn_ref", *arguments]
+        environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(Path(__file__).parents[1])}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        out = done.stdout.decode(encoding)
+        assert re.search(rf"BN 2 +3 +[\d.]+ {re.escape(interval)} [\d.]+ ", out)
+        assert bar * 20 in out
 
 
 def test_fresh_starts_over_and_keeps_the_old_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -127,7 +149,7 @@ def test_ctrl_c_leaves_whole_files_and_the_same_command_goes_on(tmp_path: Path) 
         assert "Traceback" not in err
         assert process.returncode == 130
         assert err.splitlines()[-1].startswith(
-            "mabn-ref compare: interrupted; the same command goes on with the runs"
+            "mabn-ref compare: interrupted; the same command resumes with the runs"
         )
     assert 1 <= len(contents(tmp_path / "cut")) <= 3
     last = start(*arguments.split(), "--out", "cut", cwd=tmp_path)
@@ -145,7 +167,7 @@ def test_ctrl_c_in_train_says_how_to_go_on(tmp_path: Path) -> None:
     _, err = process.communicate(timeout=HUNG)
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert err.splitlines()[-1] == "mabn-ref train: interrupted; the same command goes on from run.npz"
+    assert err.splitlines()[-1] == "mabn-ref train: interrupted; the same command resumes from run.npz"
     with np.load(tmp_path / "run.npz", allow_pickle=False) as archive:
         assert "params/00/w" in archive.files
     assert [path.name for path in tmp_path.iterdir()] == ["run.npz"]
@@ -201,10 +223,13 @@ def test_what_must_fail_again_is_not_advised(
 
 def test_train_prints_its_epochs_and_writes_its_curve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["train", *SMALLEST, "--norm", "bn", "--norm-batch", "32", "--epochs", "2", "--out", str(tmp_path)]
-    assert main(arguments) == 0
+    assert main([*arguments, "--checkpoint", str(tmp_path / "run.npz")]) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("BN 32: test error ")
-    assert captured.out.endswith(" % after 2 epochs\n")
+    files = (tmp_path / name for name in ("results.jsonl", "curve.png", "run.npz"))
+    first, _, written = captured.out.partition("\n")
+    assert first.endswith(" % after 2 epochs")
+    assert written.split() == ["Written:", *", ".join(map(str, files)).split()]
     assert [line[:9] for line in captured.err.splitlines() if line.startswith("epoch")] == ["epoch 1/2", "epoch 2/2"]
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert len(contents(tmp_path)) == 1
@@ -220,7 +245,7 @@ def test_weights_can_be_standardised(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(f"compare --rows bn-32 bn-2-ws --seeds 1 --jobs 1 {sizes} --out {tmp_path / 'compare'}".split()) == 0
     out = capsys.readouterr().out
     assert "BN 2 + WS" in out
-    assert out.splitlines()[-2].endswith("WC: weight centralisation. WS: weight standardisation.")
+    assert "WC: weight centralisation. WS: weight standardisation." in " ".join(out.split())
 
 
 def test_the_options_of_train_reach_the_run(tmp_path: Path) -> None:
@@ -246,6 +271,21 @@ def test_the_options_of_train_reach_the_run(tmp_path: Path) -> None:
         "test_size": 20,
     }
     assert {name: config[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "said", "augment"),
+    [
+        ("embedded", "", False),
+        ("embedded", "--augment", True),
+        ("cifar10", "", True),
+        ("cifar10", "--no-augment", False),
+    ],
+)
+def test_images_are_augmented_unless_they_are_generated(source: str, said: str, augment: bool) -> None:
+    parser = argparse.ArgumentParser()
+    options.add_run_options(parser)
+    assert options.settings(parser.parse_args(["--data", source, *said.split()]))["augment"] is augment
 
 
 def test_a_directory_of_record_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -374,3 +414,80 @@ HELP = [*([name, "--help"] for name in COMMANDS), *(["learn", action, "--help"] 
 def test_help_goes_to_standard_output(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 0
     assert capsys.readouterr().out.startswith(("usage: mabn-ref", "mabn-ref 0."))
+
+
+@pytest.mark.parametrize(
+    ("words", "folder", "norms"),
+    [
+        ("--norms mabn out", "out", ["mabn"]),
+        ("--norms bn mabn out --small", "out", ["bn", "mabn"]),
+        ("out --norms bn mabn", "out", ["bn", "mabn"]),
+        ("--small out --norms bn", "out", ["bn"]),
+        ("--norms bn -- out", "out", ["bn"]),
+        ("bn --norms mabn", "bn", ["mabn"]),
+    ],
+)
+def test_a_folder_after_an_option_with_many_values(
+    words: str, folder: str, norms: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here of vectors; --only and --csv of `learn grade` and `learn export` are of the same kind."""
+    given: list[Any] = []
+    monkeypatch.setattr("mabn_ref.check.vectors.full_set", lambda names: names)
+    monkeypatch.setattr("mabn_ref.check.vectors.small_set", lambda names: names)
+    monkeypatch.setattr("mabn_ref.check.vectors.write", lambda *arguments: given.append(arguments) or [])
+    assert main(["vectors", *words.split()]) == 0
+    assert given == [(Path(folder), norms)]
+
+
+@pytest.mark.parametrize(
+    ("words", "folder", "only", "csv"),
+    [
+        ("grade --only 1 bn_forward work", "work", ["01_moments", "02_bn_forward"], None),
+        ("grade --csv work", "work", (), "grades.csv"),
+        ("grade --csv out.csv work", "work", (), "out.csv"),
+        ("grade work --csv", "work", (), "grades.csv"),
+        ("export --notebooks --only 1 2 work", "work", ["01_moments", "02_bn_forward"], None),
+    ],
+)
+def test_a_folder_after_the_options_of_the_course(
+    words: str, folder: str, only: Any, csv: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+    for act in ("_grade", "_export"):
+        monkeypatch.setattr(learn, act, lambda args: given.append(args) or 0)
+    assert main(["learn", *words.split()]) == 0
+    (args,) = given
+    assert (args.folder, args.only) == (Path(folder), only)
+    assert getattr(args, "csv", None) == (csv and Path(csv))
+
+
+def test_no_folder_is_still_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["vectors", "--norms", "bn", "mabn"]) == 2
+    assert capsys.readouterr().err.endswith("the following arguments are required: DIR\n")
+    assert main(["vectors", "--norms", "mban", "out"]) == 2
+    assert "unknown norm 'mban': did you mean 'mabn'?" in capsys.readouterr().err
+
+
+def test_no_command_has_words_after_an_option_that_takes_any(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every required argument of every command may come last, after any of its options that takes several values."""
+    parser = Parser()
+    commands = parser.add_subparsers()
+    for module in (compare, paper, train, checks, learn):
+        module.add(commands)
+    found = 0
+    for name, command in [*commands.choices.items(), *actions_of(commands.choices["learn"]).items()]:
+        needed = [action for action in command._actions if action.required and not action.option_strings]
+        for option in [action for action in command._actions if action.nargs in ("+", "?") and action.option_strings]:
+            for action in needed:
+                value = {"norms": ["bn"], "only": ["1"], "csv": []}[option.dest]
+                words = [option.option_strings[0], *value, "last"]
+                required = ["--notebooks"] if name == "export" else []
+                assert getattr(command.parse_args([*required, *words]), action.dest) == Path("last")
+                found += 1
+    assert found == 4
+
+
+def actions_of(command: argparse.ArgumentParser) -> dict[str, Any]:
+    """The parsers of a command's actions."""
+    (action,) = (action for action in command._actions if isinstance(action, argparse._SubParsersAction))
+    return dict(action.choices)

@@ -31,14 +31,11 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 from mabn_ref.paper import corrections
 from mabn_ref.paper.output import data_uri
 from mabn_ref.paper.study import STUDIES, Context
+from mabn_ref.paper.summary import judgement
 from mabn_ref.train import results
 
 logger = logging.getLogger(__name__)
 
-JUDGED = ("holds", "no difference found", "does not hold", "the opposite holds", "not decided", "no verdict")
-"""What a verdict on a claim can say: `mabn_ref.paper.claims.verdict`."""
-MEASURED = ("lowers the error", "raises the error", "no effect found", "inside", "outside")
-"""What is said of an effect that nobody has made a claim on, and of a value beside a simulation's interval."""
 FALLEN = "not decided after correction"
 SPELLED_OUT = {
     "BS": "batch statistics",
@@ -241,23 +238,14 @@ def _recipe(settings: dict[str, Any]) -> str:
     """What all runs share, in words; a study's own rows may say otherwise."""
     train, test = settings["train_size"], settings["test_size"]
     said = [f"{train or 'all'} training and {test or 'all'} test images" if train or test else "all images"]
+    said += [] if settings["augment"] else ["no flips and crops"]
     said += [f"{settings['epochs']} epochs", f"width {settings['width']}", f"learning rate {settings['lr']}"]
     return ", ".join([*said, f"weight decay {settings['weight_decay']}"])
 
 
-def judged(line: str) -> str | None:
-    """Which of `JUDGED` or `MEASURED` a verdict is; None if it is neither."""
-    said = _judgement(line)
-    return said[1] if said else None
-
-
-def _judgement(line: str) -> re.Match[str] | None:
-    return re.search(rf"[:,] ({'|'.join((*JUDGED, *MEASURED))})(?=[;,]| \[)", line)
-
-
 def _verdict(line: str, fallen: bool = False) -> list[nodes.Node]:
     """The line, with what it says of the claim in bold, and that it does not survive the correction if so."""
-    said = _judgement(line)
+    said = judgement(line)
     if said is None:
         return [nodes.Text(line)]
     mark = [nodes.Text("; "), nodes.strong("", FALLEN)] if fallen else []

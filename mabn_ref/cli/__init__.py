@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -25,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 if it worked; 1 if it failed; 2 if the arguments, or a file they name, are wrong; 130 if interrupted; 141 if
-        whoever read the output has closed it, as ``head`` does.
+        0 if it worked; 1 if it failed; 2 if the arguments, or a file they name, are wrong; 130 if it was interrupted;
+        141 if the reader of its output has closed it, as ``head`` does.
 
     Examples
     --------
@@ -34,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     mabn-ref ...
     0
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="replace"
+        )  # an ASCII terminal has no ±, and hours of training must not end in it
     try:
         code = _run(argv)
         if sys.stdout is not None:  # None if whoever started this has closed it

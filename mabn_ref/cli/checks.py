@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from mabn_ref.cli.parser import UsageError, add_command, add_number, name_from, place, usage_errors
+from mabn_ref.cli.progress import Progress
 from mabn_ref.norms import NORMS
 
 __all__ = ["NAMES", "add"]
@@ -41,13 +42,13 @@ VECTORS = ("bn", "brn", "modified-bn", "mabn")
 """Of which there are vectors; `mabn_ref.check.vectors` knows, too, but is slow to import."""
 
 _GRADCHECK = """\
-Check the backward pass of every normaliser and layer on random draws: by central differences, by the complex step
-where forward is analytic, and with numbers of 50 digits. Errors are relative to the largest derivative; Taylor is
-what the remainder has of first order. The exit code is 1 if a gradient is wrong.
+Check the backward pass of every normaliser and layer on random inputs: by central differences, by the complex step
+where forward is analytic, and with numbers of 50 digits. Errors are relative to the largest derivative; the column
+"Taylor" is the first-order part of the remainder. The exit code is 1 if a gradient is wrong.
 """
 _MISTAKES = """\
-Have the oracles judge every wrong pass of the catalogue, and every right pass. The exit code is 1 if one is
-misjudged.
+Have the oracles judge every wrong pass of the catalogue, which they must reject, and every right pass, which they
+must accept. The exit code is 1 if one is misjudged.
 """
 _CHECK = """\
 Run a layer of any framework over sequences of training steps and an inference, compare everything it returns and
@@ -55,23 +56,23 @@ keeps with the equations, and say in words what it does differently: a conventio
 it disagrees.
 """
 _VECTORS = """\
-Write the sequences of calls that `mabn-ref check` puts a layer through, with the outputs, gradients and moving
-statistics that belong to them, for languages and frameworks that cannot call Python: a .npz file each, and
-vectors.json, which describes them. The numbers are those of 50-digit arithmetic, the same on every machine.
+Write test vectors for languages and frameworks that cannot call Python: the sequences of calls that `mabn-ref check`
+puts a layer through, with the right outputs, gradients and moving statistics. Each sequence is a .npz file, and
+vectors.json describes them all. The numbers come from 50-digit arithmetic and are the same on every machine.
 """
 
 
 def add(commands: Any) -> None:
     """Add the four commands and their options."""
     parser = add_command(commands, "gradcheck", _gradcheck, "check every backward pass", _GRADCHECK)
-    every = f"some of {', '.join(NAMES)}; default all"
+    every = f"any of {', '.join(NAMES)}; default all"
     parser.add_argument("names", nargs="*", type=name_from("name", NAMES), metavar="NAME", help=every)
-    add_number(parser, "--draws", int, 20, "random draws of each", at_least=1)
-    add_number(parser, "--seed", int, 0, "of the draws")
+    add_number(parser, "--draws", int, 20, "random inputs for each", at_least=1)
+    add_number(parser, "--seed", int, 0, "seed of the inputs")
 
     parser = add_command(commands, "mistakes", _mistakes, "count the wrong passes that are rejected", _MISTAKES)
-    add_number(parser, "--draws", int, 200, "draws of each wrong pass", at_least=1)
-    add_number(parser, "--seeds", int, 1000, "draws of each right pass", at_least=1)
+    add_number(parser, "--draws", int, 200, "inputs for each wrong pass", at_least=1)
+    add_number(parser, "--seeds", int, 1000, "inputs for each right pass", at_least=1)
 
     parser = add_command(commands, "check", _check, "check your own layer", _CHECK)
     path = "a dotted path such as my_package.norms:MyMABN2d; the current directory is searched first"
@@ -88,23 +89,25 @@ def add(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="the report as JSON")
 
     parser = add_command(commands, "vectors", _vectors, "write test vectors for other languages", _VECTORS)
-    parser.add_argument("folder", type=place, metavar="DIR", help="where to; made if it is not there")
-    norm, names = name_from("norm", VECTORS), f"some of {', '.join(VECTORS)}; default all"
+    parser.add_argument("folder", type=place, metavar="DIR", help="write to DIR; created if it does not exist")
+    norm, names = name_from("norm", VECTORS), f"any of {', '.join(VECTORS)}; default all"
     parser.add_argument("--norms", nargs="+", type=norm, default=VECTORS, metavar="NORM", help=names)
-    parser.add_argument("--small", action="store_true", help="the small set, as it comes with the package")
+    parser.add_argument("--small", action="store_true", help="the small set that comes with the package")
 
 
 def _gradcheck(args: argparse.Namespace) -> int:
     """Print a line for each input of each pass, and what is known of each that is wrong."""
     from mabn_ref.mistakes.gradient_table import FORMAT, HEADER, check_all
 
-    wrong = []
-    print(FORMAT.format(*HEADER))
-    for name in args.names or NAMES:
-        for line in check_all(name, args.draws, args.seed):
-            titles = (name, _EQUATIONS.get(name, "")) if line.name == line.first else ("", "")
-            print(FORMAT.format(*titles, *line.cells()), flush=True)
-            wrong += [] if line.failure is None else [line.failure]
+    wrong, names = [], args.names or NAMES
+    with Progress("gradcheck", len(names)) as progress:
+        progress.say(FORMAT.format(*HEADER))
+        for name in names:
+            for line in check_all(name, args.draws, args.seed):
+                titles = (name, _EQUATIONS.get(name, "")) if line.name == line.first else ("", "")
+                progress.say(FORMAT.format(*titles, *line.cells()))
+                wrong += [] if line.failure is None else [line.failure]
+            progress.step()
     for failure in wrong:
         print(f"\n{failure}")
     print(f"\n{'all gradients are right' if not wrong else f'wrong: {len(wrong)}'}; {args.draws} draws of each")
@@ -112,9 +115,12 @@ def _gradcheck(args: argparse.Namespace) -> int:
 
 
 def _mistakes(args: argparse.Namespace) -> int:
-    from mabn_ref.mistakes.tally import count
+    from mabn_ref.mistakes import tally
 
-    return count(args.draws, args.seeds)
+    with Progress("mistakes", tally.passes()) as progress:
+        judged = tally.judge(args.draws, args.seeds, progress.step)
+    print(tally.summary(judged))
+    return int(any(t.misjudged for t in judged))
 
 
 def _keyword(text: str) -> tuple[str, Any]:
@@ -133,7 +139,8 @@ def _check(args: argparse.Namespace) -> int:
     options = {name: getattr(args, name) for name in ("norm_batch", "groups", "short", "time_limit")}
     with usage_errors():
         try:
-            report = check(args.target, args.norm, **options, extra=dict(args.extra))
+            with Progress(f"checking {args.target}"):
+                report = check(args.target, args.norm, **options, extra=dict(args.extra))
         except TypeError as error:
             raise UsageError(error) from error
     print(json.dumps(report.to_dict(), indent=1) if args.json else report)
@@ -144,6 +151,8 @@ def _vectors(args: argparse.Namespace) -> int:
     """Print a line for each file as it is written."""
     from mabn_ref.check.vectors import full_set, small_set, write
 
-    for path, size in write(args.folder, (small_set if args.small else full_set)(args.norms)):
-        print(f"{path}  {size / 1000:,.0f} kB", flush=True)
+    chosen = (small_set if args.small else full_set)(args.norms)
+    with Progress("vectors", len(chosen) + 1) as progress:
+        for path, size in write(args.folder, chosen):
+            progress.step(f"{path}  {size / 1000:,.0f} kB")
     return 0

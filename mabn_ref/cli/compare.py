@@ -1,47 +1,55 @@
-"""``mabn-ref compare``: the same network and images, one row a normaliser, several seeds, side by side."""
+"""``mabn-ref compare``: the same network and images with several normalisers, one row each, and several seeds."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mabn_ref.cli import options
 from mabn_ref.cli.parser import add_command, add_number, name_from, number, place, usage_errors
-from mabn_ref.train.comparison import DEFAULT_ROWS, ROWS, collect, learning_curves, plan, table
+from mabn_ref.train.comparison import DEFAULT_ROWS, ROWS, collect, learning_curves, plan, sketch, table
 from mabn_ref.train.config import RunConfig
+from mabn_ref.train.table_layout import FEWEST, WIDTH
 
 __all__ = ["add", "run"]
 
 _DESCRIPTION = """\
-Train one network with several normalisers, over several seeds. All rows of a seed share images, initial weights
-and batch order. Prints a table, and writes DIR/results.jsonl (a line a run) and DIR/curves.png. Runs that
-DIR/results.jsonl holds already are not run again, so an interrupted comparison goes on where it was.
+Train one small network with several normalisers and several seeds, and compare the test errors. All rows of a seed
+share images, initial weights and batch order. The command prints a table and the learning curves, and writes
+DIR/results.jsonl, one line per run, and DIR/curves.png. A run that is already in DIR/results.jsonl is not repeated,
+so the same command resumes an interrupted comparison.
 """
-_EPILOG = "Seconds only, for continuous integration: --epochs 1 --seeds 2 --width 4 --train-size 64 --test-size 20"
+_EPILOG = (
+    "A run of seconds, for continuous integration: --epochs 1 --seeds 2 --width 4 --train-size 64 --test-size 20"
+)
 
 
 def add(commands: Any) -> None:
     """Add the command and its options."""
     parser = add_command(commands, "compare", run, "compare normalisers", _DESCRIPTION, _EPILOG)
-    rows = f"some of {', '.join(ROWS)}; default {' '.join(DEFAULT_ROWS)}"
+    rows = f"any of {', '.join(ROWS)}; default {' '.join(DEFAULT_ROWS)}"
     parser.add_argument(
         "--rows", nargs="+", type=name_from("row", ROWS), default=DEFAULT_ROWS, metavar="ROW", help=rows
     )
-    rows = "further rows: mabn-2 with moving averages over M normalisation batches (mabn-2 itself has M = 16)"
+    rows = "more rows: mabn-2 with moving averages over M normalisation batches (M is 16 in mabn-2 itself)"
     parser.add_argument("--mabn-window", nargs="+", type=number(int, 1, 100_000), default=(), metavar="M", help=rows)
-    add_number(parser, "--seeds", int, 3, "seeds 0 to N - 1", at_least=1)
-    add_number(parser, "--jobs", int, None, "runs side by side (default: one a core)", at_least=1)
+    add_number(parser, "--seeds", int, 3, "run seeds 0 to N - 1", at_least=1)
+    add_number(parser, "--jobs", int, None, "runs in parallel (default: one per core)", at_least=1)
     options.add_run_options(parser)
     output = parser.add_argument_group("output")
-    output.add_argument("--out", type=place, default=Path("results"), metavar="DIR", help="default %(default)s")
-    fresh = "start over, keeping DIR/results.jsonl as results.jsonl.old"
+    output.add_argument(
+        "--out", type=place, default=Path("results"), metavar="DIR", help="write to DIR (default %(default)s)"
+    )
+    fresh = "start over; the old results stay in DIR/results.jsonl.old"
     output.add_argument("--fresh", action="store_true", help=fresh)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run what is missing, then print the table and draw the curves."""
+    """Do the runs that are missing, then print the table and draw the curves."""
     options.require(args)
     with usage_errors():
         configs = plan(args.rows, range(args.seeds), args.mabn_window, **options.settings(args))
@@ -70,12 +78,23 @@ def _compare(args: argparse.Namespace, configs: list[RunConfig], images: int) ->
     trained = f"{options.data_title(configs[0], images)}, {options.count(configs[0].epochs, 'epoch')}"
     title = f"{trained}, {options.count(args.seeds, 'seed')}"
     print(f"Test error in % on {title}\n\n{table(rows)}\n")
-    standardized = " WS: weight standardisation." if any(config.standardized for config in configs) else ""
-    print(
-        f"±: 95 % t interval over the seeds; differences are paired by seed. WC: weight centralisation.{standardized}"
-    )
+    blocks = options.can_print("▁█")
+    scale = "a block from 0 to the highest" if blocks else "a digit is tens of per cent"
+    print(f"Test error after each epoch ({scale}), and after the last:\n\n{sketch(rows, blocks=blocks)}\n")
+    print(textwrap.fill(_legend(configs, args.seeds), WIDTH))
     learning_curves(args.out / "curves.png", rows, title[0].upper() + title[1:])
-    print(f"Written: {path}, {args.out / 'curves.png'}")
+    print(options.written([path, args.out / "curves.png"]))
     if failed:
         print(f"mabn-ref compare: error: {options.failures(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _legend(configs: Sequence[RunConfig], seeds: int) -> str:
+    """What the signs and letters in the table mean."""
+    interval = (
+        "±: 95 % t interval over the seeds; differences are paired by seed."
+        if seeds >= FEWEST
+        else f"Differences are paired by seed; fewer than {FEWEST} seeds give no interval."
+    )
+    standardized = " WS: weight standardisation." if any(config.standardized for config in configs) else ""
+    return f"{interval} WC: weight centralisation.{standardized}"

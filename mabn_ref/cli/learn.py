@@ -17,6 +17,7 @@ from typing import Any
 
 import mabn_ref
 from mabn_ref.cli.parser import UsageError, add_number, place, usage_errors
+from mabn_ref.cli.progress import Progress
 from mabn_ref.extras import require
 
 __all__ = ["ACTIONS", "add", "run", "with_action"]
@@ -152,7 +153,7 @@ def _add_for_teachers(action: Callable[..., Any]) -> None:
         help="write a table (grades.csv)",
     )
     grade.add_argument("--reports", type=place, metavar="DIR", help="write a report for each student")
-    grade.add_argument("--only", nargs="+", default=(), metavar="NAME", help="these exercises alone")
+    grade.add_argument("--only", nargs="+", type=_exercise, default=(), metavar="NAME", help="these exercises alone")
     seed = "of the hidden cases; the same seed gives the same grades (default: drawn now, and printed)"
     add_number(grade, "--seed", int, None, seed)
     add_number(grade, "--hidden", int, 1, "sets of hidden cases, beside the one that students may have seen")
@@ -170,7 +171,7 @@ def _add_for_teachers(action: Callable[..., Any]) -> None:
     export.add_argument(
         "--for", dest="kind", choices=("plain", "nbgrader", "otter"), default="plain", metavar="GRADER"
     )
-    export.add_argument("--only", nargs="+", default=(), metavar="NAME", help="these exercises alone")
+    export.add_argument("--only", nargs="+", type=_exercise, default=(), metavar="NAME", help="these exercises alone")
     lint = action(
         "lint",
         _lint,
@@ -255,7 +256,8 @@ def _check(args: argparse.Namespace) -> int:
     folder, exercise, style = _opened(args)
     seeds = fresh_seeds() if args.seed is None else (args.seed,)
     if args.all:
-        return int(not check_all(folder, seeds, style, print))
+        with Progress("exercises", len(folder.exercises)) as progress:
+            return int(not check_all(folder, seeds, style, progress.step))
     moved = folder.chosen() != exercise
     folder.choose(exercise)
     passed, said = check(folder, exercise, seeds, style)
@@ -308,10 +310,19 @@ def _solution(args: argparse.Namespace) -> int:
     return 0
 
 
-def _only(names: Sequence[str]) -> list[Any]:
-    from mabn_ref.learn.exercise import course, find
+def _exercise(name: str) -> str:
+    """The whole name of an exercise."""
+    from mabn_ref.learn.exercise import find
 
-    chosen = {find(name).name for name in names}
+    try:
+        return str(find(name).name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(error) from None
+
+
+def _only(chosen: Sequence[str]) -> list[Any]:
+    from mabn_ref.learn.exercise import course
+
     return [exercise for exercise in course() if not chosen or exercise.name in chosen]
 
 
@@ -400,9 +411,10 @@ def _lint(args: argparse.Namespace) -> int:
         for name, _, report in confusion(exercise, [0]):
             print(f"  {name:<32} {', '.join(report.mistakes) or '-':<32} {' '.join(report.sentences)}")
     faults = 0
-    for fault in lint_course(folder):
-        print(fault, flush=True)
-        faults += 1
+    with Progress("lint") as progress:
+        for fault in lint_course(folder):
+            progress.say(fault)
+            faults += 1
     known = sum(len(exercise.mistakes) for exercise in course(folder))
     said = "nothing wrong" if not faults else f"{faults} thing{'' if faults == 1 else 's'} wrong"
     print(f"{len(course(folder))} exercises, {known} mistakes that they know: {said}")

@@ -1,4 +1,4 @@
-"""What ``train``, ``compare`` and ``paper`` share: options, checks before hours of training, a sweep with its bar."""
+"""What ``train``, ``compare`` and ``paper`` share: options, checks before hours of training, a sweep with a bar."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import argparse
 import contextlib
 import os
 import sys
+import textwrap
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,49 +16,39 @@ from mabn_ref import extras, storage
 from mabn_ref.cli.parser import add_name, add_number, usage_errors
 from mabn_ref.train.config import DEFAULTS, RunConfig, label
 from mabn_ref.train.devices import DEVICES, library
-
-__all__ = [
-    "add_run_options",
-    "count",
-    "data_title",
-    "failures",
-    "lock",
-    "require",
-    "require_images",
-    "settings",
-    "sweep",
-]
+from mabn_ref.train.table_layout import WIDTH
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that fill the fields of a `RunConfig` other than the normaliser's."""
     source = parser.add_argument_group("data").add_mutually_exclusive_group()
-    help = "embedded (generated, no file needed) or cifar10 (see `mabn-ref fetch`); default %(default)s"
+    help = "embedded (generated, needs no file) or cifar10 (see `mabn-ref fetch`); default %(default)s"
     add_name(source, "--data", "data set", ("embedded", "cifar10"), help, "embedded")
     source.add_argument(
         "--data-dir",
         type=_directory,
         metavar="DIR",
-        help="a directory of CIFAR-10 binary files: data_batch_*.bin to train on, test_batch*.bin to test on",
+        help="a directory of CIFAR-10 binary files: data_batch_*.bin for training, test_batch*.bin for testing",
     )
     recipe = parser.add_argument_group("sizes and recipe")
     for field, meaning, most in (
-        ("train_size", "training images, class-balanced", 10**7),
-        ("test_size", "test images, class-balanced", 10**7),
+        ("train_size", "training images, equally many per class", 10**7),
+        ("test_size", "test images, equally many per class", 10**7),
         ("width", "channels of the first convolution", 4096),
         ("epochs", "passes over the training images", 10**6),
     ):
         option = f"--{field.replace('_', '-')}"
         add_number(recipe, option, int, None, f"{meaning} ({_defaults_of(field)})", at_least=1, at_most=most)
-    add_number(recipe, "--lr", float, None, f"highest learning rate ({_defaults_of('lr')})", metavar="RATE")
-    add_number(recipe, "--weight-decay", float, 5e-4, "on every parameter", metavar="DECAY")
-    recipe.add_argument("--no-augment", action="store_true", help="no random flips and crops")
-    help = "cpu, or cuda (needs CuPy: extras cupy12x, cupy13x); default %(default)s"
+    add_number(recipe, "--lr", float, None, f"peak learning rate ({_defaults_of('lr')})", metavar="RATE")
+    add_number(recipe, "--weight-decay", float, 5e-4, "weight decay, of every parameter", metavar="DECAY")
+    flips = "random flips and crops (default: embedded no, cifar10 and --data-dir yes)"
+    recipe.add_argument("--augment", action=argparse.BooleanOptionalAction, default=None, help=flips)
+    help = "cpu, or cuda, which needs CuPy (extra cupy12x or cupy13x); default %(default)s"
     add_name(parser, "--device", "device", DEVICES, help, "cpu")
 
 
 def _directory(text: str) -> str:
-    """Refuse what results, pages and pictures cannot name; an empty name would be the current directory."""
+    """Refuse a name that results, pages and pictures cannot show, and the empty one, the current directory."""
     if not text or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
         raise argparse.ArgumentTypeError(f"{text!r}, expected a directory with a printable name")
     return text
@@ -78,12 +69,11 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
         **DEFAULTS[data],
         **given,
         "weight_decay": args.weight_decay,
-        "augment": not args.no_augment,
     }
 
 
 def require(args: argparse.Namespace) -> None:
-    """Find out now, and not after hours of training, that a package is missing or the device cannot be used."""
+    """Fail now, not after hours of training, if a package is missing or the device cannot be used."""
     for module in ("threadpoolctl", "tqdm", "matplotlib"):
         extras.require(module, "run")
     library(args.device)
@@ -95,9 +85,9 @@ def lock(path: Path) -> contextlib.AbstractContextManager[None]:
 
 
 def require_images(config: RunConfig) -> int:
-    """Return how many images there are to train on, and say what is odd about them.
+    """Return how many training images there are, and say what is odd about them.
 
-    That they cannot be had or learned from is found out now, and not in every run: a `UsageError`.
+    Images that are not there, or that nothing can be learned from, are a `UsageError` now rather than in every run.
     """
     from mabn_ref.train import datasets
 
@@ -119,9 +109,9 @@ def sweep(
     name: str = "",
     lacking: Path | None = None,
 ) -> list[dict[str, Any] | Exception]:
-    """Run `configs` with one bar over all of them, and a line for each; return their records, or why they failed.
+    """Run `configs` with one bar for all and a line for each; return their records, or why they failed.
 
-    `lacking` is the place that an interrupt leaves some missing in.
+    `lacking` is where the message after an interrupt says that runs are missing; by default `path`.
     """
     from mabn_ref.train import sweeps
     from mabn_ref.train.progress import Bar
@@ -134,7 +124,7 @@ def sweep(
                 records.append(record)
                 bar.end(config, f"{name}{label(config)}, seed {config.seed}{_end_of(record)}")
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"the same command goes on with the runs that {lacking or path} lacks") from None
+        raise KeyboardInterrupt(f"the same command resumes with the runs that {lacking or path} lacks") from None
     return records
 
 
@@ -150,11 +140,26 @@ _LASTING = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeEr
 
 
 def failures(errors: Sequence[Exception]) -> str:
-    """Say how many runs failed, and whether the same command may do better."""
+    """Say how many runs failed, and whether it is worth repeating the command."""
     text = f"runs that failed: {len(errors)}; the same command "
     if all(isinstance(error, _LASTING) for error in errors):
         return f"{text}would fail again: {errors[0]}"
     return f"{text}runs them again"
+
+
+def written(files: Iterable[Path]) -> str:
+    """Name the files that a command has written."""
+    names = f"Written: {', '.join(map(str, files))}"
+    return textwrap.fill(names, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def can_print(text: str) -> bool:
+    """Tell whether standard output has the characters."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def count(number: int, noun: str) -> str:
@@ -163,6 +168,6 @@ def count(number: int, noun: str) -> str:
 
 
 def data_title(config: RunConfig, images: int) -> str:
-    """Say in a few words what was trained on."""
+    """Say in a few words which images were trained on."""
     name = {"embedded": "embedded data", "cifar10": "CIFAR-10"}.get(config.data, config.data_dir)
     return f"{name}, {images:,} training images"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,41 +14,66 @@ from typing import Any
 from mabn_ref import storage
 from mabn_ref.cli import options
 from mabn_ref.cli.parser import add_command, add_name, add_number, place, usage_errors
+from mabn_ref.cli.progress import Progress
 from mabn_ref.paper import output
 from mabn_ref.paper.study import STUDIES, Context, Outcome, Study, complete
+from mabn_ref.paper.summary import summary
 from mabn_ref.train import results
 from mabn_ref.train.config import RunConfig
+from mabn_ref.train.table_layout import WIDTH
 
 __all__ = ["add", "run"]
 
 _DESCRIPTION = """\
-Reproduce a table, figure or theorem of the paper in miniature: print it beside the paper's own numbers, with 95 %
-intervals of paired differences and verdicts, and write DIR/NAME.json, .png and .svg. "all" runs all of them and
-writes DIR/report.html, one page. Every run is a line of a file in DIR and is not run again, so that what was
-interrupted goes on, and studies share the runs they have in common.
+Reproduce a table, figure or theorem of the paper in miniature. The command prints
+what it finds beside the paper's numbers, with 95 % intervals and verdicts, and
+writes DIR/NAME.json, .png and .svg. "all" does every study and also writes
+DIR/report.html, one page. A finished run is one line of a file in DIR and is not
+repeated: an interrupted command resumes, and studies share the runs they have in
+common.
 """
 _EPILOG = """\
-table1, table2, table4, figure1b, window: errors of many runs. credit: what each part of MABN does to the gap between
-small and large batches. search: as many settings for every method. related: the methods of the paper's section 2.
-figures: Figures 2, 3 and 4, batch statistics in training. table8: a class for every pixel, with weights updated after
-two images (5 seeds).
-weight_noise: what reaches the weights of the noise that theorem2 is about.
-equation6: statistics of the whole training set. table9: time, memory and operations, with Figure 1(a).
+studies:
+  search        the same number of settings for every method
+  table1        BN, BRN and MABN with 2 and with 32 samples
+  figure1b      error against the number of samples that share statistics
+  table2        the ablation, one part of MABN after the other
+  table4        every combination of form, averages and centralised weights
+  credit        what each part of MABN does to the small-batch gap
+  window        MABN's window, decay, clip and start of r
+  related       the methods of the paper's section 2
+  figures       Figures 2, 3 and 4: batch statistics during training
+  theorem1      bias and variance of both moving averages
+  theorem2      the noise of the gradient, as printed and repaired
+  weight_noise  how much of that noise reaches the weights
+  equation6     inference with statistics of the whole training set
+  table8        a class for every pixel, weights updated after two images
+  table9        time, memory and operations, with Figure 1(a)
 """
 
 
 def add(commands: Any) -> None:
     """Add the command and its options."""
     parser = add_command(commands, "paper", run, "the paper's tables, figures and theorems", _DESCRIPTION, _EPILOG)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_name(parser, "name", "study", (*STUDIES, "all"), f"{', '.join(STUDIES)}, or all")
-    add_number(parser, "--seeds", int, None, "seeds 0 to N - 1 (default: 3; theorems 1; table8 5)", at_least=1)
+    add_number(parser, "--seeds", int, None, "run seeds 0 to N - 1 (default 3; theorems 1; table8 5)", at_least=1)
     where = parser.add_mutually_exclusive_group()
-    add_number(where, "--jobs", int, None, "runs side by side (default: one a core)", at_least=1)
-    where.add_argument("--dask", metavar="ADDRESS", help="run on a Dask cluster, tcp://HOST:PORT (extra dask)")
+    add_number(where, "--jobs", int, None, "runs in parallel (default: one per core)", at_least=1)
+    where.add_argument("--dask", metavar="ADDRESS", help="run on the Dask cluster at tcp://HOST:PORT (extra dask)")
     layers = [f"norm{n}" for n in range(1, 8)]
-    add_name(parser, "--layer", "layer", layers, "layer of figures, norm1 to norm7; default %(default)s", "norm4")
+    add_name(
+        parser,
+        "--layer",
+        "layer",
+        layers,
+        "the layer that figures shows, norm1 to norm7 (default %(default)s)",
+        "norm4",
+    )
     options.add_run_options(parser)
-    parser.add_argument("--out", type=place, default=Path("paper"), metavar="DIR", help="default %(default)s")
+    parser.add_argument(
+        "--out", type=place, default=Path("paper"), metavar="DIR", help="write to DIR (default %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -84,12 +110,13 @@ def _run_studies(args: argparse.Namespace, contexts: Mapping[str, Context], comm
         study = STUDIES[name]
         with usage_errors():
             planned, records = complete(study, context, args.out, partial(run_missing, name))
-            outcome = study.outcome(context, records)
-        # What simulates or measures has no images.
+            with Progress(name):
+                outcome = study.outcome(context, records)
+        # A study that simulates or measures has no images.
         about = f"{_about(context.settings)}, {options.count(len(context.seeds), 'seed')}\n" if planned else ""
-        print(f"{study.title}\n{about}\n{output.as_text(outcome)}")
+        print(f"{study.title}\n{about}\n{output.as_text(outcome)}\n")
         paths = output.write(name, study, outcome, context, args.out, command, planned, records)
-        print(f"Written: {', '.join(map(str, paths))}\n")
+        print(f"{options.written(paths)}\n\n{textwrap.fill(summary(outcome.verdicts), WIDTH)}".rstrip() + "\n")
         found[name] = (study, outcome)
     if args.name == "all":
         path = args.out / "report.html"
@@ -102,7 +129,7 @@ def _run_studies(args: argparse.Namespace, contexts: Mapping[str, Context], comm
 
 
 def _without_places(words: Sequence[str]) -> list[str]:
-    """The words of the command without where it ran and where to: what someone else would type for its numbers."""
+    """Leave out where the command ran and wrote: what is left is what somebody else types to get its numbers."""
     kept: list[str] = []
     value_follows = False
     for word in words:

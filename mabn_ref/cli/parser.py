@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 
 class UsageError(ValueError):
-    """The arguments, or a file they name, are wrong: one line on standard error and exit code 2."""
+    """The arguments, or a file they name, are wrong. It becomes one line on standard error and exit code 2."""
 
 
 @contextlib.contextmanager
@@ -25,7 +25,7 @@ def usage_errors() -> Iterator[None]:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return what to say of an unknown name.
+    """Return what to say about an unknown name.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def add_number(
     at_most: float | None = None,
     metavar: str = "N",
 ) -> None:
-    """Add an option that takes a number, its default in the help; None stands for one that depends on others."""
+    """Add an option that takes a number, with its default in the help, unless that is None: it depends on others."""
     if default is not None:
         help += " (default %(default)s)"
     group.add_argument(option, type=number(kind, at_least, at_most), default=default, metavar=metavar, help=help)
@@ -110,8 +110,30 @@ def add_command(
     return parser
 
 
+def _accepts(option: argparse.Action, word: str) -> bool:
+    """Tell whether the word can be a value of the option."""
+    if not callable(option.type):
+        return True
+    try:
+        option.type(word)
+    except (argparse.ArgumentTypeError, TypeError, ValueError):
+        return False
+    return True
+
+
 class Parser(argparse.ArgumentParser):
-    """`argparse.ArgumentParser` with one-line errors, no abbreviated options, and suggestions for unknown names."""
+    """`argparse.ArgumentParser` with one-line errors, no abbreviated options, and suggestions for unknown names.
+
+    A word that belongs to an argument is not taken for one more value of the option before it.
+
+    Examples
+    --------
+    >>> parser = Parser()
+    >>> _ = parser.add_argument("folder")
+    >>> _ = parser.add_argument("--norms", nargs="+", type=name_from("norm", ["bn", "mabn"]))
+    >>> parser.parse_args(["--norms", "bn", "mabn", "out"])
+    Namespace(folder='out', norms=['bn', 'mabn'])
+    """
 
     def __init__(self, **keywords: Any) -> None:
         super().__init__(allow_abbrev=False, **keywords)
@@ -119,6 +141,33 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with 2."""
         self.exit(2, f"{self.prog}: error: {message}\n")
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Parse as `argparse` does, arguments first that an option would swallow."""
+        return super().parse_known_args(self._arguments_first(sys.argv[1:] if args is None else args), namespace)
+
+    def _arguments_first(self, words: Sequence[str]) -> list[str]:
+        """Put words in front that an option with any number of values would take and an argument needs.
+
+        Those are the last words after such options, as many as arguments lack: of "--norms mabn DIR", not of
+        "DIR --norms mabn". A word that the option knows as a value stays with it.
+        """
+        needed = sum(action.nargs is None for action in self._get_positional_actions())
+        option, values, taken = None, 0, list[int]()
+        for place, word in enumerate(words):
+            if word == "--":
+                break
+            if word.startswith("-"):
+                option, values = self._option_string_actions.get(word), 0
+                continue
+            if option is None or option.nargs == 0 or (option.nargs in (None, "?") and values):
+                needed -= 1
+            elif option.nargs == "?" or (option.nargs == "+" and values and not _accepts(option, word)):
+                taken.append(place)
+            values += 1
+        moved = taken[-needed:] if needed > 0 else []
+        rest = [word for place, word in enumerate(words) if place not in moved]
+        return [*(words[place] for place in moved), *rest]
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Parse, refusing unknown options with the nearest one that the command has."""

@@ -1,4 +1,4 @@
-"""``mabn-ref train``: one run; and ``mabn-ref fetch``, which gets the images for it."""
+"""``mabn-ref train``: one run; and ``mabn-ref fetch``, which downloads images for it."""
 
 from __future__ import annotations
 
@@ -22,26 +22,28 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "train", run, "train one network", "Train a network with one normaliser.")
     norm = parser.add_argument_group("normaliser")
     add_name(norm, "--norm", "norm", _NORMS, f"{', '.join(_NORMS)}; default mabn", "mabn")
-    add_number(norm, "--norm-batch", int, None, "samples that share statistics (default 2; gn, ln, in 1)", at_least=1)
+    add_number(
+        norm, "--norm-batch", int, None, "samples that share statistics (default 2; 1 for gn, ln, in)", at_least=1
+    )
     norm.add_argument(
         "--wc",
         action=argparse.BooleanOptionalAction,
-        help="centralise the convolutions' weights (default: as in the paper, with modified-bn and mabn only)",
+        help="centralise the weights of the convolutions (default: as in the paper, with modified-bn and mabn only)",
     )
-    norm.add_argument("--ws", action="store_true", help="standardise the weights instead")
+    norm.add_argument("--ws", action="store_true", help="standardise them instead")
     decays = ", ".join(f"{name} {decay}" for name, decay in DECAY.items() if name in _NORMS)
     add_number(norm, "--decay", float, None, f"weight of the old value in moving averages (default {decays})")
-    add_number(norm, "--groups", int, None, f"groups of channels of gn (default {GROUPS})", at_least=1)
-    windows = "normalisation batches in MABN's moving averages (default: those of one gradient batch)"
+    add_number(norm, "--groups", int, None, f"groups of channels, of gn (default {GROUPS})", at_least=1)
+    windows = "normalisation batches in MABN's moving averages (default: as many as one gradient batch has)"
     add_number(norm, "--mabn-window", int, None, windows, at_least=1, at_most=100_000, metavar="M")
     options.add_run_options(parser)
-    add_number(parser, "--seed", int, 0, "of weights, order, flips and crops")
+    add_number(parser, "--seed", int, 0, "seed of the weights, order, flips and crops")
     output = parser.add_argument_group("output")
-    output.add_argument("--out", type=place, metavar="DIR", help="add to DIR/results.jsonl and draw DIR/curve.png")
-    kept = "kept up to date; if it exists, go on from it"
+    output.add_argument("--out", type=place, metavar="DIR", help="append to DIR/results.jsonl and draw DIR/curve.png")
+    kept = "keep a checkpoint in FILE; if there is one, resume from it"
     output.add_argument("--checkpoint", type=place, metavar="FILE", help=kept)
     add_number(output, "--checkpoint-every", int, 100, "gradient batches between checkpoints", at_least=1)
-    once = "Download a data set, once, and print its path."
+    once = "Download a data set, unless it is there already, and print its path."
     parser = add_command(commands, "fetch", _fetch, "download CIFAR-10 into the cache", once)
     add_name(parser, "name", "data set", ("cifar10",), "cifar10")
 
@@ -111,16 +113,21 @@ def _train(args: argparse.Namespace, config: RunConfig, images: int) -> int:
             raise UsageError(error) from error
         except KeyboardInterrupt:
             if args.checkpoint is not None and args.checkpoint.exists():
-                raise KeyboardInterrupt(f"the same command goes on from {args.checkpoint}") from None
+                raise KeyboardInterrupt(f"the same command resumes from {args.checkpoint}") from None
             raise
     if args.out is not None:
         if record not in records:  # a run that went on from its last checkpoint may have been recorded before a kill
             results.append(args.out / "results.jsonl", record)
         title = f"{label(config)}, {options.data_title(config, images)}"
         comparison.learning_curves(args.out / "curve.png", comparison.collect([config], [record]), title)
-    if record["status"] == "diverged":
+    done = record["status"] == "done"
+    if done:
+        last = record["epochs"][-1]["test_error"]
+        print(f"{label(config)}: test error {last:.2f} % after {options.count(config.epochs, 'epoch')}")
+    files = [] if args.out is None else [args.out / "results.jsonl", args.out / "curve.png"]
+    files += [args.checkpoint] if args.checkpoint is not None and args.checkpoint.exists() else []
+    if files:
+        print(options.written(files))
+    if not done:
         print(f"mabn-ref train: error: the run diverged, {record['message']}", file=sys.stderr)
-        return 1
-    last = record["epochs"][-1]["test_error"]
-    print(f"{label(config)}: test error {last:.2f} % after {options.count(config.epochs, 'epoch')}")
-    return 0
+    return 0 if done else 1

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-import time
 import zlib
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ class Tally(NamedTuple):
     """What an oracle said of many draws."""
 
     name: str  #: of the mistake, or of the module
+    right: bool  #: whether it is the right pass
     oracle: str
     draws: int
     as_hoped: int  #: on how many it rejected the wrong pass, or accepted the right one
@@ -38,7 +38,7 @@ def _tally(name: str, subject: str, oracle: str, implementation: Any, draw: Draw
         as_hoped += verdict.accepted is hope
         if verdict.accepted is not hope and not misjudged:
             misjudged = f"draw {k}: {verdict.evidence}"
-    return Tally(name, oracle, draws, as_hoped, (max if hope else min)(errors), misjudged)
+    return Tally(name, hope, oracle, draws, as_hoped, (max if hope else min)(errors), misjudged)
 
 
 def tally_wrong(mistake: Mistake, draws: int) -> Tally:
@@ -73,35 +73,53 @@ def right_passes() -> list[tuple[ModuleType, str]]:
     return list(dict.fromkeys(pairs + [(mabn_variants, oracle) for module, oracle in pairs if module is mabn]))
 
 
-def count(draws: int, seeds: int) -> int:
-    """Judge `draws` draws of every wrong pass and `seeds` of every right one, and print a table.
+def passes() -> int:
+    """How many passes `judge` judges."""
+    return len(MISTAKES) + len(right_passes())
 
-    Returns 0 if nothing was misjudged, else 1.
+
+def judge(draws: int, seeds: int, after_each: Callable[[], object] = lambda: None) -> list[Tally]:
+    """Judge `draws` draws of every wrong pass and `seeds` of every right one; `after_each` is called that often."""
+    found = []
+    for mistake in MISTAKES:
+        found.append(tally_wrong(mistake, draws))
+        after_each()
+    for module, oracle in right_passes():
+        found.append(tally_right(module, oracle, seeds))
+        after_each()
+    return found
+
+
+_ROW = "{:<20}{:>14}{:>13}{:>16}{:>15}"
+
+
+def summary(tallies: Sequence[Tally]) -> str:
+    """Write a line for each oracle, one for each pass that was misjudged, and how many were not.
 
     Examples
     --------
-    >>> count(draws=1, seeds=1)  # doctest: +ELLIPSIS
-    wrong passes ...
-    ... wrong passes rejected, 1 of each; ... right passes accepted, 1 of each; ... s
-    0
+    >>> print(summary(judge(draws=1, seeds=1)))  # doctest: +ELLIPSIS
+    oracle                wrong passes  least error    right passes  largest error
+    ...
+    ... wrong passes rejected, 1 of each
+    ... right passes accepted, 1 of each
     """
-    started = time.perf_counter()
-    print(f"{'wrong passes':<38}{'oracle':<22}{'rejected':>10}  least error")
-    rejected = [_shown(tally_wrong(mistake, draws)) for mistake in MISTAKES]
-    print(f"{'right passes':<38}{'oracle':<22}{'accepted':>10}  largest error")
-    accepted = [_shown(tally_right(module, oracle, seeds)) for module, oracle in right_passes()]
-    print(
-        f"{sum(t.as_hoped for t in rejected)} of {sum(t.draws for t in rejected)} wrong passes rejected, "
-        f"{draws} of each; "
-        f"{sum(t.as_hoped for t in accepted)} of {sum(t.draws for t in accepted)} right passes accepted, "
-        f"{seeds} of each; {time.perf_counter() - started:.0f} s"
-    )
-    return int(any(t.misjudged for t in (*rejected, *accepted)))
+    lines = [_ROW.format("oracle", "wrong passes", "least error", "right passes", "largest error")]
+    for oracle in dict.fromkeys(t.oracle for t in tallies):
+        wrong_ones, right_ones = (
+            [t for t in tallies if t.oracle == oracle and t.right is right] for right in (False, True)
+        )
+        least, largest = min(t.closest for t in wrong_ones), max(t.closest for t in right_ones)
+        lines.append(_ROW.format(oracle, len(wrong_ones), f"{least:.1e}", len(right_ones), f"{largest:.1e}"))
+    for t in tallies:
+        if t.misjudged:
+            kind, done = ("right", "accepted") if t.right else ("wrong", "rejected")
+            lines.append(f"{kind} pass {t.name}: {done} by {t.oracle} on {t.as_hoped} of {t.draws} draws")
+            lines.append(f"    {t.misjudged}")
+    return "\n".join([*lines, *(_counted(tallies, right) for right in (False, True))])
 
 
-def _shown(tally: Tally) -> Tally:
-    print(f"{tally.name:<38}{tally.oracle:<22}{f'{tally.as_hoped}/{tally.draws}':>10}  {tally.closest:.1e}")
-    if tally.misjudged:
-        print(f"    {tally.misjudged}")
-    sys.stdout.flush()
-    return tally
+def _counted(tallies: Sequence[Tally], right: bool) -> str:
+    of = [t for t in tallies if t.right is right]
+    said = "right passes accepted" if right else "wrong passes rejected"
+    return f"{sum(t.as_hoped for t in of)} of {sum(t.draws for t in of)} {said}, {of[0].draws} of each"

@@ -9,10 +9,7 @@ from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import results
 from mabn_ref.train.comparison import ROWS
 from mabn_ref.train.config import RunConfig, label, recipe
-from mabn_ref.train.table_layout import Interval, Table, mean_interval, paired_difference, text
-
-FEWEST = 3
-"""Pairs that a verdict needs: with two, errors that happen to differ alike would make an interval of no width."""
+from mabn_ref.train.table_layout import FEWEST, Interval, Table, mean_interval, paired_difference, text
 
 
 class Row(NamedTuple):
@@ -169,8 +166,8 @@ def judged(claims: Sequence[Claim], found: Found) -> tuple[list[str], list[Inter
 
 
 def side_of_zero(interval: Interval | None) -> int | None:
-    """Return -1 or +1 if the whole 95 % interval is below or above zero, else 0; None of fewer than `FEWEST` runs."""
-    if interval is None or interval.half is None or interval.runs < FEWEST:
+    """Return -1 or +1 if the whole 95 % interval is below or above zero, else 0; None if there is no interval."""
+    if interval is None or interval.half is None:
         return None
     low, high = interval.mean - interval.half, interval.mean + interval.half
     return -1 if high < 0 else 1 if low > 0 else 0

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mabn_ref.paper.claims import FEWEST
 from mabn_ref.paper.study import STUDIES, Context
 from mabn_ref.train import results
 from mabn_ref.train.table_layout import Interval, t_quantile
@@ -123,7 +122,7 @@ def family(folder: Path) -> list[Judged]:
             found += [
                 (file, line, difference)
                 for line, difference in zip(outcome.verdicts, outcome.differences, strict=True)
-                if difference and difference.half is not None and difference.runs >= FEWEST
+                if difference and difference.half is not None
             ]
     keys = [_same(difference) for _, _, difference in found]
     distinct = {key: p_value(difference) for key, (_, _, difference) in zip(keys, found, strict=True)}

@@ -59,7 +59,7 @@ def fold(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Se
 
 
 def _in_use(conv: Conv, w: Array) -> Array:
-    """The kernel that the convolution works with."""
+    """The kernel that the convolution uses."""
     if conv.centralized:
         return centralize.forward(w)[0]
     return standardize.forward(w)[0] if conv.standardized else w

@@ -1,4 +1,4 @@
-"""What is written of studies: numbers as JSON, pictures, and an HTML page that needs no other file and no network."""
+"""What studies write: numbers as JSON, pictures, and an HTML page that needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ from mabn_ref.extras import require
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import results
 from mabn_ref.train.config import RunConfig
-from mabn_ref.train.table_layout import Table
+from mabn_ref.train.table_layout import WIDTH, Table
 
-_WIDTH = 110
+_SHORT = {
+    "SMAS": "simple moving average statistics, over a window",
+    "EMAS": "exponential moving average statistics",
+}
+"""The paper's letters that rows are named by."""
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -38,12 +42,16 @@ nav li { margin: .1rem 0; } .note { color: #444; }
 
 def as_text(outcome: Outcome) -> str:
     """Return what is printed of an outcome: its tables, verdicts and notes."""
-    lines = [f"{table}\n" for table in outcome.tables]
-    for line in outcome.verdicts:
-        lines.append(textwrap.fill(line, _WIDTH, initial_indent="- ", subsequent_indent="  "))
+    tables = "".join(f"{table}\n\n" for table in outcome.tables)
+    verdicts = "".join(
+        textwrap.fill(line, WIDTH, initial_indent="- ", subsequent_indent="  ") + "\n" for line in outcome.verdicts
+    )
     paired = any("±" in line for line in outcome.verdicts)
-    lines.append("\n±: 95 % t interval over the seeds; differences are paired by seed.\n" if paired else "")
-    return "\n".join([*lines, *(textwrap.fill(note, _WIDTH) for note in outcome.notes)])
+    notes = ["±: 95 % t interval over the seeds; differences are paired by seed."] if paired else []
+    notes += outcome.notes
+    notes += [f"{short}: {meaning}." for short, meaning in _SHORT.items() if short in tables + verdicts]
+    parts = [tables + verdicts, "\n".join(textwrap.fill(note, WIDTH) for note in notes)]
+    return "\n\n".join(part.strip("\n") for part in parts if part)
 
 
 def write(

@@ -1,4 +1,4 @@
-"""A stand-in for a normaliser's module that shows what goes through it, and both passes with weights as they are."""
+"""A stand-in for a normaliser's module that shows what passes through it, and both passes with fixed weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mabn_ref.train.loop import Progress, Setup, to_input
 
 
 class Recorder:
-    """A normaliser's module that hands every call on, so that training is the same, bit for bit, as without it.
+    """A normaliser's module that passes every call on, so that training is the same, bit for bit, as without it.
 
     After each backward pass `seen` is called with x, dz and the cache of both passes, and the state after them.
     """

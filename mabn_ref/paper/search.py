@@ -23,7 +23,7 @@ SEARCH_SEEDS = (1000, 1001)
 """Seeds that settings are compared on; never those that are reported."""
 
 BUDGET = 6
-"""Settings a method."""
+"""Settings per method."""
 
 
 def _grid(**choices: Sequence[Any]) -> list[dict[str, Any]]:
@@ -84,7 +84,7 @@ def best(method: str, context: Context, records: Records) -> Row | None:
 
 
 def _score(found: Measured) -> float:
-    """The mean error; a setting that diverged once is out."""
+    """The mean error; a setting that diverged once has none."""
     return math.inf if found.diverged or not found.errors else statistics.fmean(found.errors.values())
 
 
@@ -146,7 +146,7 @@ SEARCH = Study("The same tuning for every method, Batch Renormalization's schedu
 
 TUNED = "BRN 2, best of the search"
 _AS_IT_IS = 1.0
-"""The factor of BRN's schedule that leaves it as it is."""
+"""The factor that leaves BRN's schedule unchanged."""
 
 
 def tuned_rows(context: Context, records: Records) -> list[Row]:

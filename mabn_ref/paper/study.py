@@ -1,4 +1,4 @@
-"""What a study is, what comes out of one, how it is run; and all studies by name."""
+"""What a study is, what it returns, how it is run; and all studies by name."""
 
 from __future__ import annotations
 

@@ -34,6 +34,15 @@ _METHODS: dict[str, dict[str, Any]] = {
     "GN": {"norm": "gn", "gradient_batch": 2, "norm_batch": 1},
     "SyncBN 16": {"norm": "sync-bn", **_SIXTEEN},
 }
+_USUAL: dict[str, Any] = {
+    "train_size": 2400,
+    "test_size": 1000,
+    "augment": True,
+    "width": 16,
+    "epochs": 8,
+    "lr": 0.03,
+}
+"""Sizes and rate if nothing else is said. Rows do not augment, whatever the settings say: see `_rows`."""
 _PAPER = {"BN 2": "0", "BRN 2": "+0.19", "MABN 2 + WC": "+1.09", "SyncBN 16": "+1.41"}
 """Cityscapes with PSPNet: mean IoU over that of BN."""
 
@@ -54,11 +63,11 @@ def _rows(context: Context) -> list[Row]:
 
 
 def _scenes(context: Context) -> Context:
-    """The same context, with scenes in place of other images, and with sizes that suit them."""
+    """Return the context with scenes in place of other images, and with sizes that suit scenes."""
     source = context.settings.get("data", "embedded")
-    usual = DEFAULTS[source] if source != "embedded" else {}
+    usual = DEFAULTS[source]
     said = {name: value for name, value in context.settings.items() if name not in usual or value != usual[name]}
-    return context._replace(settings=DEFAULTS["embedded"] | said | {"data": "embedded", "data_dir": None})
+    return context._replace(settings=_USUAL | said | {"data": "embedded", "data_dir": None})
 
 
 def _plan(context: Context, records: Records) -> list[RunConfig]:
@@ -111,7 +120,7 @@ def _table(rows: list[Row], found: Found) -> Table:
 
 
 def _predicted(context: Context, records: Records) -> dict[str, Any]:
-    """What the first seed of each row predicts for the first test scenes, a digit a pixel, with its mean IoU."""
+    """What the first seed of each row predicts for the first test scenes, one digit per pixel, with its mean IoU."""
     first = context.seeds[0]
     found: dict[str, Any] = {}
     for row in _rows(context):

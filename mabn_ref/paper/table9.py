@@ -34,7 +34,7 @@ _SUBJECTS: dict[str, tuple[dict[str, Any], bool, str]] = {
 
 
 class Subject(NamedTuple):
-    """What is measured."""
+    """A network whose time and memory are measured."""
 
     layers: list[Any]
     calls: dict[str, Callable[[], Any]]

@@ -17,10 +17,12 @@ WINDOW, DECAY, STEPS = 16, 0.98, 300
 _SEQUENCES = {
     "constant": "stationary",
     "settling": "settles, (8)",
-    "slow": "changes ever more slowly, (10)",
+    "slow": "changes less and less, (10)",
     "drift": "drifts by 0.01 an iteration",
     "jump": "jumps by 1 half way",
 }
+SIMPLE, EXPONENTIAL = "simple average", "exponential average"
+"""The paper's SMAS and EMAS."""
 _SHOWN = range(1, STEPS + 1, 3)
 """The iterations of the picture."""
 
@@ -28,8 +30,8 @@ _SHOWN = range(1, STEPS + 1, 3)
 def _claimed(iterations: Sequence[int]) -> dict[str, list[float]]:
     """The variances of (11) and (9), in units of that of one value."""
     return {
-        "SMAS": [1 / WINDOW if t >= WINDOW else math.nan for t in iterations],  # before, it is of fewer values
-        "EMAS": [(1 - DECAY ** (2 * t)) * (1 - DECAY) / (1 + DECAY) for t in iterations],
+        SIMPLE: [1 / WINDOW if t >= WINDOW else math.nan for t in iterations],  # before, it is of fewer values
+        EXPONENTIAL: [(1 - DECAY ** (2 * t)) * (1 - DECAY) / (1 + DECAY) for t in iterations],
     }
 
 
@@ -60,14 +62,15 @@ def _outcome(context: Context, records: Records) -> Outcome:
         sequence, rng = theorems.expectations(kind, STEPS), np.random.default_rng([context.seeds[0], number])
         both = theorems.average_moments(sequence, window=WINDOW, decay=DECAY, rng=rng)
         exact = theorems.exact_moments(sequence, window=WINDOW, decay=DECAY)
-        bias.append((said, *(_band(moment.bias) for moment in both), *(f"{b[-1]:+.4f}" for b, _ in exact)))
-        variance.append((said, *(_band(moment.variance) for moment in both)))
-        moments = dict(zip(("SMAS", "EMAS"), both, strict=True))
+        moments = dict(zip((SIMPLE, EXPONENTIAL), both, strict=True))
         for (name, moment), (exactly, _) in zip(moments.items(), exact, strict=True):
-            formula = "(11)" if name == "SMAS" else "(9)"
+            row = f"{said}: {name.removesuffix(' average')}"
+            bias.append((row, _band(moment.bias), f"{exactly[-1]:+.4f}"))
+            variance.append((row, _band(moment.variance), f"{claimed[name]:.4f}"))
+            formula = "(11)" if name == SIMPLE else "(9)"
             verdicts += [
-                f"bias of {name}, {said}: exactly {_inside(exactly[-1], moment.bias, 4, '+')}",
-                f"variance of {name}, {said}: {formula} gives {_inside(claimed[name], moment.variance, 5)}",
+                f"bias of the {name}, {said}: exactly {_inside(exactly[-1], moment.bias, 4, '+')}",
+                f"variance of the {name}, {said}: {formula} gives {_inside(claimed[name], moment.variance, 5)}",
             ]
         data[kind] = {
             name: {"bias": _curve(moment.bias), "variance": _curve(moment.variance)}
@@ -76,14 +79,17 @@ def _outcome(context: Context, records: Records) -> Outcome:
     tables = [
         Table(
             f"Bias after {STEPS} iterations, m = {WINDOW}, decay {DECAY}",
-            ("", "SMAS", "EMAS", "SMAS exact", "EMAS exact"),
+            ("moving average", "simulated", "exact"),
             bias,
         ),
-        Table("Variance, in units of that of one value", ("", "SMAS", "EMAS"), variance),
+        Table("Variance, in units of that of one value", ("moving average", "simulated", "(11), (9)"), variance),
     ]
     notes = [
         "xi_t are independent and uniform, of variance 1. In brackets 95 % intervals: one in twenty misses.",
-        "Where the sequence drifts both lag, EMAS by decay / (1 - decay) iterations, SMAS by (m - 1) / 2.",
+        (
+            "Where the sequence drifts both averages lag, the exponential one by decay / (1 - decay) iterations, the "
+            "simple one by (m - 1) / 2."
+        ),
     ]
     return Outcome(tables, verdicts, notes, data)
 

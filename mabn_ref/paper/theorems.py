@@ -254,7 +254,7 @@ def _runs_a_group(runs: int, groups: int) -> int:
 
 
 def _estimate(draw: Callable[[], Floats], groups: int) -> Estimate:
-    """Mean and t interval of what `draw` returns, drawn once a group."""
+    """Mean and t interval of what `draw` returns, drawn once per group."""
     found = np.stack([draw() for _ in range(groups)])
     mean, half = np.mean(found, axis=0), t_quantile(groups - 1) * np.std(found, axis=0, ddof=1) / math.sqrt(groups)
     return Estimate(mean, mean - half, mean + half)

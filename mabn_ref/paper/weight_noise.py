@@ -1,4 +1,4 @@
-"""What reaches the weights: the noise of their gradients with and without the batch's g and Psi, during training."""
+"""The noise in the weights' gradients, with and without the batch's g and Psi in backward, during training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mabn_ref.nn import network
 from mabn_ref.nn.network import Conv
 from mabn_ref.norms import batch_norm
 from mabn_ref.norms.common import merge, split
-from mabn_ref.paper.claims import BELOW, FEWEST, configs, plan_of, rows_of, side_of_zero
+from mabn_ref.paper.claims import BELOW, configs, plan_of, rows_of, side_of_zero
 from mabn_ref.paper.recorder import both_passes, recorded
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import plotting, results
@@ -23,10 +23,10 @@ from mabn_ref.train.devices import to_device, to_host
 from mabn_ref.train.loop import Progress, Setup
 from mabn_ref.train.plotting import COLOURS
 from mabn_ref.train.runs import run_one
-from mabn_ref.train.table_layout import Interval, Table, mean_interval, text
+from mabn_ref.train.table_layout import FEWEST, Interval, Table, mean_interval, text
 
 UPDATES = (0, 200, 600)
-"""After how many updates to look, besides the end."""
+"""The updates after which the noise is measured, besides the last."""
 _BATCHES = 40
 _DIGITS = 6
 _MEDIAN = "median"

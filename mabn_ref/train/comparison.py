@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import statistics
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,11 @@ from mabn_ref.train import plotting, results
 from mabn_ref.train.config import SAMPLE_NORMS, RunConfig, is_control, label, recipe
 from mabn_ref.train.table_layout import Table, mean_interval, paired_difference, text
 
-BASELINES = ("BN 32", "BN 32 + WC")
+BASELINES = ("BN 2", "BN 2 + WC", "BN 32", "BN 32 + WC")
+"""Rows that the others are compared with: small batches first, which is what MABN is to mend."""
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_CURVE, _BAR = 20, 24
+"""The most columns that `sketch` takes for the epochs, and those of the longest bar."""
 DEFAULT_ROWS = ("bn-32", "bn-2", "brn-2", "mabn-2", "bn-32-wc", "bn-2-wc")
 
 
@@ -103,29 +108,62 @@ def collect(configs: Sequence[RunConfig], records: Sequence[dict[str, Any]]) -> 
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """Return errors over seeds, and paired differences to the two baselines.
+    """Return errors over seeds, and paired differences to the baselines among the rows.
 
     Examples
     --------
-    >>> print(table([Row("BN 32", False, {0: [41.0], 1: [43.0]}, 0), Row("BN 2", False, {0: [50.5]}, 1)]))
-                        runs    test error %   minus BN 32
+    >>> print(table([Row("BN 32", False, {0: [41.0], 1: [42.0], 2: [43.0]}, 0), Row("GN", False, {0: [50.5]}, 2)]))
+                        runs    test error %     minus BN 32
     The paper's pairing
-      BN 32                2   42.00 ± 12.71             -
-      BN 2    1 (1 diverged)           50.50         +9.50
+      BN 32                3    42.00 ± 2.48               -
+      GN      1 (2 diverged)   50.50 (1 run)   +9.50 (1 run)
     """
-    baselines = [row for row in rows if row.label in BASELINES]
+    named = {row.label: row for row in rows}
+    baselines = [named[name] for name in BASELINES if name in named]
     lines: list[tuple[str, ...]] = []
     for control, group in itertools.groupby(rows, key=lambda row: row.control):
         lines.append(("Controls" if control else "The paper's pairing",))
         for row in group:
             runs = str(len(row.curves)) + (f" ({row.diverged} diverged)" if row.diverged else "")
-            error = text(mean_interval(list(row.errors.values())) if row.errors else None, alone="")
+            error = text(mean_interval(list(row.errors.values())) if row.errors else None)
             differences = (
-                "-" if row is base else text(paired_difference(row.errors, base.errors), "+", alone="")
-                for base in baselines
+                "-" if row is base else text(paired_difference(row.errors, base.errors), "+") for base in baselines
             )
             lines.append(("  " + row.label, runs, error, *differences))
     return Table("", ("", "runs", "test error %", *(f"minus {row.label}" for row in baselines)), lines)
+
+
+def sketch(rows: Sequence[Row], *, blocks: bool = True) -> str:
+    """Draw what `figure` draws in text: a row's mean error after each epoch, and after the last as a bar.
+
+    `blocks` are higher for a larger error. Without them, where a terminal has none, a digit is tens of per cent.
+
+    Examples
+    --------
+    >>> rows = [Row("BN 2", False, {0: [80.0, 40.0, 20.0]}, 0), Row("MABN 2", False, {0: [70.0, 20.0, 5.0]}, 0)]
+    >>> print(sketch(rows))
+      BN 2     █▅▃   20.0 %  ████████████████████████
+      MABN 2   ▇▃▁    5.0 %  ██████
+    >>> print(sketch(rows, blocks=False))
+      BN 2     842   20.0 %  ########################
+      MABN 2   720    5.0 %  ######
+    """
+    means = {row.label: _mean_curve(row) for row in rows if row.curves}
+    names = max(map(len, means), default=0)
+    highest = max((error for curve in means.values() for error in curve), default=0) or 1
+    longest = max((curve[-1] for curve in means.values()), default=0) or 1
+    lines = []
+    for name, curve in means.items():
+        shown = curve[:: -math.ceil(len(curve) / _CURVE)][::-1]
+        heights = "".join(_BLOCKS[round(7 * e / highest)] if blocks else str(min(int(e / 10), 9)) for e in shown)
+        bar = ("█" if blocks else "#") * round(_BAR * curve[-1] / longest)
+        lines.append(f"  {name:<{names}}   {heights}   {curve[-1]:4.1f} %  {bar}".rstrip())
+    return "\n".join(lines)
+
+
+def _mean_curve(row: Row) -> list[float]:
+    """The mean over the seeds after each epoch."""
+    return [statistics.fmean(values) for values in zip(*row.curves.values(), strict=True)]
 
 
 def learning_curves(path: Path, rows: Sequence[Row], title: str) -> None:
@@ -145,8 +183,7 @@ def figure(rows: Sequence[Row], title: str) -> Any:
     axes = drawing.add_subplot()
     numbers = {row.label: number for number, row in enumerate(rows)}
     for row in sorted((row for row in rows if row.curves), key=lambda row: -statistics.fmean(row.errors.values())):
-        epochs = list(zip(*row.curves.values(), strict=True))
-        mean = [statistics.fmean(values) for values in epochs]
+        epochs, mean = list(zip(*row.curves.values(), strict=True)), _mean_curve(row)
         position, style = range(1, len(mean) + 1), plotting.style(numbers[row.label])
         name = f"{row.label}: {mean[-1]:.1f} %" + (" (control)" if row.control else "")
         face = "white" if row.control else style["color"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 _Z = 1.959964  # the 97.5 % quantile of the normal distribution
@@ -13,9 +14,14 @@ _T = (
     2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860,
 )  # fmt: skip
 
+FEWEST = 3
+"""Values that an interval needs: two that happen to be alike would make one of no width."""
+WIDTH = 80
+"""Columns of a terminal. What is printed fits in, so that no terminal breaks a row of a table in two."""
+
 
 class Interval(NamedTuple):
-    """A mean, and half the width of its 95 % interval: None where one value leaves it unknown."""
+    """A mean, and half the width of its 95 % interval: None where fewer than `FEWEST` values leave it unknown."""
 
     mean: float
     half: float | None
@@ -43,11 +49,11 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
     Examples
     --------
-    >>> mean_interval([1.0, 1.0])
-    Interval(mean=1.0, half=0.0, runs=2)
+    >>> mean_interval([1.0, 1.0, 1.0]), mean_interval([1.0, 1.0])
+    (Interval(mean=1.0, half=0.0, runs=3), Interval(mean=1.0, half=None, runs=2))
     """
     mean = statistics.fmean(values)
-    if len(values) < 2:
+    if len(values) < FEWEST:
         return Interval(mean, None, len(values))
     half = t_quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
     return Interval(mean, half, len(values))
@@ -67,7 +73,7 @@ class Table(NamedTuple):
     rows: list[tuple[str, ...]]
 
     def __str__(self) -> str:
-        """Write it as plain text.
+        """Write it as plain text; columns that find no room within `WIDTH` go below, with the names again.
 
         Examples
         --------
@@ -79,23 +85,43 @@ class Table(NamedTuple):
           MABN 2     10
         """
         lines = [self.header, *self.rows]
-        widths = [max(len(line[column]) for line in lines if len(line) > 1) for column in range(len(self.header))]
-        found = [self.title] if self.title else []
-        for first, *others in lines:
-            cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=False)]
-            found.append("   ".join([first.ljust(widths[0]), *cells]).rstrip())
-        return "\n".join(found)
+        names, *widths = (
+            max(len(line[column]) for line in lines if len(line) > 1) for column in range(len(lines[0]))
+        )
+        blocks = [
+            "\n".join(
+                "   ".join(
+                    [line[0].ljust(names), *(line[k + 1].rjust(widths[k]) for k in block if len(line) > 1)]
+                ).rstrip()
+                for line in lines
+            )
+            for block in _blocks(names, widths)
+        ]
+        return (f"{textwrap.fill(self.title, WIDTH)}\n" if self.title else "") + "\n\n".join(blocks)
 
 
-def text(interval: Interval | None, sign: str = "", alone: str = " (1 run)") -> str:
-    """Write a mean and its 95 % interval, `alone` where one run has none, or that there is neither.
+def _blocks(names: int, widths: Sequence[int]) -> Iterator[range]:
+    """The columns that stand side by side: as many as fit beside the names, and one at least."""
+    first, used = 0, names
+    for column, width in enumerate(widths):
+        if used + 3 + width > WIDTH and column > first:
+            yield range(first, column)
+            first, used = column, names
+        used += 3 + width
+    yield range(first, len(widths))
+
+
+def text(interval: Interval | None, sign: str = "") -> str:
+    """Write a mean and its 95 % interval, or how many runs it is of where these are too few, or that there is none.
 
     Examples
     --------
-    >>> text(Interval(41.0, 12.71, 2)), text(Interval(40.0, None, 1), "+"), text(None)
+    >>> text(Interval(41.0, 12.71, 3)), text(Interval(40.0, None, 1), "+"), text(None)
     ('41.00 ± 12.71', '+40.00 (1 run)', 'none')
     """
     if interval is None:
         return "none"
     found = f"{interval.mean:{sign}.2f}"
-    return f"{found}{alone}" if interval.half is None else f"{found} ± {interval.half:.2f}"
+    if interval.half is None:
+        return f"{found} ({interval.runs} run{'' if interval.runs == 1 else 's'})"
+    return f"{found} ± {interval.half:.2f}"

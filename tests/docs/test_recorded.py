@@ -152,7 +152,7 @@ def test_what_is_secondary_is_folded_and_abbreviations_are_spelled_out(folder: P
     ("line", "said"),
     [
         ("BN 2, decay 0.9, training images: no effect found, +0.53 ± 2.59 over 3 pairs", "no effect found"),
-        ("variance of SMAS, settles, (8): (11) gives 0.06250, outside [0.06287, 0.06868]", "outside"),
+        ("variance of the simple average, settles, (8): (11) gives 0.06250, outside [0.06287, 0.06868]", "outside"),
         ("BN 2: no verdict, fewer than 3 pairs", "no verdict"),
         (
             "printed: +1 or more; |B| = 32: proven -1.000, inside [-1.034, -0.950] around the simulated -0.992",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -95,3 +96,11 @@ def test_the_catalogue_is_judged(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr(tally, "MISTAKES", (named("bn-no-g"),))
     assert cli.main(["mistakes", "--draws", "2", "--seeds", "2"]) == 0
     assert "2 of 2 wrong passes rejected" in capsys.readouterr().out
+
+
+def test_a_misjudged_pass_is_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tally, "MISTAKES", (replace(named("bn-no-g"), edits={}),))
+    assert cli.main(["mistakes", "--draws", "1", "--seeds", "1"]) == 1
+    assert "wrong pass bn-no-g: rejected by gradient on 0 of 1 draws" in capsys.readouterr().out

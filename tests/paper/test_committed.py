@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
-from mabn_ref.paper.study import STUDIES, Context
+from mabn_ref.paper.output import as_text
+from mabn_ref.paper.study import STUDIES, Context, Outcome
+from mabn_ref.paper.summary import summary
 from mabn_ref.train import results
 from mabn_ref.train.comparison import ROWS, plan
 from mabn_ref.train.config import DEFAULTS, LATER_FIELDS, RunConfig
+from mabn_ref.train.table_layout import Table
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 # The records of the figures are not committed, being megabytes; Table 9 measures: test_folding.py.
@@ -45,6 +48,16 @@ def test_a_committed_study_is_what_the_code_makes_of_its_records(file: Path) -> 
     assert [d for name in ours for d in differing(ours[name], kept[name], name)] == []
     seconds = sum(record["seconds"] for config in planned if (record := results.find(records, config)) is not None)
     assert kept["run_seconds"] == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: "/".join(file.relative_to(RESULTS).parts))
+def test_what_is_printed_of_a_study_fits_a_terminal(file: Path) -> None:
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    tables = [Table(t["title"], tuple(t["header"]), [tuple(row) for row in t["rows"]]) for t in kept["tables"]]
+    text = as_text(Outcome(tables, kept["verdicts"], kept["notes"], {}))
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+    assert summary(kept["verdicts"]).startswith("In short, of ")
+    assert ("SMAS: simple moving average" in text) == ("SMAS" in str(kept["tables"]) + str(kept["verdicts"]))
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_records_are_sorted_by_row_and_what_diverged_or_is_missing_is_counted() 
     table = error_table("Errors", ROWS, found, ("A",))
     assert table.header == ("", "paper %", "runs", "error %", "minus A")
     assert table.rows == [
-        ("A", "35.22", "2, 1 diverged", "50.75 ± 9.53", "-"),
+        ("A", "35.22", "2, 1 diverged", "50.75 (2 runs)", "-"),
         ("B", "-", "1, 2 missing", "40.00 (1 run)", "-10.00 (1 run)"),
     ]
 

@@ -193,11 +193,21 @@ def test_a_study_without_runs_says_where_it_was_computed(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "said"),
-    [("theorem1", "embedded", None), ("table2", "embedded", "embedded"), ("table8", "directory", "embedded")],
+    ("name", "data", "said", "lr"),
+    [
+        ("theorem1", "embedded", None, None),
+        ("table2", "embedded", "embedded", 0.06),
+        ("table8", "directory", "embedded", 0.03),
+        ("table8", "embedded", "embedded", 0.03),
+    ],
 )
 def test_images_are_named_only_where_they_were_trained_on(
-    name: str, data: str, said: str | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str,
+    data: str,
+    said: str | None,
+    lr: float | None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     nothing = Outcome([], [], [], {})
     study = STUDIES[name]._replace(outcome=lambda context, records: nothing, draw=lambda data: {})
@@ -212,7 +222,7 @@ def test_images_are_named_only_where_they_were_trained_on(
         assert "data" not in out
     else:
         assert f"\n{said} data, 2,400 training images, 8 epochs, 1 seed\n" in out
-        assert (written[0].settings["data"], written[0].settings["lr"]) == (said, 0.03)
+        assert (written[0].settings["data"], written[0].settings["lr"]) == (said, lr)
 
 
 def test_wrong_names_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

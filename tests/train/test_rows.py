@@ -112,17 +112,17 @@ def test_what_older_records_lack_is_what_is_so_unless_it_is_asked_for() -> None:
 
 
 def test_rows_are_paired_by_seed_and_the_pairing_comes_first() -> None:
-    configs = plan(["bn-32-ws", "bn-32", "bn-32-wc"], [0, 1])
-    errors = {"BN 32": (40.0, 50.0), "BN 32 + WC": (43.0, 53.0), "BN 32 + WS": (38.0, 48.0)}
+    configs = plan(["bn-32-ws", "bn-32", "bn-32-wc"], [0, 1, 2])
+    errors = {"BN 32": (40.0, 50.0, 45.0), "BN 32 + WC": (43.0, 53.0, 48.0), "BN 32 + WS": (38.0, 48.0, 43.0)}
     records = [
         {"config": config.as_dict(), "status": "done", "epochs": [{"test_error": errors[label(config)][config.seed]}]}
         for config in configs
     ]
     rows = comparison.collect(configs, records[::-1])
     assert [(row.label, row.control, row.errors) for row in rows] == [
-        ("BN 32", False, {0: 40.0, 1: 50.0}),
-        ("BN 32 + WS", True, {0: 38.0, 1: 48.0}),
-        ("BN 32 + WC", True, {0: 43.0, 1: 53.0}),
+        ("BN 32", False, {0: 40.0, 1: 50.0, 2: 45.0}),
+        ("BN 32 + WS", True, {0: 38.0, 1: 48.0, 2: 43.0}),
+        ("BN 32 + WC", True, {0: 43.0, 1: 53.0, 2: 48.0}),
     ]
     lines = str(comparison.table(rows)).splitlines()
     assert lines[1] == "The paper's pairing"
