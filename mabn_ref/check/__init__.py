@@ -21,8 +21,10 @@ The files, in the order in which to read them::
     sample_models.py         group, layer and instance normalisation, and Online Normalization
     tolerance.py         a trace against a convention, up to the first difference
     explain.py           the fewest deviations that reproduce the numbers, and what is said of them
+    behaviour.py         what a layer does besides its numbers: each probe holds it against itself
     report.py            the report: text, or a dictionary for JSON
     check_layer.py       all of it in one call
+    template.py          four functions to fill in, for a library without an adapter
     vectors.py           the scenarios with their numbers as files, for other languages; a few are in small_vectors/
 
 The bendable models are the one place outside `mabn_ref.norms` and the oracles with the arithmetic of the normalisers:

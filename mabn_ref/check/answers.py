@@ -19,7 +19,7 @@ class Garbled(Exception):
 
 
 _LONGEST = 1 << 30
-_TEXTS = ("failure", "failed_at", "notes", "changed")
+_TEXTS = ("failure", "failed_at", "notes", "changed", "skipped")
 
 
 def write_answer(stream: BinaryIO, kind: str, found: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.batch_model import Model, Pass
+from mabn_ref.check.batch_model import Model, Pass, through_gamma
 from mabn_ref.check.conventions import Convention
 
 __all__ = ["backward", "of_parameters"]
@@ -50,21 +50,46 @@ def _terms(model: Model, dz: Array) -> Terms:
     if c.variance == "unbiased" and n > 1:
         moved = moved * (n / (n - 1))
         std = std * np.sqrt(n / (n - 1))
-    if c.root == "no":
+    if c.by != "batch":
+        moved = np.zeros_like(p.y)
+    elif c.eps_at == "largest":
+        moved = np.where(raw[:, None] > c.eps, moved, 0)
+    elif c.root == "no":
         moved = moved * 2 * sigma
     elif c.eps_at == "outside":
         moved = moved * sigma / std
-    dy = p.gamma * dz * r
-    g = _mean(dy) if model.centred else np.zeros_like(sigma)
-    return Terms(dz, p.gamma * dz, dy, p.y, moved, sigma, std, r, n, g, _mean(p.y * dy))
+    gamma = through_gamma(p.gamma, c)
+    dy = gamma * dz * r
+    g = _mean(dy) if model.centred and c.by == "batch" else np.zeros_like(sigma)
+    return Terms(dz, gamma * dz, dy, p.y, moved, sigma, std, r, n, g, _mean(p.y * dy))
 
 
 def of_parameters(
-    c: Convention, dz: Array, y: Array, gamma: Array, own: Mapping[str, Callable[[], Array]]
+    c: Convention,
+    dz: Array,
+    y: Array,
+    gamma: Array,
+    own: Mapping[str, Callable[[], Array]],
+    beta: Array | None = None,
 ) -> Iterator[Array]:
     """Yield dgamma and dbeta where gamma multiplied y; `own` is what a normaliser sums in other conventions."""
-    terms = own.get(c.dgamma, lambda: gamma * dz * y if c.dgamma == "times gamma" else dz * y)()
-    for kind, a in ((c.dgamma, terms), (c.dbeta, dz)):
+    shift: Any = 0.0 if beta is None else beta
+    right = {
+        "(y + beta) gamma": lambda: dz * (y + shift),
+        "|gamma|": lambda: dz * y * np.sign(gamma),
+        "|gamma| + eps": lambda: dz * y * np.sign(gamma),
+        "gamma forgotten": lambda: 0 * dz,
+    }.get(c.affine, lambda: dz * y)
+    kinds = {
+        "times gamma": lambda: gamma * dz * y,
+        "of z": lambda: dz * (gamma * y + shift),
+        "none": lambda: 0 * dz,
+        **own,
+    }
+    terms = kinds.get(c.dgamma, right)()
+    shifted = gamma * dz if c.affine == "(y + beta) gamma" else dz
+    shifted = 0 * dz if c.dbeta == "none" or c.affine == "beta forgotten" else shifted
+    for kind, a in ((c.dgamma, terms), (c.dbeta, shifted)):
         yield np.mean(a, axis=(0, 1)) if kind == "mean" else np.sum(a, axis=(0, 1))
 
 
@@ -74,7 +99,10 @@ def backward(model: Model, dz: Array) -> tuple[Array, Array, Array]:
     dx = _mabn(model, p, t) if model.norm == "mabn" else _derivative(model, p, t)
     own = {"without d": lambda: t.dz * t.y * t.r, "before corrections": lambda: t.dz * t.y}
     own["not normalised"] = lambda: t.dz * t.y * t.sigma
-    found = of_parameters(c, t.dz, t.y * t.r + p.d[:, None], p.gamma, own)
+    if c.affine == "before r":
+        found = of_parameters(c, t.dz * t.r, t.y, p.gamma, own, p.beta)
+    else:
+        found = of_parameters(c, t.dz, t.y * t.r + p.d[:, None], p.gamma, own, p.beta)
     channels = (np.sum(a.reshape(p.batch.positions, -1), axis=0) for a in found)
     return dx.reshape(p.batch.shape), *channels
 
@@ -98,16 +126,23 @@ def _derivative(model: Model, p: Pass, t: Terms) -> Array:
     through_d = np.where(p.d_free[:, None], _mean(t.dn), 0) / hat
     whole = [np.mean(a, axis=0, keepdims=True) for a in (g, psi)]
     y_std = t.y * t.sigma / t.std
+    positions = t.n // p.batch.samples
     formulas = {
         "right": lambda: right,
         "no g": lambda: (t.dy - t.moved * psi) / t.sigma,
         "no psi": lambda: (t.dy - g) / t.sigma,
+        "psi twice": lambda: (t.dy - g - 2 * t.moved * psi) / t.sigma,
+        "psi halved": lambda: (t.dy - g - t.moved * psi / 2) / t.sigma,
+        "over samples": lambda: (t.dy - positions * (g + t.moved * psi)) / t.sigma,
+        "g over samples": lambda: (t.dy - positions * g - t.moved * psi) / t.sigma,
+        "psi over samples": lambda: (t.dy - g - positions * t.moved * psi) / t.sigma,
         "statistics constant": lambda: t.dy / t.sigma,
         "sums": lambda: (t.dy - t.n * g - t.moved * t.n * psi) / t.sigma,
         "whole call": lambda: (t.dy - whole[0] - t.moved * whole[1]) / t.sigma,
         "no gamma": lambda: right / p.gamma,
         "over variance": lambda: right / t.sigma,
         "over std": lambda: right * t.sigma / t.std,
+        "times sigma": lambda: right * t.sigma,
         "recomputed without eps": lambda: (t.dy - g - y_std * _mean(y_std * t.dy)) / t.std,
         "keeps g": lambda: right - _mean(t.dy) / t.sigma,
         "r forgotten": lambda: right / t.r,

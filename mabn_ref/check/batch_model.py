@@ -15,7 +15,7 @@ from mabn_ref.arrays import Array
 from mabn_ref.check.conventions import Convention
 from mabn_ref.check.scenarios import LIKE
 
-__all__ = ["Batch", "EvalModel", "Model", "batch_of", "root"]
+__all__ = ["Batch", "EvalModel", "Model", "affine", "batch_of", "root", "through_gamma"]
 
 
 class Batch(NamedTuple):
@@ -52,7 +52,23 @@ def root(square: Array, c: Convention) -> Array:
         return square + c.eps
     if c.eps_at == "outside":
         return np.sqrt(square) + c.eps
+    if c.eps_at == "largest":
+        return np.sqrt(np.maximum(square, c.eps))
     return np.sqrt(square + {"twice": 2 * c.eps, "none": 0.0}.get(c.eps_at, c.eps))
+
+
+def affine(y: Array, gamma: Array, beta: Array, c: Convention) -> Array:
+    """Scale and shift."""
+    if c.affine == "(y + beta) gamma":
+        return gamma * (y + beta)
+    return np.asarray(through_gamma(gamma, c) * y + (0 * beta if c.affine == "beta forgotten" else beta))
+
+
+def through_gamma(gamma: Array, c: Convention) -> Array:
+    """What y is multiplied by."""
+    if c.affine.startswith("|gamma|"):
+        return np.abs(gamma) + (c.eps if c.affine.endswith("eps") else 0)
+    return 0 * gamma + 1 if c.affine == "gamma forgotten" else gamma
 
 
 def _averaged_of(square: Array, c: Convention) -> Array:
@@ -78,6 +94,7 @@ class Pass(NamedTuple):
     own: list[bool]
     """Which used their own statistics."""
     gamma: Array
+    beta: Array
 
 
 def _seen(centred: Array, u: Array, sigma: Array, used: Array, c: Convention) -> tuple[Array, Array]:
@@ -98,7 +115,10 @@ class Model:
         one = np.ones(channels)
         self.mean: Array = None if c.start_mean == "first" else c.start_mean * one
         self.second: Array = None
-        if c.start == "root":
+        self.hidden: tuple[Any, Any] = 0 * one, 0 * one
+        if c.start == "debiased":
+            self.mean, self.second = self.hidden
+        elif c.start == "root":
             self.second = one if c.average_of == "root" else one - c.eps
         elif c.start == "no root":
             self.second = 0 * one
@@ -119,10 +139,15 @@ class Model:
         used, share = self._windowed(own, early)
         sigma = root(used, c)
         before, after = self._moved(batch, raw, own, used)
+        centre = batch.mean
+        if c.by != "batch":
+            moving = before if c.by == "before" else after
+            centre = np.tile(np.stack([mean for mean, _ in moving]), batch.positions)
+            sigma = self._moving_root(np.stack([second for _, second in moving]), batch.positions)
         means, seconds = zip(*(before if c.read == "before" else after), strict=True)
         sigma_hat = self._moving_root(np.stack(seconds), batch.positions)
         mean_hat = np.tile(np.stack(means), batch.positions)
-        centred = batch.x - (batch.mean[:, None] if self.centred else 0)
+        centred = batch.x - (centre[:, None] if self.centred else 0)
         seen = None
         if observed is not None and "measured" in (c.clip, c.r_max, c.d_max):
             seen = _seen(centred, (observed.reshape(batch.x.shape) - beta) / gamma, sigma, used, c)
@@ -131,9 +156,11 @@ class Model:
             spread, sigma = np.sqrt(used), np.sqrt(used + c.eps * r**2)
             d = d * spread / sigma
         y = centred / sigma[:, None]
-        self.last = Pass(batch, y, sigma, r, d, sigma_hat, r_free, d_free, share, early, gamma)
+        self.last = Pass(batch, y, sigma, r, d, sigma_hat, r_free, d_free, share, early, gamma, beta)
         self.iteration += 1 if c.fed_per == "call" else groups
-        return (gamma * (r[:, None] * y + d[:, None]) + beta).reshape(batch.shape)
+        if c.affine == "before r":
+            return ((gamma * y + beta) * r[:, None] + d[:, None]).reshape(batch.shape)
+        return affine(r[:, None] * y + d[:, None], gamma, beta, c).reshape(batch.shape)
 
     @property
     def centred(self) -> bool:
@@ -187,8 +214,14 @@ class Model:
                 continue
             old = mean if self.mean is None else self.mean, value if self.second is None else self.second
             decay = 1 - 1 / (self.iteration + g + 1) if c.decay == "cumulative" else c.decay
-            self.mean = decay * old[0] + (1 - decay) * mean
-            self.second = decay * old[1] + (1 - decay) * value
+            if c.stops and self.iteration + g + 1 > c.stops:
+                decay = 1.0
+            kept = self.hidden if c.start == "debiased" else old
+            self.mean, self.second = (decay * a + (1 - decay) * b for a, b in zip(kept, (mean, value), strict=True))
+            if c.start == "debiased":
+                self.hidden = self.mean, self.second
+                weights = 1 - decay ** (self.iteration + g + 1)
+                self.mean, self.second = self.mean / weights, self.second / weights
             before.append(old)
             after.append((self.mean, self.second))
         return before, after
@@ -219,14 +252,24 @@ class Model:
             "squares without eps": lambda: used / (sigma_hat**2 - c.eps),
             "inverted": lambda: sigma_hat / sigma,
         }[c.r_of]()
-        shift = (batch.mean - mean_hat) / (sigma if c.d_over == "batch" else sigma_hat)
+        shift = (batch.mean - mean_hat) / {"batch": sigma, "variance": sigma_hat**2}.get(c.d_over, sigma_hat)
         highest, widest = self._bounds(len(sigma), seen)
         low = 1 / highest if c.clip_sides == "both" else -np.inf
         r = np.minimum(np.maximum(ratio, low), highest)
         if self.norm == "mabn":
             return r, zero, r == ratio, zero > 1
         d = np.minimum(np.maximum(shift, -np.inf if c.clip_sides == "above" else -widest), widest)
-        return r, -d if c.d_over == "negative" else d, r == ratio, d == shift
+        free = r == ratio, d == shift
+        if c.blend:
+            share = self._share(len(r))
+            r, d = 1 + (r - 1) * share, d * share
+        return r, -d if c.d_over == "negative" else d, *free
+
+    def _share(self, groups: int) -> Array:
+        """How far r and d have come in, (G, 1)."""
+        length, kind, largest = self.c.blend
+        passed = (self.iteration + np.arange(groups)[:, None]) / length
+        return np.asarray(np.minimum(np.floor(passed) if kind == "steps" else passed, largest))
 
     def _bounds(self, groups: int, seen: Any) -> tuple[Array, Array]:
         """The bounds of r and d of a call's normalisation batches, (G, 1)."""
@@ -265,9 +308,13 @@ class Model:
             hat = self._moving_root(second, 1) if c.moving_eps == "same" else self.state()["root"]
             if c.infer_eps != "same":
                 square = self.state()["square"]
-                hat = square + {"inside": c.eps, "twice": 2 * c.eps, "no root": c.eps}.get(c.infer_eps, 0.0)
+                if c.infer_eps == "root again":
+                    square = second
+                hat = square + {"inside": c.eps, "twice": 2 * c.eps, "no root": c.eps, "root again": c.eps}.get(
+                    c.infer_eps, 0.0
+                )
                 hat = hat if c.infer_eps == "no root" else np.sqrt(hat)
-        return gamma * (x - mean) / hat + beta
+        return affine((x - mean) / hat, gamma, beta, c)
 
     def sizes(self) -> tuple[Array, Array]:
         """The largest r * y + d and the largest slope of every channel, (C,)."""

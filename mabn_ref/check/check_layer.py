@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from mabn_ref.check.explain import Explanation, explain, findings, numbers_read_off
+from mabn_ref.check.behaviour import Outcome, behave
+from mabn_ref.check.explain import Explanation, agreed, explain, findings, numbers_read_off
 from mabn_ref.check.hyper_parameters import LATE
 from mabn_ref.check.observe import About, Trace, derivative
-from mabn_ref.check.report import Report, Row
-from mabn_ref.check.run import Failed, Step, plan, runner, traces
+from mabn_ref.check.report import Finding, Report, Row
+from mabn_ref.check.run import Apart, Failed, Here, Step, plan, runner, traces
 from mabn_ref.check.scenarios import ALONE, LIKE, MODULES, SEVERAL, scenarios
-from mabn_ref.check.tolerance import TENSORS, Case, Difference, first_difference, rounding_errors, worst_errors
+from mabn_ref.check.tolerance import (
+    TENSORS,
+    Case,
+    Difference,
+    first_difference,
+    roles_of,
+    rounding_errors,
+    worst_errors,
+)
 
-__all__ = ["ConformanceError", "assert_conforms", "check", "judge"]
+__all__ = ["ConformanceError", "assert_conforms", "check", "judge", "with_behaviour"]
 
 
 class ConformanceError(AssertionError):
@@ -32,6 +43,9 @@ def check(
     short: bool = False,
     time_limit: float = 20.0,
     extra: Mapping[str, Any] | None = None,
+    axis: int | None = None,
+    call: Mapping[str, Any] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Report:
     r"""Run a layer over the scenarios, and explain what it does.
 
@@ -53,6 +67,12 @@ def check(
         Seconds for every scenario.
     extra : mapping, optional
         Keywords for the layer's constructor.
+    axis : int, optional
+        The axis of the layer's channels; found out by default.
+    call : mapping, optional
+        Keywords for every call of the layer; the values "training" and "inference" are the mode.
+    progress : callable, optional
+        Called with the name of every scenario before it runs.
 
     Returns
     -------
@@ -82,17 +102,42 @@ def check(
         )
     wanted = scenarios(norm, norm_batch=norm_batch, groups=groups, short=short)
     name = target if isinstance(target, str) else getattr(target, "__name__", type(target).__name__)
-    with runner(target, norm, extra or {}, time_limit) as runs:
+    told = progress or (lambda scenario: None)
+    with runner(target, norm, extra or {}, time_limit, axis=axis, call=call) as runs:
+        told("what it takes")
         about = runs.about(wanted[0])
-        report = judge(name, norm, about, traces(runs, about, wanted))
+        report = judge(name, norm, about, traces(runs, about, wanted, told))
         first = plan(about, scenarios(norm, norm_batch=norm_batch)[:1])[0]
-        lost = any(getattr(difference, "tensor", "") in ("z", "dx") for difference in report.differences)
-        if not lost or first.skipped or about.single:
+        if first.skipped or not report.preset:
             return report
-        try:
-            return replace(report, taylor=runs.ask(derivative, first))
-        except Failed:
+        told("behaviour")
+        report = with_behaviour(report, _behaviour(runs, first))
+        lost = {getattr(difference, "tensor", "") for difference in report.differences}
+        if not lost & {"z", "dx", "dgamma", "dbeta"} or about.single:
             return report
+        with contextlib.suppress(Failed):
+            report = replace(report, taylor=runs.ask(derivative, first))
+        return report
+
+
+def _behaviour(runs: Here | Apart, first: Step) -> list[Outcome]:
+    try:
+        return [Outcome(*row) for row in json.loads(runs.ask(behave, first))]
+    except Failed as why:
+        return [Outcome("behaviour", "not run", str(why))]
+
+
+def with_behaviour(report: Report, found: Sequence[Outcome]) -> Report:
+    """Return a report with what the probes found."""
+    by_eps = any("eps" in finding.words for finding in report.findings if not finding.accepted)
+    wrong = [o for o in found if o.kind == "fault" and not (by_eps and o.mistake == "not-finite-on-a-constant")]
+    return replace(
+        report,
+        findings=[*report.findings, *(Finding("behaviour", o.words, o.mistake) for o in wrong)],
+        limits=[o.words for o in found if o.kind == "limit"],
+        not_run=report.not_run | {o.probe: o.words for o in found if o.kind == "not run"},
+        behaviour=[o.probe for o in found if o.kind == "fine"],
+    )
 
 
 def assert_conforms(target: Any, norm: str, **options: Any) -> None:
@@ -116,14 +161,17 @@ def assert_conforms(target: Any, norm: str, **options: Any) -> None:
 def judge(name: str, norm: str, about: About, found: Sequence[Trace | Step]) -> Report:
     """Explain what a target returned, scenario by scenario."""
     given = about.fields(norm)
+    found = [Step(t.scenario, t.space, t.skipped) if isinstance(t, Trace) and t.skipped else t for t in found]
     run = [item for item in found if isinstance(item, Trace)]
     cases = {id(t): Case(norm, t, given) for t in run if t.finished and not _one_value(norm, t)}
     telling = _telling(list(cases.values()), about)
     if not telling:
         rows = [Row(t.scenario.name, 0, t.failure if isinstance(t, Trace) else t.skipped, {}) for t in found]
-        why = [trace.failure for trace in run if trace.failure] or [row.why for row in rows]
+        # a reason why nothing runs is one for the inputs, and not for a scenario that is left out besides
+        why = [trace.failure for trace in run if trace.failure]
+        why = why or list(filter(None, about.refused.values())) or [row.why for row in rows]
         return Report(name, norm, "", differences=list(dict.fromkeys(why)), rows=rows)
-    best = _best(telling, list(cases.values()), about)
+    best, caches = _without_caches(telling, list(cases.values()), about)
     judged = [
         _row(norm, item, cases.get(id(item)), best, about)
         if isinstance(item, Trace)
@@ -134,20 +182,87 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace | Step]) -> 
     notes += [
         f"inference changes {moved}" for c in cases.values() for moved in c.trace.changed if not c.roles.get(moved)
     ]
+    notes += _digits(best, telling)
     notes += ["it raises in float64, so everything was run in float32"] * about.single
+    notes += [f"{', '.join(caches)}: no moving statistic, by its numbers; all else agrees"] * bool(caches)
     single = [case for case in cases.values() if case.trace.scenario.dtype == "float32" and not case.trace.failure]
-    exact = single[:1] if not best.unexplained else []
+    fine = not best.unexplained and all(choice.accepted for _, choice in best.choices)
+    exact = single[:1] if fine and telling[0].channels <= WIDEST else []
+    rows = [row for row, _ in judged]
+    seen = {len(t.space) + 2 for t, row in zip(found, rows, strict=True) if row.errors}
     return Report(
         target=name,
         norm=norm,
         preset=best.preset.name,
-        hyper=numbers_read_off(best, telling[0]),
+        hyper=numbers_read_off(best, telling),
         findings=findings(best, telling),
-        differences=[difference for _, difference in judged if difference],
-        rows=[row for row, _ in judged],
+        differences=_each_once([difference for _, difference in judged if difference]),
+        rows=rows,
+        ranks=sorted(seen),
+        refused={rank: why for rank, why in about.refused.items() if rank not in seen},
+        not_run={row.scenario: row.why for row in rows if not row.errors},
         notes=list(dict.fromkeys(notes)),
         ulps=rounding_errors(exact[0], best.convention(exact[0])) if exact else {},
     )
+
+
+FEW_DIGITS = (1e-4, 5e-2)
+"""Relative errors of z as they come about where part of the arithmetic has 8 or 11 significant bits."""
+
+
+def _digits(best: Explanation, telling: Sequence[Case]) -> list[str]:
+    """What is to be said where nothing explains z, though it is nearly right in every step of every scenario."""
+    if "z" in agreed(best):
+        return []
+    worst = max(worst_errors(case, best.convention(case))["z"] for case in telling)
+    if not FEW_DIGITS[0] < worst < FEW_DIGITS[1]:
+        return []
+    return [f"z is right to {worst:.0e} everywhere, as if its statistics were taken in float16 or bfloat16"]
+
+
+WIDEST = 8
+"""Exact arithmetic of more channels takes too long."""
+
+
+def _each_once(differences: Sequence[Difference | str]) -> list[Difference | str]:
+    """One line for one difference: the first of a tensor, or of a text, with the scenarios where it shows too."""
+    found: dict[str, Difference | str] = {}
+    also: dict[str, list[str]] = {}
+    for difference in differences:
+        if isinstance(difference, Difference):
+            scenario, kind = difference.scenario, difference.tensor
+        else:
+            scenario, _, kind = difference.partition(": ")
+            scenario = scenario.partition(", step ")[0]
+        if kind in found:
+            also.setdefault(kind, []).append(scenario)
+        else:
+            found[kind] = difference
+    return [
+        replace(d, also=tuple(also.get(kind, ())))
+        if isinstance(d, Difference)
+        else f"{d} (also: {', '.join(also[kind])})"
+        if kind in also
+        else d
+        for kind, d in found.items()
+    ]
+
+
+def _without_caches(telling: Sequence[Case], cases: Sequence[Case], about: About) -> tuple[Explanation, list[str]]:
+    """The best explanation, and what is no moving statistic: nothing reproduces it, and everything else agrees."""
+    best = _best(telling, cases, about)
+    caches: list[str] = []
+    while best.unexplained and all(d.tensor not in TENSORS for d in best.unexplained):
+        named = {d.tensor for d in best.unexplained}
+        for case in cases:
+            case.roles = {name: "" if name in named else role for name, role in case.roles.items()}
+        caches += sorted(named)
+        best = _best(telling, cases, about)
+    if caches and (best.unexplained or any(not choice.accepted for _, choice in best.choices)):
+        for case in cases:
+            case.roles = roles_of(case)
+        return _best(telling, cases, about), []
+    return best, caches
 
 
 def _telling(cases: Sequence[Case], about: About) -> list[Case]:
@@ -168,11 +283,11 @@ def _best(telling: Sequence[Case], cases: Sequence[Case], about: About) -> Expla
     # a layer that is handed the whole Config need not heed all of it, and may have phases of its own
     whole = young[0].given >= set(vars(young[0].config))
     free = frozenset({"warmup", "renorm_from"} if whole else ())
-    found = explain(young, about.numbers, free=free)
+    found = explain(young, about.numbers, free=free, tracks=about.tracks)
     if len(young) < len(telling) and (
         found[0].unexplained or any(_difference(case, found[0]) for case in telling if case not in young)
     ):
-        later = explain(telling, about.numbers, free=free)
+        later = explain(telling, about.numbers, free=free, tracks=about.tracks)
         found = found if len(later[0].unexplained) > len(found[0].unexplained) else later
     norm = telling[0].norm
     if LIKE.get(norm, norm) == "bn" and not any(_averages_seen(case, found[0]) for case in telling):
@@ -223,6 +338,11 @@ def _row(norm: str, trace: Trace, case: Case | None, best: Explanation, about: A
     moved = f"{name}: {', '.join(changed)}" if changed else ""
     difference = first_difference(case, convention, TENSORS) or stopped or moved
     whole = replace(convention, shared_by="call")
-    if difference and name == SEVERAL and about.groups is None and first_difference(case, whole, TENSORS) is None:
+    if (
+        difference
+        and name == SEVERAL
+        and about.groups is None
+        and first_difference(case, whole, agreed(best)) is None
+    ):
         return Row(name, 0, "a call is one normalisation batch, whatever norm_batch says", {}), ""
     return Row(name, trace.finished, failure, worst_errors(case, convention)), difference

@@ -7,7 +7,8 @@ that are numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,19 @@ def _choices(shows: str, *rows: tuple[Any, ...]) -> tuple[Choice, ...]:
 
 
 ACCEPTED = True
+LATE = 10_000
+"""An iteration that no scenario comes to from the start, and all that start later are past."""
+_OVER_SAMPLES = "Your {} is a sum over samples and positions, divided by the samples alone: N, where it is N * H * W."
+
+
+def _twice(c: Mapping[str, Any]) -> Any:
+    return c["decay"] ** 2 if isinstance(c["decay"], float) else c["decay"]
+
+
+def _root_of(name: str) -> Callable[[Mapping[str, Any]], Any]:
+    return lambda c: math.sqrt(c[name]) if isinstance(c[name], float | int) else c[name]
+
+
 _BN, _CHI, _ALL, _ALONE = "bn brn", "modified-bn mabn", "bn brn modified-bn mabn", "gn ln in"
 
 _AVERAGES = _choices(
@@ -81,6 +95,12 @@ _AVERAGES = _choices(
         "The moving statistics are averages of all batches so far, as with momentum=None in PyTorch.",
         ACCEPTED,
     ),
+    (
+        "bn",
+        {"start": "debiased"},
+        "The moving averages start at 0 and are divided by the sum of their weights, as in Haiku.",
+        ACCEPTED,
+    ),
     (_ALL, {"start": 0.0}, "bn-variance-starts-at-zero"),
     (
         "brn",
@@ -90,6 +110,18 @@ _AVERAGES = _choices(
     ),
     (_ALL, {"start": "first"}, "The moving average starts at the first value.", ACCEPTED),
     ("brn mabn", {"average_of": "bare root"}, "The moving average is of the root without eps in it.", ACCEPTED),
+    (
+        "bn",
+        {"average_of": "bare root", "infer_eps": "root again"},
+        "The moving average is of the standard deviation, and inference takes its root as if it were a variance.",
+    ),
+    (_ALL, {"decay": _twice}, "The moving averages are updated twice in every step."),
+    ("bn modified-bn", {"decay": 1.0}, "The moving averages never move."),
+    (
+        _ALL,
+        {"stops": LATE},
+        "The moving averages no longer move late in training: they have stopped by iteration {last}.",
+    ),
     ("brn", {"start": "no root"}, "The moving sigma starts at 0."),
     (_BN, {"start_mean": 1.0}, "The moving mean starts at 1; it starts at 0."),
     (_BN, {"start_mean": "first"}, "The moving mean starts at the first value.", ACCEPTED),
@@ -117,6 +149,11 @@ _STATISTICS = _choices(
         {"over": "position"},
         f"{_EVERY_POSITION}; those of a group of channels are over all positions of a sample.",
     ),
+    (
+        _ALONE,
+        {"statistic": "mean square"},
+        "No mean is subtracted, and the mean square is divided by: that is RMS normalisation.",
+    ),
     (_ALONE, {"over": "batch"}, "gn-statistics-of-the-batch"),
     ("ln", {"over": "channel"}, "Every channel has statistics of its own: instance normalisation."),
     ("gn", {"grouping": "every"}, "gn-channels-interleaved"),
@@ -127,6 +164,26 @@ _STATISTICS = _choices(
     (_CHI, {"eps_at": "outside"}, "Your forward divides by chi + eps; eps belongs inside the root."),
     (f"{_ALL} {_ALONE}", {"eps_at": "twice"}, "bn-eps-twice"),
     (f"{_ALL} {_ALONE}", {"eps_at": "none"}, "bn-no-eps"),
+    (
+        f"bn modified-bn {_ALONE}",
+        {"eps_at": "largest"},
+        "Your sigma is the root of the larger of the variance and eps; eps is to be added to the variance.",
+    ),
+    (
+        "bn",
+        {"by": "before"},
+        "Training normalises by the moving statistics from before the batch, not by the batch's.",
+    ),
+    (
+        "bn",
+        {"by": "after"},
+        "Training normalises by the moving statistics, this batch in them, not by the batch's own.",
+    ),
+    (
+        "bn",
+        {"by": "before", "decay": 1.0},
+        "Training normalises by the moving statistics, which never move: a frozen layer.",
+    ),
     (_ALL, {"shared_by": "call"}, "bn-whole-call"),
     (_ALL, {"shared_by": "channels"}, "bn-channels-together"),
     (_ALL, {"shared_by": "position"}, "bn-positions-apart"),
@@ -148,8 +205,32 @@ _STATISTICS = _choices(
     ("mabn", {"window_of": "root"}, "mabn-chi-averaged"),
 )
 
+_AFFINE = _choices(
+    "z dx dgamma dbeta inferred",
+    *(
+        (f"{_ALL} {_ALONE}", {"affine": what}, words)
+        for what, words in (
+            ("(y + beta) gamma", "Your output is (y + beta) * gamma; beta comes after gamma, z = gamma * y + beta."),
+            ("|gamma|", "Your output has |gamma| in the place of gamma."),
+            ("|gamma| + eps", "Your output has |gamma| + eps in the place of gamma."),
+            ("gamma forgotten", "gamma is not in your output."),
+            ("beta forgotten", "beta is not in your output."),
+        )
+    ),
+    (
+        "brn",
+        {"affine": "before r"},
+        "Your gamma and beta come before r and d; the output is gamma * (r * y + d) + beta.",
+    ),
+)
+
 _OUTPUT = _choices(
     "z dx dgamma",
+    ("brn", {"d_over": "variance"}, "Your d is divided by the moving variance; take its root."),
+    ("brn", {"d_max": lambda c: c["r_max"]}, "Your d is clipped by r_max; its own bound is d_max."),
+    ("brn", {"r_max": lambda c: c["d_max"]}, "Your r is clipped by d_max; its own bound is r_max."),
+    ("mabn", {"clip": _root_of("clip")}, "Your clip bounds r^2 and not r: the root is taken after it."),
+    ("brn", {"r_max": _root_of("r_max")}, "Your r_max bounds r^2 and not r: the root is taken after it."),
     (
         "brn",
         {"eps_at": "after r"},
@@ -160,7 +241,10 @@ _OUTPUT = _choices(
     (
         "brn",
         {"r_of": "one"},
-        "Your r is 1 and your d is 0 from the start: so far this is batch normalisation, no Batch Renormalization.",
+        (
+            "Your r is 1 and your d is 0 up to iteration {last}, the last that was run: so far this is batch "
+            "normalisation."
+        ),
     ),
     ("brn", {"r_of": "variance"}, "brn-r-of-variance"),
     ("brn mabn", {"r_of": "variance over square"}, "Your r is the batch's square over sigma_hat^2."),
@@ -225,6 +309,20 @@ _INPUT_GRADIENT = _choices(
     (_ALONE, {"dx": "no g"}, "Your dx lacks g, the mean of dy over sample and group: every x also moves the mean."),
     (_BN, {"dx": "no psi"}, "bn-no-psi"),
     (_ALONE, {"dx": "no psi"}, "Your dx lacks y * Psi: every x also moves the variance."),
+    (
+        f"{_BN} {_ALONE}",
+        {"dx": "psi twice"},
+        "Your dx has y * Psi twice: the derivative of the root, 1/2, is missing from that of the variance.",
+    ),
+    (
+        f"{_BN} {_ALONE}",
+        {"dx": "psi halved"},
+        "Your dx has half of y * Psi: the 2 of the square's derivative is missing.",
+    ),
+    (_BN, {"dx": "over samples"}, _OVER_SAMPLES.format("g and Psi")),
+    (_BN, {"dx": "g over samples"}, _OVER_SAMPLES.format("g")),
+    (_BN, {"dx": "psi over samples"}, _OVER_SAMPLES.format("Psi")),
+    (_BN, {"dx": "times sigma"}, "Your dx is not divided by sigma."),
     (_BN, {"dx": "statistics constant"}, "bn-statistics-constant"),
     (f"bn brn {_ALONE}", {"dx": "sums"}, "bn-sums-for-means"),
     (_BN, {"dx": "whole call"}, "bn-whole-call-backward"),
@@ -292,12 +390,27 @@ _PARAMETER_GRADIENTS = _choices(
     ("brn", {"dgamma": "before corrections"}, "brn-dgamma-before-corrections"),
     ("mabn", {"dgamma": "before corrections"}, "mabn-dgamma-before-r"),
     (f"{_ALL} {_ALONE}", {"dgamma": "not normalised"}, "bn-dgamma-not-normalised"),
+    (
+        f"{_ALL} {_ALONE}",
+        {"dgamma": "of z"},
+        "Your dgamma sums dz times the output z; it sums dz * y, the normalised x.",
+    ),
+    (
+        f"{_ALL} {_ALONE}",
+        {"dgamma": "none"},
+        "Your dgamma is 0: no gradient reaches gamma, as where weight.data is read.",
+    ),
     (f"{_ALL} {_ALONE} online", {"dgamma": "mean"}, "bn-parameter-means"),
-) + _choices("dbeta", (f"{_ALL} {_ALONE} online", {"dbeta": "mean"}, "bn-parameter-means"))
+) + _choices(
+    "dbeta",
+    (f"{_ALL} {_ALONE}", {"dbeta": "none"}, "Your dbeta is 0: no gradient reaches beta, as where bias.data is read."),
+    (f"{_ALL} {_ALONE} online", {"dbeta": "mean"}, "bn-parameter-means"),
+)
 
 CHOICES: tuple[Choice, ...] = (
     *_AVERAGES,
     *_STATISTICS,
+    *_AFFINE,
     *_OUTPUT,
     *_INFERENCE,
     *_INPUT_GRADIENT,

@@ -50,8 +50,8 @@ class Convention:
     variance: str = "biased"
     """1/n, or "unbiased", 1/(n-1), in training."""
     eps_at: str = "inside"
-    """Inside the root, "outside", "twice" inside, "none", or "after r": beside var / r^2, as where Batch
-    Renormalization is written as a change of mean and variance."""
+    """Inside the root, "outside", "twice" inside, "none", the "largest" of it and the variance, or "after r": beside
+    var / r^2, as where Batch Renormalization is written as a change of mean and variance."""
     root: str = "yes"
     """Or "no": division by the statistic itself."""
     average_of: str = "square"
@@ -65,7 +65,17 @@ class Convention:
     fed_per: str = "micro-batch"
     """Or "call"."""
     start: Any = 1.0
-    """The first square; "root": a root of 1; "no root": a root of 0; "first": the first value."""
+    """The first square; "root": a root of 1; "no root": a root of 0; "first": the first value; "debiased": 0, and
+    every average is divided by the sum of its weights."""
+    stops: Any = 0
+    """The iteration after which the averages no longer move; 0: never."""
+    by: str = "batch"
+    """Training normalises by the statistics of the batch, or by the moving ones "before" or "after" it."""
+    affine: str = "y gamma + beta"
+    """Or "(y + beta) gamma", "|gamma|", "|gamma| + eps", "gamma forgotten", "beta forgotten"; of Batch
+    Renormalization "before r"."""
+    blend: Any = ()
+    """How r and d come in: by nothing, or (iterations, "steps" or "slope", the largest factor)."""
     start_mean: Any = 0.0
     """The first mean, or "first"."""
     read: str = "before"
@@ -76,7 +86,8 @@ class Convention:
     """r is the ratio of roots, of "squares", of "variance" over moving root, of "variance over square", "inverted",
     "without eps", of "squares without eps", or always "one"."""
     d_over: str = "moving"
-    """d is in units of the moving or the "batch" sigma, or of the moving one and "negative"."""
+    """d is in units of the moving or the "batch" sigma, of the moving "variance", or of the moving one and
+    "negative"."""
     clip_sides: str = "both"
     """r and d are clipped from both sides, from "above" alone, or "r above" alone."""
     partial: str = "mean"
@@ -90,7 +101,8 @@ class Convention:
     "unguarded": without layer scaling. Of EvalNorm the "mixture", with the "variances alone" mixed, the "mean alone",
     weights "swapped", or the "mixture of the call"."""
     infer_eps: str = "same"
-    """eps at inference: as in training, "inside" the root, "none", "twice"; or "no root" is taken."""
+    """eps at inference: as in training, "inside" the root, "none", "twice"; "no root" is taken, or that of the
+    "root again"."""
     bounds: str = "as given"
     """Ramps of r_max and d_max, or the same "flipped"."""
     dx: str = "right"

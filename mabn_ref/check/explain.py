@@ -7,7 +7,7 @@ So a wrong output and a wrong gradient are two small searches, not the product o
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,14 +19,16 @@ from mabn_ref.check.hyper_parameters import hyper_parameter_choices
 from mabn_ref.check.models import BENDABLE
 from mabn_ref.check.report import Finding
 from mabn_ref.check.scenarios import LIKE
-from mabn_ref.check.tolerance import Case, Difference, first_difference
+from mabn_ref.check.tolerance import TENSORS, Case, Difference, first_difference
 from mabn_ref.mistakes import named
 
-__all__ = ["Explanation", "explain", "findings", "numbers_read_off"]
+__all__ = ["Explanation", "agreed", "explain", "findings", "numbers_read_off"]
 
 DEEPEST = 3
 """How many deviations in one tensor are tried together."""
-COMPARISONS = 30_000
+IN_PAIRS = {"affine", "by", "stops", "blend"}
+"""The fields of deviations that are tried alone and in pairs, but not three together, which would take too long."""
+COMPARISONS = 8_000
 """How many comparisons, at most, are made to find one more deviation: by count, so that no verdict hangs on the speed
 of a machine."""
 READS_AVERAGES = ("brn", "mabn", "online")
@@ -64,18 +66,26 @@ class Explanation:
 
 
 def explain(
-    cases: Sequence[Case], numbers: Sequence[float], *, free: frozenset[str] = frozenset()
+    cases: Sequence[Case], numbers: Sequence[float], *, free: frozenset[str] = frozenset(), tracks: bool = True
 ) -> list[Explanation]:
     """Search for what reproduces all cases of a target, and return the best explanations, equally good.
 
     `numbers` are those it has, which may be hyper-parameters; of those given, it need not keep the ones in `free`.
+    `tracks` is false of a layer that was told to do without moving statistics.
     """
     norm, given = cases[0].norm, cases[0].given
     offered: list[Choice] = []
     if norm in BENDABLE:
         # nobody's convention is accepted where the layer was told otherwise
         told = (replace(c, accepted=c.accepted and not _fields(c) & (given - free)) for c in CHOICES)
-        offered = [*(c for c in told if _concerns(c, norm)), *hyper_parameter_choices(norm, given, numbers, free)]
+        numeric = hyper_parameter_choices(norm, given, numbers, free, cases[0].channels)
+        offered = [*(c for c in told if _concerns(c, norm)), *numeric]
+    if not tracks:
+        words = "Inference normalises by the batch, as track_running_stats=False asks."
+        offered = [
+            replace(c, words=words, mistake="", accepted=True) if c.changes == (("infer_by", "batch"),) else c
+            for c in offered
+        ]
     if not {"r_max", "d_max"} <= given:  # then there is no ramp to flip
         offered = [c for c in offered if c.changes[0][0] != "bounds"]
     order = ("state", "z") if norm in READS_AVERAGES else ("z", "state")
@@ -142,9 +152,9 @@ def _settled(judge: _Judge, so_far: Explanation, tensor: str, offered: Sequence[
     return replace(so_far, choices=choices, settled=so_far.settled | (shown - later))
 
 
-_STATE = {"decay", "average_of", "fed", "start", "start_mean", "fed_by", "fed_per"}
+_STATE = {"decay", "average_of", "fed", "start", "start_mean", "fed_by", "fed_per", "stops", "infer_eps"}
 _LATER = {"eps", "eps_at", "shared_by", "variance", "statistic", "root", "short", "partial", "window_of", "window"}
-_LATER |= {"warmup", "centred", "fed"}  # "as used" is another thing once another variance is used
+_LATER |= {"warmup", "centred", "fed", "by", "infer_eps"}  # "as used" is another thing once another variance is used
 
 
 def _fewest(
@@ -152,6 +162,8 @@ def _fewest(
 ) -> Sequence[Choice] | None:
     """The smallest set of deviations that leaves no difference."""
     for size in range(1, deepest + 1):
+        if size == DEEPEST:
+            offered = [c for c in offered if not _fields(c) & IN_PAIRS]
         for extra in itertools.combinations(offered, size):
             if judge.left <= 0:
                 return None
@@ -161,16 +173,45 @@ def _fewest(
     return None
 
 
+def agreed(best: Explanation) -> tuple[str, ...]:
+    """The tensors that an explanation reproduces."""
+    lost = {d.tensor if d.tensor in TENSORS else "state" for d in best.unexplained}
+    lost |= {"dx", "dgamma"} if "z" in lost else set()  # the gradients of what is not understood
+    return tuple(tensor for tensor in TENSORS if tensor not in lost)
+
+
+def _shows(best: Explanation, cases: Sequence[Case], changes: Mapping[str, Any]) -> bool:
+    """Whether another value of some fields is told apart by tensors that agree with the explanation."""
+    tensors = agreed(best)
+    return any(
+        first_difference(case, replace(best.convention(case), **changes), tensors) is not None for case in cases
+    )
+
+
 def findings(best: Explanation, cases: Sequence[Case]) -> list[Finding]:
-    """Return what an explanation says, the convention's own differences from this project's first."""
+    """Return what an explanation says, the convention's own differences from this project's first.
+
+    What no tensor proves is not said: a convention that would make no difference, and a cause of something wrong at
+    inference in a layer whose output in training, or what it averages, is not understood.
+    """
+    known = agreed(best)
+    doubtful = {"inferred"} if "z" not in known or "state" not in known else set()
     decided = cases[0].given | {name for _, choice in best.choices for name in _fields(choice)}
     own = [
         Finding("", AS_CONVENTION.get(choice.mistake) or _words(choice, cases), accepted=True)
         for field in best.preset.changes.items()
         for choice in CHOICES
-        if choice.changes == (field,) and _concerns(choice, cases[0].norm) and field[0] not in decided
+        if choice.changes == (field,)
+        and _concerns(choice, cases[0].norm)
+        and field[0] not in decided
+        and _shows(best, cases, {field[0]: getattr(_plain(cases[0]), field[0])})
     ]
-    return own + [_finding(tensor, choice, best, cases) for tensor, choice in best.choices]
+    chosen = [(tensor, choice) for tensor, choice in best.choices if tensor not in doubtful]
+    return own + [_finding(tensor, choice, best, cases) for tensor, choice in chosen]
+
+
+def _plain(case: Case) -> Convention:
+    return Convention(**case.base)
 
 
 def _words(choice: Choice, cases: Sequence[Case]) -> str:
@@ -182,6 +223,9 @@ def _words(choice: Choice, cases: Sequence[Case]) -> str:
 
 def _finding(tensor: str, choice: Choice, best: Explanation, cases: Sequence[Case]) -> Finding:
     words, mistake, fine = _words(choice, cases), choice.mistake, choice.accepted
+    if "{last}" in words:
+        whole = [case for case in cases if first_difference(case, best.convention(case), agreed(best)) is None]
+        words = words.format(last=max((case.iterations for case in whole or cases), default=0))
     if "{bounds}" in words:
         spans = _bounds(best, cases)
         brn = cases[0].norm == "brn"
@@ -209,11 +253,40 @@ def _bounds(best: Explanation, cases: Sequence[Case]) -> list[tuple[int, float, 
     return [spans[age] for age in sorted(spans)]
 
 
-def numbers_read_off(best: Explanation, case: Case) -> dict[str, Any]:
-    """Return the hyper-parameters that the layer does not take, by their names."""
+_OTHERWISE: dict[str, Callable[[Any], Any]] = {
+    "eps": lambda v: 1.5 * v,
+    "decay": lambda v: (1 + v) / 2,
+    "decay_forward": lambda v: (1 + v) / 2,
+    "decay_backward": lambda v: (1 + v) / 2,
+    "clip": lambda v: 0.9 * v,
+    "r_max": lambda v: 0.9 * v,
+    "d_max": lambda v: 0.9 * v,
+}
+"""Another value of a hyper-parameter, which ought to show; of a count, one more."""
+
+
+def _otherwise(name: str, value: Any) -> Any:
+    if hasattr(value, "at"):
+        return replace(value, first=value.first + 0.1, last=value.last - 0.1)
+    return _OTHERWISE.get(name, lambda v: v + 1)(value)
+
+
+def numbers_read_off(best: Explanation, cases: Sequence[Case]) -> dict[str, Any]:
+    """Return the hyper-parameters that the layer does not take, by their names, where its numbers show them."""
+    case = cases[0]
     if case.norm not in BENDABLE:
         return {}
+    searched = {name for _, choice in best.choices for name in _fields(choice)}
     convention = best.convention(case)
     known = case.given | ({"groups"} if case.norm in ("ln", "in") else set())  # by what they are called
     fields = [name for name in HYPER_PARAMETERS if hasattr(case.config, name) and name not in known]
-    return {name: getattr(convention, name) for name in fields if getattr(convention, name) != "measured"}
+    values = {name: getattr(convention, name) for name in fields if getattr(convention, name) != "measured"}
+    return {
+        name: value
+        for name, value in values.items()
+        if name in searched or isinstance(value, str) or name == "groups" or _told(best, cases, name, value)
+    }
+
+
+def _told(best: Explanation, cases: Sequence[Case], name: str, value: Any) -> bool:
+    return _shows(best, cases, {name: _otherwise(name, value)})

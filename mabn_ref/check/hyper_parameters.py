@@ -34,6 +34,7 @@ _SHOWS = {
     "decay_forward": "z state inferred",
     "decay_backward": "dx",
 }
+ALONE_CHANNELS = Scenario(name="", norm_batch=1, alone=True).channels
 _USUAL = {"eps": (1e-5, 1e-3), "decay": (0.9, 0.99, 0.98), "clip": (5.0,), "warmup": (0, 100)}
 _USUAL |= {"decay_forward": (0.999, 0.99), "decay_backward": (0.99, 0.999)}
 _SWAPPED = {"bn": "bn", "brn": "bn", "modified-bn": "modified", "mabn": "mabn"}
@@ -41,11 +42,15 @@ _SWAPPED = {"bn": "bn", "brn": "bn", "modified-bn": "modified", "mabn": "mabn"}
 
 
 def hyper_parameter_choices(
-    norm: str, given: frozenset[str], numbers: Sequence[float], free: frozenset[str] = frozenset()
+    norm: str,
+    given: frozenset[str],
+    numbers: Sequence[float],
+    free: frozenset[str] = frozenset(),
+    channels: int = ALONE_CHANNELS,
 ) -> list[Choice]:
     """Return what hyper-parameters may be, other than what was given: one of the `numbers` that the target has.
 
-    It was given fields of the Config, of which it need not keep the ones in `free`.
+    It was given fields of the Config, of which it need not keep the ones in `free`; it has so many `channels`.
     """
     kind, kept = LIKE.get(norm, norm), given - free
     found = []
@@ -53,17 +58,22 @@ def hyper_parameter_choices(
         changes = {"decay": lambda c: 1 - c["decay"]}
         found.append(choice(_SHOWS["decay"], norm, changes, f"{_SWAPPED[kind]}-weights-swapped"))
     for name in _LOOKED_FOR.get(kind, "").split():
-        for value in _plausible(name, numbers, name in kept):
-            words = f"{name} is {value:g}, whatever it is given." if name in kept else f"{name} is {value:g}."
-            found.append(choice(_SHOWS[name], norm, {name: value}, words, name not in kept))
+        for value in _plausible(name, numbers, name in kept, channels):
+            words, fine = f"{name} is {value:g}.", name not in kept
+            if not fine:
+                words = f"{name} is {value:g}, whatever it is given."
+            elif name == "decay" and value < 0.5:  # no framework's, and what 0.9 is in another's formula
+                words = f"decay is {value:g}: the new value weighs {1 - value:g}, as if the weights were exchanged."
+                fine = False
+            found.append(choice(_SHOWS[name], norm, {name: value}, words, fine))
     if norm == "brn":
-        found += _bounds(given, numbers)
+        found += _bounds(given, numbers) + _blends(numbers)
     if norm == "mabn":
         found += _renorm_from("renorm_from" in kept, numbers) + _warmup_and_clip(given)
     return found + (_guards("layer_scaling" in given) if norm == "online" else [])
 
 
-def _plausible(name: str, numbers: Sequence[float], given: bool) -> list[Any]:
+def _plausible(name: str, numbers: Sequence[float], given: bool, channels: int) -> list[Any]:
     """The numbers that may be this hyper-parameter."""
     values = [*numbers, *(() if given else _USUAL.get(name, ()))]
     if name == "eps":
@@ -71,7 +81,6 @@ def _plausible(name: str, numbers: Sequence[float], given: bool) -> list[Any]:
     if name.startswith("decay"):
         return sorted({round(w, 12) for v in values if 0 < v < 1 for w in (v, 1 - v)})
     if name == "groups":
-        channels = Scenario(name="", norm_batch=1, alone=True).channels
         return [n for n in range(1, channels + 1) if not channels % n]
     if name == "clip":
         return sorted({v for v in values if 1 < v < 100})
@@ -109,6 +118,24 @@ def _warmup_and_clip(given: frozenset[str]) -> list[Choice]:
         choice("z", "mabn", {"clip": float("inf")}, "Your r is not clipped."),
         choice("z", "mabn", measured, "The bounds of r are {bounds}, read off the outputs.", "clip" not in given),
     ]
+
+
+def _blends(numbers: Sequence[float]) -> list[Choice]:
+    """A warm-up of r and d over so many iterations, at once or little by little; without a bound it never ends."""
+    found = []
+    for length in sorted({int(v) for v in numbers if v == int(v) and 2 <= v <= 1_000_000}):
+        for kind, comes in (
+            ("steps", f"iteration // {length}"),
+            ("slope", f"iteration / {length}"),
+        ):
+            words = f"r and d come in by min(1, {comes})."
+            found.append(choice("z", "brn", {"blend": (length, kind, 1.0)}, words, True))
+            words = (
+                f"r - 1 and d are multiplied by {comes}, which has no bound: at iteration {2 * length} they are "
+                "twice what they should be."
+            )
+            found.append(choice("z", "brn", {"blend": (length, kind, float("inf"))}, words))
+    return found
 
 
 def _bounds(given: frozenset[str], numbers: Sequence[float]) -> list[Choice]:

@@ -15,8 +15,8 @@ from mabn_ref.check.target import Target
 
 __all__ = ["About", "Trace", "config_of", "derivative", "inquire", "observe", "spaces"]
 
-SPACES: tuple[tuple[int, ...], ...] = ((2, 3), (3,), ())
-"""Of ranks 4, 3 and 2."""
+SPACES: tuple[tuple[int, ...], ...] = ((2, 3), (3,), (), (2, 1, 3))
+"""Of ranks 4, 3, 2 and 5, in the order in which they are preferred."""
 
 
 @dataclass
@@ -38,6 +38,8 @@ class Trace:
     """What it did that is allowed but unusual, such as another dtype."""
     changed: list[str] = field(default_factory=list)
     """What of the state inference changed, by the layer's names."""
+    skipped: str = ""
+    """Why the scenario could not be set up, or ""."""
 
     @property
     def finished(self) -> int:
@@ -52,6 +54,10 @@ class Trace:
 
 class Refused(Exception):
     """What the target returned cannot be used."""
+
+
+class NotSetUp(Exception):
+    """The scenario is not one that the target can be put through."""
 
 
 def config_of(norm: str, scenario: Scenario) -> Any:
@@ -77,6 +83,8 @@ def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
     with np.errstate(all="ignore"):
         try:
             _run(target, config_of(norm, scenario), trace)
+        except NotSetUp as why:
+            trace.skipped = str(why)
         except Refused as refusal:
             trace.failure = str(refusal)
         except (Exception, SystemExit) as error:
@@ -98,10 +106,8 @@ def _run(target: Target, config: Any, trace: Trace) -> None:
     for step, (x, dz) in enumerate(inputs(scenario, trace.space), 1):
         trace.failed_at = step
         gamma, beta = (array.astype(scenario.dtype) for array in parameters(step - 1, scenario.channels))
-        given = x.copy()
-        z = _usable("z", target.forward(layer, given, gamma.copy(), beta.copy(), dz is not None), x.shape, trace)
-        if not np.array_equal(given, x):
-            trace.note("forward changes its input in place")
+        z = target.forward(layer, x.copy(), gamma.copy(), beta.copy(), dz is not None)
+        z = _usable("z", z, x.shape, trace)
         if dz is None:
             trace.values["inferred"] = [z]
             trace.changed = [
@@ -119,8 +125,9 @@ def _run(target: Target, config: Any, trace: Trace) -> None:
         for name, value in target.state(layer).items():
             if (array := np.array(value)).dtype.kind != "O":
                 trace.states.setdefault(name, []).append(array)
-        if scenario.age and step == scenario.age_after:
-            target.age(layer, scenario.age)  # type: ignore[attr-defined]
+        aged = scenario.age and step == scenario.age_after
+        if aged and target.age(layer, scenario.age) is False:  # type: ignore[attr-defined]
+            raise NotSetUp("it keeps no count of iterations that can be found and set")
 
 
 def _usable(name: str, value: Any, shape: tuple[int, ...], trace: Trace) -> Array:
@@ -155,6 +162,12 @@ class About:
     """Why an input of a rank is refused, by the rank; "" where it is not."""
     single: bool = False
     """Whether it takes float32 alone."""
+    channels: int | None = None
+    """Its width, if it has one already."""
+    axis: int | None = None
+    """The axis that its channels are on, where that was tried out."""
+    tracks: bool = True
+    """Whether it was not told to do without moving statistics."""
 
     def fields(self, norm: str) -> frozenset[str]:
         """The fields of the Config that the target takes, and those of a `Convention` that one of them decides."""
@@ -163,19 +176,26 @@ class About:
 
 
 def spaces(target: Target, norm: str, scenario: Scenario) -> dict[int, str]:
-    """Try ranks 4, 3 and 2; return why each is refused, "" where it is not."""
+    """Try ranks 4, 3, 2 and 5; return why each is refused, "" where it is not."""
     one = {space: replace(scenario, space=space, steps=1) for space in SPACES}
     return {len(space) + 2: observe(target, norm, one[space], space).failure for space in SPACES}
 
 
 def inquire(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...] = ()) -> About:
     """Try a target on one step of every rank, in float64, and in float32 if it takes none."""
-    refused = spaces(target, norm, scenario)
-    single = False
-    if all(refused.values()):
-        in_single = spaces(target, norm, replace(scenario, dtype="float32"))
-        single = not all(in_single.values())
-        refused = in_single if single else refused
+    scenario = replace(scenario, width=getattr(target, "channels", None))
+    axes = getattr(target, "axes", (None,))
+    tried = {}
+    for axis in axes:
+        if axis is not None:
+            target.axis = axis  # type: ignore[attr-defined]
+        tried[axis] = _taken(target, norm, scenario)
+        if not all(tried[axis][0][rank] for rank in (3, 4)):
+            break  # it takes something with positions, from which the axis is known
+    axis = min(axes, key=lambda axis: sum(map(bool, tried[axis][0].values())) if axis in tried else len(SPACES) + 1)
+    if axis is not None:
+        target.axis = axis  # type: ignore[attr-defined]
+    refused, single = tried[axis]
     given: Any = getattr(target, "given", None)
     return About(
         given=None if given is None else sorted(given),
@@ -185,34 +205,57 @@ def inquire(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
         ages=hasattr(target, "age"),
         refused=refused,
         single=single,
+        channels=scenario.width,
+        axis=axis,
+        tracks=getattr(target, "tracks", True),
     )
 
 
+def _taken(target: Target, norm: str, scenario: Scenario) -> tuple[dict[int, str], bool]:
+    """Why every rank is refused, and whether that is of float32, as nothing else is taken."""
+    refused = spaces(target, norm, scenario)
+    if not all(refused.values()):
+        return refused, False
+    in_single = spaces(target, norm, replace(scenario, dtype="float32"))
+    return (refused, False) if all(in_single.values()) else (in_single, True)
+
+
 def derivative(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...]) -> str:
-    """Say whether dx of the first step is the derivative of forward, by numerical derivatives.
+    """Say whether the gradients of the first step are the derivatives of forward, by numerical derivatives.
 
     Every evaluation is a new layer's first step, so that no moving statistic gets in the way. Batch Renormalization
     and MABN are not meant to be the derivative of forward, though MABN is at its first step, but for r.
     """
     config = config_of(norm, scenario)
-    gamma, beta = parameters(0, scenario.channels)
     x, _ = next(inputs(scenario, space))
+    given = (x, *parameters(0, scenario.channels))
 
-    def forward(x: Array) -> tuple[Array, Any]:
+    def forward(*given: Array) -> tuple[Array, Any]:
         layer = target.make(scenario.channels, config)
-        if np.iscomplexobj(x):
+        if any(map(np.iscomplexobj, given)):
             raise TypeError("a target takes real numbers")
-        return target.forward(layer, np.array(x, dtype=float), gamma, beta, True), layer
-
-    def backward(dz: Array, cache: Any) -> Array:
-        return target.backward(forward(x)[1], np.array(dz))[0]
+        x, gamma, beta = (np.array(a, dtype=float) for a in given)
+        return target.forward(layer, x, gamma, beta, True), layer
 
     try:
-        found = gradcheck.check(lambda x: (forward(x)[0], None), backward, (x,), names=("x",)).inputs[0]
+        gradients = target.backward(forward(*given)[1], np.ones_like(x))
+        told = [k for k, gradient in enumerate(gradients) if gradient is not None]
+
+        def some(*chosen: Array) -> tuple[Array, Any]:
+            z, _ = forward(*(chosen[told.index(k)] if k in told else a for k, a in enumerate(given)))
+            return z, None
+
+        def backward(dz: Array, cache: Any) -> list[Array]:
+            found = target.backward(forward(*given)[1], np.array(dz))  # a graph is good for one pass
+            return [np.array(found[k]) for k in told]
+
+        names = [("dx", "dgamma", "dbeta")[k] for k in told]
+        found = gradcheck.check(some, backward, tuple(given[k] for k in told), names=names).inputs
     except Exception as error:
         return f"its derivative cannot be taken: {type(error).__name__}: {error}"
-    not_ = "" if found.verdict == "ok" else "not "
-    return (
-        f"at its first step backward is {not_}the derivative of forward: Taylor {found.taylor}, "
-        f"largest error {found.error:.1e}"
-    )
+    said = [
+        f"{name} is {'' if one.verdict == 'ok' else 'not '}the derivative of forward (Taylor {one.taylor}, largest "
+        f"error {one.error:.1e})"
+        for name, one in zip(names, found, strict=True)
+    ]
+    return f"at its first step {', '.join(said)}"

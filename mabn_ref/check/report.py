@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mabn_ref import __version__
 from mabn_ref.check.tolerance import TENSORS, Difference
 from mabn_ref.norms import NORMS
 
@@ -26,12 +27,17 @@ NAMES = {
 """What a sentence calls them, where that is not what tables do."""
 
 
+INPUTS = {2: "(N, C)", 3: "sequences", 4: "images", 5: "volumes"}
+"""What a headline calls inputs, by the number of their axes."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that the target does, and that its numbers show."""
 
     tensor: str
-    """Where it showed first: "z", "state", "inferred", "dx", "dgamma" or "dbeta"; "" for part of a preset."""
+    """Where it showed first: "z", "state", "inferred", "dx", "dgamma" or "dbeta"; "behaviour"; "" for part of a
+    preset."""
     words: str
     mistake: str = ""
     """Its name in `mabn_ref.mistakes`, or ""."""
@@ -72,12 +78,27 @@ class Report:
     ulps: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Errors in float32 against exact arithmetic: (median, largest) in units in the last place, of z and dx."""
     taylor: str = ""
-    """Whether backward is the derivative of forward, where dx is not understood."""
+    """Whether backward is the derivative of forward, where a gradient is not understood."""
+    ranks: Sequence[int] = ()
+    """The numbers of axes of the inputs that were run, and compared."""
+    refused: dict[int, str] = field(default_factory=dict)
+    """Those that were not, and why."""
+    not_run: dict[str, str] = field(default_factory=dict)
+    """Scenarios and probes that were not run, and why."""
+    behaviour: Sequence[str] = ()
+    """The probes of `mabn_ref.check.behaviour` that found nothing."""
+    limits: Sequence[str] = ()
+    """What is to be known of a layer that conforms: it is no fault of its numbers."""
 
     @property
     def conforms(self) -> bool:
         """Whether all numbers are those of the equations, in some accepted convention."""
         return not self.differences and all(finding.accepted for finding in self.findings) and bool(self.preset)
+
+    @property
+    def understood(self) -> bool:
+        """Whether the layer ran, and everything that it returned is reproduced, mistakes included."""
+        return bool(self.preset) and not self.differences
 
     @property
     def mistakes(self) -> list[str]:
@@ -89,9 +110,14 @@ class Report:
         kept: dict[str, Any] = _finite(
             {
                 "format": 1,
+                "version": __version__,
                 "target": self.target,
                 "as": self.norm,
                 "conforms": self.conforms,
+                "understood": self.understood,
+                "axes": list(self.ranks),
+                "limits": list(self.limits),
+                "not_run": {**{f"{rank} axes": why for rank, why in self.refused.items()}, **self.not_run},
                 "convention": self.preset,
                 "hyper_parameters": {name: _plain(value) for name, value in self.hyper.items()},
                 "findings": [asdict(finding) for finding in self.findings],
@@ -100,6 +126,7 @@ class Report:
                 "notes": list(self.notes),
                 "float32_ulps": {name: list(values) for name, values in self.ulps.items()},
                 "taylor": self.taylor,
+                "behaviour": list(self.behaviour),
             }
         )
         return kept
@@ -107,6 +134,8 @@ class Report:
     def __str__(self) -> str:
         """Return a report of some twenty lines."""
         lines = [f"{self.target} as {NAMES.get(self.norm) or NORMS[self.norm].title}: {self._verdict()}"]
+        if self.conforms:
+            lines.append(f"  the same choices as {self.preset}")
         if self.hyper:
             values = ", ".join(f"{name} {_plain(value)}" for name, value in self.hyper.items())
             lines.append(f"  read off its numbers: {values}")
@@ -116,7 +145,8 @@ class Report:
             lines += [f"{title}:"] if found else []
             for finding in found:
                 where = f"{finding.tensor}: " if finding.tensor else ""
-                named = f" [{finding.mistake}; {finding.equation}]" if finding.mistake else ""
+                named = "; ".join(filter(None, (finding.mistake, finding.equation)))
+                named = f" [{named}]" if named else ""
                 lines.append(f"  {where}{finding.words}{named}")
         if self.differences:
             lines.append("what nothing here explains:" if self.preset else "why:")
@@ -125,6 +155,9 @@ class Report:
             return "\n".join(lines)
         if self.taylor:
             lines.append(f"  {self.taylor}")
+        lines += self._not_run()
+        if self.behaviour:
+            lines.append(f"behaves as it should: {', '.join(self.behaviour)}")
         lines += self._table()
         if self.ulps:
             worst = ", ".join(f"{name} {m:.1f} (largest {w:.0f})" for name, (m, w) in self.ulps.items())
@@ -133,22 +166,39 @@ class Report:
         return "\n".join(lines)
 
     def _verdict(self) -> str:
-        if self.conforms:
-            return f"conforms, in the convention of {self.preset}"
         if not self.preset:
             return "it did not run"
-        explained = "" if self.differences else ", and it is understood where"
-        return f"DIFFERS from {self.preset}{explained}"
+        if not self.conforms:
+            return "DIFFERS" + (", and it is understood where" if self.understood else "")
+        ran = [INPUTS[rank] for rank in self.ranks]
+        not_run = [INPUTS[rank] for rank in sorted(self.refused)]
+        covered = f"conforms on {_listed(ran)}" if ran else "conforms"
+        if self.refused.get(4):
+            not_run.remove(INPUTS[4])
+            covered += f"; images were not run: {self.refused[4]}"
+        covered += f"; not run: {_listed(not_run)}" if not_run else ""
+        return covered + "".join(f"; but {limit}" for limit in self.limits)
+
+    def _not_run(self) -> list[str]:
+        """One line for each reason."""
+        named: dict[str, list[str]] = {}
+        for name, why in self.not_run.items():
+            named.setdefault(why, []).append(name)
+        return ["not run:"] * bool(named) + [f"  {', '.join(names)}: {why}" for why, names in named.items()]
 
     def _table(self) -> list[str]:
         lines = [f"{'largest relative errors':<26}{'steps':>5}" + "".join(f"{name:>9}" for name in TENSORS)]
         for row in self.rows:
             if not row.errors:
-                lines.append(f"  {row.scenario:<24}  not run: {row.why}")
                 continue
             errors = "".join(f"{row.errors[name]:9.0e}" if name in row.errors else " " * 9 for name in TENSORS)
             lines.append(f"  {row.scenario:<24}{row.steps:>5}{errors}{f'  stopped: {row.why}' if row.why else ''}")
         return lines
+
+
+def _listed(names: Sequence[str]) -> str:
+    """With commas, and "and" before the last."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _finite(tree: Any) -> Any:

@@ -63,8 +63,11 @@ def plan(about: About, scenarios: Sequence[Scenario]) -> list[Step]:
         skipped = about.refused[len(space) + 2]
         if scenario.age and not about.ages:
             skipped = "its count of iterations cannot be set"
+        scenario = replace(scenario, width=about.channels)
         if any(hasattr(value, "at") for value in scenario.settings.values()) and about.given is not None:
             skipped = "it takes no ramps"
+        if (about.channels or 0) % scenario.settings.get("groups", 1):
+            skipped = f"its {about.channels} channels are not {scenario.settings['groups']} groups of one size"
         if scenario.name == SEVERAL and about.groups is False:
             skipped = "each call is one normalisation batch"
         found.append(Step(replace(scenario, dtype="float32") if about.single else scenario, space, skipped))
@@ -72,12 +75,12 @@ def plan(about: About, scenarios: Sequence[Scenario]) -> list[Step]:
 
 
 @contextlib.contextmanager
-def runner(target: Any, norm: str, extra: Mapping[str, Any], limit: float) -> Iterator[Here | Apart]:
-    """Give what runs a target: a dotted path apart, an object here."""
+def runner(target: Any, norm: str, extra: Mapping[str, Any], limit: float, **adapted: Any) -> Iterator[Here | Apart]:
+    """Give what runs a target: a dotted path apart, an object here; `adapted` is more for `adapt`."""
     if not isinstance(target, str):
-        yield Here(target, norm, extra, limit)
+        yield Here(target, norm, extra, limit, **adapted)
         return
-    apart = Apart(target, norm, extra, limit)
+    apart = Apart(target, norm, extra, limit, **adapted)
     try:
         yield apart
     finally:
@@ -85,10 +88,13 @@ def runner(target: Any, norm: str, extra: Mapping[str, Any], limit: float) -> It
         apart.errors.close()
 
 
-def traces(runs: Here | Apart, about: About, scenarios: Sequence[Scenario]) -> list[Trace | Step]:
-    """Return a trace for each scenario, or the step of the plan where it was left out."""
+def traces(
+    runs: Here | Apart, about: About, scenarios: Sequence[Scenario], told: Callable[[str], None] = lambda name: None
+) -> list[Trace | Step]:
+    """Return a trace for each scenario, or the step of the plan where it was left out; `told` hears the names."""
     found: list[Trace | Step] = []
     for step in plan(about, scenarios):
+        told(step.scenario.name)
         try:
             found.append(step if step.skipped else runs.ask(observe, step))
         except Failed as why:
@@ -99,8 +105,8 @@ def traces(runs: Here | Apart, about: About, scenarios: Sequence[Scenario]) -> l
 class Here:
     """A target in this process; takes an object that `adapt` takes, what it is to be, keywords, and seconds."""
 
-    def __init__(self, thing: Any, norm: str, extra: Mapping[str, Any], limit: float) -> None:
-        self.target, self.norm, self.limit = adapt(thing, extra), norm, limit
+    def __init__(self, thing: Any, norm: str, extra: Mapping[str, Any], limit: float, **adapted: Any) -> None:
+        self.target, self.norm, self.limit = adapt(thing, extra, **adapted), norm, limit
 
     def about(self, scenario: Scenario) -> About:
         """Ask what the target is."""
@@ -144,8 +150,9 @@ class Apart:
     unpickled.
     """
 
-    def __init__(self, path: str, norm: str, extra: Mapping[str, Any], limit: float) -> None:
+    def __init__(self, path: str, norm: str, extra: Mapping[str, Any], limit: float, **adapted: Any) -> None:
         self.path, self.norm, self.extra, self.limit = path, norm, dict(extra), limit
+        self.adapted = adapted
         self.child: subprocess.Popen[bytes] | None = None
         self.errors: IO[bytes] = tempfile.TemporaryFile(prefix="mabn-ref-")  # noqa: SIM115
 
@@ -155,6 +162,8 @@ class Apart:
             about: About = self.ask(inquire, Step(scenario), IMPORTS + self.limit)
         except Failed as why:
             raise TargetError(f"{self.path}: {why}") from why
+        if about.axis is not None:  # known, too, by a process that takes the place of this one
+            self.adapted["axis"] = about.axis
         return about
 
     def ask(self, what: Callable[..., Any], step: Step, limit: float | None = None) -> Any:
@@ -177,7 +186,7 @@ class Apart:
             env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
         )
         try:
-            self._answer((self.path, self.norm, self.extra), IMPORTS + self.limit)
+            self._answer((self.path, self.norm, self.extra, self.adapted), IMPORTS + self.limit)
         except Failed as why:
             raise TargetError(f"{self.path}: {why}") from why
 
@@ -246,8 +255,8 @@ def serve() -> None:
             write_answer(answers, "error", str(error) if isinstance(error, ValueError | TypeError) else repr(error))
         return found
 
-    path, norm, extra = pickle.load(jobs)
-    target = answer(lambda: adapt(load(path), extra))
+    path, norm, extra, adapted = pickle.load(jobs)
+    target = answer(lambda: adapt(load(path), extra, **adapted))
     while target is not None:
         try:
             what, *where = pickle.load(jobs)

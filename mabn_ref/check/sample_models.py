@@ -12,7 +12,7 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.check.batch_gradients import of_parameters
-from mabn_ref.check.batch_model import Batch, root
+from mabn_ref.check.batch_model import Batch, affine, root, through_gamma
 from mabn_ref.check.conventions import Convention
 
 __all__ = ["OnlineModel", "SampleModel", "samples_of"]
@@ -47,13 +47,14 @@ def samples_of(x: Array, groups: int) -> Batch:
 
 
 class _SamplePass(NamedTuple):
-    """What one call leaves for backward, (N, P, C); gamma is (C,)."""
+    """What one call leaves for backward, (N, P, C); gamma and beta are (C,)."""
 
     x: Array
     y: Array
     sigma: Array
     std: Array
     gamma: Array
+    beta: Array
 
 
 class SampleModel:
@@ -65,7 +66,7 @@ class SampleModel:
         self.last: _SamplePass
 
     def forward(self, batch: Batch, gamma: Array, beta: Array, observed: Array | None = None) -> Array:
-        c, p = self.c, _normalised(self.c, batch.x, gamma)
+        c, p = self.c, _normalised(self.c, batch.x, gamma, beta)
         self.last = p
         if c.infer_by == "moving":  # the samples' own, unbiased, averaged over samples and then over calls
             n = _count(c, p.x.shape)
@@ -73,16 +74,16 @@ class SampleModel:
             self.moving = tuple(
                 c.decay * old + (1 - c.decay) * new for old, new in zip(self.moving, fed, strict=True)
             )
-        return np.asarray(gamma * p.y + beta).reshape(batch.shape)
+        return affine(p.y, gamma, beta, c).reshape(batch.shape)
 
     def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
         c = self.c
         if c.infer_by == "moving":
-            return np.asarray(gamma * (x - self.moving[0]) / root(self.moving[1], c) + beta)
+            return affine((x - self.moving[0]) / root(self.moving[1], c), gamma, beta, c)
         if c.infer_by == "sample":
             c = replace(c, over="sample", grouping="neighbours")
-        y = _normalised(c, x.reshape(len(x), -1, x.shape[-1]), gamma).y
-        return np.asarray(gamma * y + beta).reshape(x.shape)
+        y = _normalised(c, x.reshape(len(x), -1, x.shape[-1]), gamma, beta).y
+        return affine(y, gamma, beta, c).reshape(x.shape)
 
     def state(self) -> dict[str, Array]:
         return {}
@@ -96,22 +97,28 @@ class SampleModel:
         c, p = self.c, self.last
         shape, dz = dz.shape, dz.reshape(p.x.shape)
         own = {"not normalised": lambda: dz * p.y * p.sigma}
-        return self._dx(dz).reshape(shape), *of_parameters(c, dz, p.y, p.gamma, own)
+        return self._dx(dz).reshape(shape), *of_parameters(c, dz, p.y, p.gamma, own, p.beta)
 
     def _dx(self, dz: Array) -> Array:
-        c, p, dy = self.c, self.last, dz * self.last.gamma
+        c, p, dy = self.c, self.last, dz * through_gamma(self.last.gamma, self.c)
         n = _count(c, p.x.shape)
         g, psi = _together(dy, c), _together(p.y * dy, c)
+        if c.statistic == "mean square":
+            g = 0 * g
         # the derivative of sigma by x, times n: y, but for an odd sigma
         moved = p.y * n / (n - 1) if c.variance == "unbiased" and n > 1 else p.y
         if c.eps_at == "outside":
             moved = moved * p.sigma / p.std
+        elif c.eps_at == "largest":
+            moved = np.where(p.std**2 > c.eps, moved, 0)
         right = (dy - g - moved * psi) / p.sigma
         late = (dz - _together(dz, c) - moved * _together(p.y * dz, c)) / p.sigma
         formulas: dict[str, Any] = {
             "right": lambda: right,
             "no g": lambda: (dy - moved * psi) / p.sigma,
             "no psi": lambda: (dy - g) / p.sigma,
+            "psi twice": lambda: (dy - g - 2 * moved * psi) / p.sigma,
+            "psi halved": lambda: (dy - g - moved * psi / 2) / p.sigma,
             "statistics constant": lambda: dy / p.sigma,
             "gamma last": lambda: p.gamma * late,
             "no gamma": lambda: late,
@@ -122,14 +129,14 @@ class SampleModel:
         return np.asarray(formulas[c.dx]())
 
 
-def _normalised(c: Convention, x: Array, gamma: Array) -> _SamplePass:
+def _normalised(c: Convention, x: Array, gamma: Array, beta: Array) -> _SamplePass:
     n = _count(c, x.shape)
-    centred = x - _together(x, c)
+    centred = x if c.statistic == "mean square" else x - _together(x, c)
     var = _together(centred**2, c)
     if c.variance == "unbiased" and n > 1:
         var = var * n / (n - 1)
     sigma = root(var, c)
-    return _SamplePass(x, centred / sigma, sigma, np.sqrt(var), gamma)
+    return _SamplePass(x, centred / sigma, sigma, np.sqrt(var), gamma, beta)
 
 
 CLAMP = 5.0

@@ -20,6 +20,7 @@ __all__ = [
     "ALONE",
     "CHANNELS",
     "LIKE",
+    "MANY",
     "MODULES",
     "SETTINGS",
     "SEVERAL",
@@ -43,6 +44,9 @@ ALONE = tuple(name for name, module in MODULES.items() if module is group_norm)
 
 SEVERAL = "several in a call"
 """The scenario whose calls hold several normalisation batches."""
+
+MANY = 257
+"""More samples than any chunk or tile of a kernel is likely to hold."""
 
 SCALES = np.array([1.0, 0.03, 0.003, 30.0, 0.3])
 CHANNELS = len(SCALES)
@@ -81,11 +85,15 @@ class Scenario:
     """The step after which it is told."""
     alone: bool = False
     """Every sample is normalised alone: the samples are of very different sizes, not the channels, which are 6."""
+    width: int | None = None
+    """The number of channels of a layer that has them already; None: 5, or 6 where samples are alone."""
+    recorded: bool = True
+    """Whether it is among the test vectors."""
 
     @property
     def channels(self) -> int:
         """C."""
-        return len(_TOGETHER) if self.alone else CHANNELS
+        return self.width or (len(_TOGETHER) if self.alone else CHANNELS)
 
     @property
     def samples(self) -> int:
@@ -143,14 +151,24 @@ def scenarios(norm: str, *, norm_batch: int | None = None, groups: int = 1, shor
         found.append(replace(small, name="from iteration 720,744", age=720_744, age_after=24, steps=40))
     found.append(replace(small, name="float32", dtype="float32"))
     found += [replace(small, name=f"rank {len(space) + 2}", space=space, steps=12) for space in ((), (3,), (2, 3))]
+    if LIKE.get(norm, norm) == "bn" or norm == "modified-bn":
+        found.append(replace(small, name="from iteration 150,000", age=150_000, steps=12, recorded=False))
+    found += _more_sizes(small)
     many = "N" if norm == "online" else "|B|"
     if norm_batch is None:
         found += [replace(small, name=f"{many} = {b}", norm_batch=b, steps=16) for b in (1, 2, 3, 8, 32)]
+        found.append(replace(small, name=f"{many} = {MANY}", norm_batch=MANY, steps=3, recorded=False))
     if not short:
         steps = 1100 if norm == "mabn" else 400
         found.append(replace(small, name=f"{steps} steps", steps=steps))
         found.append(replace(small, name="400 steps in float32", steps=400, dtype="float32"))
     return found
+
+
+def _more_sizes(small: Scenario) -> list[Scenario]:
+    """Inputs of five axes, and images of one pixel."""
+    few = replace(small, steps=6, recorded=False)
+    return [replace(few, name="rank 5", space=(2, 1, 3)), replace(few, name="one pixel", space=(1, 1))]
 
 
 def _alone(norm: str, few: int, *, several: bool, short: bool) -> list[Scenario]:
@@ -163,22 +181,28 @@ def _alone(norm: str, few: int, *, several: bool, short: bool) -> list[Scenario]
         found.append(replace(small, name="3 groups", settings={**small.settings, "groups": 3}))
     found.append(replace(small, name="float32", dtype="float32"))
     found += [replace(small, name=f"rank {len(space) + 2}", space=space) for space in ((), (3,), (2, 3))]
+    found += _more_sizes(small)[: 1 if norm == "in" else 2]  # one pixel has no variance of its own
     if several:
         found += [replace(small, name=f"N = {n}", norm_batch=n) for n in (1, 2, 3, 8, 32)]
+        found.append(replace(small, name=f"N = {MANY}", norm_batch=MANY, steps=3, recorded=False))
     if not short:
         found.append(replace(small, name="100 steps in float32", steps=100, dtype="float32"))
     return found
 
 
 def parameters(step: int = 0, channels: int = CHANNELS) -> tuple[Array, Array]:
-    """Return gamma and beta, (C,) with C up to 6, of a step counted from 0: of either sign, and away from 0 and 1.
+    """Return gamma and beta, (C,), of a step counted from 0: of either sign, and away from 0 and 1.
 
-    They move, as in training: a backward pass that averages Psi without gamma and multiplies by today's is right as
-    long as gamma stays.
+    From the seventh channel on they are repeated. They move, as in training: a backward pass that averages Psi
+    without gamma and multiplies by today's is right as long as gamma stays.
     """
     moved = np.sin(step * np.array([0.5, 0.9, 1.3, 1.7, 2.1, 2.5]))
     gamma, beta = np.array([1.4, -0.7, 0.6, -1.3, 1.7, -0.9]), np.array([0.5, -1.1, 0.2, 0.8, -0.4, 0.3])
-    return (gamma * (1 + 0.3 * moved))[:channels], (beta - 0.2 * moved)[:channels]
+    return _tiled(gamma * (1 + 0.3 * moved), channels), _tiled(beta - 0.2 * moved, channels)
+
+
+def _tiled(a: Array, channels: int) -> Array:
+    return np.resize(a, channels)
 
 
 def inputs(scenario: Scenario, space: tuple[int, ...]) -> Iterator[tuple[Array, Array]]:
@@ -194,15 +218,17 @@ def inputs(scenario: Scenario, space: tuple[int, ...]) -> Iterator[tuple[Array, 
     if scenario.alone:
         yield from _inputs_alone(scenario, space, rng)
         return
-    offset = rng.uniform(-2, 2, CHANNELS)
-    phase = rng.uniform(0, 2 * np.pi, CHANNELS)
+    channels = scenario.channels
+    scales = _tiled(SCALES, channels)
+    offset = rng.uniform(-2, 2, channels)
+    phase = rng.uniform(0, 2 * np.pi, channels)
     for t in range(scenario.steps):
-        drift = np.exp(0.7 * np.sin(phase + t / 9) + 0.2 * rng.standard_normal(CHANNELS))
-        spike = rng.choice([1.0, 1.0, 1.0, 1.0, 1.0, 6.0, 1 / 6], CHANNELS)
-        moved = offset * (1 + 0.5 * rng.standard_normal(CHANNELS))
-        x = SCALES * drift * spike * (rng.standard_normal((scenario.samples, *space, CHANNELS)) + moved)
+        drift = np.exp(0.7 * np.sin(phase + t / 9) + 0.2 * rng.standard_normal(channels))
+        spike = rng.choice([1.0, 1.0, 1.0, 1.0, 1.0, 6.0, 1 / 6], channels)
+        moved = offset * (1 + 0.5 * rng.standard_normal(channels))
+        x = scales * drift * spike * (rng.standard_normal((scenario.samples, *space, channels)) + moved)
         yield x.astype(scenario.dtype), rng.standard_normal(x.shape).astype(scenario.dtype)
-    x = SCALES * (rng.standard_normal((7, *space, CHANNELS)) + offset)
+    x = scales * (rng.standard_normal((7, *space, channels)) + offset)
     yield x.astype(scenario.dtype), None
 
 
@@ -216,6 +242,6 @@ def _inputs_alone(
         samples = scenario.samples if t < scenario.steps else 7
         size = SCALES[(t + np.arange(samples)) % len(SCALES)].reshape(-1, *[1] * (len(space) + 1))
         moved = offset * (1 + 0.5 * rng.standard_normal(channels))
-        x = size * _TOGETHER * (rng.standard_normal((samples, *space, channels)) + moved)
+        x = size * _tiled(_TOGETHER, channels) * (rng.standard_normal((samples, *space, channels)) + moved)
         dz = rng.standard_normal(x.shape).astype(scenario.dtype) if t < scenario.steps else None
         yield x.astype(scenario.dtype), dz

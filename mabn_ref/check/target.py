@@ -28,7 +28,8 @@ class Target(Protocol):
         True if one call may hold several normalisation batches of ``config.norm_batch`` samples, False if each call
         is one. Without it one call with several is tried, and what it does is reported.
     ``age(layer, iterations)``
-        Sets the layer's own count of iterations, so that a schedule over thousands of them can be looked at.
+        Sets the layer's own count of iterations, so that a schedule over thousands of them can be looked at; False
+        if there is none, and the scenario is said not to have run.
 
     Examples
     --------
@@ -96,10 +97,21 @@ class FunctionsTarget:
         dx, dgamma, dbeta, layer.state = self.functions.backward(dz, layer.cache, layer.state)
         return dx, dgamma, dbeta
 
+    def hold(self, layer: SimpleNamespace) -> Any:
+        """Return what backward needs of the last forward pass."""
+        return layer.cache
+
+    def backward_of(self, layer: SimpleNamespace, held: Any, dz: Array) -> tuple[Array, Array, Array]:
+        """Return the gradients of a forward pass that is not the last."""
+        layer.cache = held
+        return self.backward(layer, dz)
+
     def state(self, layer: SimpleNamespace) -> dict[str, Any]:
         return dict(layer.state._asdict())
 
-    def age(self, layer: SimpleNamespace, iterations: int) -> None:
-        """Set the count of iterations, where there is one."""
-        if layer.state is not None and hasattr(layer.state, "iteration"):
+    def age(self, layer: SimpleNamespace, iterations: int) -> bool:
+        """Set the count of iterations, and say whether there is one."""
+        counts = layer.state is not None and hasattr(layer.state, "iteration")
+        if counts:
             layer.state = layer.state._replace(iteration=iterations)
+        return counts

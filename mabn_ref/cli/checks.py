@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
 from mabn_ref.cli.parser import UsageError, add_command, add_number, name_from, place, usage_errors
@@ -75,15 +77,21 @@ def add(commands: Any) -> None:
     add_number(parser, "--seeds", int, 1000, "inputs for each right pass", at_least=1)
 
     parser = add_command(commands, "check", _check, "check your own layer", _CHECK)
-    path = "a dotted path such as my_package.norms:MyMABN2d; the current directory is searched first"
-    parser.add_argument("target", metavar="TARGET", help=path)
+    path = "a module and a name such as my_package.norms:MyMABN2d, or norms.py:MyMABN2d; the current directory is "
+    path += "searched first"
+    parser.add_argument("target", nargs="?", metavar="TARGET", help=path)
     norm, names = name_from("norm", NORMS), f"what it is to be: {', '.join(NORMS)}"
-    parser.add_argument("--as", dest="norm", type=norm, required=True, metavar="NORM", help=names)
+    parser.add_argument("--as", dest="norm", type=norm, metavar="NORM", help=names)
     samples = "samples that share statistics, or of a call where none do (default: several numbers)"
     add_number(parser, "--norm-batch", int, None, samples, at_least=1)
     add_number(parser, "--groups", int, 1, "normalisation batches in every call, not groups of channels", at_least=1)
     extra: dict[str, Any] = {"type": _keyword, "action": "append", "default": [], "metavar": "NAME=VALUE"}
     parser.add_argument("--with", dest="extra", **extra, help="a keyword for its constructor; may be repeated")
+    parser.add_argument("--call", **extra, help="a keyword for every call; training or inference is the mode")
+    axis = "the axis of its channels, of a layer of PyTorch or NumPy (default: 1 or -1, whichever runs)"
+    parser.add_argument("--axis", type=int, metavar="AXIS", help=axis)
+    template = "write four functions to fill in, for a library that is not known, and do nothing else"
+    parser.add_argument("--template", type=Path, metavar="FILE", help=template)
     parser.add_argument("--short", action="store_true", help="a short set of scenarios, for continuous integration")
     add_number(parser, "--time-limit", float, 20, "for every scenario", metavar="SECONDS")
     parser.add_argument("--json", action="store_true", help="the report as JSON")
@@ -134,17 +142,42 @@ def _keyword(text: str) -> tuple[str, Any]:
 
 
 def _check(args: argparse.Namespace) -> int:
+    if args.template is not None:
+        return _template(args.template)
+    missing = [name for name, value in (("TARGET", args.target), ("--as", args.norm)) if value is None]
+    if missing:
+        raise UsageError(f"the following arguments are required: {', '.join(missing)}")
     from mabn_ref.check import check
 
+    progress = None if args.json or not sys.stderr.isatty() else _progress
     options = {name: getattr(args, name) for name in ("norm_batch", "groups", "short", "time_limit")}
     with usage_errors():
         try:
-            with Progress(f"checking {args.target}"):
-                report = check(args.target, args.norm, **options, extra=dict(args.extra))
+            more = {"extra": dict(args.extra), "axis": args.axis, "call": dict(args.call), "progress": progress}
+            report = check(args.target, args.norm, **options, **more)
         except TypeError as error:
             raise UsageError(error) from error
+        finally:
+            if progress:
+                progress("")
     print(json.dumps(report.to_dict(), indent=1) if args.json else report)
     return int(not report.conforms)
+
+
+def _progress(scenario: str) -> None:
+    """Show what runs, in a line that the next one overwrites."""
+    print(f"\r{scenario:<40}\r", end="", file=sys.stderr, flush=True)
+
+
+def _template(path: Path) -> int:
+    from mabn_ref.check import template
+
+    with usage_errors():
+        if path.exists():
+            raise UsageError(f"FILE is {str(path)!r}, which exists; give another name")
+        path.write_text(Path(template.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    print(f"{path}: fill in the four functions, then run mabn-ref check {path} --as NORM")
+    return 0
 
 
 def _vectors(args: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ place; one that does not occur exactly once is an error, so that no edit is lost
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mabn_ref.check.choices import CHOICES
 from mabn_ref.check.scenarios import MODULES
 from mabn_ref.check.target import FunctionsTarget
 from mabn_ref.mistakes import named, wrong
@@ -49,6 +51,8 @@ class Layer:
     beside: tuple[str, ...] = ()
     untaken: tuple[str, ...] = ()
     conforms: bool = False
+    space: tuple[int, ...] = (2,)
+    """The axes between N and C with which it is told from others."""
 
     def target(self, norm: str) -> Stubborn:
         """The layer itself."""
@@ -239,6 +243,143 @@ def tracking(functions: Any) -> SimpleNamespace:
 
     own = {"init": init, "forward": forward, "backward": backward, "infer": infer}
     return SimpleNamespace(**{**vars(functions), **own})
+
+
+def value_of(words: str) -> Any:
+    """The value of the choice that is said so, where it is a function."""
+    return next(choice.changes[0][1] for choice in CHOICES if choice.words.startswith(words))
+
+
+def summing(name: str, kind: str, functions: Any) -> SimpleNamespace:
+    """With a dgamma or a dbeta that is 0, or a dgamma of dz * z."""
+
+    def forward(x: Any, *rest: Any) -> Any:
+        z, cache, state = functions.forward(x, *rest)
+        return z, (cache, z), state
+
+    def backward(dz: Any, cache: Any, state: Any) -> Any:
+        dx, *found, state = functions.backward(dz, cache[0], state)
+        own = np.sum(dz * cache[1], axis=tuple(range(dz.ndim - 1))) if kind == "of z" else 0 * found[0]
+        return dx, *((own, found[1]) if name == "dgamma" else (found[0], own)), state
+
+    return SimpleNamespace(**{**vars(functions), "forward": forward, "backward": backward})
+
+
+AFFINE: dict[str, Any] = {
+    "(y + beta) gamma": (lambda g, b, e: (g, g * b), lambda g, b, dg, db: (dg + b * db, g * db)),
+    "|gamma|": (lambda g, b, e: (abs(g), b), lambda g, b, dg, db: (np.sign(g) * dg, db)),
+    "|gamma| + eps": (lambda g, b, e: (abs(g) + e, b), lambda g, b, dg, db: (np.sign(g) * dg, db)),
+    "gamma forgotten": (lambda g, b, e: (0 * g + 1, b), lambda g, b, dg, db: (0 * dg, db)),
+    "beta forgotten": (lambda g, b, e: (g, 0 * b), lambda g, b, dg, db: (dg, 0 * db)),
+}
+"""Scale and shift that a layer has instead, and the gradients of gamma and beta by theirs."""
+
+
+def shifting(kind: str, functions: Any) -> SimpleNamespace:
+    there, back = AFFINE[kind]
+
+    def forward(x: Any, gamma: Any, beta: Any, state: Any, config: Any) -> Any:
+        z, cache, state = functions.forward(x, *there(gamma, beta, config.eps), state, config)
+        return z, (cache, gamma, beta), state
+
+    def backward(dz: Any, cache: Any, state: Any) -> Any:
+        dx, dgamma, dbeta, state = functions.backward(dz, cache[0], state)
+        return dx, *back(*cache[1:], dgamma, dbeta), state
+
+    def infer(x: Any, gamma: Any, beta: Any, state: Any, config: Any) -> Any:
+        return functions.infer(x, *there(gamma, beta, config.eps), state, config)
+
+    return SimpleNamespace(**{**vars(functions), "forward": forward, "backward": backward, "infer": infer})
+
+
+def before_r(functions: Any) -> SimpleNamespace:
+    """Batch Renormalization with gamma and beta before r and d, one normalisation batch after the other."""
+
+    def forward(x: Any, gamma: Any, beta: Any, state: Any, config: Any) -> Any:
+        one, parts, caches = np.ones_like(gamma), [], []
+        for part in np.split(x, len(x) // config.norm_batch):
+            _, cache, state = functions.forward(part, one, 0 * one, state, config)
+            r, d = cache.r.reshape(-1), cache.d.reshape(-1)
+            y = cache.y.reshape(part.shape)
+            parts.append((gamma * y + beta) * r + d)
+            caches.append((cache, r, y, gamma))
+        return np.concatenate(parts), caches, state
+
+    def backward(dz: Any, caches: Any, state: Any) -> Any:
+        found = []
+        for part, (cache, r, y, gamma) in zip(np.split(dz, len(caches)), caches, strict=True):
+            axes = tuple(range(part.ndim - 1))
+            dx = functions.backward(part * gamma, cache, state)[0]
+            found.append((dx, np.sum(part * r * y, axes), np.sum(part * r, axes)))
+        dxs, dgammas, dbetas = zip(*found, strict=True)
+        return np.concatenate(dxs), sum(dgammas), sum(dbetas), state
+
+    return SimpleNamespace(**{**vars(functions), "forward": forward, "backward": backward})
+
+
+def never_moving(functions: Any) -> SimpleNamespace:
+    def forward(x: Any, gamma: Any, beta: Any, state: Any, config: Any) -> Any:
+        z, cache, new = functions.forward(x, gamma, beta, state, config)
+        return z, cache, state._replace(iteration=new.iteration)
+
+    return SimpleNamespace(**{**vars(functions), "forward": forward})
+
+
+class Hidden(NamedTuple):
+    mean: Any
+    var: Any
+    hidden_mean: Any
+    hidden_var: Any
+    iteration: int = 0
+
+
+def debiased(functions: Any) -> SimpleNamespace:
+    """Averages that start at 0 and are divided by the sum of their weights, as Haiku has them."""
+
+    def init(channels: int, config: Any, *, dtype: Any) -> Hidden:
+        return Hidden(*[np.zeros(channels, dtype)] * 4)
+
+    def forward(x: Any, gamma: Any, beta: Any, state: Hidden, config: Any) -> Any:
+        hidden = functions.State(state.hidden_mean, state.hidden_var, state.iteration)
+        z, cache, new = functions.forward(x, gamma, beta, hidden, config)
+        weights = x.dtype.type(1 - config.decay**new.iteration)
+        return z, cache, Hidden(new.mean / weights, new.var / weights, *new)
+
+    def backward(dz: Any, cache: Any, state: Hidden) -> Any:
+        hidden = functions.State(state.hidden_mean, state.hidden_var, state.iteration)
+        return (*functions.backward(dz, cache, hidden)[:3], state)
+
+    def infer(x: Any, gamma: Any, beta: Any, state: Hidden, config: Any) -> Any:
+        return functions.infer(x, gamma, beta, functions.State(state.mean, state.var, state.iteration), config)
+
+    own = {"init": init, "forward": forward, "backward": backward, "infer": infer}
+    return SimpleNamespace(**{**vars(functions), **own})
+
+
+def by_moving(kind: str, functions: Any) -> SimpleNamespace:
+    """Training normalises by the moving statistics, from before or after the batch."""
+
+    def forward(x: Any, gamma: Any, beta: Any, state: Any, config: Any) -> Any:
+        parts, caches = [], []
+        for part in np.split(x, len(x) // config.norm_batch):
+            new = functions.forward(part, gamma, beta, state, config)[2]
+            used = state if kind == "before" else new
+            parts.append(functions.infer(part, gamma, beta, used, config))
+            caches.append(
+                ((part - used.mean) / np.sqrt(used.var + config.eps), np.sqrt(used.var + config.eps), gamma)
+            )
+            state = new
+        return np.concatenate(parts), caches, state
+
+    def backward(dz: Any, caches: Any, state: Any) -> Any:
+        found = [
+            (part * gamma / sigma, np.sum(part * y, tuple(range(part.ndim - 1))))
+            for part, (y, sigma, gamma) in zip(np.split(dz, len(caches)), caches, strict=True)
+        ]
+        dxs, dgammas = zip(*found, strict=True)
+        return np.concatenate(dxs), sum(dgammas), np.sum(dz, tuple(range(dz.ndim - 1))), state
+
+    return SimpleNamespace(**{**vars(functions), "forward": forward, "backward": backward})
 
 
 def training_infers(functions: Any) -> SimpleNamespace:
@@ -630,6 +771,63 @@ for norm in ("bn", "brn", "modified-bn", "mabn", "gn", "ln", "in", "online"):
         add(norm, "dgamma", "not normalised", after(line, f"dgamma = {summed}"))
 add("brn", "dgamma", "without d", after(DX, "dgamma = dgamma - total(d * dz_sum)"))
 
+# What hand-written backward passes, affine steps and averages get wrong.
+for value, formula in {
+    "psi twice": "(dy - g - 2 * y * psi) / sigma",
+    "psi halved": "(dy - g - y * psi / 2) / sigma",
+    "over samples": "(dy - dy.shape[1] // 4 * (g + y * psi)) / sigma",
+    "g over samples": "(dy - dy.shape[1] // 4 * g - y * psi) / sigma",
+    "psi over samples": "(dy - g - dy.shape[1] // 4 * y * psi) / sigma",
+    "times sigma": "dy - g - y * psi",
+}.items():
+    add(
+        "bn brn gn ln in" if value.startswith("psi ") and "over" not in value else "bn brn",
+        "dx",
+        value,
+        (DX, f"dx = {formula}"),
+        space=(3,),
+    )
+for norm in ("bn", "brn", "modified-bn", "mabn", "gn", "ln", "in"):
+    for name, value in (("dgamma", "of z"), ("dgamma", "none"), ("dbeta", "none")):
+        add(norm, name, value, wrap=functools.partial(summing, name, value))
+    for value in AFFINE:
+        add(norm, "affine", value, wrap=functools.partial(shifting, value))
+largest, masked = "np.sqrt(np.maximum({s}, config.eps))", "psi * ({s}**2 > cache.config.eps * 1.000001)"
+for norm, line, s, back in (
+    ("bn", SIGMA, "var", DX),
+    ("modified-bn", CHI, "chi2", DX_CHI),
+    ("gn", SIGMA, "var", DX),
+    ("ln", SIGMA, "var", DX),
+    ("in", SIGMA, "var", DX),
+):
+    divisor = "chi" if norm == "modified-bn" else "sigma"
+    inference = [infers(norm, largest)] * (norm in ("bn", "modified-bn"))
+    root = line, f"{divisor} = {largest.format(s=s)}"
+    add(norm, "eps_at", "largest", root, (back, back.replace("psi", masked.format(s=divisor))), *inference)
+add("bn", "average_of", "bare root", (EMA_VAR, EMA_VAR.replace(" var, config.decay", " np.sqrt(var), config.decay")))
+twice = value_of("The moving averages are updated twice")
+add("bn brn modified-bn mabn", "decay", twice, settings={"decay": lambda config: config.decay**2})
+add("bn modified-bn", "decay", 1.0, wrap=never_moving)
+add("bn", "start", "debiased", wrap=debiased, conforms=True)
+for value in ("before", "after"):
+    add("bn", "by", value, wrap=functools.partial(by_moving, value))
+add(
+    "gn ln in",
+    "statistic",
+    "mean square",
+    (SIGMA, f"centred, var = x, np.mean(x * x, axis=1, keepdims=True)\n    {SIGMA}"),
+    (DX, DX.replace(" - g", "")),
+)
+add("brn", "affine", "before r", wrap=before_r)
+add("brn", "d_over", "variance", (D, D.replace("/ moving_sigma", "/ moving_sigma**2")))
+for norm, name, other, words in (
+    ("brn", "d_max", lambda config: config.r_max, "Your d is clipped by r_max"),
+    ("brn", "r_max", lambda config: config.d_max, "Your r is clipped by d_max"),
+    ("brn", "r_max", lambda config: config.r_max**0.5, "Your r_max bounds r^2"),
+    ("mabn", "clip", lambda config: config.clip**0.5, "Your clip bounds r^2"),
+):
+    add(norm, name, value_of(words), settings={name: other})
+
 # Samples alone.
 add("gn", "over", "position", wrap=samples_apart)
 add("ln", "over", "position", wrap=samples_apart, conforms=True)
@@ -667,6 +865,13 @@ add("eval-norm", "infer_eps", "twice", (INFER_EVAL, INFER_EVAL.replace("+", "+ 2
 add("eval-norm", "infer_by", "variances alone", settings={"merged": False}, conforms=True)
 
 SEVERAL = {
+    "frozen": (
+        "bn",
+        Layer(
+            wrap=lambda functions: by_moving("before", never_moving(functions)),
+            beside=("Training normalises by the moving statistics, which never move",),
+        ),
+    ),
     "the root starts at 1, of an average of the variance": (
         "brn",
         Layer(

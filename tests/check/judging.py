@@ -32,9 +32,10 @@ def judged(
     given: frozenset[str] = GIVEN,
     numbers: Sequence[float] = (),
     defaults: Mapping[str, float] | None = None,
+    space: tuple[int, ...] = (2,),
 ) -> Report:
     """Run a target through scenarios, and say what it is."""
     about = About(sorted(given), True, sorted(numbers), dict(defaults or {}), True, {})
     return judge(
-        "layer", norm, about, [observe(target, norm, s, (2,) if s.space is None else s.space) for s in chosen]
+        "layer", norm, about, [observe(target, norm, s, space if s.space is None else s.space) for s in chosen]
     )

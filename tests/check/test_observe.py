@@ -67,17 +67,9 @@ def test_a_target_that_fails_is_kept_up_to_there(change: Any, failure: str) -> N
     assert re.fullmatch(failure, trace.failure)
 
 
-def add_one(x: Any, z: Any) -> Any:
-    x += 1
-    return z
-
-
 @pytest.mark.parametrize(
     ("change", "note"),
-    [
-        (lambda x, z: z.astype(np.float32), "z is float32 where x is float64"),
-        (add_one, "forward changes its input in place"),
-    ],
+    [(lambda x, z: z.astype(np.float32), "z is float32 where x is float64")],
 )
 def test_what_is_unusual_is_noted(change: Any, note: str) -> None:
     trace = observe(Changed(change), "bn", SCENARIO, (2,))
@@ -92,7 +84,7 @@ def test_ranks_that_a_layer_refuses_are_found() -> None:
                 raise ValueError("expected 2D input")
             return super().forward(layer, x, *rest)
 
-    assert [bool(why) for why in spaces(Flat(batch_norm), "bn", SCENARIO).values()] == [True, True, False]
+    assert [bool(why) for why in spaces(Flat(batch_norm), "bn", SCENARIO).values()] == [True, True, False, True]
 
 
 @pytest.mark.parametrize("norm", MODULES)

@@ -16,7 +16,8 @@ def test_ours_conforms_and_nothing_is_said() -> None:
     assert report.conforms, str(report)
     assert not report.findings
     assert {"start", "no layer scaling", "N = 1", "rank 2"} <= {row.scenario for row in report.rows if row.errors}
-    assert "as Online Normalization: conforms, in the convention of the paper" in str(report)
+    assert "as Online Normalization: conforms on " in str(report)
+    assert "  the same choices as the paper\n" in str(report)
 
 
 def test_a_layer_that_scales_whatever_it_is_told() -> None:

@@ -111,4 +111,5 @@ def test_of_one_value_a_channel_the_output_may_be_beta_but_is_to_be_a_number(val
 @pytest.mark.parametrize(("functions", "said"), [(batch_norm, "is"), (wrong(named("bn-no-g")), "is not")])
 def test_whether_backward_is_the_derivative_of_forward_is_said(functions: Any, said: str) -> None:
     words = derivative(FunctionsTarget(functions), "bn", Scenario(name="", norm_batch=4, steps=1), (2,))
-    assert f"backward {said} the derivative of forward" in words
+    assert f"dx {said} the derivative of forward" in words
+    assert "dgamma is the derivative of forward" in words

@@ -42,6 +42,7 @@ def test_batch_norm_2d_is_ours_with_another_running_variance(torch: Any, dtype: 
 def test_the_ranks_of_batch_norm_1d(torch: Any) -> None:
     found = spaces(adapt(torch.nn.BatchNorm1d), "bn", SCENARIO)
     assert "expected 2D or 3D input" in found.pop(4)
+    assert "expected 2D or 3D input" in found.pop(5)
     assert found == {3: "", 2: ""}
 
 
@@ -128,9 +129,15 @@ def test_a_parameter_that_no_gradient_reaches_has_a_gradient_of_zero(torch: Any)
     assert np.all(trace.values["dbeta"])
 
 
-def test_an_output_that_is_no_tensor_is_said(torch: Any) -> None:
+def test_of_several_outputs_the_one_of_the_shape_of_the_input_is_taken(torch: Any) -> None:
     class Two(torch.nn.BatchNorm1d):  # type: ignore[name-defined,misc]
         def forward(self, x: Any) -> Any:
-            return super().forward(x), self.running_mean
+            return self.running_mean, super().forward(x)
 
-    assert "forward returned a tuple, expected a tensor" in observe(adapt(Two), "bn", SCENARIO, (3,)).failure
+    class Named(torch.nn.BatchNorm1d):  # type: ignore[name-defined,misc]
+        def forward(self, x: Any) -> Any:
+            return {"z": super().forward(x)}
+
+    found, expected = (observe(adapt(kind), "bn", SCENARIO, (3,)) for kind in (Two, torch.nn.BatchNorm1d))
+    assert np.array_equal(found.values["z"], expected.values["z"])
+    assert "forward returned a dict, expected a tensor" in observe(adapt(Named), "bn", SCENARIO, (3,)).failure

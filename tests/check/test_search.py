@@ -112,9 +112,7 @@ def test_a_normaliser_without_a_bendable_model_is_compared_with_its_module(norm:
     report = check(module, norm, short=True)
     assert report.conforms, str(report)
     assert {"z", "state", "inferred", "dx", "dgamma", "dbeta"} == set(report.rows[0].errors)
-    assert str(report).startswith(
-        f"{module.__name__} as {NORMS[norm].title}: conforms, in the convention of the paper"
-    )
+    assert str(report).startswith(f"{module.__name__} as {NORMS[norm].title}: conforms on ")
     report = check(SimpleNamespace(**{**vars(module), "backward": backward}), norm, norm_batch=4, short=True)
     assert not report.conforms
     assert not report.findings

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from mabn_ref.check.target import FunctionsTarget, Target
@@ -20,6 +21,7 @@ _ADAPTERS = {
     "flax.nnx": ("flax_modules", "NnxTarget"),
     "torch": ("pytorch", "TorchTarget"),
     "init and apply": ("jax_functions", "JaxTarget"),
+    "forward and backward": ("numpy_classes", "NumpyTarget"),
 }
 """By where a layer's class comes from: the module and the class, imported only when they are asked for."""
 _ANY = SimpleNamespace(
@@ -34,7 +36,8 @@ def load(path: str) -> Any:
     Parameters
     ----------
     path : str
-        Such as "my_package.norms:MyMABN2d"; without a colon, a module. The current directory is searched first.
+        Such as "my_package.norms:MyMABN2d", or the file, "my_package/norms.py:MyMABN2d"; without a colon, a module.
+        The current directory is searched first.
 
     Raises
     ------
@@ -50,7 +53,9 @@ def load(path: str) -> Any:
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     try:
-        found: Any = importlib.import_module(module_name)
+        found: Any = _file(path, module_name) or importlib.import_module(module_name)
+    except SyntaxError as error:
+        raise ValueError(f"target is {path!r}, but {error.filename}, line {error.lineno}: {error.msg}") from error
     except ModuleNotFoundError as error:
         if error.name == "tensorflow" and any(name.startswith("keras.src.") for name in sys.modules):
             raise ValueError(
@@ -67,17 +72,52 @@ def load(path: str) -> Any:
     return found
 
 
-def adapt(thing: Any, extra: Mapping[str, Any] | None = None) -> Target:
+def _file(path: str, name: str) -> Any:
+    """Import a file, if that is what a path names; None if it is a module."""
+    if "/" not in name and "\\" not in name and not name.endswith(".py"):
+        return None
+    file = Path(name if name.endswith(".py") else f"{name}.py").resolve()
+    if not file.is_file():
+        raise ValueError(f"target is {path!r}, but there is no file {file}")
+    above, parts = file.parent, [file.stem]
+    while (above / "__init__.py").is_file():  # of a package: imports relative to it are to work
+        above, parts = above.parent, [above.name, *parts]
+    if str(above) not in sys.path:
+        sys.path.insert(0, str(above))
+    found = sys.modules.get(".".join(parts))
+    if found is not None and Path(getattr(found, "__file__", None) or "").resolve() == file:
+        return found
+    if len(parts) > 1:
+        return importlib.import_module(".".join(parts))
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"target is {path!r}, but {file} is not a Python file")
+    made = importlib.util.module_from_spec(spec)
+    sys.modules[file.stem] = made
+    spec.loader.exec_module(made)
+    return made
+
+
+def adapt(
+    thing: Any,
+    extra: Mapping[str, Any] | None = None,
+    axis: int | None = None,
+    call: Mapping[str, Any] | None = None,
+) -> Target:
     """Make a target of what is given.
 
     Parameters
     ----------
     thing : object
         A `Target`; a module with the functions of `mabn_ref.norms`; one with ``init`` and ``apply`` of JAX; a layer
-        class of PyTorch, Flax or Keras 3, an instance of one, or a function of the number of channels that returns
-        one.
+        class of PyTorch, Flax or Keras 3, or a class of NumPy with ``forward`` and ``backward``; an instance of one,
+        or a function of the number of channels that returns one.
     extra : mapping, optional
         Keywords for its constructor.
+    axis : int, optional
+        The axis of its channels, of a layer of PyTorch or NumPy; found out by default.
+    call : mapping, optional
+        Keywords for every call of a layer of PyTorch or NumPy; the values "training" and "inference" are the mode.
 
     Returns
     -------
@@ -86,7 +126,7 @@ def adapt(thing: Any, extra: Mapping[str, Any] | None = None) -> Target:
     Raises
     ------
     TypeError
-        If it is none of these.
+        If it is none of these, or `axis` or `call` is given for what takes none.
 
     Examples
     --------
@@ -94,6 +134,19 @@ def adapt(thing: Any, extra: Mapping[str, Any] | None = None) -> Target:
     >>> type(adapt(mabn)).__name__
     'FunctionsTarget'
     """
+    found = _adapted(thing, extra)
+    for name, value in (("axis", axis), ("call", call or None)):
+        if value is None:
+            continue
+        if not hasattr(found, name):
+            raise TypeError(f"{name} is {value!r}, but {type(found).__name__} takes none: arrays are channels last")
+        setattr(found, name, value)
+    if axis is not None:
+        found.axes = (axis,)  # type: ignore[attr-defined]
+    return found
+
+
+def _adapted(thing: Any, extra: Mapping[str, Any] | None) -> Target:
     if isinstance(thing, type) and isinstance(thing, Target) and len(signature(thing.make).parameters) == 3:
         thing = thing(**dict(extra or {}))  # its functions are methods, with a self
     if isinstance(thing, Target):
@@ -101,14 +154,17 @@ def adapt(thing: Any, extra: Mapping[str, Any] | None = None) -> Target:
     if _has(thing, "init", "forward", "backward", "infer"):
         return FunctionsTarget(thing)
     kind = _framework(thing) or ("init and apply" if _has(thing, "init", "apply") else "")
+    if not kind and _has(thing, "forward", "backward") and not isinstance(thing, ModuleType):
+        kind = "forward and backward"
     if kind:
         module, name = _ADAPTERS[kind]
         found: Target = getattr(importlib.import_module(f"{__name__}.{module}"), name)(thing, extra)
         return found
     raise TypeError(
         f"target is {thing!r}, expected four functions (make, forward, backward, state), those of mabn_ref.norms, "
-        "init and apply of JAX, a layer class of PyTorch, Flax or Keras 3, or a function of the number of channels "
-        "that returns such a layer"
+        "init and apply of JAX, a layer class of PyTorch, Flax or Keras 3, a class of NumPy with forward and "
+        "backward, or a function of the number of channels that returns such a layer; mabn-ref check --template FILE "
+        "writes four functions to fill in"
     )
 
 
@@ -120,9 +176,11 @@ def _framework(thing: Any) -> str:
     found = [name for name in _ADAPTERS if any(module.startswith(name + ".") for module in modules)]
     if not found and callable(thing) and not isinstance(thing, type):
         made = thing(60, **({"config": _ANY} if "config" in signature(thing).parameters else {}))
-        if not callable(made) or made is thing:
+        if made is thing:
             return ""
-        return _framework(made)
+        if _has(made, "forward", "backward") and not _framework(made):
+            return "forward and backward"
+        return _framework(made) if callable(made) else ""
     return found[0] if found else ""
 
 

@@ -139,12 +139,23 @@ class Constructed:
     """
 
     groups: bool | None = False
+    channels: int | None = None
+    """Of a layer that has its width already."""
+    tracks = True
+    """Whether it was not told to do without moving statistics."""
 
     def __init__(self, source: Any, extra: Mapping[str, Any] | None = None) -> None:
         self.source, self.extra = source, dict(extra or {})
         self.given: frozenset[str] | None = frozenset()
         self.numbers: tuple[float, ...] = ()
         self.defaults: dict[str, float] = {}
+
+    def call_keywords(self, call: Callable[..., Any], training: bool) -> dict[str, Any]:
+        """Return the keywords of a call: the mode, if it takes one, and what the user gives, as `adapt` has it."""
+        modes = {"training": training, "inference": not training}
+        told: Mapping[str, Any] = getattr(self, "call", {})
+        given = {name: modes.get(v, v) if isinstance(v, str) else v for name, v in told.items()}
+        return (training_flag(call, training) if not given else {}) | given
 
     def arguments(
         self, call: Any, config: Any, extra: Mapping[str, Any], *, momentum_is_new: bool = False, hidden: int = 1

@@ -27,8 +27,9 @@ class _FlaxTarget(JaxTarget):
     def converted(self, state: Any, x: Any) -> Any:
         """The moving statistics in the dtype of `x`; Flax starts them in float32."""
         floating, kind = self.jax.numpy.issubdtype, self.jax.numpy.floating
-        found = leaves(self.jax, state).items()
-        new = {path: leaf.astype(x.dtype) for path, leaf in found if floating(leaf.dtype, kind)}
+        asarray = self.jax.numpy.asarray  # a count may be a number of Python
+        found = {path: asarray(leaf) for path, leaf in leaves(self.jax, state).items()}
+        new = {path: leaf.astype(x.dtype) if floating(leaf.dtype, kind) else leaf for path, leaf in found.items()}
         return with_leaves(self.jax, state, new)
 
     def placed(self, layer: Layer, params: Any, gamma: Any, beta: Any) -> Any:

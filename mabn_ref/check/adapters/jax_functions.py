@@ -121,15 +121,34 @@ class JaxTarget(Constructed):
     def state(self, layer: Layer) -> dict[str, Array]:
         return {path: squeezed(leaf, layer.channels) for path, leaf in leaves(self.jax, layer.state).items()}
 
-    def age(self, layer: Layer, iterations: int) -> None:
-        """Set everything that counts."""
+    def age(self, layer: Layer, iterations: int) -> bool:
+        """Set everything that counts, and say whether anything does."""
         old = leaves(self.jax, layer.state)
         new = {
-            path: np.full(np.shape(leaf), iterations, leaf.dtype)
+            path: np.full(np.shape(leaf), iterations, np.asarray(leaf).dtype)
             for path, leaf in old.items()
             if np.size(leaf) == 1 and counts(path)
         }
         layer.state = with_leaves(self.jax, layer.state, new)
+        return bool(new)
+
+    # what the probes of `mabn_ref.check.behaviour` need; a state of JAX is all in the open, and immutable
+
+    def hold(self, layer: Layer) -> Any:
+        """Return what backward needs of the last forward pass."""
+        return layer.pull
+
+    def backward_of(self, layer: Layer, held: Any, dz: Array) -> tuple[Array, Array | None, Array | None]:
+        """Return the gradients of a forward pass that is not the last."""
+        layer.pull = held
+        return self.backward(layer, dz)
+
+    def inference_gradient(self, layer: Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> Array:
+        """Return dx at inference."""
+        with self.precision(x):
+            x_, gamma_, beta_, dz_ = map(self.jax.numpy.asarray, (x, gamma, beta, dz))
+            _, pull = self.jax.vjp(lambda x: self.apply(layer, x, gamma_, beta_, layer.state, False)[0], x_)
+            return np.asarray(pull(dz_)[0])
 
 
 def x64(jax: Any) -> Any:

@@ -93,11 +93,13 @@ class KerasTarget(Constructed):
         kept = layer.layer.non_trainable_variables
         return {v.name: squeezed(_numpy(v.value), layer.channels) for v in kept}
 
-    def age(self, layer: _Layer, iterations: int) -> None:
-        """Set everything that counts."""
-        for variable in layer.layer.non_trainable_variables:
-            if np.prod(variable.shape) == 1 and counts(variable.path):
-                variable.assign(np.full(variable.shape, iterations))
+    def age(self, layer: _Layer, iterations: int) -> bool:
+        """Set everything that counts, and say whether anything does."""
+        kept = layer.layer.non_trainable_variables
+        counting = [v for v in kept if np.prod(v.shape) == 1 and counts(v.path)]
+        for variable in counting:
+            variable.assign(np.full(variable.shape, iterations))
+        return bool(counting)
 
 
 def _renorm(source: Any, config: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, counts, named, squeezed
+from mabn_ref.check.behaviour import NotOffered
 from mabn_ref.extras import require
 
 __all__ = ["TorchTarget"]
@@ -18,19 +20,18 @@ __all__ = ["TorchTarget"]
 class _Layer:
     """A module, and the tensors of its last forward pass."""
 
-    def __init__(self, module: Any, channels: int) -> None:
-        self.module, self.channels = module, channels
-        sized = {n: p for n, p in module.named_parameters() if p.numel() == channels}
-        self.scale, self.shift = _one_of(sized, SCALES, 1.0), _one_of(sized, SHIFTS, 0.0)
+    def __init__(self, module: Any, channels: int, config: Any) -> None:
+        self.module, self.channels, self.config = module, channels, config
+        self.ready = False
+        self.scale: Any = None
+        self.shift: Any = None
+        self.zero_centred = False
+        """Whether gamma is 1 + scale."""
         self.x: Any = None
         self.z: Any = None
         self.outer: tuple[Any, Any] | None = None
-
-
-def _one_of(sized: Mapping[str, Any], names: tuple[str, ...], start: float) -> Any:
-    """The parameter of one of these names, else the one that starts at this value."""
-    name = named(sized, names)
-    return sized[name] if name else next((p for p in sized.values() if bool((p == start).all())), None)
+        self.numbers: list[dict[str, float]] = []
+        """Every number of the module, before the first pass in training and after each of the last two."""
 
 
 class TorchTarget(Constructed):
@@ -41,7 +42,8 @@ class TorchTarget(Constructed):
     source, extra
         As of `Constructed`.
     axis : int, optional
-        The module's channel axis: 1, or -1 where it is the last. By default 1, and -1 of a `torch.nn.LayerNorm`.
+        The module's channel axis: 1, or -1 where it is the last. By default whichever the module takes images with;
+        first 1 is tried, and -1 of a `torch.nn.LayerNorm`.
 
     Examples
     --------
@@ -52,16 +54,26 @@ class TorchTarget(Constructed):
         super().__init__(source, extra)
         self.torch = require("torch", "torch")
         kind = source if isinstance(source, type) else type(source)
-        self.axis = axis or (-1 if issubclass(kind, self.torch.nn.LayerNorm) else 1)
+        first = -1 if issubclass(kind, self.torch.nn.LayerNorm) else 1
+        self.axes = (first, -first) if axis is None else (axis,)
+        self.axis = self.axes[0]
+        self.call: Mapping[str, Any] = {}
+        if isinstance(source, self.torch.nn.Module):
+            self.channels = _width(source)
+        tracks = getattr(source, "track_running_stats", self.extra.get("track_running_stats", True))
+        self.tracks = bool(tracks)
 
     def make(self, channels: int, config: Any) -> _Layer:
         if isinstance(self.source, self.torch.nn.Module):
             module = copy.deepcopy(self.source)
         else:
-            module = self.constructor(config, {}, momentum_is_new=True, channels_first=True)(channels)
+            lazy = isinstance(self.source, type) and issubclass(
+                self.source, self.torch.nn.modules.lazy.LazyModuleMixin
+            )
+            module = self.constructor(config, {}, momentum_is_new=True, channels_first=not lazy)(channels)
         attributes = [v for m in module.modules() for v in vars(m).values() if type(v) in (int, float)]
         self.numbers += tuple(map(float, attributes))
-        return _Layer(module, channels)
+        return _Layer(module, channels, config)
 
     def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
         torch, module = self.torch, layer.module
@@ -70,29 +82,99 @@ class TorchTarget(Constructed):
         if unbatched is not None and unbatched() == x.ndim:  # instance norm would take samples for channels
             raise ValueError(f"{type(module).__name__} takes an input of rank {x.ndim} for one without a batch")
         dtype = torch.float64 if x.dtype == np.float64 else torch.float32
-        module.to(dtype).train(training)
-        layer.x = torch.tensor(x if self.axis == -1 else np.moveaxis(x, -1, 1).copy()).requires_grad_(training)
+        given = self._call(layer, self._first(x), gamma, beta, dtype, training=training, grad=training)
+        if not torch.equal(given, layer.x):  # as the caller would see it
+            x[...] = self._last(given)
+        return self._last(layer.z)
+
+    def _call(
+        self, layer: _Layer, x: Any, gamma: Array, beta: Array, dtype: Any, *, training: bool, grad: bool
+    ) -> Any:
+        """Run the module, and return the tensor that it was given, as it is afterwards."""
+        torch, module = self.torch, layer.module
+        layer.x = x.detach().to(dtype).clone().requires_grad_(grad)
+        module.to(dtype)
+        self._prepare(layer)
+        module.train(training)
         layer.outer = None
         with torch.no_grad():
-            for parameter, value in ((layer.scale, gamma), (layer.shift, beta)):
-                if parameter is not None:
-                    parameter.copy_(torch.tensor(value).reshape(parameter.shape))
+            for parameter, value in ((layer.scale, gamma - layer.zero_centred), (layer.shift, beta)):
+                new = (
+                    None if parameter is None else torch.tensor(value, dtype=parameter.dtype).reshape(parameter.shape)
+                )
+                if new is not None and not torch.equal(parameter, new):  # a graph may hold it, and would be void
+                    parameter.copy_(new)
         # a leaf that is changed in place is an error of autograd's, so the module gets a view of a copy
-        z = module(layer.x.clone() if training else layer.x)
-        if not isinstance(z, torch.Tensor):
-            raise TypeError(f"forward returned a {type(z).__name__}, expected a tensor")
+        given = layer.x.clone()
+        z = self._output(module(given, **self.call_keywords(module.forward, training)), given)
         if layer.scale is None and layer.shift is None:  # no parameters of its own: apply them outside
             shape = [-1 if a == self.axis % x.ndim else 1 for a in range(x.ndim)]
-            layer.outer = tuple(torch.tensor(v, requires_grad=training) for v in (gamma, beta))
+            layer.outer = tuple(torch.tensor(v, dtype=dtype, requires_grad=grad) for v in (gamma, beta))
             z = layer.outer[0].reshape(shape) * z + layer.outer[1].reshape(shape)
         layer.z = z
-        return self._last(z)
+        if training:
+            layer.numbers = [*layer.numbers[-2:], self._numbers(module)]
+        return given.detach()
+
+    def _output(self, found: Any, given: Any) -> Any:
+        """The tensor itself, or the first of several that has the shape of the input."""
+        parts = found if isinstance(found, tuple | list) else (found,)
+        z = next((p for p in parts if isinstance(p, self.torch.Tensor) and p.shape == given.shape), None)
+        if z is None and isinstance(parts[0], self.torch.Tensor):
+            z = parts[0]
+        if z is None:
+            raise TypeError(f"forward returned a {type(found).__name__}, expected a tensor")
+        return z
+
+    def _prepare(self, layer: _Layer) -> None:
+        """Find out, once, which parameters are gamma and beta."""
+        if layer.ready:
+            return
+        torch, module = self.torch, layer.module
+        parts = (*module.parameters(), *module.buffers())
+        if any(torch.nn.parameter.is_lazy(part) for part in parts):
+            self._tried(module, layer.x)
+        sized = {n: p for n, p in module.named_parameters() if p.numel() == layer.channels}
+        scale, shift = named(sized, SCALES), named(sized, SHIFTS)
+        starts = {n: p for n, p in sized.items() if n not in (scale, shift)}
+        scale = scale or next((n for n, p in starts.items() if bool((p == 1).all())), None)
+        unknown = [n for n, p in starts.items() if n != scale and bool((p == 0).all())]
+        if scale is None and len(unknown) > 1:  # that scale, which makes the output move with the input
+            scale = next((n for n in unknown if self._scales(module, n, layer.x)), None)
+        shift = shift or next((n for n in unknown if n != scale), None)
+        layer.scale, layer.shift = (sized.get(name or "") for name in (scale, shift))
+        if scale is not None and bool((layer.scale == 0).all()):
+            layer.zero_centred = self._moves(self._tried(copy.deepcopy(module), layer.x))
+        layer.numbers = [self._numbers(module)]
+        layer.ready = True
+
+    def _tried(self, module: Any, x: Any) -> Any:
+        """The output of an inference."""
+        with self.torch.no_grad():
+            given = x.detach().clone()
+            module.eval()
+            return self._output(module(given, **self.call_keywords(module.forward, False)), given)
+
+    def _moves(self, z: Any) -> bool:
+        """Whether an output is more than a constant in every channel."""
+        rows = z.movedim(self.axis, -1).reshape(-1, z.shape[self.axis])
+        return bool((rows.amax(0) - rows.amin(0) > 1e-6).any())
+
+    def _scales(self, module: Any, name: str, x: Any) -> bool:
+        """Whether adding one to a parameter changes the output by more than a constant."""
+        other = copy.deepcopy(module)
+        before = self._tried(other, x)
+        with self.torch.no_grad():
+            dict(other.named_parameters())[name].add_(1)
+        return self._moves(self._tried(other, x) - before)
 
     def backward(self, layer: _Layer, dz: Array) -> tuple[Array, Array | None, Array | None]:
         torch = self.torch
         inputs = [layer.x, *(layer.outer or (layer.scale, layer.shift))]
         wanted = [t for t in inputs if t is not None]
-        upstream = torch.tensor(dz if self.axis == -1 else np.moveaxis(dz, -1, 1).copy(), dtype=layer.z.dtype)
+        upstream = self._first(dz).to(layer.z.dtype)
+        if not layer.z.requires_grad:
+            raise RuntimeError("no gradient reaches x: the output does not depend on it through autograd")
         found = torch.autograd.grad(layer.z, wanted, upstream, allow_unused=True)
         if found[0] is None:
             raise RuntimeError("no gradient reaches x: the output does not depend on it through autograd")
@@ -105,24 +187,148 @@ class TorchTarget(Constructed):
     def state(self, layer: _Layer) -> dict[str, Array]:
         return {name: squeezed(t.detach().numpy(), layer.channels) for name, t in self._tensors(layer.module)}
 
-    def age(self, layer: _Layer, iterations: int) -> None:
-        """Set everything that counts: whole numbers called after steps, iterations or batches."""
+    def age(self, layer: _Layer, iterations: int) -> bool:
+        """Set everything that counts, and say whether anything does.
+
+        That is what a pass in training adds one to, and whole numbers called after steps, iterations or batches.
+        """
+        before, after = layer.numbers[-2:] if len(layer.numbers) > 1 else ({}, {})
+        moved = {name for name, value in after.items() if value - before.get(name, value) == 1}
+        found = False
         for name, tensor in self._tensors(layer.module):
-            if tensor.numel() == 1 and counts(name):
-                tensor.fill_(iterations)
-        for module in layer.module.modules():
-            for name, value in vars(module).items():
-                if type(value) is int and value == 0 and counts(name):
-                    setattr(module, name, iterations)
+            if tensor.numel() == 1 and (name in moved or counts(name)):
+                tensor.detach().fill_(iterations)
+                found = True
+        for prefix, module in layer.module.named_modules():
+            for name, value in list(vars(module).items()):
+                path = f"{prefix}.{name}".lstrip(".")
+                if type(value) in (int, float) and (path in moved or (value == 0 and counts(name))):
+                    setattr(module, name, type(value)(iterations))
+                    found = True
+        return found
+
+    # what the probes of `mabn_ref.check.behaviour` need
+
+    def hold(self, layer: _Layer) -> Any:
+        """Return what backward needs of the last forward pass."""
+        return layer.x, layer.z, layer.outer
+
+    def backward_of(self, layer: _Layer, held: Any, dz: Array) -> tuple[Array, Array | None, Array | None]:
+        """Return the gradients of a forward pass that is not the last."""
+        layer.x, layer.z, layer.outer = held
+        return self.backward(layer, dz)
+
+    def inference_gradient(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> Array | None:
+        """Return dx in eval mode, None where no gradient reaches x."""
+        given = self._first(x)
+        self._call(layer, given, gamma, beta, given.dtype, training=False, grad=True)
+        if not layer.z.requires_grad:
+            return None
+        found = self.torch.autograd.grad(layer.z, layer.x, self._first(dz), allow_unused=True)[0]
+        return None if found is None else self._last(found)
+
+    def second_derivative(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array, v: Array) -> Array:
+        """Return the gradient by x of the sum of v * dx."""
+        grad, given = self.torch.autograd.grad, self._first(x)
+        self._call(layer, given, gamma, beta, given.dtype, training=True, grad=True)
+        try:
+            dx = grad(layer.z, layer.x, self._first(dz), create_graph=True)[0]
+            weighed = (dx * self._first(v)).sum()
+            found = grad(weighed, layer.x, allow_unused=True, retain_graph=True)[0]
+            if found is None:
+                weighed.backward()  # raises where a layer says that it cannot be differentiated twice
+        except (RuntimeError, NotImplementedError) as error:  # a layer that says so gives no wrong numbers
+            raise NotOffered(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
+        return np.zeros_like(x) if found is None else self._last(found)
+
+    def reaching_back(self, layer: _Layer, held: Any) -> list[str]:
+        """Return the statistics from which gradients reach the input of an earlier pass."""
+        found = []
+        for name, tensor in self._tensors(layer.module):
+            if tensor.requires_grad and tensor.grad_fn is not None:
+                reached = self.torch.autograd.grad(tensor.sum(), held[0], allow_unused=True, retain_graph=True)
+                found += [name] * (reached[0] is not None)
+        return found
+
+    def restore(self, other: _Layer, layer: _Layer) -> tuple[list[str], list[str]]:
+        """Load the checkpoint of a layer into another.
+
+        Returns
+        -------
+        lost, apart : list of str
+            Tensors that it lacks: attributes, and those that the module keeps in a dictionary of its own.
+        """
+        kept = layer.module.state_dict()
+        other.module.load_state_dict(kept)
+        names = [name for name, t in self._tensors(layer.module) if t.numel() == layer.channels and name not in kept]
+        return [n for n in names if "[" not in n], [n for n in names if "[" in n]
+
+    def copy(self, layer: _Layer) -> _Layer:
+        """Return a deep copy."""
+        return self._same(layer, copy.deepcopy(layer.module))
+
+    def pickled(self, layer: _Layer) -> _Layer:
+        """Return the layer, there and back."""
+        return self._same(layer, pickle.loads(pickle.dumps(layer.module)))
+
+    def _same(self, layer: _Layer, module: Any) -> _Layer:
+        other = _Layer(module, layer.channels, layer.config)
+        parameters = dict(module.named_parameters())
+        for old, parameter in layer.module.named_parameters():
+            if parameter is layer.scale:
+                other.scale = parameters[old]
+            if parameter is layer.shift:
+                other.shift = parameters[old]
+        other.zero_centred, other.ready, other.numbers = layer.zero_centred, True, [self._numbers(module)]
+        return other
+
+    def in_precision(self, name: str, channels: int, config: Any, x: Array, dz: Array) -> tuple[Array, Array, Array]:
+        """Return z and dx of a new layer in a half precision, and z in float64 of the same numbers."""
+        torch, one = self.torch, np.ones(channels)
+        low, given = getattr(torch, name), self._first(x).to(getattr(torch, name))
+        outputs = []
+        for dtype in (low, torch.float64):
+            layer = self.make(channels, config)
+            self._call(layer, given, one, 0 * one, dtype, training=True, grad=dtype == low)
+            outputs.append(layer)
+        dx = torch.autograd.grad(outputs[0].z, outputs[0].x, self._first(dz).to(outputs[0].z.dtype))[0]
+        z, expected = (self._last(layer.z.double()) for layer in outputs)
+        return z, self._last(dx.double()), expected
+
+    def _numbers(self, module: Any) -> dict[str, float]:
+        """Every number of a module: attributes, and tensors of one value."""
+        found = {name: float(t.detach()) for name, t in self._tensors(module) if t.numel() == 1}
+        for prefix, part in module.named_modules():
+            numbers = {n: v for n, v in vars(part).items() if type(v) in (int, float)}
+            found |= {f"{prefix}.{name}".lstrip("."): float(value) for name, value in numbers.items()}
+        return found
 
     def _tensors(self, module: Any) -> Iterator[tuple[str, Any]]:
-        """Buffers, and tensors that are kept as plain attributes."""
+        """Buffers, and tensors that are kept as plain attributes or in dictionaries."""
         yield from module.named_buffers()
         for prefix, part in module.named_modules():
             for name, value in vars(part).items():
+                path = f"{prefix}.{name}".lstrip(".")
                 if isinstance(value, self.torch.Tensor):
-                    yield f"{prefix}.{name}".lstrip("."), value
+                    yield path, value
+                elif isinstance(value, dict) and not name.startswith("_"):
+                    yield from ((f"{path}[{k}]", v) for k, v in value.items() if isinstance(v, self.torch.Tensor))
+
+    def _first(self, a: Array) -> Any:
+        return self.torch.tensor(a if self.axis == -1 else np.moveaxis(a, -1, self.axis).copy())
 
     def _last(self, t: Any) -> Array:
         array = t.detach().numpy()
-        return np.array(array if self.axis == -1 or array.ndim < 2 else np.moveaxis(array, 1, -1))
+        return np.array(array if self.axis == -1 or array.ndim < 2 else np.moveaxis(array, self.axis, -1))
+
+
+def _width(module: Any) -> int | None:
+    """The number of channels of a module: as it says, or the most frequent length of its vectors."""
+    for part in module.modules():
+        for name in ("num_features", "num_channels", "normalized_shape"):
+            value = getattr(part, name, None)
+            value = value[-1] if isinstance(value, tuple) else value
+            if isinstance(value, int) and value > 0:
+                return value
+    sizes = [t.numel() for t in (*module.parameters(), *module.buffers()) if t.numel() == max(t.shape, default=0)]
+    return max(set(sizes), key=sizes.count, default=None)

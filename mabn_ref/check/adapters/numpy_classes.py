@@ -1,0 +1,141 @@
+"""A class of NumPy with ``forward`` and ``backward`` as a target, as courses write them: the cache is its own."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+from mabn_ref.check.adapters.arguments import INFERENCE, SCALES, SHIFTS, TRAINING, Constructed, counts, squeezed
+
+__all__ = ["NumpyTarget"]
+
+_GRADIENTS = ("grads", "gradients", "grad")
+"""What classes call a dictionary of gradients; otherwise they are attributes such as dgamma or gamma_grad."""
+
+
+class _Layer:
+    """An object of the class, and where its parameters are."""
+
+    def __init__(self, thing: Any, channels: int) -> None:
+        self.thing, self.channels = thing, channels
+        places = [(vars(thing), name) for name in vars(thing)]
+        for value in list(vars(thing).values()):
+            if isinstance(value, dict):
+                places += [(value, name) for name in value]
+        self.scale, self.shift = (_place(places, names, channels) for names in (SCALES, SHIFTS))
+
+
+def _place(places: list[tuple[dict[str, Any], str]], names: tuple[str, ...], channels: int) -> Any:
+    """The dictionary and the key of a parameter."""
+    return next((p for p in places if p[1].lower() in names and np.size(p[0][p[1]]) == channels), None)
+
+
+class NumpyTarget(Constructed):
+    """A class whose objects have ``forward(x, ...)`` and ``backward(dz)``, an object of one, or a function of C.
+
+    The mode is an argument of forward, by its name, or an attribute ``training``. Backward returns dx, or dx, dgamma
+    and dbeta; otherwise these are attributes or entries of a dictionary of gradients.
+
+    Parameters
+    ----------
+    source, extra
+        As of `Constructed`.
+    axis : int, optional
+        Where the channels are: by default 1 and the last are tried.
+    """
+
+    def __init__(self, source: Any, extra: Mapping[str, Any] | None = None, axis: int | None = None) -> None:
+        super().__init__(source, extra)
+        self.axes = (1, -1) if axis is None else (axis,)
+        self.axis = self.axes[0]
+        self.call: Mapping[str, Any] = {}
+        if not callable(source):
+            sizes = [np.size(v) for v in vars(source).values() if isinstance(v, np.ndarray)]
+            self.channels = max(set(sizes), key=sizes.count, default=None)
+
+    def make(self, channels: int, config: Any) -> _Layer:
+        if not isinstance(self.source, type) and not inspect.isroutine(self.source):
+            return _Layer(copy.deepcopy(self.source), channels)
+        made = self.constructor(config, {}, momentum_is_new=False, channels_first=True)(channels)
+        self.numbers += tuple(float(v) for v in vars(made).values() if type(v) in (int, float))
+        return _Layer(made, channels)
+
+    def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
+        for place, value in ((layer.scale, gamma), (layer.shift, beta)):
+            if place is not None:
+                old = place[0][place[1]]
+                place[0][place[1]] = value.reshape(np.shape(old)).copy()
+        for name, value in (*((n, training) for n in TRAINING), *((n, not training) for n in INFERENCE)):
+            if isinstance(getattr(layer.thing, name, None), bool):
+                setattr(layer.thing, name, value)
+        switch = getattr(layer.thing, "train" if training else "eval", None)
+        if callable(switch):
+            switch()
+        given = np.moveaxis(x, -1, self.axis).copy()
+        before = given.copy()
+        z = layer.thing.forward(given, **self.call_keywords(layer.thing.forward, training))
+        if not np.array_equal(given, before):  # as the caller would see it
+            x[...] = np.moveaxis(given, self.axis, -1)
+        z = z[0] if isinstance(z, tuple) else z
+        return np.moveaxis(np.asarray(z), self.axis, -1) if np.ndim(z) == x.ndim else np.asarray(z)
+
+    def call_keywords(self, call: Any, training: bool) -> dict[str, Any]:
+        found = super().call_keywords(call, training)
+        if not found and "mode" in inspect.signature(call).parameters:
+            found["mode"] = "train" if training else "test"
+        return found
+
+    def backward(self, layer: _Layer, dz: Array) -> tuple[Array, Array | None, Array | None]:
+        found = layer.thing.backward(np.moveaxis(dz, -1, self.axis).copy())
+        parts = list(found) if isinstance(found, tuple | list) else [found]
+        dx = np.asarray(parts[0])
+        dx = np.moveaxis(dx, self.axis, -1) if dx.ndim == dz.ndim else dx
+        gradients: list[Array | None] = []
+        for k, place in enumerate((layer.scale, layer.shift), 1):
+            value = parts[k] if k < len(parts) else self._gradient(layer, place)
+            gradients.append(None if value is None else np.array(value, dx.dtype).reshape(-1))
+        return dx, gradients[0], gradients[1]
+
+    def _gradient(self, layer: _Layer, place: Any) -> Any:
+        """An attribute such as dgamma or gamma_grad, or an entry of a dictionary of gradients."""
+        if place is None:
+            return None
+        name, attributes = place[1], vars(layer.thing)
+        own = (f"d{name}", f"d_{name}", f"{name}_grad", f"grad_{name}", f"{name}_gradient", f"delta_{name}")
+        tables = [attributes, *(v for k, v in attributes.items() if k in _GRADIENTS and isinstance(v, dict))]
+        keys = [*own, name]
+        for k, table in enumerate(tables):
+            for key in keys[: len(own)] if not k else keys:
+                if np.size(table.get(key, ())) == layer.channels:
+                    return table[key]
+        return None
+
+    def state(self, layer: _Layer) -> dict[str, Any]:
+        """Arrays of one number per channel that are neither parameters nor gradients; and counts."""
+        return {
+            name: squeezed(value, layer.channels)
+            for name, value in self._kept(layer)
+            if isinstance(value, np.ndarray) and value.size == layer.channels
+        }
+
+    def _kept(self, layer: _Layer) -> Iterator[tuple[str, Any]]:
+        own = {place[1] for place in (layer.scale, layer.shift) if place is not None}
+        for name, value in vars(layer.thing).items():
+            if name not in own and not any(o in name for o in own) and "grad" not in name:
+                yield name, value
+
+    def age(self, layer: _Layer, iterations: int) -> bool:
+        """Set whole numbers called after steps, iterations or batches, and say whether there are any."""
+        named = [n for n, v in vars(layer.thing).items() if type(v) is int and counts(n)]
+        for name in named:
+            setattr(layer.thing, name, iterations)
+        return bool(named)
+
+    def copy(self, layer: _Layer) -> _Layer:
+        """Return a deep copy."""
+        return _Layer(copy.deepcopy(layer.thing), layer.channels)

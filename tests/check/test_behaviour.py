@@ -1,0 +1,290 @@
+"""What a layer does besides its numbers: every probe finds its fault, and finds none in a right layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mabn_ref.check import check
+from mabn_ref.check.adapters import adapt
+from mabn_ref.check.behaviour import PROBES, outcomes
+from mabn_ref.check.report import Report
+from mabn_ref.check.scenarios import MODULES, scenarios
+from mabn_ref.check.target import FunctionsTarget
+from mabn_ref.norms import batch_norm
+
+SHORT = {"norm_batch": 4, "short": True}
+
+
+def found(target: Any, norm: str = "bn", space: tuple[int, ...] = (2, 3)) -> dict[str, tuple[str, str]]:
+    """What every probe says: the kind, and the words."""
+    scenario = scenarios(norm, norm_batch=4, short=True)[0]
+    return {o.probe: (o.kind, o.words) for o in outcomes(adapt(target), norm, scenario, space)}
+
+
+def faults(target: Any, norm: str = "bn") -> set[str]:
+    return {probe for probe, (kind, _) in found(target, norm).items() if kind == "fault"}
+
+
+@pytest.mark.parametrize("norm", MODULES)
+def test_ours_behave(norm: str) -> None:
+    said = found(MODULES[norm], norm)
+    assert set(said) == {probe.name for probe in PROBES}
+    assert {kind for kind, _ in said.values()} == {"fine", "not run"}, said
+    assert said["input kept"][0] == said["train, infer, train again"][0] == "fine"
+
+
+class Overwriting(FunctionsTarget):
+    def forward(self, layer: Any, x: Any, *rest: Any) -> Any:
+        z = super().forward(layer, x, *rest)
+        x += 1
+        return z
+
+
+class Remembering(FunctionsTarget):
+    """Backward takes the cache of the last pass, whichever is asked for."""
+
+    def backward_of(self, layer: Any, held: Any, dz: Any) -> Any:
+        return self.backward(layer, dz)
+
+
+class Folding(FunctionsTarget):
+    """The first inference fixes scale and shift for good."""
+
+    def forward(self, layer: Any, x: Any, gamma: Any, beta: Any, training: bool) -> Any:
+        if training:
+            return super().forward(layer, x, gamma, beta, training)
+        if not hasattr(layer, "folded"):
+            layer.folded = batch_norm.affine(gamma, beta, layer.state, layer.config)
+        return layer.folded[0] * x + layer.folded[1]
+
+
+class OnePass(FunctionsTarget):
+    """E[x^2] - E[x]^2, never below 0."""
+
+    def forward(self, layer: Any, x: Any, gamma: Any, beta: Any, training: bool) -> Any:
+        z = super().forward(layer, x, gamma, beta, training)
+        if not training:
+            return z
+        axes = tuple(range(x.ndim - 1))
+        var = np.maximum(np.mean(x * x, axes) - np.mean(x, axes) ** 2, 0)
+        return (gamma * (x - np.mean(x, axes)) / np.sqrt(var + x.dtype.type(layer.config.eps)) + beta).astype(x.dtype)
+
+
+class NotFinite(FunctionsTarget):
+    """0 / 0 where a channel is constant."""
+
+    def backward(self, layer: Any, dz: Any) -> Any:
+        dx, *rest = super().backward(layer, dz)
+        y = layer.cache.y
+        spread = np.max(np.abs(y), axis=tuple(range(y.ndim - 1)))
+        return dx * (spread / spread).reshape(-1)[: dx.shape[-1]], *rest
+
+
+@pytest.mark.parametrize(
+    ("kind", "probe"),
+    [
+        (Overwriting, "input kept"),
+        (Remembering, "two forward passes before the backward passes"),
+        (Folding, "train, infer, train again"),
+        (OnePass, "mean of 8192 standard deviations"),
+        (NotFinite, "constant channel"),
+    ],
+)
+def test_a_fault_is_found_by_its_probe_and_by_no_other(kind: Any, probe: str) -> None:
+    assert faults(kind(batch_norm)) == {probe}
+
+
+def test_a_fault_is_a_finding_and_the_layer_does_not_conform() -> None:
+    report = check(Overwriting(batch_norm), "bn", **SHORT)
+    assert not report.conforms
+    assert report.understood
+    assert report.mistakes == ["input-overwritten"]
+    assert "behaviour: The layer overwrites its input" in str(report)
+
+
+def test_what_was_not_run_is_said_in_one_place() -> None:
+    report = check(batch_norm, "bn", **SHORT)
+    assert report.conforms
+    assert report.not_run["checkpoint"] == "this kind of target has no way to do it"
+    assert "input kept" in report.behaviour
+    assert set(report.to_dict()["not_run"]) == set(report.not_run)
+
+
+@pytest.fixture
+def torch() -> Any:
+    return pytest.importorskip("torch", reason="PyTorch is not installed")
+
+
+def layers(torch: Any) -> dict[str, Any]:
+    """Batch normalisation from scratch, and what may be wrong with it."""
+    nn = torch.nn
+
+    class Right(nn.Module):  # type: ignore[name-defined,misc]
+        def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+            super().__init__()
+            self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+            self.register_buffer("running_mean", torch.zeros(channels))
+            self.register_buffer("running_var", torch.ones(channels))
+            self.eps, self.momentum = eps, momentum
+
+        def shaped(self, v: Any, x: Any) -> Any:
+            return v.view(1, -1, *[1] * (x.ndim - 2))
+
+        def statistics(self, x: Any) -> Any:
+            dims = [d for d in range(x.ndim) if d != 1]
+            return x.mean(dims), x.var(dims, unbiased=False)
+
+        def update(self, mean: Any, var: Any) -> None:
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(var, self.momentum)
+
+        def normalised(self, x: Any, mean: Any, var: Any) -> Any:
+            return (x - self.shaped(mean, x)) * self.shaped((var + self.eps).rsqrt(), x)
+
+        def forward(self, x: Any) -> Any:
+            mean, var = self.running_mean, self.running_var
+            if self.training:
+                mean, var = self.statistics(x)
+                self.update(mean, var)
+            y = self.normalised(x, mean, var)
+            return y * self.shaped(self.weight, x) + self.shaped(self.bias, x)
+
+    class Silent(Right):
+        def forward(self, x: Any) -> Any:
+            with torch.set_grad_enabled(self.training):
+                return super().forward(x)
+
+    class Leaking(Right):
+        def update(self, mean: Any, var: Any) -> None:
+            self.running_mean = 0.9 * self.running_mean + 0.1 * mean
+            self.running_var = 0.9 * self.running_var + 0.1 * var
+
+    class Losing(Right):
+        def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+            super().__init__(channels, eps, momentum)
+            kept = self.running_var
+            del self.running_var
+            self.running_var = kept
+
+        def update(self, mean: Any, var: Any) -> None:
+            self.running_var = self.running_var.to(var.dtype)
+            super().update(mean, var)
+
+    class Sharing(Right):
+        def __deepcopy__(self, memo: Any) -> Any:
+            return self
+
+    class Reducing(Right):
+        def __reduce__(self) -> Any:
+            return type(self), (len(self.weight),)
+
+        def __deepcopy__(self, memo: Any) -> Any:
+            other = type(self)(len(self.weight), self.eps, self.momentum).to(self.weight.dtype)
+            other.load_state_dict(self.state_dict())
+            return other
+
+    class Overflowing(Right):
+        def statistics(self, x: Any) -> Any:
+            dims = [d for d in range(x.ndim) if d != 1]
+            mean = x.mean(dims)
+            return mean, ((x - self.shaped(mean, x)) ** 2).sum(dims) / (x.numel() / x.shape[1])
+
+    class Once(torch.autograd.Function):  # type: ignore[name-defined,misc]
+        @staticmethod
+        def forward(ctx: Any, x: Any, eps: float) -> Any:
+            dims = [d for d in range(x.ndim) if d != 1]
+            inv = (x.var(dims, unbiased=False, keepdim=True) + eps).rsqrt()
+            ctx.y, ctx.inv, ctx.dims = (x - x.mean(dims, keepdim=True)) * inv, inv, dims
+            return ctx.y.clone()
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            (dz,) = grads
+            psi = (dz * ctx.y).mean(ctx.dims, keepdim=True)
+            return ctx.inv * (dz - dz.mean(ctx.dims, keepdim=True) - ctx.y * psi), None
+
+    class Twice(Right):
+        def normalised(self, x: Any, mean: Any, var: Any) -> Any:
+            return Once.apply(x, self.eps) if self.training else super().normalised(x, mean, var)
+
+    found = {k: v for k, v in locals().items() if isinstance(v, type) and issubclass(v, Right)}
+    for name, kind in found.items():  # pickle looks classes up by module and name
+        kind.__module__, kind.__qualname__ = __name__, name
+        globals()[name] = kind
+    return found
+
+
+@pytest.mark.frameworks
+def test_a_right_layer_of_pytorch_behaves(torch: Any) -> None:
+    for source in (layers(torch)["Right"], torch.nn.BatchNorm2d):
+        said = found(source)
+        assert {probe for probe, (kind, _) in said.items() if kind != "fine"} == set(), said
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize(
+    ("name", "probe", "words"),
+    [
+        ("Silent", "gradient at inference", "no gradient reaches x"),
+        ("Leaking", "statistics detached", "running_mean, running_var"),
+        ("Losing", "checkpoint", "it lacks running_var"),
+        ("Sharing", "deep copy", "training the copy changes the original"),
+        ("Reducing", "pickling", "the copy returns"),
+        ("Overflowing", "float16", "on inputs of size 100 z is"),
+        ("Twice", "second derivatives", "differences give"),
+    ],
+)
+def test_a_fault_of_a_layer_of_pytorch_is_found(torch: Any, name: str, probe: str, words: str) -> None:
+    said = found(layers(torch)[name])
+    assert {p: words for p, (kind, words) in said.items() if kind == "fault"}.keys() == {probe}
+    assert words in said[probe][1]
+
+
+@pytest.mark.frameworks
+def test_statistics_in_a_dictionary_are_a_limit_and_the_headline_says_it(torch: Any) -> None:
+    right = layers(torch)["Right"]
+
+    class Own(right):
+        def __init__(self, channels: int) -> None:
+            super().__init__(channels)
+            del self.running_mean, self.running_var
+            self.kept = {"mean": torch.zeros(channels), "var": torch.ones(channels)}
+
+        def forward(self, x: Any) -> Any:
+            self.kept = {name: v.to(x.dtype) for name, v in self.kept.items()}
+            self.running_mean, self.running_var = self.kept.values()
+            z = super().forward(x)
+            del self.running_mean, self.running_var
+            return z
+
+    report: Report = check(Own, "bn", **SHORT)
+    assert report.conforms, str(report)
+    assert "but kept[mean], kept[var] are not in state_dict" in str(report).splitlines()[0]
+
+
+@pytest.mark.frameworks
+def test_a_layer_that_offers_no_second_derivative_is_not_at_fault(torch: Any) -> None:
+    kinds = layers(torch)
+    once = torch.autograd.function.once_differentiable
+
+    class Refusing(kinds["Right"]):  # type: ignore[misc,name-defined]
+        class Pass(torch.autograd.Function):  # type: ignore[name-defined,misc]
+            @staticmethod
+            def forward(ctx: Any, x: Any) -> Any:
+                return x.clone()
+
+            @staticmethod
+            @once
+            def backward(ctx: Any, *grads: Any) -> Any:
+                return grads[0]
+
+        def forward(self, x: Any) -> Any:
+            return super().forward(self.Pass.apply(x))
+
+    kind, words = found(Refusing)["second derivatives"]
+    assert kind == "not run", words
+    assert "once_differentiable" in words

@@ -1,0 +1,258 @@
+"""What people have: layers of any width, on any axis, in any dress; and files as pytest takes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mabn_ref.check import check
+from mabn_ref.check.adapters import adapt, load
+from mabn_ref.check.observe import inquire, observe
+from mabn_ref.check.scenarios import Scenario, scenarios
+from mabn_ref.cli import main
+from mabn_ref.norms import batch_norm
+from tests.check.test_behaviour import layers
+
+SCENARIO = Scenario(name="", norm_batch=4, steps=3, settings={"decay": 0.75, "eps": 0.1})
+SHORT = {"norm_batch": 4, "short": True}
+
+
+@pytest.mark.parametrize("path", ["layers_of_mine.py:Norm", "./layers_of_mine.py:Norm", "./layers_of_mine:Norm"])
+def test_a_file_is_taken_as_pytest_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    (tmp_path / "layers_of_mine.py").write_text("from beside import Norm\n")
+    (tmp_path / "beside.py").write_text("class Norm: ...\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("layers_of_mine", "beside"):
+        monkeypatch.delitem(__import__("sys").modules, name, raising=False)
+    assert load(path).__name__ == "Norm"
+
+
+def test_a_file_in_a_package_may_import_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "package_of_mine").mkdir()
+    (tmp_path / "package_of_mine" / "__init__.py").write_text("")
+    (tmp_path / "package_of_mine" / "one.py").write_text("from .two import Norm\n")
+    (tmp_path / "package_of_mine" / "two.py").write_text("class Norm: ...\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert load("package_of_mine/one.py:Norm").__module__ == "package_of_mine.two"
+
+
+def test_a_file_that_is_not_there_or_not_python_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_of_mine.py").write_text("x = 1\ndef f(:\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"there is no file .*nowhere\.py"):
+        load("nowhere.py:Norm")
+    with pytest.raises(ValueError, match=r"broken_of_mine\.py, line 2: "):
+        load("broken_of_mine.py:Norm")
+
+
+def test_the_template_is_written_once_and_conforms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "template_of_mine.py"
+    assert main(["check", "--template", str(path)]) == 0
+    assert main(["check", "--template", str(path)]) == 2
+    assert "which exists" in capsys.readouterr().err
+    report = check(load(str(path)), "bn", **SHORT)
+    assert report.conforms, str(report)
+
+
+def test_a_target_and_a_norm_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "some.module:Norm"]) == 2
+    assert "the following arguments are required: --as" in capsys.readouterr().err
+
+
+def test_an_axis_is_refused_where_arrays_are_channels_last() -> None:
+    with pytest.raises(TypeError, match="axis is 1, but FunctionsTarget takes none"):
+        adapt(batch_norm, axis=1)
+
+
+@pytest.mark.parametrize("norm", ["bn", "modified-bn", "mabn"])
+def test_several_normalisation_batches_in_every_call(norm: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """They crashed where the errors in float32 were measured."""
+    path = f"mabn_ref.norms:{ {'bn': 'batch_norm', 'modified-bn': 'modified_batch_norm'}.get(norm, norm) }"
+    assert main(["check", path, "--as", norm, "--norm-batch", "2", "--groups", "3", "--short", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["conforms"]
+    assert set(report["float32_ulps"]) == {"z", "dx"}
+
+
+class Course:
+    """Batch norm as courses write it: channels second, a cache of its own, dgamma an attribute."""
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.9) -> None:
+        self.gamma, self.beta = np.ones(num_features), np.zeros(num_features)
+        self.running_mean, self.running_var = np.zeros(num_features), np.ones(num_features)
+        self.eps, self.momentum = eps, momentum
+
+    def forward(self, x: Any, training: bool = True) -> Any:
+        mean, var = (x.mean((0, 2, 3)), x.var((0, 2, 3))) if training else (self.running_mean, self.running_var)
+        if training:
+            self.running_mean = self.momentum * self.running_mean + (1 - self.momentum) * mean
+            self.running_var = self.momentum * self.running_var + (1 - self.momentum) * var
+        self.inv = 1 / np.sqrt(var + self.eps)[:, None, None]
+        self.xhat = (x - mean[:, None, None]) * self.inv
+        return self.gamma[:, None, None] * self.xhat + self.beta[:, None, None]
+
+    def backward(self, dout: Any) -> Any:
+        self.dgamma, self.dbeta = (dout * self.xhat).sum((0, 2, 3)), dout.sum((0, 2, 3))
+        dxhat = dout * self.gamma[:, None, None]
+        g, psi = (a.mean((0, 2, 3), keepdims=True) for a in (dxhat, dxhat * self.xhat))
+        return self.inv * (dxhat - g - self.xhat * psi)
+
+
+class Doubled(Course):
+    def backward(self, dout: Any) -> Any:
+        dx = super().backward(dout)
+        self.dgamma = 2 * self.dgamma
+        return dx
+
+
+def test_a_class_of_numpy_with_forward_and_backward() -> None:
+    report = check(Course, "bn", **SHORT)
+    assert report.conforms, str(report)
+    assert set(report.rows[0].errors) == {"z", "state", "inferred", "dx", "dgamma", "dbeta"}
+    assert list(report.ranks) == [4]
+    assert "conforms on images; not run: (N, C), sequences and volumes" in str(report)
+    assert {getattr(d, "tensor", d) for d in check(Doubled, "bn", **SHORT).differences} == {"dgamma"}
+
+
+@pytest.fixture
+def torch() -> Any:
+    return pytest.importorskip("torch", reason="PyTorch is not installed")
+
+
+@pytest.mark.frameworks
+def test_an_instance_has_its_own_width(torch: Any) -> None:
+    nn = torch.nn
+    for layer, norm in ((nn.BatchNorm2d(16), "bn"), (nn.GroupNorm(4, 16), "gn"), (nn.LayerNorm(16), "ln")):
+        report = check(layer, norm, **SHORT)
+        assert report.conforms, str(report)
+        assert report.hyper.get("groups") == (4 if norm == "gn" else None)
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("name", ["BatchNorm3d", "LazyBatchNorm2d"])
+def test_layers_of_pytorch_that_used_not_to_run(torch: Any, name: str) -> None:
+    report = check(getattr(torch.nn, name), "bn", **SHORT)
+    assert report.conforms, str(report)
+    assert list(report.ranks) == [5 if "3d" in name else 4]
+
+
+@pytest.mark.frameworks
+def test_the_axis_is_found_out(torch: Any) -> None:
+    class Second(torch.nn.LayerNorm):  # type: ignore[name-defined,misc]
+        def forward(self, x: Any) -> Any:
+            return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    class Last(torch.nn.BatchNorm1d):  # type: ignore[name-defined,misc]
+        def forward(self, x: Any) -> Any:
+            return super().forward(x.reshape(-1, x.shape[-1])).reshape(x.shape)
+
+    for kind, norm, axis in ((Second, "ln", 1), (Last, "bn", -1), (torch.nn.BatchNorm2d, "bn", 1)):
+        target = adapt(kind)
+        about = inquire(target, norm, scenarios(norm, norm_batch=4)[0])
+        assert about.axis == axis
+        assert not about.refused[4]
+
+
+@pytest.mark.frameworks
+def test_no_moving_statistics_as_asked_for(torch: Any) -> None:
+    report = check(torch.nn.BatchNorm2d, "bn", extra={"track_running_stats": False}, **SHORT)
+    assert report.conforms, str(report)
+    assert any("track_running_stats=False" in finding.words for finding in report.findings)
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("names", [("weight", "bias"), ("g", "b")])
+def test_gamma_may_be_one_more_than_what_is_kept(torch: Any, names: tuple[str, str]) -> None:
+    class Centred(torch.nn.Module):  # type: ignore[name-defined,misc]
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            for name in reversed(names):
+                setattr(self, name, torch.nn.Parameter(torch.zeros(channels)))
+            self.norm = torch.nn.BatchNorm1d(channels, eps=0.1, momentum=0.25, affine=False)
+
+        def forward(self, x: Any) -> Any:
+            scale, shift = (getattr(self, name)[:, None] for name in names)
+            return self.norm(x) * (1 + scale) + shift
+
+    found = observe(adapt(Centred), "bn", SCENARIO, (3,))
+    expected = observe(adapt(lambda c: torch.nn.BatchNorm1d(c, eps=0.1, momentum=0.25)), "bn", SCENARIO, (3,))
+    for name in ("z", "dx", "dgamma", "dbeta", "inferred"):
+        np.testing.assert_allclose(found.values[name], expected.values[name], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.frameworks
+def test_the_mode_may_be_an_argument_of_the_call(torch: Any) -> None:
+    class Told(torch.nn.BatchNorm1d):  # type: ignore[name-defined,misc]
+        def forward(self, x: Any, learning: bool, scale: float) -> Any:
+            self.train(learning)
+            return scale * super().forward(x)
+
+    target = adapt(Told, call={"learning": "training", "scale": 2.0})
+    found, plain = observe(target, "bn", SCENARIO, (3,)), observe(adapt(torch.nn.BatchNorm1d), "bn", SCENARIO, (3,))
+    assert found.failure == ""
+    np.testing.assert_allclose(found.values["inferred"][0], 2 * plain.values["inferred"][0])
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_layer_is_aged_by_what_counts_or_the_scenario_is_not_run(torch: Any, counts: bool) -> None:
+    class Freezing(layers(torch)["Right"]):  # type: ignore[misc]
+        """Its averages stop after 1000 steps, counted under a name that says nothing, or not at all."""
+
+        def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+            super().__init__(channels, eps, momentum)
+            self.seen = 0
+
+        def update(self, mean: Any, var: Any) -> None:
+            self.seen += counts
+            if self.seen <= 1000:
+                super().update(mean, var)
+
+    report = check(Freezing, "bn", **SHORT)
+    assert report.conforms is not counts, str(report)
+    if counts:
+        assert any("no longer move late in training" in finding.words for finding in report.findings), str(report)
+    else:
+        assert "no count of iterations" in report.not_run["from iteration 150,000"]
+
+
+@pytest.mark.frameworks
+def test_what_else_a_layer_keeps_is_its_own_affair(torch: Any) -> None:
+    class Keeping(layers(torch)["Right"]):  # type: ignore[misc]
+        def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+            super().__init__(channels, eps, momentum)
+            self.register_buffer("last_var", torch.ones(channels))
+            self.register_buffer("log_std", torch.zeros(channels))
+
+        def update(self, mean: Any, var: Any) -> None:
+            super().update(mean, var)
+            self.last_var.copy_(var.detach())
+            self.log_std.copy_(self.running_var.log() / 2)
+
+    class Logarithmic(layers(torch)["Right"]):  # type: ignore[misc]
+        """It keeps the logarithm of the moving variance alone."""
+
+        def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+            super().__init__(channels, eps, momentum)
+            del self.running_var
+            self.register_buffer("log_var", torch.zeros(channels))
+
+        @property
+        def running_var(self) -> Any:
+            return self.log_var.exp()
+
+        def update(self, mean: Any, var: Any) -> None:
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, self.momentum)
+                self.log_var.copy_(((1 - self.momentum) * self.log_var.exp() + self.momentum * var).log())
+
+    for kind in (Keeping, Logarithmic):
+        report = check(kind, "bn", **SHORT)
+        assert report.conforms, str(report)
+    assert any("log_var: no moving statistic, by its numbers" in note for note in report.notes)
