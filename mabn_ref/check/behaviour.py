@@ -245,6 +245,8 @@ def _far_mean(p: Probing) -> str:
     x = p.xs[0].astype(np.float32)
     one, none = np.ones(p.channels, np.float32), np.zeros(p.channels, np.float32)
     near, far = (np.array(p.target.forward(p.new(), a, one, none, True), float) for a in (x, x + np.float32(FAR)))
+    if abs(np.mean(far)) > 0.5 and p.norm != "brn":
+        raise NotOffered("its output is not centred: it does not subtract the mean of what it is given")
     if p.norm == "brn":  # d is the same for all values of a channel
         near, far = (a - np.mean(a, axis=tuple(range(x.ndim - 1))) for a in (near, far))
     return _apart([far], [near], ALMOST)
@@ -350,11 +352,29 @@ def outcomes(target: Target, norm: str, scenario: Scenario, space: tuple[int, ..
     with np.errstate(all="ignore"):
         p = Probing(target, norm, replace(scenario, groups=1), space)
         found = [_outcome(probe, p) for probe in PROBES]
-    kept = {o.mistake for o in found if o.kind == "fault"}
-    # a tensor with a graph cannot be copied: that is the same fault
-    silent = {"deep copy", "pickling"} if "statistics-keep-the-graph" in kept else set()
-    return [o._replace(kind="not run", words="as the statistics keep their graphs", mistake="")
-            if o.probe in silent else o for o in found]  # fmt: skip
+    faults = {o.mistake for o in found if o.kind == "fault"}
+    return [
+        next(
+            (
+                o._replace(kind="not run", words=why, mistake="")
+                for cause, follow, why in _FOLLOW
+                if cause in faults and o.probe in follow and o.kind == "fault"
+            ),
+            o,
+        )
+        for o in found
+    ]
+
+
+_FOLLOW = (
+    ("statistics-keep-the-graph", {"deep copy", "pickling"}, "the statistics keep their graphs"),
+    (
+        "inference-leaves-traces",
+        {"gradient at inference", "checkpoint", "deep copy", "pickling"},
+        "every inference changes the layer",
+    ),
+)
+"""What a fault is followed by: the same fault, seen by other probes."""
 
 
 def _outcome(probe: Probe, p: Probing) -> Outcome:

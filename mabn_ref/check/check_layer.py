@@ -127,13 +127,27 @@ def _behaviour(runs: Here | Apart, first: Step) -> list[Outcome]:
         return [Outcome("behaviour", "not run", str(why))]
 
 
+OF_THE_OUTPUT = ("second-derivative-wrong", "one-pass-variance", "float16-range", "bfloat16-range")
+"""What a probe may find only because the output itself is wrong, which is said already."""
+
+
 def with_behaviour(report: Report, found: Sequence[Outcome]) -> Report:
     """Return a report with what the probes found."""
+    lost = {getattr(difference, "tensor", "") for difference in report.differences}
+    wrong = {finding.tensor for finding in report.findings if not finding.accepted}
     by_eps = any("eps" in finding.words for finding in report.findings if not finding.accepted)
-    wrong = [o for o in found if o.kind == "fault" and not (by_eps and o.mistake == "not-finite-on-a-constant")]
+    known: dict[str, str] = {}
+    if "z" in lost:
+        known = dict.fromkeys(OF_THE_OUTPUT, "its output is not understood")
+    elif (lost | wrong) & {"z", "dx"}:
+        known = {"second-derivative-wrong": "its dx is another's"}
+    if by_eps:
+        known["not-finite-on-a-constant"] = "it has another eps"
+    found = [o._replace(kind="not run", words=known[o.mistake]) if o.mistake in known else o for o in found]
+    faults = [o for o in found if o.kind == "fault"]
     return replace(
         report,
-        findings=[*report.findings, *(Finding("behaviour", o.words, o.mistake) for o in wrong)],
+        findings=[*report.findings, *(Finding("behaviour", o.words, o.mistake) for o in faults)],
         limits=[o.words for o in found if o.kind == "limit"],
         not_run=report.not_run | {o.probe: o.words for o in found if o.kind == "not run"},
         behaviour=[o.probe for o in found if o.kind == "fine"],
@@ -180,7 +194,7 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace | Step]) -> 
     ]
     notes = [note for trace in run for note in trace.notes]
     notes += [
-        f"inference changes {moved}" for c in cases.values() for moved in c.trace.changed if not c.roles.get(moved)
+        f"inference changes {name}" for c in cases.values() for name in c.trace.changed if name not in _disturbed(c)
     ]
     notes += _digits(best, telling)
     notes += ["it raises in float64, so everything was run in float32"] * about.single
@@ -321,6 +335,12 @@ def _one_value(norm: str, trace: Trace) -> bool:
     return LIKE.get(norm, norm) in ("bn", "brn") and trace.scenario.norm_batch * int(np.prod(trace.space)) == 1
 
 
+def _disturbed(case: Case) -> list[str]:
+    """The moving statistics that inference changed: one beside another by the same name may be a cache."""
+    still = {role for name, role in case.roles.items() if name not in case.trace.changed}
+    return [name for name in case.trace.changed if case.roles.get(name) and case.roles[name] not in still]
+
+
 def _row(norm: str, trace: Trace, case: Case | None, best: Explanation, about: About) -> tuple[Row, Difference | str]:
     """A line of the table, and what is not explained in it."""
     name, failure = trace.scenario.name, trace.failure
@@ -334,9 +354,11 @@ def _row(norm: str, trace: Trace, case: Case | None, best: Explanation, about: A
     if case is None:
         return Row(name, trace.finished, failure, {}), stopped
     convention = best.convention(case)
-    changed = [f"inference changes {moving}" for moving in trace.changed if case.roles.get(moving)]
+    changed = [f"inference changes {moving}" for moving in _disturbed(case)]
     moved = f"{name}: {', '.join(changed)}" if changed else ""
     difference = first_difference(case, convention, TENSORS) or stopped or moved
+    if moved and isinstance(difference, Difference) and difference.tensor == "inferred":
+        difference = moved  # and so its output is another's
     whole = replace(convention, shared_by="call")
     if (
         difference

@@ -91,6 +91,7 @@ def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
             last = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{last.filename.rpartition('/')[2]}, line {last.lineno}"
             trace.failure = f"{type(error).__name__}: {error} ({place})"
+    trace.values = {name: values for name, values in trace.values.items() if values}
     # a statistic that comes later, or changes its shape, cannot be followed
     trace.states = {
         name: values

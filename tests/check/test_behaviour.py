@@ -288,3 +288,47 @@ def test_a_layer_that_offers_no_second_derivative_is_not_at_fault(torch: Any) ->
     kind, words = found(Refusing)["second derivatives"]
     assert kind == "not run", words
     assert "once_differentiable" in words
+
+
+@pytest.mark.frameworks
+def test_what_follows_from_a_wrong_output_is_not_said_again(torch: Any) -> None:
+    class Coarse(layers(torch)["Right"]):  # type: ignore[misc]
+        """Its statistics are taken in bfloat16."""
+
+        def statistics(self, x: Any) -> Any:
+            return [s.to(x.dtype) for s in super().statistics(x.bfloat16())]
+
+    report = check(Coarse, "bn", **SHORT)
+    assert not report.findings, str(report)
+    assert report.not_run["second derivatives"] == "its output is not understood"
+    assert any("as if its statistics were taken in float16 or bfloat16" in note for note in report.notes)
+
+
+def test_an_inference_that_moves_the_averages_is_one_difference_and_nothing_that_follows_from_it() -> None:
+    class Restless(FunctionsTarget):
+        def forward(self, layer: Any, x: Any, gamma: Any, beta: Any, training: bool) -> Any:
+            if not training:
+                layer.state = batch_norm.forward(x[:4], gamma, beta, layer.state, layer.config)[2]
+            return super().forward(layer, x, gamma, beta, training)
+
+        def copy(self, layer: Any) -> Any:
+            return layer
+
+    report = check(Restless(batch_norm), "bn", **SHORT)
+    assert report.mistakes == ["inference-leaves-traces"]
+    assert [str(d).partition(" (also")[0] for d in report.differences] == [
+        "start: inference changes mean, inference changes var"
+    ]
+    assert report.not_run["deep copy"] == "every inference changes the layer"
+
+
+def test_of_a_layer_that_does_not_subtract_the_mean_nothing_is_said_of_its_variance() -> None:
+    class Frozen(FunctionsTarget):
+        def forward(self, layer: Any, x: Any, gamma: Any, beta: Any, training: bool) -> Any:
+            z = super().forward(layer, x, gamma, beta, training)
+            start = batch_norm.init(x.shape[-1], layer.config, dtype=x.dtype)
+            return batch_norm.infer(x, gamma, beta, start, layer.config) if training else z
+
+    kind, words = found(Frozen(batch_norm))["mean of 8192 standard deviations"]
+    assert kind == "not run"
+    assert "not centred" in words

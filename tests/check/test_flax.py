@@ -46,9 +46,32 @@ def test_batch_norm_is_ours(flax: Any, kind: str) -> None:
 
 
 def test_it_is_recognised_by_name(flax: Any) -> None:
-    report = check(flax.linen.BatchNorm, "bn", norm_batch=4, short=True)
+    report = check(flax.linen.BatchNorm, "bn", norm_batch=4, short=True, extra={"use_fast_variance": False})
     assert report.conforms, str(report)
     assert report.preset == "Flax"
+
+
+def test_its_default_takes_the_variance_in_one_pass(flax: Any) -> None:
+    report = check(flax.linen.BatchNorm, "bn", norm_batch=4, short=True)
+    assert report.mistakes == ["one-pass-variance"], str(report)
+    assert report.understood
+
+
+def test_a_number_of_python_in_the_state(flax: Any) -> None:
+    linen = flax.linen
+
+    class Counting(linen.Module):  # type: ignore[name-defined,misc]
+        @linen.compact
+        def __call__(self, x: Any, train: bool) -> Any:
+            steps = self.variable("kept", "steps", lambda: 0)
+            if train:
+                steps.value += 1
+            return x * self.param("scale", linen.initializers.ones, (x.shape[-1],))
+
+    target = adapt(Counting)
+    assert observe(target, "bn", SCENARIO, ()).failure == ""
+    aged = replace(SCENARIO, age=700)
+    assert [int(n) for n in observe(target, "bn", aged, ()).states["kept/steps"]] == [1, 701, 702, 703]
 
 
 def test_float32_stays_float32(flax: Any) -> None:

@@ -256,3 +256,36 @@ def test_what_else_a_layer_keeps_is_its_own_affair(torch: Any) -> None:
         report = check(kind, "bn", **SHORT)
         assert report.conforms, str(report)
     assert any("log_var: no moving statistic, by its numbers" in note for note in report.notes)
+
+
+class Flat:
+    """Of vectors, its parameters, gradients and averages in dictionaries, the mode an attribute."""
+
+    def __init__(self, n_in: int, eps: float = 1e-5, momentum: float = 0.9) -> None:
+        self.params = {"gamma": np.ones(n_in), "beta": np.zeros(n_in)}
+        self.grads = {"gamma": np.zeros(n_in), "beta": np.zeros(n_in)}
+        self.running = {"mean": np.zeros(n_in), "var": np.ones(n_in)}
+        self.eps, self.momentum, self.training = eps, momentum, True
+
+    def forward(self, x: Any) -> Any:
+        mean, var = self.running["mean"], self.running["var"]
+        if self.training:
+            mean, var = x.mean(0), x.var(0)
+            for name, value in (("mean", mean), ("var", var)):
+                self.running[name] = self.momentum * self.running[name] + (1 - self.momentum) * value
+        self.std = np.sqrt(var + self.eps)
+        self.y = (x - mean) / self.std
+        return self.params["gamma"] * self.y + self.params["beta"]
+
+    def backward(self, dz: Any) -> Any:
+        self.grads["gamma"], self.grads["beta"] = (dz * self.y).sum(0), dz.sum(0)
+        dy = dz * self.params["gamma"]
+        return (dy - dy.mean(0) - self.y * (dy * self.y).mean(0)) / self.std
+
+
+def test_a_class_of_vectors_is_not_wrong_on_images_and_the_headline_says_it() -> None:
+    report = check(Flat, "bn", **SHORT)
+    assert report.conforms, str(report)
+    assert list(report.ranks) == [2]
+    assert set(report.rows[0].errors) == {"z", "state", "inferred", "dx", "dgamma", "dbeta"}
+    assert "images were not run: ValueError: running[mean] becomes one number per channel and" in str(report)

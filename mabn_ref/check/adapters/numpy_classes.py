@@ -28,6 +28,17 @@ class _Layer:
             if isinstance(value, dict):
                 places += [(value, name) for name in value]
         self.scale, self.shift = (_place(places, names, channels) for names in (SCALES, SHIFTS))
+        self.per_channel = {n for n, v in kept(self) if isinstance(v, np.ndarray) and v.size == channels}
+
+
+def kept(layer: _Layer) -> Iterator[tuple[str, Any]]:
+    """What an object keeps besides parameters and gradients, also in dictionaries."""
+    own = [place[1] for place in (layer.scale, layer.shift) if place is not None]
+    for name, value in vars(layer.thing).items():
+        entries = {f"{name}[{k}]": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
+        for path, entry in entries.items():
+            if not any(one in path for one in own) and "grad" not in path:
+                yield path, entry
 
 
 def _place(places: list[tuple[dict[str, Any], str]], names: tuple[str, ...], channels: int) -> Any:
@@ -82,6 +93,9 @@ class NumpyTarget(Constructed):
         if not np.array_equal(given, before):  # as the caller would see it
             x[...] = np.moveaxis(given, self.axis, -1)
         z = z[0] if isinstance(z, tuple) else z
+        grown = [n for n, v in kept(layer) if n in layer.per_channel and np.size(v) > layer.channels]
+        if grown:
+            raise ValueError(f"{grown[0]} becomes one number per channel and position: it takes (N, C) alone")
         return np.moveaxis(np.asarray(z), self.axis, -1) if np.ndim(z) == x.ndim else np.asarray(z)
 
     def call_keywords(self, call: Any, training: bool) -> dict[str, Any]:
@@ -119,15 +133,9 @@ class NumpyTarget(Constructed):
         """Arrays of one number per channel that are neither parameters nor gradients; and counts."""
         return {
             name: squeezed(value, layer.channels)
-            for name, value in self._kept(layer)
+            for name, value in kept(layer)
             if isinstance(value, np.ndarray) and value.size == layer.channels
         }
-
-    def _kept(self, layer: _Layer) -> Iterator[tuple[str, Any]]:
-        own = {place[1] for place in (layer.scale, layer.shift) if place is not None}
-        for name, value in vars(layer.thing).items():
-            if name not in own and not any(o in name for o in own) and "grad" not in name:
-                yield name, value
 
     def age(self, layer: _Layer, iterations: int) -> bool:
         """Set whole numbers called after steps, iterations or batches, and say whether there are any."""
