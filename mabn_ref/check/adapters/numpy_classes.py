@@ -57,12 +57,12 @@ class NumpyTarget(Constructed):
     source, extra
         As of `Constructed`.
     axis : int, optional
-        Where the channels are: by default 1 and the last are tried.
+        Where the channels are: by default the last axis and 1 are tried.
     """
 
     def __init__(self, source: Any, extra: Mapping[str, Any] | None = None, axis: int | None = None) -> None:
         super().__init__(source, extra)
-        self.axes = (1, -1) if axis is None else (axis,)
+        self.axes = (-1, 1) if axis is None else (axis,)
         self.axis = self.axes[0]
         self.call: Mapping[str, Any] = {}
         if not callable(source):
