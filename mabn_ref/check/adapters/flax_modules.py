@@ -57,6 +57,10 @@ class LinenTarget(_FlaxTarget):
         is_one = isinstance(self.source, linen.Module)
         return Layer(channels, [self.source if is_one else self.construct(channels, config, {}), None])
 
+    def key(self, layer: Layer) -> str:
+        # of other parameters than scale and shift the values are part of what is compiled
+        return repr((layer.channels, layer.made[0])) if len(leaves(self.jax, layer.made[1])) <= 2 else ""
+
     def start(self, layer: Layer, x: Any) -> Any:
         module, flag = self._ready(layer, False)
         variables = module.init(self.jax.random.key(0), x, **flag)
@@ -91,6 +95,9 @@ class NnxTarget(_FlaxTarget):
         is_one = isinstance(self.source, nnx.Module)
         module = nnx.clone(self.source) if is_one else self.construct(channels, config, {"rngs": nnx.Rngs(0)})
         return Layer(channels, nnx.split(module, nnx.Param, ...))
+
+    def key(self, layer: Layer) -> str:
+        return ""
 
     def start(self, layer: Layer, x: Any) -> Any:
         return self.converted(layer.made[2], x)

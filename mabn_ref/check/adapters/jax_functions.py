@@ -36,7 +36,9 @@ class Step:
     It is made of the module and of ``run(*inputs, state)``, which returns z and the new state.
     """
 
-    def __init__(self, jax: Any, run: Any) -> None:
+    def __init__(self, jax: Any, run: Any, owner: Any = None) -> None:
+        self.owner = owner
+
         def both(inputs: Any, state: Any) -> Any:
             return jax.vjp(lambda *inputs: run(*inputs, state), *inputs, has_aux=True)
 
@@ -68,6 +70,11 @@ class JaxTarget(Constructed):
     def __init__(self, source: Any, extra: Mapping[str, Any] | None = None) -> None:
         super().__init__(source, extra)
         self.jax = require("jax", "frameworks")
+        self.steps: dict[str, Step] = {}
+
+    def key(self, layer: Layer) -> str:
+        """What layers that can share a compiled pass have in common, "" if nothing is known to tell."""
+        return repr((layer.channels, layer.made))
 
     def make(self, channels: int, config: Any) -> Layer:
         starting = self.arguments(self.source.init, config, {})
@@ -101,12 +108,16 @@ class JaxTarget(Constructed):
                 kept = {OVERWRITTEN: state[OVERWRITTEN]}
                 state = {name: value for name, value in state.items() if name != OVERWRITTEN}
             if layer.step is None:
+                layer.step = self.steps.get(key := self.key(layer))
+            if layer.step is None:
 
                 def run(x: Any, gamma: Any, beta: Any, kept: Any, state: Any) -> Any:
                     return self.apply(layer, x, gamma, beta, {**state, **kept} if kept else state, training=True)
 
-                layer.step = Step(self.jax, run)
+                layer.step = Step(self.jax, run, layer)
+                self.steps |= {key: layer.step} if key else {}
             z, layer.pull, layer.state = layer.step(x_, gamma_, beta_, kept, state)
+            layer.has_scale, layer.has_shift = layer.step.owner.has_scale, layer.step.owner.has_shift
             return np.asarray(z)
 
     def backward(self, layer: Layer, dz: Array) -> tuple[Array, Array | None, Array | None]:
