@@ -24,7 +24,7 @@ import steps
 import svg
 from docutils import nodes
 from docutils.parsers.rst import directives
-from equations import EXERCISES, anchor, code_page, equations
+from equations import anchor, code_page, equations
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms.post_transforms import SphinxPostTransform
@@ -109,7 +109,7 @@ class _Places:
 
     def exercise(self, node: Node) -> tuple[str, str]:
         folder, _, function = node.exercise.partition(".")
-        return self._resolve(EXERCISES, nodes.make_id(f"exercise-{folder}")), f"exercise {folder[:2]}, {function}"
+        return self._resolve(f"course/{folder}", ""), f"exercise {folder[:2]}, {function}"
 
 
 def whole(graph: Graph, places: _Places) -> str:

@@ -91,7 +91,7 @@ def add(commands: Any) -> None:
     axis = "the axis of its channels, of a layer of PyTorch or NumPy (default: 1 or -1, whichever runs)"
     parser.add_argument("--axis", type=int, metavar="AXIS", help=axis)
     template = "write four functions to fill in, for a library that is not known, and do nothing else"
-    parser.add_argument("--template", type=Path, metavar="FILE", help=template)
+    parser.add_argument("--template", type=place, metavar="FILE", help=template)
     parser.add_argument("--short", action="store_true", help="a short set of scenarios, for continuous integration")
     add_number(parser, "--time-limit", float, 20, "for every scenario", metavar="SECONDS")
     parser.add_argument("--json", action="store_true", help="the report as JSON")
