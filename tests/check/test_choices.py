@@ -13,7 +13,7 @@ from tests.check.confusion import applicable
 from tests.check.edited import LAYERS, SEVERAL, edited
 from tests.check.judging import GIVEN, judged, told
 
-IDS = [f"{norm}-{name}-{value}" for norm, name, value in LAYERS]
+IDS = [f"{norm}-{name}-{getattr(value, '__name__', value)}" for norm, name, value in LAYERS]
 
 
 @pytest.mark.parametrize(("norm", "field", "value"), LAYERS, ids=IDS)
