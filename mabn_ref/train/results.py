@@ -104,6 +104,8 @@ def _lines(path: Path, file: IO[bytes]) -> Iterator[bytes]:
         if len(line) > _LONGEST:
             raise ValueError(f"{path}, line {number}, is longer than {_LONGEST} bytes, expected a record of a run")
         yield line
+        if not line.endswith(b"\n"):  # being written, perhaps: what comes after it is not a line
+            return
 
 
 def find(records: Sequence[dict[str, Any]], config: RunConfig) -> dict[str, Any] | None:
@@ -158,8 +160,9 @@ def _record(line: bytes) -> dict[str, Any] | None:
     }
     if not isinstance(value, dict) or not all(isinstance(value[name], kinds[name]) for name in kinds & value.keys()):
         return None
-    figures = {"epoch", "train_loss", "train_error", "test_error"} if value.get("status") == "done" else set()
     for epoch in value.get("epochs", []):
-        if not isinstance(epoch, dict) or not all(isinstance(epoch.get(name), (int, float)) for name in figures):
+        if not isinstance(epoch, dict) or not all(isinstance(figure, (int, float)) for figure in epoch.values()):
+            return None
+        if value.get("status") == "done" and "test_error" not in epoch:
             return None
     return value

@@ -57,6 +57,6 @@ def test_a_recorded_row_is_the_median_over_channels() -> None:
 def test_the_dotted_lines_of_theorem_1() -> None:
     """(11) from the sixteenth value on, and (9) from the first, whose variance is that of (1 - decay) xi."""
     claimed = theorem1._claimed([1, 2, 15, 16, 300])
-    np.testing.assert_allclose(claimed["SMAS"], [np.nan] * 3 + [1 / 16] * 2)
+    np.testing.assert_allclose(claimed[theorem1.SIMPLE], [np.nan] * 3 + [1 / 16] * 2)
     weights = [0.02 * 0.98 ** np.arange(t) for t in (1, 2, 15, 16, 300)]
-    np.testing.assert_allclose(claimed["EMAS"], [np.sum(w**2) for w in weights], rtol=1e-12)
+    np.testing.assert_allclose(claimed[theorem1.EXPONENTIAL], [np.sum(w**2) for w in weights], rtol=1e-12)

@@ -112,7 +112,9 @@ def test_verdicts_and_tables_are_of_the_records(values: tuple[float, ...], said:
     outcome = WEIGHT_NOISE.outcome(context, records)
     assert outcome.verdicts[0] == f"less noise in the weights without g, BN 2, after 0 updates: {said}"
     rows = {row[0]: row[1:] for row in outcome.tables[0].rows}
-    assert rows["0 updates, no g, batch Psi: noise of dx"][0].startswith("-40.00 ± 0.00")
+    assert rows["0 updates, no g, batch Psi: noise of dx"][0].startswith(
+        "-40.00 ± 0.00" if len(values) > 2 else "-40.00 (2 runs)"
+    )
     assert rows["0 updates, batch g, population Psi: dL/dW"][2].startswith("+0.00")
 
 
