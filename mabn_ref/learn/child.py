@@ -14,6 +14,7 @@ from __future__ import annotations
 import builtins
 import io
 import json
+import math
 import os
 import struct
 import sys
@@ -28,7 +29,13 @@ _ARRAY = ("<f4", "<f8", "<c8", "<c16", "|b1", "|i1", "<i2", "<i4", "<i8", "|u1",
 _KEEP_OPEN = 64
 _LONGEST_HEAD = 1 << 20
 """Bytes of a frame's description: what it holds in numbers is in arrays."""
+_LONGEST_REQUEST = 1 << 26
+"""Bytes of a frame to this process: what a function of the other side returns may be long."""
 _LARGEST_INTEGER = 1 << 63
+_LARGEST_ARRAY = 1 << 26
+"""Elements of an array, had no axis length 0."""
+_MOST_NAMED = 100
+"""Named tuples in a value: each is a class that is made for it."""
 
 
 class Unsendable(TypeError):
@@ -84,11 +91,18 @@ def decode(
     named: Callable[[str, list[str]], Callable[..., Any]],
     function: Callable[[int], Any],
 ) -> Any:
-    """Undo `encode`; `named` makes the class of a named tuple, `function` stands in for a callable."""
+    """Undo `encode`; `named` makes the class of a named tuple, `function` stands in for a callable.
+
+    What comes out is as large as what went in: no number stands in two arrays.
+    """
+    unread, left = dict(enumerate(buffers)), _MOST_NAMED
 
     def inner(tree: Any) -> Any:
+        nonlocal left
         kind, content = next(iter(tree.items()))
         if kind == "value":
+            if content is not None and type(content) not in (bool, int, float, str):
+                raise ValueError("a value in a form that encode does not use")
             if type(content) is int and abs(content) >= _LARGEST_INTEGER:
                 raise ValueError("an integer that no array can hold")
             return content
@@ -96,9 +110,14 @@ def decode(
             dtype, shape, k = content
             if dtype not in _ARRAY:
                 raise ValueError(f"dtype is {dtype!r}")
-            array = numpy.frombuffer(buffers[k], dtype=dtype).reshape([int(n) for n in shape])
+            if not all(type(n) is int and n >= 0 for n in shape) or math.prod(n or 1 for n in shape) > _LARGEST_ARRAY:
+                raise ValueError("not a shape")
+            array = numpy.frombuffer(unread.pop(k), dtype=dtype).reshape(shape)
             return array.copy() if shape else array.copy()[()]
         if kind == "named":
+            left -= 1
+            if left < 0:
+                raise ValueError(f"more than {_MOST_NAMED} named tuples")
             return named(content, tree["fields"])(*map(inner, tree["items"]))
         if kind == "tuple":
             return tuple(map(inner, content))
@@ -224,8 +243,8 @@ def _fingerprint(numpy: ModuleType) -> dict[tuple[str, str], Any]:
 class _Serving:
     """One student's file and the stream on which it is asked."""
 
-    def __init__(self, stream: BinaryIO, out: BinaryIO, numpy: ModuleType, limit: int) -> None:
-        self.stream, self.out, self.numpy, self.limit = stream, out, numpy, limit
+    def __init__(self, stream: BinaryIO, out: BinaryIO, numpy: ModuleType) -> None:
+        self.stream, self.out, self.numpy = stream, out, numpy
         self.module = ModuleType("exercise")
         self.array_type = numpy.ndarray
         self.before = _fingerprint(numpy)
@@ -252,7 +271,7 @@ class _Serving:
         def function(*args: Any, **kwargs: Any) -> Any:
             tree, buffers = encode([list(args), kwargs], self.array_type)
             write_frame(self.out, {"call": k, "content": tree}, buffers)
-            return self.decoded(*read_frame(self.stream, self.limit))
+            return self.decoded(*read_frame(self.stream, _LONGEST_REQUEST))
 
         return function
 
@@ -293,10 +312,10 @@ def _hide(folder: str) -> None:
 def main() -> None:
     """Serve until the stream ends.
 
-    Arguments: where NumPy is, the limits in MB, seconds and bytes, and, where this is root, whom to become.
+    Arguments: where NumPy is, the limits in MB and seconds, and, where this is root, whom to become.
     """
     project = str(__file__).rpartition(os.sep)[0].rpartition(os.sep)[0]
-    numpy_folder, megabytes, seconds, limit, *somebody = sys.argv[1], *map(int, sys.argv[2:])
+    numpy_folder, megabytes, seconds, *somebody = sys.argv[1], *map(int, sys.argv[2:])
     stream = os.fdopen(os.dup(0), "rb")
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the student prints goes where errors go, the answers do not
@@ -309,9 +328,9 @@ def main() -> None:
     import numpy
 
     sys.path.remove(numpy_folder)  # what lies beside NumPy, this project included, cannot be imported
-    serving = _Serving(stream, out, numpy, limit)
+    serving = _Serving(stream, out, numpy)
     write_frame(out, {"ready": True}, [])
-    message, _ = read_frame(stream, limit)
+    message, _ = read_frame(stream, _LONGEST_REQUEST)
     filename = str(message["filename"])
     for user in somebody:
         os.setgroups([])
@@ -329,7 +348,7 @@ def main() -> None:
             os._exit(0)  # a copy that the student's code made answers nothing
         write_frame(out, *reply)
         try:
-            message, buffers = read_frame(stream, limit)
+            message, buffers = read_frame(stream, _LONGEST_REQUEST)
         except EOFError:
             os._exit(0)  # whatever threads are left
         try:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import math
 import os
 import queue
+import re
 import select
 import signal
 import subprocess
@@ -21,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -30,8 +32,13 @@ from mabn_ref.learn.sandbox import NOBODY, python
 
 __all__ = ["Limits", "Student", "StudentError"]
 
+_CALLS = 16
+"""How many times `Limits.answer` the arguments may have of all functions that one call of the student's calls."""
 _STARTING = 60.0
 """Seconds for Python and NumPy to start, on a slow and busy machine; no code of a student runs yet."""
+
+
+_NO_RESULT = "its process answered what no result looks like"
 
 
 class Limits(NamedTuple):
@@ -43,18 +50,18 @@ class Limits(NamedTuple):
     """Memory."""
     printed: int = 100_000
     """Characters on standard output and standard error."""
-    answer: int = 64_000_000
-    """Bytes of one result."""
+    answer: int = 1_000_000
+    """Bytes of one result, and of the arguments of one function that is called here."""
 
 
 class StudentError(Exception):
     """Something in the student's code: the message is for the student."""
 
     def __init__(self, kind: str, message: str, trace: list[Any] | None = None) -> None:
-        super().__init__(message)
+        super().__init__(message[:3000])
         self.kind = kind
         """"todo", "raised", "syntax", "timeout", "died", "killed", "printed", "missing" or "unsendable"."""
-        self.trace = [(int(line), str(name)) for line, name in trace or []]
+        self.trace = [(int(line), str(name)) for line, name in list(trace or [])[:12]]
         """Lines of the student's file that the error went through, outermost first, each with its function."""
 
 
@@ -101,7 +108,7 @@ class Student(contextlib.AbstractContextManager["Student"]):
             self._left = left
             self._send({"source": self._source, "filename": self._filename}, [])
             self._receive("")
-        except StudentError:
+        except BaseException:
             self.close()
             raise
 
@@ -143,14 +150,17 @@ class Student(contextlib.AbstractContextManager["Student"]):
         self._send({"function": name, "content": tree}, buffers)
         message, buffers = self._receive(name, functions)
         self.changed |= {name} if message.get("changed") else set()
-        self.replaced |= {str(key) for key in message.get("replaced", [])}
+        self.replaced |= _names_of_numpy(message.get("replaced"))
         return self._decoded(message, buffers)
 
     def _decoded(self, message: dict[str, Any], buffers: list[bytes]) -> Any:
+        started = time.monotonic()
         try:
             return child.decode(message["content"], buffers, np, child.plain_named, lambda k: None)
         except Exception:
-            raise self._fail("died", "its process answered what no result looks like") from None
+            raise self._fail("died", _NO_RESULT) from None
+        finally:
+            self._left -= time.monotonic() - started
 
     def _send(self, message: dict[str, Any], buffers: list[bytes]) -> None:
         if self._error is not None:
@@ -170,20 +180,27 @@ class Student(contextlib.AbstractContextManager["Student"]):
     def _receive(
         self, name: str, functions: list[Callable[..., Any]] | None = None
     ) -> tuple[dict[str, Any], list[bytes]]:
+        bytes_left = _CALLS * self._limits.answer
         while True:
             answer = self._next(name)
             if isinstance(answer, StudentError):
                 raise self._keep(answer)
-            message, buffers = answer
+            message, buffers, size = answer
             if "call" in message and functions is not None:
+                bytes_left -= size
+                if bytes_left < 0:
+                    raise self._fail("died", f"{name} hands over too much to the functions that it calls")
                 self._called(message, buffers, functions)
             elif "missing" in message:
-                raise StudentError("missing", f"there is no function {message['missing']} in the file")
+                raise StudentError("missing", f"there is no function {name} in the file")
             elif "unsendable" in message:
                 expected = "expected arrays and numbers, alone or in tuples"
                 raise StudentError("unsendable", f"{name} returned {message['unsendable']}; {expected}")
             elif "error" in message:
-                error = _error_of_message(name, message, self._limits.megabytes)
+                try:
+                    error = _error_of_message(name, message, self._limits.megabytes)
+                except Exception:
+                    raise self._fail("died", _NO_RESULT) from None
                 raise error if name else self._keep(error)
             else:
                 return message, buffers
@@ -208,17 +225,17 @@ class Student(contextlib.AbstractContextManager["Student"]):
         """Answer a call of one of our functions."""
         k = message["call"]
         if not isinstance(k, int) or not 0 <= k < len(functions):
-            raise self._fail("died", "its process answered what no result looks like")
+            raise self._fail("died", _NO_RESULT)
+        content = self._decoded(message, buffers)
         started = time.monotonic()
-        args, kwargs = self._decoded(message, buffers)
         try:
-            result = functions[k](*args, **kwargs)
+            args, kwargs = content
+            tree, out = child.encode(functions[k](*args, **kwargs), np.ndarray)
         except Exception as error:
             name = getattr(functions[k], "__name__", "the function")
             raise self._fail("raised", f"{name}, which your code called, raised: {error}") from None
         finally:
             self._left -= time.monotonic() - started
-        tree, out = child.encode(result, np.ndarray)
         self._send({"content": tree}, out)
 
     def _too_slow(self, name: str) -> str:
@@ -245,7 +262,7 @@ class Student(contextlib.AbstractContextManager["Student"]):
         assert self._process.stdout is not None
         try:
             while True:
-                self._put(child.read_frame(self._process.stdout, self._limits.answer))  # type: ignore[arg-type]
+                self._put(_answer(self._process.stdout, self._limits.answer))  # type: ignore[arg-type]
         except ValueError as error:
             self._put(StudentError("unsendable", f"it returned too much: {error}"))
         except Exception:
@@ -279,6 +296,18 @@ class Student(contextlib.AbstractContextManager["Student"]):
             self._put(error)
 
 
+def _answer(stream: BinaryIO, limit: int) -> tuple[dict[str, Any], list[bytes], int]:
+    """A frame, and how much it takes here: the numbers, and objects that are larger than their description."""
+    message, buffers = child.read_frame(stream, limit)
+    return message, buffers, sum(map(len, buffers)) + 6 * len(json.dumps(message))
+
+
+def _names_of_numpy(names: Any) -> set[str]:
+    """Those words of a process's answer that can be names; it is the student's, and what it says is printed."""
+    found = names[:3] if isinstance(names, list) else []
+    return {name for name in found if isinstance(name, str) and re.fullmatch(r"numpy[A-Za-z0-9_.]{1,80}", name)}
+
+
 def _write(file: int, data: bytes, until: float) -> None:
     """Write all of it, however slowly the other side reads, or raise a TimeoutError."""
     if sys.platform == "win32":  # pipes cannot be waited for there: the time limit starts with the answer
@@ -297,7 +326,7 @@ def _start(limits: Limits, folder: str, sandbox: Sequence[str]) -> subprocess.Po
     """Start Python on `child`, in `folder` or a sandbox and in a session of its own."""
     numpy_folder = Path(np.__file__).resolve().parents[1]
     seconds = math.ceil(2 * limits.seconds + 10)  # a backstop, should this process not get to stop it
-    numbers = [str(n) for n in (limits.megabytes, seconds, limits.answer)]
+    numbers = [str(n) for n in (limits.megabytes, seconds)]
     interpreter, place = sys.executable, Path(child.__file__).resolve()
     if sandbox:
         interpreter = python()

@@ -134,11 +134,24 @@ def _said(name, result):
     return bool(result)
 
 
+def _alike(backward):
+    """A pass that refuses an x and a dz which together make far more numbers than each has."""
+
+    def checked(x, dz):
+        x, dz = np.asarray(x), np.asarray(dz)
+        if np.broadcast(x, dz).size > max(x.size, dz.size):
+            raise ValueError(f"x has shape {x.shape} and dz has shape {dz.shape}, expected the same")
+        return backward(x, dz)
+
+    checked.__name__ = "backward"
+    return checked
+
+
 def _observe(name):
     def observe(code, case):
         passes = dict(HOLDS[name]) | dict(FAILS[name])
         answers = twice(
-            passes, case.order, lambda said: _said(name, getattr(code, name)(passes[said], case.x, case.dz))
+            passes, case.order, lambda said: _said(name, getattr(code, name)(_alike(passes[said]), case.x, case.dz))
         )
         alarms = [said for said, _ in HOLDS[name] if not all(answers[said])]
         missed = [said for said, _ in FAILS[name] if any(answers[said])]
@@ -163,6 +176,7 @@ def observe_test(code, case):
     for name, backward in shuffled((RIGHT, NO_G, NO_PSI, NO_ROOT), case.order):
         asked = {}
 
+        @_alike
         def noted(x, dz, backward=backward, asked=asked):
             asked[x.tobytes() + dz.tobytes()] = np.array(x), np.array(dz)
             return backward(x, dz)

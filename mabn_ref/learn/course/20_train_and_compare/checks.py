@@ -82,13 +82,17 @@ def observe_train(code, case):
     calls = []
 
     def gradients(params, state, batch):
+        formed("params", params, first)
+        formed("state", state, start)
+        if np.size(batch) > SAMPLES:
+            raise ValueError(f"batch has {np.size(batch)} samples, expected those of one of batches")
         answer = _gradients(case, params, state, batch)
         calls.append(({name: np.array(value) for name, value in params.items()}, state, *answer))
         return answer
 
-    first, state = case.start
+    first, start = case.start
     given = {name: value.copy() for name, value in first.items()}
-    result = code.train(gradients, given, state, case.batches, case.lr, case.momentum)
+    result = code.train(gradients, given, start, case.batches, case.lr, case.momentum)
     params, last, losses = unpack("train", result, "params", "state", "losses")
     if len(calls) != len(case.batches):
         raise Malformed(f"train calls gradients {len(calls)} times, expected once a batch, {len(case.batches)} times")
@@ -98,9 +102,9 @@ def observe_train(code, case):
         return _off(first, [call[0] for call in calls] + [params], [call[3] for call in calls], case)
 
     def beside_the_states():
-        formed("state", last, state)
-        pairs = list(zip([*(call[1] for call in calls), last], [state, *(call[4] for call in calls)], strict=True))
-        return tuple(np.array([found[i] - right[i] for found, right in pairs]) for i in range(len(state)))
+        formed("state", last, start)
+        pairs = list(zip([*(call[1] for call in calls), last], [start, *(call[4] for call in calls)], strict=True))
+        return tuple(np.array([found[i] - right[i] for found, right in pairs]) for i in range(len(start)))
 
     def beside_the_losses():
         formed("losses", losses, [call[2] for call in calls])
