@@ -6,6 +6,9 @@ import numpy as np
 
 from mabn_ref.learn.checking import Check, anew, batch, close, gradient, gradient_fault, unpack
 
+PER_CHANNEL = 16
+"""So many numbers per channel a pass may keep besides x: moments, r, d, gamma and the like."""
+
 
 class State(NamedTuple):
     """The moving statistics, as the student's file has them."""
@@ -63,7 +66,7 @@ def _z(x, gamma, beta, r, d, eps):
 
 def observe_forward(code, case):
     zs, states, kept = _forward(code, case)
-    return {"z": zs, "state": states, "kept": _besides(kept[0], case.xs[0])}
+    return {"z": zs, "state": states, "kept": _besides(kept[0], case.xs[0]) + _crumbs(kept[0], case.xs[0])}
 
 
 def _forward(code, case):
@@ -86,6 +89,20 @@ def _besides(kept, x):
     if np.size(kept) < x.size or (np.shape(kept) == x.shape and np.all(kept == x)):
         return np.zeros(2)
     return np.array([np.size(kept), np.sum(np.ravel(kept) * np.cos(np.arange(np.size(kept))))])
+
+
+def _crumbs(kept, x):
+    """As `_besides`, of smaller things: so many of them hold an array in pieces."""
+    sizes = _small_sizes(kept, x)
+    return np.array([sum(sizes), 0.0]) if sum(sizes) > max(x.size, PER_CHANNEL * x.shape[-1]) else np.zeros(2)
+
+
+def _small_sizes(kept, x):
+    if isinstance(kept, tuple | list | dict):
+        values = kept.values() if isinstance(kept, dict) else kept
+        return [size for value in values for size in _small_sizes(value, x)]
+    size = len(kept) if isinstance(kept, str) else np.size(kept)
+    return [size] if isinstance(kept, str) or size < x.size else []
 
 
 def observe_backward(code, case):
@@ -113,7 +130,9 @@ def judge_state(states, case):
 def judge_kept(besides, case):
     if besides[0] == 0:
         return None
-    return f"{besides[0]:g} numbers are kept besides x in arrays as large as x: keep x and compute again"
+    return (
+        f"{besides[0]:g} numbers are kept besides x, as many as an array as large as x has: keep x and compute again"
+    )
 
 
 def _judge(name):
