@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import stat
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed
@@ -167,7 +168,8 @@ def shown(name: str) -> str:
 def _cell(name: str) -> str:
     """A name that no spreadsheet takes for a formula."""
     name = shown(name)
-    return f"'{name}" if name.lstrip().startswith(("=", "+", "-", "@", "'")) else name
+    first = unicodedata.normalize("NFKC", name.lstrip())[:1]  # full-width signs count as signs
+    return f"'{name}" if first in tuple("=+-@'") else name
 
 
 def write_csv(path: Path, grades: Iterable[Grade]) -> None:
