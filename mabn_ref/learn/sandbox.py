@@ -73,6 +73,8 @@ def _options() -> list[str]:
         words += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         words += ["--unshare-user", "--disable-userns"]
+    words += ["--proc", "/proc", "--dev", "/dev"]
+    words += ["--size", str(_SCRATCH), "--perms", "1777", "--tmpfs", "/tmp"]  # first: Python may lie in there
     for place in (*map(Path, _LIBRARIES), prefix):
         words += _shown(place)
     # Other packages, this one and its solutions among them, are not to be seen.
@@ -82,6 +84,5 @@ def _options() -> list[str]:
                 words += ["--tmpfs", str(folder / packages)]
     for place in (package, package.with_name("numpy.libs"), Path(child.__file__).resolve()):
         words += _shown(place)
-    words += ["--proc", "/proc", "--dev", "/dev", "--size", str(_SCRATCH), "--perms", "1777", "--tmpfs", "/tmp"]
     words += ["--size", "65536", "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--remount-ro", "/"]
     return [*words, "--chdir", "/tmp"]

@@ -15,7 +15,7 @@ import pytest
 
 import mabn_ref
 from mabn_ref.cli import main
-from mabn_ref.learn import sandbox
+from mabn_ref.learn import child, sandbox
 from mabn_ref.learn.exercise import find
 from mabn_ref.learn.grade import grade
 from mabn_ref.learn.process import Limits, Student, StudentError
@@ -79,6 +79,12 @@ def test_out_of_reach(name: str) -> None:
 @bubblewrap
 def test_what_is_needed_is_there() -> None:
     assert ask("import decimal, ctypes, numpy\nopen('/tmp/x', 'w').write('x')\nreturn int(numpy.ones(3).sum())") == 3
+
+
+@bubblewrap
+def test_a_package_among_temporary_files_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "__file__", str(shutil.copy(child.__file__, tmp_path)))
+    assert ask("return 3") == 3
 
 
 @bubblewrap
