@@ -215,6 +215,8 @@ class ResolveTrace(SphinxPostTransform):
         card += [name, formula(equation.tex)]
         if label in self.config.trace_exempt:
             card += nodes.paragraph("", f"No code and no tests: {self.config.trace_exempt[label]}.")
+            places = self._places(label)
+            card += self._lists({kind: places[kind] for kind in ("tutorials", "exercises") if kind in places})
             return card
         places = self._places(label)
         tests = places.pop("tests")

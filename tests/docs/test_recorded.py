@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from mabn_ref.paper import summary
 from mabn_ref.paper.claims import Claim, Measured, verdict
 from mabn_ref.paper.output import write
 from mabn_ref.paper.study import STUDIES, Context
@@ -164,7 +165,7 @@ def test_what_is_secondary_is_folded_and_abbreviations_are_spelled_out(folder: P
     ],
 )
 def test_what_is_said_of_an_effect_or_a_value(line: str, said: str | None) -> None:
-    assert recorded.judged(line) == said
+    assert summary.judged(line) == said
 
 
 def test_every_verdict_on_a_claim_is_known() -> None:
@@ -176,8 +177,8 @@ def test_every_verdict_on_a_claim_is_known() -> None:
         "few": Measured({0: 1.0}, {}, 0),
     }
     claims = [(a, b, lower) for a in found for b in found for lower in (True, False) if a != b]
-    said = [recorded.judged(verdict(Claim(*claim, "Table 1"), found)) for claim in claims]
-    assert set(said) == set(recorded.JUDGED)
+    said = [summary.judged(verdict(Claim(*claim, "Table 1"), found)) for claim in claims]
+    assert set(said) == set(summary.JUDGED)
 
 
 def test_a_file_that_its_records_contradict_fails_the_build(folder: Path) -> None:
