@@ -121,7 +121,7 @@ def by_seed(records: Sequence[dict[str, Any]], configs: Sequence[RunConfig]) -> 
     """Return the records of a row's runs by seed: those that ended, and those that diverged."""
     found = {config.seed: record for config in configs if (record := find(records, config)) is not None}
     return [
-        {seed: record for seed, record in found.items() if (record["status"] == "done") == ended}
+        {seed: record for seed, record in found.items() if (record.get("status") == "done") == ended}
         for ended in (True, False)
     ]
 

@@ -66,3 +66,9 @@ def test_only_an_identical_configuration_counts_as_run(tmp_path: Path) -> None:
     found = results.find(results.read(path), mine)
     assert found is not None
     assert found["status"] == "done"
+
+
+def test_a_record_that_does_not_say_how_its_run_ended_is_not_of_one_that_did() -> None:
+    config = recipe("bn")
+    record = {"config": config.as_dict()}
+    assert results.by_seed([record], [config]) == [{}, {config.seed: record}]
