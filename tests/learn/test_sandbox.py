@@ -44,7 +44,7 @@ def ask(code: str, limits: Limits = LIMITS) -> object:
 OUT_OF_REACH = {
     "the solutions": f"return os.path.exists({str(Path(mabn_ref.__file__).parent / 'learn' / 'course')!r})",
     "the judge": f"return os.path.exists({str(Path(mabn_ref.__file__).parent / 'learn' / 'judge.py')!r})",
-    "users": "return os.path.exists('/etc/passwd') or os.path.exists('/home')",
+    "users": "return os.path.exists('/etc/passwd')",
     "the tests": f"return os.path.exists({__file__!r})",
     "other processes": "return [n for n in os.listdir('/proc') if n.isdigit() and int(n) > 9]",
     "the environment": "return [n for n in os.environ if n == 'HOME']",
