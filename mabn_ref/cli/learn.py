@@ -211,7 +211,7 @@ def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any]:
     from mabn_ref.learn.terminal import style_for
 
     folder = Folder.find(args.dir)
-    exercise = find(args.name, folder.exercises) if getattr(args, "name", None) else folder.current()
+    exercise = find(args.name, folder.exercises) if getattr(args, "name", None) is not None else folder.current()
     return folder, exercise, style_for(sys.stdout)
 
 
@@ -233,11 +233,11 @@ def _show(args: argparse.Namespace) -> int:
     try:
         folder = Folder.find(args.dir)
     except FileNotFoundError:
-        if not args.name:
+        if args.name is None:
             raise
         print(statement(find(args.name), style))
         return 0
-    exercise = find(args.name, folder.exercises) if args.name else folder.current()
+    exercise = find(args.name, folder.exercises) if args.name is not None else folder.current()
     print(f"{statement(exercise, style)}\n\nWrite it in {place(folder.file(exercise), None, style)}.")
     return 0
 
@@ -302,7 +302,7 @@ def _solution(args: argparse.Namespace) -> int:
     from mabn_ref.learn.terminal import solution
 
     folder, exercise, style = _opened(args)
-    exercise = exercise if args.name else folder.chosen()
+    exercise = exercise if args.name is not None else folder.chosen()
     shown = solution(folder, exercise, style)
     if shown is None:
         raise UsageError(f"{exercise.name} has not passed yet; mabn-ref learn hint {exercise.name} helps on")

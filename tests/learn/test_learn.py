@@ -120,6 +120,7 @@ def test_a_damaged_state_counts_as_none(folder: Folder) -> None:
             ["check", "bn"],
             "learn: error: there is no exercise 'bn'; did you mean 02_bn_forward or 03_bn_backward_graph or ",
         ),
+        (["reset", ""], "learn: error: there is no exercise ''; did you mean "),
         (["check", "momnts"], "learn: error: there is no exercise 'momnts'; did you mean 01_moments?"),
         (
             ["hint", "27"],
