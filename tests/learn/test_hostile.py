@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import resource
-import shutil
 import subprocess
 import textwrap
 import time
@@ -20,6 +19,7 @@ from mabn_ref.learn import grade as grading
 from mabn_ref.learn import sandbox
 from mabn_ref.learn.exercise import find
 from mabn_ref.learn.process import Limits
+from tests.learn.test_sandbox import bubblewrap
 from tests.signals import HUNG
 
 LIMITS = Limits(seconds=1.0, megabytes=300)
@@ -468,7 +468,7 @@ def _running() -> list[str]:
     return [line for line in found.stdout.splitlines() if "bwrap" in line]
 
 
-@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+@bubblewrap
 @pytest.mark.parametrize("kind", KINDS)
 def test_hostile(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, (name, body) in enumerate(KINDS[kind].items()):
