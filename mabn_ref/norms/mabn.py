@@ -27,9 +27,6 @@ from mabn_ref.norms import checks
 from mabn_ref.norms.checks import Settings, setting
 from mabn_ref.norms.common import clip, ema, mean_square, merge, root, sma, split, sums, switched
 
-_WARMUP = "batch statistics in both passes while iteration < warmup"
-_RENORM_FROM = "the first iteration, counted from 1, in which r may differ from 1"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings):
@@ -38,8 +35,8 @@ class Config(Settings):
     decay: float = setting(0.98, at_least=0, below=1, note="alpha, weight of the old value in the moving chi^2")
     window: int = setting(16, at_least=1, whole=True, note="m, the batch statistics in a simple moving average")
     clip: float = setting(5.0, at_least=1, note="lambda: r is clipped to [1 / lambda, lambda]; 1: no renormalisation")
-    warmup: int = setting(0, at_least=0, whole=True, imitation=True, note=_WARMUP)
-    renorm_from: int = setting(1, at_least=1, whole=True, imitation=True, note=_RENORM_FROM)
+    warmup: int = setting(0, at_least=0, whole=True, imitation=True, note="batch statistics while iteration < warmup")
+    renorm_from: int = setting(1, at_least=1, whole=True, imitation=True, note="first iteration with r other than 1")
 
 
 class State(NamedTuple):
