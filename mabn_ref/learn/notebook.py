@@ -25,7 +25,7 @@ def check(name: str, functions: Mapping[str, Any], seeds: Sequence[int] = (0,)) 
     --------
     >>> check("moments", {"moments": lambda x: (x.mean(), x.var())})
     01_moments: 0 of 2 points
-    You average over the channels too: every channel has a mean and a variance of its own.
+    You average over the channels too: each channel has its own mean and variance.
     """
     report = _report(name, functions, seeds)
     print(f"{report.exercise}: {'passed, ' if report.passed else ''}{report.points} of {len(report.parts)} points")
