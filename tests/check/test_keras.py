@@ -71,7 +71,13 @@ def test_renorm_is_ours_from_another_start(keras: Any) -> None:
 @pytest.mark.parametrize(("norm", "preset"), [("bn", "Keras 3"), ("brn", "Keras 3 with renorm")])
 def test_it_is_recognised_by_name(keras: Any, norm: str, preset: str) -> None:
     report = check(keras.layers.BatchNormalization, norm, norm_batch=4, short=True)
-    assert report.conforms, str(report)
+    x = (8192 + np.random.default_rng(0).standard_normal((64, 1))).astype(np.float32)
+    variance = float(keras.ops.moments(keras.ops.convert_to_tensor(x), axes=(0,))[1][0])
+    # Of some backends the variance is E[x^2] - E[x]^2.
+    lost = not abs(variance / x.astype(np.float64).var() - 1) < 0.01
+    assert report.mistakes == (["one-pass-variance"] if lost else []), str(report)
+    assert report.understood
+    assert report.conforms is not lost
     assert report.preset == preset
 
 
