@@ -61,7 +61,7 @@ def test_whoever_comes_second_waits_and_is_told_for_whom(tmp_path: Path) -> None
 def test_many_writers_of_one_file_leave_one_of_their_contents(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom mabn_ref import storage\n"
-        "for n in range(200):\n    storage.write(Path(sys.argv[1]), lambda f: f.write(sys.argv[2].encode() * 5000))"
+        "for n in range(60):\n    storage.write(Path(sys.argv[1]), lambda f: f.write(sys.argv[2].encode() * 5000))"
     )
     path = tmp_path / "file"
     writers = [python(code, str(path), letter) for letter in "abcd"]
@@ -174,9 +174,9 @@ def test_a_checkpoint_that_unpacks_to_gigabytes_is_refused_unread(tmp_path: Path
                 if name != bomb:
                     np.lib.format.write_array(member, value)
                     continue
-                header = {"descr": "<f4", "fortran_order": False, "shape": (2**28,)}
+                header = {"descr": "<f4", "fortran_order": False, "shape": (150 * 2**20,)}
                 np.lib.format.write_array_header_1_0(member, header)
-                for _ in range(1024):
+                for _ in range(600):
                     member.write(bytes(2**20))
     assert path.stat().st_size < 2**23
     code = (
@@ -190,7 +190,7 @@ def test_a_checkpoint_that_unpacks_to_gigabytes_is_refused_unread(tmp_path: Path
     with python(code, str(path)) as process:
         out, err = process.communicate(timeout=HUNG)
     said, peak = out.splitlines()
-    assert f"{bomb} is float32 of shape (268435456,), expected float32 of shape" in said, err
+    assert f"{bomb} is float32 of shape (157286400,), expected float32 of shape" in said, err
     assert int(peak) < 500_000, "kB"
 
 
@@ -202,7 +202,7 @@ def test_random_damage_to_a_checkpoint_is_one_kind_of_error(tmp_path: Path) -> N
     whole = path.read_bytes()
     rng = np.random.default_rng(0)
     accepted = 0
-    for number in range(300):
+    for number in range(150):
         damaged = bytearray(whole)
         if number % 3 == 0:
             del damaged[rng.integers(len(damaged)) :]
@@ -212,7 +212,7 @@ def test_random_damage_to_a_checkpoint_is_one_kind_of_error(tmp_path: Path) -> N
         with contextlib.suppress(checkpoints.CheckpointError):
             checkpoints.load(path, config, like)
             accepted += 1
-    assert accepted < 50
+    assert accepted < 25
 
 
 @pytest.mark.parametrize(
