@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.docs import browser
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,3 +66,12 @@ def _built(folder: Path) -> Path:
     )
     assert done.returncode == 0, done.stderr
     return folder / "html"
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Browser]:
+    if browser.executable() is None:
+        pytest.skip(f"no browser, none of {', '.join(browser.NAMES)} is installed")
+    opened = browser.Browser(tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()

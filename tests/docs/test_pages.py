@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
@@ -37,15 +36,6 @@ _OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.cli
 
 def _pages(html: Path) -> list[Path]:
     return sorted(page for page in html.rglob("*.html") if "_static" not in page.parts)
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Browser]:
-    if browser.executable() is None:
-        pytest.skip(f"no browser, none of {', '.join(browser.NAMES)} is installed")
-    opened = browser.Browser(tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()
 
 
 _DRAWINGS = r"""[...document.querySelectorAll('svg.drawing')].map(svg => {

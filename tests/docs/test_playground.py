@@ -24,15 +24,6 @@ EPS, CLIP = 1e-5, 5.0
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Browser]:
-    if browser.executable() is None:
-        pytest.skip(f"no browser, none of {', '.join(browser.NAMES)} is installed")
-    opened = browser.Browser(tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()
-
-
 @pytest.fixture
 def numbers(chromium: browser.Browser, tmp_path: Path) -> Callable[..., Any]:
     """Calls a function of the script with arguments, in a page that has nothing else."""
