@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import json
+import os
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +75,12 @@ def add(commands: Any) -> None:
     parser.add_argument("names", nargs="*", type=name_from("name", NAMES), metavar="NAME", help=every)
     add_number(parser, "--draws", int, 20, "random inputs for each", at_least=1)
     add_number(parser, "--seed", int, 0, "seed of the inputs")
+    add_number(parser, "--jobs", int, None, "passes checked in parallel (default: one per core)", at_least=1)
 
     parser = add_command(commands, "mistakes", _mistakes, "count the wrong passes that are rejected", _MISTAKES)
     add_number(parser, "--draws", int, 200, "inputs for each wrong pass", at_least=1)
     add_number(parser, "--seeds", int, 1000, "inputs for each right pass", at_least=1)
+    add_number(parser, "--jobs", int, None, "passes judged in parallel (default: one per core)", at_least=1)
 
     parser = add_command(commands, "check", _check, "check your own layer", _CHECK)
     path = "a module and a name such as my_package.norms:MyMABN2d, or norms.py:MyMABN2d; the current directory is "
@@ -103,15 +109,29 @@ def add(commands: Any) -> None:
     parser.add_argument("--small", action="store_true", help="the small set that comes with the package")
 
 
+@contextlib.contextmanager
+def _in_parallel(args: argparse.Namespace, tasks: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """Yield a `map` over processes, as many as asked for and as there are tasks; over one, this process's own."""
+    from mabn_ref.train.workers import Workers
+
+    jobs = min(args.jobs or os.cpu_count() or 1, tasks)
+    if jobs == 1:
+        yield map
+    else:
+        with Workers(jobs) as workers:
+            yield workers.map
+
+
 def _gradcheck(args: argparse.Namespace) -> int:
     """Print a line for each input of each pass, and what is known of each that is wrong."""
     from mabn_ref.mistakes.gradient_table import FORMAT, HEADER, check_all
 
     wrong, names = [], args.names or NAMES
-    with Progress("gradcheck", len(names)) as progress:
+    with Progress("gradcheck", len(names)) as progress, _in_parallel(args, len(names)) as run:
         progress.say(FORMAT.format(*HEADER))
-        for name in names:
-            for line in check_all(name, args.draws, args.seed):
+        of_names = run(partial(check_all, draws=args.draws, seed=args.seed), names)
+        for name, lines in zip(names, of_names, strict=True):
+            for line in lines:
                 titles = (name, _EQUATIONS.get(name, "")) if line.name == line.first else ("", "")
                 progress.say(FORMAT.format(*titles, *line.cells()))
                 wrong += [] if line.failure is None else [line.failure]
@@ -125,8 +145,8 @@ def _gradcheck(args: argparse.Namespace) -> int:
 def _mistakes(args: argparse.Namespace) -> int:
     from mabn_ref.mistakes import tally
 
-    with Progress("mistakes", tally.passes()) as progress:
-        judged = tally.judge(args.draws, args.seeds, progress.step)
+    with Progress("mistakes", tally.passes()) as progress, _in_parallel(args, tally.passes()) as run:
+        judged = tally.judge(args.draws, args.seeds, progress.step, run)
     print(tally.summary(judged))
     return int(any(t.misjudged for t in judged))
 

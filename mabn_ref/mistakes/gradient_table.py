@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,7 +35,7 @@ class Line(NamedTuple):
         return self.name, f"{self.central:.1e}", stepped, f"{self.exact:.1e}", self.taylor, self.verdict
 
 
-def check_all(name: str, draws: int, seed: int) -> Iterator[Line]:
+def check_all(name: str, draws: int, seed: int) -> list[Line]:
     """Check the right implementation of `name`, a normaliser or a layer, on random draws; a line for each input.
 
     Examples
@@ -57,23 +57,26 @@ def check_all(name: str, draws: int, seed: int) -> Iterator[Line]:
             exact.append(check(*passes(name, module, exactly(inputs)), names=names, seed=k))
     for result in results + exact:
         if result.violations:
-            yield Line("all", "all", np.inf, None, np.inf, "", "impure", repr(result))
-            return
+            return [Line("all", "all", np.inf, None, np.inf, "", "impure", repr(result))]
+    lines = []
     for i, found in enumerate(results[0].inputs):
         each = [result.inputs[i] for result in results]
         every = [*each, *(result.inputs[i] for result in exact)]
         failed = [r for r in results + exact if r.inputs[i].verdict not in ("ok", "not differentiable here")]
         stepped = [e.complex_error for e in each if e.complex_error is not None]
-        yield Line(
-            name=found.name,
-            first=results[0].inputs[0].name,
-            central=max(e.error for e in each),
-            stepped=max(stepped) if stepped else None,
-            exact=max(result.inputs[i].error for result in exact),
-            taylor=_taylor(each),
-            verdict="wrong" if failed else _kinks(every),
-            failure=repr(failed[0]) if failed else None,
+        lines.append(
+            Line(
+                name=found.name,
+                first=results[0].inputs[0].name,
+                central=max(e.error for e in each),
+                stepped=max(stepped) if stepped else None,
+                exact=max(result.inputs[i].error for result in exact),
+                taylor=_taylor(each),
+                verdict="wrong" if failed else _kinks(every),
+                failure=repr(failed[0]) if failed else None,
+            )
         )
+    return lines
 
 
 def _names(module: Any, inputs: Any) -> list[str]:

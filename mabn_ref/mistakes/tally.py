@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -78,16 +79,28 @@ def passes() -> int:
     return len(MISTAKES) + len(right_passes())
 
 
-def judge(draws: int, seeds: int, after_each: Callable[[], object] = lambda: None) -> list[Tally]:
-    """Judge `draws` draws of every wrong pass and `seeds` of every right one; `after_each` is called that often."""
+def judge(
+    draws: int,
+    seeds: int,
+    after_each: Callable[[], object] = lambda: None,
+    run: Callable[[Callable[[int], Tally], Iterable[int]], Iterable[Tally]] = map,
+) -> list[Tally]:
+    """Judge `draws` draws of every wrong pass and `seeds` of every right one; `after_each` is called that often.
+
+    `run` is `map`, or that of an executor of processes.
+    """
     found = []
-    for mistake in MISTAKES:
-        found.append(tally_wrong(mistake, draws))
-        after_each()
-    for module, oracle in right_passes():
-        found.append(tally_right(module, oracle, seeds))
+    for tally in run(partial(_judge_one, draws, seeds), range(passes())):
+        found.append(tally)
         after_each()
     return found
+
+
+def _judge_one(draws: int, seeds: int, k: int) -> Tally:
+    """Judge pass number k, the wrong ones first. A number because modules and draws cannot be sent to a process."""
+    if k < len(MISTAKES):
+        return tally_wrong(MISTAKES[k], draws)
+    return tally_right(*right_passes()[k - len(MISTAKES)], seeds)
 
 
 _ROW = "{:<20}{:>14}{:>13}{:>16}{:>15}"

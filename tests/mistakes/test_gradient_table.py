@@ -49,7 +49,7 @@ def test_a_wrong_pass_is_shown_and_fails(monkeypatch: pytest.MonkeyPatch, capsys
         return 1.01 * dx, *rest
 
     monkeypatch.setattr(batch_norm, "backward", a_hundredth_more)
-    assert cli.main(["gradcheck", "batch_norm", "linear", "--draws", "2"]) == 1
+    assert cli.main(["gradcheck", "batch_norm", "linear", "--draws", "2", "--jobs", "1"]) == 1
     out = capsys.readouterr().out
     assert "wrong" in out.splitlines()[1]
     assert "gradient check: wrong" in out
@@ -87,6 +87,15 @@ def test_an_impure_pass_is_shown_and_fails(
     assert "impure" in capsys.readouterr().out
 
 
+def test_two_processes_find_what_one_finds(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = []
+    for jobs in ("1", "2"):
+        assert cli.main(["gradcheck", "relu", "linear", "--draws", "2", "--jobs", jobs]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+    assert printed[0].index("relu") < printed[0].index("linear")
+
+
 def test_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["gradcheck", "mabm"]) == 2
     assert "unknown name 'mabm': did you mean 'mabn'?" in capsys.readouterr().err
@@ -94,7 +103,7 @@ def test_names(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_catalogue_is_judged(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(tally, "MISTAKES", (named("bn-no-g"),))
-    assert cli.main(["mistakes", "--draws", "2", "--seeds", "2"]) == 0
+    assert cli.main(["mistakes", "--draws", "2", "--seeds", "2", "--jobs", "1"]) == 0
     assert "2 of 2 wrong passes rejected" in capsys.readouterr().out
 
 
@@ -102,5 +111,5 @@ def test_a_misjudged_pass_is_an_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(tally, "MISTAKES", (replace(named("bn-no-g"), edits={}),))
-    assert cli.main(["mistakes", "--draws", "1", "--seeds", "1"]) == 1
+    assert cli.main(["mistakes", "--draws", "1", "--seeds", "1", "--jobs", "1"]) == 1
     assert "wrong pass bn-no-g: rejected by gradient on 0 of 1 draws" in capsys.readouterr().out
