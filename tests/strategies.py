@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from mabn_ref.norms import batch_norm, batch_renorm, mabn, mabn_variants, modified_batch_norm, sync_batch_norm
@@ -21,6 +22,12 @@ NORMS = {
 
 ALL = NORMS | {"sync_batch_norm": sync_batch_norm}
 """Those that have files of tests of their own as well."""
+
+
+def many(few: int, all_of_them: int) -> int:
+    """How many random draws a loop makes: `few`, and `all_of_them` under the profile `thorough`."""
+    return all_of_them if settings().max_examples >= 1000 else few
+
 
 seeds = st.integers(0, 2**32 - 1)
 eps = st.sampled_from([1e-5, 0.1, 1.0])

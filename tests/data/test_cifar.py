@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mabn_ref.data import cifar
@@ -57,7 +57,6 @@ def assert_equal(left: Dataset, right: Dataset) -> None:
     assert left.labels.dtype == np.int64
 
 
-@settings(deadline=None, max_examples=20)
 @given(size=st.integers(1, 12), seed=st.integers(0, 2**32))
 def test_records_round_trip(size: int, seed: int) -> None:
     dataset = random_dataset(size, seed)
@@ -70,14 +69,12 @@ def test_images_are_contiguous_and_writable() -> None:
     dataset.images[0, 0, 0, 0] = 1
 
 
-@settings(deadline=None, max_examples=50)
 @given(size=st.integers(0, 10_000).filter(lambda size: size == 0 or size % 3073 != 0))
 def test_truncated_or_oversized_file_is_named(size: int) -> None:
     with pytest.raises(ValueError, match=rf"^some\.bin is {size} bytes long, expected .*3073"):
         cifar.read_records(bytes(size), "some.bin")
 
 
-@settings(deadline=None, max_examples=20)
 @given(label=st.integers(10, 255), at=st.integers(0, 4))
 def test_label_above_nine_is_named(label: int, at: int) -> None:
     raw = bytearray(to_records(random_dataset(5, 1)))

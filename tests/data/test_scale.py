@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mabn_ref.data import channel_statistics, to_float
@@ -15,7 +15,6 @@ def random_images(n: int, seed: int) -> np.ndarray:
     return (rng.random((n, 5, 4, 3)) * np.array([255.0, 90, 20])).astype(np.uint8)
 
 
-@settings(deadline=None, max_examples=25)
 @given(n=st.integers(1, 1100), seed=st.integers(0, 2**32))
 @example(n=1024, seed=0)  # one block of images, and more than two
 @example(n=2049, seed=0)

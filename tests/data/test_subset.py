@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mabn_ref.data import Dataset
@@ -28,7 +28,6 @@ def shuffled(per_class: int, seed: int) -> Dataset:
     return numbered(np.random.default_rng(seed).permutation(np.repeat(np.arange(10), per_class)))
 
 
-@settings(deadline=None, max_examples=50)
 @given(size=st.integers(1, 120), seed=st.integers(0, 2**32))
 def test_classes_differ_by_at_most_one_and_pairs_stay_together(size: int, seed: int) -> None:
     dataset = shuffled(12, seed=3)
@@ -41,7 +40,6 @@ def test_classes_differ_by_at_most_one_and_pairs_stay_together(size: int, seed: 
     np.testing.assert_array_equal(part.labels, dataset.labels[chosen])
 
 
-@settings(deadline=None, max_examples=30)
 @given(small=st.integers(1, 119), more=st.integers(0, 119), seed=st.integers(0, 2**32))
 def test_subsets_of_one_seed_are_nested(small: int, more: int, seed: int) -> None:
     dataset = shuffled(12, seed=4)

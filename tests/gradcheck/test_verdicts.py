@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import settings
 
 from mabn_ref.gradcheck import GradientError, check
 from tests.gradcheck.passes import RIGHT, WRONG, norm, row_max, tanh_layer
+from tests.strategies import many
 
 NORMS = [name for name in RIGHT if name.startswith("norm")]
-DRAWS = min(2 * settings().max_examples, 1000)
-"""A thousand in the profile `thorough`."""
+DRAWS = many(60, 1000)
 SEEDS = {name: range(DRAWS) for name in RIGHT} | {name: range(k, DRAWS, 3) for k, name in enumerate(NORMS)}
 """The three eps of the norm share them."""
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mabn_ref.nn import upsample
@@ -10,7 +10,6 @@ from mabn_ref.nn import upsample
 shapes = st.tuples(*[st.integers(1, 3)] * 4)
 
 
-@settings(max_examples=40)
 @given(shapes, st.integers(1, 4), st.integers(0, 2**32 - 1))
 def test_both_passes_pixel_by_pixel(shape, factor, seed):
     """Backward is the transpose of forward: <dout, forward(x)> = <backward(dout), x>.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mabn_ref.gradcheck import check, exact, to_float
@@ -39,7 +39,6 @@ def test_runs_follow_the_plain_recurrence() -> None:
             assert verdict.accepted, (seed, verdict)
 
 
-@settings(max_examples=40)
 @given(
     seed=seeds,
     samples=st.integers(2, 4),
@@ -170,7 +169,6 @@ def test_samples_do_not_see_each_other_and_inference_is_no_affine_map() -> None:
     assert not np.allclose(z, (halves[0] + halves[1]) / 2, rtol=1e-2)
 
 
-@settings(max_examples=30)
 @given(seed=seeds, groups=st.integers(1, 4), norm_batch=st.integers(2, 3), merged=st.booleans())
 def test_one_call_equals_many(seed: int, groups: int, norm_batch: int, merged: bool) -> None:
     """eq: eval-estimate, ema-forward"""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mabn_ref.gradcheck import check
@@ -92,7 +92,6 @@ SPECIAL = {
 
 
 @pytest.mark.parametrize("name", SPECIAL)
-@settings(max_examples=40)
 @given(data=st.data(), dims=dimensions(groups=3), seed=seeds, calls=st.integers(1, 5))
 def test_special_cases(name: str, data: Any, dims: Any, seed: int, calls: int) -> None:
     """Outputs, gradients, batch statistics, inference, to 1e-12 over several calls.
@@ -160,7 +159,6 @@ def loop(config: Config, xs: Any, dzs: Any, gamma: Any, beta: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize(("form", "ahead", "back"), CELLS)
-@settings(max_examples=25)
 @given(data=st.data(), dims=dimensions(groups=3), seed=seeds, calls=st.integers(1, 5))
 def test_runs_follow_the_plain_recurrence(
     form: str, ahead: str, back: str, data: Any, dims: Any, seed: int, calls: int
@@ -203,7 +201,6 @@ def held_passes(config: Config, state: Any, x: Any, gamma: Any, beta: Any) -> tu
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("ahead", ["batch", "ema"])
-@settings(max_examples=20)
 @given(data=st.data(), seed=seeds, calls=st.integers(0, 4))
 def test_derivative_where_backward_uses_the_batch(form: str, ahead: str, data: Any, seed: int, calls: int) -> None:
     """eq: moving-forward, moving-backward"""
@@ -213,7 +210,6 @@ def test_derivative_where_backward_uses_the_batch(form: str, ahead: str, data: A
 
 
 @pytest.mark.parametrize("form", FORMS)
-@settings(max_examples=20)
 @given(data=st.data(), seed=seeds, calls=st.integers(0, 4))
 def test_one_call_of_windows_in_both_directions(form: str, data: Any, seed: int, calls: int) -> None:
     """With zeros for the earlier g and Psi, backward lacks of the derivative of one call the term (E_B y) Psi_B / m.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mabn_ref.gradcheck import check, exact, to_float
@@ -64,7 +64,6 @@ def test_numbers_worked_out_by_hand() -> None:
     np.testing.assert_allclose([dgamma[0], dbeta[0]], [2 - 1.5 / root + 0.5 / root, 5], rtol=1e-14)
 
 
-@settings(max_examples=40)
 @given(shape=shapes.filter(lambda s: s[1] * s[2] * s[3] > 2), config=configs, seed=seeds, calls=st.integers(0, 2))
 def test_the_first_sample_is_a_derivative(shape: Any, config: Any, seed: int, calls: int) -> None:
     """The averages before a sample do not depend on it: with u = v = 0, dx is the derivative of its z.
@@ -147,7 +146,6 @@ def test_what_backward_is_instead(decay: float) -> None:
     assert np.all(np.abs(u[-1]) / samples < 0.1)
 
 
-@settings(max_examples=40)
 @given(shape=shapes, config=configs, seed=seeds)
 def test_one_call_equals_many_and_passes_may_wait(shape: Any, config: Any, seed: int) -> None:
     """A call of N samples, N calls, and all forward passes before all backward passes.

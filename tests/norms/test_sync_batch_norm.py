@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mabn_ref.gradcheck import check, exact, to_float
@@ -77,7 +77,6 @@ def assert_equal(ours: list[Any], theirs: list[Any], dz: Any, gamma: Any, spread
         assert np.all(np.abs(a - b) <= 1e-12 * size), name
 
 
-@settings(max_examples=40)
 @given(
     sizes=splits,
     space=st.lists(st.integers(1, 3), max_size=2),

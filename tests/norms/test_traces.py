@@ -29,8 +29,8 @@ def settings(trace: dict[str, np.ndarray], **changes: object) -> mabn.Config:
     return mabn.Config.megvii(**{**keywords, "warmup": theirs["warmup_iters"], **changes})
 
 
-def replay(trace: dict[str, np.ndarray], config: mabn.Config) -> dict[str, float]:
-    """Worst relative error of each quantity over the run, a step at a time."""
+def replay(trace: dict[str, np.ndarray], config: mabn.Config, enough: float = np.inf) -> dict[str, float]:
+    """Worst relative error of each quantity over the run, a step at a time, until one is more than enough."""
     gamma, beta = trace["gamma"], trace["beta"]
     state = mabn.init(len(gamma), config, dtype=np.float64)
     worst = dict.fromkeys(("z", "dx", "dgamma", "dbeta", "chi2"), 0.0)
@@ -41,6 +41,8 @@ def replay(trace: dict[str, np.ndarray], config: mabn.Config) -> dict[str, float
         theirs = (z_, dx_, trace["dgamma"][step], trace["dbeta"][step], trace["state_running_var"][step])
         for name, a, b in zip(worst, (z, dx, dgamma, dbeta, state.chi2), theirs, strict=True):
             worst[name] = max(worst[name], relative(a, b))
+        if max(worst.values()) > enough:
+            return worst
     z = mabn.infer(np.moveaxis(trace["x_eval"], 1, -1), gamma, beta, state, config)
     return worst | {"infer": relative(np.moveaxis(z, -1, 1), trace["y_eval"])}
 
@@ -70,4 +72,4 @@ def test_mabn_follows_the_authors_code_for_1100_steps(trace: dict[str, np.ndarra
 )
 def test_every_setting_matters_to_the_replay(trace: dict[str, np.ndarray], change: dict[str, object]) -> None:
     """The trace would not catch a setting that leaves its numbers alone."""
-    assert max(replay(trace, settings(trace, **change)).values()) > 1e-9
+    assert max(replay(trace, settings(trace, **change), enough=1e-9).values()) > 1e-9
