@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mabn_ref.learn import judge
 from mabn_ref.learn.exercise import find
 from mabn_ref.learn.judge import check_source
 
@@ -80,8 +81,10 @@ CHEATS = {
 
 
 @pytest.mark.parametrize("name", CHEATS)
-def test_a_trick_has_no_points(name: str) -> None:
+def test_a_trick_has_no_points(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     number, source, honest = CHEATS[name]
+    # which mistakes a trick resembles is no matter of points, and is most of the work
+    monkeypatch.setattr(judge._Known, "_recognised", lambda *_: ((), frozenset()))
     report = check_source(find(number), source, seeds=(0, 11))
     assert report.points <= honest, [(part.name, part.ok) for part in report.parts]
 
