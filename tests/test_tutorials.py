@@ -14,6 +14,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,11 @@ from tests.strategies import many
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted((ROOT / "tutorials").glob("[0-9][0-9]_*.py"))
 HUNG = 3600  # seconds after which a script is taken to hang; most take two, on a slow and busy machine two hundred
-# Runs a script as `python script` would, and says what its figures show.
-RUN = """
-import json, runpy, sys, time, warnings
-warnings.filterwarnings("ignore", "FigureCanvasAgg is non-interactive")  # a test has no screen
+# A test has no screen.
+QUIET = 'import warnings\nwarnings.filterwarnings("ignore", "FigureCanvasAgg is non-interactive")\n'
+# What the open figures show.
+FIGURES = """
 import matplotlib.pyplot as plt
-runpy.run_path(sys.argv[1], run_name="__main__")
-seconds = time.process_time()
 figures = []
 for figure in map(plt.figure, plt.get_fignums()):
     figure.canvas.draw()
@@ -42,9 +41,15 @@ for figure in map(plt.figure, plt.get_fignums()):
             if axis.get_visible() and any(tick.get_visible() and tick.get_text() for tick in axis.get_ticklabels()):
                 labels.append(axis.label.get_text() or shared)
     figures.append({"titles": [title for title in titles if title], "labels": labels})
-print("\\n" + json.dumps({"seconds": seconds, "figures": figures}))
 """
-
+# Runs a script as `python script` would, and says what its figures show.
+RUN = f"""{QUIET}
+import json, runpy, sys, time
+runpy.run_path(sys.argv[1], run_name="__main__")
+seconds = time.process_time()
+{FIGURES}
+print("\\n" + json.dumps({{"seconds": seconds, "figures": figures}}))
+"""
 
 SHORTER = {"08_training_with_controls": ("= 300, 75, 32, range(4)", "= 50, 25, 32, range(3)")}
 """What is replaced in scripts that train for long; the pages and the profile `thorough` run all of it."""
@@ -176,10 +181,14 @@ def test_numbers_are_in_order() -> None:
         (["f, (a, b) = plt.subplots(2, sharex=True)", "f.suptitle('t')", "b.set_xlabel('t (s)')"], ["ylabel"] * 2),
     ],
 )
-def test_a_bare_figure_is_noticed(tmp_path: Path, lines: list[str], missing: list[str]) -> None:
-    script = tmp_path / "script.py"
-    script.write_text("\n".join(["import matplotlib.pyplot as plt", *lines]))
-    assert lacks(run(script)) == [m.replace("ylabel", "figure 1: a unit in ''") for m in missing]
+def test_a_bare_figure_is_noticed(lines: list[str], missing: list[str]) -> None:
+    plt = pytest.importorskip("matplotlib.pyplot", reason='matplotlib is not installed: pip install "mabn_ref[run]"')
+    plt.close("all")
+    space: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        exec("\n".join([QUIET, "import matplotlib.pyplot as plt", *lines, FIGURES]), space)
+    plt.close("all")
+    assert lacks(space) == [m.replace("ylabel", "figure 1: a unit in ''") for m in missing]
 
 
 def test_a_warning_is_noticed(tmp_path: Path) -> None:

@@ -135,14 +135,15 @@ def test_wrong_passes_keep_float32_and_leave_their_inputs_alone(mistake: Mistake
 @pytest.mark.parametrize("norm_batch", [1, 2, 3])
 def test_wrong_passes_run_on_any_configuration_and_shape(module: Any, norm_batch: int) -> None:
     """They are compared with users' layers over scenarios that are none of their own."""
-    for mistake in (m for m in MISTAKES if m.subject is module):
-        for seed in range(4):
-            own = {group_norm: grouped_calls(), online_norm: sample_calls(online_norm)}
-            draw = own.get(module) or calls(module, norm_batch=norm_batch, space=(2, 2))
-            inputs = draw(np.random.default_rng(seed))
+    implementations = [wrong(mistake) for mistake in MISTAKES if mistake.subject is module]
+    own = {group_norm: grouped_calls(), online_norm: sample_calls(online_norm)}
+    draw = own.get(module) or calls(module, norm_batch=norm_batch, space=(2, 2))
+    for seed in range(4):
+        inputs = draw(np.random.default_rng(seed))
+        right = {name: np.shape(value) for name, value in run(module, inputs).items()}
+        for implementation in implementations:
             with np.errstate(all="ignore"):
-                shapes = {name: np.shape(value) for name, value in run(wrong(mistake), inputs).items()}
-            right = {name: np.shape(value) for name, value in run(module, inputs).items()}
+                shapes = {name: np.shape(value) for name, value in run(implementation, inputs).items()}
             assert {n: s for n, s in shapes.items() if "psi_window" not in n} == {
                 n: s for n, s in right.items() if "psi_window" not in n
             }
