@@ -38,6 +38,18 @@ logger = logging.getLogger(__name__)
 _PITCH, _TOP, _HEIGHT = 80, 76, 42
 """Between rows, above the first of them, and of a box."""
 
+_CARDS = 6
+"""By how much the cards of a memory stick out behind the first."""
+
+_COLUMNS = {
+    False: ((66, 128), (272, 128), (272, 128)),
+    True: ((44, 84), (172, 100), (300, 92)),
+}
+"""The middles and the widths of boxes, by whether there is a third column."""
+
+_APART = 4.5
+"""Each of two opposite arrows from the line between their boxes."""
+
 Resolve = Callable[[str, str], str]
 """From a page and a place on it to an address."""
 
@@ -117,7 +129,7 @@ def whole(graph: Graph, places: _Places) -> str:
     boxes = {node.name: _box(graph, node) for node in graph.nodes}
     marks = _legend(graph)
     for arrow in graph.arrows:
-        marks += _arrow(graph, arrow, boxes, places)
+        marks += _arrow(graph, arrow, boxes)
     marks += [_node(graph, node, boxes[node.name], places) for node in graph.nodes]
     marks += _labels(graph, boxes, places)
     height = max(box.y for box in boxes.values()) + _HEIGHT / 2 + 8
@@ -129,9 +141,8 @@ def whole(graph: Graph, places: _Places) -> str:
 
 
 def _column(graph: Graph, column: float) -> float:
-    if _three(graph):
-        return 52 + 126 * column
-    return 68 + 214 * column
+    at, after = _COLUMNS[_three(graph)][int(column)], _COLUMNS[_three(graph)][min(int(column) + 1, 2)]
+    return at[0] + (column % 1) * ((after[0] - at[0]) or 128)
 
 
 def _three(graph: Graph) -> bool:
@@ -143,8 +154,10 @@ def _row(row: float) -> float:
 
 
 def _box(graph: Graph, node: Node) -> Box:
-    height = 30 if node.kind == "parameter" else _HEIGHT
-    return Box(_column(graph, node.column), _row(node.row), 96 if _three(graph) else 128, height)
+    x, width = _column(graph, node.column), _COLUMNS[_three(graph)][round(node.column)][1]
+    if node.kind == "memory":
+        return Box(x, _row(node.row), width + _CARDS, _HEIGHT + _CARDS)
+    return Box(x, _row(node.row), width, 30 if node.kind == "parameter" else _HEIGHT)
 
 
 def _legend(graph: Graph) -> list[str]:
@@ -156,7 +169,7 @@ def _legend(graph: Graph) -> list[str]:
         marks += [svg.scissors((20, 32)), svg.text((44, 36), "cut: a constant", "note", "start")]
     if any(node.kind == "memory" for node in graph.nodes):
         marks += [
-            _memory(Box(154, 33, 22, 12), ""),
+            _memory(Box(154, 32, 30, 20), "memory"),
             svg.text((176, 36), "memory, kept between calls", "note", "start"),
         ]
     if "next" in kinds:
@@ -170,10 +183,12 @@ def _legend(graph: Graph) -> list[str]:
 
 
 def _memory(box: Box, style: str) -> str:
-    cards = "".join(
-        svg.rectangle(Box(box.x + by, box.y - by, box.width, box.height), f"box memory {style}") for by in (6, 3, 0)
+    """A stack of cards that fills a box."""
+    width, height, behind = box.width - _CARDS, box.height - _CARDS, style.replace("here", "")
+    return "".join(
+        svg.rectangle(Box(box.x + by, box.y - by, width, height), f"box {style if by < 0 else behind}")
+        for by in (3, 0, -3)
     )
-    return cards
 
 
 def _node(graph: Graph, node: Node, box: Box, places: _Places, style: str = "") -> str:
@@ -183,60 +198,58 @@ def _node(graph: Graph, node: Node, box: Box, places: _Places, style: str = "") 
         return svg.rectangle(box, "box gone") + said
     only_back = {arrow.kind for arrow in graph.arrows if node.name in arrow[:2]} == {"back"}
     style = f"{style} {node.kind} {'back' if only_back else ''}"
-    shape = _memory(box, style) if node.kind == "memory" else svg.rectangle(box, f"box {style}")
+    x, y, marks = box.x, box.y, svg.rectangle(box, f"box {style}")
+    if node.kind == "memory":
+        x, y, marks = x - 3, y + 3, _memory(box, style)
     if node.kind == "parameter":
-        marks = shape + svg.text((box.x, box.y + 5), node.name, "name")
+        marks += svg.text((x, y + 5), node.name, "name")
     else:
-        marks = shape + svg.text((box.x, box.y - 3), node.name, "name")
-        marks += svg.text((box.x, box.y + 14), node.formula, "formula")
+        marks += svg.text((x, y - 3), node.name, "name") + svg.text((x, y + 14), node.formula, "formula")
     return svg.link(places.equation(node.label), f"{node.name}, {node.formula}: equation {node.label}", marks)
 
 
-def _arrow(graph: Graph, arrow: Arrow, boxes: dict[str, Box], places: _Places) -> list[str]:
+def _arrow(graph: Graph, arrow: Arrow, boxes: dict[str, Box]) -> list[str]:
     """The lines of an arrow; its local derivative is written later, over all lines."""
     start, end = boxes[arrow.start], boxes[arrow.end]
     via = [(_column(graph, column), _row(row)) for column, row in arrow.via]
-    offset = 4.5 if arrow.kind == "both" else 0.0
     marks = []
     if arrow.kind != "back":
-        style = "forward next" if arrow.kind == "next" else "forward"
-        marks.append(svg.arrow(svg.between(start, end, via, -offset), style))
+        offset = -_APART if arrow.kind in ("both", "cut") else arrow.aside
+        marks.append(svg.arrow(svg.between(start, end, via, offset), _style(arrow)))
     if arrow.kind in ("both", "back"):
         marks.append(svg.arrow(_way_back(graph, arrow, boxes), "backward"))
     if arrow.kind == "cut":
-        way = svg.between(end, start, via[::-1], -6)
-        half = svg.middle(way)
-        angle = math.degrees(math.atan2(way[0][1] - half[1], way[0][0] - half[0])) + 90
-        marks += [svg.path([way[0], half], "line backward"), svg.scissors(half, angle)]
+        marks += _cut(svg.between(end, start, via[::-1], -_APART))
     return marks
+
+
+def _style(arrow: Arrow) -> str:
+    return "forward next" if arrow.kind == "next" else "forward"
+
+
+def _cut(way: list[Point]) -> list[str]:
+    """A way back that ends half way, between the blades of scissors that are held away from the way forward."""
+    half, (dx, dy) = svg.along(way)
+    held = (half[0] - dy * 7, half[1] + dx * 7)
+    return [svg.path([way[0], half], "line backward"), svg.scissors(held, math.degrees(math.atan2(-dx, dy)))]
 
 
 def _way_back(graph: Graph, arrow: Arrow, boxes: dict[str, Box]) -> list[Point]:
     via = [(_column(graph, column), _row(row)) for column, row in arrow.back_via or arrow.via[::-1]]
-    return svg.between(boxes[arrow.end], boxes[arrow.start], via, -4.5 if arrow.kind == "both" else 0.0)
+    return svg.between(boxes[arrow.end], boxes[arrow.start], via, -_APART if arrow.kind == "both" else 0.0)
 
 
 def _labels(graph: Graph, boxes: dict[str, Box], places: _Places) -> list[str]:
-    marks = []
-    for arrow in graph.arrows:
-        if not arrow.local:
-            continue
-        way = _way_back(graph, arrow, boxes)
-        x, y = svg.middle(way)
-        upright = abs(way[0][0] - way[-1][0]) < 10
-        upright = upright or bool(arrow.back_via)
-        anchor_at = "start" if upright else "middle"
-        at = (x + arrow.shift[0], y + arrow.shift[1] + 4)
-        if upright and arrow.kind == "both" and graph.node(arrow.end).column:
-            at, anchor_at = (at[0] - 15, at[1]), "end"  # there is no room on the right
-        elif upright:
-            at = (at[0] + 6, at[1])
-        elif abs(way[0][1] - way[-1][1]) < 10:
-            at = (at[0], at[1] + (13 if arrow.kind == "both" else -11))
-        label = svg.text(at, arrow.local, "local", anchor_at)
-        address, line = places.backward(arrow)
-        marks.append(svg.link(address, f"local derivative {arrow.local}: {line}", label))
-    return marks
+    return [
+        _local(arrow, svg.beside(_way_back(graph, arrow, boxes), arrow.local, "local", arrow.label_at), places)
+        for arrow in graph.arrows
+        if arrow.local
+    ]
+
+
+def _local(arrow: Arrow, label: str, places: _Places) -> str:
+    address, line = places.backward(arrow)
+    return svg.link(address, f"local derivative {arrow.local}: {line}", label)
 
 
 def _listed(graph: Graph, node: Node, places: _Places) -> str:
@@ -259,45 +272,59 @@ def _linked(address: str, said: str) -> str:
 
 def frame(graph: Graph, node: Node, places: _Places) -> str:
     """One node, what it takes above it, what takes it below it, and where it is in the graph."""
-    takes = [arrow for arrow in graph.into(node.name) if arrow.kind != "next"]
-    users = graph.out_of(node.name)
-    middle, top, centre, bottom = 206.0, 24.0, 122.0, 206.0
-    main = Box(middle, centre, 150, 54)
-    marks = _map(graph, node)
-    above = _spread(middle, top, len(takes))
-    below = _spread(middle, bottom, max(len(users), 1))
-    labels = []
+    takes, users = graph.into(node.name), graph.out_of(node.name) or [Arrow(node.name, "the loss")]
+    above = _in_a_row(24, [(arrow.start, arrow.local) for arrow in takes])
+    below = _in_a_row(206, [(arrow.end, "") for arrow in users])
+    left = min(box.x - box.width / 2 for box in (*above, *below))
+    right = max(box.x + box.width / 2 for box in (*above, *below))
+    main = Box((left + right) / 2, 122, max(right - left, 150), 54)
+    marks = [*_map(graph, node), _node(graph, node, main, places, "here")]
     for arrow, box in zip(takes, above, strict=True):
-        source = graph.node(arrow.start)
-        from_here = Box(main.x + 0.45 * (box.x - main.x), main.y, 2, main.height)
-        marks.append(svg.arrow(svg.between(box, from_here, (), -4.5), "forward"))
-        marks.append(svg.arrow(svg.between(from_here, box, (), -4.5), "backward"))
-        marks.append(_small(source, box, places))
-        left = box.x < middle - 1
-        at = (box.x + 0.3 * (main.x - box.x) + (-17 if left else 9), 70.0)
-        label = svg.text(at, arrow.local, "local", "end" if left else "start")
-        labels.append(svg.link(places.backward(arrow)[0], f"local derivative {arrow.local}", label))
-    for i, box in enumerate(below):
-        to_here = Box(main.x + 0.45 * (box.x - main.x), main.y, 2, main.height)
-        marks.append(svg.arrow(svg.between(to_here, box, (), -4.5), "forward"))
-        marks.append(svg.arrow(svg.between(box, to_here, (), -4.5), "backward"))
-        marks.append(_small(graph.node(users[i].end), box, places) if users else _after(box))
-    if len(users) > 1:
-        labels += [svg.text((middle, 172), node.arriving, "local"), svg.text((middle, 187), "is the sum", "local")]
-    else:
-        labels.append(svg.text((middle + 12, 178), node.arriving, "local", "start"))
-    marks += [_node(graph, node, main, places, "here"), *labels]
+        marks += [*_upright(arrow, (box.x, box.y + 15), main.y - 29), _small(graph.node(arrow.start), box, places)]
+        label = svg.text((box.x + _APART + 6, 74), arrow.local, "local", "start")
+        marks += [_local(arrow, label, places)] if arrow.local else []
+    for arrow, box in zip(users, below, strict=True):
+        marks += _upright(arrow, (box.x, main.y + 29), box.y - 15)
+        marks.append(_small(graph.node(arrow.end), box, places) if arrow.end != "the loss" else _after(box))
+    arriving = [box.x for arrow, box in zip(users, below, strict=True) if arrow.kind in ("both", "back")]
+    if len(arriving) > 1:
+        middle = sum(arriving) / 2
+        marks += [svg.text((middle, 172), node.arriving, "local"), svg.text((middle, 187), "is the sum", "local")]
+    marks += [
+        svg.text((x + _APART + 6, 178), node.arriving, "local", "start") for x in arriving if len(arriving) == 1
+    ]
     name = f"graph-{graph.module}-{node.name}".replace("_", "-")
-    into = ", ".join(f"{arrow.local} on the way to {arrow.start}" for arrow in takes)
-    told = f"{node.name} is {node.formula}. {node.arriving} comes back to it and is multiplied by {into}."
-    image = svg.drawing(name, f"The step {node.name}", told, 230, marks, links=True)
+    into = ", ".join(f"{arrow.local} on the way to {arrow.start}" for arrow in takes if arrow.local)
+    told = (
+        f"{node.arriving} comes back to it and is multiplied by {into}." if into else "Nothing goes back through it."
+    )
+    image = svg.drawing(
+        name, f"The step {node.name}", f"{node.name} is {node.formula}. {told}", 230, marks, links=True
+    )
     return f'<figure class="graph frame">{image}<figcaption>{_listed(graph, node, places)}</figcaption></figure>'
 
 
-def _spread(middle: float, y: float, count: int) -> list[Box]:
-    width = {1: 104, 2: 104, 3: 76}[count]
-    gap = 112 if count == 2 else 84
-    return [Box(middle + gap * (i - (count - 1) / 2), y, width, 26) for i in range(count)]
+def _in_a_row(y: float, named: list[tuple[str, str]]) -> list[Box]:
+    """Boxes beside one another, each as wide as its name, with room for a label to the right of its middle."""
+    least, gap = {1: 98, 2: 80}.get(len(named), 36), 6
+    widths = [max(8 * len(name) + 12, least) for name, _ in named]
+    if len(named) == 1:
+        return [Box(208, y, widths[0], 26)]
+    rooms = [max(width / 2, _APART + 10 + svg.width(label)) for width, (_, label) in zip(widths, named, strict=True)]
+    x, boxes = 219 - (sum(widths) / 2 + sum(rooms) + gap * (len(rooms) - 1)) / 2, []
+    for width, room in zip(widths, rooms, strict=True):
+        boxes.append(Box(x + width / 2, y, width, 26))
+        x += width / 2 + room + gap
+    return boxes
+
+
+def _upright(arrow: Arrow, start: Point, end: float) -> list[str]:
+    """The same arrows as in the whole drawing, from a point straight down."""
+    x, y = start
+    marks = [] if arrow.kind == "back" else [svg.arrow([(x - _APART, y), (x - _APART, end)], _style(arrow))]
+    if arrow.kind in ("both", "back"):
+        marks.append(svg.arrow([(x + _APART, end), (x + _APART, y)], "backward"))
+    return [*marks, *_cut([(x + _APART, end), (x + _APART, y)])] if arrow.kind == "cut" else marks
 
 
 def _small(node: Node, box: Box, places: _Places) -> str:

@@ -60,8 +60,10 @@ class Arrow(NamedTuple):
     """Columns and rows that it passes."""
     back_via: tuple[tuple[float, float], ...] = ()
     """The same of the way back, where that is another."""
-    shift: tuple[float, float] = (0.0, 0.0)
-    """By how much the local derivative is moved, so that it covers nothing."""
+    label_at: float = 0.5
+    """How far along the way back the local derivative is written."""
+    aside: float = 0.0
+    """By how much the line is moved to its left."""
 
 
 class Graph(NamedTuple):
@@ -98,7 +100,7 @@ _AFFINE = (
 )
 _INTO_Z = (
     Arrow("gamma", "z", "y", "dgamma"),
-    Arrow("beta", "z", "1", "dbeta", shift=(4, 10)),
+    Arrow("beta", "z", "1", "dbeta"),
 )
 
 BATCH_NORM = Graph(
@@ -119,13 +121,13 @@ BATCH_NORM = Graph(
         *_AFFINE,
     ),
     (
-        Arrow("x", "mu", "1/M", "dx", shift=(14, 6)),
+        Arrow("x", "mu", "1/M", "dx"),
         Arrow("x", "centred", "1", "dx"),
-        Arrow("mu", "centred", "−1", "dmu", shift=(10, 12)),
-        Arrow("centred", "var", "2 centred / M", "dcentred", 1, shift=(34, -2)),
+        Arrow("mu", "centred", "−1", "dmu"),
+        Arrow("centred", "var", "2 centred / M", "dcentred", 1),
         Arrow("var", "sigma", "1 / (2 sigma)", "dvar"),
         Arrow("centred", "y", "1 / sigma", "dcentred"),
-        Arrow("sigma", "y", "−centred/sigma²", "dsigma", shift=(38, 16)),
+        Arrow("sigma", "y", "−centred/sigma²", "dsigma"),
         Arrow("y", "z", "gamma", "dy"),
         *_INTO_Z,
     ),
@@ -149,10 +151,10 @@ MODIFIED = Graph(
         *_AFFINE,
     ),
     (
-        Arrow("x", "chi2", "2 x / M", "dx", 1, shift=(26, 8)),
+        Arrow("x", "chi2", "2 x / M", "dx", 1, label_at=0.35),
         Arrow("chi2", "chi", "1 / (2 chi)", "dchi2"),
-        Arrow("x", "y", "1 / chi", "dx", shift=(0, 66)),
-        Arrow("chi", "y", "−x / chi²", "dchi", shift=(26, 14)),
+        Arrow("x", "y", "1 / chi", "dx"),
+        Arrow("chi", "y", "−x / chi²", "dchi"),
         Arrow("y", "z", "gamma", "dy"),
         *_INTO_Z,
     ),
@@ -173,31 +175,31 @@ BATCH_RENORM = Graph(
         Node("centred", "x − mu", 0, 2, "bn-statistics", "centred", _COURSE_3 + "centring_backward"),
         Node("var", "mean of c²", 1, 3, "bn-statistics", "var", _COURSE_3 + "squares_backward"),
         Node("sigma", "√(var + eps)", 1, 4, "bn-normalise", "sigma", _COURSE_3 + "root_backward"),
-        Node("y", "centred/sigma", 0, 5, "bn-normalise", "y", _COURSE_3 + "division_backward"),
+        Node("y", "c / sigma", 0, 5, "bn-normalise", "y", _COURSE_3 + "division_backward"),
         Node("moving", "mean, sigma", 2, 3.05, "ema-forward", "moving_mu", "11_brn_forward.forward", "memory"),
-        Node("d", "clipped", 2, 1.9, "brn-corrections", "d", "11_brn_forward.forward"),
+        Node("d", "clipped", 2, 1.8, "brn-corrections", "d", "11_brn_forward.forward"),
         Node("r", "clipped", 2, 4.9, "brn-corrections", "r", "11_brn_forward.forward"),
-        Node("z", "γ (r y + d) + β", 0, 6.3, "brn-forward", "z", _COURSE_12),
-        Node("gamma", "learned", 1.25, 6.3, "brn-forward", kind="parameter"),
-        Node("beta", "learned", 1.25, 7.25, "brn-forward", kind="parameter"),
+        Node("z", "γ(r y+d)+β", 0, 6.5, "brn-forward", "z", _COURSE_12),
+        Node("gamma", "learned", 1.3, 6.45, "brn-forward", kind="parameter"),
+        Node("beta", "learned", 1.3, 7.5, "brn-forward", kind="parameter"),
     ),
     (
-        Arrow("x", "mu", "1/M", "dx", shift=(12, 4)),
+        Arrow("x", "mu", "1/M", "dx"),
         Arrow("x", "centred", "1", "dx"),
-        Arrow("mu", "centred", "−1", "dmu", shift=(8, 12)),
-        Arrow("centred", "var", "2 c / M", "dcentred", 1, shift=(18, 0)),
+        Arrow("mu", "centred", "−1", "dmu"),
+        Arrow("centred", "var", "2 c / M", "dcentred", 1),
         Arrow("var", "sigma", "1/(2σ)", "dvar"),
         Arrow("centred", "y", "1/sigma", "dcentred"),
-        Arrow("sigma", "y", "−c/σ²", "dsigma", shift=(-4, 22)),
+        Arrow("sigma", "y", "−c/σ²", "dsigma"),
         Arrow("mu", "d", kind="cut"),
         Arrow("moving", "d", kind="forward"),
         Arrow("sigma", "r", kind="cut"),
         Arrow("moving", "r", kind="forward"),
-        Arrow("d", "z", kind="forward", via=((1.5, 2.6), (1.5, 4.5), (0.6, 5.7))),
-        Arrow("r", "z", kind="forward"),
+        Arrow("d", "z", kind="forward", via=((2.42, 1.8), (2.42, 5.75), (0.8, 5.75))),
+        Arrow("r", "z", kind="forward", via=((0.8, 5.35),)),
         Arrow("y", "z", "γ r", "dy"),
         Arrow("gamma", "z", "r y + d", "dgamma"),
-        Arrow("beta", "z", "1", "dbeta", shift=(4, 10)),
+        Arrow("beta", "z", "1", "dbeta"),
     ),
 )
 
@@ -216,7 +218,7 @@ MABN = Graph(
         Node("chi2", "mean of x²", 1, 0.75, "modified-statistics", "chi2_batch", _COURSE_15),
         Node("chi2_window", "mean of last m", 1, 1.9, "sma-backward", "average", _COURSE_15, "memory"),
         Node("chi", "√(mean + eps)", 1, 3.05, "mabn-forward", "chi", _COURSE_15, gradient="dlog_chi"),
-        Node("psi_window", "mean of last m", 1, 4.3, "sma-backward", "", _COURSE_16, "memory"),
+        Node("psi_window", "mean of last m", 1, 4.3, "sma-backward", "", _COURSE_16, "memory", "dlog_chi"),
         Node("moving", "EMA of chi2", 2, 1.9, "ema-forward", "before", _COURSE_15, "memory"),
         Node("r", "clipped", 2, 4.3, "mabn-renormalise", "r", _COURSE_15),
         Node("y", "x / chi", 0, 4.3, "mabn-forward", "y", _COURSE_16),
@@ -225,12 +227,12 @@ MABN = Graph(
         Node("beta", "learned", 1.25, 6.65, "affine-backward", kind="parameter"),
     ),
     (
-        Arrow("x", "chi2", "2 x / M", "dx", 1, shift=(-12, 20)),
+        Arrow("x", "chi2", "2 x / M", "dx", 1),
         Arrow("chi2", "chi2_window", kind="forward"),
         Arrow("chi2_window", "chi", kind="forward"),
-        Arrow("chi2", "chi", "1/(2 chi²)", "dchi2", kind="back", back_via=((1.47, 2.5), (1.47, 1.3)), shift=(2, 50)),
-        Arrow("chi2", "moving", kind="next"),
-        Arrow("moving", "r", kind="forward"),
+        Arrow("chi2", "chi", "1/(2 chi²)", "dchi2", kind="back", back_via=((1.52, 2.85), (1.52, 0.9)), label_at=0.22),
+        Arrow("chi2", "moving", kind="next", via=((2, 0.75),)),
+        Arrow("moving", "r", kind="forward", aside=20),
         Arrow("chi", "r", kind="cut"),
         Arrow("x", "y", "1 / chi", "dx"),
         Arrow("chi", "y", kind="forward"),
@@ -239,7 +241,7 @@ MABN = Graph(
         Arrow("r", "z", kind="forward"),
         Arrow("y", "z", "γ r", "dy"),
         Arrow("gamma", "z", "r y", "dgamma"),
-        Arrow("beta", "z", "1", "dbeta", shift=(4, 10)),
+        Arrow("beta", "z", "1", "dbeta"),
     ),
 )
 
@@ -273,7 +275,7 @@ ONLINE_NORM = Graph(
         Arrow("x", "u", "− κ u", "dx", kind="back"),
         Arrow("y", "v", "− κ v y", "dy", kind="back"),
         Arrow("gamma", "z", "y", "dgamma"),
-        Arrow("beta", "z", "1", "dbeta", shift=(4, 10)),
+        Arrow("beta", "z", "1", "dbeta"),
     ),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,83 @@ def test_pictures_have_words(ext: Any) -> None:
     _, _, pictures = ext
     for draw in pictures.PICTURES.values():
         _has_words(draw())
+
+
+class NoPlaces:
+    """Addresses of a drawing that leads nowhere."""
+
+    def equation(self, label: str) -> str:
+        return ""
+
+    number = equation
+
+    def forward(self, node: Any) -> tuple[str, str]:
+        return "", ""
+
+    backward = exercise = forward
+
+
+def _drawings(ext: Any) -> dict[str, str]:
+    """Every drawing of a graph, and every frame that a page could show."""
+    steps, graphs, _ = ext
+    found = {}
+    for name, graph in steps.GRAPHS.items():
+        found[name] = graphs.whole(graph, NoPlaces())
+        walked = [node for node in graph.nodes if graph.into(node.name)]
+        found |= {f"{name}.{node.name}": graphs.frame(graph, node, NoPlaces()) for node in walked}
+    return found
+
+
+def _touching(image: ET.Element) -> list[str]:
+    """Local derivatives that touch a box, a line or another, or leave the drawing."""
+    labels, boxes, crossed = [], [], []
+    for text in image.iter(f"{SVG}text"):
+        if text.attrib["class"] == "local" and text.text:
+            width = sum(3.8 if letter in " /()," else 7 for letter in text.text)
+            left = float(text.attrib["x"]) - width * {"start": 0, "middle": 0.5, "end": 1}[text.attrib["text-anchor"]]
+            bottom = float(text.attrib["y"])
+            labels.append((text.text, (left, bottom - 9, left + width, bottom + 1)))
+    for box in image.iter(f"{SVG}rect"):
+        x, y, width, height = (float(box.attrib[key]) for key in ("x", "y", "width", "height"))
+        boxes.append((x, y, x + width, y + height))
+    areas = [*boxes, *(area for _, area in labels)]
+    for line in image.iter(f"{SVG}path"):
+        style = line.get("class", "map")
+        if "line" in style and "map" not in style:
+            points = [tuple(map(float, at.split())) for at in line.attrib["d"][1:].split("L")]
+            for (ax, ay), (bx, by) in pairwise(points):
+                areas += [
+                    (x, y, x, y)
+                    for i in range(101)
+                    for x, y in [(ax + (bx - ax) * i / 100, ay + (by - ay) * i / 100)]
+                ]
+    for said, here in labels:
+        inside = here[0] >= 0 and here[2] <= 360
+        crossed += [said] if not inside or any(here is not area and _overlap(here, area) for area in areas) else []
+    return crossed
+
+
+def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def test_no_label_touches_a_box_a_line_or_another(ext: Any) -> None:
+    touching = {name: _touching(_has_words(drawing)) for name, drawing in _drawings(ext).items()}
+    assert {name: said for name, said in touching.items() if said} == {}
+
+
+def test_no_arrow_ends_in_a_box(ext: Any) -> None:
+    """A head that lies under a box is not seen."""
+    for name, drawing in _drawings(ext).items():
+        image = _has_words(drawing)
+        boxes = [
+            tuple(float(box.attrib[key]) for key in ("x", "y", "width", "height")) for box in image.iter(f"{SVG}rect")
+        ]
+        for head in image.iter(f"{SVG}polygon"):
+            for corner in head.attrib["points"].split():
+                x, y = map(float, corner.split(","))
+                under = [box for box in boxes if box[0] < x < box[0] + box[2] and box[1] < y < box[1] + box[3]]
+                assert under == [], f"{name}: a head at {corner}"
 
 
 def _has_words(html: str) -> ET.Element:
