@@ -192,9 +192,9 @@
     ["dz", "dz, what comes back", [0.3, -0.8, 0.4, 1]],
     ["gamma", "gamma", [1.5]],
     ["beta", "beta", [0.2]],
-    ["chi2Window", "chi2 of the two batches before", [1.1, 0.9], MEMORY],
-    ["psiWindow", "Psi of the two batches before", [0.2, -0.1], MEMORY],
-    ["chi2", "EMA of chi2 before", [1], MEMORY],
+    ["chi2Window", "chi2 of the two batches before", [0.9, 0.7], MEMORY],
+    ["psiWindow", "Psi of the two batches before", [0.5, 0.3], MEMORY],
+    ["chi2", "EMA of chi2 before", [0.8], MEMORY],
   ];
   const NODES = {
     batchNorm: ["x", "mu", "centred", "var", "sigma", "y", "gamma", "beta", "z"],

@@ -9,9 +9,10 @@ An equation is written where it is derived::
 
 Its label is its name everywhere: ``:eq:`bn-backward``` in prose and docstrings, ``# eq: bn-backward (4)`` at the end
 of the line of code that computes it, ``eq: bn-backward`` in the docstring of a test. The number in the margin is the
-paper's; an equation that the paper does not number has none. After the sentence that it stands in, a folded line
-leads to code and tests, and the directive ``trace`` lists all of them. A build with ``-W`` fails if one of these is
-missing, unless the equation is a step of a proof and stands, with the reason, in ``trace_exempt`` of ``conf.py``.
+paper's; an equation that the paper does not number has none. After the sentence that it stands in, or below it where
+the sentence has others, a folded line leads to code and tests, and the directive ``trace`` lists all of them. A build
+with ``-W`` fails if one of these is missing, unless the equation is a step of a proof and stands, with the reason, in
+``trace_exempt`` of ``conf.py``.
 
 An equation that says the same of several letters is written once, of ``\\xi``, with the letters beside it::
 
@@ -44,8 +45,6 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 logger = logging.getLogger(__name__)
-
-"""The page of the course."""
 
 
 class Equation(NamedTuple):
@@ -160,14 +159,16 @@ def _goes_on(node: nodes.Node) -> bool:
     return isinstance(node, nodes.math_block | nodes.literal_block | nodes.doctest_block | nodes.Sequential)
 
 
-def _behind_its_sentence(line: TraceLine) -> nodes.Node:
-    """The last node of the sentence in which the equation above `line` stands."""
+def _place_of(line: TraceLine) -> nodes.Node:
+    """What `line` stands behind: the last node of its equation's sentence, or the equation if others follow in it."""
     siblings = list(line.parent)
     found, at = line, siblings.index(line)
     said = next(node for node in reversed(siblings[:at]) if isinstance(node, nodes.math_block))
     for node in siblings[at + 1 :]:
-        if isinstance(node, TraceLine | nodes.target):
+        if isinstance(node, nodes.target):
             continue
+        if isinstance(node, TraceLine):
+            return line
         if _sentence_ends(said) or not _goes_on(node):
             break
         said = found = node
@@ -181,13 +182,9 @@ class ResolveTrace(SphinxPostTransform):
 
     def run(self, **kwargs: Any) -> None:
         lines = list(self.document.findall(TraceLine))
-        behind = [_behind_its_sentence(line) for line in lines]
-        row: dict[nodes.Node, nodes.container] = {}
-        for line, last in zip(lines, behind, strict=True):
-            if last not in row:
-                row[last] = nodes.container(classes=["trace-lines"])
-                last.parent.insert(last.parent.index(last) + 1, row[last])
-            row[last] += self._line(line["label"])
+        for line, last in [(line, _place_of(line)) for line in lines]:
+            shown = nodes.container("", self._line(line["label"]), classes=["trace-lines"])
+            last.parent.insert(last.parent.index(last) + 1, shown)
         for line in lines:
             line.replace_self([])
         for cards in list(self.document.findall(TraceCards)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -142,3 +143,16 @@ def test_nothing_by_hand_is_an_error(by_hand: Any, tmp_path: Path) -> None:
     (tmp_path / "conf.py").write_text(configuration("by_hand"))
     (tmp_path / "index.rst").write_text("Page\n====\n\n.. by-hand:: nothing\n")
     assert "nothing is by hand for 'nothing'" in complaints(tmp_path)
+
+
+def test_the_playground_starts_from_the_same_memory(by_hand: Any) -> None:
+    """Its window has the two batches before this one; the oldest falls out."""
+    script = (EXTENSIONS.parent / "_static" / "playground.js").read_text(encoding="utf-8")
+    state = by_hand.EXAMPLES["mabn"].state
+    for name, held in (
+        ("chi2Window", state.chi2_window[1:]),
+        ("psiWindow", state.psi_window[1:]),
+        ("chi2", state.chi2),
+    ):
+        (shown,) = re.findall(rf'\["{name}", .*, \[(.*)\], MEMORY\]', script)
+        assert [float(value) for value in shown.split(",")] == held.ravel().tolist()

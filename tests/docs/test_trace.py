@@ -86,6 +86,15 @@ def test_the_line_of_an_equation_stands_after_the_end_of_its_sentence(tmp_path: 
         assert "More here" not in after
 
 
+def test_the_line_of_an_equation_that_others_follow_stands_below_it(tmp_path: Path) -> None:
+    other = EQUATION.replace("twice", "half").replace("y = 2 x", "x = y / 2 .")
+    page = f"Page\n====\n\nBefore:\n\n{EQUATION}\nand also\n\n{other}\nNext sentence.\n"
+    assert warnings(tmp_path, page=page, exempt={"half": "is read from right to left"}).count("WARNING") == 1
+    html = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
+    in_order = ["y = 2 x", "code, 1 test", "and also", "x = y / 2", "is read from", "Next sentence"]
+    assert sorted(in_order, key=html.index) == in_order
+
+
 def test_a_formula_has_the_letter_of_its_line(tmp_path: Path) -> None:
     """One that is stated for several letters; a line with none of them has the formula as it is stated."""
     page = PAGE.replace("   y = 2 x\n", "   y = 2 \\hat\\xi .\n").replace("1\n", "1\n   :for: \\mu, v\n", 1)
