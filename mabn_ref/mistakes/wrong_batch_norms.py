@@ -85,7 +85,7 @@ BATCH_NORM = (
             "    y = y * sigma / std\n"
             "    dx = (dy - g - y * sums(y * dy) / values) / std"
         },
-        sentence="Your backward computes y and sigma_B once more and forgets the eps that forward had in them.",
+        sentence="Your backward recomputes y and sigma_B and leaves out the eps that forward added.",
         draw=_large_eps,
     ),
     _bn_parameters(
@@ -99,7 +99,7 @@ BATCH_NORM = (
             "total(dz_sum)": "total(dz_sum) / (dz.shape[0] * values)",
             "total(dzy_sum)": "total(dzy_sum) / (dz.shape[0] * values)",
         },
-        sentence="Your dgamma and dbeta are means over the samples, but gamma and beta act on all of them: add up.",
+        sentence="Your dgamma and dbeta are means over the samples; every sample uses gamma and beta, so add up.",
     ),
     _bn_statistics(
         name="bn-unbiased-variance",
@@ -107,7 +107,7 @@ BATCH_NORM = (
             "_, moving_mean = ema(": "var = var * (x.shape[1] / (x.shape[1] - 1))\n    _, moving_mean = ema(",
             "(dy - g - y * psi) / sigma": "(dy - g - y * psi * (values / (values - 1))) / sigma",
         },
-        sentence="Your variance divides by the number of values less one; equation (2) divides by their number.",
+        sentence="Your variance divides by M - 1; equation (2) divides by M, the number of values.",
     ),
     _bn_forward(
         name="bn-no-eps",
@@ -143,7 +143,7 @@ BATCH_NORM = (
             "gamma * dz_sum / values": "np.mean(dy, axis=(1, 2), keepdims=True)",
             "gamma * dzy_sum / values": "np.mean(y * dy, axis=(1, 2), keepdims=True)",
         },
-        sentence="Your mean and variance are taken over the channels too: every channel has its own.",
+        sentence="Your mean and variance are also taken over the channels; each channel has its own.",
         draw=calls(batch_norm, channels=3),
     ),
     _bn_statistics(
@@ -158,7 +158,7 @@ BATCH_NORM = (
             "gamma * dz_sum / values": "by_position(dy, shape)",
             "gamma * dzy_sum / values": "by_position(y * dy, shape)",
         },
-        sentence="Your mean and variance are taken over samples alone: all positions of an image count as values.",
+        sentence="Your mean and variance are taken over samples only; the positions of an image are values too.",
         draw=_images,
     ),
     _bn_statistics(
@@ -167,7 +167,7 @@ BATCH_NORM = (
             "shape, x, t = tuple(x.shape)": "config = Config(eps=config.eps, decay=config.decay)\n"
             "    shape, x, t = tuple(x.shape)",
         },
-        sentence="Your mean and variance are taken over the whole call: norm_batch samples at a time share them.",
+        sentence="Your mean and variance are taken over the whole call; only norm_batch samples share them.",
         draw=calls(batch_norm, groups=2),
     ),
     _bn_moving(
@@ -176,7 +176,7 @@ BATCH_NORM = (
             "ema(state.mean, mu, config.decay)": "ema(state.mean, mu, 1 - config.decay)",
             "ema(state.var, var, config.decay)": "ema(state.var, var, 1 - config.decay)",
         },
-        sentence="Your moving statistics give the weight decay to the new value; it is the weight of the old one.",
+        sentence="Your moving statistics multiply the new value by decay; decay is the weight of the old one.",
         draw=_slow,
     ),
     _bn_moving(
@@ -185,7 +185,7 @@ BATCH_NORM = (
             "_, moving_var = ema(state.var, var, config.decay)": "n = config.norm_batch or shape[0]\n"
             "    _, moving_var = ema(state.var, var * (n / max(n - 1, 1)), config.decay)"
         },
-        sentence="Your moving variance is scaled by N / (N - 1) with N the samples, though each has many positions.",
+        sentence="Your moving variance is scaled by N / (N - 1), with N the number of samples and not of values.",
         draw=_images,
     ),
     _bn_moving(
@@ -290,7 +290,7 @@ BATCH_RENORM = (
     _brn_corrections(
         name="brn-read-after-update",
         edits={"r = clip(": "moving_mu, moving_sigma = new_mu, root(new_var + config.eps)\n    r = clip("},
-        sentence="Your r and d read the moving statistics after this batch has gone into them; read, then update.",
+        sentence="Your r and d use moving statistics that already include this batch; read them, then update.",
     ),
     _brn_corrections(
         name="brn-d-over-batch-sigma",
@@ -310,7 +310,7 @@ BATCH_RENORM = (
     _brn_corrections(
         name="brn-eps-twice",
         edits={"r = clip(": "moving_sigma = root(moving_sigma**2 + config.eps)\n    r = clip("},
-        sentence="Your moving sigma has eps in it twice: what is averaged is sqrt(var + eps) already.",
+        sentence="Your moving sigma contains eps twice: sqrt(var + eps), which it averages, has it already.",
         draw=calls(batch_renorm, **_free, eps=0.3, ema_of="sigma"),
     ),
     _brn_corrections(
@@ -333,7 +333,7 @@ SYNC_BATCH_NORM = (  # most are right on one rank, or where all have as many sam
             _VAR_OF_ALL: "own = x - sums(x) / x.shape[1]\n    var = _summed(sums(own * own), config) / values",
             "(dy - g - y * psi) / sigma": "(dy - g - (y - sums(y) / y.shape[1]) * psi) / sigma",
         },
-        sentence="Your variance is the mean of the ranks' variances; it leaves out how their means differ.",
+        sentence="Your variance is the mean of the ranks' variances; it ignores that their means differ.",
         equation="sync-variance",
         oracle="forward",
     ),
@@ -344,7 +344,7 @@ SYNC_BATCH_NORM = (  # most are right on one rank, or where all have as many sam
             _VAR_OF_ALL: "var = _summed(sums(centred * centred) / x.shape[1], config) / ranks",
             "return mu, var, centred, values": "return mu, var, centred, ranks * x.shape[1]",
         },
-        sentence="Your statistics are means of the ranks' means, right only if all have the same number of values.",
+        sentence="Your statistics average the ranks' means; weigh each mean by its number of values.",
         equation="sync-mean",
         oracle="forward",
     ),
@@ -354,12 +354,12 @@ SYNC_BATCH_NORM = (  # most are right on one rank, or where all have as many sam
             "_summed(namespace(dz).stack([dz_sum, dzy_sum]), cache.config)": "np.stack([dz_sum, dzy_sum])",
             ("/ cache.values", 2): "/ dz.shape[1]",
         },
-        sentence="Your g and Psi are those of this rank; every x of it also moves the outputs of the others.",
+        sentence="Your g and Psi are this rank's own, but each of its x also moves the other ranks' outputs.",
     ),
     _sync_means(
         name="sync-backward-divided-by-own",
         edits={("/ cache.values", 2): "/ dz.shape[1]"},
-        sentence="Your g and Psi are sums over all ranks divided by the values of this one; divide by those of all.",
+        sentence="Your g and Psi divide sums over all ranks by this rank's count; divide by the count of all ranks.",
     ),
     _sync(
         name="sync-dgamma-summed",
@@ -367,7 +367,7 @@ SYNC_BATCH_NORM = (  # most are right on one rank, or where all have as many sam
             "total(dz_sum)": "_summed(total(dz_sum), cache.config)",
             "total(dzy_sum)": "_summed(total(dzy_sum), cache.config)",
         },
-        sentence="Your dgamma and dbeta are summed over ranks, and then added up again like all other gradients.",
+        sentence="Your dgamma and dbeta are summed over the ranks here, and once more with all other gradients.",
         equation="affine-backward",
         oracle="gradient",
     ),

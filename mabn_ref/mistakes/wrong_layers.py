@@ -31,7 +31,7 @@ MISTAKES = (
             "return xp.reshape(xp.stack(dw), cache.w.shape)": "dw = xp.reshape(xp.stack(dw), cache.w.shape)\n"
             "    return xp.flip(dw, axis=(0, 1))",
         },
-        sentence="Your convolution turns the kernel around; what is called convolution in deep learning does not.",
+        sentence="Your convolution flips the kernel; in deep learning, convolution does not.",
         equation="conv2d-forward",
         oracle="forward",
         draw=convolution(kernel=2),
@@ -43,7 +43,7 @@ MISTAKES = (
             "@ xp.reshape(cache.w, (-1, channels_out)).T": "@ xp.reshape("
             "xp.flip(cache.w, axis=(0, 1)), (-1, channels_out)).T",
         },
-        sentence="Your dx slides the kernel as forward did; going back, it is turned around.",
+        sentence="Your dx slides the kernel as in forward; backward slides the flipped kernel.",
         draw=convolution(kernel=3),
     ),
     _conv2d_backward(
@@ -53,7 +53,7 @@ MISTAKES = (
             "_pad(dout, kh - 1, kw - 1), turned, 1)[:, :h, :w, :]",
             "dx[:, padding : padding + h, padding : padding + w, :]": "dx[:, :h, :w, :]",
         },
-        sentence="Your dx is shifted by the padding: cut the padding off on all sides, not at the far ends alone.",
+        sentence="Your dx is shifted by the padding: remove the padding on all sides, not only at the far ends.",
         draw=convolution(kernel=3, padding=1),
     ),
     _conv2d_backward(
@@ -72,7 +72,7 @@ MISTAKES = (
             "    _, h_out, w_out, _ = cache.out_shape",
             "_seen_by_rows(cache.padded, ": "_seen_by_rows(cache.padded[-1:, ...], ",
         },
-        sentence="Your dw is that of the last sample alone: every sample used the kernel, so add them all up.",
+        sentence="Your dw comes from the last sample only; every sample used the kernel, so add them all up.",
         draw=convolution(kernel=2),
     ),
     _centralize_forward(
@@ -83,12 +83,12 @@ MISTAKES = (
     _centralize_forward(
         name="centralize-per-kernel",
         edits={"axis=(0, 1, 2)": "axis=(0, 1)"},
-        sentence="Your mean is over (kh, kw) alone; equation (18) takes it over the input channels too.",
+        sentence="Your mean is over (kh, kw) only; equation (18) takes it over the input channels too.",
     ),
     _centralize(
         name="centralize-not-in-backward",
         edits={"return centred(dw_c)": "return dw_c"},
-        sentence="Your dW is that of the centred weight: back through W - mean(W), the gradient is centred too.",
+        sentence="Your dW is the gradient of the centred weight; going back through W - mean(W) centres it too.",
         equation="centralize-backward",
         oracle="gradient",
     ),
@@ -100,7 +100,7 @@ MISTAKES = (
             "psi = xp.mean(w_s * dw_s, axis=axes, keepdims=True)": "n = math.prod(w_s.shape[:3])\n"
             "    psi = xp.sum(w_s * dw_s, axis=axes, keepdims=True) / (n - 1)",
         },
-        sentence="Your variance of a filter is over n - 1, the default of some libraries; it is a mean, over n.",
+        sentence="Your variance of a filter divides by n - 1, as some libraries do by default; divide by n.",
     ),
     _standardize_forward(
         name="standardize-eps-outside",
@@ -109,7 +109,7 @@ MISTAKES = (
             # with eps = 0 the root of the mean square of w_s is 1; here it is root / (root + eps)
             "(dw_s - g - w_s * psi)": "(dw_s - g - w_s * psi / xp.sqrt(xp.mean(w_s**2, axis=axes, keepdims=True)))",
         },
-        sentence="Your eps is added to the standard deviation; it belongs inside the root, to the variance.",
+        sentence="Your eps is added to the standard deviation; add it to the variance, inside the root.",
     ),
     _standardize_forward(
         name="standardize-per-kernel",
@@ -119,7 +119,7 @@ MISTAKES = (
             "xp, axes, (w_s, sigma) = namespace(dw_s), (0, 1, 2), cache": "xp, axes, (w_s, sigma) = "
             "namespace(dw_s), (0, 1), cache",
         },
-        sentence="Your mean and variance are over (kh, kw) alone; they are over the input channels too.",
+        sentence="Your mean and variance are over (kh, kw) only; take them over the input channels too.",
     ),
     _standardize_backward(
         name="standardize-no-psi",
@@ -134,20 +134,20 @@ MISTAKES = (
     _linear_backward(
         name="linear-weight-not-transposed",
         edits={"dout @ cache.w.T": "dout @ cache.w"},
-        sentence="Your dx multiplies by w and not by its transpose, which only passes for a square w.",
+        sentence="Your dx multiplies by w instead of its transpose; that runs only because w is square.",
         draw=matrices("ni", "ii", "i"),
     ),
     _linear_backward(
         name="linear-gradients-averaged",
         edits={"cache.x.T @ dout": "cache.x.T @ dout / dout.shape[0]", "total(dout)": "total(dout) / dout.shape[0]"},
-        sentence="Your dw and db are means over the samples; the 1/N is the loss's, and is in dout already.",
+        sentence="Your dw and db are means over the samples; the loss's 1/N is already in dout, so add up.",
         draw=matrices("ni", "io", "o"),
     ),
     Mistake(
         name="relu-sign-of-gradient",
         subject=nn.relu,
         edits={"dout * positive": "namespace(dout).maximum(dout, 0)"},
-        sentence="Your ReLU lets through what is positive in dout; it is the input that has to be positive.",
+        sentence="Your ReLU passes dout where dout is positive; it passes it where the input was positive.",
         equation="relu-backward",
         oracle="gradient",
         draw=_image,
@@ -156,7 +156,7 @@ MISTAKES = (
         name="pool-not-divided",
         subject=nn.global_average_pool,
         edits={"dout[:, None, None, :] / (h * w)": "dout[:, None, None, :]"},
-        sentence="Your dx gives every position the whole gradient of the mean; each has a share of 1 / (H * W).",
+        sentence="Your dx gives every position the whole gradient of the mean; each gets a share of 1 / (H * W).",
         equation="global-average-pool-backward",
         oracle="gradient",
         draw=_image,
@@ -164,7 +164,7 @@ MISTAKES = (
     _upsample(
         name="upsample-first-pixel",
         edits={"xp.sum(squares, axis=(2, 4))": "squares[:, :, 0, :, 0, :]"},
-        sentence="Your dx takes one gradient of each square; the pixel was used for all of them, so add them up.",
+        sentence="Your dx keeps one gradient of each square; the pixel filled the whole square, so add them up.",
         equation="upsample-backward",
         oracle="gradient",
     ),
@@ -175,7 +175,7 @@ MISTAKES = (
             "(n, h, s, w, s, c)": "(n, s, h, s, w, c)",
             "axis=(2, 4)": "axis=(1, 3)",
         },
-        sentence="Your output is the image four times over; each pixel becomes a square where it is.",
+        sentence="Your output repeats the whole image; each pixel should become a square in its own place.",
         equation="upsample-forward",
         oracle="forward",
     ),
@@ -204,7 +204,7 @@ MISTAKES = (
     _sgd(
         name="sgd-velocity-averaged",
         edits={"(grad[name] + weight_decay * p)": "(1 - momentum) * (grad[name] + weight_decay * p)"},
-        sentence="Your velocity weighs the gradient by 1 - momentum; it takes in the whole gradient.",
+        sentence="Your velocity scales the gradient by 1 - momentum; it should add the whole gradient.",
     ),
     _sgd(
         name="sgd-decay-beside-velocity",

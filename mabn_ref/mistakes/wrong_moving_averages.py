@@ -39,14 +39,14 @@ MODIFIED = (
             "chi = root(chi2 + config.eps)": "chi = chi2 + config.eps",
             "(dy - y * psi) / chi": "(dy - 2 * chi * y * psi) / chi",
         },
-        sentence="Your y is x over the mean square; equation (15) divides by its root, chi_B.",
+        sentence="Your y is x divided by the mean square; equation (15) divides by its root, chi_B.",
         equation="modified-normalise (15)",
         oracle="forward",
     ),
     _modified(
         name="modified-weights-swapped",
         edits={"ema(state.chi2, chi2, config.decay)": "ema(state.chi2, chi2, 1 - config.decay)"},
-        sentence="Your moving mean square gives the weight decay to the new value; it is the weight of the old one.",
+        sentence="Your moving mean square multiplies the new value by decay; decay is the weight of the old one.",
         equation="ema-forward (12)",
         oracle="recurrence",
         draw=calls(modified_batch_norm, decay=0.9),
@@ -78,7 +78,7 @@ MABN = (
             "    late = [np.sum(rows[g : g + config.window], axis=0) / held[g] for g in range(len(y))]\n"
             "    average, psi_window = np.stack(late)[:, None, :], rows[-config.window :]"
         },
-        sentence="Your average of Psi is that of the batches before this one; this one belongs to the window.",
+        sentence="Your average of Psi leaves out this batch, which belongs to the window.",
     ),
     _psi_average(
         name="mabn-psi-exponential",
@@ -86,7 +86,7 @@ MABN = (
             _PSI_AVERAGE: "_, average = ema(state.psi_window[-1, :], psi_batch, config.decay)\n"
             "    psi_window = np.concatenate([state.psi_window, average[:, 0, :]])[-config.window :]"
         },
-        sentence="Your average of Psi is exponential; backward has the simple one, over the last m batches.",
+        sentence="Your average of Psi is exponential; backward uses the simple average of the last m batches.",
     ),
     _mabn(
         name="mabn-psi-without-gamma",
@@ -137,7 +137,7 @@ MABN = (
             "    share = switched(alone, average, config.warmup, t)\n"
             "    psi = chi**2 * np.tensordot(share.T, psi_batch / chi**2, 1)",
         },
-        sentence="Your dx is the derivative of this call alone; equation (20) has the Psi of earlier batches in it.",
+        sentence="Your dx is the derivative of this call alone; equation (20) also uses the Psi of earlier batches.",
         oracle="recurrence",
     ),
     _psi_average(
@@ -175,7 +175,7 @@ MABN = (
     _mabn_forward(
         name="mabn-r-of-squares",
         edits={"chi / root(before + config.eps)": "chi**2 / (before + config.eps)"},
-        sentence="Your r is a ratio of mean squares; it is that of their roots, chi over its exponential average.",
+        sentence="Your r is a ratio of mean squares; take their roots first, chi over its exponential average.",
         equation="mabn-renormalise (19)",
     ),
     _mabn_forward(
@@ -187,7 +187,7 @@ MABN = (
     _mabn_forward(
         name="mabn-read-after-update",
         edits={"root(before + config.eps)": "root(after + config.eps)"},
-        sentence="Your r reads the exponential average after this batch has gone into it; read, then update.",
+        sentence="Your r uses an exponential average that already includes this batch; read it, then update.",
         equation="mabn-renormalise (19)",
     ),
     _mabn_moving(
@@ -196,12 +196,12 @@ MABN = (
             "ema(state.chi2, chi2_batch, config.decay)": "ema("
             "state.chi2, switched(chi2_batch, average, config.warmup, t), config.decay)"
         },
-        sentence="Your exponential average is fed the window's mean, as by the authors' code; feed it chi_B^2.",
+        sentence="Your exponential average takes the window's mean, as the authors' code does; give it chi_B^2.",
     ),
     _mabn_moving(
         name="mabn-weights-swapped",
         edits={"ema(state.chi2, chi2_batch, config.decay)": "ema(state.chi2, chi2_batch, 1 - config.decay)"},
-        sentence="Your exponential average gives the weight decay to the new value; it is the weight of the old one.",
+        sentence="Your exponential average multiplies the new value by decay; decay is the weight of the old one.",
     ),
     _mabn_forward(
         name="mabn-infer-window",

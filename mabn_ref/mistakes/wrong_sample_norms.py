@@ -39,7 +39,7 @@ GROUP_NORM = (
     _gn_backward(
         name="gn-no-statistics",
         edits={"(dy - g - y * psi) / sigma": "dy / sigma"},
-        sentence="Your dx is dy / sigma, as if mean and variance were constants; they are those of this very sample.",
+        sentence="Your dx is dy / sigma, as if mean and variance were constants; they come from this very sample.",
         equation="gn-backward",
         draw=grouped_calls(),
     ),
@@ -79,31 +79,31 @@ ONLINE_NORM = (
     _online_forward(
         name="online-statistics-after",
         edits={"root(moving_var + config.eps)": "root(new_var + config.eps)", "(x - moving_mu)": "(x - new_mu)"},
-        sentence="Your y is normalised by the averages after this sample; they are those before it.",
+        sentence="Your y is normalised by averages that include this sample; use those from before it.",
         equation="online-normalise",
     ),
     _online_forward(
         name="online-no-distance",
         edits={"fed = var + decay * (mu - moving_mu) ** 2": "fed = var"},
-        sentence="Your moving variance averages the variances of samples; their means differ too, which adds to it.",
+        sentence="Your moving variance averages the variances of samples; add the spread of their means.",
         equation="online-variance",
     ),
     _online_forward(
         name="online-distance-from-new-mean",
         edits={"decay * (mu - moving_mu) ** 2": "decay * (mu - new_mu) ** 2"},
-        sentence="Your moving variance takes the distance from the new mean; the update needs that from the old one.",
+        sentence="Your moving variance takes the distance from the new mean; the update needs the old mean.",
         equation="online-variance",
         draw=sample_calls(online_norm, decay_forward=0.3),
     ),
     _online_control(
         name="online-v-of-dy",
         edits={_V: "_accumulated(state.v, psi, 0 * psi)"},
-        sentence="Your v adds up all that comes in; it adds up what it has let through, and so stays bounded.",
+        sentence="Your v adds up all that comes in; add up only what is let through, and it stays bounded.",
     ),
     _online_control(
         name="online-u-before-control",
         edits={_U: "_accumulated(state.u, through, 0 * through)"},
-        sentence="Your u adds up the gradient before u is taken off; it adds up dx itself.",
+        sentence="Your u adds up the gradient before u is subtracted; it should add up dx itself.",
         equation="online-control-u",
     ),
     _online_control(
@@ -112,12 +112,12 @@ ONLINE_NORM = (
             _V: "_accumulated(state.v, held * psi, held + held**2 * sums(y * y) / values)",
             _U: "_accumulated(state.u, held * through, held + held**2 * np.ones_like(through))",
         },
-        sentence="Your u and v are averages; they are sums, of which the share 1 - decay_backward is taken off.",
+        sentence="Your u and v are averages; they are sums, and the share 1 - decay_backward is subtracted.",
     ),
     _online_control(
         name="online-control-of-this-sample",
         edits={"dy = dz * gamma": "v = np.concatenate([v[1:], v_after[None, None, :]])\n    dy = dz * gamma"},
-        sentence="Your g has v after this sample taken off; it is v before it.",
+        sentence="Your g subtracts v with this sample in it; subtract v from before this sample.",
     ),
     _online(
         name="online-scale-held",
@@ -151,7 +151,7 @@ EVAL_NORM = (
             "state.a, state.b, config)": "0 * state.a, 0 * state.b, config)",
             "off = (1 - state.a) * (sample_mean": "off = (sample_mean",
         },
-        sentence="Your inference is batch normalisation's: the sample's own mean and variance have no part in it.",
+        sentence="Your inference is plain batch normalisation; it ignores the sample's own mean and variance.",
     ),
     _eval(
         name="eval-weights-swapped",
@@ -159,28 +159,28 @@ EVAL_NORM = (
             "state.a, state.b, config)": "1 - state.a, 1 - state.b, config)",
             "off = (1 - state.a) * (sample_mean": "off = state.a * (sample_mean",
         },
-        sentence="Your inference gives a and b to the moving statistics; they are the weights of the sample's.",
+        sentence="Your inference weighs the moving statistics by a and b; these are the weights of the sample's.",
     ),
     _eval(
         name="eval-mean-alone",
         edits={"state.a, state.b, config)": "state.a, 0 * state.b, config)"},
-        sentence="Your inference mixes the means alone; the sample's variance has the weight b.",
+        sentence="Your inference mixes only the means; mix the variances too, the sample's with weight b.",
     ),
     _eval(
         name="eval-whole-batch",
         edits={"centred = _of_samples(x)": "centred = _of_samples(x.reshape(1, -1, x.shape[-1]))"},
-        sentence="Your inference takes the statistics of all samples of a call; an answer depends only on its own.",
+        sentence="Your inference uses the statistics of the whole call; each answer depends only on its own sample.",
         equation="eval-infer",
     ),
     _eval_estimate(
         name="eval-uphill",
         edits={"a - config.rate": "a + config.rate", "b - config.rate": "b + config.rate"},
-        sentence="Your a and b step along the gradient, which makes the outputs differ more; step against it.",
+        sentence="Your a and b step up the gradient, which makes the outputs differ more; step down it.",
     ),
     _eval_estimate(
         name="eval-one-for-both",
         edits={"return a, b\n": "return a, a\n"},
-        sentence="Your b is your a; they weigh a mean and a variance, and each is estimated by its own gradient.",
+        sentence="Your b equals your a; one weighs a mean, the other a variance, and each has its own gradient.",
     ),
 )
 

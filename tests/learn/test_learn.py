@@ -58,7 +58,7 @@ def test_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert wrong is not None
     Path("01_moments/exercise.py").write_text(wrong)
     out = said("check", code=1)
-    assert out.index("Your variance divides by the number of values less one") < out.index("var is not the variance")
+    assert out.index("Your variance divides by M - 1") < out.index("var is not the variance")
     assert "1 of 2 points" in out
     Path("01_moments/exercise.py").write_text(MOMENTS.solution)
     out = said("check")
