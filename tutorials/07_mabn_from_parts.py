@@ -25,8 +25,9 @@ from mabn_ref.norms import mabn, modified_batch_norm
 
 np.set_printoptions(precision=4, suppress=True)
 
-xs = np.array([[1.0, -2.0], [0.5, 1.5], [-1.0, 2.0], [6.0, -4.0], [1.0, 1.0], [-0.5, 2.5]])
-dzs = np.array([[0.2, 0.9], [-0.4, 0.3], [0.7, 0.1], [-0.2, 0.6], [0.5, -0.8], [0.3, 0.3]])
+xs = [[1.0, -2.0], [0.5, 1.5], [-1.0, 2.0], [6.0, -4.0], [1.0, 1.0], [-0.5, 2.5]]
+dzs = [[0.2, 0.9], [-0.4, 0.3], [0.7, 0.1], [-0.2, 0.6], [0.5, -0.8], [0.3, 0.3]]
+xs, dzs = np.array(xs), np.array(dzs)
 gamma, beta = 1.5, 0.1
 window, decay, clip, eps = 3, 0.9, 1.5, 1e-5
 
@@ -171,16 +172,18 @@ print("largest difference:", np.max(np.abs(outputs[0] - outputs[1])))
 rng = np.random.default_rng(0)
 steps, jump = 400, 200
 scale = np.where(np.arange(steps) < jump, 1.0, 2.0)[:, None, None]
-of_image, of_position = rng.standard_normal((steps, 2, 1)), rng.standard_normal((steps, 2, 16))
+of_image = rng.standard_normal((steps, 2, 1))
+of_position = rng.standard_normal((steps, 2, 16))
 x = scale * (of_image + of_position) / np.sqrt(2)
 u = 0.3 * x / scale + rng.standard_normal(x.shape)
 
 config = mabn.Config(norm_batch=2, window=16, decay=0.98, clip=5.0)
 state = mabn.init(1, config, dtype=x.dtype)
 moving, chis, rs, psi = [], [], [], []
+one, zero = np.ones(1), np.zeros(1)
 for batch, dz in zip(x, u, strict=True):
     moving.append(np.sqrt(state.chi2[0]))
-    _, cache, state = mabn.forward(batch[:, :, None], np.ones(1), np.zeros(1), state, config)
+    _, cache, state = mabn.forward(batch[:, :, None], one, zero, state, config)
     psi.append(mabn.gradient_statistics(dz[:, :, None], cache)[1][0, 0])
     _, _, _, state = mabn.backward(dz[:, :, None], cache, state)
     chis.append(cache.chi.item())
@@ -224,7 +227,8 @@ draw(
 )
 
 print(f"mean {np.mean(psi):.3f}")
-print(f"standard deviation: of the batches {np.std(psi):.3f}, of the averages {np.std(averaged_psi):.3f}")
+raw, smooth = np.std(psi), np.std(averaged_psi)
+print(f"standard deviation: of the batches {raw:.3f}, of the averages {smooth:.3f}")
 
 # %%
 # This has a price. The averages come from *other* batches, seen with earlier weights, and so the backward pass is no
