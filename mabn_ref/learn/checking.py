@@ -35,6 +35,9 @@ class Check:
     """For some parts, what finds the fault in numbers that are those of no known mistake."""
     joins: bool = False
     """Whether its functions call those of other checks, so that its parts are wrong where those are."""
+    counts_with: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """For some parts, others of which one has to be right, too: alone they need no understanding. The parts that the
+    skeleton of a hunt has right already count with any other, which is not to be said here."""
 
     @classmethod
     def of(cls, part: str, returned: Callable[[Any, Any], Any], judge: Judge) -> Check:

@@ -7,7 +7,7 @@ import copy
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,58 +16,10 @@ from mabn_ref.learn import child
 from mabn_ref.learn.checking import Check, Judge, Malformed
 from mabn_ref.learn.exercise import Exercise, run_source
 from mabn_ref.learn.process import Limits, Student, StudentError
+from mabn_ref.learn.report import Part, Report
 from mabn_ref.learn.result_form import form_fault, same, unnamed
 
-__all__ = ["Part", "Report", "check_code", "check_source"]
-
-
-@dataclass(frozen=True)
-class Part:
-    """The verdict on one part."""
-
-    name: str
-    """Such as "dx"."""
-    ok: bool
-    """Whether it is right."""
-    message: str = ""
-    """What is wrong; "" if nothing is."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """What is to be said about a student's code."""
-
-    exercise: str
-    """Its name."""
-    parts: tuple[Part, ...]
-    """One point each."""
-    mistakes: tuple[str, ...] = ()
-    """Names of the known mistakes that give the student's numbers."""
-    sentences: tuple[str, ...] = ()
-    """What these mistakes say."""
-    errors: tuple[StudentError, ...] = ()
-    """Where the code raised, hung or crashed."""
-    notes: tuple[str, ...] = ()
-    """What is wrong besides the numbers."""
-    printed: str = ""
-    """What the code printed."""
-
-    @property
-    def points(self) -> int:
-        """Parts that are right."""
-        return sum(part.ok for part in self.parts)
-
-    @property
-    def passed(self) -> bool:
-        """Whether all parts are."""
-        return all(part.ok for part in self.parts) and not self.notes
-
-    @property
-    def summary(self) -> str:
-        """The first thing to be said, on one line; nothing if it has passed."""
-        said = [*self.sentences, *map(str, self.errors), *self.notes]
-        said += [f"{part.name}: {part.message}" for part in self.parts if not part.ok]
-        return " ".join(said[0].split())[:200] if said else ""
+__all__ = ["check_code", "check_source"]
 
 
 def check_source(
@@ -205,20 +157,37 @@ class _Known:
         self._right_values = _by_part(exercise, self.right)
         self._changed: dict[tuple[str, ...], Values] = {}
         self._joining = {name for check in exercise.checks.CHECKS if check.joins for name in check.parts}
+        self._counts_with = self._as_handed_out()
+        for check in exercise.checks.CHECKS:
+            self._counts_with |= check.counts_with
+
+    def _as_handed_out(self) -> dict[str, tuple[str, ...]]:
+        """The parts that the skeleton has right, each with all those that it has not."""
+        code = run_source(self.exercise.skeleton, f"{self.exercise.name}_skeleton")
+        seen = _observations(self.exercise, code, self.cases)
+        wrong = tuple(part.name for part in self._parts(seen) if not part.ok)
+        return {name: wrong for name in self.exercise.parts if name not in wrong}
+
+    def _parts(self, seen: list[list[Observation]]) -> list[Part]:
+        """The verdict on each part by itself."""
+        return [
+            Part(name, message is None, message or "")
+            for check, observations, right in zip(self.exercise.checks.CHECKS, seen, self.right, strict=True)
+            for name, judge in check.parts.items()
+            for message in [_fault(name, judge, self.cases, observations, right)]
+        ]
 
     def report(self, seen: list[list[Observation]], notes: list[str], printed: str) -> Report:
         """The verdict on what the checks saw of a student's functions."""
-        parts, wrong = [], set()
+        parts = self._parts(seen)
+        wrong = {part.name for part in parts if not part.ok}
         errors: list[StudentError] = []
-        for check, observations, right in zip(self.exercise.checks.CHECKS, seen, self.right, strict=True):
+        for check, observations in zip(self.exercise.checks.CHECKS, seen, strict=True):
             stopped = next((o for o in observations if isinstance(o, StudentError)), None)
-            if stopped is not None and str(stopped) not in map(str, errors):
-                errors.append(stopped)
-            for name, judge in check.parts.items():
-                message = _fault(name, judge, self.cases, observations, right)
-                parts.append(Part(name, message is None, message or ""))
-                if message is not None and stopped is None:
-                    wrong.add(name)
+            if stopped is not None:
+                wrong -= check.parts.keys()
+                if str(stopped) not in map(str, errors):
+                    errors.append(stopped)
         if wrong - self._joining:
             parts = [self._joined(part, part.name in wrong) for part in parts]
         values = _by_part(self.exercise, seen)
@@ -227,13 +196,23 @@ class _Known:
         said += self._explanations(values, wrong - explained)
         return Report(
             exercise=self.exercise.name,
-            parts=tuple(parts),
+            parts=tuple(self._counted(parts)),
             mistakes=found,
             sentences=tuple(dict.fromkeys(said)),
             errors=tuple(errors),
             notes=tuple(dict.fromkeys(notes)),
             printed=printed,
         )
+
+    def _counted(self, parts: list[Part]) -> Iterator[Part]:
+        """The parts, of which some count only with others."""
+        right = {part.name for part in parts if part.ok}
+        for part in parts:
+            others = self._counts_with.get(part.name)
+            if part.ok and others and not right & set(others):
+                said = f"as it was given; a point once {' or '.join(others)} is right"
+                part = replace(part, ok=False, message=said)
+            yield part
 
     def _joined(self, part: Part, wrong: bool) -> Part:
         """A part of which it cannot be known whether it is wrong by itself says so."""

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import mabn_ref
 from mabn_ref.learn.exercise import COURSE, Exercise, course, run_source
-from mabn_ref.learn.judge import Report, check_code, check_source
+from mabn_ref.learn.judge import check_code, check_source
 from mabn_ref.learn.plain_text import as_text
+from mabn_ref.learn.report import Report
 
 __all__ = ["answer_lines", "confusion", "lint", "lint_course"]
 

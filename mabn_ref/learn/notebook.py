@@ -10,7 +10,8 @@ from typing import Any
 
 from mabn_ref import storage
 from mabn_ref.learn.exercise import Exercise, find
-from mabn_ref.learn.judge import Report, check_code
+from mabn_ref.learn.judge import check_code
+from mabn_ref.learn.report import Report
 
 __all__ = ["FORMATS", "as_notebook", "check", "check_part", "export"]
 

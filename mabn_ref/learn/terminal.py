@@ -15,9 +15,10 @@ from typing import TextIO
 
 from mabn_ref.learn.exercise import Exercise
 from mabn_ref.learn.folder import Folder, Progress
-from mabn_ref.learn.judge import Report, check_source
+from mabn_ref.learn.judge import check_source
 from mabn_ref.learn.plain_text import as_text
 from mabn_ref.learn.process import StudentError
+from mabn_ref.learn.report import Report
 
 __all__ = [
     "Style",

@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from mabn_ref.learn.exercise import find, run_source
-from mabn_ref.learn.judge import Report, check_code
+from mabn_ref.learn.judge import check_code
+from mabn_ref.learn.report import Report
 
 GRAPH, CLOSED = find("03_bn_backward_graph"), find("04_bn_backward")
 DX = "(dy - g - y * psi) / sigma"

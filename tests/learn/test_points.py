@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import FunctionType, SimpleNamespace
+from typing import Any
+
+import numpy as np
 import pytest
 
 from mabn_ref.learn import judge
-from mabn_ref.learn.exercise import find
-from mabn_ref.learn.judge import check_source
+from mabn_ref.learn.child import arrays_in
+from mabn_ref.learn.exercise import course, find, run_source
+from mabn_ref.learn.judge import check_code, check_source
 
 CHEATS = {
     "26: every sixth is right": (
@@ -80,11 +86,15 @@ CHEATS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _no_mistake_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which takes most of the time, and changes no point."""
+    monkeypatch.setattr(judge._Known, "_recognised", lambda *args: ((), frozenset()))
+
+
 @pytest.mark.parametrize("name", CHEATS)
-def test_a_trick_has_no_points(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trick_has_no_points(name: str) -> None:
     number, source, honest = CHEATS[name]
-    # which mistakes a trick resembles is no matter of points, and is most of the work
-    monkeypatch.setattr(judge._Known, "_recognised", lambda *_: ((), frozenset()))
     report = check_source(find(number), source, seeds=(0, 11))
     assert report.points <= honest, [(part.name, part.ok) for part in report.parts]
 
@@ -104,3 +114,95 @@ def test_what_is_kept_outside_of_the_cache_is_gone() -> None:
     report = check_source(exercise, source)
     assert not any(part.ok for part in report.parts if part.name in ("dx", "dgamma", "dbeta"))
     assert "KeyError" in report.summary
+
+
+def formed(value: Any, make: Callable[[Any], Any]) -> Any:
+    """A result with its numbers made anew, in the form that it has."""
+    if isinstance(value, tuple | list):
+        items = [formed(item, make) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if isinstance(value, dict):
+        return {key: formed(item, make) for key, item in value.items()}
+    if isinstance(value, bool):
+        return bool(make(np.zeros(())))
+    return make(np.asarray(value)) if isinstance(value, np.ndarray | np.generic | float | int) else value
+
+
+def first_that_fits(given: list[Any]) -> Callable[[Any], Any]:
+    """Of what a function was given, the first that has the form of what it is to return."""
+    return lambda value: next((x.astype(value.dtype) for x in given if x.shape == value.shape), np.zeros_like(value))
+
+
+FORMS: dict[str, Callable[[list[Any], Any], Any]] = {
+    "zeros": lambda given, value: formed(value, np.zeros_like),
+    "ones": lambda given, value: formed(value, np.ones_like),
+    "what was given": lambda given, value: formed(value, first_that_fits(given)),
+    "what was given last": lambda given, value: formed(value, first_that_fits(given[::-1])),
+}
+CONSTANTS = {
+    "True": True,
+    "False": False,
+    "None": None,
+    "0.0": 0.0,
+    "()": (),
+    "pairs": (0.0, 0.0),
+    "threes": (1.0,) * 3,
+}
+ASKED_WELL = {
+    "06_gradient_check": {"weights"},
+    "07_property_test": {"what is drawn"},
+    "26_hunt_gradient_test": {"dz"},
+}
+"""What the FORMS keep of the solution: how it asks the functions that it is given."""
+
+
+def trivial(name: str) -> dict[str, Any]:
+    """Files of one exercise that show no understanding: as handed out, constants, and the form of what is right."""
+    exercise = find(name)
+    solution = run_source(exercise.solution, "trivial")
+    functions = {n: f for n, f in vars(solution).items() if isinstance(f, FunctionType) and f.__module__ == "trivial"}
+
+    def all_of_them(made: Callable[[Any], Any]) -> SimpleNamespace:
+        return SimpleNamespace(**{n: made(f) for n, f in functions.items()})
+
+    files = {"as handed out": run_source(exercise.skeleton, "trivial")}
+    for said, value in CONSTANTS.items():
+        files[said] = all_of_them(lambda f, value=value: lambda *args: value)
+    for said, form in FORMS.items():
+        files[said] = all_of_them(
+            lambda f, form=form: lambda *args: form(arrays_in(list(args), np.ndarray), f(*args))
+        )
+    return files
+
+
+@pytest.mark.parametrize("name", [exercise.name for exercise in course()])
+def test_a_trivial_answer_has_no_points(name: str) -> None:
+    for said, code in trivial(name).items():
+        right = {part.name for part in check_code(find(name), code).parts if part.ok}
+        assert right <= (ASKED_WELL.get(name, set()) if said in FORMS else set()), said
+
+
+def test_a_test_of_one_thing_alone_has_no_point_for_all_else() -> None:
+    """What sees nan, or zeros, accepts and rejects in its own way, and neither is a verdict on the gradient."""
+    properties = "import numpy as np\n" + "".join(
+        f"def {name}(b, x, dz): return not bool(np.isnan(b(x, dz)).any())\n"
+        for name in ("no_shift", "no_stretch", "scales")
+    )
+    zeros = "def gradient_test(f, b, x, seed): return not b(x, x**2).any()\n"
+    for number, source in (("07", properties), ("26", zeros)):
+        report = check_source(find(number), source)
+        assert [part.name for part in report.parts if part.ok] in ([], ["dz"]), number
+
+
+def test_what_a_hunt_has_right_counts_once_something_is_mended() -> None:
+    hunt = find("hunt_recompute")
+    given = check_code(hunt, run_source(hunt.skeleton, "given"))
+    assert {part.message for part in given.parts if part.name in ("z", "dbeta")} == {
+        "as it was given; a point once dx or dgamma is right"
+    }
+    assert check_code(hunt, run_source(hunt.solution, "mended")).points == 6
+    folding = find("folding")
+    said = run_source(folding.solution.replace("k = w_c * s", "k = w * s"), "kernel")
+    assert [part.name for part in check_code(folding, said).parts if part.ok] == ["s", "t"]
+    said = run_source(folding.solution.replace("b = t", "b = -t"), "bias")
+    assert [part.name for part in check_code(folding, said).parts if part.ok] == ["s", "t", "k"]

@@ -161,10 +161,12 @@ def observe_check(code, case):
     if kind != "random":  # then a verdict is chance
         return {"weights": kind, "accepts the right": "unseen", "rejects the wrong": "unseen"}
     wrong = [layer for layer in case.layers if {layer.right} != set(verdicts[layer.said])]
+    said = {verdict for both in verdicts.values() for verdict in both}
+    alike = Malformed(f"it says {said.pop()} of right and of wrong ones alike") if len(said) == 1 else ""
     return {
         "weights": kind,
-        "accepts the right": "; ".join(layer.said for layer in wrong if layer.right),
-        "rejects the wrong": "; ".join(layer.said for layer in wrong if not layer.right),
+        "accepts the right": "; ".join(layer.said for layer in wrong if layer.right) or alike,
+        "rejects the wrong": "; ".join(layer.said for layer in wrong if not layer.right) or alike,
     }
 
 

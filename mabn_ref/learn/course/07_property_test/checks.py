@@ -11,6 +11,7 @@ from mabn_ref.learn.checking import Check, Malformed, batch, shuffled, twice
 CASES = 3
 DRAWS = 6
 """So many inputs that a test draws are looked at."""
+NOTHING_TO_JOIN = "with what test draws, your three functions together say the same of right and of wrong passes"
 SIZES = ((1.0, "usual"), (1e12, "huge"), (1e-12, "tiny"))
 
 
@@ -155,7 +156,9 @@ def _observe(name):
         )
         alarms = [said for said, _ in HOLDS[name] if not all(answers[said])]
         missed = [said for said, _ in FAILS[name] if any(answers[said])]
-        return {f"{name} holds": "; ".join(alarms), f"{name} fails": "; ".join(missed)}
+        right, wrong = RIGHT[0], FAILS[name][0][0]
+        alike = Malformed(f"it says the same of {right} and of {wrong}") if answers[right] == answers[wrong] else ""
+        return {f"{name} holds": "; ".join(alarms) or alike, f"{name} fails": "; ".join(missed) or alike}
 
     return observe
 
@@ -172,7 +175,7 @@ def _judge_fails(said, case):
 
 
 def observe_test(code, case):
-    kinds, wrong = [], []
+    kinds, wrong, together = [], [], set()
     for name, backward in shuffled((RIGHT, NO_G, NO_PSI, NO_ROOT), case.order):
         asked = {}
 
@@ -188,9 +191,11 @@ def observe_test(code, case):
         kinds += [_kind(x, dz) for x, dz in draws]
         # by the student's own three, so that a fault in one of them is not counted again
         own = [_said(which, getattr(code, which)(backward, x, dz)) for which in HOLDS for x, dz in draws]
+        together.add(all(own))
         if said != all(own):
             wrong.append(name)
-    return {"what is drawn": "good" if "good" in kinds else kinds[0], "what is said": "; ".join(wrong)}
+    said = "; ".join(wrong) if len(together) == 2 else Malformed(NOTHING_TO_JOIN)
+    return {"what is drawn": "good" if "good" in kinds else kinds[0], "what is said": said}
 
 
 def _kind(x, dz):

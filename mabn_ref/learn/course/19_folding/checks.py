@@ -66,6 +66,8 @@ def _convolved(images, w):
 CHECKS = (
     Check(observe_line, {"s": judge_s, "t": judge_t}),
     Check(
-        lambda code, case: parts("fold", code.fold(case.w, case.s, case.t), "k", "b"), {"k": judge_k, "b": judge_b}
+        lambda code, case: parts("fold", code.fold(case.w, case.s, case.t), "k", "b"),
+        {"k": judge_k, "b": judge_b},
+        counts_with={"b": ("k",)},  # alone it is what fold was given
     ),
 )

@@ -28,9 +28,12 @@ def observe(code, case):
     verdicts = twice(("right", *WRONG), case.order, lambda kind: _tested(code, case, kind, asked))
     right = verdicts.pop("right")
     passed = {kind: next((said for said in both if said), both[0]) for kind, both in verdicts.items()}
-    if not any([*right, *passed.values()]):  # then that it fails a wrong one means nothing
-        passed = dict.fromkeys(passed, Malformed("your test fails every backward, the right one included"))
-    return {"right": next((said for said in right if not said), right[0]), **passed, "dz": _blind(asked, case)}
+    failed = next((said for said in right if not said), None)
+    if failed is not None:  # then that it fails a wrong one means nothing
+        passed = dict.fromkeys(passed, Malformed("your test fails a backward that is right, too"))
+    elif all(passed.values()):
+        failed = Malformed("your test passes every backward, right or wrong")
+    return {"right": right[0] if failed is None else failed, **passed, "dz": _blind(asked, case)}
 
 
 def _tested(code, case, kind, asked):
