@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.cli import checks, compare, learn, main, options, paper, train
+from mabn_ref.cli import checks, compare, learn, main, options, paper, teach, train
 from mabn_ref.cli.parser import Parser
 from mabn_ref.train import sweeps
 from tests.signals import HUNG, program
@@ -452,7 +452,7 @@ def test_a_folder_after_the_options_of_the_course(
 ) -> None:
     given: list[Any] = []
     for act in ("_grade", "_export"):
-        monkeypatch.setattr(learn, act, lambda args: given.append(args) or 0)
+        monkeypatch.setattr(teach, act, lambda args: given.append(args) or 0)
     assert main(["learn", *words.split()]) == 0
     (args,) = given
     assert (args.folder, args.only) == (Path(folder), only)

@@ -6,7 +6,7 @@ import re
 import textwrap
 import unicodedata
 
-__all__ = ["as_text", "unicode_maths"]
+__all__ = ["as_text", "shown", "unicode_maths"]
 
 _SYMBOLS = {
     "alpha": "α",
@@ -214,3 +214,19 @@ def _inline(text: str) -> str:
 def _kept(text: str) -> str:
     """A short piece that is not to be broken, with spaces at which no line breaks."""
     return text.replace(" ", "\u00a0") if len(text) <= _KEPT else text
+
+
+def shown(text: str, kept: str = "") -> str:
+    """Text as one line of what can be printed: all else is written as its escape, `kept` apart.
+
+    So is the backslash, so that no two texts look alike; in a line of code it is to be kept.
+
+    Examples
+    --------
+    >>> print(shown("Zoë\\n\\x1b[2J"), shown("a  b"))
+    Zoë\\n\\x1b[2J a  b
+    """
+    return "".join(
+        letter if letter in kept or (letter.isprintable() and letter != "\\") else ascii(letter)[1:-1]
+        for letter in text
+    )

@@ -16,7 +16,7 @@ from typing import TextIO
 from mabn_ref.learn.exercise import Exercise
 from mabn_ref.learn.folder import Folder, Progress
 from mabn_ref.learn.judge import check_source
-from mabn_ref.learn.plain_text import as_text
+from mabn_ref.learn.plain_text import as_text, shown
 from mabn_ref.learn.process import StudentError
 from mabn_ref.learn.report import Report
 
@@ -30,7 +30,6 @@ __all__ = [
     "hints_taken",
     "listing",
     "place",
-    "printable",
     "progress_bar",
     "solution",
     "statement",
@@ -159,20 +158,9 @@ def _error(error: StudentError, path: Path, source: str, style: Style) -> str:
     return "\n".join(lines)
 
 
-def printable(line: str) -> str:
-    """A line with nothing in it that moves the cursor or changes colours.
-
-    Examples
-    --------
-    >>> printable("a\\x1b[2Jb")
-    'a?[2Jb'
-    """
-    return re.sub(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]", "?", line)
-
-
 def _printed(text: str) -> str:
     """The first lines of what was printed, with nothing in them that moves the cursor."""
-    lines = [printable(line)[:200] for line in text.expandtabs(4).splitlines()]
+    lines = [shown(line)[:200] for line in text.expandtabs(4).splitlines()]
     rest = [f"    ... and {len(lines) - _PRINTED_LINES} more lines"] if len(lines) > _PRINTED_LINES else []
     return "\n".join([f"    {line}" for line in lines[:_PRINTED_LINES]] + rest)
 
@@ -212,9 +200,9 @@ def _beside(exercise: Exercise, source: str, style: Style) -> str:
     colours = {"-": "red", "+": "green", "@": "dim"}
     body = []
     for line in lines:
-        shown = "..." if line.startswith("@@") else printable(line.expandtabs(4))
-        shown = f"  {shown}".rstrip()
-        body.append(style(shown, colours[line[0]]) if line[0] in colours else shown)
+        text = "..." if line.startswith("@@") else shown(line.expandtabs(4), kept="\\")
+        text = f"  {text}".rstrip()
+        body.append(style(text, colours[line[0]]) if line[0] in colours else text)
     return "\n".join([f"  {style('Another way to write it (- yours, + the model solution):', 'bold')}", "", *body])
 
 

@@ -17,17 +17,10 @@ import pytest
 from mabn_ref.cli import main
 from mabn_ref.learn import notebook
 from mabn_ref.learn.exercise import find
-from mabn_ref.learn.grade import (
-    Grade,
-    as_csv,
-    grade,
-    grade_one,
-    hidden_seeds,
-    source_of,
-    student_report,
-    students,
-    submitted,
-)
+from mabn_ref.learn.grade import grade, hidden_seeds
+from mabn_ref.learn.gradebook import as_csv, student_report
+from mabn_ref.learn.judges import Grade, grade_one
+from mabn_ref.learn.submissions import source_of, students, submitted
 
 MOMENTS, FORWARD = find("moments"), find("bn_forward")
 BOTH = (MOMENTS, FORWARD)

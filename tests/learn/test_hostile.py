@@ -6,6 +6,7 @@ import functools
 import os
 import resource
 import subprocess
+import sys
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +15,9 @@ from pathlib import Path
 import pytest
 
 import mabn_ref
-from mabn_ref.cli.learn import _package_digest
-from mabn_ref.learn import grade as grading
-from mabn_ref.learn import sandbox
+from mabn_ref.learn import gradebook, judges, sandbox
 from mabn_ref.learn.exercise import find
+from mabn_ref.learn.grade import grade, package_digest
 from mabn_ref.learn.process import Limits
 from tests.learn.test_sandbox import bubblewrap
 from tests.signals import HUNG
@@ -481,16 +481,16 @@ def test_hostile(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         place = tmp_path / name / moments.name / "exercise.py"
         place.parent.mkdir(parents=True)
         place.write_text(moments.solution)
-    monkeypatch.setattr(grading, "check_source", functools.partial(grading.check_source, limits=LIMITS))
+    monkeypatch.setattr(judges, "check_source", functools.partial(judges.check_source, limits=LIMITS))
     exercises = [find(e) for e in sorted({_source(*entry)[0] for entry in KINDS[kind].items()} | {moments.name})]
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    digest, before = _package_digest(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    digest, before = package_digest(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
-        grades = grading.grade(tmp_path, exercises, (0,), pool, sandbox=sandbox.command())
+        grades = grade(tmp_path, exercises, (0,), pool, sandbox=sandbox.command())
     assert time.monotonic() - started < HUNG + 10 * LIMITS.seconds * len(KINDS[kind])
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < MOST_MEMORY
-    assert _package_digest() == digest
+    assert package_digest() == digest
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
     assert not _running()
     honest = {g.student: g.points for g in grades if g.exercise == moments.name and g.student[1] == " "}
@@ -499,7 +499,7 @@ def test_hostile(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     hostile = {names[int(g.student)]: g for g in grades if g.student[1] != " " and g.said != "not handed in"}
     assert {name: g.said for name, g in hostile.items() if g.points} == {}
     assert {name: g.said for name, g in hostile.items() if "could not be checked" in g.said} == {}
-    text = grading.student_report(list(hostile.values()))
+    text = gradebook.student_report(list(hostile.values()))
     assert len(text) < 200_000
     assert "\x1b" not in text
     assert "\n# hostile" not in text
@@ -510,9 +510,58 @@ def test_names(tmp_path: Path) -> None:
     for name in NAMES:
         (tmp_path / "in" / name).mkdir(parents=True)
     with ThreadPoolExecutor(1) as pool:
-        grades = grading.grade(tmp_path / "in", [find("moments")], (0,), pool)
-    rows = grading.as_csv(grades).splitlines()
+        grades = grade(tmp_path / "in", [find("moments")], (0,), pool)
+    rows = gradebook.as_csv(grades).splitlines()
     assert len(set(rows)) == len(rows) == len(NAMES) + 1
     assert all(row.isprintable() and not row.startswith(('"=', '"+', '"-', '"@', '"\uff1d')) for row in rows)
-    assert not grading.write_reports(tmp_path / "out", grades)
+    assert not gradebook.write_reports(tmp_path / "out", grades)
     assert len(list((tmp_path / "out").iterdir())) == len(NAMES)
+
+
+LINES = """
+import ctypes, json, os, struct
+
+def moments(x):
+    libc = ctypes.CDLL(None)
+    pickle = b"cos\\nmkdir\\n(V@MARK@\\ntR."
+    forged = {"task": "", "points": 2, "of": 2, "said": "", "sentences": [], "killed": False, "lengths": []}
+    forged["parts"] = [["mu", True, ""], ["var", True, ""]]
+    head = json.dumps(forged).encode()
+    judge = libc.syscall(434, os.getppid(), 0)
+    taken = [fd for fd in (libc.syscall(438, judge, n, 0) for n in range(20)) if fd >= 0]
+    os.mkdir(f"@MARK@-{len(taken)}-{os.getpid()}")
+    for fd in taken:
+        for said in (struct.pack("!i", len(pickle)) + pickle, struct.pack("<QQ", len(head), 0) + head)[::@ORDER@]:
+            try:
+                os.write(fd, said)
+            except OSError:
+                pass
+    os.kill(os.getpid(), 9)
+"""
+"""Writes a pickle and a grade into every file that the judge has open."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="calls of Linux")
+def test_without_a_sandbox_what_is_written_on_a_judge_s_line_is_no_grade(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    moments = find("moments")
+    hostile = [LINES.replace("@MARK@", str(mark)).replace("@ORDER@", order) for order in ("1", "-1")]
+    for name, source in zip("abcd", (moments.solution, *hostile, moments.solution), strict=True):
+        place = tmp_path / "in" / name / moments.name / "exercise.py"
+        place.parent.mkdir(parents=True)
+        place.write_text(source)
+    with judges.Judges(1) as pool:
+        grades = grade(tmp_path / "in", [moments], (0,), pool.threads, one=pool.grade_one)
+    assert {given.student: given.points for given in grades} == {"a": 2, "b": 0, "c": 0, "d": 2}
+    assert not mark.exists(), "a pickle was loaded"
+    taken = {path.name.split("-")[1] for path in tmp_path.glob("mark-*")}
+    assert taken, "nothing was tried"
+    assert os.getuid() == 0 or taken == {"0"}, "another process of its user can take a judge's files"
+
+
+def test_an_answer_to_another_question_is_no_grade() -> None:
+    given = {"parts": [["mu", True, ""], ["var", True, ""]], "said": "", "sentences": [], "killed": False}
+    assert judges._grade_in({**given, "task": "7"}, "7", "ada", "01_moments").points == 2
+    for answer in (given, {**given, "task": "8"}, {**given, "task": "7", "parts": 2 * [["mu", True, ""]]}):
+        with pytest.raises(ValueError, match="its judge answered"):
+            judges._grade_in(answer, "7", "ada", "01_moments")

@@ -1,0 +1,156 @@
+"""The actions of ``mabn-ref learn`` for teachers: grade, export, lint."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mabn_ref.cli.parser import UsageError, add_number, place
+from mabn_ref.cli.progress import Progress
+from mabn_ref.extras import require
+
+__all__ = ["add"]
+
+
+def add(action: Callable[..., Any]) -> None:
+    """Add grade, export and lint with `action`, which takes a name, what to do, and a description."""
+    grade = action(
+        "grade",
+        _grade,
+        "Grade SUBMISSIONS/STUDENT/NN_name/exercise.py, or NN_name.py or NN_name.ipynb, of all students. Needs the "
+        "extra run.",
+    )
+    grade.add_argument("folder", type=place, metavar="SUBMISSIONS", help="with a folder for each student")
+    grade.add_argument(
+        "--csv",
+        type=place,
+        nargs="?",
+        const=Path("grades.csv"),
+        metavar="FILE",
+        help="write a table (grades.csv)",
+    )
+    grade.add_argument("--reports", type=place, metavar="DIR", help="write a report for each student")
+    grade.add_argument("--only", nargs="+", type=_exercise, default=(), metavar="NAME", help="these exercises alone")
+    seed = "of the hidden cases; the same seed gives the same grades (default: drawn now, and printed)"
+    add_number(grade, "--seed", int, None, seed)
+    add_number(grade, "--hidden", int, 1, "sets of hidden cases, beside the one that students may have seen")
+    add_number(grade, "--jobs", int, None, "files side by side (default: one a core)", at_least=1)
+    help = "run the files of students that you trust with your own files and network"
+    grade.add_argument("--no-sandbox", action="store_true", help=help)
+    export = action(
+        "export",
+        _export,
+        "Write a notebook for each exercise: plain, for nbgrader (a graded cell for each part), or for Otter-Grader "
+        "(with its test files).",
+    )
+    export.add_argument("folder", type=place, metavar="DIR")
+    export.add_argument("--notebooks", action="store_true", required=True, help="the form, and so far the only one")
+    export.add_argument(
+        "--for", dest="kind", choices=("plain", "nbgrader", "otter"), default="plain", metavar="GRADER"
+    )
+    export.add_argument("--only", nargs="+", type=_exercise, default=(), metavar="NAME", help="these exercises alone")
+    lint = action(
+        "lint",
+        _lint,
+        "Check that every exercise has what it needs: its skeleton fails, its solution passes, and each mistake it "
+        "knows is told its sentence. The exit code is 1 if something is wrong.",
+    )
+    lint.add_argument(
+        "--course", type=place, metavar="DIR", help="a folder of exercises (default: the course itself)"
+    )
+    lint.add_argument(
+        "--table", action="store_true", help="print what is said of each mistake that is made on purpose"
+    )
+
+
+def _exercise(name: str) -> str:
+    """The whole name of an exercise."""
+    from mabn_ref.learn.exercise import find
+
+    try:
+        return str(find(name).name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(error) from None
+
+
+def _only(chosen: Sequence[str]) -> list[Any]:
+    from mabn_ref.learn.exercise import course
+
+    return [exercise for exercise in course() if not chosen or exercise.name in chosen]
+
+
+def _grade(args: argparse.Namespace) -> int:
+    from mabn_ref.learn import sandbox
+    from mabn_ref.learn.grade import grade_class, hidden_seeds
+    from mabn_ref.learn.gradebook import write_reports
+    from mabn_ref.learn.plain_text import shown
+    from mabn_ref.learn.submissions import left_out, students
+
+    tqdm = require("tqdm", "run").tqdm
+    exercises = _only(args.only)
+    everyone = students(args.folder)
+    for name, reason in left_out(args.folder):
+        print(f"not graded: {shown(name)} ({reason})", file=sys.stderr)
+    command = [] if args.no_sandbox else sandbox.command()
+    total = len(everyone) * len(exercises)
+    jobs = min(args.jobs or os.cpu_count() or 1, total)
+    seed = secrets.randbelow(10**9) if args.seed is None else args.seed
+    seeds = hidden_seeds(seed, args.hidden)
+    if args.reports:  # what cannot be written is found out before anything is graded
+        args.reports.mkdir(parents=True, exist_ok=True)
+    with tqdm(total=total, unit=" files", disable=None, dynamic_ncols=True) as bar:
+        grades = grade_class(args.folder, exercises, seeds, jobs, command, args.csv, lambda given: bar.update())
+    most = sum(len(exercise.parts) for exercise in exercises)
+    wide = max(len(shown(student.name)) for student in everyone)
+    for student in everyone:
+        points = sum(given.points for given in grades if given.student == student.name)
+        print(f"{shown(student.name):<{wide}}  {points:>4} of {most}")
+    how = "without a sandbox" if args.no_sandbox else "in bubblewrap"
+    print(f"Run {how}; hidden cases of --seed {seed}, --hidden {args.hidden}")
+    if args.csv:
+        print(f"Written: {args.csv}")
+    failed = []
+    if args.reports:
+        failed = write_reports(
+            args.reports, grades, f"Hidden cases: seed {seed}, {args.hidden} of them. Run {how}.\n"
+        )
+        print(f"Written: {len(everyone) - len(failed)} reports in {args.reports}")
+    for error in failed:
+        print(f"mabn-ref learn: error: {error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from mabn_ref.learn.notebook import export
+
+    for path in export(args.folder, _only(args.only), args.kind):
+        print(path)
+    return 0
+
+
+def _lint(args: argparse.Namespace) -> int:
+    """Print what is wrong, and what was looked at."""
+    from mabn_ref.learn.exercise import COURSE, course
+    from mabn_ref.learn.lint import confusion, lint_course
+
+    folder = args.course or COURSE
+    if not course(folder):
+        raise UsageError(f"argument --course: {folder} has no exercises")
+    for exercise in course(folder) if args.table else ():
+        print(exercise.name)
+        for name, _, report in confusion(exercise, [0]):
+            print(f"  {name:<32} {', '.join(report.mistakes) or '-':<32} {' '.join(report.sentences)}")
+    faults = 0
+    with Progress("lint") as progress:
+        for fault in lint_course(folder):
+            progress.say(fault)
+            faults += 1
+    known = sum(len(exercise.mistakes) for exercise in course(folder))
+    said = "nothing wrong" if not faults else f"{faults} thing{'' if faults == 1 else 's'} wrong"
+    print(f"{len(course(folder))} exercises, {known} mistakes that they know: {said}")
+    return int(faults > 0)

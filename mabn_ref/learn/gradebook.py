@@ -1,0 +1,101 @@
+"""What comes of grading: a table for the teacher, and a report for each student."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mabn_ref import storage
+from mabn_ref.learn.judges import Grade
+from mabn_ref.learn.plain_text import shown
+
+__all__ = ["as_csv", "report_name", "student_report", "write_csv", "write_reports"]
+
+
+def as_csv(grades: Iterable[Grade]) -> str:
+    """A table with a line for each student: points of each exercise, their sum, and the most there is.
+
+    Examples
+    --------
+    >>> print(as_csv([Grade("ada", "01_moments", 2, 2, ""), Grade("ada", "02_bn_forward", 1, 2, "")]))
+    "student","01_moments","02_bn_forward","total","of"
+    "ada",2,1,3,4
+    <BLANKLINE>
+    """
+    by_student: dict[str, dict[str, Grade]] = {}
+    for given in grades:
+        by_student.setdefault(given.student, {})[given.exercise] = given
+    names = list(dict.fromkeys(name for row in by_student.values() for name in row))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow(["student", *names, "total", "of"])
+    for student, row in by_student.items():
+        total, most = sum(g.points for g in row.values()), sum(g.of for g in row.values())
+        writer.writerow([_cell(student), *(row[name].points if name in row else "" for name in names), total, most])
+    return text.getvalue()
+
+
+def _cell(name: str) -> str:
+    """A name that no spreadsheet takes for a formula."""
+    name = shown(name)
+    first = unicodedata.normalize("NFKC", name.lstrip())[:1]  # full-width signs count as signs
+    return f"'{name}" if first in tuple("=+-@'") else name
+
+
+def write_csv(path: Path, grades: Iterable[Grade]) -> None:
+    """Write the table."""
+    storage.write(path, lambda file: file.write(as_csv(grades).encode()))
+
+
+def student_report(grades: Sequence[Grade]) -> str:
+    """What one student is told, as Markdown: no numbers of hidden cases in it."""
+    total, most = sum(g.points for g in grades), sum(g.of for g in grades)
+    lines = [f"# {_code(shown(grades[0].student))}: {total} of {most} points", ""]
+    for given in grades:
+        lines += [f"## {given.exercise}: {given.points} of {given.of}", ""]
+        lines += [*(f"{sentence}\n" for sentence in given.sentences)]
+        if not given.parts:
+            lines += [f"{_code(given.said)}\n"]
+        told = set()
+        for name, ok, message in given.parts:
+            again = "" if message in told or ok else f": {_code(message)}"
+            told.add(message)
+            lines.append(f"- {name}: {'right' if ok else 'wrong'}{again}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _code(text: str) -> str:
+    """Text that may hold anything, as code."""
+    return "`" + shown(" ".join(text.replace("`", "'").split())) + "`"
+
+
+def write_reports(folder: Path, grades: Sequence[Grade], about: str = "") -> list[OSError]:
+    """Write a file for each student, `about` at its end; return why some of them could not be written."""
+    failed = []
+    for student in dict.fromkeys(given.student for given in grades):
+        text = student_report([given for given in grades if given.student == student]) + about
+        try:
+            storage.write(folder / report_name(student), lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+        except OSError as error:
+            failed.append(error)
+    return failed
+
+
+def report_name(student: str) -> str:
+    """The name of a student's report: their own where a file can have it, else one with a digest in it.
+
+    Examples
+    --------
+    >>> report_name("ada"), report_name("a/b")
+    ('ada.md', 'a_b-c14cddc033f64b9d.md')
+    """
+    name = "".join(letter if letter.isalnum() or letter in " -_." else "_" for letter in student)
+    if name == student and len(name.encode()) <= 200:
+        return f"{name}.md"
+    digest = hashlib.sha256(student.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return f"{name[:40]}-{digest}.md"

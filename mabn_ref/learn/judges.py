@@ -1,0 +1,177 @@
+"""Processes that judge submissions, each asked for one file at a time, in frames of JSON and never in pickles.
+
+Where submissions run without a sandbox, one could take hold of the line on which its judge answers. What is written
+there is data, of a form and length that are looked at, and counts only with the number that was drawn for this task.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import queue
+import secrets
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from mabn_ref.learn.child import read_frame, write_frame
+from mabn_ref.learn.exercise import find
+from mabn_ref.learn.judge import check_source
+
+__all__ = ["Grade", "Judges", "grade_one"]
+
+_LONGEST = 1 << 20
+"""Bytes of a question or of an answer."""
+_PATIENCE = 600.0
+"""Seconds for one file; what it does itself is limited far below that."""
+
+
+class Grade(NamedTuple):
+    """What one student's file for one exercise is worth."""
+
+    student: str
+    exercise: str
+    points: int
+    of: int
+    said: str
+    """The first thing to be said, on one line; "" if all is right."""
+    parts: tuple[tuple[str, bool, str], ...] = ()
+    """Name, verdict and message of each part."""
+    sentences: tuple[str, ...] = ()
+    """What the recognised mistakes say."""
+    killed: bool = False
+    """Whether something else than a limit ended the file's process: it is run again, alone."""
+
+
+def grade_one(
+    student: str, name: str, filename: str, source: str, seeds: tuple[int, ...], sandbox: tuple[str, ...] = ()
+) -> Grade:
+    """Check one file. Runs in a worker process, and the file's code in one of its own below that."""
+    report = check_source(find(name), source, filename=filename, seeds=seeds, sandbox=sandbox)
+    parts = tuple((part.name, part.ok, part.message) for part in report.parts)
+    sentences = (*report.sentences, *report.notes)
+    killed = any(error.kind == "killed" for error in report.errors)
+    return Grade(student, name, report.points, len(parts), report.summary, parts, sentences, killed)
+
+
+class Judges(contextlib.AbstractContextManager["Judges"]):
+    """`jobs` processes, each with one BLAS thread, and as many `threads` that mind them.
+
+    Leaving the ``with`` block through an exception, KeyboardInterrupt included, kills them. Until then no other
+    process of the same user may look into this one or into them, where the system is Linux and the user is not root.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self.threads = ThreadPoolExecutor(jobs)
+        self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
+        self._alive: set[subprocess.Popen[bytes]] = set()
+        _shut(True)
+
+    def grade_one(
+        self,
+        student: str,
+        name: str,
+        filename: str,
+        source: str,
+        seeds: tuple[int, ...],
+        sandbox: tuple[str, ...] = (),
+    ) -> Grade:
+        """Have a file checked, as the function `grade_one` does it. Runs in one of the threads.
+
+        Raises
+        ------
+        RuntimeError
+            If the process ended or was stopped, or answered what no judge does.
+        """
+        task = secrets.token_hex(16)
+        asked = {"task": task, "exercise": name, "filename": filename, "seeds": seeds, "sandbox": sandbox}
+        judge = self._take()
+        assert judge.stdin is not None
+        assert judge.stdout is not None
+        stop = threading.Timer(_PATIENCE, judge.kill)
+        stop.start()
+        try:
+            write_frame(judge.stdin, asked, [source.encode()])  # type: ignore[arg-type]
+            answer, _ = read_frame(judge.stdout, _LONGEST)  # type: ignore[arg-type]
+            given = _grade_in(answer, task, student, name)
+        except (EOFError, OSError) as error:
+            judge.kill()
+            raise RuntimeError(f"its judge was lost (exit code {judge.wait()})") from error
+        except Exception:
+            judge.kill()
+            raise
+        finally:
+            stop.cancel()
+        self._idle.put(judge)
+        return given
+
+    def _take(self) -> subprocess.Popen[bytes]:
+        """An idle process, or a new one: there are as many threads as processes wanted."""
+        with contextlib.suppress(queue.Empty):
+            return self._idle.get_nowait()
+        one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import _serve; _serve()"
+        judge = subprocess.Popen(
+            [sys.executable, "-P", "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | one,
+            start_new_session=True,  # Ctrl-C is for this process alone
+        )
+        self._alive.add(judge)
+        return judge
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        for judge in list(self._alive) if kind is not None else ():
+            judge.kill()
+        self.threads.shutdown(cancel_futures=kind is not None)
+        for judge in self._alive:
+            if kind is not None:
+                judge.kill()
+            with contextlib.suppress(OSError):
+                judge.communicate()  # which closes the line on which it is asked, and so ends it
+        _shut(False)
+
+
+def _grade_in(answer: dict[str, Any], task: str, student: str, name: str) -> Grade:
+    """The grade that a judge's answer holds, if it is the answer to this task.
+
+    Raises
+    ------
+    ValueError
+        If it is not, or if the judge could not judge.
+    """
+    if answer.get("task") != task:
+        raise ValueError("its judge answered what it was not asked")
+    if "error" in answer:
+        raise ValueError(str(answer["error"])[:1000])
+    parts = tuple((str(part), ok is True, str(message)) for part, ok, message in answer["parts"])
+    if tuple(part for part, _, _ in parts) != find(name).parts:
+        raise ValueError("its judge answered what no grade looks like")
+    points, sentences = sum(ok for _, ok, _ in parts), tuple(map(str, answer["sentences"]))
+    return Grade(student, name, points, len(parts), str(answer["said"]), parts, sentences, answer["killed"] is True)
+
+
+def _serve() -> None:
+    """Judge files until the line ends on which they come. Runs in a process of `Judges`."""
+    _shut(True)
+    questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # nothing that is printed here is an answer
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            asked, (source,) = read_frame(questions, _LONGEST)
+            how = tuple(asked["seeds"]), tuple(asked["sandbox"])
+            try:
+                answer = grade_one("", asked["exercise"], asked["filename"], source.decode(), *how)._asdict()
+            except Exception as error:
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            write_frame(answers, {**answer, "task": asked["task"]}, [])
+
+
+def _shut(shut: bool) -> None:
+    """Keep other processes of the same user from this one's memory and open files, or let them, where Linux can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(4, 0 if shut else 1, 0, 0, 0)  # PR_SET_DUMPABLE

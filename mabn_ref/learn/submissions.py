@@ -1,0 +1,133 @@
+"""A folder of submissions: whose they are, which files count, and what stands in them, whatever is lying there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mabn_ref import storage
+from mabn_ref.learn.exercise import Exercise
+from mabn_ref.learn.folder import FILE
+
+__all__ = ["Unreadable", "left_out", "notebook_source", "source_of", "students", "submitted"]
+
+_DEEPEST = 4
+_LARGEST = 1_000_000
+_LONGEST = 200_000
+_MOST = 20_000
+
+
+class Unreadable(ValueError):
+    """A submitted file cannot be used; the message says why."""
+
+
+def students(folder: Path) -> list[Path]:
+    """The students' folders in a folder of submissions, by name.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder")
+    found = [path for path in folder.iterdir() if path.is_dir() and not _left_out(path)]
+    if not found:
+        raise ValueError(f"{folder} holds no folders, expected one for each student")
+    return sorted(found)
+
+
+def left_out(folder: Path) -> list[tuple[str, str]]:
+    """What is in a folder of submissions and is not graded, each with the reason."""
+    found = [(path.name, _left_out(path) or ("" if path.is_dir() else "not a folder")) for path in folder.iterdir()]
+    return sorted((name, reason) for name, reason in found if reason)
+
+
+def _left_out(path: Path) -> str:
+    """Why a folder is not taken for a student's; "" if it is."""
+    if path.is_symlink():
+        return "a link"
+    return f"its name begins with {path.name[0]}" if path.name.startswith((".", "_")) else ""
+
+
+def submitted(student: Path, exercises: Sequence[Exercise]) -> dict[str, Path]:
+    """The file of each exercise that a student has handed in, the one nearest to the top where there are several.
+
+    It is ``NN_name/exercise.py``, ``NN_name.py`` or ``NN_name.ipynb``, in the student's folder or further down.
+    """
+    names = {exercise.name for exercise in exercises}
+    found: dict[str, Path] = {}
+    for path in _files(student):
+        name = path.parent.name if path.name == FILE else path.stem if path.suffix in (".py", ".ipynb") else ""
+        if name in names:
+            found.setdefault(name, path)
+    return found
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Files up to some depth and number, those nearest to the top first; links are not followed."""
+    level, seen = [folder], 0
+    for _ in range(_DEEPEST):
+        deeper = []
+        for place in level:
+            try:
+                entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+            except OSError:
+                continue
+            for entry in entries:
+                seen += 1
+                if seen > _MOST:
+                    return
+                if entry.is_dir(follow_symlinks=False):
+                    deeper.append(Path(entry.path))
+                else:
+                    yield Path(entry.path)
+        level = deeper
+
+
+def source_of(path: Path) -> str:
+    """Read a submitted file.
+
+    Raises
+    ------
+    Unreadable
+        If it is a link or not an ordinary file, too large, not text, or not a notebook.
+    """
+    try:
+        state = path.lstat()
+        if not stat.S_ISREG(state.st_mode):  # reading a pipe would wait for ever
+            raise Unreadable("is not an ordinary file")
+        if state.st_size > _LARGEST:
+            raise Unreadable(f"has {state.st_size:,} bytes, expected at most {_LARGEST:,}")
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise Unreadable(f"cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise Unreadable("is not valid UTF-8") from error
+    source = notebook_source(text) if path.suffix == ".ipynb" else text
+    if len(source) > _LONGEST:
+        raise Unreadable(f"has {len(source):,} characters of code, expected at most {_LONGEST:,}")
+    return source
+
+
+def notebook_source(text: str) -> str:
+    """The student's code of a notebook: cells marked as answers or, where there are none, all but checks.
+
+    Examples
+    --------
+    >>> import json
+    >>> cells = [{"cell_type": "code", "source": "x = 1", "metadata": {"mabn_ref": "answer"}}]
+    >>> notebook_source(json.dumps({"cells": cells}))
+    'x = 1'
+    """
+    try:
+        cells = [cell for cell in storage.as_json(text)["cells"] if cell["cell_type"] == "code"]
+        marked = [cell for cell in cells if cell.get("metadata", {}).get("mabn_ref") == "answer"]
+        others = [cell for cell in cells if cell.get("metadata", {}).get("mabn_ref") != "check"]
+        sources = ["".join(cell["source"]) for cell in marked or others]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Unreadable("is not a notebook") from error
+    lines = [line for source in sources for line in [*source.splitlines(), ""]]
+    return "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in lines).rstrip("\n")
