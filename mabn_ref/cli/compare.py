@@ -37,6 +37,7 @@ def add(commands: Any) -> None:
     )
     rows = "more rows: mabn-2 with moving averages over M normalisation batches (M is 16 in mabn-2 itself)"
     parser.add_argument("--mabn-window", nargs="+", type=number(int, 1, 100_000), default=(), metavar="M", help=rows)
+    options.add_devices(parser)
     add_number(parser, "--seeds", int, 3, "run seeds 0 to N - 1", at_least=1)
     add_number(parser, "--jobs", int, None, "runs in parallel (default: one per core)", at_least=1)
     options.add_run_options(parser)
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """Do the runs that are missing, then print the table and draw the curves."""
     options.require(args)
     with usage_errors():
-        configs = plan(args.rows, range(args.seeds), args.mabn_window, **options.settings(args))
+        configs = plan(args.rows, range(args.seeds), args.mabn_window, **options.settings(args), devices=args.devices)
         images = options.require_images(configs[0])
     with options.lock(args.out / ".lock"):
         return _compare(args, configs, images)

@@ -47,6 +47,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_name(parser, "--device", "device", DEVICES, help, "cpu")
 
 
+def add_devices(group: argparse._ActionsContainer) -> None:
+    """Add the option of `train` and `compare` that divides the gradient batch."""
+    help = "devices that share the gradient batch, each with moving statistics of its own"
+    add_number(group, "--devices", int, 1, help, at_least=1)
+
+
 def _directory(text: str) -> str:
     """Refuse a name that results, pages and pictures cannot show, and the empty one, the current directory."""
     if not text or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):

@@ -36,6 +36,7 @@ def add(commands: Any) -> None:
     add_number(norm, "--groups", int, None, f"groups of channels, of gn (default {GROUPS})", at_least=1)
     windows = "normalisation batches in MABN's moving averages (default: as many as one gradient batch has)"
     add_number(norm, "--mabn-window", int, None, windows, at_least=1, at_most=100_000, metavar="M")
+    options.add_devices(norm)
     options.add_run_options(parser)
     add_number(parser, "--seed", int, 0, "seed of the weights, order, flips and crops")
     output = parser.add_argument_group("output")
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
             norm_batch=args.norm_batch or (1 if args.norm in SAMPLE_NORMS else 2),
             **given,
             **options.settings(args),
+            devices=args.devices,
             seed=args.seed,
         )
         images = options.require_images(config)

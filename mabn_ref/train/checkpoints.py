@@ -1,8 +1,8 @@
 """Checkpoints: a run's `Progress` as one ``.npz`` file, from which it goes on bit for bit.
 
-The arrays are ``params/03/w``, ``velocity/03/w``, ``states/04/chi2`` and so on, by layer number and name, and
-``order``. ``meta`` is JSON: the format's version, the configuration, the generator's state, the position and the
-history. Nothing is pickled.
+The arrays are ``params/03/w``, ``velocity/03/w``, ``states/04/chi2`` and so on, by layer number and name, of several
+devices ``states/04/0/chi2``, by the device's number too; and ``order``. ``meta`` is JSON: the format's version, the
+configuration, the generator's state, the position and the history. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 
 from mabn_ref import storage
 from mabn_ref.arrays import namespace
+from mabn_ref.norms import devices
 from mabn_ref.train.config import LATER_FIELDS, RunConfig
 from mabn_ref.train.devices import to_device, to_host
 from mabn_ref.train.loop import Epoch, Progress
@@ -101,25 +102,30 @@ def _arrays(progress: Progress) -> Iterator[tuple[str, Any]]:
 
 
 def _fields(layer: Any) -> dict[str, Any]:
-    """The named values of a layer: a dictionary's, a state's, or none."""
+    """The named values of a layer: a dictionary's, a state's, those of every device's state, or none."""
     if layer is None:
         return {}
+    if isinstance(layer, devices.States):
+        of_each = ((number, _fields(state)) for number, state in enumerate(layer.each))
+        return {f"{number}/{name}": value for number, values in of_each for name, value in values.items()}
     return dict(layer) if isinstance(layer, dict) else layer._asdict()
 
 
 def _restore(group: str, like: list[Any], found: dict[str, Array]) -> list[Any]:
     """Layers of the types of `like` with the values that were found; numbers come back as numbers."""
-    restored: list[Any] = []
-    for number, layer in enumerate(like):
-        values: dict[str, Any] = {}
-        for name, value in _fields(layer).items():
-            array = found[f"{group}/{number:02d}/{name}"]
-            values[name] = array.item() if isinstance(value, int) else array
-        if isinstance(layer, dict):
-            restored.append(values)
-        else:
-            restored.append(None if layer is None else layer._replace(**values))
-    return restored
+    return [_restored(f"{group}/{number:02d}", layer, found) for number, layer in enumerate(like)]
+
+
+def _restored(place: str, layer: Any, found: dict[str, Array]) -> Any:
+    if isinstance(layer, devices.States):
+        return devices.States(tuple(_restored(f"{place}/{n}", state, found) for n, state in enumerate(layer.each)))
+    values: dict[str, Any] = {}
+    for name, value in _fields(layer).items():
+        array = found[f"{place}/{name}"]
+        values[name] = array.item() if isinstance(value, int) else array
+    if layer is None or isinstance(layer, dict):
+        return None if layer is None else values
+    return layer._replace(**values)
 
 
 @contextlib.contextmanager

@@ -65,8 +65,8 @@ def plan(names: Sequence[str], seeds: Sequence[int], windows: Sequence[int] = ()
     """Return the runs of a comparison, one seed after the other, so that an early end leaves whole pairs.
 
     `names` are keys of `ROWS`, and each row runs with each of the seeds. `windows` are those m of further MABN rows;
-    one gradient batch is the row "mabn-2" itself. All rows share the `settings`, fields of `RunConfig`. No two runs
-    are alike.
+    one gradient batch is the row "mabn-2" itself. All rows share the `settings`, fields of `RunConfig`, but for
+    `devices`: rows with statistics of the whole gradient batch have one, and stand for SyncBN. No two runs are alike.
 
     Examples
     --------
@@ -74,7 +74,9 @@ def plan(names: Sequence[str], seeds: Sequence[int], windows: Sequence[int] = ()
     [('bn', None, 0), ('mabn', None, 0), ('mabn', 64, 0)]
     """
     rows = [ROWS[name] for name in names] + [{**ROWS["mabn-2"], "window": window} for window in windows]
-    runs = [recipe(**row, **settings, seed=seed) for seed, row in itertools.product(seeds, rows)]
+    whole = settings.get("gradient_batch", RunConfig.gradient_batch)
+    rows = [row | ({"devices": 1} if row["norm_batch"] == whole else {}) for row in rows]
+    runs = [recipe(**settings | row, seed=seed) for seed, row in itertools.product(seeds, rows)]
     one_batch = [dataclasses.replace(run, window=None) if run.window == run.micro_batches else run for run in runs]
     return list(dict.fromkeys(one_batch))
 
@@ -118,8 +120,8 @@ def table(rows: Sequence[Row]) -> Table:
       BN 32                3    42.00 ± 2.48               -
       GN      1 (2 diverged)   50.50 (1 run)   +9.50 (1 run)
     """
-    named = {row.label: row for row in rows}
-    baselines = [named[name] for name in BASELINES if name in named]
+    named = {row.label.partition(",")[0]: row for row in rows}  # without what follows, a number of devices
+    baselines = {name: named[name] for name in BASELINES if name in named}
     lines: list[tuple[str, ...]] = []
     for control, group in itertools.groupby(rows, key=lambda row: row.control):
         lines.append(("Controls" if control else "The paper's pairing",))
@@ -127,10 +129,11 @@ def table(rows: Sequence[Row]) -> Table:
             runs = str(len(row.curves)) + (f" ({row.diverged} diverged)" if row.diverged else "")
             error = text(mean_interval(list(row.errors.values())) if row.errors else None)
             differences = (
-                "-" if row is base else text(paired_difference(row.errors, base.errors), "+") for base in baselines
+                "-" if row is base else text(paired_difference(row.errors, base.errors), "+")
+                for base in baselines.values()
             )
             lines.append(("  " + row.label, runs, error, *differences))
-    return Table("", ("", "runs", "test error %", *(f"minus {row.label}" for row in baselines)), lines)
+    return Table("", ("", "runs", "test error %", *(f"minus {name}" for name in baselines)), lines)
 
 
 def sketch(rows: Sequence[Row], *, blocks: bool = True) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from mabn_ref.arrays import check_at_least
 from mabn_ref.norms import NORMS
 from mabn_ref.norms.checks import Checked, Ramp, setting
+from mabn_ref.norms.devices import on_devices
 
 
 def _fields(norm: str) -> set[str]:
@@ -50,7 +51,7 @@ not flipped and cropped: that turns the textures and pads them with black, and 6
 the plateau that training begins on. How late a run left it was chance, and decided its error.
 """
 
-LATER_FIELDS: dict[str, Any] = {"standardized": False, "estimated": False} | dict.fromkeys(
+LATER_FIELDS: dict[str, Any] = {"standardized": False, "estimated": False, "devices": 1} | dict.fromkeys(
     ("ramp", "form", "forward_average", "backward_average", "groups")
 )
 """Fields of `RunConfig` that records and checkpoints made before them lack, with what was so then."""
@@ -112,6 +113,9 @@ class RunConfig(Checked):
         False, note="whether weights of a sample's own statistics are estimated in training, not 1/|B| (EvalNorm)"
     )
     gradient_batch: int = setting(32, **_COUNT, note="images of an optimiser step, a multiple of `norm_batch`")
+    devices: int = setting(
+        1, **_COUNT, note="devices, each with moving statistics of its own for its part of the gradient batch"
+    )
     data: str = setting("embedded", choices=tuple(DEFAULTS), note="where the images come from")
     data_dir: str | None = setting(None, note="the directory of record files, where `data` is 'directory'")
     train_size: int | None = setting(
@@ -159,6 +163,11 @@ class RunConfig(Checked):
             raise ValueError(
                 f"norm_batch is {self.norm_batch}, expected a divisor of gradient_batch={self.gradient_batch}"
             )
+        if self.micro_batches % self.devices:
+            raise ValueError(
+                f"devices is {self.devices}, expected a divisor of {self.micro_batches}, the normalisation batches "
+                f"of norm_batch={self.norm_batch} in gradient_batch={self.gradient_batch}"
+            )
         if self.groups is not None and self.width % self.groups:
             raise ValueError(f"groups is {self.groups}, expected a divisor of width={self.width}")
         try:
@@ -169,7 +178,7 @@ class RunConfig(Checked):
 
     @property
     def micro_batches(self) -> int:
-        """Normalisation batches in a gradient batch."""
+        """Normalisation batches in a gradient batch, on all devices together."""
         return self.gradient_batch // self.norm_batch
 
     def as_dict(self) -> dict[str, Any]:
@@ -191,11 +200,12 @@ def is_control(config: RunConfig) -> bool:
 
 
 def build(config: RunConfig, steps: int) -> tuple[Any, Any]:
-    """Return the normaliser's module and its Config.
+    """Return the normaliser's module, on as many devices as the run has, and its Config.
 
-    Fields of one name are taken over; a normaliser counts normalisation batches, `RunConfig.micro_batches` of them in
-    a gradient batch. `steps` are the gradient batches of the run, into which Batch Renormalization squeezes its
-    schedule.
+    Fields of one name are taken over; a normaliser counts the normalisation batches of one device, of which a
+    gradient batch has `RunConfig.micro_batches` divided by `devices`. A window without a length holds `micro_batches`
+    on any number of devices, as in the authors' code. `steps` are the gradient batches of the run, into which Batch
+    Renormalization squeezes its schedule.
 
     Examples
     --------
@@ -203,9 +213,9 @@ def build(config: RunConfig, steps: int) -> tuple[Any, Any]:
     >>> norm.window, norm.renorm_from
     (16, 1601)
     """
-    norm, per_step = NORMS[config.norm], config.micro_batches
+    norm, per_step = NORMS[config.norm], config.micro_batches // config.devices
     given = {name: getattr(config, name) for name in _SAME_IN_CONFIG}
-    given["window"] = per_step if config.window is None else config.window
+    given["window"] = config.micro_batches if config.window is None else config.window
     given["renorm_from"] = config.renorm_after * per_step + 1
     match config.norm:
         case "brn":
@@ -217,7 +227,7 @@ def build(config: RunConfig, steps: int) -> tuple[Any, Any]:
         case "online":  # which has two, of which inference reads this one
             given["decay_forward"] = config.decay
     taken = {name: given[name] for name in _fields(config.norm) & given.keys()}
-    return norm.module, norm.module.Config(**taken | dict(norm.settings))
+    return on_devices(norm.module, config.devices), norm.module.Config(**taken | dict(norm.settings))
 
 
 def _ioffes_schedule(config: RunConfig, iterations: int) -> dict[str, Ramp]:
@@ -235,7 +245,8 @@ def groups_of(config: RunConfig) -> int:
 
 
 def label(config: RunConfig) -> str:
-    """Name a run as tables do: normaliser, |B|, what is done to the weights, a window that is not one gradient batch.
+    """Name a run as tables do: normaliser, |B|, what is done to the weights, a window that is not one gradient batch,
+    and devices if there are several.
 
     Examples
     --------
@@ -260,4 +271,6 @@ def label(config: RunConfig) -> str:
         text += " + WS"
     if config.window not in (None, config.micro_batches):
         text += f", m={config.window}"
+    if config.devices > 1:
+        text += f", {config.devices} devices"
     return text

@@ -29,7 +29,8 @@ TINY: dict[str, Any] = {"width": 4, "epochs": 2, "train_size": 110, "test_size":
 def as_bytes(progress: Progress) -> list[bytes]:
     """Every part but times, in order, arrays as their bytes with dtype and shape."""
     parts: list[bytes] = []
-    for layer in (*progress.params, *progress.velocity, *progress.states):
+    states = [one for state in progress.states for one in getattr(state, "each", [state])]
+    for layer in (*progress.params, *progress.velocity, *states):
         values = layer.items() if isinstance(layer, dict) else layer._asdict().items() if layer is not None else ()
         for name, value in values:
             array = np.asarray(value)
@@ -44,9 +45,10 @@ def start(config: RunConfig) -> tuple[Setup, Progress]:
     return setup, loop.begin(setup)
 
 
-@pytest.mark.parametrize("norm", ["bn", "brn", "modified-bn", "mabn"])
+@pytest.mark.parametrize("norm", ["bn", "brn", "modified-bn", "mabn", "mabn on 4 devices"])
 def test_a_run_goes_on_from_every_position_bit_for_bit(tmp_path: Path, norm: str) -> None:
-    config = recipe(norm, **TINY)
+    name, _, rest = norm.partition(" on ")
+    config = recipe(name, **TINY, devices=4 if rest else 1)
     setup, begin = start(config)
     positions = [begin, *loop.run(setup, begin)]
     assert len(positions) == 9

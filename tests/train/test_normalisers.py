@@ -13,6 +13,7 @@ from mabn_ref.norms import (
     modified_batch_norm,
     moving_statistics,
 )
+from mabn_ref.norms.devices import Devices
 from mabn_ref.train.config import build, recipe
 
 
@@ -21,6 +22,15 @@ def test_mabn_renormalises_after_100_gradient_batches_over_a_window_of_one(norm_
     module, config = build(recipe("mabn", norm_batch=norm_batch), steps=500)
     assert module is mabn
     assert config == mabn.Config(norm_batch=norm_batch, window=window, renorm_from=100 * window + 1)
+
+
+def test_a_device_counts_its_own_normalisation_batches() -> None:
+    """Window and ramps are in the iterations of one device; the window is as long as on one device."""
+    module, config = build(recipe("mabn", devices=8), steps=500)
+    assert module == Devices(mabn, 8)
+    assert config == mabn.Config(norm_batch=2, window=16, renorm_from=201)
+    _, one_each = build(recipe("brn", devices=16), steps=160_000)
+    assert [one_each.r_max.at(iteration) for iteration in (5_000, 22_500, 40_000)] == [1, 2, 3]
 
 
 def test_a_window_and_no_wait_can_be_asked_for() -> None:

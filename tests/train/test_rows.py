@@ -97,6 +97,7 @@ def test_a_label_tells_apart_whatever_a_row_may_set() -> None:
     assert label(RunConfig(norm="gn", norm_batch=1, centralized=False, standardized=True, width=12)) == (
         "GN (4 groups) + WS"
     )
+    assert label(RunConfig(**mabn, window=64, devices=8)) == "MABN 2 + WC, m=64, 8 devices"
     names = [
         label(RunConfig(**{**MOVING, "form": form, "forward_average": ahead, "backward_average": back}))
         for form in ("vanilla", "modified")
@@ -105,6 +106,20 @@ def test_a_label_tells_apart_whatever_a_row_may_set() -> None:
     ]
     assert len(set(names)) == 18
     assert (names[1], names[14]) == ("vanilla BS/SMAS 2 + WC", "modified SMAS/EMAS 2 + WC")
+
+
+def test_rows_of_the_whole_gradient_batch_stay_on_one_device() -> None:
+    """They stand for SyncBN, and are the ones that the others are compared with."""
+    configs = plan(["bn-32", "bn-2", "mabn-2", "bn-2-wc"], [0, 1, 2], devices=8)
+    labels = ["BN 32", "BN 2, 8 devices", "MABN 2 + WC, 8 devices", "BN 2 + WC, 8 devices"]
+    assert [(label(run), run.devices) for run in configs[:4]] == list(zip(labels, (1, 8, 8, 8), strict=True))
+    records = [
+        {"config": config.as_dict(), "status": "done", "epochs": [{"test_error": 40.0 + labels.index(label(config))}]}
+        for config in configs
+    ]
+    found = comparison.table(comparison.collect(configs, records))
+    assert found.header[3:] == ("minus BN 2", "minus BN 2 + WC", "minus BN 32")
+    assert {line[0].strip(): line[3] for line in found.rows if len(line) > 1}[labels[2]] == "+1.00 ± 0.00"
 
 
 def test_what_older_records_lack_is_what_is_so_unless_it_is_asked_for() -> None:
