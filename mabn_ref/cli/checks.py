@@ -33,11 +33,14 @@ _EQUATIONS = {
     "conv2d": "conv2d-backward",
     "centralize": "centralize-backward",
     "standardize": "standardize-backward",
+    "bias": "bias-backward",
     "linear": "linear-backward",
     "relu": "relu-backward",
     "global_average_pool": "global-average-pool-backward",
     "upsample": "upsample-backward",
     "softmax_cross_entropy": "softmax-cross-entropy-backward",
+    "focal_loss": "focal-loss-backward",
+    "iou_loss": "iou-loss-backward",
 }
 """Of a module's backward pass, as the table has it."""
 

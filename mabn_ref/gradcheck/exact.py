@@ -1,8 +1,8 @@
 """Arithmetic with 50 digits in NumPy arrays: the truth against which the errors of floats are measured.
 
-An object array of `Exact` numbers goes through any pass that uses + - * / **, comparisons, sqrt, exp and log, by way
-of NumPy's own functions: ``np.sqrt`` of an object array calls ``.sqrt()``; sums, ``einsum``, ``maximum`` and the like
-need nothing. It mixes with ints and floats, which are taken at their exact binary value.
+An object array of `Exact` numbers goes through any pass that uses + - * / **, comparisons, sqrt, exp, log and log1p,
+by way of NumPy's own functions: ``np.sqrt`` of an object array calls ``.sqrt()``; sums, ``einsum``, ``maximum`` and
+the like need nothing. It mixes with ints and floats, which are taken at their exact binary value.
 """
 
 from __future__ import annotations
@@ -108,6 +108,10 @@ class Exact:
     def log(self) -> Exact:
         """Return the natural logarithm."""
         return Exact(_context.ln(self.value))
+
+    def log1p(self) -> Exact:
+        """Return the natural logarithm of one plus this."""
+        return Exact(_context.ln(_context.add(self.value, 1)))
 
 
 def exact(x: npt.ArrayLike) -> Array:

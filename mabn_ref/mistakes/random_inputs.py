@@ -261,6 +261,23 @@ def logits(rng: np.random.Generator) -> Call:
     return Call((2 * rng.standard_normal((n, classes)),), {"labels": rng.integers(0, classes, n)})
 
 
+def answers(rng: np.random.Generator) -> Call:
+    """Draw scores and the right answers, one yes and one no among them, and the settings of the focal loss."""
+    shape = (int(rng.integers(2, 6)), int(rng.integers(1, 4)))
+    truth = rng.integers(0, 2, shape)
+    truth[0, 0], truth[-1, -1] = 1, 0
+    options = {"truth": truth, "alpha": rng.uniform(0.1, 0.4), "gamma": rng.uniform(1.2, 3)}
+    return Call((2 * rng.standard_normal(shape),), options)
+
+
+def distances(rng: np.random.Generator) -> Call:
+    """Draw predicted and true distances to four sides; of each box some reach too far and some not far enough."""
+    shape = (int(rng.integers(2, 6)), 4)
+    logs = rng.uniform(-1, 1, shape)
+    apart = rng.permuted(np.array([[-1, 1, 1, -1]] * shape[0]), axis=1) * rng.uniform(0.2, 1, shape)
+    return Call((logs,), {"truth": np.exp(logs + apart)})
+
+
 def steps(rng: np.random.Generator) -> Steps:
     """Draw parameters, and gradients for a few steps."""
 
@@ -309,11 +326,14 @@ RIGHT_DRAWS: Mapping[ModuleType, Draw] = {
     nn.conv2d: convolution(),
     nn.centralize: convolution(with_input=False),
     nn.standardize: convolution(with_input=False),
+    nn.bias: matrices("nhwc", "c"),
     nn.linear: matrices("ni", "io", "o"),
     nn.relu: matrices("nhwc"),
     nn.global_average_pool: matrices("nhwc"),
     nn.upsample: matrices("nhwc"),
     nn.softmax_cross_entropy: logits,
+    nn.focal_loss: answers,
+    nn.iou_loss: distances,
     nn.optimiser: steps,
 }
 """Inputs for each right implementation: all settings, and scales from 1e-3 to 1e3."""

@@ -6,7 +6,7 @@ from functools import partial
 
 from mabn_ref import nn
 from mabn_ref.mistakes.edit import Mistake
-from mabn_ref.mistakes.random_inputs import convolution, logits, matrices, steps
+from mabn_ref.mistakes.random_inputs import answers, convolution, distances, logits, matrices, steps
 
 _weight, _image = convolution(with_input=False), matrices("nhwc")
 _conv2d_backward = partial(Mistake, subject=nn.conv2d, equation="conv2d-backward", oracle="gradient")
@@ -19,6 +19,12 @@ _standardize_backward = partial(_standardize, equation="standardize-backward", o
 _upsample = partial(Mistake, subject=nn.upsample, draw=_image)
 _loss = partial(Mistake, subject=nn.softmax_cross_entropy, draw=logits)
 _loss_backward = partial(_loss, equation="softmax-cross-entropy-backward", oracle="gradient")
+_focal = partial(Mistake, subject=nn.focal_loss, draw=answers)
+_focal_forward = partial(_focal, equation="focal-loss-forward", oracle="forward")
+_focal_backward = partial(_focal, equation="focal-loss-backward", oracle="gradient")
+_iou = partial(Mistake, subject=nn.iou_loss, draw=distances)
+_iou_forward = partial(_iou, equation="iou-loss-forward", oracle="forward")
+_iou_backward = partial(_iou, equation="iou-loss-backward", oracle="gradient")
 _sgd = partial(Mistake, subject=nn.optimiser, equation="sgd", oracle="recurrence", draw=steps)
 
 MISTAKES = (
@@ -144,6 +150,15 @@ MISTAKES = (
         draw=matrices("ni", "io", "o"),
     ),
     Mistake(
+        name="bias-gradient-averaged",
+        subject=nn.bias,
+        edits={"db = total(dout)": "db = total(dout) * dout.shape[-1] / dout.size"},
+        sentence="Your db is a mean over samples and positions; b was added at each of them, so add them up.",
+        equation="bias-backward",
+        oracle="gradient",
+        draw=matrices("nhwc", "c"),
+    ),
+    Mistake(
         name="relu-sign-of-gradient",
         subject=nn.relu,
         edits={"dout * positive": "namespace(dout).maximum(dout, 0)"},
@@ -200,6 +215,61 @@ MISTAKES = (
         name="loss-dloss-ignored",
         edits={"(dloss / n)": "(1.0 / n)"},
         sentence="Your dlogits do not depend on dloss, the gradient that comes in; it multiplies all of them.",
+    ),
+    _focal_forward(
+        name="focal-weights-swapped",
+        edits={"(1 - alpha) + (2 * alpha - 1) * yes": "alpha + (1 - 2 * alpha) * yes"},
+        sentence="Your alpha weighs the answers that are no; it belongs to yes, and 1 - alpha to no.",
+    ),
+    _focal_forward(
+        name="focal-one-weight",
+        edits={"(1 - alpha) + (2 * alpha - 1) * yes": "alpha + 0 * yes"},
+        sentence="Your alpha weighs all answers alike; those that are no have 1 - alpha.",
+    ),
+    _focal_forward(
+        name="focal-over-all-answers",
+        edits={"max(int(xp.sum(truth)), 1)": "logits.shape[0] * logits.shape[1]"},
+        sentence="Your loss is a mean over all answers; divide the sum by the number of those that are yes.",
+    ),
+    _focal_backward(
+        name="focal-no-gamma-in-backward",
+        edits={"(gamma * p * log_p - q)": "(p * log_p - q)"},
+        sentence="Your gradient lacks the factor gamma that comes from the power.",
+    ),
+    _focal_backward(
+        name="focal-power-held",
+        edits={"(gamma * p * log_p - q)": "(-q)"},
+        sentence="Your gradient treats (1 - p_t)^gamma as a constant; it depends on the score as well.",
+    ),
+    _focal_backward(
+        name="focal-sign-forgotten",
+        edits={"sign * weight * q**gamma": "weight * q**gamma"},
+        sentence="Your gradient pushes every score up; where the answer is no, the sign turns around.",
+    ),
+    _iou_forward(
+        name="iou-max-for-min",
+        edits={"xp.minimum(d, truth)": "xp.maximum(d, truth)", "d < truth": "d > truth"},
+        sentence="Your intersection reaches to the farther of two sides, like the box around both; take the nearer.",
+    ),
+    _iou_forward(
+        name="iou-overlap-counted-twice",
+        edits={"+ true_h * true_w - intersection": "+ true_h * true_w", "(sides - d_i)": "sides"},
+        sentence="Your union is the sum of both areas, which has the intersection twice.",
+    ),
+    _iou_backward(
+        name="iou-union-held",
+        edits={"(u * d_i - i * (sides - d_i))": "(u * d_i)"},
+        sentence="Your gradient treats the union as a constant; a side that moves changes it, too.",
+    ),
+    _iou_backward(
+        name="iou-of-distances",
+        edits={"-d * (u * d_i": "-(u * d_i"},
+        sentence="Your gradient is that of the distances; back through their exponential there is a factor d.",
+    ),
+    _iou_backward(
+        name="iou-outside-sides-count",
+        edits={"d_i = inside * overlap_sides": "d_i = overlap_sides"},
+        sentence="Your intersection grows with every side; outside the true box it ends at the true side.",
     ),
     _sgd(
         name="sgd-velocity-averaged",

@@ -25,9 +25,12 @@ Errors name the argument, its value and what was expected, and are raised before
 from __future__ import annotations
 
 from mabn_ref.nn import (
+    bias,
     centralize,
     conv2d,
+    focal_loss,
     global_average_pool,
+    iou_loss,
     linear,
     network,
     networks,
@@ -39,9 +42,12 @@ from mabn_ref.nn import (
 )
 
 __all__ = [
+    "bias",
     "centralize",
     "conv2d",
+    "focal_loss",
     "global_average_pool",
+    "iou_loss",
     "linear",
     "network",
     "networks",

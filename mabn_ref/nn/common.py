@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mabn_ref.arrays import Array, check_float_array
+from mabn_ref.arrays import Array, check_float_array, check_plain, namespace
 
 
 def check_rank(name: str, x: Array, axes: str, *, like: Array | None = None, like_name: str = "x") -> None:
@@ -20,3 +20,34 @@ def check_cotangent(name: str, value: Array, shape: tuple[int, ...], like: Any, 
     check_float_array(name, value, like=like, like_name=like_name, real=True)
     if tuple(value.shape) != shape:
         raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {shape}, the shape of the output")
+
+
+def check_scalar_cotangent(name: str, value: Array | float, like: Array, like_name: str) -> Array | float:
+    """Refuse the cotangent of a loss unless it is a number, or an array of shape () and the dtype of `like`."""
+    if isinstance(value, (int, float)):
+        return float(value)  # a NumPy float64 is a float too, and would turn float32 into float64
+    check_float_array(name, value, like=like, like_name=like_name, real=True)
+    if tuple(value.shape) != ():
+        raise ValueError(f"{name} has shape {tuple(value.shape)}, expected (), the shape of the loss")
+    return value
+
+
+def check_integers(name: str, value: Array, logits: Array) -> None:
+    """Refuse anything but a plain integer array of the library of `logits`."""
+    if not hasattr(value, "dtype") or namespace(value) is not namespace(logits):
+        raise TypeError(
+            f"{name} is a {type(value).__module__}.{type(value).__name__}, expected an integer array of "
+            f"{namespace(logits).__name__}, the library of logits"
+        )
+    check_plain(name, value)
+    if not str(value.dtype).rpartition(".")[2].startswith(("int", "uint")):
+        raise TypeError(f"{name} has dtype {value.dtype}, expected an integer dtype")
+
+
+def check_targets(name: str, value: Array, logits: Array) -> None:
+    """Refuse anything but zeros and ones, integers, of the shape of `logits`."""
+    check_integers(name, value, logits)
+    if tuple(value.shape) != tuple(logits.shape):
+        raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {tuple(logits.shape)}, that of logits")
+    if not bool(namespace(value).all((value == 0) | (value == 1))):
+        raise ValueError(f"{name} has values other than 0 and 1, expected 1 where the answer is yes and 0 elsewhere")

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 import numpy as np
 
 from mabn_ref.arrays import Array, check_at_least, check_own, kind, kind_of, namespace
-from mabn_ref.nn import centralize, conv2d, global_average_pool, linear, relu, standardize, upsample
+from mabn_ref.nn import bias, centralize, conv2d, global_average_pool, linear, relu, standardize, upsample
 
 
 class Conv(NamedTuple):
@@ -49,6 +49,14 @@ class Norm(NamedTuple):
     module: Any
     channels: int
     config: Any
+
+
+class Bias(NamedTuple):
+    """A number per channel, added everywhere. Parameter: b (channels,), at first `start`, or zeros without one."""
+
+    name: str
+    channels: int
+    start: tuple[float, ...] = ()
 
 
 class ReLU(NamedTuple):
@@ -78,7 +86,7 @@ class Linear(NamedTuple):
     features_out: int
 
 
-Layer: TypeAlias = Conv | Norm | ReLU | GlobalAveragePool | Upsample | Linear
+Layer: TypeAlias = Conv | Norm | Bias | ReLU | GlobalAveragePool | Upsample | Linear
 
 
 class ConvCache(NamedTuple):
@@ -94,10 +102,10 @@ def init(
     """Return the parameters, a dict of names for each layer, and the states: a normaliser's State, or None.
 
     Convolutions start from He's normal distribution, variance 2 / fan_in; the linear layer, which no ReLU follows,
-    from variance 1 / fan_in; gamma = 1, beta = 0, b = 0. The draws depend on the generator and on the shapes of
-    convolutions and linear layers alone, so that two networks which differ in their normaliser or in centralisation
-    start from the same weights. They are drawn in float64 on the host, whatever `dtype` and the array library `xp`
-    are.
+    from variance 1 / fan_in; gamma = 1, beta = 0, b = 0 unless a `Bias` says otherwise. The draws depend on the
+    generator and on the shapes of convolutions and linear layers alone, so that two networks which differ in their
+    normaliser or in centralisation start from the same weights. They are drawn in float64 on the host, whatever
+    `dtype` and the array library `xp` are.
 
     Two layers that share a name, a size that is not a positive integer, a layer that does not take what the one
     before gives, and a Config of another normaliser are errors.
@@ -119,6 +127,8 @@ def init(
             case Norm(_, module, channels, config):
                 p = {"gamma": xp.ones(channels, dtype=dtype), "beta": xp.zeros(channels, dtype=dtype)}
                 state = module.init(channels, config, dtype=dtype, xp=xp)
+            case Bias(_, channels, start):
+                p = {"b": xp.asarray(start or [0.0] * channels, dtype=dtype)}
             case Linear(_, features_in, features_out):
                 w, b = normal((features_in, features_out), 1 / features_in), xp.zeros(features_out, dtype=dtype)
                 p = {"w": w, "b": b}
@@ -169,6 +179,9 @@ def backward(
             case Norm():
                 d, dgamma, dbeta, new_states[i] = layer.module.backward(d, cache, states[i])
                 grads[i] = {"gamma": dgamma, "beta": dbeta}
+            case Bias():
+                d, db = bias.backward(d, cache)
+                grads[i] = {"b": db}
             case ReLU():
                 d = relu.backward(d, cache)
             case GlobalAveragePool():
@@ -217,7 +230,7 @@ def first_non_finite(
 
 
 def _output(
-    layer: Conv | ReLU | GlobalAveragePool | Upsample | Linear, p: dict[str, Array], x: Array
+    layer: Conv | Bias | ReLU | GlobalAveragePool | Upsample | Linear, p: dict[str, Array], x: Array
 ) -> tuple[Array, Any]:
     """The output and the cache of a layer that has no state."""
     match layer:
@@ -225,6 +238,8 @@ def _output(
             w, weight = _weight(layer, p["w"])
             x, convolution = conv2d.forward(x, w, stride=layer.stride, padding=layer.padding)
             return x, ConvCache(convolution, weight)
+        case Bias():
+            return bias.forward(x, p["b"])
         case ReLU():
             return relu.forward(x)
         case GlobalAveragePool():
@@ -270,6 +285,12 @@ def _check_layers(layers: Sequence[Layer]) -> None:
             case Norm(_, module, takes, config):
                 check_config(module, config)
                 gives = takes
+            case Bias(_, takes, start):
+                gives = takes
+                if start and len(start) != takes:
+                    raise ValueError(
+                        f"{layer.name}: start has {len(start)} numbers, expected {takes}, one per channel"
+                    )
             case _:
                 continue
         check_at_least(f"{layer.name}: channels in", takes, 1, whole=True)
@@ -318,9 +339,10 @@ def _mismatch(name: str, layer: Layer, value: Any) -> str | None:
     return None if own is None or type(value) is own else kind_of(own)
 
 
-_PARAMETERS: dict[type, tuple[str, ...]] = {Conv: ("w",), Norm: ("gamma", "beta"), Linear: ("w", "b")}
+_PARAMETERS: dict[type, tuple[str, ...]] = {Conv: ("w",), Norm: ("gamma", "beta"), Bias: ("b",), Linear: ("w", "b")}
 _CACHES: dict[type, type] = {
     Conv: ConvCache,
+    Bias: bias.Cache,
     ReLU: relu.Cache,
     GlobalAveragePool: global_average_pool.Cache,
     Upsample: upsample.Cache,

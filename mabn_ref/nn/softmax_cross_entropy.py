@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mabn_ref.arrays import Array, arange, check_float_array, check_own, check_plain, namespace
-from mabn_ref.nn.common import check_rank
+from mabn_ref.arrays import Array, arange, check_own, namespace
+from mabn_ref.nn.common import check_integers, check_rank, check_scalar_cotangent
 
 
 class Cache(NamedTuple):
@@ -49,12 +49,7 @@ def backward(dloss: Array | float, cache: Cache) -> Array:
            [ 0.  ,  0.  ]])
     """
     check_own((cache, Cache))
-    if isinstance(dloss, (int, float)):
-        dloss = float(dloss)  # a NumPy float64 is a float too, and would turn float32 into float64
-    else:
-        check_float_array("dloss", dloss, like=cache.probabilities, like_name="logits", real=True)
-        if tuple(dloss.shape) != ():
-            raise ValueError(f"dloss has shape {tuple(dloss.shape)}, expected (), the shape of the loss")
+    dloss = check_scalar_cotangent("dloss", dloss, cache.probabilities, "logits")
     n = cache.one_hot.shape[0]
     dlogits: Array = (cache.probabilities - cache.one_hot) * (dloss / n)  # eq: softmax-cross-entropy-backward
     return dlogits
@@ -63,14 +58,7 @@ def backward(dloss: Array | float, cache: Cache) -> Array:
 def _check_labels(logits: Array, labels: Array) -> None:
     check_rank("logits", logits, "N, classes")
     n, classes = logits.shape
-    if not hasattr(labels, "dtype") or namespace(labels) is not namespace(logits):
-        raise TypeError(
-            f"labels is a {type(labels).__module__}.{type(labels).__name__}, expected an integer array of "
-            f"{namespace(logits).__name__}, the library of logits"
-        )
-    check_plain("labels", labels)
-    if not str(labels.dtype).rpartition(".")[2].startswith(("int", "uint")):
-        raise TypeError(f"labels has dtype {labels.dtype}, expected an integer dtype")
+    check_integers("labels", labels, logits)
     if tuple(labels.shape) != (n,):
         raise ValueError(f"labels has shape {tuple(labels.shape)}, expected ({n},): one label for each row of logits")
     xp = namespace(labels)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from mabn_ref.arrays import Array
 from mabn_ref.nn import centralize, conv2d, network, standardize
-from mabn_ref.nn.network import Conv, GlobalAveragePool, Layer, Linear, Norm, ReLU
+from mabn_ref.nn.network import Bias, Conv, GlobalAveragePool, Layer, Linear, Norm, ReLU
 
 
 class Folded(NamedTuple):
@@ -109,7 +109,7 @@ def operations(layers: Sequence[Layer], size: int = 32, *, folded: bool = False)
                 linear = hasattr(module, "affine")
                 each = (1 if folded else _LINEAR) if linear else _OF_THE_SAMPLE
                 normalisers += each * channels * size * size
-            case ReLU() | GlobalAveragePool():
+            case Bias() | ReLU() | GlobalAveragePool():
                 others += channels * size * size
             case Linear(_, features_in, features_out):
                 others += 2 * features_in * features_out

@@ -60,7 +60,7 @@ def test_names_and_sentences_are_unique() -> None:
 @each
 def test_an_entry_is_well_formed(mistake: Mistake) -> None:
     assert re.fullmatch(
-        r"(bn|brn|modified|mabn|gn|sync|online|eval|conv2d|centralize|standardize|linear|relu|pool|upsample|loss|sgd)(-[a-z0-9]+)+",
+        r"(bn|brn|modified|mabn|gn|sync|online|eval|conv2d|centralize|standardize|bias|linear|relu|pool|upsample|loss|focal|iou|sgd)(-[a-z0-9]+)+",
         mistake.name,
     )
     assert mistake.sentence.startswith("Your ")

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from mabn_ref.nn import (
+    bias,
     centralize,
     conv2d,
+    focal_loss,
     global_average_pool,
+    iou_loss,
     linear,
     network,
     networks,
@@ -38,6 +41,9 @@ LAYERS: dict[str, tuple[Any, list[np.ndarray], dict[str, Any]]] = {
     "conv2d, strided": (conv2d, drawn(IMAGES, KERNEL), {"stride": 2, "padding": 1}),
     "conv2d, a pixel": (conv2d, drawn(IMAGES, (1, 1, 3, 4)), {}),
     "global_average_pool": (global_average_pool, drawn(IMAGES), {}),
+    "bias": (bias, drawn(IMAGES, (3,)), {}),
+    "focal_loss": (focal_loss, [*drawn((4, 2)), np.array([[0, 1], [1, 0], [0, 0], [0, 1]])], {}),
+    "iou_loss": (iou_loss, [drawn((3, 4))[0], np.exp(drawn((4, 4))[0][1:])], {}),
     "linear": (linear, drawn((4, 3), (3, 2), (2,)), {}),
     "relu": (relu, drawn(IMAGES), {}),
     "softmax_cross_entropy": (softmax_cross_entropy, [*drawn((4, 3)), np.array([0, 2, 1, 1])], {}),
@@ -161,6 +167,7 @@ def net(module: Any) -> tuple[list[Any], list[Any], list[Any], np.ndarray, np.nd
         network.Norm("norm2", module, 4, config),
         network.Upsample("up"),
         network.Conv("conv3", 4, 6),
+        network.Bias("bias", 6, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)),
         network.GlobalAveragePool("pool"),
         network.Linear("linear", 6, 3),
     ]

@@ -398,7 +398,7 @@ def test_small_network_is_the_one_of_the_experiments():
 @pytest.mark.parametrize(
     ("layers", "error", "message"),
     [
-        (["conv"], TypeError, r"layers\[0\] is 'conv', expected one of Conv, Norm, ReLU"),
+        (["conv"], TypeError, r"layers\[0\] is 'conv', expected one of Conv, Norm"),
         (
             [network.ReLU("a"), network.ReLU("a")],
             ValueError,

@@ -58,6 +58,31 @@ def upsample(x: Array) -> Array:
     return out
 
 
+def bias(x: Array, b: Array) -> Array:
+    """One channel at a time."""
+    return np.stack([x[..., c] + b[c] for c in range(len(b))], axis=-1)
+
+
+def focal_loss(logits: Array, *, truth: Array, alpha: float = 0.25, gamma: float = 2.0) -> Array:
+    """One question at a time: a weight, how far the answer is from right, and its cross-entropy."""
+    total = 0.0
+    for x, yes in zip(logits.ravel(), truth.ravel(), strict=True):
+        p = 1 / (1 + np.exp(-x)) if yes else 1 / (1 + np.exp(x))
+        total += (alpha if yes else 1 - alpha) * (1 - p) ** gamma * -np.log(p)
+    return np.asarray(total / max(truth.sum(), 1))
+
+
+def iou_loss(logs: Array, *, truth: Array) -> Array:
+    """One box at a time, its corners seen from the place in it."""
+    losses = []
+    for o, d in zip(logs, truth, strict=True):
+        (x0, y0), (x1, y1) = -np.exp(o[:2]), np.exp(o[2:])
+        (a0, b0), (a1, b1) = -d[:2], d[2:]
+        shared = (min(x1, a1) - max(x0, a0)) * (min(y1, b1) - max(y0, b0))
+        losses.append(1 - shared / ((x1 - x0) * (y1 - y0) + (a1 - a0) * (b1 - b0) - shared))
+    return np.mean(losses)
+
+
 def softmax_cross_entropy(logits: Array, *, labels: Array) -> Array:
     """Minus the logarithm of each right class's probability, averaged."""
     odds = [np.exp(row) / np.exp(row[label]) for row, label in zip(logits, labels, strict=True)]
@@ -65,6 +90,7 @@ def softmax_cross_entropy(logits: Array, *, labels: Array) -> Array:
 
 
 LAYERS: dict[str, Any] = {
+    "bias": bias,
     "conv2d": conv2d,
     "centralize": centralize,
     "standardize": standardize,
@@ -73,6 +99,8 @@ LAYERS: dict[str, Any] = {
     "global_average_pool": global_average_pool,
     "upsample": upsample,
     "softmax_cross_entropy": softmax_cross_entropy,
+    "focal_loss": focal_loss,
+    "iou_loss": iou_loss,
 }
 """By the name of the module in `mabn_ref.nn`."""
 
