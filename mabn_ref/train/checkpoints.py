@@ -43,7 +43,7 @@ def save(path: Path, config: RunConfig, progress: Progress) -> None:
     Arrays of a device are copied to the host.
     """
     progress = to_host(progress)
-    values = progress._asdict() | {"history": [list(line.figures().values()) for line in progress.history]}
+    values = progress._asdict() | {"history": [list(line) for line in progress.history]}
     meta = {"format": _FORMAT, "config": config.as_dict()} | {name: values[name] for name in _META}
     arrays: dict[str, Any] = {name: np.asarray(value) for name, value in _arrays(progress)}
     assert not any(value.dtype.hasobject for value in arrays.values())

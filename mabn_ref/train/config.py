@@ -51,12 +51,17 @@ not flipped and cropped: that turns the textures and pads them with black, and 6
 the plateau that training begins on. How late a run left it was chance, and decided its error.
 """
 
-LATER_FIELDS: dict[str, Any] = {"standardized": False, "estimated": False, "devices": 1} | dict.fromkeys(
-    ("ramp", "form", "forward_average", "backward_average", "groups")
-)
+LATER_FIELDS: dict[str, Any] = {
+    "standardized": False,
+    "estimated": False,
+    "devices": 1,
+    "heads": False,
+    "head_warmup": 0,
+    "exposure": 0.15,
+} | dict.fromkeys(("ramp", "form", "forward_average", "backward_average", "groups"))
 """Fields of `RunConfig` that records and checkpoints made before them lack, with what was so then."""
 
-_OF_ONE_NORM = {"groups": "gn", "ramp": "brn", "estimated": "eval-norm"} | dict.fromkeys(
+_OF_ONE_NORM = {"groups": "gn", "ramp": "brn", "estimated": "eval-norm", "head_warmup": "mabn"} | dict.fromkeys(
     ("form", "forward_average", "backward_average"), "moving"
 )
 _SAME_IN_CONFIG = ("norm_batch", "decay", "clip", "r_max", "d_max", "form", "groups", "estimated")
@@ -116,6 +121,11 @@ class RunConfig(Checked):
     devices: int = setting(
         1, **_COUNT, note="devices, each with moving statistics of its own for its part of the gradient batch"
     )
+    heads: bool = setting(False, note="whether the head of a detector has a normaliser too (boxes)")
+    head_warmup: int = setting(
+        0, at_least=0, whole=True, note="gradient batches in which the head's uses batch statistics (MABN, boxes)"
+    )
+    exposure: float = setting(0.15, at_least=0, note="lowest exposure of a scene, 1 for all alike (boxes)")
     data: str = setting("embedded", choices=tuple(DEFAULTS), note="where the images come from")
     data_dir: str | None = setting(None, note="the directory of record files, where `data` is 'directory'")
     train_size: int | None = setting(
@@ -170,6 +180,10 @@ class RunConfig(Checked):
             )
         if self.groups is not None and self.width % self.groups:
             raise ValueError(f"groups is {self.groups}, expected a divisor of width={self.width}")
+        if self.head_warmup and not self.heads:
+            raise ValueError(
+                f"head_warmup is {self.head_warmup} with heads=False, expected 0: there is no normaliser"
+            )
         try:
             build(self, steps=1)
         except ValueError as error:  # of the normaliser's own Config, under the name that the field has here
@@ -230,6 +244,21 @@ def build(config: RunConfig, steps: int) -> tuple[Any, Any]:
     return on_devices(norm.module, config.devices), norm.module.Config(**taken | dict(norm.settings))
 
 
+def head_config(config: RunConfig, norm: Any) -> Any:
+    """Return the Config of the normaliser in a detector's head, None without one, given that of the backbone.
+
+    Examples
+    --------
+    >>> config = RunConfig(norm="mabn", gradient_batch=16, devices=8, heads=True, head_warmup=100)
+    >>> head_config(config, build(config, steps=500)[1]).warmup  # the first iteration without batch statistics
+    101
+    """
+    if not config.heads:
+        return None
+    warmup = config.head_warmup * (config.micro_batches // config.devices)
+    return dataclasses.replace(norm, warmup=warmup + 1) if warmup else norm
+
+
 def _ioffes_schedule(config: RunConfig, iterations: int) -> dict[str, Ramp]:
     """Ioffe's: r_max from 1 on between steps 5k and 40k, d_max from 0 on between 5k and 25k, of 160k."""
     total = iterations if config.ramp is None else int(iterations * config.ramp)
@@ -246,7 +275,7 @@ def groups_of(config: RunConfig) -> int:
 
 def label(config: RunConfig) -> str:
     """Name a run as tables do: normaliser, |B|, what is done to the weights, a window that is not one gradient batch,
-    and devices if there are several.
+    devices if there are several, and what a detector and its scenes have.
 
     Examples
     --------
@@ -273,4 +302,8 @@ def label(config: RunConfig) -> str:
         text += f", m={config.window}"
     if config.devices > 1:
         text += f", {config.devices} devices"
+    if config.heads:
+        text += ", heads too"
+    if config.exposure != RunConfig.exposure:
+        text += f", exposure {config.exposure:g}"
     return text

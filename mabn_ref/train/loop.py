@@ -14,7 +14,7 @@ from mabn_ref.arrays import Array
 from mabn_ref.data import to_float
 from mabn_ref.data.images import flip_and_crop
 from mabn_ref.extras import require
-from mabn_ref.nn import network, optimiser, softmax_cross_entropy
+from mabn_ref.nn import network, optimiser
 from mabn_ref.train.config import RunConfig, build
 from mabn_ref.train.datasets import Images
 from mabn_ref.train.devices import to_device, to_host
@@ -34,7 +34,10 @@ class Epoch(NamedTuple):
     test_error: float
     seconds: float
     mean_iou: float | None = None
-    """None where whole images are classified."""
+    """Of pixels; None of other tasks, as what follows is but of boxes."""
+    ap: float | None = None
+    ap50: float | None = None
+    ap75: float | None = None
 
     def figures(self) -> dict[str, Any]:
         """Return the figures that there are, by name."""
@@ -58,8 +61,8 @@ class Setup(NamedTuple):
         return progress.epoch * self.steps + progress.step
 
     def answers(self, steps: int) -> int:
-        """Return how many labels that many gradient batches have: one per image, or one per pixel."""
-        return steps * self.config.gradient_batch * math.prod(self.images.train.labels.shape[1:])
+        """Return how many answers that many gradient batches ask for: one per image, per pixel or per cell."""
+        return steps * self.config.gradient_batch * self.task.answers
 
 
 class Progress(NamedTuple):
@@ -91,7 +94,9 @@ def prepare(config: RunConfig, xp: Any = np, task: Task = CLASSES) -> Setup:
     steps = len(images.train.labels) // config.gradient_batch
     module, norm = build(config, steps * config.epochs)
     weights = {"centralized": config.centralized, "standardized": config.standardized}
-    return Setup(config, task, images, task.network(module, norm, width=config.width, **weights), steps, xp)
+    further = task.options(config, norm)
+    layers = task.network(module, norm, width=config.width, **weights, **further)
+    return Setup(config, task, images, layers, steps, xp)
 
 
 def begin(setup: Setup) -> Progress:
@@ -131,7 +136,7 @@ def _step(setup: Setup, progress: Progress) -> Progress:
     config, layers, xp = setup.config, setup.layers, setup.xp
     rng = _generator(progress.rng)
     chosen = progress.order[progress.step * config.gradient_batch :][: config.gradient_batch]
-    pixels, truth = setup.images.train.images[chosen], setup.images.train.labels[chosen].ravel()
+    pixels, truth = setup.images.train.images[chosen], setup.images.train.labels[chosen]
     if config.augment:
         pixels = flip_and_crop(pixels, rng)
     x = to_input(setup, pixels)
@@ -142,14 +147,11 @@ def _step(setup: Setup, progress: Progress) -> Progress:
     except OverflowError as error:
         layer = network.first_non_finite(layers, progress.params, progress.states, x)
         raise Diverged(f"step {done + 1}: layer {layer}: {error}") from error
-    scores = xp.reshape(logits, (len(truth), -1))  # an image or a pixel each
-    loss_value, cache = softmax_cross_entropy.forward(scores, to_device(truth, xp))
-    loss = float(loss_value)
+    loss, dlogits, wrong = setup.task.loss(logits, truth, xp)
     if not math.isfinite(loss):
         layer = network.first_non_finite(layers, progress.params, progress.states, x)
         where = f"the first output that is not finite is that of layer {layer}" if layer else "all layers are finite"
         raise Diverged(f"step {done + 1}: the loss is {loss}; {where}")
-    dlogits = xp.reshape(softmax_cross_entropy.backward(1.0, cache), tuple(logits.shape))
     grads, states = network.backward(layers, dlogits, caches, states)
 
     total = setup.steps * config.epochs
@@ -164,7 +166,7 @@ def _step(setup: Setup, progress: Progress) -> Progress:
         rng=rng.bit_generator.state,
         step=progress.step + 1,
         loss_sum=progress.loss_sum + loss,
-        wrong=progress.wrong + int(np.sum(np.argmax(to_host(scores), axis=1) != truth)),
+        wrong=progress.wrong + wrong,
         seconds=progress.seconds + time.perf_counter() - start,
     )
 
@@ -197,7 +199,10 @@ def _end_epoch(setup: Setup, progress: Progress) -> Progress:
 
 
 def predictions(setup: Setup, progress: Progress) -> Array:
-    """Return the class of every test image, or of its pixels, with the moving statistics."""
+    """Return what the network says of every test image, its class, those of its pixels, or boxes.
+
+    It uses the moving statistics.
+    """
     images, many = setup.images.test.images, setup.task.test_batch
     step, found, tested = (progress.epoch + 1) * setup.steps, [], setup.task.tested
     for start in range(0, len(images), many):
@@ -208,7 +213,7 @@ def predictions(setup: Setup, progress: Progress) -> Array:
             raise Diverged(f"step {step}, on {tested}: {error}") from error
         if not bool(np.all(np.isfinite(logits))):
             raise Diverged(f"step {step}: the output on {tested} is not finite, though all training losses were")
-        found.append(np.argmax(logits, axis=-1))
+        found.append(setup.task.predictions(logits))
     return np.concatenate(found)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mabn_ref.extras import require
-from mabn_ref.train import checkpoints, devices, loop
+from mabn_ref.train import checkpoints, devices, loop, own_statistics
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.results import made_with
-from mabn_ref.train.tasks import CLASSES, EXAMPLES, PIXELS, Task
+from mabn_ref.train.tasks import BOXES, CLASSES, EXAMPLES, PIXELS, Task
 
 
 class Report(NamedTuple):
@@ -45,8 +45,9 @@ def run_one(
     The record is one line of ``results.jsonl``, plain values only: `status` ("done" or "diverged"), `message` (None,
     or the step and the layer where a number was not finite), `config`, `seed`, `versions`, `machine`, `seconds`, and
     `epochs`, a list of `loop.Epoch.figures`. Of pixels also `mean_iou`, the last one in %, and `predictions`, the
-    last ones of the first test scenes, a string of digits each. Errors are those of `datasets.load`,
-    `checkpoints.load` and `devices.library`, and an ImportError without threadpoolctl.
+    last ones of the first test scenes, a string of digits each; of boxes `ap`, `ap50`, `ap75`
+    and `predictions`. Errors are those of `datasets.load`, `checkpoints.load` and `devices.library`, and an
+    ImportError without threadpoolctl.
 
     Parameters
     ----------
@@ -121,15 +122,31 @@ def run_pixels(config: RunConfig, **keywords: Any) -> dict[str, Any]:
     return run_one(config, task=PIXELS, **keywords)
 
 
+def run_boxes(config: RunConfig, **keywords: Any) -> dict[str, Any]:
+    """Do as `run_one` does on scenes with boxes: `data` is "embedded", and nothing is augmented.
+
+    The record has also `own_ap`, `own_ap50` and `own_ap75`: those of `own_statistics.figures`.
+
+    Examples
+    --------
+    >>> tiny = RunConfig(width=2, epochs=1, gradient_batch=4, devices=2, train_size=8, test_size=4, augment=False)
+    >>> record = run_boxes(tiny)
+    >>> record["status"], len(record["predictions"]), 0 <= record["own_ap"] <= 100
+    ('done', 4, True)
+    """
+    return run_one(config, task=BOXES, finished=own_statistics.figures, **keywords)
+
+
 def _examples(setup: loop.Setup, progress: loop.Progress, status: str) -> dict[str, Any]:
-    """What the record of a task with examples has of the last epoch: a digit a pixel of each."""
-    if not setup.task.examples:
+    """What the record of a task with examples has of the last epoch."""
+    task = setup.task
+    if task.examples is None:
         return {}
     if status != "done":
-        return {"mean_iou": None, "predictions": []}
+        return {**dict.fromkeys(task.measures), "predictions": []}
     predicted = loop.predictions(setup, progress) if progress.predicted is None else progress.predicted
-    digits = ["".join(map(str, image.ravel())) for image in predicted[:EXAMPLES]]
-    return {"mean_iou": progress.history[-1].mean_iou, "predictions": digits}
+    measured = {name: getattr(progress.history[-1], name) for name in task.measures}
+    return {**measured, "predictions": task.examples(predicted[:EXAMPLES])}
 
 
 def _report(setup: loop.Setup, progress: loop.Progress) -> Report:

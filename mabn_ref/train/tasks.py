@@ -1,7 +1,9 @@
-"""What a network is trained to predict: the class of an image, or the class of every pixel.
+"""What a network is trained to predict: the class of an image, the class of every pixel, or boxes.
 
-The second is the paper's COCO and Cityscapes experiments in miniature: on the scenes of `mabn_ref.data.scenes`, with
-a tiny encoder-decoder, and measured by the mean intersection over union of the classes.
+The second is the paper's Cityscapes experiments in miniature: on the scenes of `mabn_ref.data.scenes`, with a tiny
+encoder-decoder, and measured by the mean intersection over union of the classes. The third is its COCO
+experiments: on the scenes of `mabn_ref.data.boxes`, with the detector of `mabn_ref.train.boxes`, and measured by
+average precision.
 """
 
 from __future__ import annotations
@@ -15,9 +17,12 @@ import numpy as np
 from mabn_ref.arrays import Array
 from mabn_ref.data import CLASSES as CLASS_COUNT
 from mabn_ref.data import Dataset, channel_statistics, scenes
-from mabn_ref.nn import network, networks
-from mabn_ref.train import datasets
-from mabn_ref.train.config import RunConfig
+from mabn_ref.data import boxes as box_scenes
+from mabn_ref.nn import network, networks, softmax_cross_entropy
+from mabn_ref.train import boxes, datasets
+from mabn_ref.train.average_precision import average_precision
+from mabn_ref.train.config import RunConfig, head_config
+from mabn_ref.train.devices import to_device, to_host
 
 EXAMPLES = 4
 """How many test scenes a record keeps the predictions of."""
@@ -29,17 +34,27 @@ class Task(NamedTuple):
     """What the training loop leaves open."""
 
     load: Callable[[RunConfig], datasets.Images]
-    """Images with their labels, one per image or one per pixel."""
+    """Images with their labels: one per image, one per pixel, or boxes."""
     network: Callable[..., list[network.Layer]]
     """Given a normaliser's module, its Config, `width`, `centralized` and `standardized`: layers up to the logits."""
+    loss: Callable[[Array, Array, Any], tuple[float, Array, int]]
+    """Given logits, labels and the array library: the loss of a gradient batch, its gradient, and wrong answers."""
+    predictions: Callable[[Array], Array]
+    """What the network says, from logits on the host."""
     test_batch: int
     """Test images at a time."""
     figures: Callable[[Array, Array], dict[str, float]]
     """The figures of an epoch, `test_error` in % among them, from predictions and labels."""
     tested: str = "test images"
     """What messages call the images that are tested on."""
-    examples: bool = False
-    """Whether a record keeps the last predictions of the first test images."""
+    answers: int = 1
+    """Answers that an image asks for."""
+    examples: Callable[[Array], list[Any]] | None = None
+    """What a record keeps of the last predictions of the first test images, if anything; the measures beside it."""
+    measures: tuple[str, ...] = ()
+    """Figures of the last epoch that a record keeps beside the examples."""
+    options: Callable[[RunConfig, Any], dict[str, Any]] = lambda config, norm: {}
+    """Further arguments of `network`, given the normaliser's Config."""
 
 
 def encoder_decoder(
@@ -81,6 +96,19 @@ def mean_iou(confusion: Array) -> float:
     return float(100 * np.mean(both[union > 0] / union[union > 0]))
 
 
+def _cross_entropy(logits: Array, labels: Array, xp: Any) -> tuple[float, Array, int]:
+    """Of an answer per image, or per pixel."""
+    truth = labels.ravel()
+    scores = xp.reshape(logits, (len(truth), -1))
+    value, cache = softmax_cross_entropy.forward(scores, to_device(truth, xp))
+    gradient = xp.reshape(softmax_cross_entropy.backward(1.0, cache), tuple(logits.shape))
+    return float(value), gradient, int(np.sum(np.argmax(to_host(scores), axis=1) != truth))
+
+
+def _likeliest(logits: Array) -> Array:
+    return np.argmax(logits, axis=-1)
+
+
 def _error(predicted: Array, labels: Array) -> dict[str, float]:
     return {"test_error": 100 * int(np.sum(predicted != labels)) / len(labels)}
 
@@ -91,16 +119,75 @@ def _pixel_figures(predicted: Array, masks: Array) -> dict[str, float]:
     return {"test_error": float(100 * np.mean(predicted != masks)), "mean_iou": iou}
 
 
-def _scenes(config: RunConfig) -> datasets.Images:
-    """Scenes, the same for all seeds; `data` is "embedded" and stands for them, and nothing is augmented."""
+def _refuse_files(config: RunConfig) -> None:
     if config.data != "embedded" or config.augment:
         raise ValueError(
             f"data is {config.data!r} and augment {config.augment}, expected 'embedded' and False: scenes are drawn"
         )
+
+
+def _scenes(config: RunConfig) -> datasets.Images:
+    """Scenes, the same for all seeds; `data` is "embedded" and stands for them, and nothing is augmented."""
+    _refuse_files(config)
     train, test = scenes.generate(config.train_size or 0, config.test_size or 0, 0)
     mean, std = channel_statistics(train.images)
     return datasets.Images(Dataset(*train), Dataset(*test), mean, std)
 
 
-CLASSES = Task(datasets.load, functools.partial(networks.small_network, classes=CLASS_COUNT), 250, _error)
-PIXELS = Task(_scenes, encoder_decoder, 100, _pixel_figures, tested="test scenes", examples=True)
+@functools.lru_cache(maxsize=1)
+def _box_scenes(train_size: int, test_size: int, exposure: float) -> datasets.Images:
+    train, test = box_scenes.generate(train_size, test_size, 0, exposure=exposure)
+    mean, std = channel_statistics(train.images)
+    return datasets.Images(Dataset(*train), Dataset(*test), mean, std)
+
+
+def _boxes(config: RunConfig) -> datasets.Images:
+    """The same, with boxes for labels; kept for the next run in this process."""
+    _refuse_files(config)
+    return _box_scenes(config.train_size or 0, config.test_size or 0, config.exposure)
+
+
+def _box_figures(found: Array, truth: Array) -> dict[str, float]:
+    """The error of boxes is what is missing to an average precision of 100 %."""
+    figures = average_precision(found, truth, boxes.CLASSES)
+    return {"test_error": 100 - figures["ap"], **figures}
+
+
+def _found(detections: Array) -> list[list[list[float]]]:
+    """The detections of each scene that are at least as likely as not."""
+    return [[[round(float(v), 3) for v in d] for d in of_one if d[0] >= 0 and d[1] >= 0.5] for of_one in detections]
+
+
+CLASSES = Task(
+    datasets.load,
+    functools.partial(networks.small_network, classes=CLASS_COUNT),
+    _cross_entropy,
+    _likeliest,
+    250,
+    _error,
+)
+PIXELS = Task(
+    _scenes,
+    encoder_decoder,
+    _cross_entropy,
+    _likeliest,
+    100,
+    _pixel_figures,
+    tested="test scenes",
+    answers=32 * 32,
+    examples=lambda predicted: ["".join(map(str, image.ravel())) for image in predicted],
+    measures=("mean_iou",),
+)
+BOXES = Task(
+    _boxes,
+    boxes.detector,
+    boxes.loss,
+    boxes.detections,
+    100,
+    _box_figures,
+    tested="test scenes",
+    answers=boxes.CELLS,
+    examples=_found,
+    measures=("ap", "ap50", "ap75"),
+    options=lambda config, norm: {"head": head_config(config, norm)},
+)

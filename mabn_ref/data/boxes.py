@@ -1,0 +1,121 @@
+"""Scenes with boxes, made from a seed: plain shapes on a wavy ground, each scene with an exposure of its own.
+
+One to three discs, squares, triangles or crosses lie on a ground of 48 by 48 pixels, each in one colour. A box is as
+tight as its shape's pixels allow. The exposure multiplies a whole scene, by 0.15 to 1: it is there on purpose. It
+makes the statistics of two images differ, as those of photographs do, which is what small batches suffer from; with
+a lowest exposure of 1 all scenes are exposed alike.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mabn_ref.arrays import check_at_least
+from mabn_ref.data.dataset import Images, Labels, check_count
+
+__all__ = ["CLASS_NAMES", "EXPOSURE", "MOST", "SIZE", "Scenes", "generate"]
+
+CLASS_NAMES = ("disc", "square", "triangle", "cross")
+
+SIZE = 48
+"""Pixels of a side."""
+MOST = 3
+"""The most objects in a scene."""
+EXPOSURE = 0.15
+"""The lowest exposure of a scene; the highest is 1."""
+
+_RADIUS = (5.5, 12.0)
+_NOISE = 0.06
+_OVERLAP = 0.1
+"""Two boxes of a scene share less than this part of their union."""
+_TRIES = 20
+
+
+class Scenes(NamedTuple):
+    """Images (N, 48, 48, 3), uint8, and boxes (N, 3, 5), int64.
+
+    An object is its class, an index into `CLASS_NAMES`, and the left, top, right and bottom side of its box, pixels;
+    right and bottom are the first that do not belong to it. Where a scene has fewer objects, the class is -1.
+    """
+
+    images: Images
+    boxes: Labels
+
+
+def generate(train_size: int, test_size: int, seed: int, *, exposure: float = EXPOSURE) -> tuple[Scenes, Scenes]:
+    """Draw training and test scenes, each exposed by `exposure` to 1, in (0, 1].
+
+    The same seed gives the same scenes, bit for bit, and the first k scenes of a set are the set of size k. Scenes of
+    another exposure are the same but for their brightness.
+
+    Examples
+    --------
+    >>> train, test = generate(train_size=4, test_size=2, seed=0)
+    >>> train.images.shape, train.boxes.shape, CLASS_NAMES[train.boxes[0, 0, 0]]
+    ((4, 48, 48, 3), (4, 3, 5), 'square')
+    """
+    check_count("train_size", train_size, at_least=1)
+    check_count("test_size", test_size, at_least=1)
+    check_count("seed", seed, at_least=0)
+    check_at_least("exposure", exposure, 0)
+    if not 0 < exposure <= 1:
+        raise ValueError(f"exposure is {exposure!r}, expected a number in (0, 1]")
+    return _draw(train_size, (seed, 4), exposure), _draw(test_size, (seed, 5), exposure)
+
+
+def _draw(size: int, stream: tuple[int, int], exposure: float) -> Scenes:
+    drawn = [_scene(np.random.default_rng([*stream, index]), exposure) for index in range(size)]
+    images, boxes = (np.stack(parts) for parts in zip(*drawn, strict=True))
+    return Scenes(images, boxes)
+
+
+def _scene(rng: np.random.Generator, exposure: float) -> tuple[Images, Labels]:
+    ground, waves = rng.random(3), rng.uniform(-0.6, 0.6, 2)
+    at = np.arange(SIZE) + 0.5
+    wave = np.sin(waves[0] * at[None, :] + waves[1] * at[:, None] + rng.uniform(0, 2 * math.pi))
+    image = ground + 0.1 * wave[..., None]
+    boxes: Labels = np.full((MOST, 5), -1, dtype=np.int64)
+    for k in range(int(rng.integers(1, MOST + 1))):
+        for _ in range(_TRIES):
+            kind = int(rng.integers(len(CLASS_NAMES)))
+            mask = _shape(kind, at, rng.uniform(8, SIZE - 8, 2), rng.uniform(*_RADIUS))
+            box = _tight(mask)
+            if all(_iou(box, boxes[j, 1:]) < _OVERLAP for j in range(k)):
+                boxes[k] = kind, *box
+                # another colour than the ground's in every channel
+                image = np.where(mask[..., None], (ground + rng.uniform(0.25, 0.75, 3)) % 1, image)
+                break
+        else:
+            break  # no place is left; there are fewer objects then
+    image = image + _NOISE * rng.standard_normal(image.shape)
+    image = image * (exposure + (1 - exposure) * rng.random())
+    return np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8), boxes
+
+
+def _shape(kind: int, at: npt.NDArray[Any], centre: npt.NDArray[Any], radius: float) -> npt.NDArray[np.bool_]:
+    """The pixels of a shape."""
+    x, y = (at[None, :] - centre[0]) / radius, (at[:, None] - centre[1]) / radius
+    across, down = np.abs(x), np.abs(y)
+    inside: npt.NDArray[np.bool_] = (
+        np.hypot(x, y) < 1,
+        np.maximum(across, down) < 0.85,
+        (2 * across < y + 1) & (y < 1),
+        (np.minimum(across, down) < 0.35) & (np.maximum(across, down) < 1),
+    )[kind]
+    return inside
+
+
+def _tight(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _iou(a: tuple[int, int, int, int], b: Labels) -> float:
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(width, 0) * max(height, 0)
+    areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
+    return float(shared / (areas - shared))

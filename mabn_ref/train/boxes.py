@@ -1,0 +1,151 @@
+"""A one-stage detector: its layers, what each cell of its output should say, its loss, and the boxes that it finds.
+
+A scene of `mabn_ref.data.boxes` becomes a grid of 6 by 6 cells. Each says for every class whether an object of it is
+centred near by, and how far it is from the cell's middle to the sides of that object, as logarithms of cells. There
+are no anchors: this is FCOS (Tian et al., 2019) with a single level, and the focal loss of RetinaNet.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mabn_ref.arrays import Array
+from mabn_ref.data import boxes
+from mabn_ref.nn import focal_loss, iou_loss, network
+from mabn_ref.train.average_precision import ious
+from mabn_ref.train.devices import to_device, to_host
+
+CLASSES = len(boxes.CLASS_NAMES)
+STRIDE = 8
+"""Pixels from one cell to the next."""
+CELLS = (boxes.SIZE // STRIDE) ** 2
+KEPT = 100
+"""The most detections of a scene."""
+
+_PRIOR = 0.05
+"""Probability of a yes before training: about one cell in six belongs to an object."""
+_LEAST_SCORE, _OVERLAP = 0.05, 0.5
+_FARTHEST = 10.0
+"""Of logarithms of distances, far beyond any scene: their exponentials do not overflow."""
+_middle = STRIDE * (np.arange(boxes.SIZE // STRIDE) + 0.5)
+MIDDLES = np.stack(np.meshgrid(_middle, _middle), axis=-1).reshape(-1, 2)
+"""x and y of the cells' middles, in pixels, row by row."""
+
+
+class Targets(NamedTuple):
+    """What the cells of N scenes should say."""
+
+    positive: npt.NDArray[np.bool_]  #: (N, cells): whether an object belongs to the cell
+    classes: npt.NDArray[np.int64]  #: (N, cells): its class, -1 without one
+    distances: npt.NDArray[np.float64]  #: (N, cells, 4): to its left, top, right and bottom side, in cells
+
+
+def detector(
+    module: Any,
+    config: Any,
+    *,
+    centralized: bool = False,
+    standardized: bool = False,
+    width: int = 16,
+    head: Any = None,
+) -> list[network.Layer]:
+    """Five convolutions, each with normaliser and ReLU, then a head of one convolution and the output of every cell.
+
+    The head has a normaliser if `head` is its Config. Convolutions that a normaliser follows may be centralised or
+    standardised.
+    """
+    channels = [3, width, 2 * width, 2 * width, 4 * width, 4 * width]
+    treated = {"centralized": centralized, "standardized": standardized}
+    layers: list[network.Layer] = []
+    for i, stride in enumerate((2, 2, 1, 2, 1), start=1):
+        layers.append(network.Conv(f"conv{i}", channels[i - 1], channels[i], stride=stride, **treated))
+        layers.append(network.Norm(f"norm{i}", module, channels[i], config))
+        layers.append(network.ReLU(f"relu{i}"))
+    last = channels[-1]
+    layers.append(network.Conv("head", last, last, **(treated if head is not None else {})))
+    if head is not None:
+        layers.append(network.Norm("head norm", module, last, head))
+    start = (-math.log(1 / _PRIOR - 1),) * CLASSES + (0.0,) * 4
+    layers += [network.ReLU("head relu"), network.Conv("output", last, CLASSES + 4, kernel=1, padding=0)]
+    return [*layers, network.Bias("output bias", CLASSES + 4, start)]
+
+
+def targets(truth: npt.NDArray[np.int64]) -> Targets:
+    """Say for each cell which object it answers for, of boxes (N, B, 5) as in `mabn_ref.data.boxes.Scenes`.
+
+    It is the smallest that holds the cell's middle and is centred less than a cell away from it, across and down:
+    some four cells for an object.
+
+    Examples
+    --------
+    >>> found = targets(np.array([[[2, 8, 8, 24, 24]]]))
+    >>> np.flatnonzero(found.positive), found.classes[found.positive], found.distances[found.positive][0]
+    (array([ 7,  8, 13, 14]), array([2, 2, 2, 2]), array([0.5, 0.5, 1.5, 1.5]))
+    """
+    low, high = truth[:, None, :, 1:3], truth[:, None, :, 3:5]
+    middles = MIDDLES[None, :, None, :]
+    distances = np.concatenate([middles - low, high - middles], axis=-1) / STRIDE
+    near = np.max(np.abs(middles - (low + high) / 2), axis=-1) < STRIDE
+    mine = near & (np.min(distances, axis=-1) > 0) & (truth[:, None, :, 0] >= 0)
+    areas = np.prod(high - low, axis=-1)
+    chosen = np.argmin(np.where(mine, areas, np.inf), axis=-1)[..., None]
+    positive = np.any(mine, axis=-1)
+    classes = np.take_along_axis(np.broadcast_to(truth[:, None, :, 0], mine.shape), chosen, axis=-1)[..., 0]
+    return Targets(
+        positive,
+        np.where(positive, classes, -1),
+        np.take_along_axis(distances, chosen[..., None], axis=-2)[..., 0, :],
+    )
+
+
+def loss(output: Array, truth: npt.NDArray[np.int64], xp: Any) -> tuple[float, Array, int]:
+    """Return the loss of a gradient batch, its gradient, and in how many cells the likeliest answer is wrong.
+
+    The focal loss of all answers and the IoU loss of the cells that belong to an object, both divided by the number
+    of these in the whole batch.
+    """
+    found = targets(truth)
+    flat = xp.reshape(output, (-1, CLASSES + 4))
+    logits = flat[:, :CLASSES]
+    kinds = found.classes.reshape(-1)
+    yes = kinds[:, None] == np.arange(CLASSES)
+    value, cache = focal_loss.forward(logits, to_device(yes.astype(np.int64), xp))
+    total, d_boxes = float(value), xp.zeros_like(flat[:, CLASSES:])
+    at = np.flatnonzero(found.positive)
+    if len(at):
+        where = to_device(at, xp)
+        right = to_device(found.distances.reshape(-1, 4)[at], xp).astype(flat.dtype)
+        value, of_boxes = iou_loss.forward(flat[:, CLASSES:][where], right)
+        total += float(value)
+        d_boxes[where] = iou_loss.backward(1.0, of_boxes)
+    gradient = xp.concatenate([focal_loss.backward(1.0, cache), d_boxes], axis=1)
+    said = to_host(logits)
+    answers = np.where(np.max(said, axis=1) > 0, np.argmax(said, axis=1), -1)
+    return total, xp.reshape(gradient, tuple(output.shape)), int(np.sum(answers != kinds))
+
+
+def detections(output: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return what a detector finds, (N, 100, 6): class, score, left, top, right, bottom, from the highest score down.
+
+    The class is -1 where there is none. Of two boxes of a class that share more than half of their union, the
+    one with the lower score is dropped (non-maximum suppression).
+    """
+    n = len(output)
+    flat = output.reshape(n, CELLS, -1).astype(np.float64)
+    scores = (1 / (1 + np.exp(-np.maximum(flat[..., :CLASSES], -50)))).reshape(n, -1)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :KEPT]
+    scores = np.take_along_axis(scores, order, axis=1)
+    kinds = np.where(scores > _LEAST_SCORE, order % CLASSES, -1)
+    reach = STRIDE * np.exp(np.minimum(flat[..., CLASSES:], _FARTHEST))
+    sides = np.concatenate([MIDDLES - reach[..., :2], MIDDLES + reach[..., 2:]], axis=-1).clip(0, boxes.SIZE)
+    found = np.take_along_axis(sides, order[..., None] // CLASSES, axis=1)
+    alike = (ious(found, found) > _OVERLAP) & (kinds[:, :, None] == kinds[:, None, :])
+    kept = kinds >= 0
+    for k in range(KEPT):
+        kept[:, k + 1 :] &= ~(alike[:, k, k + 1 :] & kept[:, k, None])
+    kinds = np.where(kept, kinds, -1)
+    return np.concatenate([kinds[..., None], scores[..., None], found], axis=-1)

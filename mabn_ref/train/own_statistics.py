@@ -1,0 +1,61 @@
+"""A trained detector once more, with the statistics of its own test batches in place of the moving ones.
+
+Training normalises by the statistics of a batch, inference by moving averages. A network that is bad with the second
+and good with the first has learnt what it should, and fails because the two differ: the probe tells training from
+mismatch. It is no way to use a network, since what it says of a scene then depends on the scene beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.nn import network
+from mabn_ref.norms import NORMS, batch_norm, modified_batch_norm
+from mabn_ref.train import loop
+from mabn_ref.train.config import RunConfig, build
+from mabn_ref.train.devices import to_host
+
+
+def normaliser(config: RunConfig) -> tuple[Any, Any]:
+    """Return what normalises by batches of `norm_batch` alone, without any average: of MABN, modified batch norm.
+
+    A normaliser of single samples is that already.
+
+    Examples
+    --------
+    >>> module, norm = normaliser(RunConfig(norm="mabn", norm_batch=2))
+    >>> module.__name__, norm.norm_batch
+    ('mabn_ref.norms.modified_batch_norm', 2)
+    """
+    module, norm = NORMS[config.norm].module, build(config, 1)[1]
+    if not hasattr(norm, "norm_batch"):
+        return module, norm
+    plain = modified_batch_norm if config.norm in ("mabn", "modified-bn") or config.form == "modified" else batch_norm
+    return plain, plain.Config(norm_batch=config.norm_batch, eps=norm.eps)
+
+
+def figures(setup: loop.Setup, progress: loop.Progress) -> dict[str, Any]:
+    """Return the figures of the task as "own_ap" and so on.
+
+    The batches are those of the test scenes in order; scenes that do not fill one are left out.
+    """
+    module, norm = normaliser(setup.config)
+    layers = [
+        layer._replace(module=module, config=norm) if isinstance(layer, network.Norm) else layer
+        for layer in setup.layers
+    ]
+    _, states = network.init(layers, np.random.default_rng(0), dtype=setup.xp.float32, xp=setup.xp)
+    images, truth = setup.images.test.images, setup.images.test.labels
+    batch = setup.config.norm_batch
+    many, size = len(images) - len(images) % batch, batch * (setup.task.test_batch // batch or 1)
+    said = []
+    for start in range(0, many, size):
+        x = loop.to_input(setup, images[start : min(start + size, many)])
+        said.append(to_host(network.forward(layers, progress.params, states, x)[0]))
+    if not said or not all(bool(np.all(np.isfinite(logits))) for logits in said):
+        return dict.fromkeys(f"own_{name}" for name in setup.task.measures)
+    found = np.concatenate([setup.task.predictions(logits) for logits in said])
+    of_own = setup.task.figures(found, truth[:many])
+    return {f"own_{name}": of_own[name] for name in setup.task.measures}
