@@ -126,6 +126,51 @@ def time_line() -> str:
     )
 
 
+SHEETS: dict[str, tuple[str, Callable[[int, int, int], bool]]] = {
+    "BN, modified BN, MABN": ("a column over both samples", lambda sample, position, channel: channel == 1),
+    "modified BN": ("a column over both samples", lambda sample, position, channel: channel == 1),
+    "FRN, instance norm": ("a column in one sample", lambda sample, position, channel: channel == 1 and sample == 0),
+    "FRN": ("the part of a column in one sample", lambda sample, position, channel: channel == 1 and sample == 0),
+    "RMSNorm": ("one row", lambda sample, position, channel: (sample, position) == (0, 1)),
+    "layer norm": ("all of one sample", lambda sample, position, channel: sample == 0),
+    "group norm": (
+        "half of the columns in one sample",
+        lambda sample, position, channel: sample == 0 and channel < 2,
+    ),
+    "Dynamic Tanh, Derf": ("a single value", lambda *place: place == (0, 1, 1)),
+}
+"""What shares a statistic, in words and as a condition on sample, position and channel."""
+
+
+def axes(name: str, shown: tuple[str, ...]) -> str:
+    """Sheets of 2 samples of 3 positions, the rows, by 4 channels, on which what shares a statistic is filled."""
+    marks, cell, height = [], 18.0, 166.0
+    for k, title in enumerate(shown):
+        left, top = 24 + 118 * (k % 3), 34 + height * (k // 3)
+        marks.append(svg.text((left + 2 * cell, top - 12), title, "note"))
+        for row in range(24):
+            sample, position, channel = row // 12, row // 4 % 3, row % 4
+            filled = SHEETS[title][1](sample, position, channel)
+            box = Box(left + (channel + 0.5) * cell, top + (row // 4 + 0.5) * cell + 8 * sample, cell, cell)
+            marks.append(svg.rectangle(box, "box map here" if filled else "box map"))
+        if k % 3 == 0:
+            marks += [
+                _upright((left - 8, top + (1.5 + 3.4 * sample) * cell), f"sample {sample + 1}") for sample in (0, 1)
+            ]
+            marks.append(svg.text((left + 2 * cell, top + 6 * cell + 21), "channels", "note"))
+    said = (
+        "Sheets of two samples with three positions each, the rows, by four channels, the columns. Filled is "
+        + "; ".join(f"for {title}, {SHEETS[title][0]}" for title in shown)
+    )
+    rows = -(-len(shown) // 3)
+    return _figure(svg.drawing(f"picture-{name}", "What shares a statistic", said + ".", height * rows + 4, marks))
+
+
+def _upright(at: Point, said: str) -> str:
+    x, y = at
+    return f'<g transform="rotate(-90 {x:.0f} {y:.0f})">{svg.text(at, said, "note")}</g>'
+
+
 def _dot(at: Point) -> str:
     return f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="4" class="head"/>'
 
@@ -139,7 +184,22 @@ def _figure(image: str) -> str:
     return f'<figure class="graph">{image}</figure>'
 
 
-PICTURES: dict[str, Callable[[], str]] = {"projection": projection, "time-line": time_line}
+PICTURES: dict[str, Callable[[], str]] = {
+    "projection": projection,
+    "time-line": time_line,
+    "axes-of-mean-squares": lambda: axes("axes-of-mean-squares", ("modified BN", "FRN", "RMSNorm")),
+    "axes-of-the-family": lambda: axes(
+        "axes-of-the-family",
+        (
+            "BN, modified BN, MABN",
+            "FRN, instance norm",
+            "layer norm",
+            "RMSNorm",
+            "group norm",
+            "Dynamic Tanh, Derf",
+        ),
+    ),
+}
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

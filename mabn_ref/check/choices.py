@@ -66,6 +66,7 @@ def _root_of(name: str) -> Callable[[Mapping[str, Any]], Any]:
 
 
 _BN, _CHI, _ALL, _ALONE = "bn brn", "modified-bn mabn", "bn brn modified-bn mabn", "gn ln in"
+_RMS = "rms frn"
 
 _AVERAGES = _choices(
     "state inferred",
@@ -155,15 +156,17 @@ _STATISTICS = _choices(
         "No mean is subtracted, and the mean square is divided by: that is RMS normalisation.",
     ),
     (_ALONE, {"over": "batch"}, "gn-statistics-of-the-batch"),
+    (_RMS, {"statistic": "variance"}, "rms-mean-subtracted"),
+    (_RMS, {"over": "sample"}, "rms-mean-square-of-the-sample"),
     ("ln", {"over": "channel"}, "Every channel has statistics of its own: instance normalisation."),
     ("gn", {"grouping": "every"}, "gn-channels-interleaved"),
     ("online", {"distance": "none"}, "online-no-distance"),
     ("online", {"distance": "new mean"}, "online-distance-from-new-mean"),
     ("bn brn gn ln in", {"variance": "unbiased"}, "bn-unbiased-variance"),
     ("bn brn gn ln in", {"eps_at": "outside"}, "bn-eps-outside"),
-    (_CHI, {"eps_at": "outside"}, "Your forward divides by chi + eps; eps belongs inside the root."),
-    (f"{_ALL} {_ALONE}", {"eps_at": "twice"}, "bn-eps-twice"),
-    (f"{_ALL} {_ALONE}", {"eps_at": "none"}, "bn-no-eps"),
+    (f"{_CHI} {_RMS}", {"eps_at": "outside"}, "Your forward divides by chi + eps; eps belongs inside the root."),
+    (f"{_ALL} {_ALONE} {_RMS}", {"eps_at": "twice"}, "bn-eps-twice"),
+    (f"{_ALL} {_ALONE} {_RMS}", {"eps_at": "none"}, "bn-no-eps"),
     (
         f"bn modified-bn {_ALONE}",
         {"eps_at": "largest"},
@@ -207,8 +210,9 @@ _STATISTICS = _choices(
 
 _AFFINE = _choices(
     "z dx dgamma dbeta inferred",
+    ("rms", {"affine": "beta forgotten"}, "There is no beta, as in PyTorch, Keras and Flax.", ACCEPTED),
     *(
-        (f"{_ALL} {_ALONE}", {"affine": what}, words)
+        (f"{_ALL} {_ALONE} {_RMS}", {"affine": what}, words)
         for what, words in (
             ("(y + beta) gamma", "Your output is (y + beta) * gamma; beta comes after gamma, z = gamma * y + beta."),
             ("|gamma|", "Your output has |gamma| in the place of gamma."),
@@ -308,6 +312,8 @@ _INPUT_GRADIENT = _choices(
     (_BN, {"dx": "no g"}, "bn-no-g"),
     (_ALONE, {"dx": "no g"}, "Your dx lacks g, the mean of dy over sample and group: every x also moves the mean."),
     (_BN, {"dx": "no psi"}, "bn-no-psi"),
+    (_RMS, {"dx": "statistics constant"}, "rms-no-statistics"),
+    ("rms", {"dx": "gamma last"}, "rms-gamma-after-the-mean"),
     (_ALONE, {"dx": "no psi"}, "Your dx lacks y * Psi: every x also moves the variance."),
     (
         f"{_BN} {_ALONE}",
@@ -324,9 +330,9 @@ _INPUT_GRADIENT = _choices(
     (_BN, {"dx": "psi over samples"}, _OVER_SAMPLES.format("Psi")),
     (_BN, {"dx": "times sigma"}, "Your dx is not divided by sigma."),
     (_BN, {"dx": "statistics constant"}, "bn-statistics-constant"),
-    (f"bn brn {_ALONE}", {"dx": "sums"}, "bn-sums-for-means"),
+    (f"bn brn {_ALONE} {_RMS}", {"dx": "sums"}, "bn-sums-for-means"),
     (_BN, {"dx": "whole call"}, "bn-whole-call-backward"),
-    (f"bn brn modified-bn {_ALONE}", {"dx": "no gamma"}, "bn-gamma-forgotten"),
+    (f"bn brn modified-bn {_ALONE} {_RMS}", {"dx": "no gamma"}, "bn-gamma-forgotten"),
     (f"bn brn modified-bn {_ALONE}", {"dx": "over variance"}, "bn-variance-for-sigma"),
     (f"bn brn modified-bn {_ALONE}", {"dx": "over std"}, "bn-backward-no-eps"),
     (_BN, {"dx": "recomputed without eps"}, "bn-backward-recomputed-without-eps"),
@@ -383,28 +389,32 @@ _PARAMETER_GRADIENTS = _choices(
     "dgamma",
     ("brn", {"dgamma": "without d"}, "Your dgamma sums dz * r * y and leaves out d."),
     (
-        f"{_ALL} {_ALONE} online",
+        f"{_ALL} {_ALONE} {_RMS} online",
         {"dgamma": "times gamma"},
         "Your dgamma has gamma in it: it sums dz * y, not dy * y.",
     ),
     ("brn", {"dgamma": "before corrections"}, "brn-dgamma-before-corrections"),
     ("mabn", {"dgamma": "before corrections"}, "mabn-dgamma-before-r"),
-    (f"{_ALL} {_ALONE}", {"dgamma": "not normalised"}, "bn-dgamma-not-normalised"),
+    (f"{_ALL} {_ALONE} {_RMS}", {"dgamma": "not normalised"}, "bn-dgamma-not-normalised"),
     (
-        f"{_ALL} {_ALONE}",
+        f"{_ALL} {_ALONE} {_RMS}",
         {"dgamma": "of z"},
         "Your dgamma sums dz times the output z; it sums dz * y, the normalised x.",
     ),
     (
-        f"{_ALL} {_ALONE}",
+        f"{_ALL} {_ALONE} {_RMS}",
         {"dgamma": "none"},
         "Your dgamma is 0: no gradient reaches gamma, as where weight.data is read.",
     ),
-    (f"{_ALL} {_ALONE} online", {"dgamma": "mean"}, "bn-parameter-means"),
+    (f"{_ALL} {_ALONE} {_RMS} online", {"dgamma": "mean"}, "bn-parameter-means"),
 ) + _choices(
     "dbeta",
-    (f"{_ALL} {_ALONE}", {"dbeta": "none"}, "Your dbeta is 0: no gradient reaches beta, as where bias.data is read."),
-    (f"{_ALL} {_ALONE} online", {"dbeta": "mean"}, "bn-parameter-means"),
+    (
+        f"{_ALL} {_ALONE} {_RMS}",
+        {"dbeta": "none"},
+        "Your dbeta is 0: no gradient reaches beta, as where bias.data is read.",
+    ),
+    (f"{_ALL} {_ALONE} {_RMS} online", {"dbeta": "mean"}, "bn-parameter-means"),
 )
 
 CHOICES: tuple[Choice, ...] = (

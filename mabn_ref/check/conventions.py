@@ -118,6 +118,8 @@ _MEANING: dict[str, Callable[[Any], dict[str, Any]]] = {
     "brn": lambda config: {"average_of": "root" if config.ema_of == "sigma" else "square"},
     "modified-bn": lambda config: {"statistic": "mean square"},
     "mabn": lambda config: {"statistic": "mean square"} | _variants(config),
+    "rms": lambda config: {"statistic": "mean square", "over": "position"},
+    "frn": lambda config: {"statistic": "mean square", "over": "channel"},
     "online": lambda config: {"guard": "scaling" if config.layer_scaling else "none"},
     "eval-norm": lambda config: {"infer_by": "mixture" if config.merged else "variances alone"},
 }
@@ -160,6 +162,7 @@ class Preset:
 
 
 _PAPER = Preset("the paper", {}, {})
+_NO_SHIFT = {"affine": "beta forgotten"}
 PRESETS: dict[str, tuple[Preset, ...]] = {
     "bn": (
         _PAPER,
@@ -193,6 +196,11 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
         Preset("Flax", {}, {"eps": 1e-6}),
     ),
     "ln": (_PAPER, Preset("Transformers", {"over": "position"}, {})),
+    "rms": (
+        _PAPER,
+        Preset("PyTorch", _NO_SHIFT, {}),
+        Preset("Keras 3 and Flax", _NO_SHIFT, {"eps": 1e-6}),
+    ),
     "eval-norm": (_PAPER, Preset("PyTorch", {"fed": "unbiased"}, {"eps": 1e-5, "decay": 0.9})),
     "online": (
         Preset("the paper", {}, {"decay_forward": 0.999, "decay_backward": 0.99, "eps": 1e-5}),

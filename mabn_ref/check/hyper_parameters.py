@@ -22,6 +22,8 @@ _LOOKED_FOR = {
     "gn": "eps groups",
     "ln": "eps",
     "in": "eps",
+    "rms": "eps",
+    "frn": "eps",
     "online": "eps decay_forward decay_backward",
 }
 _SHOWS = {

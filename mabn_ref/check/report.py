@@ -23,6 +23,8 @@ NAMES = {
     "in": "instance normalisation",
     "eval-norm": "EvalNorm",
     "online": "Online Normalization",
+    "rms": "RMSNorm",
+    "frn": "Filter Response Normalization",
 }
 """What a sentence calls them, where that is not what tables do."""
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.norms import NORMS, batch_renorm, group_norm
+from mabn_ref.norms import NORMS, batch_renorm, group_norm, rms_norm
 
 __all__ = [
     "ALONE",
@@ -39,7 +39,7 @@ MODULES: dict[str, Any] = {
 """What a layer can be checked as. SyncBN in one process is batch norm, whose conventions are known by "bn"."""
 LIKE = {"eval-norm": "bn"}
 """Those that train as another does."""
-ALONE = tuple(name for name, module in MODULES.items() if module is group_norm)
+ALONE = tuple(name for name, module in MODULES.items() if module in (group_norm, rms_norm))
 """Those in which every sample has statistics of its own."""
 
 SEVERAL = "several in a call"

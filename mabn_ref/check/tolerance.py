@@ -63,7 +63,7 @@ class Case:
         self.config: Any = config_of(norm, trace.scenario)
         told = {name: value for name, value in vars(self.config).items() if name in given or name == "norm_batch"}
         if norm in ALONE:  # a layer that was not told its groups has the same in all scenarios
-            told = {"groups": trace.scenario.channels if norm == "in" else SETTINGS[norm]["groups"], **told}
+            told = {**({"groups": trace.scenario.channels} if norm == "in" else SETTINGS[norm]), **told}
         self.base = vars(from_config(norm, type(self.config)(**told)))
         self.steps = list(inputs(trace.scenario, trace.space))
         self.channels = trace.scenario.channels

@@ -1,6 +1,6 @@
 """Arithmetic with 50 digits in NumPy arrays: the truth against which the errors of floats are measured.
 
-An object array of `Exact` numbers goes through any pass that uses + - * / **, comparisons, sqrt, exp, log and log1p,
+An object array of `Exact` numbers goes through any pass that uses + - * / **, comparisons, sqrt, exp, log, log1p, tanh,
 by way of NumPy's own functions: ``np.sqrt`` of an object array calls ``.sqrt()``; sums, ``einsum``, ``maximum`` and
 the like need nothing. It mixes with ints and floats, which are taken at their exact binary value.
 """
@@ -112,6 +112,10 @@ class Exact:
     def log1p(self) -> Exact:
         """Return the natural logarithm of one plus this."""
         return Exact(_context.ln(_context.add(self.value, 1)))
+
+    def tanh(self) -> Exact:
+        """Return the hyperbolic tangent."""
+        return 1 - 2 / ((2 * self).exp() + 1)
 
 
 def exact(x: npt.ArrayLike) -> Array:

@@ -24,6 +24,7 @@ from mabn_ref.norms import (
     mabn_variants,
     moving_statistics,
     online_norm,
+    rms_norm,
     sync_batch_norm,
 )
 from mabn_ref.norms.checks import Ramp
@@ -126,7 +127,12 @@ def grouped_calls(*, groups: int | None = None, scale: tuple[float, float] = (0.
 
 
 def sample_calls(
-    module: ModuleType, *, count: int | None = None, scale: tuple[float, float] = (0.3, 3.0), **settings: Any
+    module: ModuleType,
+    *,
+    count: int | None = None,
+    channels: int | None = None,
+    scale: tuple[float, float] = (0.3, 3.0),
+    **settings: Any,
 ) -> Draw:
     """Return a draw of calls of a normaliser of single samples: up to five in a call, of three values or more.
 
@@ -139,7 +145,8 @@ def sample_calls(
 
     def draw(rng: np.random.Generator) -> Calls:
         config = _config(rng, module, {}, settings)
-        many, wide = int(rng.integers(2, 6)) if count is None else count, int(rng.integers(1, 4))
+        many = int(rng.integers(2, 6)) if count is None else count
+        wide = int(rng.integers(1, 4)) if channels is None else channels
         shape = (many, int(rng.integers(2, 6)), *_one_of(rng, (3,), (2, 2), (3, 2, 1)), wide)
         return _of_config(rng, config, shape, _log_uniform(rng, scale, wide), offset=1)
 
@@ -183,6 +190,7 @@ _SETTINGS: Mapping[str, tuple[Any, ...]] = {
     "ema_read": ("before", "after"),
     "ema_start": (1.0, 0.25, "first"),
     "layer_scaling": (True, False),
+    "axes": ("channels", "positions"),
     "estimated": (True, False),
     "merged": (True, False),
     "rate": (0.01, 0.5),
@@ -239,7 +247,7 @@ def convolution(
 
 
 def matrices(*shapes: str) -> Draw:
-    """Return a draw of arrays whose axes are named by letters; an axis has 2 to 4 entries, the same in all.
+    """Return a draw of arrays with axes named by letters; each has 2 to 4 entries, the same in all, and "1" has one.
 
     Examples
     --------
@@ -249,7 +257,7 @@ def matrices(*shapes: str) -> Draw:
     """
 
     def draw(rng: np.random.Generator) -> Call:
-        size = {axis: int(rng.integers(2, 5)) for shape in shapes for axis in shape}
+        size = {axis: 1 if axis == "1" else int(rng.integers(2, 5)) for shape in shapes for axis in shape}
         return Call(tuple(_factors(rng, *(size[axis] for axis in shape)) for shape in shapes), {})
 
     return draw
@@ -309,6 +317,7 @@ _RESTRICTED: Mapping[ModuleType, Draw] = {
     group_norm: grouped_calls(scale=_WIDE),
     moving_statistics: calls(moving_statistics, scale=_WIDE, backward="batch"),
     online_norm: sample_calls(online_norm),
+    rms_norm: sample_calls(rms_norm, channels=4, scale=_WIDE),
     sync_batch_norm: calls(sync_batch_norm, groups=1, scale=_WIDE),
 }
 
@@ -331,6 +340,8 @@ RIGHT_DRAWS: Mapping[ModuleType, Draw] = {
     nn.relu: matrices("nhwc"),
     nn.global_average_pool: matrices("nhwc"),
     nn.upsample: matrices("nhwc"),
+    nn.threshold: matrices("nhwc", "c"),
+    nn.dynamic_tanh: matrices("nhwc", "1", "c", "c"),
     nn.softmax_cross_entropy: logits,
     nn.focal_loss: answers,
     nn.iou_loss: distances,

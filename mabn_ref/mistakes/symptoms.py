@@ -52,7 +52,7 @@ class Case:
     def shares_statistics(self) -> bool:
         """Whether the subject normalises by what samples have in common, so that its batch can be cut otherwise."""
         return isinstance(self.inputs, Calls) and not self.is_of(
-            "group_norm", "online_norm", "eval_norm", "sync_batch_norm"
+            "group_norm", "online_norm", "rms_norm", "eval_norm", "sync_batch_norm"
         )
 
     def right_with(self, **settings: Any) -> bool:

@@ -17,6 +17,8 @@ _standardize = partial(Mistake, subject=nn.standardize, draw=convolution(kernel=
 _standardize_forward = partial(_standardize, equation="standardize-forward", oracle="forward")
 _standardize_backward = partial(_standardize, equation="standardize-backward", oracle="gradient")
 _upsample = partial(Mistake, subject=nn.upsample, draw=_image)
+_threshold = partial(Mistake, subject=nn.threshold, draw=matrices("nhwc", "c"))
+_dyt = partial(Mistake, subject=nn.dynamic_tanh, draw=matrices("nhwc", "1", "c", "c"))
 _loss = partial(Mistake, subject=nn.softmax_cross_entropy, draw=logits)
 _loss_backward = partial(_loss, equation="softmax-cross-entropy-backward", oracle="gradient")
 _focal = partial(Mistake, subject=nn.focal_loss, draw=answers)
@@ -193,6 +195,34 @@ MISTAKES = (
         sentence="Your output repeats the whole image; each pixel should become a square in its own place.",
         equation="upsample-forward",
         oracle="forward",
+    ),
+    _threshold(
+        name="threshold-tau-held",
+        edits={"dtau = total(dout * (1 - above))": "dtau = total(dout * 0)"},
+        sentence="Your threshold does not learn: its gradient is the sum of dout where x is at or below it.",
+        equation="threshold-backward",
+        oracle="gradient",
+    ),
+    _dyt(
+        name="dyt-alpha-forgotten-in-backward",
+        edits={"dx = alpha * da": "dx = da"},
+        sentence="Your dx has no alpha in it, the slope of what is inside the tangent.",
+        equation="dyt-backward",
+        oracle="gradient",
+    ),
+    _dyt(
+        name="dyt-slope-of-the-output",
+        edits={"(1 - y * y)": "(1 - (gamma * y) ** 2)"},
+        sentence="Your slope is 1 - z^2 of the scaled output; it is 1 - y^2 with the y from before gamma.",
+        equation="dyt-backward",
+        oracle="gradient",
+    ),
+    _dyt(
+        name="dyt-alpha-per-value",
+        edits={"namespace(x).sum(da * x), (1,)": "namespace(x).mean(da * x), (1,)"},
+        sentence="Your dalpha is a mean; alpha is in every value, and its gradient is the sum.",
+        equation="dyt-backward",
+        oracle="gradient",
     ),
     _loss(
         name="loss-summed",

@@ -1,4 +1,4 @@
-"""What people get wrong in group normalisation, in Online Normalization, and in EvalNorm's inference and estimate."""
+"""What people get wrong in normalisers of single samples, and in EvalNorm's inference and estimate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from mabn_ref.mistakes.edit import Mistake
 from mabn_ref.mistakes.random_inputs import calls, grouped_calls, sample_calls
-from mabn_ref.norms import eval_norm, group_norm, online_norm
+from mabn_ref.norms import eval_norm, group_norm, online_norm, rms_norm
 
 
 def _several_samples(rng: np.random.Generator) -> Any:
@@ -129,6 +129,47 @@ ONLINE_NORM = (
     ),
 )
 
+_rms = partial(Mistake, subject=rms_norm, draw=sample_calls(rms_norm, channels=4))
+
+RMS_NORM = (
+    _rms(
+        name="rms-mean-subtracted",
+        edits={"    chi2 = mean_square(x, place": "    x = x - mean(x)\n    chi2 = mean_square(x, place"},
+        sentence="Your forward subtracts the mean, which is layer or instance normalisation; x is divided as it is.",
+        equation="rms-normalise",
+        oracle="forward",
+    ),
+    _rms(
+        name="rms-mean-square-of-the-sample",
+        edits={
+            "chi2 = mean_square(x, place=_place(config))": "chi2 = mean_square(np.reshape(x, (shape[0], -1, 1)))\n"
+            "    chi2 = np.reshape(chi2 * np.ones_like(np.reshape(x, (shape[0], -1, 1))), x.shape)[:, :1, :]"
+        },
+        sentence="Your mean square is over the positions and the channels of a sample; it is over one of them alone.",
+        equation="rms-statistics",
+        oracle="forward",
+    ),
+    _rms(
+        name="rms-no-statistics",
+        edits={"(dy - y * psi) / chi": "dy / chi"},
+        sentence="Your dx is dy / chi, as if the mean square was constant; it is that of these very values.",
+        equation="rms-backward",
+        oracle="gradient",
+    ),
+    _rms(
+        name="rms-gamma-after-the-mean",
+        edits={
+            "dy = split(dz * gamma, config)\n    psi": "dy = split(dz, config)\n    psi",
+            "dx = (dy - y * psi) / chi": "dx = split(gamma * merge((dy - y * psi) / chi, shape), config)",
+        },
+        sentence="Your dx takes the mean of y * dz and multiplies by gamma at the end; gamma differs between "
+        "channels, so that Psi is a mean of y * dy with dy = gamma * dz.",
+        equation="rms-backward",
+        oracle="gradient",
+        draw=sample_calls(rms_norm, channels=4, axes="channels"),
+    ),
+)
+
 _eval = partial(
     Mistake,
     subject=eval_norm,
@@ -184,4 +225,4 @@ EVAL_NORM = (
     ),
 )
 
-MISTAKES = (*GROUP_NORM, *ONLINE_NORM, *EVAL_NORM)
+MISTAKES = (*GROUP_NORM, *ONLINE_NORM, *RMS_NORM, *EVAL_NORM)

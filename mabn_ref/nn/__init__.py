@@ -28,6 +28,8 @@ from mabn_ref.nn import (
     bias,
     centralize,
     conv2d,
+    dynamic_erf,
+    dynamic_tanh,
     focal_loss,
     global_average_pool,
     iou_loss,
@@ -38,6 +40,7 @@ from mabn_ref.nn import (
     relu,
     softmax_cross_entropy,
     standardize,
+    threshold,
     upsample,
 )
 
@@ -45,6 +48,8 @@ __all__ = [
     "bias",
     "centralize",
     "conv2d",
+    "dynamic_erf",
+    "dynamic_tanh",
     "focal_loss",
     "global_average_pool",
     "iou_loss",
@@ -55,5 +60,6 @@ __all__ = [
     "relu",
     "softmax_cross_entropy",
     "standardize",
+    "threshold",
     "upsample",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mabn_ref.arrays import Array, check_float_array, check_plain, namespace
@@ -51,3 +52,19 @@ def check_targets(name: str, value: Array, logits: Array) -> None:
         raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {tuple(logits.shape)}, that of logits")
     if not bool(namespace(value).all((value == 0) | (value == 1))):
         raise ValueError(f"{name} has values other than 0 and 1, expected 1 where the answer is yes and 0 elsewhere")
+
+
+def check_curve(x: Array, numbers: Mapping[str, Array], gamma: Array, beta: Array) -> None:
+    """Refuse what a layer that is one curve for all cannot take: `numbers` are (1,), gamma and beta (C,)."""
+    check_float_array("x", x)
+    if len(x.shape) < 2 or 0 in x.shape:
+        raise ValueError(f"x has shape {tuple(x.shape)}, expected (N, ..., C): channels last, no axis empty")
+    channels = (x.shape[-1],)
+    for name, value, shape in (
+        *((name, value, (1,)) for name, value in numbers.items()),
+        ("gamma", gamma, channels),
+        ("beta", beta, channels),
+    ):
+        check_float_array(name, value, like=x)
+        if tuple(value.shape) != shape:
+            raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {shape}")

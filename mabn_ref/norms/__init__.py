@@ -88,6 +88,7 @@ from mabn_ref.norms import (
     modified_batch_norm,
     moving_statistics,
     online_norm,
+    rms_norm,
     sync_batch_norm,
 )
 
@@ -117,5 +118,7 @@ NORMS: dict[str, Norm] = {
     "sync-bn": Norm(sync_batch_norm, "SyncBN"),
     "online": Norm(online_norm, "Online Norm", example={"decay_forward": 0.9, "decay_backward": 0.95}),
     "eval-norm": Norm(eval_norm, "EvalNorm"),
+    "rms": Norm(rms_norm, "RMSNorm", settings={"axes": "channels"}),
+    "frn": Norm(rms_norm, "FRN", settings={"axes": "positions"}),
 }
 """Every normaliser, by the name that commands and records have for it. Nothing else lists them by hand."""

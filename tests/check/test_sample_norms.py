@@ -1,4 +1,4 @@
-"""Group, layer and instance normalisation: what they are checked against, and layers of PyTorch."""
+"""Group, layer, instance and root mean square normalisation: what they are checked against, and layers of PyTorch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from mabn_ref.check import check
 from mabn_ref.check.adapters.arguments import arguments_for
-from mabn_ref.check.scenarios import ALONE, SCALES, inputs, scenarios
+from mabn_ref.check.scenarios import ALONE, MODULES, SCALES, inputs, scenarios
 from mabn_ref.cli import main
 from mabn_ref.mistakes import named, wrong
 from mabn_ref.norms import group_norm
@@ -18,7 +18,7 @@ from mabn_ref.norms import group_norm
 
 @pytest.mark.parametrize("norm", ALONE)
 def test_ours_conforms_and_nothing_is_said(norm: str) -> None:
-    report = check(group_norm, norm)
+    report = check(MODULES[norm], norm)
     assert report.conforms, str(report)
     assert not report.findings
     assert not report.hyper
@@ -109,6 +109,7 @@ def test_layers_of_pytorch_conform(torch: Any) -> None:
         (torch.nn.GroupNorm, "in", "the paper"),
         (lambda channels: torch.nn.GroupNorm(2, channels, eps=2e-3), "gn", "the paper"),
         (torch.nn.LayerNorm, "ln", "Transformers"),
+        (torch.nn.RMSNorm, "rms", "PyTorch"),
         (torch.nn.InstanceNorm1d, "in", "the paper"),
         (torch.nn.InstanceNorm2d, "in", "the paper"),
     ):

@@ -39,6 +39,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("sync_batch_norm", {}),
     ("online_norm", {"decay_forward": 0.9, "decay_backward": 0.8}),
     ("online_norm", {"decay_forward": 0.9, "decay_backward": 0.8, "layer_scaling": False}),
+    ("rms_norm", {"axes": "channels"}),
+    ("rms_norm", {"axes": "positions"}),
     ("eval_norm", {"norm_batch": 2}),
     ("eval_norm", {"norm_batch": 2, "estimated": True}),
 ]

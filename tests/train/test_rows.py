@@ -75,6 +75,8 @@ def test_every_row_of_a_comparison_by_hand() -> None:
         ("SyncBN 32", False, 32),
         ("BN 32 + WS", True, 32),
         ("BN 2 + WS", True, 32),
+        ("RMSNorm", False, 32),
+        ("FRN", False, 32),
     ]
     assert {run.seed for run in runs} == {3}
 

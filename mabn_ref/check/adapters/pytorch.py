@@ -43,7 +43,7 @@ class TorchTarget(Constructed):
         As of `Constructed`.
     axis : int, optional
         The module's channel axis: 1, or -1 where it is the last. By default whichever the module takes images with;
-        first 1 is tried, and -1 of a `torch.nn.LayerNorm`.
+        first 1 is tried, and -1 of a `torch.nn.LayerNorm` or `torch.nn.RMSNorm`.
 
     Examples
     --------
@@ -54,7 +54,8 @@ class TorchTarget(Constructed):
         super().__init__(source, extra)
         self.torch = require("torch", "torch")
         kind = source if isinstance(source, type) else type(source)
-        first = -1 if issubclass(kind, self.torch.nn.LayerNorm) else 1
+        last = self.torch.nn.LayerNorm, getattr(self.torch.nn, "RMSNorm", self.torch.nn.LayerNorm)  # from 2.4 on
+        first = -1 if issubclass(kind, last) else 1
         self.axes = (first, -first) if axis is None else (axis,)
         self.axis = self.axes[0]
         self.call: Mapping[str, Any] = {}

@@ -11,7 +11,7 @@ from typing import Any
 from mabn_ref.mistakes.plain.batch_statistics import BatchNorm, BatchRenorm, EvalNorm
 from mabn_ref.mistakes.plain.layers import LAYERS, sgd
 from mabn_ref.mistakes.plain.mean_squares import MABN, ModifiedBatchNorm
-from mabn_ref.mistakes.plain.single_samples import GroupNorm, OnlineNorm
+from mabn_ref.mistakes.plain.single_samples import GroupNorm, OnlineNorm, RMSNorm
 
 __all__ = ["LAYERS", "MABN", "NORMALISERS", "BatchNorm", "BatchRenorm", "ModifiedBatchNorm", "sgd"]
 
@@ -24,6 +24,7 @@ NORMALISERS: dict[str, Any] = {
     "group_norm": GroupNorm,
     "eval_norm": EvalNorm,
     "online_norm": OnlineNorm,
+    "rms_norm": RMSNorm,
     "sync_batch_norm": BatchNorm,  # synchronised ranks share one batch, their union
 }
 """By the name of the module in `mabn_ref.norms`. One that is not here is checked by its derivatives alone."""

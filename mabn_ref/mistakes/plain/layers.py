@@ -44,6 +44,17 @@ def relu(x: Array) -> Array:
     return np.where(x > 0, x, 0)
 
 
+def threshold(x: Array, tau: Array) -> Array:
+    """The larger of a value and its channel's threshold."""
+    return np.stack([np.where(x[..., c] > tau[c], x[..., c], tau[c]) for c in range(len(tau))], axis=-1)
+
+
+def dynamic_tanh(x: Array, alpha: Array, gamma: Array, beta: Array) -> Array:
+    """A curve, made of exponentials."""
+    up, down = np.exp(alpha[0] * x), np.exp(-alpha[0] * x)
+    return gamma * (up - down) / (up + down) + beta
+
+
 def global_average_pool(x: Array) -> Array:
     """One image at a time."""
     return np.stack([image.reshape(-1, x.shape[3]).mean(axis=0) for image in x])
@@ -98,6 +109,8 @@ LAYERS: dict[str, Any] = {
     "relu": relu,
     "global_average_pool": global_average_pool,
     "upsample": upsample,
+    "threshold": threshold,
+    "dynamic_tanh": dynamic_tanh,
     "softmax_cross_entropy": softmax_cross_entropy,
     "focal_loss": focal_loss,
     "iou_loss": iou_loss,

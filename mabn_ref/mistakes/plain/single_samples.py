@@ -1,4 +1,4 @@
-"""Group normalisation and Online Normalization, the plain way."""
+"""Group normalisation, RMSNorm, Filter Response Normalization and Online Normalization, the plain way."""
 
 from __future__ import annotations
 
@@ -51,6 +51,51 @@ class GroupNorm:
             jacobian = np.eye(y.size) - 1 / y.size - np.outer(y, y) / y.size
             dx[n, ..., channels] = ((upstream * gamma).ravel() @ jacobian / sigma).reshape(y.shape)
         return dx, dgamma, dbeta
+
+    def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
+        saved, self.saved = self.saved, []
+        z = self.forward(x, gamma, beta)
+        self.saved = saved
+        return z
+
+
+class RMSNorm:
+    """Modified batch normalisation's equations over the channels of one position, or the positions of one channel."""
+
+    def __init__(self, channels: int, config: Any) -> None:
+        self.config = config
+        self.saved: list[Any] = []
+
+    def load(self, state: Any, groups: int) -> None:
+        """There is no state."""
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def places(self, x: Array) -> Iterator[Any]:
+        """The indices of all values that share a mean square."""
+        if self.config.axes == "channels":
+            yield from np.ndindex(x.shape[:-1])
+        else:
+            yield from ((n, ..., c) for n, c in np.ndindex(len(x), x.shape[-1]))
+
+    def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
+        y = np.empty(x.shape)
+        chi = np.empty(x.shape)
+        for place in self.places(x):
+            chi[place] = (np.mean(x[place] ** 2) + self.config.eps) ** 0.5
+            y[place] = x[place] / chi[place]
+        self.saved = [y, chi, gamma]
+        return gamma * y + beta
+
+    def backward(self, dz: Array) -> tuple[Array, Array, Array]:
+        y, chi, gamma = self.saved
+        dx, dy, channels = np.empty(dz.shape), gamma * dz, dz.shape[-1]
+        for place in self.places(dz):
+            values = y[place].ravel()
+            jacobian = np.eye(values.size) - np.outer(values, values) / values.size
+            dx[place] = (dy[place].ravel() @ jacobian).reshape(y[place].shape) / chi[place]
+        return dx, sum((dz * y).reshape(-1, channels)), sum(dz.reshape(-1, channels))
 
     def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
         saved, self.saved = self.saved, []

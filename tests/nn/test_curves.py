@@ -1,0 +1,85 @@
+"""Dynamic Tanh and Derf."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mabn_ref.gradcheck import check
+from mabn_ref.nn import dynamic_erf, dynamic_tanh
+
+CURVES = {"tanh": (dynamic_tanh, 1), "erf": (dynamic_erf, 2)}
+each = pytest.mark.parametrize("name", CURVES)
+
+
+def drawn(numbers, seed=0):
+    rng = np.random.default_rng(seed)
+    inside = [np.array([value]) for value in (0.7, -0.4)[:numbers]]
+    return [rng.standard_normal((3, 2, 4)), *inside, rng.uniform(0.5, 2, 4), rng.standard_normal(4)]
+
+
+@each
+def test_derivative(name):
+    """eq: dyt-forward, dyt-backward, derf-forward, derf-backward"""
+    module, numbers = CURVES[name]
+    check(module.forward, module.backward, drawn(numbers)).raise_for_error()
+
+
+@pytest.mark.frameworks
+@each
+def test_against_autograd(name):
+    """eq: dyt-forward, dyt-backward, derf-forward, derf-backward"""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    module, numbers = CURVES[name]
+    inputs = drawn(numbers, seed=1)
+    leaves = [torch.tensor(a, requires_grad=True) for a in inputs]
+    x, alpha, *s, gamma, beta = leaves
+    z = gamma * (torch.erf(alpha * x + s[0]) if s else torch.tanh(alpha * x)) + beta
+    dz = np.random.default_rng(2).standard_normal(z.shape)
+    z.backward(torch.tensor(dz))
+    out, cache = module.forward(*inputs)
+    np.testing.assert_allclose(out, z.detach().numpy(), rtol=1e-12, atol=1e-14)
+    for ours, leaf in zip(module.backward(dz, cache), leaves, strict=True):
+        np.testing.assert_allclose(ours, leaf.grad.numpy(), rtol=1e-12, atol=1e-13)
+
+
+@each
+def test_a_value_depends_on_no_other_and_large_ones_saturate(name):
+    module, numbers = CURVES[name]
+    x, *others = drawn(numbers)
+    out, _ = module.forward(x, *others)
+    np.testing.assert_array_equal(module.forward(x[1:2], *others)[0], out[1:2])
+    gamma, beta = others[-2:]
+    huge = np.full((1, 4), 1e30, dtype=np.float32)
+    single = [a.astype(np.float32) for a in others]
+    out, cache = module.forward(huge, *single)
+    np.testing.assert_allclose(out, [gamma + beta], rtol=1e-6)
+    with np.errstate(over="ignore"):  # a square in the exponent of Derf, which is then 0
+        gradients = module.backward(np.ones_like(huge), cache)
+    assert {a.dtype for a in (out, *gradients)} == {np.dtype(np.float32)}
+    assert not gradients[0].any()
+
+
+def test_the_tangent_runs_in_another_array_library(strict, to_numpy):
+    inputs = drawn(1)
+    out, cache = dynamic_tanh.forward(*inputs)
+    other, other_cache = dynamic_tanh.forward(*map(strict, inputs))
+    np.testing.assert_allclose(to_numpy(other), out, rtol=1e-14)
+    dz = np.ones_like(out)
+    for a, b in zip(dynamic_tanh.backward(strict(dz), other_cache), dynamic_tanh.backward(dz, cache), strict=True):
+        np.testing.assert_allclose(to_numpy(a), b, rtol=1e-13)
+
+
+@each
+def test_bad_input_is_refused(name):
+    module, numbers = CURVES[name]
+    x, alpha, *others = drawn(numbers)
+    with pytest.raises(ValueError, match=r"alpha has shape \(2,\), expected \(1,\)"):
+        module.forward(x, np.ones(2), *others)
+    with pytest.raises(ValueError, match=r"beta has shape \(3,\), expected \(4,\)"):
+        module.forward(x, alpha, *others[:-1], np.ones(3))
+    with pytest.raises(ValueError, match=r"x has shape \(4,\), expected \(N, ..., C\)"):
+        module.forward(np.ones(4), alpha, *others)
+    _, cache = module.forward(x, alpha, *others)
+    with pytest.raises(ValueError, match=r"dz has shape \(1,\), expected \(3, 2, 4\)"):
+        module.backward(np.ones(1), cache)
