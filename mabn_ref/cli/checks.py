@@ -31,6 +31,7 @@ _EQUATIONS = {
     "online_norm": "online-backward, first sample",
     "rms_norm": "rms-backward",
     "sync_batch_norm": "bn-backward (4), over ranks",
+    "frozen_batch_norm": "frozen-backward",
     "conv2d": "conv2d-backward",
     "centralize": "centralize-backward",
     "standardize": "standardize-backward",

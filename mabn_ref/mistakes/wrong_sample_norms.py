@@ -1,4 +1,4 @@
-"""What people get wrong in normalisers of single samples, and in EvalNorm's inference and estimate."""
+"""What people get wrong where no other sample counts: at all, in inference, or because statistics are frozen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from mabn_ref.mistakes.edit import Mistake
 from mabn_ref.mistakes.random_inputs import calls, grouped_calls, sample_calls
-from mabn_ref.norms import eval_norm, group_norm, online_norm, rms_norm
+from mabn_ref.norms import eval_norm, frozen_batch_norm, group_norm, online_norm, rms_norm
 
 
 def _several_samples(rng: np.random.Generator) -> Any:
@@ -225,4 +225,32 @@ EVAL_NORM = (
     ),
 )
 
-MISTAKES = (*GROUP_NORM, *ONLINE_NORM, *RMS_NORM, *EVAL_NORM)
+_frozen = partial(Mistake, subject=frozen_batch_norm, draw=sample_calls(frozen_batch_norm))
+
+FROZEN_BATCH_NORM = (
+    _frozen(
+        name="frozen-batch-statistics-in-backward",
+        edits={"dx = dy / sigma": "dx = (dy - mean(dy) - y * mean(y * dy)) / sigma"},
+        sentence="Your dx subtracts g and y * Psi; the statistics are constants, and nothing flows through them.",
+        equation="frozen-backward",
+        oracle="gradient",
+    ),
+    _frozen(
+        name="frozen-variance-of-the-batch",
+        edits={"sigma = root(state.var + config.eps)": "sigma = root(statistics(x, config)[1][0] + config.eps)"},
+        sentence="Your training pass divides by the batch's standard deviation; a frozen layer uses its constants.",
+        equation="bn-infer",
+        oracle="forward",
+    ),
+    _frozen(
+        name="frozen-keeps-averaging",
+        edits={
+            "State(*map(copied, state))": "State(0.9 * state.mean + 0.1 * mean(x)[0, 0], copied(state.var))",
+        },
+        sentence="Your moving mean still moves in training; a frozen layer changes neither constant.",
+        equation="bn-infer",
+        oracle="recurrence",
+    ),
+)
+
+MISTAKES = (*GROUP_NORM, *ONLINE_NORM, *RMS_NORM, *EVAL_NORM, *FROZEN_BATCH_NORM)

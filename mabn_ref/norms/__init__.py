@@ -83,6 +83,7 @@ from mabn_ref.norms import (
     batch_norm,
     batch_renorm,
     eval_norm,
+    frozen_batch_norm,
     group_norm,
     mabn,
     modified_batch_norm,
@@ -120,5 +121,6 @@ NORMS: dict[str, Norm] = {
     "eval-norm": Norm(eval_norm, "EvalNorm"),
     "rms": Norm(rms_norm, "RMSNorm", settings={"axes": "channels"}),
     "frn": Norm(rms_norm, "FRN", settings={"axes": "positions"}),
+    "frozen-bn": Norm(frozen_batch_norm, "frozen BN"),
 }
 """Every normaliser, by the name that commands and records have for it. Nothing else lists them by hand."""

@@ -77,6 +77,7 @@ def test_every_row_of_a_comparison_by_hand() -> None:
         ("BN 2 + WS", True, 32),
         ("RMSNorm", False, 32),
         ("FRN", False, 32),
+        ("frozen BN", False, 32),
     ]
     assert {run.seed for run in runs} == {3}
 

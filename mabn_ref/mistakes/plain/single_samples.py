@@ -1,4 +1,4 @@
-"""Group normalisation, RMSNorm, Filter Response Normalization and Online Normalization, the plain way."""
+"""Normalisers of single samples, and frozen batch normalisation, the plain way."""
 
 from __future__ import annotations
 
@@ -167,3 +167,33 @@ class OnlineNorm:
     def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
         y = (x - self.mean) / (self.var + self.config.eps) ** 0.5
         return np.stack([self.scaled(sample)[0] for sample in gamma * y + beta])
+
+
+class FrozenBatchNorm:
+    """One map per channel, of constants."""
+
+    def __init__(self, channels: int, config: Any) -> None:
+        self.config = config
+        self.mean, self.var = np.zeros(channels), np.ones(channels)
+
+    def load(self, state: Any, groups: int) -> None:
+        self.mean, self.var = state.mean, state.var
+
+    def state(self) -> dict[str, Any]:
+        return {"mean": self.mean, "var": self.var}
+
+    def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
+        self.x, self.gamma = x, gamma
+        return self.infer(x, gamma, beta)
+
+    def backward(self, dz: Array) -> tuple[Array, Array, Array]:
+        dx, dgamma, dbeta = np.empty(dz.shape), np.zeros(dz.shape[-1]), np.zeros(dz.shape[-1])
+        for c in range(dz.shape[-1]):
+            slope = 1 / (self.var[c] + self.config.eps) ** 0.5
+            dx[..., c] = self.gamma[c] * slope * dz[..., c]
+            dgamma[c] = np.sum(dz[..., c] * slope * (self.x[..., c] - self.mean[c]))
+            dbeta[c] = np.sum(dz[..., c])
+        return dx, dgamma, dbeta
+
+    def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
+        return gamma * (x - self.mean) / (self.var + self.config.eps) ** 0.5 + beta

@@ -1,0 +1,110 @@
+r"""Frozen batch normalisation: the moving statistics of an earlier training, held as constants.
+
+What detection code did for years when it fine-tuned with two images per device: nothing is measured, so nothing is
+noisy, and nothing follows the new data. It is the limit of Batch Renormalization and MABN with decay -> 1, whose
+backward keeps neither g nor Psi. `init` knows no statistics: from its mean 0 and variance 1 nothing is normalised,
+so convert a trained network (`mabn_ref.nn.convert`) instead of training with it from scratch.
+
+Examples
+--------
+>>> x, one, zero, config = np.array([[1.0], [7.0]]), np.ones(1), np.zeros(1), Config(eps=0.0)
+>>> state = State(mean=np.array([3.0]), var=np.array([4.0]))
+>>> z, cache, state = forward(x, one, zero, state, config)
+>>> z.ravel(), backward(np.array([[1.0], [1.0]]), cache, state)[0].ravel()
+(array([-1.,  2.]), array([0.5, 0.5]))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mabn_ref.arrays import Array, check_own, copied, total
+from mabn_ref.norms import checks
+from mabn_ref.norms.checks import Checked, setting
+from mabn_ref.norms.common import centre, mean, mean_square, merge, root, split, sums
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Checked):
+    """Hyper-parameters."""
+
+    eps: float = setting(1e-5, at_least=0, note="added to the variance inside the root, once")
+
+
+class State(NamedTuple):
+    """The constants, which no pass changes."""
+
+    mean: Array  #: (C,), from `init` 0
+    var: Array  #: (C,), biased, from `init` 1
+
+
+class Cache(NamedTuple):
+    """What backward needs, in the canonical form (G, M, C), all samples of a call being one batch."""
+
+    y: Array  #: (1, M, C): the normalised values
+    sigma: Array  #: (C,): sqrt(var + eps)
+    gamma: Array  #: (C,)
+    shape: tuple[int, ...]  #: the shape of x
+    config: Config
+
+
+def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
+    """The state that normalises nothing: mean 0 and variance 1."""
+    checks.init(channels, (config, Config), dtype, xp)
+    return State(mean=xp.zeros((channels,), dtype=dtype), var=xp.ones((channels,), dtype=dtype))
+
+
+def statistics(x: Array, config: Config) -> tuple[Array, Array]:
+    """The mean and biased variance of a call, (1, C), which forward does not look at: :eq:`bn-statistics` (2)."""
+    check_own((config, Config))
+    mu, centred = centre(split(x, None))  # eq: bn-statistics (2)
+    var = mean_square(centred, x)  # eq: bn-statistics (2)
+    return mu[:, 0, :], var[:, 0, :]
+
+
+def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
+    """Normalise by the constants, as inference does: :eq:`bn-infer`."""
+    checks.forward(x, gamma, beta, (state, State), (config, Config), init)
+    shape, x = tuple(x.shape), split(x, None)
+    sigma = root(state.var + config.eps)  # eq: bn-infer
+    y = (x - state.mean) / sigma  # eq: bn-infer
+    z = gamma * y + beta  # eq: affine (3)
+    return merge(z, shape), Cache(y, sigma, copied(gamma), shape, config), State(*map(copied, state))
+
+
+def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
+    """The two batch statistics of dy that backward leaves out: :eq:`bn-gradient-statistics` (5)."""
+    checks.gradient_statistics(dz, (cache, Cache))
+    dy = split(dz, None) * cache.gamma
+    g = mean(dy)  # eq: bn-gradient-statistics (5)
+    psi = mean(cache.y * dy)  # eq: bn-gradient-statistics (5)
+    return g[:, 0, :], psi[:, 0, :]
+
+
+def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
+    """Gradients of one affine map per channel: :eq:`frozen-backward`."""
+    checks.backward(dz, (cache, Cache), (state, State), init)
+    dz = split(dz, None)
+    y, sigma, gamma, shape, _ = cache
+    dbeta = total(sums(dz))  # eq: affine-backward
+    dgamma = total(sums(dz * y))  # eq: affine-backward
+    dy = dz * gamma
+    dx = dy / sigma  # eq: frozen-backward
+    return merge(dx, shape), dgamma, dbeta, state
+
+
+def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
+    """Training and inference alike as one map per channel, ``z = scale * x + shift``, to be folded: :eq:`fold`."""
+    checks.affine(gamma, beta, (state, State), (config, Config), init)
+    scale = gamma / root(state.var + config.eps)  # eq: bn-infer
+    return scale, beta - scale * state.mean  # eq: bn-infer
+
+
+def infer(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> Array:
+    """The training pass without a cache: :eq:`bn-infer`."""
+    checks.infer(x, gamma, beta, (state, State), (config, Config), init)
+    y = (x - state.mean) / root(state.var + config.eps)  # eq: bn-infer
+    return gamma * y + beta  # eq: affine (3)
