@@ -143,7 +143,7 @@ def forward(
     layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Sequence[Any], x: Array
 ) -> tuple[Array, list[Any], list[Any]]:
     """Run the training pass on images (N, H, W, C); return the logits (N, classes), the caches and the new states."""
-    _check_parallel(layers, params=params, states=states)
+    check_parallel(layers, params=params, states=states)
     caches: list[Any] = []
     new_states: list[Any] = []
     for layer, p, state in zip(layers, params, states, strict=True):
@@ -164,7 +164,7 @@ def backward(
     The gradient of the images themselves is not computed where convolution comes first. `states` are those from
     `forward`, or from the last `backward` where several passes share their weights: MABN continues its window.
     """
-    _check_parallel(layers, caches=caches, states=states)
+    check_parallel(layers, caches=caches, states=states)
     grads: list[dict[str, Array]] = [{} for _ in layers]
     new_states = list(states)
     d = dlogits
@@ -200,7 +200,7 @@ def infer(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: S
     Normalisers use their moving statistics, and nothing is kept. The largest array inside is the copies that a
     convolution gathers, three times its input: cut many images into batches.
     """
-    _check_parallel(layers, params=params, states=states)
+    check_parallel(layers, params=params, states=states)
     for layer, p, state in zip(layers, params, states, strict=True):
         if isinstance(layer, Norm):
             x = layer.module.infer(x, p["gamma"], p["beta"], state, layer.config)
@@ -216,7 +216,7 @@ def first_non_finite(
 
     None if all outputs are finite. Arguments as for `forward`.
     """
-    _check_parallel(layers, params=params, states=states)
+    check_parallel(layers, params=params, states=states)
     with np.errstate(all="ignore"):
         for layer, p, state in zip(layers, params, states, strict=True):
             try:
@@ -312,7 +312,8 @@ def check_config(module: Any, config: Any) -> None:
         check_own((config, module.Config))
 
 
-def _check_parallel(layers: Sequence[Layer], **lists: Sequence[Any]) -> None:
+def check_parallel(layers: Sequence[Layer], **lists: Sequence[Any]) -> None:
+    """Refuse lists that are not parallel to `layers`, by name."""
     for i, layer in enumerate(layers):
         _check_layer(i, layer)
     for name, values in lists.items():

@@ -1,0 +1,193 @@
+"""Bring a network that was trained with batch normalisation to a normaliser for small batches.
+
+`convert` exchanges the normalisers and leaves the function as it is, to rounding. MABN wants centralised weights as
+well, and centring weights that were trained without does change the function: `centre` loses as little as can be.
+Nothing is trained here. Both return new lists and change nothing that they are given.
+
+>>> import numpy as np
+>>> from mabn_ref.norms import batch_norm, mabn
+>>> layers = [Conv("conv", 1, 1, kernel=1, padding=0), Norm("norm", batch_norm, 1, batch_norm.Config(eps=0.0))]
+>>> params = [{"w": np.array([[[[2.0]]]])}, {"gamma": np.array([1.0]), "beta": np.array([0.5])}]
+>>> states = [None, batch_norm.State(np.array([3.0]), np.array([16.0]), 100)]
+>>> after = convert(layers, params, states, mabn, mabn.Config(eps=0.0))
+>>> after.states[1].chi2, after.params[1]
+(array([25.]), {'gamma': array([1.25]), 'beta': array([-0.25])})
+>>> x = np.array([[[[4.0]]]])
+>>> network.infer(layers, params, states, x).item(), network.infer(*after, x).item()
+(1.75, 1.75)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from mabn_ref.arrays import Array, copied, namespace
+from mabn_ref.nn import centralize, conv2d, network
+from mabn_ref.nn.network import Conv, Layer, Norm
+
+_AT_ONCE = 50
+"""Images of which patches are held at one time."""
+_RIDGE = 1e-6
+"""What is added to the covariance, as a share of its mean eigenvalue: inputs that are always 0 have none."""
+
+
+class Network(NamedTuple):
+    """The arguments that `mabn_ref.nn.network.infer` takes before the images."""
+
+    layers: list[Layer]
+    params: list[dict[str, Array]]
+    states: list[Any]
+
+
+def convert(
+    layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Sequence[Any], module: Any, config: Any
+) -> Network:
+    """Exchange every normaliser with a moving mean and variance for `module`; inference stays, to rounding.
+
+    `module` is one of `mabn_ref.norms` and `config` its Config. One that keeps mean and variance takes them over.
+    For one that keeps a mean square, modified batch normalisation and MABN, chi^2 becomes what it will measure, and
+    gamma and beta make up for it: :eq:`convert-chi2`, :eq:`convert-affine`. Windows are empty and counts 0, so the
+    average is good at once: MABN's ``renorm_from`` may stay 1.
+
+    The variances have to be biased; PyTorch's ``running_var`` is not: multiply it by (M - 1) / M first.
+
+    Raises
+    ------
+    TypeError
+        If `module` keeps no statistics of this kind, or a state is not of its layer's normaliser.
+    ValueError
+        If there is nothing to convert, if `config` starts its averages from the first batch, or if its eps is another
+        and nothing can make up for that.
+    """
+    network.check_parallel(layers, params=params, states=states)
+    network.check_config(module, config)
+    if getattr(config, "ema_start", None) == "first":
+        raise ValueError("ema_start is 'first', expected a number: the first batch would replace what is converted")
+    after = Network(list(layers), [dict(p) for p in params], list(states))
+    found = list(_of_mean_and_variance(layers, states))
+    if not found:
+        raise ValueError(
+            "layers have no normaliser with a moving mean and variance, expected at least one to convert"
+        )
+    for i in found:
+        layer, p, state = layers[i], params[i], states[i]
+        assert isinstance(layer, Norm)
+        xp = namespace(state.var)
+        start = module.init(layer.channels, config, dtype=state.var.dtype, xp=xp)
+        if hasattr(start, "chi2"):
+            sigma = xp.sqrt(state.var + layer.config.eps)
+            chi2 = state.var + state.mean**2  # eq: convert-chi2
+            gamma = p["gamma"] * xp.sqrt(chi2 + config.eps) / sigma  # eq: convert-affine
+            beta = p["beta"] - p["gamma"] * state.mean / sigma  # eq: convert-affine
+            after.params[i], after.states[i] = {"gamma": gamma, "beta": beta}, start._replace(chi2=chi2)
+        elif {"mean", "var"} <= set(getattr(start, "_fields", ())):
+            if config.eps != layer.config.eps:
+                raise ValueError(f"config.eps is {config.eps}, expected {layer.config.eps}, that of {layer.name}")
+            after.states[i] = start._replace(mean=copied(state.mean), var=copied(state.var))
+        else:
+            raise TypeError(
+                f"module is {module.__name__}, expected one that keeps a mean and variance or a mean square"
+            )
+        after.layers[i] = Norm(layer.name, module, layer.channels, config)
+    return after
+
+
+def _of_mean_and_variance(layers: Sequence[Layer], states: Sequence[Any]) -> Iterator[int]:
+    """Where the normalisers are whose inference is that of batch normalisation."""
+    for i, (layer, state) in enumerate(zip(layers, states, strict=True)):
+        known = isinstance(layer, Norm) and hasattr(layer.module, "affine")
+        if known and {"mean", "var"} <= set(getattr(state, "_fields", ())):
+            yield i
+
+
+def centre(
+    layers: Sequence[Layer],
+    params: Sequence[dict[str, Array]],
+    states: Sequence[Any],
+    images: Array,
+    *,
+    optimal: bool = True,
+) -> Network:
+    """Centre the weight of every convolution before a normaliser, and measure that normaliser's statistics again.
+
+    Layer by layer from the input on, over `images`, (N, H, W, C), a few hundred that the network was trained on. What
+    a centred filter cannot see is the sum of its patch. With `optimal` the other weights make up for it as well as a
+    centred filter can, :eq:`centre-optimal`; without, the filter's mean is subtracted, :eq:`centralize-forward`.
+    Convolutions are ``centralized`` afterwards, so that training keeps them so.
+
+    Raises
+    ------
+    ValueError
+        If there is no such convolution, or one is standardised.
+    """
+    network.check_parallel(layers, params=params, states=states)
+    after = Network(list(layers), [dict(p) for p in params], list(states))
+    norms = set(_of_mean_and_variance(layers, states))
+    if not any(isinstance(layer, Conv) and i + 1 in norms for i, layer in enumerate(layers)):
+        raise ValueError("layers have no convolution before a normaliser with a moving mean and variance to centre")
+    x = images
+    for i, layer in enumerate(layers):
+        if isinstance(layer, Conv) and i + 1 in norms:
+            if layer.standardized:
+                raise ValueError(f"{layer.name} is standardized, expected weights that are used as they are")
+            w = params[i]["w"]
+            after.params[i] = {"w": optimally_centred(w, covariance(layer, x)) if optimal else centralize.centred(w)}
+            after.layers[i] = layer._replace(centralized=True)
+        x = network.infer(*_one(after, i), x)
+        if i + 1 in norms:
+            xp = namespace(x)
+            mean = xp.mean(x, axis=(0, 1, 2))
+            var = xp.mean((x - mean) ** 2, axis=(0, 1, 2))
+            after.states[i + 1] = states[i + 1]._replace(mean=mean, var=var)
+    return after
+
+
+def _one(net: Network, i: int) -> Network:
+    return Network([net.layers[i]], [net.params[i]], [net.states[i]])
+
+
+def covariance(layer: Conv, x: Array) -> Array:
+    """The covariance of the patches of `x` under the kernel, (kh*kw*in, kh*kw*in).
+
+    A convolution whose filters are the unit vectors returns the patches themselves.
+    """
+    xp, size = namespace(x), layer.kernel * layer.kernel * layer.channels_in
+    unit = xp.reshape(xp.eye(size, dtype=x.dtype), (layer.kernel, layer.kernel, layer.channels_in, size))
+
+    def patches(images: Array) -> Array:
+        out, _ = conv2d.forward(images, unit, stride=layer.stride, padding=layer.padding)
+        return xp.reshape(out, (-1, size))
+
+    cuts = range(0, x.shape[0], _AT_ONCE)
+    count = x.shape[0] * patches(x[:1, ...]).shape[0]
+    mean = sum(xp.sum(patches(x[n : n + _AT_ONCE, ...]), axis=0) for n in cuts) / count
+    total = 0
+    for n in cuts:
+        off = patches(x[n : n + _AT_ONCE, ...]) - mean
+        total = total + off.T @ off
+    return total / count
+
+
+def optimally_centred(w: Array, sigma: Array) -> Array:
+    """The filters that sum to zero and come closest to `w`, (kh, kw, in, out), on patches of covariance `sigma`.
+
+    Closest in the variance of the difference of their outputs: :eq:`centre-optimal`. For `sigma` the identity it is
+    `mabn_ref.nn.centralize.centred`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w = np.array([1.0, 2.0, 6.0]).reshape(1, 1, 3, 1)
+    >>> optimally_centred(w, np.eye(3)).ravel().round(4)
+    array([-2., -1.,  3.])
+    >>> optimally_centred(w, np.diag([1.0, 1.0, 4.0])).ravel().round(4)
+    array([-3., -2.,  5.])
+    """
+    xp, shape = namespace(w), tuple(w.shape)
+    flat, size = xp.reshape(w, (-1, shape[-1])), sigma.shape[0]
+    eye = xp.eye(size, dtype=w.dtype)
+    ridge = _RIDGE * xp.linalg.trace(sigma) / size
+    direction = xp.linalg.solve(sigma + ridge * eye, xp.ones((size, 1), dtype=w.dtype))
+    moved = flat - direction * (xp.sum(flat, axis=0) / xp.sum(direction))  # eq: centre-optimal
+    return centralize.centred(xp.reshape(moved, shape))  # whose sums are 0 but for rounding
