@@ -1,8 +1,8 @@
 """Arithmetic with 50 digits in NumPy arrays: the truth against which the errors of floats are measured.
 
 An object array of `Exact` numbers goes through any pass that uses + - * / **, comparisons, sqrt, exp, log, log1p,
-tanh, by way of NumPy's own functions: ``np.sqrt`` of an object array calls ``.sqrt()``; sums, ``einsum``, ``maximum`` and
-the like need nothing. It mixes with ints and floats, which are taken at their exact binary value.
+tanh, by way of NumPy's own functions: ``np.sqrt`` of an object array calls ``.sqrt()``; sums, ``einsum``, ``maximum``
+and the like need nothing. It mixes with ints and floats, which are taken at their exact binary value.
 """
 
 from __future__ import annotations

@@ -19,7 +19,16 @@ from mabn_ref.mistakes.oracles import ORACLES
 from mabn_ref.mistakes.over_ranks import over_ranks
 from mabn_ref.mistakes.random_inputs import Calls, calls, grouped_calls, sample_calls
 from mabn_ref.nn import network, networks
-from mabn_ref.norms import batch_norm, batch_renorm, group_norm, mabn, online_norm, rms_norm, sync_batch_norm
+from mabn_ref.norms import (
+    batch_norm,
+    batch_renorm,
+    frozen_batch_norm,
+    group_norm,
+    mabn,
+    online_norm,
+    rms_norm,
+    sync_batch_norm,
+)
 
 NORMS = tuple(dict.fromkeys(m.subject for m in MISTAKES if m.subject.__name__.startswith("mabn_ref.norms")))
 each = pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
@@ -137,7 +146,7 @@ def test_wrong_passes_run_on_any_configuration_and_shape(module: Any, norm_batch
     """They are compared with users' layers over scenarios that are none of their own."""
     implementations = [wrong(mistake) for mistake in MISTAKES if mistake.subject is module]
     own = {group_norm: grouped_calls(), online_norm: sample_calls(online_norm)}
-    own |= {rms_norm: sample_calls(rms_norm, channels=4)}
+    own |= {rms_norm: sample_calls(rms_norm, channels=4), frozen_batch_norm: sample_calls(frozen_batch_norm)}
     draw = own.get(module) or calls(module, norm_batch=norm_batch, space=(2, 2))
     for seed in range(4):
         inputs = draw(np.random.default_rng(seed))
@@ -166,6 +175,7 @@ def test_no_two_mistakes_of_a_normaliser_give_the_same_numbers(module: Any) -> N
     draw = calls(module, groups=2, norm_batch=3, space=(2, 2), channels=3, count=6, **settings)
     own = {group_norm: grouped_calls(groups=2), online_norm: sample_calls(online_norm, count=6, layer_scaling=True)}
     own |= {rms_norm: sample_calls(rms_norm, count=6, channels=4, axes="channels")}
+    own |= {frozen_batch_norm: sample_calls(frozen_batch_norm, count=6)}
     inputs = own.get(module, draw)(np.random.default_rng(1))
     implementations = {m.name: wrong(m) for m in MISTAKES if m.subject is module} | {"right": module}
     if module is sync_batch_norm:
