@@ -95,6 +95,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fast", action="store_true", help="the loop of work: without what takes long, few examples")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process more than there are cores: some tests wait for a process or a clock."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--fast") and "HYPOTHESIS_PROFILE" not in os.environ:
         settings.load_profile("fast")
@@ -113,7 +119,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=list(apart))
         items[:] = [item for item in items if item not in apart]
     if "PYTEST_XDIST_WORKER" in os.environ:
-        # Half of the tests go to each of two workers. Whoever builds the pages does it while the other has work left.
+        # Every worker has a share of the tests. Whoever builds the pages does it while the others have work left.
         items.sort(key=lambda item: "html" not in getattr(item, "fixturenames", ()))
 
 

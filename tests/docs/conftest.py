@@ -68,7 +68,7 @@ def _built(folder: Path) -> Path:
     return folder / "html"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Browser]:
     if browser.executable() is None:
         pytest.skip(f"no browser, none of {', '.join(browser.NAMES)} is installed")

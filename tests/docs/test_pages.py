@@ -29,7 +29,7 @@ _CHECKS = r"""(() => {
     problematic: document.querySelectorAll('.problematic').length,
   };
 })()"""
-PARTS = 4
+PARTS = 12
 """Of the pages, so that several processes share the work."""
 _OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 

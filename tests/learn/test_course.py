@@ -15,9 +15,10 @@ from mabn_ref.learn.judge import _told, check_code
 from mabn_ref.learn.lint import lint
 from mabn_ref.learn.result_form import same
 from tests.learn.mutants import mutants
+from tests.strategies import many
 
 EXERCISES = [pytest.param(exercise, id=exercise.name) for exercise in course()]
-RANDOM_CODES = int(os.environ.get("MABN_RANDOM_CODES", "8"))
+RANDOM_CODES = int(os.environ.get("MABN_RANDOM_CODES", many(4, 20)))
 """Wrong codes an exercise."""
 FRESH = range(1000, 1010)
 """Seeds of cases that no verdict was made on."""
