@@ -160,6 +160,29 @@ def test_coefficients_of_other_backward_passes(name: str, a: float, b: float, c:
         assert named is (term in wrong), said
 
 
+LATER = {
+    "08_micro_batches": (
+        "u - g - y * psi",
+        "u - 2 * g - y * psi",
+        "Your g has coefficient -2 in dx; it should be -1.",
+    ),
+    "17_mabn_warmup": ("dy - y * psi", "dy - 2 * y * psi", "Your y * Psi has coefficient -2 in dx; it should be -1."),
+    "18_adjoint": (
+        "u / chi[:, None] - x * felt[:, None]",
+        "u / chi[:, None] + 3 * x * felt[:, None]",
+        "Your x times the mean of Psi / chi^2 has coefficient +3 in all_calls; it should be -1.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_a_wrong_coefficient_in_a_later_exercise(name: str) -> None:
+    exercise, (old, new, said) = find(name), LATER[name]
+    assert exercise.solution.count(old) == 1
+    report = check_code(exercise, run_source(exercise.solution.replace(old, new), "tried"))
+    assert report.sentences == (said,)
+
+
 def test_what_the_batch_hides_is_not_told() -> None:
     """A g of the samples alone is told only of images: of (N, C) it is right."""
     report = judged(4, {"np.mean(dy, axis=axes)": "np.mean(dy, axis=0)"})

@@ -1,10 +1,12 @@
 """Checks of several normalisation batches in one call."""
 
 from collections import namedtuple
+from types import SimpleNamespace
 
 import numpy as np
 
 from mabn_ref.learn.checking import Check, batch, close, gradient, observe_backward, parts
+from mabn_ref.learn.regression import explain_dx, explain_multiple, shares
 from mabn_ref.norms import batch_norm
 
 CASES = 4
@@ -92,8 +94,43 @@ def judge_dbeta(dbeta, case):
     return None if close(dbeta, right) else "dbeta is not the derivative of forward for beta"
 
 
+def _inputs(part):
+    return {"": part.gamma * part.dz, "{names} {is} made of dz, without gamma; dy is dz * gamma": part.dz}
+
+
+_EXPLAIN_PART = explain_dx(_inputs, lambda part: part.y, lambda part: part.sigma)
+
+
+def explain_parts(values, cases):
+    """What is wrong with dx, each normalisation batch taken for a batch."""
+    pieces, parts = [], []
+    for dx, case in zip(values, cases, strict=True):
+        for t, i in enumerate(range(0, len(dx), case.norm_batch)):
+            here = slice(i, i + case.norm_batch)
+            y, sigma = case.cache.y[t].reshape(dx[here].shape), case.cache.sigma[t]
+            pieces.append(dx[here])
+            parts.append(SimpleNamespace(gamma=case.gamma, dz=case.dz[here], y=y, sigma=sigma))
+    return _EXPLAIN_PART(pieces, parts)
+
+
+def _dgamma(case):
+    return np.sum(case.dz.reshape(case.cache.y.shape) * case.cache.y, axis=(0, 1))
+
+
+def _dbeta(case):
+    return np.sum(case.dz, axis=tuple(range(case.dz.ndim - 1)))
+
+
 CHECKS = (
     Check.of("split", lambda code, case: code.split(case.x, case.norm_batch), judge_split),
     Check(observe_forward, {"z": judge_z, "cache": judge_cache}),
-    Check(observe_backward, {"dx": judge_dx, "dgamma": judge_dgamma, "dbeta": judge_dbeta}),
+    Check(
+        observe_backward,
+        {"dx": judge_dx, "dgamma": judge_dgamma, "dbeta": judge_dbeta},
+        {
+            "dx": explain_parts,
+            "dgamma": explain_multiple("dgamma", _dgamma, lambda case: shares(case.dz)),
+            "dbeta": explain_multiple("dbeta", _dbeta, lambda case: shares(case.dz)),
+        },
+    ),
 )

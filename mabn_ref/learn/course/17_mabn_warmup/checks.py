@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from mabn_ref.learn.checking import Check, batch, close, gradient, gradient_fault, mean_square, unpack
+from mabn_ref.learn.regression import explain_dx, explain_multiple, shares
 
 Config = namedtuple("Config", ["eps", "window", "decay", "clip", "warmup"])
 State = namedtuple("State", ["chi2", "chi2_window", "psi_window", "iteration"])
@@ -149,6 +150,47 @@ def judge_state_backward(state, case):
     return None
 
 
+def _explain_phase(name, averages):
+    """The explainer of dx in one of the phases; `averages` are those of Psi."""
+
+    def inputs(case):
+        r = getattr(case, name).cache.r
+        return {
+            "": case.gamma * r * case.dz,
+            "{names} {is} made without r; dy is gamma * r * dz": case.gamma * case.dz,
+            "{names} {is} made without gamma; dy is gamma * r * dz": r * case.dz,
+        }
+
+    return explain_dx(
+        inputs,
+        lambda case: getattr(case, name).cache.y,
+        lambda case: getattr(case, name).cache.chi,
+        root="chi",
+        g=0,
+        averages=averages,
+    )
+
+
+def _averages(psi, case):
+    """The mean of the window with the batch's Psi in it, and what is taken for it."""
+    others = case.after.psi_held[:-1]
+    total = np.sum(others, axis=0) + psi
+    return {
+        "": total / (len(others) + 1),
+        "{names} {is} made of this batch's Psi alone, after warm-up too": psi,
+        "{names} {is} made of the sum over the window; take the mean": total,
+    }
+
+
+def _dgamma(case):
+    cache = case.turn.cache
+    return np.sum(case.dz * cache.r * cache.y, axis=tuple(range(case.dz.ndim - 1)))
+
+
+def _dbeta(case):
+    return np.sum(case.dz, axis=tuple(range(case.dz.ndim - 1)))
+
+
 CHECKS = (
     Check(
         observe_forward,
@@ -167,6 +209,12 @@ CHECKS = (
             "dgamma": judge_dgamma,
             "dbeta": judge_dbeta,
             "state_backward": judge_state_backward,
+        },
+        {
+            "dx_warm": _explain_phase("warm", lambda psi, case: {"": psi}),
+            "dx_after": _explain_phase("after", _averages),
+            "dgamma": explain_multiple("dgamma", _dgamma, lambda case: shares(case.dz)),
+            "dbeta": explain_multiple("dbeta", _dbeta, lambda case: shares(case.dz)),
         },
     ),
 )

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from mabn_ref.learn.checking import Check, close, gradient, gradient_judge
+from mabn_ref.learn.regression import Term, explain_sum
 
 T, M = 7, 4
 WINDOWS = (3, 2, 4, 7, 1, 3)
@@ -65,13 +66,49 @@ def judge_mabn(found, case):
     return None
 
 
+def _psi(case):
+    return np.sum(case.x * case.u, axis=1) / case.chi / M
+
+
+def _along_x(times):
+    """x times one number for each iteration."""
+    return lambda case: {way: case.x * numbers[:, None] for way, numbers in times(case).items()}
+
+
+def _future(case):
+    felt, past = _psi(case) / case.chi**2, case.average
+    return {"": past.T @ felt, "{names} {is} averaged over the past; the transpose averages the future": past @ felt}
+
+
+def _remembered(case):
+    psi, past = _psi(case), case.average
+    return {
+        "": past @ psi / case.chi**2,
+        "{names} {is} averaged over the future, which MABN does not know yet": past.T @ psi / case.chi**2,
+    }
+
+
+def _explain(of, name, times):
+    """The explainer of u / chi less what goes along x."""
+    direct = Term("u / chi", 1, lambda case: {"": case.u / case.chi[:, None]})
+    return {of: explain_sum(of, [direct, Term(name, -1, _along_x(times))], lambda case: {"": np.ones(1)})}
+
+
 CHECKS = (
     Check.of("future_mean", lambda code, case: code.future_mean(case.values, case.m), judge_future_mean),
-    Check.of(
-        "one_call",
-        lambda code, case: code.one_call(case.x, case.u, case.chi, case.m),
-        gradient_judge("one_call", of="each loss by its own x"),
+    Check(
+        lambda code, case: {"one_call": code.one_call(case.x, case.u, case.chi, case.m)},
+        {"one_call": gradient_judge("one_call", of="each loss by its own x")},
+        _explain("one_call", "y * Psi / (m * chi)", lambda case: {"": _psi(case) / case.chi**2 / case.m}),
     ),
-    Check(observe_all_calls, {"all_calls": gradient_judge("all_calls", of="the sum of all losses")}),
-    Check.of("mabn", lambda code, case: code.mabn(case.x, case.u, case.chi, _mean(case.average)), judge_mabn),
+    Check(
+        observe_all_calls,
+        {"all_calls": gradient_judge("all_calls", of="the sum of all losses")},
+        _explain("all_calls", "x times the mean of Psi / chi^2", _future),
+    ),
+    Check(
+        lambda code, case: {"mabn": code.mabn(case.x, case.u, case.chi, _mean(case.average))},
+        {"mabn": judge_mabn},
+        _explain("mabn", "x / chi^2 times the mean of Psi", _remembered),
+    ),
 )
