@@ -267,8 +267,8 @@ draw(
 #    :collapsible: closed
 #
 #    1. Yes: :math:`g` and :math:`\Psi` are means over the batch.
-#    2. That it is wrong: they have forgotten the stop-gradient. The check compares backward with the derivative of
-#       forward, which it is not meant to be. Hold :math:`r` and :math:`d` fixed in the check.
+#    2. That theirs is wrong: they have forgotten the stop-gradient. The check compares backward with the derivative
+#       of forward, which it is not meant to be. Hold :math:`r` and :math:`d` fixed in the check.
 #    3. With a decay of 0 the average after the update is the batch's own value, so :math:`r = 1` and :math:`d = 0`:
 #       batch normalisation. With 0.99 the batch itself would be a hundredth of the average that corrects it, and the
 #       output for a sample would again depend on the rest of its batch.

@@ -146,7 +146,7 @@ print("all calls (b)", all_calls[t])
 print("MABN (20)    ", of_mabn.reshape(T, M)[t])
 
 # %%
-# They are not even close. This is no surprise: the :math:`c` are drawn at random, so that the expectation of
+# They are not even close. This is not surprising: the :math:`c` are drawn at random, so that the expectation of
 # :math:`\Psi` is close to zero, and three values say nothing about the next three.
 #
 # How good is the approximation?
