@@ -86,8 +86,9 @@ def test_killed_at_random(name: str, alone: dict[str, tuple[float, Counter[str]]
         for _ in range(draw.choice((1, 1, 2))):
             process = started(name, folder)
             time.sleep(draw.uniform(0.2, 1.0) * seconds)
-            landed += process.poll() is None
-            os.killpg(process.pid, signal.SIGKILL)
+            if process.poll() is None:
+                landed += 1
+                os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
         finished(started(name, folder))
         assert records(folder) == whole, folder
