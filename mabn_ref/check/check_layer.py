@@ -21,10 +21,10 @@ from mabn_ref.check.tolerance import (
     TENSORS,
     Case,
     Difference,
+    compared,
     first_difference,
     roles_of,
     rounding_errors,
-    worst_errors,
 )
 
 __all__ = ["ConformanceError", "assert_conforms", "check", "judge", "with_behaviour"]
@@ -105,7 +105,7 @@ def check(
     told = progress or (lambda scenario: None)
     with runner(target, norm, extra or {}, time_limit, axis=axis, call=call) as runs:
         told("what it takes")
-        about = runs.about(wanted[0])
+        about = runs.about(wanted[1])  # most scenarios have its settings: what was compiled for it is used again
         report = judge(name, norm, about, traces(runs, about, wanted, told))
         first = plan(about, scenarios(norm, norm_batch=norm_batch)[:1])[0]
         if first.skipped or not report.preset:
@@ -228,7 +228,7 @@ def _digits(best: Explanation, telling: Sequence[Case]) -> list[str]:
     """What is to be said where nothing explains z, though it is nearly right in every step of every scenario."""
     if "z" in agreed(best):
         return []
-    worst = max(worst_errors(case, best.convention(case))["z"] for case in telling)
+    worst = max(compared(case, best.convention(case))[1]["z"] for case in telling)
     if not FEW_DIGITS[0] < worst < FEW_DIGITS[1]:
         return []
     return [f"z is right to {worst:.0e} everywhere, as if its statistics were taken in float16 or bfloat16"]
@@ -297,11 +297,11 @@ def _best(telling: Sequence[Case], cases: Sequence[Case], about: About) -> Expla
     # a layer that is handed the whole Config need not heed all of it, and may have phases of its own
     whole = young[0].given >= set(vars(young[0].config))
     free = frozenset({"warmup", "renorm_from"} if whole else ())
-    found = explain(young, about.numbers, free=free, tracks=about.tracks)
+    found = explain(young, about.numbers, free=free, tracks=about.tracks, asked=about.asked)
     if len(young) < len(telling) and (
         found[0].unexplained or any(_difference(case, found[0]) for case in telling if case not in young)
     ):
-        later = explain(telling, about.numbers, free=free, tracks=about.tracks)
+        later = explain(telling, about.numbers, free=free, tracks=about.tracks, asked=about.asked)
         found = found if len(later[0].unexplained) > len(found[0].unexplained) else later
     norm = telling[0].norm
     if LIKE.get(norm, norm) == "bn" and not any(_averages_seen(case, found[0]) for case in telling):
@@ -356,7 +356,8 @@ def _row(norm: str, trace: Trace, case: Case | None, best: Explanation, about: A
     convention = best.convention(case)
     changed = [f"inference changes {moving}" for moving in _disturbed(case)]
     moved = f"{name}: {', '.join(changed)}" if changed else ""
-    difference = first_difference(case, convention, TENSORS) or stopped or moved
+    first, errors = compared(case, convention)
+    difference = first or stopped or moved
     if moved and isinstance(difference, Difference) and difference.tensor == "inferred":
         difference = moved  # and so its output is another's
     whole = replace(convention, shared_by="call")
@@ -367,4 +368,4 @@ def _row(norm: str, trace: Trace, case: Case | None, best: Explanation, about: A
         and first_difference(case, whole, agreed(best)) is None
     ):
         return Row(name, 0, "a call is one normalisation batch, whatever norm_batch says", {}), ""
-    return Row(name, trace.finished, failure, worst_errors(case, convention)), difference
+    return Row(name, trace.finished, failure, errors), difference

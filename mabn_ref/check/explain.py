@@ -66,19 +66,24 @@ class Explanation:
 
 
 def explain(
-    cases: Sequence[Case], numbers: Sequence[float], *, free: frozenset[str] = frozenset(), tracks: bool = True
+    cases: Sequence[Case],
+    numbers: Sequence[float],
+    *,
+    free: frozenset[str] = frozenset(),
+    tracks: bool = True,
+    asked: Mapping[str, float] | None = None,
 ) -> list[Explanation]:
     """Search for what reproduces all cases of a target, and return the best explanations, equally good.
 
     `numbers` are those it has, which may be hyper-parameters; of those given, it need not keep the ones in `free`.
-    `tracks` is false of a layer that was told to do without moving statistics.
+    `tracks` is false of a layer that was told to do without moving statistics; `asked` is what its user made it with.
     """
     norm, given = cases[0].norm, cases[0].given
     offered: list[Choice] = []
     if norm in BENDABLE:
         # nobody's convention is accepted where the layer was told otherwise
         told = (replace(c, accepted=c.accepted and not _fields(c) & (given - free)) for c in CHOICES)
-        numeric = hyper_parameter_choices(norm, given, numbers, free, cases[0].channels)
+        numeric = hyper_parameter_choices(norm, given, numbers, free, cases[0].channels, asked or {})
         offered = [*(c for c in told if _concerns(c, norm)), *numeric]
     if not tracks:
         words = "Inference normalises by the batch, as track_running_stats=False asks."

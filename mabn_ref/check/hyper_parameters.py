@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from mabn_ref.check.choices import Choice, choice
@@ -49,14 +50,16 @@ def hyper_parameter_choices(
     numbers: Sequence[float],
     free: frozenset[str] = frozenset(),
     channels: int = ALONE_CHANNELS,
+    asked: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Choice]:
     """Return what hyper-parameters may be, other than what was given: one of the `numbers` that the target has.
 
-    It was given fields of the Config, of which it need not keep the ones in `free`; it has so many `channels`.
+    It was given fields of the Config, of which it need not keep the ones in `free`; it has so many `channels`. Its
+    user `asked` for some values.
     """
     kind, kept = LIKE.get(norm, norm), given - free
     found = []
-    if kind in _SWAPPED:
+    if kind in _SWAPPED and asked.get("decay", 1.0) >= 0.5:
         changes = {"decay": lambda c: 1 - c["decay"]}
         found.append(choice(_SHOWS["decay"], norm, changes, f"{_SWAPPED[kind]}-weights-swapped"))
     for name in _LOOKED_FOR.get(kind, "").split():
@@ -64,7 +67,8 @@ def hyper_parameter_choices(
             words, fine = f"{name} is {value:g}.", name not in kept
             if not fine:
                 words = f"{name} is {value:g}, whatever it is given."
-            elif name == "decay" and value < 0.5:  # no framework's, and what 0.9 is in another's formula
+            elif name == "decay" and value < 0.5 and value != asked.get(name):
+                # no framework's, and what 0.9 is in another's formula
                 words = f"decay is {value:g}: the new value weighs {1 - value:g}, as if the weights were exchanged."
                 fine = False
             found.append(choice(_SHOWS[name], norm, {name: value}, words, fine))

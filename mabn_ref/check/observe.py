@@ -169,6 +169,8 @@ class About:
     """The axis that its channels are on, where that was tried out."""
     tracks: bool = True
     """Whether it was not told to do without moving statistics."""
+    asked: dict[str, float] = field(default_factory=dict)
+    """What its user made it with, by the fields of the Config."""
 
     def fields(self, norm: str) -> frozenset[str]:
         """The fields of the Config that the target takes, and those of a `Convention` that one of them decides."""
@@ -209,6 +211,7 @@ def inquire(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
         channels=scenario.width,
         axis=axis,
         tracks=getattr(target, "tracks", True),
+        asked=dict(getattr(target, "asked", {})),
     )
 
 

@@ -45,6 +45,8 @@ ALONE = tuple(name for name, module in MODULES.items() if module in (group_norm,
 SEVERAL = "several in a call"
 """The scenario whose calls hold several normalisation batches."""
 
+_FEW = (1, 2, 3, 8, 32)
+"""Numbers of samples; the short set has the first two."""
 MANY = 257
 """More samples than any chunk or tile of a kernel is likely to hold."""
 
@@ -156,7 +158,7 @@ def scenarios(norm: str, *, norm_batch: int | None = None, groups: int = 1, shor
     found += _more_sizes(small)
     many = "N" if norm == "online" else "|B|"
     if norm_batch is None:
-        found += [replace(small, name=f"{many} = {b}", norm_batch=b, steps=16) for b in (1, 2, 3, 8, 32)]
+        found += [replace(small, name=f"{many} = {b}", norm_batch=b, steps=16) for b in _FEW[: 2 if short else None]]
         found.append(replace(small, name=f"{many} = {MANY}", norm_batch=MANY, steps=3, recorded=False))
     if not short:
         steps = 1100 if norm == "mabn" else 400
@@ -183,7 +185,7 @@ def _alone(norm: str, few: int, *, several: bool, short: bool) -> list[Scenario]
     found += [replace(small, name=f"rank {len(space) + 2}", space=space) for space in ((), (3,), (2, 3))]
     found += _more_sizes(small)[: 1 if norm == "in" else 2]  # one pixel has no variance of its own
     if several:
-        found += [replace(small, name=f"N = {n}", norm_batch=n) for n in (1, 2, 3, 8, 32)]
+        found += [replace(small, name=f"N = {n}", norm_batch=n) for n in _FEW[: 2 if short else None]]
         found.append(replace(small, name=f"N = {MANY}", norm_batch=MANY, steps=3, recorded=False))
     if not short:
         found.append(replace(small, name="100 steps in float32", steps=100, dtype="float32"))

@@ -19,7 +19,7 @@ from mabn_ref.check.observe import Trace, config_of
 from mabn_ref.check.scenarios import ALONE, SETTINGS, inputs, parameters
 from mabn_ref.gradcheck import exact, ulps
 
-__all__ = ["TENSORS", "Case", "Difference", "first_difference", "roles_of", "rounding_errors", "worst_errors"]
+__all__ = ["TENSORS", "Case", "Difference", "compared", "first_difference", "roles_of", "rounding_errors"]
 
 TENSORS = ("z", "state", "inferred", "dx", "dgamma", "dbeta")
 ULPS = {np.dtype(np.float64): 1e4, np.dtype(np.float32): 64.0}
@@ -163,25 +163,30 @@ class Look(NamedTuple):
 def first_difference(case: Case, convention: Convention, tensors: Collection[str]) -> Difference | None:
     """Return the first of `tensors`, some of `TENSORS`, that a convention does not reproduce, or None."""
     with np.errstate(all="ignore"):
-        for look in _looks(case, convention, tensors):
-            errors = look.errors
-            excess = errors / look.rtol
-            worst = np.unravel_index(np.argmax(excess), excess.shape)
-            if excess[worst] > 1:
-                index = tuple(map(int, worst))
-                numbers = float(look.got[worst]), float(look.expected[worst]), float(errors[worst])
-                return Difference(case.trace.scenario.name, look.step, look.name, index, *numbers)
-    return None
+        found = (_difference(case, look) for look in _looks(case, convention, tensors))
+        return next(filter(None, found), None)
 
 
-def worst_errors(case: Case, convention: Convention) -> dict[str, float]:
-    """Return the largest relative error of every tensor over all steps."""
+def _difference(case: Case, look: Look) -> Difference | None:
+    errors = look.errors
+    excess = errors / look.rtol
+    worst = np.unravel_index(np.argmax(excess), excess.shape)
+    if excess[worst] <= 1:
+        return None
+    numbers = float(look.got[worst]), float(look.expected[worst]), float(errors[worst])
+    return Difference(case.trace.scenario.name, look.step, look.name, tuple(map(int, worst)), *numbers)
+
+
+def compared(case: Case, convention: Convention) -> tuple[Difference | None, dict[str, float]]:
+    """Return the first difference, and the largest relative error of every tensor over all steps."""
+    first: Difference | None = None
     worst: dict[str, float] = {}
     with np.errstate(all="ignore"):
         for look in _looks(case, convention, TENSORS):
+            first = first or _difference(case, look)
             name = look.name if look.name in TENSORS else "state"
             worst[name] = max(worst.get(name, 0.0), float(np.max(look.errors)))
-    return worst
+    return first, worst
 
 
 def _looks(case: Case, convention: Convention, tensors: Collection[str]) -> Iterator[Look]:

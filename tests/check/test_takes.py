@@ -200,6 +200,23 @@ def test_the_mode_may_be_an_argument_of_the_call(torch: Any) -> None:
 
 
 @pytest.mark.frameworks
+def test_what_the_user_asked_for_is_no_mistake(torch: Any) -> None:
+    """Momentum is the new value's weight where its default is 0.1: the old one weighs 0.1, as asked."""
+    report = check(torch.nn.BatchNorm1d(5, momentum=0.9), "bn", **SHORT)
+    assert report.conforms, str(report)
+    assert report.hyper["decay"] == pytest.approx(0.1)
+
+    class OfTheOld(torch.nn.BatchNorm1d):  # type: ignore[misc]
+        """Momentum is the old value's weight by its default, and the new one's by what is done with it."""
+
+        def __init__(self, channels: int, momentum: float = 0.99) -> None:
+            super().__init__(channels, momentum=momentum)
+
+    report = check(OfTheOld(5, momentum=0.9), "bn", **SHORT)
+    assert report.mistakes == ["bn-weights-swapped"], str(report)
+
+
+@pytest.mark.frameworks
 @pytest.mark.parametrize("counts", [True, False])
 def test_a_layer_is_aged_by_what_counts_or_the_scenario_is_not_run(torch: Any, counts: bool) -> None:
     class Freezing(layers(torch)["Right"]):  # type: ignore[misc]

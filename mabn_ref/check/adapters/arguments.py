@@ -21,6 +21,7 @@ __all__ = [
     "named",
     "signature",
     "squeezed",
+    "weighs_new",
 ]
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -104,7 +105,7 @@ def arguments_for(
             keywords[name] = config
             given |= set(vars(config))
         elif name == "momentum" and hasattr(config, "decay"):
-            new = default < 0.5 if isinstance(default, float) else momentum_is_new
+            new = weighs_new(default, momentum_is_new)
             keywords[name] = round(1 - config.decay, 12) if new else config.decay
             given.add("decay")
             if isinstance(default, float):
@@ -125,6 +126,17 @@ def arguments_for(
             )
     numbers = [p.default for p in parameters if p.name not in keywords and type(p.default) in (int, float)]
     return Arguments(keywords | dict(extra), frozenset(given), tuple(map(float, numbers)), defaults, channels)
+
+
+def weighs_new(default: Any, otherwise: bool) -> bool:
+    """Say whether momentum is the weight of the new value, by its default if there is one.
+
+    Examples
+    --------
+    >>> weighs_new(0.1, False), weighs_new(0.99, True), weighs_new(None, True)
+    (True, False, True)
+    """
+    return default < 0.5 if isinstance(default, float) else otherwise
 
 
 class Constructed:
@@ -149,6 +161,8 @@ class Constructed:
         self.given: frozenset[str] | None = frozenset()
         self.numbers: tuple[float, ...] = ()
         self.defaults: dict[str, float] = {}
+        self.asked: dict[str, float] = {}
+        """What the user made the layer with, by the fields of the Config."""
 
     def call_keywords(self, call: Callable[..., Any], training: bool) -> dict[str, Any]:
         """Return the keywords of a call: the mode, if it takes one, and what the user gives, as `adapt` has it."""
@@ -244,9 +258,10 @@ def training_flag(call: Callable[..., Any], training: bool) -> dict[str, bool]:
     >>> training_flag(call, True)
     {'use_running_average': False}
     """
+    taken = signature(call).parameters
     for names, value in ((TRAINING, training), (INFERENCE, not training)):
         for name in names:
-            if name in signature(call).parameters:
+            if name in taken:
                 return {name: value}
     return {}
 

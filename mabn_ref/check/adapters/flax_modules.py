@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, named, signature, training_flag
-from mabn_ref.check.adapters.jax_functions import JaxTarget, Layer, leaves, with_leaves
+from mabn_ref.check.adapters.jax_functions import Compiled, JaxTarget, Layer, leaves, with_leaves
 from mabn_ref.extras import require
 
 __all__ = ["LinenTarget", "NnxTarget"]
@@ -52,6 +52,10 @@ class LinenTarget(_FlaxTarget):
     ``LinenTarget(flax.linen.BatchNorm)`` in a test, ``mabn-ref check flax.linen:BatchNorm --as bn`` in a terminal.
     """
 
+    def __init__(self, source: Any, extra: Mapping[str, Any] | None = None) -> None:
+        super().__init__(source, extra)
+        self.inits: dict[str, Compiled] = {}
+
     def make(self, channels: int, config: Any) -> Layer:
         linen = require("flax.linen", "frameworks")
         is_one = isinstance(self.source, linen.Module)
@@ -63,7 +67,10 @@ class LinenTarget(_FlaxTarget):
 
     def start(self, layer: Layer, x: Any) -> Any:
         module, flag = self._ready(layer, False)
-        variables = module.init(self.jax.random.key(0), x, **flag)
+        like = repr((module, flag))
+        if like not in self.inits:  # compiled, it leaves out the output
+            self.inits[like] = Compiled(self.jax, lambda x: module.init(self.jax.random.key(0), x, **flag))
+        variables = self.inits[like](x)
         layer.made[1] = variables.get("params", {})
         return self.converted({name: kept for name, kept in variables.items() if name != "params"}, x)
 
@@ -97,7 +104,8 @@ class NnxTarget(_FlaxTarget):
         return Layer(channels, nnx.split(module, nnx.Param, ...))
 
     def key(self, layer: Layer) -> str:
-        return ""
+        graph, params, _ = layer.made
+        return repr((layer.channels, graph)) if len(leaves(self.jax, params)) <= 2 else ""
 
     def start(self, layer: Layer, x: Any) -> Any:
         return self.converted(layer.made[2], x)

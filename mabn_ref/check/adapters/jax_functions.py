@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.arguments import Constructed, counts, squeezed
+from mabn_ref.check.adapters.arguments import Constructed, counts, signature, squeezed
 from mabn_ref.extras import require
 
-__all__ = ["OVERWRITTEN", "JaxTarget", "Layer", "Step", "leaves", "with_leaves", "x64"]
+__all__ = ["OVERWRITTEN", "Compiled", "JaxTarget", "Layer", "Step", "leaves", "with_leaves", "x64"]
 
 OVERWRITTEN = "_overwrite_with_gradient"
 """Flax's name for state whose gradient is its new value: how backward changes a state in JAX."""
@@ -30,32 +29,48 @@ class Layer:
         self.has_scale = self.has_shift = True
 
 
-class Step:
-    """A forward pass and its pullback, compiled; step by step where it looks at values, as ``if`` does.
+class Compiled:
+    """A function, compiled; it runs step by step where it looks at values, as ``if`` does.
 
-    It is made of the module and of ``run(*inputs, state)``, which returns z and the new state.
+    What is `quick` to compile may be slow to run: that is for float64, which is there for the check alone. In float32
+    a layer is compiled as its user compiles it.
     """
 
-    def __init__(self, jax: Any, run: Any, owner: Any = None) -> None:
-        self.owner = owner
+    def __init__(self, jax: Any, plain: Callable[..., Any], *, quick: bool = True) -> None:
+        offered = "compiler_options" in signature(jax.jit).parameters
+        options = {"compiler_options": {"xla_backend_optimization_level": 0}} if quick and offered else {}
+        self.error, self.plain, self.compiled = jax.errors.JAXTypeError, plain, jax.jit(plain, **options)
 
-        def both(inputs: Any, state: Any) -> Any:
-            return jax.vjp(lambda *inputs: run(*inputs, state), *inputs, has_aux=True)
+    def __call__(self, *given: Any) -> Any:
+        """Return what the function does."""
+        if self.compiled is not self.plain:
+            try:
+                return self.compiled(*given)
+            except self.error:
+                self.compiled = self.plain
+        return self.plain(*given)
 
-        self.error = jax.errors.JAXTypeError
-        self.plain, self.forward, self.backward = both, jax.jit(both), jax.jit(lambda pull, dz: pull(dz))
+
+class Step:
+    """A pass forward and backward, of ``run(*inputs, state)``, which returns z and the new state.
+
+    Both directions are one function, called once for z and again for the gradients: to compile takes much longer than
+    to run. `owner` is the layer that it is of, and `infer` its inference.
+    """
+
+    def __init__(self, jax: Any, run: Any, owner: Any = None, infer: Any = None, *, quick: bool = False) -> None:
+        def both(inputs: Any, state: Any, dz: Any) -> Any:
+            z, pull, new = jax.vjp(lambda *inputs: run(*inputs, state), *inputs, has_aux=True)
+            return z, pull(dz) if z.shape == dz.shape else None, new  # one of another shape is refused
+
+        self.owner, self.both = owner, Compiled(jax, both, quick=quick)
+        self.infer = Compiled(jax, infer, quick=quick) if infer else None
 
     def __call__(self, *given: Any) -> tuple[Any, Any, Any]:
-        """Return z, what takes dz to the gradients of the inputs, and the new state."""
+        """Return z, what takes dz to the gradients of the inputs, and the new state; the first input is x."""
         *inputs, state = given
-        if self.forward is not self.plain:
-            try:
-                z, pull, new = self.forward(inputs, state)
-                return z, functools.partial(self.backward, pull), new
-            except self.error:
-                self.forward = self.plain
-        z, pull, new = self.plain(inputs, state)
-        return z, pull, new
+        z, _, new = self.both(inputs, state, np.zeros_like(inputs[0]))
+        return z, lambda dz: self.both(inputs, state, dz)[1], new
 
 
 class JaxTarget(Constructed):
@@ -100,7 +115,8 @@ class JaxTarget(Constructed):
             if layer.state is None:
                 layer.state = self.start(layer, x_)
             if not training:
-                z, layer.state = self.apply(layer, x_, gamma_, beta_, layer.state, False)
+                shared = None if layer.step is None else layer.step.infer
+                z, layer.state = (shared or self._infer(layer))(x_, gamma_, beta_, layer.state)
                 return np.asarray(z)
 
             state, kept = layer.state, {}
@@ -108,17 +124,22 @@ class JaxTarget(Constructed):
                 kept = {OVERWRITTEN: state[OVERWRITTEN]}
                 state = {name: value for name, value in state.items() if name != OVERWRITTEN}
             if layer.step is None:
-                layer.step = self.steps.get(key := self.key(layer))
+                key = self.key(layer) and f"{x.dtype} {self.key(layer)}"
+                layer.step = self.steps.get(key)
             if layer.step is None:
 
                 def run(x: Any, gamma: Any, beta: Any, kept: Any, state: Any) -> Any:
                     return self.apply(layer, x, gamma, beta, {**state, **kept} if kept else state, training=True)
 
-                layer.step = Step(self.jax, run, layer)
+                infer = self._infer(layer) if key else None  # what nobody shares is not worth compiling
+                layer.step = Step(self.jax, run, layer, infer, quick=x.dtype == np.float64)
                 self.steps |= {key: layer.step} if key else {}
             z, layer.pull, layer.state = layer.step(x_, gamma_, beta_, kept, state)
             layer.has_scale, layer.has_shift = layer.step.owner.has_scale, layer.step.owner.has_shift
             return np.asarray(z)
+
+    def _infer(self, layer: Layer) -> Callable[..., tuple[Any, Any]]:
+        return lambda x, gamma, beta, state: self.apply(layer, x, gamma, beta, state, False)
 
     def backward(self, layer: Layer, dz: Array) -> tuple[Array, Array | None, Array | None]:
         with self.precision(dz):

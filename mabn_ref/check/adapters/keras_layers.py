@@ -122,7 +122,7 @@ def _torch(layer: _Layer, x: Array) -> tuple[Any, Any]:
     given = to_tensor(x).requires_grad_()
     z = layer.layer(given.clone(), training=True)
     inputs = [given, *(v.value for v in layer.parameters if v is not None)]
-    return z, lambda dz: grad(z, inputs, to_tensor(dz))
+    return z, lambda dz: grad((z * to_tensor(dz)).sum(), inputs)
 
 
 def _jax(layer: _Layer, x: Array) -> tuple[Any, Any]:

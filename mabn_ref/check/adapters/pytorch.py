@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, counts, named, squeezed
+from mabn_ref.check.adapters.arguments import (
+    SCALES,
+    SHIFTS,
+    Constructed,
+    counts,
+    named,
+    signature,
+    squeezed,
+    weighs_new,
+)
 from mabn_ref.check.behaviour import NotOffered
 from mabn_ref.extras import require
 
@@ -74,6 +83,9 @@ class TorchTarget(Constructed):
             module = self.constructor(config, {}, momentum_is_new=True, channels_first=not lazy)(channels)
         attributes = [v for m in module.modules() for v in vars(m).values() if type(v) in (int, float)]
         self.numbers += tuple(map(float, attributes))
+        if isinstance(momentum := getattr(module, "momentum", None), float):
+            default = getattr(signature(type(module)).parameters.get("momentum"), "default", None)
+            self.asked["decay"] = round(1 - momentum, 12) if weighs_new(default, True) else momentum
         return _Layer(module, channels, config)
 
     def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
@@ -173,10 +185,9 @@ class TorchTarget(Constructed):
         torch = self.torch
         inputs = [layer.x, *(layer.outer or (layer.scale, layer.shift))]
         wanted = [t for t in inputs if t is not None]
-        upstream = self._first(dz).to(layer.z.dtype)
         if not layer.z.requires_grad:
             raise RuntimeError("no gradient reaches x: the output does not depend on it through autograd")
-        found = torch.autograd.grad(layer.z, wanted, upstream, allow_unused=True)
+        found = self._grad(layer.z, dz, wanted, allow_unused=True)
         if found[0] is None:
             raise RuntimeError("no gradient reaches x: the output does not depend on it through autograd")
         # a parameter that no gradient reaches is there all the same, and its gradient is zero
@@ -184,6 +195,10 @@ class TorchTarget(Constructed):
         dx, dgamma, dbeta = (None if t is None else next(reached).detach() for t in inputs)
         parameters = (None if g is None else g.numpy().reshape(-1).copy() for g in (dgamma, dbeta))
         return (self._last(dx), *parameters)
+
+    def _grad(self, z: Any, dz: Array, wanted: list[Any], **options: Any) -> Any:
+        """The gradients of the sum of dz * z; handed dz itself, autograd would import SymPy, which takes a second."""
+        return self.torch.autograd.grad((z * self._first(dz).to(z.dtype)).sum(), wanted, **options)
 
     def state(self, layer: _Layer) -> dict[str, Array]:
         return {name: squeezed(t.detach().numpy(), layer.channels) for name, t in self._tensors(layer.module)}
@@ -225,7 +240,7 @@ class TorchTarget(Constructed):
         self._call(layer, given, gamma, beta, given.dtype, training=False, grad=True)
         if not layer.z.requires_grad:
             return None
-        found = self.torch.autograd.grad(layer.z, layer.x, self._first(dz), allow_unused=True)[0]
+        found = self._grad(layer.z, dz, [layer.x], allow_unused=True)[0]
         return None if found is None else self._last(found)
 
     def second_derivative(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array, v: Array) -> Array:
@@ -233,7 +248,7 @@ class TorchTarget(Constructed):
         grad, given = self.torch.autograd.grad, self._first(x)
         self._call(layer, given, gamma, beta, given.dtype, training=True, grad=True)
         try:
-            dx = grad(layer.z, layer.x, self._first(dz), create_graph=True)[0]
+            dx = self._grad(layer.z, dz, [layer.x], create_graph=True)[0]
             weighed = (dx * self._first(v)).sum()
             found = grad(weighed, layer.x, allow_unused=True, retain_graph=True)[0]
             if found is None:
@@ -292,7 +307,7 @@ class TorchTarget(Constructed):
             layer = self.make(channels, config)
             self._call(layer, given, one, 0 * one, dtype, training=True, grad=dtype == low)
             outputs.append(layer)
-        dx = torch.autograd.grad(outputs[0].z, outputs[0].x, self._first(dz).to(outputs[0].z.dtype))[0]
+        dx = self._grad(outputs[0].z, dz, [outputs[0].x])[0]
         z, expected = (self._last(layer.z.double()) for layer in outputs)
         return z, self._last(dx.double()), expected
 
