@@ -304,6 +304,9 @@ class Model:
         elif c.infer_by == "window":
             held: Array = sum(self.held) / len(self.held)
             hat = np.sqrt(np.mean(held.reshape(-1, x.shape[-1]), axis=0) + c.eps)
+        elif c.infer_by == "debiased":
+            weights = 1 - c.decay**self.iteration if isinstance(c.decay, float) else 1.0
+            mean, hat = mean / weights, np.sqrt(second / weights + c.eps)
         else:
             hat = self._moving_root(second, 1) if c.moving_eps == "same" else self.state()["root"]
             if c.infer_eps != "same":

@@ -331,8 +331,8 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "mean of 8192 standard deviations", "In float32, against the same numbers about 0.", "one-pass-variance",
-        "In float32 the variance is lost where the mean is large against it, as with E[x^2] - E[x]^2; subtract the "
-        "mean first.", _far_mean, (), ("modified-bn", *_READS_THEM), "no variance of the batch is taken",
+        "In float32 the variance is lost at a mean of 8192 standard deviations, as with E[x^2] - E[x]^2; subtract "
+        "the mean first.", _far_mean, (), ("modified-bn", *_READS_THEM), "no variance of the batch is taken",
     ),
     *(
         Probe(

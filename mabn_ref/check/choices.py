@@ -184,6 +184,11 @@ _STATISTICS = _choices(
     ),
     (
         "bn",
+        {"by": "after", "start": "first", "start_mean": "first"},
+        "Training normalises by the moving statistics, this batch in them, from the first batch on.",
+    ),
+    (
+        "bn",
         {"by": "before", "decay": 1.0},
         "Training normalises by the moving statistics, which never move: a frozen layer.",
     ),
@@ -280,6 +285,11 @@ _INFERENCE = _choices(
     "inferred",
     (_BN, {"infer_by": "batch"}, "bn-infer-batch-statistics"),
     ("mabn", {"infer_by": "window"}, "mabn-infer-window"),
+    (
+        "bn",
+        {"infer_by": "debiased"},
+        "Inference divides the averages by the sum of their weights, which is due only to those that start at 0.",
+    ),
     (_ALL, {"infer_eps": "inside"}, "Inference has eps inside the root.", ACCEPTED),
     (_ALL, {"infer_eps": "none"}, "bn-infer-no-eps"),
     (_ALL, {"infer_eps": "twice"}, "Your inference has eps in the root twice."),

@@ -97,9 +97,9 @@ class Convention:
     short: int = 0
     """By how many the window of forward is too short."""
     infer_by: str = "own"
-    """As the normaliser has it, or by the "moving" statistics, those of the "batch", the "sample" or the "window"; or
-    "unguarded": without layer scaling. Of EvalNorm the "mixture", with the "variances alone" mixed, the "mean alone",
-    weights "swapped", or the "mixture of the call"."""
+    """As the normaliser has it, or by the "moving" statistics, those of the "batch", the "sample" or the "window", or
+    the moving ones "debiased"; or "unguarded": without layer scaling. Of EvalNorm the "mixture", with the "variances
+    alone" mixed, the "mean alone", weights "swapped", or the "mixture of the call"."""
     infer_eps: str = "same"
     """eps at inference: as in training, "inside" the root, "none", "twice"; "no root" is taken, or that of the
     "root again"."""

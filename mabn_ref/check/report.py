@@ -170,16 +170,24 @@ class Report:
     def _verdict(self) -> str:
         if not self.preset:
             return "it did not run"
-        if not self.conforms:
+        wrong = [finding for finding in self.findings if not finding.accepted]
+        alone = not self.differences and all(finding.tensor == "behaviour" for finding in wrong)
+        if not self.conforms and not alone:
             return "DIFFERS" + (", and it is understood where" if self.understood else "")
+        if wrong:
+            faults = ", ".join(dict.fromkeys(finding.mistake for finding in wrong))
+            return f"DIFFERS in its behaviour alone ({faults}); its numbers conform{self._covered()}"
+        return f"conforms{self._covered()}" + "".join(f"; but {limit}" for limit in self.limits)
+
+    def _covered(self) -> str:
+        """On which inputs, and which were not run."""
         ran = [INPUTS[rank] for rank in self.ranks]
         not_run = [INPUTS[rank] for rank in sorted(self.refused)]
-        covered = f"conforms on {_listed(ran)}" if ran else "conforms"
+        covered = f" on {_listed(ran)}" if ran else ""
         if self.refused.get(4):
             not_run.remove(INPUTS[4])
             covered += f"; images were not run: {self.refused[4]}"
-        covered += f"; not run: {_listed(not_run)}" if not_run else ""
-        return covered + "".join(f"; but {limit}" for limit in self.limits)
+        return covered + (f"; not run: {_listed(not_run)}" if not_run else "")
 
     def _not_run(self) -> list[str]:
         """One line for each reason."""

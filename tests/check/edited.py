@@ -325,6 +325,17 @@ def never_moving(functions: Any) -> SimpleNamespace:
     return SimpleNamespace(**{**vars(functions), "forward": forward})
 
 
+def from_the_first(functions: Any) -> SimpleNamespace:
+    """The averages start at the first batch's values."""
+
+    def forward(x: Any, gamma: Any, beta: Any, state: Any, config: Any) -> Any:
+        if not state.iteration:
+            state = state._replace(mean=np.mean(x, tuple(range(x.ndim - 1))), var=np.var(x, tuple(range(x.ndim - 1))))
+        return functions.forward(x, gamma, beta, state, config)
+
+    return SimpleNamespace(**{**vars(functions), "forward": forward})
+
+
 class Hidden(NamedTuple):
     mean: Any
     var: Any
@@ -333,11 +344,12 @@ class Hidden(NamedTuple):
     iteration: int = 0
 
 
-def debiased(functions: Any) -> SimpleNamespace:
-    """Averages that start at 0 and are divided by the sum of their weights, as Haiku has them."""
+def debiased(functions: Any, first_variance: float = 0.0) -> SimpleNamespace:
+    """Averages that start at 0 and are divided by the sum of their weights, as Haiku has them; or one at 1."""
 
     def init(channels: int, config: Any, *, dtype: Any) -> Hidden:
-        return Hidden(*[np.zeros(channels, dtype)] * 4)
+        mean = np.zeros(channels, dtype)
+        return Hidden(mean, mean + first_variance, mean, mean + first_variance)
 
     def forward(x: Any, gamma: Any, beta: Any, state: Hidden, config: Any) -> Any:
         hidden = functions.State(state.hidden_mean, state.hidden_var, state.iteration)
@@ -809,6 +821,7 @@ twice = value_of("The moving averages are updated twice")
 add("bn brn modified-bn mabn", "decay", twice, settings={"decay": lambda config: config.decay**2})
 add("bn modified-bn", "decay", 1.0, wrap=never_moving)
 add("bn", "start", "debiased", wrap=debiased, conforms=True)
+add("bn", "infer_by", "debiased", wrap=functools.partial(debiased, first_variance=1.0))
 for value in ("before", "after"):
     add("bn", "by", value, wrap=functools.partial(by_moving, value))
 add(
@@ -870,6 +883,13 @@ SEVERAL = {
         Layer(
             wrap=lambda functions: by_moving("before", never_moving(functions)),
             beside=("Training normalises by the moving statistics, which never move",),
+        ),
+    ),
+    "by the moving statistics from the first batch on": (
+        "bn",
+        Layer(
+            wrap=lambda functions: by_moving("after", from_the_first(functions)),
+            beside=("Training normalises by the moving statistics, this batch in them, from the first batch on",),
         ),
     ),
     "the root starts at 1, of an average of the variance": (

@@ -103,6 +103,7 @@ def test_a_fault_is_a_finding_and_the_layer_does_not_conform() -> None:
     assert report.understood
     assert report.mistakes == ["input-overwritten"]
     assert "behaviour: The layer overwrites its input" in str(report)
+    assert ": DIFFERS in its behaviour alone (input-overwritten); its numbers conform on (N, C), " in str(report)
 
 
 def test_what_was_not_run_is_said_in_one_place() -> None:
