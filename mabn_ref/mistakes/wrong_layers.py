@@ -36,8 +36,7 @@ MISTAKES = (
         edits={
             "check_arguments(x, w, stride, padding)\n": "check_arguments(x, w, stride, padding)\n"
             "    w = namespace(w).flip(w, axis=(0, 1))\n",
-            "return xp.reshape(xp.stack(dw), cache.w.shape)": "dw = xp.reshape(xp.stack(dw), cache.w.shape)\n"
-            "    return xp.flip(dw, axis=(0, 1))",
+            "return xp.reshape(dw, cache.w.shape)": "return xp.flip(xp.reshape(dw, cache.w.shape), axis=(0, 1))",
         },
         sentence="Your convolution flips the kernel; in deep learning, convolution does not.",
         equation="conv2d-forward",
@@ -48,7 +47,7 @@ MISTAKES = (
         name="conv2d-kernel-not-turned-in-backward",
         edits={
             "xp.permute_dims(xp.flip(cache.w, axis=(0, 1)), (0, 1, 3, 2))": "xp.permute_dims(cache.w, (0, 1, 3, 2))",
-            "@ xp.reshape(cache.w, (-1, channels_out)).T": "@ xp.reshape("
+            "kernel = xp.reshape(cache.w, (-1, channels_out)).T": "kernel = xp.reshape("
             "xp.flip(cache.w, axis=(0, 1)), (-1, channels_out)).T",
         },
         sentence="Your dx slides the kernel as in forward; backward slides the flipped kernel.",
@@ -67,8 +66,8 @@ MISTAKES = (
     _conv2d_backward(
         name="conv2d-stride-forgotten",
         edits={
-            "_seen(a, cache.out_shape[1], stride)": "_seen(a, cache.out_shape[1], 1)",
-            "_seen(b, cache.out_shape[2], stride)": "_seen(b, cache.out_shape[2], 1)",
+            "rows, columns = _seen(a, h_out, stride), _seen(b, w_out, stride)": "rows, columns = "
+            "_seen(a, h_out, 1), _seen(b, w_out, 1)",
         },
         sentence="Your dx puts neighbouring outputs side by side; they are `stride` pixels apart.",
         draw=convolution(kernel=2, stride=2),
@@ -76,9 +75,8 @@ MISTAKES = (
     _conv2d_backward(
         name="conv2d-dw-of-last-sample",
         edits={
-            "n, h_out, w_out, _ = cache.out_shape": "n, dout = 1, dout[-1:, ...]\n"
-            "    _, h_out, w_out, _ = cache.out_shape",
-            "_seen_by_rows(cache.padded, ": "_seen_by_rows(cache.padded[-1:, ...], ",
+            "seen.T @ xp.reshape(dout[block, ...], ": "seen.T @ xp.reshape(dout[-1:, ...], ",
+            "_seen_by_blocks(cache.padded, ": "_seen_by_blocks(cache.padded[-1:, ...], ",
         },
         sentence="Your dw comes from the last sample only; every sample used the kernel, so add them all up.",
         draw=convolution(kernel=2),

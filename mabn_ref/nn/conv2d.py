@@ -1,18 +1,26 @@
 """Two-dimensional convolution (cross-correlation), channels last: gather what a kernel row sees, then multiply.
 
-Padding puts zeros around the image. `_seen_by_rows` then writes under every output position the kw*in input values
-that one row of the kernel sees, so that forward and the weight gradient are one matrix product for each of the kh
-rows. The rows look at the same copies, a few lines apart: that takes kw copies of the image, where one product with
-the whole kernel would take kh*kw. `mabn_ref.mistakes.plain.layers` has the definition, position by
-position, that this is tested against.
+Padding puts zeros around the image. The kh*kw*in values that the kernel sees from one output position then become a
+row of a matrix, so that forward and both gradients are matrix products. This file trades some clarity for speed: the
+rows are gathered for a few images at a time, and multiplied while they are still in the processor's cache.
+`mabn_ref.mistakes.plain.layers` has the definition, position by position, that this is tested against.
 """
 
 from __future__ import annotations
 
+import functools
+import math
+import operator
+from collections.abc import Iterator
 from typing import NamedTuple
+
+import numpy as np
 
 from mabn_ref.arrays import Array, check_at_least, check_own, copied, namespace, zeros
 from mabn_ref.nn.common import check_cotangent, check_rank
+
+_BLOCK_BYTES = 2**20
+"""How much is gathered for one block of images: small enough for the cache, large enough for quick products."""
 
 
 class Cache(NamedTuple):
@@ -62,17 +70,12 @@ def weight_gradient(dout: Array, cache: Cache) -> Array:
     check_cotangent("dout", dout, cache.out_shape, cache.w, "w")
     xp = namespace(dout)
     kh, kw, _, channels_out = cache.w.shape
-    n, h_out, w_out, _ = cache.out_shape
-    dw = []
-    for seen in _seen_by_rows(cache.padded, kh, kw, cache.stride):
-        if h_out * w_out >= channels_out:
-            # Image by image: adding the products up is cheaper than the copy that one product for all would take.
-            rows = xp.reshape(dout, (n, h_out * w_out, channels_out))
-            dw.append(xp.sum(xp.matrix_transpose(seen) @ rows, axis=0))  # eq: conv2d-backward
-        else:
-            flat = xp.reshape(seen, (n * h_out * w_out, -1))
-            dw.append(flat.T @ xp.reshape(dout, (-1, channels_out)))  # eq: conv2d-backward
-    return xp.reshape(xp.stack(dw), cache.w.shape)
+    products = (
+        seen.T @ xp.reshape(dout[block, ...], (-1, channels_out))  # eq: conv2d-backward
+        for block, seen in _seen_by_blocks(cache.padded, kh, kw, cache.stride)
+    )
+    dw = functools.reduce(operator.iadd, products)
+    return xp.reshape(dw, cache.w.shape)
 
 
 def input_gradient(dout: Array, cache: Cache) -> Array:
@@ -87,14 +90,16 @@ def input_gradient(dout: Array, cache: Cache) -> Array:
         # Every input position gathers from the outputs that saw it: forward again, with the kernel turned around.
         turned = xp.permute_dims(xp.flip(cache.w, axis=(0, 1)), (0, 1, 3, 2))
         return _correlate(_pad(dout, kh - 1 - padding, kw - 1 - padding), turned, 1)  # eq: conv2d-backward
-    dpatches = xp.reshape(dout, (-1, channels_out)) @ xp.reshape(cache.w, (-1, channels_out)).T  # eq: conv2d-backward
-    dpatches = xp.reshape(dpatches, (*cache.out_shape[:3], kh, kw, channels_in))
+    kernel = xp.reshape(cache.w, (-1, channels_out)).T
     dx = zeros((n, h + 2 * padding, w + 2 * padding, channels_in), like=dout)
-    for a in range(kh):
-        for b in range(kw):
-            rows = _seen(a, cache.out_shape[1], stride)
-            columns = _seen(b, cache.out_shape[2], stride)
-            dx[:, rows, columns, :] += dpatches[:, :, :, a, b, :]  # eq: conv2d-backward
+    _, h_out, w_out, _ = cache.out_shape
+    for block in _blocks(dout, h_out * w_out * kh * kw * channels_in):
+        dpatches = xp.reshape(dout[block, ...], (-1, channels_out)) @ kernel  # eq: conv2d-backward
+        dpatches = xp.reshape(dpatches, (-1, h_out, w_out, kh, kw, channels_in))
+        for a in range(kh):
+            for b in range(kw):
+                rows, columns = _seen(a, h_out, stride), _seen(b, w_out, stride)
+                dx[block, rows, columns, :] += dpatches[:, :, :, a, b, :]  # eq: conv2d-backward
     return dx[:, padding : padding + h, padding : padding + w, :]
 
 
@@ -121,12 +126,15 @@ def _correlate(padded: Array, w: Array, stride: int) -> Array:
     xp = namespace(padded)
     kh, kw, _, channels_out = w.shape
     n, height, width, _ = padded.shape
-    kernel = xp.reshape(w, (kh, -1, channels_out))
-    seen = _seen_by_rows(padded, kh, kw, stride)
-    out = seen[0] @ kernel[0, ...]
-    for a in range(1, kh):
-        out += seen[a] @ kernel[a, ...]
-    return xp.reshape(out, (n, _positions(height, kh, stride), _positions(width, kw, stride), channels_out))
+    shape = (n, _positions(height, kh, stride), _positions(width, kw, stride), channels_out)
+    kernel, blocks = xp.reshape(w, (-1, channels_out)), _seen_by_blocks(padded, kh, kw, stride)
+    if xp is not np:
+        ((_, seen),) = blocks
+        return xp.reshape(seen @ kernel, shape)
+    out = np.empty(shape, dtype=np.result_type(padded, w))
+    for block, seen in blocks:
+        np.matmul(seen, kernel, out=out[block].reshape(-1, channels_out))
+    return out
 
 
 def _pad(x: Array, rows: int, columns: int) -> Array:
@@ -139,28 +147,37 @@ def _pad(x: Array, rows: int, columns: int) -> Array:
     return out
 
 
-def _seen_by_rows(padded: Array, kh: int, kw: int, stride: int) -> list[Array]:
-    """For each row of the kernel, what it sees under every output position: kh of (N, H_out * W_out, kw*C)."""
+def _blocks(images: Array, values: int) -> list[slice]:
+    """Cut images, each of which needs so many values, into blocks; libraries other than NumPy take one block."""
+    n = images.shape[0]
+    at_once = max(_BLOCK_BYTES // (values * images.dtype.itemsize), 1) if isinstance(images, np.ndarray) else n
+    size = math.ceil(n / math.ceil(n / at_once))  # blocks of about the same size
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def _seen_by_blocks(padded: Array, kh: int, kw: int, stride: int) -> Iterator[tuple[slice, Array]]:
+    """What every output position sees, (images * H_out * W_out, kh*kw*C), one block of images after the other.
+
+    The array is gone when the next one comes: all are written into the same memory.
+    """
+    xp = namespace(padded)
     n, h, w, c = padded.shape
     h_out, w_out = _positions(h, kh, stride), _positions(w, kw, stride)
-    # Kernel row a sees the lines a, a + stride, ...: those of row a - stride, one further down.
-    lines = [_side_by_side(padded[:, a::stride, :, :], kw, stride) for a in range(min(kh, stride))]
-    rows = [lines[a % stride][:, a // stride : a // stride + h_out, :, :] for a in range(kh)]
-    return [namespace(padded).reshape(row, (n, h_out * w_out, kw * c)) for row in rows]
-
-
-def _side_by_side(x: Array, kw: int, stride: int) -> Array:
-    """Copy the kw neighbours along a line that each output position sees: (N, L, W, C) -> (N, L, W_out, kw*C)."""
-    xp = namespace(x)
-    n, lines, w, c = x.shape
-    w_out = _positions(w, kw, stride)
+    blocks = _blocks(padded, h_out * w_out * kh * kw * c)
     if hasattr(xp, "lib"):
-        # NumPy and CuPy: a view with overlapping strides costs nothing, and one copy of it half of kw slices.
-        sn, sl, sw, sc = x.strides
-        view = xp.lib.stride_tricks.as_strided(x, (n, lines, w_out, kw, c), (sn, sl, sw * stride, sw, sc))
-        return xp.reshape(xp.ascontiguousarray(view), (n, lines, w_out, kw * c))
-    neighbours = [x[:, :, b : b + stride * (w_out - 1) + 1 : stride, :] for b in range(kw)]
-    return xp.concat(neighbours, axis=3)
+        # NumPy and CuPy: a view with overlapping strides costs nothing, and one copy of it less than kh*kw slices.
+        sn, sh, sw, sc = padded.strides
+        shape, strides = (n, h_out, w_out, kh, kw, c), (sn, sh * stride, sw * stride, sh, sw, sc)
+        seen = xp.lib.stride_tricks.as_strided(padded, shape, strides)
+        gathered = xp.empty((blocks[0].stop, *shape[1:]), dtype=padded.dtype)
+        for block in blocks:
+            part = gathered[: block.stop - block.start]
+            part[...] = seen[block]
+            yield block, part.reshape(-1, kh * kw * c)
+    else:
+        lines, places = ([_seen(a, h_out, stride) for a in range(kh)], [_seen(b, w_out, stride) for b in range(kw)])
+        seen = xp.concat([padded[:, rows, columns, :] for rows in lines for columns in places], axis=3)
+        yield blocks[0], xp.reshape(seen, (n * h_out * w_out, kh * kw * c))
 
 
 def _positions(size: int, kernel: int, stride: int) -> int:

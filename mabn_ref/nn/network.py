@@ -197,8 +197,8 @@ def backward(
 def infer(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Sequence[Any], x: Array) -> Array:
     """Run the inference pass and return the logits, each of which depends on its own image alone.
 
-    Normalisers use their moving statistics, and nothing is kept. The largest array inside is the copies that a
-    convolution gathers, three times its input: cut many images into batches.
+    Normalisers use their moving statistics, and nothing is kept. The largest arrays inside are the outputs of the
+    layers: cut many images into batches.
     """
     check_parallel(layers, params=params, states=states)
     for layer, p, state in zip(layers, params, states, strict=True):

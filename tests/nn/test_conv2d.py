@@ -61,6 +61,23 @@ def test_gradients_are_those_of_the_definition(case):
 
 
 @pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("images", [1, 3])
+def test_blocks_of_images_are_all_images(monkeypatch, stride, images):
+    """eq: conv2d-forward, conv2d-backward"""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((7, 6, 5, 2)), rng.standard_normal((3, 3, 2, 2))
+    dout = rng.standard_normal(conv2d.forward(x, w, stride=stride, padding=1)[0].shape)
+    found = []
+    for size in (conv2d._BLOCK_BYTES, images * dout[0].size * w[:, :, 0, :].size * x.itemsize // 2):
+        monkeypatch.setattr(conv2d, "_BLOCK_BYTES", size)
+        out, cache = conv2d.forward(x, w, stride=stride, padding=1)
+        found.append((out, *conv2d.backward(dout, cache)))
+    assert len(conv2d._blocks(x, dout[0].size * w[:, :, 0, :].size // 2)) == {1: 7, 3: 3}[images]
+    for whole, in_blocks in zip(*found, strict=True):
+        np.testing.assert_allclose(in_blocks, whole, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
 def test_parts_of_backward_are_backward(stride):
     rng = np.random.default_rng(0)
     out, cache = conv2d.forward(
