@@ -33,6 +33,7 @@ from mabn_ref.paper.output import data_uri
 from mabn_ref.paper.study import STUDIES, Context
 from mabn_ref.paper.summary import judgement
 from mabn_ref.train import results
+from mabn_ref.train.runs import run_boxes, run_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -225,7 +226,7 @@ def pictures(found: dict[str, Any]) -> dict[str, str]:
 def images(found: dict[str, Any]) -> str:
     """Say which images a study's runs had."""
     settings = found["settings"]
-    if found["study"] == "table8":
+    if STUDIES[found["study"]].run in (run_boxes, run_pixels):
         return "generated scenes"
     return str(settings["data_dir"]) if settings["data"] == "directory" else str(settings["data"])
 

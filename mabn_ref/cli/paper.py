@@ -47,6 +47,9 @@ studies:
   theorem2      the noise of the gradient, as printed and repaired
   weight_noise  how much of that noise reaches the weights
   equation6     inference with statistics of the whole training set
+  table3        boxes: normalisers in the backbone of a detector, eight devices
+  table5        boxes: normalisers in its head too
+  table7        the one-stage rows of the paper; runs of table3, and no others
   table8        a class for every pixel, weights updated after two images
   table9        time, memory and operations, with Figure 1(a)
 """
@@ -57,7 +60,9 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "paper", run, "the paper's tables, figures and theorems", _DESCRIPTION, _EPILOG)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_name(parser, "name", "study", (*STUDIES, "all"), f"{', '.join(STUDIES)}, or all")
-    add_number(parser, "--seeds", int, None, "run seeds 0 to N - 1 (default 3; theorems 1; table8 5)", at_least=1)
+    add_number(
+        parser, "--seeds", int, None, "run seeds 0 to N - 1 (default 3; theorems 1; table3 to 8 5)", at_least=1
+    )
     where = parser.add_mutually_exclusive_group()
     add_number(where, "--jobs", int, None, "runs in parallel (default: one per core)", at_least=1)
     where.add_argument("--dask", metavar="ADDRESS", help="run on the Dask cluster at tcp://HOST:PORT (extra dask)")

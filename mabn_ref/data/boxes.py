@@ -56,7 +56,7 @@ def generate(train_size: int, test_size: int, seed: int, *, exposure: float = EX
     --------
     >>> train, test = generate(train_size=4, test_size=2, seed=0)
     >>> train.images.shape, train.boxes.shape, CLASS_NAMES[train.boxes[0, 0, 0]]
-    ((4, 48, 48, 3), (4, 3, 5), 'square')
+    ((4, 48, 48, 3), (4, 3, 5), 'triangle')
     """
     check_count("train_size", train_size, at_least=1)
     check_count("test_size", test_size, at_least=1)

@@ -98,6 +98,9 @@ class _Studies(Mapping[str, Study]):
         "theorem2": "theorem2",
         "weight_noise": "weight_noise",
         "equation6": "equation6",
+        "table3": "detection",
+        "table5": "detection",
+        "table7": "detection",
         "table8": "table8",
         "table9": "table9",
     }

@@ -27,6 +27,9 @@ from mabn_ref.train.devices import to_device, to_host
 EXAMPLES = 4
 """How many test scenes a record keeps the predictions of."""
 
+LIKELY = 0.3
+"""The least score of a detection that a record keeps."""
+
 _PIXEL_CLASSES = len(scenes.CLASS_NAMES)
 
 
@@ -134,7 +137,7 @@ def _scenes(config: RunConfig) -> datasets.Images:
     return datasets.Images(Dataset(*train), Dataset(*test), mean, std)
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=2)
 def _box_scenes(train_size: int, test_size: int, exposure: float) -> datasets.Images:
     train, test = box_scenes.generate(train_size, test_size, 0, exposure=exposure)
     mean, std = channel_statistics(train.images)
@@ -154,8 +157,9 @@ def _box_figures(found: Array, truth: Array) -> dict[str, float]:
 
 
 def _found(detections: Array) -> list[list[list[float]]]:
-    """The detections of each scene that are at least as likely as not."""
-    return [[[round(float(v), 3) for v in d] for d in of_one if d[0] >= 0 and d[1] >= 0.5] for of_one in detections]
+    """The detections of each scene that are likely enough to be drawn, from the highest score down."""
+    likely = (detections[..., 0] >= 0) & (detections[..., 1] >= LIKELY)
+    return [of_one[drawn].round(3).tolist() for of_one, drawn in zip(detections, likely, strict=True)]
 
 
 CLASSES = Task(
