@@ -89,8 +89,8 @@ _NOTES = [
         "inference reads those of device 0, as the authors' code does."
     ),
     (
-        '"Own statistics" is the same trained network, normalised by the batch statistics of its test scenes in place '
-        "of the moving ones (MABN: of the modified form). It is a probe, not a way to use a network."
+        '"Own statistics" is the same trained network, normalised by the batch statistics of its test scenes in '
+        "place of the moving ones (MABN: of the modified form). It is a probe, not a way to use a network."
     ),
     "Rows marked (control) differ in one respect from a row of the paper, or are exposed alike.",
     "The paper's columns of masks are not covered: there is no mask head here.",

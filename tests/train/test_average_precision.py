@@ -17,7 +17,7 @@ FIVE = np.array(
         [[0, 0, 0, 10, 10], [1, 20, 20, 40, 40], [-1, 0, 0, 0, 0]],
     ]
 )
-"""Five boxes in two images; the page docs/findings/table3.rst goes through them by hand."""
+"""Five boxes in two images; the page docs/derivations/average_precision.rst goes through them by hand."""
 FOUND = np.array(
     [
         [[0, 0.9, 10, 10, 20, 20], [0, 0.8, 10, 10, 20, 19], [0, 0.6, 30, 30, 40, 36], [1, 0.5, 5, 5, 15, 15]],

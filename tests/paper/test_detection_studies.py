@@ -1,0 +1,113 @@
+"""Tables 3, 5 and 7: their rows, what is made of their records, and the picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mabn_ref.paper import detection
+from mabn_ref.paper.detection import OWN, TABLE3, TABLE5, TABLE7
+from mabn_ref.paper.output import as_text, write
+from mabn_ref.paper.study import Context, complete
+from mabn_ref.train.config import RunConfig
+from mabn_ref.train.runs import run_boxes
+from mabn_ref.train.sweeps import executor, sweep
+
+TINY: dict[str, Any] = {"width": 2, "epochs": 1, "train_size": 16, "test_size": 16, "lr": 0.02}
+CONTEXT = Context((0, 1, 2), {})
+
+
+def records(rows_of: Any, ap: dict[str, float], own: dict[str, float]) -> list[dict[str, Any]]:
+    """Records with these values by row, a little more for each seed."""
+    context = detection._boxes(CONTEXT)
+    return [
+        {
+            "status": "done",
+            "config": detection.config(row, seed, context).as_dict(),
+            "ap": ap.get(row.label, 10.0) + seed,
+            "ap50": 25.0,
+            "ap75": 5.0,
+            "own_ap": own.get(row.label, 12.0) + seed,
+            "epochs": [],
+            "predictions": [[]] * 4,
+        }
+        for row in rows_of(context)
+        for seed in context.seeds
+    ]
+
+
+def test_all_rows_make_the_same_updates_and_small_batches_have_devices() -> None:
+    for study in (TABLE3, TABLE5, TABLE7):
+        runs = study.plan(Context((0,), {}), [])
+        assert len(runs) == len(set(runs))
+        shared = {(run.gradient_batch, run.lr, run.epochs, run.train_size, run.augment) for run in runs}
+        assert shared == {(16, 0.1, 10, 1600, False)}
+        assert {(run.norm_batch, run.devices) for run in runs} <= {(16, 1), (2, 8), (1, 1)}
+        assert {run.window for run in runs if run.norm == "mabn"} == {16}
+        assert {run.heads for run in runs} == {study is TABLE5}
+
+
+def test_the_head_of_table_5_warms_up_for_a_sixth_of_the_run() -> None:
+    asked = Context((0,), {"epochs": 3, "train_size": 160})
+    warm = [run.head_warmup for run in TABLE5.plan(asked, []) if run.norm == "mabn"]
+    assert warm == [5, 0]
+
+
+def test_a_higher_average_precision_is_what_a_claim_wants() -> None:
+    found = records(detection._backbone, {"BN 2": 2.0, "MABN 2 + WC": 9.0, "SyncBN 16": 12.0}, {"BN 2": 11.0})
+    outcome = TABLE3.outcome(CONTEXT, found)
+    assert outcome.verdicts[0].startswith("BN 2 below MABN 2 + WC: holds; the difference is -7.00 ± 0.00 over 3")
+    assert outcome.verdicts[2].startswith("MABN 2 + WC like SyncBN 16: does not hold; the difference is -3.00")
+    assert any(line.startswith(f"BN 2 below BN 2{OWN}: holds; the difference is -9.00") for line in outcome.verdicts)
+    first, second = ({line[0]: line[1:] for line in table.rows} for table in outcome.tables)
+    assert first["MABN 2 + WC"] == ("3", "10.00 ± 2.48", "+7.00 ± 0.00", "-3.00 ± 0.00")
+    assert second["BN 2"] == ("25.00 ± 0.00", "5.00 ± 0.00", "12.00 ± 2.48", "+9.00 ± 0.00")
+    assert [line for line in as_text(outcome).splitlines() if len(line) > 80] == []
+
+
+def test_the_authors_numbers_stand_beside_table_5() -> None:
+    outcome = TABLE5.outcome(CONTEXT, records(detection._heads, {}, {}))
+    assert outcome.tables[0].header[1] == "authors"
+    assert {line[0]: line[1] for line in outcome.tables[0].rows}["SyncBN 16"] == "36.80"
+    assert [line for line in as_text(outcome).splitlines() if len(line) > 80] == []
+
+
+def test_runs_without_a_batch_of_test_scenes_are_left_out_of_the_probe() -> None:
+    found = records(detection._backbone, {}, {})
+    for record in found:
+        record["own_ap"] = None
+    outcome = TABLE3.outcome(CONTEXT, found)
+    assert {line[3] for line in outcome.tables[1].rows} == {"none"}
+
+
+def test_what_was_asked_for_stays_whatever_the_images_are() -> None:
+    asked = {"train_size": 100, "test_size": None, "width": 4, "epochs": 1, "lr": 0.2, "weight_decay": 0.1}
+    runs = TABLE7.plan(Context((0,), {"data": "directory", "data_dir": "somewhere", **asked}), [])
+    assert {(run.data, run.train_size, run.test_size, run.width) for run in runs} == {("embedded", 100, 400, 4)}
+    assert {(run.lr, run.weight_decay) for run in runs} == {(0.2, 0.1)}
+    plain = TABLE7.plan(Context((0,), {"weight_decay": RunConfig.weight_decay}), [])
+    assert {run.weight_decay for run in plain} == {1e-4}
+
+
+def test_from_runs_to_pictures(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason='matplotlib is not installed: pip install "mabn_ref[run]"')
+    context = Context((0,), TINY)
+    ended: list[Any] = []
+
+    def run(configs: list[RunConfig]) -> list[Any]:
+        with executor(1) as workers:
+            ended.extend(record for _, record in sweep(configs, workers, tmp_path / TABLE7.file, run=run_boxes))
+        return ended
+
+    planned, found = complete(TABLE7, context, tmp_path, run)
+    assert [record["status"] for record in ended if isinstance(record, dict)] == ["done"] * 3, ended
+    assert complete(TABLE7, context, tmp_path, lambda configs: configs[0]) == (planned, found)  # type: ignore[arg-type, return-value]
+    outcome = TABLE7.outcome(context, found)
+    figures = TABLE7.draw(outcome.data)
+    panels = [axes for axes in figures["scenes"].axes if axes.images]
+    assert len(panels) == 4 * 3, "four test scenes; three rows"
+    assert all(len(axes.patches) >= 1 for axes in panels)
+    paths = write("table7", TABLE7, outcome, context, tmp_path, "mabn-ref paper table7", planned, found)
+    assert [path.name for path in paths if path.suffix == ".png"] == ["table7.png", "table7-scenes.png"]
