@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -176,7 +176,8 @@ def _study(
 
 def _measured(found: Measured) -> Measured:
     """Without the runs whose test scenes do not fill a batch."""
-    return found._replace(errors={seed: value for seed, value in found.errors.items() if value is not None})
+    values = cast("dict[int, float | None]", found.errors)
+    return found._replace(errors={seed: value for seed, value in values.items() if value is not None})
 
 
 def _table(rows: Sequence[Row], found: Found) -> Table:
