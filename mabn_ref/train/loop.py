@@ -34,7 +34,7 @@ class Epoch(NamedTuple):
     test_error: float
     seconds: float
     mean_iou: float | None = None
-    """Of pixels; None of other tasks, as what follows is but of boxes."""
+    """Of pixels; None of other tasks. The rest is of boxes."""
     ap: float | None = None
     ap50: float | None = None
     ap75: float | None = None

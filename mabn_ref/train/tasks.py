@@ -33,6 +33,14 @@ LIKELY = 0.3
 _PIXEL_CLASSES = len(scenes.CLASS_NAMES)
 
 
+def _no_detector(config: RunConfig, norm: Any) -> dict[str, Any]:
+    for name in ("heads", "exposure"):
+        value, unused = getattr(config, name), getattr(RunConfig, name)
+        if value != unused:
+            raise ValueError(f"{name} is {value!r}, expected {unused}: no box is looked for")
+    return {}
+
+
 class Task(NamedTuple):
     """What the training loop leaves open."""
 
@@ -56,7 +64,7 @@ class Task(NamedTuple):
     """What a record keeps of the last predictions of the first test images, if anything; the measures beside it."""
     measures: tuple[str, ...] = ()
     """Figures of the last epoch that a record keeps beside the examples."""
-    options: Callable[[RunConfig, Any], dict[str, Any]] = lambda config, norm: {}
+    options: Callable[[RunConfig, Any], dict[str, Any]] = _no_detector
     """Further arguments of `network`, given the normaliser's Config."""
 
 

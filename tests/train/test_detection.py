@@ -16,7 +16,7 @@ from mabn_ref.norms.devices import on_devices
 from mabn_ref.train import boxes, loop, own_statistics
 from mabn_ref.train.average_precision import average_precision
 from mabn_ref.train.config import RunConfig, build, head_config, recipe
-from mabn_ref.train.runs import run_boxes
+from mabn_ref.train.runs import run_boxes, run_one
 from mabn_ref.train.tasks import BOXES
 
 TINY: dict[str, Any] = {
@@ -179,6 +179,12 @@ def test_the_head_warms_up_by_itself_and_is_left_alone_without_a_normaliser() ->
         replace(config, heads=False)
     with pytest.raises(ValueError, match="head_warmup is 3 with norm='bn', expected 0: it is for 'mabn' alone"):
         recipe("bn", norm_batch=2, heads=True, head_warmup=3)
+
+
+@pytest.mark.parametrize("field", [{"heads": True}, {"exposure": 1.0}])
+def test_what_is_of_boxes_alone_is_refused_elsewhere(field: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"(heads is True, expected False|exposure is 1.0, expected 0.15): no box"):
+        run_one(recipe("bn", norm_batch=2, **TINY | field))
 
 
 def test_one_that_diverges_says_where() -> None:
