@@ -8,7 +8,7 @@ precision, recall = np.cumsum(right) / np.arange(1, 6), np.cumsum(right) / right
 best = np.maximum.accumulate(precision[::-1])[::-1]
 figure, axes = plt.subplots(figsize=(4.6, 3))
 axes.plot(recall, precision, "C0o--", label="down the list")
-axes.step([0, *recall], [best[0], *best], "C1-", where="pre", label="best from here on")
+axes.step([0, *recall[:-1]], [best[0], *best[:-1]], "C1-", where="pre", label="best from here on")
 for k, place in enumerate(zip(recall, precision, strict=True), start=1):
     axes.annotate(str(k), place, (5, -10), textcoords="offset points")
 axes.set_xlim(0, 1.05)

@@ -204,11 +204,11 @@ def _details(rows: Sequence[Row], by_measure: Mapping[str, Found], found: Found)
 
 
 def _found_boxes(rows: Sequence[Row], context: Context, records: Records) -> dict[str, Any]:
-    """What the first seed of each row finds in the first test scenes."""
+    """What the first seed of each of the paper's rows finds in the first test scenes."""
     first, found = context.seeds[0], {}
     for row in rows:
         record = results.find(records, config(row, first, context))
-        if record is not None and record["status"] == "done" and "exposure" not in row.settings:
+        if record is not None and record["status"] == "done" and "(control)" not in row.label:
             found[row.label] = {"ap": record["ap"], "predictions": record["predictions"]}
     return {"seed": first, "count": min(EXAMPLES, int(context.settings["test_size"])), "rows": found}
 
@@ -220,7 +220,7 @@ def _pictures(found: Mapping[str, Any]) -> Any:
     figure = plotting.new(1.35 * many + 2.2, 1.4 * len(rows) + 0.9)
     axes = figure.subplots(len(rows), many, squeeze=False)
     for of_row, (label, row) in zip(axes, rows.items(), strict=True):
-        said = f"{label.replace(' (control)', '')}\n{row['ap']:.1f} %"
+        said = f"{label}\n{row['ap']:.1f} %"
         of_row[0].text(-0.1, 0.5, said, ha="right", va="center", fontsize="small", transform=of_row[0].transAxes)
         for panel, image, truth, predicted in zip(of_row, test.images, test.boxes, row["predictions"], strict=False):
             panel.imshow(image / image.max())  # as if all were exposed alike
@@ -228,7 +228,10 @@ def _pictures(found: Mapping[str, Any]) -> Any:
             for kind, of_kind in _sorted(truth, predicted).items():
                 for left, top, right, bottom in of_kind:
                     panel.add_patch(_rectangle((left - 0.5, top - 0.5), right - left, bottom - top, **_STYLES[kind]))
-    handles = [_rectangle((0, 0), 1, 1, label=kind, **style) for kind, style in _STYLES.items()]
+    on_paper = {"missed": {"edgecolor": plotting.COLOURS[4]}}  # white is for the scenes
+    handles = [
+        _rectangle((0, 0), 1, 1, label=kind, **style | on_paper.get(kind, {})) for kind, style in _STYLES.items()
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize="small")
     figure.suptitle(f"Test scenes, brightened, and what was found in them\n(seed {found['seed']}), with AP")
     return figure

@@ -107,7 +107,7 @@ def test_from_runs_to_pictures(tmp_path: Path) -> None:
     outcome = TABLE7.outcome(context, found)
     figures = TABLE7.draw(outcome.data)
     panels = [axes for axes in figures["scenes"].axes if axes.images]
-    assert len(panels) == 4 * 3, "four test scenes; three rows"
+    assert len(panels) == 4 * 2, "four test scenes; two rows and a control, which is not drawn"
     assert all(len(axes.patches) >= 1 for axes in panels)
     paths = write("table7", TABLE7, outcome, context, tmp_path, "mabn-ref paper table7", planned, found)
     assert [path.name for path in paths if path.suffix == ".png"] == ["table7.png", "table7-scenes.png"]
