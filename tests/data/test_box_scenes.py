@@ -33,7 +33,7 @@ def test_the_same_bits_from_the_same_seed() -> None:
 
 
 def test_boxes_lie_inside_and_apart_from_each_other() -> None:
-    found, _ = boxes.generate(200, 1, seed=0)
+    found, _ = boxes.generate(80, 1, seed=0)
     for scene in found.boxes:
         mine = scene[scene[:, 0] >= 0][:, 1:]
         assert mine.min() >= 0
@@ -45,7 +45,7 @@ def test_boxes_lie_inside_and_apart_from_each_other() -> None:
 
 def test_a_box_is_as_tight_as_the_pixels_of_its_shape() -> None:
     """Where a scene has one object, pixels change at the sides of its box and not beyond them."""
-    found, _ = boxes.generate(200, 1, seed=0, exposure=1.0)
+    found, _ = boxes.generate(120, 1, seed=0, exposure=1.0)
     alone = np.flatnonzero(np.sum(found.boxes[..., 0] >= 0, axis=1) == 1)
     off = []
     for n in alone:
