@@ -24,6 +24,7 @@ from _plots import BLUE, GREY, RED, draw
 from mabn_ref.data import channel_statistics, embedded, to_float
 from mabn_ref.nn import network, networks, optimiser, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, communicators, mabn, sync_batch_norm
+from mabn_ref.norms.devices import on_devices
 from mabn_ref.train.mpi import started_by_mpi, world
 
 
@@ -108,6 +109,35 @@ if rank == 0:  # one rank speaks for all
 #
 # BN without statistics from the other ranks is a different network, that of a batch of eight. MABN uses statistics of
 # two images and sends none: its averages over the last :math:`m` batches need no other rank.
+#
+# A trap
+# ------
+#
+# So each rank of MABN has moving averages and a window of its own. PyTorch's ``DistributedDataParallel`` undoes that:
+# it copies the buffers of rank 0 to all ranks before every forward pass, and averages and windows are buffers. Two
+# devices in one process (`mabn_ref.norms.devices`) show what becomes of it. Whoever trains MABN or Batch
+# Renormalization passes ``broadcast_buffers=False``, as MABN's authors do. Batch norm does not read its averages in
+# training.
+
+
+def psi_windows(broadcast):
+    norm, config, rng = on_devices(mabn, 2), mabn.Config(norm_batch=2, window=3), np.random.default_rng(0)
+    state = norm.init(1, config, dtype=np.float64)
+    for _ in range(3):
+        if broadcast:
+            state = state._replace(each=(state.each[0], state.each[0]))
+        _, cache, state = norm.forward(rng.standard_normal((4, 9, 1)), np.ones(1), np.zeros(1), state, config)
+        *_, state = norm.backward(rng.standard_normal((4, 9, 1)), cache, state)
+    return [np.round(of_one.psi_window[:, 0], 2) for of_one in state.each]
+
+
+if rank == 0:
+    for broadcast in (False, True):
+        first, second = psi_windows(broadcast)
+        print(f"broadcast {broadcast!s:<5}   Psi window of device 0 {first}   of device 1 {second}")
+
+# %%
+# With the broadcast, device 1 has device 0's window but for the last entry: what it found before is lost.
 #
 # Four ranks as one
 # -----------------

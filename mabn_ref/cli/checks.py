@@ -42,6 +42,7 @@ _EQUATIONS = {
     "upsample": "upsample-backward",
     "threshold": "threshold-backward",
     "dynamic_tanh": "dyt-backward",
+    "residual": "residual-backward",
     "softmax_cross_entropy": "softmax-cross-entropy-backward",
     "focal_loss": "focal-loss-backward",
     "iou_loss": "iou-loss-backward",

@@ -14,6 +14,7 @@ from typing import Any
 
 from mabn_ref import extras, storage
 from mabn_ref.cli.parser import add_name, add_number, usage_errors
+from mabn_ref.nn.networks import NETWORKS
 from mabn_ref.train.config import DEFAULTS, RunConfig, label
 from mabn_ref.train.devices import DEVICES, library
 from mabn_ref.train.table_layout import WIDTH
@@ -39,6 +40,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     ):
         option = f"--{field.replace('_', '-')}"
         add_number(recipe, option, int, None, f"{meaning} ({_defaults_of(field)})", at_least=1, at_most=most)
+    known = f"{', '.join(NETWORKS)}; default %(default)s"
+    add_name(recipe, "--network", "network", NETWORKS, known, "plain")
     add_number(recipe, "--lr", float, None, f"peak learning rate ({_defaults_of('lr')})", metavar="RATE")
     add_number(recipe, "--weight-decay", float, 5e-4, "weight decay, of every parameter", metavar="DECAY")
     flips = "random flips and crops (default: embedded no, cifar10 and --data-dir yes)"
@@ -74,6 +77,7 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
         "data_dir": args.data_dir,
         **DEFAULTS[data],
         **given,
+        **({"network": args.network} if args.network != "plain" else {}),
         "weight_decay": args.weight_decay,
     }
 
@@ -176,4 +180,4 @@ def count(number: int, noun: str) -> str:
 def data_title(config: RunConfig, images: int) -> str:
     """Say in a few words which images were trained on."""
     name = {"embedded": "embedded data", "cifar10": "CIFAR-10"}.get(config.data, config.data_dir)
-    return f"{name}, {images:,} training images"
+    return f"{name}, {images:,} training images" + ("" if config.network == "plain" else f", {config.network}")

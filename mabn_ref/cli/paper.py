@@ -51,6 +51,7 @@ studies:
   table5        boxes: normalisers in its head too
   table7        the one-stage rows of the paper; runs of table3, and no others
   table8        a class for every pixel, weights updated after two images
+  table8_devices  the same with 8 devices, weights updated once for all
   table9        time, memory and operations, with Figure 1(a)
 """
 
@@ -60,9 +61,8 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "paper", run, "the paper's tables, figures and theorems", _DESCRIPTION, _EPILOG)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_name(parser, "name", "study", (*STUDIES, "all"), f"{', '.join(STUDIES)}, or all")
-    add_number(
-        parser, "--seeds", int, None, "run seeds 0 to N - 1 (default 3; theorems 1; table3 to 8 5)", at_least=1
-    )
+    seeds = "run seeds 0 to N - 1 (default 3; theorems 1; on scenes 5)"
+    add_number(parser, "--seeds", int, None, seeds, at_least=1)
     where = parser.add_mutually_exclusive_group()
     add_number(where, "--jobs", int, None, "runs in parallel (default: one per core)", at_least=1)
     where.add_argument("--dask", metavar="ADDRESS", help="run on the Dask cluster at tcp://HOST:PORT (extra dask)")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from mabn_ref.arrays import Array
 from mabn_ref.gradcheck import exact
+from mabn_ref.mistakes.one_block import as_layer
 from mabn_ref.mistakes.over_ranks import over_ranks
 from mabn_ref.mistakes.random_inputs import Call, Calls
 
@@ -43,6 +44,7 @@ def passes(subject: str, implementation: Any, inputs: Calls | Call) -> Passes:
     'ok'
     """
     if isinstance(inputs, Call):
+        implementation = as_layer(implementation)
 
         def layer(*arrays: Array) -> tuple[Array, Any]:
             out: tuple[Array, Any] = implementation.forward(*arrays, **inputs.options)

@@ -10,6 +10,7 @@ import numpy as np
 
 from mabn_ref.gradcheck import InputResult, check
 from mabn_ref.mistakes.derivatives import exactly, passes
+from mabn_ref.mistakes.one_block import as_layer
 from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS
 
 FORMAT = "{:<22}{:<31}{:<9}{:>13}{:>13}{:>10}  {:<8} {}"
@@ -81,7 +82,7 @@ def check_all(name: str, draws: int, seed: int) -> list[Line]:
 
 def _names(module: Any, inputs: Any) -> list[str]:
     count = len(inputs.inputs) if hasattr(inputs, "inputs") else 3
-    return list(inspect.signature(module.forward).parameters)[:count]
+    return list(inspect.signature(as_layer(module).forward).parameters)[:count]
 
 
 def _taylor(found: Sequence[InputResult]) -> str:

@@ -30,6 +30,7 @@ from mabn_ref import gradcheck
 from mabn_ref.arrays import Array
 from mabn_ref.mistakes import plain
 from mabn_ref.mistakes.derivatives import Passes, held_output, passes, state_before_last
+from mabn_ref.mistakes.one_block import as_layer
 from mabn_ref.mistakes.over_ranks import over_ranks
 from mabn_ref.mistakes.random_inputs import Call, Calls, Steps
 
@@ -93,7 +94,7 @@ def forward(subject: str, implementation: Any, inputs: Calls | Call) -> Verdict:
     if subject == "sync_batch_norm":
         implementation = over_ranks(implementation)
     if isinstance(inputs, Call):
-        out, _ = implementation.forward(*inputs.inputs, **inputs.options)
+        out, _ = as_layer(implementation).forward(*inputs.inputs, **inputs.options)
         expected = plain.LAYERS[subject](*inputs.inputs, **inputs.options)
         found.look("out", out, expected, np.max(np.abs(expected)))
         return found.verdict()

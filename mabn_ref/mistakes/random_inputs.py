@@ -342,6 +342,7 @@ RIGHT_DRAWS: Mapping[ModuleType, Draw] = {
     nn.upsample: matrices("nhwc"),
     nn.threshold: matrices("nhwc", "c"),
     nn.dynamic_tanh: matrices("nhwc", "1", "c", "c"),
+    nn.residual: matrices("nhwc", "nhwc", "nhwc"),
     nn.softmax_cross_entropy: logits,
     nn.focal_loss: answers,
     nn.iou_loss: distances,

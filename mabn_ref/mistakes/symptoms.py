@@ -15,6 +15,7 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.mistakes.edit import Mistake, wrong
+from mabn_ref.mistakes.one_block import as_layer
 from mabn_ref.mistakes.oracles import gradient
 from mabn_ref.mistakes.over_ranks import over_ranks
 from mabn_ref.mistakes.random_inputs import Call, Calls, Steps
@@ -77,6 +78,7 @@ def _run(module: Any, subject: str, inputs: Any, ones: bool) -> dict[tuple[str, 
                 found |= {("z", len(found) + k): array for k, array in enumerate(layer.values())}
         return found
     if isinstance(inputs, Call):
+        module = as_layer(module)
         found["z", 0], cache = module.forward(*inputs.inputs, **inputs.options)
         shape = np.shape(found["z", 0])
         returned = module.backward(np.ones(shape) if ones else np.random.default_rng(0).standard_normal(shape), cache)

@@ -19,6 +19,13 @@ _standardize_backward = partial(_standardize, equation="standardize-backward", o
 _upsample = partial(Mistake, subject=nn.upsample, draw=_image)
 _threshold = partial(Mistake, subject=nn.threshold, draw=matrices("nhwc", "c"))
 _dyt = partial(Mistake, subject=nn.dynamic_tanh, draw=matrices("nhwc", "1", "c", "c"))
+_residual_backward = partial(
+    Mistake,
+    subject=nn.residual,
+    equation="residual-backward",
+    oracle="gradient",
+    draw=matrices("nhwc", "nhwc", "nhwc"),
+)
 _loss = partial(Mistake, subject=nn.softmax_cross_entropy, draw=logits)
 _loss_backward = partial(_loss, equation="softmax-cross-entropy-backward", oracle="gradient")
 _focal = partial(Mistake, subject=nn.focal_loss, draw=answers)
@@ -221,6 +228,21 @@ MISTAKES = (
         sentence="Your dalpha is a mean; alpha is in every value, and its gradient is the sum.",
         equation="dyt-backward",
         oracle="gradient",
+    ),
+    _residual_backward(
+        name="residual-one-branch",
+        edits={"return d, d  #": "return d, 0 * d  #"},
+        sentence="Your Add gives its gradient to one branch; a sum passes the whole gradient on to both.",
+    ),
+    _residual_backward(
+        name="residual-gradient-shared",
+        edits={"return d, d  #": "return d / 2, d / 2  #"},
+        sentence="Your Add divides its gradient between the branches; a sum passes the whole gradient on to both.",
+    ),
+    _residual_backward(
+        name="residual-held-dropped",
+        edits={"return d + held, None": "return d, None"},
+        sentence="Your Keep drops the gradient of the shortcut; its input went two ways, so add both gradients.",
     ),
     _loss(
         name="loss-summed",

@@ -22,7 +22,8 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 import numpy as np
 
 from mabn_ref.arrays import Array, check_at_least, check_own, kind, kind_of, namespace
-from mabn_ref.nn import bias, centralize, conv2d, global_average_pool, linear, relu, standardize, upsample
+from mabn_ref.nn import bias, centralize, conv2d, global_average_pool, linear, relu, residual, standardize, upsample
+from mabn_ref.nn.residual import Add, Exchange, Keep
 
 
 class Conv(NamedTuple):
@@ -86,7 +87,7 @@ class Linear(NamedTuple):
     features_out: int
 
 
-Layer: TypeAlias = Conv | Norm | Bias | ReLU | GlobalAveragePool | Upsample | Linear
+Layer: TypeAlias = Conv | Norm | Bias | ReLU | GlobalAveragePool | Upsample | Linear | residual.Marker
 
 
 class ConvCache(NamedTuple):
@@ -146,14 +147,25 @@ def forward(
     check_parallel(layers, params=params, states=states)
     caches: list[Any] = []
     new_states: list[Any] = []
+    held = None
     for layer, p, state in zip(layers, params, states, strict=True):
-        if isinstance(layer, Norm):
-            x, cache, state = layer.module.forward(x, p["gamma"], p["beta"], state, layer.config)
-        else:
-            x, cache = _output(layer, p, x)
+        x, held, cache, state = _forward_layer(layer, p, state, x, held)
         caches.append(cache)
         new_states.append(state)
     return x, caches, new_states
+
+
+def _forward_layer(layer: Layer, p: dict[str, Array], state: Any, x: Array, held: Any) -> tuple[Array, Any, Any, Any]:
+    """One step of `forward`: the output, what is held for the end of a residual block, the cache, the state."""
+    cache = None
+    match layer:
+        case Norm():
+            x, cache, state = layer.module.forward(x, p["gamma"], p["beta"], state, layer.config)
+        case Keep() | Exchange() | Add():
+            x, held = residual.forward(layer, x, held)
+        case _:
+            x, cache = _output(layer, p, x)
+    return x, held, cache, state
 
 
 def backward(
@@ -167,7 +179,7 @@ def backward(
     check_parallel(layers, caches=caches, states=states)
     grads: list[dict[str, Array]] = [{} for _ in layers]
     new_states = list(states)
-    d = dlogits
+    d, held = dlogits, None
     for i in reversed(range(len(layers))):
         layer, cache = layers[i], caches[i]
         match layer:
@@ -191,6 +203,8 @@ def backward(
             case Linear():
                 d, dw, db = linear.backward(d, cache)
                 grads[i] = {"w": dw, "b": db}
+            case Keep() | Exchange() | Add():
+                d, held = residual.backward(layer, d, held)
     return grads, new_states
 
 
@@ -201,12 +215,20 @@ def infer(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: S
     layers: cut many images into batches.
     """
     check_parallel(layers, params=params, states=states)
+    held = None
     for layer, p, state in zip(layers, params, states, strict=True):
-        if isinstance(layer, Norm):
-            x = layer.module.infer(x, p["gamma"], p["beta"], state, layer.config)
-        else:
-            x, _ = _output(layer, p, x)
+        x, held = infer_layer(layer, p, state, x, held)
     return x
+
+
+def infer_layer(layer: Layer, p: dict[str, Array], state: Any, x: Array, held: Any) -> tuple[Array, Any]:
+    """Return the output of one step of `infer`, and what is held for the end of a residual block: None at first."""
+    match layer:
+        case Norm():
+            return layer.module.infer(x, p["gamma"], p["beta"], state, layer.config), held
+        case Keep() | Exchange() | Add():
+            return residual.forward(layer, x, held)
+    return _output(layer, p, x)[0], held
 
 
 def first_non_finite(
@@ -217,10 +239,11 @@ def first_non_finite(
     None if all outputs are finite. Arguments as for `forward`.
     """
     check_parallel(layers, params=params, states=states)
+    held = None
     with np.errstate(all="ignore"):
         for layer, p, state in zip(layers, params, states, strict=True):
             try:
-                x, _, _ = forward([layer], [p], [state], x)
+                x, held, _, _ = _forward_layer(layer, p, state, x, held)
             except OverflowError:
                 return layer.name
             xp = namespace(x)
@@ -269,7 +292,7 @@ def _weight_gradient(dw: Array, cache: centralize.Cache | standardize.Cache | No
 
 def _check_layers(layers: Sequence[Layer]) -> None:
     names: set[str] = set()
-    before, channels = "", None
+    before, channels, held = "", None, None
     for i, layer in enumerate(layers):
         _check_layer(i, layer)
         if layer.name in names:
@@ -291,6 +314,11 @@ def _check_layers(layers: Sequence[Layer]) -> None:
                     raise ValueError(
                         f"{layer.name}: start has {len(start)} numbers, expected {takes}, one per channel"
                     )
+            case Keep() | Exchange() | Add():
+                if isinstance(layer, Add) and held is not None and len({held[1], channels} - {None}) > 1:
+                    raise ValueError(f"{layer.name} adds {channels} and {held[1]} channels, expected as many of both")
+                (before, channels), held = residual.route(layer, (before, channels), held)
+                continue
             case _:
                 continue
         check_at_least(f"{layer.name}: channels in", takes, 1, whole=True)
@@ -298,6 +326,8 @@ def _check_layers(layers: Sequence[Layer]) -> None:
         if channels not in (None, takes):
             raise ValueError(f"{layer.name} takes {takes} channels, expected {channels}, those that {before} gives")
         before, channels = layer.name, gives
+    if held is not None:
+        raise ValueError("the last Keep of layers has no Add, expected one after each")
 
 
 def _check_layer(i: int, layer: Any) -> None:
@@ -348,4 +378,5 @@ _CACHES: dict[type, type] = {
     GlobalAveragePool: global_average_pool.Cache,
     Upsample: upsample.Cache,
     Linear: linear.Cache,
+    **dict.fromkeys(get_args(residual.Marker), type(None)),
 }

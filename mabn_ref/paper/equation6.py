@@ -31,12 +31,13 @@ def population_states(setup: Setup, progress: Progress, images: Images) -> list[
     population statistics, which is how (6) is meant. Only what inference reads is replaced.
     """
     xs = [to_input(setup, images[i : i + _CHUNK]) for i in range(0, len(images), _CHUNK)]
-    states = list(progress.states)
+    states, held = list(progress.states), list[Any]([None] * len(xs))
     for i, layer in enumerate(setup.layers):
         if isinstance(layer, Norm):
             states[i] = _measured(xs, states[i])
-        one = ([layer], [progress.params[i]], [states[i]])
-        xs = [network.infer(*one, x) for x in xs]
+        one = (layer, progress.params[i], states[i])
+        found = [network.infer_layer(*one, *both) for both in zip(xs, held, strict=True)]
+        xs, held = [x for x, _ in found], [kept for _, kept in found]
     return states
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from mabn_ref.arrays import Array
-from mabn_ref.nn import centralize, conv2d, network, standardize
+from mabn_ref.nn import centralize, conv2d, network, residual, standardize
 from mabn_ref.nn.network import Bias, Conv, GlobalAveragePool, Layer, Linear, Norm, ReLU
+from mabn_ref.nn.residual import Add, Exchange, Keep
 
 
 class Folded(NamedTuple):
@@ -67,13 +68,13 @@ def _in_use(conv: Conv, w: Array) -> Array:
 
 def infer_folded(steps: Sequence[Step], x: Array) -> Array:
     """Return the logits of `network.infer`, to rounding, by the steps from `fold`."""
+    held = None
     for step in steps:
         if isinstance(step, Folded):
             x = conv2d.forward(x, step.w, stride=step.stride, padding=step.padding)[0]
             x += step.b  # eq: fold
         else:
-            layer, p, state = step
-            x = network.infer([layer], [p], [state], x)
+            x, held = network.infer_layer(*step, x, held)
     return x
 
 
@@ -98,7 +99,7 @@ def operations(layers: Sequence[Layer], size: int = 32, *, folded: bool = False)
     root and division per channel or group, are left out: they are few.
     """
     convolutions = normalisers = others = 0
-    channels = 0
+    channels, held = 0, None
     for layer in layers:
         match layer:
             case Conv(_, channels_in, channels_out, kernel, stride, padding):
@@ -111,6 +112,9 @@ def operations(layers: Sequence[Layer], size: int = 32, *, folded: bool = False)
                 normalisers += each * channels * size * size
             case Bias() | ReLU() | GlobalAveragePool():
                 others += channels * size * size
+            case Keep() | Exchange() | Add():
+                (channels, size), held = residual.route(layer, (channels, size), held)
+                others += channels * size * size if isinstance(layer, Add) else 0
             case Linear(_, features_in, features_out):
                 others += 2 * features_in * features_out
     return Operations(convolutions, normalisers, others)

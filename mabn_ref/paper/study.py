@@ -102,6 +102,7 @@ class _Studies(Mapping[str, Study]):
         "table5": "detection",
         "table7": "detection",
         "table8": "table8",
+        "table8_devices": "table8",
         "table9": "table9",
     }
 

@@ -1,9 +1,14 @@
-"""Table 8 of the paper and its COCO runs in miniature: a class for every pixel, weights updated after two images."""
+"""Table 8 of the paper and its COCO runs in miniature: a class for every pixel, with two images per device.
+
+Two protocols: weights updated after every two images, and weights updated once for the two images of each of eight
+devices, as the paper has it.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +19,7 @@ from mabn_ref.paper import claims
 from mabn_ref.paper.claims import Claim, Found, Row, config, configs, differences_to, judged, measure, row_data
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import plotting, results
-from mabn_ref.train.config import DEFAULTS, GROUPS, RunConfig
+from mabn_ref.train.config import DEFAULTS, GROUPS
 from mabn_ref.train.plotting import COLOURS
 from mabn_ref.train.runs import run_pixels
 from mabn_ref.train.table_layout import Table
@@ -34,6 +39,14 @@ _METHODS: dict[str, dict[str, Any]] = {
     "GN": {"norm": "gn", "gradient_batch": 2, "norm_batch": 1},
     "SyncBN 16": {"norm": "sync-bn", **_SIXTEEN},
 }
+_EACH: dict[str, Any] = {"gradient_batch": 16, "norm_batch": 2, "devices": 8}
+_ON_DEVICES: dict[str, dict[str, Any]] = {
+    "BN 2": {"norm": "bn", **_EACH},
+    "BRN 2": {"norm": "brn", **_EACH},
+    "MABN 2": {"norm": "mabn", **_EACH, "window": WINDOW},
+    "GN": {"norm": "gn", "gradient_batch": 16, "norm_batch": 1},
+    "SyncBN 16": _METHODS["SyncBN 16"],
+}
 _USUAL: dict[str, Any] = {
     "train_size": 2400,
     "test_size": 1000,
@@ -47,10 +60,10 @@ _PAPER = {"BN 2": "0", "BRN 2": "+0.19", "MABN 2 + WC": "+1.09", "SyncBN 16": "+
 """Cityscapes with PSPNet: mean IoU over that of BN."""
 
 
-def _rows(context: Context) -> list[Row]:
+def _rows(context: Context, methods: Mapping[str, Mapping[str, Any]] = _METHODS) -> list[Row]:
     """Each method without and with centralised weights."""
     rows, groups = [], math.gcd(GROUPS, int(context.settings["width"]))
-    for name, method in _METHODS.items():
+    for name, method in methods.items():
         settings = {**method, "groups": groups} if name == "GN" else dict(method)
         # a learning rate in proportion to the batch, or the larger one would have learnt an eighth as much
         settings["lr"] = context.settings["lr"] * method["gradient_batch"] / 2
@@ -67,12 +80,8 @@ def _scenes(context: Context) -> Context:
     source = context.settings.get("data", "embedded")
     usual = DEFAULTS[source]
     said = {name: value for name, value in context.settings.items() if name not in usual or value != usual[name]}
+    said.pop("network", None)  # this one's own
     return context._replace(settings=_USUAL | said | {"data": "embedded", "data_dir": None})
-
-
-def _plan(context: Context, records: Records) -> list[RunConfig]:
-    context = _scenes(context)
-    return configs(_rows(context), context)
 
 
 # A claim is that the first has the lower number, and here the higher one is better.
@@ -97,16 +106,28 @@ _NOTES = [
 ]
 
 
-def _outcome(context: Context, records: Records) -> Outcome:
+_NOTES_ON_DEVICES = [
+    (
+        "Weights are updated once for 16 scenes. 8 devices have 2 scenes each, with statistics and averages of their "
+        f"own; MABN averages over the last {WINDOW} updates. SyncBN 16 has the statistics of all 16. Images, "
+        "updates and learning rate are the same in every row. Inference has the statistics of device 0."
+    ),
+    *_NOTES[1:],
+]
+
+
+def _outcome(
+    methods: Mapping[str, Mapping[str, Any]], title: str, notes: list[str], context: Context, records: Records
+) -> Outcome:
     context = _scenes(context)
-    rows = _rows(context)
+    rows = _rows(context, methods)
     found = measure(rows, context, records, "mean_iou")
     verdicts, differences = judged(_CLAIMS, found)
-    data = {"rows": row_data(rows, found), "scenes": _predicted(context, records)}
-    return Outcome([_table(rows, found)], verdicts, _NOTES, data, differences)
+    data = {"rows": row_data(rows, found), "scenes": _predicted(rows, context, records)}
+    return Outcome([_table(title, rows, found)], verdicts, notes, data, differences)
 
 
-def _table(rows: list[Row], found: Found) -> Table:
+def _table(title: str, rows: list[Row], found: Found) -> Table:
     header = ("", "paper", "runs", "mean IoU %", "of each seed", "minus BN 2", "minus SyncBN 16")
     lines = []
     for row in rows:
@@ -116,24 +137,24 @@ def _table(rows: list[Row], found: Found) -> Table:
         lines.append(
             (row.label, row.paper or "-", claims.runs_text(mine), claims.error_text(mine), of_seeds, *differences)
         )
-    return Table("Table 8: mean intersection over union", header, lines)
+    return Table(title, header, lines)
 
 
-def _predicted(context: Context, records: Records) -> dict[str, Any]:
+def _predicted(rows: list[Row], context: Context, records: Records) -> dict[str, Any]:
     """What the first seed of each row predicts for the first test scenes, one digit per pixel, with its mean IoU."""
     first = context.seeds[0]
     found: dict[str, Any] = {}
-    for row in _rows(context):
+    for row in rows:
         record = results.find(records, config(row, first, context))
         if record is not None and record["status"] == "done":
             found[row.label] = {"mean_iou": record["mean_iou"], "predictions": record["predictions"]}
     return {"seed": first, "count": min(EXAMPLES, int(context.settings["test_size"])), "rows": found}
 
 
-def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
+def _draw(title: str, data: Mapping[str, Any]) -> dict[str, Any]:
     figure = plotting.errors_by_row(
         data["rows"],
-        "Table 8 in miniature: a class for every pixel",
+        title,
         "mean IoU (%), mean with 95 % interval; rings are runs",
     )
     return {"": figure} | ({"scenes": _pictures(data["scenes"])} if data["scenes"]["rows"] else {})
@@ -164,13 +185,32 @@ def _pictures(found: Mapping[str, Any]) -> Any:
     return figure
 
 
-TABLE8 = Study(
+def _study(
+    title: str, methods: Mapping[str, Mapping[str, Any]], of_table: str, of_figure: str, notes: list[str]
+) -> Study:
+    return Study(
+        title,
+        lambda context, records: configs(_rows(_scenes(context), methods), _scenes(context)),
+        partial(_outcome, methods, of_table, notes),
+        partial(_draw, of_figure),
+        run=run_pixels,
+        file="segmentation.jsonl",
+        seeds=5,
+        suited=_scenes,
+    )
+
+
+TABLE8 = _study(
     "Table 8 in miniature: segmentation with true small batches",
-    _plan,
-    _outcome,
-    _draw,
-    run=run_pixels,
-    file="segmentation.jsonl",
-    seeds=5,
-    suited=_scenes,
+    _METHODS,
+    "Table 8: mean intersection over union",
+    "Table 8 in miniature: a class for every pixel",
+    _NOTES,
+)
+TABLE8_DEVICES = _study(
+    "Table 8 in miniature: segmentation on 8 devices, one update for all",
+    _ON_DEVICES,
+    "Table 8 on 8 devices: mean intersection over union",
+    "Table 8 in miniature, on 8 devices",
+    _NOTES_ON_DEVICES,
 )

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from mabn_ref.arrays import check_at_least
+from mabn_ref.nn.networks import NETWORKS
 from mabn_ref.norms import NORMS
 from mabn_ref.norms.checks import Checked, Ramp, setting
 from mabn_ref.norms.devices import on_devices
@@ -58,6 +59,7 @@ LATER_FIELDS: dict[str, Any] = {
     "heads": False,
     "head_warmup": 0,
     "exposure": 0.15,
+    "network": "plain",
 } | dict.fromkeys(("ramp", "form", "forward_average", "backward_average", "groups"))
 """Fields of `RunConfig` that records and checkpoints made before them lack, with what was so then."""
 
@@ -133,6 +135,9 @@ class RunConfig(Checked):
     )
     test_size: int | None = setting(1000, **_COUNT, or_none=True, note="test images, likewise")
     augment: bool = setting(True, note="whether training images are flipped and cropped at random")
+    network: str = setting(
+        "plain", choices=tuple(NETWORKS), note="a key of `mabn_ref.nn.networks.NETWORKS`, of whole images alone"
+    )
     width: int = setting(16, **_COUNT, note="channels of the first convolution")
     epochs: int = setting(8, **_COUNT, note="passes over the training images")
     lr: float = setting(0.03, at_least=0, note="highest learning rate, from which it falls to 0 along a cosine")

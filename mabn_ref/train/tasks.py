@@ -33,12 +33,31 @@ LIKELY = 0.3
 _PIXEL_CLASSES = len(scenes.CLASS_NAMES)
 
 
-def _no_detector(config: RunConfig, norm: Any) -> dict[str, Any]:
+def _scenes_options(config: RunConfig, norm: Any) -> dict[str, Any]:
+    if config.network != "plain":
+        raise ValueError(f"network is {config.network!r}, expected 'plain': scenes have a network of their own")
+    return {}
+
+
+def _pixel_options(config: RunConfig, norm: Any) -> dict[str, Any]:
+    _refuse_boxes(config)
+    return _scenes_options(config, norm)
+
+
+def _box_options(config: RunConfig, norm: Any) -> dict[str, Any]:
+    return {"head": head_config(config, norm), **_scenes_options(config, norm)}
+
+
+def _class_options(config: RunConfig, norm: Any) -> dict[str, Any]:
+    _refuse_boxes(config)
+    return {"network": config.network}
+
+
+def _refuse_boxes(config: RunConfig) -> None:
     for name in ("heads", "exposure"):
         value, unused = getattr(config, name), getattr(RunConfig, name)
         if value != unused:
             raise ValueError(f"{name} is {value!r}, expected {unused}: no box is looked for")
-    return {}
 
 
 class Task(NamedTuple):
@@ -56,6 +75,8 @@ class Task(NamedTuple):
     """Test images at a time."""
     figures: Callable[[Array, Array], dict[str, float]]
     """The figures of an epoch, `test_error` in % among them, from predictions and labels."""
+    options: Callable[[RunConfig, Any], dict[str, Any]]
+    """Further arguments of `network`, given the normaliser's Config; a field for another task is a ValueError."""
     tested: str = "test images"
     """What messages call the images that are tested on."""
     answers: int = 1
@@ -64,8 +85,6 @@ class Task(NamedTuple):
     """What a record keeps of the last predictions of the first test images, if anything; the measures beside it."""
     measures: tuple[str, ...] = ()
     """Figures of the last epoch that a record keeps beside the examples."""
-    options: Callable[[RunConfig, Any], dict[str, Any]] = _no_detector
-    """Further arguments of `network`, given the normaliser's Config."""
 
 
 def encoder_decoder(
@@ -105,6 +124,10 @@ def mean_iou(confusion: Array) -> float:
     both = np.diag(confusion)
     union = confusion.sum(axis=0) + confusion.sum(axis=1) - both
     return float(100 * np.mean(both[union > 0] / union[union > 0]))
+
+
+def _classifier(module: Any, config: Any, *, network: str = "plain", **options: Any) -> list[Any]:
+    return networks.NETWORKS[network](module, config, classes=CLASS_COUNT, **options)
 
 
 def _cross_entropy(logits: Array, labels: Array, xp: Any) -> tuple[float, Array, int]:
@@ -172,11 +195,12 @@ def _found(detections: Array) -> list[list[list[float]]]:
 
 CLASSES = Task(
     datasets.load,
-    functools.partial(networks.small_network, classes=CLASS_COUNT),
+    _classifier,
     _cross_entropy,
     _likeliest,
     250,
     _error,
+    _class_options,
 )
 PIXELS = Task(
     _scenes,
@@ -185,6 +209,7 @@ PIXELS = Task(
     _likeliest,
     100,
     _pixel_figures,
+    _pixel_options,
     tested="test scenes",
     answers=32 * 32,
     examples=lambda predicted: ["".join(map(str, image.ravel())) for image in predicted],
@@ -197,9 +222,9 @@ BOXES = Task(
     boxes.detections,
     100,
     _box_figures,
+    _box_options,
     tested="test scenes",
     answers=boxes.CELLS,
     examples=_found,
     measures=("ap", "ap50", "ap75"),
-    options=lambda config, norm: {"head": head_config(config, norm)},
 )

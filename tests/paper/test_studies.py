@@ -46,6 +46,7 @@ def test_the_sizes_of_the_studies() -> None:
         "table5": 3 * 8,
         "table7": 3 * 3,
         "table8": 3 * 10,
+        "table8_devices": 3 * 10,
         "table9": 0,
     }
     assert set(STUDIES["table7"].plan(CONTEXT, [])) <= set(STUDIES["table3"].plan(CONTEXT, []))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from mabn_ref.paper import table8
 from mabn_ref.paper.output import write
 from mabn_ref.paper.study import Context, complete
-from mabn_ref.paper.table8 import TABLE8
+from mabn_ref.paper.table8 import TABLE8, TABLE8_DEVICES
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.runs import run_pixels
 from mabn_ref.train.sweeps import executor, sweep
@@ -47,6 +48,32 @@ def test_the_rows_are_true_small_batches_with_and_without_centralisation() -> No
     assert [run.window for run in runs if run.norm == "mabn"] == [16, 16]
     for norm in ("bn", "brn", "mabn", "gn", "sync-bn"):
         assert [run.centralized for run in runs if run.norm == norm] == [False, True]
+
+
+def test_on_devices_all_rows_have_the_same_updates() -> None:
+    """Which removes what confounds the first protocol; both have the runs of SyncBN in common."""
+    runs = TABLE8_DEVICES.plan(Context((0,), {}), [])
+    assert len(set(runs)) == 10
+    assert {(run.gradient_batch, run.lr, run.epochs, run.train_size) for run in runs} == {(16, 0.24, 8, 2400)}
+    assert {(run.norm, run.norm_batch, run.devices) for run in runs} == {
+        ("bn", 2, 8),
+        ("brn", 2, 8),
+        ("mabn", 2, 8),
+        ("gn", 1, 1),
+        ("sync-bn", 16, 1),
+    }
+    assert {run.norm for run in {*runs} & {*TABLE8.plan(Context((0,), {}), [])}} == {"sync-bn"}
+
+
+def test_on_devices_a_run_ends_and_a_network_of_whole_images_is_refused() -> None:
+    runs = TABLE8_DEVICES.plan(Context((0,), TINY | {"network": "resnet8"}), [])
+    assert {run.network for run in runs} == {"plain"}
+    mabn = next(run for run in runs if run.norm == "mabn" and run.centralized)
+    assert run_pixels(mabn)["status"] == "done"
+    with pytest.raises(
+        ValueError, match="network is 'resnet8', expected 'plain': test scenes have a network of thei"
+    ):
+        run_pixels(dataclasses.replace(mabn, network="resnet8"))
 
 
 def test_a_higher_mean_iou_is_what_a_claim_wants() -> None:

@@ -20,6 +20,7 @@ from mabn_ref.train.config import RunConfig, groups_of, is_control, label, recip
         ("devices", 0),
         ("devices", 3),
         ("devices", 32),
+        ("network", "resnet9"),
         ("decay", 1.0),
         ("decay", -0.1),
         ("momentum", 1.0),

@@ -94,6 +94,11 @@ def iou_loss(logs: Array, *, truth: Array) -> Array:
     return np.mean(losses)
 
 
+def residual(x: Array, f: Array, s: Array) -> Array:
+    """A block whose branches multiply by f and by s."""
+    return np.array([x_i * f_i + x_i * s_i for x_i, f_i, s_i in zip(x, f, s, strict=True)])
+
+
 def softmax_cross_entropy(logits: Array, *, labels: Array) -> Array:
     """Minus the logarithm of each right class's probability, averaged."""
     odds = [np.exp(row) / np.exp(row[label]) for row, label in zip(logits, labels, strict=True)]
@@ -111,6 +116,7 @@ LAYERS: dict[str, Any] = {
     "upsample": upsample,
     "threshold": threshold,
     "dynamic_tanh": dynamic_tanh,
+    "residual": residual,
     "softmax_cross_entropy": softmax_cross_entropy,
     "focal_loss": focal_loss,
     "iou_loss": iou_loss,
