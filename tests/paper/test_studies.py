@@ -85,7 +85,7 @@ def test_pictures_are_the_same_from_the_file(name: str) -> None:
 
 
 def test_every_name_has_its_study() -> None:
-    assert len({study.title for study in STUDIES.values()}) == len(STUDIES) == 18
+    assert len({study.title for study in STUDIES.values()}) == len(STUDIES) == 19
     with pytest.raises(KeyError):
         STUDIES["table6"]
 
