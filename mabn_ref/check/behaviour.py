@@ -284,7 +284,7 @@ class Probe:
 
 
 _HOLD = ("hold", "backward_of")
-_READS_THEM = ("mabn", "online", "moving")
+_READS_THEM = ("mabn", "online", "moving", "powernorm", "un")
 PROBES: tuple[Probe, ...] = (
     Probe(
         "input kept", "x is compared after the call with what it was before.", "input-overwritten",
@@ -302,7 +302,7 @@ PROBES: tuple[Probe, ...] = (
     Probe(
         "two forward passes before the backward passes", "As where a layer is used twice in one graph.",
         "one-pass-remembered", "Backward uses what a later forward pass left.", _two_forwards, _HOLD,
-        ("mabn", "online"), "backward has a memory of its own, which is in the order of the passes",
+        ("mabn", "online", "powernorm", "un"), "backward has a memory of its own, which is in the order of the passes",
     ),
     Probe(
         "second derivatives", "The derivative of dx is compared with central differences of dx.",

@@ -30,6 +30,8 @@ _EQUATIONS = {
     "eval_norm": "bn-backward (4), in training",
     "online_norm": "online-backward, first sample",
     "rms_norm": "rms-backward",
+    "power_norm": "power-backward, v = 0",
+    "unified_norm": "unified-backward, m = 1",
     "sync_batch_norm": "bn-backward (4), over ranks",
     "frozen_batch_norm": "frozen-backward",
     "conv2d": "conv2d-backward",

@@ -3,7 +3,8 @@
 Of a layer, of batch norm, of modified batch norm and of group norm it is forward itself. Of Batch Renormalization it
 is forward with r and d held at their numbers. Of MABN it is one call with r held, the earlier batches of both windows
 being numbers: an earlier Psi is then zero, and (20) is the derivative. Of Online Normalization
-it is one sample, both control variables being zero.
+it is one sample, both control variables being zero, and of PowerNorm one batch. Of Unified Normalization it is
+forward with a window of one batch.
 """
 
 from __future__ import annotations
@@ -57,8 +58,9 @@ def passes(subject: str, implementation: Any, inputs: Calls | Call) -> Passes:
     state = state_before_last(implementation, inputs)
     if hasattr(state, "psi_window"):
         state = state._replace(psi_window=0 * state.psi_window)
-    if hasattr(state, "u"):
-        x, state = x[:1], state._replace(u=0 * state.u, v=0 * state.v)
+    if hasattr(state, "v"):
+        x = x[: getattr(config, "norm_batch", 1)]
+        state = state._replace(**{name: 0 * getattr(state, name) for name in ("u", "v") if hasattr(state, name)})
     _, held, after = implementation.forward(x, gamma, beta, state, config)
 
     def one_call(x: Array, gamma: Array, beta: Array) -> tuple[Array, Any]:

@@ -24,8 +24,10 @@ from mabn_ref.norms import (
     mabn_variants,
     moving_statistics,
     online_norm,
+    power_norm,
     rms_norm,
     sync_batch_norm,
+    unified_norm,
 )
 from mabn_ref.norms.checks import Ramp
 
@@ -190,6 +192,7 @@ _SETTINGS: Mapping[str, tuple[Any, ...]] = {
     "ema_read": ("before", "after"),
     "ema_start": (1.0, 0.25, "first"),
     "layer_scaling": (True, False),
+    "outliers": (True, False),
     "axes": ("channels", "positions"),
     "estimated": (True, False),
     "merged": (True, False),
@@ -205,6 +208,7 @@ _SETTINGS_OF: Mapping[ModuleType, Mapping[str, tuple[Any, ...]]] = {
         "d_max": (0.0, 0.5, 5.0, _ramp(0.0, 2.0)),
         "ema_of": ("sigma", "var"),
     },
+    power_norm: {"warmup": (0,)},  # in which backward is no derivative
     sync_batch_norm: {"norm_batch": (None,)},  # what the ranks have is the batch
 }
 """Where a field is another in this module."""
@@ -318,6 +322,7 @@ _RESTRICTED: Mapping[ModuleType, Draw] = {
     moving_statistics: calls(moving_statistics, scale=_WIDE, backward="batch"),
     online_norm: sample_calls(online_norm),
     rms_norm: sample_calls(rms_norm, channels=4, scale=_WIDE),
+    unified_norm: calls(unified_norm, scale=_WIDE, window=1),
     sync_batch_norm: calls(sync_batch_norm, groups=1, scale=_WIDE),
 }
 

@@ -1,4 +1,4 @@
-"""What people get wrong in modified batch normalisation and in MABN."""
+"""What people get wrong in modified batch normalisation, in MABN, in PowerNorm and in Unified Normalization."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from mabn_ref.mistakes.edit import Mistake
 from mabn_ref.mistakes.random_inputs import calls
-from mabn_ref.norms import mabn, modified_batch_norm
+from mabn_ref.norms import mabn, modified_batch_norm, power_norm, unified_norm
 
 _modified = partial(Mistake, subject=modified_batch_norm, draw=calls(modified_batch_norm))
 _modified_backward = partial(_modified, equation="modified-backward (16)", oracle="gradient")
@@ -215,4 +215,65 @@ MABN = (
     ),
 )
 
-MISTAKES = (*MODIFIED, *MABN)
+_power = partial(
+    Mistake,
+    subject=power_norm,
+    oracle="recurrence",
+    draw=calls(power_norm, decay=0.9, decay_backward=0.5, count=4, warmup=0),
+)
+
+POWER_NORM = (
+    _power(
+        name="power-average-after",
+        edits={
+            "        before.append(chi2)\n        chi2 = decay * chi2 + (1 - decay) * chi2_batch[g, 0, :]": "        "
+            "chi2 = decay * chi2 + (1 - decay) * chi2_batch[g, 0, :]\n        before.append(chi2)"
+        },
+        sentence="Your forward divides by the average with this batch in it; it is the average before.",
+        equation="power-normalise",
+    ),
+    _power(
+        name="power-v-of-dy",
+        edits={"psi, held * sums(y * y) / values": "psi, 0 * psi"},
+        sentence="Your v adds up all of Psi; it adds up what is left of it once the share of v is taken off.",
+        equation="power-control",
+    ),
+    _power(
+        name="power-psi-of-this-batch",
+        edits={"dy = dz * gamma - held * v * y": "dy = dz * gamma - psi * y"},
+        sentence="Your dx has this batch's Psi in it, as modified batch normalisation; PowerNorm has a share of v.",
+        equation="power-control",
+    ),
+)
+
+_unified = partial(
+    Mistake,
+    subject=unified_norm,
+    oracle="recurrence",
+    draw=calls(
+        unified_norm, window=3, decay=0.5, clip=5.0, count=6, groups=1, outliers=False, warmup=0, renorm_from=1
+    ),
+)
+
+UNIFIED_NORM = (
+    _unified(
+        name="unified-arithmetic-mean",
+        edits={"batch if own else geometric_mean(window)": "batch if own else xp.mean(window, axis=0)"},
+        sentence="Your window has an arithmetic mean, as MABN's; Unified Normalization's is geometric.",
+        equation="unified-mean",
+    ),
+    _unified(
+        name="unified-r-in-forward",
+        edits={"z = gamma * y + beta": "z = gamma * xp.stack(ratios)[:, None, :] * y + beta"},
+        sentence="Your output is multiplied by r, as MABN's; here r is in backward alone.",
+        equation="affine (3)",
+    ),
+    _unified(
+        name="unified-window-alone",
+        edits={"subtracted.append(mean if alone[g] else average)": "subtracted.append(mean)"},
+        sentence="Your dx takes off the window's mean of Psi; here it is an exponential average of that mean.",
+        equation="unified-psi",
+    ),
+)
+
+MISTAKES = (*MODIFIED, *MABN, *POWER_NORM, *UNIFIED_NORM)

@@ -72,8 +72,8 @@ _online_control = partial(
     oracle="recurrence",
     draw=sample_calls(online_norm, count=3, decay_backward=0.5, decay_forward=0.9),
 )
-_V = "_accumulated(state.v, psi, held * sums(y * y) / values)"
-_U = "_accumulated(state.u, through, held * namespace(dz).ones_like(through))"
+_V = "accumulated(state.v, psi, held * sums(y * y) / values)"
+_U = "accumulated(state.u, through, held * namespace(dz).ones_like(through))"
 
 ONLINE_NORM = (
     _online_forward(
@@ -97,20 +97,20 @@ ONLINE_NORM = (
     ),
     _online_control(
         name="online-v-of-dy",
-        edits={_V: "_accumulated(state.v, psi, 0 * psi)"},
+        edits={_V: "accumulated(state.v, psi, 0 * psi)"},
         sentence="Your v adds up all that comes in; add up only what is let through, and it stays bounded.",
     ),
     _online_control(
         name="online-u-before-control",
-        edits={_U: "_accumulated(state.u, through, 0 * through)"},
+        edits={_U: "accumulated(state.u, through, 0 * through)"},
         sentence="Your u adds up the gradient before u is subtracted; it should add up dx itself.",
         equation="online-control-u",
     ),
     _online_control(
         name="online-control-averaged",
         edits={
-            _V: "_accumulated(state.v, held * psi, held + held**2 * sums(y * y) / values)",
-            _U: "_accumulated(state.u, held * through, held + held**2 * np.ones_like(through))",
+            _V: "accumulated(state.v, held * psi, held + held**2 * sums(y * y) / values)",
+            _U: "accumulated(state.u, held * through, held + held**2 * np.ones_like(through))",
         },
         sentence="Your u and v are averages; they are sums, and the share 1 - decay_backward is subtracted.",
     ),

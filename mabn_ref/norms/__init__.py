@@ -89,8 +89,10 @@ from mabn_ref.norms import (
     modified_batch_norm,
     moving_statistics,
     online_norm,
+    power_norm,
     rms_norm,
     sync_batch_norm,
+    unified_norm,
 )
 
 __all__ = ["NORMS", "Norm"]
@@ -122,5 +124,7 @@ NORMS: dict[str, Norm] = {
     "rms": Norm(rms_norm, "RMSNorm", settings={"axes": "channels"}),
     "frn": Norm(rms_norm, "FRN", settings={"axes": "positions"}),
     "frozen-bn": Norm(frozen_batch_norm, "frozen BN"),
+    "powernorm": Norm(power_norm, "PowerNorm", example={"decay_backward": 0.95}),
+    "un": Norm(unified_norm, "UN", example={"window": 3, "clip": 2.0}),
 }
 """Every normaliser, by the name that commands and records have for it. Nothing else lists them by hand."""

@@ -152,6 +152,15 @@ def sma(held: Array, batch_values: Array, *, seen: int | None = None) -> tuple[A
     return xp.reshape(averages, batch_values.shape), rows[steps:, :]
 
 
+def accumulated(start: Array, added: Array, held: Array) -> tuple[Array, Array]:
+    """``s + added_t - held_t * s`` for each t of (N, 1, C): s before each, (N, 1, C), and after the last, (C,)."""
+    before, s = [], start
+    for t in range(added.shape[0]):
+        before.append(s)
+        s = s + (added[t, 0, :] - held[t, 0, :] * s)
+    return namespace(added).stack(before)[:, None, :], s
+
+
 def _rows(name: str, shape: tuple[int, ...], batch_values: Array) -> Array:
     """The batch values as (G, C)."""
     if len(batch_values.shape) == 3 and batch_values.shape[1] == 1:

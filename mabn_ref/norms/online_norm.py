@@ -27,7 +27,7 @@ import numpy as np
 from mabn_ref.arrays import Array, check_own, check_squares, copied, namespace, total
 from mabn_ref.norms import batch_norm, checks
 from mabn_ref.norms.checks import Checked, setting
-from mabn_ref.norms.common import centre, ema, mean_square, merge, root, split, sums
+from mabn_ref.norms.common import accumulated, centre, ema, mean_square, merge, root, split, sums
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,21 +138,12 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     dgamma = total(dzy_sum)  # eq: affine-backward
     g, psi = gamma * dz_sum / values, gamma * dzy_sum / values
     # All that depends on the sample before is a number per channel; what is of the size of x is done at once.
-    v, v_after = _accumulated(state.v, psi, held * sums(y * y) / values)  # eq: online-control-v
+    v, v_after = accumulated(state.v, psi, held * sums(y * y) / values)  # eq: online-control-v
     dy = dz * gamma - held * v * y  # eq: online-control-v
     through = (g - held * v * sums(y) / values) / sigma
-    u, u_after = _accumulated(state.u, through, held * namespace(dz).ones_like(through))  # eq: online-control-u
+    u, u_after = accumulated(state.u, through, held * namespace(dz).ones_like(through))  # eq: online-control-u
     dx = dy / sigma - held * u  # eq: online-backward
     return merge(dx, cache.shape), dgamma, dbeta, state._replace(u=u_after, v=v_after)
-
-
-def _accumulated(start: Array, added: Array, held: Array) -> tuple[Array, Array]:
-    """``s + added_t - held_t * s`` for each t of (N, 1, C): s before each, (N, 1, C), and after the last, (C,)."""
-    before, s = [], start
-    for t in range(added.shape[0]):
-        before.append(s)
-        s = s + (added[t, 0, :] - held[t, 0, :] * s)
-    return namespace(added).stack(before)[:, None, :], s
 
 
 def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:

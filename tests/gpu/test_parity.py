@@ -41,6 +41,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("online_norm", {"decay_forward": 0.9, "decay_backward": 0.8, "layer_scaling": False}),
     ("rms_norm", {"axes": "channels"}),
     ("rms_norm", {"axes": "positions"}),
+    ("power_norm", {"norm_batch": 2, "decay_backward": 0.8}),
+    ("unified_norm", {"norm_batch": 2, "window": 3, "outliers": True}),
     ("eval_norm", {"norm_batch": 2}),
     ("eval_norm", {"norm_batch": 2, "estimated": True}),
 ]

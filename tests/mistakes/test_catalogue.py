@@ -28,6 +28,7 @@ from mabn_ref.norms import (
     online_norm,
     rms_norm,
     sync_batch_norm,
+    unified_norm,
 )
 
 NORMS = tuple(dict.fromkeys(m.subject for m in MISTAKES if m.subject.__name__.startswith("mabn_ref.norms")))
@@ -170,6 +171,8 @@ def test_no_two_mistakes_of_a_normaliser_give_the_same_numbers(module: Any) -> N
             "d_max": batch_renorm.Ramp(**ramp, first=0.1, last=1.0),
         }
         settings |= bounds | {"ema_of": "sigma"}
+    if module is unified_norm:
+        settings |= {"window": 3, "clip": 1.2, "warmup": 0, "renorm_from": 1, "outliers": False}
     if module is mabn:
         settings |= {"window": 6, "clip": 1.2, "warmup": 4, "renorm_from": 1}
     draw = calls(module, groups=2, norm_batch=3, space=(2, 2), channels=3, count=6, **settings)

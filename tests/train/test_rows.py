@@ -78,6 +78,8 @@ def test_every_row_of_a_comparison_by_hand() -> None:
         ("RMSNorm", False, 32),
         ("FRN", False, 32),
         ("frozen BN", False, 32),
+        ("PowerNorm 2", False, 32),
+        ("UN 2", False, 32),
     ]
     assert {run.seed for run in runs} == {3}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from mabn_ref.mistakes.plain.batch_statistics import BatchNorm, BatchRenorm, EvalNorm
 from mabn_ref.mistakes.plain.layers import LAYERS, sgd
-from mabn_ref.mistakes.plain.mean_squares import MABN, ModifiedBatchNorm
+from mabn_ref.mistakes.plain.mean_squares import MABN, ModifiedBatchNorm, PowerNorm, UnifiedNorm
 from mabn_ref.mistakes.plain.single_samples import FrozenBatchNorm, GroupNorm, OnlineNorm, RMSNorm
 
 __all__ = ["LAYERS", "MABN", "NORMALISERS", "BatchNorm", "BatchRenorm", "ModifiedBatchNorm", "sgd"]
@@ -26,6 +26,8 @@ NORMALISERS: dict[str, Any] = {
     "online_norm": OnlineNorm,
     "rms_norm": RMSNorm,
     "frozen_batch_norm": FrozenBatchNorm,
+    "power_norm": PowerNorm,
+    "unified_norm": UnifiedNorm,
     "sync_batch_norm": BatchNorm,  # synchronised ranks share one batch, their union
 }
 """By the name of the module in `mabn_ref.norms`. One that is not here is checked by its derivatives alone."""

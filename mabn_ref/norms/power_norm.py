@@ -1,0 +1,141 @@
+r"""PowerNorm: a moving mean square in forward, and a running sum of what was let through in backward.
+
+Shen et al., "PowerNorm: Rethinking Batch Normalization in Transformers", ICML 2020. It divides by the average of the
+batches before, as MABN does where r is not clipped, and takes off the share 1 - decay_backward of a running sum v of
+the gradient along y, as Online Normalization does for each sample. **backward is not the derivative of forward**. The
+example: the first batch is divided by 1, the second by 5, the root of its predecessor's mean square.
+
+Examples
+--------
+>>> x, one, zero = np.array([[1.0], [7.0], [5.0], [11.0]]), np.ones(1), np.zeros(1)
+>>> config = Config(eps=0.0, norm_batch=2, decay=0.0, decay_backward=0.5)
+>>> z, cache, state = forward(x, one, zero, init(1, config, dtype=x.dtype), config)
+>>> dx, dgamma, dbeta, state = backward(np.ones((4, 1)), cache, state)
+>>> z.ravel(), dx.ravel(), state.v
+(array([1. , 7. , 1. , 2.2]), array([ 1.  ,  1.  , -0.2 , -0.68]), array([-0.24]))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mabn_ref.arrays import Array, copied, namespace, total
+from mabn_ref.norms import checks
+from mabn_ref.norms.checks import Settings, setting
+from mabn_ref.norms.common import accumulated, mean_square, merge, root, split, sums, switched
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Settings):
+    """Hyper-parameters."""
+
+    decay: float = setting(0.9, at_least=0, below=1, note="weight of the old value in the moving mean square")
+    decay_backward: float = setting(0.9, at_least=0, below=1, note="1 minus the share of v that backward takes off")
+    warmup: int = setting(
+        0, at_least=0, whole=True, imitation=True, note="batch statistics in forward up to this iteration"
+    )
+    backward_by: str = setting(
+        "moving", choices=("moving", "batch"), imitation=True, note="whose root mean square backward divides by"
+    )
+
+    @classmethod
+    def authors(cls) -> Config:
+        """Return what the authors' code does, without the scaling of groups of channels that stands before it."""
+        return cls(warmup=10_000, backward_by="batch")
+
+
+class State(NamedTuple):
+    """Moving statistics, both of shape (C,); `backward` changes `v`, and its own count, alone."""
+
+    chi2: Array  #: the moving mean square, at first 1
+    v: Array  #: the sum of the mean products of y and gradient that backward has let through, at first 0
+    iteration: int = 0  #: normalisation batches so far
+    backward_iteration: int = 0  #: the same, of those that came back
+
+
+class Cache(NamedTuple):
+    """What backward needs, in the canonical form (G, M, C)."""
+
+    y: Array  #: (G, M, C): the normalised values
+    chi: Array  #: (G, 1, C): what backward divides by
+    gamma: Array  #: (C,)
+    iteration: int  #: iterations before this call
+    shape: tuple[int, ...]  #: the shape of x
+    config: Config
+
+
+def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
+    """The state before the first batch."""
+    checks.init(channels, (config, Config), dtype, xp)
+    return State(xp.ones((channels,), dtype=dtype), xp.zeros((channels,), dtype=dtype))
+
+
+def statistics(x: Array, config: Settings) -> Array:
+    """Batch mean square of every normalisation batch, which the average is fed: :eq:`modified-statistics` (15)."""
+    checks.statistics(config)
+    return mean_square(split(x, config.norm_batch))[:, 0, :]  # eq: modified-statistics (15)
+
+
+def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
+    """Divide by the root of the average before this batch: :eq:`power-normalise`, :eq:`affine` (3)."""
+    checks.forward(x, gamma, beta, (state, State), (config, Config), init)
+    shape, x, t = tuple(x.shape), split(x, config.norm_batch), state.iteration
+    chi2_batch = mean_square(x)  # eq: modified-statistics (15)
+    before, after = _averages(state, chi2_batch, config)
+    chi = root(switched(chi2_batch, before, config.warmup + 1, t) + config.eps)  # eq: power-normalise
+    y = x / chi  # eq: power-normalise
+    z = gamma * y + beta  # eq: affine (3)
+    back = root(chi2_batch + config.eps) if config.backward_by == "batch" else chi
+    state = State(after, copied(state.v), t + x.shape[0], state.backward_iteration)
+    return merge(z, shape), Cache(y, back, copied(gamma), t, shape, config), state
+
+
+def _averages(state: State, chi2_batch: Array, config: Config) -> tuple[Array, Array]:
+    """The moving mean square before each batch, (G, 1, C), and after the last; in warm-up about a mean of all."""
+    before, chi2 = [], state.chi2
+    for g in range(chi2_batch.shape[0]):
+        t = state.iteration + 1 + g
+        decay = config.decay * (1 - 1 / t) if t < config.warmup else config.decay
+        before.append(chi2)
+        chi2 = decay * chi2 + (1 - decay) * chi2_batch[g, 0, :]  # eq: ema-forward (12)
+    return namespace(chi2_batch).stack(before)[:, None, :], chi2
+
+
+def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
+    """The two batch statistics of backward, of which v takes in the second: :eq:`bn-gradient-statistics` (5)."""
+    checks.gradient_statistics(dz, (cache, Cache))
+    dz, y, values = split(dz, cache.config.norm_batch), cache.y, cache.y.shape[1]
+    g, psi = cache.gamma * sums(dz) / values, cache.gamma * sums(dz * y) / values
+    return g[:, 0, :], psi[:, 0, :]
+
+
+def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
+    """Gradients under control of v: :eq:`power-control`, :eq:`power-backward`."""
+    checks.backward(dz, (cache, Cache), (state, State), init)
+    dz, values = split(dz, cache.config.norm_batch), cache.y.shape[1]
+    y, chi, gamma, t, shape, config = cache
+    dz_sum, dzy_sum, held = sums(dz), sums(dz * y), 1 - config.decay_backward
+    dbeta = total(dz_sum)  # eq: affine-backward
+    dgamma = total(dzy_sum)  # eq: affine-backward
+    psi = gamma * dzy_sum / values  # eq: bn-gradient-statistics (5)
+    v, v_after = accumulated(state.v, psi, held * sums(y * y) / values)  # eq: power-control
+    dy = dz * gamma - held * v * y  # eq: power-control
+    dx = dy / chi  # eq: power-backward
+    return merge(dx, shape), dgamma, dbeta, state._replace(v=v_after, backward_iteration=t + y.shape[0])
+
+
+def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
+    """Inference as one map per channel, ``z = scale * x + shift``, to be folded: :eq:`fold`."""
+    checks.affine(gamma, beta, (state, State), (config, Config), init)
+    scale = gamma / root(state.chi2 + config.eps)  # eq: modified-infer
+    return scale, beta
+
+
+def infer(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> Array:
+    """Divide by the moving root mean square: :eq:`modified-infer`."""
+    checks.infer(x, gamma, beta, (state, State), (config, Config), init)
+    y = x / root(state.chi2 + config.eps)  # eq: modified-infer
+    return gamma * y + beta  # eq: affine (3)

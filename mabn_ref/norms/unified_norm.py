@@ -1,0 +1,175 @@
+r"""Unified Normalization: MABN with a geometric mean, and r in backward alone.
+
+Yang et al., "Unified Normalization for Accelerating and Stabilizing Transformers", 2022. Forward divides by the root
+of the geometric mean of the last mean squares, once the window is full, which a single large batch moves less than
+MABN's. Backward multiplies dy by r, which forward leaves out, and takes off an exponential average of the window's
+mean of Psi. **backward is not the derivative of forward.** With `outliers`, a batch that is far from the others
+of the window is normalised by itself, in both passes. The example: the second batch is divided by the root of
+sqrt(1 * 16).
+
+Examples
+--------
+>>> x, one, zero = np.array([[1.0], [-1.0], [4.0], [-4.0]]), np.ones(1), np.zeros(1)
+>>> config = Config(eps=0.0, norm_batch=2, window=2)
+>>> state = init(1, config, dtype=x.dtype)._replace(chi2_window=np.ones((2, 1)), iteration=2)
+>>> z, cache, state = forward(x, one, zero, state, config)
+>>> z.ravel(), state.chi2_window.ravel()
+(array([ 1., -1.,  2., -2.]), array([ 1., 16.]))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mabn_ref.arrays import Array, copied, namespace, total
+from mabn_ref.norms import checks
+from mabn_ref.norms.checks import Settings, setting
+from mabn_ref.norms.common import clip, mean_square, merge, root, split, sums
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Settings):
+    """Hyper-parameters. In the first `window` iterations both passes have the batch's own statistics to average."""
+
+    decay: float = setting(0.9, at_least=0, below=1, note="weight of the old value in both exponential averages")
+    window: int = setting(4, at_least=1, whole=True, note="m, the batch statistics in a mean; 1: those of the batch")
+    clip: float = setting(5.0, at_least=1, note="r is clipped to [1 / clip, clip]")
+    outliers: bool = setting(False, note="whether a batch that is far from those of the window is left out of it")
+    warmup: int = setting(0, at_least=0, whole=True, imitation=True, note="batch statistics while iteration < warmup")
+    renorm_from: int = setting(1, at_least=1, whole=True, imitation=True, note="first iteration with r other than 1")
+
+    @classmethod
+    def authors(cls) -> Config:
+        """Return the defaults of the authors' code."""
+        return cls(warmup=4000, renorm_from=4001)
+
+
+class State(NamedTuple):
+    """Moving statistics; `backward` changes `psi`, `psi_window` and its own count alone."""
+
+    chi2: Array  #: (C,): the exponential average of what forward divides by, squared; at first 1
+    chi2_window: Array  #: (m, C): the last m batch values of chi^2, oldest first, at first 0
+    psi: Array  #: (C,): the exponential average of the window's mean of Psi, at first 0
+    psi_window: Array  #: (m, C): the last m batch values of Psi, oldest first, at first 0
+    iteration: int = 0  #: normalisation batches so far
+    backward_iteration: int = 0  #: the same, of those that came back
+
+
+class Cache(NamedTuple):
+    """What backward needs, in the canonical form (G, M, C)."""
+
+    y: Array  #: (G, M, C): the normalised values
+    chi: Array  #: (G, 1, C): what they were divided by
+    r: Array  #: (G, 1, C): the clipped ratio of chi to its exponential average
+    alone: tuple[bool, ...]  #: for each of the G, whether it has statistics of its own in both passes
+    gamma: Array  #: (C,)
+    iteration: int  #: iterations before this call
+    shape: tuple[int, ...]  #: the shape of x
+    config: Config
+
+
+def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
+    """The state before the first batch."""
+    checks.init(channels, (config, Config), dtype, xp)
+    windows = (xp.zeros((config.window, channels), dtype=dtype) for _ in range(2))
+    one, zero = xp.ones((channels,), dtype=dtype), xp.zeros((channels,), dtype=dtype)
+    return State(one, next(windows), zero, next(windows))
+
+
+def statistics(x: Array, config: Settings) -> Array:
+    """Batch mean square of every normalisation batch, (G, C): :eq:`modified-statistics` (15)."""
+    checks.statistics(config)
+    return mean_square(split(x, config.norm_batch))[:, 0, :]  # eq: modified-statistics (15)
+
+
+def geometric_mean(window: Array) -> Array:
+    """The geometric mean of each column: a product of roots, so that nothing overflows and a zero gives zero."""
+    return namespace(window).prod(window ** (1 / window.shape[0]), axis=0)
+
+
+def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
+    """Divide by the root of the window's geometric mean: :eq:`unified-mean`, :eq:`unified-normalise`."""
+    checks.forward(x, gamma, beta, (state, State), (config, Config), init)
+    xp, shape, x, t = namespace(x), tuple(x.shape), split(x, config.norm_batch), state.iteration
+    chi2_batch = mean_square(x)  # eq: modified-statistics (15)
+    chi2, window, used, ratios, alone = state.chi2, state.chi2_window, [], [], []
+    for g in range(x.shape[0]):
+        now, batch = t + 1 + g, chi2_batch[g, 0, :]
+        spread, window = _spread(window), xp.concat([window[1:, :], batch[None, :]])
+        far = config.outliers and config.window > 1 and now >= config.warmup and _outlier(window, spread)
+        if far:
+            window = xp.concat([window[:-1, :], chi2[None, :]])
+        alone.append(config.window == 1 or far)
+        own = alone[-1] or now <= config.window or now < config.warmup
+        used.append(batch if own else geometric_mean(window))  # eq: unified-mean
+        r = root(used[-1] + config.eps) / root(chi2 + config.eps)  # eq: unified-backward
+        fixed = alone[-1] or now < config.renorm_from
+        ratios.append(xp.ones_like(r) if fixed else clip(r, 1 / config.clip, config.clip))  # eq: unified-backward
+        chi2 = config.decay * chi2 + (1 - config.decay) * used[-1]  # eq: ema-forward (12)
+    chi = root(xp.stack(used)[:, None, :] + config.eps)  # eq: unified-normalise
+    y = x / chi  # eq: unified-normalise
+    z = gamma * y + beta  # eq: affine (3)
+    cache = Cache(y, chi, xp.stack(ratios)[:, None, :], tuple(alone), copied(gamma), t, shape, config)
+    after = state._replace(chi2=copied(chi2), chi2_window=copied(window), iteration=t + x.shape[0])
+    return merge(z, shape), cache, after._replace(psi=copied(state.psi), psi_window=copied(state.psi_window))
+
+
+def _spread(window: Array) -> Array:
+    """The variance, over channels as well, of the roots of the window before a batch comes in."""
+    roots = root(window)
+    count = max(window.shape[0] * window.shape[1] - 1, 1)
+    return namespace(window).sum((roots - namespace(window).mean(roots)) ** 2) / count
+
+
+def _outlier(window: Array, spread: Array) -> bool:
+    """Whether in any channel the two means of the window are further apart than its spread before allows."""
+    xp = namespace(window)
+    apart = xp.mean(window, axis=0) - geometric_mean(window)
+    return bool(xp.any(apart > spread * window.shape[0]))
+
+
+def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
+    """The two batch statistics of backward, of dy: :eq:`bn-gradient-statistics` (5)."""
+    checks.gradient_statistics(dz, (cache, Cache))
+    dz, y, values, scale = split(dz, cache.config.norm_batch), cache.y, cache.y.shape[1], cache.gamma * cache.r
+    return (scale * sums(dz) / values)[:, 0, :], (scale * sums(dz * y) / values)[:, 0, :]
+
+
+def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
+    """Gradients with r and the exponential average of the mean of Psi: :eq:`unified-psi`, :eq:`unified-backward`."""
+    checks.backward(dz, (cache, Cache), (state, State), init)
+    xp, dz, values = namespace(dz), split(dz, cache.config.norm_batch), cache.y.shape[1]
+    y, chi, r, alone, gamma, t, shape, config = cache
+    dz_sum, dzy_sum = sums(dz), sums(dz * y)
+    dbeta = total(dz_sum)  # eq: affine-backward
+    dgamma = total(r * dzy_sum)  # eq: mabn-affine-backward
+    dy = dz * (gamma * r)  # eq: unified-backward
+    psi_batch = gamma * r * dzy_sum / values  # eq: bn-gradient-statistics (5)
+    average, window, subtracted = state.psi, state.psi_window, []
+    for g in range(y.shape[0]):
+        now, batch = t + 1 + g, psi_batch[g, 0, :]
+        window = xp.concat([window[1:, :], (average if alone[g] else batch)[None, :]])
+        own = alone[g] or now <= config.window or now < config.warmup
+        mean = batch if own else xp.mean(window, axis=0)  # eq: unified-psi
+        average = config.decay * average + (1 - config.decay) * mean  # eq: unified-psi
+        subtracted.append(mean if alone[g] else average)
+    dx = (dy - y * xp.stack(subtracted)[:, None, :]) / chi  # eq: unified-backward
+    state = state._replace(psi=copied(average), psi_window=copied(window), backward_iteration=t + y.shape[0])
+    return merge(dx, shape), dgamma, dbeta, state
+
+
+def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
+    """Inference as one map per channel, ``z = scale * x + shift``, to be folded: :eq:`fold`."""
+    checks.affine(gamma, beta, (state, State), (config, Config), init)
+    scale = gamma / root(state.chi2 + config.eps)  # eq: modified-infer
+    return scale, beta
+
+
+def infer(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> Array:
+    """Divide by the moving root mean square: :eq:`modified-infer`."""
+    checks.infer(x, gamma, beta, (state, State), (config, Config), init)
+    y = x / root(state.chi2 + config.eps)  # eq: modified-infer
+    return gamma * y + beta  # eq: affine (3)
