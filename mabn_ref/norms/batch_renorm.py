@@ -40,6 +40,13 @@ class Config(Settings):
     d_max: float | Ramp = setting(_D_MAX, at_least=0, note="d is clipped to [-d_max, d_max]")
     ema_of: str = setting("sigma", choices=("sigma", "var"), note="what is averaged: sqrt(var + eps), or var")
 
+    @classmethod
+    def crossq(cls, *, warmup: int = 100_000) -> Config:
+        """Return the settings of CrossQ and its ports: batch statistics in warm-up, then the full bounds at once."""
+        at = {"start": warmup, "stop": warmup + 1}
+        r_max, d_max = Ramp(**at, first=1.0, last=3.0), Ramp(**at, first=0.0, last=5.0)
+        return cls(eps=1e-3, decay=0.99, r_max=r_max, d_max=d_max, ema_of="var")
+
 
 class State(NamedTuple):
     """Moving statistics."""

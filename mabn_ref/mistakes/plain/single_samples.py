@@ -59,18 +59,12 @@ class GroupNorm:
         return z
 
 
-class RMSNorm:
+class RMSNorm(GroupNorm):
     """Modified batch normalisation's equations over the channels of one position, or the positions of one channel."""
 
     def __init__(self, channels: int, config: Any) -> None:
         self.config = config
         self.saved: list[Any] = []
-
-    def load(self, state: Any, groups: int) -> None:
-        """There is no state."""
-
-    def state(self) -> dict[str, Any]:
-        return {}
 
     def places(self, x: Array) -> Iterator[Any]:
         """The indices of all values that share a mean square."""
@@ -96,12 +90,6 @@ class RMSNorm:
             jacobian = np.eye(values.size) - np.outer(values, values) / values.size
             dx[place] = (dy[place].ravel() @ jacobian).reshape(y[place].shape) / chi[place]
         return dx, sum((dz * y).reshape(-1, channels)), sum(dz.reshape(-1, channels))
-
-    def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
-        saved, self.saved = self.saved, []
-        z = self.forward(x, gamma, beta)
-        self.saved = saved
-        return z
 
 
 class OnlineNorm:
