@@ -222,13 +222,6 @@ MISTAKES = (
         equation="dyt-backward",
         oracle="gradient",
     ),
-    _dyt(
-        name="dyt-alpha-per-value",
-        edits={"namespace(x).sum(da * x), (1,)": "namespace(x).mean(da * x), (1,)"},
-        sentence="Your dalpha is a mean; alpha is in every value, and its gradient is the sum.",
-        equation="dyt-backward",
-        oracle="gradient",
-    ),
     _residual_backward(
         name="residual-one-branch",
         edits={"return d, d  #": "return d, 0 * d  #"},

@@ -50,3 +50,13 @@ def backward(dw_c: Array, cache: Cache) -> Array:
     check_own((cache, Cache))
     check_cotangent("dw_c", dw_c, cache.shape, cache.dtype, "w")
     return centred(dw_c)  # eq: centralize-backward
+
+
+def of_gradient(dw: Array) -> Array:
+    """Gradient centralisation: the gradient of a weight less its mean per filter: :eq:`gradient-centralize`.
+
+    Yong et al., 2020. The weight is used as it is, and this goes between backward and the optimiser: a step then
+    leaves the mean of every filter where it was.
+    """
+    check_rank("dw", dw, "kh, kw, in, out")
+    return centred(dw)  # eq: gradient-centralize

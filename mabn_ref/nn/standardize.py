@@ -9,7 +9,16 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from mabn_ref.arrays import Array, check_at_least, check_own, check_squares, copied, namespace
+from mabn_ref.arrays import (
+    Array,
+    check_at_least,
+    check_float_array,
+    check_own,
+    check_squares,
+    copied,
+    namespace,
+    total,
+)
 from mabn_ref.nn import centralize
 from mabn_ref.nn.common import check_cotangent, check_rank
 
@@ -62,3 +71,27 @@ def backward(dw_s: Array, cache: Cache) -> Array:
     psi = xp.mean(w_s * dw_s, axis=axes, keepdims=True)
     dw: Array = (dw_s - g - w_s * psi) / sigma  # eq: standardize-backward
     return dw
+
+
+def scaled(w: Array, gain: Array, *, eps: float = 1e-4) -> tuple[Array, tuple[Cache, Array]]:
+    """Return filters of length gain, (out,), and a cache for `scaled_backward`: :eq:`scaled-standardize-forward`.
+
+    Brock, De and Smith, 2021. Such filters keep the size of what goes through them, without a normaliser.
+    """
+    check_at_least("eps", eps, 0)
+    check_rank("w", w, "kh, kw, in, out")
+    check_float_array("gain", gain, like=w, like_name="w")
+    if tuple(gain.shape) != tuple(w.shape[3:]):
+        raise ValueError(f"gain has shape {tuple(gain.shape)}, expected {tuple(w.shape[3:])}, one for each filter")
+    n = math.prod(w.shape[:3])
+    w_s, cache = forward(w, eps=eps / n)
+    return w_s * (gain / math.sqrt(n)), (cache, copied(gain))  # eq: scaled-standardize-forward
+
+
+def scaled_backward(dout: Array, cache: tuple[Cache, Array]) -> tuple[Array, Array]:
+    """Return dL/dW and dL/dgain of `scaled`: :eq:`scaled-standardize-backward`."""
+    standardized, gain = cache
+    check_cotangent("dout", dout, tuple(standardized.w_s.shape), standardized.w_s, "w")
+    root = math.sqrt(math.prod(dout.shape[:3]))
+    dgain = total(dout * standardized.w_s) / root  # eq: scaled-standardize-backward
+    return backward(dout * (gain / root), standardized), dgain  # eq: scaled-standardize-backward
