@@ -83,7 +83,7 @@ def test_one_batch_is_a_derivative_where_it_can_be(module: Any) -> None:
         assert verdict.accepted, verdict
 
 
-def drawn(seed: int = 0, count: int = 6) -> tuple[Any, ...]:
+def drawn(seed: int = 0, count: int = 6) -> tuple[Any, Any, Any, Any]:
     rng = np.random.default_rng(seed)
     xs, dzs = rng.standard_normal((2, count, 5, 3))
     return xs, dzs, np.array([1.5, -0.7, 0.6]), np.array([0.5, -1.0, 0.2])

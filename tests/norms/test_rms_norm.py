@@ -26,7 +26,7 @@ def run(x: Any, dz: Any, gamma: Any, beta: Any, config: Config) -> list[Any]:
     return [z, *rms_norm.backward(dz, cache, NONE)[:3]]
 
 
-def drawn(seed: int, shape: tuple[int, ...]) -> tuple[Any, ...]:
+def drawn(seed: int, shape: tuple[int, ...]) -> tuple[Any, Any, Any, Any]:
     rng = np.random.default_rng(seed)
     return (sample(rng, shape, low=-1, high=1), rng.standard_normal(shape), *parameters(rng, shape[-1]))
 

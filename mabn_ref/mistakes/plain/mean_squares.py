@@ -194,7 +194,7 @@ class UnifiedNorm(ModifiedBatchNorm):
         return np.where(np.all(values > 0, axis=0), np.exp(sum(logs) / len(logs)), 0.0)
 
     def of_batch(self, t: int) -> bool:
-        return t <= self.config.window or t < self.config.warmup
+        return bool(t <= self.config.window or t < self.config.warmup)
 
     def batch_forward(self, values: Array, gamma: Array, beta: Array) -> Array:
         self.batches_seen += 1
