@@ -115,7 +115,8 @@ class Exact:
 
     def tanh(self) -> Exact:
         """Return the hyperbolic tangent."""
-        return 1 - 2 / ((2 * self).exp() + 1)
+        e = _context.exp(_context.multiply(2, self.value))
+        return Exact(_context.divide(_context.subtract(e, 1), _context.add(e, 1)))
 
 
 def exact(x: npt.ArrayLike) -> Array:
