@@ -121,7 +121,8 @@ def test_array_api_strict(device: str, axes: str) -> None:
     arrays = drawn(7, (3, 5, 4))
     place = xp.Device(device)
     assert rms_norm.init(4, Config(axes=axes), dtype=xp.float64, xp=xp) == NONE
-    strict = run(*(xp.asarray(a, device=place) for a in arrays), config=Config(axes=axes))
+    x, dz, gamma, beta = (xp.asarray(a, device=place) for a in arrays)
+    strict = run(x, dz, gamma, beta, Config(axes=axes))
     for ours, theirs in zip(run(*arrays, Config(axes=axes)), strict, strict=True):
         assert theirs.device == place
         back = np.asarray(xp.asarray(theirs, device=xp.Device("CPU_DEVICE")))
