@@ -47,7 +47,8 @@ def _processor() -> str:
 
 
 def _header(torch: Any | None, arguments: Sequence[str], rounds: int) -> dict[str, Any]:
-    blas = [f"{lib['internal_api']} {lib['version']}, {lib.get('architecture', '')}" for lib in threadpool_info()]
+    found = [lib for lib in threadpool_info() if lib["user_api"] == "blas"]
+    blas = [f"{lib['internal_api']} {lib['version']}, {lib.get('architecture', '')}" for lib in found]
     versions = {"python": platform.python_version(), "numpy": np.__version__, "mabn_ref": __version__}
     return {
         "command": " ".join(["python -m tests.benchmarks", *arguments]),
@@ -82,6 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 reference = next((r for r in _REFERENCES if r in timings), next(iter(timings)))
                 print(table(f"{title}: {name}", timings, reference, unit), end="\n\n", flush=True)
             results[section] = {"title": title, "unit": unit, "tables": found}
+            if section == "step" and not options.tiny:
+                (steps,) = found.values()
+                header["share of peak"] = training_step.share_of_peak(steps)
+                print(f"{header['blas']}; convolutions alone, in % of its large product:")
+                print("\n".join(f"  {name}: {value}" for name, value in header["share of peak"].items()), end="\n\n")
     if options.json is not None:
         text = json.dumps(header | {"results": results}, indent=1) + "\n"
         storage.write(options.json, lambda file: file.write(text.encode()))

@@ -10,9 +10,13 @@ import numpy as np
 from mabn_ref.nn import network, networks, optimiser, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, batch_renorm, mabn
 from tests.benchmarks import torch_networks
+from tests.benchmarks.convolution import network_shapes
 from tests.benchmarks.timing import Timing, side_by_side
 
-__all__ = ["contestants", "measure", "our_step"]
+__all__ = ["contestants", "measure", "our_step", "share_of_peak"]
+
+LARGE = "a product of two large matrices"
+SIDE = 1024
 
 
 def our_step(
@@ -68,5 +72,21 @@ def contestants(torch: Any | None, width: int = 32) -> dict[str, Callable[[], An
 
 
 def measure(torch: Any | None, *, rounds: int, tiny: bool) -> dict[str, dict[str, Timing]]:
-    """Milliseconds of every contestant."""
-    return {"gradient batch 32": side_by_side(contestants(torch, 4 if tiny else 32), rounds=rounds)}
+    """Milliseconds of every contestant, and of a product that keeps the processor as busy as its BLAS can."""
+    side = 256 if tiny else SIDE
+    a, b = (np.random.default_rng(0).standard_normal((side, side), dtype=np.float32) for _ in range(2))
+    steps = contestants(torch, 4 if tiny else 32) | {LARGE: lambda: a @ b}
+    return {"gradient batch 32": side_by_side(steps, rounds=rounds)}
+
+
+def share_of_peak(steps: dict[str, Timing]) -> dict[str, float]:
+    """Operations per second of the large product, in 10^9, and what share of them each step reaches, in %.
+
+    Counted are the products of the convolutions alone: forward and both gradients, but for the first layer's input.
+    """
+    in_step = 0
+    for i, (n, size, c_in, c_out, stride) in enumerate(network_shapes()):
+        in_step += (3 if i else 2) * 2 * n * (size // stride) ** 2 * 9 * c_in * c_out
+    peak = 2 * SIDE**3 / steps[LARGE].median
+    shares = {name: 100 * in_step / t.median / peak for name, t in steps.items() if name != LARGE}
+    return {"peak, 10^9 operations a second": round(peak / 1e6, 1)} | {k: round(v, 1) for k, v in shares.items()}
