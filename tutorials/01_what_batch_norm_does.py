@@ -149,8 +149,8 @@ for title, unit, values in (
     draw(title, "sample (number)", unit, first, second, height=2.6, xticks=number)
 
 # %%
-# Some layers need another mean and another spread. So two numbers per channel, :math:`\gamma` and :math:`\beta`, are
-# learned along with the weights, :eq:`affine` (3):
+# Some layers need another mean and another spread. Therefore two numbers per channel, :math:`\gamma` and
+# :math:`\beta`, are learned along with the weights, :eq:`affine` (3):
 #
 # .. math:: z_b = \gamma \, y_b + \beta .
 
@@ -253,8 +253,8 @@ draw(
 # At inference
 # ------------
 #
-# An answer must not depend on which other images happen to be classified at the same time. So training keeps moving
-# averages of the batch means and variances in the state, and inference uses them instead, :eq:`bn-infer`.
+# An answer must not depend on which other images happen to be classified at the same time. For this, training keeps
+# moving averages of the batch means and variances in the state, and inference uses them instead, :eq:`bn-infer`.
 # The averages start at mean 0 and variance 1 and take some batches to settle:
 
 state = batch_norm.init(1, config, dtype=x.dtype)

@@ -139,8 +139,8 @@ draw(
 
 # %%
 # In double precision a step of about :math:`10^{-5}` is good to ten digits. In single precision rounding is half a
-# billion times coarser: the best step is about a hundredth, and gives four or five digits. So run gradient checks in
-# double precision.
+# billion times coarser: the best step is about a hundredth, and gives four or five digits. For this reason,
+# run gradient checks in double precision.
 #
 # A check that cannot fail
 # ------------------------

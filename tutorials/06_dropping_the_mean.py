@@ -127,7 +127,7 @@ draw(
 # ---------------------------------------------------
 #
 # In a network the normaliser's input is the output of a convolution, and the convolution's input comes from a ReLU:
-# it has no negative values. So a filter whose weights have a positive sum gives positive values on average.
+# it has no negative values. A filter whose weights have a positive sum gives positive values on average.
 
 images, _ = relu.forward(rng.standard_normal((16, 8, 8, 12)))
 w = rng.standard_normal((3, 3, 12, 16)) * np.sqrt(2 / (3 * 3 * 12))
