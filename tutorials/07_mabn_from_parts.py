@@ -69,8 +69,8 @@ print(ys)
 # .. math:: \hat q_t = \alpha \, \hat q_{t-1} + (1 - \alpha) \, q_t .
 #
 # Training and inference should agree. To this end, the normalised values are multiplied by the ratio of the two
-# averages, :eq:`mabn-renormalise` (19), with :math:`\hat\chi = \sqrt{\hat q + \epsilon}` from before this batch. The ratio is
-# clipped because :math:`\hat q` lags far behind at the start and whenever the weights move fast:
+# averages, :eq:`mabn-renormalise` (19), with :math:`\hat\chi = \sqrt{\hat q + \epsilon}` from before this batch. The
+# ratio is clipped because :math:`\hat q` lags far behind at the start and whenever the weights move fast:
 #
 # .. math:: r = \operatorname{clip}_{[1/\lambda, \, \lambda]} \Big( \frac{\bar\chi}{\hat\chi} \Big), \qquad
 #    z_b = \gamma \, ( r \, y_b ) + \beta .
