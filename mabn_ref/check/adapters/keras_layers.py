@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, counts, named, signature, squeezed
+from mabn_ref.check.adapters.arguments import (
+    SCALES,
+    SHIFTS,
+    Constructed,
+    counts,
+    named,
+    signature,
+    squeezed,
+    training_flag,
+)
 from mabn_ref.check.adapters.jax_functions import Step
 from mabn_ref.extras import require
 
@@ -130,7 +139,8 @@ def _jax(layer: _Layer, x: Array) -> tuple[Any, Any]:
     trained, kept = layer.layer.trainable_variables, layer.layer.non_trainable_variables
 
     if layer.step is None:
-        layer.step = Step(jax, lambda x, values, state: layer.layer.stateless_call(values, state, x, training=True))
+        mode = training_flag(layer.layer.call, True)  # which not every layer takes
+        layer.step = Step(jax, lambda x, values, state: layer.layer.stateless_call(values, state, x, **mode))
     z, pull, new = layer.step(jax.numpy.asarray(x), [v.value for v in trained], [v.value for v in kept])
     for variable, value in zip(kept, new, strict=True):
         variable.assign(value)
