@@ -9,7 +9,8 @@ import nox
 
 nox.options.sessions = ["check"]
 nox.options.reuse_existing_virtualenvs = True
-DEV = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
+PROJECT = nox.project.load_toml("pyproject.toml")
+DEV, REAL_LAYERS = (nox.project.dependency_groups(PROJECT, name) for name in ("dev", "real-layers"))
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
 
 
@@ -41,6 +42,15 @@ def docs(session: nox.Session) -> None:
     """The pages, into docs/_build; a warning is an error."""
     prepare(session)
     session.run("sphinx-build", "-q", "-W", "-n", "-b", "html", "docs", "docs/_build", *session.posargs)
+
+
+@nox.session
+def real_layers(session: nox.Session) -> None:
+    """The check on the layers of published packages: some gigabytes to install, some minutes to run."""
+    if session.venv_backend != "none":
+        session.install("-q", "-e", ".", *REAL_LAYERS)
+    session.env.update(ONE_THREAD)
+    session.run("pytest", "-q", "-m", "real_layers", "tests/check/test_real_layers.py", *session.posargs)
 
 
 @nox.session(venv_backend="none")

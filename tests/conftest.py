@@ -113,9 +113,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    apart: set[pytest.Item] = set()
+    if "real_layers" not in config.getoption("-m"):  # a job of its own, by its marker alone
+        apart |= {item for item in items if item.get_closest_marker("real_layers")}
     if config.getoption("--fast"):
-        apart = {item for item in items if any(map(item.get_closest_marker, ("slow", "docs", "frameworks", "dask")))}
+        apart |= {item for item in items if any(map(item.get_closest_marker, ("slow", "docs", "frameworks", "dask")))}
         apart |= {item for item in items if f"{_place(item.path)}::{item.name.partition('[')[0]}" in SLOW}
+    if apart:
         config.hook.pytest_deselected(items=list(apart))
         items[:] = [item for item in items if item not in apart]
     if "PYTEST_XDIST_WORKER" in os.environ:
