@@ -51,8 +51,14 @@ def strings(content: Any) -> list[str]:
     return [content] if isinstance(content, str) else []
 
 
+NOT_RECORDED = {"table8_devices"}
+"""Studies that a page names, with their command, and has no record of."""
+
+
 def test_every_study_is_on_a_page() -> None:
-    assert {file.stem for file in shown()} == set(STUDIES)
+    assert {file.stem for file in shown()} == set(STUDIES) - NOT_RECORDED
+    pages = "".join(page.read_text(encoding="utf-8") for page in (DOCS / "findings").glob("*.rst"))
+    assert all(f"$ mabn-ref paper {name}\n" in pages for name in NOT_RECORDED)
     for file, (page, command) in shown().items():
         assert command.split()[:3] == ["mabn-ref", "paper", file.stem], page
 
