@@ -26,6 +26,7 @@ BY_HAND = {
     "sync-bn": ("column over ranks", "its own sigma, mean off", "g + y Psi", "2 + 2", "training on many devices"),
     "online": ("columns of samples", "the average before", "u and v, running sums", "2 + 2", "research"),
     "eval-norm": ("column", "its own sigma, mean off", "g + y Psi", "2 + 2", "research"),
+    "frozen-bn": ("nothing", "a constant sigma, mean off", "nothing", "0 + 0", "fine-tuned detectors"),
     "rms": ("row", "its own chi", "y Psi", "1 + 1", "language models"),
     "frn": ("column in a sample", "its own chi", "y Psi", "1 + 1", "Bayesian networks"),
     "powernorm": ("columns of batches", "the average chi before", "y times a share of v", "1 + 1", "research"),
