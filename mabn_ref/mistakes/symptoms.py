@@ -52,9 +52,8 @@ class Case:
 
     def shares_statistics(self) -> bool:
         """Whether the subject normalises by what samples have in common, so that its batch can be cut otherwise."""
-        return isinstance(self.inputs, Calls) and not self.is_of(
-            "group_norm", "online_norm", "rms_norm", "eval_norm", "sync_batch_norm"
-        )
+        shared = isinstance(self.inputs, Calls) and hasattr(self.inputs.config, "norm_batch")
+        return shared and not self.is_of("eval_norm", "sync_batch_norm")
 
     def right_with(self, **settings: Any) -> bool:
         """Whether all is right where these fields of the inputs, or else of their Config, have these values."""
