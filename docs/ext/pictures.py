@@ -127,9 +127,9 @@ def time_line() -> str:
 
 
 SHEETS: dict[str, tuple[str, Callable[[int, int, int], bool]]] = {
-    "BN, modified BN, MABN": ("a column over both samples", lambda sample, position, channel: channel == 1),
+    "BN, MABN": ("a column over both samples", lambda sample, position, channel: channel == 1),
     "modified BN": ("a column over both samples", lambda sample, position, channel: channel == 1),
-    "FRN, instance norm": ("a column in one sample", lambda sample, position, channel: channel == 1 and sample == 0),
+    "FRN, IN": ("a column in one sample", lambda sample, position, channel: channel == 1 and sample == 0),
     "FRN": ("the part of a column in one sample", lambda sample, position, channel: channel == 1 and sample == 0),
     "RMSNorm": ("one row", lambda sample, position, channel: (sample, position) == (0, 1)),
     "layer norm": ("all of one sample", lambda sample, position, channel: sample == 0),
@@ -191,8 +191,8 @@ PICTURES: dict[str, Callable[[], str]] = {
     "axes-of-the-family": lambda: axes(
         "axes-of-the-family",
         (
-            "BN, modified BN, MABN",
-            "FRN, instance norm",
+            "BN, MABN",
+            "FRN, IN",
             "layer norm",
             "RMSNorm",
             "group norm",

@@ -217,7 +217,7 @@ _AFFINE = _choices(
     "z dx dgamma dbeta inferred",
     ("rms", {"affine": "beta forgotten"}, "There is no beta, as in PyTorch, Keras and Flax.", ACCEPTED),
     *(
-        (f"{_ALL} {_ALONE} {_RMS}", {"affine": what}, words)
+        (f"{_ALL} {_ALONE} {'frn' if what == 'beta forgotten' else _RMS}", {"affine": what}, words)
         for what, words in (
             ("(y + beta) gamma", "Your output is (y + beta) * gamma; beta comes after gamma, z = gamma * y + beta."),
             ("|gamma|", "Your output has |gamma| in the place of gamma."),

@@ -112,7 +112,8 @@ class SampleModel:
         elif c.eps_at == "largest":
             moved = np.where(p.std**2 > c.eps, moved, 0)
         right = (dy - g - moved * psi) / p.sigma
-        late = (dz - _together(dz, c) - moved * _together(p.y * dz, c)) / p.sigma
+        late_g = 0 if c.statistic == "mean square" else _together(dz, c)
+        late = (dz - late_g - moved * _together(p.y * dz, c)) / p.sigma
         formulas: dict[str, Any] = {
             "right": lambda: right,
             "no g": lambda: (dy - moved * psi) / p.sigma,

@@ -129,12 +129,16 @@ ONLINE_NORM = (
     ),
 )
 
+_OF_SAMPLE = "np.repeat(np.mean(np.reshape({0}, (shape[0], -1)), axis=1), len({1}) // shape[0])[:, None, None]"
 _rms = partial(Mistake, subject=rms_norm, draw=sample_calls(rms_norm, channels=4))
 
 RMS_NORM = (
     _rms(
         name="rms-mean-subtracted",
-        edits={"    chi2 = mean_square(x, place": "    x = x - mean(x)\n    chi2 = mean_square(x, place"},
+        edits={
+            "    chi2 = mean_square(x, place": "    x = x - mean(x)\n    chi2 = mean_square(x, place",
+            "(dy - y * psi) / chi": "(dy - mean(dy) - y * psi) / chi",
+        },
         sentence="Your forward subtracts the mean, which is layer or instance normalisation; x is divided as it is.",
         equation="rms-normalise",
         oracle="forward",
@@ -142,8 +146,8 @@ RMS_NORM = (
     _rms(
         name="rms-mean-square-of-the-sample",
         edits={
-            "chi2 = mean_square(x, place=_place(config))": "chi2 = mean_square(np.reshape(x, (shape[0], -1, 1)))\n"
-            "    chi2 = np.reshape(chi2 * np.ones_like(np.reshape(x, (shape[0], -1, 1))), x.shape)[:, :1, :]"
+            "chi2 = mean_square(x, place=_place(config))": f"chi2 = {_OF_SAMPLE.format('x * x', 'x')}",
+            "psi = mean(y * dy)  #": f"psi = {_OF_SAMPLE.format('y * dy', 'y')}  #",
         },
         sentence="Your mean square is over the positions and the channels of a sample; it is over one of them alone.",
         equation="rms-statistics",

@@ -80,7 +80,7 @@ ONLINE_SIGMA = "sigma = root(moving_var + config.eps)"
 DX = "dx = (dy - g - y * psi) / sigma"
 DX_CHI = "dx = (dy - y * psi) / chi"
 DX_ONLINE = "dx = dy / sigma - held * u"
-DX_OF = {"modified-bn": DX_CHI, "mabn": DX_CHI, "online": DX_ONLINE}
+DX_OF = {"modified-bn": DX_CHI, "mabn": DX_CHI, "online": DX_ONLINE, "rms": DX_CHI, "frn": DX_CHI}
 INFER = "y = (x - state.mean) / root(state.var + config.eps)"
 INFER_CHI = "y = x / root(state.chi2 + config.eps)"
 INFER_ONLINE = "return merge(_scaled(split(gamma * y + beta, 1), config)[0], x.shape)"
@@ -419,6 +419,7 @@ for value, root in EPS.items():
     add("mabn", "eps_at", value, averaged, hat, infers("mabn", root))
     steep = STEEP if odd else DX
     add("gn ln in", "eps_at", value, sigma, (DX, steep))
+    add("rms frn", "eps_at", value, chi, *[(DX_CHI, STEEP_CHI)] * odd)
     add("online", "eps_at", value, (ONLINE_SIGMA, f"sigma = {root.format(s='moving_var')}"), infers("bn", root))
     for norm, first in (("bn", [sigma]), ("modified-bn", [chi])):
         mistake = {"none": "bn-no-eps", "twice": "bn-eps-twice", "outside": "bn-eps-outside"}[value]
@@ -731,9 +732,10 @@ again = """std = np.sqrt(sigma**2 - cache.config.eps)
 add("bn brn", "dx", "recomputed without eps", (DX, again))
 add("bn brn", "dx", "no gamma", (DX, DX + " / gamma"))
 add("modified-bn", "dx", "no gamma", (DX_CHI, DX_CHI + " / gamma"))
-add("gn ln in", "dx", "no gamma", (DY_GN, DY_GN.replace(" * gamma", "")))
+add("gn ln in rms frn", "dx", "no gamma", (DY_GN, DY_GN.replace(" * gamma", "")))
 last = after(DX, "dx = split(merge(dx, shape) * gamma, config)")
 add("gn ln", "dx", "gamma last", (DY_GN, DY_GN.replace(" * gamma", "")), last)
+add("rms frn", "dx", "sums", (DX_CHI, "dx = (dy - dy.shape[1] * y * psi) / chi"))
 add("mabn", "dx", "no psi", (DX_CHI, "dx = dy / chi"))
 add("mabn", "dx", "keeps g", (DX_CHI, DX_CHI.replace("dy -", "dy - np.mean(dy, axis=1, keepdims=True) -")))
 add("mabn", "dx", "sums", (PSI_MABN, PSI_MABN.replace(" / values", "")))
@@ -770,8 +772,8 @@ short = """average, last = sma(state.psi_window[1:, :], psi_batch, seen=t)
     psi_window = np.concatenate([last[:1], last])"""
 add("mabn", "dx", "one short", (PSI, short))
 add("online", "dx", "no control", (DX_ONLINE, "dx = dz * gamma / sigma"))
-for norm in ("bn", "brn", "modified-bn", "mabn", "gn", "ln", "in", "online"):
-    line, alone = DX_OF.get(norm, DX), norm in ("gn", "ln", "in")
+for norm in ("bn", "brn", "modified-bn", "mabn", "gn", "ln", "in", "rms", "frn", "online"):
+    line, alone = DX_OF.get(norm, DX), norm in ("gn", "ln", "in", "rms", "frn")
     count = "(dz.size // dz.shape[-1])"
     add(norm, "dgamma", "times gamma", after(line, "dgamma = dgamma * gamma"))
     add(norm, "dgamma", "mean", after(line, f"dgamma = dgamma / {count}"))
@@ -799,7 +801,7 @@ for value, formula in {
         (DX, f"dx = {formula}"),
         space=(3,),
     )
-for norm in ("bn", "brn", "modified-bn", "mabn", "gn", "ln", "in"):
+for norm in ("bn", "brn", "modified-bn", "mabn", "gn", "ln", "in", "rms", "frn"):
     for name, value in (("dgamma", "of z"), ("dgamma", "none"), ("dbeta", "none")):
         add(norm, name, value, wrap=functools.partial(summing, name, value))
     for value in AFFINE:
@@ -851,6 +853,13 @@ add(
     "gn ln in", "infer_by", "sample", functions=of_batch, wrap=right_inference, beside=("gn-statistics-of-the-batch",)
 )
 add("in", "infer_by", "moving", wrap=tracking, conforms=True)
+add("rms", "affine", "beta forgotten", wrap=functools.partial(shifting, "beta forgotten"), conforms=True)
+for name, value, mistake in (
+    ("statistic", "variance", "rms-mean-subtracted"),
+    ("over", "sample", "rms-mean-square-of-the-sample"),
+    ("dx", "statistics constant", "rms-no-statistics"),
+):
+    add("frn", name, value, functions=wrong(named(mistake)))
 
 # Online Normalization, EvalNorm.
 add(
