@@ -114,7 +114,8 @@ def centre(
     Layer by layer from the input on, over `images`, (N, H, W, C), a few hundred that the network was trained on. What
     a centred filter cannot see is the sum of its patch. With `optimal` the other weights make up for it as well as a
     centred filter can, :eq:`centre-optimal`; without, the filter's mean is subtracted, :eq:`centralize-forward`.
-    Convolutions are ``centralized`` afterwards, so that training keeps them so.
+    Convolutions are ``centralized`` afterwards, so that training keeps them so; those that no normaliser follows stay
+    as they are. Residual blocks are followed.
 
     Raises
     ------
@@ -126,7 +127,7 @@ def centre(
     norms = set(_of_mean_and_variance(layers, states))
     if not any(isinstance(layer, Conv) and i + 1 in norms for i, layer in enumerate(layers)):
         raise ValueError("layers have no convolution before a normaliser with a moving mean and variance to centre")
-    x = images
+    x, held = images, None
     for i, layer in enumerate(layers):
         if isinstance(layer, Conv) and i + 1 in norms:
             if layer.standardized:
@@ -134,17 +135,13 @@ def centre(
             w = params[i]["w"]
             after.params[i] = {"w": optimally_centred(w, covariance(layer, x)) if optimal else centralize.centred(w)}
             after.layers[i] = layer._replace(centralized=True)
-        x = network.infer(*_one(after, i), x)
+        x, held = network.infer_layer(after.layers[i], after.params[i], after.states[i], x, held)
         if i + 1 in norms:
             xp = namespace(x)
             mean = xp.mean(x, axis=(0, 1, 2))
             var = xp.mean((x - mean) ** 2, axis=(0, 1, 2))
             after.states[i + 1] = states[i + 1]._replace(mean=mean, var=var)
     return after
-
-
-def _one(net: Network, i: int) -> Network:
-    return Network([net.layers[i]], [net.params[i]], [net.states[i]])
 
 
 def covariance(layer: Conv, x: Array) -> Array:

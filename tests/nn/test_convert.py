@@ -18,14 +18,15 @@ from mabn_ref.norms import (
     mabn_variants,
     modified_batch_norm,
 )
+from mabn_ref.train import boxes
 
 CONFIG = batch_norm.Config(eps=1e-3)
 
 
-def trained(*, centralized=False, seed=0, dtype=np.float64):
+def trained(*, centralized=False, seed=0, dtype=np.float64, make=networks.small_network):
     """A network whose parameters and statistics are what no `init` makes, and images."""
     rng = np.random.default_rng(seed)
-    layers = networks.small_network(batch_norm, CONFIG, centralized=centralized, width=2)
+    layers = make(batch_norm, CONFIG, centralized=centralized, width=2)
     params, states = network.init(layers, rng, dtype=dtype)
     params = [{k: p + 0.3 * rng.standard_normal(p.shape).astype(dtype) for k, p in layer.items()} for layer in params]
     images = (rng.standard_normal((6, 32, 32, 3)) + 0.5).astype(dtype)
@@ -139,6 +140,34 @@ def test_statistics_are_measured_again_from_the_input_on(optimal):
                 np.testing.assert_allclose(state.mean, x.mean(axis=(0, 1, 2)), rtol=1e-9, atol=1e-9)
                 np.testing.assert_allclose(state.var, x.var(axis=(0, 1, 2)), rtol=1e-9)
             x = network.infer([layer], [p], [state], x)
+
+
+def test_residual_blocks_are_followed():
+    """The statistics of all normalisers, those of shortcuts too, are those of the whole network's training pass."""
+    layers, params, states, images = trained(make=networks.residual_network)
+    after = centre(layers, params, states, images)
+    measuring = [
+        layer._replace(config=batch_norm.Config(eps=CONFIG.eps, decay=0.0))
+        if isinstance(layer, network.Norm)
+        else layer
+        for layer in after.layers
+    ]
+    logits, _, measured = network.forward(measuring, after.params, after.states, images)
+    np.testing.assert_allclose(network.infer(*after, images), logits, rtol=1e-9, atol=1e-9)
+    found = [(a, b) for a, b in zip(after.states, measured, strict=True) if a is not None]
+    assert len(found) == 9
+    for mine, theirs in found:
+        np.testing.assert_allclose(mine.mean, theirs.mean, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(mine.var, theirs.var, rtol=1e-9)
+
+
+def test_a_convolution_without_a_normaliser_is_left_alone():
+    layers, params, states, images = trained(make=boxes.detector)
+    after = centre(layers, params, states, images)
+    for i, layer in enumerate(layers):
+        if layer.name in ("head", "output"):
+            assert after.layers[i] == layer
+            np.testing.assert_array_equal(after.params[i]["w"], params[i]["w"])
 
 
 def test_centring_loses_less_the_optimal_way():
