@@ -5,12 +5,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from typing import Any
+import textwrap
+from typing import TYPE_CHECKING, Any
 
 from mabn_ref.cli import options
 from mabn_ref.cli.parser import UsageError, add_command, add_name, add_number, place, usage_errors
 from mabn_ref.norms import NORMS
 from mabn_ref.train.config import DECAY, GROUPS, SAMPLE_NORMS, RunConfig, label, recipe
+from mabn_ref.train.table_layout import WIDTH
+
+if TYPE_CHECKING:
+    from mabn_ref.train import starting
 
 __all__ = ["add", "run"]
 
@@ -43,6 +48,8 @@ def add(commands: Any) -> None:
     output.add_argument("--out", type=place, metavar="DIR", help="append to DIR/results.jsonl and draw DIR/curve.png")
     kept = "keep a checkpoint in FILE; if there is one, resume from it"
     output.add_argument("--checkpoint", type=place, metavar="FILE", help=kept)
+    begun = "begin from the network of this checkpoint; layers of another name or shape start fresh"
+    output.add_argument("--from", dest="start", type=place, metavar="CHECKPOINT", help=begun)
     add_number(output, "--checkpoint-every", int, 100, "gradient batches between checkpoints", at_least=1)
     once = "Download a data set, unless it is there already, and print its path."
     parser = add_command(commands, "fetch", _fetch, "download CIFAR-10 into the cache", once)
@@ -59,6 +66,8 @@ def _fetch(args: argparse.Namespace) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Train, then print the error."""
+    from mabn_ref.train import starting
+
     options.require(args)
     chosen = {"centralized": "wc", "decay": "decay", "window": "mabn_window", "groups": "groups"}
     given = {field: getattr(args, option) for field, option in chosen.items() if getattr(args, option) is not None}
@@ -67,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if args.ws:
         given = {"standardized": True, "centralized": False} | given
     with usage_errors():
+        source = None if args.start is None else starting.from_checkpoint(args.start)
         config = recipe(
             args.norm,
             norm_batch=args.norm_batch or (1 if args.norm in SAMPLE_NORMS else 2),
@@ -74,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
             **options.settings(args),
             devices=args.devices,
             seed=args.seed,
+            start=None if source is None else source.name,
         )
         images = options.require_images(config)
     with contextlib.ExitStack() as locks:
@@ -81,11 +92,11 @@ def run(args: argparse.Namespace) -> int:
             locks.enter_context(options.lock(args.out / ".lock"))
         if args.checkpoint is not None:
             locks.enter_context(options.lock(args.checkpoint.with_name(args.checkpoint.name + ".lock")))
-        return _train(args, config, images)
+        return _train(args, config, images, source)
 
 
-def _train(args: argparse.Namespace, config: RunConfig, images: int) -> int:
-    from mabn_ref.train import checkpoints, comparison, results, runs
+def _train(args: argparse.Namespace, config: RunConfig, images: int, source: starting.Source | None) -> int:
+    from mabn_ref.train import checkpoints, comparison, results, runs, starting
     from mabn_ref.train.progress import Bar
 
     records = []
@@ -110,8 +121,9 @@ def _train(args: argparse.Namespace, config: RunConfig, images: int) -> int:
                 checkpoint=args.checkpoint,
                 checkpoint_every=args.checkpoint_every,
                 device=args.device,
+                source=source,
             )
-        except checkpoints.CheckpointError as error:
+        except (checkpoints.CheckpointError, starting.DoesNotFit) as error:
             raise UsageError(error) from error
         except KeyboardInterrupt:
             if args.checkpoint is not None and args.checkpoint.exists():
@@ -122,6 +134,9 @@ def _train(args: argparse.Namespace, config: RunConfig, images: int) -> int:
             results.append(args.out / "results.jsonl", record)
         title = f"{label(config)}, {options.data_title(config, images)}"
         comparison.learning_curves(args.out / "curve.png", comparison.collect([config], [record]), title)
+    if source is not None:
+        layers = (f"{what} {', '.join(names)}" for what, names in record["start"]["layers"].items())
+        print(textwrap.fill(f"Began from {source.name}: {'; '.join(layers)}", WIDTH, subsequent_indent="  "))
     done = record["status"] == "done"
     if done:
         last = record["epochs"][-1]["test_error"]

@@ -4,6 +4,9 @@ One to three discs, squares, triangles or crosses lie on a ground of 48 by 48 pi
 tight as its shape's pixels allow. The exposure multiplies a whole scene, by 0.15 to 1: it is there on purpose. It
 makes the statistics of two images differ, as those of photographs do, which is what small batches suffer from; with
 a lowest exposure of 1 all scenes are exposed alike.
+
+The same shapes may be filled with the textures of `mabn_ref.data.embedded`, which are then the classes: objects of
+which a network that has learnt to tell embedded images apart knows something already.
 """
 
 from __future__ import annotations
@@ -15,11 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mabn_ref.arrays import check_at_least
+from mabn_ref.data import embedded
 from mabn_ref.data.dataset import Images, Labels, check_count
 
-__all__ = ["CLASS_NAMES", "EXPOSURE", "MOST", "SIZE", "Scenes", "generate"]
+__all__ = ["CLASS_NAMES", "EXPOSURE", "MOST", "SIZE", "TEXTURE_NAMES", "Scenes", "generate"]
 
 CLASS_NAMES = ("disc", "square", "triangle", "cross")
+TEXTURE_NAMES = embedded.FAMILIES[: len(CLASS_NAMES)]
+"""The classes of textured scenes: as many, so that the detector is the same."""
 
 SIZE = 48
 """Pixels of a side."""
@@ -38,16 +44,21 @@ _TRIES = 20
 class Scenes(NamedTuple):
     """Images (N, 48, 48, 3), uint8, and boxes (N, 3, 5), int64.
 
-    An object is its class, an index into `CLASS_NAMES`, and the left, top, right and bottom side of its box, pixels;
-    right and bottom are the first that do not belong to it. Where a scene has fewer objects, the class is -1.
+    An object is its class, an index into `CLASS_NAMES` or `TEXTURE_NAMES`, and the left, top, right and bottom side
+    of its box, pixels; right and bottom are the first that do not belong to it. Where a scene has fewer objects, the
+    class is -1.
     """
 
     images: Images
     boxes: Labels
 
 
-def generate(train_size: int, test_size: int, seed: int, *, exposure: float = EXPOSURE) -> tuple[Scenes, Scenes]:
+def generate(
+    train_size: int, test_size: int, seed: int, *, exposure: float = EXPOSURE, textured: bool = False
+) -> tuple[Scenes, Scenes]:
     """Draw training and test scenes, each exposed by `exposure` to 1, in (0, 1].
+
+    Without `textured`, objects are plain and their class is their shape.
 
     The same seed gives the same scenes, bit for bit, and the first k scenes of a set are the set of size k. Scenes of
     another exposure are the same but for their brightness.
@@ -64,16 +75,16 @@ def generate(train_size: int, test_size: int, seed: int, *, exposure: float = EX
     check_at_least("exposure", exposure, 0)
     if not 0 < exposure <= 1:
         raise ValueError(f"exposure is {exposure!r}, expected a number in (0, 1]")
-    return _draw(train_size, (seed, 4), exposure), _draw(test_size, (seed, 5), exposure)
+    return _draw(train_size, (seed, 4), exposure, textured), _draw(test_size, (seed, 5), exposure, textured)
 
 
-def _draw(size: int, stream: tuple[int, int], exposure: float) -> Scenes:
-    drawn = [_scene(np.random.default_rng([*stream, index]), exposure) for index in range(size)]
+def _draw(size: int, stream: tuple[int, int], exposure: float, textured: bool) -> Scenes:
+    drawn = [_scene(np.random.default_rng([*stream, index]), exposure, textured) for index in range(size)]
     images, boxes = (np.stack(parts) for parts in zip(*drawn, strict=True))
     return Scenes(images, boxes)
 
 
-def _scene(rng: np.random.Generator, exposure: float) -> tuple[Images, Labels]:
+def _scene(rng: np.random.Generator, exposure: float, textured: bool) -> tuple[Images, Labels]:
     ground, waves = rng.random(3), rng.uniform(-0.6, 0.6, 2)
     at = np.arange(SIZE) + 0.5
     wave = np.sin(waves[0] * at[None, :] + waves[1] * at[:, None] + rng.uniform(0, 2 * math.pi))
@@ -82,12 +93,16 @@ def _scene(rng: np.random.Generator, exposure: float) -> tuple[Images, Labels]:
     for k in range(int(rng.integers(1, MOST + 1))):
         for _ in range(_TRIES):
             kind = int(rng.integers(len(CLASS_NAMES)))
-            mask = _shape(kind, at, rng.uniform(8, SIZE - 8, 2), rng.uniform(*_RADIUS))
+            centre = rng.uniform(8, SIZE - 8, 2)
+            mask = _shape(kind, at, centre, rng.uniform(*_RADIUS))
             box = _tight(mask)
             if all(_iou(box, boxes[j, 1:]) < _OVERLAP for j in range(k)):
+                if textured:
+                    kind, fill = _texture(rng, centre)
+                else:  # another colour than the ground's in every channel
+                    fill = (ground + rng.uniform(0.25, 0.75, 3)) % 1
                 boxes[k] = kind, *box
-                # another colour than the ground's in every channel
-                image = np.where(mask[..., None], (ground + rng.uniform(0.25, 0.75, 3)) % 1, image)
+                image = np.where(mask[..., None], fill, image)
                 break
         else:
             break  # no place is left; there are fewer objects then
@@ -107,6 +122,16 @@ def _shape(kind: int, at: npt.NDArray[Any], centre: npt.NDArray[Any], radius: fl
         (np.minimum(across, down) < 0.35) & (np.maximum(across, down) < 1),
     )[kind]
     return inside
+
+
+def _texture(rng: np.random.Generator, centre: npt.NDArray[Any]) -> tuple[int, npt.NDArray[Any]]:
+    """A class and a scene that is a texture of it around `centre`, farther than a shape reaches."""
+    family, palette = rng.integers(0, (len(TEXTURE_NAMES), len(embedded.PALETTES)))
+    texture = embedded.textures(np.array([family]), rng)[0, ..., None]
+    dark, light = (colour[0] for colour in embedded.colours(np.array([palette]), rng))
+    left, top = np.rint(centre).astype(int) - texture.shape[0] // 2
+    rows, columns = (np.clip(np.arange(SIZE) - first, 0, texture.shape[0] - 1) for first in (top, left))
+    return int(family), dark + (light - dark) * texture[rows[:, None], columns]
 
 
 def _tight(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:

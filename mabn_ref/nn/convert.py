@@ -65,7 +65,7 @@ def convert(
     if getattr(config, "ema_start", None) == "first":
         raise ValueError("ema_start is 'first', expected a number: the first batch would replace what is converted")
     after = Network(list(layers), [dict(p) for p in params], list(states))
-    found = list(_of_mean_and_variance(layers, states))
+    found = list(of_mean_and_variance(layers, states))
     if not found:
         raise ValueError(
             "layers have no normaliser with a moving mean and variance, expected at least one to convert"
@@ -93,7 +93,7 @@ def convert(
     return after
 
 
-def _of_mean_and_variance(layers: Sequence[Layer], states: Sequence[Any]) -> Iterator[int]:
+def of_mean_and_variance(layers: Sequence[Layer], states: Sequence[Any]) -> Iterator[int]:
     """Where the normalisers are whose inference is that of batch normalisation."""
     for i, (layer, state) in enumerate(zip(layers, states, strict=True)):
         known = isinstance(layer, Norm) and hasattr(layer.module, "affine")
@@ -124,7 +124,7 @@ def centre(
     """
     network.check_parallel(layers, params=params, states=states)
     after = Network(list(layers), [dict(p) for p in params], list(states))
-    norms = set(_of_mean_and_variance(layers, states))
+    norms = set(of_mean_and_variance(layers, states))
     if not any(isinstance(layer, Conv) and i + 1 in norms for i, layer in enumerate(layers)):
         raise ValueError("layers have no convolution before a normaliser with a moving mean and variance to centre")
     x, held = images, None

@@ -273,6 +273,11 @@ def _output(
             return linear.forward(x, p["w"], p["b"])
 
 
+def weight_in_use(layer: Conv, w: Array) -> Array:
+    """Return the weight that the convolution multiplies by: `w`, centralised or standardised if the layer says so."""
+    return _weight(layer, w)[0]
+
+
 def _weight(layer: Conv, w: Array) -> tuple[Array, centralize.Cache | standardize.Cache | None]:
     """The weight that a convolution uses."""
     if layer.standardized:

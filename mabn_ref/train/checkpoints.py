@@ -20,10 +20,11 @@ import numpy as np
 
 from mabn_ref import storage
 from mabn_ref.arrays import namespace
+from mabn_ref.nn import convert, network
 from mabn_ref.norms import devices
 from mabn_ref.train.config import LATER_FIELDS, RunConfig
 from mabn_ref.train.devices import to_device, to_host
-from mabn_ref.train.loop import Epoch, Progress
+from mabn_ref.train.loop import Epoch, Progress, layers_of
 
 Array = np.ndarray[Any, Any]
 _FORMAT = 1
@@ -92,13 +93,36 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
     )
 
 
+def load_network(path: Path) -> tuple[RunConfig, convert.Network]:
+    """Read the configuration and the network of a checkpoint of a run that classifies images, whichever it was.
+
+    Errors are those of `load`; where the run stood does not matter.
+    """
+    with _archive(path) as members:
+        meta = _meta(path, members)
+        config = RunConfig(**LATER_FIELDS | meta["config"])
+        layers = layers_of(config, steps=1)  # of which only the schedule of Batch Renormalization knows
+        params, states = network.init(layers, np.random.default_rng(0))
+        groups = {"params": params, "states": states}
+        expected = {name: np.asarray(value) for group, like in groups.items() for name, value in named(group, like)}
+        found = expected | {name: _array(path, name, members[name], expected) for name in expected if name in members}
+        if lacking := [name for name in expected.keys() - members.keys() if not name.endswith("iteration")]:
+            raise CheckpointError(f"{path} lacks array {min(lacking)}")
+    return config, convert.Network(layers, *(_restore(group, like, found) for group, like in groups.items()))
+
+
 def _arrays(progress: Progress) -> Iterator[tuple[str, Any]]:
     """Every array of `progress` and every number of its states, by name."""
     yield "order", progress.order
     for group in ("params", "velocity", "states"):
-        for number, layer in enumerate(getattr(progress, group)):
-            for name, value in _fields(layer).items():
-                yield f"{group}/{number:02d}/{name}", value
+        yield from named(group, getattr(progress, group))
+
+
+def named(group: str, layers: list[Any]) -> Iterator[tuple[str, Any]]:
+    """The values of layers, by the names that a checkpoint has for them."""
+    for number, layer in enumerate(layers):
+        for name, value in _fields(layer).items():
+            yield f"{group}/{number:02d}/{name}", value
 
 
 def _fields(layer: Any) -> dict[str, Any]:
@@ -129,9 +153,11 @@ def _restored(place: str, layer: Any, found: dict[str, Array]) -> Any:
 
 
 @contextlib.contextmanager
-def _archive(path: Path, expected: dict[str, Array]) -> Iterator[dict[str, IO[bytes]]]:
+def _archive(path: Path, expected: dict[str, Array] | None = None) -> Iterator[dict[str, IO[bytes]]]:
     """Open the members of the file by name, none of them read; what is wrong with them is a `CheckpointError`."""
-    most = 16 * (sum(value.nbytes + _OVERHEAD for value in expected.values()) + _OVERHEAD) + _LONGEST_META
+    most = math.inf  # where the file itself says what to expect
+    if expected is not None:
+        most = 16 * (sum(value.nbytes + _OVERHEAD for value in expected.values()) + _OVERHEAD) + _LONGEST_META
     with path.open("rb") as file, contextlib.ExitStack() as opened:
         if file.read(4) != b"PK\x03\x04":
             raise CheckpointError(f"{path} is not a checkpoint: it is not an .npz archive")

@@ -60,7 +60,8 @@ LATER_FIELDS: dict[str, Any] = {
     "head_warmup": 0,
     "exposure": 0.15,
     "network": "plain",
-} | dict.fromkeys(("ramp", "form", "forward_average", "backward_average", "groups"))
+    "textured": False,
+} | dict.fromkeys(("ramp", "form", "forward_average", "backward_average", "groups", "start"))
 """Fields of `RunConfig` that records and checkpoints made before them lack, with what was so then."""
 
 _OF_ONE_NORM = {"groups": "gn", "ramp": "brn", "estimated": "eval-norm", "head_warmup": "mabn"} | dict.fromkeys(
@@ -128,6 +129,7 @@ class RunConfig(Checked):
         0, at_least=0, whole=True, note="gradient batches in which the head's uses batch statistics (MABN, boxes)"
     )
     exposure: float = setting(0.15, at_least=0, note="lowest exposure of a scene, 1 for all alike (boxes)")
+    textured: bool = setting(False, note="whether a scene's objects are told apart by texture, not shape (boxes)")
     data: str = setting("embedded", choices=tuple(DEFAULTS), note="where the images come from")
     data_dir: str | None = setting(None, note="the directory of record files, where `data` is 'directory'")
     train_size: int | None = setting(
@@ -143,6 +145,7 @@ class RunConfig(Checked):
     lr: float = setting(0.03, at_least=0, note="highest learning rate, from which it falls to 0 along a cosine")
     momentum: float = setting(0.9, at_least=0, below=1, note="of SGD")
     weight_decay: float = setting(5e-4, at_least=0, note="of SGD, on every parameter")
+    start: str | None = setting(None, note="the trained network that it begins from; None: random weights")
     warmup: int = setting(
         50, at_least=0, whole=True, note="steps in which the rate rises (half the run, if that is less)"
     )
@@ -280,7 +283,7 @@ def groups_of(config: RunConfig) -> int:
 
 def label(config: RunConfig) -> str:
     """Name a run as tables do: normaliser, |B|, what is done to the weights, a window that is not one gradient batch,
-    devices if there are several, and what a detector and its scenes have.
+    devices if there are several, what a detector and its scenes have, and what it begins from.
 
     Examples
     --------
@@ -311,4 +314,6 @@ def label(config: RunConfig) -> str:
         text += ", heads too"
     if config.exposure != RunConfig.exposure:
         text += f", exposure {config.exposure:g}"
+    if config.start is not None:
+        text += f", from {config.start}"
     return text

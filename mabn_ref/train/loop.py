@@ -92,11 +92,14 @@ def prepare(config: RunConfig, xp: Any = np, task: Task = CLASSES) -> Setup:
     """Read the images and build the network of a run, which computes with the array library `xp`."""
     images = task.load(config)
     steps = len(images.train.labels) // config.gradient_batch
-    module, norm = build(config, steps * config.epochs)
+    return Setup(config, task, images, layers_of(config, steps * config.epochs, task), steps, xp)
+
+
+def layers_of(config: RunConfig, steps: int, task: Task = CLASSES) -> list[Any]:
+    """Return the network of a run of so many gradient batches."""
+    module, norm = build(config, steps)
     weights = {"centralized": config.centralized, "standardized": config.standardized}
-    further = task.options(config, norm)
-    layers = task.network(module, norm, width=config.width, **weights, **further)
-    return Setup(config, task, images, layers, steps, xp)
+    return task.network(module, norm, width=config.width, **weights, **task.options(config, norm))
 
 
 def begin(setup: Setup) -> Progress:

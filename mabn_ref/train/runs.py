@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mabn_ref.extras import require
-from mabn_ref.train import checkpoints, devices, loop, own_statistics
+from mabn_ref.train import checkpoints, devices, loop, own_statistics, starting
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.results import made_with
 from mabn_ref.train.tasks import BOXES, CLASSES, EXAMPLES, PIXELS, Task
@@ -36,6 +36,7 @@ def run_one(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 100,
     device: str = "cpu",
+    source: starting.Source | None = None,
     prepared: Callable[[loop.Setup], loop.Setup] | None = None,
     watched: Callable[[loop.Setup, loop.Progress], object] | None = None,
     finished: Callable[[loop.Setup, loop.Progress], dict[str, Any]] | None = None,
@@ -46,7 +47,8 @@ def run_one(
     or the step and the layer where a number was not finite), `config`, `seed`, `versions`, `machine`, `seconds`, and
     `epochs`, a list of `loop.Epoch.figures`. Of pixels also `mean_iou`, the last one in %, and `predictions`, the
     last ones of the first test scenes, a string of digits each; of boxes `ap`, `ap50`, `ap75`
-    and `predictions`. Errors are those of `datasets.load`, `checkpoints.load` and `devices.library`, and an
+    and `predictions`. A run with a source has `start`: what the source says of itself, and `starting.begin` of the
+    layers. Errors are those of `datasets.load`, `checkpoints.load` and `devices.library`, and an
     ImportError without threadpoolctl.
 
     Parameters
@@ -58,6 +60,8 @@ def run_one(
         If the file exists, the run goes on from there.
     device : str
         One of `devices.DEVICES`. It is not part of the configuration: a run may go on elsewhere from its checkpoint.
+    source : starting.Source, optional
+        The network to begin from; its name is ``config.start``, and the other way round.
     prepared, watched, finished : callable, optional
         What stays as it is during the run goes through the first, which may put something in its place: a layer that
         is watched. The second is called with that and where the run is, at the start and after every gradient batch
@@ -71,13 +75,19 @@ def run_one(
     """
     if checkpoint_every < 1:
         raise ValueError(f"checkpoint_every is {checkpoint_every}, expected at least 1")
+    if config.start != (None if source is None else source.name):
+        raise ValueError(f"start is {config.start!r}, expected the name of the source: {source and source.name!r}")
     status, message = "done", None
+    about: dict[str, Any] = {}
     xp = devices.library(device)
     with require("threadpoolctl", "run").threadpool_limits(1, "blas"), devices.out_of_memory_as_device_error():
         setup = loop.prepare(config, xp, task)
         if prepared is not None:
             setup = prepared(setup)
         start = loop.begin(setup)
+        if source is not None:
+            start, layers = starting.begin(setup, start, source)
+            about = {"start": source.about | {"layers": layers}}
         file = Path(checkpoint) if checkpoint is not None else None
         if file is not None and file.exists():
             start = checkpoints.load(file, config, start)
@@ -105,6 +115,7 @@ def run_one(
         **made_with(device),
         "seconds": sum(line.seconds for line in progress.history) + progress.seconds,
         "epochs": [line.figures() for line in progress.history],
+        **about,
         **further,
     }
 

@@ -54,7 +54,7 @@ def _class_options(config: RunConfig, norm: Any) -> dict[str, Any]:
 
 
 def _refuse_boxes(config: RunConfig) -> None:
-    for name in ("heads", "exposure"):
+    for name in ("heads", "exposure", "textured"):
         value, unused = getattr(config, name), getattr(RunConfig, name)
         if value != unused:
             raise ValueError(f"{name} is {value!r}, expected {unused}: no box is looked for")
@@ -169,8 +169,8 @@ def _scenes(config: RunConfig) -> datasets.Images:
 
 
 @functools.lru_cache(maxsize=2)
-def _box_scenes(train_size: int, test_size: int, exposure: float) -> datasets.Images:
-    train, test = box_scenes.generate(train_size, test_size, 0, exposure=exposure)
+def _box_scenes(train_size: int, test_size: int, exposure: float, textured: bool) -> datasets.Images:
+    train, test = box_scenes.generate(train_size, test_size, 0, exposure=exposure, textured=textured)
     mean, std = channel_statistics(train.images)
     return datasets.Images(Dataset(*train), Dataset(*test), mean, std)
 
@@ -178,7 +178,7 @@ def _box_scenes(train_size: int, test_size: int, exposure: float) -> datasets.Im
 def _boxes(config: RunConfig) -> datasets.Images:
     """The same, with boxes for labels; kept for the next run in this process."""
     _refuse_files(config)
-    return _box_scenes(config.train_size or 0, config.test_size or 0, config.exposure)
+    return _box_scenes(config.train_size or 0, config.test_size or 0, config.exposure, config.textured)
 
 
 def _box_figures(found: Array, truth: Array) -> dict[str, float]:

@@ -71,6 +71,24 @@ def test_exposure_makes_scenes_differ_in_brightness_alone() -> None:
     assert spread[0] > 1.5 * spread[1]
 
 
+def test_textured_objects_are_told_apart_by_texture_alone() -> None:
+    """Their boxes are as tight, and what is in a box varies more than a plain object on its ground."""
+    scenes, again = (boxes.generate(60, 1, seed=0, exposure=1.0, textured=True)[0] for _ in range(2))
+    assert np.array_equal(scenes.images, again.images)
+    plain, _ = boxes.generate(60, 1, seed=0, exposure=1.0)
+    first, kinds = scenes.boxes[:, 0], set(scenes.boxes[:, 0, 0])
+    assert np.array_equal(first[:, 1:], plain.boxes[:, 0, 1:])  # the first object is drawn before any texture
+    assert not np.array_equal(first[:, 0], plain.boxes[:, 0, 0])
+    assert kinds == set(range(len(boxes.TEXTURE_NAMES)))
+    spread = [
+        np.median(
+            [image[t:b, left:r].std(axis=(0, 1)).mean() for image, (_, left, t, r, b) in zip(*found, strict=True)]
+        )
+        for found in ((scenes.images, first), (plain.images, first))
+    ]
+    assert spread[0] > 1.1 * spread[1]
+
+
 @pytest.mark.parametrize("exposure", [0.0, 1.5])
 def test_bad_sizes_and_exposures(exposure: float) -> None:
     with pytest.raises(ValueError, match="train_size is 0"):

@@ -1,0 +1,153 @@
+"""A run that begins from another network: what is taken of it, what is converted, and what starts fresh."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mabn_ref.nn import convert, network
+from mabn_ref.nn.network import Conv, Layer, Norm
+from mabn_ref.norms import mabn, modified_batch_norm
+from mabn_ref.norms.devices import Devices, States
+from mabn_ref.train import checkpoints
+from mabn_ref.train.config import label
+from mabn_ref.train.devices import to_device
+from mabn_ref.train.loop import Progress, Setup, to_input
+
+_MEASURED = 300
+"""Training images on which statistics are measured where weights have to be centred."""
+_MEAN_SQUARES = (mabn, modified_batch_norm)
+
+
+class DoesNotFit(ValueError):
+    """A network that a run cannot begin from; the message names it, or the layer."""
+
+
+class Source(NamedTuple):
+    """A trained network to begin from."""
+
+    name: str
+    """What `RunConfig.start` says of it."""
+    net: convert.Network
+    about: dict[str, Any]
+    """What a record says of it: plain values."""
+
+
+def from_checkpoint(path: Path) -> Source:
+    """Read the network of a checkpoint of ``mabn-ref train``, whatever its run was.
+
+    Raises `checkpoints.CheckpointError` if the file is damaged or not a checkpoint, and `OSError` if there is none.
+    """
+    config, net = checkpoints.load_network(path)
+    seen = hashlib.sha256()
+    for group, values in (("params", net.params), ("states", net.states)):
+        for name, value in checkpoints.named(group, values):
+            seen.update(f"{name} {np.asarray(value).dtype} {np.shape(value)}".encode() + np.asarray(value).tobytes())
+    digest = seen.hexdigest()
+    name = f"{label(config)}, seed {config.seed}, {digest[:12]}"
+    return Source(name, net, {"config": config.as_dict(), "digest": digest})
+
+
+def begin(setup: Setup, start: Progress, source: Source) -> tuple[Progress, dict[str, list[str]]]:
+    """Put into a run's start what fits of `source`, and return it with the names of layers by what became of them.
+
+    A layer fits one of the same name and kind with parameters of the same shape. "taken" are weights as they were
+    used, and moving statistics of the same kind; "converted" normalisers went through `convert.convert`;
+    "statistics fresh" are normalisers of which only gamma and beta could be taken; "fresh" is what does not fit.
+    Where the run centralises weights and the source did not, `convert.centre` centres them first, on images of the
+    run: "centred". All devices begin with the statistics of device 0.
+
+    Raises
+    ------
+    DoesNotFit
+        If no layer fits, or a normaliser cannot be converted: its name is in the message.
+    """
+    net = _of_one_device(source.net)
+    said: dict[str, list[str]] = {name: [] for name in ("centred", "taken", "converted", "statistics fresh", "fresh")}
+    if setup.config.centralized:
+        net, said["centred"] = _centred(net, setup)
+    theirs = {layer.name: (layer, p, state) for layer, p, state in zip(*net, strict=True) if p}
+    params, states = list(start.params), list(start.states)
+    for i, layer in enumerate(setup.layers):
+        if not params[i]:
+            continue
+        if layer.name not in theirs or not _fits(layer, params[i], *theirs[layer.name][:2]):
+            said["fresh"].append(layer.name)
+            continue
+        old, p, state = theirs[layer.name]
+        if isinstance(layer, Norm):
+            what, p, state = _normaliser(layer, start.states[i], old, p, state)
+        else:
+            what, p = "taken", _as_used(layer, old, p)
+        said[what].append(layer.name)
+        params[i], states[i] = to_device(p, setup.xp), to_device(state, setup.xp)
+    if len(said["fresh"]) == sum(1 for p in params if p):
+        raise DoesNotFit(f"{source.name} has no layer with the name and shape of one of this run's")
+    return start._replace(params=params, states=states), {name: names for name, names in said.items() if names}
+
+
+def _of_one_device(net: convert.Network) -> convert.Network:
+    """The same network with the statistics of device 0 alone, which are what inference reads."""
+    layers = [
+        layer._replace(module=layer.module.module)
+        if isinstance(layer, Norm) and isinstance(layer.module, Devices)
+        else layer
+        for layer in net.layers
+    ]
+    return net._replace(
+        layers=layers, states=[state.each[0] if isinstance(state, States) else state for state in net.states]
+    )
+
+
+def _centred(net: convert.Network, setup: Setup) -> tuple[convert.Network, list[str]]:
+    """Centre what `convert.centre` can, and name it."""
+    norms = set(convert.of_mean_and_variance(net.layers, net.states))
+    names = [
+        layer.name
+        for i, layer in enumerate(net.layers)
+        if isinstance(layer, Conv) and i + 1 in norms and not layer.centralized
+    ]
+    if not names:
+        return net, []
+    pixels = setup.images.train.images[:_MEASURED]
+    net = net._replace(params=to_device(net.params, setup.xp), states=to_device(net.states, setup.xp))
+    return convert.centre(*net, to_input(setup, pixels)), names
+
+
+def _fits(layer: Layer, mine: dict[str, Any], old: Layer, theirs: dict[str, Any]) -> bool:
+    shapes = [{name: tuple(value.shape) for name, value in p.items()} for p in (mine, theirs)]
+    return type(layer) is type(old) and shapes[0] == shapes[1]
+
+
+def _as_used(layer: Layer, old: Layer, p: dict[str, Any]) -> dict[str, Any]:
+    """Parameters with which `layer` computes what `old` did: a centralised weight is not the stored one."""
+    if not isinstance(layer, Conv) or not isinstance(old, Conv):
+        return p
+    alike = (layer.centralized, layer.standardized) == (old.centralized, old.standardized)
+    return p if alike else {"w": network.weight_in_use(old, p["w"])}
+
+
+def _normaliser(layer: Norm, fresh: Any, old: Norm, p: dict[str, Any], state: Any) -> tuple[str, dict[str, Any], Any]:
+    """What became of a normaliser, its parameters and its state."""
+    many = layer.module.count if isinstance(layer.module, Devices) else None
+    module = layer.module if many is None else layer.module.module
+    of_one = fresh if many is None else fresh.each[0]
+    if not getattr(of_one, "_fields", ()):  # the statistics of a sample are its own
+        return "taken", p, fresh
+    if list(convert.of_mean_and_variance([old], [state])):
+        try:
+            net = convert.convert([old], [p], [state], module, layer.config)
+        except TypeError:  # it keeps no statistics of this kind
+            return "statistics fresh", p, fresh
+        except ValueError as error:
+            raise DoesNotFit(f"{layer.name}: {error}") from error
+        what, p, of_one = "converted", net.params[0], net.states[0]
+        what = "taken" if module is old.module else what
+    elif module in _MEAN_SQUARES and old.module in _MEAN_SQUARES:
+        what, of_one = "taken", of_one._replace(chi2=state.chi2)
+    else:
+        return "statistics fresh", p, fresh
+    return what, p, of_one if many is None else States((of_one,) * many)
