@@ -28,7 +28,7 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from mabn_ref.paper import corrections
+from mabn_ref.paper import corrections, pretraining
 from mabn_ref.paper.output import data_uri
 from mabn_ref.paper.study import STUDIES, Context
 from mabn_ref.paper.summary import judgement
@@ -226,7 +226,7 @@ def pictures(found: dict[str, Any]) -> dict[str, str]:
 def images(found: dict[str, Any]) -> str:
     """Say which images a study's runs had."""
     settings = found["settings"]
-    if STUDIES[found["study"]].run in (run_boxes, run_pixels):
+    if STUDIES[found["study"]].run in (run_boxes, run_pixels, pretraining.run_tuned):
         return "generated scenes"
     return str(settings["data_dir"]) if settings["data"] == "directory" else str(settings["data"])
 

@@ -49,6 +49,7 @@ studies:
   equation6     inference with statistics of the whole training set
   table3        boxes: normalisers in the backbone of a detector, eight devices
   table5        boxes: normalisers in its head too
+  table6        boxes: fine-tuning of a network that was trained to tell textures apart
   table7        the one-stage rows of the paper; runs of table3, and no others
   table8        a class for every pixel, weights updated after two images
   table8_devices  the same with 8 devices, weights updated once for all

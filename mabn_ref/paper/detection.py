@@ -102,14 +102,15 @@ _AUTHORS = (
 )
 
 
-def _boxes(context: Context) -> Context:
+def _boxes(context: Context, own: Mapping[str, Any] = _USUAL) -> Context:
     """Return the context with scenes in place of other images, and with the sizes and the recipe that suit them."""
     usual = DEFAULTS[context.settings.get("data", "embedded")] | {"weight_decay": RunConfig.weight_decay}
     said = {name: value for name, value in context.settings.items() if name not in usual or value != usual[name]}
-    return context._replace(settings=_USUAL | said | {"data": "embedded", "data_dir": None, "augment": False})
+    return context._replace(settings={**own} | said | {"data": "embedded", "data_dir": None, "augment": False})
 
 
-def _row(label: str, method: str, context: Context, paper: str = "", **further: Any) -> Row:
+def row_of(label: str, method: str, context: Context, paper: str = "", **further: Any) -> Row:
+    """Return a row that trains by one of the methods, and what differs from it."""
     settings = {**_METHODS[method], **further, "gradient_batch": _BATCH}
     if settings["norm"] == "gn":
         settings["groups"] = math.gcd(GROUPS, int(context.settings["width"]))
@@ -120,11 +121,11 @@ def _backbone(context: Context) -> list[Row]:
     """Table 3: a normaliser in the backbone alone, and the controls."""
     alike = ("SyncBN 16", "MABN 2 + WC", "BN 2")
     return [
-        *(_row(name, name, context) for name in _METHODS),
-        _row("SyncBN 16 + WC (control)", "SyncBN 16", context, **_WC),
-        _row("BN 2 + WC (control)", "BN 2", context, **_WC),
-        _row("BN 2, decay 0.98 (control)", "BN 2", context, decay=0.98),
-        *(_row(f"{name}, one exposure (control)", name, context, **_ALIKE) for name in alike),
+        *(row_of(name, name, context) for name in _METHODS),
+        row_of("SyncBN 16 + WC (control)", "SyncBN 16", context, **_WC),
+        row_of("BN 2 + WC (control)", "BN 2", context, **_WC),
+        row_of("BN 2, decay 0.98 (control)", "BN 2", context, decay=0.98),
+        *(row_of(f"{name}, one exposure (control)", name, context, **_ALIKE) for name in alike),
     ]
 
 
@@ -141,24 +142,31 @@ def _heads(context: Context) -> list[Row]:
     authors = {"BN 2": "32.38", "BRN 2": "34.07", "SyncBN 16": "36.80", "MABN 2 + WC": "36.50"}
     warm = {"MABN 2 + WC": {"head_warmup": updates // 6}}
     return [
-        *(_row(name, name, context, authors.get(name, ""), heads=True, **warm.get(name, {})) for name in _METHODS),
-        _row("MABN 2 + WC, no warm-up (control)", "MABN 2 + WC", context, heads=True),
-        _row("SyncBN 16 + WC (control)", "SyncBN 16", context, heads=True, **_WC),
-        _row("BN 2 + WC (control)", "BN 2", context, heads=True, **_WC),
+        *(row_of(name, name, context, authors.get(name, ""), heads=True, **warm.get(name, {})) for name in _METHODS),
+        row_of("MABN 2 + WC, no warm-up (control)", "MABN 2 + WC", context, heads=True),
+        row_of("SyncBN 16 + WC (control)", "SyncBN 16", context, heads=True, **_WC),
+        row_of("BN 2 + WC (control)", "BN 2", context, heads=True, **_WC),
     ]
 
 
-def _study(
-    title: str, rows_of: Callable[[Context], list[Row]], claims: Sequence[Claim], notes: Sequence[str]
+def study_of(
+    title: str,
+    rows_of: Callable[[Context], list[Row]],
+    claims: Sequence[Claim],
+    notes: Sequence[str],
+    own: Mapping[str, Any] = _USUAL,
 ) -> Study:
-    """A study of detectors: its rows by context, its claims, and notes of its own."""
+    """Return a study of detectors: its rows by context, its claims, and notes, sizes and recipe of its own."""
+
+    def suited(context: Context) -> Context:
+        return _boxes(context, own)
 
     def plan(context: Context, records: Records) -> list[RunConfig]:
-        context = _boxes(context)
+        context = suited(context)
         return configs(rows_of(context), context)
 
     def outcome(context: Context, records: Records) -> Outcome:
-        context = _boxes(context)
+        context = suited(context)
         rows = rows_of(context)
         found = {name: measure(rows, context, records, name) for name in ("ap", "ap50", "ap75", "own_ap")}
         both = {**found["ap"], **{f"{label}{OWN}": _measured(of_row) for label, of_row in found["own_ap"].items()}}
@@ -171,7 +179,7 @@ def _study(
         figure = plotting.errors_by_row(data["rows"], title, "AP (%), mean with 95 % interval; rings are runs")
         return {"": figure} | ({"scenes": _pictures(data["scenes"])} if data["scenes"]["rows"] else {})
 
-    return Study(title, plan, outcome, draw, run=run_boxes, file="boxes.jsonl", seeds=5, suited=_boxes)
+    return Study(title, plan, outcome, draw, run=run_boxes, file="boxes.jsonl", seeds=5, suited=suited)
 
 
 def _measured(found: Measured) -> Measured:
@@ -210,13 +218,16 @@ def _found_boxes(rows: Sequence[Row], context: Context, records: Records) -> dic
         record = results.find(records, config(row, first, context))
         if record is not None and record["status"] == "done" and "(control)" not in row.label:
             found[row.label] = {"ap": record["ap"], "predictions": record["predictions"]}
-    return {"seed": first, "count": min(EXAMPLES, int(context.settings["test_size"])), "rows": found}
+    scenes = {"count": min(EXAMPLES, int(context.settings["test_size"]))}
+    if context.settings.get("textured"):
+        scenes["textured"] = True
+    return {"seed": first, **scenes, "rows": found}
 
 
 def _pictures(found: Mapping[str, Any]) -> Any:
     """Draw test scenes with the boxes that were found, those that were missed, and what is not there."""
     many, rows = found["count"], found["rows"]
-    test = boxes.generate(1, many, 0)[1]
+    test = boxes.generate(1, many, 0, textured=found.get("textured", False))[1]
     figure = plotting.new(1.35 * many + 2.2, 1.4 * len(rows) + 0.9)
     axes = figure.subplots(len(rows), many, squeeze=False)
     for of_row, (label, row) in zip(axes, rows.items(), strict=True):
@@ -271,11 +282,11 @@ def _sorted(truth: Any, predicted: Sequence[Sequence[float]]) -> dict[str, list[
     return {"found": found, "missed": missed, "not there": none}
 
 
-TABLE3 = _study(
+TABLE3 = study_of(
     "Table 3 in miniature: detection, normalisers in the backbone", _backbone, _CLAIMS, [_NOT_FOUND.format(3)]
 )
-TABLE5 = _study("Table 5 in miniature: detection, normalisers in the head too", _heads, _HEAD_CLAIMS, [_AUTHORS])
-TABLE7 = _study(
+TABLE5 = study_of("Table 5 in miniature: detection, normalisers in the head too", _heads, _HEAD_CLAIMS, [_AUTHORS])
+TABLE7 = study_of(
     "Table 7 in miniature: a detector of one stage",
     _one_stage,
     _LIKE_SYNC,

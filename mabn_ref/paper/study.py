@@ -100,6 +100,7 @@ class _Studies(Mapping[str, Study]):
         "equation6": "equation6",
         "table3": "detection",
         "table5": "detection",
+        "table6": "table6",
         "table7": "detection",
         "table8": "table8",
         "table8_devices": "table8",

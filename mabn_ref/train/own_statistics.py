@@ -39,8 +39,11 @@ def normaliser(config: RunConfig) -> tuple[Any, Any]:
 def figures(setup: loop.Setup, progress: loop.Progress) -> dict[str, Any]:
     """Return the figures of the task as "own_ap" and so on.
 
-    The batches are those of the test scenes in order; scenes that do not fill one are left out.
+    The batches are those of the test scenes in order; scenes that do not fill one are left out. Frozen batch norm
+    trains with constants, so there is nothing to compare: its figures are None.
     """
+    if setup.config.norm == "frozen-bn":
+        return dict.fromkeys(f"own_{name}" for name in setup.task.measures)
     module, norm = normaliser(setup.config)
     layers = [
         layer._replace(module=module, config=norm) if isinstance(layer, network.Norm) else layer

@@ -1,0 +1,111 @@
+"""Networks to fine-tune: the detector's backbone, trained to tell embedded images apart with batch norm of 32.
+
+The textures are those of the objects that the detector of Table 6 looks for. A pretraining belongs to the runs that
+begin from it and is repeated by any process that needs it: it depends on nothing but their configuration.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.data import CLASSES as CLASS_COUNT
+from mabn_ref.nn import convert, network
+from mabn_ref.norms import mabn
+from mabn_ref.train import boxes, loop
+from mabn_ref.train.config import RunConfig, recipe
+from mabn_ref.train.runs import run_boxes
+from mabn_ref.train.starting import Source
+from mabn_ref.train.tasks import CLASSES
+
+PLAIN, CENTRALIZED = "BN 32", "BN 32 + WC"
+"""The two pretrainings: what `RunConfig.start` of a run that begins from one says."""
+
+_MEASURED = 300
+"""Training images on which statistics are measured again after centring."""
+
+
+def run_tuned(config: RunConfig, **keywords: Any) -> dict[str, Any]:
+    """Do as `mabn_ref.train.runs.run_boxes` does, from the pretraining that ``config.start`` names, if it does.
+
+    Six times as many embedded images are trained on as scenes, in as many epochs.
+    """
+    if config.start is None:
+        return run_boxes(config, **keywords)
+    if config.start not in (PLAIN, CENTRALIZED):
+        raise ValueError(f"start is {config.start!r}, expected {PLAIN!r}, {CENTRALIZED!r} or None")
+    pretraining = recipe(
+        "bn",
+        norm_batch=32,
+        centralized=config.start == CENTRALIZED,
+        train_size=6 * (config.train_size or 0),
+        test_size=config.test_size,
+        augment=False,
+        width=config.width,
+        epochs=config.epochs,
+        lr=0.06,
+        weight_decay=config.weight_decay,
+        seed=config.seed,
+    )
+    return run_boxes(config, source=_pretrained(config.start, pretraining), **keywords)
+
+
+def backbone_classifier(module: Any, config: Any, **options: Any) -> list[network.Layer]:
+    """Return the layers of the detector before its head, then global average pool and linear.
+
+    Examples
+    --------
+    >>> [layer.name for layer in backbone_classifier(None, None, width=4)][-4:]
+    ['norm5', 'relu5', 'pool', 'linear']
+    """
+    options.pop("network", None)  # of `RunConfig`: the plain one, which this stands for
+    layers = boxes.detector(module, config, **options)
+    backbone = layers[: [layer.name for layer in layers].index("head")]
+    last = backbone[-2]
+    assert isinstance(last, network.Norm)
+    pool = network.GlobalAveragePool("pool")
+    return [*backbone, pool, network.Linear("linear", last.channels, CLASS_COUNT)]
+
+
+@functools.lru_cache(maxsize=4)
+def _pretrained(name: str, config: RunConfig) -> Source:
+    """Train; what a record then says of the network is also what each way to MABN makes of it."""
+    setup = loop.prepare(config, task=CLASSES._replace(network=backbone_classifier))
+    *_, end = loop.run(setup, loop.begin(setup))
+    net = convert.Network(setup.layers, end.params, end.states)
+    return Source(name, net, {"config": config.as_dict(), "conversions": conversions(net, setup)})
+
+
+def conversions(net: convert.Network, setup: loop.Setup) -> dict[str, dict[str, float]]:
+    """Return the test error in % after each way to MABN, and how far the logits moved, in % of their own size.
+
+    Nothing is trained. "exact" exchanges the normalisers alone; the others centre the weights too: "naive" keeps the
+    statistics, "plain" and "optimal" measure them again.
+    """
+    config = mabn.Config()
+    measured = loop.to_input(setup, setup.images.train.images[:_MEASURED])
+    centralized = [
+        layer._replace(centralized=True) if isinstance(layer, network.Conv) else layer for layer in net.layers
+    ]
+    ways = {"none": net, "exact": convert.convert(*net, mabn, config)}
+    if centralized != net.layers:
+        ways["naive"] = convert.convert(centralized, net.params, net.states, mabn, config)
+        for name, optimal in (("plain", False), ("optimal", True)):
+            ways[name] = convert.convert(*convert.centre(*net, measured, optimal=optimal), mabn, config)
+    images, many = setup.images.test.images, setup.task.test_batch
+    logits = {
+        name: np.concatenate(
+            [network.infer(*way, loop.to_input(setup, images[n : n + many])) for n in range(0, len(images), many)]
+        )
+        for name, way in ways.items()
+    }
+    size = np.sqrt(np.mean(logits["none"] ** 2))
+    return {
+        name: {
+            **setup.task.figures(setup.task.predictions(said), setup.images.test.labels),
+            "moved": float(100 * np.sqrt(np.mean((said - logits["none"]) ** 2)) / size),
+        }
+        for name, said in logits.items()
+    }
