@@ -78,7 +78,7 @@ def begin(setup: Setup, start: Progress, source: Source) -> tuple[Progress, dict
             said["fresh"].append(layer.name)
             continue
         old, p, state = theirs[layer.name]
-        if isinstance(layer, Norm):
+        if isinstance(layer, Norm) and isinstance(old, Norm):
             what, p, state = _normaliser(layer, start.states[i], old, p, state)
         else:
             what, p = "taken", _as_used(layer, old, p)
