@@ -94,7 +94,7 @@ class Devices:
 
     @property
     def affine(self) -> Any:
-        """Inference as one map per channel, where the module has one: that of device 0."""
+        """The function of the module that returns inference as one map per channel, of device 0; if there is one."""
         of_one = self.module.affine  # an AttributeError if there is none, as the module itself gives
         return lambda gamma, beta, state, config: of_one(gamma, beta, self._each("state", state, States)[0], config)
 
