@@ -25,7 +25,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "compare --rows": ("", "bn", "bn-3", "bn-2 bn-2x", "--"),
     "compare --seeds": INTEGERS,
     "compare --out": PLACES,
-    "paper": ("", "table3", "all table1", "--seeds", "table1 --layer norm8", "theorem1 --seeds 0"),
+    "paper": ("", "table10", "all table1", "--seeds", "table1 --layer norm8", "theorem1 --seeds 0"),
     "gradcheck": ("bn", "--draws 0", "--draws x", "--seed -1", "relu relux"),
     "mistakes": ("--draws 0", "--seeds -1", "x"),
     "vectors": ("", "file", "out --norms gn", "out --norms", "--small"),
