@@ -217,7 +217,7 @@ def test_random_damage_to_a_checkpoint_is_one_kind_of_error(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("history", "rng"),
-    [([[1, 2, 3, 4, "x"]], None), ([3], None), ([[1] * 9], None), ([], {"state": 3}), ([], 10**400)],
+    [([[1, 2, 3, 4, "x"]], None), ([3], None), ([[1] * 10], None), ([], {"state": 3}), ([], 10**400)],
 )
 def test_a_description_that_no_run_has_is_refused(tmp_path: Path, history: object, rng: object) -> None:
     config = recipe("bn", norm_batch=2, **TINY)

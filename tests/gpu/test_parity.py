@@ -39,6 +39,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("sync_batch_norm", {}),
     ("online_norm", {"decay_forward": 0.9, "decay_backward": 0.8}),
     ("online_norm", {"decay_forward": 0.9, "decay_backward": 0.8, "layer_scaling": False}),
+    ("frozen_batch_norm", {}),
     ("rms_norm", {"axes": "channels"}),
     ("rms_norm", {"axes": "positions"}),
     ("power_norm", {"norm_batch": 2, "decay_backward": 0.8}),

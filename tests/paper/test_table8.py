@@ -71,7 +71,7 @@ def test_on_devices_a_run_ends_and_a_network_of_whole_images_is_refused() -> Non
     mabn = next(run for run in runs if run.norm == "mabn" and run.centralized)
     assert run_pixels(mabn)["status"] == "done"
     with pytest.raises(
-        ValueError, match="network is 'resnet8', expected 'plain': test scenes have a network of thei"
+        ValueError, match="network is 'resnet8', expected 'plain': scenes have a network of their own"
     ):
         run_pixels(dataclasses.replace(mabn, network="resnet8"))
 
