@@ -173,7 +173,7 @@ def _seen_by_blocks(padded: Array, kh: int, kw: int, stride: int) -> Iterator[tu
         for block in blocks:
             part = gathered[: block.stop - block.start]
             part[...] = seen[block]
-            yield block, part.reshape(-1, kh * kw * c)
+            yield block, xp.reshape(part, (-1, kh * kw * c))
     else:
         lines, places = ([_seen(a, h_out, stride) for a in range(kh)], [_seen(b, w_out, stride) for b in range(kw)])
         seen = xp.concat([padded[:, rows, columns, :] for rows in lines for columns in places], axis=3)
