@@ -113,6 +113,11 @@ ANSWERS = [
     ("search", "well ahead", "width-16/search", "MABN 2 + WC below BRN 2", "holds"),
     ("theorem2", "As printed, Theorem 2 does not hold", "theorem2", "Theorem 2, total variance", "does not hold"),
     ("theorem2", "takes noise out", "width-16/weight_noise", "less noise in the weights", "the opposite holds"),
+    ("table3", "keeps up with SyncBN", "table3", "MABN 2 + WC like SyncBN 16:", "no difference found"),
+    ("table3", "is not decided", "table3", "BRN 2 below MABN 2 + WC", "not decided"),
+    ("table3", "is not decided", "table3", "BN 2 + WC (control) below MABN 2 + WC", "not decided"),
+    ("table3", "falls far behind", "table3", "BN 2 below SyncBN 16", "holds"),
+    ("table3", "no difference from SyncBN is found", "table3", "BN 2, own statistics like", "no difference found"),
     ("table8", "keeps up with SyncBN", "table8", "MABN 2 + WC like SyncBN 16", "no difference found"),
     ("table8", "so does Batch Renormalization", "table8", "BRN 2 below MABN 2 + WC", "not decided"),
 ]
