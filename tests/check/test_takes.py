@@ -11,6 +11,7 @@ import pytest
 
 from mabn_ref.check import check
 from mabn_ref.check.adapters import adapt, load
+from mabn_ref.check.adapters.arguments import Constructed
 from mabn_ref.check.observe import inquire, observe
 from mabn_ref.check.scenarios import Scenario, scenarios
 from mabn_ref.cli import main
@@ -140,6 +141,24 @@ def test_layers_of_pytorch_that_used_not_to_run(torch: Any, name: str) -> None:
     report = check(getattr(torch.nn, name), "bn", **SHORT)
     assert report.conforms, str(report)
     assert list(report.ranks) == [5 if "3d" in name else 4]
+
+
+def test_a_hyper_parameter_that_comes_first_is_not_the_number_of_channels() -> None:
+    """Such a layer sees its channels in the first call."""
+    seen = []
+
+    class Late:
+        def __init__(self, eps: float = 1e-5, momentum: float = 0.1) -> None:
+            seen.append((eps, momentum))
+
+    class Wide:
+        def __init__(self, width: int = 8, eps: float = 1e-5) -> None:
+            seen.append((width, eps))
+
+    for kind in (Late, Wide):
+        make = Constructed(kind).constructor(batch_norm.Config(eps=0.25, decay=0.75), {}, channels_first=True)
+        make(5)
+    assert seen == [(0.25, 0.25), (5, 0.25)]  # a momentum of 0.1 is the weight of the new value
 
 
 @pytest.mark.frameworks

@@ -189,10 +189,12 @@ class Constructed:
     ) -> Callable[[int], Any]:
         """Return a function of the number of channels that makes the layer; `more` are keywords of the adapter's.
 
-        Unless `channels_first`, a class whose first argument has a default is not told the number of channels.
+        Unless `channels_first`, a class whose first argument has a default is not told the number of channels; one
+        whose first argument is a hyper-parameter never is.
         """
         source = self.source
-        first = channels_first or not isinstance(source, type) or made_of_channels(source)
+        first = (channels_first and not made_of_settings(source)) or not isinstance(source, type)
+        first = first or made_of_channels(source)
         extra = {**more, **self.extra}
         call = self.arguments(source, config, extra, momentum_is_new=momentum_is_new, hidden=int(first))
         if call.channels:
@@ -277,3 +279,16 @@ def made_of_channels(make: Callable[..., Any]) -> bool:
     first = next(iter(signature(make).parameters.values()), None)
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return first is not None and first.default is first.empty and first.kind in positional
+
+
+def made_of_settings(make: Callable[..., Any]) -> bool:
+    """Say whether a hyper-parameter comes first, with a default, as in a layer that sees its channels when called.
+
+    Examples
+    --------
+    >>> made_of_settings(lambda eps=1e-5, momentum=0.1: None), made_of_settings(lambda features=8, eps=1e-5: None)
+    (True, False)
+    """
+    first = next(iter(signature(make).parameters.values()), None)
+    names = {"momentum"}.union(*(aliases for field, aliases in NAMES.items() if field != "groups"))
+    return first is not None and first.default is not first.empty and first.name in names
