@@ -188,6 +188,10 @@ NAMED: list[tuple[str, str, Layer, dict[str, float]]] = [
     ("ln", "the paper", Layer(), {}),
     ("ln", "Transformers", LAYERS["ln", "over", "position"], {}),
     ("in", "the paper", Layer(), {}),
+    ("rms", "the paper", Layer(), {}),
+    ("rms", "PyTorch", LAYERS["rms", "affine", "beta forgotten"], {}),
+    ("rms", "Keras 3 and Flax", LAYERS["rms", "affine", "beta forgotten"], {"eps": 1e-6}),
+    ("frn", "the paper", Layer(), {}),
     ("eval-norm", "the paper", Layer(), {}),
     (
         "eval-norm",

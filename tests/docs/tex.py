@@ -12,7 +12,7 @@ _SIGNS = (
     "sum int partial infty nabla cdot times langle rangle lfloor rfloor lceil rceil top le ge ne approx to equiv in"
 )
 _DOTS = "dots cdots ldots vdots ddots quad qquad blacksquare Rightarrow leftarrow rightarrow mathbin pm mid sim ast"
-_NAMES = "max min log exp sup inf cos sin lim det displaystyle tfrac bigl bigr big Big bigg Bigg"
+_NAMES = "max min log exp sup inf cos sin tanh lim det displaystyle tfrac bigl bigr big Big bigg Bigg"
 _OURS = "E Var Cov clip R"
 
 ARITY = (
@@ -22,7 +22,7 @@ ARITY = (
 )
 """Commands and how many arguments each takes. Others are refused: add one when it has been seen to render."""
 
-ENVIRONMENTS = {"aligned", "cases", "pmatrix", "split"}
+ENVIRONMENTS = {"aligned", "cases", "gathered", "pmatrix", "split"}
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[^\\\s]", re.DOTALL)
 _TEXT = re.compile(r"\\(text|operatorname|mathrm)\s*\{([^{}]*)\}")
 
