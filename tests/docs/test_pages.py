@@ -39,15 +39,17 @@ def _pages(html: Path) -> list[Path]:
 
 
 _DRAWINGS = r"""[...document.querySelectorAll('svg.drawing')].map(svg => {
-  const texts = [...svg.querySelectorAll('text')], {width, height} = svg.viewBox.baseVal;
-  const outside = box => box.x < 0 || box.y < 0 || box.x + box.width > width || box.y + box.height > height;
+  const texts = [...svg.querySelectorAll('text')], {width} = svg.viewBox.baseVal;
+  const frame = svg.getBoundingClientRect();  // a label may be turned, which getBBox does not know
+  const outside = box => box.left < frame.left || box.top < frame.top
+    || box.right > frame.right || box.bottom > frame.bottom;
   const first = svg.querySelector('a');
   first?.focus();
   return {
     words: svg.querySelector('title').textContent + svg.querySelector('desc').textContent,
     smallest: Math.min(...texts.map(text => parseFloat(getComputedStyle(text).fontSize)))
       * svg.getBoundingClientRect().width / width,
-    outside: texts.filter(text => outside(text.getBBox())).map(text => text.textContent),
+    outside: texts.filter(text => outside(text.getBoundingClientRect())).map(text => text.textContent),
     reached: !first || document.activeElement === first,
   };
 })"""
