@@ -92,6 +92,7 @@ class _Recorded(SphinxDirective):
         return self.made(recorded())
 
     def made(self, results: dict[str, Any]) -> list[nodes.Node]:
+        """What a kind of table or figure makes of the record."""
         raise NotImplementedError
 
 

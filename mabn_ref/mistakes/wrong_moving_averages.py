@@ -229,19 +229,19 @@ POWER_NORM = (
             "        before.append(chi2)\n        chi2 = decay * chi2 + (1 - decay) * chi2_batch[g, 0, :]": "        "
             "chi2 = decay * chi2 + (1 - decay) * chi2_batch[g, 0, :]\n        before.append(chi2)"
         },
-        sentence="Your forward divides by the average with this batch in it; it is the average before.",
+        sentence="Your forward divides by an average that already includes this batch; use the one from before it.",
         equation="power-normalise",
     ),
     _power(
         name="power-v-of-dy",
         edits={"psi, held * sums(y * y) / values": "psi, 0 * psi"},
-        sentence="Your v adds up all of Psi; it adds up what is left of it once the share of v is taken off.",
+        sentence="Your v adds up all of Psi; it should add up what is left once the share of v is subtracted.",
         equation="power-control",
     ),
     _power(
         name="power-psi-of-this-batch",
         edits={"dy = dz * gamma - held * v * y": "dy = dz * gamma - psi * y"},
-        sentence="Your dx has this batch's Psi in it, as modified batch normalisation; PowerNorm has a share of v.",
+        sentence="Your dx uses this batch's Psi, as modified batch normalisation does; PowerNorm uses a share of v.",
         equation="power-control",
     ),
 )
@@ -259,19 +259,19 @@ UNIFIED_NORM = (
     _unified(
         name="unified-arithmetic-mean",
         edits={"batch if own else geometric_mean(window)": "batch if own else xp.mean(window, axis=0)"},
-        sentence="Your window has an arithmetic mean, as MABN's; Unified Normalization's is geometric.",
+        sentence="Your window takes the arithmetic mean, as MABN does; Unified Normalization takes the geometric.",
         equation="unified-mean",
     ),
     _unified(
         name="unified-r-in-forward",
         edits={"z = gamma * y + beta": "z = gamma * xp.stack(ratios)[:, None, :] * y + beta"},
-        sentence="Your output is multiplied by r, as MABN's; here r is in backward alone.",
+        sentence="Your output is multiplied by r, as in MABN; here r belongs in backward only.",
         equation="affine (3)",
     ),
     _unified(
         name="unified-window-alone",
         edits={"subtracted.append(mean if alone[g] else average)": "subtracted.append(mean)"},
-        sentence="Your dx takes off the window's mean of Psi; here it is an exponential average of that mean.",
+        sentence="Your dx subtracts the window's mean of Psi; here subtract an exponential average of that mean.",
         equation="unified-psi",
     ),
 )
