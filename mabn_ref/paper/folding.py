@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from mabn_ref.arrays import Array
-from mabn_ref.nn import centralize, conv2d, network, residual, standardize
+from mabn_ref.nn import conv2d, network, residual
 from mabn_ref.nn.network import Bias, Conv, GlobalAveragePool, Layer, Linear, Norm, ReLU
 from mabn_ref.nn.residual import Add, Exchange, Keep
 
@@ -51,19 +51,12 @@ def fold(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Se
             and isinstance(before[0], Conv)
         ):
             conv, kernel = before[0], before[1]["w"]
-            w = _in_use(conv, kernel)
+            w = network.weight_in_use(conv, kernel)
             scale, shift = layer.module.affine(p["gamma"], p["beta"], state, layer.config)
             steps[-1] = Folded(w * scale, shift, conv.stride, conv.padding)  # eq: fold
         else:
             steps.append((layer, p, state))
     return steps
-
-
-def _in_use(conv: Conv, w: Array) -> Array:
-    """The kernel that the convolution uses."""
-    if conv.centralized:
-        return centralize.forward(w)[0]
-    return standardize.forward(w)[0] if conv.standardized else w
 
 
 def infer_folded(steps: Sequence[Step], x: Array) -> Array:
