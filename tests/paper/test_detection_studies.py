@@ -10,10 +10,10 @@ import pytest
 from mabn_ref.paper import detection
 from mabn_ref.paper.detection import OWN, TABLE3, TABLE5, TABLE7
 from mabn_ref.paper.output import as_text, write
-from mabn_ref.paper.study import Context, complete
+from mabn_ref.paper.study import Context
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.runs import run_boxes
-from mabn_ref.train.sweeps import executor, sweep
+from tests.paper.made_up import run_all
 
 TINY: dict[str, Any] = {"width": 2, "epochs": 1, "train_size": 16, "test_size": 16, "lr": 0.02}
 CONTEXT = Context((0, 1, 2), {})
@@ -94,16 +94,8 @@ def test_what_was_asked_for_stays_whatever_the_images_are() -> None:
 def test_from_runs_to_pictures(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason='matplotlib is not installed: pip install "mabn_ref[run]"')
     context = Context((0,), TINY)
-    ended: list[Any] = []
-
-    def run(configs: list[RunConfig]) -> list[Any]:
-        with executor(1) as workers:
-            ended.extend(record for _, record in sweep(configs, workers, tmp_path / TABLE7.file, run=run_boxes))
-        return ended
-
-    planned, found = complete(TABLE7, context, tmp_path, run)
-    assert [record["status"] for record in ended if isinstance(record, dict)] == ["done"] * 3, ended
-    assert complete(TABLE7, context, tmp_path, lambda configs: configs[0]) == (planned, found)  # type: ignore[arg-type, return-value]
+    planned, found = run_all(TABLE7, context, tmp_path, run_boxes)
+    assert len(planned) == 3
     outcome = TABLE7.outcome(context, found)
     figures = TABLE7.draw(outcome.data)
     panels = [axes for axes in figures["scenes"].axes if axes.images]

@@ -10,11 +10,10 @@ import pytest
 
 from mabn_ref.paper import table8
 from mabn_ref.paper.output import write
-from mabn_ref.paper.study import Context, complete
+from mabn_ref.paper.study import Context
 from mabn_ref.paper.table8 import TABLE8, TABLE8_DEVICES
-from mabn_ref.train.config import RunConfig
 from mabn_ref.train.runs import run_pixels
-from mabn_ref.train.sweeps import executor, sweep
+from tests.paper.made_up import run_all
 
 TINY: dict[str, Any] = {"width": 2, "epochs": 1, "train_size": 16, "test_size": 3, "lr": 0.02}
 
@@ -103,16 +102,8 @@ def test_what_was_asked_for_stays_whatever_the_images_are() -> None:
 def test_from_runs_to_pictures(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason='matplotlib is not installed: pip install "mabn_ref[run]"')
     context = Context((0,), TINY)
-    ended: list[Any] = []
-
-    def run(configs: list[RunConfig]) -> list[Any]:
-        with executor(1) as workers:
-            ended.extend(record for _, record in sweep(configs, workers, tmp_path / TABLE8.file, run=run_pixels))
-        return ended
-
-    planned, records_ = complete(TABLE8, context, tmp_path, run)
-    assert [record["status"] for record in ended if isinstance(record, dict)] == ["done"] * 10, ended
-    assert complete(TABLE8, context, tmp_path, lambda configs: configs[0]) == (planned, records_)  # type: ignore[arg-type, return-value]
+    planned, records_ = run_all(TABLE8, context, tmp_path, run_pixels)
+    assert len(planned) == 10
     outcome = TABLE8.outcome(context, records_)
     figures = TABLE8.draw(outcome.data)
     assert set(figures) == {"", "scenes"}
