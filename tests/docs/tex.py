@@ -9,7 +9,8 @@ _GREEK = (
     "alpha beta gamma delta epsilon eta kappa lambda mu nu xi pi rho sigma tau phi chi psi omega ell Psi Phi Sigma"
 )
 _SIGNS = (
-    "sum prod int partial infty nabla cdot times langle rangle lfloor rfloor lceil rceil top le ge ne approx to equiv in"
+    "sum prod int partial infty nabla cdot times langle rangle lfloor rfloor lceil rceil top le ge ne approx to "
+    "equiv in"
 )
 _DOTS = "dots cdots ldots vdots ddots quad qquad blacksquare Rightarrow leftarrow rightarrow mathbin pm mid sim ast"
 _NAMES = "max min log exp sup inf cos sin tanh lim det displaystyle tfrac bigl bigr big Big bigg Bigg"
