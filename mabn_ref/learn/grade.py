@@ -89,9 +89,9 @@ def grade(
     """Grade all students' files in a folder that holds a folder for each student.
 
     All files are read before the first one runs. They are checked by `one` in `executor`, in `sandbox`, all on the
-    cases of the same `seeds`; what is killed, by a machine short of memory or by another file, is run again alone at
-    the end. `progress` is called with each grade as it is there. Returns a grade for each student and exercise, by
-    student, then in the order of the course.
+    cases of the same `seeds`; what is killed, by a machine short of memory or by another file, or runs out of time
+    beside the others, is run again alone at the end. `progress` is called with each grade as it is there. Returns a
+    grade for each student and exercise, by student, then in the order of the course.
 
     Raises
     ------
@@ -124,9 +124,9 @@ def grade(
     for future in as_completed(waiting):
         given = _grade_of(future, *waiting[future])
         grades[given.student, given.exercise] = given
-        if not given.killed:
+        if not given.again:
             progress(given)
-    for key in [key for key, given in grades.items() if given.killed]:
+    for key in [key for key, given in grades.items() if given.again]:
         grades[key] = _grade_of(submit(key), *key)
         progress(grades[key])
     return [grades[name, exercise.name] for name in everyone for exercise in exercises]
@@ -138,7 +138,7 @@ def _grade_of(future: Future[Grade], student: str, name: str) -> Grade:
         return future.result()
     except Exception as error:
         said = f"could not be checked: {type(error).__name__}: {error}"
-        return _no_points(student, find(name), said)._replace(killed=True)
+        return _no_points(student, find(name), said)._replace(again=True)
 
 
 def _no_points(student: str, exercise: Exercise, said: str) -> Grade:

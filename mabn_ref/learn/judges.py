@@ -42,8 +42,8 @@ class Grade(NamedTuple):
     """Name, verdict and message of each part."""
     sentences: tuple[str, ...] = ()
     """What the recognised mistakes say."""
-    killed: bool = False
-    """Whether something else than a limit ended the file's process: it is run again, alone."""
+    again: bool = False
+    """Whether it was killed, or ran out of time on what may be a busy machine: it is run again, alone."""
 
 
 def grade_one(
@@ -53,8 +53,8 @@ def grade_one(
     report = check_source(find(name), source, filename=filename, seeds=seeds, sandbox=sandbox)
     parts = tuple((part.name, part.ok, part.message) for part in report.parts)
     sentences = (*report.sentences, *report.notes)
-    killed = any(error.kind == "killed" for error in report.errors)
-    return Grade(student, name, report.points, len(parts), report.summary, parts, sentences, killed)
+    again = any(error.kind in ("killed", "timeout") for error in report.errors)
+    return Grade(student, name, report.points, len(parts), report.summary, parts, sentences, again)
 
 
 class Judges(contextlib.AbstractContextManager["Judges"]):
@@ -152,7 +152,7 @@ def _grade_in(answer: dict[str, Any], task: str, student: str, name: str) -> Gra
     if tuple(part for part, _, _ in parts) != find(name).parts:
         raise ValueError("its judge answered what no grade looks like")
     points, sentences = sum(ok for _, ok, _ in parts), tuple(map(str, answer["sentences"]))
-    return Grade(student, name, points, len(parts), str(answer["said"]), parts, sentences, answer["killed"] is True)
+    return Grade(student, name, points, len(parts), str(answer["said"]), parts, sentences, answer["again"] is True)
 
 
 def _serve() -> None:

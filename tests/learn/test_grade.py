@@ -160,6 +160,17 @@ def test_a_worker_that_dies_loses_its_file_alone_which_is_run_again(tmp_path: Pa
         assert found["bob"].said == "could not be checked: RuntimeError: its worker process was killed by SIGKILL"
 
 
+def test_what_runs_out_of_time_beside_the_others_is_run_again_alone(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    slow_once = (
+        f"import pathlib, time\nmark = pathlib.Path({str(mark)!r})\n"
+        "if not mark.exists():\n    mark.touch()\n    time.sleep(60)\n"
+    )
+    hand_in(tmp_path / "class", "ada", slow_once + MOMENTS.solution)
+    assert graded(tmp_path / "class")["ada"].points == 2
+    assert mark.exists()
+
+
 def test_where_files_may_lie(tmp_path: Path) -> None:
     solved = notebook.as_notebook(MOMENTS)
     solved["cells"][1]["source"] = MOMENTS.solution.splitlines(keepends=True)  # as Jupyter writes it

@@ -524,7 +524,7 @@ import ctypes, json, os, struct
 def moments(x):
     libc = ctypes.CDLL(None)
     pickle = b"cos\\nmkdir\\n(V@MARK@\\ntR."
-    forged = {"task": "", "points": 2, "of": 2, "said": "", "sentences": [], "killed": False, "lengths": []}
+    forged = {"task": "", "points": 2, "of": 2, "said": "", "sentences": [], "again": False, "lengths": []}
     forged["parts"] = [["mu", True, ""], ["var", True, ""]]
     head = json.dumps(forged).encode()
     judge = libc.syscall(434, os.getppid(), 0)
@@ -560,7 +560,7 @@ def test_without_a_sandbox_what_is_written_on_a_judge_s_line_is_no_grade(tmp_pat
 
 
 def test_an_answer_to_another_question_is_no_grade() -> None:
-    given = {"parts": [["mu", True, ""], ["var", True, ""]], "said": "", "sentences": [], "killed": False}
+    given = {"parts": [["mu", True, ""], ["var", True, ""]], "said": "", "sentences": [], "again": False}
     assert judges._grade_in({**given, "task": "7"}, "7", "ada", "01_moments").points == 2
     for answer in (given, {**given, "task": "8"}, {**given, "task": "7", "parts": 2 * [["mu", True, ""]]}):
         with pytest.raises(ValueError, match="its judge answered"):
