@@ -14,8 +14,6 @@ from typing import IO, Any
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["as_json", "lock", "named", "write"]
-
 
 @contextlib.contextmanager
 def named(path: Path) -> Iterator[None]:

@@ -17,8 +17,6 @@ from mabn_ref.cli.parser import UsageError, add_command, add_number, name_from, 
 from mabn_ref.cli.progress import Progress
 from mabn_ref.norms import NORMS
 
-__all__ = ["NAMES", "add"]
-
 _EQUATIONS = {
     "batch_norm": "bn-backward (4)",
     "batch_renorm": "brn-backward, r and d held",

@@ -15,8 +15,6 @@ from mabn_ref.train.comparison import DEFAULT_ROWS, ROWS, collect, learning_curv
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.table_layout import FEWEST, WIDTH
 
-__all__ = ["add", "run"]
-
 _DESCRIPTION = """\
 Train one small network with several normalisers and several seeds, and compare the test errors. All rows of a seed
 share images, initial weights and batch order. The command prints a table and the learning curves, and writes

@@ -16,8 +16,6 @@ from mabn_ref.cli import teach
 from mabn_ref.cli.parser import UsageError, add_number, place, usage_errors
 from mabn_ref.cli.progress import Progress
 
-__all__ = ["ACTIONS", "add", "run", "with_action"]
-
 _STUDENT = {
     "start": "make a working folder, or add to one what is missing",
     "status": "list the exercises, what has passed, and which is current",

@@ -22,8 +22,6 @@ from mabn_ref.train import results
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.table_layout import WIDTH
 
-__all__ = ["add", "run"]
-
 _DESCRIPTION = """\
 Reproduce a table, figure or theorem of the paper in miniature. The command prints
 what it finds beside the paper's numbers, with 95 % intervals and verdicts, and

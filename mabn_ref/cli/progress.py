@@ -6,8 +6,6 @@ import sys
 import threading
 from typing import Any
 
-__all__ = ["Progress"]
-
 _COUNTED = "{desc} {n_fmt}/{total_fmt} |{bar:20}| {elapsed}, {remaining} left"
 _TIMED = "{desc} {elapsed}"
 

@@ -14,8 +14,6 @@ from mabn_ref.cli.parser import UsageError, add_number, place
 from mabn_ref.cli.progress import Progress
 from mabn_ref.extras import require
 
-__all__ = ["add"]
-
 
 def add(action: Callable[..., Any]) -> None:
     """Add grade, export and lint with `action`, which takes a name, what to do, and a description."""

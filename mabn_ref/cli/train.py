@@ -17,8 +17,6 @@ from mabn_ref.train.table_layout import WIDTH
 if TYPE_CHECKING:
     from mabn_ref.train import starting
 
-__all__ = ["add", "run"]
-
 _NORMS = [name for name in NORMS if name != "moving"]  # which has a configuration of its own: see `mabn-ref paper`
 
 

@@ -21,8 +21,6 @@ from mabn_ref.arrays import check_at_least
 from mabn_ref.data import embedded
 from mabn_ref.data.dataset import Images, Labels, check_count
 
-__all__ = ["CLASS_NAMES", "EXPOSURE", "MOST", "SIZE", "TEXTURE_NAMES", "Scenes", "generate"]
-
 CLASS_NAMES = ("disc", "square", "triangle", "cross")
 TEXTURE_NAMES = embedded.FAMILIES[: len(CLASS_NAMES)]
 """The classes of textured scenes: as many, so that the detector is the same."""

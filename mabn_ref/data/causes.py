@@ -11,8 +11,6 @@ from pathlib import Path
 
 from mabn_ref.data.dataset import CLASSES
 
-__all__ = ["KINDS", "RECORD_BYTES", "of_content", "of_directory", "of_file", "of_labels", "of_name"]
-
 RECORD_BYTES = 1 + 3 * 32 * 32
 
 KINDS = ("data_batch_*.bin", "test_batch*.bin")

@@ -21,8 +21,6 @@ from mabn_ref.data import causes
 from mabn_ref.data.causes import KINDS, RECORD_BYTES
 from mabn_ref.data.dataset import CLASSES, Dataset
 
-__all__ = ["CLASS_NAMES", "MEMBER_LIMIT", "RECORD_BYTES", "read_archive", "read_directory", "read_records"]
-
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 MEMBER_LIMIT = 10_000 * RECORD_BYTES

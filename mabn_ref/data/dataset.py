@@ -12,8 +12,6 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CLASSES", "IMAGE_SHAPE", "Dataset", "Images", "Labels", "check_count", "check_dataset", "check_images"]
-
 CLASSES = 10
 """The most classes in a data set; labels are 0 to 9. A network has this many outputs, whichever labels occur."""
 

@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 from mabn_ref.data.dataset import CLASSES, Dataset, Images, Labels, check_count
 
-__all__ = ["CLASS_NAMES", "FAMILIES", "PALETTES", "generate"]
-
 FAMILIES = ("stripes", "checks", "rings", "dots", "zigzags")
 PALETTES = ("warm", "cool")
 CLASS_NAMES = tuple(f"{palette} {family}" for family in FAMILIES for palette in PALETTES)

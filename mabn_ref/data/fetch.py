@@ -7,8 +7,6 @@ from pathlib import Path
 
 from mabn_ref.extras import require
 
-__all__ = ["CACHE_VARIABLE", "CIFAR10_SHA256", "CIFAR10_URL", "cache_directory", "fetch_cifar10"]
-
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 
 # As published in the checksums of TensorFlow Datasets. The project could not download the archive where it was

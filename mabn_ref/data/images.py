@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from mabn_ref.data.dataset import Dataset, Images, check_count, check_dataset, check_images
 
-__all__ = ["PADDING", "balanced", "channel_statistics", "flip_and_crop", "to_float"]
-
 PADDING = 4
 """Black pixels added on each side before cropping back, so images move by up to 4 pixels each way."""
 

@@ -13,8 +13,6 @@ import numpy as np
 from mabn_ref.data.dataset import Images, Labels, check_count
 from mabn_ref.data.embedded import FAMILIES, NOISE, PALETTES, colours, textures
 
-__all__ = ["CLASS_NAMES", "Scenes", "generate"]
-
 CLASS_NAMES = ("ground", *FAMILIES)
 """Label 0 is the ground, ``1 + family`` is a texture."""
 

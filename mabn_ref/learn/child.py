@@ -23,8 +23,6 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, BinaryIO
 
-__all__ = ["Unsendable", "arrays_in", "decode", "encode", "main", "plain_named", "read_frame", "write_frame"]
-
 _ARRAY = ("<f4", "<f8", "<c8", "<c16", "|b1", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8")
 _KEEP_OPEN = 64
 _LONGEST_HEAD = 1 << 20

@@ -16,8 +16,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["COURSE", "Exercise", "Mistake", "course", "find", "run_source"]
-
 COURSE = Path(__file__).parent / "course"
 
 

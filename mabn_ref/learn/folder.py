@@ -9,8 +9,6 @@ from pathlib import Path
 from mabn_ref import storage
 from mabn_ref.learn.exercise import Exercise, course
 
-__all__ = ["FILE", "STATE", "Folder", "Progress"]
-
 FILE = "exercise.py"
 """The name of the file that a student works on."""
 STATE = ".mabn-learn.json"

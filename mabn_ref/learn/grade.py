@@ -15,8 +15,6 @@ from mabn_ref.learn.gradebook import write_csv
 from mabn_ref.learn.judges import Grade, Judges, grade_one
 from mabn_ref.learn.submissions import Unreadable, source_of, students, submitted
 
-__all__ = ["grade", "grade_class", "hidden_seeds", "package_digest"]
-
 
 def hidden_seeds(seed: int, count: int) -> tuple[int, ...]:
     """Seed 0, which students may have tried, and `count` that follow from `seed` and that they cannot know.

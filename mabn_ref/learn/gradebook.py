@@ -13,8 +13,6 @@ from mabn_ref import storage
 from mabn_ref.learn.judges import Grade
 from mabn_ref.learn.plain_text import shown
 
-__all__ = ["as_csv", "report_name", "student_report", "write_csv", "write_reports"]
-
 
 def as_csv(grades: Iterable[Grade]) -> str:
     """A table with a line for each student: points of each exercise, their sum, and the most there is.

@@ -19,8 +19,6 @@ from mabn_ref.learn.process import Limits, Student, StudentError
 from mabn_ref.learn.report import Part, Report
 from mabn_ref.learn.result_form import form_fault, same, unnamed
 
-__all__ = ["check_code", "check_source"]
-
 
 def check_source(
     exercise: Exercise,

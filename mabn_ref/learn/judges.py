@@ -21,8 +21,6 @@ from mabn_ref.learn.child import read_frame, write_frame
 from mabn_ref.learn.exercise import find
 from mabn_ref.learn.judge import check_source
 
-__all__ = ["Grade", "Judges", "grade_one"]
-
 _LONGEST = 1 << 20
 """Bytes of a question or of an answer."""
 _PATIENCE = 600.0

@@ -14,8 +14,6 @@ from mabn_ref.learn.judge import check_code, check_source
 from mabn_ref.learn.plain_text import as_text
 from mabn_ref.learn.report import Report
 
-__all__ = ["answer_lines", "confusion", "lint", "lint_course"]
-
 _DERIVED = {"mabn-one-call", "mabn-adjoint"}
 """Equations that an exercise is about and that no code of the package computes."""
 _ALLOWED = {"__future__", "collections", "dataclasses", "functools", "itertools", "math", "numpy", "typing"}

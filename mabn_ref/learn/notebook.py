@@ -13,8 +13,6 @@ from mabn_ref.learn.exercise import Exercise, find
 from mabn_ref.learn.judge import check_code
 from mabn_ref.learn.report import Report
 
-__all__ = ["FORMATS", "as_notebook", "check", "check_part", "export"]
-
 FORMATS = ("plain", "nbgrader", "otter")
 _REFERENCES = ("Equations: ", "Equation: ", "Tutorial: ", "Tutorials: ")
 

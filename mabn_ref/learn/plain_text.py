@@ -6,8 +6,6 @@ import re
 import textwrap
 import unicodedata
 
-__all__ = ["as_text", "shown", "unicode_maths"]
-
 _SYMBOLS = {
     "alpha": "α",
     "approx": "≈",

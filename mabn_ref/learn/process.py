@@ -30,8 +30,6 @@ import numpy as np
 from mabn_ref.learn import child
 from mabn_ref.learn.sandbox import NOBODY, python
 
-__all__ = ["Limits", "Student", "StudentError"]
-
 _CALLS = 16
 """How many times `Limits.answer` the arguments may have of all functions that one call of the student's calls."""
 _STARTING = 60.0

@@ -16,19 +16,6 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 
-__all__ = [
-    "Explainer",
-    "Term",
-    "Ways",
-    "explain_dx",
-    "explain_multiple",
-    "explain_sum",
-    "factors",
-    "means",
-    "shares",
-    "sources",
-]
-
 Explainer = Callable[[Sequence[Any], Sequence[Any]], tuple[str, ...]]
 """``explain(values, cases) -> sentences``: what is wrong with a part, from its values on all cases; () if unknown."""
 _NEAR = 1e-8

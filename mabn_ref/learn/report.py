@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from mabn_ref.learn.process import StudentError
 
-__all__ = ["Part", "Report"]
-
 
 @dataclass(frozen=True)
 class Part:

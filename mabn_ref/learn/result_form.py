@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["described", "form_fault", "same", "unnamed"]
-
 
 def described(value: Any) -> str:
     """Say in a few words what a value is.

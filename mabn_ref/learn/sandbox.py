@@ -16,8 +16,6 @@ import numpy as np
 
 from mabn_ref.learn import child
 
-__all__ = ["SandboxError", "command"]
-
 _SCRATCH = 16 << 20
 """Bytes of the folder that a submission may write to."""
 _LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/etc/ld.so.cache")

@@ -11,8 +11,6 @@ from mabn_ref import storage
 from mabn_ref.learn.exercise import Exercise
 from mabn_ref.learn.folder import FILE
 
-__all__ = ["Unreadable", "left_out", "notebook_source", "source_of", "students", "submitted"]
-
 _DEEPEST = 4
 _LARGEST = 1_000_000
 _LONGEST = 200_000

@@ -20,23 +20,6 @@ from mabn_ref.learn.plain_text import as_text, shown
 from mabn_ref.learn.process import StudentError
 from mabn_ref.learn.report import Report
 
-__all__ = [
-    "Style",
-    "bar",
-    "check",
-    "check_all",
-    "fresh_seeds",
-    "hint",
-    "hints_taken",
-    "listing",
-    "place",
-    "progress_bar",
-    "solution",
-    "statement",
-    "style_for",
-    "verdict",
-]
-
 _CODES = {"bold": "1", "green": "32", "red": "31", "dim": "2", "cyan": "36"}
 _PRINTED_LINES = 6
 

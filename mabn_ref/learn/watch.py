@@ -14,8 +14,6 @@ from mabn_ref.learn.exercise import Exercise
 from mabn_ref.learn.folder import Folder
 from mabn_ref.learn.terminal import Style, check, fresh_seeds, hint, listing, place, progress_bar, statement
 
-__all__ = ["keys", "watch"]
-
 _POLL = 0.25
 _MENU = "s: statement   n: next   h: hint   l: list   r: reset   q: quit"
 
