@@ -34,17 +34,17 @@ def named(path: Path) -> Iterator[None]:
         raise
 
 
-def write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
+def write(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
     """Write `path` through a temporary file beside it, which replaces it once it is on the disk.
 
-    Its directory is made if need be; `fill` is called with the open binary file to write the content. Of two writers
-    at a time the second one waits. An OSError names the file.
+    Its directory is made if need be. A `content` that is not bytes is called with the open binary file. Of two
+    writers at a time the second one waits. An OSError names the file.
 
     Examples
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write(Path(folder, "a"), lambda file: file.write(b"whole"))
+    ...     write(Path(folder, "a"), b"whole")
     ...     print(Path(folder, "a").read_bytes())
     b'whole'
     """
@@ -53,7 +53,7 @@ def write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
     temporary = path.with_name(path.name + ".tmp")
     with named(path), _opened_alone(temporary) as file:
         try:
-            fill(file)
+            file.write(content) if isinstance(content, bytes) else content(file)
             file.flush()
             os.fsync(file.fileno())
             if sys.platform == "win32":  # it gives an open file no new name

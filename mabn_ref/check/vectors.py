@@ -188,7 +188,7 @@ def write(folder: Path, chosen: Sequence[tuple[str, Scenario]]) -> Iterator[tupl
         data = packed(arrays)
         entries.append(describe(norm, scenario, arrays, hashlib.sha256(data).hexdigest()))
         path = folder / entries[-1]["file"]
-        _save(path, data)
+        storage.write(path, data)
         yield path, len(data)
     index = {
         "format": FORMAT,
@@ -198,9 +198,5 @@ def write(folder: Path, chosen: Sequence[tuple[str, Scenario]]) -> Iterator[tupl
         "files": entries,
     }
     text = json.dumps(index, indent=1, allow_nan=False) + "\n"
-    _save(folder / INDEX, text.encode())
+    storage.write(folder / INDEX, text.encode())
     yield folder / INDEX, len(text)
-
-
-def _save(path: Path, data: bytes) -> None:
-    storage.write(path, lambda file: file.write(data))

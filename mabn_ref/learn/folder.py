@@ -91,11 +91,11 @@ class Folder:
         for exercise in self.exercises:
             path = self.path / exercise.name
             if not (path / FILE).exists():
-                _write(path / FILE, exercise.skeleton)
+                storage.write(path / FILE, exercise.skeleton.encode())
                 new.append(exercise.name)
-            _write(path / "statement.md", exercise.statement)
+            storage.write(path / "statement.md", exercise.statement.encode())
         if not (self.path / "README.md").exists():
-            _write(self.path / "README.md", _README)
+            storage.write(self.path / "README.md", _README.encode())
         if not (self.path / STATE).exists():
             self.save(Progress())
         return new
@@ -113,7 +113,7 @@ class Folder:
         old = None
         if path.exists() and path.read_bytes() != exercise.skeleton.encode():
             old = path.replace(path.with_name(FILE + ".old"))
-        _write(path, exercise.skeleton)
+        storage.write(path, exercise.skeleton.encode())
         progress = self.load()
         self.save(replace(progress, passed=progress.passed - {exercise.name}))
         return old
@@ -131,7 +131,7 @@ class Folder:
     def save(self, progress: Progress) -> None:
         """Write the progress."""
         data = {"passed": sorted(progress.passed), "hints": progress.hints, "current": progress.current}
-        _write(self.path / STATE, json.dumps(data, indent=1) + "\n")
+        storage.write(self.path / STATE, f"{json.dumps(data, indent=1)}\n".encode())
 
     def chosen(self) -> Exercise:
         """The exercise last worked on; at the beginning the first."""
@@ -167,7 +167,3 @@ class Folder:
             if other.name not in passed:
                 return other
         return None
-
-
-def _write(path: Path, text: str) -> None:
-    storage.write(path, lambda file: file.write(text.encode()))

@@ -46,7 +46,7 @@ def _cell(name: str) -> str:
 
 def write_csv(path: Path, grades: Iterable[Grade]) -> None:
     """Write the table."""
-    storage.write(path, lambda file: file.write(as_csv(grades).encode()))
+    storage.write(path, as_csv(grades).encode())
 
 
 def student_report(grades: Sequence[Grade]) -> str:
@@ -78,7 +78,7 @@ def write_reports(folder: Path, grades: Sequence[Grade], about: str = "") -> lis
     for student in dict.fromkeys(given.student for given in grades):
         text = student_report([given for given in grades if given.student == student]) + about
         try:
-            storage.write(folder / report_name(student), lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+            storage.write(folder / report_name(student), text.encode())
         except OSError as error:
             failed.append(error)
     return failed

@@ -127,6 +127,6 @@ def export(folder: Path, exercises: Sequence[Exercise], kind: str = "plain") -> 
         if kind == "otter":
             files[folder / "tests" / f"{exercise.name}.py"] = _otter_tests(exercise)
         for place, text in files.items():
-            storage.write(place, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+            storage.write(place, text.encode())
             written.append(place)
     return written

@@ -72,7 +72,7 @@ def write(
     """
     used = [record for config in planned if (record := results.find(records, config)) is not None]
     sources = used if planned else [results.made_with()]
-    content = {
+    found = {
         "study": name,
         "title": study.title,
         "command": command,
@@ -91,15 +91,15 @@ def write(
     # Each list of numbers is on one line: a curve has hundreds.
     text = re.sub(
         r"\[\s+([-+.\deE,\s]+?)\s+\]",
-        lambda found: f"[{' '.join(found[1].split())}]",
-        json.dumps(content, indent=1, allow_nan=False),
+        lambda numbers: f"[{' '.join(numbers[1].split())}]",
+        json.dumps(found, indent=1, allow_nan=False),
     )
     contents = {f"{name}.json": f"{text}\n".encode()}
     for suffix, figure in study.draw(outcome.data).items():
         for kind in ("png", "svg"):
             contents[f"{name}{'-' + suffix if suffix else ''}.{kind}"] = _picture(figure, kind)
-    for file, found in contents.items():
-        storage.write(out / file, lambda opened, found=found: opened.write(found))  # type: ignore[misc]
+    for file, content in contents.items():
+        storage.write(out / file, content)
     return [out / file for file in contents]
 
 

@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print("\n".join(f"  {name}: {value}" for name, value in header["share of peak"].items()), end="\n\n")
     if options.json is not None:
         text = json.dumps(header | {"results": results}, indent=1) + "\n"
-        storage.write(options.json, lambda file: file.write(text.encode()))
+        storage.write(options.json, text.encode())
     return 0
 
 

@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     record["timings"] = timings(cupy, rounds=options.rounds, tiny=options.tiny)
     print(table("Training step of the small network", record["timings"], next(iter(record["timings"]))))
     if options.json is not None:
-        storage.write(options.json, lambda file: file.write((json.dumps(record, indent=1) + "\n").encode()))
+        storage.write(options.json, f"{json.dumps(record, indent=1)}\n".encode())
     return status
 
 
