@@ -183,6 +183,20 @@ def moments(x: Array) -> tuple[Array, Array]:
     return mu, mean_square(values - mu)
 
 
+def normalised(x: Array, eps: float) -> tuple[Array, Array]:
+    """y and sigma of batch normalisation; analytic as `mean_square` is.
+
+    Examples
+    --------
+    >>> normalised(np.array([[1.0], [3.0]]), 3.0)
+    (array([[-0.5],
+           [ 0.5]]), array([2.]))
+    """
+    mu, var = moments(x)
+    sigma = np.sqrt(var + eps)
+    return (x - mu) / sigma, sigma
+
+
 def close(value: Any, right: Any, rtol: float = 1e-7) -> bool:
     """Whether numbers agree, to `rtol` of the largest right one.
 
@@ -211,6 +225,26 @@ def gradient(function: Callable[[Array], Array], x: Array, dz: Array) -> Array:
         moved[i] += 1j * _STEP
         found[i] = np.sum(dz * function(moved)).imag / _STEP
     return found
+
+
+def gradients(function: Callable[..., Array], dz: Array, *inputs: Array) -> list[Array]:
+    """Differentiate <dz, function(*inputs)> by each of its inputs, as `gradient` does."""
+    return [
+        gradient(lambda value, i=i: function(*inputs[:i], value, *inputs[i + 1 :]), x, dz)  # type: ignore[misc]
+        for i, x in enumerate(inputs)
+    ]
+
+
+def judge_that(holds: Callable[[Any, Any], Any], otherwise: str) -> Judge:
+    """Make the judge that says `otherwise`, which may name what the case has, unless ``holds(value, case)``.
+
+    Examples
+    --------
+    >>> judge = judge_that(lambda b, case: close(b, case.t), "b is not {case.t:g}")
+    >>> judge(1.0, SimpleNamespace(t=2.0))
+    'b is not 2'
+    """
+    return lambda value, case: None if holds(value, case) else otherwise.format(case=case)
 
 
 def gradient_fault(name: str, value: Array, right: Array, of: str = "forward") -> str | None:

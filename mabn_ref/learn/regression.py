@@ -8,6 +8,7 @@ said unless the fit is exact to rounding on every case.
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -239,8 +240,7 @@ def _said(of: str, fit: _Fit, divided: str, shape: tuple[int, ...]) -> Iterator[
 
 def explain_dx(
     inputs: Callable[[Any], Ways],
-    y: Callable[[Any], Array],
-    sigma: Callable[[Any], Array],
+    cache: Callable[[Any], Any] = operator.attrgetter("cache"),
     *,
     root: str = "sigma",
     g: float = -1,
@@ -249,9 +249,13 @@ def explain_dx(
 ) -> Explainer:
     """Make the explainer of the dx of a normaliser, ``(dy - g - y * Psi) / sigma``.
 
-    ``inputs(case)`` has dy and what is taken for it. `g` is 0 where the method has no such term.
-    ``averages(psi, case)`` makes of the batch's Psi what stands in dx; ``other_y(case)`` has what is taken for y.
+    ``inputs(case)`` has dy and what is taken for it, ``cache(case)`` y and, as its `root`, sigma. `g` is 0 where the
+    method has no such term. ``averages(psi, case)`` makes of the batch's Psi what stands in dx; ``other_y(case)`` has
+    what is taken for y.
     """
+
+    def sigma(case: Any) -> Array:
+        return getattr(cache(case), root)
 
     def kept(ways: dict[str, Array], case: Any) -> dict[str, Array]:
         return ways | {f"{{names}} {{is}} not divided by {root}": ways[""] * sigma(case)}
@@ -260,7 +264,7 @@ def explain_dx(
         return kept(sources(inputs(case), means), case)
 
     def ways_of_psi(case: Any) -> Ways:
-        right, dy = y(case), inputs(case)[""]
+        right, dy = cache(case).y, inputs(case)[""]
         psi = means(right * dy)[""]
         ways = {way: right * averages(p, case)[""] for way, p in _ways_of_psi(right, inputs(case)).items()}
         ways |= {way: right * p for way, p in averages(psi, case).items() if way}
@@ -306,3 +310,25 @@ def explain_multiple(
     """Make the explainer of a part that is often a multiple of the right one, by a number or by one of `others`."""
     term = Term(of, 1, lambda case: {"": right(case), **{way: right(case) * k for way, k in others(case).items()}})
     return explain_sum(of, [term], lambda case: {"": np.ones(1)})
+
+
+EXPLAIN_PARAMETERS: Mapping[str, Explainer] = {
+    name: explain_multiple(name, operator.attrgetter(name), lambda case: shares(case.dz))
+    for name in ("dgamma", "dbeta")
+}
+"""Of the gradients that are attributes of a case."""
+
+
+def without_gamma(case: Any) -> Ways:
+    """dy of batch normalisation, and what is taken for it."""
+    return {"": case.gamma * case.dz, "{names} {is} made of dz, without gamma; dy is dz * gamma": case.dz}
+
+
+def without_gamma_or_r(case: Any) -> Ways:
+    """dy of a method that renormalises by ``case.r``, and what is taken for it."""
+    return {
+        "": case.gamma * case.r * case.dz,
+        "{names} {is} made without r; dy is gamma * r * dz": case.gamma * case.dz,
+        "{names} {is} made without gamma; dy is gamma * r * dz": case.r * case.dz,
+        "{names} {is} made of dz itself; dy is gamma * r * dz": case.dz,
+    }

@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, batch, close, gradient, mean_square, parts, unpack
+from mabn_ref.learn.checking import Check, batch, close, gradient, mean_square, moments, normalised, parts, unpack
 from mabn_ref.learn.regression import Term, explain_multiple, explain_sum, factors, means, shares
 
 CASES = 4
@@ -15,8 +15,7 @@ Cache = namedtuple("Cache", ["centred", "sigma", "y", "gamma"])
 def draw(rng, k):
     case = batch(rng, k)
     case.centred = _centred(case.x)
-    case.sigma = _root(mean_square(case.centred), case.eps)
-    case.y = case.centred / case.sigma
+    case.y, case.sigma = normalised(case.x, case.eps)
     case.cache = Cache(case.centred, case.sigma, case.y, case.gamma)
     case.dy = rng.standard_normal(case.x.shape)  # what arrives at a step is no result of another here
     case.dcentred = rng.standard_normal(case.x.shape)
@@ -26,17 +25,7 @@ def draw(rng, k):
 
 
 def _centred(x):
-    values = x.reshape(-1, x.shape[-1])
-    return x - np.sum(values, axis=0) / len(values)
-
-
-def _root(var, eps):
-    return np.sqrt(var + eps)
-
-
-def _forward(x, case):
-    centred = _centred(x)
-    return case.gamma * centred / _root(mean_square(centred), case.eps) + case.beta
+    return x - moments(x)[0]
 
 
 def _derivatives(case):
@@ -47,10 +36,10 @@ def _derivatives(case):
         "dbeta": gradient(lambda beta: case.gamma * case.y + beta, case.beta, case.dz),
         "direct": gradient(lambda centred: centred / case.sigma, case.centred, case.dy),
         "dsigma": gradient(lambda sigma: case.centred / sigma, case.sigma, case.dy),
-        "dvar": gradient(lambda v: _root(v, case.eps), var, case.dsigma),
+        "dvar": gradient(lambda v: np.sqrt(v + case.eps), var, case.dsigma),
         "through_var": gradient(mean_square, case.centred, case.dvar),
         "through_centring": gradient(_centred, case.x, case.dcentred),
-        "dx": gradient(lambda x: _forward(x, case), case.x, case.dz),
+        "dx": gradient(lambda x: case.gamma * normalised(x, case.eps)[0] + case.beta, case.x, case.dz),
     }
 
 
@@ -63,14 +52,6 @@ def observe_division(code, case):
     found = code.division_backward(case.dy, case.centred, case.sigma)
     direct, dsigma = unpack("division_backward", found, "dcentred", "dsigma")
     return {"direct": direct, "dsigma": dsigma}
-
-
-def observe_root(code, case):
-    return {"dvar": code.root_backward(case.dsigma, case.sigma)}
-
-
-def observe_all(code, case):
-    return {"dx": code.backward(case.dz, case.cache)}
 
 
 def _judge(part, said):
@@ -132,7 +113,7 @@ CHECKS = (
         _multiple("direct", _powers, name="dcentred of division_backward") | _multiple("dsigma", _powers, _shares),
     ),
     Check(
-        observe_root,
+        lambda code, case: {"dvar": code.root_backward(case.dsigma, case.sigma)},
         {"dvar": _judge("dvar", "dvar is not the derivative of sigma = sqrt(var + eps)")},
         _multiple("dvar", _powers),
     ),
@@ -147,7 +128,7 @@ CHECKS = (
         {"through_centring": EXPLAIN_CENTRING},
     ),
     Check(
-        observe_all,
+        lambda code, case: {"dx": code.backward(case.dz, case.cache)},
         {"dx": _judge("dx", "dx is not the derivative of the whole forward pass for x")},
         joins=True,
     ),

@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, batch, close, moments
+from mabn_ref.learn.checking import Check, Malformed, batch, close, judge_that, moments
 
 STEPS = 3
 State = namedtuple("State", ["mean", "var"])
@@ -60,13 +60,12 @@ def _judge(which, of_batch):
     return judge
 
 
-def judge_z(z, case):
-    spread = np.sqrt(case.state.var + case.eps)
-    if not close((z - case.beta) * spread, case.gamma * (case.x - case.state.mean)):
-        return f"z is not gamma * (x - mean) / sqrt(var + eps) + beta of the state that is given, eps = {case.eps:g}"
-    return None
-
-
+judge_z = judge_that(
+    lambda z, case: close(
+        (z - case.beta) * np.sqrt(case.state.var + case.eps), case.gamma * (case.x - case.state.mean)
+    ),
+    "z is not gamma * (x - mean) / sqrt(var + eps) + beta of the state that is given, eps = {case.eps:g}",
+)
 CHECKS = (
     Check(observe_start, {"start": judge_start}),
     Check(observe_update, {"mean": _judge(0, "the moving mean"), "var": _judge(1, "the moving variance")}),

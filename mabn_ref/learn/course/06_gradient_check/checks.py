@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, close, gradient, twice
+from mabn_ref.learn.checking import Check, Malformed, close, gradient, judge_that, normalised, twice
 
 CASES = 3
 OFFSET = 100.0
@@ -50,13 +50,11 @@ EPS = 0.5
 
 
 def _y(x):
-    centred = x - np.sum(x, axis=0) / len(x)
-    return centred / np.sqrt(np.sum(centred**2, axis=0) / len(x) + EPS)
+    return normalised(x, EPS)[0]
 
 
 def _dx(x, dz, *, g=1.0, psi=1.0):
-    sigma = np.sqrt(np.var(x, axis=0) + EPS)
-    y = _y(x)
+    y, sigma = normalised(x, EPS)
     return (dz - g * np.mean(dz, axis=0) - psi * y * np.mean(y * dz, axis=0)) / sigma
 
 
@@ -188,10 +186,14 @@ def _kind(dz, y):
     return "of z" if np.max(np.abs(rest - along)) < 1e-9 * size else "random"
 
 
-def judge_gradient(found, case):
-    if close(found, case.right, 1e-3):
-        return None
-    return "the gradient is not that of the sum of dz * f(x), not even to three digits"
+judge_gradient = judge_that(
+    lambda found, case: close(found, case.right, 1e-3),
+    "the gradient is not that of the sum of dz * f(x), not even to three digits",
+)
+judge_error = judge_that(
+    lambda error, case: close(error * np.max(np.abs(case.right)), np.max(np.abs(case.found - case.right))),
+    "the error times the largest right number is not the largest difference",
+)
 
 
 def judge_digits(digits, case):
@@ -203,12 +205,6 @@ def judge_digits(digits, case):
     }.get(digits, "there is no gradient yet of which to count digits")
 
 
-def judge_error(error, case):
-    if close(error * np.max(np.abs(case.right)), np.max(np.abs(case.found - case.right))):
-        return None
-    return "the error times the largest right number is not the largest difference"
-
-
 def judge_weights(kind, case):
     return {
         "random": None,
@@ -217,16 +213,13 @@ def judge_weights(kind, case):
     }.get(kind, "check never asks backward")
 
 
-def judge_accepts(said, case):
-    if said == "unseen":
-        return "with such weights the verdict is chance"
-    return f"it rejects right ones, and four digits are enough: {said}" if said else None
+def _judge_verdicts(misjudges):
+    def judge(said, case):
+        if said == "unseen":
+            return "with such weights the verdict is chance"
+        return f"it {misjudges}: {said}" if said else None
 
-
-def judge_rejects(said, case):
-    if said == "unseen":
-        return "with such weights the verdict is chance"
-    return f"it accepts wrong ones: {said}" if said else None
+    return judge
 
 
 CHECKS = (
@@ -234,6 +227,10 @@ CHECKS = (
     Check.of("error", lambda code, case: code.relative_error(case.found, case.right), judge_error),
     Check(
         observe_check,
-        {"weights": judge_weights, "accepts the right": judge_accepts, "rejects the wrong": judge_rejects},
+        {
+            "weights": judge_weights,
+            "accepts the right": _judge_verdicts("rejects right ones, and four digits are enough"),
+            "rejects the wrong": _judge_verdicts("accepts wrong ones"),
+        },
     ),
 )

@@ -6,7 +6,7 @@ that two tests with the same virtue or fault look the same.
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, batch, shuffled, twice
+from mabn_ref.learn.checking import Check, Malformed, batch, normalised, shuffled, twice
 
 CASES = 3
 DRAWS = 6
@@ -29,17 +29,14 @@ def _axes(x):
 
 def _dx(x, dz, *, g=None, psi=None, sigma=None):
     """The gradient, with another g, Psi or sigma where one is given."""
-    axes = _axes(x)
-    centred = x - np.mean(x, axis=axes)
-    y = centred / np.sqrt(np.mean(centred**2, axis=axes))
-    g = np.mean(dz, axis=axes) if g is None else g
-    psi = np.mean(y * dz, axis=axes) if psi is None else psi
-    sigma = np.std(x, axis=axes) if sigma is None else sigma
-    return (dz - g - y * psi) / sigma
+    y, own_sigma = normalised(x, 0.0)
+    g = np.mean(dz, axis=_axes(x)) if g is None else g
+    psi = np.mean(y * dz, axis=_axes(x)) if psi is None else psi
+    return (dz - g - y * psi) / (own_sigma if sigma is None else sigma)
 
 
 def _y(x):
-    return (x - np.mean(x, axis=_axes(x))) / np.std(x, axis=_axes(x))
+    return normalised(x, 0.0)[0]
 
 
 def _size(dz):

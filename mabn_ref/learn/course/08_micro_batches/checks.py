@@ -5,9 +5,18 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, batch, close, gradient, observe_backward, parts
-from mabn_ref.learn.regression import explain_dx, explain_multiple, shares
-from mabn_ref.norms import batch_norm
+from mabn_ref.learn.checking import (
+    Check,
+    batch,
+    close,
+    gradients,
+    judge_that,
+    moments,
+    normalised,
+    observe_backward,
+    parts,
+)
+from mabn_ref.learn.regression import EXPLAIN_PARAMETERS, explain_dx, without_gamma
 
 CASES = 4
 Cache = namedtuple("Cache", ["y", "sigma", "gamma"])
@@ -17,16 +26,17 @@ def draw(rng, k):
     case = batch(rng, k, samples=8)
     case.norm_batch = (4, 2, 2, 8)[k % 4]
     case.dz = case.dz + rng.standard_normal((8, *[1] * (case.x.ndim - 1)))  # batches that differ in g
-    _, cache, _ = _forward(case, case.x)
-    case.cache = Cache(cache.y, cache.sigma[:, 0, :], case.gamma)
-    case.dx = gradient(lambda x: _forward(case, x)[0], case.x, case.dz)
+
+    def normalise(x):
+        return map(np.array, zip(*(normalised(part, case.eps) for part in _batches(x, case)), strict=True))
+
+    def forward(x, gamma, beta):
+        y, _ = normalise(x)
+        return gamma * y.reshape(x.shape) + beta
+
+    case.cache = Cache(*normalise(case.x), case.gamma)
+    case.dx, case.dgamma, case.dbeta = gradients(forward, case.dz, case.x, case.gamma, case.beta)
     return case
-
-
-def _forward(case, x):
-    config = batch_norm.Config(eps=case.eps, norm_batch=case.norm_batch)
-    state = batch_norm.init(len(case.gamma), config, dtype=np.float64)
-    return batch_norm.forward(x, case.gamma, case.beta, state, config)
 
 
 def _batches(array, case):
@@ -58,8 +68,7 @@ def judge_z(z, case):
 
 
 def _fault(z, x, case):
-    mu = np.sum(x, axis=0) / len(x)
-    var = np.sum((x - mu) ** 2, axis=0) / len(x)
+    mu, var = moments(x)
     if not close(np.sum(z, axis=0) / len(z), case.beta):
         return "the mean of z over a channel is not beta"
     if not close((z - case.beta) * np.sqrt(var + case.eps), case.gamma * (x - mu)):
@@ -69,8 +78,8 @@ def _fault(z, x, case):
 
 def judge_cache(cache, case):
     for t, x in enumerate(_batches(case.x, case)):
-        mu = np.sum(x, axis=0) / len(x)
-        if not close(cache.sigma[t] ** 2, np.sum((x - mu) ** 2, axis=0) / len(x) + case.eps):
+        mu, var = moments(x)
+        if not close(cache.sigma[t] ** 2, var + case.eps):
             return f"cache.sigma[{t}] squared is not the variance plus eps of that normalisation batch"
         if not close(cache.y[t] * cache.sigma[t], x - mu):
             return f"cache.y[{t}] times cache.sigma[{t}] does not give the centred values back"
@@ -84,21 +93,13 @@ def judge_dx(dx, case):
     return None
 
 
-def judge_dgamma(dgamma, case):
-    right = gradient(lambda gamma: gamma * case.cache.y, case.gamma, case.dz.reshape(case.cache.y.shape))
-    return None if close(dgamma, right) else "dgamma is not the derivative of forward for gamma"
-
-
-def judge_dbeta(dbeta, case):
-    right = gradient(lambda beta: beta + 0 * case.dz, case.beta, case.dz)
-    return None if close(dbeta, right) else "dbeta is not the derivative of forward for beta"
-
-
-def _inputs(part):
-    return {"": part.gamma * part.dz, "{names} {is} made of dz, without gamma; dy is dz * gamma": part.dz}
-
-
-_EXPLAIN_PART = explain_dx(_inputs, lambda part: part.y, lambda part: part.sigma)
+judge_dgamma = judge_that(
+    lambda dgamma, case: close(dgamma, case.dgamma), "dgamma is not the derivative of forward for gamma"
+)
+judge_dbeta = judge_that(
+    lambda dbeta, case: close(dbeta, case.dbeta), "dbeta is not the derivative of forward for beta"
+)
+_EXPLAIN_PART = explain_dx(without_gamma)
 
 
 def explain_parts(values, cases):
@@ -107,18 +108,10 @@ def explain_parts(values, cases):
     for dx, case in zip(values, cases, strict=True):
         for t, i in enumerate(range(0, len(dx), case.norm_batch)):
             here = slice(i, i + case.norm_batch)
-            y, sigma = case.cache.y[t].reshape(dx[here].shape), case.cache.sigma[t]
+            cache = Cache(case.cache.y[t].reshape(dx[here].shape), case.cache.sigma[t], case.gamma)
             pieces.append(dx[here])
-            parts.append(SimpleNamespace(gamma=case.gamma, dz=case.dz[here], y=y, sigma=sigma))
+            parts.append(SimpleNamespace(gamma=case.gamma, dz=case.dz[here], cache=cache))
     return _EXPLAIN_PART(pieces, parts)
-
-
-def _dgamma(case):
-    return np.sum(case.dz.reshape(case.cache.y.shape) * case.cache.y, axis=(0, 1))
-
-
-def _dbeta(case):
-    return np.sum(case.dz, axis=tuple(range(case.dz.ndim - 1)))
 
 
 CHECKS = (
@@ -127,10 +120,6 @@ CHECKS = (
     Check(
         observe_backward,
         {"dx": judge_dx, "dgamma": judge_dgamma, "dbeta": judge_dbeta},
-        {
-            "dx": explain_parts,
-            "dgamma": explain_multiple("dgamma", _dgamma, lambda case: shares(case.dz)),
-            "dbeta": explain_multiple("dbeta", _dbeta, lambda case: shares(case.dz)),
-        },
+        {"dx": explain_parts, **EXPLAIN_PARAMETERS},
     ),
 )

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, close, parts, unpack
+from mabn_ref.learn.checking import Check, Malformed, close, judge_that, parts, unpack
 
 CASES = 2
 SECONDS = 10  # whoever draws one batch at a time asks for thousands, each from another process
@@ -99,16 +99,14 @@ def judge_psi(psi, case):
     return "psi times M sigma is not the sum of (x - mu) * u over the batch, with the batch's own mu and sigma"
 
 
-def judge_noise_of_g(noise, case):
-    if noise == case.noise[0]:
-        return None
-    return f"the noise of g is not the root of Var u / M, as it is over batches of M = {case.size} values"
-
-
-def judge_noise_of_psi(noise, case):
-    if noise == case.noise[1]:
-        return None
-    return f"the noise of psi is further than chance allows from that of {TRIALS} other batches of {case.size}"
+judge_noise_of_g = judge_that(
+    lambda noise, case: noise == case.noise[0],
+    "the noise of g is not the root of Var u / M, as it is over batches of M = {case.size} values",
+)
+judge_noise_of_psi = judge_that(
+    lambda noise, case: noise == case.noise[1],
+    f"the noise of psi is further than chance allows from that of {TRIALS} other batches of {{case.size}}",
+)
 
 
 def judge_exponent(k, case):

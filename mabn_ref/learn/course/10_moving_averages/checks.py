@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, close, formed
+from mabn_ref.learn.checking import Check, close, formed, judge_that
 
 CASES = 4
 HUGE = 1e9
@@ -70,10 +70,10 @@ def judge_exponential(averages, case):
     return f"an average does not come by the part 1 - decay nearer to its value (decay = {case.decay:g})"
 
 
-def judge_equal(decay, case):
-    if close((1 - decay) * case.m, 1 + decay):
-        return None
-    return f"with it, (1 - decay) / (1 + decay) is not 1 / m, for m = {case.m}"
+judge_equal = judge_that(
+    lambda decay, case: close((1 - decay) * case.m, 1 + decay),
+    "with it, (1 - decay) / (1 + decay) is not 1 / m, for m = {case.m}",
+)
 
 
 CHECKS = (

@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, batch, close, unpack
+from mabn_ref.learn.checking import Check, batch, close, moments, normalised, unpack
 
 State = namedtuple("State", ["mean", "sigma"])
 Rest = namedtuple("Cache", ["y", "sigma", "gamma"])
@@ -15,7 +15,8 @@ BOUNDS = ((100.0, 100.0), (1.25, 0.5), (1.0, 0.0), (1.25, 0.5), (100.0, 100.0), 
 
 def draw(rng, k):
     case = batch(rng, k)
-    case.mu, case.sigma, case.y = _normalised(case)
+    case.mu, _ = moments(case.x)
+    case.y, case.sigma = normalised(case.x, case.eps)
     case.r_max, case.d_max = BOUNDS[k % len(BOUNDS)]
     case.decay = rng.uniform(0.6, 0.9)
     # inside the bounds, far below and far above: a bound in a wrong place is no lacking bound
@@ -24,13 +25,6 @@ def draw(rng, k):
     case.state = State(case.mu - offset * sigma_hat, sigma_hat)
     case.ratio, case.shift = case.sigma / sigma_hat, offset
     return case
-
-
-def _normalised(case):
-    values = case.x.reshape(-1, case.x.shape[-1])
-    mu = np.sum(values, axis=0) / len(values)
-    sigma = np.sqrt(np.sum((values - mu) ** 2, axis=0) / len(values) + case.eps)
-    return mu, sigma, (case.x - mu) / sigma
 
 
 def observe(code, case):

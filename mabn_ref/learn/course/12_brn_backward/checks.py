@@ -2,10 +2,8 @@
 
 from collections import namedtuple
 
-import numpy as np
-
-from mabn_ref.learn.checking import Check, batch, gradient, gradient_judge, observe_backward
-from mabn_ref.learn.regression import explain_dx, explain_multiple, shares
+from mabn_ref.learn.checking import Check, batch, gradient_judge, gradients, normalised, observe_backward
+from mabn_ref.learn.regression import EXPLAIN_PARAMETERS, explain_dx, without_gamma_or_r
 
 Cache = namedtuple("Cache", ["y", "sigma", "r", "d", "gamma"])
 
@@ -14,33 +12,13 @@ def draw(rng, k):
     case = batch(rng, k)
     case.r = rng.permutation([0.4, 0.8, 1.7]) * rng.uniform(0.9, 1.1)
     case.d = rng.permutation([-1.2, 0.3, 0.9]) * rng.uniform(0.9, 1.1)
-    y, sigma = _normalised(case, case.x)
-    case.cache = Cache(y, sigma, case.r, case.d, case.gamma)
-    case.dx = gradient(lambda x: _forward(case, x, case.gamma, case.beta), case.x, case.dz)
-    case.dgamma = gradient(lambda gamma: _forward(case, case.x, gamma, case.beta), case.gamma, case.dz)
-    case.dbeta = gradient(lambda beta: _forward(case, case.x, case.gamma, beta), case.beta, case.dz)
+    case.cache = Cache(*normalised(case.x, case.eps), case.r, case.d, case.gamma)
+
+    def forward(x, gamma, beta):
+        return gamma * (case.r * normalised(x, case.eps)[0] + case.d) + beta
+
+    case.dx, case.dgamma, case.dbeta = gradients(forward, case.dz, case.x, case.gamma, case.beta)
     return case
-
-
-def _normalised(case, x):
-    axes = tuple(range(x.ndim - 1))
-    count = x.size // x.shape[-1]
-    spread = x - np.sum(x, axis=axes) / count
-    sigma = np.sqrt(np.sum(spread**2, axis=axes) / count + case.eps)
-    return spread / sigma, sigma
-
-
-def _forward(case, x, gamma, beta):
-    return gamma * (case.r * _normalised(case, x)[0] + case.d) + beta
-
-
-def _inputs(case):
-    return {
-        "": case.gamma * case.r * case.dz,
-        "{names} {is} made without r; dy is gamma * r * dz": case.gamma * case.dz,
-        "{names} {is} made without gamma; dy is gamma * r * dz": case.r * case.dz,
-        "{names} {is} made of dz itself; dy is gamma * r * dz": case.dz,
-    }
 
 
 def _other_y(case):
@@ -57,10 +35,6 @@ CHECKS = (
             "dgamma": gradient_judge("dgamma", of=HELD),
             "dbeta": gradient_judge("dbeta", of=HELD),
         },
-        {
-            "dx": explain_dx(_inputs, lambda case: case.cache.y, lambda case: case.cache.sigma, other_y=_other_y),
-            "dgamma": explain_multiple("dgamma", lambda case: case.dgamma, lambda case: shares(case.dz)),
-            "dbeta": explain_multiple("dbeta", lambda case: case.dbeta, lambda case: shares(case.dz)),
-        },
+        {"dx": explain_dx(without_gamma_or_r, other_y=_other_y), **EXPLAIN_PARAMETERS},
     ),
 )

@@ -8,31 +8,28 @@ from mabn_ref.learn.checking import (
     Check,
     batch,
     close,
-    gradient,
     gradient_fault,
     gradient_judge,
+    gradients,
     mean_square,
     observe_backward,
     parts,
 )
-from mabn_ref.learn.regression import explain_dx, explain_multiple, shares
+from mabn_ref.learn.regression import EXPLAIN_PARAMETERS, explain_dx
 
 Cache = namedtuple("Cache", ["y", "chi", "gamma"])
 
 
 def draw(rng, k):
     case = batch(rng, k)
-    y, chi = _normalised(case, case.x)
-    case.cache = Cache(y, chi, case.gamma)
-    case.dx = gradient(lambda x: case.gamma * _normalised(case, x)[0] + case.beta, case.x, case.dz)
-    case.dgamma = gradient(lambda gamma: gamma * y + case.beta, case.gamma, case.dz)
-    case.dbeta = gradient(lambda beta: case.gamma * y + beta, case.beta, case.dz)
+    chi = np.sqrt(mean_square(case.x) + case.eps)
+    case.cache = Cache(case.x / chi, chi, case.gamma)
+
+    def forward(x, gamma, beta):
+        return gamma * x / np.sqrt(mean_square(x) + case.eps) + beta
+
+    case.dx, case.dgamma, case.dbeta = gradients(forward, case.dz, case.x, case.gamma, case.beta)
     return case
-
-
-def _normalised(case, x):
-    chi = np.sqrt(mean_square(x) + case.eps)
-    return x / chi, chi
 
 
 def observe_forward(code, case):
@@ -75,10 +72,6 @@ CHECKS = (
     Check(
         observe_backward,
         {"dx": judge_dx, "dgamma": gradient_judge("dgamma"), "dbeta": gradient_judge("dbeta")},
-        {
-            "dx": explain_dx(_inputs, lambda case: case.cache.y, lambda case: case.cache.chi, root="chi", g=0),
-            "dgamma": explain_multiple("dgamma", lambda case: case.dgamma, lambda case: shares(case.dz)),
-            "dbeta": explain_multiple("dbeta", lambda case: case.dbeta, lambda case: shares(case.dz)),
-        },
+        {"dx": explain_dx(_inputs, root="chi", g=0), **EXPLAIN_PARAMETERS},
     ),
 )

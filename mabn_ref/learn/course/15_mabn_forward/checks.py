@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, batch, close, unpack
+from mabn_ref.learn.checking import Check, batch, close, judge_that, mean_square, unpack
 
 State = namedtuple("State", ["chi2", "chi2_window"])
 Rest = namedtuple("Cache", ["y", "gamma"])
@@ -17,8 +17,7 @@ def draw(rng, k):
     case = batch(rng, k)
     case.window, count, case.clip = SETTINGS[k % len(SETTINGS)]
     case.decay = rng.uniform(0.6, 0.9)
-    values = case.x.reshape(-1, case.x.shape[-1])
-    case.q = np.sum(values**2, axis=0) / len(values)
+    case.q = mean_square(case.x)
     before = case.q * rng.uniform(0.3, 3.0, (count, 3))
     rows = [*before, case.q][-case.window :]
     case.held = np.array(rows)
@@ -82,10 +81,10 @@ def judge_cache(cache, case):
     return None
 
 
-def judge_chi2(chi2, case):
-    if close(chi2 - case.q, case.decay * (case.state.chi2 - case.q)):
-        return None
-    return f"state.chi2 does not keep decay = {case.decay:.2f} of its distance from the batch's mean square"
+judge_chi2 = judge_that(
+    lambda chi2, case: close(chi2 - case.q, case.decay * (case.state.chi2 - case.q)),
+    "state.chi2 does not keep decay = {case.decay:.2f} of its distance from the batch's mean square",
+)
 
 
 def judge_window(chi2_window, case):

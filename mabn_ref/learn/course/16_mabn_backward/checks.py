@@ -5,7 +5,7 @@ from collections import namedtuple
 import numpy as np
 
 from mabn_ref.learn.checking import Check, batch, close, gradient, gradient_fault, gradient_judge, mean_square, parts
-from mabn_ref.learn.regression import explain_dx, explain_multiple, shares
+from mabn_ref.learn.regression import EXPLAIN_PARAMETERS, explain_dx, without_gamma_or_r
 
 Cache = namedtuple("Cache", ["y", "chi", "r", "gamma"])
 
@@ -64,15 +64,6 @@ def judge_window(psi_window, case):
     return None
 
 
-def _inputs(case):
-    return {
-        "": case.gamma * case.r * case.dz,
-        "{names} {is} made without r; dy is gamma * r * dz": case.gamma * case.dz,
-        "{names} {is} made without gamma; dy is gamma * r * dz": case.r * case.dz,
-        "{names} {is} made of dz itself; dy is gamma * r * dz": case.dz,
-    }
-
-
 def _averages(psi, case):
     """The mean of the window with the batch's Psi in it, and what is taken for it."""
     before = case.psi_window[len(case.psi_window) - case.count + 1 :]
@@ -99,16 +90,13 @@ CHECKS = (
         },
         {
             "dx": explain_dx(
-                _inputs,
-                lambda case: case.cache.y,
-                lambda case: case.cache.chi,
+                without_gamma_or_r,
                 root="chi",
                 g=0,
                 averages=_averages,
                 other_y=lambda case: {"{names} {is} made of r * y; take y itself": case.r * case.cache.y},
             ),
-            "dgamma": explain_multiple("dgamma", lambda case: case.dgamma, lambda case: shares(case.dz)),
-            "dbeta": explain_multiple("dbeta", lambda case: case.dbeta, lambda case: shares(case.dz)),
+            **EXPLAIN_PARAMETERS,
         },
     ),
 )

@@ -5,8 +5,18 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, batch, close, gradient, gradient_fault, mean_square, unpack
-from mabn_ref.learn.regression import explain_dx, explain_multiple, shares
+from mabn_ref.learn.checking import (
+    Check,
+    batch,
+    close,
+    gradient,
+    gradient_fault,
+    gradient_judge,
+    gradients,
+    mean_square,
+    unpack,
+)
+from mabn_ref.learn.regression import EXPLAIN_PARAMETERS, explain_dx
 
 Config = namedtuple("Config", ["eps", "window", "decay", "clip", "warmup"])
 State = namedtuple("State", ["chi2", "chi2_window", "psi_window", "iteration"])
@@ -22,6 +32,8 @@ def draw(rng, k):
     case.config = Config(case.eps, window, rng.uniform(0.6, 0.9), 1.3, warmup)
     case.warm, case.after = (_phase(rng, case, t) for t in numbers)
     case.turn = (case.warm, case.after)[k % 2]
+    y = case.turn.cache.r * case.turn.cache.y
+    case.dgamma, case.dbeta = gradients(lambda gamma, beta: gamma * y + beta, case.dz, case.gamma, case.beta)
     case.axes["held"] = len(case.turn.held)
     return case
 
@@ -76,20 +88,13 @@ def _when(phase, case):
     return f"at t = {phase.t} with a warm-up while t < {case.config.warmup}"
 
 
-def _right_z(z, phase, case):
-    return close(z - case.beta, case.gamma * phase.cache.r * phase.cache.y)
+def _judge_z(name, said):
+    def judge(z, case):
+        phase = getattr(case, name)
+        right = close(z - case.beta, case.gamma * phase.cache.r * phase.cache.y)
+        return None if right else f"{_when(phase, case)}, z is not {said}"
 
-
-def judge_z_warm(z, case):
-    if _right_z(z, case.warm, case):
-        return None
-    return f"{_when(case.warm, case)}, z is not gamma x / chi + beta with this batch's own chi"
-
-
-def judge_z_after(z, case):
-    if _right_z(z, case.after, case):
-        return None
-    return f"{_when(case.after, case)}, z is not gamma r x / chi + beta with chi from the window"
+    return judge
 
 
 def judge_cache(cache, case):
@@ -132,15 +137,6 @@ def judge_dx_after(dx, case):
     return f"{_when(case.after, case)}, dx is not (dy - y * psi) / chi with psi the mean of the window"
 
 
-def judge_dgamma(dgamma, case):
-    cache = case.turn.cache
-    return gradient_fault("dgamma", dgamma, gradient(lambda a: a * cache.r * cache.y, case.gamma, case.dz))
-
-
-def judge_dbeta(dbeta, case):
-    return gradient_fault("dbeta", dbeta, gradient(lambda b: 0 * case.dz + b, case.beta, case.dz))
-
-
 def judge_state_backward(state, case):
     phase = case.turn
     if not close(state.psi_window, phase.psi_held):
@@ -161,14 +157,7 @@ def _explain_phase(name, averages):
             "{names} {is} made without gamma; dy is gamma * r * dz": r * case.dz,
         }
 
-    return explain_dx(
-        inputs,
-        lambda case: getattr(case, name).cache.y,
-        lambda case: getattr(case, name).cache.chi,
-        root="chi",
-        g=0,
-        averages=averages,
-    )
+    return explain_dx(inputs, lambda case: getattr(case, name).cache, root="chi", g=0, averages=averages)
 
 
 def _averages(psi, case):
@@ -182,21 +171,12 @@ def _averages(psi, case):
     }
 
 
-def _dgamma(case):
-    cache = case.turn.cache
-    return np.sum(case.dz * cache.r * cache.y, axis=tuple(range(case.dz.ndim - 1)))
-
-
-def _dbeta(case):
-    return np.sum(case.dz, axis=tuple(range(case.dz.ndim - 1)))
-
-
 CHECKS = (
     Check(
         observe_forward,
         {
-            "z_warm": judge_z_warm,
-            "z_after": judge_z_after,
+            "z_warm": _judge_z("warm", "gamma x / chi + beta with this batch's own chi"),
+            "z_after": _judge_z("after", "gamma r x / chi + beta with chi from the window"),
             "cache": judge_cache,
             "state_forward": judge_state_forward,
         },
@@ -206,15 +186,14 @@ CHECKS = (
         {
             "dx_warm": judge_dx_warm,
             "dx_after": judge_dx_after,
-            "dgamma": judge_dgamma,
-            "dbeta": judge_dbeta,
+            "dgamma": gradient_judge("dgamma"),
+            "dbeta": gradient_judge("dbeta"),
             "state_backward": judge_state_backward,
         },
         {
             "dx_warm": _explain_phase("warm", lambda psi, case: {"": psi}),
             "dx_after": _explain_phase("after", _averages),
-            "dgamma": explain_multiple("dgamma", _dgamma, lambda case: shares(case.dz)),
-            "dbeta": explain_multiple("dbeta", _dbeta, lambda case: shares(case.dz)),
+            **EXPLAIN_PARAMETERS,
         },
     ),
 )

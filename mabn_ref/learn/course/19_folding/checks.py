@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, close, formed, part, parts, unpack
+from mabn_ref.learn.checking import Check, close, formed, judge_that, part, parts, unpack
 from mabn_ref.nn import centralize, conv2d
 
 CHANNELS = 4
@@ -32,10 +32,11 @@ def observe_line(code, case):
     return {"s": s, "t": part(lambda: formed("s", s, case.m) * case.m + formed("t", t, case.m))}
 
 
-def judge_s(s, case):
-    if close(s * np.sqrt(case.q + case.eps), case.gamma):
-        return None
-    return f"s is not the slope: where x grows by sqrt(q + eps), z is to grow by gamma; eps is {case.eps:g}"
+judge_s = judge_that(
+    lambda s, case: close(s * np.sqrt(case.q + case.eps), case.gamma),
+    "s is not the slope: where x grows by sqrt(q + eps), z is to grow by gamma; eps is {case.eps:g}",
+)
+judge_b = judge_that(lambda b, case: close(b, case.t), "b is not the bias: an image of zeros is to come out as t")
 
 
 def judge_t(z, case):
@@ -51,12 +52,6 @@ def judge_k(k, case):
     if close(_convolved(case.images, k), right):
         return None
     return "k is not the folded kernel: images come out otherwise than after the convolution and the factor s"
-
-
-def judge_b(b, case):
-    if close(b, case.t):
-        return None
-    return "b is not the bias: an image of zeros is to come out as t"
 
 
 def _convolved(images, w):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, close, formed, part, unpack
+from mabn_ref.learn.checking import Check, Malformed, close, formed, judge_that, part, unpack
 from mabn_ref.norms import batch_norm, mabn
 from mabn_ref.train.table_layout import t_quantile
 
@@ -157,10 +157,9 @@ def judge_state(off, case):
     return f"call {wrong.index(True) + 1} of gradients does not get the state that the call before it returned"
 
 
-def judge_losses(off, case):
-    if np.max(np.abs(off)) > 1e-9:
-        return "the losses are not those that gradients returned, in order"
-    return None
+judge_losses = judge_that(
+    lambda off, case: np.max(np.abs(off)) <= 1e-9, "the losses are not those that gradients returned, in order"
+)
 
 
 def judge_difference(difference, case):

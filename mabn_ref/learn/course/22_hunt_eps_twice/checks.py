@@ -1,18 +1,12 @@
 """Checks of the mended layer."""
 
-from typing import NamedTuple
+from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, batch, close, unpack
-from mabn_ref.norms import batch_norm
+from mabn_ref.learn.checking import Check, batch, close, judge_that, moments, normalised, unpack
 
-
-class State(NamedTuple):
-    """The moving statistics, as the student's file has them."""
-
-    mean: np.ndarray
-    var: np.ndarray
+State = namedtuple("State", ["mean", "var"])
 
 
 def draw(rng, k):
@@ -29,58 +23,49 @@ def draw(rng, k):
 def observe(code, case):
     zs, state = [], case.state
     for x in case.xs:
-        z, state = unpack(
-            "forward", code.forward(x, case.gamma, case.beta, state, case.decay, case.eps), "z", "state"
-        )
+        result = code.forward(x, case.gamma, case.beta, state, case.decay, case.eps)
+        z, state = unpack("forward", result, "z", "state")
         state = State(*unpack("forward, as state,", state, "mean", "var"))
         zs.append(z)
     return {"z": zs, "mean": state.mean, "var": state.var}
 
 
-def observe_infer(code, case):
-    return {"z_infer": code.infer(case.x, case.gamma, case.beta, case.state, case.eps)}
+def _averages(case):
+    averages = case.state
+    for x in case.xs:
+        averages = [case.decay * old + (1 - case.decay) * new for old, new in zip(averages, moments(x), strict=True)]
+    return State(*averages)
 
 
-def judge_z(zs, case):
-    config = batch_norm.Config(eps=case.eps)
-    for z, x in zip(zs, case.xs, strict=True):
-        if not close(z, batch_norm.forward(x, case.gamma, case.beta, batch_norm.State(*case.state), config)[0]):
-            return f"z is not gamma * (x - mu) / sqrt(v + eps) + beta any more, with eps = {case.eps:g}"
-    return None
-
-
-def judge_mean(mean, case):
-    if close(mean, _averaged(case, case.state.mean, [np.mean(x, axis=tuple(range(x.ndim - 1))) for x in case.xs])):
-        return None
-    return "mean is not the moving average of the batches' means any more"
+judge_z = judge_that(
+    lambda zs, case: close(zs, [case.gamma * normalised(x, case.eps)[0] + case.beta for x in case.xs]),
+    "z is not gamma * (x - mu) / sqrt(v + eps) + beta any more, with eps = {case.eps:g}",
+)
+judge_mean = judge_that(
+    lambda mean, case: close(mean, _averages(case).mean),
+    "mean is not the moving average of the batches' means any more",
+)
 
 
 def judge_var(var, case):
     if not close(var[0], case.decay ** len(case.xs) * case.state.var[0]):
         return f"the moving variance of a channel that never varies does not go to 0, with eps = {case.eps:g}"
-    if close(var, _averaged(case, case.state.var, [np.var(x, axis=tuple(range(x.ndim - 1))) for x in case.xs])):
+    if close(var, _averages(case).var):
         return None
     return f"var is not the moving average of the batches' variances, with eps = {case.eps:g}"
 
 
-def judge_infer(z, case):
-    if close(
-        z,
-        batch_norm.infer(
-            case.x, case.gamma, case.beta, batch_norm.State(*case.state), batch_norm.Config(eps=case.eps)
-        ),
-    ):
-        return None
-    return f"z of infer is not gamma * (x - mean) / sqrt(var + eps) + beta any more, with eps = {case.eps:g}"
-
-
-def _averaged(case, average, values):
-    for value in values:
-        average = case.decay * average + (1 - case.decay) * value
-    return average
+judge_infer = judge_that(
+    lambda z, case: close(
+        (z - case.beta) * np.sqrt(case.state.var + case.eps), case.gamma * (case.x - case.state.mean)
+    ),
+    "z of infer is not gamma * (x - mean) / sqrt(var + eps) + beta any more, with eps = {case.eps:g}",
+)
 
 
 CHECKS = (
     Check(observe, {"z": judge_z, "mean": judge_mean, "var": judge_var}),
-    Check(observe_infer, {"z_infer": judge_infer}),
+    Check.of(
+        "z_infer", lambda code, case: code.infer(case.x, case.gamma, case.beta, case.state, case.eps), judge_infer
+    ),
 )

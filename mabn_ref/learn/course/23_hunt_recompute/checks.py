@@ -1,67 +1,57 @@
 """Checks of the mended layer."""
 
-from typing import NamedTuple
+from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, anew, batch, close, gradient, gradient_fault, unpack
+from mabn_ref.learn.checking import (
+    Check,
+    anew,
+    batch,
+    close,
+    gradient_fault,
+    gradients,
+    judge_that,
+    moments,
+    normalised,
+    unpack,
+)
 
 PER_CHANNEL = 16
 """So many numbers per channel a pass may keep besides x: moments, r, d, gamma and the like."""
-
-
-class State(NamedTuple):
-    """The moving statistics, as the student's file has them."""
-
-    mean: np.ndarray
-    sigma: np.ndarray
-
-
-class Settings(NamedTuple):
-    """Likewise."""
-
-    decay: float
-    r_max: float
-    d_max: float
-    eps: float
+State = namedtuple("State", ["mean", "sigma"])
+Settings = namedtuple("Settings", ["decay", "r_max", "d_max", "eps"])
 
 
 def draw(rng, k):
     case = batch(rng, k)
     case.xs = [case.x + rng.standard_normal(case.x.shape) for _ in range(3)]
     case.dzs = [rng.standard_normal(case.x.shape) for _ in case.xs]
-    case.state = State(np.mean(case.x, axis=tuple(range(case.x.ndim - 1))) + 0.3, rng.uniform(0.8, 2.0, 3))
+    case.state = State(moments(case.x)[0] + 0.3, rng.uniform(0.8, 2.0, 3))
     case.settings = Settings(rng.uniform(0.3, 0.9), (3.0, 1.5)[k % 2], (5.0, 0.5)[k % 2], case.eps)
     case.zs, case.dx, case.dgamma, case.dbeta, case.states = [], [], [], [], [case.state]
     for x, dz in zip(case.xs, case.dzs, strict=True):
         r, d, new = _corrections(x, case.states[-1], case.settings)
-        case.zs.append(_z(x, case.gamma, case.beta, r, d, case.eps))
-        case.dx.append(gradient(lambda x, r=r, d=d: _z(x, case.gamma, case.beta, r, d, case.eps), x, dz))
-        case.dgamma.append(gradient(lambda g, x=x, r=r, d=d: _z(x, g, case.beta, r, d, case.eps), case.gamma, dz))
-        case.dbeta.append(gradient(lambda b, x=x, r=r, d=d: _z(x, case.gamma, b, r, d, case.eps), case.beta, dz))
+
+        def forward(x, gamma, beta, r=r, d=d):
+            return gamma * (r * normalised(x, case.eps)[0] + d) + beta
+
+        case.zs.append(forward(x, case.gamma, case.beta))
+        found = gradients(forward, dz, x, case.gamma, case.beta)
+        for values, value in zip((case.dx, case.dgamma, case.dbeta), found, strict=True):
+            values.append(value)
         case.states.append(new)
     return case
 
 
-def _moments(x, eps):
-    axes = tuple(range(x.ndim - 1))
-    mu = np.mean(x, axis=axes)
-    return mu, np.sqrt(np.mean((x - mu) ** 2, axis=axes) + eps)
-
-
 def _corrections(x, state, settings):
-    mu, sigma = _moments(x, settings.eps)
+    mu, (_, sigma) = moments(x)[0], normalised(x, settings.eps)
     r = np.clip(sigma / state.sigma, 1 / settings.r_max, settings.r_max)
     d = np.clip((mu - state.mean) / state.sigma, -settings.d_max, settings.d_max)
     mean, spread = (
         settings.decay * a + (1 - settings.decay) * b for a, b in ((state.mean, mu), (state.sigma, sigma))
     )
     return r, d, State(mean, spread)
-
-
-def _z(x, gamma, beta, r, d, eps):
-    mu, sigma = _moments(x, eps)
-    return gamma * (r * (x - mu) / sigma + d) + beta
 
 
 def observe_forward(code, case):
@@ -114,17 +104,13 @@ def observe_backward(code, case):
     return {name: [each[i] for each in reversed(found)] for i, name in enumerate(("dx", "dgamma", "dbeta"))}
 
 
-def judge_z(zs, case):
-    if all(close(z, right) for z, right in zip(zs, case.zs, strict=True)):
-        return None
-    return "z is not what it was: forward was right as it stood"
-
-
-def judge_state(states, case):
-    for state, right in zip(states, case.states[1:], strict=True):
-        if not all(map(close, state, right)):
-            return "the state is not the moving average: each batch goes into it once"
-    return None
+judge_z = judge_that(
+    lambda zs, case: all(map(close, zs, case.zs)), "z is not what it was: forward was right as it stood"
+)
+judge_state = judge_that(
+    lambda states, case: all(all(map(close, *both)) for both in zip(states, case.states[1:], strict=True)),
+    "the state is not the moving average: each batch goes into it once",
+)
 
 
 def judge_kept(besides, case):

@@ -2,15 +2,14 @@
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, batch, close, unpack
+from mabn_ref.learn.checking import Check, batch, close, moments, unpack
 
 
 def draw(rng, k):
     case = batch(rng, k)
-    axes = tuple(range(case.x.ndim - 1))
     case.eps = (1e-5, 0.1, 1.0)[k % 3]
     case.unit = (1.0, 100.0)[k // 2 % 2]  # x and eps in metres or in centimetres
-    case.mu, case.var = np.mean(case.x, axis=axes), np.var(case.x, axis=axes)
+    case.mu, case.var = moments(case.x)
     case.r_max, case.d_max = ((100.0, 100.0), (1.2, 0.2))[k % 2]
     sigma = np.sqrt(case.var + case.eps)
     # one ratio far below its bound, one far above, one within, or so: the clip is seen from both sides

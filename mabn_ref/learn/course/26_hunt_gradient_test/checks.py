@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, batch, twice
+from mabn_ref.learn.checking import Check, Malformed, batch, judge_that, normalised, twice
 
 CASES = 4
 SECONDS = 20  # a test that takes element by element calls forward some thousand times
@@ -40,7 +40,7 @@ def _tested(code, case, kind, asked):
     eps = 0.3 if kind == "no_eps" else case.eps
 
     def forward(x):
-        return case.gamma * _parts(x, eps)[0] + case.beta
+        return case.gamma * normalised(np.asarray(x), eps)[0] + case.beta
 
     def backward(x, dz):
         dz = np.broadcast_to(np.asarray(dz, dtype=float), np.shape(x))
@@ -50,17 +50,10 @@ def _tested(code, case, kind, asked):
     return code.gradient_test(forward, backward, case.x.copy(), case.seed)
 
 
-def _parts(x, eps):
-    axes = tuple(range(np.ndim(x) - 1))
-    centred = x - np.mean(x, axis=axes)
-    sigma = np.sqrt(np.mean(centred**2, axis=axes) + eps)
-    return centred / sigma, sigma
-
-
 def _backward(x, dz, gamma, eps, kind):
     """That of batch normalisation, or a wrong one."""
     axes = tuple(range(x.ndim - 1))
-    y, sigma = _parts(x, eps)
+    y, sigma = normalised(x, eps)
     dy = dz * gamma
     g = 0.0 if kind == "no_g" else np.mean(dy, axis=axes)
     psi = 0.0 if kind == "no_psi" else np.mean(y * dy, axis=axes)
@@ -72,7 +65,7 @@ def _blind(asked, case):
     if not asked:
         raise Malformed("gradient_test never calls backward")
     for x, dz in asked:
-        y, left = (values.reshape(-1, x.shape[-1]) for values in (_parts(x, case.eps)[0], dz))
+        y, left = (values.reshape(-1, x.shape[-1]) for values in (normalised(x, case.eps)[0], dz))
         left = left - np.mean(left, axis=0)
         left = left - y * np.sum(y * left, axis=0) / np.sum(y * y, axis=0)
         if np.sum(left**2) > 0.05 * np.sum(dz**2):
@@ -81,23 +74,11 @@ def _blind(asked, case):
     return f"{np.sum(first * np.cos(np.arange(first.size))):.6e}"
 
 
-def judge_right(verdict, case):
-    return None if verdict else "your test fails a backward that is right"
-
-
-def _judge(what):
-    def judge(verdict, case):
-        return f"your test passes a backward {what}" if verdict else None
-
-    return judge
-
-
-def judge_dz(blind, case):
-    if not blind:
-        return None
-    return "your dz is, in every channel, a number plus a multiple of y: there dx is next to zero, and all passes"
-
-
-CHECKS = (
-    Check(observe, {"right": judge_right, **{kind: _judge(what) for kind, what in WRONG.items()}, "dz": judge_dz}),
+PARTS = {"right": judge_that(lambda verdict, case: verdict, "your test fails a backward that is right")}
+for kind, what in WRONG.items():
+    PARTS[kind] = judge_that(lambda verdict, case: not verdict, f"your test passes a backward {what}")
+PARTS["dz"] = judge_that(
+    lambda blind, case: not blind,
+    "your dz is, in every channel, a number plus a multiple of y: there dx is next to zero, and all passes",
 )
+CHECKS = (Check(observe, PARTS),)
