@@ -11,8 +11,7 @@ A new mistake is one entry in the file of its kind::
     oracles.py         definitions and derivatives against an implementation
     symptoms.py        what is seen of a mistake first
     derivatives.py     which function's derivative a backward pass must be
-    over_ranks.py      ranks that share a batch as one normaliser of the whole batch
-    one_block.py       the markers of a residual block as one layer
+    one_call.py        ranks that share a batch as one normaliser, a residual block's markers as one layer
     plain/             the definitions, as loops
     tally.py           mabn-ref mistakes
     gradient_table.py  mabn-ref gradcheck

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 from mabn_ref.arrays import Array
 from mabn_ref.gradcheck import exact
-from mabn_ref.mistakes.one_block import as_layer
-from mabn_ref.mistakes.over_ranks import over_ranks
+from mabn_ref.mistakes.one_call import as_one_call
 from mabn_ref.mistakes.random_inputs import Call, Calls
 
 
@@ -44,16 +43,14 @@ def passes(subject: str, implementation: Any, inputs: Calls | Call) -> Passes:
     >>> check(*passes("batch_renorm", batch_renorm, inputs)).verdict
     'ok'
     """
+    implementation = as_one_call(subject, implementation)
     if isinstance(inputs, Call):
-        implementation = as_layer(implementation)
 
         def layer(*arrays: Array) -> tuple[Array, Any]:
             out: tuple[Array, Any] = implementation.forward(*arrays, **inputs.options)
             return out
 
         return Passes(layer, implementation.backward, inputs.inputs)
-    if subject == "sync_batch_norm":
-        implementation = over_ranks(implementation)
     x, gamma, beta, config = inputs.xs[-1], inputs.gamma, inputs.beta, inputs.config
     state = state_before_last(implementation, inputs)
     if hasattr(state, "psi_window"):

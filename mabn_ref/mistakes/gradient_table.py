@@ -10,7 +10,7 @@ import numpy as np
 
 from mabn_ref.gradcheck import InputResult, check
 from mabn_ref.mistakes.derivatives import exactly, passes
-from mabn_ref.mistakes.one_block import as_layer
+from mabn_ref.mistakes.one_call import as_one_call
 from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS
 
 FORMAT = "{:<22}{:<31}{:<9}{:>13}{:>13}{:>10}  {:<8} {}"
@@ -52,7 +52,7 @@ def check_all(name: str, draws: int, seed: int) -> list[Line]:
             # one normalisation batch a call, of which alone (20) can be a derivative
             one = slice(inputs.config.norm_batch)
             inputs = inputs._replace(xs=[x[one] for x in inputs.xs])
-        names = _names(module, inputs)
+        names = _names(as_one_call(name, module).forward, inputs)
         results.append(check(*passes(name, module, inputs), names=names, seed=k))
         if k < EXACT_DRAWS:
             exact.append(check(*passes(name, module, exactly(inputs)), names=names, seed=k))
@@ -80,9 +80,9 @@ def check_all(name: str, draws: int, seed: int) -> list[Line]:
     return lines
 
 
-def _names(module: Any, inputs: Any) -> list[str]:
+def _names(forward: Any, inputs: Any) -> list[str]:
     count = len(inputs.inputs) if hasattr(inputs, "inputs") else 3
-    return list(inspect.signature(as_layer(module).forward).parameters)[:count]
+    return list(inspect.signature(forward).parameters)[:count]
 
 
 def _taylor(found: Sequence[InputResult]) -> str:

@@ -30,8 +30,7 @@ from mabn_ref import gradcheck
 from mabn_ref.arrays import Array
 from mabn_ref.mistakes import plain
 from mabn_ref.mistakes.derivatives import Passes, held_output, passes, state_before_last
-from mabn_ref.mistakes.one_block import as_layer
-from mabn_ref.mistakes.over_ranks import over_ranks
+from mabn_ref.mistakes.one_call import as_one_call
 from mabn_ref.mistakes.random_inputs import Call, Calls, Steps
 
 RTOL = 1e-9  #: tolerance against a definition, relative to the size of the quantity in its channel
@@ -90,11 +89,9 @@ def forward(subject: str, implementation: Any, inputs: Calls | Call) -> Verdict:
     >>> [forward("batch_norm", layer, inputs).accepted for layer in (wrong(mistake), mistake.subject)]
     [False, True]
     """
-    found = _Comparison()
-    if subject == "sync_batch_norm":
-        implementation = over_ranks(implementation)
+    found, implementation = _Comparison(), as_one_call(subject, implementation)
     if isinstance(inputs, Call):
-        out, _ = as_layer(implementation).forward(*inputs.inputs, **inputs.options)
+        out, _ = implementation.forward(*inputs.inputs, **inputs.options)
         expected = plain.LAYERS[subject](*inputs.inputs, **inputs.options)
         found.look("out", out, expected, np.max(np.abs(expected)))
         return found.verdict()
@@ -130,9 +127,7 @@ def recurrence(subject: str, implementation: Any, inputs: Calls | Steps) -> Verd
     """
     if isinstance(inputs, Steps):
         return _recurrence_of_steps(implementation, inputs)
-    found = _Comparison()
-    if subject == "sync_batch_norm":
-        implementation = over_ranks(implementation)
+    found, implementation = _Comparison(), as_one_call(subject, implementation)
     config, gamma, beta = inputs.config, inputs.gamma, inputs.beta
     state = implementation.init(len(gamma), config, dtype=gamma.dtype)
     right = plain.NORMALISERS[subject](len(gamma), config)

@@ -15,9 +15,8 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.mistakes.edit import Mistake, wrong
-from mabn_ref.mistakes.one_block import as_layer
+from mabn_ref.mistakes.one_call import as_one_call
 from mabn_ref.mistakes.oracles import gradient
-from mabn_ref.mistakes.over_ranks import over_ranks
 from mabn_ref.mistakes.random_inputs import Call, Calls, Steps
 
 DRAWS = 2  #: of a mistake's own inputs; a symptom is seen on all of them
@@ -69,6 +68,7 @@ class Case:
 def _run(module: Any, subject: str, inputs: Any, ones: bool) -> dict[tuple[str, int], Array]:
     """What a run returns, by kind and number."""
     found: dict[tuple[str, int], Array] = {}
+    module = as_one_call(subject, module)
     if isinstance(inputs, Steps):
         params, velocity = inputs.params, module.init(inputs.params)
         for grads in inputs.grads:
@@ -77,14 +77,11 @@ def _run(module: Any, subject: str, inputs: Any, ones: bool) -> dict[tuple[str, 
                 found |= {("z", len(found) + k): array for k, array in enumerate(layer.values())}
         return found
     if isinstance(inputs, Call):
-        module = as_layer(module)
         found["z", 0], cache = module.forward(*inputs.inputs, **inputs.options)
         shape = np.shape(found["z", 0])
         returned = module.backward(np.ones(shape) if ones else np.random.default_rng(0).standard_normal(shape), cache)
         dx, *others = returned if isinstance(returned, tuple) else (returned,)
         return found | {("dx", 0): dx} | {("dparameter", k): array for k, array in enumerate(others)}
-    if subject == "sync_batch_norm":
-        module = over_ranks(module)
     state = module.init(len(inputs.gamma), inputs.config, dtype=float)
     for k, (x, dz) in enumerate(zip(inputs.xs, inputs.dzs, strict=True)):
         found["z", k], cache, state = module.forward(x, inputs.gamma, inputs.beta, state, inputs.config)

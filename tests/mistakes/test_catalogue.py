@@ -15,8 +15,8 @@ import pytest
 
 import mabn_ref
 from mabn_ref.mistakes import MISTAKES, Mistake, named, plain, wrong
+from mabn_ref.mistakes.one_call import over_ranks
 from mabn_ref.mistakes.oracles import ORACLES
-from mabn_ref.mistakes.over_ranks import over_ranks
 from mabn_ref.mistakes.random_inputs import Calls, calls, grouped_calls, sample_calls
 from mabn_ref.nn import network, networks
 from mabn_ref.norms import (

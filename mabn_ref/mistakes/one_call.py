@@ -1,4 +1,4 @@
-"""A synchronised normaliser as one that takes the whole batch: it is spread over ranks and joined again."""
+"""The two implementations that are called otherwise than the rest, as if they were not: residual markers, ranks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,40 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.norms.communicators import run
+
+
+def as_one_call(subject: str, implementation: Any) -> Any:
+    """Return `one_block` or `over_ranks` of an implementation of their subjects; of another, the implementation."""
+    made = {"residual": one_block, "sync_batch_norm": over_ranks}.get(subject)
+    return implementation if made is None else made(implementation)
+
+
+def one_block(implementation: Any) -> SimpleNamespace:
+    """Return `forward` and `backward` of ``x * f + x * s``, the smallest block that uses all three markers.
+
+    Examples
+    --------
+    >>> from mabn_ref.nn import residual
+    >>> out, cache = one_block(residual).forward(2.0, 3.0, 5.0)
+    >>> out, one_block(residual).backward(1.0, cache)
+    (16.0, (8.0, 2.0, 2.0))
+    """
+    keep, exchange, add = (getattr(implementation, name)(name) for name in ("Keep", "Exchange", "Add"))
+
+    def forward(x: Array, f: Array, s: Array) -> tuple[Array, Any]:
+        now, held = implementation.forward(keep, x, None)
+        now, held = implementation.forward(exchange, now * f, held)
+        out, _ = implementation.forward(add, now * s, held)
+        return out, (1 * x, 1 * f, 1 * s)
+
+    def backward(dout: Array, cache: Any) -> tuple[Array, Array, Array]:
+        x, f, s = cache
+        of_s, held = implementation.backward(add, dout, None)
+        of_f, held = implementation.backward(exchange, of_s * s, held)
+        dx, _ = implementation.backward(keep, of_f * f, held)
+        return dx, of_f * x, of_s * x
+
+    return SimpleNamespace(forward=forward, backward=backward)
 
 
 def over_ranks(implementation: Any) -> SimpleNamespace:
