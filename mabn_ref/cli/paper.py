@@ -30,29 +30,7 @@ DIR/report.html, one page. A finished run is one line of a file in DIR and is no
 repeated: an interrupted command resumes, and studies share the runs they have in
 common.
 """
-_EPILOG = """\
-studies:
-  search        the same number of settings for every method
-  table1        BN, BRN and MABN with 2 and with 32 samples
-  figure1b      error against the number of samples that share statistics
-  table2        the ablation, one part of MABN after the other
-  table4        every combination of form, averages and centralised weights
-  credit        what each part of MABN does to the small-batch gap
-  window        MABN's window, decay, clip and start of r
-  related       the methods of the paper's section 2
-  figures       Figures 2, 3 and 4: batch statistics during training
-  theorem1      bias and variance of both moving averages
-  theorem2      the noise of the gradient, as printed and repaired
-  weight_noise  how much of that noise reaches the weights
-  equation6     inference with statistics of the whole training set
-  table3        boxes: normalisers in the backbone of a detector, eight devices
-  table5        boxes: normalisers in its head too
-  table6        boxes: fine-tuning of a network that was trained to tell textures apart
-  table7        the one-stage rows of the paper; runs of table3, and no others
-  table8        a class for every pixel, weights updated after two images
-  table8_devices  the same with 8 devices, weights updated once for all
-  table9        time, memory and operations, with Figure 1(a)
-"""
+_EPILOG = f"studies:\n{STUDIES.listing()}"
 
 
 def add(commands: Any) -> None:
@@ -124,8 +102,8 @@ def _run_studies(args: argparse.Namespace, contexts: Mapping[str, Context], comm
         found[name] = (study, outcome)
     if args.name == "all":
         path = args.out / "report.html"
-        html = output.page(found, f"{_about(options.settings(args))}; {_made_with()}; {command}").encode()
-        storage.write(path, lambda file: file.write(html))
+        html = output.page(found, f"{_about(options.settings(args))}; {_made_with()}; {command}")
+        storage.write(path, html.encode())
         print(f"Written: {path}")
     if failed:
         print(f"mabn-ref paper: error: {options.failures(failed)}", file=sys.stderr)

@@ -35,7 +35,7 @@ from mabn_ref.train.tasks import EXAMPLES
 WINDOW = 16
 """The paper's m in Table 3. Its Table 5 says 32; the code that goes with it divides 32 by the batch of 2."""
 
-_USUAL: dict[str, Any] = {
+USUAL: dict[str, Any] = {
     "train_size": 1600,
     "test_size": 400,
     "augment": False,
@@ -102,7 +102,7 @@ _AUTHORS = (
 )
 
 
-def _boxes(context: Context, own: Mapping[str, Any] = _USUAL) -> Context:
+def _boxes(context: Context, own: Mapping[str, Any] = USUAL) -> Context:
     """Return the context with scenes in place of other images, and with the sizes and the recipe that suit them."""
     usual = DEFAULTS[context.settings.get("data", "embedded")] | {"weight_decay": RunConfig.weight_decay}
     said = {name: value for name, value in context.settings.items() if name not in usual or value != usual[name]}
@@ -154,7 +154,7 @@ def study_of(
     rows_of: Callable[[Context], list[Row]],
     claims: Sequence[Claim],
     notes: Sequence[str],
-    own: Mapping[str, Any] = _USUAL,
+    own: Mapping[str, Any] = USUAL,
 ) -> Study:
     """Return a study of detectors: its rows by context, its claims, and notes, sizes and recipe of its own."""
 

@@ -84,38 +84,42 @@ def complete(
 class _Studies(Mapping[str, Study]):
     """A study's file is imported when the study is asked for: a simulation needs no training loop."""
 
-    _file_of = {  # noqa: RUF012
-        "search": "search",
-        "table1": "table1_table2",
-        "figure1b": "table1_table2",
-        "table2": "table1_table2",
-        "table4": "table4",
-        "credit": "table4",
-        "window": "table1_table2",
-        "related": "table1_table2",
-        "figures": "figures",
-        "theorem1": "theorem1",
-        "theorem2": "theorem2",
-        "weight_noise": "weight_noise",
-        "equation6": "equation6",
-        "table3": "detection",
-        "table5": "detection",
-        "table6": "table6",
-        "table7": "detection",
-        "table8": "table8",
-        "table8_devices": "table8",
-        "table9": "table9",
+    _rows = {  # noqa: RUF012
+        "search": ("search", "the same number of settings for every method"),
+        "table1": ("table1_table2", "BN, BRN and MABN with 2 and with 32 samples"),
+        "figure1b": ("table1_table2", "error against the number of samples that share statistics"),
+        "table2": ("table1_table2", "the ablation, one part of MABN after the other"),
+        "table4": ("table4", "every combination of form, averages and centralised weights"),
+        "credit": ("table4", "what each part of MABN does to the small-batch gap"),
+        "window": ("table1_table2", "MABN's window, decay, clip and start of r"),
+        "related": ("table1_table2", "the methods of the paper's section 2"),
+        "figures": ("figures", "Figures 2, 3 and 4: batch statistics during training"),
+        "theorem1": ("theorem1", "bias and variance of both moving averages"),
+        "theorem2": ("theorem2", "the noise of the gradient, as printed and repaired"),
+        "weight_noise": ("weight_noise", "how much of that noise reaches the weights"),
+        "equation6": ("equation6", "inference with statistics of the whole training set"),
+        "table3": ("detection", "boxes: normalisers in the backbone of a detector, eight devices"),
+        "table5": ("detection", "boxes: normalisers in its head too"),
+        "table6": ("table6", "boxes: fine-tuning of a network that was trained to tell textures apart"),
+        "table7": ("detection", "the one-stage rows of the paper; runs of table3, and no others"),
+        "table8": ("table8", "a class for every pixel, weights updated after two images"),
+        "table8_devices": ("table8", "the same with 8 devices, weights updated once for all"),
+        "table9": ("table9", "time, memory and operations, with Figure 1(a)"),
     }
 
     def __getitem__(self, name: str) -> Study:
-        study: Study = getattr(import_module(f"mabn_ref.paper.{self._file_of[name]}"), name.upper())
+        study: Study = getattr(import_module(f"mabn_ref.paper.{self._rows[name][0]}"), name.upper())
         return study
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._file_of)
+        return iter(self._rows)
 
     def __len__(self) -> int:
-        return len(self._file_of)
+        return len(self._rows)
+
+    def listing(self) -> str:
+        """Return a line for each: its name, and what it is about."""
+        return "".join(f"  {name:<12}  {about}\n" for name, (_, about) in self._rows.items())
 
 
 STUDIES = _Studies()

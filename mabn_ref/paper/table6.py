@@ -11,16 +11,7 @@ from mabn_ref.paper.study import Context, Outcome, Records
 from mabn_ref.train import results
 from mabn_ref.train.table_layout import Table, mean_interval, text
 
-_USUAL: dict[str, Any] = {
-    "train_size": 400,
-    "test_size": 400,
-    "augment": False,
-    "width": 16,
-    "epochs": 10,
-    "lr": 0.1,
-    "weight_decay": 1e-4,
-    "textured": True,
-}
+_USUAL = detection.USUAL | {"train_size": 400, "textured": True}
 """Sizes and recipe if nothing else is said: few scenes, for with many a detector from scratch learns as much."""
 
 _SYNC_WC = "SyncBN 16 + WC (control)"
