@@ -150,15 +150,9 @@ def _record(line: bytes) -> dict[str, Any] | None:
         value = storage.as_json(line)
     except ValueError:
         return None
-    kinds: dict[str, Any] = {
-        "config": dict,
-        "status": str,
-        "seed": int,
-        "seconds": (int, float),
-        "epochs": list,
-        "versions": dict,
-    }
-    if not isinstance(value, dict) or not all(isinstance(value[name], kinds[name]) for name in kinds & value.keys()):
+    if not isinstance(value, dict):
+        return None
+    if not all(isinstance(value[name], _KINDS[name]) for name in _KINDS & value.keys()):
         return None
     for epoch in value.get("epochs", []):
         if not isinstance(epoch, dict) or not all(isinstance(figure, (int, float)) for figure in epoch.values()):
