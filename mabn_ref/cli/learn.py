@@ -147,22 +147,20 @@ def _start(args: argparse.Namespace) -> int:
     return 0
 
 
-def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any]:
-    """The folder, the exercise that is meant, and how to write."""
+def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any, Any]:
+    """The folder, the exercise that is meant, how to write, and what: `mabn_ref.learn.terminal`."""
+    from mabn_ref.learn import terminal
     from mabn_ref.learn.exercise import find
     from mabn_ref.learn.folder import Folder
-    from mabn_ref.learn.terminal import style_for
 
     folder = Folder.find(args.dir)
     exercise = find(args.name, folder.exercises) if getattr(args, "name", None) is not None else folder.current()
-    return folder, exercise, style_for(sys.stdout)
+    return folder, exercise, terminal.style_for(sys.stdout), terminal
 
 
 def _status(args: argparse.Namespace) -> int:
-    from mabn_ref.learn.terminal import listing
-
-    folder, exercise, style = _opened(args)
-    print(listing(folder.exercises, folder.load(), exercise.name, style))
+    folder, exercise, style, terminal = _opened(args)
+    print(terminal.listing(folder.exercises, folder.load(), exercise.name, style))
     return 0
 
 
@@ -186,7 +184,7 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _edit(args: argparse.Namespace) -> int:
-    folder, exercise, _ = _opened(args)
+    folder, exercise, *_ = _opened(args)
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not editor:
         raise UsageError(f"neither VISUAL nor EDITOR is set; open {folder.file(exercise)} in your editor")
@@ -194,27 +192,23 @@ def _edit(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from mabn_ref.learn.terminal import check, check_all, fresh_seeds, progress_bar
-
-    folder, exercise, style = _opened(args)
-    seeds = fresh_seeds() if args.seed is None else (args.seed,)
+    folder, exercise, style, terminal = _opened(args)
+    seeds = terminal.fresh_seeds() if args.seed is None else (args.seed,)
     if args.all:
         with Progress("exercises", len(folder.exercises)) as progress:
-            return int(not check_all(folder, seeds, style, progress.step))
+            return int(not terminal.check_all(folder, seeds, style, progress.step))
     moved = folder.chosen() != exercise
     folder.choose(exercise)
-    passed, said = check(folder, exercise, seeds, style)
-    print(f"{said}\n\n{progress_bar(folder)}")
+    passed, said = terminal.check(folder, exercise, seeds, style)
+    print(f"{said}\n\n{terminal.progress_bar(folder)}")
     if moved and not passed:
         print(f"The current exercise is now {exercise.name}.")
     return int(not passed)
 
 
 def _hint(args: argparse.Namespace) -> int:
-    from mabn_ref.learn.terminal import hint, hints_taken
-
-    folder, exercise, style = _opened(args)
-    said = (hints_taken if args.all else hint)(folder, exercise, style)
+    folder, exercise, style, terminal = _opened(args)
+    said = (terminal.hints_taken if args.all else terminal.hint)(folder, exercise, style)
     print(f"{style(exercise.name, 'bold')}  {exercise.title}\n\n{said}")
     return 0
 
@@ -222,7 +216,7 @@ def _hint(args: argparse.Namespace) -> int:
 def _watch(args: argparse.Namespace) -> int:
     from mabn_ref.learn.watch import keys, watch
 
-    folder, exercise, style = _opened(args)
+    folder, exercise, style, _ = _opened(args)
     if not sys.stdin.isatty():
         raise UsageError("watch needs a terminal; mabn-ref learn check looks once")
     folder.choose(exercise)
@@ -232,21 +226,17 @@ def _watch(args: argparse.Namespace) -> int:
 
 
 def _reset(args: argparse.Namespace) -> int:
-    from mabn_ref.learn.terminal import place
-
-    folder, exercise, style = _opened(args)
+    folder, exercise, style, terminal = _opened(args)
     old = folder.reset(exercise)
     kept = f"; yours is kept as {old.name}" if old else ""
-    print(f"{place(folder.file(exercise), None, style)} is as it was at the beginning{kept}")
+    print(f"{terminal.place(folder.file(exercise), None, style)} is as it was at the beginning{kept}")
     return 0
 
 
 def _solution(args: argparse.Namespace) -> int:
-    from mabn_ref.learn.terminal import solution
-
-    folder, exercise, style = _opened(args)
+    folder, exercise, style, terminal = _opened(args)
     exercise = exercise if args.name is not None else folder.chosen()
-    shown = solution(folder, exercise, style)
+    shown = terminal.solution(folder, exercise, style)
     if shown is None:
         raise UsageError(f"{exercise.name} has not passed yet; mabn-ref learn hint {exercise.name} helps on")
     print(shown)
