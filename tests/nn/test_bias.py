@@ -19,23 +19,6 @@ def test_both_passes(central_differences, shape):
     np.testing.assert_allclose(db, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_float32_stays_float32_and_inputs_stay(frozen):
-    x, b, dout = frozen(*(np.ones(s, dtype=np.float32) for s in ((2, 3), (3,), (2, 3))))
-    out, cache = bias.forward(x, b)
-    assert {a.dtype for a in (out, *bias.backward(dout, cache))} == {np.dtype(np.float32)}
-
-
-def test_runs_in_another_array_library(strict, to_numpy):
-    rng = np.random.default_rng(2)
-    x, b, dout = rng.standard_normal((2, 3, 4, 5)), rng.standard_normal(5), rng.standard_normal((2, 3, 4, 5))
-    out, cache = bias.forward(strict(x), strict(b))
-    np.testing.assert_array_equal(to_numpy(out), x + b)
-    for ours, right in zip(
-        bias.backward(strict(dout), cache), bias.backward(dout, bias.forward(x, b)[1]), strict=True
-    ):
-        np.testing.assert_allclose(to_numpy(ours), right, rtol=1e-14)
-
-
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"x has shape \(2, 3\), expected \(\.\.\., 2\): channels last"):
         bias.forward(np.zeros((2, 3)), np.zeros(2))

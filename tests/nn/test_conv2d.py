@@ -152,19 +152,6 @@ def test_memory_layout_of_x_does_not_matter(padding):
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_runs_in_another_array_library(strict, to_numpy, stride):
-    rng = np.random.default_rng(4)
-    x, w = rng.standard_normal((2, 5, 6, 3)), rng.standard_normal((3, 2, 3, 4))
-    out, cache = conv2d.forward(x, w, stride=stride, padding=1)
-    dout = rng.standard_normal(out.shape)
-    other, other_cache = conv2d.forward(strict(x), strict(w), stride=stride, padding=1)
-    gradients = zip(conv2d.backward(dout, cache), conv2d.backward(strict(dout), other_cache), strict=True)
-    for ours, theirs in ((out, other), *gradients):
-        assert type(theirs).__module__.startswith("array_api_strict")
-        np.testing.assert_allclose(to_numpy(theirs), ours, rtol=1e-12, atol=1e-13)
-
-
-@pytest.mark.parametrize("stride", [1, 2])
 def test_exact_numbers_give_exact_gradients(stride):
     """eq: conv2d-forward, conv2d-backward"""
     rng = np.random.default_rng(5)
