@@ -15,9 +15,10 @@ import numpy as np
 from mabn_ref.learn import child
 from mabn_ref.learn.checking import Check, Judge, Malformed
 from mabn_ref.learn.exercise import Exercise, run_source
-from mabn_ref.learn.process import Limits, Student, StudentError
+from mabn_ref.learn.process import Limits, Student
 from mabn_ref.learn.report import Part, Report
 from mabn_ref.learn.result_form import form_fault, same, unnamed
+from mabn_ref.learn.student_error import StudentError
 
 
 def check_source(

@@ -29,6 +29,7 @@ import numpy as np
 
 from mabn_ref.learn import child
 from mabn_ref.learn.sandbox import NOBODY, python
+from mabn_ref.learn.student_error import StudentError, error_of_exit, error_of_message
 
 _CALLS = 16
 """How many times `Limits.answer` the arguments may have of all functions that one call of the student's calls."""
@@ -50,17 +51,6 @@ class Limits(NamedTuple):
     """Characters on standard output and standard error."""
     answer: int = 1_000_000
     """Bytes of one result, and of the arguments of one function that is called here."""
-
-
-class StudentError(Exception):
-    """Something in the student's code: the message is for the student."""
-
-    def __init__(self, kind: str, message: str, trace: list[Any] | None = None) -> None:
-        super().__init__(message[:3000])
-        self.kind = kind
-        """"todo", "raised", "syntax", "timeout", "died", "killed", "printed", "missing" or "unsendable"."""
-        self.trace = [(int(line), str(name)) for line, name in list(trace or [])[:12]]
-        """Lines of the student's file that the error went through, outermost first, each with its function."""
 
 
 class Student(contextlib.AbstractContextManager["Student"]):
@@ -196,7 +186,7 @@ class Student(contextlib.AbstractContextManager["Student"]):
                 raise StudentError("unsendable", f"{name} returned {message['unsendable']}; {expected}")
             elif "error" in message:
                 try:
-                    error = _error_of_message(name, message, self._limits.megabytes)
+                    error = error_of_message(name, message, self._limits.megabytes)
                 except Exception:
                     raise self._fail("died", _NO_RESULT) from None
                 raise error if name else self._keep(error)
@@ -272,7 +262,7 @@ class Student(contextlib.AbstractContextManager["Student"]):
         try:
             code = self._process.wait(1.0)
             # bubblewrap says of a signal what a shell does
-            return _error_of_exit(128 - code if self._sandbox and code > 128 else code)
+            return error_of_exit(128 - code if self._sandbox and code > 128 else code)
         except subprocess.TimeoutExpired:
             return StudentError("died", "its process closed the line on which it is asked")
 
@@ -352,38 +342,3 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         process.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(5)
-
-
-def _error_of_message(name: str, message: dict[str, Any], megabytes: int) -> StudentError:
-    """Say what the student's process tells of an error in the function `name`, or in the file where that is empty."""
-    kind, text, trace = str(message["error"]), str(message.get("text", "")), message.get("trace", [])
-    where = name or "the file"
-    if kind == "NotImplementedError":
-        return StudentError("todo", f"{where} is still to be written", trace)
-    if kind == "SystemExit":
-        said = f"{where} ends the program (exit); return a result instead"
-    elif kind == "MemoryError":
-        said = f"{where} needs more than {megabytes} MB of memory"
-    elif kind in ("SyntaxError", "IndentationError", "TabError"):
-        return StudentError("syntax", f"Python cannot read the file: {text}", trace)
-    elif kind == "ModuleNotFoundError":
-        said = f"{text}: NumPy and the standard library are all there is here"
-    else:
-        said = f"{where} raised {kind}: {text}" if text else f"{where} raised {kind}"
-    return StudentError("raised", said, trace)
-
-
-def _error_of_exit(code: int) -> StudentError:
-    """Say how a process ended that was to go on.
-
-    Examples
-    --------
-    >>> print(_error_of_exit(-11))
-    its process crashed (SIGSEGV)
-    """
-    if code >= 0:
-        return StudentError("died", f"its process ended by itself (exit code {code})")
-    name = next((kind.name for kind in signal.Signals if kind == -code), f"signal {-code}")
-    if name in ("SIGXCPU", "SIGKILL"):
-        return StudentError("killed", f"its process was stopped ({name}): too much time or memory")
-    return StudentError("died", f"its process crashed ({name})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mabn_ref.learn.process import StudentError
+from mabn_ref.learn.student_error import StudentError
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import pytest
 
 import mabn_ref
 from mabn_ref.learn import process
-from mabn_ref.learn.process import Limits, Student, StudentError
+from mabn_ref.learn.process import Limits, Student
+from mabn_ref.learn.student_error import StudentError
 from tests.signals import HUNG
 
 LIMITS = Limits(seconds=HUNG, megabytes=400, printed=10_000, answer=1_000_000)

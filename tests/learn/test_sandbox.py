@@ -18,7 +18,8 @@ from mabn_ref.cli import main
 from mabn_ref.learn import child, sandbox
 from mabn_ref.learn.exercise import find
 from mabn_ref.learn.grade import grade
-from mabn_ref.learn.process import Limits, Student, StudentError
+from mabn_ref.learn.process import Limits, Student
+from mabn_ref.learn.student_error import StudentError
 from tests.signals import HUNG
 
 LIMITS = Limits(seconds=HUNG, megabytes=400, printed=10_000, answer=1_000_000)
