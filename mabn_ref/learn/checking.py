@@ -132,12 +132,12 @@ def observe_backward(code: Any, case: Any) -> dict[str, Any]:
     return parts("backward", code.backward(case.dz, case.cache), "dx", "dgamma", "dbeta")
 
 
-def batch(rng: np.random.Generator, k: int, *, samples: int = 6, channels: int = 3) -> SimpleNamespace:
+def batch(rng: np.random.Generator, k: int, *, samples: int = 6) -> SimpleNamespace:
     """Draw a batch and all that a normaliser wants with it, for the k-th case.
 
     Rank and eps go round with k, so that every four cases hold (N, C), (N, W, C) and (N, H, W, C), and every three a
-    small, a large and a very large eps. All axes have different lengths (`samples` and `channels` are neither 2 nor
-    5), which `axes` has by letter, for messages.
+    small, a large and a very large eps. All axes have different lengths (`samples` is none of 2, 3 and 5), which
+    `axes` has by letter, for messages.
 
     Examples
     --------
@@ -146,12 +146,12 @@ def batch(rng: np.random.Generator, k: int, *, samples: int = 6, channels: int =
     ((6, 2, 5, 3), 1.0, {'N': 6, 'H': 2, 'W': 5, 'C': 3})
     """
     space = _SPACES[k % len(_SPACES)]
-    shape = (samples, *space, channels)
-    spread = rng.uniform(0.5, 2.0, channels)
+    shape = (samples, *space, 3)
+    spread = rng.uniform(0.5, 2.0, 3)
     return SimpleNamespace(
-        x=spread * (rng.standard_normal(shape) + rng.uniform(-3, 3, channels)),
-        gamma=rng.choice([-1.0, 1.0], channels) * rng.uniform(0.5, 2.0, channels),
-        beta=rng.standard_normal(channels),
+        x=spread * (rng.standard_normal(shape) + rng.uniform(-3, 3, 3)),
+        gamma=rng.choice([-1.0, 1.0], 3) * rng.uniform(0.5, 2.0, 3),
+        beta=rng.standard_normal(3),
         eps=_EPS[k % len(_EPS)],
         dz=rng.standard_normal(shape),
         axes=dict(zip(("N", *"HW"[2 - len(space) :], "C"), shape, strict=True)),

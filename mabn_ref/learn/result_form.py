@@ -40,15 +40,18 @@ def form_fault(name: str, value: Any, expected: Any, axes: Mapping[str, int]) ->
     if isinstance(expected, tuple | list | dict):
         return _parts_fault(name, value, expected, axes)
     if isinstance(expected, str | bool) or expected is None:
-        return None if type(value) is type(expected) else f"{name} is {described(value)}, expected {_word(expected)}"
+        right = {str: "a word", bool: "True or False"}.get(type(expected), "None")
+        return None if type(value) is type(expected) else f"{name} is {described(value)}, expected {right}"
+    wanted = np.shape(expected)
     if not isinstance(value, np.ndarray | np.generic | int | float | complex) or isinstance(value, bool):
-        return f"{name} is {described(value)}, expected {_array(np.shape(expected))}"
-    shape, wanted = np.shape(value), np.shape(expected)
+        right = f"an array of shape {wanted}" if wanted else "a number"
+        return f"{name} is {described(value)}, expected {right}"
+    shape = np.shape(value)
     if shape != wanted:
         return f"{name} has shape {_named(shape, axes)}; expected {_named(wanted, axes)}{_which(shape, wanted, axes)}"
-    kind, right = np.asarray(value).dtype, np.asarray(expected).dtype
-    if shape and kind != right:
-        return f"{name} has dtype {kind}, expected {right}, the dtype of the input"
+    kind, kept = np.asarray(value).dtype, np.asarray(expected).dtype
+    if shape and kind != kept:
+        return f"{name} has dtype {kind}, expected {kept}, the dtype of the input"
     if not np.all(np.isfinite(value)) and np.all(np.isfinite(expected)):
         return f"{name} is not finite: it has nan or inf in it"
     return None
@@ -70,10 +73,6 @@ def unnamed(name: str, value: Any, expected: Any) -> str | None:
     return f"{name} is a {kind} without the names {', '.join(fields)}; return a {type(expected).__name__}"
 
 
-def _word(expected: Any) -> str:
-    return {str: "a word", bool: "True or False"}.get(type(expected), "None")
-
-
 def _parts_fault(name: str, value: Any, expected: Any, axes: Mapping[str, int]) -> str | None:
     if isinstance(expected, dict):
         keys, items = list(expected), list(expected.values())
@@ -88,10 +87,6 @@ def _parts_fault(name: str, value: Any, expected: Any, axes: Mapping[str, int]) 
         if fault:
             return fault
     return None
-
-
-def _array(shape: tuple[int, ...]) -> str:
-    return f"an array of shape {shape}" if shape else "a number"
 
 
 def _letters(shape: tuple[int, ...], axes: Mapping[str, int]) -> list[str] | None:

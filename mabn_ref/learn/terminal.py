@@ -17,8 +17,8 @@ from mabn_ref.learn.exercise import Exercise
 from mabn_ref.learn.folder import Folder, Progress
 from mabn_ref.learn.judge import check_source
 from mabn_ref.learn.plain_text import as_text, shown
-from mabn_ref.learn.process import StudentError
 from mabn_ref.learn.report import Report
+from mabn_ref.learn.student_error import StudentError
 
 _CODES = {"bold": "1", "green": "32", "red": "31", "dim": "2", "cyan": "36"}
 _PRINTED_LINES = 6
@@ -35,11 +35,9 @@ class Style:
         """Colour a piece of text."""
         return f"\x1b[{_CODES[kind]}m{text}\x1b[0m" if self.colour and text else text
 
-    def wrap(self, text: str, indent: str = "  ") -> str:
+    def wrap(self, text: str) -> str:
         """Break a paragraph into lines."""
-        return textwrap.fill(
-            text, self.width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
-        )
+        return textwrap.fill(text, self.width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
 
 
 def style_for(stream: TextIO) -> Style:

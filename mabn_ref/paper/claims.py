@@ -113,11 +113,9 @@ def measure(rows: Sequence[Row], context: Context, records: Records, value: str 
     return found
 
 
-def error_table(
-    title: str, rows: Sequence[Row], found: Found, baselines: Sequence[str] = (), unit: str = "error %"
-) -> Table:
+def error_table(title: str, rows: Sequence[Row], found: Found, baselines: Sequence[str] = ()) -> Table:
     """Write errors beside the paper's, with the number of runs and paired differences to some of the rows."""
-    header = ("", "paper %", "runs", unit, *(f"minus {base}" for base in baselines))
+    header = ("", "paper %", "runs", "error %", *(f"minus {base}" for base in baselines))
     lines = []
     for row in rows:
         mine = found[row.label]
