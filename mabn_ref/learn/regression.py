@@ -8,7 +8,6 @@ said unless the fit is exact to rounding on every case.
 from __future__ import annotations
 
 import itertools
-import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,7 +26,8 @@ _RIDGE = 1e-14
 """Added to the diagonal, where two columns are multiples of each other."""
 _TRIED = 50
 """Choices that are looked at, which is more than ever come near."""
-_AND = " | "
+AND = " | "
+"""Between what is said of two things at once."""
 
 Ways = Mapping[str, Array]
 """How a term may have been computed: the array on one case, under what is to be said of it; right is under ""."""
@@ -43,61 +43,6 @@ class Term:
     """The right one; 0 for a term that is sometimes kept by mistake."""
     ways: Callable[[Any], Ways]
     """``ways(case)``. What is said may hold {names}, {is}, {M}, {N}, {times} and {shape}."""
-
-
-def means(values: Array) -> dict[str, Array]:
-    """The mean of each channel, and what is taken for it.
-
-    Examples
-    --------
-    >>> ways = means(np.arange(12.0).reshape(2, 3, 2))
-    >>> ways[""]
-    array([5., 6.])
-    >>> [text for text, wrong in ways.items() if np.array_equal(wrong, [30, 36])]
-    ['{names} {is} {M} times too large for a batch of shape {shape}: divide the sum by M']
-    """
-    axes = tuple(range(values.ndim - 1))
-    total, m = np.sum(values, axis=axes), values[..., 0].size
-    large = "{names} {is} {times} times too large for a batch of shape {shape}"
-    by_samples = f"{large}: divide by M = {{M}}, the number of values in a channel, not by N = {{N}}, that of samples"
-    channels = "{names} {is} averaged over the channels too, as np.mean does without axis; each channel has its own"
-    return {
-        "": total / m,
-        "{names} {is} {M} times too large for a batch of shape {shape}: divide the sum by M": total,
-        by_samples: total / len(values),
-        "{names} {is} divided by M - 1; divide by M": total / (m - 1),
-        channels: np.full_like(total, np.mean(values)),
-        "{names} {is} averaged over the samples alone; average over all axes but the last": np.mean(values, axis=0),
-    }
-
-
-def factors(values: Array) -> dict[str, Array]:
-    """A right array and the multiples of it that come from a wrong count of values."""
-    n, m = len(values), values[..., 0].size
-    times = "{names} {is} {times} times too %s for a batch of shape {shape}: you %s by N = {N}, the number of samples"
-    values_in = "M = {M} is the number of values in a channel"
-    return {
-        "": values,
-        "{names} {is} {M} times too large for a batch of shape {shape}: a factor 1 / M is missing": values * m,
-        "{names} {is} {M} times too small for a batch of shape {shape}: there is a factor 1 / M too many": values / m,
-        f"{times % ('large', 'divide')}; {values_in}": values * m / n,
-        f"{times % ('small', 'multiply')}; {values_in}": values * n / m,
-    }
-
-
-def sources(inputs: Ways, ways: Callable[[Array], Ways]) -> dict[str, Array]:
-    """What a statistic may be: any of its `ways`, of any of the `inputs` that may have been taken for the right one.
-
-    Examples
-    --------
-    >>> list(sources({"": np.ones(2), "halved": np.ones(2) / 2}, lambda a: {"": a, "negative": -a}))
-    ['', 'negative', 'halved', 'halved | negative']
-    """
-    return {
-        _AND.join(filter(None, (source, way))): values
-        for source, taken in inputs.items()
-        for way, values in ways(taken).items()
-    }
 
 
 class _Column(NamedTuple):
@@ -118,6 +63,7 @@ def explain_sum(of: str, terms: Sequence[Term], divisors: Callable[[Any], Ways])
     Examples
     --------
     >>> from types import SimpleNamespace
+    >>> from mabn_ref.learn.explainers import means
     >>> case = SimpleNamespace(dy=np.array([[1.0], [2.0], [6.0]]))
     >>> dy = Term("dy", 1, lambda case: {"": case.dy})
     >>> g = Term("g", -1, lambda case: means(case.dy))
@@ -204,7 +150,7 @@ def _faults(fit: _Fit) -> float:
 
 
 def _texts(column: _Column) -> list[str]:
-    return column.way.split(_AND) if column.way else []
+    return column.way.split(AND) if column.way else []
 
 
 def _said(of: str, fit: _Fit, divided: str, shape: tuple[int, ...]) -> Iterator[str]:
@@ -236,99 +182,3 @@ def _said(of: str, fit: _Fit, divided: str, shape: tuple[int, ...]) -> Iterator[
             yield f"Your {of} is {c:g} times what it should be."
         else:
             yield f"Your {name} has coefficient {c:+g} in {of}; it should be {right:+g}."
-
-
-def explain_dx(
-    inputs: Callable[[Any], Ways],
-    cache: Callable[[Any], Any] = operator.attrgetter("cache"),
-    *,
-    root: str = "sigma",
-    g: float = -1,
-    averages: Callable[[Array, Any], Ways] = lambda psi, case: {"": psi},
-    other_y: Callable[[Any], Ways] = lambda case: {},
-) -> Explainer:
-    """Make the explainer of the dx of a normaliser, ``(dy - g - y * Psi) / sigma``.
-
-    ``inputs(case)`` has dy and what is taken for it, ``cache(case)`` y and, as its `root`, sigma. `g` is 0 where the
-    method has no such term. ``averages(psi, case)`` makes of the batch's Psi what stands in dx; ``other_y(case)`` has
-    what is taken for y.
-    """
-
-    def sigma(case: Any) -> Array:
-        return getattr(cache(case), root)
-
-    def kept(ways: dict[str, Array], case: Any) -> dict[str, Array]:
-        return ways | {f"{{names}} {{is}} not divided by {root}": ways[""] * sigma(case)}
-
-    def ways_of_g(case: Any) -> Ways:
-        return kept(sources(inputs(case), means), case)
-
-    def ways_of_psi(case: Any) -> Ways:
-        right, dy = cache(case).y, inputs(case)[""]
-        psi = means(right * dy)[""]
-        ways = {way: right * averages(p, case)[""] for way, p in _ways_of_psi(right, inputs(case)).items()}
-        ways |= {way: right * p for way, p in averages(psi, case).items() if way}
-        for way, other in other_y(case).items():
-            ways[way] = other * averages(means(other * dy)[""], case)[""]
-            ways[f"{way}, in Psi alone"] = right * averages(means(other * dy)[""], case)[""]
-            ways[f"{way}, beside Psi alone"] = other * averages(psi, case)[""]
-        ways["{names} {is} Psi alone: multiply it by y"] = averages(psi, case)[""]
-        return kept(ways, case)
-
-    terms = (
-        Term("dy", 1, lambda case: kept(sources(inputs(case), factors), case)),
-        Term("g", g, ways_of_g),
-        Term("y * Psi", -1, ways_of_psi),
-    )
-    return explain_sum(
-        "dx",
-        terms,
-        lambda case: {
-            "": sigma(case),
-            f"{{names}} {{is}} not divided by {root}": np.ones(1),
-            f"{{names}} {{is}} divided by {root} squared; divide by {root}": sigma(case) ** 2,
-        },
-    )
-
-
-def _ways_of_psi(y: Array, inputs: Ways) -> dict[str, Array]:
-    return sources({source: y * dy for source, dy in inputs.items()}, means)
-
-
-def shares(values: Array) -> dict[str, Array]:
-    """What a sum over the values of each channel may be multiplied by."""
-    said = "{names} {is} divided by %s; what a parameter was used for adds up, so it is a sum"
-    return {
-        said % "N, the number of samples": np.array(1 / len(values)),
-        said % "M": np.array(1 / values[..., 0].size),
-    }
-
-
-def explain_multiple(
-    of: str, right: Callable[[Any], Array], others: Callable[[Any], Ways] = lambda case: {}
-) -> Explainer:
-    """Make the explainer of a part that is often a multiple of the right one, by a number or by one of `others`."""
-    term = Term(of, 1, lambda case: {"": right(case), **{way: right(case) * k for way, k in others(case).items()}})
-    return explain_sum(of, [term], lambda case: {"": np.ones(1)})
-
-
-EXPLAIN_PARAMETERS: Mapping[str, Explainer] = {
-    name: explain_multiple(name, operator.attrgetter(name), lambda case: shares(case.dz))
-    for name in ("dgamma", "dbeta")
-}
-"""Of the gradients that are attributes of a case."""
-
-
-def without_gamma(case: Any) -> Ways:
-    """dy of batch normalisation, and what is taken for it."""
-    return {"": case.gamma * case.dz, "{names} {is} made of dz, without gamma; dy is dz * gamma": case.dz}
-
-
-def without_gamma_or_r(case: Any) -> Ways:
-    """dy of a method that renormalises by ``case.r``, and what is taken for it."""
-    return {
-        "": case.gamma * case.r * case.dz,
-        "{names} {is} made without r; dy is gamma * r * dz": case.gamma * case.dz,
-        "{names} {is} made without gamma; dy is gamma * r * dz": case.r * case.dz,
-        "{names} {is} made of dz itself; dy is gamma * r * dz": case.dz,
-    }

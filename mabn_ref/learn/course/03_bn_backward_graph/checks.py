@@ -5,7 +5,8 @@ from collections import namedtuple
 import numpy as np
 
 from mabn_ref.learn.checking import Check, batch, close, gradient, mean_square, moments, normalised, parts, unpack
-from mabn_ref.learn.regression import Term, explain_multiple, explain_sum, factors, means, shares
+from mabn_ref.learn.explainers import explain_multiple, factors, means, shares
+from mabn_ref.learn.regression import Term, explain_sum
 
 CASES = 4
 

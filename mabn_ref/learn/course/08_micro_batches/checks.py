@@ -16,7 +16,7 @@ from mabn_ref.learn.checking import (
     observe_backward,
     parts,
 )
-from mabn_ref.learn.regression import EXPLAIN_PARAMETERS, explain_dx, without_gamma
+from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx, without_gamma
 
 CASES = 4
 Cache = namedtuple("Cache", ["y", "sigma", "gamma"])

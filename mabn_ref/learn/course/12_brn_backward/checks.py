@@ -3,7 +3,7 @@
 from collections import namedtuple
 
 from mabn_ref.learn.checking import Check, batch, gradient_judge, gradients, normalised, observe_backward
-from mabn_ref.learn.regression import EXPLAIN_PARAMETERS, explain_dx, without_gamma_or_r
+from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx, without_gamma_or_r
 
 Cache = namedtuple("Cache", ["y", "sigma", "r", "d", "gamma"])
 

@@ -15,7 +15,7 @@ from mabn_ref.learn.checking import (
     observe_backward,
     parts,
 )
-from mabn_ref.learn.regression import EXPLAIN_PARAMETERS, explain_dx
+from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx
 
 Cache = namedtuple("Cache", ["y", "chi", "gamma"])
 

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from mabn_ref.learn.checking import Check, close, gradient, gradient_judge
-from mabn_ref.learn.regression import Term, explain_sum, means
+from mabn_ref.learn.explainers import means
+from mabn_ref.learn.regression import Term, explain_sum
 
 KERNELS = ((2, 3), (1, 3), (3, 2), (1, 1))
 

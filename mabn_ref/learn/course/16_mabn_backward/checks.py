@@ -5,7 +5,7 @@ from collections import namedtuple
 import numpy as np
 
 from mabn_ref.learn.checking import Check, batch, close, gradient, gradient_fault, gradient_judge, mean_square, parts
-from mabn_ref.learn.regression import EXPLAIN_PARAMETERS, explain_dx, without_gamma_or_r
+from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx, without_gamma_or_r
 
 Cache = namedtuple("Cache", ["y", "chi", "r", "gamma"])
 

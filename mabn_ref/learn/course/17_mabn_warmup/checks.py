@@ -16,7 +16,7 @@ from mabn_ref.learn.checking import (
     mean_square,
     unpack,
 )
-from mabn_ref.learn.regression import EXPLAIN_PARAMETERS, explain_dx
+from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx
 
 Config = namedtuple("Config", ["eps", "window", "decay", "clip", "warmup"])
 State = namedtuple("State", ["chi2", "chi2_window", "psi_window", "iteration"])
