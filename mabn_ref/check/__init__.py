@@ -9,6 +9,7 @@ The files, in the order in which to read them::
     target.py            what a target is: make, forward, backward, state
     adapters/            a dotted path -> object -> target, one short file per framework, imported only when asked for
     scenarios.py         the scenarios, as data, and the inputs they stand for
+    inquire.py           what a target takes: ranks, axes, precision
     observe.py           run a target over a scenario, survive what it does, keep what it returned
     run.py               the same for all scenarios that it takes, with a limit of time, here or in another process
     answers.py           what goes back from that process: text and arrays
@@ -21,8 +22,10 @@ The files, in the order in which to read them::
     sample_models.py         group, layer and instance normalisation, and Online Normalization
     tolerance.py         a trace against a convention, up to the first difference
     explain.py           the fewest deviations that reproduce the numbers, and what is said of them
-    behaviour.py         what a layer does besides its numbers: each probe holds it against itself
+    probes.py            what is asked of its behaviour: each probe holds a layer against itself
+    behaviour.py         what the probes find
     report.py            the report: text, or a dictionary for JSON
+    verdict.py           what traces say of a layer, all scenarios together
     check_layer.py       all of it in one call
     template.py          four functions to fill in, for a library without an adapter
     vectors.py           the scenarios with their numbers as files, for other languages; a few are in small_vectors/

@@ -15,7 +15,7 @@ from mabn_ref.arrays import Array
 from mabn_ref.check.conventions import Convention
 from mabn_ref.check.scenarios import LIKE
 
-__all__ = ["Batch", "EvalModel", "Model", "affine", "batch_of", "root", "through_gamma"]
+__all__ = ["Batch", "Model", "affine", "batch_of", "root", "through_gamma"]
 
 
 class Batch(NamedTuple):
@@ -34,7 +34,7 @@ class Batch(NamedTuple):
 def batch_of(x: Array, samples: int, shared_by: str) -> Batch:
     """Cut a call into normalisation batches of `samples`, and take their statistics."""
     positions, channels = 1, x.shape[-1]
-    samples = len(x) if shared_by == "call" else samples
+    samples = {"call": len(x), "sample": 1}.get(shared_by, samples)
     if shared_by == "position":
         positions = int(np.prod(x.shape[1:-1]))
     xs = x.reshape(len(x) // samples, -1, positions * channels)
@@ -138,7 +138,7 @@ class Model:
         early = [self._own(g) for g in range(groups)]
         used, share = self._windowed(own, early)
         sigma = root(used, c)
-        before, after = self._moved(batch, raw, own, used)
+        before, after = self._moved(batch, raw, own, used, gamma, beta)
         centre = batch.mean
         if c.by != "batch":
             moving = before if c.by == "before" else after
@@ -179,8 +179,9 @@ class Model:
             return squares, np.ones_like(squares)
         used, shares = [], []
         for square, own in zip(squares, early, strict=True):
-            self.held = [*self.held, square][-c.window :]
+            earlier, self.held = self.held or [square], [*self.held, square][-c.window :]
             rows = self.held[c.short - c.window :] if c.window > c.short else self.held[-1:]
+            rows = earlier if c.window_holds == "earlier ones" else rows
             count = c.window if c.partial == "zeros" else len(rows)
             rooted = c.window_of == "root"
             average = (sum(np.sqrt(row) for row in rows) / count) ** 2 if rooted else sum(rows) / count
@@ -188,7 +189,9 @@ class Model:
             shares.append(np.full(square.shape, 1.0 if own else 1 / count))
         return np.stack(used), np.stack(shares)
 
-    def _moved(self, batch: Batch, raw: Array, own: Array, used: Array) -> tuple[list[Any], list[Any]]:
+    def _moved(
+        self, batch: Batch, raw: Array, own: Array, used: Array, gamma: Array, beta: Array
+    ) -> tuple[list[Any], list[Any]]:
         """Update the moving averages; return (mean, second) before and after, for every normalisation batch."""
         c, n, samples = self.c, batch.x.shape[1], batch.samples
         fed = {
@@ -197,9 +200,11 @@ class Model:
             "unbiased": raw * (n / max(n - 1, 1)),
             "over samples": raw * (samples / (samples - 1)) if samples > 1 else np.full_like(raw, np.nan),
             "with eps": raw + c.eps,
-        }[c.fed]
+        }.get(c.fed)
+        if fed is None:
+            fed = raw / root(used, c) ** 2 * (gamma**2 if c.fed == "outputs" else 1)
         fed = used if c.fed_by == "window" else fed
-        means = batch.mean
+        means = batch.mean if c.mean_fed == "inputs" else 0 * batch.mean + (beta if c.mean_fed == "outputs" else 0)
         if c.fed_per == "call":
             fed, means = (np.mean(a, axis=0, keepdims=True) * np.ones((len(raw), 1), int) for a in (fed, means))
         if batch.positions > 1:
@@ -297,6 +302,10 @@ class Model:
 
     def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
         c, axes = self.c, tuple(range(x.ndim - 1))
+        if c.infer_by == "moved":
+            batch = batch_of(x, len(x), "call")
+            raw = batch.var if c.statistic == "variance" else batch.square
+            self._moved(batch, raw, raw, raw, gamma, beta)
         mean = (np.mean(x, axis=axes) if c.infer_by == "batch" else self.mean) if self.centred else 0.0
         second = self.second
         if c.infer_by == "batch":
@@ -332,25 +341,3 @@ class Model:
         if self.c.average_of == "bare root":
             return {"mean": self.mean, "square": self.second**2, "root": self.second}
         return {"mean": self.mean, "square": self.second**2 - self.c.eps, "root": self.second}
-
-
-class EvalModel(Model):
-    """EvalNorm: batch normalisation in training, and every convention of its inference by the rule of thumb."""
-
-    def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
-        kind = self.c.infer_by
-        if kind in ("moving", "batch"):
-            return super().infer(x, gamma, beta)
-        xs = x.reshape(1 if kind == "mixture of the call" else len(x), -1, x.shape[-1])
-        mean, square = np.mean(xs, axis=1, keepdims=True), self.state()["square"]
-        var = np.mean((xs - mean) ** 2, axis=1, keepdims=True)
-        a = 1 / self.c.norm_batch
-        a = 1 - a if kind == "swapped" else a
-        b = 0 if kind == "mean alone" else a
-        apart = mean - self.mean
-        mixed = b * var + (1 - b) * square + (0 if kind == "variances alone" else a * (1 - a) * apart**2)
-        if self.c.infer_eps in ("none", "twice"):
-            sigma = np.sqrt(mixed + (2 * self.c.eps if self.c.infer_eps == "twice" else 0))
-        else:
-            sigma = root(mixed, self.c)
-        return np.asarray(gamma * (xs - self.mean - a * apart) / sigma + beta).reshape(x.shape)

@@ -1,36 +1,23 @@
-"""How a layer behaves besides its numbers: what it does to its caller, over its life, and at the edges of its range.
+"""How a layer behaves besides its numbers: it is put through the probes, and what they find is told.
 
-Every probe holds the layer against itself, put through the same in another way, so that no convention matters. The
-methods that a probe needs besides those of a `Target` are an adapter's; without them it is not run, and the report
-says so.
+Every probe holds the layer against itself, put through the same in another way, so that no convention matters.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array
-from mabn_ref.check.observe import config_of
-from mabn_ref.check.scenarios import ALONE, LIKE, Scenario, parameters
+from mabn_ref.check.probes import PROBES, Limit, NotOffered, Probe, Probing
+from mabn_ref.check.report import Finding, Report
+from mabn_ref.check.scenarios import LIKE, Scenario
 from mabn_ref.check.target import Target
 
-__all__ = ["PROBES", "Outcome", "Probe", "behave", "outcomes"]
-
-STEP = 3e-3
-"""Of central differences: harmless in single precision, and exact where inference is a straight line."""
-CLOSE = 2e-2
-"""What two ways may differ by, relative, where one of them is a numerical derivative. Faults differ by 1 and more."""
-FAR = 8192.0
-"""A mean of about 10^4 standard deviations; every number drawn can be added to it exactly in float32."""
-ALMOST = 0.1
-"""What float32 may lose at such a mean: it keeps three digits of a sample's distance from it."""
-OF_SIZE_100 = {"float16": 0.05, "bfloat16": 0.1}
-"""Half precisions, and what may be lost in each, on inputs of size 100."""
+__all__ = ["Outcome", "behave", "outcomes", "with_behaviour"]
 
 
 class Outcome(NamedTuple):
@@ -42,310 +29,6 @@ class Outcome(NamedTuple):
     words: str = ""
     mistake: str = ""
     """The name of a fault."""
-
-
-class NotOffered(Exception):
-    """The layer does not offer what a probe asks for, and says so."""
-
-
-class Limit(Exception):
-    """Something to know of the layer that is not a fault of its numbers."""
-
-
-class Probing:
-    """A target, and what it is given: small inputs, the same in every probe."""
-
-    def __init__(self, target: Target, norm: str, scenario: Scenario, space: tuple[int, ...]) -> None:
-        self.target: Any = target
-        self.norm, self.channels = norm, scenario.channels
-        self.shape = (scenario.samples, *space, self.channels)
-        self.dtype, self.config = scenario.dtype, config_of(norm, scenario)
-        rng = np.random.default_rng(7)
-        # multiples of 2^-9 up to 8, exact in half precision
-        drawn = np.clip(np.rint(512 * rng.standard_normal((6, *self.shape))) / 512, -4, 4)
-        self.xs, self.dzs = drawn[:3].astype(self.dtype), drawn[3:].astype(self.dtype)
-        self.gammas, self.betas = zip(
-            *([a.astype(self.dtype) for a in parameters(k, self.channels)] for k in range(3)), strict=True
-        )
-
-    def new(self) -> Any:
-        """A new layer."""
-        return self.target.make(self.channels, self.config)
-
-    def train(self, layer: Any, k: int, by: int | None = None) -> Array:
-        """The k-th forward pass in training, with the parameters of the step `by`."""
-        gamma, beta = (a[k if by is None else by].copy() for a in (self.gammas, self.betas))
-        return np.array(self.target.forward(layer, self.xs[k].copy(), gamma, beta, True))
-
-    def step(self, layer: Any, k: int, by: int | None = None) -> list[Array]:
-        """The k-th pass forward and backward: z, dx, dgamma and dbeta."""
-        z = self.train(layer, k, by)
-        return [z, *_arrays(self.target.backward(layer, self.dzs[k].copy()))]
-
-    def infer(self, layer: Any, k: int = 0, by: int | None = None) -> Array:
-        """Inference on the k-th input, with the parameters of the step `by`."""
-        gamma, beta = (a[k if by is None else by].copy() for a in (self.gammas, self.betas))
-        return np.array(self.target.forward(layer, self.xs[k].copy(), gamma, beta, False))
-
-
-def _arrays(values: Sequence[Any]) -> list[Array]:
-    return [np.array(value) for value in values if value is not None]
-
-
-def _apart(found: Sequence[Array], expected: Sequence[Array], tolerance: float) -> str:
-    """Say where two lists of arrays differ, or ""."""
-    for a, b in zip(found, expected, strict=True):
-        size = np.max(np.abs(b)) + 1e-3
-        error = np.where(np.isfinite(a), np.abs(a - b), np.inf) / size
-        worst = np.unravel_index(np.argmax(error), error.shape)
-        if error[worst] > tolerance:
-            return f"{a[worst]:.4g} where {b[worst]:.4g} is due"
-    return ""
-
-
-def _exactly(p: Probing) -> float:
-    return 1e-9 if p.dtype == "float64" else 1e-4
-
-
-def _input_kept(p: Probing) -> str:
-    layer = p.new()
-    for k, training in ((0, True), (1, False)):
-        x = p.xs[k].copy()
-        p.target.forward(layer, x, p.gammas[k].copy(), p.betas[k].copy(), training)
-        if not np.array_equal(x, p.xs[k]):
-            return f"in {'training' if training else 'inference'}"
-    return ""
-
-
-def _inference_gradient(p: Probing) -> str:
-    layer = p.new()
-    p.step(layer, 0)
-    x, v = p.xs[1], np.sign(p.xs[2]) + (p.xs[2] == 0)
-    dx = p.target.inference_gradient(layer, x.copy(), p.gammas[1], p.betas[1], p.dzs[1])
-    if dx is None:
-        return "no gradient reaches x"
-    ends = [
-        p.target.forward(layer, (x + side * STEP * v).astype(p.dtype), p.gammas[1], p.betas[1], False)
-        for side in (1, -1)
-    ]
-    slope = np.sum(p.dzs[1] * (np.array(ends[0], float) - np.array(ends[1], float))) / (2 * STEP)
-    largest = np.sum(np.abs(dx)) + 1e-3
-    difference = abs(np.sum(dx * v) - slope)
-    return (
-        "" if difference < CLOSE * max(largest, abs(slope)) else f"a slope of {np.sum(dx * v):.4g}, not {slope:.4g}"
-    )
-
-
-def _life(p: Probing) -> str:
-    """Training, inference, training and inference again, against the same without the first inference."""
-    one, other = p.new(), p.new()
-    found, expected = [], []
-    p.step(one, 0), p.step(other, 0)
-    p.infer(one, 1), p.infer(one, 2)
-    found += p.step(one, 1)
-    expected += p.step(other, 1)
-    if words := _apart(found, expected, _exactly(p)):
-        return f"training after an inference returns {words}"
-    words = _apart([p.infer(one, 2, by=0)], [p.infer(other, 2, by=0)], _exactly(p))
-    return f"inference after more training returns {words}" if words else ""
-
-
-def _two_forwards(p: Probing) -> str:
-    one, other = p.new(), p.new()
-    expected = [a for k in (0, 1) for a in p.step(other, k, by=0)[1:]]
-    held = []
-    for k in (0, 1):
-        p.train(one, k, by=0)
-        held.append(p.target.hold(one))
-    found = [a for k in (0, 1) for a in _arrays(p.target.backward_of(one, held[k], p.dzs[k].copy()))]
-    words = _apart(found, expected, _exactly(p))
-    return f"the first pass's gradient is {words}" if words else ""
-
-
-def _second_derivative(p: Probing) -> str:
-    x, v, w = p.xs[0], p.dzs[1], np.sign(p.xs[2]) + (p.xs[2] == 0)
-    found = p.target.second_derivative(p.new(), x, p.gammas[0], p.betas[0], p.dzs[0], v)
-    ends = []
-    for side in (1, -1):
-        layer = p.new()
-        p.target.forward(layer, (x + side * STEP * w).astype(p.dtype), p.gammas[0], p.betas[0], True)
-        ends.append(np.array(p.target.backward(layer, p.dzs[0].copy())[0], float))
-    slope = np.sum((ends[0] - ends[1]) * v) / (2 * STEP)
-    got, largest = np.sum(found * w), np.sum(np.abs(v)) / p.xs.shape[1]
-    return (
-        ""
-        if abs(got - slope) < CLOSE * max(largest, abs(slope))
-        else f"{got:.4g}, where differences give {slope:.4g}"
-    )
-
-
-def _graph(p: Probing) -> str:
-    layer = p.new()
-    p.train(layer, 0)
-    first = p.target.hold(layer)
-    p.train(layer, 1, by=0)
-    return ", ".join(p.target.reaching_back(layer, first))
-
-
-def _checkpoint(p: Probing) -> str:
-    layer, other = p.new(), p.new()
-    p.step(layer, 0), p.step(layer, 1)
-    p.infer(other, 2)
-    lost, apart = p.target.restore(other, layer)
-    words = _apart([p.infer(other, 2)], [p.infer(layer, 2)], _exactly(p))
-    if words and apart:
-        raise Limit(
-            f"{', '.join(apart)} {'is' if len(apart) == 1 else 'are'} not in state_dict: the layer's owner saves them"
-        )
-    named = f"; it lacks {', '.join(lost)}" if lost else ""
-    return f"after loading it, inference returns {words}{named}" if words else ""
-
-
-def _copy(p: Probing) -> str:
-    layer = p.new()
-    p.step(layer, 0)
-    before = p.infer(layer, 2)
-    other = p.target.copy(layer)
-    if words := _apart([p.infer(other, 2)], [before], _exactly(p)):
-        return f"the copy returns {words}"
-    p.step(other, 1)
-    words = _apart([p.infer(layer, 2)], [before], _exactly(p))
-    return f"training the copy changes the original: it returns {words}" if words else ""
-
-
-def _pickle(p: Probing) -> str:
-    layer = p.new()
-    p.step(layer, 0)
-    try:
-        other = p.target.pickled(layer)
-    except Exception as error:
-        raise Limit(f"it cannot be pickled ({type(error).__name__}: {str(error).splitlines()[0]})") from error
-    words = _apart([p.infer(other, 2)], [p.infer(layer, 2)], _exactly(p))
-    return f"the copy returns {words}" if words else ""
-
-
-def _constant(p: Probing) -> str:
-    """A channel of zeros and one of another constant; where samples are alone, such a sample."""
-    x = p.xs[0].copy()
-    if p.norm in ALONE:
-        x[0], x[-1] = 0.0, 0.5
-    else:
-        x[..., 0], x[..., -1] = 0.0, 0.5
-    layer = p.new()
-    z = p.target.forward(layer, x, p.gammas[0], p.betas[0], True)
-    dx = p.target.backward(layer, p.dzs[0].copy())[0]
-    for name, a in (("z", z), ("dx", dx)):
-        if not np.isfinite(a).all():
-            return f"{name} is {np.array(a)[~np.isfinite(a)][0]}"
-    return ""
-
-
-def _far_mean(p: Probing) -> str:
-    """Of the same numbers about 0 and about `FAR`, in float32; z is the same, but for d of Batch Renormalization."""
-    x = p.xs[0].astype(np.float32)
-    one, none = np.ones(p.channels, np.float32), np.zeros(p.channels, np.float32)
-    near, far = (np.array(p.target.forward(p.new(), a, one, none, True), float) for a in (x, x + np.float32(FAR)))
-    if abs(np.mean(far)) > 0.5 and p.norm != "brn":
-        raise NotOffered("its output is not centred: it does not subtract the mean of what it is given")
-    if p.norm == "brn":  # d is the same for all values of a channel
-        near, far = (a - np.mean(a, axis=tuple(range(x.ndim - 1))) for a in (near, far))
-    return _apart([far], [near], ALMOST)
-
-
-def _half(p: Probing, name: str) -> str:
-    x = 100 * p.xs[0].astype(float)
-    try:
-        z, dx, expected = p.target.in_precision(name, p.channels, p.config, x, p.dzs[0])
-    except Exception as error:
-        raise NotOffered(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
-    if not np.isfinite(dx).all():
-        return "dx is not finite on inputs of size 100"
-    words = _apart([z], [expected], OF_SIZE_100[name])
-    return f"on inputs of size 100 z is {words}" if words else ""
-
-
-@dataclass(frozen=True)
-class Probe:
-    """One question to a layer."""
-
-    name: str
-    done: str
-    """What is done, for the docs."""
-    mistake: str
-    sentence: str
-    """What is said when it fails; what was found follows."""
-    run: Callable[[Probing], str]
-    """Returns what is wrong, or ""."""
-    needs: tuple[str, ...] = ()
-    """The adapter's methods."""
-    not_of: tuple[str, ...] = ()
-    """The normalisers of which it is not asked."""
-    why_not: str = ""
-
-
-_HOLD = ("hold", "backward_of")
-_READS_THEM = ("mabn", "online", "moving", "powernorm", "un")
-PROBES: tuple[Probe, ...] = (
-    Probe(
-        "input kept", "x is compared after the call with what it was before.", "input-overwritten",
-        "The layer overwrites its input, which its caller may still need.", _input_kept,
-    ),
-    Probe(
-        "gradient at inference", "dx in eval mode is compared with central differences of the layer's own output.",
-        "no-gradient-at-inference", "In eval mode dx is not the derivative of the output.", _inference_gradient,
-        ("inference_gradient",),
-    ),
-    Probe(
-        "train, infer, train again", "The same with and without inferences in between.", "inference-leaves-traces",
-        "An inference changes what comes after it.", _life,
-    ),
-    Probe(
-        "two forward passes before the backward passes", "As where a layer is used twice in one graph.",
-        "one-pass-remembered", "Backward uses what a later forward pass left.", _two_forwards, _HOLD,
-        ("mabn", "online", "powernorm", "un"),
-        "backward has a memory of its own, which is in the order of the passes",
-    ),
-    Probe(
-        "second derivatives", "The derivative of dx is compared with central differences of dx.",
-        "second-derivative-wrong", "The derivative of dx is wrong, as a gradient penalty takes it.",
-        _second_derivative, ("second_derivative",), ("brn", *_READS_THEM),
-        "r and d, or the averages, are constants in backward",
-    ),
-    Probe(
-        "statistics detached", "Whether gradients reach from the moving statistics to an earlier batch.",
-        "statistics-keep-the-graph",
-        "The moving statistics are not detached: the graphs of all earlier steps stay in memory.", _graph,
-        ("reaching_back", *_HOLD),
-    ),
-    Probe(
-        "checkpoint", "A second layer loads the state_dict of the first, and infers.", "statistics-not-saved",
-        "state_dict does not restore the layer.", _checkpoint, ("restore",),
-    ),
-    Probe("deep copy", "A copy infers the same, and shares nothing.", "copy-differs", "A deep copy is not the layer.",
-          _copy, ("copy",)),
-    Probe("pickling", "A pickled layer infers the same.", "pickle-differs", "A pickled layer is not the layer.",
-          _pickle, ("pickled",)),
-    Probe(
-        "constant channel", "z and dx of a channel whose values are all the same are finite.",
-        "not-finite-on-a-constant", "A channel or a sample of one constant gives numbers that are not finite.",
-        _constant,
-    ),
-    Probe(
-        "mean of 8192 standard deviations", "In float32, against the same numbers about 0.", "one-pass-variance",
-        "In float32 the variance is lost at a mean of 8192 standard deviations, as with E[x^2] - E[x]^2; subtract "
-        "the mean first.", _far_mean, (), ("modified-bn", *_READS_THEM), "no variance of the batch is taken",
-    ),
-    *(
-        Probe(
-            name, f"The layer in {name} on inputs of size 100, against itself in float64.", f"{name}-range",
-            f"In {name} the layer leaves the range of the numbers, or loses their digits.",
-            lambda p, name=name: _half(p, name),  # type: ignore[misc]
-            ("in_precision",),
-        )
-        for name in OF_SIZE_100
-    ),
-)  # fmt: skip
-"""What is asked, in this order."""
 
 
 def outcomes(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...]) -> list[Outcome]:
@@ -374,6 +57,11 @@ _FOLLOW = (
         {"gradient at inference", "checkpoint", "deep copy", "pickling"},
         "every inference changes the layer",
     ),
+    (
+        "instances-share-state",
+        {"checkpoint", "deep copy", "pickling"},
+        "instances share what they keep",
+    ),
 )
 """What a fault is followed by: the same fault, seen by other probes."""
 
@@ -400,3 +88,30 @@ def _outcome(probe: Probe, p: Probing) -> Outcome:
 def behave(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...]) -> str:
     """The same as JSON, which goes through the pipe of a target's process."""
     return json.dumps(outcomes(target, norm, scenario, space))
+
+
+OF_THE_OUTPUT = ("second-derivative-wrong", "one-pass-variance", "float16-range", "bfloat16-range")
+"""What a probe may find only because the output itself is wrong, which is said already."""
+
+
+def with_behaviour(report: Report, found: Sequence[Outcome]) -> Report:
+    """Return a report with what the probes found."""
+    lost = {getattr(difference, "tensor", "") for difference in report.differences}
+    wrong = {finding.tensor for finding in report.findings if not finding.accepted}
+    by_eps = any("eps" in finding.words for finding in report.findings if not finding.accepted)
+    known: dict[str, str] = {}
+    if "z" in lost:
+        known = dict.fromkeys(OF_THE_OUTPUT, "its output is not understood")
+    elif (lost | wrong) & {"z", "dx"}:
+        known = {"second-derivative-wrong": "its dx is another's"}
+    if by_eps:
+        known["not-finite-on-a-constant"] = "it has another eps"
+    found = [o._replace(kind="not run", words=known[o.mistake]) if o.mistake in known else o for o in found]
+    faults = [o for o in found if o.kind == "fault" and o.mistake not in report.mistakes]  # one line for one fact
+    return replace(
+        report,
+        findings=[*report.findings, *(Finding("behaviour", o.words, o.mistake) for o in faults)],
+        limits=[*report.limits, *(o.words for o in found if o.kind == "limit")],
+        not_run=report.not_run | {o.probe: o.words for o in found if o.kind == "not run"},
+        behaviour=[o.probe for o in found if o.kind == "fine"],
+    )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["HYPER_PARAMETERS", "PRESETS", "Convention", "Preset", "from_config", "presets_of"]
+__all__ = ["HYPER_PARAMETERS", "PRESETS", "Convention", "Preset", "asked_for", "from_config", "presets_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,8 @@ class Convention:
     norm_batch: int = 1
     """|B|, as far as inference depends on it."""
     shared_by: str = "normalisation batch"
-    """Which values share statistics: also those of a whole "call", all "channels" together, or every "position"."""
+    """Which values share statistics: also those of a whole "call", all "channels" together, every "position", or
+    every "sample"."""
     over: str = "sample"
     """Of samples alone: a group of channels over all positions of the "sample", of every "position" apart, of all
     samples of the "batch", or every "channel" for itself."""
@@ -59,7 +60,9 @@ class Convention:
     "bare root" without."""
     fed: str = "as used"
     """What goes into it: the variance as used in training, "biased", "unbiased", scaled by N/(N-1) "over samples",
-    or "with eps"."""
+    or "with eps"; or that of the values "normalised", or of the "outputs"."""
+    mean_fed: str = "inputs"
+    """What goes into the moving mean: the mean of the "inputs", of the values "normalised", or of the "outputs"."""
     fed_by: str = "batch"
     """The batch's own statistic, or that of the "window", which forward divides by."""
     fed_per: str = "micro-batch"
@@ -96,10 +99,12 @@ class Convention:
     """The window's mean is of the square or of the "root"."""
     short: int = 0
     """By how many the window of forward is too short."""
+    window_holds: str = "this batch"
+    """The window of forward ends with this batch, or holds the "earlier ones" alone."""
     infer_by: str = "own"
     """As the normaliser has it, or by the "moving" statistics, those of the "batch", the "sample" or the "window", or
-    the moving ones "debiased"; or "unguarded": without layer scaling. Of EvalNorm the "mixture", with the "variances
-    alone" mixed, the "mean alone", weights "swapped", or the "mixture of the call"."""
+    the moving ones "debiased", or "moved" by the batch first; or "unguarded": without layer scaling. Of EvalNorm the
+    "mixture", with the "variances alone" mixed, the "mean alone", weights "swapped", or the "mixture of the call"."""
     infer_eps: str = "same"
     """eps at inference: as in training, "inside" the root, "none", "twice"; "no root" is taken, or that of the
     "root again"."""
@@ -150,6 +155,21 @@ def from_config(norm: str, config: Any) -> Convention:
     """
     same = {name: value for name, value in vars(config).items() if name in Convention.__dataclass_fields__}
     return Convention(**same | (_MEANING[norm](config) if norm in _MEANING else {}))
+
+
+def asked_for(norm: str, asked: Mapping[str, Any], norm_batch: int) -> dict[str, Any]:
+    """Return the fields of a convention that a user's values decide, in calls of `norm_batch` samples.
+
+    Examples
+    --------
+    >>> asked_for("mabn", {"real_batch": 16, "clip": 4.0}, norm_batch=2)
+    {'clip': 4.0, 'window': 8}
+    """
+    by_name = {"norm_batch"} | (set() if norm == "gn" else {"groups"})  # of the normaliser, and no choice
+    found = {name: v for name, v in asked.items() if name in Convention.__dataclass_fields__ and name not in by_name}
+    if "real_batch" in asked:
+        found["window"] = max(1, int(asked["real_batch"] // asked.get("norm_batch", norm_batch)))
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,20 +71,20 @@ def explain(
     *,
     free: frozenset[str] = frozenset(),
     tracks: bool = True,
-    asked: Mapping[str, float] | None = None,
+    own: Mapping[str, float] | None = None,
 ) -> list[Explanation]:
     """Search for what reproduces all cases of a target, and return the best explanations, equally good.
 
     `numbers` are those it has, which may be hyper-parameters; of those given, it need not keep the ones in `free`.
-    `tracks` is false of a layer that was told to do without moving statistics; `asked` is what its user made it with.
+    `tracks` is false of a layer that was told to do without moving statistics; `own` is what it keeps.
     """
     norm, given = cases[0].norm, cases[0].given
     offered: list[Choice] = []
     if norm in BENDABLE:
         # nobody's convention is accepted where the layer was told otherwise
         told = (replace(c, accepted=c.accepted and not _fields(c) & (given - free)) for c in CHOICES)
-        numeric = hyper_parameter_choices(norm, given, numbers, free, cases[0].channels, asked or {})
-        offered = [*(c for c in told if _concerns(c, norm)), *numeric]
+        numeric = hyper_parameter_choices(norm, given, numbers, free, cases[0].channels, own or {})
+        offered = [*(c for c in told if _concerns(c, norm)), *(_heeding(c, cases[0]) for c in numeric)]
     if not tracks:
         words = "Inference normalises by the batch, as track_running_stats=False asks."
         offered = [
@@ -108,6 +108,13 @@ def explain(
             break
     best = min(explanation.cost for explanation in found)
     return list(dict.fromkeys(explanation for explanation in found if explanation.cost == best))
+
+
+def _heeding(choice: Choice, case: Case) -> Choice:
+    """Accept a schedule that ends at what the layer's user asked for."""
+    told = [(name, value) for name, value in choice.changes if name in case.given]
+    ends = [hasattr(v, "last") and v.last == case.asked.get(name) for name, v in told]
+    return replace(choice, accepted=True) if ends and all(ends) else choice
 
 
 def _fields(choice: Choice) -> set[str]:
@@ -159,7 +166,8 @@ def _settled(judge: _Judge, so_far: Explanation, tensor: str, offered: Sequence[
 
 _STATE = {"decay", "average_of", "fed", "start", "start_mean", "fed_by", "fed_per", "stops", "infer_eps"}
 _LATER = {"eps", "eps_at", "shared_by", "variance", "statistic", "root", "short", "partial", "window_of", "window"}
-_LATER |= {"warmup", "centred", "fed", "by", "infer_eps"}  # "as used" is another thing once another variance is used
+_LATER |= {"window_holds", "warmup", "centred", "infer_eps"}
+_LATER |= {"fed", "by"}  # "as used" is another thing once another variance is used
 
 
 def _fewest(
@@ -231,16 +239,45 @@ def _finding(tensor: str, choice: Choice, best: Explanation, cases: Sequence[Cas
     if "{last}" in words:
         whole = [case for case in cases if first_difference(case, best.convention(case), agreed(best)) is None]
         words = words.format(last=max((case.iterations for case in whole or cases), default=0))
+    if "{zero}" in words:
+        words = words.format(zero=_still(cases))
+    if "{given}" in words:
+        words = words.format(given=_against(choice.changes[0][0], cases))
     if "{bounds}" in words:
         spans = _bounds(best, cases)
         brn = cases[0].norm == "brn"
         text = "; ".join(f"{r:.4g}{f' and {d:.4g}' if brn else ''} up to iteration {last}" for last, r, d in spans)
         words = words.format(bounds=text)
         highest = [r for _, r, _ in spans]
+        asked = cases[0].asked
+        fine = fine or (brn and {"r_max", "d_max"} & cases[0].given <= set(asked) and _reached(asked, spans[-1]))
         if brn and any(later < 0.99 * earlier for earlier, later in itertools.pairwise(highest)):
             mistake, fine = "brn-warm-up-inverted", False
             words = f"{named(mistake).sentence} {words}"
     return Finding(tensor, words, mistake, named(mistake).equation if mistake else "", fine)
+
+
+def _still(cases: Sequence[Case]) -> str:
+    """What is to be said of a moving mean that is 0 but for rounding."""
+    means = [case.trace.states[name] for case in cases for name, role in case.roles.items() if role == "mean"]
+    if not means:
+        return "stays at 0, as if it were fed the normalised values"
+    if not any(np.any(value) for values in means for value in values):
+        return "never moves"
+    return "is fed the mean of the normalised values, which is 0; feed it that of x"
+
+
+def _reached(asked: Mapping[str, Any], last: tuple[int, float, float]) -> bool:
+    """Whether a schedule ends at the bounds that were asked for."""
+    return all(abs(asked.get(name, v) - v) < 1e-6 for name, v in zip(("r_max", "d_max"), last[1:], strict=True))
+
+
+def _against(name: str, cases: Sequence[Case]) -> str:
+    """What a layer was given that it does not keep: it takes two values to say that it does not matter which."""
+    values = sorted({case.base[name] for case in cases}, key=str)
+    if name == "guard":
+        return ", whatever layer_scaling says" if len(values) > 1 else f"; layer_scaling is {values[0] == 'scaling'}"
+    return ", whatever it is given" if len(values) > 1 else f"; it was given {values[0]}"
 
 
 def _bounds(best: Explanation, cases: Sequence[Case]) -> list[tuple[int, float, float]]:
@@ -283,7 +320,7 @@ def numbers_read_off(best: Explanation, cases: Sequence[Case]) -> dict[str, Any]
         return {}
     searched = {name for _, choice in best.choices for name in _fields(choice)}
     convention = best.convention(case)
-    known = case.given | ({"groups"} if case.norm in ("ln", "in") else set())  # by what they are called
+    known = case.given - set(case.asked) | ({"groups"} if case.norm in ("ln", "in") else set())  # by their names
     fields = [name for name in HYPER_PARAMETERS if hasattr(case.config, name) and name not in known]
     values = {name: getattr(convention, name) for name in fields if getattr(convention, name) != "measured"}
     return {

@@ -50,24 +50,30 @@ def hyper_parameter_choices(
     numbers: Sequence[float],
     free: frozenset[str] = frozenset(),
     channels: int = ALONE_CHANNELS,
-    asked: Mapping[str, float] = MappingProxyType({}),
+    own: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Choice]:
     """Return what hyper-parameters may be, other than what was given: one of the `numbers` that the target has.
 
-    It was given fields of the Config, of which it need not keep the ones in `free`; it has so many `channels`. Its
-    user `asked` for some values.
+    It was given fields of the Config, of which it need not keep the ones in `free`; it has so many `channels`, and
+    its `own` values of some fields.
     """
     kind, kept = LIKE.get(norm, norm), given - free
     found = []
-    if kind in _SWAPPED and asked.get("decay", 1.0) >= 0.5:
-        changes = {"decay": lambda c: 1 - c["decay"]}
+    if kind in _SWAPPED and ("decay" in given or own.get("decay", 1.0) >= 0.5):
+        changes = {"decay": lambda c: 1 - c["decay"] if isinstance(c["decay"], float) else c["decay"]}
         found.append(choice(_SHOWS["decay"], norm, changes, f"{_SWAPPED[kind]}-weights-swapped"))
+    if kind == "mabn" and "window" in kept:
+        found.append(
+            choice(
+                _SHOWS["window"], norm, {"window": lambda c: max(c["window"] - 1, 1)}, "window is one short{given}."
+            )
+        )
     for name in _LOOKED_FOR.get(kind, "").split():
-        for value in _plausible(name, numbers, name in kept, channels):
+        for value in _plausible(name, numbers, channels):
             words, fine = f"{name} is {value:g}.", name not in kept
             if not fine:
-                words = f"{name} is {value:g}, whatever it is given."
-            elif name == "decay" and value < 0.5 and value != asked.get(name):
+                words = f"{name} is {value:g}{{given}}."
+            elif name == "decay" and value < 0.5 and value != own.get(name):
                 # no framework's, and what 0.9 is in another's formula
                 words = f"decay is {value:g}: the new value weighs {1 - value:g}, as if the weights were exchanged."
                 fine = False
@@ -76,12 +82,12 @@ def hyper_parameter_choices(
         found += _bounds(given, numbers) + _blends(numbers)
     if norm == "mabn":
         found += _renorm_from("renorm_from" in kept, numbers) + _warmup_and_clip(given)
-    return found + (_guards("layer_scaling" in given) if norm == "online" else [])
+    return found + (_guards("guard" in given) if norm == "online" else [])
 
 
-def _plausible(name: str, numbers: Sequence[float], given: bool, channels: int) -> list[Any]:
+def _plausible(name: str, numbers: Sequence[float], channels: int) -> list[Any]:
     """The numbers that may be this hyper-parameter."""
-    values = [*numbers, *(() if given else _USUAL.get(name, ()))]
+    values = [*numbers, *_USUAL.get(name, ())]
     if name == "eps":
         return sorted({v for v in values if 0 < v < 0.1})
     if name.startswith("decay"):
@@ -95,7 +101,7 @@ def _plausible(name: str, numbers: Sequence[float], given: bool, channels: int) 
 
 def _guards(given: bool) -> list[Choice]:
     """Layer scaling or none, whatever it is told."""
-    told = ", whatever layer_scaling says." if given else "."
+    told = "{given}." if given else "."
     return [
         choice("z dx dgamma inferred", "online", {"guard": guard}, words + told, not given)
         for guard, words in (("none", "There is no layer scaling"), ("scaling", "Layer scaling comes last"))

@@ -8,8 +8,9 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.check import batch_gradients
-from mabn_ref.check.batch_model import Batch, EvalModel, Model, batch_of
+from mabn_ref.check.batch_model import Batch, Model, batch_of
 from mabn_ref.check.conventions import Convention
+from mabn_ref.check.eval_model import EvalModel
 from mabn_ref.check.sample_models import OnlineModel, SampleModel, samples_of
 from mabn_ref.check.scenarios import ALONE, MODULES
 

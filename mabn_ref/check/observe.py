@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from mabn_ref import gradcheck
 from mabn_ref.arrays import Array
 from mabn_ref.check.scenarios import MODULES, Scenario, inputs, parameters
 from mabn_ref.check.target import Target
 
-__all__ = ["About", "Trace", "config_of", "derivative", "inquire", "observe", "spaces"]
+__all__ = ["SPACES", "About", "Trace", "config_of", "observe"]
 
 SPACES: tuple[tuple[int, ...], ...] = ((2, 3), (3,), (), (2, 1, 3))
 """Of ranks 4, 3, 2 and 5, in the order in which they are preferred."""
@@ -169,97 +168,20 @@ class About:
     """The axis that its channels are on, where that was tried out."""
     tracks: bool = True
     """Whether it was not told to do without moving statistics."""
-    asked: dict[str, float] = field(default_factory=dict)
+    asked: dict[str, Any] = field(default_factory=dict)
     """What its user made it with, by the fields of the Config."""
+    unknown: dict[str, float] = field(default_factory=dict)
+    """Numbers that its user made it with, by names that say nothing."""
+    own: dict[str, float] = field(default_factory=dict)
+    """What the layer itself keeps, by the fields of the Config."""
+    coarse: bool = False
+    """Whether it computes in float32 where it is given float64, and returns it."""
+    other_axes: list[int] = field(default_factory=list)
+    """The axes with which it runs too."""
+    clear: bool = True
+    """Whether gamma and beta are those of the channels of `axis` alone."""
 
     def fields(self, norm: str) -> frozenset[str]:
         """The fields of the Config that the target takes, and those of a `Convention` that one of them decides."""
         taken = frozenset(MODULES[norm].Config.__dataclass_fields__ if self.given is None else self.given)
         return taken | ({"guard"} if "layer_scaling" in taken else set())
-
-
-def spaces(target: Target, norm: str, scenario: Scenario) -> dict[int, str]:
-    """Try ranks 4, 3, 2 and 5; return why each is refused, "" where it is not."""
-    one = {space: replace(scenario, space=space, steps=1) for space in SPACES}
-    return {len(space) + 2: observe(target, norm, one[space], space).failure for space in SPACES}
-
-
-def inquire(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...] = ()) -> About:
-    """Try a target on one step of every rank, in float64, and in float32 if it takes none."""
-    scenario = replace(scenario, width=getattr(target, "channels", None))
-    axes = getattr(target, "axes", (None,))
-    tried = {}
-    for axis in axes:
-        if axis is not None:
-            target.axis = axis  # type: ignore[attr-defined]
-        tried[axis] = _taken(target, norm, scenario)
-        if not all(tried[axis][0][rank] for rank in (3, 4)):
-            break  # it takes something with positions, from which the axis is known
-    axis = min(axes, key=lambda axis: sum(map(bool, tried[axis][0].values())) if axis in tried else len(SPACES) + 1)
-    if axis is not None:
-        target.axis = axis  # type: ignore[attr-defined]
-    refused, single = tried[axis]
-    given: Any = getattr(target, "given", None)
-    return About(
-        given=None if given is None else sorted(given),
-        groups=getattr(target, "groups", None),
-        numbers=sorted(set(getattr(target, "numbers", ()))),
-        defaults=dict(getattr(target, "defaults", {})),
-        ages=hasattr(target, "age"),
-        refused=refused,
-        single=single,
-        channels=scenario.width,
-        axis=axis,
-        tracks=getattr(target, "tracks", True),
-        asked=dict(getattr(target, "asked", {})),
-    )
-
-
-def _taken(target: Target, norm: str, scenario: Scenario) -> tuple[dict[int, str], bool]:
-    """Why every rank is refused, and whether that is of float32, as nothing else is taken."""
-    refused = spaces(target, norm, scenario)
-    if not all(refused.values()):
-        return refused, False
-    in_single = spaces(target, norm, replace(scenario, dtype="float32"))
-    return (refused, False) if all(in_single.values()) else (in_single, True)
-
-
-def derivative(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...]) -> str:
-    """Say whether the gradients of the first step are the derivatives of forward, by numerical derivatives.
-
-    Every evaluation is a new layer's first step, so that no moving statistic gets in the way. Batch Renormalization
-    and MABN are not meant to be the derivative of forward, though MABN is at its first step, but for r.
-    """
-    config = config_of(norm, scenario)
-    x, _ = next(inputs(scenario, space))
-    given = (x, *parameters(0, scenario.channels))
-
-    def forward(*given: Array) -> tuple[Array, Any]:
-        layer = target.make(scenario.channels, config)
-        if any(map(np.iscomplexobj, given)):
-            raise TypeError("a target takes real numbers")
-        x, gamma, beta = (np.array(a, dtype=float) for a in given)
-        return target.forward(layer, x, gamma, beta, True), layer
-
-    try:
-        gradients = target.backward(forward(*given)[1], np.ones_like(x))
-        told = [k for k, gradient in enumerate(gradients) if gradient is not None]
-
-        def some(*chosen: Array) -> tuple[Array, Any]:
-            z, _ = forward(*(chosen[told.index(k)] if k in told else a for k, a in enumerate(given)))
-            return z, None
-
-        def backward(dz: Array, cache: Any) -> list[Array]:
-            found = target.backward(forward(*given)[1], np.array(dz))  # a graph is good for one pass
-            return [np.array(found[k]) for k in told]
-
-        names = [("dx", "dgamma", "dbeta")[k] for k in told]
-        found = gradcheck.check(some, backward, tuple(given[k] for k in told), names=names).inputs
-    except Exception as error:
-        return f"its derivative cannot be taken: {type(error).__name__}: {error}"
-    said = [
-        f"{name} is {'' if one.verdict == 'ok' else 'not '}the derivative of forward (Taylor {one.taylor}, largest "
-        f"error {one.error:.1e})"
-        for name, one in zip(names, found, strict=True)
-    ]
-    return f"at its first step {', '.join(said)}"

@@ -173,7 +173,8 @@ class Report:
         wrong = [finding for finding in self.findings if not finding.accepted]
         alone = not self.differences and all(finding.tensor == "behaviour" for finding in wrong)
         if not self.conforms and not alone:
-            return "DIFFERS" + (", and it is understood where" if self.understood else "")
+            known = "for known reasons" if len(wrong) > 1 else "for a known reason"
+            return "DIFFERS" + (f", {known}" if self.understood else "")
         if wrong:
             faults = ", ".join(dict.fromkeys(finding.mistake for finding in wrong))
             return f"DIFFERS in its behaviour alone ({faults}); its numbers conform{self._covered()}"

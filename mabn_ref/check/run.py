@@ -20,7 +20,8 @@ from typing import IO, Any
 
 from mabn_ref.check.adapters import adapt, load
 from mabn_ref.check.answers import Garbled, read_answer, write_answer
-from mabn_ref.check.observe import SPACES, About, Trace, inquire, observe
+from mabn_ref.check.inquire import inquire
+from mabn_ref.check.observe import SPACES, About, Trace, observe
 from mabn_ref.check.scenarios import SEVERAL, Scenario
 
 __all__ = ["Apart", "Here", "Step", "TargetError", "plan", "runner", "traces"]
@@ -116,6 +117,10 @@ class Here:
             raise TargetError(f"the target takes longer than {self.limit:g} s for its first step") from why
         return about
 
+    def turn(self, axis: int) -> None:
+        """Take the channels of a layer to be on another axis."""
+        self.target.axis, self.target.axes = axis, (axis,)  # type: ignore[attr-defined]
+
     def ask(self, what: Callable[..., Any], step: Step) -> Any:
         """Return ``what(target, norm, scenario, space)``; `Failed` is raised if it takes too long."""
         return _in_time(lambda: what(self.target, self.norm, step.scenario, step.space), self.limit)
@@ -165,6 +170,11 @@ class Apart:
         if about.axis is not None:  # known, too, by a process that takes the place of this one
             self.adapted["axis"] = about.axis
         return about
+
+    def turn(self, axis: int) -> None:
+        """Take the channels of a layer to be on another axis."""
+        self.adapted["axis"] = axis
+        self.stop()
 
     def ask(self, what: Callable[..., Any], step: Step, limit: float | None = None) -> Any:
         """Return ``what(target, norm, scenario, space)``; `Failed` is raised if it takes too long or dies of it."""

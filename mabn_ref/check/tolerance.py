@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import decimal
 import functools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.check.batch_model import Batch
-from mabn_ref.check.conventions import Convention, from_config
+from mabn_ref.check.conventions import Convention, asked_for, from_config
 from mabn_ref.check.models import BENDABLE, backward, call_of, model_of
 from mabn_ref.check.observe import Trace, config_of
 from mabn_ref.check.scenarios import ALONE, SETTINGS, inputs, parameters
@@ -56,15 +57,31 @@ class Difference:
 
 
 class Case:
-    """A trace, ready to be compared many times, and what the target was told: `given`, fields of a convention."""
+    """A trace, ready to be compared many times, and what the target was told.
 
-    def __init__(self, norm: str, trace: Trace, given: frozenset[str] = frozenset()) -> None:
-        self.norm, self.trace, self.given = norm, trace, given
+    It was `given` fields of the scenario's Config, and its user `asked` for values of some. If it is `coarse`, it
+    computes in float32 whatever it is given.
+    """
+
+    def __init__(
+        self,
+        norm: str,
+        trace: Trace,
+        given: frozenset[str] = frozenset(),
+        asked: Mapping[str, Any] = MappingProxyType({}),
+        coarse: bool = False,
+    ) -> None:
+        self.norm, self.trace = norm, trace
+        self.asked = asked_for(norm, asked, trace.scenario.norm_batch)
+        self.given = given | set(self.asked)
         self.config: Any = config_of(norm, trace.scenario)
+        if norm not in BENDABLE:
+            own = {name: value for name, value in self.asked.items() if hasattr(self.config, name)}
+            self.config = replace(self.config, **own)
         told = {name: value for name, value in vars(self.config).items() if name in given or name == "norm_batch"}
         if norm in ALONE:  # a layer that was not told its groups has the same in all scenarios
             told = {**({"groups": trace.scenario.channels} if norm == "in" else SETTINGS[norm]), **told}
-        self.base = vars(from_config(norm, type(self.config)(**told)))
+        self.base = vars(from_config(norm, type(self.config)(**told))) | self.asked
         self.steps = list(inputs(trace.scenario, trace.space))
         self.channels = trace.scenario.channels
         drawn = (parameters(k, self.channels) for k in range(len(self.steps)))
@@ -73,7 +90,7 @@ class Case:
         self._batches: dict[str, list[Batch]] = {}
         kept = [*trace.values.values(), *(trace.states[name] for name, role in self.roles.items() if role)]
         dtypes = [values[0].dtype for values in kept if values[0].dtype in ULPS]
-        dtype = min(dtypes, key=lambda d: d.itemsize, default=np.dtype(np.float64))
+        dtype = min([*dtypes, *[np.dtype(np.float32)] * coarse], key=lambda d: d.itemsize, default=np.dtype(float))
         self.rtol = float(np.finfo(dtype).eps) * ULPS[dtype]
 
     def model(self, convention: Convention) -> Any:

@@ -456,6 +456,11 @@ add("mabn", "shared_by", "call", settings={"norm_batch": None}, beside=once)
 together = """all_of = np.mean(mu, axis=2, keepdims=True) + 0 * mu
     var = np.mean(var + (mu - all_of) ** 2, axis=2, keepdims=True) + 0 * mu
     centred, mu = centred + (mu - all_of), all_of"""
+earlier = """rows = np.concatenate([state.chi2_window, chi2_batch[:, 0, :]])
+    held = [min(t + g, config.window) for g in range(len(x))]
+    totals = [np.sum(rows[g : g + config.window], axis=0) / h if h else chi2_batch[g, 0] for g, h in enumerate(held)]
+    average = np.stack(totals)[:, None, :]"""
+add("mabn", "window_holds", "earlier ones", (WINDOWED, f"{WINDOWED}\n    {earlier}"))
 shared = "dx = (dy - np.mean(g, axis=2, keepdims=True) - y * np.mean(psi, axis=2, keepdims=True)) / sigma"
 for norm, line in (("bn", EMA_MEAN), ("brn", SIGMA)):
     add(norm, "shared_by", "channels", before(line, together), (DX, shared))
@@ -473,6 +478,18 @@ add(
     "channels",
     before(WINDOWED, "chi2_batch = np.mean(chi2_batch, axis=2, keepdims=True) + 0 * chi2_batch"),
 )
+over = "np.mean({}, axis=0, keepdims=True)"
+mean, var, sigma = over.format("mu"), over.format("var"), f"root({over.format('var')} + config.eps)"
+for norm, *edits in (
+    ("bn", (EMA_MEAN, EMA_MEAN.replace(" mu,", f" {mean},")), (EMA_VAR, EMA_VAR.replace(" var,", f" {var},"))),
+    (
+        "brn",
+        (EMA_MEAN_BRN, EMA_MEAN_BRN.replace(" mu,", f" {mean},")),
+        (EMA_SIGMA, EMA_SIGMA.replace(" sigma, config.decay", f" {sigma}, config.decay")),
+    ),
+    ("modified-bn", (EMA_CHI, EMA_CHI.replace(" chi2,", f" {over.format('chi2')},"))),
+):
+    add(norm, "shared_by", "sample", *edits, settings={"norm_batch": 1})
 of_all = "\nshared = lambda a: np.tile(np.mean(a.reshape(len(a), 1, -1, 5), axis=2), a.shape[2] // 5)\n"
 position = NUMPY, NUMPY + of_all
 add(
@@ -593,6 +610,9 @@ add(
     conforms=True,
 )
 add("brn", "average_of", "square", settings={"ema_of": "var"}, conforms=True)
+for value, mean, var in (("normalised", "0 * mu", "1"), ("outputs", "0 * mu + beta", "gamma**2")):
+    add("bn", "mean_fed", value, (EMA_MEAN, EMA_MEAN.replace(" mu,", f" {mean},")))
+    add("bn", "fed", value, (EMA_VAR, EMA_VAR.replace(" var,", f" {var} * var / (var + config.eps),")))
 samples = "(config.norm_batch / (config.norm_batch - 1))"
 for value, fed in (
     ("unbiased", f"var * {BESSEL}"),
@@ -709,6 +729,9 @@ add(
 add("mabn", "moving_eps", "none", (CHI_HAT, "root(before)"))
 batch = "y = (x - x.mean(axis=(0, 1))) / root(x.var(axis=(0, 1)) + config.eps)"
 add("brn", "infer_by", "batch", (INFER, batch))
+moved = "state = forward(x, gamma, beta, state, Config(**vars(config) | {'norm_batch': None}))[2]"
+add("bn", "infer_by", "moved", before(INFER, moved))
+add("modified-bn", "infer_by", "moved", before(INFER_CHI, moved))
 
 # The gradients.
 dx = {

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mabn_ref.check.check_layer import judge
 from mabn_ref.check.observe import About, observe
 from mabn_ref.check.report import Report
 from mabn_ref.check.scenarios import Scenario, scenarios
+from mabn_ref.check.verdict import judge
 
 GIVEN = frozenset({"eps", "decay", "window", "clip", "r_max", "d_max", "norm_batch", "warmup", "groups"}) | {
     "decay_forward",
@@ -33,9 +33,10 @@ def judged(
     numbers: Sequence[float] = (),
     defaults: Mapping[str, float] | None = None,
     space: tuple[int, ...] = (2,),
+    asked: Mapping[str, Any] | None = None,
 ) -> Report:
     """Run a target through scenarios, and say what it is."""
-    about = About(sorted(given), True, sorted(numbers), dict(defaults or {}), True, {})
+    about = About(sorted(given), True, sorted(numbers), dict(defaults or {}), True, {}, asked=dict(asked or {}))
     return judge(
         "layer", norm, about, [observe(target, norm, s, space if s.space is None else s.space) for s in chosen]
     )

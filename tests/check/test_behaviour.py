@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mabn_ref.check import check
+from mabn_ref.check import check, check_layer
 from mabn_ref.check.adapters import adapt
-from mabn_ref.check.behaviour import PROBES, outcomes
-from mabn_ref.check.report import Report
+from mabn_ref.check.behaviour import outcomes
+from mabn_ref.check.probes import PROBES
+from mabn_ref.check.report import Finding, Report
 from mabn_ref.check.scenarios import MODULES, scenarios
 from mabn_ref.check.target import FunctionsTarget
 from mabn_ref.norms import batch_norm
@@ -83,9 +86,25 @@ class NotFinite(FunctionsTarget):
         return dx * (spread / spread).reshape(-1)[: dx.shape[-1]], *rest
 
 
+class Keeping(FunctionsTarget):
+    """All its layers have one state."""
+
+    def __init__(self, functions: Any) -> None:
+        super().__init__(functions)
+        self.state_of_all: Any = None
+
+    def forward(self, layer: Any, x: Any, *rest: Any) -> Any:
+        if self.state_of_all is not None and self.state_of_all.mean.dtype == x.dtype:
+            layer.state = self.state_of_all
+        z = super().forward(layer, x, *rest)
+        self.state_of_all = layer.state
+        return z
+
+
 @pytest.mark.parametrize(
     ("kind", "probe"),
     [
+        (Keeping, "instances apart"),
         (Overwriting, "input kept"),
         (Remembering, "two forward passes before the backward passes"),
         (Folding, "train, infer, train again"),
@@ -104,6 +123,21 @@ def test_a_fault_is_a_finding_and_the_layer_does_not_conform() -> None:
     assert report.mistakes == ["input-overwritten"]
     assert "behaviour: The layer overwrites its input" in str(report)
     assert ": DIFFERS in its behaviour alone (input-overwritten); its numbers conform on (N, C), " in str(report)
+
+
+def test_what_differs_because_instances_share_is_left_out_where_the_first_of_a_process_conforms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    conforming = Report("x", "bn", "the paper")
+    finding = Finding("behaviour", "shared", check_layer.SHARED)
+    report = replace(conforming, differences=["start: inferred"], findings=[finding])
+    monkeypatch.setattr(check_layer, "traces", lambda *rest: [])
+    runs, step = SimpleNamespace(stop=lambda: None), SimpleNamespace(scenario=None)
+    for alone, left in ((conforming, 0), (replace(conforming, differences=["start: inferred"]), 1)):
+        monkeypatch.setattr(check_layer, "judge", lambda *rest, alone=alone: alone)
+        found = check_layer._not_shared(report, runs, None, step)  # type: ignore[arg-type]
+        assert len(found.differences) == left
+        assert not found.conforms
 
 
 def test_what_was_not_run_is_said_in_one_place() -> None:
@@ -158,6 +192,14 @@ def layers(torch: Any) -> dict[str, Any]:
         def forward(self, x: Any) -> Any:
             with torch.set_grad_enabled(self.training):
                 return super().forward(x)
+
+    class Detached(Right):
+        """Batch statistics in eval mode too, through which no gradient goes."""
+
+        def forward(self, x: Any) -> Any:
+            mean, var = self.statistics(x if self.training else x.detach())
+            y = self.normalised(x, mean, var)
+            return y * self.shaped(self.weight, x) + self.shaped(self.bias, x)
 
     class Leaking(Right):
         def update(self, mean: Any, var: Any) -> None:
@@ -231,6 +273,7 @@ def test_a_right_layer_of_pytorch_behaves(torch: Any) -> None:
     ("name", "probe", "words"),
     [
         ("Silent", "gradient at inference", "no gradient reaches x"),
+        ("Detached", "gradient at inference", "the statistics are detached"),
         ("Leaking", "statistics detached", "running_mean, running_var"),
         ("Losing", "checkpoint", "it lacks running_var"),
         ("Sharing", "deep copy", "training the copy changes the original"),
@@ -316,10 +359,10 @@ def test_an_inference_that_moves_the_averages_is_one_difference_and_nothing_that
             return layer
 
     report = check(Restless(batch_norm), "bn", **SHORT)
-    assert report.mistakes == ["inference-leaves-traces"]
-    assert [str(d).partition(" (also")[0] for d in report.differences] == [
-        "start: inference changes mean, inference changes var"
+    assert [finding.words for finding in report.findings] == [
+        "Inference changes mean and var; it is to leave the moving statistics alone."
     ]
+    assert [getattr(d, "tensor", "") for d in report.differences] == ["inferred"]
     assert report.not_run["deep copy"] == "every inference changes the layer"
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from mabn_ref.check.conventions import Preset, presets_of
 from mabn_ref.check.models import BENDABLE
-from mabn_ref.check.report import NAMES
+from mabn_ref.check.observe import config_of
+from mabn_ref.check.report import NAMES, Report
 from mabn_ref.norms import mabn_variants
 from mabn_ref.norms.batch_renorm import Ramp
 from tests.check.edited import BESSEL, CHI_HAT, EMA_VAR_BRN, EVAL_FORWARD, EVAL_UNBIASED, LAYERS, R_MABN, D, Layer, R
@@ -35,7 +36,9 @@ VALUES: list[tuple[str, str, Any]] = [
 def test_a_number_is_read_off_and_is_wrong_where_it_was_given(norm: str, name: str, value: Any, taken: bool) -> None:
     given = GIVEN if taken else GIVEN - {name}
     report = judged(norm, Layer(settings={name: value}).target(norm), told(norm), given=given, numbers=(value, 0.375))
-    words = f"{name} is {value:g}{', whatever it is given' if taken else ''}."
+    tried = {getattr(config_of(norm, scenario), name) for scenario in told(norm)}
+    against = ", whatever it is given" if len(tried) > 1 else f"; it was given {min(tried, key=str)}"
+    words = f"{name} is {value:g}{against if taken else ''}."
     if taken and norm == "brn" and name in ("r_max", "d_max"):
         bounds = {"r_max": 2.0, "d_max": 1.5, name: value}  # of both, which are read off together
         words = "The bounds of r and d are {r_max:g} and {d_max:g} up to iteration 21, read off the outputs."
@@ -43,6 +46,46 @@ def test_a_number_is_read_off_and_is_wrong_where_it_was_given(norm: str, name: s
     assert [finding.words for finding in report.findings] == [words], str(report)
     assert report.hyper.get(name) == (None if taken else value)
     assert report.conforms is not taken
+
+
+OWN_FIRST = {"partial_window": "batch", "ema_of": "window"}
+
+
+@pytest.mark.parametrize(
+    ("norm", "settings", "asked", "words"),
+    [
+        ("mabn", {"window": 4, **OWN_FIRST}, {"real_batch": 20}, "window is one short; it was given 5."),
+        ("mabn", {"window": 2}, {"window": 5}, "window is 2; it was given 5."),
+        ("mabn", {"clip": 1.25}, {"clip": 1.5}, "clip is 1.25; it was given 1.5."),
+        ("bn", {"eps": 3e-3}, {"eps": 0.02}, "eps is 0.003; it was given 0.02."),
+        ("modified-bn", {"decay": 0.7}, {"decay": 0.6}, "decay is 0.7; it was given 0.6."),
+        ("bn", {"decay": 0.7}, {"decay": "cumulative"}, "decay is 0.7; it was given cumulative."),
+        ("brn", {"r_max": 1.25}, {"r_max": 1.5}, "The bounds of r and d are 1.25 and 1.5 up to "),
+        ("gn", {"groups": 3}, {"groups": 6}, "groups is 3; it was given 6."),
+        (
+            "online",
+            {"layer_scaling": False},
+            {"guard": "scaling"},
+            "There is no layer scaling; layer_scaling is True.",
+        ),
+    ],
+)
+def test_what_a_user_asked_for_and_does_not_get_is_wrong(
+    norm: str, settings: dict[str, Any], asked: dict[str, Any], words: str
+) -> None:
+    """The constructor takes other names than the check knows, or the user's value wins."""
+    given = GIVEN - set(settings)
+    target = Layer(settings=settings, functions=mabn_variants if "partial_window" in settings else None).target(norm)
+    name, value = next(iter(settings.items()))
+
+    def checked(asked: dict[str, Any]) -> Report:
+        return judged(norm, target, told(norm), given=given, numbers=(value,), asked=asked)
+
+    report = checked(asked)
+    wrong = [finding.words[: len(words)] for finding in report.findings if not finding.accepted]
+    assert wrong == [words], str(report)
+    kept = {"real_batch": 16} if "real_batch" in asked else {"guard": "none"} if norm == "online" else {name: value}
+    assert checked(kept).conforms
 
 
 FREE_R, FREE_D = (R, "r = sigma / moving_sigma"), (D, "d = (mu - moving_mu) / moving_sigma")
@@ -139,7 +182,7 @@ def test_a_guard_that_is_not_the_one_asked_for_is_wrong() -> None:
         scenarios = [replace(s, settings={**s.settings, "layer_scaling": not scaling}) for s in told("online")]
         layer = Layer(settings={"layer_scaling": scaling})
         report = judged("online", layer.target("online"), scenarios, given=given)
-        assert [finding.words for finding in report.findings] == [f"{words}, whatever layer_scaling says."]
+        assert [finding.words for finding in report.findings] == [f"{words}; layer_scaling is {not scaling}."]
         assert not report.conforms
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.check.observe import observe, spaces
+from mabn_ref.check.inquire import spaces
+from mabn_ref.check.observe import observe
 from mabn_ref.check.scenarios import CHANNELS, MODULES, Scenario, inputs, parameters, scenarios
 from mabn_ref.check.target import FunctionsTarget
 from mabn_ref.norms import batch_norm

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.check.observe import About, Trace, derivative, observe
+from mabn_ref.check.inquire import derivative
+from mabn_ref.check.observe import About, Trace, observe
 from mabn_ref.check.run import plan
 from mabn_ref.check.scenarios import Scenario, scenarios
 from mabn_ref.check.target import FunctionsTarget

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mabn_ref.check.adapters import adapt
-from mabn_ref.check.observe import observe, spaces
+from mabn_ref.check.inquire import spaces
+from mabn_ref.check.observe import observe
 from mabn_ref.check.scenarios import Scenario, inputs, parameters
 from mabn_ref.norms import batch_norm
 

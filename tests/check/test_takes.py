@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mabn_ref.check import check
+from mabn_ref.check import check, check_layer
 from mabn_ref.check.adapters import adapt, load
 from mabn_ref.check.adapters.arguments import Constructed
-from mabn_ref.check.observe import inquire, observe
+from mabn_ref.check.inquire import inquire
+from mabn_ref.check.observe import observe
+from mabn_ref.check.report import Report
 from mabn_ref.check.scenarios import Scenario, scenarios
 from mabn_ref.cli import main
 from mabn_ref.norms import batch_norm
@@ -292,6 +295,110 @@ def test_what_else_a_layer_keeps_is_its_own_affair(torch: Any) -> None:
         report = check(kind, "bn", **SHORT)
         assert report.conforms, str(report)
     assert any("log_var: no moving statistic, by its numbers" in note for note in report.notes)
+
+
+class Moving:
+    """It moves the channels, on axis 1, to the end itself, so that it runs with any axis."""
+
+    def __init__(self, eps: float = 1e-5, exact: bool = True) -> None:
+        self.gamma, self.beta = np.ones(5), np.zeros(5)
+        self.mean, self.var = np.zeros(5), np.ones(5)
+        self.eps, self.exact = eps, exact
+
+    def rows(self, x: Any) -> Any:
+        return np.moveaxis(x, 1, -1).reshape(-1, 5)
+
+    def back(self, rows: Any, x: Any) -> Any:
+        return np.moveaxis(rows.reshape(np.moveaxis(x, 1, -1).shape), -1, 1)
+
+    def forward(self, x: Any, train: bool) -> Any:
+        rows, mean, var = self.rows(x), self.mean, self.var
+        if train:
+            mean, var = rows.mean(0), rows.var(0)
+            self.mean, self.var = 0.9 * self.mean + 0.1 * mean, 0.9 * self.var + 0.1 * var
+        self.std = np.sqrt(var + (self.eps if self.exact else 1e-3))
+        self.y = (rows - mean) / self.std
+        return self.back(self.gamma * self.y + self.beta, x)
+
+    def backward(self, dz: Any) -> Any:
+        rows = self.rows(dz)
+        dy = rows * self.gamma
+        dx = (dy - dy.mean(0) - self.y * (dy * self.y).mean(0)) / self.std
+        return self.back(dx, dz), (rows * self.y).sum(0), rows.sum(0)
+
+
+def test_a_layer_that_runs_with_its_channels_on_either_axis_is_taken_as_the_one_it_means() -> None:
+    report = check(Moving(), "bn", **SHORT)
+    assert report.conforms, str(report)
+    assert "it runs with its channels on axis 1 and on axis -1: gamma and beta are of the channels of axis 1" in str(
+        report
+    )
+    assert not any("it runs with its channels" in note for note in check(Moving(), "bn", axis=1, **SHORT).notes)
+
+
+def test_an_instance_that_does_not_keep_the_eps_it_was_given_is_wrong() -> None:
+    report = check(Moving(eps=0.01, exact=False), "bn", axis=1, **SHORT)
+    assert [finding.words for finding in report.findings] == ["eps is 0.001; it was given 0.01."], str(report)
+
+
+@pytest.mark.parametrize(("differences", "taken"), [((2, 1), -1), ((1, 2), 1)])
+def test_where_gamma_does_not_tell_both_axes_are_tried_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, differences: tuple[int, int], taken: int
+) -> None:
+    target = adapt(Moving())
+    monkeypatch.setattr("mabn_ref.check.inquire._per_channel", lambda *rest: False)
+    about = inquire(target, "bn", SCENARIO)
+    assert (about.axis, about.other_axes, about.clear) == (-1, [1], False)
+    about = replace(about, axis=1, other_axes=[-1])
+    first, second = (Report("x", "bn", "the paper", differences=["z"] * n) for n in differences)
+    monkeypatch.setattr(check_layer, "judge", lambda *rest: second)
+    monkeypatch.setattr(check_layer, "traces", lambda *rest: [])
+    runs = check_layer.Here(Moving(), "bn", {}, 20.0)
+    _, report = check_layer._of_either_axis(runs, about, first, [SCENARIO, SCENARIO], print)
+    assert len(report.differences) == 1
+    assert runs.target.axis == taken  # type: ignore[attr-defined]
+    assert report.notes[0].endswith(
+        f"as its channels those of axis 1 and of axis -1 were tried; what is said here is of axis {taken}, and it "
+        f"conforms with neither; --axis {-taken} shows the other"
+    )
+
+
+def test_a_number_whose_name_says_nothing_is_said_in_the_headline() -> None:
+    class Deep(Flat):
+        def __init__(self, n_in: int, depth: float = 0.9) -> None:
+            super().__init__(n_in, 1e-5, 0.9)
+
+    headline = str(check(Deep, "bn", extra={"depth": 0.8}, **SHORT)).splitlines()[0]
+    assert headline.endswith("; but whether it keeps to depth=0.8 is not known: that name is not")
+    assert "but whether" not in str(check(Deep, "bn", extra={"depth": 0.1}, **SHORT))
+
+
+class Coarse:
+    """Root mean square in float32, handed back in the dtype of x."""
+
+    def __init__(self, dim: int, eps: float = 1e-6, wrong: float = 0.0) -> None:
+        self.weight, self.eps, self.wrong = np.ones(dim), eps, wrong
+
+    def forward(self, x: Any) -> Any:
+        single = x.astype(np.float32)
+        self.x = single
+        self.s = np.sqrt((single * single).mean(-1, keepdims=True) + np.float32(self.eps))
+        return (self.weight.astype(np.float32) * (single / self.s)).astype(x.dtype)
+
+    def backward(self, dz: Any) -> Any:
+        y, single = self.x / self.s, dz.astype(np.float32)
+        dy = single * self.weight.astype(np.float32)
+        self.dweight = (single * y).reshape(-1, y.shape[-1]).sum(0)
+        return ((dy - y * (dy * y).mean(-1, keepdims=True) + self.wrong * y * y) / self.s).astype(dz.dtype)
+
+
+def test_a_layer_that_computes_in_float32_is_compared_and_differentiated_as_one() -> None:
+    report = check(Coarse, "rms", **SHORT)
+    assert report.conforms, str(report)
+    assert "; but it computes in float32 where it is given float64" in str(report).splitlines()[0]
+    report = check(Coarse, "rms", extra={"wrong": 0.1}, **SHORT)
+    assert "as far as float32 shows, dx is not the derivative of forward" in report.taylor
+    assert "dgamma is the derivative of forward" in report.taylor
 
 
 class Flat:

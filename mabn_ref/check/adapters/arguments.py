@@ -1,47 +1,19 @@
-"""What adapters of frameworks share: the arguments of a constructor, and what is read off names and shapes."""
+"""What adapters of frameworks share: the arguments of a constructor, and what is read off shapes."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mabn_ref.arrays import Array
+from mabn_ref.check.adapters.asked import CHANNELS, NAMES, REAL_BATCH, asked_by, kept_by, signature, weighs_new
 
-__all__ = [
-    "SCALES",
-    "SHIFTS",
-    "Arguments",
-    "Constructed",
-    "arguments_for",
-    "counts",
-    "named",
-    "signature",
-    "squeezed",
-    "weighs_new",
-]
+__all__ = ["SCALES", "SHIFTS", "Arguments", "Constructed", "arguments_for", "counts", "named", "squeezed"]
 
-NAMES: dict[str, tuple[str, ...]] = {
-    "eps": ("eps", "epsilon"),
-    "norm_batch": ("norm_batch", "norm_batch_size", "virtual_batch_size", "B"),
-    "decay": ("decay", "ema_decay", "alpha", "retain"),
-    "window": ("window", "window_size", "buffer_size", "m"),
-    "clip": ("clip", "clip_value", "r_clip", "lam", "lambda_"),
-    "r_max": ("r_max", "rmax", "max_r", "max_r_max"),
-    "d_max": ("d_max", "dmax", "max_d", "max_d_max"),
-    "warmup": ("warmup", "warmup_iters", "warmup_steps", "warm_up_steps"),
-    "renorm_from": ("renorm_from",),
-    "decay_forward": ("decay_forward", "alpha_fwd", "alpha_forward", "afwd", "alpha_f"),
-    "decay_backward": ("decay_backward", "alpha_bkw", "alpha_backward", "abkw", "alpha_b"),
-    "layer_scaling": ("layer_scaling",),
-    "groups": ("groups", "num_groups", "n_groups", "group_count", "G"),
-}
-"""By the field of a Config: what constructors call it."""
-CHANNELS = ("num_channels", "num_features", "channels", "features", "C")
-"""What constructors call the number of channels, where it is not their first argument."""
 SCALES = ("weight", "gamma", "scale")
 SHIFTS = ("bias", "beta", "shift", "offset")
 TRAINING = ("training", "train", "is_training")
@@ -110,7 +82,7 @@ def arguments_for(
             given.add("decay")
             if isinstance(default, float):
                 defaults["decay"] = round(1 - default, 12) if new else default
-        elif name == "real_B" and hasattr(config, "window"):  # the authors' name for the batch that is simulated
+        elif name in REAL_BATCH and hasattr(config, "window"):
             keywords[name] = config.window * config.norm_batch
             given.add("window")
         elif name in fields and getattr(config, fields[name]) is not None:
@@ -126,17 +98,6 @@ def arguments_for(
             )
     numbers = [p.default for p in parameters if p.name not in keywords and type(p.default) in (int, float)]
     return Arguments(keywords | dict(extra), frozenset(given), tuple(map(float, numbers)), defaults, channels)
-
-
-def weighs_new(default: Any, otherwise: bool) -> bool:
-    """Say whether momentum is the weight of the new value, by its default if there is one.
-
-    Examples
-    --------
-    >>> weighs_new(0.1, False), weighs_new(0.99, True), weighs_new(None, True)
-    (True, False, True)
-    """
-    return default < 0.5 if isinstance(default, float) else otherwise
 
 
 class Constructed:
@@ -161,8 +122,12 @@ class Constructed:
         self.given: frozenset[str] | None = frozenset()
         self.numbers: tuple[float, ...] = ()
         self.defaults: dict[str, float] = {}
-        self.asked: dict[str, float] = {}
+        self.asked: dict[str, Any] = {}
         """What the user made the layer with, by the fields of the Config."""
+        self.unknown: dict[str, float] = {}
+        """Numbers that the user made it with, by names that say nothing."""
+        self.own: dict[str, float] = {}
+        """What the layer itself keeps, by the fields of the Config."""
 
     def call_keywords(self, call: Callable[..., Any], training: bool) -> dict[str, Any]:
         """Return the keywords of a call: the mode, if it takes one, and what the user gives, as `adapt` has it."""
@@ -180,9 +145,25 @@ class Constructed:
         self.given = None if whole else (self.given or frozenset()) | found.given
         self.numbers += found.numbers
         self.defaults |= found.defaults
+        told = {name: value for name, value in extra.items() if name in self.extra}
+        asked, unknown = asked_by(call, config, told, momentum_is_new=momentum_is_new)
+        self.asked, self.unknown = self.asked | asked, self.unknown | unknown
         if "norm_batch" in found.given:
             self.groups = None
         return found
+
+    def keeps(self, parts: Sequence[Any], *, momentum_is_new: bool) -> None:
+        """Take note of the eps and the momentum that the parts of a layer keep as attributes.
+
+        An instance, or what a function has made, was given them by its user, unless the function was told them.
+        """
+        found, clear = kept_by(parts, momentum_is_new=momentum_is_new)
+        self.own |= found
+        if isinstance(self.source, type) or self.given is None:
+            return
+        for name, value in found.items():
+            if name in clear and name not in self.given:
+                self.asked.setdefault(name, value)
 
     def constructor(
         self, config: Any, more: Mapping[str, Any], *, momentum_is_new: bool = False, channels_first: bool = False
@@ -241,14 +222,6 @@ def squeezed(value: Any, channels: int) -> Array:
     if array.ndim == 2 and array.shape[0] == channels != array.shape[1]:
         array = array.T.copy()
     return array
-
-
-def signature(call: Callable[..., Any]) -> inspect.Signature:
-    """Return the signature of a function, or of a class's constructor, whatever its metaclass does."""
-    if not isinstance(call, type):
-        return inspect.signature(call)
-    found = inspect.signature(call.__init__)  # type: ignore[misc]
-    return found.replace(parameters=list(found.parameters.values())[1:])
 
 
 def training_flag(call: Callable[..., Any], training: bool) -> dict[str, bool]:

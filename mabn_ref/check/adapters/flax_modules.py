@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, named, signature, training_flag
+from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, named, training_flag
+from mabn_ref.check.adapters.asked import signature
 from mabn_ref.check.adapters.jax_functions import Compiled, JaxTarget, Layer, leaves, with_leaves
 from mabn_ref.extras import require
 
@@ -59,7 +60,9 @@ class LinenTarget(_FlaxTarget):
     def make(self, channels: int, config: Any) -> Layer:
         linen = require("flax.linen", "frameworks")
         is_one = isinstance(self.source, linen.Module)
-        return Layer(channels, [self.source if is_one else self.construct(channels, config, {}), None])
+        module = self.source if is_one else self.construct(channels, config, {})
+        self.keeps([module], momentum_is_new=False)
+        return Layer(channels, [module, None])
 
     def key(self, layer: Layer) -> str:
         # of other parameters than scale and shift the values are part of what is compiled
@@ -101,6 +104,7 @@ class NnxTarget(_FlaxTarget):
         nnx = require("flax.nnx", "frameworks")
         is_one = isinstance(self.source, nnx.Module)
         module = nnx.clone(self.source) if is_one else self.construct(channels, config, {"rngs": nnx.Rngs(0)})
+        self.keeps([module], momentum_is_new=False)
         return Layer(channels, nnx.split(module, nnx.Param, ...))
 
     def key(self, layer: Layer) -> str:

@@ -71,9 +71,11 @@ class NumpyTarget(Constructed):
 
     def make(self, channels: int, config: Any) -> _Layer:
         if not isinstance(self.source, type) and not inspect.isroutine(self.source):
+            self.keeps([self.source], momentum_is_new=False)
             return _Layer(copy.deepcopy(self.source), channels)
         made = self.constructor(config, {}, momentum_is_new=False, channels_first=True)(channels)
         self.numbers += tuple(float(v) for v in vars(made).values() if type(v) in (int, float))
+        self.keeps([made], momentum_is_new=False)
         return _Layer(made, channels)
 
     def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:

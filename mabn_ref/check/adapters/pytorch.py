@@ -16,11 +16,9 @@ from mabn_ref.check.adapters.arguments import (
     Constructed,
     counts,
     named,
-    signature,
     squeezed,
-    weighs_new,
 )
-from mabn_ref.check.behaviour import NotOffered
+from mabn_ref.check.probes import NotOffered
 from mabn_ref.extras import require
 
 __all__ = ["TorchTarget"]
@@ -83,9 +81,7 @@ class TorchTarget(Constructed):
             module = self.constructor(config, {}, momentum_is_new=True, channels_first=not lazy)(channels)
         attributes = [v for m in module.modules() for v in vars(m).values() if type(v) in (int, float)]
         self.numbers += tuple(map(float, attributes))
-        if isinstance(momentum := getattr(module, "momentum", None), float):
-            default = getattr(signature(type(module)).parameters.get("momentum"), "default", None)
-            self.asked["decay"] = round(1 - momentum, 12) if weighs_new(default, True) else momentum
+        self.keeps(list(module.modules()), momentum_is_new=True)
         return _Layer(module, channels, config)
 
     def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:

@@ -1,0 +1,163 @@
+"""Find out what a target takes, on one step, before it is run: ranks, axes, precision; and what its gradients are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mabn_ref import gradcheck
+from mabn_ref.arrays import Array
+from mabn_ref.check.observe import SPACES, About, config_of, observe
+from mabn_ref.check.scenarios import Scenario, inputs, parameters
+from mabn_ref.check.target import Target
+
+__all__ = ["derivative", "inquire", "spaces"]
+
+
+def spaces(target: Target, norm: str, scenario: Scenario) -> dict[int, str]:
+    """Try ranks 4, 3, 2 and 5; return why each is refused, "" where it is not."""
+    one = {space: replace(scenario, space=space, steps=1) for space in SPACES}
+    return {len(space) + 2: observe(target, norm, one[space], space).failure for space in SPACES}
+
+
+def inquire(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...] = ()) -> About:
+    """Try a target on one step of every rank, in float64, and in float32 if it takes none."""
+    scenario = replace(scenario, width=getattr(target, "channels", None))
+    axes: Any = getattr(target, "axes", (None,))
+    tried = {axis: _taken(_turned(target, axis), norm, scenario) for axis in axes}
+    run = [axis for axis, (refused, _) in tried.items() if not all(refused[rank] for rank in (3, 4))]
+    clear = run if len(run) < 2 else [a for a in run if _per_channel(_turned(target, a), norm, scenario, tried[a])]
+    # where several run, it moves the axes itself
+    axis = (clear or run or sorted(axes, key=lambda axis: sum(map(bool, tried[axis][0].values()))))[0]
+    _turned(target, axis)
+    refused, single = tried[axis]
+    given: Any = getattr(target, "given", None)
+    return About(
+        given=None if given is None else sorted(given),
+        groups=getattr(target, "groups", None),
+        numbers=sorted(set(getattr(target, "numbers", ()))),
+        defaults=dict(getattr(target, "defaults", {})),
+        ages=hasattr(target, "age"),
+        refused=refused,
+        single=single,
+        channels=scenario.width,
+        axis=axis,
+        tracks=getattr(target, "tracks", True),
+        **{name: dict(getattr(target, name, {})) for name in ("asked", "unknown", "own")},
+        coarse=not single and any(_coarse(target, norm, scenario, space) for space in _spaces_of(refused)[:1]),
+        other_axes=[other for other in run if other != axis],
+        clear=len(clear) == 1,
+    )
+
+
+def _turned(target: Target, axis: int | None) -> Target:
+    if axis is not None:
+        target.axis = axis  # type: ignore[attr-defined]
+    return target
+
+
+def _spaces_of(refused: Mapping[int, str]) -> list[tuple[int, ...]]:
+    """The axes that are taken, the preferred ones first."""
+    return [space for space in SPACES if not refused[len(space) + 2]]
+
+
+def _first_steps(
+    target: Target, norm: str, scenario: Scenario, space: tuple[int, ...], factors: Sequence[tuple[Any, Any, Any]]
+) -> list[Array]:
+    """The outputs of new layers' first steps, with x, gamma and beta multiplied by some factors."""
+    given = next(inputs(scenario, space))[0], *parameters(0, scenario.channels)
+    found = []
+    with np.errstate(all="ignore"):
+        for each in factors:
+            x, gamma, beta = ((a * f).astype(scenario.dtype) for a, f in zip(given, each, strict=True))
+            layer = target.make(scenario.channels, config_of(norm, scenario))
+            found.append(np.array(target.forward(layer, x, gamma, beta, True)))
+    return found
+
+
+def _per_channel(target: Target, norm: str, scenario: Scenario, taken: tuple[dict[int, str], bool]) -> bool:
+    """Whether gamma and beta of one channel change the output in that channel, and in no other."""
+    refused, single = taken
+    scenario = replace(scenario, dtype="float32") if single else scenario
+    one = 1 + np.eye(scenario.channels)[0]
+    before, after = _first_steps(target, norm, scenario, _spaces_of(refused)[0], [(1, 1, 1), (1, one, one)])
+    there = np.any(before != after, axis=tuple(range(before.ndim - 1)))
+    return bool(there[0] and not there[1:].any())
+
+
+NUDGE = 3e-8
+"""A change that float32 does not show, or shows as a jump."""
+
+
+def _coarse(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...]) -> bool:
+    """Whether the output, in float64, does not move in proportion to very small changes of the input."""
+    scenario = replace(scenario, dtype="float64")
+    x = next(inputs(scenario, space))[0]
+    direction = np.random.default_rng(1).uniform(-1, 1, x.shape)
+    try:
+        start, *nudged = _first_steps(
+            target, norm, scenario, space, [(1 + k * NUDGE * direction, 1, 1) for k in range(5)]
+        )
+    except Exception:
+        return False
+    if start.dtype != np.float64:
+        return False  # it says so
+    moved = [z - start for z in nudged]
+    size = np.max(np.abs(moved[-1]))
+    curved = max(float(np.max(np.abs(d - k * moved[0]))) for k, d in enumerate(moved, 1))
+    return bool(1e-2 * size < curved and size < 1e-4 * np.max(np.abs(start)))
+
+
+def _taken(target: Target, norm: str, scenario: Scenario) -> tuple[dict[int, str], bool]:
+    """Why every rank is refused, and whether that is of float32, as nothing else is taken."""
+    refused = spaces(target, norm, scenario)
+    if not all(refused.values()):
+        return refused, False
+    in_single = spaces(target, norm, replace(scenario, dtype="float32"))
+    return (refused, False) if all(in_single.values()) else (in_single, True)
+
+
+def derivative(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...]) -> str:
+    """Say whether the gradients of the first step are the derivatives of forward, by numerical derivatives.
+
+    Every evaluation is a new layer's first step, so that no moving statistic gets in the way. Batch Renormalization
+    and MABN are not meant to be the derivative of forward, though MABN is at its first step, but for r.
+    """
+    config = config_of(norm, scenario)
+    single = scenario.dtype == "float32" or _coarse(target, norm, scenario, space)
+    kept = np.float32 if single else np.float64
+    x, _ = next(inputs(scenario, space))
+    given = tuple(a.astype(kept) for a in (x, *parameters(0, scenario.channels)))
+
+    def forward(*given: Array) -> tuple[Array, Any]:
+        layer = target.make(scenario.channels, config)
+        if any(map(np.iscomplexobj, given)):
+            raise TypeError("a target takes real numbers")
+        x, gamma, beta = (np.array(a, dtype=scenario.dtype) for a in given)
+        return np.asarray(target.forward(layer, x, gamma, beta, True)).astype(kept), layer
+
+    try:
+        gradients = target.backward(forward(*given)[1], np.ones(x.shape, scenario.dtype))
+        told = [k for k, gradient in enumerate(gradients) if gradient is not None]
+
+        def some(*chosen: Array) -> tuple[Array, Any]:
+            z, _ = forward(*(chosen[told.index(k)] if k in told else a for k, a in enumerate(given)))
+            return z, None
+
+        def backward(dz: Array, cache: Any) -> list[Array]:
+            found = target.backward(forward(*given)[1], np.array(dz, scenario.dtype))  # a graph is good for one pass
+            return [np.array(found[k]).astype(kept) for k in told]
+
+        names = [("dx", "dgamma", "dbeta")[k] for k in told]
+        found = gradcheck.check(some, backward, tuple(given[k] for k in told), names=names).inputs
+    except Exception as error:
+        return f"its derivative cannot be taken: {type(error).__name__}: {error}"
+    said = [
+        f"{name} is {'' if one.verdict == 'ok' else 'not '}the derivative of forward (Taylor {one.taylor}, largest "
+        f"error {one.error:.1e})"
+        for name, one in zip(names, found, strict=True)
+    ]
+    return f"at its first step{', as far as float32 shows,' if single else ''} {', '.join(said)}"
