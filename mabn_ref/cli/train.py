@@ -147,8 +147,8 @@ def _train(args: argparse.Namespace, config: RunConfig, images: int, source: sta
         last = record["epochs"][-1]["test_error"]
         print(f"{label(config)}: test error {last:.2f} % after {options.count(config.epochs, 'epoch')}")
     if done and args.re_estimate:
-        error = record["augmented_error" if config.augment else "population_error"]
-        found = "an output is not finite" if error is None else f"test error {error:.2f} %"
+        again = record["augmented_error" if config.augment else "population_error"]
+        found = "an output is not finite" if again is None else f"test error {again:.2f} %"
         print(f"with statistics of all training images: {found}")
     files = [] if args.out is None else [args.out / "results.jsonl", args.out / "curve.png"]
     files += [args.checkpoint] if args.checkpoint is not None and args.checkpoint.exists() else []

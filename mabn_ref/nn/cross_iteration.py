@@ -66,8 +66,9 @@ def compensated(past: Sequence[Batch], w: Array) -> tuple[Array, Array]:
     xp = namespace(w)
     means, variances = [zeros((0, w.shape[3]), like=w)], [zeros((0, w.shape[3]), like=w)]
     for i, batch in enumerate(past):
-        if not isinstance(batch, Batch) or tuple(batch.w.shape) != tuple(w.shape):
-            raise ValueError(f"past[{i}] is not a Batch of a weight of shape {tuple(w.shape)}, that of w")
+        check_own((batch, Batch))
+        if tuple(batch.w.shape) != tuple(w.shape):
+            raise ValueError(f"past[{i}].w has shape {tuple(batch.w.shape)}, expected {tuple(w.shape)}, that of w")
         change = w - batch.w
         moved = xp.sum(batch.mean_slope * change, axis=(0, 1, 2))
         mean = batch.mean + moved  # eq: cbn-compensate
