@@ -14,6 +14,7 @@ import matplotlib  # noqa: E402
 import scan  # noqa: E402
 
 from mabn_ref import __version__  # noqa: E402
+from mabn_ref.learn.exercise import course  # noqa: E402
 
 project = "mabn_ref"
 author = "The mabn_ref authors"
@@ -70,7 +71,10 @@ exclude_patterns = ["_build", "ext"]
 nitpicky = True
 default_role = "name"
 numfig = True
-rst_epilog = ".. |paper-numbers| replace:: Numbers in the margin are the paper's, so they do not run in order."
+rst_epilog = f"""
+.. |paper-numbers| replace:: Numbers in the margin are the paper's, so they do not run in order.
+.. |exercises| replace:: {len(course())}
+"""
 
 source_root = str(ROOT)
 trace_exempt = {

@@ -233,6 +233,24 @@ def test_train_prints_its_epochs_and_writes_its_curve(tmp_path: Path, capsys: py
     assert len(contents(tmp_path)) == 1
 
 
+@pytest.mark.parametrize(("said", "key"), [("", "population_error"), ("--augment", "augmented_error")])
+def test_train_tests_again_with_statistics_of_all_images(
+    said: str, key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", *SMALLEST, "--norm", "bn", *said.split(), "--re-estimate", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    (record,) = contents(tmp_path)
+    assert f"with statistics of all training images: test error {record[key]:.2f} %\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("norm", ["gn", "rms", "frozen-bn"])
+def test_nothing_is_estimated_again_where_there_are_no_moving_statistics(
+    norm: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *SMALLEST, "--norm", norm, "--re-estimate"]) == 2
+    assert f"argument --re-estimate: {norm} has no moving statistics" in capsys.readouterr().err
+
+
 def test_weights_can_be_standardised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = "--epochs 1 --width 4 --train-size 64 --test-size 20"
     assert main(f"train --norm mabn --ws {sizes} --out {tmp_path}".split()) == 0

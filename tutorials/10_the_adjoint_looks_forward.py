@@ -215,6 +215,28 @@ draw(
 # them. In training they change with the weights, and so with the learning rate. The whole derivation is in
 # :doc:`/derivations/adjoint`.
 #
+# What if one took the derivative?
+# --------------------------------
+#
+# Cross-Iteration BN, a rival of MABN, has a window too, and sends back the true derivative of one call: batch norm's
+# backward pass with both of its statistics divided by the length of the window, :eq:`cbn-backward`. For a normaliser
+# without a mean that is (a). A normaliser is there to take off the part of the gradient along :math:`y`. How much of
+# it do the two leave, with a steady :math:`\Psi`?
+
+c = x + noise
+for m in (1, 4, 16, 64):
+    config = mabn.Config(norm_batch=M, window=m, clip=1.0)
+    _, cache, _ = mabn.forward(x.reshape(T * M, 1), one, zero, mabn.init(1, config, dtype=x.dtype), config)
+    y, psi = cache.y[:, :, 0], mabn.gradient_statistics(c.reshape(T * M, 1), cache)[1]
+    taken = {"one call (a)": psi / m, "MABN (20)": sma(np.zeros((m, 1)), psi)[0]}
+    left = {name: np.mean((y * (c - y * off))[512:]) / np.mean(psi[512:]) for name, off in taken.items()}
+    print(f"m = {m:2}", *(f"  {name}: {round(100 * part):3} % left" for name, part in left.items()))
+
+# %%
+# To one call, a long window is a constant: :math:`1 - 1/m` of that part is left. (A little less in short windows,
+# where :math:`y` and :math:`\Psi` are large together.) MABN takes off the whole at any length, since its window
+# averages :math:`\Psi` as well. :doc:`/derivations/cross_iteration` derives the first.
+#
 # Questions
 # ---------
 #

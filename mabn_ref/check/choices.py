@@ -71,7 +71,7 @@ _AVERAGES = choices(
     (
         BN,
         {"decay": "cumulative"},
-        "The moving statistics are averages of all batches so far, as with momentum=None in PyTorch.",
+        "The moving statistics are averages of all batches so far: momentum=None in PyTorch, decay=None here.",
         ACCEPTED,
     ),
     (

@@ -33,6 +33,7 @@ _EQUATIONS = {
     "sync_batch_norm": "bn-backward (4), over ranks",
     "frozen_batch_norm": "frozen-backward",
     "conv2d": "conv2d-backward",
+    "cross_iteration": "cbn-backward",
     "centralize": "centralize-backward",
     "standardize": "standardize-backward",
     "bias": "bias-backward",

@@ -42,6 +42,8 @@ def add(commands: Any) -> None:
     options.add_devices(norm)
     options.add_run_options(parser)
     add_number(parser, "--seed", int, 0, "seed of the weights, order, flips and crops")
+    again = "test once more, with statistics of all training images in place of the moving averages"
+    parser.add_argument("--re-estimate", action="store_true", help=again)
     output = parser.add_argument_group("output")
     output.add_argument("--out", type=place, metavar="DIR", help="append to DIR/results.jsonl and draw DIR/curve.png")
     kept = "keep a checkpoint in FILE; if there is one, resume from it"
@@ -71,6 +73,9 @@ def run(args: argparse.Namespace) -> int:
     given = {field: getattr(args, option) for field, option in chosen.items() if getattr(args, option) is not None}
     if args.ws and args.wc:
         raise UsageError("argument --ws: not allowed with argument --wc")
+    moving = {"mean", "chi2"}.intersection(NORMS[args.norm].module.State._fields)
+    if args.re_estimate and (args.norm == "frozen-bn" or not moving):
+        raise UsageError(f"argument --re-estimate: {args.norm} has no moving statistics")
     if args.ws:
         given = {"standardized": True, "centralized": False} | given
     with usage_errors():
@@ -94,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace, config: RunConfig, images: int, source: starting.Source | None) -> int:
-    from mabn_ref.train import checkpoints, comparison, results, runs, starting
+    from mabn_ref.train import checkpoints, comparison, population, results, runs, starting
     from mabn_ref.train.progress import Bar
 
     records = []
@@ -113,7 +118,7 @@ def _train(args: argparse.Namespace, config: RunConfig, images: int, source: sta
 
     with Bar(runs=1) as bar:
         try:
-            record = runs.run_one(
+            record = (population.run_reestimated if args.re_estimate else runs.run_one)(
                 config,
                 report=report,
                 checkpoint=args.checkpoint,
@@ -139,6 +144,10 @@ def _train(args: argparse.Namespace, config: RunConfig, images: int, source: sta
     if done:
         last = record["epochs"][-1]["test_error"]
         print(f"{label(config)}: test error {last:.2f} % after {options.count(config.epochs, 'epoch')}")
+    if done and args.re_estimate:
+        again = record["augmented_error" if config.augment else "population_error"]
+        found = "an output is not finite" if again is None else f"test error {again:.2f} %"
+        print(f"with statistics of all training images: {found}")
     files = [] if args.out is None else [args.out / "results.jsonl", args.out / "curve.png"]
     files += [args.checkpoint] if args.checkpoint is not None and args.checkpoint.exists() else []
     if files:

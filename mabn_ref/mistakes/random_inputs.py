@@ -250,6 +250,16 @@ def convolution(
     return draw
 
 
+def windows(rng: np.random.Generator) -> Call:
+    """Draw a convolution with a scale and shift of its output, and what one to three earlier iterations measured."""
+    (x, w), options = convolution()(rng)
+    shape = (int(rng.integers(1, 4)), w.shape[3])
+    spread = np.sum(w**2, axis=(0, 1, 2))  # about the variance of the output
+    means, variances = rng.uniform(-1, 1, shape) * spread**0.5, rng.uniform(0.5, 2, shape) * spread
+    options |= {"means": means, "variances": variances, "eps": _one_of(rng, 1e-5, 0.1, 1.0)}
+    return Call((x, w, _factors(rng, shape[1]), rng.standard_normal(shape[1])), options)
+
+
 def matrices(*shapes: str) -> Draw:
     """Return a draw of arrays with axes named by letters; each has 2 to 4 entries, the same in all, and "1" has one.
 
@@ -338,6 +348,7 @@ def right_draw(module: ModuleType) -> Draw:
 RIGHT_DRAWS: Mapping[ModuleType, Draw] = {
     **{module: right_draw(module) for module in (*(norm.module for norm in NORMS.values()), mabn_variants)},
     nn.conv2d: convolution(),
+    nn.cross_iteration: windows,
     nn.centralize: convolution(with_input=False),
     nn.standardize: convolution(with_input=False),
     nn.bias: matrices("nhwc", "c"),

@@ -150,11 +150,11 @@ BATCH_NORM = (
         name="bn-positions-apart",
         edits={
             "def forward(": _BY_POSITION,
-            "_, moving_mean = ema(state.mean, mu, config.decay)": "mu = by_position(x, shape)\n"
+            "_, moving_mean = ema(state.mean, mu, config.decay, t)": "mu = by_position(x, shape)\n"
             "    centred = x - mu\n"
             "    var = by_position(centred**2, shape)\n"
-            "    _, moving_mean = ema(state.mean, sums(mu) / mu.shape[1], config.decay)",
-            "ema(state.var, var, config.decay)": "ema(state.var, sums(var) / mu.shape[1], config.decay)",
+            "    _, moving_mean = ema(state.mean, sums(mu) / mu.shape[1], config.decay, t)",
+            "ema(state.var, var, config.decay, t)": "ema(state.var, sums(var) / mu.shape[1], config.decay, t)",
             "gamma * dz_sum / values": "by_position(dy, shape)",
             "gamma * dzy_sum / values": "by_position(y * dy, shape)",
         },
@@ -173,8 +173,8 @@ BATCH_NORM = (
     _bn_moving(
         name="bn-weights-swapped",
         edits={
-            "ema(state.mean, mu, config.decay)": "ema(state.mean, mu, 1 - config.decay)",
-            "ema(state.var, var, config.decay)": "ema(state.var, var, 1 - config.decay)",
+            "ema(state.mean, mu, config.decay, t)": "ema(state.mean, mu, 1 - config.decay, t)",
+            "ema(state.var, var, config.decay, t)": "ema(state.var, var, 1 - config.decay, t)",
         },
         sentence="Your moving statistics multiply the new value by decay; decay is the weight of the old one.",
         draw=_slow,
@@ -182,15 +182,15 @@ BATCH_NORM = (
     _bn_moving(
         name="bn-running-var-over-samples",
         edits={
-            "_, moving_var = ema(state.var, var, config.decay)": "n = config.norm_batch or shape[0]\n"
-            "    _, moving_var = ema(state.var, var * (n / max(n - 1, 1)), config.decay)"
+            "_, moving_var = ema(state.var, var, config.decay, t)": "n = config.norm_batch or shape[0]\n"
+            "    _, moving_var = ema(state.var, var * (n / max(n - 1, 1)), config.decay, t)"
         },
         sentence="Your moving variance is scaled by N / (N - 1), with N the number of samples and not of values.",
         draw=_images,
     ),
     _bn_moving(
         name="bn-running-var-holds-eps",
-        edits={"ema(state.var, var, config.decay)": "ema(state.var, var + config.eps, config.decay)"},
+        edits={"ema(state.var, var, config.decay, t)": "ema(state.var, var + config.eps, config.decay, t)"},
         sentence="Your moving variance has eps in it already, so inference counts eps twice.",
         draw=_large_eps,
     ),

@@ -6,10 +6,12 @@ from functools import partial
 
 from mabn_ref import nn
 from mabn_ref.mistakes.edit import Mistake
-from mabn_ref.mistakes.random_inputs import answers, convolution, distances, logits, matrices, steps
+from mabn_ref.mistakes.random_inputs import answers, convolution, distances, logits, matrices, steps, windows
 
 _weight, _image = convolution(with_input=False), matrices("nhwc")
 _conv2d_backward = partial(Mistake, subject=nn.conv2d, equation="conv2d-backward", oracle="gradient")
+_cbn = partial(Mistake, subject=nn.cross_iteration, draw=windows)
+_cbn_backward = partial(_cbn, equation="cbn-backward", oracle="gradient")
 _linear_backward = partial(Mistake, subject=nn.linear, equation="linear-backward", oracle="gradient")
 _centralize = partial(Mistake, subject=nn.centralize, draw=_weight)
 _centralize_forward = partial(_centralize, equation="centralize-forward (18)", oracle="forward")
@@ -87,6 +89,23 @@ MISTAKES = (
         },
         sentence="Your dw comes from the last sample only; every sample used the kernel, so add them all up.",
         draw=convolution(kernel=2),
+    ),
+    _cbn(
+        name="cbn-spread-of-means-forgotten",
+        edits={"variances + (means - mean) ** 2": "variances", "y * psi": "(y - total(y) / count) * psi"},
+        sentence="Your variance is the mean of the variances; the means of the iterations differ, which counts too.",
+        equation="cbn-statistics",
+        oracle="forward",
+    ),
+    _cbn_backward(
+        name="cbn-not-divided-by-the-window",
+        edits={"(g + y * psi) / iterations": "(g + y * psi)"},
+        sentence="Your dx subtracts all of g and y Psi; this batch is one part in k of the statistics.",
+    ),
+    _cbn_backward(
+        name="cbn-window-held",
+        edits={"(dy - (g + y * psi) / iterations)": "dy"},
+        sentence="Your dx takes the statistics of the window for constants; this batch is one part in k of them.",
     ),
     _centralize_forward(
         name="centralize-per-input",

@@ -22,7 +22,19 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 import numpy as np
 
 from mabn_ref.arrays import Array, check_at_least, check_own, kind, kind_of, namespace
-from mabn_ref.nn import bias, centralize, conv2d, global_average_pool, linear, relu, residual, standardize, upsample
+from mabn_ref.nn import (
+    bias,
+    centralize,
+    conv2d,
+    dynamic_erf,
+    dynamic_tanh,
+    global_average_pool,
+    linear,
+    relu,
+    residual,
+    standardize,
+    upsample,
+)
 from mabn_ref.nn.residual import Add, Exchange, Keep
 
 
@@ -50,6 +62,18 @@ class Norm(NamedTuple):
     module: Any
     channels: int
     config: Any
+
+
+class Curve(NamedTuple):
+    """A curve in the place of a normaliser: the module `mabn_ref.nn.dynamic_tanh` or `mabn_ref.nn.dynamic_erf`.
+
+    Parameters: alpha (1,), at first `start`, gamma, beta (channels,), and s (1,) of the second.
+    """
+
+    name: str
+    module: Any
+    channels: int
+    start: float = 0.5
 
 
 class Bias(NamedTuple):
@@ -87,7 +111,7 @@ class Linear(NamedTuple):
     features_out: int
 
 
-Layer: TypeAlias = Conv | Norm | Bias | ReLU | GlobalAveragePool | Upsample | Linear | residual.Marker
+Layer: TypeAlias = Conv | Norm | Curve | Bias | ReLU | GlobalAveragePool | Upsample | Linear | residual.Marker
 
 
 class ConvCache(NamedTuple):
@@ -128,6 +152,9 @@ def init(
             case Norm(_, module, channels, config):
                 p = {"gamma": xp.ones(channels, dtype=dtype), "beta": xp.zeros(channels, dtype=dtype)}
                 state = module.init(channels, config, dtype=dtype, xp=xp)
+            case Curve(_, module, channels, start):
+                values = {"alpha": [start], "s": [0.0], "gamma": [1.0] * channels, "beta": [0.0] * channels}
+                p = {name: xp.asarray(values[name], dtype=dtype) for name in _CURVES[module]}
             case Bias(_, channels, start):
                 p = {"b": xp.asarray(start or [0.0] * channels, dtype=dtype)}
             case Linear(_, features_in, features_out):
@@ -191,6 +218,9 @@ def backward(
             case Norm():
                 d, dgamma, dbeta, new_states[i] = layer.module.backward(d, cache, states[i])
                 grads[i] = {"gamma": dgamma, "beta": dbeta}
+            case Curve():
+                d, *found = layer.module.backward(d, cache)
+                grads[i] = dict(zip(_CURVES[layer.module], found, strict=True))
             case Bias():
                 d, db = bias.backward(d, cache)
                 grads[i] = {"b": db}
@@ -253,7 +283,7 @@ def first_non_finite(
 
 
 def _output(
-    layer: Conv | Bias | ReLU | GlobalAveragePool | Upsample | Linear, p: dict[str, Array], x: Array
+    layer: Conv | Curve | Bias | ReLU | GlobalAveragePool | Upsample | Linear, p: dict[str, Array], x: Array
 ) -> tuple[Array, Any]:
     """The output and the cache of a layer that has no state."""
     match layer:
@@ -261,6 +291,9 @@ def _output(
             w, weight = _weight(layer, p["w"])
             x, convolution = conv2d.forward(x, w, stride=layer.stride, padding=layer.padding)
             return x, ConvCache(convolution, weight)
+        case Curve():
+            out: tuple[Array, Any] = layer.module.forward(x, **p)
+            return out
         case Bias():
             return bias.forward(x, p["b"])
         case ReLU():
@@ -313,6 +346,10 @@ def _check_layers(layers: Sequence[Layer]) -> None:
             case Norm(_, module, takes, config):
                 check_config(module, config)
                 gives = takes
+            case Curve(_, module, takes):
+                if module not in _CURVES:
+                    raise ValueError(f"{layer.name}: module is {module!r}, expected dynamic_tanh or dynamic_erf")
+                gives = takes
             case Bias(_, takes, start):
                 gives = takes
                 if start and len(start) != takes:
@@ -363,7 +400,7 @@ def check_parallel(layers: Sequence[Layer], **lists: Sequence[Any]) -> None:
 def _mismatch(name: str, layer: Layer, value: Any) -> str | None:
     """What a member of a list should be, if it is not; a normaliser of somebody else's may have no classes."""
     if name == "params":
-        names = _PARAMETERS.get(type(layer), ())
+        names = _CURVES[layer.module] if isinstance(layer, Curve) else _PARAMETERS.get(type(layer), ())
         if isinstance(value, Mapping) and value.keys() == set(names):
             return None
         held = f" and not of {', '.join(map(str, value))}" if isinstance(value, Mapping) and value else ""
@@ -371,10 +408,16 @@ def _mismatch(name: str, layer: Layer, value: Any) -> str | None:
     if isinstance(layer, Norm):
         own = getattr(layer.module, "State" if name == "states" else "Cache", None)
     else:
-        own = type(None) if name == "states" else _CACHES[type(layer)]
+        of_layer = layer.module.Cache if isinstance(layer, Curve) else _CACHES.get(type(layer))
+        own = type(None) if name == "states" else of_layer
     return None if own is None or type(value) is own else kind_of(own)
 
 
+_CURVES: dict[Any, tuple[str, ...]] = {
+    dynamic_tanh: ("alpha", "gamma", "beta"),
+    dynamic_erf: ("alpha", "s", "gamma", "beta"),
+}
+"""The parameters of each curve, in the order of its gradients."""
 _PARAMETERS: dict[type, tuple[str, ...]] = {Conv: ("w",), Norm: ("gamma", "beta"), Bias: ("b",), Linear: ("w", "b")}
 _CACHES: dict[type, type] = {
     Conv: ConvCache,

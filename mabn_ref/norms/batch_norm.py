@@ -1,8 +1,8 @@
 r"""Batch normalisation: equations (1) to (5).
 
 Ioffe and Szegedy, "Batch Normalization", 2015; equations as numbered in Yan et al., ICLR 2020. PyTorch's momentum is
-1 - decay. The example: each normalisation batch is centred and divided by its own standard deviation, 3; a gradient
-that is the same for every sample becomes zero, which is why a check with ones proves nothing.
+1 - decay, or None for None. The example: each normalisation batch is centred and divided by its own standard
+deviation, 3; a gradient that is the same for every sample becomes zero: a check with ones proves nothing.
 
 Examples
 --------
@@ -31,7 +31,13 @@ from mabn_ref.norms.common import centre, ema, mean_square, merge, root, split, 
 class Config(Settings):
     """Hyper-parameters."""
 
-    decay: float = setting(0.9, at_least=0, below=1, note="weight of the old value in the moving statistics")
+    decay: float | None = setting(
+        0.9,
+        at_least=0,
+        below=1,
+        or_none=True,
+        note="weight of the old value in the moving statistics; None: they are the means of all batches so far",
+    )
 
 
 class State(NamedTuple):
@@ -74,8 +80,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     shape, x, t = tuple(x.shape), split(x, config.norm_batch), state.iteration
     mu, centred = centre(x)  # eq: bn-statistics (2)
     var = mean_square(centred, x)  # eq: bn-statistics (2), in two passes: E[x^2] - E[x]^2 cancels
-    _, moving_mean = ema(state.mean, mu, config.decay)  # eq: ema-forward (12)
-    _, moving_var = ema(state.var, var, config.decay)  # eq: ema-forward (12)
+    _, moving_mean = ema(state.mean, mu, config.decay, t)  # eq: ema-forward (12)
+    _, moving_var = ema(state.var, var, config.decay, t)  # eq: ema-forward (12)
     sigma = root(var + config.eps)  # eq: bn-normalise (1)
     y = centred / sigma  # eq: bn-normalise (1)
     z = gamma * y + beta  # eq: affine (3)

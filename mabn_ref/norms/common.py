@@ -99,7 +99,7 @@ def switched(first: Array | float, then: Array, until: int, iteration: int) -> A
     return xp.concat([first[:count, ...], then[count:, ...]]) if count else then
 
 
-def ema(old: Array, batch_values: Array, decay: float) -> tuple[Array, Array]:
+def ema(old: Array, batch_values: Array, decay: float | None, seen: int | None = None) -> tuple[Array, Array]:
     """Exponential moving average: ``e_t = decay * e_{t-1} + (1 - decay) * value_t``, for every t of a sequence.
 
     Implements :eq:`averages` (7) and :eq:`ema-forward` (12). `old`, (C,), is the average before the first value;
@@ -108,19 +108,30 @@ def ema(old: Array, batch_values: Array, decay: float) -> tuple[Array, Array]:
     the next call's `old`. One value after the other, so that a call on many normalisation batches gives the very
     numbers of many calls.
 
+    A decay of None, which needs to know how many values were `seen` before this call, makes it the mean of all values
+    so far: :eq:`cumulative-average`.
+
     Examples
     --------
     >>> import numpy as np
     >>> before, after = ema(np.array([1.0]), np.array([[3.0], [5.0]]), 0.5)
     >>> before.ravel(), after.ravel()
     (array([1., 2.]), array([2. , 3.5]))
+    >>> ema(np.array([1.0]), np.array([[3.0], [5.0]]), None, seen=0)[1].ravel()
+    array([3., 4.])
     """
-    if not 0 <= decay <= 1:
-        raise ValueError(f"decay is {decay!r}, expected a number in [0, 1]")
     rows = _rows("old", (1, *old.shape), batch_values)
-    averages, fresh, xp = [old], (1 - decay) * rows, namespace(rows)
-    for t in range(rows.shape[0]):
-        averages.append(decay * averages[-1] + fresh[t, :])  # eq: averages (7)
+    steps, xp = rows.shape[0], namespace(rows)
+    if decay is None and seen is not None:
+        decays = [(seen + t) / (seen + t + 1) for t in range(steps)]  # eq: cumulative-average
+        fresh = like(rows, [1 / (seen + t + 1) for t in range(steps)])[:, None] * rows  # eq: cumulative-average
+    elif decay is not None and 0 <= decay <= 1:
+        decays, fresh = [decay] * steps, (1 - decay) * rows
+    else:
+        raise ValueError(f"decay is {decay!r}, expected a number in [0, 1], or None and how many values were seen")
+    averages = [old]
+    for t in range(steps):
+        averages.append(decays[t] * averages[-1] + fresh[t, :])  # eq: averages (7)
     sequence = xp.stack(averages)
     return xp.reshape(sequence[:-1, :], batch_values.shape), xp.reshape(sequence[1:, :], batch_values.shape)
 

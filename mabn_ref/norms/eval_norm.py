@@ -81,8 +81,8 @@ def _estimated(x: Array, state: State, config: Config) -> tuple[Array, Array]:
     """The weights after a step for each normalisation batch; all x-sized work is in the statistics of the samples."""
     xp, a, b = namespace(x), state.a, state.b
     mu, var = statistics(x, config)
-    means, _ = ema(state.mean, mu, config.decay)
-    variances, _ = ema(state.var, var, config.decay)
+    means, _ = ema(state.mean, mu, config.decay, state.iteration)
+    variances, _ = ema(state.var, var, config.decay, state.iteration)
     sample_mean, sample_var, _ = _of_samples(x)
     each = config.norm_batch or 1
     for g in range(mu.shape[0]):

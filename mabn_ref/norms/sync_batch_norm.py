@@ -142,8 +142,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     checks.forward(x, gamma, beta, (state, State), (config, Config), init)
     shape, x, t = tuple(x.shape), split(x, config.norm_batch), state.iteration
     mu, var, centred, values = _moments(x, config)
-    _, moving_mean = ema(state.mean, mu, config.decay)  # eq: ema-forward (12)
-    _, moving_var = ema(state.var, var, config.decay)  # eq: ema-forward (12)
+    _, moving_mean = ema(state.mean, mu, config.decay, t)  # eq: ema-forward (12)
+    _, moving_var = ema(state.var, var, config.decay, t)  # eq: ema-forward (12)
     sigma = root(var + config.eps)
     y = centred / sigma  # eq: bn-normalise (1)
     z = gamma * y + beta  # eq: affine (3)

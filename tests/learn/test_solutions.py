@@ -10,7 +10,7 @@ import pytest
 
 from mabn_ref.learn.exercise import find, run_source
 from mabn_ref.nn import centralize
-from mabn_ref.norms import batch_renorm, mabn, modified_batch_norm
+from mabn_ref.norms import batch_renorm, mabn, modified_batch_norm, rms_norm
 
 C, STEPS = 3, 9
 GAMMA, BETA = np.array([0.7, -1.3, 1.1]), np.array([0.2, -0.4, 0.1])
@@ -51,6 +51,24 @@ def test_modified_form() -> None:
         z, cache = code.forward(x, GAMMA, BETA, 0.1)
         z_right, cache_right, state = modified_batch_norm.forward(x, GAMMA, BETA, state, config)
         agree([z, *code.backward(dz, cache)], [z_right, *modified_batch_norm.backward(dz, cache_right, state)[:3]])
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "settings"),
+    [
+        ("modified BN", modified_batch_norm, {}),
+        ("FRN", rms_norm, {"axes": "positions"}),
+        ("RMSNorm", rms_norm, {"axes": "channels"}),
+    ],
+)
+def test_three_normalisers(name: str, module: Any, settings: dict[str, Any]) -> None:
+    """eq: rms-normalise, rms-backward, modified-backward"""
+    code, config = solution("three_normalisers"), module.Config(eps=0.1, **settings)
+    x, dz = steps()[0]
+    axes = code.axes_of(name, x.ndim)
+    z, cache = code.forward(x, GAMMA, BETA, 0.1, axes)
+    z_right, held, state = module.forward(x, GAMMA, BETA, module.init(C, config, dtype=np.float64), config)
+    agree([z, *code.backward(dz, cache, axes)], [z_right, *module.backward(dz, held, state)[:3]])
 
 
 def test_centralisation() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mabn_ref.gradcheck import check
-from mabn_ref.nn import dynamic_erf, dynamic_tanh
+from mabn_ref.nn import dynamic_erf, dynamic_tanh, network, relu
 
 CURVES = {"tanh": (dynamic_tanh, 1), "erf": (dynamic_erf, 2)}
 each = pytest.mark.parametrize("name", CURVES)
@@ -73,3 +73,32 @@ def test_bad_input_is_refused(name):
     _, cache = module.forward(x, alpha, *others)
     with pytest.raises(ValueError, match=r"dz has shape \(1,\), expected \(3, 2, 4\)"):
         module.backward(np.ones(1), cache)
+
+
+@each
+def test_in_a_network(name):
+    """Every gradient of a network with a curve in it, against differences. eq: dyt-backward, derf-backward"""
+    module, _ = CURVES[name]
+    layers = [network.Conv("conv", 2, 3), network.Curve("curve", module, 3, start=0.7), network.ReLU("relu")]
+    params, states = network.init(layers, np.random.default_rng(0), dtype=np.float64)
+    x, dout = np.random.default_rng(1).standard_normal((2, 2, 4, 4, 3))
+    params[1] = {key: value + 0.1 * np.arange(len(value)) for key, value in params[1].items()}
+    out, caches, states = network.forward(layers, params, states, x[..., :2])
+    np.testing.assert_array_equal(out, network.infer(layers, params, states, x[..., :2]))
+    grads, _ = network.backward(layers, dout, caches, states)
+    assert [list(g) for g in grads] == [list(p) for p in params]
+    for i, key in [(0, "w"), *((1, key) for key in params[1])]:
+        direction = np.random.default_rng(2).standard_normal(params[i][key].shape)
+
+        def loss(step, i=i, key=key, direction=direction):
+            moved = [dict(p) for p in params]
+            moved[i][key] = moved[i][key] + step * direction
+            return np.sum(dout * network.forward(layers, moved, states, x[..., :2])[0])
+
+        slope = (loss(1e-6) - loss(-1e-6)) / 2e-6
+        np.testing.assert_allclose(np.sum(grads[i][key] * direction), slope, rtol=1e-6)
+
+
+def test_no_other_module_is_a_curve():
+    with pytest.raises(ValueError, match=r"curve: module is <module .*>, expected dynamic_tanh or dynamic_erf"):
+        network.init([network.Curve("curve", relu, 3)], np.random.default_rng(0))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mabn_ref.norms import batch_norm, eval_norm, sync_batch_norm
 from mabn_ref.norms.common import ema, sma
 from tests.strategies import seeds
 
@@ -22,6 +25,26 @@ def test_ema_is_the_recurrence(groups: int, decay: float, seed: int) -> None:
         np.testing.assert_allclose(before[t], old, rtol=0, atol=1e-14)
         old = decay * old + (1 - decay) * values[t]
         np.testing.assert_allclose(after[t], old, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("module", [batch_norm, sync_batch_norm, eval_norm])
+def test_without_a_decay_the_statistics_are_means_of_all_batches(module: Any) -> None:
+    """Whatever the start, and however the batches are spread over calls. eq: cumulative-average"""
+    batches = 3 + np.random.default_rng(0).standard_normal((12, 4, 5, 2))
+    config = module.Config(decay=None, norm_batch=4)
+    state = module.init(2, config, dtype=np.float64)
+    for call in np.split(batches, [1, 4, 9]):
+        x = call.reshape(-1, 5, 2)
+        _, _, state = module.forward(x, np.ones(2), np.zeros(2), state, config)
+    np.testing.assert_allclose(state.mean, batches.mean(axis=(0, 1, 2)), rtol=1e-13)
+    np.testing.assert_allclose(state.var, batches.var(axis=(1, 2)).mean(axis=0), rtol=1e-13)
+
+
+def test_a_mean_of_all_values_needs_to_know_how_many_there_were() -> None:
+    with pytest.raises(ValueError, match=r"decay is None, expected a number in \[0, 1\], or None and how many"):
+        ema(np.ones(1), np.ones((1, 1)), None)
+    with pytest.raises(ValueError, match=r"decay is 1.5, expected a number in \[0, 1\]"):
+        ema(np.ones(1), np.ones((1, 1)), 1.5, seen=0)
 
 
 @given(window=st.integers(1, 40), groups=st.integers(1, 40), calls=st.integers(1, 4), seed=seeds)

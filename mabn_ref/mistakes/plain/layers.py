@@ -23,6 +23,19 @@ def conv2d(x: Array, w: Array, *, stride: int, padding: int) -> Array:
     return out
 
 
+def cross_iteration(
+    x: Array, w: Array, gamma: Array, beta: Array, *, means: Array, variances: Array, eps: float, **options: Any
+) -> Array:
+    """One channel at a time: mean and mean square of every iteration, this one last, averaged."""
+    out = conv2d(x, w, **options)
+    for c in range(len(gamma)):
+        here = out[..., c]
+        mu = np.mean([*means[:, c], here.mean()])
+        nu = np.mean([*(variances[:, c] + means[:, c] ** 2), (here**2).mean()])
+        out[..., c] = gamma[c] * (here - mu) / (nu - mu**2 + eps) ** 0.5 + beta[c]
+    return out
+
+
 def centralize(w: Array) -> Array:
     """(18): one output filter at a time."""
     return np.stack([w[..., o] - w[..., o].mean() for o in range(w.shape[3])], axis=3)
@@ -108,6 +121,7 @@ def softmax_cross_entropy(logits: Array, *, labels: Array) -> Array:
 LAYERS: dict[str, Any] = {
     "bias": bias,
     "conv2d": conv2d,
+    "cross_iteration": cross_iteration,
     "centralize": centralize,
     "standardize": standardize,
     "linear": linear,

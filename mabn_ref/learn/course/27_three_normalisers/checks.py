@@ -1,0 +1,106 @@
+"""Checks of the axes, of `forward` and of `backward`, each normaliser on arrays of rank 3 and 4."""
+
+from collections import namedtuple
+
+import numpy as np
+
+from mabn_ref.learn.checking import Check, Malformed, batch, close, gradient, gradient_judge, part, parts
+
+Cache = namedtuple("Cache", ["y", "chi", "gamma"])
+NAMES = ("modified BN", "FRN", "RMSNorm")
+
+
+def draw(rng, k):
+    case = batch(rng, 1 + k // 3 % 2)
+    case.eps = (1e-5, 0.1, 1.0)[(k + k // 3) % 3]
+    case.name, rank = NAMES[k % 3], case.x.ndim
+    case.over = {"modified BN": tuple(range(rank - 1)), "FRN": tuple(range(1, rank - 1)), "RMSNorm": (rank - 1,)}[
+        case.name
+    ]
+    y, chi = _normalised(case, case.x)
+    case.cache = Cache(y, chi, case.gamma)
+    case.dx = gradient(lambda x: case.gamma * _normalised(case, x)[0] + case.beta, case.x, case.dz)
+    case.dgamma = gradient(lambda gamma: gamma * y + case.beta, case.gamma, case.dz)
+    case.dbeta = gradient(lambda beta: case.gamma * y + beta, case.beta, case.dz)
+    return case
+
+
+def _mean_square(case, x):
+    count = np.prod([x.shape[axis] for axis in case.over])
+    return np.sum(x**2, axis=case.over, keepdims=True) / count
+
+
+def _normalised(case, x):
+    chi = np.sqrt(_mean_square(case, x) + case.eps)
+    return x / chi, chi
+
+
+def _letters(case, name, axes):
+    """The axes by their letters, as a word."""
+    rank, letters = case.x.ndim, list(case.axes)
+    axes = axes if isinstance(axes, tuple | list) else (axes,)
+    if not all(isinstance(axis, int | np.integer) and -rank <= axis < rank for axis in axes):
+        raise Malformed(f"axes_of({name!r}, {rank}) is not a tuple of axes from 0 to {rank - 1}")
+    return "".join(sorted({letters[axis] for axis in axes}, key=letters.index))
+
+
+def observe_axes(code, case):
+    return {
+        f"axes of {name}": part(lambda name=name: _letters(case, name, code.axes_of(name, case.x.ndim)))
+        for name in NAMES
+    }
+
+
+def _judge_axes(name):
+    def judge(word, case):
+        n, *positions, c = case.axes
+        right = {"modified BN": [n, *positions], "FRN": positions, "RMSNorm": [c]}[name]
+        if word == "".join(right):
+            return None
+        return f"{name} has one mean square for values that differ in {' and '.join(word) or 'nothing'}"
+
+    return judge
+
+
+def observe_forward(code, case):
+    return parts("forward", code.forward(case.x, case.gamma, case.beta, case.eps, case.over), "z", "cache")
+
+
+def judge_z(z, case):
+    y = (z - case.beta) / case.gamma
+    q, found = _mean_square(case, case.x), _mean_square(case, y)
+    if not close(found * (q + case.eps), q):
+        return f"the mean square of (z - beta) / gamma over the axes is not q / (q + eps), with eps = {case.eps:g}"
+    if not close(y * np.sqrt(q), case.x * np.sqrt(found)):
+        return "(z - beta) / gamma has the right mean square, but is not x times one number in each set"
+    return None
+
+
+def judge_cache(cache, case):
+    if not close(cache.gamma, case.gamma):
+        return "cache.gamma is not gamma"
+    if not close(cache.chi**2, _mean_square(case, case.x) + case.eps):
+        return f"cache.chi squared is not the mean square over the axes plus eps, with eps = {case.eps:g}"
+    if not close(cache.y * cache.chi, case.x):
+        return "cache.y times cache.chi does not give x back"
+    return None
+
+
+def observe_backward(code, case):
+    return parts("backward", code.backward(case.dz, case.cache, case.over), "dx", "dgamma", "dbeta")
+
+
+AT = "for the axes of {case.name}, "
+
+CHECKS = (
+    Check(observe_axes, {f"axes of {name}": _judge_axes(name) for name in NAMES}),
+    Check(observe_forward, {"z": judge_z, "cache": judge_cache}),
+    Check(
+        observe_backward,
+        {
+            "dx": gradient_judge("dx", at=AT),
+            "dgamma": gradient_judge("dgamma", at=AT),
+            "dbeta": gradient_judge("dbeta", at=AT),
+        },
+    ),
+)

@@ -1,0 +1,85 @@
+"""Statistics of the whole training set in place of the moving averages, computed after training ("precise BN")."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.arrays import Array, namespace
+from mabn_ref.data.dataset import Images
+from mabn_ref.data.images import flip_and_crop
+from mabn_ref.nn import network
+from mabn_ref.nn.network import Norm
+from mabn_ref.norms import batch_norm, modified_batch_norm
+from mabn_ref.train.config import RunConfig
+from mabn_ref.train.loop import Diverged, Progress, Setup, test_error_of, to_input
+from mabn_ref.train.runs import run_one
+
+_CHUNK = 250
+
+
+def population_states(setup: Setup, progress: Progress, images: Images) -> list[Any]:
+    """Return the states of a run with every normaliser's moving statistics replaced by those of all `images`.
+
+    Those are the training set's, as they are or augmented. They reach a layer through layers that already use
+    population statistics, which is how (6) is meant. Only what inference reads is replaced.
+    """
+    xs = [to_input(setup, images[i : i + _CHUNK]) for i in range(0, len(images), _CHUNK)]
+    states, held = list(progress.states), list[Any]([None] * len(xs))
+    for i, layer in enumerate(setup.layers):
+        if isinstance(layer, Norm):
+            states[i] = _measured(xs, states[i])
+        one = (layer, progress.params[i], states[i])
+        found = [network.infer_layer(*one, *both) for both in zip(xs, held, strict=True)]
+        xs, held = [x for x, _ in found], [kept for _, kept in found]
+    return states
+
+
+def _measured(xs: list[Array], state: Any) -> Any:
+    """The state with the mean and variance, or the mean square, of all of `xs`; of several devices, device 0's."""
+    if hasattr(state, "each"):
+        return state._replace(each=(_measured(xs, state.each[0]), *state.each[1:]))
+    if hasattr(state, "mean"):
+        parts = [batch_norm.statistics(x, batch_norm.Config()) for x in xs]
+        mean = _mean([mu[0, :] for mu, _ in parts], xs)
+        # the variance around the mean of all: its chunk's own variance, and how far its mean is off
+        var = _mean([var[0, :] + (mu[0, :] - mean) ** 2 for mu, var in parts], xs)
+        return state._replace(mean=mean, var=var)
+    if hasattr(state, "chi2"):
+        squares = [modified_batch_norm.statistics(x, modified_batch_norm.Config())[0, :] for x in xs]
+        return state._replace(chi2=_mean(squares, xs))
+    return state
+
+
+def _mean(values: list[Array], xs: list[Array]) -> Array:
+    """The mean of chunks' values, weighted by their sizes."""
+    total = sum(x.shape[0] for x in xs)
+    weighted = namespace(xs[0]).stack([value * (x.shape[0] / total) for value, x in zip(values, xs, strict=True)])
+    return namespace(xs[0]).sum(weighted, axis=0)
+
+
+def run_reestimated(config: RunConfig, **keywords: Any) -> dict[str, Any]:
+    """Train as `run_one` does, then test with the population's statistics too.
+
+    The record has `population_error`, too, the test error in % by (6) with the training images as they are, and
+    `augmented_error`, that with each of them flipped and cropped at random, as training does unless told otherwise;
+    None if an output is not finite.
+    """
+
+    def tested(setup: Setup, progress: Progress) -> dict[str, Any]:
+        as_they_are = setup.images.train.images
+        augmented = flip_and_crop(as_they_are, np.random.default_rng(config.seed))
+        return {
+            "population_error": _error(setup, progress, as_they_are),
+            "augmented_error": _error(setup, progress, augmented),
+        }
+
+    return run_one(config, finished=tested, **keywords)
+
+
+def _error(setup: Setup, progress: Progress, images: Images) -> float | None:
+    try:
+        return test_error_of(setup, progress._replace(states=population_states(setup, progress, images)))
+    except (Diverged, OverflowError):
+        return None
