@@ -35,6 +35,7 @@ common.
 _EPILOG = """\
 studies:
   search        the same number of settings for every method
+  long          training to the end, with a learning rate tuned for every row
   table1        BN, BRN and MABN with 2 and with 32 samples
   figure1b      error against the number of samples that share statistics
   table2        the ablation, one part of MABN after the other

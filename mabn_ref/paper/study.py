@@ -86,6 +86,7 @@ class _Studies(Mapping[str, Study]):
 
     _file_of = {  # noqa: RUF012
         "search": "search",
+        "long": "long",
         "table1": "table1_table2",
         "figure1b": "table1_table2",
         "table2": "table1_table2",
@@ -119,4 +120,7 @@ class _Studies(Mapping[str, Study]):
 
 
 STUDIES = _Studies()
-"""The search, which tables refer to, then the order of the paper. Each is the constant of its name in capitals."""
+"""The search, which tables refer to, and long training; then the order of the paper.
+
+Each is the constant of its name in capitals.
+"""
