@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+
+from mabn_ref.paper.hits import two_way, unpacked
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import results
 from mabn_ref.train.comparison import ROWS
@@ -40,6 +43,8 @@ class Measured(NamedTuple):
     """The message of each that diverged."""
     missing: int
     """Runs without a record: they failed, or have not been run."""
+    hits: Mapping[int, Any] | None = None
+    """Of each seed that ended, which test images were right, an array of bool; None where records do not say so."""
 
 
 Found: TypeAlias = Mapping[str, Measured]
@@ -109,6 +114,7 @@ def measure(rows: Sequence[Row], context: Context, records: Records, value: str 
             {seed: record[value] if value else record["epochs"][-1]["test_error"] for seed, record in done.items()},
             {seed: record["message"] for seed, record in diverged.items()},
             len(context.seeds) - len(done) - len(diverged),
+            {seed: unpacked(record["hits"]) for seed, record in done.items() if "hits" in record} or None,
         )
     return found
 
@@ -126,10 +132,7 @@ def error_table(title: str, rows: Sequence[Row], found: Found, baselines: Sequen
 
 def differences_to(baselines: Sequence[str], label: str, found: Found) -> list[str]:
     """Write the paired differences of a row to some others, and a dash for itself."""
-    return [
-        "-" if base == label else text(paired_difference(found[label].errors, found[base].errors), "+")
-        for base in baselines
-    ]
+    return ["-" if base == label else text(between(found[label], found[base]), "+") for base in baselines]
 
 
 def runs_text(found: Measured) -> str:
@@ -154,7 +157,15 @@ def counts_text(found: Sequence[Measured]) -> str:
 
 def difference(claim: Claim, found: Found) -> Interval | None:
     """Return the paired difference that a claim is judged by; None if no seed has both rows."""
-    return paired_difference(found[claim.a].errors, found[claim.b].errors)
+    return between(found[claim.a], found[claim.b])
+
+
+def between(a: Measured, b: Measured) -> Interval | None:
+    """Return the mean of a's error less b's over the seeds of both; over test images too where records have them."""
+    if not a.hits or not b.hits:
+        return paired_difference(a.errors, b.errors)
+    shared = sorted(a.hits.keys() & b.hits.keys())
+    return two_way(np.array([100.0 * b.hits[seed] - 100.0 * a.hits[seed] for seed in shared])) if shared else None
 
 
 def judged(claims: Sequence[Claim], found: Found) -> tuple[list[str], list[Interval | None]]:

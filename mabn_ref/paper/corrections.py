@@ -58,7 +58,7 @@ def p_value(difference: Interval) -> float:
         raise ValueError(f"difference is {difference}, expected one with an interval")
     if difference.half == 0:
         return 0.0 if difference.mean else 1.0
-    freedom = difference.runs - 1
+    freedom = difference.freedom or difference.runs - 1
     t = abs(difference.mean) / difference.half * t_quantile(freedom)
     angle = math.atan(t / math.sqrt(freedom))
     odd = freedom % 2

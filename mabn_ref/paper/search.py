@@ -75,12 +75,16 @@ def best(method: str, context: Context, records: Records) -> Row | None:
     None before all of its runs are recorded, and if no setting got through them without diverging.
     """
     rows = candidates(context)[method]
-    searching = context._replace(seeds=SEARCH_SEEDS)
-    if results.missing(claims.configs(rows, searching), records):
+    return lowest(rows, context._replace(seeds=SEARCH_SEEDS), records)
+
+
+def lowest(rows: Sequence[Row], context: Context, records: Records) -> Row | None:
+    """Return the row of lowest mean error; None before all runs are recorded, or if each has one that diverged."""
+    if results.missing(claims.configs(rows, context), records):
         return None
-    found = claims.measure(rows, searching, records)
-    lowest = min(rows, key=lambda row: _score(found[row.label]))
-    return lowest if math.isfinite(_score(found[lowest.label])) else None
+    found = claims.measure(rows, context, records)
+    first = min(rows, key=lambda row: _score(found[row.label]))
+    return first if math.isfinite(_score(found[first.label])) else None
 
 
 def _score(found: Measured) -> float:

@@ -86,6 +86,7 @@ class _Studies(Mapping[str, Study]):
 
     _rows = {  # noqa: RUF012
         "search": ("search", "the same number of settings for every method"),
+        "long": ("long", "training to the end, with a learning rate tuned for every row"),
         "table1": ("table1_table2", "BN, BRN and MABN with 2 and with 32 samples"),
         "figure1b": ("table1_table2", "error against the number of samples that share statistics"),
         "table2": ("table1_table2", "the ablation, one part of MABN after the other"),
@@ -123,4 +124,7 @@ class _Studies(Mapping[str, Study]):
 
 
 STUDIES = _Studies()
-"""The search, which tables refer to, then the order of the paper. Each is the constant of its name in capitals."""
+"""The search, which tables refer to, and long training; then the order of the paper.
+
+Each is the constant of its name in capitals.
+"""

@@ -147,11 +147,17 @@ def _credit(context: Context, records: Records) -> Outcome:
         [f"{name}: {claims.effect(value, 'seeds')}" for name, value in differences.items()],
         notes,
         {
-            "effects": {name: value and value._asdict() for name, value in differences.items()},
+            "effects": {
+                name: value and dict(zip(_OVER_SEEDS, value, strict=False)) for name, value in differences.items()
+            },
             "rows": claims.row_data(ROWS_OF_CREDIT, found),
         },
         list(differences.values()),
     )
+
+
+_OVER_SEEDS = Interval._fields[:3]
+"""What a record keeps of an interval over seeds, whose degrees of freedom follow from the runs."""
 
 
 def _draw_credit(data: Mapping[str, Any]) -> dict[str, Any]:

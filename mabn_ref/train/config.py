@@ -61,6 +61,8 @@ LATER_FIELDS: dict[str, Any] = {
     "exposure": 0.15,
     "network": "plain",
     "textured": False,
+    "gradient_centralized": False,
+    "held_out": False,
 } | dict.fromkeys(("ramp", "form", "forward_average", "backward_average", "groups", "start"))
 """Fields of `RunConfig` that records and checkpoints made before them lack, with what was so then."""
 
@@ -96,6 +98,9 @@ class RunConfig(Checked):
     norm_batch: int = setting(2, **_COUNT, note=r"\|B\|, the samples that share statistics")
     centralized: bool = setting(True, note="whether the convolutions centralise their weights (WC)")
     standardized: bool = setting(False, note="whether they standardise them (WS)")
+    gradient_centralized: bool = setting(
+        False, note="whether the gradient of their weights is centralised, and the weights are not (GC)"
+    )
     decay: float = setting(0.98, at_least=0, below=1, note="weight of the old value in exponential moving averages")
     window: int | None = setting(
         None, **_COUNT, note="m, normalisation batches in a simple moving average (MABN); None: one gradient batch"
@@ -136,6 +141,9 @@ class RunConfig(Checked):
         2400, **_COUNT, or_none=True, note="training images, class-balanced; None: all, where they have an end"
     )
     test_size: int | None = setting(1000, **_COUNT, or_none=True, note="test images, likewise")
+    held_out: bool = setting(
+        False, note="whether half of the training images is trained on and the other half is tested on"
+    )
     augment: bool = setting(True, note="whether training images are flipped and cropped at random")
     network: str = setting(
         "plain", choices=tuple(NETWORKS), note="a key of `mabn_ref.nn.networks.NETWORKS`, of whole images alone"
@@ -162,7 +170,8 @@ class RunConfig(Checked):
         if self.data == "embedded" and None in (self.train_size, self.test_size):
             raise ValueError("train_size or test_size is None, expected a number: embedded data has no end")
         if self.train_size is not None:
-            check_at_least("train_size", self.train_size, self.gradient_batch, whole=True)
+            fewest = self.gradient_batch * (2 if self.held_out else 1)
+            check_at_least("train_size", self.train_size, fewest, whole=True)
         if self.window is not None and "window" not in _fields(self.norm):
             raise ValueError(f"window is {self.window} with norm={self.norm!r}, expected None: MABN alone has one")
         if self.norm in SAMPLE_NORMS and self.norm_batch != 1:
@@ -177,6 +186,10 @@ class RunConfig(Checked):
                 )
         if self.centralized and self.standardized:
             raise ValueError("standardized is True with centralized=True, expected at most one of them to be")
+        if self.centralized and self.gradient_centralized:
+            raise ValueError(
+                "gradient_centralized is True with centralized=True, expected at most one: that gradient is centred"
+            )
         if self.gradient_batch % self.norm_batch:
             raise ValueError(
                 f"norm_batch is {self.norm_batch}, expected a divisor of gradient_batch={self.gradient_batch}"
@@ -218,7 +231,7 @@ def recipe(norm: str, **settings: Any) -> RunConfig:
 def is_control(config: RunConfig) -> bool:
     """Tell whether the weights are not treated as the paper pairs it with the normaliser."""
     paired = config.norm in CENTRALIZED or config.form == "modified"
-    return config.centralized != paired or config.standardized
+    return config.centralized != paired or config.standardized or config.gradient_centralized
 
 
 def build(config: RunConfig, steps: int) -> tuple[Any, Any]:
@@ -283,7 +296,8 @@ def groups_of(config: RunConfig) -> int:
 
 def label(config: RunConfig) -> str:
     """Name a run as tables do: normaliser, |B|, what is done to the weights, a window that is not one gradient batch,
-    devices if there are several, what a detector and its scenes have, and what it begins from.
+    devices if there are several, what a detector and its scenes have, what it begins from, and whether it is tested
+    on held-out training images.
 
     Examples
     --------
@@ -306,6 +320,8 @@ def label(config: RunConfig) -> str:
         text += " + WC"
     if config.standardized:
         text += " + WS"
+    if config.gradient_centralized:
+        text += " + GC"
     if config.window not in (None, config.micro_batches):
         text += f", m={config.window}"
     if config.devices > 1:
@@ -316,4 +332,6 @@ def label(config: RunConfig) -> str:
         text += f", exposure {config.exposure:g}"
     if config.start is not None:
         text += f", from {config.start}"
+    if config.held_out:
+        text += ", held-out images"
     return text

@@ -30,7 +30,8 @@ class Images(NamedTuple):
 def load(config: RunConfig) -> Images:
     """Return the images that `config` names; they are kept for the next run in this process, unless the files change.
 
-    Its `data`, `data_dir`, `train_size`, `test_size` and `gradient_batch` count. Images are bytes, not yet scaled.
+    Its `data`, `data_dir`, `train_size`, `test_size`, `held_out` and `gradient_batch` count. Images are bytes, not
+    yet scaled.
 
     A ValueError names files that are missing or damaged, or hold no images that the run could train on: fewer than
     asked for, or than a gradient batch; of one class, or all the same; or test images of a class without training
@@ -42,6 +43,8 @@ def load(config: RunConfig) -> Images:
     (40, 32, 32, 3)
     """
     images = _load(config.data, config.data_dir, config.train_size, config.test_size, _stamp(config.data_dir))
+    if config.held_out:
+        images = _halves(images.train)
     if config.data != "embedded":
         _check(images, config)
     return images
@@ -62,6 +65,14 @@ def _load(data: str, data_dir: str | None, train_size: int | None, test_size: in
         test = _part("test_size", test, test_size, _source(data_dir, KINDS[1]))
     mean, std = channel_statistics(train.images)
     return Images(train, test, mean, std)
+
+
+def _halves(dataset: Dataset) -> Images:
+    """Every other image of each class to train on, and the rest to test on."""
+    by_class = np.argsort(dataset.labels, kind="stable")
+    halves = [np.sort(by_class[first::2]) for first in (0, 1)]
+    train, test = (Dataset(dataset.images[half], dataset.labels[half]) for half in halves)
+    return Images(train, test, *channel_statistics(train.images))
 
 
 def _stamp(data_dir: str | None) -> object:

@@ -14,7 +14,7 @@ from mabn_ref.arrays import Array
 from mabn_ref.data import to_float
 from mabn_ref.data.images import flip_and_crop
 from mabn_ref.extras import require
-from mabn_ref.nn import network, optimiser
+from mabn_ref.nn import centralize, network, optimiser
 from mabn_ref.train.config import RunConfig, build
 from mabn_ref.train.datasets import Images
 from mabn_ref.train.devices import to_device, to_host
@@ -156,6 +156,11 @@ def _step(setup: Setup, progress: Progress) -> Progress:
         where = f"the first output that is not finite is that of layer {layer}" if layer else "all layers are finite"
         raise Diverged(f"step {done + 1}: the loss is {loss}; {where}")
     grads, states = network.backward(layers, dlogits, caches, states)
+    if config.gradient_centralized:
+        grads = [
+            {"w": centralize.of_gradient(grad["w"])} if isinstance(layer, network.Conv) else grad
+            for layer, grad in zip(layers, grads, strict=True)
+        ]
 
     total = setup.steps * config.epochs
     lr = optimiser.cosine_rate(done, steps=total, lr=config.lr, warmup=min(config.warmup, total // 2))

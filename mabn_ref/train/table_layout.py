@@ -26,6 +26,8 @@ class Interval(NamedTuple):
     mean: float
     half: float | None
     runs: int
+    freedom: int | None = None
+    """Degrees of freedom of the t interval, where they are not ``runs - 1``."""
 
 
 def t_quantile(freedom: int) -> float:
@@ -49,8 +51,8 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
     Examples
     --------
-    >>> mean_interval([1.0, 1.0, 1.0]), mean_interval([1.0, 1.0])
-    (Interval(mean=1.0, half=0.0, runs=3), Interval(mean=1.0, half=None, runs=2))
+    >>> mean_interval([1.0, 1.0, 1.0])[:3], mean_interval([1.0, 1.0])[:3]
+    ((1.0, 0.0, 3), (1.0, None, 2))
     """
     mean = statistics.fmean(values)
     if len(values) < FEWEST:

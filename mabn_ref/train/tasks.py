@@ -158,6 +158,9 @@ def _refuse_files(config: RunConfig) -> None:
         raise ValueError(
             f"data is {config.data!r} and augment {config.augment}, expected 'embedded' and False: scenes are drawn"
         )
+    for name in ("held_out", "gradient_centralized"):
+        if getattr(config, name):
+            raise ValueError(f"{name} is True, expected False: it is of whole images alone")
 
 
 def _scenes(config: RunConfig) -> datasets.Images:

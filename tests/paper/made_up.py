@@ -20,7 +20,7 @@ def records(configs: list[RunConfig], error: Any) -> list[dict[str, Any]]:
             "status": "done",
             "message": None,
             "config": config.as_dict(),
-            "epochs": [{"test_error": float(error(config))}],
+            "epochs": [{"test_error": float(error(config)), "train_error": 1.0}],
         }
         for config in configs
     ]
@@ -32,8 +32,9 @@ def run_all(study: Study, context: Context, folder: Path, run: Callable[..., Any
 
     def in_one_go(configs: list[RunConfig]) -> list[Any]:
         with executor(1) as workers:
-            ended.extend(record for _, record in sweep(configs, workers, folder / study.file, run=run))
-        return ended
+            done = [record for _, record in sweep(configs, workers, folder / study.file, run=run)]
+        ended.extend(done)
+        return done
 
     planned, found = complete(study, context, folder, in_one_go)
     assert [record["status"] for record in ended if isinstance(record, dict)] == ["done"] * len(planned), ended

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mabn_ref.paper import search
+from mabn_ref.paper import long, search
 from mabn_ref.paper.figures import KINDS
 from mabn_ref.paper.output import data_uri
 from mabn_ref.paper.study import STUDIES
@@ -37,6 +37,7 @@ def test_the_sizes_of_the_studies() -> None:
         "window": 3 * (7 + 2 * 8 + 3),
         "related": 3 * 12,
         "search": 2 * 6 * search.BUDGET,
+        "long": 10 * len(long.FACTORS),
         "figures": 9,
         "theorem1": 0,
         "theorem2": 3,
@@ -70,6 +71,7 @@ def test_pictures_are_the_same_from_the_file(name: str) -> None:
             record["predictions"] = [of_one] * 4
         record |= {
             "population_error": 39.0,
+            "fitted_error": 4.0,
             "augmented_error": 39.5,
             "statistics": {"norm4": {"psi": {kind: [1.0, 2.0] for kind in KINDS}}},
         }
@@ -87,7 +89,7 @@ def test_pictures_are_the_same_from_the_file(name: str) -> None:
 
 
 def test_every_name_has_its_study() -> None:
-    assert len({study.title for study in STUDIES.values()}) == len(STUDIES) == 20
+    assert len({study.title for study in STUDIES.values()}) == len(STUDIES) == 21
     with pytest.raises(KeyError):
         STUDIES["table10"]
 

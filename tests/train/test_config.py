@@ -26,6 +26,7 @@ from mabn_ref.train.config import RunConfig, groups_of, is_control, label, recip
         ("momentum", 1.0),
         ("window", 0),
         ("standardized", True),
+        ("gradient_centralized", True),
         ("clip", 0.5),
         ("renorm_after", -1),
         ("r_max", 0.9),

@@ -40,3 +40,24 @@ def test_of_the_embedded_set_one_size_after_another() -> None:
         train, test = embedded.generate(train_size, test_size, 0)
         np.testing.assert_array_equal(found.train.images, train.images)
         np.testing.assert_array_equal(found.test.images, test.images)
+
+
+def test_of_a_run_on_held_out_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every training image is on one side, each class on both alike; no test image is read."""
+    train, test = embedded.generate(203, 100, seed=7)
+    monkeypatch.setattr(cifar, "read_directory", lambda *_: (train, test))
+    settings = {"data": "directory", "data_dir": str(tmp_path), "train_size": None, "test_size": None}
+    found = datasets.load(RunConfig(**settings, held_out=True))
+    both = [image.tobytes() for part in (found.train, found.test) for image in part.images]
+    assert sorted(both) == sorted(image.tobytes() for image in train.images)
+    assert len(set(both)) == 203
+    counts = [np.bincount(part.labels, minlength=10) for part in (found.train, found.test)]
+    assert set((counts[0] - counts[1]).tolist()) <= {-1, 0, 1}
+    labelled = {image.tobytes(): label for image, label in zip(train.images, train.labels, strict=True)}
+    for part in (found.train, found.test):
+        assert [labelled[image.tobytes()] for image in part.images] == part.labels.tolist()
+    pixels = found.train.images.reshape(-1, 3).astype(np.float64)
+    np.testing.assert_allclose(found.mean, pixels.mean(axis=0), rtol=1e-12)
+    assert len(datasets.load(RunConfig(**settings)).train.labels) == 203
+    with pytest.raises(ValueError, match=r"^train_size is 63, expected an integer of at least 64$"):
+        RunConfig(train_size=63, held_out=True)

@@ -25,7 +25,7 @@ def test_the_quantile_leaves_two_and_a_half_percent_above(freedom: int) -> None:
 def test_mean_interval_of_a_known_sample() -> None:
     # Standard deviation 2, three values: 4.3027 * 2 / sqrt(3).
     interval = mean_interval([1.0, 3.0, 5.0])
-    assert interval == pytest.approx((3.0, 4.3027 * 2 / math.sqrt(3), 3))
+    assert interval[:3] == pytest.approx((3.0, 4.3027 * 2 / math.sqrt(3), 3))
 
 
 def test_one_value_has_no_interval() -> None:
@@ -40,7 +40,9 @@ def test_two_values_have_none_either() -> None:
 
 def test_a_difference_is_paired_by_seed_not_by_place() -> None:
     baseline = {0: 10.0, 1: 20.0, 2: 30.0}
-    assert paired_difference({2: 31.0, 0: 11.0, 1: 21.0}, baseline) == pytest.approx((1.0, 0.0, 3))
+    difference = paired_difference({2: 31.0, 0: 11.0, 1: 21.0}, baseline)
+    assert difference is not None
+    assert difference[:3] == pytest.approx((1.0, 0.0, 3))
     assert paired_difference({7: 1.0}, baseline) is None
 
 

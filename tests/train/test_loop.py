@@ -81,6 +81,11 @@ CASES: dict[str, tuple[dict[str, Any], Any, Any]] = {
         batch_norm,
         batch_norm.Config(norm_batch=2, decay=0.7),
     ),
+    "bn, GC": (
+        {"norm": "bn", "norm_batch": 4, "decay": 0.7, "warmup": 2, "gradient_centralized": True},
+        batch_norm,
+        batch_norm.Config(norm_batch=4, decay=0.7),
+    ),
     # 9 gradient batches of 8 normalisation batches: a ramp from 72 * 5 / 160 = 2 on, to 72 * 40 / 160 = 18 or to 11
     "brn in its ramps": (
         {"norm": "brn", "norm_batch": 2, "decay": 0.6, "warmup": 3, "r_max": 1.5, "d_max": 2.0},
@@ -211,6 +216,11 @@ def plain(layers: Any, config: dict[str, Any], train: Any, test: Any, pixels: bo
             rows = logits.reshape(len(truth), -1)
             loss, dlogits = gradient_of_mean_cross_entropy(rows, truth)
             grads, states = network.backward(layers, dlogits.reshape(logits.shape), caches, states)
+            if config.get("gradient_centralized"):
+                grads = [
+                    {k: g - g.mean(axis=(0, 1, 2), keepdims=True) if g.ndim == 4 else g for k, g in layer.items()}
+                    for layer in grads
+                ]
             lr = rate(epoch * steps + step, config["warmup"], steps * config["epochs"])
             params, velocity = updated(params, velocity, grads, lr)
             losses.append(loss)

@@ -27,6 +27,7 @@ WEIGHTS: dict[str, dict[str, bool]] = {
     "": {"centralized": False, "standardized": False},
     " + WC": {"centralized": True, "standardized": False},
     " + WS": {"centralized": False, "standardized": True},
+    " + GC": {"centralized": False, "gradient_centralized": True},
 }
 
 

@@ -1,0 +1,241 @@
+"""Training to the end: are the differences after a few epochs differences of speed, or of the end point?
+
+BN, BRN and MABN with and without centralised weights, each with a learning rate of its own, until the training images
+are learnt. The rates are compared on training images that are held out; no test image is seen before the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mabn_ref.paper import search
+from mabn_ref.paper.claims import (
+    Claim,
+    Found,
+    Row,
+    between,
+    configs,
+    differences_to,
+    error_text,
+    judged,
+    measure,
+    row_data,
+    runs_text,
+)
+from mabn_ref.paper.hits import packed
+from mabn_ref.paper.study import Context, Outcome, Records, Study
+from mabn_ref.train import plotting, results
+from mabn_ref.train.config import DEFAULTS, RunConfig
+from mabn_ref.train.loop import Progress, Setup, predictions, test_error_of
+from mabn_ref.train.runs import run_one
+from mabn_ref.train.table_layout import Table, mean_interval, paired_difference, text
+
+FACTORS = (0.5, 1.0, 2.0)
+"""Of the learning rate: what is tried for every row."""
+TUNING_SEEDS = (1000,)
+
+_USUAL: dict[str, Any] = {"width": 16, "epochs": 20, "augment": False}
+"""Sizes if nothing else is said: flips and crops put off the end, and a wider network takes as long."""
+
+_METHODS: dict[str, dict[str, Any]] = {
+    "BN 32": {"norm": "bn", "norm_batch": 32},
+    "BN 2": {"norm": "bn", "norm_batch": 2},
+    "BRN 2": {"norm": "brn", "norm_batch": 2},
+    "MABN 2": {"norm": "mabn", "norm_batch": 2},
+}
+_ROWS = [
+    *(Row(name, {**method, "centralized": False}) for name, method in _METHODS.items()),
+    *(Row(f"{name} + WC", {**method, "centralized": True}) for name, method in _METHODS.items()),
+    *(
+        Row(f"{name} + GC", {**_METHODS[name], "centralized": False, "gradient_centralized": True})
+        for name in ("BN 32", "MABN 2")
+    ),
+]
+_CLAIMS = [
+    Claim("BN 32", "BN 2", True, "Table 1"),
+    Claim("BRN 2", "BN 2", True, "Table 1"),
+    Claim("MABN 2 + WC", "BN 2", True, "Table 1"),
+    Claim("MABN 2 + WC", "BRN 2", True, "Table 1"),
+    Claim("MABN 2 + WC", "BN 32", False, "Table 1"),
+    Claim("MABN 2 + WC", "BN 32 + WC", False, "the control"),
+    Claim("MABN 2 + WC", "BN 2 + WC", True, "the control"),
+    Claim("MABN 2 + WC", "MABN 2", True, "Table 4: WC matters to the modified form"),
+    Claim("BN 32 + WC", "BN 32", False, "Table 4: WC does little for the vanilla form"),
+    Claim("MABN 2 + WC", "MABN 2 + GC", None, "the control: WC in backward alone"),
+    Claim("BN 32 + WC", "BN 32 + GC", None, "the control: WC in backward alone"),
+]
+_PANELS = {
+    "small batches, weights centralised": [(f"{name} + WC", "BN 32 + WC") for name in ("BN 2", "BRN 2", "MABN 2")],
+    "centralised weights": [(f"{name} + WC", name) for name in ("BN 2", "BN 32", "MABN 2")],
+}
+"""What each panel shows: of these pairs the first less the second."""
+_PAIRS = [*dict.fromkeys([pair for pairs in _PANELS.values() for pair in pairs] + [("BN 2", "BN 32")])]
+
+
+def run_to_the_end(config: RunConfig, **keywords: Any) -> dict[str, Any]:
+    """Train as `run_one` does; the record says which test images were right, and how many training images were not.
+
+    That is `fitted_error`, in %, of the network as it is used: with moving statistics. The training errors by epoch
+    are those of training, with the statistics of the batch, while the weights changed.
+    """
+
+    def finished(setup: Setup, progress: Progress) -> dict[str, Any]:
+        said = predictions(setup, progress) if progress.predicted is None else progress.predicted
+        on_training = setup._replace(images=setup.images._replace(test=setup.images.train))
+        fitted = test_error_of(on_training, progress)
+        return {"fitted_error": fitted, "hits": packed(said == setup.images.test.labels)}
+
+    return run_one(config, finished=finished, **keywords)
+
+
+def _suited(context: Context) -> Context:
+    usual = DEFAULTS[context.settings.get("data", "embedded")]
+    said = {name: value for name, value in context.settings.items() if usual.get(name, ...) != value}
+    return context._replace(settings={**context.settings, **_USUAL, **said})
+
+
+def _trials(row: Row, context: Context) -> list[Row]:
+    """The row with each learning rate, on half of the training images, tested on the other half."""
+    rates = [factor * float(context.settings.get("lr", RunConfig.lr)) for factor in FACTORS]
+    return [Row(f"{row.label}: {rate:g}", {**row.settings, "lr": rate, "held_out": True}) for rate in rates]
+
+
+def _searching(context: Context) -> Context:
+    return context._replace(seeds=TUNING_SEEDS)
+
+
+def _tuned(context: Context, records: Records) -> list[Row]:
+    """Every row with its best rate, once its trials are recorded, if any of them did not diverge."""
+    chosen = ((row, search.lowest(_trials(row, context), _searching(context), records)) for row in _ROWS)
+    return [Row(row.label, {**row.settings, "lr": best.settings["lr"]}) for row, best in chosen if best is not None]
+
+
+def _plan(context: Context, records: Records) -> list[RunConfig]:
+    context = _suited(context)
+    trials = [trial for row in _ROWS for trial in _trials(row, context)]
+    return [*configs(trials, _searching(context)), *configs(_tuned(context, records), context)]
+
+
+def _outcome(context: Context, records: Records) -> Outcome:
+    context = _suited(context)
+    rows = _tuned(context, records)
+    found = measure(rows, context, records)
+    curves = {row.label: _curves(row, context, records) for row in rows}
+    verdicts, differences = judged(_CLAIMS, found)
+    data = {
+        "rows": row_data(rows, found),
+        "curves": {label: {"test": test, "train": train} for label, (test, train) in curves.items()},
+    }
+    tables = [
+        _errors(rows, found, context, records),
+        _over_epochs(found, {label: test for label, (test, _) in curves.items()}, int(context.settings["epochs"])),
+        _trial_errors(context, records),
+    ]
+    return Outcome(tables, verdicts, _notes(), data, differences)
+
+
+def _curves(row: Row, context: Context, records: Records) -> list[dict[str, list[float]]]:
+    """The test errors after each epoch of every seed that ended, and the training errors."""
+    done, _ = results.by_seed(records, configs([row], context))
+    return [
+        {str(seed): [line[name] for line in record["epochs"]] for seed, record in sorted(done.items())}
+        for name in ("test_error", "train_error")
+    ]
+
+
+def _errors(rows: list[Row], found: Found, context: Context, records: Records) -> Table:
+    bases = [base for base in ("BN 32", "BN 32 + WC") if base in found]
+    header = (
+        "",
+        "rate",
+        "runs",
+        "in training %",
+        "training images %",
+        "test %",
+        *(f"minus {base}" for base in bases),
+    )
+    lines = []
+    for row in rows:
+        done, _ = results.by_seed(records, configs([row], context))
+        last = [record["epochs"][-1]["train_error"] for record in done.values()]
+        fitted = [record["fitted_error"] for record in done.values()]
+        trained = (text(mean_interval(errors) if errors else None) for errors in (last, fitted))
+        mine = found[row.label]
+        differences = differences_to(bases, row.label, found)
+        lines.append(
+            (row.label, f"{row.settings['lr']:g}", runs_text(mine), *trained, error_text(mine), *differences)
+        )
+    return Table("Errors after the last epoch", header, lines)
+
+
+def _over_epochs(found: Found, tests: Mapping[str, Mapping[str, list[float]]], epochs: int) -> Table:
+    """The differences early, where the other pages stop, and at the end."""
+    early, lines = max(epochs // 3, 1), list[tuple[str, ...]]()
+    for a, b in [(a, b) for a, b in _PAIRS if a in tests and b in tests]:
+        curves = [{int(seed): curve for seed, curve in tests[label].items()} for label in (a, b)]
+        then, end = ([{seed: curve[at] for seed, curve in row.items()} for row in curves] for at in (early - 1, -1))
+        gone = [{seed: last[seed] - first[seed] for seed in last} for first, last in zip(then, end, strict=True)]
+        differences = (paired_difference(*then), between(found[a], found[b]), paired_difference(*gone))
+        lines.append((f"{a} minus {b}", *(text(difference, "+") for difference in differences)))
+    header = ("", f"after epoch {early}", f"after epoch {epochs}", "change")
+    return Table("Differences in test error %, early and at the end", header, lines)
+
+
+def _trial_errors(context: Context, records: Records) -> Table:
+    searching, lines = _searching(context), list[tuple[str, ...]]()
+    for row in _ROWS:
+        trials = _trials(row, context)
+        tried = measure(trials, searching, records)
+        lines.append((row.label, *(error_text(tried[trial.label]) for trial in trials)))
+    header = ("", *(f"rate {trial.settings['lr']:g}" for trial in _trials(_ROWS[0], context)))
+    return Table("Learning rates: error % on held-out training images", header, lines)
+
+
+def _notes() -> list[str]:
+    return [
+        "The intervals of differences at the end are over seeds and test images; all others are over seeds.",
+        (
+            "in training: errors during the last epoch, with the statistics of the batch. training images: of the "
+            "trained network, with moving statistics."
+        ),
+        (
+            f"Every row had {len(FACTORS)} learning rates, compared on one seed that is not reported: trained on "
+            "half of the training images, tested on the other half."
+        ),
+        "GC: the gradient of the weights is centralised, and the weights are not.",
+    ]
+
+
+def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The differences over the epochs: lines are means over the seeds, thin ones are single seeds."""
+    tests = {label: curves["test"] for label, curves in data["curves"].items()}
+    drawing = plotting.new(plotting.NARROW, 6.4)
+    panels = drawing.subplots(len(_PANELS), 1, sharex=True)
+    for axes, (title, pairs) in zip(panels, _PANELS.items(), strict=True):
+        for (a, b), colour, marker in zip(pairs, ("#d55e00", "#7a7a7a", "#0072b2"), "so^", strict=True):
+            shared = sorted(tests.get(a, {}).keys() & tests.get(b, {}).keys())
+            curves = [[x - y for x, y in zip(tests[a][seed], tests[b][seed], strict=True)] for seed in shared]
+            if not curves:
+                continue
+            at = range(1, len(curves[0]) + 1)
+            means = [sum(values) / len(values) for values in zip(*curves, strict=True)]
+            axes.plot(at, means, color=colour, marker=marker, markevery=max(len(at) // 8, 1), label=f"{a} − {b}")
+            for curve in curves if len(curves) > 1 else []:
+                axes.plot(at, curve, color=colour, linewidth=0.4, alpha=0.5)
+        axes.axhline(0, color="#7a7a7a", linewidth=1)
+        plotting.finish(axes, title, "", "difference of test errors (%)", legend=True)
+    panels[-1].set_xlabel("epoch")
+    return {"": drawing}
+
+
+LONG = Study(
+    "Training to the end, learning rates tuned",
+    _plan,
+    _outcome,
+    _draw,
+    run_to_the_end,
+    "long.jsonl",
+    seeds=5,
+    suited=_suited,
+)
