@@ -153,15 +153,19 @@ def write_pages(app: Sphinx) -> None:
 
 
 def _page(path: str) -> str:
-    return f"{path}\n{'=' * len(path)}\n\n.. annotated:: {path}\n"
+    outside = "" if path.startswith("mabn_ref/") else ":orphan:\n\n"
+    return f"{outside}{path}\n{'=' * len(path)}\n\n.. annotated:: {path}\n"
 
 
 def _index(paths: list[str]) -> str:
+    """The index of all pages; its sidebar lists the code alone, since nobody looks for a test by its file's name."""
     title = "Annotated source"
     text = [title, "=" * len(title), "", "Every file that computes or tests an equation: the formula, then the line."]
-    for caption, folder in (("Code", "mabn_ref/"), ("Tests", "tests/")):
-        text += ["", ".. toctree::", "   :maxdepth: 1", f"   :caption: {caption}", ""]
-        text += [f"   {code_page(path).removeprefix('code/')}" for path in paths if path.startswith(folder)]
+    names = [code_page(path).removeprefix("code/") for path in paths]
+    text += ["", ".. toctree::", "   :maxdepth: 1", "   :caption: Code", ""]
+    text += [f"   {name}" for name in names if name.startswith("mabn_ref.")]
+    text += ["", "The tests:", ""]
+    text += [f"- :doc:`{name}`" for name in names if not name.startswith("mabn_ref.")]
     return "\n".join(text) + "\n"
 
 
