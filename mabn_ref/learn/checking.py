@@ -228,7 +228,7 @@ def gradient(function: Callable[[Array], Array], x: Array, dz: Array) -> Array:
 
 
 def gradients(function: Callable[..., Array], dz: Array, *inputs: Array) -> list[Array]:
-    """Differentiate ``<dz, function(*inputs)>`` by each of its inputs, as `gradient` does."""
+    """Differentiate the scalar product of dz and the function by each of its inputs, as `gradient` does."""
     return [
         gradient(lambda value, i=i: function(*inputs[:i], value, *inputs[i + 1 :]), x, dz)  # type: ignore[misc]
         for i, x in enumerate(inputs)

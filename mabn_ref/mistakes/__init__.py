@@ -7,7 +7,7 @@ A new mistake is one entry in the file of its kind::
 
     edit.py            what a mistake is, and the edited module
     wrong_*.py         the catalogue
-    random_inputs.py   inputs on which mistakes are active, and those for right passes
+    random_*.py        inputs on which mistakes are active, and those for right passes
     oracles.py         definitions and derivatives against an implementation
     symptoms.py        what is seen of a mistake first
     derivatives.py     which function's derivative a backward pass must be
@@ -19,13 +19,20 @@ A new mistake is one entry in the file of its kind::
 
 from __future__ import annotations
 
-from mabn_ref.mistakes import wrong_batch_norms, wrong_layers, wrong_moving_averages, wrong_sample_norms
+from mabn_ref.mistakes import (
+    wrong_batch_norms,
+    wrong_batch_renorm,
+    wrong_layers,
+    wrong_moving_averages,
+    wrong_sample_norms,
+)
 from mabn_ref.mistakes.edit import Mistake, edited, wrong
 
 __all__ = ["MISTAKES", "Mistake", "edited", "named", "wrong"]
 
 MISTAKES: tuple[Mistake, ...] = (
     *wrong_batch_norms.MISTAKES,
+    *wrong_batch_renorm.MISTAKES,
     *wrong_moving_averages.MISTAKES,
     *wrong_sample_norms.MISTAKES,
     *wrong_layers.MISTAKES,

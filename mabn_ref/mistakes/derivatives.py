@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from mabn_ref.arrays import Array
 from mabn_ref.gradcheck import exact
 from mabn_ref.mistakes.one_call import as_one_call
-from mabn_ref.mistakes.random_inputs import Call, Calls
+from mabn_ref.mistakes.random_inputs import Calls
+from mabn_ref.mistakes.random_layer_inputs import Call
 
 
 class Passes(NamedTuple):

@@ -31,7 +31,8 @@ from mabn_ref.arrays import Array
 from mabn_ref.mistakes import plain
 from mabn_ref.mistakes.derivatives import Passes, held_output, passes, state_before_last
 from mabn_ref.mistakes.one_call import as_one_call
-from mabn_ref.mistakes.random_inputs import Call, Calls, Steps
+from mabn_ref.mistakes.random_inputs import Calls
+from mabn_ref.mistakes.random_layer_inputs import Call, Steps
 
 RTOL = 1e-9  #: tolerance against a definition, relative to the size of the quantity in its channel
 

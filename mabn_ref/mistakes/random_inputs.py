@@ -1,4 +1,4 @@
-"""Random inputs for passes, right and wrong: calls of a normaliser, a call of a layer, steps of the optimiser.
+"""Random calls of normalisers for passes, right and wrong; and what is drawn for every right implementation.
 
 A draw is a function, ``draw(rng) -> inputs``, all float64. Cotangents are random and never ones or the output, for
 which most wrong backward passes look right. A normaliser's gradient vanishes where a channel has two values, so there
@@ -10,12 +10,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from types import ModuleType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mabn_ref import nn
 from mabn_ref.arrays import Array
+from mabn_ref.mistakes.random_layer_inputs import (
+    Draw,
+    answers,
+    convolution,
+    distances,
+    factors,
+    logits,
+    matrices,
+    one_of,
+    steps,
+    windows,
+)
 from mabn_ref.norms import (
     NORMS,
     batch_renorm,
@@ -31,8 +43,6 @@ from mabn_ref.norms import (
 )
 from mabn_ref.norms.checks import Ramp
 
-Draw: TypeAlias = Callable[[np.random.Generator], Any]
-
 
 class Calls(NamedTuple):
     """Calls of a normaliser, one after the other, from the state of its `init`."""
@@ -42,21 +52,6 @@ class Calls(NamedTuple):
     beta: Array
     xs: Sequence[Array]  #: one input a call, all of one shape (N, ..., C); inference is looked at on the last
     dzs: Sequence[Array]  #: one cotangent a call
-
-
-class Call(NamedTuple):
-    """One call of a layer: ``forward(*inputs, **options)``."""
-
-    inputs: tuple[Array, ...]
-    options: dict[str, Any]
-
-
-class Steps(NamedTuple):
-    """Steps of the optimiser, one after the other, from the velocity of its `init`."""
-
-    params: list[dict[str, Array]]
-    grads: Sequence[list[dict[str, Array]]]  #: one list a step
-    options: dict[str, float]
 
 
 def calls(
@@ -84,7 +79,7 @@ def calls(
     """
 
     def draw(rng: np.random.Generator) -> Calls:
-        between = _one_of(rng, *_SPACES) if space is None else space
+        between = one_of(rng, *_SPACES) if space is None else space
         many = int(rng.integers(1, 4)) if groups is None else groups
         few = rng.random() < 0.3
         wide = int(rng.integers(1, 2 if few else 4)) if channels is None else channels
@@ -115,7 +110,7 @@ def grouped_calls(*, groups: int | None = None, scale: tuple[float, float] = (0.
     """
 
     def draw(rng: np.random.Generator) -> Calls:
-        many, samples, between = int(rng.integers(1, 4)), int(rng.integers(1, 4)), _one_of(rng, *_SPACES)
+        many, samples, between = int(rng.integers(1, 4)), int(rng.integers(1, 4)), one_of(rng, *_SPACES)
         if groups is None and rng.random() < 0.2:
             config, wide, between = _config(rng, group_norm, {}, {"groups": None}), many, (5,)
         else:
@@ -149,7 +144,7 @@ def sample_calls(
         config = _config(rng, module, {}, settings)
         many = int(rng.integers(2, 6)) if count is None else count
         wide = int(rng.integers(1, 4)) if channels is None else channels
-        shape = (many, int(rng.integers(2, 6)), *_one_of(rng, (3,), (2, 2), (3, 2, 1)), wide)
+        shape = (many, int(rng.integers(2, 6)), *one_of(rng, (3,), (2, 2), (3, 2, 1)), wide)
         return _of_config(rng, config, shape, _log_uniform(rng, scale, wide), offset=1)
 
     return draw
@@ -164,7 +159,7 @@ def _of_config(
     wide = shape[-1]
     xs: Array = spread * (rng.standard_normal(shape) + rng.uniform(-offset, offset, wide))
     dzs: Array = rng.standard_normal(shape)
-    return Calls(config, _factors(rng, wide), rng.standard_normal(wide), xs, dzs)
+    return Calls(config, factors(rng, wide), rng.standard_normal(wide), xs, dzs)
 
 
 def _ramp(first: float, last: float) -> Callable[[np.random.Generator], Ramp]:
@@ -217,113 +212,12 @@ _SETTINGS_OF: Mapping[ModuleType, Mapping[str, tuple[Any, ...]]] = {
 def _config(rng: np.random.Generator, module: ModuleType, drawn: dict[str, Any], settings: dict[str, Any]) -> Any:
     choices = {**_SETTINGS, **_SETTINGS_OF.get(module, {})}
     names = [field.name for field in fields(module.Config) if field.name in choices]
-    return module.Config(**drawn | {name: _one_of(rng, *choices[name]) for name in names} | settings)
-
-
-def convolution(
-    *,
-    stride: int | None = None,
-    padding: int | None = None,
-    kernel: int | None = None,
-    with_input: bool = True,
-    **options: Any,
-) -> Draw:
-    """Return a draw of one convolution, or of its weight alone; what is not given is random.
-
-    Examples
-    --------
-    >>> convolution(stride=2)(np.random.default_rng(0)).options
-    {'stride': 2, 'padding': 2}
-    """
-
-    def draw(rng: np.random.Generator) -> Call:
-        k = int(rng.integers(1, 4)) if kernel is None else kernel
-        channels_in, channels_out = (int(n) for n in rng.integers(2, 5, 2))
-        w = rng.standard_normal((k, k + int(rng.integers(0, 2)), channels_in, channels_out))
-        if not with_input:
-            return Call((w + rng.standard_normal(),), options)
-        x = rng.standard_normal((int(rng.integers(2, 4)), *(int(n) for n in rng.integers(4, 7, 2)), channels_in))
-        drawn = {"stride": int(rng.integers(1, 4)), "padding": int(rng.integers(0, 3))}
-        given = {"stride": stride, "padding": padding}
-        return Call((x, w), drawn | {name: value for name, value in given.items() if value is not None} | options)
-
-    return draw
-
-
-def windows(rng: np.random.Generator) -> Call:
-    """Draw a convolution with a scale and shift of its output, and what one to three earlier iterations measured."""
-    (x, w), options = convolution()(rng)
-    shape = (int(rng.integers(1, 4)), w.shape[3])
-    spread = np.sum(w**2, axis=(0, 1, 2))  # about the variance of the output
-    means, variances = rng.uniform(-1, 1, shape) * spread**0.5, rng.uniform(0.5, 2, shape) * spread
-    options |= {"means": means, "variances": variances, "eps": _one_of(rng, 1e-5, 0.1, 1.0)}
-    return Call((x, w, _factors(rng, shape[1]), rng.standard_normal(shape[1])), options)
-
-
-def matrices(*shapes: str) -> Draw:
-    """Return a draw of arrays with axes named by letters; each has 2 to 4 entries, the same in all, and "1" has one.
-
-    Examples
-    --------
-    >>> x, w = matrices("ni", "io")(np.random.default_rng(0)).inputs
-    >>> x.shape, w.shape
-    ((4, 3), (3, 2))
-    """
-
-    def draw(rng: np.random.Generator) -> Call:
-        size = {axis: 1 if axis == "1" else int(rng.integers(2, 5)) for shape in shapes for axis in shape}
-        return Call(tuple(_factors(rng, *(size[axis] for axis in shape)) for shape in shapes), {})
-
-    return draw
-
-
-def logits(rng: np.random.Generator) -> Call:
-    """Draw logits and labels."""
-    n, classes = (int(k) for k in rng.integers(2, 6, 2))
-    return Call((2 * rng.standard_normal((n, classes)),), {"labels": rng.integers(0, classes, n)})
-
-
-def answers(rng: np.random.Generator) -> Call:
-    """Draw scores and the right answers, one yes and one no among them, and the settings of the focal loss."""
-    shape = (int(rng.integers(2, 6)), int(rng.integers(1, 4)))
-    truth = rng.integers(0, 2, shape)
-    truth[0, 0], truth[-1, -1] = 1, 0
-    options = {"truth": truth, "alpha": rng.uniform(0.1, 0.4), "gamma": rng.uniform(1.2, 3)}
-    return Call((2 * rng.standard_normal(shape),), options)
-
-
-def distances(rng: np.random.Generator) -> Call:
-    """Draw predicted and true distances to four sides; of each box some reach too far and some not far enough."""
-    shape = (int(rng.integers(2, 6)), 4)
-    logs = rng.uniform(-1, 1, shape)
-    apart = rng.permuted(np.array([[-1, 1, 1, -1]] * shape[0]), axis=1) * rng.uniform(0.2, 1, shape)
-    return Call((logs,), {"truth": np.exp(logs + apart)})
-
-
-def steps(rng: np.random.Generator) -> Steps:
-    """Draw parameters, and gradients for a few steps."""
-
-    def tree() -> list[dict[str, Array]]:
-        return [{"w": rng.standard_normal((3, 2)), "b": rng.standard_normal(2)}, {}]
-
-    ranges = {"lr": (0.05, 0.5), "momentum": (0.5, 0.95), "weight_decay": (0.01, 0.5)}
-    options = {name: rng.uniform(low, high) for name, (low, high) in ranges.items()}
-    return Steps(tree(), [tree() for _ in range(int(rng.integers(3, 6)))], options)
-
-
-def _one_of(rng: np.random.Generator, *choices: Any) -> Any:
-    chosen = choices[rng.integers(len(choices))]
-    return chosen(rng) if callable(chosen) else chosen
+    return module.Config(**drawn | {name: one_of(rng, *choices[name]) for name in names} | settings)
 
 
 def _log_uniform(rng: np.random.Generator, scale: tuple[float, float], *shape: int) -> Array:
     low, high = np.log(scale)
     return np.exp(rng.uniform(low, high, shape))
-
-
-def _factors(rng: np.random.Generator, *shape: int) -> Array:
-    """Numbers of either sign away from 0 and 1, under which no forgotten factor hides."""
-    return rng.choice([-1.0, 1.0], shape) * rng.choice([0.6, 1.6], shape) * rng.uniform(0.8, 1.2, shape)
 
 
 _WIDE = (1e-3, 1e3)

@@ -17,7 +17,8 @@ from mabn_ref.arrays import Array
 from mabn_ref.mistakes.edit import Mistake, wrong
 from mabn_ref.mistakes.one_call import as_one_call
 from mabn_ref.mistakes.oracles import gradient
-from mabn_ref.mistakes.random_inputs import Call, Calls, Steps
+from mabn_ref.mistakes.random_inputs import Calls
+from mabn_ref.mistakes.random_layer_inputs import Call, Steps
 
 DRAWS = 2  #: of a mistake's own inputs; a symptom is seen on all of them
 

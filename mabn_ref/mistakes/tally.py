@@ -13,7 +13,8 @@ import numpy as np
 from mabn_ref.mistakes import MISTAKES
 from mabn_ref.mistakes.edit import Mistake, wrong
 from mabn_ref.mistakes.oracles import ORACLES
-from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS, Draw
+from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS
+from mabn_ref.mistakes.random_layer_inputs import Draw
 from mabn_ref.norms import mabn, mabn_variants
 
 

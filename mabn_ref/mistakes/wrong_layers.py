@@ -6,7 +6,7 @@ from functools import partial
 
 from mabn_ref import nn
 from mabn_ref.mistakes.edit import Mistake
-from mabn_ref.mistakes.random_inputs import answers, convolution, distances, logits, matrices, steps, windows
+from mabn_ref.mistakes.random_layer_inputs import answers, convolution, distances, logits, matrices, steps, windows
 
 _weight, _image = convolution(with_input=False), matrices("nhwc")
 _conv2d_backward = partial(Mistake, subject=nn.conv2d, equation="conv2d-backward", oracle="gradient")

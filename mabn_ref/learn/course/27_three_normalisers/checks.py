@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, batch, close, gradient, gradient_judge, part, parts
+from mabn_ref.learn.checking import Check, Malformed, batch, close, gradient_judge, gradients, part, parts
 
 Cache = namedtuple("Cache", ["y", "chi", "gamma"])
 NAMES = ("modified BN", "FRN", "RMSNorm")
@@ -17,11 +17,12 @@ def draw(rng, k):
     case.over = {"modified BN": tuple(range(rank - 1)), "FRN": tuple(range(1, rank - 1)), "RMSNorm": (rank - 1,)}[
         case.name
     ]
-    y, chi = _normalised(case, case.x)
-    case.cache = Cache(y, chi, case.gamma)
-    case.dx = gradient(lambda x: case.gamma * _normalised(case, x)[0] + case.beta, case.x, case.dz)
-    case.dgamma = gradient(lambda gamma: gamma * y + case.beta, case.gamma, case.dz)
-    case.dbeta = gradient(lambda beta: case.gamma * y + beta, case.beta, case.dz)
+    case.cache = Cache(*_normalised(case, case.x), case.gamma)
+
+    def forward(x, gamma, beta):
+        return gamma * _normalised(case, x)[0] + beta
+
+    case.dx, case.dgamma, case.dbeta = gradients(forward, case.dz, case.x, case.gamma, case.beta)
     return case
 
 
@@ -97,10 +98,6 @@ CHECKS = (
     Check(observe_forward, {"z": judge_z, "cache": judge_cache}),
     Check(
         observe_backward,
-        {
-            "dx": gradient_judge("dx", at=AT),
-            "dgamma": gradient_judge("dgamma", at=AT),
-            "dbeta": gradient_judge("dbeta", at=AT),
-        },
+        {name: gradient_judge(name, at=AT) for name in ("dx", "dgamma", "dbeta")},
     ),
 )
