@@ -63,8 +63,8 @@ def test_a_function_keeps_its_own_sections_and_a_config_gets_its_notes(shared: A
     assert "z : array" not in "\n".join(lines)
     lines = []
     shared.add_sections(None, "class", "Config", batch_norm.Config, None, lines)
-    at = lines.index("decay : a number in [0, 1)")
-    assert lines[at + 1] == "    weight of the old value in the moving statistics."
+    at = lines.index("decay : a number in [0, 1) or None")
+    assert lines[at + 1].startswith("    weight of the old value in the moving statistics; None: ")
     assert shared.IMITATION not in lines
     lines = []
     shared.add_sections(None, "class", "Config", mabn_variants.Config, None, lines)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from mabn_ref.mistakes.plain import LAYERS
 from mabn_ref.nn import conv2d, cross_iteration
 from mabn_ref.norms import batch_norm
 
+TRACES = Path(__file__).parent.parent / "traces"
 WINDOW, OPTIONS = 3, {"stride": 2, "padding": 1, "eps": 0.1}
 rng = np.random.default_rng(0)
 XS, WS = 0.5 + rng.standard_normal((4, 3, 5, 6, 2)), rng.standard_normal((4, 2, 3, 2, 3))
@@ -94,6 +97,21 @@ def test_backward_is_the_derivative_with_earlier_batches_held():
             return cross_iteration.forward(*arrays, means=means, variances=variances, **OPTIONS)
 
         check(forward, cross_iteration.backward, (x, w, GAMMA, BETA)).raise_for_error()
+
+
+def test_it_follows_the_authors_code():
+    """A run of their layer with two earlier iterations and eps inside the root, recorded. eq: cbn-backward"""
+    with np.load(TRACES / "cross_iteration.npz", allow_pickle=False) as file:
+        trace = dict(file)
+    past = []
+    for t, (x, w) in enumerate(zip(trace["x"], trace["w"], strict=True)):
+        means, variances = cross_iteration.compensated(past, w)
+        arrays = (x, w, trace["gamma"], trace["beta"])
+        z, cache = cross_iteration.forward(*arrays, means=means, variances=variances, padding=1, eps=0.1)
+        found = (z, *cross_iteration.backward(trace["dz"][t], cache))
+        for name, ours in zip(("z", "dx", "dw", "dgamma", "dbeta"), found, strict=True):
+            assert np.max(np.abs(ours - trace[name][t])) < 1e-12 * np.max(np.abs(trace[name][t])), (name, t)
+        past = [*past, cross_iteration.measured(cache)][-2:]
 
 
 def test_the_definition():
