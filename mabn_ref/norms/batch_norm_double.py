@@ -26,8 +26,6 @@ from mabn_ref.norms import checks
 from mabn_ref.norms.batch_norm import Cache
 from mabn_ref.norms.common import mean, merge, split
 
-__all__ = ["double_backward"]
-
 
 def double_backward(
     ddx: Array, ddgamma: Array, ddbeta: Array, dz: Array, cache: Cache
