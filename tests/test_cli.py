@@ -422,7 +422,7 @@ def test_a_directory_that_cannot_be_written_exits_1(tmp_path: Path, capsys: pyte
         assert capsys.readouterr().err.endswith(said)
 
 
-COMMANDS = ("compare", "paper", "train", "fetch", "gradcheck", "mistakes", "check", "vectors", "learn")
+COMMANDS = ("compare", "paper", "train", "fetch", "export", "gradcheck", "mistakes", "check", "vectors", "learn")
 HELP = [*([name, "--help"] for name in COMMANDS), *(["learn", action, "--help"] for action in learn.ACTIONS)]
 
 

@@ -12,7 +12,7 @@ from tests.benchmarks.processes import ROOT, python
 CORE = "mabn_ref, mabn_ref.norms, mabn_ref.nn"
 OPTIONAL = (
     "matplotlib tqdm pooch threadpoolctl torch jax flax keras cupy hypothesis pytest array_api_strict sphinx mpmath "
-    "scipy"
+    "scipy onnx"
 )
 _CALLS = """
 import sys
@@ -51,7 +51,7 @@ def test_every_extra_is_looked_for() -> None:
     extras = tomllib.loads(Path(ROOT, "pyproject.toml").read_text(encoding="utf-8"))["project"][
         "optional-dependencies"
     ]
-    for name in ("run", "data", "cupy12x", "frameworks"):
+    for name in ("run", "data", "cupy12x", "frameworks", "onnx"):
         for requirement in extras[name]:
             package = requirement.partition(">")[0].partition("-")[0]
             assert package in OPTIONAL.split() or package == "mabn_ref[torch]"

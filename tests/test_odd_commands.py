@@ -30,6 +30,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "mistakes": ("--draws 0", "--seeds -1", "x"),
     "vectors": ("", "file", "out --norms gn", "out --norms", "--small"),
     "fetch": ("", "CIFAR10", "cifar10 cifar10", "../cifar10"),
+    "export": ("", "file", "file out", "file file", "nowhere net.onnx", "file net.onnx", "empty net.onnx"),
     "check": ("", "nowhere:Layer", "os", "os:nothing", "os:", ":Layer", "file:Layer", "os:path --as zz", "a b"),
     "learn check": EXERCISES,
     "learn show": EXERCISES,

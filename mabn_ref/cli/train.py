@@ -1,4 +1,4 @@
-"""``mabn-ref train``: one run; and ``mabn-ref fetch``, which downloads images for it."""
+"""``mabn-ref train``: one run; ``fetch``, which downloads images for it; ``export``, which hands its network on."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import argparse
 import contextlib
 import sys
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mabn_ref import extras, storage
 from mabn_ref.cli import options
 from mabn_ref.cli.parser import UsageError, add_command, add_name, add_number, place, usage_errors
 from mabn_ref.norms import NORMS
@@ -17,11 +19,16 @@ from mabn_ref.train.table_layout import WIDTH
 if TYPE_CHECKING:
     from mabn_ref.train import starting
 
+_EXPORT = """\
+Write the network of a checkpoint as an ONNX file. Its normalisers are folded into the convolutions before them;
+group, layer and instance normalisation, which cannot be, are written as they are. Images come in as (N, 3, H, W),
+normalised as in training. Needs the extra "onnx".
+"""
 _NORMS = [name for name in NORMS if name != "moving"]  # which has a configuration of its own: see `mabn-ref paper`
 
 
 def add(commands: Any) -> None:
-    """Add the two commands and their options."""
+    """Add the three commands and their options."""
     parser = add_command(commands, "train", run, "train one network", "Train a network with one normaliser.")
     norm = parser.add_argument_group("normaliser")
     add_name(norm, "--norm", "norm", _NORMS, f"{', '.join(_NORMS)}; default mabn", "mabn")
@@ -54,6 +61,30 @@ def add(commands: Any) -> None:
     once = "Download a data set, unless it is there already, and print its path."
     parser = add_command(commands, "fetch", _fetch, "download CIFAR-10 into the cache", once)
     add_name(parser, "name", "data set", ("cifar10",), "cifar10")
+    parser = add_command(commands, "export", _export, "write a trained network as ONNX", _EXPORT)
+    of_train = "what `mabn-ref train --checkpoint` wrote"
+    parser.add_argument("checkpoint", type=place, metavar="CHECKPOINT", help=of_train)
+    parser.add_argument("file", type=_onnx_file, metavar="FILE.onnx", help="the file to write")
+
+
+def _onnx_file(text: str) -> Path:
+    """Refuse a name that might be the checkpoint's."""
+    if not text.endswith(".onnx"):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a name that ends in .onnx")
+    return place(text)
+
+
+def _export(args: argparse.Namespace) -> int:
+    from mabn_ref.train import checkpoints, export
+
+    extras.require("onnx", "onnx")
+    with usage_errors():
+        config, net = checkpoints.load_network(args.checkpoint)
+        model = export.to_onnx(net)
+    storage.write(args.file, lambda file: file.write(model.SerializeToString()))
+    print(f"{label(config)}, seed {config.seed}: {len(net.layers)} layers as {len(model.graph.node)} nodes")
+    print(options.written([args.file]))
+    return 0
 
 
 def _fetch(args: argparse.Namespace) -> int:

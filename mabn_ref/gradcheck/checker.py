@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.gradcheck import passes, probes
+from mabn_ref.gradcheck import passes, probes, twice
 from mabn_ref.gradcheck.compare import compare
 from mabn_ref.gradcheck.exact import DIGITS, exact, to_float
 from mabn_ref.gradcheck.result import Result
@@ -28,6 +28,7 @@ def check(
     state: Any = None,
     rtol: float | None = None,
     seed: int = 0,
+    double_backward: Callable[..., Any] | None = None,
 ) -> Result:
     """Compare the gradients that `backward` returns with derivatives of `forward` taken numerically.
 
@@ -58,6 +59,10 @@ def check(
         the outputs may give is forgiven besides, but never more than 1e-2 of the input's largest derivative.
     seed : int
         Seed of cotangents and directions.
+    double_backward : callable, optional
+        ``double_backward(dgradients, dout, cache) -> gradients``: the backward pass of `backward`, which is then
+        checked too. dgradients is a tuple with the gradient by each of those that backward returned; returned are the
+        gradients by dout and by each of the inputs of forward. In the result they are "dout of backward" and so on.
 
     Raises
     ------
@@ -121,7 +126,20 @@ def check(
             size = float(np.linalg.norm(to_float(cotangents[0]) * rounding()))
             slack = [SLACK * eps / _eps(center) * size / unit for unit in units]
             found = passes.check_linearity(rehearsed, found, tolerance, slack)
-    return Result(tuple(found), (), tolerance, seed)
+    first = Result(tuple(found), (), tolerance, seed)
+    if double_backward is None:
+        return first
+    arguments = (rehearsed.cotangents[0], *arrays)
+    pair = twice.as_forward(forward, backward), twice.as_backward(double_backward, arrays)
+    names = [f"{name} of backward" for name in ("dout", *names)]
+    try:
+        second = check(*pair, arguments, names=names, state=state, rtol=rtol, seed=seed)
+    except Exception as error:
+        error.add_note(
+            "in the check of double_backward; there, backward is called forward and double_backward backward"
+        )
+        raise
+    return twice.joined(first, second)
 
 
 def _rounding(forward: Callable[..., Any], at: Sequence[Array], center: Array) -> Array:

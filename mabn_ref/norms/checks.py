@@ -133,12 +133,23 @@ def statistics(config: Any) -> None:
 
 
 def forward(
-    x: Array, gamma: Array, beta: Array, state: Pair, config: Pair, init: Init, *, centred: bool = False
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    state: Pair,
+    config: Pair,
+    init: Init,
+    *,
+    centred: bool = False,
+    samples: int = 1,
 ) -> None:
-    """Refuse arguments of `forward`; `centred`: it divides by the variance, which is 0 for one value per channel."""
+    """Refuse arguments of `forward`, x of fewer `samples` among them.
+
+    `centred`: it divides by the variance, which is 0 for one value per channel.
+    """
     check_own(state, config)
     norm_batch = getattr(config[0], "norm_batch", None)
-    check_inputs(x, gamma, beta, norm_batch)
+    check_inputs(x, gamma, beta, norm_batch, samples)
     shared = x.shape[0] if norm_batch is None else norm_batch
     if centred and shared * math.prod(x.shape[1:-1]) == 1:
         raise ValueError(
@@ -148,12 +159,12 @@ def forward(
     check_state(state[0], init(x.shape[-1], config[0], dtype=np.float64), x)
 
 
-def check_inputs(x: Array, gamma: Array, beta: Array, norm_batch: int | None = None) -> None:
+def check_inputs(x: Array, gamma: Array, beta: Array, norm_batch: int | None = None, samples: int = 1) -> None:
     """Refuse x, gamma and beta that do not fit together."""
     check_float_array("x", x, roots=True)
     check_float_array("gamma", gamma, like=x)
     check_float_array("beta", beta, like=x)
-    check_shape(x)
+    check_shape(x, samples)
     channels = x.shape[-1]
     for name, value in (("gamma", gamma), ("beta", beta)):
         if tuple(value.shape) != (channels,):
@@ -164,9 +175,9 @@ def check_inputs(x: Array, gamma: Array, beta: Array, norm_batch: int | None = N
         raise ValueError(f"x has {x.shape[0]} samples, expected a multiple of norm_batch={norm_batch}")
 
 
-def check_shape(x: Array) -> None:
-    """Refuse x without samples or channels, or with an empty axis."""
-    if len(x.shape) < 2 or 0 in x.shape:
+def check_shape(x: Array, samples: int = 1) -> None:
+    """Refuse x of fewer `samples`, without channels, or with another axis empty."""
+    if len(x.shape) < 2 or x.shape[0] < samples or 0 in x.shape[1:]:
         raise ValueError(f"x has shape {tuple(x.shape)}, expected (N, ..., C): channels last, no axis empty")
 
 

@@ -4,6 +4,7 @@ Peng et al., "MegDet: A Large Mini-Batch Object Detector", 2018. Every rank hold
 ranks, two in forward and one in backward, make the statistics those of the whole: `mabn_ref.norms.batch_norm` on the
 union gives the same numbers. All ranks call `statistics`, `forward`, `gradient_statistics`, `backward` and
 `backward_graph` together, each on its own part; N and the axes between may differ from rank to rank, C may not.
+A rank may have no samples, N = 0, and takes part all the same.
 gamma, beta and the state are the same on every rank. dz is the gradient of the loss summed over ranks, and dgamma and
 dbeta are **this rank's share**, as of every parameter in data-parallel training. Where ranks differ in channels,
 groups or dtypes, there is an error, and other ranks may be left waiting: see `mabn_ref.norms.communicators.run` and
@@ -21,6 +22,7 @@ Examples
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -77,57 +79,75 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
 def statistics(x: Array, config: Config) -> tuple[Array, Array]:
     """Mean and biased variance over all ranks, the same on every rank: :eq:`sync-mean`, :eq:`sync-variance`."""
     check_own((config, Config))
-    mu, var, _, _ = _moments(split(x, config.norm_batch), config)
+    mu, var, _, _ = _moments(x, config)
     return mu[:, 0, :], var[:, 0, :]
 
 
 def _moments(x: Array, config: Config) -> tuple[Array, Array, Array, float]:
-    """Mean, variance, this rank's centred values of (G, M, C), and the values per channel over all ranks."""
-    ranks, values = _agreed(x, config)
-    start = _near_all(one_of(x), ranks, config)
+    """Mean, variance, this rank's centred values (G, M, C), and the values per channel over all ranks."""
+    shape, x = tuple(x.shape), _split(x, config)
+    groups, ranks, values = _agreed(x, config)
+    if values == 0:
+        raise ValueError(f"x has shape {shape}, and no other rank has samples, expected some on at least one rank")
+    if values == 1:
+        raise ValueError(
+            "one value per channel over all ranks: its variance is 0 by construction; expected at least 2"
+        )
+    x = merge(x, (groups, *x.shape[1:]))
+    start = _near_all(x, ranks, config)
     centred = less(x, start[:, 0, :])
     off = _summed(sums(centred), config) / values
     mu = start + off  # eq: sync-mean
     centred = less(centred, off[:, 0, :])
     var = _summed(sums(centred * centred), config) / values  # eq: sync-variance
     if bool(namespace(x).all(var == var)):  # a NaN may be another rank's
-        check_squares("x", x, var)
+        if x.shape[1]:
+            check_squares("x", x, var)
+        elif bool(namespace(x).any(var == math.inf)):
+            raise OverflowError("squares of x overflow on another rank")
     return mu, var, centred, values
 
 
-def _near_all(value: Array, ranks: float, config: Config) -> Array:
-    """The mean over ranks of a value of each, which is exactly that value if it is the same on all of them.
+def _split(x: Array, config: Config) -> Array:
+    """This rank's part as (G, M, C), or (0, 0, C) without samples: how many G are, the other ranks know."""
+    check_float_array("x", x)
+    checks.check_shape(x, samples=0)
+    return split(x, config.norm_batch) if x.shape[0] else merge(x, (0, 0, x.shape[-1]))
+
+
+def _near_all(x: Array, ranks: float, config: Config) -> Array:
+    """The mean of a value of each rank that has samples, which is exactly that value if it is the same on all.
 
     The second round takes out the rounding of the first.
     """
-    mean = _summed(value, config) / ranks
-    return mean + _summed(value - mean, config) / ranks
+    mine = x.shape[1] > 0
+    mean = _summed(one_of(x) if mine else sums(x), config) / ranks
+    return mean + _summed(one_of(x) - mean if mine else sums(x), config) / ranks
 
 
-def _agreed(x: Array, config: Config) -> tuple[float, float]:
-    """How many ranks, and how many values per channel of a batch over all of them, if they agree on everything else.
+def _agreed(x: Array, config: Config) -> tuple[int, float, float]:
+    """How many normalisation batches, ranks with samples, and values per channel of a batch over all ranks.
+
+    That is, if all ranks have as many channels, and those with samples as many normalisation batches.
 
     What is added up here is of one size on every rank, so that ranks which disagree all find out, and none waits for
     an array that never comes. A number is the same on all ranks if the square of its sum is the sum of its squares
     times the number of ranks.
     """
     groups, values, channels = x.shape
-    mine = like(x, [1, values, groups, groups**2, channels, channels**2], namespace(x).float64)
+    mine = like(x, [1, channels, channels**2, values > 0, groups, groups**2, values], namespace(x).float64)
     added_up = _summed(mine, config)
-    ranks, values_sum, group_sum, group_squares, channel_sum, channel_squares = (float(added_up[i]) for i in range(6))
-    for what, own, added, squares in (
-        ("channels", channels, channel_sum, channel_squares),
-        ("normalisation batches in x", groups, group_sum, group_squares),
+    numbers = (float(added_up[i]) for i in range(7))
+    ranks, channel_sum, channel_squares, full, group_sum, group_squares, values_sum = numbers
+    for what, own, of, added, squares in (
+        ("channels", channels, ranks, channel_sum, channel_squares),
+        ("normalisation batches in x", groups, full, group_sum, group_squares),
     ):
-        if added * added != ranks * squares:
+        if added * added != of * squares:
             raise ValueError(
-                f"ranks differ in {what}: this one has {own}, the mean over {ranks:g} ranks is {added / ranks:g}"
+                f"ranks differ in {what}: this one has {own}, the mean over {of:g} ranks is {added / of:g}"
             )
-    if values_sum == 1:
-        raise ValueError(
-            "one value per channel over all ranks: its variance is 0 by construction; expected at least 2"
-        )
-    return ranks, values_sum
+    return round(group_sum / max(full, 1)), full, values_sum
 
 
 def _summed(value: Array, config: Config) -> Array:
@@ -139,8 +159,8 @@ def _summed(value: Array, config: Config) -> Array:
 
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
     """Normalise by mean and variance of the whole batch: :eq:`bn-normalise` (1), :eq:`affine` (3)."""
-    checks.forward(x, gamma, beta, (state, State), (config, Config), init)
-    shape, x, t = tuple(x.shape), split(x, config.norm_batch), state.iteration
+    checks.forward(x, gamma, beta, (state, State), (config, Config), init, samples=0)
+    shape, t = tuple(x.shape), state.iteration
     mu, var, centred, values = _moments(x, config)
     _, moving_mean = ema(state.mean, mu, config.decay, t)  # eq: ema-forward (12)
     _, moving_var = ema(state.var, var, config.decay, t)  # eq: ema-forward (12)
@@ -148,14 +168,14 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     y = centred / sigma  # eq: bn-normalise (1)
     z = gamma * y + beta  # eq: affine (3)
     cache = Cache(y, sigma, values, copied(gamma), t, shape, config)
-    state = State(moving_mean[-1, 0, :], moving_var[-1, 0, :], t + x.shape[0])
+    state = State(moving_mean[-1, 0, :], moving_var[-1, 0, :], t + mu.shape[0])
     return merge(z, shape), cache, state
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     """The two statistics of backward, over all ranks, of dy: :eq:`sync-gradient-statistics`."""
     checks.gradient_statistics(dz, (cache, Cache))
-    g, psi, _, _ = _gradient_means(split(dz, cache.config.norm_batch), cache)
+    g, psi, _, _ = _gradient_means(merge(dz, cache.y.shape), cache)
     return g[:, 0, :], psi[:, 0, :]
 
 
@@ -171,7 +191,7 @@ def _gradient_means(dz: Array, cache: Cache) -> tuple[Array, Array, Array, Array
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
     """Gradients in closed form: :eq:`bn-backward` (4), with g and Psi over all ranks."""
     checks.backward(dz, (cache, Cache), (state, State), init)
-    dz, (y, sigma, _, gamma, _, shape, _) = split(dz, cache.config.norm_batch), cache
+    dz, (y, sigma, _, gamma, _, shape, _) = merge(dz, cache.y.shape), cache
     g, psi, dz_sum, dzy_sum = _gradient_means(dz, cache)
     dbeta = total(dz_sum)  # eq: affine-backward
     dgamma = total(dzy_sum)  # eq: affine-backward
@@ -183,7 +203,7 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
 def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
     """The same gradients, step by step back through the graph, a sum over ranks where it joins: :eq:`sync-graph`."""
     checks.backward(dz, (cache, Cache), (state, State), init)
-    dz, (y, sigma, values, gamma, _, shape, config) = split(dz, cache.config.norm_batch), cache
+    dz, (y, sigma, values, gamma, _, shape, config) = merge(dz, cache.y.shape), cache
     centred = y * sigma
     # z = gamma * y + beta
     dbeta = total(dz)  # eq: affine-backward

@@ -12,7 +12,7 @@ import numpy as np
 
 from mabn_ref.extras import require
 from mabn_ref.nn import network, networks, optimiser, softmax_cross_entropy
-from mabn_ref.paper.folding import fold, infer_folded, operations
+from mabn_ref.nn.folding import fold, infer_folded, operations
 from mabn_ref.paper.study import Context, Outcome, Records, Study, no_runs
 from mabn_ref.train import plotting
 from mabn_ref.train.config import build, recipe

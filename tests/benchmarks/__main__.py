@@ -15,15 +15,17 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from mabn_ref import __version__, storage
-from tests.benchmarks import convolution, normalisers, processes, scaling, training_step
+from tests.benchmarks import convolution, normalisers, processes, relatives, scaling, training_step
 from tests.benchmarks.timing import Timing, table
 
 SECTIONS: dict[str, tuple[str, str, Callable[..., dict[str, dict[str, Timing]]]]] = {
     "step": ("Training step of the small network", "ms", training_step.measure),
     "normalisers": ("Normaliser alone, forward + backward", "ms", normalisers.measure),
+    "relatives": ("Relatives beside PyTorch", "ms", relatives.measure),
     "convolution": ("Convolution", "ms", convolution.measure),
     "scaling": ("Cost against size", "ms", scaling.measure),
     "memory": ("Memory", "MB", processes.measure_memory),
+    "step memory": ("Peak memory of one step, beyond what the process held", "MB", relatives.measure_memory),
     "imports": ("Import", "ms", processes.measure_imports),
 }
 _REFERENCES = ("PyTorch BN 32, channels last", "BN 32", "ours, forward")

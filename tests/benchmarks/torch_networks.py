@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["small_network", "training_step"]
+__all__ = ["residual_network", "small_network", "training_step"]
 
 
 def small_network(torch: Any, norm: Callable[[int], Any], *, convolution: Any = None, width: int = 32) -> Any:
@@ -19,6 +19,29 @@ def small_network(torch: Any, norm: Callable[[int], Any], *, convolution: Any = 
     return torch.nn.Sequential(
         *layers, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(channels[-1], 10)
     )
+
+
+def residual_network(torch: Any, norm: Callable[[int], Any], *, width: int = 32) -> Any:
+    """The layers of `mabn_ref.nn.networks.residual_network` of depth 8."""
+
+    def convolved(takes: int, gives: int, stride: int, kernel: int = 3) -> list[Any]:
+        convolution = torch.nn.Conv2d(takes, gives, kernel, stride=stride, padding=kernel // 2, bias=False)
+        return [convolution, norm(gives)]
+
+    class Block(torch.nn.Module):  # type: ignore[name-defined,misc]
+        def __init__(self, takes: int, gives: int, stride: int) -> None:
+            super().__init__()
+            first, second = convolved(takes, gives, stride), convolved(gives, gives, 1)
+            self.f = torch.nn.Sequential(*first, torch.nn.ReLU(), *second)
+            self.s = torch.nn.Sequential(*(convolved(takes, gives, stride, 1) if stride > 1 else []))
+
+        def forward(self, x: Any) -> Any:
+            return torch.relu(self.f(x) + self.s(x))
+
+    blocks = [Block(width, width, 1), Block(width, 2 * width, 2), Block(2 * width, 4 * width, 2)]
+    stem = [*convolved(3, width, 2), torch.nn.ReLU()]
+    end = [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4 * width, 10)]
+    return torch.nn.Sequential(*stem, *blocks, *end)
 
 
 def training_step(torch: Any, net: Any, x: Any, labels: Any, micro_batch: int | None = None) -> Callable[[], None]:

@@ -20,10 +20,17 @@ SIDE = 1024
 
 
 def our_step(
-    module: Any, config: Any, x: Any, labels: Any, *, centralized: bool = False, width: int = 32
+    module: Any,
+    config: Any,
+    x: Any,
+    labels: Any,
+    *,
+    centralized: bool = False,
+    width: int = 32,
+    make: Callable[..., Any] = networks.small_network,
 ) -> Callable[[], None]:
     """A step that goes on from where the last one ended: forward, backward, SGD."""
-    layers = networks.small_network(module, config, centralized=centralized, width=width)
+    layers = make(module, config, centralized=centralized, width=width)
     params, states = network.init(layers, np.random.default_rng(0))
     held = [params, optimiser.init(params), states]
 

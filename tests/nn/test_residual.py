@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from mabn_ref.nn import network, networks, residual, softmax_cross_entropy
+from mabn_ref.nn.folding import Folded, fold, infer_folded, operations
 from mabn_ref.nn.network import Conv, Norm
 from mabn_ref.nn.residual import Add, Exchange, Keep
 from mabn_ref.norms import batch_norm, group_norm, mabn, modified_batch_norm
-from mabn_ref.paper.folding import Folded, fold, infer_folded, operations
 from mabn_ref.paper.recorder import recorded
 
 BN = batch_norm.Config(norm_batch=2)

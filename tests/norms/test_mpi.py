@@ -49,7 +49,7 @@ def mpirun(ranks: int, *command: str, timeout: float = HUNG) -> subprocess.Compl
 @needs_mpi
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_the_union_on_real_ranks(ranks: int) -> None:
-    """Forward, backward, state, 1e-12, even and uneven splits.
+    """Forward, backward, state, 1e-12, even and uneven splits, ranks without samples.
 
     eq: sync-mean, sync-variance, sync-gradient-statistics, sync-graph
     """

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mabn_ref.nn import network, networks
+from mabn_ref.nn.folding import fold, infer_folded
 from mabn_ref.norms import NORMS, batch_norm, devices, group_norm, mabn
 from mabn_ref.norms.devices import Devices, on_devices
-from mabn_ref.paper.folding import fold, infer_folded
 from mabn_ref.paper.recorder import recorded
 from mabn_ref.train.config import SAMPLE_NORMS
 

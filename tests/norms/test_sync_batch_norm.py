@@ -16,7 +16,7 @@ from mabn_ref.norms import batch_norm, sync_batch_norm
 from mabn_ref.norms.communicators import RankDied, run
 from tests.strategies import parameters, sample, seeds
 
-splits = st.lists(st.integers(1, 4), min_size=1, max_size=4).filter(lambda sizes: sum(sizes) > 1)
+splits = st.lists(st.integers(0, 4), min_size=1, max_size=4).filter(lambda sizes: sum(sizes) > 1)
 
 
 def parts_of(x: Any, sizes: list[int]) -> list[Any]:
@@ -85,7 +85,7 @@ def assert_equal(ours: list[Any], theirs: list[Any], dz: Any, gamma: Any, spread
     decay=st.sampled_from([0.0, 0.9]),
 )
 def test_any_split_is_the_union(sizes: list[int], space: list[int], seed: int, eps: float, decay: float) -> None:
-    """Uneven splits, one rank, a rank with one value a channel.
+    """Uneven splits, one rank, a rank with one value per channel, or with none.
 
     eq: sync-mean, sync-variance, sync-gradient-statistics, sync-graph, bn-normalise, bn-backward, ema-forward
     """
@@ -130,6 +130,58 @@ def test_groups_are_joined_group_by_group() -> None:
     z = batch_norm.forward(x, gamma, beta, batch_norm.init(3, config, dtype=float), config)[0]
     one, two = run(2, work)
     np.testing.assert_allclose(np.concatenate([one[:2], two[:2], one[2:], two[2:]]), z, rtol=1e-12, atol=1e-13)
+
+
+def test_a_rank_without_samples_has_as_many_groups_as_the_others() -> None:
+    """The first of three ranks is empty, and so is what it returns; its state is the others'.
+
+    eq: sync-mean, sync-variance, sync-gradient-statistics
+    """
+    rng = np.random.default_rng(9)
+    x, dz, (gamma, beta) = 1e8 + rng.standard_normal((4, 5, 3)), rng.standard_normal((4, 5, 3)), parameters(rng, 3)
+    parts = [slice(0, 0), slice(0, 4), slice(4, 4)]
+
+    def work(ranks: Any) -> Any:
+        config = sync_batch_norm.Config(norm_batch=2, communicator=ranks)
+        state = sync_batch_norm.init(3, config, dtype=float)
+        z, cache, state = sync_batch_norm.forward(x[parts[ranks.rank]], gamma, beta, state, config)
+        return z, *sync_batch_norm.backward(dz[parts[ranks.rank]], cache, state)
+
+    config = batch_norm.Config(norm_batch=2)
+    z, cache, state = batch_norm.forward(x, gamma, beta, batch_norm.init(3, config, dtype=float), config)
+    expected = z, *batch_norm.backward(dz, cache, state)
+    for rank, found in enumerate(run(3, work)):
+        assert found[-1].iteration == 2
+        for a, b in zip((*found[:-1], *found[-1][:2]), (*expected[:-1], *state[:2]), strict=True):
+            if b.shape == x.shape:
+                b = b[parts[rank]]
+            elif b is expected[2] or b is expected[3]:  # a share of nothing
+                b = b if rank == 1 else 0 * b
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_no_rank_has_samples() -> None:
+    def work(ranks: Any) -> Any:
+        config, one = sync_batch_norm.Config(communicator=ranks), np.ones(3)
+        x = np.zeros((0, 4, 3))
+        with pytest.raises(
+            ValueError, match=r"x has shape \(0, 4, 3\), and no other rank has samples, expected some"
+        ):
+            sync_batch_norm.forward(x, one, one, sync_batch_norm.init(3, config, dtype=float), config)
+        with pytest.raises(ValueError, match="no other rank has samples"):
+            sync_batch_norm.statistics(x, config)
+
+    run(2, work)
+
+
+def test_squares_that_overflow_elsewhere_are_an_error_on_a_rank_without_samples() -> None:
+    def work(ranks: Any) -> Any:
+        x = np.full((2, 1), [[1e200], [-1e200]])[: 2 * ranks.rank]
+        message = r"x reaches 1e\+200 in channel 0" if ranks.rank else "squares of x overflow on another rank"
+        with np.errstate(over="ignore"), pytest.raises(OverflowError, match=message):
+            sync_batch_norm.statistics(x, sync_batch_norm.Config(communicator=ranks))
+
+    run(2, work)
 
 
 def test_ranks_may_have_images_of_different_sizes() -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from mabn_ref.nn import network, networks
+from mabn_ref.nn.folding import Folded, fold, infer_folded, operations
 from mabn_ref.norms import batch_norm, group_norm
 from mabn_ref.paper import table9
-from mabn_ref.paper.folding import Folded, fold, infer_folded, operations
 from mabn_ref.paper.study import Context
 from mabn_ref.paper.table9 import TABLE9, measure_cost
 from mabn_ref.train.config import build, recipe

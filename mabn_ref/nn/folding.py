@@ -20,6 +20,8 @@ class Folded(NamedTuple):
     """(out,): the normaliser's shift."""
     stride: int
     padding: int
+    name: str
+    """The convolution's."""
 
 
 Step: TypeAlias = Folded | tuple[Layer, dict[str, Array], Any]
@@ -53,7 +55,7 @@ def fold(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Se
             conv, kernel = before[0], before[1]["w"]
             w = network.weight_in_use(conv, kernel)
             scale, shift = layer.module.affine(p["gamma"], p["beta"], state, layer.config)
-            steps[-1] = Folded(w * scale, shift, conv.stride, conv.padding)  # eq: fold
+            steps[-1] = Folded(w * scale, shift, conv.stride, conv.padding, conv.name)  # eq: fold
         else:
             steps.append((layer, p, state))
     return steps

@@ -1,0 +1,152 @@
+"""A trained network as an ONNX model, its normalisers folded into the convolutions before them.
+
+The model takes images as (N, channels, H, W), ONNX's order of the axes, normalised as in training, and computes what
+`mabn_ref.nn.network.infer` computes, to rounding. N, H and W are left open. Needs the extra ``onnx``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from mabn_ref import __version__
+from mabn_ref.arrays import Array
+from mabn_ref.extras import require
+from mabn_ref.nn import dynamic_tanh, network, residual
+from mabn_ref.nn.convert import Network
+from mabn_ref.nn.folding import Folded, fold
+from mabn_ref.nn.network import Bias, Conv, Curve, GlobalAveragePool, Layer, Linear, Norm, ReLU, Upsample
+from mabn_ref.nn.residual import Add, Exchange, Keep
+from mabn_ref.norms import group_norm
+from mabn_ref.norms.devices import Devices
+
+OPSET = 21  #: of ONNX 1.16 (2024), the first with group normalisation as the papers have it
+_IR_VERSION = 10  #: the file format of that version; the package would write its own newest
+
+
+class _Graph:
+    """The nodes so far, in order, and the arrays that they read."""
+
+    def __init__(self, helper: ModuleType) -> None:
+        self.nodes: list[Any] = []
+        self.arrays: dict[str, Array] = {}
+        self.flat = False  #: whether values are (N, C) by now, and not (N, C, H, W)
+        self._make_node = helper.make_node
+
+    def add(
+        self, kind: str, name: str, values: Sequence[str], arrays: Mapping[str, Array] | None = None, **settings: Any
+    ) -> str:
+        """Add a node of values that are computed before it and of arrays that it alone reads; return its output."""
+        own = {f"{name}.{role}": array for role, array in (arrays or {}).items()}
+        self.arrays |= own
+        self.nodes.append(self._make_node(kind, [*values, *own], [name], name=name, **settings))
+        return name
+
+    def affine(self, name: str, now: str, scale: Array, shift: Array) -> str:
+        """Add a product and a sum per channel."""
+        scaled = self.add("Mul", f"{name}.scaled", [now], {"scale": self.per_channel(scale)})
+        return self.add("Add", name, [scaled], {"shift": self.per_channel(shift)})
+
+    def per_channel(self, numbers: Array) -> Array:
+        """(C,) in a shape that spreads over the other axes."""
+        return numbers if self.flat else numbers[:, None, None]
+
+
+def to_onnx(net: Network) -> Any:
+    """Return the network as an ``onnx.ModelProto`` with one input, "images", and one output, "logits".
+
+    Every normaliser with `affine` is folded into the convolution right before it, or is a product and a sum per
+    channel. Group, layer and instance normalisation are a node of their own. Of any other, which no operation of ONNX
+    computes, there is a ValueError with its name.
+    """
+    helper, numpy_helper = (require(f"onnx.{name}", "onnx") for name in ("helper", "numpy_helper"))
+    first, *_ = (layer for layer in net.layers if not isinstance(layer, Keep))
+    if not isinstance(first, Conv):
+        raise ValueError(f"the first layer is {first.name}, expected a convolution, which says what images have")
+    graph, now = _Graph(helper), "images"
+    held: Any = None
+    for step in fold(*net):
+        if isinstance(step, Folded):
+            now = _convolution(graph, step, now, {"w": step.w, "b": step.b})
+            continue
+        layer, p, state = step
+        match layer:
+            case Keep() | Exchange() | Add():
+                branches = [now, held]
+                now, held = residual.route(layer, now, held)
+                if isinstance(layer, Add):
+                    now = graph.add("Add", layer.name, branches)
+            case Conv():
+                now = _convolution(graph, layer, now, {"w": network.weight_in_use(layer, p["w"])})
+            case Norm():
+                now = _normaliser(graph, layer, p, state, now)
+            case _:
+                now = _other(graph, layer, p, now)
+    graph.nodes[-1].output[0] = "logits"
+    dtype = helper.np_dtype_to_tensor_dtype(next(p["w"] for p in net.params if p).dtype)
+    last = [layer for layer in net.layers if isinstance(layer, Conv | Linear)][-1]
+    answers = [last.features_out] if isinstance(last, Linear) else [last.channels_out, "H_out", "W_out"]
+    whole = helper.make_graph(
+        graph.nodes,
+        "network",
+        [helper.make_tensor_value_info("images", dtype, ["N", first.channels_in, "H", "W"])],
+        [helper.make_tensor_value_info("logits", dtype, ["N", *answers])],
+        [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in graph.arrays.items()],
+    )
+    model = helper.make_model(
+        whole,
+        producer_name="mabn_ref",
+        producer_version=__version__,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=_IR_VERSION,
+    )
+    require("onnx.checker", "onnx").check_model(model, full_check=True)
+    return model
+
+
+def _convolution(graph: _Graph, layer: Conv | Folded, now: str, arrays: dict[str, Array]) -> str:
+    stride, padding = layer.stride, layer.padding
+    arrays |= {"w": np.transpose(arrays["w"], (3, 2, 0, 1))}  # ONNX has (out, in, kh, kw)
+    return graph.add("Conv", layer.name, [now], arrays, strides=[stride] * 2, pads=[padding] * 4)
+
+
+def _normaliser(graph: _Graph, layer: Norm, p: dict[str, Array], state: Any, now: str) -> str:
+    """One that is not folded."""
+    module = layer.module.module if isinstance(layer.module, Devices) else layer.module
+    if hasattr(module, "affine"):
+        return graph.affine(layer.name, now, *layer.module.affine(p["gamma"], p["beta"], state, layer.config))
+    if module is not group_norm:
+        name = module.__name__.rpartition(".")[2]
+        raise ValueError(
+            f"{layer.name} is {name}, which is not linear at inference, so that it cannot be folded; expected a "
+            "normaliser with affine, or group, layer or instance normalisation"
+        )
+    groups = layer.channels if layer.config.groups is None else layer.config.groups
+    return graph.add("GroupNormalization", layer.name, [now], p, num_groups=groups, epsilon=layer.config.eps)
+
+
+def _other(graph: _Graph, layer: Layer, p: dict[str, Array], now: str) -> str:
+    match layer:
+        case Curve(name, module):
+            bent = graph.add("Mul", f"{name}.stretched", [now], {"alpha": p["alpha"]})
+            if "s" in p:
+                bent = graph.add("Add", f"{name}.moved", [bent], {"s": p["s"]})
+            y = graph.add("Tanh" if module is dynamic_tanh else "Erf", f"{name}.y", [bent])
+            return graph.affine(name, y, p["gamma"], p["beta"])
+        case ReLU(name):
+            return graph.add("Relu", name, [now])
+        case Bias(name):
+            return graph.add("Add", name, [now], {"b": graph.per_channel(p["b"])})
+        case Upsample(name, factor):
+            scales = {"scales": np.array([1, 1, factor, factor], dtype=np.float32)}
+            nearest = {"coordinate_transformation_mode": "asymmetric", "mode": "nearest", "nearest_mode": "floor"}
+            return graph.add("Resize", name, [now, ""], scales, **nearest)
+        case GlobalAveragePool(name):
+            graph.flat = True
+            return graph.add("Flatten", name, [graph.add("GlobalAveragePool", f"{name}.mean", [now])])
+        case Linear(name):
+            return graph.add("Gemm", name, [now], p)
+    raise TypeError(f"{layer!r} is not a layer")
