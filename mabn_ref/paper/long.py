@@ -66,8 +66,10 @@ _CLAIMS = [
     Claim("BN 32 + WC", "BN 32 + GC", None, "the control: WC in backward alone"),
 ]
 _PANELS = {
-    "small batches, weights centralised": [(f"{name} + WC", "BN 32 + WC") for name in ("BN 2", "BRN 2", "MABN 2")],
-    "centralised weights": [(f"{name} + WC", name) for name in ("BN 2", "BN 32", "MABN 2")],
+    "What small batches cost, weights centralised": [
+        (f"{name} + WC", "BN 32 + WC") for name in ("BN 2", "BRN 2", "MABN 2")
+    ],
+    "What centralised weights do": [(f"{name} + WC", name) for name in ("BN 2", "BN 32", "MABN 2")],
 }
 """What each panel shows: of these pairs the first less the second."""
 _PAIRS = [*dict.fromkeys([pair for pairs in _PANELS.values() for pair in pairs] + [("BN 2", "BN 32")])]
@@ -226,6 +228,7 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
         axes.axhline(0, color="#7a7a7a", linewidth=1)
         plotting.finish(axes, title, "", "difference of test errors (%)", legend=True)
     panels[-1].set_xlabel("epoch")
+    panels[-1].xaxis.get_major_locator().set_params(integer=True)
     return {"": drawing}
 
 
