@@ -1,7 +1,7 @@
 """Training to the end: are the differences after a few epochs differences of speed, or of the end point?
 
 BN, BRN and MABN with and without centralised weights, each with a learning rate of its own, until the training images
-are learnt. The rates are compared on training images that are held out; no test image is seen before the end.
+are learnt. The rates are compared on training images that are held out, so that test images choose nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FACTORS = (0.5, 1.0, 2.0)
 TUNING_SEEDS = (1000,)
 
 _USUAL: dict[str, Any] = {"width": 16, "epochs": 20, "augment": False}
-"""Sizes if nothing else is said: flips and crops put off the end, and a wider network takes as long."""
+"""Sizes if nothing else is said; flips and crops would put off the end."""
 
 _METHODS: dict[str, dict[str, Any]] = {
     "BN 32": {"norm": "bn", "norm_batch": 32},
