@@ -1,7 +1,7 @@
 """Training to the end: are the differences after a few epochs differences of speed, or of the end point?
 
 BN, BRN and MABN with and without centralised weights, each with a learning rate of its own, until the training images
-are learnt. The rates are compared on training images that are held out; no test image is seen before the end.
+are learnt. The rates are compared on training images that are held out, so that test images choose nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FACTORS = (0.5, 1.0, 2.0)
 TUNING_SEEDS = (1000,)
 
 _USUAL: dict[str, Any] = {"width": 16, "epochs": 20, "augment": False}
-"""Sizes if nothing else is said: flips and crops put off the end, and a wider network takes as long."""
+"""Sizes if nothing else is said; flips and crops would put off the end."""
 
 _METHODS: dict[str, dict[str, Any]] = {
     "BN 32": {"norm": "bn", "norm_batch": 32},
@@ -66,8 +66,10 @@ _CLAIMS = [
     Claim("BN 32 + WC", "BN 32 + GC", None, "the control: WC in backward alone"),
 ]
 _PANELS = {
-    "small batches, weights centralised": [(f"{name} + WC", "BN 32 + WC") for name in ("BN 2", "BRN 2", "MABN 2")],
-    "centralised weights": [(f"{name} + WC", name) for name in ("BN 2", "BN 32", "MABN 2")],
+    "What small batches cost, weights centralised": [
+        (f"{name} + WC", "BN 32 + WC") for name in ("BN 2", "BRN 2", "MABN 2")
+    ],
+    "What centralised weights do": [(f"{name} + WC", name) for name in ("BN 2", "BN 32", "MABN 2")],
 }
 """What each panel shows: of these pairs the first less the second."""
 _PAIRS = [*dict.fromkeys([pair for pairs in _PANELS.values() for pair in pairs] + [("BN 2", "BN 32")])]
@@ -226,6 +228,7 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
         axes.axhline(0, color="#7a7a7a", linewidth=1)
         plotting.finish(axes, title, "", "difference of test errors (%)", legend=True)
     panels[-1].set_xlabel("epoch")
+    panels[-1].xaxis.get_major_locator().set_params(integer=True)
     return {"": drawing}
 
 

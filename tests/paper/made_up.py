@@ -32,9 +32,8 @@ def run_all(study: Study, context: Context, folder: Path, run: Callable[..., Any
 
     def in_one_go(configs: list[RunConfig]) -> list[Any]:
         with executor(1) as workers:
-            done = [record for _, record in sweep(configs, workers, folder / study.file, run=run)]
-        ended.extend(done)
-        return done
+            ended.extend(record for _, record in sweep(configs, workers, folder / study.file, run=run))
+        return ended
 
     planned, found = complete(study, context, folder, in_one_go)
     assert [record["status"] for record in ended if isinstance(record, dict)] == ["done"] * len(planned), ended

@@ -74,7 +74,7 @@ def covered(draws: int, *, of_seed: float, of_image: float) -> tuple[float, floa
 )
 def test_it_holds_the_true_mean_as_often_as_it_says(of_seed: float, of_image: float) -> None:
     """Simulated with the truth known; where images differ, seeds alone promise too much."""
-    draws = many(400, 4000)
+    draws = many(200, 4000)
     both, alone = covered(draws, of_seed=of_seed, of_image=of_image)
     error = 4 * math.sqrt(0.05 * 0.95 / draws)
     assert 0.94 - error < both

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ from mabn_ref.paper import long
 from mabn_ref.paper.hits import packed, unpacked
 from mabn_ref.paper.long import LONG, run_to_the_end
 from mabn_ref.paper.output import as_text
-from mabn_ref.paper.study import Context
+from mabn_ref.paper.study import Context, complete
+from mabn_ref.train import results
 from mabn_ref.train.config import DEFAULTS, RunConfig, label
-from tests.paper.made_up import CONTEXT, records, run_all
+from tests.paper.made_up import CONTEXT, records
 
 DIRECTORY = Context((0, 1, 2), {"data": "directory", "data_dir": "images", **DEFAULTS["directory"]})
 
@@ -150,16 +153,30 @@ def test_a_record_says_which_images_were_right_and_what_was_learnt(monkeypatch: 
     assert hits.shape == (50,)
     assert other["epochs"][-1]["test_error"] == pytest.approx(100 - 100 * hits.mean())
     monkeypatch.setattr(cifar, "read_directory", lambda *_: (train, train))
-    long_ago = config.as_dict() | {"data_dir": "y"}  # images are kept for the next run of a directory
-    record = run_to_the_end(RunConfig(**long_ago))
+    record = run_to_the_end(dataclasses.replace(config, data_dir="y"))  # the images of "x" are kept
     assert record["fitted_error"] == record["epochs"][-1]["test_error"] == other["fitted_error"]
     assert 0 < record["fitted_error"] < 100
 
 
-def test_a_small_one_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_one_goes_on_where_it_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(long, "_ROWS", [row for row in long._ROWS if row.label in ("MABN 2", "MABN 2 + GC")])
     context = Context((0,), {"width": 2, "epochs": 1, "train_size": 64, "test_size": 10})
-    planned, recorded = run_all(LONG, context, tmp_path, run_to_the_end)
-    assert len(planned) == 2 * 3 + 2
+    file, ran = tmp_path / LONG.file, list[Any]()
+
+    def run(configs: list[RunConfig]) -> Iterator[dict[str, Any]]:
+        for config in configs:
+            if len(ran) == 4:
+                ran.append(None)
+                raise KeyboardInterrupt
+            ran.append(config)
+            results.append(file, record := run_to_the_end(config))
+            yield record
+
+    with pytest.raises(KeyboardInterrupt):
+        complete(LONG, context, tmp_path, run)
+    planned, recorded = complete(LONG, context, tmp_path, run)
+    assert [config for config in ran if config] == planned
+    assert len(planned) == len(set(planned)) == 2 * 3 + 2
+    assert {record["status"] for record in recorded} == {"done"}
     outcome = LONG.outcome(context, recorded)
     assert [row[0] for row in outcome.tables[0].rows] == ["MABN 2", "MABN 2 + GC"]

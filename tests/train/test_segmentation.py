@@ -149,3 +149,9 @@ def test_one_that_diverges_says_where() -> None:
 def test_other_data_is_refused(field: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"data is '\w+' and augment (True|False), expected 'embedded' and False"):
         run_pixels(recipe(norm="bn", norm_batch=2, gradient_batch=2, **TINY | field))
+
+
+@pytest.mark.parametrize("field", ["held_out", "gradient_centralized"])
+def test_what_is_of_whole_images_is_refused(field: str) -> None:
+    with pytest.raises(ValueError, match=f"^{field} is True, expected False: it is of whole images alone$"):
+        run_pixels(recipe(norm="bn", norm_batch=2, gradient_batch=2, **TINY | {field: True}))
