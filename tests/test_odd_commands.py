@@ -13,7 +13,7 @@ LONG, HUGE = "x" * 300, "9" * 25
 INTEGERS = ("", " ", "x", "1.5", "-1", "nan", "0x10", "1e3", "--", "\u0662\u0662x", "None")
 NUMBERS = ("", "x", "nan", "inf", "-inf", "1e999", "-0.1", "1,5", "True")
 PLACES = ("", "file", "file/below", "a\0b")
-EXERCISES = ("", "0", "27", "-1", "1.0", "moment", "1_", "..", "../01_moments", LONG, "\x1b[2J")
+EXERCISES = ("", "0", "99", "-1", "1.0", "moment", "1_", "..", "../01_moments", LONG, "\x1b[2J")
 OPTIONS: dict[str, tuple[str, ...]] = {
     **{f"train {name}": INTEGERS for name in ("--epochs", "--width", "--train-size", "--norm-batch")},
     **{f"train {name}": NUMBERS for name in ("--lr", "--weight-decay", "--decay")},

@@ -70,9 +70,9 @@ def test_the_worst_noise_is_in_backward(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", [README, README.parent / "docs" / "index.rst"], ids=["README", "landing"])
-def test_there_are_as_many_exercises_as_it_says(page: Path) -> None:
+def test_there_are_as_many_exercises_as_it_says_if_it_does(page: Path) -> None:
     there = len(list((README.parent / "mabn_ref" / "learn" / "course").glob("[0-9]*")))
-    assert set(re.findall(r"(\d+)\s+exercises", page.read_text(encoding="utf-8"))) == {str(there)}
+    assert set(re.findall(r"(\d+)\s+exercises", page.read_text(encoding="utf-8"))) <= {str(there)}
 
 
 def test_it_is_short_and_its_picture_is_there() -> None:

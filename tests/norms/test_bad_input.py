@@ -113,7 +113,7 @@ def test_statistics(name: str) -> None:
         ({"decay": 1.0}, ValueError, r"decay is 1.0, expected a number in \[0, 1\)"),
         ({"decay": -0.1}, ValueError, r"decay is -0.1"),
         ({"decay": float("nan")}, ValueError, r"decay is nan"),
-        ({"decay": None}, TypeError, r"decay is None"),
+        ({"decay": "0.9"}, TypeError, r"decay is '0.9'"),
     ],
 )
 def test_config(name: str, keywords: dict[str, Any], error: type[Exception], message: str) -> None:
