@@ -16,18 +16,16 @@ another layer (TypeError). They do not change their arguments.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias, get_args
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_at_least, check_own, kind, kind_of, namespace
+from mabn_ref.arrays import Array, namespace
 from mabn_ref.nn import (
     bias,
     centralize,
     conv2d,
-    dynamic_erf,
-    dynamic_tanh,
     global_average_pool,
     linear,
     relu,
@@ -35,90 +33,45 @@ from mabn_ref.nn import (
     standardize,
     upsample,
 )
+from mabn_ref.nn.layers import (
+    CURVES,
+    Bias,
+    Conv,
+    ConvCache,
+    Curve,
+    GlobalAveragePool,
+    Layer,
+    Linear,
+    Norm,
+    ReLU,
+    Upsample,
+    check_config,
+    check_layers,
+    check_parallel,
+)
 from mabn_ref.nn.residual import Add, Exchange, Keep
 
-
-class Conv(NamedTuple):
-    """A convolution without bias. Parameter: w (kernel, kernel, in, out).
-
-    `centralized` centres its weight, :eq:`centralize-forward` (18); `standardized` divides it by its standard
-    deviation as well, :eq:`standardize-forward`.
-    """
-
-    name: str
-    channels_in: int
-    channels_out: int
-    kernel: int = 3
-    stride: int = 1
-    padding: int = 1
-    centralized: bool = False
-    standardized: bool = False
-
-
-class Norm(NamedTuple):
-    """A normaliser: one of the modules of `mabn_ref.norms` and its Config. Parameters: gamma, beta (channels,)."""
-
-    name: str
-    module: Any
-    channels: int
-    config: Any
-
-
-class Curve(NamedTuple):
-    """A curve in the place of a normaliser: the module `mabn_ref.nn.dynamic_tanh` or `mabn_ref.nn.dynamic_erf`.
-
-    Parameters: alpha (1,), at first `start`, gamma, beta (channels,), and s (1,) of the second.
-    """
-
-    name: str
-    module: Any
-    channels: int
-    start: float = 0.5
-
-
-class Bias(NamedTuple):
-    """A number per channel, added everywhere. Parameter: b (channels,), at first `start`, or zeros without one."""
-
-    name: str
-    channels: int
-    start: tuple[float, ...] = ()
-
-
-class ReLU(NamedTuple):
-    """The positive part."""
-
-    name: str
-
-
-class GlobalAveragePool(NamedTuple):
-    """The mean over each image."""
-
-    name: str
-
-
-class Upsample(NamedTuple):
-    """Every pixel as a square of `factor` by `factor`."""
-
-    name: str
-    factor: int = 2
-
-
-class Linear(NamedTuple):
-    """An affine map. Parameters: w (in, out), b (out,)."""
-
-    name: str
-    features_in: int
-    features_out: int
-
-
-Layer: TypeAlias = Conv | Norm | Curve | Bias | ReLU | GlobalAveragePool | Upsample | Linear | residual.Marker
-
-
-class ConvCache(NamedTuple):
-    """The caches of a `Conv`: that of its convolution, and that of what was done to its weight, if anything was."""
-
-    convolution: conv2d.Cache
-    weight: centralize.Cache | standardize.Cache | None
+__all__ = [
+    "Bias",
+    "Conv",
+    "ConvCache",
+    "Curve",
+    "GlobalAveragePool",
+    "Layer",
+    "Linear",
+    "Norm",
+    "ReLU",
+    "Upsample",
+    "backward",
+    "check_config",
+    "check_parallel",
+    "first_non_finite",
+    "forward",
+    "infer",
+    "infer_layer",
+    "init",
+    "weight_in_use",
+]
 
 
 def init(
@@ -135,7 +88,7 @@ def init(
     Two layers that share a name, a size that is not a positive integer, a layer that does not take what the one
     before gives, and a Config of another normaliser are errors.
     """
-    _check_layers(layers)
+    check_layers(layers)
     params: list[dict[str, Array]] = []
     states: list[Any] = []
 
@@ -154,7 +107,7 @@ def init(
                 state = module.init(channels, config, dtype=dtype, xp=xp)
             case Curve(_, module, channels, start):
                 values = {"alpha": [start], "s": [0.0], "gamma": [1.0] * channels, "beta": [0.0] * channels}
-                p = {name: xp.asarray(values[name], dtype=dtype) for name in _CURVES[module]}
+                p = {name: xp.asarray(values[name], dtype=dtype) for name in CURVES[module]}
             case Bias(_, channels, start):
                 p = {"b": xp.asarray(start or [0.0] * channels, dtype=dtype)}
             case Linear(_, features_in, features_out):
@@ -220,7 +173,7 @@ def backward(
                 grads[i] = {"gamma": dgamma, "beta": dbeta}
             case Curve():
                 d, *found = layer.module.backward(d, cache)
-                grads[i] = dict(zip(_CURVES[layer.module], found, strict=True))
+                grads[i] = dict(zip(CURVES[layer.module], found, strict=True))
             case Bias():
                 d, db = bias.backward(d, cache)
                 grads[i] = {"b": db}
@@ -326,105 +279,3 @@ def _weight_gradient(dw: Array, cache: centralize.Cache | standardize.Cache | No
         case centralize.Cache():
             return centralize.backward(dw, cache)
     return dw
-
-
-def _check_layers(layers: Sequence[Layer]) -> None:
-    names: set[str] = set()
-    before, channels, held = "", None, None
-    for i, layer in enumerate(layers):
-        _check_layer(i, layer)
-        if layer.name in names:
-            raise ValueError(f"layers[{i}].name is {layer.name!r}, expected a name that no other layer has")
-        names.add(layer.name)
-        match layer:
-            case Conv(_, takes, gives, kernel):
-                check_at_least(f"{layer.name}: kernel", kernel, 1, whole=True)
-                if layer.centralized and layer.standardized:
-                    raise ValueError(f"{layer.name} is centralized and standardized, expected at most one of them")
-            case Linear(_, takes, gives):
-                pass
-            case Norm(_, module, takes, config):
-                check_config(module, config)
-                gives = takes
-            case Curve(_, module, takes):
-                if module not in _CURVES:
-                    raise ValueError(f"{layer.name}: module is {module!r}, expected dynamic_tanh or dynamic_erf")
-                gives = takes
-            case Bias(_, takes, start):
-                gives = takes
-                if start and len(start) != takes:
-                    raise ValueError(
-                        f"{layer.name}: start has {len(start)} numbers, expected {takes}, one per channel"
-                    )
-            case Keep() | Exchange() | Add():
-                if isinstance(layer, Add) and held is not None and len({held[1], channels} - {None}) > 1:
-                    raise ValueError(f"{layer.name} adds {channels} and {held[1]} channels, expected as many of both")
-                (before, channels), held = residual.route(layer, (before, channels), held)
-                continue
-            case _:
-                continue
-        check_at_least(f"{layer.name}: channels in", takes, 1, whole=True)
-        check_at_least(f"{layer.name}: channels out", gives, 1, whole=True)
-        if channels not in (None, takes):
-            raise ValueError(f"{layer.name} takes {takes} channels, expected {channels}, those that {before} gives")
-        before, channels = layer.name, gives
-    if held is not None:
-        raise ValueError("the last Keep of layers has no Add, expected one after each")
-
-
-def _check_layer(i: int, layer: Any) -> None:
-    if not isinstance(layer, get_args(Layer)):
-        expected = ", ".join(own.__name__ for own in get_args(Layer))
-        raise TypeError(f"layers[{i}] is {layer!r}, expected one of {expected}")
-
-
-def check_config(module: Any, config: Any) -> None:
-    """Refuse a Config of another normaliser than the module; what is not one of this package's may have any."""
-    if hasattr(module, "Config"):
-        check_own((config, module.Config))
-
-
-def check_parallel(layers: Sequence[Layer], **lists: Sequence[Any]) -> None:
-    """Refuse lists that are not parallel to `layers`, by name."""
-    for i, layer in enumerate(layers):
-        _check_layer(i, layer)
-    for name, values in lists.items():
-        if len(values) != len(layers):
-            raise ValueError(f"{name} has {len(values)} members, expected {len(layers)}, one per layer")
-        for i, (layer, value) in enumerate(zip(layers, values, strict=True)):
-            expected = _mismatch(name, layer, value)
-            if expected is not None:
-                raise TypeError(f"{name}[{i}] is {kind(value)}, expected {expected} for the layer {layer.name!r}")
-
-
-def _mismatch(name: str, layer: Layer, value: Any) -> str | None:
-    """What a member of a list should be, if it is not; a normaliser of somebody else's may have no classes."""
-    if name == "params":
-        names = _CURVES[layer.module] if isinstance(layer, Curve) else _PARAMETERS.get(type(layer), ())
-        if isinstance(value, Mapping) and value.keys() == set(names):
-            return None
-        held = f" and not of {', '.join(map(str, value))}" if isinstance(value, Mapping) and value else ""
-        return f"a dict of {', '.join(names) or 'nothing'}{held}"
-    if isinstance(layer, Norm):
-        own = getattr(layer.module, "State" if name == "states" else "Cache", None)
-    else:
-        of_layer = layer.module.Cache if isinstance(layer, Curve) else _CACHES.get(type(layer))
-        own = type(None) if name == "states" else of_layer
-    return None if own is None or type(value) is own else kind_of(own)
-
-
-_CURVES: dict[Any, tuple[str, ...]] = {
-    dynamic_tanh: ("alpha", "gamma", "beta"),
-    dynamic_erf: ("alpha", "s", "gamma", "beta"),
-}
-"""The parameters of each curve, in the order of its gradients."""
-_PARAMETERS: dict[type, tuple[str, ...]] = {Conv: ("w",), Norm: ("gamma", "beta"), Bias: ("b",), Linear: ("w", "b")}
-_CACHES: dict[type, type] = {
-    Conv: ConvCache,
-    Bias: bias.Cache,
-    ReLU: relu.Cache,
-    GlobalAveragePool: global_average_pool.Cache,
-    Upsample: upsample.Cache,
-    Linear: linear.Cache,
-    **dict.fromkeys(get_args(residual.Marker), type(None)),
-}

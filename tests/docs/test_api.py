@@ -16,7 +16,7 @@ from mabn_ref.arrays import namespace
 from mabn_ref.norms import NORMS, batch_norm, mabn_variants
 
 API = Path(__file__).parents[2] / "docs" / "api"
-INTERNAL = {"causes", "checks", "nn.common"}
+INTERNAL = {"causes", "checks", "nn.common", "nn.layers"}
 MEAN_SQUARE = ("mabn", "mabn_variants", "modified_batch_norm", "power_norm", "rms_norm", "unified_norm")
 
 
