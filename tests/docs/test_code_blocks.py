@@ -47,7 +47,7 @@ def _commands() -> list[str]:
 def test_commands_exist(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line takes the commands of the pages, options included; what they do is tested elsewhere."""
     asked: list[str] = []
-    doings = {cli.compare: ["run"], cli.paper: ["run"], cli.train: ["run", "_fetch"], cli.learn: ["run"]}
+    doings = {cli.compare: ["run"], cli.paper: ["run"], cli.train: ["run", "_fetch", "_export"], cli.learn: ["run"]}
     doings[cli.checks] = ["_gradcheck", "_mistakes", "_check", "_vectors"]
     for module, names in doings.items():
         for name in names:

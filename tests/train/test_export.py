@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,10 @@ def test_a_network_that_begins_without_a_convolution() -> None:
 
 @pytest.mark.frameworks
 @pytest.mark.parametrize("arguments", [["--norm", "mabn"], ["--norm", "bn", "--network", "resnet8"]])
-def test_the_command(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the script of the page that runs what it wrote."""
     pytest.importorskip("onnx", reason="onnx is not installed")
     runtime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
     checkpoint, file = str(tmp_path / "run.npz"), str(tmp_path / "net.onnx")
@@ -131,6 +135,11 @@ def test_the_command(arguments: list[str], tmp_path: Path, capsys: pytest.Captur
     capsys.readouterr()
     assert main(["export", checkpoint, file]) == 0
     assert "layers as" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(Path(__file__).parents[2] / "docs" / "howto" / "run_onnx.py"))
+    right, off = capsys.readouterr().out.split()
+    assert 0 <= int(right) <= 20
+    assert float(off) <= 1e-4
     session = runtime.InferenceSession(file)
     assert session.run(None, {"images": np.zeros((2, 3, 32, 32), dtype=np.float32)})[0].shape == (2, 10)
     assert main(["export", file, checkpoint]) == 2
