@@ -322,9 +322,13 @@ class Model:
                 square = self.state()["square"]
                 if c.infer_eps == "root again":
                     square = second
-                hat = square + {"inside": c.eps, "twice": 2 * c.eps, "no root": c.eps, "root again": c.eps}.get(
-                    c.infer_eps, 0.0
-                )
+                hat = square + {
+                    "inside": c.eps,
+                    "twice": 2 * c.eps,
+                    "no root": c.eps,
+                    "root again": c.eps,
+                    "none": 0.0,
+                }.get(c.infer_eps, c.infer_eps)
                 hat = hat if c.infer_eps == "no root" else np.sqrt(hat)
         return affine((x - mean) / hat, gamma, beta, c)
 

@@ -105,9 +105,9 @@ class Convention:
     """As the normaliser has it, or by the "moving" statistics, those of the "batch", the "sample" or the "window", or
     the moving ones "debiased", or "moved" by the batch first; or "unguarded": without layer scaling. Of EvalNorm the
     "mixture", with the "variances alone" mixed, the "mean alone", weights "swapped", or the "mixture of the call"."""
-    infer_eps: str = "same"
+    infer_eps: Any = "same"
     """eps at inference: as in training, "inside" the root, "none", "twice"; "no root" is taken, or that of the
-    "root again"."""
+    "root again"; or another number."""
     bounds: str = "as given"
     """Ramps of r_max and d_max, or the same "flipped"."""
     dx: str = "right"

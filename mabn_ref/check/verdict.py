@@ -81,7 +81,9 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace | Step]) -> 
 
 def _limits(about: About, best: Explanation, read_off: Mapping[str, Any]) -> list[str]:
     """What a headline is to say besides the verdict: of the precision, and of numbers whose names say nothing."""
-    found = ["it computes in float32 where it is given float64"] * (about.coarse and "z" in agreed(best))
+    found = ["it computes in float32, in part or in whole, where it is given float64"] * (
+        about.coarse and "z" in agreed(best)
+    )
     held = [*read_off.values(), *(value for _, choice in best.choices for _, value in choice.changes)]
     held += [part for value in held if isinstance(value, tuple) for part in value]
     numbers = [v for value in held if isinstance(value, int | float) for v in (value, 1 - value)]

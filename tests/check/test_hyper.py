@@ -11,9 +11,23 @@ from mabn_ref.check.conventions import Preset, presets_of
 from mabn_ref.check.models import BENDABLE
 from mabn_ref.check.observe import config_of
 from mabn_ref.check.report import NAMES, Report
-from mabn_ref.norms import mabn_variants
+from mabn_ref.check.target import FunctionsTarget
+from mabn_ref.norms import batch_norm, mabn_variants
 from mabn_ref.norms.batch_renorm import Ramp
-from tests.check.edited import BESSEL, CHI_HAT, EMA_VAR_BRN, EVAL_FORWARD, EVAL_UNBIASED, LAYERS, R_MABN, D, Layer, R
+from tests.check.edited import (
+    BESSEL,
+    CHI_HAT,
+    EMA_VAR_BRN,
+    EVAL_FORWARD,
+    EVAL_UNBIASED,
+    INFER,
+    LAYERS,
+    R_MABN,
+    D,
+    Layer,
+    R,
+    edited,
+)
 from tests.check.judging import GIVEN, judged, told
 
 VALUES: list[tuple[str, str, Any]] = [
@@ -174,6 +188,13 @@ def test_other_hyper_parameters_are_said(norm: str, words: str, layer: Layer, be
     assert [finding.mistake or finding.words for finding in report.findings] == [words], str(report)
     assert report.conforms is layer.conforms
     assert not report.differences
+
+
+def test_an_eps_of_inference_alone_is_said() -> None:
+    infers_by = edited(batch_norm, ((INFER, INFER.replace("config.eps", "0.005")),))
+    report = judged("bn", FunctionsTarget(infers_by), told("bn"), numbers=(0.003, 0.005))
+    assert [finding.words for finding in report.findings] == ["Inference has an eps of its own, 0.005."]
+    assert not report.conforms
 
 
 def test_a_guard_that_is_not_the_one_asked_for_is_wrong() -> None:

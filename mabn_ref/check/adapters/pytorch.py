@@ -148,7 +148,7 @@ class TorchTarget(Constructed):
         starts = {n: p for n, p in sized.items() if n not in (scale, shift)}
         scale = scale or next((n for n, p in starts.items() if bool((p == 1).all())), None)
         unknown = [n for n, p in starts.items() if n != scale and bool((p == 0).all())]
-        if scale is None and len(unknown) > 1:  # that scale, which makes the output move with the input
+        if scale is None and len(unknown) > (shift is None):  # that scale, which makes the output move with the input
             scale = next((n for n in unknown if self._scales(module, n, layer.x)), None)
         shift = shift or next((n for n in unknown if n != scale), None)
         layer.scale, layer.shift = (sized.get(name or "") for name in (scale, shift))
