@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-EXTENSIONS = Path(__file__).parents[2] / "docs" / "ext"
+DOCS = Path(__file__).parents[2] / "docs"
+EXTENSIONS = DOCS / "ext"
+
+
+def written() -> list[Path]:
+    """The pages that somebody wrote, without those that a build writes beside them, perhaps just now."""
+    made = ("_build", "code", "gen", "tutorials")
+    pages = [page for page in DOCS.rglob("*.rst") if page.relative_to(DOCS).parts[0] not in made]
+    return sorted(page for page in pages if not page.match("course/[0-9]*"))
 
 
 def complaints(folder: Path, source: str = ".") -> str:

@@ -11,9 +11,9 @@ from types import ModuleType
 import pytest
 
 from mabn_ref import cli
+from tests.docs.building import DOCS, written
 
-DOCS = Path(__file__).parents[2] / "docs"
-PAGES = sorted(page for page in DOCS.rglob("*.rst") if page.relative_to(DOCS).parts[0] not in ("code", "tutorials"))
+PAGES = written()
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

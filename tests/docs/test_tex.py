@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.building import written
 from tests.docs.tex import TexError, check
 
 ROOT = Path(__file__).parents[2]
@@ -17,10 +18,7 @@ _BLOCK = re.compile(r"^( *)\.\. (math|equation):: *(.*)\n((?:\1 +.*\n|\s*\n)*)",
 
 
 def _sources() -> Iterator[tuple[str, str]]:
-    docs = ROOT / "docs"
-    for page in sorted(docs.rglob("*.rst")):
-        if page.relative_to(docs).parts[0] in ("_build", "code", "gen", "tutorials"):
-            continue  # a build writes it, perhaps just now
+    for page in written():
         yield page.relative_to(ROOT).as_posix(), page.read_text(encoding="utf-8")
     for path in sorted([*(ROOT / "mabn_ref").rglob("*.py"), *(ROOT / "tutorials").glob("*.py")]):
         name, source = path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
