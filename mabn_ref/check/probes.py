@@ -251,7 +251,7 @@ def _far_mean(p: Probing) -> str:
     one, none = np.ones(p.channels, np.float32), np.zeros(p.channels, np.float32)
     near, far = (np.array(p.target.forward(p.new(), a, one, none, True), float) for a in (x, x + np.float32(FAR)))
     if abs(np.mean(far)) > 0.5 and p.norm != "brn":
-        raise NotOffered("its output is not centred: it does not subtract the mean of what it is given")
+        raise NotOffered(f"its output is not centred there: its mean is {np.mean(far):.3g}")
     if p.norm == "brn":  # d is the same for all values of a channel
         near, far = (a - np.mean(a, axis=tuple(range(x.ndim - 1))) for a in (near, far))
     return _apart([far], [near], ALMOST)

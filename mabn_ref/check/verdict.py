@@ -102,6 +102,8 @@ def _moved(cases: Sequence[Case]) -> list[Finding]:
 
 FEW_DIGITS = (1e-4, 5e-2)
 """Relative errors of z as they come about where part of the arithmetic has 8 or 11 significant bits."""
+COARSE = "as if its statistics were taken in float16 or bfloat16"
+"""Such a forward pass goes in steps: that backward is not its derivative would say nothing."""
 
 
 def _digits(best: Explanation, telling: Sequence[Case]) -> list[str]:
@@ -111,7 +113,7 @@ def _digits(best: Explanation, telling: Sequence[Case]) -> list[str]:
     worst = max(compared(case, best.convention(case))[1]["z"] for case in telling)
     if not FEW_DIGITS[0] < worst < FEW_DIGITS[1]:
         return []
-    return [f"z is right to {worst:.0e} everywhere, as if its statistics were taken in float16 or bfloat16"]
+    return [f"z is right to {worst:.0e} everywhere, {COARSE}"]
 
 
 WIDEST = 8

@@ -346,6 +346,8 @@ def test_what_follows_from_a_wrong_output_is_not_said_again(torch: Any) -> None:
     assert not report.findings, str(report)
     assert report.not_run["second derivatives"] == "its output is not understood"
     assert any("as if its statistics were taken in float16 or bfloat16" in note for note in report.notes)
+    assert "derivative of forward" not in str(report)
+    assert "its output is not centred there: its mean is" in report.not_run["mean of 8192 standard deviations"]
 
 
 def test_an_inference_that_moves_the_averages_is_one_difference_and_nothing_that_follows_from_it() -> None:
