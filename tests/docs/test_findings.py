@@ -118,6 +118,10 @@ ANSWERS = [
     ("table3", "is not decided", "table3", "BN 2 + WC (control) below MABN 2 + WC", "not decided"),
     ("table3", "falls far behind", "table3", "BN 2 below SyncBN 16", "holds"),
     ("table3", "no difference from SyncBN is found", "table3", "BN 2, own statistics like", "no difference found"),
+    ("table5", "keeps up with SyncBN", "table5", "MABN 2 + WC like SyncBN 16:", "no difference found"),
+    ("table5", "stays well behind", "table5", "BRN 2 below MABN 2 + WC", "holds"),
+    ("table5", "is last", "table5", "BN 2 below BRN 2", "holds"),
+    ("table5", "needs batch statistics in the head", "table5", "MABN 2 + WC, no warm-up", "holds"),
     ("table8", "keeps up with SyncBN", "table8", "MABN 2 + WC like SyncBN 16", "no difference found"),
     ("table8", "so does Batch Renormalization", "table8", "BRN 2 below MABN 2 + WC", "not decided"),
 ]
