@@ -88,7 +88,8 @@ def to_onnx(net: Network) -> Any:
     graph.nodes[-1].output[0] = "logits"
     dtype = helper.np_dtype_to_tensor_dtype(next(p["w"] for p in net.params if p).dtype)
     last = [layer for layer in net.layers if isinstance(layer, Conv | Linear)][-1]
-    answers = [last.features_out] if isinstance(last, Linear) else [last.channels_out, "H_out", "W_out"]
+    channels = last.features_out if isinstance(last, Linear) else last.channels_out
+    answers = [channels] if graph.flat else [channels, "H_out", "W_out"]
     whole = helper.make_graph(
         graph.nodes,
         "network",

@@ -123,6 +123,15 @@ def test_a_normaliser_that_is_not_linear_as_it_is_set_is_named() -> None:
 
 
 @pytest.mark.frameworks
+def test_a_network_that_ends_with_the_pool() -> None:
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    layers = [network.Conv("conv", 3, 4), network.GlobalAveragePool("pool")]
+    net = Network(layers, *network.init(layers, np.random.default_rng(0)))
+    x = np.random.default_rng(1).standard_normal((4, 24, 24, 3)).astype(np.float32)
+    assert assert_same(net, x) == ["Conv", "GlobalAveragePool", "Flatten"]
+
+
+@pytest.mark.frameworks
 def test_a_network_that_begins_without_a_convolution() -> None:
     pytest.importorskip("onnx", reason="onnx is not installed")
     layers = [network.GlobalAveragePool("pool"), network.Linear("linear", 3, 2)]
