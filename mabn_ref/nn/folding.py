@@ -54,11 +54,20 @@ def fold(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Se
         ):
             conv, kernel = before[0], before[1]["w"]
             w = network.weight_in_use(conv, kernel)
-            scale, shift = layer.module.affine(p["gamma"], p["beta"], state, layer.config)
+            scale, shift = affine_of(layer, p, state)
             steps[-1] = Folded(w * scale, shift, conv.stride, conv.padding, conv.name)  # eq: fold
         else:
             steps.append((layer, p, state))
     return steps
+
+
+def affine_of(layer: Norm, p: dict[str, Array], state: Any) -> tuple[Array, Array]:
+    """The scale and the shift of a normaliser that has `affine`; one that is not linear as it is set is named."""
+    try:
+        scale, shift = layer.module.affine(p["gamma"], p["beta"], state, layer.config)
+    except ValueError as error:
+        raise ValueError(f"{layer.name}: {error}") from error
+    return scale, shift
 
 
 def infer_folded(steps: Sequence[Step], x: Array) -> Array:

@@ -17,7 +17,7 @@ from mabn_ref.arrays import Array
 from mabn_ref.extras import require
 from mabn_ref.nn import dynamic_tanh, network, residual
 from mabn_ref.nn.convert import Network
-from mabn_ref.nn.folding import Folded, fold
+from mabn_ref.nn.folding import Folded, affine_of, fold
 from mabn_ref.nn.network import Bias, Conv, Curve, GlobalAveragePool, Layer, Linear, Norm, ReLU, Upsample
 from mabn_ref.nn.residual import Add, Exchange, Keep
 from mabn_ref.norms import group_norm
@@ -88,7 +88,8 @@ def to_onnx(net: Network) -> Any:
     graph.nodes[-1].output[0] = "logits"
     dtype = helper.np_dtype_to_tensor_dtype(next(p["w"] for p in net.params if p).dtype)
     last = [layer for layer in net.layers if isinstance(layer, Conv | Linear)][-1]
-    answers = [last.features_out] if isinstance(last, Linear) else [last.channels_out, "H_out", "W_out"]
+    channels = last.features_out if isinstance(last, Linear) else last.channels_out
+    answers = [channels] if graph.flat else [channels, "H_out", "W_out"]
     whole = helper.make_graph(
         graph.nodes,
         "network",
@@ -117,7 +118,7 @@ def _normaliser(graph: _Graph, layer: Norm, p: dict[str, Array], state: Any, now
     """One that is not folded."""
     module = layer.module.module if isinstance(layer.module, Devices) else layer.module
     if hasattr(module, "affine"):
-        return graph.affine(layer.name, now, *layer.module.affine(p["gamma"], p["beta"], state, layer.config))
+        return graph.affine(layer.name, now, *affine_of(layer, p, state))
     if module is not group_norm:
         name = module.__name__.rpartition(".")[2]
         raise ValueError(

@@ -13,7 +13,7 @@ import pytest
 from mabn_ref.cli import main
 from mabn_ref.nn import dynamic_erf, dynamic_tanh, network, networks
 from mabn_ref.nn.convert import Network
-from mabn_ref.norms import NORMS, batch_norm
+from mabn_ref.norms import NORMS, batch_norm, online_norm
 from mabn_ref.norms.devices import on_devices
 from mabn_ref.train import tasks
 from mabn_ref.train.export import to_onnx
@@ -111,6 +111,24 @@ def test_what_cannot_be_written_is_named(name: str) -> None:
     module = NORMS[name].module.__name__.rpartition(".")[2]
     with pytest.raises(ValueError, match=f"norm1 is {module}, which is not linear at inference"):
         to_onnx(net)
+
+
+@pytest.mark.frameworks
+def test_a_normaliser_that_is_not_linear_as_it_is_set_is_named() -> None:
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    layers = networks.small_network(online_norm, online_norm.Config(), width=4)
+    net = Network(layers, *network.init(layers, np.random.default_rng(0)))
+    with pytest.raises(ValueError, match="norm1: layer_scaling is True, expected False: with it inference is not"):
+        to_onnx(net)
+
+
+@pytest.mark.frameworks
+def test_a_network_that_ends_with_the_pool() -> None:
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    layers = [network.Conv("conv", 3, 4), network.GlobalAveragePool("pool")]
+    net = Network(layers, *network.init(layers, np.random.default_rng(0)))
+    x = np.random.default_rng(1).standard_normal((4, 24, 24, 3)).astype(np.float32)
+    assert assert_same(net, x) == ["Conv", "GlobalAveragePool", "Flatten"]
 
 
 @pytest.mark.frameworks
