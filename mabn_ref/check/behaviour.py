@@ -103,9 +103,9 @@ def with_behaviour(report: Report, found: Sequence[Outcome]) -> Report:
     if "z" in lost:
         known = dict.fromkeys(OF_THE_OUTPUT, "its output is not understood")
     elif (lost | wrong) & {"z", "dx"}:
-        known = {"second-derivative-wrong": "its dx is another's"}
+        known = {"second-derivative-wrong": "its dx is wrong already"}
     if by_eps:
-        known["not-finite-on-a-constant"] = "it has another eps"
+        known["not-finite-on-a-constant"] = "its eps is another, or stands elsewhere"
     found = [o._replace(kind="not run", words=known[o.mistake]) if o.mistake in known else o for o in found]
     faults = [o for o in found if o.kind == "fault" and o.mistake not in report.mistakes]  # one line for one fact
     return replace(

@@ -198,7 +198,9 @@ class Report:
         return ["not run:"] * bool(named) + [f"  {', '.join(names)}: {why}" for why, names in named.items()]
 
     def _table(self) -> list[str]:
-        lines = [f"{'largest relative errors':<26}{'steps':>5}" + "".join(f"{name:>9}" for name in TENSORS)]
+        wrong = any(not finding.accepted for finding in self.findings)
+        title = "errors the above leaves" if wrong else "largest relative errors"
+        lines = [f"{title:<26}{'steps':>5}" + "".join(f"{name:>9}" for name in TENSORS)]
         for row in self.rows:
             if not row.errors:
                 continue
