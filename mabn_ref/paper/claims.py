@@ -114,7 +114,7 @@ def measure(rows: Sequence[Row], context: Context, records: Records, value: str 
             {seed: record[value] if value else record["epochs"][-1]["test_error"] for seed, record in done.items()},
             {seed: record["message"] for seed, record in diverged.items()},
             len(context.seeds) - len(done) - len(diverged),
-            {seed: unpacked(record["hits"]) for seed, record in done.items() if "hits" in record} or None,
+            None if value else {seed: unpacked(r["hits"]) for seed, r in done.items() if "hits" in r} or None,
         )
     return found
 
@@ -161,11 +161,11 @@ def difference(claim: Claim, found: Found) -> Interval | None:
 
 
 def between(a: Measured, b: Measured) -> Interval | None:
-    """Return the mean of a's error less b's over the seeds of both; over test images too where records have them."""
-    if not a.hits or not b.hits:
+    """Return the mean of a's error less b's over the seeds of both, and over test images where all have hits."""
+    shared = sorted(a.errors.keys() & b.errors.keys())
+    if not shared or a.hits is None or b.hits is None or not set(shared) <= a.hits.keys() & b.hits.keys():
         return paired_difference(a.errors, b.errors)
-    shared = sorted(a.hits.keys() & b.hits.keys())
-    return two_way(np.array([100.0 * b.hits[seed] - 100.0 * a.hits[seed] for seed in shared])) if shared else None
+    return two_way(np.array([100.0 * b.hits[seed] - 100.0 * a.hits[seed] for seed in shared]))
 
 
 def judged(claims: Sequence[Claim], found: Found) -> tuple[list[str], list[Interval | None]]:

@@ -8,10 +8,10 @@ import math
 import numpy as np
 import pytest
 
-from mabn_ref.paper.claims import Claim, Measured, difference, differences_to, verdict
+from mabn_ref.paper.claims import Claim, Measured, between, difference, differences_to, verdict
 from mabn_ref.paper.corrections import p_value
 from mabn_ref.paper.hits import packed, two_way, unpacked
-from mabn_ref.train.table_layout import Interval, mean_interval, t_quantile
+from mabn_ref.train.table_layout import Interval, mean_interval, paired_difference, t_quantile
 from tests.strategies import many
 
 
@@ -112,5 +112,13 @@ def test_a_verdict_goes_by_images_where_records_have_them() -> None:
     assert p_value(interval) == pytest.approx(0.1599, abs=1e-4)  # of t = 1.4327 at 39 degrees of freedom
     without = {name: row._replace(hits=None) for name, row in found.items()}
     assert "holds" in verdict(claim, without)
-    none = found | {"B": found["B"]._replace(hits={5: b[0]})}
+    none = found | {"B": found["B"]._replace(errors={5: 50.0}, hits={5: b[0]})}
     assert difference(claim, none) is None
+
+
+def test_images_count_only_where_all_seeds_have_them() -> None:
+    right = {seed: np.array([True, False]) for seed in range(3)}
+    both = Measured({0: 50.0, 1: 50.0, 2: 50.0, 3: 90.0}, {}, 0, right), Measured(dict.fromkeys(range(4), 0.0), {}, 0)
+    all_of_them = Measured(dict.fromkeys(range(4), 0.0), {}, 0, right)
+    assert between(*both) == between(both[0], all_of_them) == paired_difference(both[0].errors, both[1].errors)
+    assert between(both[0], all_of_them).mean == 60  # type: ignore[union-attr]
