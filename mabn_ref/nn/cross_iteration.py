@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 from mabn_ref.arrays import Array, check_at_least, check_float_array, check_own, copied, namespace, total, zeros
 from mabn_ref.nn import conv2d
-from mabn_ref.nn.common import check_cotangent
+from mabn_ref.nn.common import check_cotangent, check_rank
 
 
 class Batch(NamedTuple):
@@ -63,12 +63,14 @@ def compensated(past: Sequence[Batch], w: Array) -> tuple[Array, Array]:
     A mean is then exactly what that batch would have under `w`. A variance lacks the square of the change, and is at
     least 0.
     """
+    check_rank("w", w, "kh, kw, in, C")
     xp = namespace(w)
     means, variances = [zeros((0, w.shape[3]), like=w)], [zeros((0, w.shape[3]), like=w)]
     for i, batch in enumerate(past):
         check_own((batch, Batch))
         if tuple(batch.w.shape) != tuple(w.shape):
             raise ValueError(f"past[{i}].w has shape {tuple(batch.w.shape)}, expected {tuple(w.shape)}, that of w")
+        check_float_array(f"past[{i}].w", batch.w, like=w, like_name="w")
         change = w - batch.w
         moved = xp.sum(batch.mean_slope * change, axis=(0, 1, 2))
         mean = batch.mean + moved  # eq: cbn-compensate
@@ -99,15 +101,17 @@ def forward(
     check_at_least("eps", eps, 0)
     out, convolution = conv2d.forward(x, w, stride=stride, padding=padding)
     xp, channels, count = namespace(out), out.shape[3], out.size // out.shape[3]
-    for name, value, shape in (
-        ("gamma", gamma, (channels,)),
-        ("beta", beta, (channels,)),
-        ("means", means, (means.shape[0], channels)),
-        ("variances", variances, (means.shape[0], channels)),
-    ):
+    if count == 1:
+        raise ValueError(
+            f"the convolution's output has shape {tuple(out.shape)}: one value per channel, whose variance is 0 by "
+            "construction; expected at least 2 values per channel"
+        )
+    for name, value in (("gamma", gamma), ("beta", beta), ("means", means), ("variances", variances)):
         check_float_array(name, value, like=x)
-        if tuple(value.shape) != shape:
-            raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {shape}")
+        of_one = name in ("gamma", "beta")
+        expected = (channels,) if of_one else (*means.shape[:1], channels) if len(means.shape) == 2 else None
+        if tuple(value.shape) != expected:
+            raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {expected or f'(k - 1, {channels})'}")
     own_mean = total(out) / count  # eq: bn-statistics (2)
     centred = out - own_mean
     own_var = total(centred * centred) / count  # eq: bn-statistics (2)

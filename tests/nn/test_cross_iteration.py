@@ -148,5 +148,18 @@ def test_bad_input_is_refused():
         cross_iteration.forward(XS[0], WS[0], GAMMA, BETA, means=nothing, variances=np.ones((1, 3)))
     with pytest.raises(ValueError, match=r"gamma has shape \(2,\), expected \(3,\)"):
         cross_iteration.forward(XS[0], WS[0], GAMMA[:2], BETA, means=nothing, variances=nothing)
+    with pytest.raises(TypeError, match="means is a NoneType"):
+        cross_iteration.forward(XS[0], WS[0], GAMMA, BETA, means=None, variances=nothing)
+    for means in (np.float64(1), GAMMA):
+        with pytest.raises(ValueError, match=r"means has shape \(3?,?\), expected \(k - 1, 3\)"):
+            cross_iteration.forward(XS[0], WS[0], GAMMA, BETA, means=means, variances=nothing)
+    with pytest.raises(ValueError, match=r"shape \(1, 1, 1, 3\): one value per channel"):
+        cross_iteration.forward(XS[0][:1, :2, :3], WS[0], GAMMA, BETA, means=nothing, variances=nothing)
+    with pytest.raises(TypeError, match="w is "):
+        cross_iteration.compensated([], [[1.0]])
+    with pytest.raises(ValueError, match=r"w has shape \(2, 3\), expected \(kh, kw, in, C\)"):
+        cross_iteration.compensated([], WS[0][:, :, 0, 0])
+    with pytest.raises(TypeError, match=r"past\[0\].w has dtype float64, expected float32"):
+        cross_iteration.compensated(past, WS[0].astype(np.float32))
     with pytest.raises(TypeError, match=r"cache is a conv2d\.Cache, expected a cross_iteration\.Cache"):
         cross_iteration.backward(DZ, cache.convolution)
