@@ -109,7 +109,7 @@ def _moments(x: Array, config: Config) -> tuple[Array, Array, Array, float]:
 
 
 def _split(x: Array, config: Config) -> Array:
-    """This rank's part as (G, M, C), or (0, 0, C) without samples: how many G are, the other ranks know."""
+    """This rank's part as (G, M, C), or (0, 0, C) without samples: G is then known only to the other ranks."""
     check_float_array("x", x)
     checks.check_shape(x, samples=0)
     return split(x, config.norm_batch) if x.shape[0] else merge(x, (0, 0, x.shape[-1]))
@@ -130,9 +130,9 @@ def _agreed(x: Array, config: Config) -> tuple[int, float, float]:
 
     That is, if all ranks have as many channels, and those with samples as many normalisation batches.
 
-    What is added up here is of one size on every rank, so that ranks which disagree all find out, and none waits for
-    an array that never comes. A number is the same on all ranks if the square of its sum is the sum of its squares
-    times the number of ranks.
+    The array that is added up here has the same size on every rank, so that ranks which disagree all find out, and
+    none waits for an array that never comes. A number is the same on all ranks if the square of its sum is the sum of
+    its squares times the number of ranks.
     """
     groups, values, channels = x.shape
     mine = like(x, [1, channels, channels**2, values > 0, groups, groups**2, values], namespace(x).float64)

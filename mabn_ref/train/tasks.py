@@ -160,7 +160,7 @@ def _refuse_files(config: RunConfig) -> None:
         )
     for name in ("held_out", "gradient_centralized"):
         if getattr(config, name):
-            raise ValueError(f"{name} is True, expected False: it is of whole images alone")
+            raise ValueError(f"{name} is True, expected False: it applies to whole images only")
 
 
 def _scenes(config: RunConfig) -> datasets.Images:

@@ -152,6 +152,6 @@ def test_other_data_is_refused(field: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("field", ["held_out", "gradient_centralized"])
-def test_what_is_of_whole_images_is_refused(field: str) -> None:
-    with pytest.raises(ValueError, match=f"^{field} is True, expected False: it is of whole images alone$"):
+def test_what_applies_to_whole_images_only_is_refused(field: str) -> None:
+    with pytest.raises(ValueError, match=f"^{field} is True, expected False: it applies to whole images only$"):
         run_pixels(recipe(norm="bn", norm_batch=2, gradient_batch=2, **TINY | {field: True}))
