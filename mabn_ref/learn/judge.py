@@ -309,7 +309,7 @@ def _known_on(exercise: Exercise, seeds: tuple[int, ...]) -> _Known:
 def _fault(
     name: str, judge: Judge, cases: list[Any], seen: list[Observation], right: list[Observation]
 ) -> str | None:
-    """What is wrong with a part on the first case where something is."""
+    """What is wrong with a part on the first case where something is; `at` of a case opens what is said of a form."""
     for case, observation, expected in zip(cases, seen, right, strict=True):
         if not isinstance(observation, dict):
             return str(observation)
@@ -318,7 +318,9 @@ def _fault(
             return str(observation[name])
         try:
             message = form_fault(name, observation[name], expected[name], getattr(case, "axes", {}))
-            if message is None:
+            if message is not None:
+                message = f"{getattr(case, 'at', '')}{message}"
+            else:
                 with np.errstate(all="ignore"):
                     message = judge(observation[name], case)
         except Exception as error:  # a number that NumPy cannot hold, or a form that nobody thought of

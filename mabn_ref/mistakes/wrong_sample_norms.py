@@ -156,7 +156,7 @@ RMS_NORM = (
     _rms(
         name="rms-no-statistics",
         edits={"(dy - y * psi) / chi": "dy / chi"},
-        sentence="Your dx is dy / chi, as if the mean square was constant; it is that of these very values.",
+        sentence="Your dx is dy / chi, as if the mean square were a constant; but it is computed from x.",
         equation="rms-backward",
         oracle="gradient",
     ),

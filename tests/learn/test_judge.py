@@ -158,6 +158,18 @@ def test_the_same_is_to_rounding_only() -> None:
     assert not same(np.array([np.nan, 1]), np.array([1, 1]))
 
 
+def test_three_normalisers_are_told_which_of_them_is_wrong() -> None:
+    exercise = find("27_three_normalisers")
+    source = exercise.solution.replace("return (rank - 1,)", "return (rank - 2, rank - 1)")
+    source = source.replace("dgamma = np.sum(y * dz, axis=others)", "dgamma = y * dz")
+    messages = {part.name: part.message for part in check_code(exercise, run_source(source, "wrong")).parts}
+    assert messages["axes of RMSNorm"] == (
+        "for x of shape (6, 5, 3), your RMSNorm has one mean square for values that differ in W and C; it should be "
+        "C alone"
+    )
+    assert messages["dgamma"].startswith("for modified BN and x of shape (6, 5, 3), dgamma has shape (6, 5, 3)")
+
+
 def test_a_part_is_wrong_if_it_is_so_on_any_case() -> None:
     def judge(value: float, case: float) -> str | None:
         return None if value == case else f"it is {value}, not {case}"

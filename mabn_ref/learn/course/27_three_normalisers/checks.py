@@ -17,6 +17,7 @@ def draw(rng, k):
     case.over = {"modified BN": tuple(range(rank - 1)), "FRN": tuple(range(1, rank - 1)), "RMSNorm": (rank - 1,)}[
         case.name
     ]
+    case.at = f"for {case.name} and x of shape {case.x.shape}, "
     case.cache = Cache(*_normalised(case, case.x), case.gamma)
 
     def forward(x, gamma, beta):
@@ -58,7 +59,10 @@ def _judge_axes(name):
         right = {"modified BN": [n, *positions], "FRN": positions, "RMSNorm": [c]}[name]
         if word == "".join(right):
             return None
-        return f"{name} has one mean square for values that differ in {' and '.join(word) or 'nothing'}"
+        return (
+            f"for x of shape {case.x.shape}, your {name} has one mean square for values that differ in "
+            f"{' and '.join(word) or 'nothing'}; it should be {' and '.join(right)}{' alone' * (len(right) == 1)}"
+        )
 
     return judge
 
@@ -71,7 +75,10 @@ def judge_z(z, case):
     y = (z - case.beta) / case.gamma
     q, found = _mean_square(case, case.x), _mean_square(case, y)
     if not close(found * (q + case.eps), q):
-        return f"the mean square of (z - beta) / gamma over the axes is not q / (q + eps), with eps = {case.eps:g}"
+        return (
+            "the mean square of (z - beta) / gamma over the axes is not q / (q + eps), where q is the mean square "
+            f"of x over the same axes and eps = {case.eps:g}"
+        )
     if not close(y * np.sqrt(q), case.x * np.sqrt(found)):
         return "(z - beta) / gamma has the right mean square, but is not x times one number in each set"
     return None
@@ -91,13 +98,11 @@ def observe_backward(code, case):
     return parts("backward", code.backward(case.dz, case.cache, case.over), "dx", "dgamma", "dbeta")
 
 
-AT = "for the axes of {case.name}, "
-
 CHECKS = (
     Check(observe_axes, {f"axes of {name}": _judge_axes(name) for name in NAMES}),
     Check(observe_forward, {"z": judge_z, "cache": judge_cache}),
     Check(
         observe_backward,
-        {name: gradient_judge(name, at=AT) for name in ("dx", "dgamma", "dbeta")},
+        {name: gradient_judge(name, at="{case.at}") for name in ("dx", "dgamma", "dbeta")},
     ),
 )
