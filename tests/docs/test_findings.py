@@ -122,6 +122,9 @@ ANSWERS = [
     ("table5", "stays well behind", "table5", "BRN 2 below MABN 2 + WC", "holds"),
     ("table5", "is last", "table5", "BN 2 below BRN 2", "holds"),
     ("table5", "needs batch statistics in the head", "table5", "MABN 2 + WC, no warm-up", "holds"),
+    ("table6", "MABN is below SyncBN", "table6", "MABN 2 + WC like SyncBN 16:", "does not hold"),
+    ("table6", "from the same pretraining", "table6", "MABN 2 + WC like SyncBN 16 + WC (control)", "does not hold"),
+    ("table6", "helps MABN at all is not decided", "table6", "MABN 2 + WC, scratch (control) below", "not decided"),
     ("table8", "keeps up with SyncBN", "table8", "MABN 2 + WC like SyncBN 16", "no difference found"),
     ("table8", "so does Batch Renormalization", "table8", "BRN 2 below MABN 2 + WC", "not decided"),
 ]
