@@ -1,4 +1,4 @@
-"""The sidebar of pages that it does not list, made once and not once per page, which took a quarter of a build."""
+"""The sidebar of pages that it does not list, made once per folder and not per page, which took long."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from sphinx.application import Sphinx
 
 
 def share(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
-    """Let pages outside all tables of contents share one sidebar: only the way up to the root differs in it."""
+    """Let the pages of a folder that no table of contents lists share one sidebar, whose links are the same in it."""
     if page in app.env.found_docs and "orphan" not in app.env.metadata[page]:
         return
     made: dict[Any, str] = app.env.temp_data.setdefault("sidebars", {})
     toctree = context.get("toctree")
 
     def once(**options: Any) -> str:
-        key = page.count("/"), *sorted(options.items())
+        key = page.rpartition("/")[0], *sorted(options.items())
         if key not in made:
             made[key] = toctree(**options)
         return made[key]
