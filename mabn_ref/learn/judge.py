@@ -111,7 +111,7 @@ def _notes_of_changed(names: Iterable[str]) -> list[str]:
 
 Observation = dict[str, Any] | StudentError | Malformed
 """What one check saw on one case: the value of each part, or what went wrong."""
-Values = dict[str, list[Any]]
+_Values = dict[str, list[Any]]
 """For each part its values on all cases; where there is none, what was raised."""
 
 
@@ -133,7 +133,7 @@ def _observations(exercise: Exercise, code: Any, cases: list[Any]) -> list[list[
         return [[_observation(check, code, case) for case in cases] for check in exercise.checks.CHECKS]
 
 
-def _by_part(exercise: Exercise, seen: list[list[Observation]]) -> Values:
+def _by_part(exercise: Exercise, seen: list[list[Observation]]) -> _Values:
     return {
         name: [_told(o[name] if isinstance(o, dict) else o) for o in observations]
         for check, observations in zip(exercise.checks.CHECKS, seen, strict=True)
@@ -154,7 +154,7 @@ class _Known:
         self.cases = [case for seed in seeds for case in exercise.draw(seed, exercise.cases)]
         self.right = _observations(exercise, run_source(exercise.solution, f"{exercise.name}_solution"), self.cases)
         self._right_values = _by_part(exercise, self.right)
-        self._changed: dict[tuple[str, ...], Values] = {}
+        self._changed: dict[tuple[str, ...], _Values] = {}
         self._joining = {name for check in exercise.checks.CHECKS if check.joins for name in check.parts}
         self._counts_with = self._as_handed_out()
         for check in exercise.checks.CHECKS:
@@ -219,7 +219,7 @@ class _Known:
             return part
         return replace(part, message=f"{part.message}; mend the functions that it calls first")
 
-    def _explanations(self, student: Values, unexplained: set[str]) -> Iterator[str]:
+    def _explanations(self, student: _Values, unexplained: set[str]) -> Iterator[str]:
         """What is found in the numbers of parts that no known mistake explains."""
         for check in self.exercise.checks.CHECKS:
             for name, explain in check.explain.items():
@@ -230,7 +230,7 @@ class _Known:
                     with np.errstate(all="ignore"):
                         yield from explain(student[name], self.cases)
 
-    def _recognised(self, student: Values, wrong: set[str]) -> tuple[tuple[str, ...], frozenset[str]]:
+    def _recognised(self, student: _Values, wrong: set[str]) -> tuple[tuple[str, ...], frozenset[str]]:
         """The mistakes that give the student's numbers, and the wrong parts that they explain.
 
         First one or two that together explain all wrong parts; then any number that do, found one after the other;
@@ -256,7 +256,7 @@ class _Known:
         return tuple(chosen), frozenset(wrong - left)
 
     def _grown(
-        self, student: Values, wrong: set[str], tried: list[tuple[tuple[str, ...], Values, set[str]]]
+        self, student: _Values, wrong: set[str], tried: list[tuple[tuple[str, ...], _Values, set[str]]]
     ) -> tuple[tuple[str, ...], set[str]]:
         """A group of mistakes that explains some parts, made larger by one after the other that explains more."""
         among = [item for item in tried if item[1].keys() <= wrong]
@@ -274,7 +274,7 @@ class _Known:
             group, explained = max(larger, key=lambda item: len(item[1]))
         return group, explained
 
-    def _candidates(self, wrong: set[str]) -> Iterator[tuple[tuple[str, ...], Values]]:
+    def _candidates(self, wrong: set[str]) -> Iterator[tuple[tuple[str, ...], _Values]]:
         """Each mistake, then each pair, that changes no part but some of `wrong`, and its values of these parts.
 
         Looked at one by one, since running them all takes long: of pairs, those of mistakes that fit so far.
@@ -286,7 +286,7 @@ class _Known:
             if changed and changed.keys() <= possible:
                 yield group, changed
 
-    def _values_changed_by(self, *group: str) -> Values:
+    def _values_changed_by(self, *group: str) -> _Values:
         """The parts that mistakes change together, and their values; none where edits are in each other's way."""
         if group not in self._changed:
             source = self.exercise.with_mistakes(*group)
