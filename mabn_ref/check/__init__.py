@@ -25,7 +25,7 @@ The files, in the order in which to read them::
     probes.py            what is asked of its behaviour: each probe holds a layer against itself
     behaviour.py         what the probes find
     report.py            the report: text, or a dictionary for JSON
-    verdict.py           what traces say of a layer, all scenarios together
+    verdict.py           what the traces of all scenarios together say about a layer
     check_layer.py       all of it in one call
     template.py          four functions to fill in, for a library without an adapter
     vectors.py           the scenarios with their numbers as files, for other languages; a few are in small_vectors/

@@ -230,7 +230,7 @@ def _apart_from_others(p: Probing) -> str:
 
 
 def _constant(p: Probing) -> str:
-    """A channel of zeros and one of another constant; where samples are alone, such a sample."""
+    """Try a channel of zeros and one of another constant; samples instead, if each has its own statistics."""
     x = p.xs[0].copy()
     if p.norm in ALONE:
         x[0], x[-1] = 0.0, 0.5
@@ -271,7 +271,7 @@ def _half(p: Probing, name: str) -> str:
 
 @dataclass(frozen=True)
 class Probe:
-    """One question to a layer."""
+    """One question about how a layer behaves."""
 
     name: str
     done: str

@@ -1,4 +1,4 @@
-"""What the traces of a target say of it, all scenarios together."""
+"""What the traces of all scenarios together say about a target."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def _difference(case: Case, best: Explanation) -> Difference | None:
 
 
 def _one_value(norm: str, trace: Trace) -> bool:
-    """Whether there is one value a channel, whose variance is zero."""
+    """Whether there is one value per channel, whose variance is zero."""
     return LIKE.get(norm, norm) in ("bn", "brn") and trace.scenario.norm_batch * int(np.prod(trace.space)) == 1
 
 
@@ -228,8 +228,8 @@ def _row(norm: str, trace: Trace, case: Case | None, best: Explanation, about: A
     name, failure = trace.scenario.name, trace.failure
     if _one_value(norm, trace):
         if "nan" in failure or "inf" in failure:
-            return Row(name, 0, failure, {}), f"{name}: one value a channel: {failure}"
-        return Row(name, 0, f"one value a channel: {failure or 'the output is beta'}", {}), ""
+            return Row(name, 0, failure, {}), f"{name}: one value per channel: {failure}"
+        return Row(name, 0, f"one value per channel: {failure or 'the output is beta'}", {}), ""
     if failure and not trace.finished and name == "ramps":
         return Row(name, 0, f"it takes no ramps: {failure}", {}), ""
     stopped = f"{name}, step {trace.failed_at}: {failure}" if failure else ""

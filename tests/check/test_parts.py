@@ -1,4 +1,4 @@
-"""The parts of a check by themselves: what is run, what a statistic is, what is said of one value a channel."""
+"""The parts of a check by themselves: what is run, what a statistic is, what is said of one value per channel."""
 
 from __future__ import annotations
 
@@ -103,10 +103,10 @@ def test_of_one_value_a_channel_the_output_may_be_beta_but_is_to_be_a_number(val
     chosen = [Scenario(name="start", norm_batch=4, steps=4), Scenario(name="one", norm_batch=1, steps=3, space=())]
     report = judged("bn", One(batch_norm), chosen)
     assert report.conforms is fine
-    assert [str(difference)[:34] for difference in report.differences] == (
-        [] if fine else ["one: one value a channel: z is nan"]
+    assert [str(difference)[:36] for difference in report.differences] == (
+        [] if fine else ["one: one value per channel: z is nan"]
     )
-    assert report.rows[1].why.startswith("one value a channel: the output is beta" if fine else "z is nan")
+    assert report.rows[1].why.startswith("one value per channel: the output is beta" if fine else "z is nan")
 
 
 @pytest.mark.parametrize(("functions", "said"), [(batch_norm, "is"), (wrong(named("bn-no-g")), "is not")])

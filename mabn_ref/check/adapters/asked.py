@@ -1,4 +1,4 @@
-"""What the user asked of a layer, by keywords or by the settings of an instance, and what such things are called."""
+"""The hyper-parameters that a user gave a layer, as keywords or in an instance, and the names they go by."""
 
 from __future__ import annotations
 
