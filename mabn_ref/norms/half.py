@@ -12,6 +12,11 @@ module : module
 x, dz : array of float16
     The input, and the gradient with respect to the output. The other arguments are those of the normaliser.
 
+Raises
+------
+TypeError
+    If x or dz is not float16. What the normaliser refuses, it refuses here too.
+
 Examples
 --------
 The sum of these values is far beyond the largest float16, and their mean and spread come out right:
