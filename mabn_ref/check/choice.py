@@ -12,7 +12,7 @@ __all__ = ["ALL", "ALONE", "BN", "CHI", "RMS", "Choice", "choice", "choices"]
 
 BN, CHI, ALL, ALONE = "bn brn", "modified-bn mabn", "bn brn modified-bn mabn", "gn ln in"
 RMS = "rms frn"
-"""Names of normalisers, apart by spaces."""
+"""Names of normalisers, separated by spaces."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Choice:
 
 
 def choice(shows: str, norms: str, changes: Mapping[str, Any], said: str, accepted: bool = False) -> Choice:
-    """Return a choice; names are apart by spaces, and what is said is a sentence or the name of a mistake.
+    """Return a choice; names are separated by spaces, and what is said is a sentence or the name of a mistake.
 
     Examples
     --------
@@ -46,4 +46,5 @@ def choice(shows: str, norms: str, changes: Mapping[str, Any], said: str, accept
 
 
 def choices(shows: str, *rows: tuple[Any, ...]) -> tuple[Choice, ...]:
+    """Return a choice for each row: the other arguments of `choice`."""
     return tuple(choice(shows, *row) for row in rows)

@@ -42,7 +42,9 @@ def add(commands: Any) -> None:
     )
     norm.add_argument("--ws", action="store_true", help="standardise them instead")
     decays = ", ".join(f"{name} {decay}" for name, decay in DECAY.items() if name in _NORMS)
-    add_number(norm, "--decay", float, None, f"weight of the old value in moving averages (default {decays})")
+    add_number(
+        norm, "--decay", float, None, f"weight of the old value in moving averages (default {decays})", at_most=1
+    )
     add_number(norm, "--groups", int, None, f"groups of channels, of gn (default {GROUPS})", at_least=1)
     windows = "normalisation batches in MABN's moving averages (default: as many as one gradient batch has)"
     add_number(norm, "--mabn-window", int, None, windows, at_least=1, at_most=100_000, metavar="M")
