@@ -66,6 +66,11 @@ def to_onnx(net: Network) -> Any:
     first, *_ = (layer for layer in net.layers if not isinstance(layer, Keep))
     if not isinstance(first, Conv):
         raise ValueError(f"the first layer is {first.name}, expected a convolution, which says what images have")
+    taken = {"images", "logits"}.intersection(layer.name for layer in net.layers[:-1])
+    if taken:
+        raise ValueError(
+            f"a layer is named {min(taken)!r}, as is the model's input or output; expected another"
+        )
     graph, now = _Graph(helper), "images"
     held: Any = None
     for step in fold(*net):

@@ -140,6 +140,21 @@ def test_a_network_that_begins_without_a_convolution() -> None:
 
 
 @pytest.mark.frameworks
+def test_layers_are_not_named_as_the_models_input_and_output() -> None:
+    pytest.importorskip("onnx", reason="onnx is not installed")
+
+    def of_layers(second: str, last: str) -> Network:
+        layers = [network.Conv("conv", 3, 4), network.ReLU(second)]
+        layers += [network.GlobalAveragePool("pool"), network.Linear(last, 4, 2)]
+        return Network(layers, *network.init(layers, np.random.default_rng(0)))
+
+    to_onnx(of_layers("relu", "logits"))
+    for name in ("logits", "images"):
+        with pytest.raises(ValueError, match=f"a layer is named '{name}'"):
+            to_onnx(of_layers(name, "linear"))
+
+
+@pytest.mark.frameworks
 @pytest.mark.parametrize("arguments", [["--norm", "mabn"], ["--norm", "bn", "--network", "resnet8"]])
 def test_the_command(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
