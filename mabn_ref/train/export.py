@@ -68,9 +68,7 @@ def to_onnx(net: Network) -> Any:
         raise ValueError(f"the first layer is {first.name}, expected a convolution, which says what images have")
     taken = {"images", "logits"}.intersection(layer.name for layer in net.layers[:-1])
     if taken:
-        raise ValueError(
-            f"a layer is named {min(taken)!r}, as is the model's input or output; expected another"
-        )
+        raise ValueError(f"a layer is named {min(taken)!r}, as is the model's input or output; expected another")
     graph, now = _Graph(helper), "images"
     held: Any = None
     for step in fold(*net):
