@@ -19,6 +19,7 @@ from mabn_ref.arrays import Array
 from mabn_ref.mistakes.random_layer_inputs import (
     Draw,
     answers,
+    around_thresholds,
     convolution,
     distances,
     factors,
@@ -250,7 +251,7 @@ RIGHT_DRAWS: Mapping[ModuleType, Draw] = {
     nn.relu: matrices("nhwc"),
     nn.global_average_pool: matrices("nhwc"),
     nn.upsample: matrices("nhwc"),
-    nn.threshold: matrices("nhwc", "c"),
+    nn.threshold: around_thresholds,
     nn.dynamic_tanh: matrices("nhwc", "1", "c", "c"),
     nn.residual: matrices("nhwc", "nhwc", "nhwc"),
     nn.softmax_cross_entropy: logits,

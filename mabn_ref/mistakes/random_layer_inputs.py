@@ -109,6 +109,12 @@ def distances(rng: np.random.Generator) -> Call:
     return Call((logs,), {"truth": np.exp(logs + apart)})
 
 
+def around_thresholds(rng: np.random.Generator) -> Call:
+    """Draw values and the thresholds of their channels, none within 0.1 of its own, where forward has a corner."""
+    x, tau = matrices("nhwc", "c")(rng).inputs
+    return Call((tau + np.copysign(np.maximum(np.abs(x - tau), 0.1), x - tau), tau), {})
+
+
 def steps(rng: np.random.Generator) -> Steps:
     """Draw parameters, and gradients for a few steps."""
 

@@ -6,7 +6,16 @@ from functools import partial
 
 from mabn_ref import nn
 from mabn_ref.mistakes.edit import Mistake
-from mabn_ref.mistakes.random_layer_inputs import answers, convolution, distances, logits, matrices, steps, windows
+from mabn_ref.mistakes.random_layer_inputs import (
+    answers,
+    around_thresholds,
+    convolution,
+    distances,
+    logits,
+    matrices,
+    steps,
+    windows,
+)
 
 _weight, _image = convolution(with_input=False), matrices("nhwc")
 _conv2d_backward = partial(Mistake, subject=nn.conv2d, equation="conv2d-backward", oracle="gradient")
@@ -19,7 +28,7 @@ _standardize = partial(Mistake, subject=nn.standardize, draw=convolution(kernel=
 _standardize_forward = partial(_standardize, equation="standardize-forward", oracle="forward")
 _standardize_backward = partial(_standardize, equation="standardize-backward", oracle="gradient")
 _upsample = partial(Mistake, subject=nn.upsample, draw=_image)
-_threshold = partial(Mistake, subject=nn.threshold, draw=matrices("nhwc", "c"))
+_threshold = partial(Mistake, subject=nn.threshold, draw=around_thresholds)
 _dyt = partial(Mistake, subject=nn.dynamic_tanh, draw=matrices("nhwc", "1", "c", "c"))
 _residual_backward = partial(
     Mistake,
