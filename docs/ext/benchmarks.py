@@ -120,6 +120,27 @@ class Table(_Recorded):
         return found
 
 
+class Beside(_Recorded):
+    """``benchmark-beside:: SECTION``: a row for each of its tables, with every contestant and the ratios of the first."""
+
+    required_arguments = 1
+
+    def made(self, results: dict[str, Any]) -> list[nodes.Node]:
+        section = results["results"][self.arguments[0]]
+        first, *others = dict.fromkeys(name for table in section["tables"].values() for name in table)
+        rows = []
+        for title, timings in section["tables"].items():
+            cells = {name: _with_quartiles(*timing) for name, timing in timings.items()}
+            ratios = {name: f"{timings[first][0] / timing[0]:.2f}" for name, timing in timings.items()}
+            rows.append([title, *(cells.get(name, "") for name in (first, *others))])
+            rows[-1] += [ratios.get(name, "") for name in others]
+        return [_table([section["unit"], first, *others, *(f"{first} : {name}" for name in others)], rows)]
+
+
+def _with_quartiles(median: float, low: float, high: float) -> str:
+    return f"{median:.3g}" if low == high else f"{median:.3g} ({low:.3g} – {high:.3g})"
+
+
 class Claims(_Recorded):
     """``benchmark-claims``: the targets beside what was measured."""
 
@@ -191,6 +212,7 @@ def _forget_old_plots(app: Sphinx) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", _forget_old_plots)
     app.add_directive("benchmark-table", Table)
+    app.add_directive("benchmark-beside", Beside)
     app.add_directive("benchmark-claims", Claims)
     app.add_directive("benchmark-gap", Gap)
     app.add_directive("benchmark-layers", Layers)
