@@ -121,7 +121,7 @@ class Table(_Recorded):
 
 
 class Beside(_Recorded):
-    """``benchmark-beside:: SECTION``: a row for each of its tables, with every contestant and the ratios of the first."""
+    """``benchmark-beside:: SECTION``: a row for each of its tables; each contestant, and the ratios of the first."""
 
     required_arguments = 1
 
