@@ -124,6 +124,7 @@ class Beside(_Recorded):
     """``benchmark-beside:: SECTION``: a row for each of its tables; each contestant, and the ratios of the first."""
 
     required_arguments = 1
+    final_argument_whitespace = True
 
     def made(self, results: dict[str, Any]) -> list[nodes.Node]:
         section = results["results"][self.arguments[0]]
