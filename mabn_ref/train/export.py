@@ -60,7 +60,7 @@ def to_onnx(net: Network) -> Any:
 
     Every normaliser with `affine` is folded into the convolution right before it, or is a product and a sum per
     channel. Group, layer and instance normalisation are a node of their own. Of any other, which no operation of ONNX
-    computes, there is a ValueError with its name.
+    computes, there is a ValueError with its name, as there is of a layer named "images", or "logits" before the last.
     """
     helper, numpy_helper = (require(f"onnx.{name}", "onnx") for name in ("helper", "numpy_helper"))
     first, *_ = (layer for layer in net.layers if not isinstance(layer, Keep))
