@@ -108,7 +108,9 @@ MISTAKES = (
     ),
     _brn_corrections(
         name="brn-warm-up-inverted",
-        edits={"bound.at(": "Ramp(start=bound.start, stop=bound.stop, first=bound.last, last=bound.first).at("},
+        edits={
+            "in_force(bound": "in_force(Ramp(start=bound.start, stop=bound.stop, first=bound.last, last=bound.first)"
+        },
         sentence="Your bounds are wide first, then narrow; early moving statistics are poor, so start narrow.",
         draw=calls(batch_renorm, **_ramp),
     ),

@@ -31,13 +31,7 @@ from mabn_ref.norms.common import centre, ema, mean_square, merge, root, split, 
 class Config(Settings):
     """Hyper-parameters."""
 
-    decay: float | None = setting(
-        0.9,
-        at_least=0,
-        below=1,
-        or_none=True,
-        note="weight of the old value in the moving statistics; None: they are the means of all batches so far",
-    )
+    decay: float | None = setting(0.9, at_least=0, below=1, or_none=True, note="old value's weight; None: plain mean")
 
 
 class State(NamedTuple):

@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, copied, like, total
+from mabn_ref.arrays import Array, copied, total
 from mabn_ref.norms import checks
 from mabn_ref.norms.checks import Ramp as Ramp
 from mabn_ref.norms.checks import Settings, setting
-from mabn_ref.norms.common import centre, clip, ema, mean_square, merge, root, split, sums
+from mabn_ref.norms.common import centre, clip, ema, in_force, mean_square, merge, root, split, sums
 
 _R_MAX = Ramp(start=5_000, stop=40_000, first=1.0, last=3.0)
 _D_MAX = Ramp(start=5_000, stop=25_000, first=0.0, last=5.0)
@@ -43,8 +43,7 @@ class Config(Settings):
     @classmethod
     def crossq(cls, *, warmup: int = 100_000) -> Config:
         """Return the settings of CrossQ and its ports: batch statistics in warm-up, then the full bounds at once."""
-        at = {"start": warmup, "stop": warmup + 1}
-        r_max, d_max = Ramp(**at, first=1.0, last=3.0), Ramp(**at, first=0.0, last=5.0)
+        r_max, d_max = (Ramp(start=warmup, stop=warmup + 1, first=a, last=b) for a, b in ((1.0, 3.0), (0.0, 5.0)))
         return cls(eps=1e-3, decay=0.99, r_max=r_max, d_max=d_max, ema_of="var")
 
 
@@ -98,7 +97,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     else:
         moving_var, new_var = ema(state.var, var, config.decay)  # eq: ema-forward (12)
         moving_sigma = root(moving_var + config.eps)
-    r_max, d_max = (_bound(bound, mu, t) for bound in (config.r_max, config.d_max))
+    r_max, d_max = (in_force(bound, mu, t) for bound in (config.r_max, config.d_max))
     r = clip(sigma / moving_sigma, 1 / r_max, r_max)  # eq: brn-corrections (14)
     d = clip((mu - moving_mu) / moving_sigma, -d_max, d_max)  # eq: brn-corrections (14)
     y = centred / sigma  # eq: bn-normalise (1)
@@ -107,12 +106,6 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     cache = Cache(y, sigma, r, d, copied(gamma), t, shape, config)
     state = State(new_mu[-1, 0, :], new_var[-1, 0, :], t + x.shape[0])
     return merge(z, shape), cache, state
-
-
-def _bound(bound: float | Ramp, mu: Array, iteration: int) -> Any:
-    """The bound of each of a call's normalisation batches: a number, or (G, 1, 1) on a ramp."""
-    values = [bound.at(iteration + 1 + g) if isinstance(bound, Ramp) else float(bound) for g in range(mu.shape[0])]
-    return values[0] if values[0] == values[-1] else like(mu, values)[:, None, None]
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mabn_ref import arrays
 from mabn_ref.arrays import Array, check_at_least, check_float_array, check_squares, less, like, namespace
-from mabn_ref.norms.checks import check_shape
+from mabn_ref.norms.checks import Ramp, check_shape
 
 
 def split(x: Array, norm_batch: int | None) -> Array:
@@ -97,6 +97,12 @@ def switched(first: Array | float, then: Array, until: int, iteration: int) -> A
     if isinstance(first, int | float):
         first = first * xp.ones_like(then[:count, ...])
     return xp.concat([first[:count, ...], then[count:, ...]]) if count else then
+
+
+def in_force(bound: float | Ramp, x: Array, iteration: int) -> Any:
+    """The bound of each normalisation batch of x, (G, M, C): a number, or (G, 1, 1) on a ramp."""
+    values = [bound.at(iteration + 1 + g) if isinstance(bound, Ramp) else float(bound) for g in range(x.shape[0])]
+    return values[0] if values[0] == values[-1] else like(x, values)[:, None, None]
 
 
 def ema(old: Array, batch_values: Array, decay: float | None, seen: int | None = None) -> tuple[Array, Array]:
