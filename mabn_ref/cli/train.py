@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mabn_ref import extras, storage
 from mabn_ref.cli import options
 from mabn_ref.cli.parser import UsageError, add_command, add_name, add_number, place, usage_errors
-from mabn_ref.norms import NORMS
-from mabn_ref.train.config import DECAY, GROUPS, SAMPLE_NORMS, RunConfig, label, recipe
+from mabn_ref.train.config import DECAY, GROUPS, SAMPLE_NORMS, TRAINED, RunConfig, label, recipe
 from mabn_ref.train.table_layout import WIDTH
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ Write the network of a checkpoint as an ONNX file. Its normalisers are folded in
 group, layer and instance normalisation, which cannot be, are written as they are. Images come in as (N, 3, H, W),
 normalised as in training. Needs the extra "onnx".
 """
-_NORMS = [name for name in NORMS if name != "moving"]  # which has a configuration of its own: see `mabn-ref paper`
+_NORMS = [name for name in TRAINED if name != "moving"]  # which has a configuration of its own: see `mabn-ref paper`
 
 
 def add(commands: Any) -> None:
@@ -106,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
     given = {field: getattr(args, option) for field, option in chosen.items() if getattr(args, option) is not None}
     if args.ws and args.wc:
         raise UsageError("argument --ws: not allowed with argument --wc")
-    moving = {"mean", "chi2"}.intersection(NORMS[args.norm].module.State._fields)
+    state = getattr(TRAINED[args.norm].module, "State", None)
+    moving = state is not None and {"mean", "chi2"}.intersection(state._fields)
     if args.re_estimate and (args.norm == "frozen-bn" or not moving):
         raise UsageError(f"argument --re-estimate: {args.norm} has no moving statistics")
     if args.ws:

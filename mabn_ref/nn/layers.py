@@ -60,6 +60,13 @@ class Curve(NamedTuple):
     start: float = 0.5
 
 
+def normaliser(name: str, module: Any, channels: int, config: Any) -> Norm | Curve:
+    """The layer of a normaliser with its Config, or of a curve, which has none, in its place."""
+    if module in CURVES:
+        return Curve(name, module, channels)
+    return Norm(name, module, channels, config)
+
+
 class Bias(NamedTuple):
     """A number per channel, added everywhere. Parameter: b (channels,), at first `start`, or zeros without one."""
 

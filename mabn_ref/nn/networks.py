@@ -8,7 +8,8 @@ from itertools import count
 from typing import Any
 
 from mabn_ref.arrays import check_at_least
-from mabn_ref.nn.network import Conv, GlobalAveragePool, Layer, Linear, Norm, ReLU, check_config
+from mabn_ref.nn.layers import normaliser
+from mabn_ref.nn.network import Conv, GlobalAveragePool, Layer, Linear, ReLU, check_config
 from mabn_ref.nn.residual import Add, Exchange, Keep
 
 
@@ -24,8 +25,8 @@ def small_network(
     """Seven 3x3 convolutions, each with normaliser and ReLU, then global average pool and linear.
 
     A 32x32 image becomes maps of 16, 16, 8, 8, 4, 4 and 2 pixels, of `width` to 4 * `width` channels. The normaliser
-    is a module of `mabn_ref.norms` and its Config. Every convolution may centre its weight,
-    :eq:`centralize-forward` (18), or standardise it, :eq:`standardize-forward`.
+    is a module of `mabn_ref.norms` and its Config, or a curve of `mabn_ref.nn` and None. Every convolution may centre
+    its weight, :eq:`centralize-forward` (18), or standardise it, :eq:`standardize-forward`.
 
     Examples
     --------
@@ -41,7 +42,7 @@ def small_network(
     for i, stride in enumerate(strides, start=1):
         conv = Conv(f"conv{i}", channels[i - 1], channels[i], stride=stride)
         layers.append(conv._replace(centralized=centralized, standardized=standardized))
-        layers.append(Norm(f"norm{i}", module, channels[i], config))
+        layers.append(normaliser(f"norm{i}", module, channels[i], config))
         layers.append(ReLU(f"relu{i}"))
     return [*layers, GlobalAveragePool("pool"), Linear("linear", channels[-1], classes)]
 
@@ -80,7 +81,8 @@ def residual_network(
 
     def convolved(name: str, takes: int, gives: int, stride: int, kernel: int = 3) -> list[Layer]:
         conv = Conv(name, takes, gives, kernel, stride, kernel // 2, centralized, standardized)
-        return [conv, Norm(name.replace("conv", "norm").replace("project", "norm_project"), module, gives, config)]
+        norm = name.replace("conv", "norm").replace("project", "norm_project")
+        return [conv, normaliser(norm, module, gives, config)]
 
     layers, number, channels = convolved("conv1", 3, width, stem_stride), count(2), width
     layers.append(ReLU("relu1"))

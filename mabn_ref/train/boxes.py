@@ -16,6 +16,7 @@ import numpy.typing as npt
 from mabn_ref.arrays import Array
 from mabn_ref.data import boxes
 from mabn_ref.nn import focal_loss, iou_loss, network
+from mabn_ref.nn.layers import normaliser
 from mabn_ref.train.average_precision import ious
 from mabn_ref.train.devices import to_device, to_host
 
@@ -63,7 +64,7 @@ def detector(
     layers: list[network.Layer] = []
     for i, stride in enumerate((2, 2, 1, 2, 1), start=1):
         layers.append(network.Conv(f"conv{i}", channels[i - 1], channels[i], stride=stride, **treated))
-        layers.append(network.Norm(f"norm{i}", module, channels[i], config))
+        layers.append(normaliser(f"norm{i}", module, channels[i], config))
         layers.append(network.ReLU(f"relu{i}"))
     last = channels[-1]
     layers.append(network.Conv("head", last, last, **(treated if head is not None else {})))

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mabn_ref import storage
-from mabn_ref.norms import NORMS
 from mabn_ref.train import plotting, results
-from mabn_ref.train.config import SAMPLE_NORMS, RunConfig, is_control, label, recipe
+from mabn_ref.train.config import SAMPLE_NORMS, TRAINED, RunConfig, is_control, label, recipe
 from mabn_ref.train.table_layout import Table, mean_interval, paired_difference, text
 
 BASELINES = ("BN 2", "BN 2 + WC", "BN 32", "BN 32 + WC")
@@ -57,7 +56,7 @@ def _rows(norms: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return rows
 
 
-ROWS = _rows(NORMS)
+ROWS = _rows(TRAINED)
 """What each row sets; `recipe` fills in the rest."""
 
 

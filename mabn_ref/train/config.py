@@ -7,22 +7,27 @@ import math
 from typing import Any
 
 from mabn_ref.arrays import check_at_least
+from mabn_ref.nn import dynamic_erf, dynamic_tanh
 from mabn_ref.nn.networks import NETWORKS
-from mabn_ref.norms import NORMS
+from mabn_ref.norms import NORMS, Norm
 from mabn_ref.norms.checks import Checked, Ramp, setting
 from mabn_ref.norms.devices import on_devices
 
+TRAINED = NORMS | {"dyt": Norm(dynamic_tanh, "DyT"), "derf": Norm(dynamic_erf, "Derf")}
+"""What a run can have after its convolutions: a normaliser, or a curve in its place."""
+
 
 def _fields(norm: str) -> set[str]:
-    """The fields of a normaliser's own Config."""
-    return {field.name for field in dataclasses.fields(NORMS[norm].module.Config)}
+    """The fields of a normaliser's own Config, which a curve does not have."""
+    config = getattr(TRAINED[norm].module, "Config", None)
+    return set() if config is None else {field.name for field in dataclasses.fields(config)}
 
 
 GROUPS = 8
 """Groups of GN where none are given, or as many of them as divide the width."""
 
-SAMPLE_NORMS = tuple(norm for norm in NORMS if "norm_batch" not in _fields(norm))
-"""Those whose normalisation batch is one sample: |B| is 1."""
+SAMPLE_NORMS = tuple(norm for norm in TRAINED if "norm_batch" not in _fields(norm))
+"""Those to which no other sample counts: |B| is 1."""
 
 CENTRALIZED = ("modified-bn", "mabn")
 """Those that the paper pairs with centralised weights; and of "moving" the modified form."""
@@ -94,7 +99,7 @@ class RunConfig(Checked):
     ValueError: norm_batch is 5, expected a divisor of gradient_batch=32
     """
 
-    norm: str = setting("mabn", choices=tuple(NORMS), note="a key of `mabn_ref.norms.NORMS`")
+    norm: str = setting("mabn", choices=tuple(TRAINED), note="a key of `TRAINED`")
     norm_batch: int = setting(2, **_COUNT, note=r"\|B\|, the samples that share statistics")
     centralized: bool = setting(True, note="whether the convolutions centralise their weights (WC)")
     standardized: bool = setting(False, note="whether they standardise them (WS)")
@@ -235,7 +240,7 @@ def is_control(config: RunConfig) -> bool:
 
 
 def build(config: RunConfig, steps: int) -> tuple[Any, Any]:
-    """Return the normaliser's module, on as many devices as the run has, and its Config.
+    """Return the normaliser's module, on as many devices as the run has, and its Config; or a curve and None.
 
     Fields of one name are taken over; a normaliser counts the normalisation batches of one device, of which a
     gradient batch has `RunConfig.micro_batches` divided by `devices`. A window without a length holds `micro_batches`
@@ -248,7 +253,9 @@ def build(config: RunConfig, steps: int) -> tuple[Any, Any]:
     >>> norm.window, norm.renorm_from
     (16, 1601)
     """
-    norm, per_step = NORMS[config.norm], config.micro_batches // config.devices
+    norm, per_step = TRAINED[config.norm], config.micro_batches // config.devices
+    if not hasattr(norm.module, "Config"):
+        return norm.module, None
     given = {name: getattr(config, name) for name in _SAME_IN_CONFIG}
     given["window"] = config.micro_batches if config.window is None else config.window
     given["renorm_from"] = config.renorm_after * per_step + 1
@@ -306,7 +313,7 @@ def label(config: RunConfig) -> str:
     >>> label(RunConfig(norm="moving", form="modified", forward_average="ema", backward_average="batch"))
     'modified EMAS/BS 2 + WC'
     """
-    title = NORMS[config.norm].title
+    title = TRAINED[config.norm].title
     if config.norm == "moving":
         averages = (_AVERAGES[str(name)] for name in (config.forward_average, config.backward_average))
         text = f"{config.form} {'/'.join(averages)} {config.norm_batch}"

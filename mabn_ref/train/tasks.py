@@ -19,6 +19,7 @@ from mabn_ref.data import CLASSES as CLASS_COUNT
 from mabn_ref.data import Dataset, channel_statistics, scenes
 from mabn_ref.data import boxes as box_scenes
 from mabn_ref.nn import network, networks, softmax_cross_entropy
+from mabn_ref.nn.layers import normaliser
 from mabn_ref.train import boxes, datasets
 from mabn_ref.train.average_precision import average_precision
 from mabn_ref.train.config import RunConfig, head_config
@@ -103,7 +104,7 @@ def encoder_decoder(
             layers.append(network.Upsample(f"up{i - 3}"))
         conv = network.Conv(f"conv{i}", channels[i - 1], channels[i], stride=stride)
         layers.append(conv._replace(centralized=centralized, standardized=standardized))
-        layers.append(network.Norm(f"norm{i}", module, channels[i], config))
+        layers.append(normaliser(f"norm{i}", module, channels[i], config))
         layers.append(network.ReLU(f"relu{i}"))
     return [*layers, network.Conv("head", width, _PIXEL_CLASSES, kernel=1, padding=0)]
 

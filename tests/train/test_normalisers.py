@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from mabn_ref.nn import dynamic_erf, dynamic_tanh
+from mabn_ref.nn.layers import Curve, Norm
+from mabn_ref.nn.networks import NETWORKS
 from mabn_ref.norms import (
     batch_norm,
     batch_renorm,
@@ -14,6 +19,7 @@ from mabn_ref.norms import (
     moving_statistics,
 )
 from mabn_ref.norms.devices import Devices
+from mabn_ref.train import loop
 from mabn_ref.train.config import build, recipe
 
 
@@ -31,6 +37,33 @@ def test_a_device_counts_its_own_normalisation_batches() -> None:
     assert config == mabn.Config(norm_batch=2, window=16, renorm_from=201)
     _, one_each = build(recipe("brn", devices=16), steps=160_000)
     assert [one_each.r_max.at(iteration) for iteration in (5_000, 22_500, 40_000)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("norm", "curve"), [("dyt", dynamic_tanh), ("derf", dynamic_erf)])
+def test_a_curve_goes_where_the_normaliser_was_and_asks_for_nothing(norm: str, curve: Any) -> None:
+    module, config = build(recipe(norm, norm_batch=1, devices=4), steps=500)
+    assert module is curve
+    assert config is None
+    for network in NETWORKS.values():
+        layers = {layer.name: layer for layer in network(module, config, width=4)}
+        normalised = {layer.name: layer for layer in network(batch_norm, batch_norm.Config(), width=4)}
+        assert list(layers) == list(normalised)
+        assert {name for name, layer in layers.items() if isinstance(layer, Curve) and layer.module is curve} == {
+            name for name, layer in normalised.items() if isinstance(layer, Norm)
+        }
+    with pytest.raises(ValueError, match=f"norm_batch is 2 with norm='{norm}', expected 1"):
+        recipe(norm, norm_batch=2)
+
+
+def test_a_run_with_a_curve_learns_its_slopes() -> None:
+    sizes = {"train_size": 64, "test_size": 20, "width": 4, "epochs": 1, "network": "resnet8", "augment": False}
+    setup = loop.prepare(recipe("dyt", norm_batch=1, **sizes))
+    before = loop.begin(setup)
+    *_, after = loop.run(setup, before)
+    slopes = [i for i, layer in enumerate(setup.layers) if isinstance(layer, Curve)]
+    assert len(slopes) == 9
+    for i in slopes:
+        assert before.params[i]["alpha"] != after.params[i]["alpha"]
 
 
 def test_a_window_and_no_wait_can_be_asked_for() -> None:

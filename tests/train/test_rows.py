@@ -10,16 +10,15 @@ from typing import Any
 
 import pytest
 
-from mabn_ref.norms import NORMS
 from mabn_ref.paper import equation6, figures, table1_table2, theorem2
 from mabn_ref.train import comparison
 from mabn_ref.train.comparison import ROWS, plan
-from mabn_ref.train.config import DECAY, LATER_FIELDS, SAMPLE_NORMS, RunConfig, is_control, label, recipe
+from mabn_ref.train.config import DECAY, LATER_FIELDS, SAMPLE_NORMS, TRAINED, RunConfig, is_control, label, recipe
 
 CENTRED_IN_THE_PAPER = {"modified-bn", "mabn", "moving modified"}
 MOVING: dict[str, Any] = {"norm": "moving", "forward_average": "sma", "backward_average": "batch"}
 ALL: dict[str, dict[str, Any]] = {
-    **{norm: {"norm": norm, "norm_batch": 1 if norm in SAMPLE_NORMS else 2} for norm in NORMS if norm != "moving"},
+    **{norm: {"norm": norm, "norm_batch": 1 if norm in SAMPLE_NORMS else 2} for norm in TRAINED if norm != "moving"},
     "moving vanilla": {**MOVING, "form": "vanilla"},
     "moving modified": {**MOVING, "form": "modified"},
 }
@@ -51,7 +50,7 @@ def test_the_recipe_is_the_papers_pairing_with_this_projects_decay(norm: str) ->
     assert not is_control(config)
     assert (config.centralized, config.standardized) == (norm in CENTRED_IN_THE_PAPER, False)
     assert config.decay == {"brn": 0.99, "online": 0.999}.get(norm, 0.98)
-    assert set(DECAY) <= set(NORMS)
+    assert set(DECAY) <= set(TRAINED) - {"dyt", "derf"}
     assert recipe(**ALL[norm], decay=0.5, centralized=True).decay == 0.5
     assert recipe(**ALL[norm], centralized=not config.centralized).centralized != config.centralized
 
@@ -81,6 +80,8 @@ def test_every_row_of_a_comparison_by_hand() -> None:
         ("frozen BN", False, 32),
         ("PowerNorm 2", False, 32),
         ("UN 2", False, 32),
+        ("DyT", False, 32),
+        ("Derf", False, 32),
     ]
     assert {run.seed for run in runs} == {3}
 
