@@ -110,6 +110,7 @@ MISTAKES = (
         name="brn-warm-up-inverted",
         edits={
             "in_force(bound": "in_force(Ramp(start=bound.start, stop=bound.stop, first=bound.last, last=bound.first)"
+            " if isinstance(bound, Ramp) else bound"
         },
         sentence="Your bounds are wide first, then narrow; early moving statistics are poor, so start narrow.",
         draw=calls(batch_renorm, **_ramp),

@@ -45,7 +45,7 @@ class State(NamedTuple):
     chi2: Array  #: (C,): the exponential moving average of chi^2, for r and for inference; at first 1
     chi2_window: Array  #: (m, C): the last m batch values of chi^2, oldest first, zero where there is none yet
     psi_window: Array  #: (m, C): the same of Psi; `backward` changes this, and its own count, alone
-    iteration: int = 0  #: normalisation batches so far
+    iteration: int  #: normalisation batches so far
     backward_iteration: int = 0  #: the same, of those that came back
 
 
@@ -65,7 +65,7 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
     """The state before the first batch."""
     checks.init(channels, (config, Config), dtype, xp)
     chi2_window, psi_window = (xp.zeros((config.window, channels), dtype=dtype) for _ in range(2))
-    return State(xp.ones((channels,), dtype=dtype), chi2_window, psi_window)
+    return State(xp.ones((channels,), dtype=dtype), chi2_window, psi_window, 0)
 
 
 def statistics(x: Array, config: Settings) -> Array:
