@@ -384,11 +384,11 @@ def no_shift(b, x, dz): return b(np.ones((0, 10**8)), None)
 no_stretch = scales = no_shift
 def test(b): return b(None, None)
 """,
-        "09: a million": """
+        "09: as many as there are": """
 09:
 def statistics(x, u): return 1, 1
 def noise(s, size, trials):
-    while True: s(10**6)
+    while True: s(10**5)
 def exponent(a, b): return s
 def law(s, sizes, trials): return s(4e8)
 """,

@@ -27,8 +27,8 @@ class _Sample:
         self.rng, self.far, self.weights = np.random.default_rng(seed), far, weights
 
     def __call__(self, count):
-        if not 0 <= count <= 10**6:
-            raise ValueError(f"count is {count}, expected from 0 to a million values")
+        if not 0 <= count <= 10**5:  # more than twice what any check needs; each value takes a hundred bytes here
+            raise ValueError(f"count is {count}, expected from 0 to 100,000 values")
         a, b = self.rng.standard_normal((int(count), 2)).T
         return self.far + 2 * a, 1.5 + self.weights[0] * a + self.weights[1] * b
 
