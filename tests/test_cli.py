@@ -20,6 +20,7 @@ import pytest
 from mabn_ref.cli import checks, compare, learn, main, options, paper, teach, train
 from mabn_ref.cli.parser import Parser
 from mabn_ref.train import sweeps
+from mabn_ref.train.config import DEFAULTS, RunConfig
 from tests.signals import HUNG, program
 
 SMALLEST = ["--epochs", "1", "--width", "4", "--train-size", "64", "--test-size", "20"]
@@ -262,6 +263,24 @@ def test_weights_can_be_standardised(tmp_path: Path, capsys: pytest.CaptureFixtu
     out = capsys.readouterr().out
     assert "BN 2 + WS" in out
     assert "WC: weight centralisation. WS: weight standardisation." in " ".join(out.split())
+
+
+def test_what_is_said_of_a_study_holds_though_it_is_usual_for_other_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--lr 0.06` is what generated images have if nothing is said, and scenes have not."""
+    contexts: dict[str, Any] = {}
+    monkeypatch.setattr(paper, "_run_studies", lambda _, found, command: contexts.update(found) or 0)
+    for name in ("table8", "table3", "long"):
+        said = DEFAULTS["embedded"] | {"weight_decay": RunConfig.weight_decay}
+        words = "--lr {lr} --epochs {epochs} --width {width} --train-size {train_size} --test-size {test_size}"
+        words += " --weight-decay {weight_decay} --no-augment"
+        assert main(f"paper {name} {words.format(**said)} --out {tmp_path}".split()) == 0
+        settings = contexts[name].settings
+        assert {field: settings[field] for field in said} == said
+        assert main(f"paper {name} --out {tmp_path}".split()) == 0
+        assert contexts[name].settings != settings
+        assert contexts[name].settings.keys() == settings.keys()
 
 
 def test_the_options_of_train_reach_the_run(tmp_path: Path) -> None:

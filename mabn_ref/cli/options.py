@@ -15,7 +15,7 @@ from typing import Any
 from mabn_ref import extras, storage
 from mabn_ref.cli.parser import add_name, add_number, usage_errors
 from mabn_ref.nn.networks import NETWORKS
-from mabn_ref.train.config import DEFAULTS, RunConfig, label
+from mabn_ref.train.config import DEFAULTS, RunConfig, filled, label
 from mabn_ref.train.devices import DEVICES, library
 from mabn_ref.train.table_layout import WIDTH
 
@@ -43,7 +43,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     known = f"{', '.join(NETWORKS)}; default %(default)s"
     add_name(recipe, "--network", "network", NETWORKS, known, "plain")
     add_number(recipe, "--lr", float, None, f"peak learning rate ({_defaults_of('lr')})", metavar="RATE")
-    add_number(recipe, "--weight-decay", float, 5e-4, "weight decay, of every parameter", metavar="DECAY")
+    decay = f"weight decay, of every parameter (default {RunConfig.weight_decay:g})"
+    add_number(recipe, "--weight-decay", float, None, decay, metavar="DECAY")
     flips = "random flips and crops (default: embedded no, cifar10 and --data-dir yes)"
     recipe.add_argument("--augment", action=argparse.BooleanOptionalAction, default=None, help=flips)
     help = "cpu, or cuda, which needs CuPy (extra cupy12x or cupy13x); default %(default)s"
@@ -68,18 +69,21 @@ def _defaults_of(field: str) -> str:
     return f"default: embedded {embedded}, cifar10 {cifar10}, --data-dir {directory}"
 
 
-def settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the fields of `RunConfig` that the options give."""
+def said(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields of `RunConfig` that the options give, and none that they do not."""
     data = "directory" if args.data_dir is not None else args.data
-    given = {field: getattr(args, field) for field in DEFAULTS[data] if getattr(args, field) is not None}
+    given = {field: getattr(args, field) for field in (*DEFAULTS[data], "weight_decay")}
     return {
         "data": data,
         "data_dir": args.data_dir,
-        **DEFAULTS[data],
-        **given,
+        **{field: value for field, value in given.items() if value is not None},
         **({"network": args.network} if args.network != "plain" else {}),
-        "weight_decay": args.weight_decay,
     }
+
+
+def settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the same, with what is usual where nothing is said."""
+    return filled(said(args))
 
 
 def require(args: argparse.Namespace) -> None:

@@ -62,11 +62,11 @@ def run(args: argparse.Namespace) -> int:
     """Run one study or all of them."""
     options.require(args)
     with usage_errors():
-        shared = options.settings(args)
+        said = options.said(args)
     command = f"mabn-ref {shlex.join(_without_places(sys.argv[1:]))}"
     names = list(STUDIES) if args.name == "all" else [args.name]
     contexts = {
-        name: STUDIES[name].suited(Context(tuple(range(args.seeds or STUDIES[name].seeds)), shared, args.layer))
+        name: STUDIES[name].suited(Context(tuple(range(args.seeds or STUDIES[name].seeds)), said, args.layer))
         for name in names
     }
     with usage_errors():

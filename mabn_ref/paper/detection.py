@@ -27,7 +27,7 @@ from mabn_ref.paper.claims import (
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import plotting, results
 from mabn_ref.train.average_precision import ious
-from mabn_ref.train.config import DEFAULTS, GROUPS, RunConfig
+from mabn_ref.train.config import GROUPS, RunConfig
 from mabn_ref.train.runs import run_boxes
 from mabn_ref.train.table_layout import Table
 from mabn_ref.train.tasks import EXAMPLES
@@ -104,9 +104,8 @@ _AUTHORS = (
 
 def _boxes(context: Context, own: Mapping[str, Any] = USUAL) -> Context:
     """Return the context with scenes in place of other images, and with the sizes and the recipe that suit them."""
-    usual = DEFAULTS[context.settings.get("data", "embedded")] | {"weight_decay": RunConfig.weight_decay}
-    said = {name: value for name, value in context.settings.items() if name not in usual or value != usual[name]}
-    return context._replace(settings={**own} | said | {"data": "embedded", "data_dir": None, "augment": False})
+    fixed = {"data": "embedded", "data_dir": None, "augment": False}
+    return context._replace(settings={**own, **context.settings, **fixed})
 
 
 def row_of(label: str, method: str, context: Context, paper: str = "", **further: Any) -> Row:

@@ -26,7 +26,7 @@ from mabn_ref.paper.claims import (
 from mabn_ref.paper.hits import packed
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import plotting, results
-from mabn_ref.train.config import DEFAULTS, RunConfig
+from mabn_ref.train.config import RunConfig, filled
 from mabn_ref.train.loop import Progress, Setup, predictions, test_error_of
 from mabn_ref.train.runs import run_one
 from mabn_ref.train.table_layout import Table, mean_interval, paired_difference, text
@@ -92,9 +92,7 @@ def run_to_the_end(config: RunConfig, **keywords: Any) -> dict[str, Any]:
 
 
 def _suited(context: Context) -> Context:
-    usual = DEFAULTS[context.settings.get("data", "embedded")]
-    said = {name: value for name, value in context.settings.items() if usual.get(name, ...) != value}
-    return context._replace(settings={**context.settings, **_USUAL, **said})
+    return context._replace(settings=filled(context.settings, _USUAL))
 
 
 def _trials(row: Row, context: Context) -> list[Row]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from mabn_ref.train import results
-from mabn_ref.train.config import RunConfig
+from mabn_ref.train.config import RunConfig, filled
 from mabn_ref.train.table_layout import Interval, Table
 
 Records: TypeAlias = Sequence[dict[str, Any]]
@@ -38,6 +38,11 @@ class Context(NamedTuple):
     """The normaliser whose statistics are drawn."""
 
 
+def usual(context: Context) -> Context:
+    """Return the context with what is usual for its images where nothing is said."""
+    return context._replace(settings=filled(context.settings))
+
+
 class Study(NamedTuple):
     """A study: its runs, and what is made of their records."""
 
@@ -53,8 +58,8 @@ class Study(NamedTuple):
     file: str = "results.jsonl"
     """Where its records go. Studies with the same `run` share the file, and so the runs they have in common."""
     seeds: int = 3
-    suited: Callable[[Context], Context] = lambda context: context
-    """What it makes of the command line's settings, if it has images of its own."""
+    suited: Callable[[Context], Context] = usual
+    """What it makes of what the command line says: all settings, those that it does not say as well."""
 
 
 def no_runs(context: Context, records: Records) -> list[RunConfig]:

@@ -19,7 +19,7 @@ from mabn_ref.paper import claims
 from mabn_ref.paper.claims import Claim, Found, Row, config, configs, differences_to, judged, measure, row_data
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import plotting, results
-from mabn_ref.train.config import DEFAULTS, GROUPS
+from mabn_ref.train.config import GROUPS, RunConfig
 from mabn_ref.train.plotting import COLOURS
 from mabn_ref.train.runs import run_pixels
 from mabn_ref.train.table_layout import Table
@@ -54,6 +54,7 @@ _USUAL: dict[str, Any] = {
     "width": 16,
     "epochs": 8,
     "lr": 0.03,
+    "weight_decay": RunConfig.weight_decay,
 }
 """Sizes and rate if nothing else is said. Rows do not augment, whatever the settings say: see `_rows`."""
 _USUAL_ON_DEVICES = _USUAL | {"lr": 0.06}
@@ -80,11 +81,8 @@ def _rows(context: Context, methods: Mapping[str, Mapping[str, Any]] = _METHODS)
 
 def _scenes(context: Context, own: Mapping[str, Any] = _USUAL) -> Context:
     """Return the context with scenes in place of other images, and with sizes that suit scenes."""
-    source = context.settings.get("data", "embedded")
-    usual = DEFAULTS[source]
-    said = {name: value for name, value in context.settings.items() if name not in usual or value != usual[name]}
-    said.pop("network", None)  # this one's own
-    return context._replace(settings={**own} | said | {"data": "embedded", "data_dir": None})
+    said = {name: value for name, value in context.settings.items() if name != "network"}  # it has its own
+    return context._replace(settings={**own, **said, "data": "embedded", "data_dir": None})
 
 
 # A claim is that the first has the lower number, and here the higher one is better.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from mabn_ref.arrays import check_at_least
@@ -56,6 +58,19 @@ They are generated, from the CIFAR-10 archive in the cache, or from record files
 not flipped and cropped: that turns the textures and pads them with black, and 600 steps were then too few to get off
 the plateau that training begins on. How late a run left it was chance, and decided its error.
 """
+
+
+def filled(said: Mapping[str, Any], usual: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """Fill in what is usual for the source of the images, or in its place `usual`, where a field is not `said`.
+
+    Examples
+    --------
+    >>> filled({"epochs": 3}, {"epochs": 20, "width": 16})["epochs"]
+    3
+    """
+    source = {"data": "embedded", "data_dir": None} | dict(said)
+    return {**DEFAULTS[source["data"]], "weight_decay": RunConfig.weight_decay, **usual, **source}
+
 
 LATER_FIELDS: dict[str, Any] = {
     "standardized": False,

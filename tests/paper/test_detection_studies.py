@@ -11,7 +11,7 @@ from mabn_ref.paper import detection
 from mabn_ref.paper.detection import OWN, TABLE3, TABLE5, TABLE7
 from mabn_ref.paper.output import as_text, write
 from mabn_ref.paper.study import Context
-from mabn_ref.train.config import RunConfig
+from mabn_ref.train.config import DEFAULTS, RunConfig
 from mabn_ref.train.runs import run_boxes
 from tests.paper.made_up import run_all
 
@@ -83,12 +83,15 @@ def test_runs_without_a_batch_of_test_scenes_are_left_out_of_the_probe() -> None
 
 
 def test_what_was_asked_for_stays_whatever_the_images_are() -> None:
-    asked = {"train_size": 100, "test_size": None, "width": 4, "epochs": 1, "lr": 0.2, "weight_decay": 0.1}
+    asked = {"train_size": 100, "width": 4, "epochs": 1, "lr": 0.2, "weight_decay": 0.1}
     runs = TABLE7.plan(Context((0,), {"data": "directory", "data_dir": "somewhere", **asked}), [])
     assert {(run.data, run.train_size, run.test_size, run.width) for run in runs} == {("embedded", 100, 400, 4)}
     assert {(run.lr, run.weight_decay) for run in runs} == {(0.2, 0.1)}
-    plain = TABLE7.plan(Context((0,), {"weight_decay": RunConfig.weight_decay}), [])
-    assert {run.weight_decay for run in plain} == {1e-4}
+    usual = {name: DEFAULTS["embedded"][name] for name in ("epochs", "lr", "width")}
+    usual["weight_decay"] = RunConfig.weight_decay
+    for run in TABLE7.plan(Context((0,), usual), []):
+        assert {name: getattr(run, name) for name in usual} == usual
+    assert {run.weight_decay for run in TABLE7.plan(Context((0,), {}), [])} == {1e-4}
 
 
 def test_from_runs_to_pictures(tmp_path: Path) -> None:

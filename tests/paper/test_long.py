@@ -18,10 +18,10 @@ from mabn_ref.paper.long import LONG, run_to_the_end
 from mabn_ref.paper.output import as_text
 from mabn_ref.paper.study import Context, complete
 from mabn_ref.train import results
-from mabn_ref.train.config import DEFAULTS, RunConfig, label
+from mabn_ref.train.config import RunConfig, label
 from tests.paper.made_up import CONTEXT, records
 
-DIRECTORY = Context((0, 1, 2), {"data": "directory", "data_dir": "images", **DEFAULTS["directory"]})
+DIRECTORY = Context((0, 1, 2), {"data": "directory", "data_dir": "images"})
 
 
 def found(
@@ -108,7 +108,7 @@ def test_a_difference_of_speed_is_told_from_one_of_the_end_point() -> None:
     assert lines["BN 2 + WC minus BN 32 + WC"] == ("+10.00 ± 0.00", "+0.00 ± 0.00", "-10.00 ± 0.00")
     assert lines["BN 32 + WC minus BN 32"] == ("-6.00 ± 0.00", "-6.00 ± 0.00", "+0.00 ± 0.00")
     row = next(row for row in errors.rows if row[0] == "BN 32")
-    assert row == ("BN 32", "0.03", "3", "2.60 ± 0.00", "1.00 ± 0.00", "26.00 ± 0.00", "-", "+6.00 ± 0.00")
+    assert row == ("BN 32", "0.06", "3", "2.60 ± 0.00", "1.00 ± 0.00", "26.00 ± 0.00", "-", "+6.00 ± 0.00")
     assert len(tuning.rows) == 10
     assert outcome.data["curves"]["BN 2"]["test"]["1"] == [67.0, 41.0, 26.0]
     assert outcome.data["curves"]["BN 2"]["train"]["1"] == pytest.approx([6.7, 4.1, 2.6])

@@ -12,6 +12,7 @@ from mabn_ref.paper import table8
 from mabn_ref.paper.output import write
 from mabn_ref.paper.study import Context
 from mabn_ref.paper.table8 import TABLE8, TABLE8_DEVICES
+from mabn_ref.train.config import DEFAULTS
 from mabn_ref.train.runs import run_pixels
 from tests.paper.made_up import run_all
 
@@ -90,15 +91,16 @@ def test_a_higher_mean_iou_is_what_a_claim_wants() -> None:
 
 
 def test_other_images_make_way_for_scenes() -> None:
-    runs = TABLE8.plan(Context((0,), {"data": "directory", "data_dir": "somewhere", "train_size": None}), [])
+    runs = TABLE8.plan(Context((0,), {"data": "directory", "data_dir": "somewhere"}), [])
     assert {(run.data, run.data_dir, run.train_size) for run in runs} == {("embedded", None, 2400)}
 
 
 def test_what_was_asked_for_stays_whatever_the_images_are() -> None:
-    asked = {"train_size": 100, "test_size": None, "width": 4, "epochs": 1, "lr": 0.1}
+    """What is usual for those images, too."""
+    asked = {"train_size": 100, "width": 4, "epochs": 1, "lr": DEFAULTS["directory"]["lr"]}
     runs = TABLE8.plan(Context((0,), {"data": "directory", "data_dir": "somewhere", **asked}), [])
     assert {(run.train_size, run.test_size, run.width, run.epochs) for run in runs} == {(100, 1000, 4, 1)}
-    assert min(run.lr for run in runs) == 0.03
+    assert min(run.lr for run in runs) == DEFAULTS["directory"]["lr"]
 
 
 def test_from_runs_to_pictures(tmp_path: Path) -> None:
