@@ -58,7 +58,7 @@ _USUAL: dict[str, Any] = {
 }
 """Sizes and rate if nothing else is said. Rows do not augment, whatever the settings say: see `_rows`."""
 _USUAL_ON_DEVICES = _USUAL | {"lr": 0.06}
-"""A quarter of SyncBN 16's rate in the first protocol, which is too high for rows with statistics of two scenes."""
+"""A quarter of SyncBN 16's rate in the first protocol, at which BRN, MABN and GN stay near the background."""
 _PAPER = {"BN 2": "0", "BRN 2": "+0.19", "MABN 2 + WC": "+1.09", "SyncBN 16": "+1.41"}
 """Cityscapes with PSPNet: mean IoU over that of BN."""
 
