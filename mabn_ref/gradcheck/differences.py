@@ -49,7 +49,8 @@ class View(NamedTuple):
 
     At a kink `slope` is the mean of the slopes to the right and to the left and `jump` their difference; elsewhere
     `jump` is 0. `uncertainty` is how far slopes at neighbouring steps differ. `grain` is the least amount by which
-    the output moves, or 0 if it follows the smallest step; one that does not move at all has no uncertainty.
+    the output moves, or 0 if it follows the smallest step; one that does not move at all has no uncertainty. `near`
+    are outputs of which a kink was seen within larger steps, or that move to one side alone.
     """
 
     slope: Array
@@ -58,6 +59,7 @@ class View(NamedTuple):
     uncertainty: Array
     step: Array
     grain: Array
+    near: Array
 
 
 def first_step(eps: float) -> float:
@@ -112,6 +114,7 @@ def climb(along: Along, center: Array, t: float, rounding: Array) -> View:
     best = np.where(kinked, np.argmin(both, axis=0), best)
 
     still = flat.all(axis=0)
+    to_right, to_left = ((moves[:, side] > 0).any(axis=(0, 1)) for side in (slice(2), slice(2, 4)))
 
     def chosen(rows: Array) -> Array:
         return np.take_along_axis(rows, best[None], axis=0)[0]
@@ -123,6 +126,7 @@ def climb(along: Along, center: Array, t: float, rounding: Array) -> View:
         uncertainty=np.where(still, 0.0, np.where(kinked, chosen(both), chosen(apart))),
         step=steps[1:][best],
         grain=grain,
+        near=(first > 0) | (to_right != to_left),
     )
 
 

@@ -19,7 +19,8 @@ class InputResult:
 
     name: str  #: the input's name
     #: "ok"; "wrong"; "not differentiable here", where the slopes to either side differ, the gradient lies between
-    #: them, and everything else is right; "undecided", where the forward is too coarse for its differences to tell
+    #: them, and everything else is right; "undecided", where differences cannot tell: the forward is too coarse for
+    #: them, or kinks lie too near
     verdict: str
     #: worst error against central differences, relative to the input's largest derivative, both per spread
     error: float

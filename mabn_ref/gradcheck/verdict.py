@@ -144,23 +144,27 @@ def _judge(
     if error <= allowed or (error <= doubt and doubt <= claim.rtol * largest):
         verdict = KINKED if kinked else "ok"
     elif error <= max(doubt, rounding):
-        verdict, reason = "undecided", _coarse(claim, view, weights, max(doubt, rounding) / size)
+        verdict, reason = "undecided", _unclear(claim, view, weights, doubt / size, rounding / size)
     else:
         verdict = "wrong"
     step = float(view.step[int(np.argmax(weights * to_float(abs(view.slope))))])
     return Finding(verdict, off, slope, step, row, line, cotangent, gradient, reason)
 
 
-def _coarse(claim: Claim, view: View, weights: Array, part: float) -> str:
-    """Say why differences cannot decide."""
-    moves = np.where(weights > 0, view.grain, 0.0)
-    j = int(np.argmax(moves))
+def _unclear(claim: Claim, view: View, weights: Array, doubt: float, rounding: float) -> str:
+    """Say why differences cannot decide, by what the output that spoils them most looks like."""
+    j = int(np.argmax(weights * view.uncertainty))
+    center, grain = float(claim.center[j]), float(view.grain[j])
+    coarse = grain > 100 * claim.eps * abs(center)
+    cause = "forward is too coarse"
+    if view.near[j] and doubt >= rounding:
+        # beside a kink, what it moves by may be multiples of one number by chance
+        cause = f"a kink lies too near, or {cause}" if coarse else "a kink lies too near"
     said = (
-        f"forward is too coarse: its differences show this derivative to {part:.0e} of its size, "
+        f"{cause}: differences show this derivative to {max(doubt, rounding):.0e} of its size, "
         f"and rtol is {claim.rtol:.0e}"
     )
-    coarse = moves[j] > 100 * claim.eps * abs(float(claim.center[j]))
-    return f"{said}; an output of {float(claim.center[j]):.3g} moves in steps of {moves[j]:.0e}" if coarse else said
+    return f"{said}; an output of {center:.3g} moves in steps of {grain:.0e}" if coarse else said
 
 
 def _localised(claim: Claim, found: Finding, analytic: bool, top: Array) -> Finding:

@@ -9,6 +9,7 @@ import pytest
 
 from mabn_ref.gradcheck import check
 from mabn_ref.gradcheck.kinks import find_kinks
+from mabn_ref.nn import threshold
 from tests.gradcheck.passes import relu, row_max
 
 KINKED = "not differentiable here"
@@ -69,6 +70,29 @@ def test_next_to_a_kink_is_smooth(name: str, distance: float) -> None:
 
         result = check(forward, wrong, (x,), seed=seed)
         assert (result.verdict, result.worst.index) == ("wrong", (1, 1)), result
+
+
+def test_kinks_that_no_step_is_clear_of_are_the_reason_that_is_given() -> None:
+    """Two of them in one output, a few smallest steps away."""
+
+    def forward(x: Any, tau: Any) -> Any:
+        return np.sum(np.maximum(x, tau), axis=0), x > tau
+
+    def backward(dout: Any, above: Any) -> Any:
+        return dout * above, np.sum(dout * ~above, axis=0)
+
+    for near in ((2e-12, 7e-13), (1e-10, 1e-12)):
+        result = check(forward, backward, (np.array([[*near, -1.3]]).T, np.zeros(1)))
+        assert (result.verdict, result.worst.name) == ("undecided", "tau"), result
+        assert "a kink lies too near: differences show" in result.worst.reason
+
+
+def test_moves_that_are_multiples_by_chance_leave_both_reasons() -> None:
+    """The steps to the right of 3/32 move the second output by 29, 13 and 1 times a 32nd."""
+    x = np.array([[-1.82e-8], [0.0937548811679036]])
+    result = check(threshold.forward, threshold.backward, (x, np.zeros(1)))
+    assert result.worst.reason.startswith("a kink lies too near, or forward is too coarse: "), result
+    assert result.worst.reason.endswith("an output of 0.0938 moves in steps of 3e-02")
 
 
 def test_a_kink_does_not_excuse_a_mistake_elsewhere() -> None:
