@@ -132,14 +132,29 @@ def sweep(
     from mabn_ref.train.runs import run_one
 
     jobs, records = min(args.jobs or os.cpu_count() or 1, len(configs)), list[dict[str, Any] | Exception]()
+    names = _told_apart(configs)
     try:
         with Bar(runs=len(configs)) as bar, sweeps.executor(jobs, dask, bar.report) as pool:
             for config, record in sweeps.sweep(configs, pool, path, args.device, run or run_one):
                 records.append(record)
-                bar.end(config, f"{name}{label(config)}, seed {config.seed}{_end_of(record)}")
+                bar.end(config, f"{name}{names[config]}{_end_of(record)}")
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"the same command resumes with the runs that {lacking or path} lacks") from None
     return records
+
+
+def _told_apart(configs: Sequence[RunConfig]) -> dict[RunConfig, str]:
+    """Name runs by label and seed, and those that have both in common by what they differ in, such as a rate."""
+    alike: dict[tuple[str, int], list[RunConfig]] = {}
+    for config in configs:
+        alike.setdefault((label(config), config.seed), []).append(config)
+    names = {}
+    for (title, seed), runs in alike.items():
+        differing = [name for name in runs[0].as_dict() if len({getattr(run, name) for run in runs}) > 1]
+        for run in runs:
+            settings = (f"{name} {getattr(run, name)}" for name in differing)
+            names[run] = ", ".join([title, *settings, f"seed {seed}"])
+    return names
 
 
 def _end_of(record: dict[str, Any] | Exception) -> str:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from mabn_ref.cli import options
 from mabn_ref.data import cifar, embedded
 from mabn_ref.paper import long
 from mabn_ref.paper.hits import packed, unpacked
 from mabn_ref.paper.long import LONG, run_to_the_end
 from mabn_ref.paper.output import as_text
 from mabn_ref.paper.study import Context, complete
-from mabn_ref.train import results
+from mabn_ref.train import results, sweeps
 from mabn_ref.train.config import RunConfig, label
 from tests.paper.made_up import CONTEXT, records
 
@@ -80,6 +83,23 @@ def test_a_row_is_run_as_soon_as_its_own_trials_are_there() -> None:
         {**record, "status": "diverged", "message": "step 3: a loss"} for record in records(one, lambda config: 1.0)
     ]
     assert LONG.plan(CONTEXT, some) == trials
+
+
+def test_the_lines_of_runs_that_differ_in_the_rate_alone_say_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sweeps, "executor", lambda *_: ThreadPoolExecutor(1))
+
+    def run(config: RunConfig, device: str) -> dict[str, Any]:
+        return records([config], lambda config: 50.0)[0] | {"seconds": 0.0}
+
+    trials = LONG.plan(CONTEXT, [])
+    chosen = [*trials[:3], dataclasses.replace(trials[0], seed=0)]
+    arguments = argparse.Namespace(jobs=1, device="cpu")
+    options.sweep(chosen, arguments, tmp_path / LONG.file, run=run, name="long, ")
+    said = [line.partition(": test error")[0] for line in capsys.readouterr().err.splitlines() if ": test" in line]
+    alike = [f"long, BN 32, held-out images, lr {rate}, seed 1000" for rate in (0.03, 0.06, 0.12)]
+    assert sorted(said) == sorted([*alike, "long, BN 32, held-out images, seed 0"])
 
 
 def test_sizes_are_the_studys_own_unless_something_else_is_said() -> None:
