@@ -234,6 +234,37 @@ def test_train_prints_its_epochs_and_writes_its_curve(tmp_path: Path, capsys: py
     assert len(contents(tmp_path)) == 1
 
 
+def test_a_finished_run_says_so_and_is_recorded_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint, results = tmp_path / "run.npz", tmp_path / "results.jsonl"
+    arguments = ["train", *SMALLEST, "--norm", "bn", "--checkpoint", str(checkpoint), "--out", str(tmp_path)]
+
+    def said(*more: str) -> list[str]:
+        assert main([*arguments, *more]) == 0
+        return capsys.readouterr().out.replace("\n  ", " ").splitlines()
+
+    first, _ = said()
+    again = [first, f"The run was finished already, in {checkpoint}.", f"Written: {tmp_path / 'curve.png'}"]
+    kept, before = results.read_text(), checkpoint.read_bytes()
+    assert said() == again
+    assert results.read_text() == kept
+    # neither is it recorded again by another version
+    other = json.dumps(json.loads(kept) | {"versions": {"numpy": "1.0"}}) + "\n"
+    results.write_text(other)
+    assert said() == again
+    assert results.read_text() == other
+    # what was not asked for before is in a record of its own
+    assert said("--re-estimate")[-1] == f"Written: {results}, {tmp_path / 'curve.png'}"
+    assert len(contents(tmp_path)) == 2
+    assert checkpoint.read_bytes() == before
+
+
+def test_runs_that_diverge_at_once_are_not_taken_for_one() -> None:
+    first, second = RunConfig(), RunConfig(seed=1)
+    old = {"status": "diverged", "config": first.as_dict(), "seconds": 0.0, "epochs": [], "versions": {}}
+    assert train._of_one_training(old, old | {"versions": {"numpy": "1.0"}}, first)
+    assert not train._of_one_training(old, old | {"config": second.as_dict()}, second)
+
+
 @pytest.mark.parametrize(("said", "key"), [("", "population_error"), ("--augment", "augmented_error")])
 def test_train_tests_again_with_statistics_of_all_images(
     said: str, key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

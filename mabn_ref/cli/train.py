@@ -135,13 +135,15 @@ def _train(args: argparse.Namespace, config: RunConfig, images: int, source: sta
     from mabn_ref.train import checkpoints, comparison, population, results, runs, starting
     from mabn_ref.train.progress import Bar
 
-    records = []
+    records, trained = list[dict[str, Any]](), False
     if args.out is not None:
         with usage_errors():
             records = results.read(args.out / "results.jsonl")
             results.prepare(args.out / "results.jsonl")
 
     def report(now: runs.Report) -> None:
+        nonlocal trained
+        trained = True
         bar.report(config, now)
         if now.line is not None:
             bar.say(
@@ -165,11 +167,15 @@ def _train(args: argparse.Namespace, config: RunConfig, images: int, source: sta
             if args.checkpoint is not None and args.checkpoint.exists():
                 raise KeyboardInterrupt(f"the same command resumes from {args.checkpoint}") from None
             raise
+    files = []
     if args.out is not None:
-        if record not in records:  # a run that went on from its last checkpoint may have been recorded before a kill
-            results.append(args.out / "results.jsonl", record)
+        # a run that went on from its last checkpoint may have been recorded before a kill
+        if not any(_of_one_training(old, record, config) for old in records):
+            files.append(args.out / "results.jsonl")
+            results.append(files[-1], record)
+        files.append(args.out / "curve.png")
         title = f"{label(config)}, {options.data_title(config, images)}"
-        comparison.learning_curves(args.out / "curve.png", comparison.collect([config], [record]), title)
+        comparison.learning_curves(files[-1], comparison.collect([config], [record]), title)
     if source is not None:
         layers = (f"{what} {', '.join(names)}" for what, names in record["start"]["layers"].items())
         print(textwrap.fill(f"Began from {source.name}: {'; '.join(layers)}", WIDTH, subsequent_indent="  "))
@@ -181,10 +187,20 @@ def _train(args: argparse.Namespace, config: RunConfig, images: int, source: sta
         again = record["augmented_error" if config.augment else "population_error"]
         found = "an output is not finite" if again is None else f"test error {again:.2f} %"
         print(f"with statistics of all training images: {found}")
-    files = [] if args.out is None else [args.out / "results.jsonl", args.out / "curve.png"]
-    files += [args.checkpoint] if args.checkpoint is not None and args.checkpoint.exists() else []
+    if done and not trained:
+        print(f"The run was finished already, in {args.checkpoint}.")
+    files += [args.checkpoint] if trained and args.checkpoint is not None and args.checkpoint.exists() else []
     if files:
         print(options.written(files))
     if not done:
         print(f"mabn-ref train: error: the run diverged, {record['message']}", file=sys.stderr)
     return 0 if done else 1
+
+
+def _of_one_training(old: dict[str, Any], record: dict[str, Any], config: RunConfig) -> bool:
+    """Tell whether `old` has all of `record`, whichever version and machine read the checkpoint."""
+    from mabn_ref.train import results
+
+    apart = {"config", *results.made_with()}
+    alike = all(old.get(name) == value for name, value in record.items() if name not in apart)
+    return alike and results.find([old], config) is not None
