@@ -39,6 +39,8 @@ def two_way(values: Array) -> Interval:
 
     and the degrees of freedom of its t interval are (S - 1) (1 + max(M_images - M_rest, 0) / M_seeds)^2, rounded down
     and fewer than the images (S. L. Hillis, *Statistics in Medicine* 26, 2007). Fewer than `FEWEST` seeds have none.
+    Where the means of all seeds are equal, they differ by less than chance makes them: M_rest is put for M_seeds, and
+    the degrees of freedom are one fewer than the images.
 
     Examples
     --------
@@ -58,8 +60,9 @@ def two_way(values: Array) -> Interval:
     square_seeds = images * float(np.sum((of_seeds - mean) ** 2)) / (seeds - 1)
     square_images = seeds * float(np.sum((of_images - mean) ** 2)) / (images - 1)
     square_rest = float(np.sum(of_chance**2)) / ((seeds - 1) * (images - 1))
-    square = square_seeds + max(square_images - square_rest, 0.0)
-    most = images - 1
-    freedom = int(min(most, (seeds - 1) * (square / square_seeds) ** 2)) if square_seeds else most
+    further, freedom = max(square_images - square_rest, 0.0), images - 1
+    square = (square_seeds or square_rest) + further
+    if square_seeds:  # sums of hits are whole numbers, so that equal means have no rounding
+        freedom = int(min(freedom, (seeds - 1) * (square / square_seeds) ** 2))
     half = t_quantile(freedom) * math.sqrt(square / (seeds * images))
     return Interval(mean, half, seeds, freedom)

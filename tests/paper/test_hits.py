@@ -93,6 +93,20 @@ def test_without_variation_there_is_no_width() -> None:
     assert alike.freedom == 4
 
 
+def test_seeds_with_equal_means_leave_the_width_of_the_images() -> None:
+    """Each seed gains another image: chance alone, and nothing that would be there with other seeds."""
+    for images in range(5, 60):
+        found = two_way(100 * np.eye(3, images))
+        assert found.half == pytest.approx(t_quantile(images - 1) * 100 / math.sqrt(3 * images * (images - 1)))
+        assert (found.freedom, found.runs) == (images - 1, 3)
+        assert p_value(found) > 0.05
+    # where images matter, too, it is the interval over the means of the images
+    both = two_way(np.concatenate([np.full((3, 5), 100.0), 100 * np.eye(3, 7)], axis=1))
+    over_images = np.array([100.0] * 5 + [100 / 3] * 3 + [0.0] * 4)
+    assert both.half == pytest.approx(t_quantile(11) * np.std(over_images, ddof=1) / math.sqrt(12))
+    assert both.freedom == 11
+
+
 def test_a_verdict_goes_by_images_where_records_have_them() -> None:
     """Three seeds that agree by chance are not enough where only a few images make the difference."""
     a = {seed: np.arange(40) < 22 for seed in range(3)}
