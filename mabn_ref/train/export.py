@@ -20,7 +20,7 @@ from mabn_ref.nn.convert import Network
 from mabn_ref.nn.folding import Folded, affine_of, fold
 from mabn_ref.nn.network import Bias, Conv, Curve, GlobalAveragePool, Layer, Linear, Norm, ReLU, Upsample
 from mabn_ref.nn.residual import Add, Exchange, Keep
-from mabn_ref.norms import group_norm
+from mabn_ref.norms import NORMS, group_norm
 from mabn_ref.norms.devices import Devices
 
 OPSET = 21  #: of ONNX 1.16 (2024), the first with group normalisation as the papers have it
@@ -123,13 +123,21 @@ def _normaliser(graph: _Graph, layer: Norm, p: dict[str, Array], state: Any, now
     if hasattr(module, "affine"):
         return graph.affine(layer.name, now, *affine_of(layer, p, state))
     if module is not group_norm:
-        name = module.__name__.rpartition(".")[2]
+        title = _title(module, layer.config)
         raise ValueError(
-            f"{layer.name} is {name}, which is not linear at inference, so that it cannot be folded; expected a "
+            f"{layer.name} is {title}, which is not linear at inference, so that it cannot be folded; expected a "
             "normaliser with affine, or group, layer or instance normalisation"
         )
     groups = layer.channels if layer.config.groups is None else layer.config.groups
     return graph.add("GroupNormalization", layer.name, [now], p, num_groups=groups, epsilon=layer.config.eps)
+
+
+def _title(module: Any, config: Any) -> str:
+    """What tables print of a normaliser; of one that is not in `NORMS`, its module."""
+    for norm in NORMS.values():
+        if norm.module is module and all(getattr(config, name) == value for name, value in norm.settings.items()):
+            return norm.title
+    return str(module.__name__.rpartition(".")[2])
 
 
 def _other(graph: _Graph, layer: Layer, p: dict[str, Array], now: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from mabn_ref.cli import main
 from mabn_ref.nn import dynamic_erf, dynamic_tanh, network, networks
 from mabn_ref.nn.convert import Network
-from mabn_ref.norms import NORMS, batch_norm, online_norm
+from mabn_ref.norms import NORMS, batch_norm, online_norm, rms_norm
 from mabn_ref.norms.devices import on_devices
 from mabn_ref.train import tasks
 from mabn_ref.train.export import to_onnx
@@ -108,8 +109,18 @@ def test_layers_of_other_networks() -> None:
 def test_what_cannot_be_written_is_named(name: str) -> None:
     pytest.importorskip("onnx", reason="onnx is not installed")
     net, _ = trained(networks.small_network, name)
-    module = NORMS[name].module.__name__.rpartition(".")[2]
-    with pytest.raises(ValueError, match=f"norm1 is {module}, which is not linear at inference"):
+    with pytest.raises(ValueError, match=f"norm1 is {NORMS[name].title}, which is not linear at inference"):
+        to_onnx(net)
+
+
+@pytest.mark.frameworks
+def test_a_normaliser_of_ones_own_is_named_by_its_module() -> None:
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    own = types.ModuleType("some.own_norm")
+    vars(own).update({name: getattr(rms_norm, name) for name in ("init", "forward", "infer")})
+    layers = networks.small_network(own, rms_norm.Config(axes="channels"), width=4)
+    net = Network(layers, *network.init(layers, np.random.default_rng(0)))
+    with pytest.raises(ValueError, match="norm1 is own_norm, which is not linear at inference"):
         to_onnx(net)
 
 
@@ -192,10 +203,10 @@ def test_the_command_names_a_normaliser_that_cannot_be_written(
 ) -> None:
     pytest.importorskip("onnx", reason="onnx is not installed")
     checkpoint, file = str(tmp_path / "run.npz"), tmp_path / "net.onnx"
-    assert main(["train", "--norm", "rms", *SMALLEST, "--checkpoint", checkpoint]) == 0
+    assert main(["train", "--norm", "frn", *SMALLEST, "--checkpoint", checkpoint]) == 0
     capsys.readouterr()
     assert main(["export", checkpoint, str(file)]) == 2
-    assert capsys.readouterr().err.startswith("mabn-ref export: error: norm1 is rms_norm, which is not linear")
+    assert capsys.readouterr().err.startswith("mabn-ref export: error: norm1 is FRN, which is not linear")
     assert not file.exists()
 
 
