@@ -175,7 +175,7 @@ def study_of(
         return Outcome(tables, verdicts, [*_NOTES, *notes], data, differences)
 
     def draw(data: Mapping[str, Any]) -> dict[str, Any]:
-        figure = plotting.errors_by_row(data["rows"], title, "AP (%), mean with 95 % interval; rings are runs")
+        figure = plotting.errors_by_row(data["rows"], title, "AP (%)")
         return {"": figure} | ({"scenes": _pictures(data["scenes"])} if data["scenes"]["rows"] else {})
 
     return Study(title, plan, outcome, draw, run=run_boxes, file="boxes.jsonl", seeds=5, suited=suited)

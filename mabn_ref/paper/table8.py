@@ -158,11 +158,7 @@ def _predicted(rows: list[Row], context: Context, records: Records) -> dict[str,
 
 
 def _draw(title: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    figure = plotting.errors_by_row(
-        data["rows"],
-        title,
-        "mean IoU (%), mean with 95 % interval; rings are runs",
-    )
+    figure = plotting.errors_by_row(data["rows"], title, "mean IoU (%)")
     return {"": figure} | ({"scenes": _pictures(data["scenes"])} if data["scenes"]["rows"] else {})
 
 

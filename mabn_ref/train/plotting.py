@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ MARKERS = "os^Dv<>PX*hpd"
 _GREY, _BLUE = COLOURS[4], COLOURS[2]
 NARROW = 5.2
 """The width of a study's picture in inches: its letters are still read where it is shown on a phone."""
+_TITLE = 60  #: letters of its title on a line
 
 
 def new(width: float = 8, height: float = 5) -> Any:
@@ -44,25 +46,25 @@ def over_powers_of_two(axes: Any, places: Sequence[int]) -> None:
     axes.set_xticks(places, [str(place) for place in places])
 
 
-def _lines_of_text(labels: Sequence[str], height: float) -> tuple[Any, Any]:
-    """A figure and its axes with a name on each line, from above."""
+def _lines_of_text(title: str, labels: Sequence[str], height: float) -> tuple[Any, Any]:
+    """A figure and its axes with a name on each line, from above; names are wide, so the title is the figure's."""
     drawing = new(NARROW, 1.2 + height * len(labels))
+    drawing.suptitle(textwrap.fill(title, _TITLE), parse_math=False)
     axes = drawing.add_subplot()
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     return drawing, axes
 
 
-def errors_by_row(
-    rows: Sequence[Mapping[str, Any]],
-    title: str,
-    label: str = "test error (%), mean with 95 % interval; rings are runs",
-) -> Any:
+_RUNS = "mean,\n95 % interval and runs (rings)"
+
+
+def errors_by_row(rows: Sequence[Mapping[str, Any]], title: str, label: str = "test error (%)") -> Any:
     """Draw a point and a 95 % interval a row, and every run as a small ring; rows that diverged say so.
 
     `rows` are those of `mabn_ref.paper.claims.row_data`.
     """
-    drawing, axes = _lines_of_text([row["label"] for row in rows], 0.32)
+    drawing, axes = _lines_of_text(title, [row["label"] for row in rows], 0.32)
     for position, row in enumerate(rows):
         if not row["errors"]:
             axes.annotate(
@@ -73,7 +75,7 @@ def errors_by_row(
         interval = mean_interval(values)
         axes.plot(values, [position] * len(values), "o", color=_GREY, markersize=4, markerfacecolor="none")
         axes.errorbar(interval.mean, position, xerr=interval.half, fmt="s", color=_BLUE, markersize=5, capsize=3)
-    finish(axes, title, label)
+    finish(axes, "", f"{label}, {_RUNS}")
     return drawing
 
 
@@ -100,7 +102,7 @@ def errors_over(curves: Mapping[str, Mapping[int, Mapping[str, Any]]], title: st
             ring = {"marker": "o", "markersize": 3, "markerfacecolor": "none", "alpha": 0.5, "linestyle": "none"}
             axes.plot([place] * len(values), values, color=COLOURS[number % len(COLOURS)], **ring)
     over_powers_of_two(axes, sorted({place for curve in curves.values() for place in curve}))
-    finish(axes, title, label, "test error (%), mean with 95 % interval;\nrings are runs")
+    finish(axes, title, label, f"test error (%), {_RUNS}")
     if axes.get_legend_handles_labels()[0]:
         drawing.legend(loc="outside lower center", ncols=2, frameon=False)
     return drawing
@@ -108,12 +110,12 @@ def errors_over(curves: Mapping[str, Mapping[int, Mapping[str, Any]]], title: st
 
 def intervals(found: Mapping[str, Interval | None], title: str, label: str) -> Any:
     """Draw differences with their 95 % intervals around a line at zero."""
-    drawing, axes = _lines_of_text(list(found), 0.35)
+    drawing, axes = _lines_of_text(title, list(found), 0.35)
     for position, interval in enumerate(found.values()):
         if interval is not None:
             axes.errorbar(interval.mean, position, xerr=interval.half, fmt="s", color=_BLUE, capsize=3)
     axes.axvline(0, color=_GREY, linewidth=1)
-    finish(axes, title, label)
+    finish(axes, "", label)
     return drawing
 
 
@@ -143,5 +145,5 @@ def panels(
         if logarithmic and any(value > 0 for line in lines.values() for value in line["mean"]):
             axes.set_yscale("log")
         finish(axes, panel, label, legend=number == 1)
-    drawing.suptitle(title)
+    drawing.suptitle(textwrap.fill(title, _TITLE))
     return drawing

@@ -51,6 +51,20 @@ def test_a_committed_study_is_what_the_code_makes_of_its_records(file: Path) -> 
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: "/".join(file.relative_to(RESULTS).parts))
+def test_no_label_of_a_picture_is_cut_off(file: Path) -> None:
+    pytest.importorskip("matplotlib", reason='matplotlib is not installed: pip install "mabn_ref[run]"')
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    for name, figure in STUDIES[kept["study"]].draw(kept["data"]).items():
+        figure.draw_without_rendering()
+        width, height = figure.bbox.size
+        of_axes = [label for axes in figure.axes for label in (axes.title, axes.xaxis.label, axes.yaxis.label)]
+        for label in (*of_axes, *figure.texts):
+            box = label.get_window_extent()
+            inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1
+            assert inside or not label.get_text(), (name, label.get_text())
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: "/".join(file.relative_to(RESULTS).parts))
 def test_what_is_printed_of_a_study_fits_a_terminal(file: Path) -> None:
     kept = json.loads(file.read_text(encoding="utf-8"))
     tables = [Table(t["title"], tuple(t["header"]), [tuple(row) for row in t["rows"]]) for t in kept["tables"]]
