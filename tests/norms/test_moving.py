@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mabn_ref.norms import batch_norm, eval_norm, sync_batch_norm
-from mabn_ref.norms.common import ema, sma
+from mabn_ref.norms import batch_norm, checks, eval_norm, sync_batch_norm
+from mabn_ref.norms.common import ema, in_force, sma
 from tests.strategies import seeds
 
 
@@ -76,3 +76,13 @@ def test_nan_reaches_only_the_averages_that_hold_it() -> None:
     before, after = ema(np.ones(1), values, 0.5)
     assert np.isnan(after).ravel().tolist() == [False, True, True, True, True]
     assert np.isnan(before).ravel().tolist() == [False, False, True, True, True]
+
+
+@pytest.mark.parametrize(("first", "last"), [(1.0, 3.0), (3.0, 1.0)], ids=["widens", "narrows"])
+def test_a_ramp_gives_each_normalisation_batch_its_own_bound(first: float, last: float) -> None:
+    ramp = checks.Ramp(start=10, stop=14, first=first, last=last)
+    for seen, expected in ((0, first), (10, first + (last - first) * np.arange(1, 4) / 4), (20, last)):
+        found = in_force(ramp, np.ones((3, 2, 1)), seen)
+        np.testing.assert_array_equal(np.reshape(found, -1), expected)
+        assert np.shape(found) == (() if np.ndim(expected) == 0 else (3, 1, 1))
+    assert in_force(2, np.ones((3, 2, 1)), 0) == 2.0
