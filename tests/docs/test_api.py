@@ -38,6 +38,7 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("shared_arguments")
 
 
+@pytest.mark.docs
 @pytest.mark.parametrize("name", [*NORMS, "mabn_variants"])
 def test_every_function_of_a_normaliser_shows_its_arguments_results_and_errors(shared: Any, name: str) -> None:
     module = NORMS[name].module if name in NORMS else mabn_variants
@@ -56,6 +57,7 @@ def test_every_function_of_a_normaliser_shows_its_arguments_results_and_errors(s
     assert shared.results(module.statistics) == (["chi2"] if module.__name__.endswith(MEAN_SQUARE) else ["mu", "var"])
 
 
+@pytest.mark.docs
 def test_a_function_keeps_its_own_sections_and_a_config_gets_its_notes(shared: Any) -> None:
     lines = ["Returns", "-------", "its own"]
     shared.add_sections(None, "function", "forward", batch_norm.forward, None, lines)
@@ -64,7 +66,7 @@ def test_a_function_keeps_its_own_sections_and_a_config_gets_its_notes(shared: A
     lines = []
     shared.add_sections(None, "class", "Config", batch_norm.Config, None, lines)
     at = lines.index("decay : a number in [0, 1) or None")
-    assert lines[at + 1].startswith("    weight of the old value in the moving statistics; None: ")
+    assert lines[at + 1].startswith("    old value's weight; None: ")
     assert shared.IMITATION not in lines
     lines = []
     shared.add_sections(None, "class", "Config", mabn_variants.Config, None, lines)
@@ -77,6 +79,7 @@ def test_a_function_keeps_its_own_sections_and_a_config_gets_its_notes(shared: A
     assert lines == []
 
 
+@pytest.mark.docs
 @pytest.mark.parametrize(
     ("written", "shown"),
     [
