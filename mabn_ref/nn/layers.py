@@ -61,8 +61,16 @@ class Curve(NamedTuple):
 
 
 def normaliser(name: str, module: Any, channels: int, config: Any) -> Norm | Curve:
-    """The layer of a normaliser with its Config, or of a curve, which has none, in its place."""
-    if module in CURVES:
+    """Return the layer of a normaliser with its Config, or that of a curve, which has none, in its place.
+
+    `channels`, at least 1, is the length of the last axis. Nothing is checked here: `network.init` does it.
+
+    Examples
+    --------
+    >>> normaliser("norm1", dynamic_tanh, 8, None).start
+    0.5
+    """
+    if any(module is curve for curve in CURVES):  # somebody's normaliser may be no dictionary key
         return Curve(name, module, channels)
     return Norm(name, module, channels, config)
 

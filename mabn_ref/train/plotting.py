@@ -16,6 +16,7 @@ _GREY, _BLUE = COLOURS[4], COLOURS[2]
 NARROW = 5.2
 """The width of a study's picture in inches: its letters are still read where it is shown on a phone."""
 _TITLE = 60  #: letters of its title on a line
+_RUNS = "mean,\n95 % interval and runs (rings)"
 
 
 def new(width: float = 8, height: float = 5) -> Any:
@@ -54,9 +55,6 @@ def _lines_of_text(title: str, labels: Sequence[str], height: float) -> tuple[An
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     return drawing, axes
-
-
-_RUNS = "mean,\n95 % interval and runs (rings)"
 
 
 def errors_by_row(rows: Sequence[Mapping[str, Any]], title: str, label: str = "test error (%)") -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mabn_ref.nn import dynamic_erf, dynamic_tanh
 from mabn_ref.nn.layers import Curve, Norm
-from mabn_ref.nn.networks import NETWORKS
+from mabn_ref.nn.networks import NETWORKS, small_network
 from mabn_ref.norms import (
     batch_norm,
     batch_renorm,
@@ -53,6 +54,11 @@ def test_a_curve_goes_where_the_normaliser_was_and_asks_for_nothing(norm: str, c
         }
     with pytest.raises(ValueError, match=f"norm_batch is 2 with norm='{norm}', expected 1"):
         recipe(norm, norm_batch=2)
+
+
+def test_a_normaliser_of_somebody_elses_need_not_be_hashable() -> None:
+    own = SimpleNamespace(forward=None)
+    assert [layer.module for layer in small_network(own, None) if isinstance(layer, Norm)] == [own] * 7
 
 
 def test_a_run_with_a_curve_learns_its_slopes() -> None:
