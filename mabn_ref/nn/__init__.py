@@ -44,6 +44,7 @@ from mabn_ref.nn import (
     standardize,
     threshold,
     upsample,
+    winograd,
 )
 
 __all__ = [
@@ -66,4 +67,5 @@ __all__ = [
     "standardize",
     "threshold",
     "upsample",
+    "winograd",
 ]

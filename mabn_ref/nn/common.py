@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from mabn_ref.arrays import Array, check_float_array, check_plain, namespace
+
+_BLOCK_BYTES = 2**20
+"""How much is gathered for one block of images: small enough for the cache, large enough for quick products."""
 
 
 def check_rank(name: str, x: Array, axes: str, *, like: Array | None = None, like_name: str = "x") -> None:
@@ -68,3 +74,11 @@ def check_curve(x: Array, numbers: Mapping[str, Array], gamma: Array, beta: Arra
         check_float_array(name, value, like=x)
         if tuple(value.shape) != shape:
             raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {shape}")
+
+
+def blocks(images: Array, values: int) -> list[slice]:
+    """Cut images, each of which needs so many values, into blocks; libraries other than NumPy take one block."""
+    n = images.shape[0]
+    at_once = max(_BLOCK_BYTES // (values * images.dtype.itemsize), 1) if isinstance(images, np.ndarray) else n
+    size = math.ceil(n / math.ceil(n / at_once))  # blocks of about the same size
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]

@@ -9,7 +9,6 @@ rows are gathered for a few images at a time, and multiplied while they are stil
 from __future__ import annotations
 
 import functools
-import math
 import operator
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -17,10 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mabn_ref.arrays import Array, check_at_least, check_own, copied, namespace, zeros
-from mabn_ref.nn.common import check_cotangent, check_rank
-
-_BLOCK_BYTES = 2**20
-"""How much is gathered for one block of images: small enough for the cache, large enough for quick products."""
+from mabn_ref.nn import winograd
+from mabn_ref.nn.common import blocks, check_cotangent, check_rank
 
 
 class Cache(NamedTuple):
@@ -70,6 +67,8 @@ def weight_gradient(dout: Array, cache: Cache) -> Array:
     check_cotangent("dout", dout, cache.out_shape, cache.w, "w")
     xp = namespace(dout)
     kh, kw, _, channels_out = cache.w.shape
+    if winograd.pays(cache.padded, cache.w, cache.stride):
+        return winograd.weight_gradient(cache.padded, dout)
     products = (
         seen.T @ xp.reshape(dout[block, ...], (-1, channels_out))  # eq: conv2d-backward
         for block, seen in _seen_by_blocks(cache.padded, kh, kw, cache.stride)
@@ -93,7 +92,7 @@ def input_gradient(dout: Array, cache: Cache) -> Array:
     kernel = xp.reshape(cache.w, (-1, channels_out)).T
     dx = zeros((n, h + 2 * padding, w + 2 * padding, channels_in), like=dout)
     _, h_out, w_out, _ = cache.out_shape
-    for block in _blocks(dout, h_out * w_out * kh * kw * channels_in):
+    for block in blocks(dout, h_out * w_out * kh * kw * channels_in):
         dpatches = xp.reshape(dout[block, ...], (-1, channels_out)) @ kernel  # eq: conv2d-backward
         dpatches = xp.reshape(dpatches, (-1, h_out, w_out, kh, kw, channels_in))
         for a in range(kh):
@@ -123,16 +122,18 @@ def check_arguments(x: Array, w: Array, stride: int, padding: int) -> None:
 
 def _correlate(padded: Array, w: Array, stride: int) -> Array:
     """Slide `w` over images that have their zeros already."""
+    if winograd.pays(padded, w, stride):
+        return winograd.correlate(padded, w)
     xp = namespace(padded)
     kh, kw, _, channels_out = w.shape
     n, height, width, _ = padded.shape
     shape = (n, _positions(height, kh, stride), _positions(width, kw, stride), channels_out)
-    kernel, blocks = xp.reshape(w, (-1, channels_out)), _seen_by_blocks(padded, kh, kw, stride)
+    kernel, cuts = xp.reshape(w, (-1, channels_out)), _seen_by_blocks(padded, kh, kw, stride)
     if xp is not np:
-        ((_, seen),) = blocks
+        ((_, seen),) = cuts
         return xp.reshape(seen @ kernel, shape)
     out = np.empty(shape, dtype=np.result_type(padded, w))
-    for block, seen in blocks:
+    for block, seen in cuts:
         np.matmul(seen, kernel, out=out[block].reshape(-1, channels_out))
     return out
 
@@ -147,14 +148,6 @@ def _pad(x: Array, rows: int, columns: int) -> Array:
     return out
 
 
-def _blocks(images: Array, values: int) -> list[slice]:
-    """Cut images, each of which needs so many values, into blocks; libraries other than NumPy take one block."""
-    n = images.shape[0]
-    at_once = max(_BLOCK_BYTES // (values * images.dtype.itemsize), 1) if isinstance(images, np.ndarray) else n
-    size = math.ceil(n / math.ceil(n / at_once))  # blocks of about the same size
-    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
-
-
 def _seen_by_blocks(padded: Array, kh: int, kw: int, stride: int) -> Iterator[tuple[slice, Array]]:
     """What every output position sees, (images * H_out * W_out, kh*kw*C), one block of images after the other.
 
@@ -163,21 +156,21 @@ def _seen_by_blocks(padded: Array, kh: int, kw: int, stride: int) -> Iterator[tu
     xp = namespace(padded)
     n, h, w, c = padded.shape
     h_out, w_out = _positions(h, kh, stride), _positions(w, kw, stride)
-    blocks = _blocks(padded, h_out * w_out * kh * kw * c)
+    cuts = blocks(padded, h_out * w_out * kh * kw * c)
     if hasattr(xp, "lib"):
         # NumPy and CuPy: a view with overlapping strides costs nothing, and one copy of it less than kh*kw slices.
         sn, sh, sw, sc = padded.strides
         shape, strides = (n, h_out, w_out, kh, kw, c), (sn, sh * stride, sw * stride, sh, sw, sc)
         seen = xp.lib.stride_tricks.as_strided(padded, shape, strides)
-        gathered = xp.empty((blocks[0].stop, *shape[1:]), dtype=padded.dtype)
-        for block in blocks:
+        gathered = xp.empty((cuts[0].stop, *shape[1:]), dtype=padded.dtype)
+        for block in cuts:
             part = gathered[: block.stop - block.start]
             part[...] = seen[block]
             yield block, xp.reshape(part, (-1, kh * kw * c))
     else:
         lines, places = ([_seen(a, h_out, stride) for a in range(kh)], [_seen(b, w_out, stride) for b in range(kw)])
         seen = xp.concat([padded[:, rows, columns, :] for rows in lines for columns in places], axis=3)
-        yield blocks[0], xp.reshape(seen, (n * h_out * w_out, kh * kw * c))
+        yield cuts[0], xp.reshape(seen, (n * h_out * w_out, kh * kw * c))
 
 
 def _positions(size: int, kernel: int, stride: int) -> int:

@@ -9,7 +9,7 @@ _GREEK = (
     "alpha beta gamma delta epsilon eta kappa lambda mu nu xi pi rho sigma tau phi chi psi omega ell Psi Phi Sigma"
 )
 _SIGNS = (
-    "sum prod int partial infty nabla cdot times langle rangle lfloor rfloor lceil rceil top le ge ne approx to "
+    "sum prod int partial infty nabla cdot odot times langle rangle lfloor rfloor lceil rceil top le ge ne approx to "
     "equiv in"
 )
 _DOTS = "dots cdots ldots vdots ddots quad qquad blacksquare Rightarrow leftarrow rightarrow mathbin pm mid sim ast"

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mabn_ref.mistakes.plain import LAYERS
-from mabn_ref.nn import centralize, conv2d
+from mabn_ref.nn import centralize, common, conv2d
 
 by_definition = LAYERS["conv2d"]
 TRACE = Path(__file__).parents[1] / "traces" / "cenconv.npz"
@@ -68,11 +68,11 @@ def test_blocks_of_images_are_all_images(monkeypatch, stride, images):
     x, w = rng.standard_normal((7, 6, 5, 2)), rng.standard_normal((3, 3, 2, 2))
     dout = rng.standard_normal(conv2d.forward(x, w, stride=stride, padding=1)[0].shape)
     found = []
-    for size in (conv2d._BLOCK_BYTES, images * dout[0].size * w[:, :, 0, :].size * x.itemsize // 2):
-        monkeypatch.setattr(conv2d, "_BLOCK_BYTES", size)
+    for size in (common._BLOCK_BYTES, images * dout[0].size * w[:, :, 0, :].size * x.itemsize // 2):
+        monkeypatch.setattr(common, "_BLOCK_BYTES", size)
         out, cache = conv2d.forward(x, w, stride=stride, padding=1)
         found.append((out, *conv2d.backward(dout, cache)))
-    assert len(conv2d._blocks(x, dout[0].size * w[:, :, 0, :].size // 2)) == {1: 7, 3: 3}[images]
+    assert len(common.blocks(x, dout[0].size * w[:, :, 0, :].size // 2)) == {1: 7, 3: 3}[images]
     for whole, in_blocks in zip(*found, strict=True):
         np.testing.assert_allclose(in_blocks, whole, rtol=1e-12, atol=1e-13)
 

@@ -1,0 +1,128 @@
+"""The convolution with fewer products is the convolution."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mabn_ref.mistakes.plain import LAYERS
+from mabn_ref.nn import common, conv2d, winograd
+
+by_definition = LAYERS["conv2d"]
+
+
+@st.composite
+def tiled(draw):
+    """Images whose sides are even, zeros included, a kernel of 3x3, and a gradient of the output."""
+    n, h, w, channels_in, channels_out = (
+        draw(st.integers(1, most)) * by for most, by in ((4, 1), (3, 2), (3, 2), (3, 1), (3, 1))
+    )
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shapes = (n, h + 2, w + 2, channels_in), (3, 3, channels_in, channels_out), (n, h, w, channels_out)
+    return tuple(rng.standard_normal(shape) for shape in shapes)
+
+
+@given(tiled())
+def test_it_is_the_definition(case):
+    """eq: winograd-line, winograd-forward, conv2d-forward"""
+    padded, w, _ = case
+    expected = by_definition(padded, w, stride=1, padding=0)
+    np.testing.assert_allclose(winograd.correlate(padded, w), expected, rtol=1e-12, atol=1e-13)
+
+
+@given(tiled())
+def test_the_weight_gradient_is_that_of_the_definition(case):
+    """eq: winograd-backward, conv2d-backward
+
+    It is linear in w: a derivative is what one weight alone gives.
+    """
+    padded, w, dout = case
+    weights = by_definition(padded, np.eye(w[..., 0].size).reshape(*w.shape[:3], -1), stride=1, padding=0)
+    expected = np.tensordot(weights, dout, axes=((0, 1, 2), (0, 1, 2))).reshape(w.shape)
+    np.testing.assert_allclose(winograd.weight_gradient(padded, dout), expected, rtol=1e-10, atol=1e-11)
+
+
+def test_a_convolution_of_many_channels_is_computed_so_and_is_as_exact(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, w, dout = (rng.standard_normal(s) for s in ((5, 8, 6, 32), (3, 3, 32, 40), (5, 8, 6, 40)))
+
+    def all_three(dtype):
+        out, cache = conv2d.forward(x.astype(dtype), w.astype(dtype), padding=1)
+        return out, *conv2d.backward(dout.astype(dtype), cache)
+
+    quick = all_three(np.float32)
+    monkeypatch.setattr(winograd, "_LEAST_CHANNELS", 41)
+    direct, exact = all_three(np.float32), all_three(np.float64)
+    for ours, usual, true in zip(quick, direct, exact, strict=True):
+        assert ours.dtype == np.float32
+        assert not np.array_equal(ours, usual)
+        scale = np.finfo(np.float32).eps * np.max(np.abs(true))
+        assert np.max(np.abs(ours - true)) <= 20 * scale
+        assert np.sqrt(np.mean((ours - true) ** 2)) <= 2 * np.sqrt(np.mean((usual - true) ** 2))
+
+
+def test_blocks_of_images_are_all_images(monkeypatch):
+    rng = np.random.default_rng(1)
+    padded, w, dout = (rng.standard_normal(s) for s in ((7, 6, 8, 3), (3, 3, 3, 2), (7, 4, 6, 2)))
+    whole = winograd.correlate(padded, w), winograd.weight_gradient(padded, dout)
+    values = 16 * 6 * 3  # of the tiles of one image
+    monkeypatch.setattr(common, "_BLOCK_BYTES", 3 * values * padded.itemsize)
+    assert [cut.stop - cut.start for cut in common.blocks(padded, values)] == [3, 3, 1]
+    for expected, found in zip(
+        whole, (winograd.correlate(padded, w), winograd.weight_gradient(padded, dout)), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_a_complex_step_goes_through():
+    rng = np.random.default_rng(2)
+    x, dx, w, dout = (rng.standard_normal(s) for s in (*2 * [(2, 4, 4, 32)], (3, 3, 32, 32), (2, 4, 4, 32)))
+    stepped, _ = conv2d.forward(x + 1e-30j * dx, w.astype(complex), padding=1)
+    _, cache = conv2d.forward(x, w, padding=1)
+    assert np.sum(dout * stepped.imag) / 1e-30 == pytest.approx(
+        np.sum(dx * conv2d.input_gradient(dout, cache)), rel=1e-12
+    )
+
+
+def test_an_image_is_not_touched(frozen):
+    rng = np.random.default_rng(3)
+    padded, w, dout = frozen(*(rng.standard_normal(s) for s in ((2, 6, 6, 3), (3, 3, 3, 2), (2, 4, 4, 2))))
+    for _ in range(2):
+        winograd.correlate(padded, w)
+        winograd.weight_gradient(padded, dout)
+
+
+def test_nan_reaches_every_output_of_its_tiles_and_no_other():
+    padded = np.random.default_rng(4).standard_normal((1, 8, 8, 1))
+    padded[0, 1, 1, 0] = np.nan  # in the first tile alone
+    out = winograd.correlate(padded, np.ones((3, 3, 1, 1)))
+    assert np.argwhere(np.isnan(out[0, :, :, 0])).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+
+
+MANY = np.zeros((3, 3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("padded", "w", "stride", "pays"),
+    [
+        (np.zeros((1, 6, 8, 32)), MANY, 1, True),
+        (np.zeros((1, 6, 8, 32)), MANY, 2, False),
+        (np.zeros((1, 7, 8, 32)), MANY, 1, False),
+        (np.zeros((1, 6, 7, 32)), MANY, 1, False),
+        (np.zeros((1, 6, 8, 31)), MANY[:, :, :31], 1, False),
+        (np.zeros((1, 6, 8, 32)), MANY[..., :31], 1, False),
+        (np.zeros((1, 6, 8, 32)), MANY[:2], 1, False),
+        (np.full((1, 6, 8, 32), Fraction(1)), MANY, 1, False),
+    ],
+)
+def test_what_it_is_for(padded, w, stride, pays):
+    assert winograd.pays(padded, w, stride) is pays
+
+
+def test_other_libraries_keep_their_path():
+    xp = pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
+    assert not winograd.pays(xp.zeros((1, 6, 8, 32)), xp.asarray(MANY), 1)
