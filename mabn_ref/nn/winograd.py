@@ -107,18 +107,18 @@ def _four_of_four(d: Array, out: Array) -> Array:
     return out
 
 
-def _two_of_four(m: Array, y0: Array, y1: Array) -> None:
+def _two_of_four(m: Array, out0: Array, out1: Array) -> None:
     """A^T along the first axis."""
     both = m[1] + m[2]
-    np.add(both, m[0], out=y0)  # eq: winograd-line
+    np.add(both, m[0], out=out0)  # eq: winograd-line
     np.subtract(m[1], m[2], out=both)
-    np.add(both, m[3], out=y1)  # eq: winograd-line
+    np.add(both, m[3], out=out1)  # eq: winograd-line
 
 
-def _four_of_two(dy0: Array, dy1: Array, out: Array) -> Array:
+def _four_of_two(dout0: Array, dout1: Array, out: Array) -> Array:
     """A: how the four products share the gradients of the two outputs."""
-    out[0] = dy0  # eq: winograd-backward
-    np.add(dy0, dy1, out=out[1])  # eq: winograd-backward
-    np.subtract(dy0, dy1, out=out[2])  # eq: winograd-backward
-    out[3] = dy1  # eq: winograd-backward
+    out[0] = dout0  # eq: winograd-backward
+    np.add(dout0, dout1, out=out[1])  # eq: winograd-backward
+    np.subtract(dout0, dout1, out=out[2])  # eq: winograd-backward
+    out[3] = dout1  # eq: winograd-backward
     return out

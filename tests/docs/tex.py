@@ -13,7 +13,7 @@ _SIGNS = (
     "equiv in"
 )
 _DOTS = "dots cdots ldots vdots ddots quad qquad blacksquare Rightarrow leftarrow rightarrow mathbin pm mid sim ast"
-_NAMES = "max min log exp sup inf cos sin tanh lim det displaystyle tfrac bigl bigr big Big bigg Bigg"
+_NAMES = "max min log exp sup inf cos sin tanh lim det displaystyle tfrac bigl bigr Bigl Bigr big Big bigg Bigg"
 _OURS = "E Var Cov clip R"
 
 ARITY = (
