@@ -17,41 +17,27 @@ from mabn_ref.cli.parser import UsageError, add_command, add_number, name_from, 
 from mabn_ref.cli.progress import Progress
 from mabn_ref.norms import NORMS
 
-_EQUATIONS = {
-    "batch_norm": "bn-backward (4)",
-    "batch_renorm": "brn-backward, r and d held",
-    "modified_batch_norm": "modified-backward (16)",
-    "mabn": "mabn-backward (20), one call",
-    "mabn_variants": "mabn-backward (20), one call",
-    "group_norm": "gn-backward",
-    "moving_statistics": "moving-backward, batch's",
-    "eval_norm": "bn-backward (4), in training",
-    "online_norm": "online-backward, first sample",
-    "rms_norm": "rms-backward",
-    "power_norm": "power-backward, v = 0",
-    "unified_norm": "unified-backward, m = 1",
-    "sync_batch_norm": "bn-backward (4), over ranks",
-    "frozen_batch_norm": "frozen-backward",
-    "conv2d": "conv2d-backward",
-    "cross_iteration": "cbn-backward",
-    "centralize": "centralize-backward",
-    "standardize": "standardize-backward",
-    "bias": "bias-backward",
-    "linear": "linear-backward",
-    "relu": "relu-backward",
-    "global_average_pool": "global-average-pool-backward",
-    "upsample": "upsample-backward",
-    "threshold": "threshold-backward",
-    "dynamic_tanh": "dyt-backward",
-    "residual": "residual-backward",
-    "softmax_cross_entropy": "softmax-cross-entropy-backward",
-    "focal_loss": "focal-loss-backward",
-    "iou_loss": "iou-loss-backward",
-}
-"""Of a module's backward pass, as the table has it."""
-
-NAMES = tuple(dict.fromkeys([*(norm.module.__name__.rpartition(".")[2] for norm in NORMS.values()), *_EQUATIONS]))
-"""What is checked: every normaliser, and every layer that has a backward pass."""
+_LAYERS = (
+    "conv2d",
+    "cross_iteration",
+    "centralize",
+    "standardize",
+    "bias",
+    "linear",
+    "relu",
+    "global_average_pool",
+    "upsample",
+    "threshold",
+    "dynamic_tanh",
+    "residual",
+    "softmax_cross_entropy",
+    "focal_loss",
+    "iou_loss",
+)
+NAMES = tuple(
+    dict.fromkeys([*(norm.module.__name__.rpartition(".")[2] for norm in NORMS.values()), "mabn_variants", *_LAYERS])
+)
+"""All that has a backward pass; `mabn_ref.mistakes.random_inputs` knows that, too, but is slow to import."""
 
 VECTORS = ("bn", "brn", "modified-bn", "mabn")
 """Of which there are vectors; `mabn_ref.check.vectors` knows, too, but is slow to import."""
@@ -133,7 +119,7 @@ def _in_parallel(args: argparse.Namespace, tasks: int) -> Iterator[Callable[...,
 
 def _gradcheck(args: argparse.Namespace) -> int:
     """Print a line for each input of each pass, and what is known of each that is wrong."""
-    from mabn_ref.mistakes.gradient_table import FORMAT, HEADER, check_all
+    from mabn_ref.mistakes.gradient_table import FORMAT, HEADER, check_all, equation
 
     wrong, names = [], args.names or NAMES
     with Progress("gradcheck", len(names)) as progress, _in_parallel(args, len(names)) as run:
@@ -141,7 +127,7 @@ def _gradcheck(args: argparse.Namespace) -> int:
         of_names = run(partial(check_all, draws=args.draws, seed=args.seed), names)
         for name, lines in zip(names, of_names, strict=True):
             for line in lines:
-                titles = (name, _EQUATIONS.get(name, "")) if line.name == line.first else ("", "")
+                titles = (name, equation(name)) if line.name == line.first else ("", "")
                 progress.say(FORMAT.format(*titles, *line.cells()))
                 wrong += [] if line.failure is None else [line.failure]
             progress.step()

@@ -18,6 +18,19 @@ from mabn_ref.mistakes.one_call import as_one_call
 from mabn_ref.mistakes.random_inputs import Calls
 from mabn_ref.mistakes.random_layer_inputs import Call
 
+HELD = {
+    "batch_renorm": "r and d held",
+    "mabn": "one call",
+    "mabn_variants": "one call",
+    "moving_statistics": "batch's",
+    "eval_norm": "in training",
+    "online_norm": "first sample",
+    "power_norm": "v = 0",
+    "unified_norm": "m = 1",
+    "sync_batch_norm": "over ranks",
+}
+"""Of what each backward pass is the derivative, where that is not all of forward, in a word or two."""
+
 
 class Passes(NamedTuple):
     """The arguments of `mabn_ref.gradcheck.check`."""

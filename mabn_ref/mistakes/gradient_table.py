@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mabn_ref.gradcheck import InputResult, check
-from mabn_ref.mistakes.derivatives import exactly, passes
+from mabn_ref.mistakes.derivatives import HELD, exactly, passes
 from mabn_ref.mistakes.one_call import as_one_call
 from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS
 
@@ -36,6 +37,23 @@ class Line(NamedTuple):
         return self.name, f"{self.central:.1e}", stepped, f"{self.exact:.1e}", self.taylor, self.verdict
 
 
+def equation(name: str) -> str:
+    """Of the backward pass of `name`, as its docstring has it, and what `derivatives` holds.
+
+    Examples
+    --------
+    >>> equation("batch_norm"), equation("online_norm")
+    ('bn-backward (4)', 'online-backward, first sample')
+    """
+    told = re.search(r":eq:`([\w-]+-backward)`( \(\d+\))?", str(_module(name).backward.__doc__))
+    label = "".join(part or "" for part in told.groups()) if told else ""
+    return f"{label}, {HELD[name]}" if name in HELD else label
+
+
+def _module(name: str) -> Any:
+    return next(module for module in RIGHT_DRAWS if module.__name__.rpartition(".")[2] == name)
+
+
 def check_all(name: str, draws: int, seed: int) -> list[Line]:
     """Check the right implementation of `name`, a normaliser or a layer, on random draws; a line for each input.
 
@@ -44,7 +62,8 @@ def check_all(name: str, draws: int, seed: int) -> list[Line]:
     >>> [(line.name, line.verdict) for line in check_all("linear", 2, 0)]
     [('x', 'ok'), ('w', 'ok'), ('b', 'ok')]
     """
-    module, draw = next((m, d) for m, d in RIGHT_DRAWS.items() if m.__name__.rpartition(".")[2] == name)
+    module = _module(name)
+    draw = RIGHT_DRAWS[module]
     results, exact = [], []
     for k in range(draws):
         inputs = draw(np.random.default_rng([seed, k]))

@@ -35,12 +35,10 @@ from mabn_ref.norms import (
     eval_norm,
     group_norm,
     mabn_variants,
-    moving_statistics,
     online_norm,
     power_norm,
     rms_norm,
     sync_batch_norm,
-    unified_norm,
 )
 from mabn_ref.norms.checks import Ramp
 
@@ -224,10 +222,8 @@ def _log_uniform(rng: np.random.Generator, scale: tuple[float, float], *shape: i
 _WIDE = (1e-3, 1e3)
 _RESTRICTED: Mapping[ModuleType, Draw] = {
     group_norm: grouped_calls(scale=_WIDE),
-    moving_statistics: calls(moving_statistics, scale=_WIDE, backward="batch"),
     online_norm: sample_calls(online_norm),
     rms_norm: sample_calls(rms_norm, channels=4, scale=_WIDE),
-    unified_norm: calls(unified_norm, scale=_WIDE, window=1),
     sync_batch_norm: calls(sync_batch_norm, groups=1, scale=_WIDE),
 }
 
@@ -237,7 +233,8 @@ def right_draw(module: ModuleType) -> Draw:
     if module in _RESTRICTED:
         return _RESTRICTED[module]
     of_batches = any(field.name == "norm_batch" for field in fields(module.Config))
-    return calls(module, scale=_WIDE) if of_batches else sample_calls(module)
+    settings = next((norm.differentiable for norm in NORMS.values() if norm.module is module), {})
+    return calls(module, scale=_WIDE, **settings) if of_batches else sample_calls(module)
 
 
 RIGHT_DRAWS: Mapping[ModuleType, Draw] = {

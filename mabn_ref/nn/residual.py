@@ -76,7 +76,7 @@ def forward(layer: Marker, x: Array, held: Array | None) -> tuple[Array, Array |
 
 
 def backward(layer: Marker, d: Array, held: Array | None) -> tuple[Array, Array | None]:
-    """Return the gradient below a marker and the one that is held: that of the other branch."""
+    """Return the gradient below a marker and the one held, of the other branch: :eq:`residual-backward`."""
     match layer:
         case Add():
             return d, d  # eq: residual-backward

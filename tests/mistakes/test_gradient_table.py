@@ -12,7 +12,8 @@ from mabn_ref import cli
 from mabn_ref.cli.checks import NAMES
 from mabn_ref.gradcheck import check
 from mabn_ref.mistakes import edited, named, tally
-from mabn_ref.mistakes.derivatives import passes
+from mabn_ref.mistakes.derivatives import HELD, passes
+from mabn_ref.mistakes.gradient_table import equation
 from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS, right_draw
 from mabn_ref.nn import linear
 from mabn_ref.norms import batch_norm, online_norm
@@ -32,6 +33,8 @@ def test_every_pass_is_checked_and_right(capsys: pytest.CaptureFixture[str]) -> 
 def test_everything_with_a_backward_pass_is_in_the_table() -> None:
     subjects = {m.__name__.rpartition(".")[2] for m in RIGHT_DRAWS if hasattr(m, "backward")}
     assert subjects == set(NAMES)
+    assert all("-backward" in equation(name) for name in NAMES)
+    assert set(HELD) < set(NAMES)
 
 
 def test_a_normaliser_that_nothing_here_names_is_checked_all_the_same() -> None:
