@@ -16,10 +16,9 @@ FOLDER = Path(__file__).resolve().parents[1] / "results" / "benchmarks"
 LAYER_PARTS = ("forward", "weight gradient", "input gradient")
 
 
-def recorded() -> dict[str, Any]:
-    """The one record."""
-    (file,) = FOLDER.glob("*.json")
-    results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+def recorded(name: str = "results") -> dict[str, Any]:
+    """A record, without a name the one of all sections."""
+    results: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     return results
 
 
@@ -89,7 +88,7 @@ class _Recorded(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         for file in FOLDER.glob("*.json"):
             self.env.note_dependency(str(file))
-        return self.made(recorded())
+        return self.made(recorded(self.options.get("record", "results")))
 
     def made(self, results: dict[str, Any]) -> list[nodes.Node]:
         """What a kind of table or figure makes of the record."""
@@ -100,7 +99,7 @@ class Table(_Recorded):
     """``benchmark-table:: SECTION``: its tables, or the one named by ``:only:``, with ratios to ``:reference:``."""
 
     required_arguments = 1
-    option_spec = {"reference": directives.unchanged_required, "only": directives.unchanged_required}  # noqa: RUF012
+    option_spec = dict.fromkeys(("record", "reference", "only"), directives.unchanged_required)
 
     def made(self, results: dict[str, Any]) -> list[nodes.Node]:
         section = results["results"][self.arguments[0]]
