@@ -74,6 +74,15 @@ def test_mistakes_are_found_by_the_second_check_alone(name: str) -> None:
         assert found == {f"{what} of backward" for what in where}, (seed, result)
 
 
+def test_no_gradient_depends_on_beta() -> None:
+    rng = np.random.default_rng(4)
+    x, dz, a = rng.standard_normal((3, 4, 2))
+    config = batch_norm.Config()
+    _, cache, _ = batch_norm.forward(x, a[0], a[1], batch_norm.init(2, config, dtype=float), config)
+    *_, dbeta = batch_norm_double.double_backward(a, a[0], np.array([0.0, 3.0]), dz, cache)
+    assert dbeta.tolist() == [0, 0]
+
+
 @pytest.mark.frameworks
 def test_it_is_that_of_pytorch() -> None:
     """eq: bn-double-dz, bn-double-gamma, bn-double-x"""
@@ -103,7 +112,12 @@ def test_it_is_that_of_pytorch() -> None:
         (
             {"ddbeta": np.zeros(3, dtype=np.float32)},
             TypeError,
-            "ddbeta has dtype float32, expected float64, the dtype",
+            "ddbeta has dtype float32, expected float64, the dtype of the forward pass",
+        ),
+        (
+            {"ddx": np.zeros((4, 3), dtype=complex)},
+            TypeError,
+            "ddx has dtype complex128, expected float64, the dtype",
         ),
         ({"dz": np.zeros((4, 2))}, ValueError, r"dz has shape \(4, 2\), expected \(4, 3\)"),
         ({"cache": None}, TypeError, r"cache is None, expected a batch_norm\.Cache"),

@@ -74,3 +74,6 @@ def test_statistics_are_those_of_the_call(drawn):
     np.testing.assert_allclose(var[0], drawn[0].var(axis=(0, 1)))
     with pytest.raises(TypeError, match=r"^config is a batch_norm\.Config"):
         frozen_batch_norm.statistics(drawn[0], batch_norm.Config())
+    large = np.array([[1e30], [-1e30]], dtype=np.float32)
+    with np.errstate(over="ignore"), pytest.raises(OverflowError, match=r"^x reaches 1e\+30 in channel 0"):
+        frozen_batch_norm.statistics(large, frozen_batch_norm.Config())

@@ -20,6 +20,7 @@ DRAWS: list[tuple[Any, dict[str, Any]]] = [
     (power_norm, {"warmup": 5, "backward_by": "batch"}),
     (unified_norm, {}),
     (unified_norm, {"outliers": True, "window": 3, "warmup": 0}),
+    (unified_norm, {"window": 2, "warmup": 4, "count": 7}),
 ]
 both = pytest.mark.parametrize("module", [power_norm, unified_norm], ids=lambda module: module.__name__[15:])
 
@@ -161,6 +162,45 @@ def test_statistics(module: Any) -> None:
     g, psi = module.gradient_statistics(dzs[0], cache)
     np.testing.assert_allclose(g[0], np.mean(dzs[0] * gamma * r, axis=0), rtol=1e-12)
     np.testing.assert_allclose(psi[0], np.mean(dzs[0] * gamma * r * cache.y[0], axis=0), rtol=1e-12)
+    pairs = module.statistics(xs[0][:4], module.Config(norm_batch=2))
+    np.testing.assert_allclose(pairs, np.mean(xs[0][:4].reshape(2, 2, 3) ** 2, axis=1), rtol=1e-14)
+
+
+@both
+def test_forward_keeps_what_backward_has_collected(module: Any) -> None:
+    xs, dzs, gamma, beta = drawn()
+    config = module.Config()
+    _, state = run(module, config, xs, dzs, gamma, beta, module.init(3, config, dtype=float))
+    _, _, after = module.forward(xs[0], gamma, beta, state, config)
+    of_forward = {"chi2", "chi2_window", "iteration"}
+    kept = [name for name in state._fields if name not in of_forward]
+    assert "backward_iteration" in kept
+    for name in kept:
+        np.testing.assert_array_equal(getattr(after, name), getattr(state, name))
+
+
+@pytest.mark.parametrize("window", [2, 3])
+@pytest.mark.parametrize("channels", [1, 4])
+def test_an_outlier_is_what_the_spread_of_the_window_does_not_allow(window: int, channels: int) -> None:
+    """By the definition, over batches most of which are near its border.
+
+    eq: unified-mean
+    """
+    config, one = unified_norm.Config(window=window, outliers=True, norm_batch=1), np.ones(channels)
+    verdicts = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        before, width = rng.uniform(0.5, 1.5, (window, channels)), rng.uniform(0.05, 1.2)
+        batch = np.exp(width * rng.standard_normal((1, channels)))
+        state = unified_norm.init(channels, config, dtype=float)._replace(chi2_window=before, iteration=50)
+        _, cache, after = unified_norm.forward(batch**0.5, one, 0 * one, state, config)
+        held = np.concatenate([before[1:], batch])
+        apart = np.mean(held, axis=0) - np.exp(np.mean(np.log(held), axis=0))
+        far = bool(np.any(apart > window * np.var(before**0.5, ddof=1)))
+        assert cache.alone == (far,), seed
+        np.testing.assert_allclose(after.chi2_window[-1], state.chi2 if far else batch[0], rtol=1e-14)
+        verdicts.append(far)
+    assert 20 < sum(verdicts) < 180
 
 
 @both

@@ -87,6 +87,39 @@ def test_two_devices_are_two_states_run_by_hand(name: str) -> None:
         assert same(two.affine(gamma, beta, state, config), module.affine(gamma, beta, first, config))
 
 
+@pytest.mark.parametrize("name", ["bn", "gn"])
+def test_three_devices_take_a_third_each(name: str) -> None:
+    """The one in the middle as well; without `norm_batch`, one sample is enough for each."""
+    module, config = NORMS[name].module, CONFIGS[name]
+    three, samples = on_devices(module, 3), getattr(config, "norm_batch", 1)
+    x, dz, gamma, beta = draw(3 * samples)
+    z, cache, after = three.forward(x, gamma, beta, three.init(4, config, dtype=x.dtype), config)
+    dx, dgamma, dbeta, _ = three.backward(dz, cache, after)
+    outputs, gradients = [], []
+    for part in (slice(n * samples, (n + 1) * samples) for n in range(3)):
+        out, of_one, state = module.forward(x[part], gamma, beta, module.init(4, config, dtype=x.dtype), config)
+        outputs.append(out)
+        gradients.append(module.backward(dz[part], of_one, state))
+    assert same((z, dx), (np.concatenate(outputs), np.concatenate([found[0] for found in gradients])))
+    assert same((dgamma, dbeta), tuple(sum(found[i] for found in gradients) for i in (1, 2)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_states_are_of_the_library_and_the_dtype_asked_for(dtype: str) -> None:
+    xp = pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
+    states = on_devices(batch_norm, 2).init(4, batch_norm.Config(), dtype=getattr(xp, dtype), xp=xp)
+    assert {type(of_one.mean) for of_one in states.each} == {type(xp.zeros(1))}
+    assert {of_one.mean.dtype for of_one in states.each} == {getattr(xp, dtype)}
+
+
+def test_what_knows_of_no_device_is_the_modules() -> None:
+    two = on_devices(batch_norm, 2)
+    assert two.Config is batch_norm.Config
+    assert two.statistics is batch_norm.statistics
+    with pytest.raises(AttributeError, match="a normaliser on several devices has no backward_graph"):
+        _ = two.backward_graph
+
+
 def test_statistics_are_the_devices_own() -> None:
     """The second device's images change nothing of the first, not even later on."""
     two, config = on_devices(mabn, 2), mabn.Config(norm_batch=2, window=4)
@@ -121,6 +154,14 @@ def test_errors_name_what_does_not_fit() -> None:
     _, cache, after = two.forward(x[:4], gamma, beta, state, config)
     with pytest.raises(ValueError, match=r"dz has shape \(3, 3, 3, 4\), expected \(2, 3, 3, 4\)"):
         two.backward(dz[:5], cache, after)
+    for refused in (
+        lambda: two.backward(dz[:4], cache.each[0], after),
+        lambda: two.gradient_statistics(dz[:4], None),
+    ):
+        with pytest.raises(TypeError, match=r"^cache is .*, expected a devices\.Caches of 2 devices"):
+            refused()
+    with pytest.raises(TypeError, match=r"^state is a batch_norm\.State, expected a devices\.States"):
+        two.backward(dz[:4], cache, of_one)
     with pytest.raises(ValueError, match="devices is 0, expected an integer of at least 1"):
         on_devices(batch_norm, 0)
     assert not hasattr(on_devices(group_norm, 2), "affine")
