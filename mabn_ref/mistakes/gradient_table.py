@@ -12,9 +12,9 @@ import numpy as np
 from mabn_ref.gradcheck import InputResult, check
 from mabn_ref.mistakes.derivatives import HELD, exactly, passes
 from mabn_ref.mistakes.one_call import as_one_call
-from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS
+from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS, differentiable
 
-FORMAT = "{:<22}{:<31}{:<9}{:>13}{:>13}{:>10}  {:<8} {}"
+FORMAT = "{:<22}{:<32}{:<9}{:>13}{:>13}{:>10}  {:<8} {}"
 HEADER = ("name", "equation", "input", "differences", "complex step", "50 digits", "Taylor", "verdict")
 EXACT_DRAWS = 2  #: exact numbers are a thousand times slower than floats
 
@@ -38,16 +38,18 @@ class Line(NamedTuple):
 
 
 def equation(name: str) -> str:
-    """Of the backward pass of `name`, as its docstring has it, and what `derivatives` holds.
+    """Of the backward pass of `name`, as its docstring has it, and of what that is the derivative if not of forward.
 
     Examples
     --------
     >>> equation("batch_norm"), equation("online_norm")
     ('bn-backward (4)', 'online-backward, first sample')
     """
-    told = re.search(r":eq:`([\w-]+-backward)`( \(\d+\))?", str(_module(name).backward.__doc__))
+    module = _module(name)
+    told = re.search(r":eq:`([\w-]+-backward)`( \(\d+\))?", str(module.backward.__doc__))
     label = "".join(part or "" for part in told.groups()) if told else ""
-    return f"{label}, {HELD[name]}" if name in HELD else label
+    settings = (f"{key}={value}" for key, value in differentiable(module).items())
+    return ", ".join([label, *settings, *([HELD[name]] if name in HELD else [])])
 
 
 def _module(name: str) -> Any:

@@ -228,13 +228,17 @@ _RESTRICTED: Mapping[ModuleType, Draw] = {
 }
 
 
+def differentiable(module: ModuleType) -> Mapping[str, Any]:
+    """The settings with which backward is the derivative of forward, if it is not with all."""
+    return next((norm.differentiable for norm in NORMS.values() if norm.module is module), {})
+
+
 def right_draw(module: ModuleType) -> Draw:
     """Inputs for a right normaliser; one that nothing here names shares statistics if its Config has `norm_batch`."""
     if module in _RESTRICTED:
         return _RESTRICTED[module]
     of_batches = any(field.name == "norm_batch" for field in fields(module.Config))
-    settings = next((norm.differentiable for norm in NORMS.values() if norm.module is module), {})
-    return calls(module, scale=_WIDE, **settings) if of_batches else sample_calls(module)
+    return calls(module, scale=_WIDE, **differentiable(module)) if of_batches else sample_calls(module)
 
 
 RIGHT_DRAWS: Mapping[ModuleType, Draw] = {
