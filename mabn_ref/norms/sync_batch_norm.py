@@ -100,12 +100,20 @@ def _moments(x: Array, config: Config) -> tuple[Array, Array, Array, float]:
     mu = start + off  # eq: sync-mean
     centred = less(centred, off[:, 0, :])
     var = _summed(sums(centred * centred), config) / values  # eq: sync-variance
-    if bool(namespace(x).all(var == var)):  # a NaN may be another rank's
+    _check_squares(x, var, config)
+    return mu, var, centred, values
+
+
+def _check_squares(x: Array, var: Array, config: Config) -> None:
+    """Refuse squares that overflow although x is finite on every rank. All have the same `var`, and so ask alike."""
+    xp = namespace(x)
+    if bool(xp.all(xp.abs(var) < math.inf)):
+        return
+    finite = bool(xp.all(xp.abs(x) < math.inf))
+    if float(_summed(like(x, [not finite], xp.float64), config)[0]) == 0:
         if x.shape[1]:
             check_squares("x", x, var)
-        elif bool(namespace(x).any(var == math.inf)):
-            raise OverflowError("squares of x overflow on another rank")
-    return mu, var, centred, values
+        raise OverflowError("squares of x overflow on another rank")
 
 
 def _split(x: Array, config: Config) -> Array:

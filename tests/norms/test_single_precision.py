@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from mabn_ref.arrays import sums, total
 from mabn_ref.nn import centralize, global_average_pool, linear, standardize
 from mabn_ref.norms import (
+    NORMS,
     batch_norm,
     batch_renorm,
     eval_norm,
@@ -350,6 +351,23 @@ def test_squares_that_overflow_are_said(name: str, dtype: Any) -> None:
         for value in (np.nan, np.inf):  # what is not finite already is left to be seen in the outcome
             x[2, 3, 1] = value
             OVERFLOWS[name](x)
+
+
+@pytest.mark.parametrize("name", [name for name in NORMS if name != "frozen-bn"])
+def test_distances_that_overflow_are_said_too(name: str) -> None:
+    """A value less the mean is beyond float32 here, and is no finite number any more when it is squared."""
+    norm, x = NORMS[name], np.full((4, 2, 32), 3e38, dtype=np.float32)
+    x[::2, 0, ::2] *= -1
+    gamma, beta, state, config = arguments(norm.module, x.shape, x.dtype, **norm.settings)
+    for call in (
+        lambda: norm.module.forward(x, gamma, beta, state, config),
+        lambda: norm.module.statistics(x, config),
+    ):
+        with (
+            np.errstate(over="ignore", invalid="ignore"),
+            pytest.raises(OverflowError, match=r"^x reaches 3e\+38 in "),
+        ):
+            call()
 
 
 def test_squares_of_what_is_derived_from_x() -> None:

@@ -184,6 +184,21 @@ def test_squares_that_overflow_elsewhere_are_an_error_on_a_rank_without_samples(
     run(2, work)
 
 
+@pytest.mark.parametrize("other", [-3e38, np.nan, np.inf])
+def test_distances_between_ranks_that_overflow_are_an_error_unless_a_value_is_not_finite(other: float) -> None:
+    def work(ranks: Any) -> Any:
+        x = np.full((2, 1), other if ranks.rank else 3e38, dtype=np.float32)
+        config = sync_batch_norm.Config(communicator=ranks)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(other):
+                with pytest.raises(OverflowError, match=r"x reaches 3e\+38 in channel 0"):
+                    sync_batch_norm.statistics(x, config)
+            else:
+                assert np.isnan(sync_batch_norm.statistics(x, config)[1]).all()
+
+    run(2, work)
+
+
 def test_ranks_may_have_images_of_different_sizes() -> None:
     """eq: sync-mean, sync-variance"""
     rng = np.random.default_rng(2)
