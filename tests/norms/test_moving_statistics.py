@@ -376,3 +376,19 @@ def test_float32_stays_and_inputs_are_left_alone(form: str, ahead: str, back: st
     assert {a.dtype for a in (z, *grads, *new[:-2])} == {np.dtype(np.float32)}
     for a, b in zip((x, *state), copies, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_the_batchs_own_statistics_are_used_by_every_batch_of_a_call():
+    """Of a call of more normalisation batches than there are values in one.
+
+    eq: moving-forward
+    """
+    rng = np.random.default_rng(8)
+    one, zero = np.ones(3), np.zeros(3)
+    config, theirs = Config(forward="batch", norm_batch=2), batch_norm.Config(norm_batch=2)
+    state, other = moving_statistics.init(3, config, dtype=float), batch_norm.init(3, theirs, dtype=float)
+    for _ in range(2):
+        x = 3 + 2 * rng.standard_normal((14, 3))
+        z, _, state = moving_statistics.forward(x, one, zero, state, config)
+        expected, _, other = batch_norm.forward(x, one, zero, other, theirs)
+        np.testing.assert_allclose(z, expected, rtol=1e-12)
