@@ -169,11 +169,17 @@ def test_samples_do_not_see_each_other_and_inference_is_no_affine_map() -> None:
     assert not np.allclose(z, (halves[0] + halves[1]) / 2, rtol=1e-2)
 
 
-@given(seed=seeds, groups=st.integers(1, 4), norm_batch=st.integers(2, 3), merged=st.booleans())
-def test_one_call_equals_many(seed: int, groups: int, norm_batch: int, merged: bool) -> None:
-    """eq: eval-estimate, ema-forward"""
+@given(
+    seed=seeds,
+    groups=st.integers(1, 4),
+    norm_batch=st.integers(2, 3),
+    merged=st.booleans(),
+    decay=st.sampled_from([0.9, None]),
+)
+def test_one_call_equals_many(seed: int, groups: int, norm_batch: int, merged: bool, decay: float | None) -> None:
+    """eq: eval-estimate, ema-forward, cumulative-average"""
     rng = np.random.default_rng(seed)
-    config = eval_norm.Config(norm_batch=norm_batch, estimated=True, rate=0.2, merged=merged)
+    config = eval_norm.Config(norm_batch=norm_batch, decay=decay, estimated=True, rate=0.2, merged=merged)
     x = rng.standard_normal((groups * norm_batch, 3, 3))
     together = apart = eval_norm.init(3, config, dtype=float)
     together = eval_norm.forward(x, ONE, ZERO, together, config)[2]
