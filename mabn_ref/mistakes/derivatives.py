@@ -22,12 +22,14 @@ HELD = {
     "batch_renorm": "r and d held",
     "mabn": "one call",
     "mabn_variants": "one call",
+    "moving_statistics": "batch's",
     "eval_norm": "in training",
     "online_norm": "first sample",
     "power_norm": "v = 0",
+    "unified_norm": "m = 1",
     "sync_batch_norm": "over ranks",
 }
-"""Of what a backward pass is the derivative, where that is not all of forward; settings are said by `NORMS`."""
+"""Of what each backward pass is the derivative, where that is not all of forward, in a word or two."""
 
 
 class Passes(NamedTuple):

@@ -35,10 +35,12 @@ from mabn_ref.norms import (
     eval_norm,
     group_norm,
     mabn_variants,
+    moving_statistics,
     online_norm,
     power_norm,
     rms_norm,
     sync_batch_norm,
+    unified_norm,
 )
 from mabn_ref.norms.checks import Ramp
 
@@ -222,15 +224,12 @@ def _log_uniform(rng: np.random.Generator, scale: tuple[float, float], *shape: i
 _WIDE = (1e-3, 1e3)
 _RESTRICTED: Mapping[ModuleType, Draw] = {
     group_norm: grouped_calls(scale=_WIDE),
+    moving_statistics: calls(moving_statistics, scale=_WIDE, backward="batch"),
     online_norm: sample_calls(online_norm),
     rms_norm: sample_calls(rms_norm, channels=4, scale=_WIDE),
+    unified_norm: calls(unified_norm, scale=_WIDE, window=1),
     sync_batch_norm: calls(sync_batch_norm, groups=1, scale=_WIDE),
 }
-
-
-def differentiable(module: ModuleType) -> Mapping[str, Any]:
-    """The settings with which backward is the derivative of forward, if it is not with all."""
-    return next((norm.differentiable for norm in NORMS.values() if norm.module is module), {})
 
 
 def right_draw(module: ModuleType) -> Draw:
@@ -238,7 +237,7 @@ def right_draw(module: ModuleType) -> Draw:
     if module in _RESTRICTED:
         return _RESTRICTED[module]
     of_batches = any(field.name == "norm_batch" for field in fields(module.Config))
-    return calls(module, scale=_WIDE, **differentiable(module)) if of_batches else sample_calls(module)
+    return calls(module, scale=_WIDE) if of_batches else sample_calls(module)
 
 
 RIGHT_DRAWS: Mapping[ModuleType, Draw] = {

@@ -107,8 +107,6 @@ class Norm(NamedTuple):
     """Fields of its Config that make it what it is: layer norm is group norm with one group."""
     example: Mapping[str, Any] = {}
     """Fields of its Config with which a few steps on small batches reach every branch, for checks and records."""
-    differentiable: Mapping[str, Any] = {}
-    """Fields of its Config with which backward is the derivative of forward, if it is not with all."""
 
 
 NORMS: dict[str, Norm] = {
@@ -119,7 +117,7 @@ NORMS: dict[str, Norm] = {
     "gn": Norm(group_norm, "GN", example={"groups": 2}),
     "ln": Norm(group_norm, "LN", settings={"groups": 1}),
     "in": Norm(group_norm, "IN", settings={"groups": None}),
-    "moving": Norm(moving_statistics, "moving statistics", differentiable={"backward": "batch"}),
+    "moving": Norm(moving_statistics, "moving statistics"),
     "sync-bn": Norm(sync_batch_norm, "SyncBN"),
     "online": Norm(online_norm, "Online Norm", example={"decay_forward": 0.9, "decay_backward": 0.95}),
     "eval-norm": Norm(eval_norm, "EvalNorm"),
@@ -127,6 +125,6 @@ NORMS: dict[str, Norm] = {
     "frn": Norm(rms_norm, "FRN", settings={"axes": "positions"}),
     "frozen-bn": Norm(frozen_batch_norm, "frozen BN"),
     "powernorm": Norm(power_norm, "PowerNorm", example={"decay_backward": 0.95}),
-    "un": Norm(unified_norm, "UN", example={"window": 3, "clip": 2.0}, differentiable={"window": 1}),
+    "un": Norm(unified_norm, "UN", example={"window": 3, "clip": 2.0}),
 }
 """Every normaliser, by the name that commands and records have for it. Nothing else lists them by hand."""

@@ -33,8 +33,8 @@ def test_every_pass_is_checked_and_right(capsys: pytest.CaptureFixture[str]) -> 
 def test_everything_with_a_backward_pass_is_in_the_table() -> None:
     subjects = {m.__name__.rpartition(".")[2] for m in RIGHT_DRAWS if hasattr(m, "backward")}
     assert subjects == set(NAMES)
-    assert all("-backward" in equation(name) and len(equation(name)) < 32 for name in NAMES)
-    assert equation("unified_norm") == "unified-backward, window=1"
+    assert all("-backward" in equation(name) and len(equation(name)) < 31 for name in NAMES)
+    assert equation("unified_norm") == "unified-backward, m = 1"
     assert set(HELD) < set(NAMES)
 
 
