@@ -1,7 +1,8 @@
 """The layers of a small convolutional network, every backward pass by hand, and what trains it.
 
 A layer is a module with ``forward``, ``backward`` and the ``Cache`` that joins them. `network` runs a list of layers,
-`networks` has one ready-made, `optimiser` trains it. What holds for every layer is said once, here:
+`networks` has one ready-made, `optimiser` trains it; `winograd` computes for `conv2d`, which checks its arguments.
+What holds for every layer is said once, here:
 
 Arrays
     float32 or float64, of NumPy, CuPy or array-api-strict, channels last: images are (N, H, W, C), feature vectors

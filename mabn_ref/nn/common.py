@@ -1,4 +1,4 @@
-"""What every layer asks of its arguments, before anything is computed."""
+"""What every layer asks of its arguments before anything is computed, and how many images it takes at a time."""
 
 from __future__ import annotations
 

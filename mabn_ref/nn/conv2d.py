@@ -2,8 +2,9 @@
 
 Padding puts zeros around the image. The kh*kw*in values that the kernel sees from one output position then become a
 row of a matrix, so that forward and both gradients are matrix products. This file trades some clarity for speed: the
-rows are gathered for a few images at a time, and multiplied while they are still in the processor's cache.
-`mabn_ref.mistakes.plain.layers` has the definition, position by position, that this is tested against.
+rows are gathered for a few images at a time, and multiplied while they are still in the processor's cache; large
+convolutions of 3x3 with stride 1 go another way, that of `mabn_ref.nn.winograd`. `mabn_ref.mistakes.plain.layers` has
+the definition, position by position, that both are tested against.
 """
 
 from __future__ import annotations

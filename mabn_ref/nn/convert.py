@@ -147,7 +147,7 @@ def centre(
 def covariance(layer: Conv, x: Array) -> Array:
     """The covariance of the patches of `x` under the kernel, (kh*kw*in, kh*kw*in).
 
-    A convolution whose filters are the unit vectors returns the patches themselves.
+    A convolution whose filters are the unit vectors returns the patches themselves, to rounding.
     """
     xp, size = namespace(x), layer.kernel * layer.kernel * layer.channels_in
     unit = xp.reshape(xp.eye(size, dtype=x.dtype), (layer.kernel, layer.kernel, layer.channels_in, size))

@@ -99,6 +99,7 @@ _OF_THE_SAMPLE = 7
 def operations(layers: Sequence[Layer], size: int = 32, *, folded: bool = False) -> Operations:
     """Count the arithmetic of one image of `size` pixels a side, a multiplication and an addition as one each.
 
+    Counted is what the formulas say: :mod:`mabn_ref.nn.winograd` computes convolutions with less.
     Of normalisers with `affine` that are `folded` a bias is left, one addition a value. Statistics themselves, one
     root and division per channel or group, are left out: they are few.
     """

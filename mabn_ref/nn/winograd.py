@@ -1,10 +1,10 @@
 """Winograd's way to compute the convolution that networks use most, 3x3 with stride 1, with fewer products.
 
 A square of 2x2 outputs sees a tile of 4x4 inputs. As `mabn_ref.nn.conv2d` computes them, the four take 36 products in
-each channel; here they take 16, and sums and differences, :eq:`winograd-line`. That pays from about 32 channels on,
-and then `conv2d` calls it. But for rounding nothing changes, as long as all numbers are finite: a NaN or an infinity
-makes NaN of every output of the tiles that hold it. This file trades clarity for speed: all arrays are made for a few
-images at a time, so that they stay in the processor's cache, and in memory that is used again.
+each channel; here they take 16, and sums and differences, :eq:`winograd-line`. `conv2d` calls it where it `pays`. But
+for rounding nothing changes, as long as values are finite and at most a quarter of the largest number: sums of up to
+four of them would overflow, and an infinity becomes a NaN. This file trades clarity for speed: all arrays are made
+for a few images at a time, so that they stay in the processor's cache, and in memory that is used again.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from mabn_ref.nn.common import blocks
 
 _LEAST_CHANNELS = 32
 """With fewer, the sums and differences take as long as the products that they save."""
+_LEAST_TILES = 128
+"""With fewer, what becomes of the kernel does."""
 
 _G = np.array([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]])
 """What becomes of three weights: G of :eq:`winograd-line`."""
@@ -28,11 +30,13 @@ _BOTH_WAYS = np.kron(_G, _G)
 def pays(padded: Array, w: Array, stride: int) -> bool:
     """Whether this file computes such a convolution, and quicker: `padded` are the images with their zeros.
 
-    Libraries other than NumPy have their own ways, and exact numbers would be rounded by a half.
+    Both sides have to be even, zeros included. Libraries other than NumPy have their own ways, and exact numbers
+    would be rounded by a half.
     """
-    kh, kw, *channels = w.shape
+    (kh, kw, *channels), (n, height, width, _) = w.shape, padded.shape
     fits = isinstance(padded, np.ndarray) and padded.dtype.kind in "fc" and (kh, kw, stride) == (3, 3, 1)
-    return fits and padded.shape[1] % 2 == padded.shape[2] % 2 == 0 and min(channels) >= _LEAST_CHANNELS
+    enough = min(channels) >= _LEAST_CHANNELS and n * (height // 2 - 1) * (width // 2 - 1) >= _LEAST_TILES
+    return fits and enough and height % 2 == width % 2 == 0
 
 
 def correlate(padded: Array, w: Array) -> Array:
@@ -51,13 +55,13 @@ def correlate(padded: Array, w: Array) -> Array:
     h, v, channels_out = height // 2 - 1, width // 2 - 1, w.shape[3]
     kernel = _BOTH_WAYS.astype(padded.dtype) @ w.reshape(9, -1)  # eq: winograd-forward
     kernel = kernel.reshape(4, 4, channels_in, channels_out)
-    out = np.empty((n, h, 2, v, 2, channels_out), dtype=np.result_type(padded, w))
-    cuts = blocks(padded, 16 * h * v * channels_in)
+    out = np.empty((n, h, 2, v, 2, channels_out), dtype=padded.dtype)
+    cuts = blocks(padded, 16 * h * v * max(channels_in, channels_out))
     products = np.empty((4, 4, cuts[0].stop * h * v, channels_out), dtype=out.dtype)
     rows = np.empty((2, 4, cuts[0].stop, h, v, channels_out), dtype=out.dtype)
     for block, seen in zip(cuts, _seen_by_tiles(padded, cuts), strict=True):
         images = block.stop - block.start
-        of_tiles = np.matmul(seen, kernel, out=products[:, :, : images * h * v])  # eq: winograd-forward
+        of_tiles = np.matmul(seen, kernel, out=products[:, :, : images * h * v], casting="no")  # eq: winograd-forward
         _two_of_four(of_tiles.reshape(4, 4, images, h, v, channels_out), *rows[:, :, :images])
         for row in (0, 1):
             _two_of_four(rows[row, :, :images], out[block, :, row, :, 0], out[block, :, row, :, 1])
@@ -70,14 +74,15 @@ def weight_gradient(padded: Array, dout: Array) -> Array:
     h, v, channels_out = height // 2 - 1, width // 2 - 1, dout.shape[3]
     dout = dout.reshape(n, h, 2, v, 2, channels_out)
     dkernel = np.zeros((4, 4, channels_in, channels_out), dtype=padded.dtype)
-    cuts = blocks(padded, 16 * h * v * channels_in)
+    cuts = blocks(padded, 16 * h * v * max(channels_in, channels_out))
     columns = np.empty((4, cuts[0].stop, h, 2, v, channels_out), dtype=dout.dtype)
     tiles = np.empty((4, 4, cuts[0].stop, h, v, channels_out), dtype=dout.dtype)
     for block, seen in zip(cuts, _seen_by_tiles(padded, cuts), strict=True):
         images = block.stop - block.start
         of_columns = _four_of_two(dout[block, :, :, :, 0], dout[block, :, :, :, 1], columns[:, :images])
         of_tiles = _four_of_two(of_columns[:, :, :, 0], of_columns[:, :, :, 1], tiles[:, :, :images])
-        dkernel += seen.mT @ of_tiles.reshape(4, 4, -1, channels_out)  # eq: winograd-backward
+        of_tiles = of_tiles.reshape(4, 4, -1, channels_out)
+        dkernel += np.matmul(seen.mT, of_tiles, casting="no")  # eq: winograd-backward
     dw = _BOTH_WAYS.astype(padded.dtype).T @ dkernel.reshape(16, -1)  # eq: winograd-backward
     return dw.reshape(3, 3, channels_in, channels_out)
 

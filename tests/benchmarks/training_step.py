@@ -89,7 +89,8 @@ def measure(torch: Any | None, *, rounds: int, tiny: bool) -> dict[str, dict[str
 def share_of_peak(steps: dict[str, Timing]) -> dict[str, float]:
     """Operations per second of the large product, in 10^9, and what share of them each step reaches, in %.
 
-    Counted are the products of the convolutions alone: forward and both gradients, but for the first layer's input.
+    Counted are the products of the convolutions alone, as the sum has them even where fewer are computed: forward and
+    both gradients, but for the first layer's input.
     """
     in_step = 0
     for i, (n, size, c_in, c_out, stride) in enumerate(network_shapes()):

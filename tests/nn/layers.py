@@ -36,6 +36,7 @@ LAYERS: dict[str, tuple[Any, list[np.ndarray], dict[str, Any]]] = {
     "conv2d": (conv2d, drawn(IMAGES, KERNEL), {"padding": 1}),
     "conv2d, no padding": (conv2d, drawn(IMAGES, KERNEL), {}),
     "conv2d, strided": (conv2d, drawn(IMAGES, KERNEL), {"stride": 2, "padding": 1}),
+    "conv2d, many channels": (conv2d, drawn((8, 8, 8, 32), (3, 3, 32, 32)), {"padding": 1}),
     "conv2d, a pixel": (conv2d, drawn(IMAGES, (1, 1, 3, 4)), {}),
     "global_average_pool": (global_average_pool, drawn(IMAGES), {}),
     "bias": (bias, drawn(IMAGES, (3,)), {}),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mabn_ref.gradcheck import check
 from mabn_ref.mistakes.plain import LAYERS
 from mabn_ref.nn import common, conv2d, winograd
 
@@ -48,7 +49,7 @@ def test_the_weight_gradient_is_that_of_the_definition(case):
 
 def test_a_convolution_of_many_channels_is_computed_so_and_is_as_exact(monkeypatch):
     rng = np.random.default_rng(0)
-    x, w, dout = (rng.standard_normal(s) for s in ((5, 8, 6, 32), (3, 3, 32, 40), (5, 8, 6, 40)))
+    x, w, dout = (rng.standard_normal(s) for s in ((11, 8, 6, 32), (3, 3, 32, 40), (11, 8, 6, 40)))
 
     def all_three(dtype):
         out, cache = conv2d.forward(x.astype(dtype), w.astype(dtype), padding=1)
@@ -67,9 +68,9 @@ def test_a_convolution_of_many_channels_is_computed_so_and_is_as_exact(monkeypat
 
 def test_blocks_of_images_are_all_images(monkeypatch):
     rng = np.random.default_rng(1)
-    padded, w, dout = (rng.standard_normal(s) for s in ((7, 6, 8, 3), (3, 3, 3, 2), (7, 4, 6, 2)))
+    padded, w, dout = (rng.standard_normal(s) for s in ((7, 6, 8, 2), (3, 3, 2, 3), (7, 4, 6, 3)))
     whole = winograd.correlate(padded, w), winograd.weight_gradient(padded, dout)
-    values = 16 * 6 * 3  # of the tiles of one image
+    values = 16 * 6 * 3  # of the tiles of one image, of which there are more behind the kernel than before it
     monkeypatch.setattr(common, "_BLOCK_BYTES", 3 * values * padded.itemsize)
     assert [cut.stop - cut.start for cut in common.blocks(padded, values)] == [3, 3, 1]
     for expected, found in zip(
@@ -80,12 +81,19 @@ def test_blocks_of_images_are_all_images(monkeypatch):
 
 def test_a_complex_step_goes_through():
     rng = np.random.default_rng(2)
-    x, dx, w, dout = (rng.standard_normal(s) for s in (*2 * [(2, 4, 4, 32)], (3, 3, 32, 32), (2, 4, 4, 32)))
-    stepped, _ = conv2d.forward(x + 1e-30j * dx, w.astype(complex), padding=1)
-    _, cache = conv2d.forward(x, w, padding=1)
-    assert np.sum(dout * stepped.imag) / 1e-30 == pytest.approx(
-        np.sum(dx * conv2d.input_gradient(dout, cache)), rel=1e-12
-    )
+    padded, dx, w, dout = (rng.standard_normal(s) for s in (*2 * [(2, 6, 6, 3)], (3, 3, 3, 2), (2, 4, 4, 2)))
+    stepped = winograd.correlate(padded + 1e-30j * dx, w.astype(complex))
+    expected = by_definition(dx, w, stride=1, padding=0)
+    np.testing.assert_allclose(stepped.imag / 1e-30, expected, rtol=1e-12, atol=1e-13)
+    stepped = winograd.weight_gradient(padded + 1e-30j * dx, dout.astype(complex))
+    np.testing.assert_allclose(stepped.imag / 1e-30, winograd.weight_gradient(dx, dout), rtol=1e-12, atol=1e-13)
+
+
+def test_the_gradient_of_a_convolution_of_many_channels():
+    rng = np.random.default_rng(3)
+    x, w = rng.standard_normal((8, 8, 8, 32)), rng.standard_normal((3, 3, 32, 32))
+    result = check(lambda x, w: conv2d.forward(x, w, padding=1), conv2d.backward, (x, w))
+    assert result.verdict == "ok", result
 
 
 def test_an_image_is_not_touched(frozen):
@@ -96,33 +104,49 @@ def test_an_image_is_not_touched(frozen):
         winograd.weight_gradient(padded, dout)
 
 
-def test_nan_reaches_every_output_of_its_tiles_and_no_other():
-    padded = np.random.default_rng(4).standard_normal((1, 8, 8, 1))
-    padded[0, 1, 1, 0] = np.nan  # in the first tile alone
-    out = winograd.correlate(padded, np.ones((3, 3, 1, 1)))
-    assert np.argwhere(np.isnan(out[0, :, :, 0])).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+def test_nan_reaches_every_output_that_sees_it_and_no_other():
+    """Whatever its place in a tile. In the weight gradient it reaches more weights than it meets."""
+    image, w = np.random.default_rng(4).standard_normal((1, 6, 6, 1)), np.ones((3, 3, 1, 1))
+    for place in np.ndindex(6, 6):
+        padded = image.copy()
+        padded[0, *place, 0] = np.nan
+        expected = np.isnan(by_definition(padded, w, stride=1, padding=0))
+        assert np.array_equal(np.isnan(winograd.correlate(padded, w)), expected), place
+        if place == (0, 0):  # which only the first weight meets
+            assert np.isnan(winograd.weight_gradient(padded, np.ones((1, 4, 4, 1)))).all()
+
+
+def test_what_is_not_finite_or_too_large_becomes_nan():
+    padded, w = np.zeros((1, 4, 4, 1), dtype=np.float32), np.full((3, 3, 1, 1), 1e-3, dtype=np.float32)
+    for value, fine in ((np.inf, False), (2e38, False), (3.4e38 / 4, True)):
+        padded[0, 0], padded[0, 2] = value, -value
+        with np.errstate(over="ignore", invalid="ignore"):
+            assert np.isfinite(winograd.correlate(padded, w)).all() == fine
 
 
 MANY = np.zeros((3, 3, 32, 32))
 
 
 @pytest.mark.parametrize(
-    ("padded", "w", "stride", "pays"),
+    ("shape", "w", "stride", "pays"),
     [
-        (np.zeros((1, 6, 8, 32)), MANY, 1, True),
-        (np.zeros((1, 6, 8, 32)), MANY, 2, False),
-        (np.zeros((1, 7, 8, 32)), MANY, 1, False),
-        (np.zeros((1, 6, 7, 32)), MANY, 1, False),
-        (np.zeros((1, 6, 8, 31)), MANY[:, :, :31], 1, False),
-        (np.zeros((1, 6, 8, 32)), MANY[..., :31], 1, False),
-        (np.zeros((1, 6, 8, 32)), MANY[:2], 1, False),
-        (np.full((1, 6, 8, 32), Fraction(1)), MANY, 1, False),
+        ((11, 8, 10, 32), MANY, 1, True),
+        ((11, 8, 10, 32), MANY, 2, False),
+        ((10, 8, 10, 32), MANY, 1, False),
+        ((99, 7, 8, 32), MANY, 1, False),
+        ((99, 6, 7, 32), MANY, 1, False),
+        ((99, 6, 8, 31), MANY[:, :, :31], 1, False),
+        ((99, 6, 8, 32), MANY[..., :31], 1, False),
+        ((99, 6, 8, 32), MANY[:2], 1, False),
+        ((99, 6, 8, 32), MANY[:, :2], 1, False),
     ],
 )
-def test_what_it_is_for(padded, w, stride, pays):
-    assert winograd.pays(padded, w, stride) is pays
+def test_what_it_is_for(shape, w, stride, pays):
+    assert winograd.pays(np.zeros(shape), w, stride) == pays
+    assert winograd.pays(np.zeros(shape, dtype=complex), w, stride) == pays
+    assert not winograd.pays(np.full(shape, Fraction(1)), w, stride)
 
 
 def test_other_libraries_keep_their_path():
     xp = pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
-    assert not winograd.pays(xp.zeros((1, 6, 8, 32)), xp.asarray(MANY), 1)
+    assert not winograd.pays(xp.zeros((99, 6, 8, 32)), xp.asarray(MANY), 1)

@@ -74,7 +74,7 @@ def test_mistakes_are_found_by_the_second_check_alone(name: str) -> None:
         assert found == {f"{what} of backward" for what in where}, (seed, result)
 
 
-def test_no_gradient_depends_on_beta() -> None:
+def test_the_gradient_by_beta_is_zero_whatever_it_is_a_gradient_of() -> None:
     rng = np.random.default_rng(4)
     x, dz, a = rng.standard_normal((3, 4, 2))
     config = batch_norm.Config()

@@ -94,14 +94,16 @@ def test_three_devices_take_a_third_each(name: str) -> None:
     three, samples = on_devices(module, 3), getattr(config, "norm_batch", 1)
     x, dz, gamma, beta = draw(3 * samples)
     z, cache, after = three.forward(x, gamma, beta, three.init(4, config, dtype=x.dtype), config)
-    dx, dgamma, dbeta, _ = three.backward(dz, cache, after)
-    outputs, gradients = [], []
+    dx, dgamma, dbeta, end = three.backward(dz, cache, after)
+    outputs, gradients, states = [], [], []
     for part in (slice(n * samples, (n + 1) * samples) for n in range(3)):
         out, of_one, state = module.forward(x[part], gamma, beta, module.init(4, config, dtype=x.dtype), config)
         outputs.append(out)
         gradients.append(module.backward(dz[part], of_one, state))
+        states.append(state)
     assert same((z, dx), (np.concatenate(outputs), np.concatenate([found[0] for found in gradients])))
     assert same((dgamma, dbeta), tuple(sum(found[i] for found in gradients) for i in (1, 2)))
+    assert same((after.each, end.each), (tuple(states), tuple(found[3] for found in gradients)))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
