@@ -209,7 +209,7 @@ for one, other in (
 # ----------------
 #
 # The repository contains the records of longer runs with a larger network on real images of CIFAR-10, made with
-# ``mabn-ref compare --data-dir cifar-10-subset --seeds 3 --mabn-window 64``. Read from the file, they give this
+# ``mabn-ref compare --data-dir cifar-10-subset --seeds 5 --mabn-window 64``. Read from the file, they give this
 # table:
 
 repository = Path(mabn_ref.__path__[0]).parent

@@ -141,7 +141,8 @@ def _start(args: argparse.Namespace) -> int:
 
     folder = Folder(args.folder)
     new = folder.make()
-    print(f"{len(new)} exercises written to {args.folder}, {len(folder.exercises) - len(new)} were there already.")
+    written = f"{len(new)} exercise{'' if len(new) == 1 else 's'} written to {args.folder}"
+    print(f"{written}, {len(folder.exercises) - len(new)} were there already.")
     print(f"\n  cd {args.folder}\n  mabn-ref learn show\n  mabn-ref learn watch\n")
     print(f"show prints the statement of {folder.current().name}, watch checks its exercise.py whenever you save it.")
     return 0

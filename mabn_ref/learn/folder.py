@@ -74,7 +74,7 @@ class Folder:
         Raises
         ------
         ValueError
-            If the path, or one above it, is a file.
+            If the path, or one above it, is a file, or one above it is a working folder already.
 
         Examples
         --------
@@ -87,6 +87,9 @@ class Folder:
         for path in (self.path, *self.path.parents):
             if path.exists() and not path.is_dir():
                 raise ValueError(f"{path} is a file, expected a folder or the name of a new one")
+        for path in self.path.resolve().parents:
+            if (path / STATE).is_file():
+                raise ValueError(f"{path} is a folder of exercises; mabn-ref learn start {path} adds what it lacks")
         new = []
         for exercise in self.exercises:
             path = self.path / exercise.name

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mabn_ref import storage
-from mabn_ref.learn.exercise import Exercise
+from mabn_ref.learn.exercise import Exercise, course
 from mabn_ref.learn.folder import FILE
 
 _DEEPEST = 4
@@ -27,20 +28,40 @@ def students(folder: Path) -> list[Path]:
     Raises
     ------
     ValueError
-        If there are none.
+        If there are none, or if the folders have the names of exercises: it is one student's, then.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder")
     found = [path for path in folder.iterdir() if path.is_dir() and not _left_out(path)]
     if not found:
         raise ValueError(f"{folder} holds no folders, expected one for each student")
+    names = {exercise.name for exercise in course()}
+    if all(path.name in names for path in found):
+        raise ValueError(f"{folder} holds exercises and no students, expected the folder above it")
     return sorted(found)
 
 
 def left_out(folder: Path) -> list[tuple[str, str]]:
     """What is in a folder of submissions and is not graded, each with the reason."""
     found = [(path.name, _left_out(path) or ("" if path.is_dir() else "not a folder")) for path in folder.iterdir()]
+    for student in students(folder):
+        found += [(str(path.relative_to(folder)), reason) for path, reason in _misnamed(student)]
     return sorted((name, reason) for name, reason in found if reason)
+
+
+def _misnamed(student: Path) -> Iterator[tuple[Path, str]]:
+    """Code of a student that is in the place of no exercise and looks as if it were meant for one."""
+    names = [exercise.name for exercise in course()]
+    for path in _files(student):
+        name, hidden = _exercise_name(path), any(part.startswith(".") for part in path.relative_to(student).parts)
+        near = difflib.get_close_matches(name, names, n=1)
+        if name and name not in names and not hidden and (near or path.name == FILE):
+            yield path, f"no exercise is called {name}" + (f"; {near[0]}?" if near else "")
+
+
+def _exercise_name(path: Path) -> str:
+    """Of which exercise a file is the code, by its place; "" if it is no code."""
+    return path.parent.name if path.name == FILE else path.stem if path.suffix in (".py", ".ipynb") else ""
 
 
 def _left_out(path: Path) -> str:
@@ -58,9 +79,8 @@ def submitted(student: Path, exercises: Sequence[Exercise]) -> dict[str, Path]:
     names = {exercise.name for exercise in exercises}
     found: dict[str, Path] = {}
     for path in _files(student):
-        name = path.parent.name if path.name == FILE else path.stem if path.suffix in (".py", ".ipynb") else ""
-        if name in names:
-            found.setdefault(name, path)
+        if _exercise_name(path) in names:
+            found.setdefault(_exercise_name(path), path)
     return found
 
 

@@ -20,7 +20,7 @@ from mabn_ref.learn.exercise import find
 from mabn_ref.learn.grade import grade, hidden_seeds
 from mabn_ref.learn.gradebook import as_csv, student_report
 from mabn_ref.learn.judges import Grade, grade_one
-from mabn_ref.learn.submissions import source_of, students, submitted
+from mabn_ref.learn.submissions import left_out, source_of, students, submitted
 
 MOMENTS, FORWARD = find("moments"), find("bn_forward")
 BOTH = (MOMENTS, FORWARD)
@@ -187,6 +187,21 @@ def test_where_files_may_lie(tmp_path: Path) -> None:
     for name, place in places.items():
         assert submitted(tmp_path / name, BOTH) == {"01_moments": tmp_path / name / place}
     assert {g.points for g in graded(tmp_path).values()} == {2}
+
+
+def test_what_looks_as_if_it_were_meant_for_an_exercise_is_named(tmp_path: Path) -> None:
+    for place in ("moments.py", "01_momments/exercise.py", "helpers.py", ".ipynb_checkpoints/01_moment.ipynb", FILE):
+        hand_in(tmp_path, "a", MOMENTS.solution, place)
+    assert left_out(tmp_path) == [
+        ("a/01_momments/exercise.py", "no exercise is called 01_momments; 01_moments?"),
+        ("a/moments.py", "no exercise is called moments; 01_moments?"),
+    ]
+
+
+def test_one_students_folder_is_no_class(tmp_path: Path) -> None:
+    hand_in(tmp_path, "ada", MOMENTS.solution)
+    with pytest.raises(ValueError, match=r"ada holds exercises and no students, expected the folder above it$"):
+        students(tmp_path / "ada")
 
 
 def test_a_notebook_without_marks_gives_its_code_without_magics(tmp_path: Path) -> None:

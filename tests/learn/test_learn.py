@@ -129,6 +129,7 @@ def test_a_damaged_state_counts_as_none(folder: Folder) -> None:
         (["check", "--all", "1"], "mabn-ref learn check: error: argument NAME: not allowed with argument --all"),
         (["01_moments/exercise.py"], "exercise.py is a file, expected a folder or the name of a new one"),
         (["start", "README.md/work"], "README.md is a file, expected a folder or the name of a new one"),
+        (["course"], "is a folder of exercises; mabn-ref learn start "),
         (["check", "--sed", "3"], "unknown argument '--sed'; did you mean --seed?"),
         (["watch"], "mabn-ref learn: error: watch needs a terminal; mabn-ref learn check looks once"),
     ],

@@ -85,6 +85,17 @@ def test_export(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
             assert source.count("@test_case(") == len(exercise.parts)
 
 
+def test_an_edited_notebook_is_kept(tmp_path: Path) -> None:
+    arguments = ["learn", "export", str(tmp_path), "--notebooks"]
+    assert main(arguments) == 0
+    edited = tmp_path / f"{EXERCISES[0].name}.ipynb"
+    edited.write_text("mine", encoding="utf-8")
+    assert main(arguments) == 0
+    assert [path.name for path in tmp_path.glob("*.old")] == [f"{edited.name}.old"]
+    assert edited.with_name(f"{edited.name}.old").read_text(encoding="utf-8") == "mine"
+    assert edited.read_text(encoding="utf-8") != "mine"
+
+
 def test_they_are_valid(tmp_path: Path) -> None:
     nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed; it is a tool of Jupyter")
     for kind in notebook.FORMATS:
