@@ -76,7 +76,11 @@ def _run(argv: Sequence[str] | None) -> int:
     except MemoryError as error:
         print(f"{name}: error: not enough memory{f': {error}' if error.args else ''}", file=sys.stderr)
         return 1
-    except (ImportError, OSError, DeviceError) as error:
+    except OSError as error:
+        told = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        print(f"{name}: error: {told}", file=sys.stderr)
+        return 1
+    except (ImportError, DeviceError) as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:

@@ -39,6 +39,7 @@ NAMES = tuple(
 )
 """All that has a backward pass; `mabn_ref.mistakes.random_inputs` knows that, too, but is slow to import."""
 
+CHECKED = tuple(name for name in NORMS if name != "sync-bn")  # in one process that is "bn"
 VECTORS = ("bn", "brn", "modified-bn", "mabn")
 """Of which there are vectors; `mabn_ref.check.vectors` knows, too, but is slow to import."""
 
@@ -81,7 +82,7 @@ def add(commands: Any) -> None:
     path = "a module and a name such as my_package.norms:MyMABN2d, or norms.py:MyMABN2d; the current directory is "
     path += "searched first"
     parser.add_argument("target", nargs="?", metavar="TARGET", help=path)
-    norm, names = name_from("norm", NORMS), f"what it is to be: {', '.join(NORMS)}"
+    norm, names = name_from("norm", CHECKED), f"what it is to be: {', '.join(CHECKED)}"
     parser.add_argument("--as", dest="norm", type=norm, metavar="NORM", help=names)
     samples = "samples that share statistics, or of a call where none do (default: several numbers)"
     add_number(parser, "--norm-batch", int, None, samples, at_least=1)

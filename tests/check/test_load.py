@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mabn_ref.check.adapters import adapt, load
 from mabn_ref.check.adapters.arguments import arguments_for
+from mabn_ref.check.scenarios import MODULES
 from mabn_ref.check.target import FunctionsTarget, Target
+from mabn_ref.cli.checks import CHECKED
 from mabn_ref.norms import batch_norm, mabn
 
 
@@ -27,7 +30,10 @@ def test_a_path_names_an_attribute_of_a_module_in_the_current_directory(
     ("path", "message"),
     [
         ("no_such_package.norms:Norm", "there is no module 'no_such_package' here"),
-        ("mabn_ref.norms:batchnorm", "mabn_ref.norms has no 'batchnorm'"),
+        ("mabn_ref.norms:batchnorm", r"mabn_ref.norms has no 'batchnorm'; did you mean 'batch_norm'\?"),
+        ("mabn_ref.norms:nothing_like_it", "mabn_ref.norms has no 'nothing_like_it'$"),
+        (":MyBN", "expected a module and a name in it, such as my_package.norms:MyMABN2d"),
+        (".", "expected a module and a name in it, such as my_package.norms:MyMABN2d"),
     ],
 )
 def test_a_wrong_path_is_named(path: str, message: str) -> None:
@@ -35,12 +41,35 @@ def test_a_wrong_path_is_named(path: str, message: str) -> None:
         load(path)
 
 
-def test_a_module_that_lacks_a_package_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "needs_more.py").write_text("import no_such_package\n")
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package'$"),
+        ("1 / 0", "ZeroDivisionError: division by zero$"),
+        ("raise ValueError('mine')", "ValueError: mine$"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["", ".py"])
+def test_what_a_module_raises_is_told_with_its_line(
+    line: str, message: str, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "raises.py").write_text(f"x = 1\n{line}\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
-        load("needs_more:Norm")
+    with pytest.raises(ValueError, match=rf"^target is 'raises{suffix}:Norm', but .*raises\.py, line 2: {message}"):
+        load(f"raises{suffix}:Norm")
+    sys.modules.pop("raises", None)
+
+
+def test_a_module_names_the_classes_that_may_be_meant() -> None:
+    module = ModuleType("layers")
+    exec("class First: ...\nclass Second: ...\nfrom types import SimpleNamespace", module.__dict__)
+    with pytest.raises(TypeError, match=r"^target is the module layers, expected a name in it .*: First, Second$"):
+        adapt(module)
+
+
+def test_the_command_offers_what_can_be_checked() -> None:
+    assert list(CHECKED) == list(MODULES)
 
 
 def test_what_is_a_target_is_left_alone_and_what_cannot_be_one_is_refused() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
@@ -50,6 +52,8 @@ def load(path: str) -> Any:
     'mabn_ref.norms.mabn'
     """
     module_name, _, name = path.partition(":")
+    if not module_name.strip("."):
+        raise ValueError(f"target is {path!r}, expected a module and a name in it, such as my_package.norms:MyMABN2d")
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     try:
@@ -63,13 +67,29 @@ def load(path: str) -> Any:
                 "set the environment variable KERAS_BACKEND to torch or jax"
             ) from error
         if error.name is None or not (module_name + ".").startswith(error.name + "."):
-            raise
+            raise ValueError(f"target is {path!r}, but {_where(error)}") from error
         raise ValueError(f"target is {path!r}, but there is no module {error.name!r} here") from error
+    except Unloadable:
+        raise
+    except Exception as error:
+        raise ValueError(f"target is {path!r}, but {_where(error)}") from error
     for part in filter(None, name.split(".")):
         if not hasattr(found, part):
-            raise ValueError(f"target is {path!r}, but {module_name} has no {name!r}")
+            near = difflib.get_close_matches(part, [known for known in dir(found) if known[0] != "_"], n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"target is {path!r}, but {module_name} has no {name!r}{meant}")
         found = getattr(found, part)
     return found
+
+
+class Unloadable(ValueError):
+    """A path that names no Python file."""
+
+
+def _where(error: Exception) -> str:
+    """What was raised while a file ran, and on which line of which file."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{last.filename}, line {last.lineno}: {type(error).__name__}: {error}"
 
 
 def _file(path: str, name: str) -> Any:
@@ -78,7 +98,7 @@ def _file(path: str, name: str) -> Any:
         return None
     file = Path(name if name.endswith(".py") else f"{name}.py").resolve()
     if not file.is_file():
-        raise ValueError(f"target is {path!r}, but there is no file {file}")
+        raise Unloadable(f"target is {path!r}, but there is no file {file}")
     above, parts = file.parent, [file.stem]
     while (above / "__init__.py").is_file():  # of a package: imports relative to it are to work
         above, parts = above.parent, [above.name, *parts]
@@ -91,7 +111,7 @@ def _file(path: str, name: str) -> Any:
         return importlib.import_module(".".join(parts))
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:
-        raise ValueError(f"target is {path!r}, but {file} is not a Python file")
+        raise Unloadable(f"target is {path!r}, but {file} is not a Python file")
     made = importlib.util.module_from_spec(spec)
     sys.modules[file.stem] = made
     spec.loader.exec_module(made)
@@ -160,12 +180,22 @@ def _adapted(thing: Any, extra: Mapping[str, Any] | None) -> Target:
         module, name = _ADAPTERS[kind]
         found: Target = getattr(importlib.import_module(f"{__name__}.{module}"), name)(thing, extra)
         return found
+    if isinstance(thing, ModuleType) and (own := _classes(thing)):
+        raise TypeError(
+            f"target is the module {thing.__name__}, expected a name in it after a colon: {', '.join(own)}"
+        )
     raise TypeError(
         f"target is {thing!r}, expected four functions (make, forward, backward, state), those of mabn_ref.norms, "
         "init and apply of JAX, a layer class of PyTorch, Flax or Keras 3, a class of NumPy with forward and "
         "backward, or a function of the number of channels that returns such a layer; mabn-ref check --template FILE "
         "writes four functions to fill in"
     )
+
+
+def _classes(module: ModuleType) -> list[str]:
+    """The names of the classes that a module defines."""
+    found = [(name, value) for name, value in vars(module).items() if isinstance(value, type)]
+    return [name for name, value in found if value.__module__ == module.__name__]
 
 
 def _framework(thing: Any) -> str:
