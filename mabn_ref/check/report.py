@@ -199,7 +199,7 @@ class Report:
 
     def _table(self) -> list[str]:
         wrong = any(not finding.accepted for finding in self.findings)
-        title = "errors the above leaves" if wrong else "largest relative errors"
+        title = "errors left after that" if wrong else "largest relative errors"
         lines = [f"{title:<26}{'steps':>5}" + "".join(f"{name:>9}" for name in TENSORS)]
         for row in self.rows:
             if not row.errors:

@@ -84,13 +84,15 @@ def add(commands: Any) -> None:
     parser.add_argument("target", nargs="?", metavar="TARGET", help=path)
     norm, names = name_from("norm", CHECKED), f"what it is to be: {', '.join(CHECKED)}"
     parser.add_argument("--as", dest="norm", type=norm, metavar="NORM", help=names)
-    samples = "samples that share statistics, or of a call where none do (default: several numbers)"
+    samples = "samples that share statistics; where none do, the samples of a call (default: several numbers)"
     add_number(parser, "--norm-batch", int, None, samples, at_least=1)
     add_number(parser, "--groups", int, 1, "normalisation batches in every call, not groups of channels", at_least=1)
     extra: dict[str, Any] = {"type": _keyword, "action": "append", "default": [], "metavar": "NAME=VALUE"}
     parser.add_argument("--with", dest="extra", **extra, help="a keyword for its constructor; may be repeated")
-    parser.add_argument("--call", **extra, help="a keyword for every call; training or inference is the mode")
-    axis = "the axis of its channels, of a layer of PyTorch or NumPy (default: 1 or -1, whichever runs)"
+    parser.add_argument(
+        "--call", **extra, help="a keyword for every call; as a value, training and inference stand for the mode"
+    )
+    axis = "the channel axis of a layer of PyTorch or NumPy (default: 1 or -1, whichever runs)"
     parser.add_argument("--axis", type=int, metavar="AXIS", help=axis)
     template = "write four functions to fill in, for a library that is not known, and do nothing else"
     parser.add_argument("--template", type=place, metavar="FILE", help=template)

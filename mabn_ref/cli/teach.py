@@ -37,7 +37,7 @@ def add(action: Callable[..., Any]) -> None:
     seed = "of the hidden cases; the same seed gives the same grades (default: drawn now, and printed)"
     add_number(grade, "--seed", int, None, seed)
     add_number(grade, "--hidden", int, 1, "sets of hidden cases, beside the one that students may have seen")
-    add_number(grade, "--jobs", int, None, "files side by side (default: one a core)", at_least=1)
+    add_number(grade, "--jobs", int, None, "files graded in parallel (default: one per core)", at_least=1)
     help = "run the files of students that you trust with your own files and network"
     grade.add_argument("--no-sandbox", action="store_true", help=help)
     export = action(
@@ -55,8 +55,8 @@ def add(action: Callable[..., Any]) -> None:
     lint = action(
         "lint",
         _lint,
-        "Check that every exercise has what it needs: its skeleton fails, its solution passes, and each mistake it "
-        "knows is told its sentence. The exit code is 1 if something is wrong.",
+        "Check that every exercise has what it needs: its skeleton fails, its solution passes, and each known "
+        "mistake gets its message. The exit code is 1 if something is wrong.",
     )
     lint.add_argument(
         "--course", type=place, metavar="DIR", help="a folder of exercises (default: the course itself)"
@@ -114,9 +114,7 @@ def _grade(args: argparse.Namespace) -> int:
         print(f"Written: {args.csv}")
     failed = []
     if args.reports:
-        failed = write_reports(
-            args.reports, grades, f"Hidden cases: seed {seed}, {args.hidden} of them. Run {how}.\n"
-        )
+        failed = write_reports(args.reports, grades, f"\nHidden cases: {args.hidden} of --seed {seed}. Run {how}.\n")
         print(f"Written: {len(everyone) - len(failed)} reports in {args.reports}")
     for error in failed:
         print(f"mabn-ref learn: error: {error}", file=sys.stderr)

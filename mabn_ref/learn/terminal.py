@@ -191,7 +191,8 @@ def _read_on(exercise: Exercise, style: Style) -> str:
     """Where what was just solved is explained."""
     numbers = [str(number) for number in exercise.tutorials]
     tutorials = f"tutorial{'s' if numbers[1:] else ''} {', '.join(numbers)}"
-    return style.wrap(f"Read on: {tutorials}, and in the derivations the equations {', '.join(exercise.equations)}.")
+    equations = f"equation{'s' if exercise.equations[1:] else ''} {', '.join(exercise.equations)}"
+    return style.wrap(f"Read on: {tutorials}, and in the derivations the {equations}.")
 
 
 def check_all(folder: Folder, seeds: Sequence[int], style: Style, show: Callable[[str], None]) -> bool:

@@ -68,7 +68,7 @@ def test_a_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ]
     report = (tmp_path / "reports" / "bob.md").read_text()
     assert "# `bob`: 1 of 4 points" in report
-    assert "Hidden cases: seed 1, 1 of them. Run without a sandbox." in report
+    assert "\n\nHidden cases: 1 of --seed 1. Run without a sandbox." in report
     assert "Your variance divides by M - 1" in report
     assert "`not handed in`" in report
     assert "- mu: right\n- var: wrong" in report

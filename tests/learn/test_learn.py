@@ -64,7 +64,7 @@ def test_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     out = said("check")
     assert "passed, 2 of 2 points" in out
     assert "Your code is the model solution, line for line." in out
-    assert "Read on: tutorial 1, and in the derivations the equations bn-statistics." in out
+    assert "Read on: tutorial 1, and in the derivations the equation bn-statistics." in out
     assert "Next is 02_bn_forward" in out
     assert "centred = x - mu" in said("solution")
     assert "02_bn_forward" in said("check", code=1).splitlines()[0]
