@@ -10,6 +10,7 @@ import contextlib
 import functools
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
@@ -166,7 +167,7 @@ class Apart:
         try:
             about: About = self.ask(inquire, Step(scenario), IMPORTS + self.limit)
         except Failed as why:
-            raise TargetError(f"{self.path}: {why}") from why
+            raise TargetError(f"{self.path}: while it was imported and first called, {why}") from why
         if about.axis is not None:  # known, too, by a process that takes the place of this one
             self.adapted["axis"] = about.axis
         return about
@@ -198,7 +199,7 @@ class Apart:
         try:
             self._answer((self.path, self.norm, self.extra, self.adapted), IMPORTS + self.limit)
         except Failed as why:
-            raise TargetError(f"{self.path}: {why}") from why
+            raise TargetError(f"{self.path}: while it was imported and first called, {why}") from why
 
     def _answer(self, job: Any, limit: float) -> Any:
         assert self.child is not None
@@ -228,7 +229,8 @@ class Apart:
             self.stop()
             self.errors.seek(0)
             lines = self.errors.read().decode(errors="replace").strip().splitlines()
-            raise Failed(f"the process ended with {code}{': ' + lines[-1] if lines else ''}") from error
+            ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+            raise Failed(f"the process {ended}{': ' + lines[-1] if lines else ''}") from error
         if kind == "error":
             raise TargetError(found)
         return found

@@ -97,7 +97,14 @@ def add(commands: Any) -> None:
     template = "write four functions to fill in, for a library that is not known, and do nothing else"
     parser.add_argument("--template", type=place, metavar="FILE", help=template)
     parser.add_argument("--short", action="store_true", help="a short set of scenarios, for continuous integration")
-    add_number(parser, "--time-limit", float, 20, "for every scenario", metavar="SECONDS")
+    add_number(
+        parser,
+        "--time-limit",
+        float,
+        20,
+        "for every scenario, and a minute more for importing the layer",
+        metavar="SECONDS",
+    )
     parser.add_argument("--json", action="store_true", help="the report as JSON")
 
     parser = add_command(commands, "vectors", _vectors, "write test vectors for other languages", _VECTORS)
