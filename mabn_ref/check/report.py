@@ -169,7 +169,7 @@ class Report:
 
     def _verdict(self) -> str:
         if not self.preset:
-            return "it did not run"
+            return "it could not be compared"
         wrong = [finding for finding in self.findings if not finding.accepted]
         alone = not self.differences and all(finding.tensor == "behaviour" for finding in wrong)
         if not self.conforms and not alone:

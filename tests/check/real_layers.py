@@ -294,7 +294,7 @@ def ask(layer: Layer) -> Report:
 def misjudged(layer: Layer, report: Report) -> list[str]:
     """What is wrong with a report on a layer."""
     wrong = [f"{f.words} [{f.mistake}]" for f in report.findings if not f.accepted]
-    found = [] if report.preset else ["it did not run"]
+    found = [] if report.preset else ["it could not be compared"]
     if report.conforms != layer.conforms:
         found.append(f"conforms is {report.conforms}, expected {layer.conforms}")
     if report.understood != layer.understood:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from mabn_ref.check import ConformanceError, Report, assert_conforms, check, run
@@ -167,9 +168,27 @@ def test_a_target_that_never_runs_is_no_target_and_says_why_once() -> None:
     report = check(layers.Always(), "bn", **SHORT)
     assert not report.conforms
     first, title, why = str(report).splitlines()
-    assert "it did not run" in first
+    assert "it could not be compared" in first
     assert (title, "not today" in why) == ("why:", True)
     assert "RuntimeError: not today" in str(report)
+
+
+def test_an_error_is_told_with_the_targets_own_line_and_no_other() -> None:
+    class Sums:
+        def __init__(self, channels: int) -> None:
+            pass
+
+        def forward(self, x: Any) -> Any:
+            return np.sum(x, axis=9)
+
+        def backward(self, dz: Any) -> Any:
+            return dz
+
+    line = Sums.forward.__code__.co_firstlineno + 1
+    report = check(Sums, "bn", **SHORT)
+    assert f"(test_checker.py, line {line})" in str(report)
+    report = check(Sums, "bn", extra={"nope": 1}, **SHORT)
+    assert str(report).splitlines()[-1].endswith("__init__() got an unexpected keyword argument 'nope'")
 
 
 def test_where_r_starts_late_is_found() -> None:
