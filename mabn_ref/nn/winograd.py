@@ -42,7 +42,7 @@ def pays(padded: Array, w: Array, stride: int) -> bool:
 def correlate(padded: Array, w: Array) -> Array:
     """Slide `w` (3, 3, in, out) over `padded` (N, H, W, in), H and W even: (N, H - 2, W - 2, out).
 
-    Implements :eq:`winograd-forward`.
+    Implements :eq:`winograd-forward`. `conv2d` has checked the arguments. Either may be complex.
 
     Examples
     --------
@@ -53,15 +53,17 @@ def correlate(padded: Array, w: Array) -> Array:
     """
     n, height, width, channels_in = padded.shape
     h, v, channels_out = height // 2 - 1, width // 2 - 1, w.shape[3]
-    kernel = _BOTH_WAYS.astype(padded.dtype) @ w.reshape(9, -1)  # eq: winograd-forward
+    dtype = np.result_type(padded, w)  # complex if one of them is
+    kernel = _BOTH_WAYS.astype(w.dtype) @ w.reshape(9, -1)  # eq: winograd-forward
     kernel = kernel.reshape(4, 4, channels_in, channels_out)
-    out = np.empty((n, h, 2, v, 2, channels_out), dtype=padded.dtype)
+    out = np.empty((n, h, 2, v, 2, channels_out), dtype=dtype)
     cuts = blocks(padded, 16 * h * v * max(channels_in, channels_out))
-    products = np.empty((4, 4, cuts[0].stop * h * v, channels_out), dtype=out.dtype)
-    rows = np.empty((2, 4, cuts[0].stop, h, v, channels_out), dtype=out.dtype)
+    products = np.empty((4, 4, cuts[0].stop * h * v, channels_out), dtype=dtype)
+    rows = np.empty((2, 4, cuts[0].stop, h, v, channels_out), dtype=dtype)
     for block, seen in zip(cuts, _seen_by_tiles(padded, cuts), strict=True):
         images = block.stop - block.start
-        of_tiles = np.matmul(seen, kernel, out=products[:, :, : images * h * v], casting="no")  # eq: winograd-forward
+        of_tiles = products[:, :, : images * h * v]
+        np.matmul(seen, kernel, out=of_tiles, dtype=dtype, casting="safe")  # eq: winograd-forward
         _two_of_four(of_tiles.reshape(4, 4, images, h, v, channels_out), *rows[:, :, :images])
         for row in (0, 1):
             _two_of_four(rows[row, :, :images], out[block, :, row, :, 0], out[block, :, row, :, 1])
@@ -73,7 +75,8 @@ def weight_gradient(padded: Array, dout: Array) -> Array:
     n, height, width, channels_in = padded.shape
     h, v, channels_out = height // 2 - 1, width // 2 - 1, dout.shape[3]
     dout = dout.reshape(n, h, 2, v, 2, channels_out)
-    dkernel = np.zeros((4, 4, channels_in, channels_out), dtype=padded.dtype)
+    dtype = np.result_type(padded, dout)
+    dkernel = np.zeros((4, 4, channels_in, channels_out), dtype=dtype)
     cuts = blocks(padded, 16 * h * v * max(channels_in, channels_out))
     columns = np.empty((4, cuts[0].stop, h, 2, v, channels_out), dtype=dout.dtype)
     tiles = np.empty((4, 4, cuts[0].stop, h, v, channels_out), dtype=dout.dtype)
@@ -82,8 +85,8 @@ def weight_gradient(padded: Array, dout: Array) -> Array:
         of_columns = _four_of_two(dout[block, :, :, :, 0], dout[block, :, :, :, 1], columns[:, :images])
         of_tiles = _four_of_two(of_columns[:, :, :, 0], of_columns[:, :, :, 1], tiles[:, :, :images])
         of_tiles = of_tiles.reshape(4, 4, -1, channels_out)
-        dkernel += np.matmul(seen.mT, of_tiles, casting="no")  # eq: winograd-backward
-    dw = _BOTH_WAYS.astype(padded.dtype).T @ dkernel.reshape(16, -1)  # eq: winograd-backward
+        dkernel += np.matmul(seen.mT, of_tiles, dtype=dtype, casting="safe")  # eq: winograd-backward
+    dw = _BOTH_WAYS.astype(dtype).T @ dkernel.reshape(16, -1)  # eq: winograd-backward
     return dw.reshape(3, 3, channels_in, channels_out)
 
 

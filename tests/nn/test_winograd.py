@@ -94,6 +94,28 @@ def test_the_gradient_of_a_convolution_of_many_channels():
     x, w = rng.standard_normal((8, 8, 8, 32)), rng.standard_normal((3, 3, 32, 32))
     result = check(lambda x, w: conv2d.forward(x, w, padding=1), conv2d.backward, (x, w))
     assert result.verdict == "ok", result
+    assert max(found.complex_error for found in result.inputs) <= 1e-13
+
+
+@pytest.mark.parametrize("dtypes", [(float, complex, float), (complex, float, float), (complex, complex, float)])
+def test_one_complex_argument_among_real_ones(monkeypatch, dtypes):
+    rng = np.random.default_rng(5)
+    shapes = (8, 8, 8, 32), (3, 3, 32, 32), (8, 8, 8, 32)
+    x, w, dout = (
+        (rng.standard_normal(s) + 1e-30j * rng.standard_normal(s) if t is complex else rng.standard_normal(s))
+        for s, t in zip(shapes, dtypes, strict=True)
+    )
+
+    def all_three():
+        out, cache = conv2d.forward(x, w, padding=1)
+        return out, *conv2d.backward(dout, cache)
+
+    quick = all_three()
+    monkeypatch.setattr(winograd, "_LEAST_CHANNELS", 33)
+    for ours, usual in zip(quick, all_three(), strict=True):
+        assert ours.dtype == usual.dtype
+        for part in (np.real, np.imag):
+            np.testing.assert_allclose(part(ours), part(usual), rtol=1e-11, atol=1e-12 * np.max(np.abs(part(usual))))
 
 
 def test_an_image_is_not_touched(frozen):
