@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.check.scenarios import MODULES, Scenario, inputs, parameters
-from mabn_ref.check.target import Target
+from mabn_ref.check.target import Target, last_own_line
 
 __all__ = ["SPACES", "About", "Trace", "config_of", "observe"]
 
@@ -88,7 +87,9 @@ def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
         except Refused as refusal:
             trace.failure = str(refusal)
         except (Exception, SystemExit) as error:
-            trace.failure = f"{type(error).__name__}: {error}{_place(error)}"
+            line = last_own_line(error)
+            place = f" ({Path(line.filename).name}, line {line.lineno})" if line else ""
+            trace.failure = f"{type(error).__name__}: {error}{place}"
     trace.values = {name: values for name, values in trace.values.items() if values}
     # a statistic that comes later, or changes its shape, cannot be followed
     trace.states = {
@@ -97,14 +98,6 @@ def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
         if len(values) >= trace.finished and len({value.shape for value in values}) == 1
     }
     return trace
-
-
-def _place(error: BaseException) -> str:
-    """The last line of the target that an error passed; of this package's and NumPy's own lines it knows nothing."""
-    others = Path(__file__).parent, Path(np.__file__).parent
-    lines = traceback.extract_tb(error.__traceback__)
-    own = [line for line in lines if not any(Path(line.filename).is_relative_to(other) for other in others)]
-    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def _run(target: Target, config: Any, trace: Trace) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from mabn_ref.arrays import Array
 
-__all__ = ["FunctionsTarget", "Target"]
+__all__ = ["FunctionsTarget", "Target", "last_own_line"]
 
 
 @runtime_checkable
@@ -115,3 +119,11 @@ class FunctionsTarget:
         if counts:
             layer.state = layer.state._replace(iteration=iterations)
         return counts
+
+
+def last_own_line(error: BaseException) -> traceback.FrameSummary | None:
+    """The last line of a target's own that an error passed, so none of `mabn_ref.check` or NumPy; None if none."""
+    others = Path(__file__).parent, Path(np.__file__).parent
+    lines = traceback.extract_tb(error.__traceback__)
+    own = [line for line in lines if not any(Path(line.filename).is_relative_to(other) for other in others)]
+    return own[-1] if own else None

@@ -6,14 +6,13 @@ import difflib
 import importlib
 import importlib.util
 import sys
-import traceback
 from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from mabn_ref.check.target import FunctionsTarget, Target
+from mabn_ref.check.target import FunctionsTarget, Target, last_own_line
 
 __all__ = ["adapt", "load"]
 
@@ -69,7 +68,7 @@ def load(path: str) -> Any:
         if error.name is None or not (module_name + ".").startswith(error.name + "."):
             raise ValueError(f"target is {path!r}, but {_where(error)}") from error
         raise ValueError(f"target is {path!r}, but there is no module {error.name!r} here") from error
-    except Unloadable:
+    except _Unloadable:
         raise
     except Exception as error:
         raise ValueError(f"target is {path!r}, but {_where(error)}") from error
@@ -82,14 +81,14 @@ def load(path: str) -> Any:
     return found
 
 
-class Unloadable(ValueError):
+class _Unloadable(ValueError):
     """A path that names no Python file."""
 
 
 def _where(error: Exception) -> str:
     """What was raised while a file ran, and on which line of which file."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{last.filename}, line {last.lineno}: {type(error).__name__}: {error}"
+    line = last_own_line(error)
+    return (f"{line.filename}, line {line.lineno}: " if line else "") + f"{type(error).__name__}: {error}"
 
 
 def _file(path: str, name: str) -> Any:
@@ -98,7 +97,7 @@ def _file(path: str, name: str) -> Any:
         return None
     file = Path(name if name.endswith(".py") else f"{name}.py").resolve()
     if not file.is_file():
-        raise Unloadable(f"target is {path!r}, but there is no file {file}")
+        raise _Unloadable(f"target is {path!r}, but there is no file {file}")
     above, parts = file.parent, [file.stem]
     while (above / "__init__.py").is_file():  # of a package: imports relative to it are to work
         above, parts = above.parent, [above.name, *parts]
@@ -111,7 +110,7 @@ def _file(path: str, name: str) -> Any:
         return importlib.import_module(".".join(parts))
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:
-        raise Unloadable(f"target is {path!r}, but {file} is not a Python file")
+        raise _Unloadable(f"target is {path!r}, but {file} is not a Python file")
     made = importlib.util.module_from_spec(spec)
     sys.modules[file.stem] = made
     spec.loader.exec_module(made)
