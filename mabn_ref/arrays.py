@@ -106,7 +106,7 @@ def check_squares(name: str, x: Array, mean_square: Array, *, place: str = "chan
 def less(x: Array, row: Array) -> Array:
     """``x - row[:, None, :]`` for (G, M, C) and (G, C), with several values per channel in each row of memory.
 
-    That is about twice as fast for a few channels.
+    That is about twice as fast for a few channels: NumPy copies rows of fewer than 8192 numbers into a buffer first.
 
     Examples
     --------
@@ -117,9 +117,9 @@ def less(x: Array, row: Array) -> Array:
     """
     xp = namespace(x)
     groups, values, channels = x.shape
-    times = math.gcd(values, max(512 // channels, 1))
+    times = math.gcd(values, max(8192 // channels, 1))
     rows = xp.reshape(x, (groups, values // times, times * channels))
-    return xp.reshape(rows - xp.concat([row] * times, axis=1)[:, None, :], x.shape)
+    return xp.reshape(rows - xp.tile(row, (1, times))[:, None, :], x.shape)
 
 
 def check_at_least(name: str, value: Any, lowest: float, *, below: float = math.inf, whole: bool = False) -> None:

@@ -65,8 +65,7 @@ MISTAKES = (
         name="conv2d-kernel-not-turned-in-backward",
         edits={
             "xp.permute_dims(xp.flip(cache.w, axis=(0, 1)), (0, 1, 3, 2))": "xp.permute_dims(cache.w, (0, 1, 3, 2))",
-            "kernel = xp.reshape(cache.w, (-1, channels_out)).T": "kernel = xp.reshape("
-            "xp.flip(cache.w, axis=(0, 1)), (-1, channels_out)).T",
+            "d @ cache.w[a, b, :, :].T": "d @ cache.w[kh - 1 - a, kw - 1 - b, :, :].T",
         },
         sentence="Your dx slides the kernel as in forward; backward slides the flipped kernel.",
         draw=convolution(kernel=3),
@@ -84,8 +83,8 @@ MISTAKES = (
     _conv2d_backward(
         name="conv2d-stride-forgotten",
         edits={
-            "rows, columns = _seen(a, h_out, stride), _seen(b, w_out, stride)": "rows, columns = "
-            "_seen(a, h_out, 1), _seen(b, w_out, 1)",
+            "stride, padding = cache.stride, cache.padding\n    if stride": "stride, padding = 1, cache.padding\n"
+            "    if cache.stride",
         },
         sentence="Your dx puts neighbouring outputs side by side; they are `stride` pixels apart.",
         draw=convolution(kernel=2, stride=2),

@@ -10,6 +10,7 @@ the definition, position by position, that both are tested against.
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -90,16 +91,20 @@ def input_gradient(dout: Array, cache: Cache) -> Array:
         # Every input position gathers from the outputs that saw it: forward again, with the kernel turned around.
         turned = xp.permute_dims(xp.flip(cache.w, axis=(0, 1)), (0, 1, 3, 2))
         return _correlate(_pad(dout, kh - 1 - padding, kw - 1 - padding), turned, 1)  # eq: conv2d-backward
-    kernel = xp.reshape(cache.w, (-1, channels_out)).T
-    dx = zeros((n, h + 2 * padding, w + 2 * padding, channels_in), like=dout)
+    # Positions that are a multiple of the stride apart lie together, (stride, stride, rows, columns, N, in), so that
+    # what one kernel position adds to is in long pieces.
+    rows, columns = (math.ceil((size + 2 * padding) / stride) for size in (h, w))
     _, h_out, w_out, _ = cache.out_shape
-    for block in blocks(dout, h_out * w_out * kh * kw * channels_in):
-        dpatches = xp.reshape(dout[block, ...], (-1, channels_out)) @ kernel  # eq: conv2d-backward
-        dpatches = xp.reshape(dpatches, (-1, h_out, w_out, kh, kw, channels_in))
+    dx = zeros((n, rows, stride, columns, stride, channels_in), like=dout)
+    for block in blocks(dout, rows * columns * stride**2 * channels_in):
+        d = xp.reshape(xp.permute_dims(dout[block, ...], (1, 2, 0, 3)), (-1, channels_out))
+        apart = zeros((stride, stride, rows, columns, block.stop - block.start, channels_in), like=dout)
         for a in range(kh):
             for b in range(kw):
-                rows, columns = _seen(a, h_out, stride), _seen(b, w_out, stride)
-                dx[block, rows, columns, :] += dpatches[:, :, :, a, b, :]  # eq: conv2d-backward
+                seen = apart[a % stride, b % stride, a // stride :, b // stride :, :, :][:h_out, :w_out, :, :]
+                seen += xp.reshape(d @ cache.w[a, b, :, :].T, seen.shape)  # eq: conv2d-backward
+        dx[block, ...] = xp.permute_dims(apart, (4, 2, 0, 3, 1, 5))
+    dx = xp.reshape(dx, (n, rows * stride, columns * stride, channels_in))
     return dx[:, padding : padding + h, padding : padding + w, :]
 
 

@@ -49,7 +49,7 @@ def test_the_weight_gradient_is_that_of_the_definition(case):
 
 def test_a_convolution_of_many_channels_is_computed_so_and_is_as_exact(monkeypatch):
     rng = np.random.default_rng(0)
-    x, w, dout = (rng.standard_normal(s) for s in ((11, 8, 6, 32), (3, 3, 32, 40), (11, 8, 6, 40)))
+    x, w, dout = (rng.standard_normal(s) for s in ((27, 8, 6, 32), (3, 3, 32, 40), (27, 8, 6, 40)))
 
     def all_three(dtype):
         out, cache = conv2d.forward(x.astype(dtype), w.astype(dtype), padding=1)
@@ -70,9 +70,9 @@ def test_blocks_of_images_are_all_images(monkeypatch):
     rng = np.random.default_rng(1)
     padded, w, dout = (rng.standard_normal(s) for s in ((7, 6, 8, 2), (3, 3, 2, 3), (7, 4, 6, 3)))
     whole = winograd.correlate(padded, w), winograd.weight_gradient(padded, dout)
-    values = 16 * 6 * 3  # of the tiles of one image, of which there are more behind the kernel than before it
+    values = 4 * 6 * 3  # of the tiles of one image, of which there are more behind the kernel than before it
     monkeypatch.setattr(common, "_BLOCK_BYTES", 3 * values * padded.itemsize)
-    assert [cut.stop - cut.start for cut in common.blocks(padded, values)] == [3, 3, 1]
+    assert [cut.stop - cut.start for cut in winograd._cuts(padded, 3)] == [3, 3, 1]
     for expected, found in zip(
         whole, (winograd.correlate(padded, w), winograd.weight_gradient(padded, dout)), strict=True
     ):
@@ -91,7 +91,8 @@ def test_a_complex_step_goes_through():
 
 def test_the_gradient_of_a_convolution_of_many_channels():
     rng = np.random.default_rng(3)
-    x, w = rng.standard_normal((8, 8, 8, 32)), rng.standard_normal((3, 3, 32, 32))
+    x, w = rng.standard_normal((25, 8, 8, 32)), rng.standard_normal((3, 3, 32, 32))
+    assert winograd.pays(np.zeros((25, 10, 10, 32)), w, 1)
     result = check(lambda x, w: conv2d.forward(x, w, padding=1), conv2d.backward, (x, w))
     assert result.verdict == "ok", result
     assert max(found.complex_error for found in result.inputs) <= 1e-13
@@ -100,7 +101,7 @@ def test_the_gradient_of_a_convolution_of_many_channels():
 @pytest.mark.parametrize("dtypes", [(float, complex, float), (complex, float, float), (complex, complex, float)])
 def test_one_complex_argument_among_real_ones(monkeypatch, dtypes):
     rng = np.random.default_rng(5)
-    shapes = (8, 8, 8, 32), (3, 3, 32, 32), (8, 8, 8, 32)
+    shapes = (25, 8, 8, 32), (3, 3, 32, 32), (25, 8, 8, 32)
     x, w, dout = (
         (rng.standard_normal(s) + 1e-30j * rng.standard_normal(s) if t is complex else rng.standard_normal(s))
         for s, t in zip(shapes, dtypes, strict=True)
@@ -110,6 +111,7 @@ def test_one_complex_argument_among_real_ones(monkeypatch, dtypes):
         out, cache = conv2d.forward(x, w, padding=1)
         return out, *conv2d.backward(dout, cache)
 
+    assert winograd.pays(np.zeros((25, 10, 10, 32)), w, 1)
     quick = all_three()
     monkeypatch.setattr(winograd, "_LEAST_CHANNELS", 33)
     for ours, usual in zip(quick, all_three(), strict=True):
@@ -152,15 +154,17 @@ MANY = np.zeros((3, 3, 32, 32))
 @pytest.mark.parametrize(
     ("shape", "w", "stride", "pays"),
     [
-        ((11, 8, 10, 32), MANY, 1, True),
-        ((11, 8, 10, 32), MANY, 2, False),
-        ((10, 8, 10, 32), MANY, 1, False),
+        ((23, 8, 14, 32), MANY, 1, True),  # 414 tiles
+        ((23, 8, 14, 32), MANY, 2, False),
+        ((21, 8, 14, 32), MANY, 1, False),  # 378
         ((99, 7, 8, 32), MANY, 1, False),
         ((99, 6, 7, 32), MANY, 1, False),
         ((99, 6, 8, 31), MANY[:, :, :31], 1, False),
         ((99, 6, 8, 32), MANY[..., :31], 1, False),
         ((99, 6, 8, 32), MANY[:2], 1, False),
         ((99, 6, 8, 32), MANY[:, :2], 1, False),
+        ((16, 6, 6, 200), np.zeros((3, 3, 200, 32)), 1, True),  # 64
+        ((21, 4, 8, 200), np.zeros((3, 3, 200, 32)), 1, False),  # 63
     ],
 )
 def test_what_it_is_for(shape, w, stride, pays):
