@@ -2,11 +2,14 @@
 
 A *rank* is one of the workers that share a training step, numbered from 0. A communicator is any object with a method
 ``allreduce(value)`` that returns, on every rank, the sum of the values that all ranks passed: ``MPI.COMM_WORLD`` of
-mpi4py is one. Those here are for one process: `Alone`, and the ones that `run` hands to its threads.
+mpi4py is one. Those here are for one process: `Alone`, and the ones that `run` hands out.
 """
 
 from __future__ import annotations
 
+import copy
+import functools
+import operator
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,46 +44,68 @@ class Alone:
         return value
 
 
-_RETURNED = object()  #: what a rank that is done leaves in its place
+class _Ended(Exception):
+    """Raised on the ranks that would wait for ever for one that died."""
 
 
+class _Meeting:
+    """Where the ranks of one `run` leave a value each. The last that comes adds up, before any of them goes on."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._changed = threading.Condition()
+        self._values: dict[int, Any] = {}
+        self._total: Any = None
+        self._rounds = 0  # that are complete
+        self._returned: set[int] = set()
+        self._died = False
+
+    def total(self, rank: int, value: Any) -> Any:
+        with self._changed:
+            before = self._rounds
+            self._values[rank] = value
+            if len(self._values) == self.size:
+                self._total = functools.reduce(operator.add, (self._values[rank] for rank in range(self.size)))
+                self._values, self._rounds = {}, before + 1
+                self._changed.notify_all()
+            else:
+                self._changed.wait_for(lambda: self._rounds > before or self._returned or self._died)
+            if self._rounds > before:
+                return copy.copy(self._total)  # which somebody may change
+            if self._died:
+                raise _Ended
+            gone = min(self._returned)
+            raise RuntimeError(f"rank {gone} has returned while this one waits for its part of a sum")
+
+    def leave(self, rank: int) -> None:
+        with self._changed:
+            self._returned.add(rank)
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        with self._changed:
+            self._died = True
+            self._changed.notify_all()
+
+
+@dataclass(frozen=True)
 class _Rank:
-    """One thread's communicator. All share a list with a place for each, and meet before and after it is read."""
+    """One rank's communicator."""
 
-    def __init__(self, rank: int, places: list[Any], meeting: threading.Barrier) -> None:
-        self.rank, self.size = rank, len(places)
-        self._places, self._meeting = places, meeting
+    rank: int
+    size: int
+    meeting: _Meeting
 
     def allreduce(self, value: Any) -> Any:
-        """Return the sum over all ranks, added in the order of the ranks on each of them."""
-        self._places[self.rank] = value
-        self._meeting.wait()
-        for rank, place in enumerate(self._places):
-            if place is _RETURNED:
-                raise RuntimeError(f"rank {rank} has returned while this one waits for its part of a sum")
-        total = self._places[0]
-        for place in self._places[1:]:
-            total = total + place
-        self._meeting.wait()
-        return total
-
-    def work(self, work: Callable[[Any], Result]) -> Result:
-        """Do the work; then wait until all have done theirs, and none still needs this rank."""
-        try:
-            result = work(self)
-            self._places[self.rank] = _RETURNED
-            self._meeting.wait()
-        except BaseException:
-            self._meeting.abort()
-            raise
-        return result
+        """Return the sum over all ranks, added in the order of the ranks."""
+        return self.meeting.total(self.rank, value)
 
 
 def run(size: int, work: Callable[[Any], Result]) -> list[Result]:
-    """Call ``work(communicator)`` on `size` ranks, each a thread of this process, and return their results by rank.
+    """Call ``work(communicator)`` on `size` ranks, threads of this process, and return their results by rank.
 
-    The communicator has `allreduce`, and `rank` and `size`, as those of mpi4py have. If a rank raises an error, the
-    others, which would wait for it for ever, are ended, and there is a `RankDied`.
+    Rank 0 is the thread that calls. The communicator has `allreduce`, and `rank` and `size`, as those of mpi4py have.
+    If a rank raises an error, the others, which would wait for it for ever, are ended, and there is a `RankDied`.
 
     Examples
     --------
@@ -88,25 +113,29 @@ def run(size: int, work: Callable[[Any], Result]) -> list[Result]:
     [30, 30, 30]
     """
     check_at_least("size", size, 1, whole=True)
-    places: list[Any] = [None] * size
-    meeting = threading.Barrier(size)
+    meeting = _Meeting(size)
     results: list[Any] = [None] * size
     died: list[tuple[int, BaseException]] = []
 
     def one(rank: int) -> None:
         try:
-            results[rank] = _Rank(rank, places, meeting).work(work)
-        except threading.BrokenBarrierError:
-            pass  # another rank died while this one waited for it
+            results[rank] = work(_Rank(rank, size, meeting))
+            meeting.leave(rank)
+        except _Ended:
+            pass
         except BaseException as error:
             died.append((rank, error))
+            meeting.end()
 
-    threads = [threading.Thread(target=one, args=(rank,), daemon=True) for rank in range(size)]
+    threads = [threading.Thread(target=one, args=(rank,), daemon=True) for rank in range(1, size)]
     for thread in threads:
         thread.start()
+    one(0)
     for thread in threads:
         thread.join()
     if died:
         rank, error = died[0]
+        if not isinstance(error, Exception):
+            raise error  # an interrupt is nobody's death
         raise RankDied(f"rank {rank} of {size} died: {type(error).__name__}: {error}") from error
     return results

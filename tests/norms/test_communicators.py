@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,30 @@ def test_values_are_not_changed() -> None:
     assert run(3, work) == [True] * 3
 
 
+def test_a_sum_is_rounded_alike_whoever_comes_first() -> None:
+    def work(ranks: Any) -> float:
+        time.sleep(0.01 * [2, 1, 0][ranks.rank])
+        return ranks.allreduce([1e16, -1e16, 1.0][ranks.rank])
+
+    assert run(3, work) == [1.0] * 3  # the other way round, 1 is lost in -1e16
+
+
+def test_neither_values_nor_sums_are_shared() -> None:
+    """A rank may change its own value and its own sum at once, whatever the others are doing."""
+
+    def work(ranks: Any) -> list[float]:
+        found = []
+        for _ in range(50):
+            mine = np.full(3, ranks.rank + 1.0)
+            total = ranks.allreduce(mine)
+            mine[:] = np.nan
+            found.append(float(total[0]))
+            total[:] = np.nan
+        return found
+
+    assert run(3, work) == [[6.0] * 50] * 3
+
+
 def test_one_rank_alone() -> None:
     assert (Alone().rank, Alone().size) == (0, 1)
     value = np.arange(3.0)
@@ -53,6 +78,17 @@ def test_a_rank_that_returns_early_is_no_hang() -> None:
     with pytest.raises(
         RankDied, match=r"rank [12] of 3 died: RuntimeError: rank 0 has returned while this one waits"
     ):
+        run(3, work)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_interrupt_is_an_interrupt(rank: int) -> None:
+    def work(ranks: Any) -> float:
+        if ranks.rank == rank:
+            raise KeyboardInterrupt
+        return ranks.allreduce(1.0)
+
+    with pytest.raises(KeyboardInterrupt):
         run(3, work)
 
 
