@@ -512,7 +512,7 @@ def test_a_folder_after_an_option_with_many_values(
         ("grade --csv work", "work", (), "grades.csv"),
         ("grade --csv out.csv work", "work", (), "out.csv"),
         ("grade work --csv", "work", (), "grades.csv"),
-        ("export --notebooks --only 1 2 work", "work", ["01_moments", "02_bn_forward"], None),
+        ("export --only 1 2 work", "work", ["01_moments", "02_bn_forward"], None),
     ],
 )
 def test_a_folder_after_the_options_of_the_course(
@@ -541,14 +541,13 @@ def test_no_command_has_words_after_an_option_that_takes_any(capsys: pytest.Capt
     for module in (compare, paper, train, checks, learn):
         module.add(commands)
     found = 0
-    for name, command in [*commands.choices.items(), *actions_of(commands.choices["learn"]).items()]:
+    for command in [*commands.choices.values(), *actions_of(commands.choices["learn"]).values()]:
         needed = [action for action in command._actions if action.required and not action.option_strings]
         for option in [action for action in command._actions if action.nargs in ("+", "?") and action.option_strings]:
             for action in needed:
                 value = {"norms": ["bn"], "only": ["1"], "csv": []}[option.dest]
                 words = [option.option_strings[0], *value, "last"]
-                required = ["--notebooks"] if name == "export" else []
-                assert getattr(command.parse_args([*required, *words]), action.dest) == Path("last")
+                assert getattr(command.parse_args(words), action.dest) == Path("last")
                 found += 1
     assert found == 4
 

@@ -36,7 +36,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "learn show": EXERCISES,
     "learn reset": EXERCISES[:3],
     "learn grade": ("", "file", "empty", "nowhere", "empty --jobs 0", "empty --hidden -1", "empty --only 99"),
-    "learn export": ("out", "out --notebooks --for word", "file --notebooks", "out --notebooks --only x"),
+    "learn export": ("", "out --for word", "file", "out --only x"),
     "learn lint": ("--course file", "--course empty", "--course nowhere", "x"),
     "learn": ("", "chekc", "grade", "check --dir nowhere", "hint --dir file", "start", "--version"),
 }

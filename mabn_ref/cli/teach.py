@@ -47,7 +47,6 @@ def add(action: Callable[..., Any]) -> None:
         "(with its test files).",
     )
     export.add_argument("folder", type=place, metavar="DIR")
-    export.add_argument("--notebooks", action="store_true", required=True, help="the form, and so far the only one")
     export.add_argument(
         "--for", dest="kind", choices=("plain", "nbgrader", "otter"), default="plain", metavar="GRADER"
     )

@@ -68,7 +68,7 @@ def test_nbgrader_gives_a_point_for_each_part() -> None:
 
 @pytest.mark.parametrize("kind", notebook.FORMATS)
 def test_export(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["learn", "export", str(tmp_path), "--notebooks", "--for", kind]) == 0
+    assert main(["learn", "export", str(tmp_path), "--for", kind]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(EXERCISES) * (2 if kind == "otter" else 1)
     books = sorted(tmp_path.rglob("*.ipynb"))
     assert [path.stem for path in books] == [exercise.name for exercise in EXERCISES]
@@ -86,7 +86,7 @@ def test_export(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_an_edited_notebook_is_kept(tmp_path: Path) -> None:
-    arguments = ["learn", "export", str(tmp_path), "--notebooks"]
+    arguments = ["learn", "export", str(tmp_path)]
     assert main(arguments) == 0
     edited = tmp_path / f"{EXERCISES[0].name}.ipynb"
     edited.write_text("mine", encoding="utf-8")

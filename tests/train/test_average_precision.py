@@ -73,6 +73,7 @@ def drawn(seed: int, images: int = 30) -> tuple[Any, Any]:
     return np.concatenate([kinds[..., None], scores[..., None], near[..., 1:]], axis=2), truth
 
 
+@pytest.mark.frameworks
 @pytest.mark.parametrize("seed", range(3))
 def test_against_cocos_own_code(seed: int) -> None:
     coco = pytest.importorskip("pycocotools.coco", reason="pycocotools is not installed")
