@@ -25,7 +25,7 @@ from mabn_ref.nn.common import blocks, check_cotangent, check_rank
 class Cache(NamedTuple):
     """What `backward` needs: copies of w and of x with its zeros around it, and what `forward` was given."""
 
-    padded: Array
+    padded: Array | list[Array]  #: as `mabn_ref.nn.winograd` takes it, if that computed `forward`
     w: Array
     x_shape: tuple[int, ...]
     out_shape: tuple[int, ...]
@@ -53,8 +53,13 @@ def forward(x: Array, w: Array, *, stride: int = 1, padding: int = 0) -> tuple[A
            [42., 50.]])
     """
     check_arguments(x, w, stride, padding)
-    padded = _pad(x, padding, padding) if padding else copied(x)
-    out = _correlate(padded, w, stride)  # eq: conv2d-forward
+    padded: Array | list[Array]
+    if winograd.pays(x, w, stride, padding):
+        padded = winograd.arranged(x, padding, w.shape[3])
+        out = winograd.correlate(padded, w)
+    else:
+        padded = _pad(x, padding, padding) if padding else copied(x)
+        out = _correlate(padded, w, stride)  # eq: conv2d-forward
     return out, Cache(padded, copied(w), tuple(x.shape), tuple(out.shape), stride, padding)
 
 
@@ -69,7 +74,7 @@ def weight_gradient(dout: Array, cache: Cache) -> Array:
     check_cotangent("dout", dout, cache.out_shape, cache.w, "w")
     xp = namespace(dout)
     kh, kw, _, channels_out = cache.w.shape
-    if winograd.pays(cache.padded, cache.w, cache.stride):
+    if isinstance(cache.padded, list):
         return winograd.weight_gradient(cache.padded, dout)
     products = (
         seen.T @ xp.reshape(dout[block, ...], (-1, channels_out))  # eq: conv2d-backward
@@ -89,6 +94,9 @@ def input_gradient(dout: Array, cache: Cache) -> Array:
     stride, padding = cache.stride, cache.padding
     if stride == 1 and padding < min(kh, kw):
         # Every input position gathers from the outputs that saw it: forward again, with the kernel turned around.
+        if winograd.pays(dout, cache.w, 1, kh - 1 - padding):
+            images = winograd.arranged(dout, kh - 1 - padding, channels_in)
+            return winograd.correlate(images, cache.w, turned=True)
         turned = xp.permute_dims(xp.flip(cache.w, axis=(0, 1)), (0, 1, 3, 2))
         return _correlate(_pad(dout, kh - 1 - padding, kw - 1 - padding), turned, 1)  # eq: conv2d-backward
     # Positions that are a multiple of the stride apart lie together, (stride, stride, rows, columns, N, in), so that
@@ -128,8 +136,6 @@ def check_arguments(x: Array, w: Array, stride: int, padding: int) -> None:
 
 def _correlate(padded: Array, w: Array, stride: int) -> Array:
     """Slide `w` over images that have their zeros already."""
-    if winograd.pays(padded, w, stride):
-        return winograd.correlate(padded, w)
     xp = namespace(padded)
     kh, kw, _, channels_out = w.shape
     n, height, width, _ = padded.shape

@@ -16,6 +16,14 @@ from mabn_ref.nn import common, conv2d, winograd
 by_definition = LAYERS["conv2d"]
 
 
+def correlate(padded, w):
+    return winograd.correlate(winograd.arranged(padded, 0, w.shape[3]), w)
+
+
+def weight_gradient(padded, dout):
+    return winograd.weight_gradient(winograd.arranged(padded, 0, dout.shape[3]), dout)
+
+
 @st.composite
 def tiled(draw):
     """Images whose sides are even, zeros included, a kernel of 3x3, and a gradient of the output."""
@@ -32,7 +40,19 @@ def test_it_is_the_definition(case):
     """eq: winograd-line, winograd-forward, conv2d-forward"""
     padded, w, _ = case
     expected = by_definition(padded, w, stride=1, padding=0)
-    np.testing.assert_allclose(winograd.correlate(padded, w), expected, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(correlate(padded, w), expected, rtol=1e-12, atol=1e-13)
+
+
+@given(tiled(), st.integers(0, 3))
+def test_zeros_around_and_a_turned_kernel(case, padding):
+    """eq: winograd-forward, conv2d-backward"""
+    x, w, _ = case
+    images = winograd.arranged(x, padding, w.shape[2])
+    expected = by_definition(x, w, stride=1, padding=padding)
+    np.testing.assert_allclose(winograd.correlate(images, w), expected, rtol=1e-12, atol=1e-13)
+    turned = w[::-1, ::-1].swapaxes(2, 3)
+    found = winograd.correlate(images, turned.copy(), turned=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
 
 
 @given(tiled())
@@ -44,7 +64,7 @@ def test_the_weight_gradient_is_that_of_the_definition(case):
     padded, w, dout = case
     weights = by_definition(padded, np.eye(w[..., 0].size).reshape(*w.shape[:3], -1), stride=1, padding=0)
     expected = np.tensordot(weights, dout, axes=((0, 1, 2), (0, 1, 2))).reshape(w.shape)
-    np.testing.assert_allclose(winograd.weight_gradient(padded, dout), expected, rtol=1e-10, atol=1e-11)
+    np.testing.assert_allclose(weight_gradient(padded, dout), expected, rtol=1e-10, atol=1e-11)
 
 
 def test_a_convolution_of_many_channels_is_computed_so_and_is_as_exact(monkeypatch):
@@ -66,33 +86,50 @@ def test_a_convolution_of_many_channels_is_computed_so_and_is_as_exact(monkeypat
         assert np.sqrt(np.mean((ours - true) ** 2)) <= 2 * np.sqrt(np.mean((usual - true) ** 2))
 
 
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_the_three_passes_of_conv2d(monkeypatch, padding):
+    rng = np.random.default_rng(6)
+    x, w = rng.standard_normal((33, 8, 10, 32)), rng.standard_normal((3, 3, 32, 33))
+    dout = rng.standard_normal((33, 6 + 2 * padding, 8 + 2 * padding, 33))
+
+    def all_three():
+        out, cache = conv2d.forward(x, w, padding=padding)
+        return out, *conv2d.backward(dout, cache)
+
+    assert winograd.pays(x, w, 1, padding)
+    assert winograd.pays(dout, w, 1, 2 - padding)
+    quick = all_three()
+    monkeypatch.setattr(winograd, "_LEAST_CHANNELS", 34)
+    for ours, usual in zip(quick, all_three(), strict=True):
+        assert not np.array_equal(ours, usual)
+        np.testing.assert_allclose(ours, usual, rtol=1e-11, atol=1e-12 * np.max(np.abs(usual)))
+
+
 def test_blocks_of_images_are_all_images(monkeypatch):
     rng = np.random.default_rng(1)
     padded, w, dout = (rng.standard_normal(s) for s in ((7, 6, 8, 2), (3, 3, 2, 3), (7, 4, 6, 3)))
-    whole = winograd.correlate(padded, w), winograd.weight_gradient(padded, dout)
+    whole = correlate(padded, w), weight_gradient(padded, dout)
     values = 4 * 6 * 3  # of the tiles of one image, of which there are more behind the kernel than before it
     monkeypatch.setattr(common, "_BLOCK_BYTES", 3 * values * padded.itemsize)
-    assert [cut.stop - cut.start for cut in winograd._cuts(padded, 3)] == [3, 3, 1]
-    for expected, found in zip(
-        whole, (winograd.correlate(padded, w), winograd.weight_gradient(padded, dout)), strict=True
-    ):
+    assert [block.shape[4] for block in winograd.arranged(padded, 0, 3)] == [3, 3, 1]
+    for expected, found in zip(whole, (correlate(padded, w), weight_gradient(padded, dout)), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
 
 
 def test_a_complex_step_goes_through():
     rng = np.random.default_rng(2)
     padded, dx, w, dout = (rng.standard_normal(s) for s in (*2 * [(2, 6, 6, 3)], (3, 3, 3, 2), (2, 4, 4, 2)))
-    stepped = winograd.correlate(padded + 1e-30j * dx, w.astype(complex))
+    stepped = correlate(padded + 1e-30j * dx, w.astype(complex))
     expected = by_definition(dx, w, stride=1, padding=0)
     np.testing.assert_allclose(stepped.imag / 1e-30, expected, rtol=1e-12, atol=1e-13)
-    stepped = winograd.weight_gradient(padded + 1e-30j * dx, dout.astype(complex))
-    np.testing.assert_allclose(stepped.imag / 1e-30, winograd.weight_gradient(dx, dout), rtol=1e-12, atol=1e-13)
+    stepped = weight_gradient(padded + 1e-30j * dx, dout.astype(complex))
+    np.testing.assert_allclose(stepped.imag / 1e-30, weight_gradient(dx, dout), rtol=1e-12, atol=1e-13)
 
 
 def test_the_gradient_of_a_convolution_of_many_channels():
     rng = np.random.default_rng(3)
     x, w = rng.standard_normal((25, 8, 8, 32)), rng.standard_normal((3, 3, 32, 32))
-    assert winograd.pays(np.zeros((25, 10, 10, 32)), w, 1)
+    assert winograd.pays(x, w, 1, 1)
     result = check(lambda x, w: conv2d.forward(x, w, padding=1), conv2d.backward, (x, w))
     assert result.verdict == "ok", result
     assert max(found.complex_error for found in result.inputs) <= 1e-13
@@ -111,7 +148,7 @@ def test_one_complex_argument_among_real_ones(monkeypatch, dtypes):
         out, cache = conv2d.forward(x, w, padding=1)
         return out, *conv2d.backward(dout, cache)
 
-    assert winograd.pays(np.zeros((25, 10, 10, 32)), w, 1)
+    assert winograd.pays(x, w, 1, 1)
     quick = all_three()
     monkeypatch.setattr(winograd, "_LEAST_CHANNELS", 33)
     for ours, usual in zip(quick, all_three(), strict=True):
@@ -124,8 +161,8 @@ def test_an_image_is_not_touched(frozen):
     rng = np.random.default_rng(3)
     padded, w, dout = frozen(*(rng.standard_normal(s) for s in ((2, 6, 6, 3), (3, 3, 3, 2), (2, 4, 4, 2))))
     for _ in range(2):
-        winograd.correlate(padded, w)
-        winograd.weight_gradient(padded, dout)
+        correlate(padded, w)
+        weight_gradient(padded, dout)
 
 
 def test_nan_reaches_every_output_that_sees_it_and_no_other():
@@ -135,9 +172,9 @@ def test_nan_reaches_every_output_that_sees_it_and_no_other():
         padded = image.copy()
         padded[0, *place, 0] = np.nan
         expected = np.isnan(by_definition(padded, w, stride=1, padding=0))
-        assert np.array_equal(np.isnan(winograd.correlate(padded, w)), expected), place
+        assert np.array_equal(np.isnan(correlate(padded, w)), expected), place
         if place == (0, 0):  # which only the first weight meets
-            assert np.isnan(winograd.weight_gradient(padded, np.ones((1, 4, 4, 1)))).all()
+            assert np.isnan(weight_gradient(padded, np.ones((1, 4, 4, 1)))).all()
 
 
 def test_what_is_not_finite_or_too_large_becomes_nan():
@@ -145,7 +182,7 @@ def test_what_is_not_finite_or_too_large_becomes_nan():
     for value, fine in ((np.inf, False), (2e38, False), (3.4e38 / 4, True)):
         padded[0, 0], padded[0, 2] = value, -value
         with np.errstate(over="ignore", invalid="ignore"):
-            assert np.isfinite(winograd.correlate(padded, w)).all() == fine
+            assert np.isfinite(correlate(padded, w)).all() == fine
 
 
 MANY = np.zeros((3, 3, 32, 32))
@@ -168,11 +205,13 @@ MANY = np.zeros((3, 3, 32, 32))
     ],
 )
 def test_what_it_is_for(shape, w, stride, pays):
-    assert winograd.pays(np.zeros(shape), w, stride) == pays
-    assert winograd.pays(np.zeros(shape, dtype=complex), w, stride) == pays
-    assert not winograd.pays(np.full(shape, Fraction(1)), w, stride)
+    assert winograd.pays(np.zeros(shape), w, stride, 0) == pays
+    assert winograd.pays(np.zeros(shape, dtype=complex), w, stride, 0) == pays
+    assert not winograd.pays(np.full(shape, Fraction(1)), w, stride, 0)
+    n, height, width, channels = shape
+    assert winograd.pays(np.zeros((n, height - 2, width - 2, channels)), w, stride, 1) == pays
 
 
 def test_other_libraries_keep_their_path():
     xp = pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
-    assert not winograd.pays(xp.zeros((99, 6, 8, 32)), xp.asarray(MANY), 1)
+    assert not winograd.pays(xp.zeros((99, 6, 8, 32)), xp.asarray(MANY), 1, 0)
