@@ -12,7 +12,7 @@ from tests.benchmarks.processes import ROOT, python
 CORE = "mabn_ref, mabn_ref.norms, mabn_ref.nn"
 OPTIONAL = (
     "matplotlib tqdm pooch threadpoolctl torch jax flax keras cupy hypothesis pytest array_api_strict sphinx mpmath "
-    "scipy onnx"
+    "scipy onnx pycocotools"
 )
 _CALLS = """
 import sys
