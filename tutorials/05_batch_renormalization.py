@@ -209,9 +209,9 @@ print(check(forward_held, backward, (x[:, None],)).verdict)
 # -----------
 #
 # It looks like a flaw: why not use the true derivative? Try it. One weight :math:`w` multiplies 32 fixed inputs
-# :math:`s_b`, Batch Renormalization follows, and the loss wants an output that is twice as wide as it can ever be for
-# long: :math:`L = \frac{1}{2M} \sum_b (z_b - 2 s_b)^2`. No :math:`w` helps for long, since the moving averages
-# follow.
+# :math:`s_b`, Batch Renormalization follows, and the loss asks for an output with twice the spread that the
+# normaliser allows: :math:`L = \frac{1}{2M} \sum_b (z_b - 2 s_b)^2` with :math:`M = 32`. A larger :math:`w` gives
+# more spread for a few steps, until the moving averages catch up.
 #
 # .. admonition:: Predict before you run
 #    :class: predict
@@ -248,7 +248,8 @@ draw(
 
 # %%
 # The true derivative pushes the weight on and on, each time for the sake of a single step, and the moving averages
-# undo it. With the cut, :math:`g` and :math:`\Psi` take this push out of the gradient, as in batch normalisation.
+# undo it. Its loss is a little lower only because they lag behind a weight that never stops growing. With the cut,
+# :math:`g` and :math:`\Psi` take this push out of the gradient, as in batch normalisation.
 #
 # So in Batch Renormalization the *forward* pass gets rid of the batch's noise, but :math:`g` and :math:`\Psi` in the
 # *backward* pass are still those of two images. The next two tutorials deal with that.

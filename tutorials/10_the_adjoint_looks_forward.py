@@ -19,6 +19,7 @@ right, or when the method should work at all.
 import matplotlib.pyplot as plt
 import numpy as np
 from _plots import BLUE, GREY, RED, draw, panel
+from matplotlib.colors import LogNorm
 
 from mabn_ref.norms import mabn
 from mabn_ref.norms.common import sma
@@ -29,9 +30,9 @@ average = sma(np.zeros((3, 6)), np.eye(6))[0]
 print((3 * average).astype(int))
 
 # %%
-# Row :math:`t` looks at :math:`t` and the two iterations before. Now let a loss depend on the averages, with
-# derivatives :math:`p_t`. What is its derivative with respect to :math:`q_t`? The backward pass of a matrix is its
-# transpose.
+# Row :math:`t` looks at :math:`t` and the two iterations before. Now let a loss depend on the averages, and let
+# :math:`p_t` be its derivative with respect to the average of iteration :math:`t`. What is its derivative with respect
+# to :math:`q_t`? The backward pass of a matrix is its transpose.
 #
 # .. admonition:: Predict before you run
 #    :class: predict
@@ -90,19 +91,21 @@ for t in range(T):
 axes = panel(
     "Which loss a change of which input affects", "loss of iteration s (number)", "input of iteration t (number)"
 )
-shown = axes.imshow(np.sqrt(np.mean(felt**2, axis=1)), cmap="Blues", vmax=1)
-axes.figure.colorbar(shown, extend="max", label="size of the derivative (loss / x)")
+size = np.sqrt(np.mean(felt**2, axis=1))
+shown = axes.imshow(np.where(size > 1e-6, size, np.nan), cmap="Blues", norm=LogNorm(vmin=0.003))  # no colour: zero
+axes.figure.colorbar(shown, extend="min", label="size of the derivative (loss / x)")
 plt.show()
 
 # %%
-# The input of an iteration affects its own loss strongly, and the next two losses through the window. So there are
-# two derivatives that one could mean.
+# The input of an iteration affects its own loss, and the next two losses through the window: how strongly, depends on
+# the :math:`\Psi` of those iterations, which may be near zero. So there are two derivatives that one could mean.
 #
 # (a) One call
 # ------------
 #
 # The diagonal: the loss of this iteration alone. The batch makes up a third of the window, and so a third of
-# :math:`\Psi` appears, :eq:`mabn-one-call`:
+# :math:`\Psi` appears, :eq:`mabn-one-call`. (With :math:`\gamma = r = 1`,
+# :math:`u_{tb} = \partial L_t / \partial y_{tb}` is :math:`c_{tb}`.)
 #
 # .. math:: \frac{\partial L_t}{\partial x_{tb}} = \frac{1}{\chi_t} \Big( u_{tb} - \frac{y_{tb} \Psi_t}{m} \Big) .
 
@@ -196,8 +199,9 @@ draw(
 # %%
 # At :math:`m = 1` the two are identical. From :math:`m = 2` on, with a steady :math:`\Psi`, the distance falls as the
 # window grows: both averages approach the same number. With a swinging one it falls at first and then rises, because
-# the past differs from the future. (At 256, more than half a swing, both averages are close to zero again, and tell
-# us nothing.) Here is what that looks like for :math:`m = 64`:
+# the past differs from the future. (A window of 256 spans more than half a swing and averages much of it away: both
+# numbers are smaller, and so is their distance, but the past is no better a guide to the future.) Here is what that
+# looks like for :math:`m = 64`:
 
 dx, exact, past, future = both_ways(swing[:, None] * x + noise, 64)
 at = np.arange(1000, 1800)
@@ -220,8 +224,8 @@ draw(
 #
 # Cross-Iteration BN, a rival of MABN, has a window too, and sends back the true derivative of one call: batch norm's
 # backward pass with both of its statistics divided by the length of the window, :eq:`cbn-backward`. For a normaliser
-# without a mean that is (a). A normaliser is there to take off the part of the gradient along :math:`y`. How much of
-# it do the two leave, with a steady :math:`\Psi`?
+# without a mean that is (a). A normaliser's backward pass is there to take off the part of the gradient along
+# :math:`y`. How much of it do (a) and (20) leave, with a steady :math:`\Psi`?
 
 c = x + noise
 for m in (1, 4, 16, 64):
@@ -233,9 +237,10 @@ for m in (1, 4, 16, 64):
     print(f"m = {m:2}", *(f"  {name}: {round(100 * part):3} % left" for name, part in left.items()))
 
 # %%
-# To one call, a long window is a constant: :math:`1 - 1/m` of that part is left. (A little less in short windows,
-# where :math:`y` and :math:`\Psi` are large together.) MABN takes off the whole at any length, since its window
-# averages :math:`\Psi` as well. :doc:`/derivations/cross_iteration` derives the first.
+# A single call hardly changes a long window, so its derivative takes off only :math:`1/m` of that part and leaves
+# :math:`1 - 1/m`. (A little less in short windows, where :math:`y` and :math:`\Psi` are large together.) MABN takes
+# off the whole at any length, since its window averages :math:`\Psi` as well. :doc:`/derivations/cross_iteration`
+# derives the first.
 #
 # Questions
 # ---------
