@@ -31,8 +31,8 @@ print((3 * average).astype(int))
 
 # %%
 # Row :math:`t` looks at :math:`t` and the two iterations before. Now let a loss depend on the averages, and let
-# :math:`p_t` be its derivative with respect to the average of iteration :math:`t`. What is its derivative with respect
-# to :math:`q_t`? The backward pass of a matrix is its transpose.
+# :math:`p_t` be its derivative with respect to the average of iteration :math:`t`. What is its derivative with
+# respect to :math:`q_t`? The backward pass of a matrix is its transpose.
 #
 # .. admonition:: Predict before you run
 #    :class: predict
