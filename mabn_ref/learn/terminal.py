@@ -9,7 +9,6 @@ import secrets
 import shutil
 import textwrap
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
@@ -160,7 +159,6 @@ def check(folder: Folder, exercise: Exercise, seeds: Sequence[int], style: Style
     except ValueError as error:
         again = f"mabn-ref learn reset {exercise.name} writes a new one"
         return False, f"{exercise.name}\n\n  {place(path, None, style)} {error}; {again}"
-    _remember(folder, exercise, report)
     said = verdict(report, exercise, path, source, style)
     if not report.passed:
         return False, said
@@ -198,46 +196,37 @@ def _read_on(exercise: Exercise, style: Style) -> str:
 
 
 def check_all(folder: Folder, seeds: Sequence[int], style: Style, show: Callable[[str], None]) -> bool:
-    """Check every file, as many at a time as there are processors, a line each, and say whether all have passed."""
+    """Check every file, a line each, and say whether all have passed."""
     passed = 0
-    pool = ThreadPoolExecutor(os.cpu_count())  # each waits for its student's process
-    try:
-        checks = {e.name: pool.submit(_source_and_report, folder, e, seeds) for e in folder.exercises}
-        for exercise in folder.exercises:
-            try:
-                _, report = checks[exercise.name].result()
-            except ValueError as error:
-                where = place(folder.file(exercise), None, style)
-                show(f"{style('wrong ', 'red')} {exercise.name:<28}{where} {error}")
-                continue
-            _remember(folder, exercise, report)
-            passed += report.passed
-            unwritten = not report.points and bool(report.errors) and all(e.kind == "todo" for e in report.errors)
-            mark = style("to do ", "dim") if unwritten else style("wrong ", "red")
-            mark = style("passed", "green") if report.passed else mark
-            show(f"{mark} {exercise.name:<28}{report.points} of {len(report.parts)}  {report.summary}".rstrip())
-    finally:
-        pool.shutdown(cancel_futures=True)
+    for exercise in folder.exercises:
+        try:
+            _, report = _source_and_report(folder, exercise, seeds)
+        except ValueError as error:
+            where = place(folder.file(exercise), None, style)
+            show(f"{style('wrong ', 'red')} {exercise.name:<28}{where} {error}")
+            continue
+        passed += report.passed
+        unwritten = not report.points and bool(report.errors) and all(e.kind == "todo" for e in report.errors)
+        mark = style("to do ", "dim") if unwritten else style("wrong ", "red")
+        mark = style("passed", "green") if report.passed else mark
+        show(f"{mark} {exercise.name:<28}{report.points} of {len(report.parts)}  {report.summary}".rstrip())
     show(f"\n{progress_bar(folder)}")
     return passed == len(folder.exercises)
 
 
 def _source_and_report(folder: Folder, exercise: Exercise, seeds: Sequence[int]) -> tuple[str, Report]:
-    """Read and check a student's file; one that cannot be read is a `ValueError`."""
+    """Read and check a student's file, and remember that it passed; one that cannot be read is a `ValueError`."""
     try:
         source = folder.file(exercise).read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except UnicodeDecodeError:
         raise ValueError("is not valid UTF-8") from None
     except OSError:
         raise ValueError("cannot be read") from None
-    return source, check_source(exercise, source, seeds=seeds)
-
-
-def _remember(folder: Folder, exercise: Exercise, report: Report) -> None:
-    """Write down that an exercise has passed; it stays so until it is reset."""
+    report = check_source(exercise, source, seeds=seeds)
     progress = folder.load()
-    if report.passed and exercise.name not in progress.passed:
+    if report.passed and exercise.name not in progress.passed:  # it stays so until it is reset
         folder.save(replace(progress, passed=progress.passed | {exercise.name}))
+    return source, report
 
 
 def progress_bar(folder: Folder) -> str:
