@@ -10,7 +10,6 @@ the definition, position by position, that both are tested against.
 from __future__ import annotations
 
 import functools
-import math
 import operator
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -99,20 +98,23 @@ def input_gradient(dout: Array, cache: Cache) -> Array:
             return winograd.correlate(images, cache.w, turned=True)
         turned = xp.permute_dims(xp.flip(cache.w, axis=(0, 1)), (0, 1, 3, 2))
         return _correlate(_pad(dout, kh - 1 - padding, kw - 1 - padding), turned, 1)  # eq: conv2d-backward
-    # Positions that are a multiple of the stride apart lie together, (stride, stride, rows, columns, N, in), so that
-    # what one kernel position adds to is in long pieces.
-    rows, columns = (math.ceil((size + 2 * padding) / stride) for size in (h, w))
+    # Positions that are a multiple of the stride apart lie together, (.., .., rows, columns, N, in), so that what one
+    # kernel position adds to is in long pieces. Where the stride is larger than the kernel, no output saw the rest.
     _, h_out, w_out, _ = cache.out_shape
-    dx = zeros((n, rows, stride, columns, stride, channels_in), like=dout)
-    for block in blocks(dout, rows * columns * stride**2 * channels_in):
+    starts = [(top, left) for top in range(min(kh, stride)) for left in range(min(kw, stride))]
+    rows, columns = h_out + (kh - 1) // stride, w_out + (kw - 1) // stride
+    dx = zeros((n, h + 2 * padding, w + 2 * padding, channels_in), like=dout)
+    for block in blocks(dout, rows * columns * channels_in):
         d = xp.reshape(xp.permute_dims(dout[block, ...], (1, 2, 0, 3)), (-1, channels_out))
-        apart = zeros((stride, stride, rows, columns, block.stop - block.start, channels_in), like=dout)
-        for a in range(kh):
-            for b in range(kw):
-                seen = apart[a % stride, b % stride, a // stride :, b // stride :, :, :][:h_out, :w_out, :, :]
-                seen += xp.reshape(d @ cache.w[a, b, :, :].T, seen.shape)  # eq: conv2d-backward
-        dx[block, ...] = xp.permute_dims(apart, (4, 2, 0, 3, 1, 5))
-    dx = xp.reshape(dx, (n, rows * stride, columns * stride, channels_in))
+        for top, left in starts:
+            apart = zeros((rows, columns, block.stop - block.start, channels_in), like=dout)
+            for a in range(top, kh, stride):
+                for b in range(left, kw, stride):
+                    seen = apart[a // stride :, b // stride :, :, :][:h_out, :w_out, :, :]
+                    seen += xp.reshape(d @ cache.w[a, b, :, :].T, seen.shape)  # eq: conv2d-backward
+            there = dx[block, top::stride, left::stride, :]
+            high, wide = min(rows, there.shape[1]), min(columns, there.shape[2])
+            there[:, :high, :wide, :] = xp.permute_dims(apart[:high, :wide, :, :], (2, 0, 1, 3))
     return dx[:, padding : padding + h, padding : padding + w, :]
 
 

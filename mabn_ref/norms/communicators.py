@@ -7,7 +7,7 @@ mpi4py is one. Those here are for one process: `Alone`, and the ones that `run` 
 
 from __future__ import annotations
 
-import copy
+import contextvars
 import functools
 import operator
 import threading
@@ -44,8 +44,8 @@ class Alone:
         return value
 
 
-class _Ended(Exception):
-    """Raised on the ranks that would wait for ever for one that died."""
+class _Ended(BaseException):
+    """Raised on ranks that would wait for ever for one that died; no ``except Exception`` is to catch it."""
 
 
 class _Meeting:
@@ -55,7 +55,7 @@ class _Meeting:
         self.size = size
         self._changed = threading.Condition()
         self._values: dict[int, Any] = {}
-        self._total: Any = None
+        self._sums: list[Any] | Exception = []
         self._rounds = 0  # that are complete
         self._returned: set[int] = set()
         self._died = False
@@ -65,17 +65,27 @@ class _Meeting:
             before = self._rounds
             self._values[rank] = value
             if len(self._values) == self.size:
-                self._total = functools.reduce(operator.add, (self._values[rank] for rank in range(self.size)))
-                self._values, self._rounds = {}, before + 1
+                self._add_up()
                 self._changed.notify_all()
             else:
                 self._changed.wait_for(lambda: self._rounds > before or self._returned or self._died)
             if self._rounds > before:
-                return copy.copy(self._total)  # which somebody may change
+                if isinstance(self._sums, Exception):
+                    raise self._sums
+                return self._sums[rank]
             if self._died:
-                raise _Ended
+                raise _Ended(self)
             gone = min(self._returned)
             raise RuntimeError(f"rank {gone} has returned while this one waits for its part of a sum")
+
+    def _add_up(self) -> None:
+        """Make a sum for each rank, which may change it; where values do not add up, an error for all."""
+        values = [self._values[rank] for rank in range(self.size)]
+        try:
+            self._sums = [functools.reduce(operator.add, values) for _ in values]
+        except Exception as error:
+            self._sums = error
+        self._values, self._rounds = {}, self._rounds + 1
 
     def leave(self, rank: int) -> None:
         with self._changed:
@@ -121,13 +131,17 @@ def run(size: int, work: Callable[[Any], Result]) -> list[Result]:
         try:
             results[rank] = work(_Rank(rank, size, meeting))
             meeting.leave(rank)
-        except _Ended:
-            pass
         except BaseException as error:
-            died.append((rank, error))
+            if isinstance(error, _Ended) and error.args == (meeting,):
+                return
             meeting.end()
+            if rank == 0 and not isinstance(error, Exception):
+                raise  # an interrupt does not wait for the others
+            died.append((rank, error))
 
-    threads = [threading.Thread(target=one, args=(rank,), daemon=True) for rank in range(1, size)]
+    # In the context of the caller, where NumPy keeps what it does about overflow.
+    ranks = [(contextvars.copy_context(), rank) for rank in range(1, size)]
+    threads = [threading.Thread(target=there.run, args=(one, rank), daemon=True) for there, rank in ranks]
     for thread in threads:
         thread.start()
     one(0)
@@ -135,7 +149,7 @@ def run(size: int, work: Callable[[Any], Result]) -> list[Result]:
         thread.join()
     if died:
         rank, error = died[0]
-        if not isinstance(error, Exception):
-            raise error  # an interrupt is nobody's death
+        if isinstance(error, _Ended):
+            raise error  # of a run around this one
         raise RankDied(f"rank {rank} of {size} died: {type(error).__name__}: {error}") from error
     return results

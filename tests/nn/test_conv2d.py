@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
@@ -75,6 +76,17 @@ def test_blocks_of_images_are_all_images(monkeypatch, stride, images):
     assert len(common.blocks(x, dout[0].size * w[:, :, 0, :].size // 2)) == {1: 7, 3: 3}[images]
     for whole, in_blocks in zip(*found, strict=True):
         np.testing.assert_allclose(in_blocks, whole, rtol=1e-12, atol=1e-13)
+
+
+def test_a_stride_beyond_the_image_takes_no_memory():
+    x, w = np.zeros((1, 8, 8, 3)), np.zeros((3, 3, 3, 2))
+    out, cache = conv2d.forward(x, w, stride=3000)
+    tracemalloc.start()
+    dx = conv2d.input_gradient(np.ones_like(out), cache)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert dx.shape == x.shape
+    assert peak < 20 * x.nbytes
 
 
 @pytest.mark.parametrize("stride", [1, 2])

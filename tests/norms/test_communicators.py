@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -81,15 +82,65 @@ def test_a_rank_that_returns_early_is_no_hang() -> None:
         run(3, work)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_an_interrupt_is_an_interrupt(rank: int) -> None:
-    def work(ranks: Any) -> float:
-        if ranks.rank == rank:
-            raise KeyboardInterrupt
-        return ranks.allreduce(1.0)
+@pytest.mark.parametrize("dies_first", [False, True])
+def test_an_interrupt_is_an_interrupt_and_waits_for_nobody(dies_first: bool) -> None:
+    go = threading.Event()
 
+    def work(ranks: Any) -> None:
+        if ranks.rank == 0:
+            time.sleep(0.05 * dies_first)
+            raise KeyboardInterrupt
+        if ranks.rank == 1 and dies_first:
+            raise ValueError("before that")
+        go.wait(20)
+
+    begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         run(3, work)
+    assert time.monotonic() - begun < 10
+    go.set()
+
+
+@pytest.mark.parametrize("inner_rank", [0, 1])
+def test_ranks_within_ranks_end_too(inner_rank: int) -> None:
+    """A rank of the inner run waits for one of the outer run, which dies."""
+
+    def work(outer: Any) -> Any:
+        if outer.rank == 1:
+            time.sleep(0.05)
+            raise ValueError("no more")
+        return run(2, lambda inner: (outer if inner.rank == inner_rank else inner).allreduce(1.0))
+
+    with pytest.raises(RankDied, match=r"rank 1 of 2 died: ValueError: no more"):
+        run(2, work)
+
+
+def test_values_that_do_not_add_up_are_an_error_on_every_rank() -> None:
+    def work(ranks: Any) -> tuple[str, float]:
+        try:
+            ranks.allreduce(np.zeros(2 + (ranks.rank == 2)))
+        except ValueError as error:
+            return str(error), ranks.allreduce(1.0)
+        raise AssertionError("a sum of unlike shapes")
+
+    assert [("broadcast" in said, total) for said, total in run(3, work)] == [(True, 3.0)] * 3
+
+
+def test_ranks_work_in_the_context_of_the_caller() -> None:
+    with np.errstate(over="raise"):
+        assert run(3, lambda ranks: np.geterr()["over"]) == ["raise"] * 3
+
+
+def test_sums_of_other_libraries_are_not_shared() -> None:
+    xp = pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
+
+    def work(ranks: Any) -> float:
+        total = ranks.allreduce(xp.ones(2))
+        total[0] = float(ranks.rank)
+        ranks.allreduce(0.0)
+        return float(total[0])
+
+    assert run(3, work) == [0.0, 1.0, 2.0]
 
 
 def test_a_size_that_is_none() -> None:
