@@ -99,6 +99,10 @@ def test_what_is_not_begun_is_not_called_wrong(folder: Folder, capsys: pytest.Ca
     folder.file(MOMENTS).write_text("def moments(x): return x")
     assert main(["learn", "check", "--all"]) == 1
     assert [line[:6] for line in capsys.readouterr().out.splitlines()[:2]] == ["wrong ", "to do "]
+    assert folder.load().passed == frozenset()
+    folder.file(MOMENTS).write_text(MOMENTS.solution)
+    assert main(["learn", "check", "--all"]) == 1
+    assert folder.load().passed == {MOMENTS.name}
 
 
 def test_no_solution_is_in_the_folder(folder: Folder) -> None:
