@@ -55,7 +55,7 @@ def forward(x: Array, w: Array, *, stride: int = 1, padding: int = 0) -> tuple[A
     padded: Array | list[Array]
     if winograd.pays(x, w, stride, padding):
         padded = winograd.arranged(x, padding, w.shape[3])
-        out = winograd.correlate(padded, w)
+        out = winograd.correlate(padded, w)  # eq: winograd-forward
     else:
         padded = _pad(x, padding, padding) if padding else copied(x)
         out = _correlate(padded, w, stride)  # eq: conv2d-forward
@@ -74,7 +74,7 @@ def weight_gradient(dout: Array, cache: Cache) -> Array:
     xp = namespace(dout)
     kh, kw, _, channels_out = cache.w.shape
     if isinstance(cache.padded, list):
-        return winograd.weight_gradient(cache.padded, dout)
+        return winograd.weight_gradient(cache.padded, dout)  # eq: winograd-backward
     products = (
         seen.T @ xp.reshape(dout[block, ...], (-1, channels_out))  # eq: conv2d-backward
         for block, seen in _seen_by_blocks(cache.padded, kh, kw, cache.stride)
@@ -95,11 +95,11 @@ def input_gradient(dout: Array, cache: Cache) -> Array:
         # Every input position gathers from the outputs that saw it: forward again, with the kernel turned around.
         if winograd.pays(dout, cache.w, 1, kh - 1 - padding):
             images = winograd.arranged(dout, kh - 1 - padding, channels_in)
-            return winograd.correlate(images, cache.w, turned=True)
+            return winograd.correlate(images, cache.w, turned=True)  # eq: winograd-forward
         turned = xp.permute_dims(xp.flip(cache.w, axis=(0, 1)), (0, 1, 3, 2))
         return _correlate(_pad(dout, kh - 1 - padding, kw - 1 - padding), turned, 1)  # eq: conv2d-backward
-    # Positions that are a multiple of the stride apart lie together, (.., .., rows, columns, N, in), so that what one
-    # kernel position adds to is in long pieces. Where the stride is larger than the kernel, no output saw the rest.
+    # Positions that are a multiple of the stride apart are added up together, (rows, columns, N, in), so that one
+    # kernel position adds to long pieces of memory. With a stride larger than the kernel no output saw the others.
     _, h_out, w_out, _ = cache.out_shape
     starts = [(top, left) for top in range(min(kh, stride)) for left in range(min(kw, stride))]
     rows, columns = h_out + (kh - 1) // stride, w_out + (kw - 1) // stride

@@ -36,7 +36,7 @@ _OF_TWO = (np.positive, 0), (np.add, 0, 1), (np.subtract, 0, 1), (np.positive, 1
 
 
 def pays(x: Array, w: Array, stride: int, padding: int) -> bool:
-    """Whether this file computes such a convolution, and quicker.
+    """Whether this file computes the convolution of x (N, H, W, in) and w (kh, kw, in, out), and quicker.
 
     Both sides of the images have to be even. Libraries other than NumPy have their own ways, and exact numbers
     would be rounded by a half.
@@ -78,8 +78,8 @@ def correlate(images: list[Array], w: Array, *, turned: bool = False) -> Array:
     kernel = np.kron(g, g).astype(w.dtype) @ w.reshape(9, -1)  # eq: winograd-forward
     kernel = kernel.reshape(4, 4, *w.shape[2:])
     kernel = kernel.mT if turned else kernel
-    _, _, h, v, _, _ = images[0].shape
-    h, v, n, channels_out = h - 1, v - 1, sum(block.shape[4] for block in images), kernel.shape[3]
+    h, v = images[0].shape[2] - 1, images[0].shape[3] - 1
+    n, channels_out = sum(block.shape[4] for block in images), kernel.shape[3]
     out, done = np.empty((n, h, 2, v, 2, channels_out), dtype=dtype), 0
     for block in images:
         products = np.empty((4, h * v * block.shape[4], channels_out), dtype=dtype)
@@ -157,6 +157,6 @@ def _every_other(x: Array, padding: int) -> Array:
 
 
 def _four(lines: Array) -> list[Array]:
-    """The four lines that each tile sees, of the even and the odd ones, which are along the second axis of each."""
+    """The first to the fourth line of every tile, from the even and the odd ones, along the second axis of each."""
     tiles = lines.shape[2] - 1
     return [lines[k % 2, :, k // 2 : k // 2 + tiles] for k in range(4)]
