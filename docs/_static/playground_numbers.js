@@ -132,13 +132,13 @@ const numbers = (() => {
     const dy = backward("y", "dy", "dy = dz * gamma * r", dz.map((value) => value * gamma * r),
       "Each y was multiplied by γ and by r.");
     const direct = backward("x", "dx", "dx = dy / chi", dy.map((value) => value / chi), "The direct route to x.");
-    const ofThis = backward("chi", "dlog_chi", "dlog_chi = -sums(dy * y)", -sum(times(dy, y)),
-      "This batch's own gradient of log χ: minus Ψ times the number of values.");
-    const [[averaged]] = sma(psiWindow.map((value) => -value), [ofThis / values], iteration);
-    backward("chi", "average", "average, window = sma(-state.psi_window, dlog_chi / values, seen=t)",
+    const ofThis = backward("chi", "ell", "ell = -sums(dy * y) / values", -sum(times(dy, y)) / values,
+      "This batch's own gradient of log χ, per value: minus Ψ.");
+    const [[averaged]] = sma(psiWindow.map((value) => -value), [ofThis], iteration);
+    backward("chi", "ell_average", "ell_average, window = sma(-state.psi_window, ell, seen=t)",
       averaged, "Minus the mean of Ψ over the window, where batch norm has the noisy Ψ of one batch.");
     const dlogChi = backward("chi", "dlog_chi",
-      "dlog_chi = values * switched(dlog_chi / values, average, config.warmup, t)", values * averaged,
+      "dlog_chi = values * switched(ell, ell_average, config.warmup, t)", values * averaged,
       "The average goes on in place of this batch's own (there is no warm-up here).");
     const dchi2 = backward("chi2", "dchi2", "dchi2 = dlog_chi / (2 * chi**2)", dlogChi / (2 * chi ** 2),
       "Through the logarithm and the root.");

@@ -143,9 +143,10 @@ EXAMPLES = {
             _DBETA,
             Step(r"\d{L}{\gamma} = \sum_b r y_b \d{L}{z_b}", "dgamma"),
             Step(r"u_b = \gamma r \d{L}{z_b}", "dy"),
-            Step(r"M \ell_t = -\sum_b y_b u_b", "dlog_chi"),
-            Step(r"\bar\ell = \frac13 (-0.5 - 0.3 + \ell_t)", "average"),
-            Step(r"\d{L}{q} = \frac{M \bar\ell}{2 \bar\chi^2}", "dchi2"),
+            Step(r"\ell_t = -\frac1M \sum_b y_b u_b", "ell"),
+            Step(r"\bar\ell = \frac13 (-0.5 - 0.3 + \ell_t)", "ell_average"),
+            Step(r"\d{L}{\log \bar\chi} = M \bar\ell", "dlog_chi"),
+            Step(r"\d{L}{q} = \frac{1}{2 \bar\chi^2} \d{L}{\log \bar\chi}", "dchi2"),
             Step(r"\d{L}{x_b} = \frac{u_b}{\bar\chi} + \frac{2 x_b}{M} \d{L}{q}", "dx", -1),
         ),
         (

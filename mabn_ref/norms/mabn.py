@@ -131,10 +131,10 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     dy = dz * gamma * r  # eq: mabn-graph
     # y = x / chi
     dx = dy / chi  # eq: mabn-graph
-    dlog_chi = -sums(dy * y)  # eq: mabn-graph
+    ell = -sums(dy * y) / values  # eq: mabn-graph
     # the batch's own share of the gradient of log chi, -M Psi, gives way to the average over the window
-    average, window = sma(-state.psi_window, dlog_chi / values, seen=t)  # eq: mabn-graph
-    dlog_chi = values * switched(dlog_chi / values, average, config.warmup, t)  # eq: mabn-graph
+    ell_average, window = sma(-state.psi_window, ell, seen=t)  # eq: mabn-graph
+    dlog_chi = values * switched(ell, ell_average, config.warmup, t)  # eq: mabn-graph
     # chi = sqrt(chi2 + eps)
     dchi2 = dlog_chi / (2 * chi**2)  # eq: mabn-graph
     # chi2 = mean of x^2

@@ -94,15 +94,16 @@ def mabn(eps: float) -> Numbers:
     r = chi / math.sqrt(0.8 + eps)
     y = [x / chi for x in X]
     dy = [GAMMA * r * d for d in DZ]
-    total = -sum(v * u for v, u in zip(y, dy, strict=True))
-    mean = (-0.5 - 0.3 + total / M) / 3
-    dq = M * mean / (2 * chi**2)
+    ell = -_mean_product(y, dy)
+    ell_average = (-0.5 - 0.3 + ell) / 3
+    dq = M * ell_average / (2 * chi**2)
     psi = (0.5 + 0.3 + _mean_product(y, dy)) / 3
     return [
         *([q], [average], [chi], [r], y, [GAMMA * r * v + BETA for v in y]),
-        *([sum(DZ)], [sum(r * v * d for v, d in zip(y, DZ, strict=True))], dy, [total], [mean], [dq]),
+        *([sum(DZ)], [sum(r * v * d for v, d in zip(y, DZ, strict=True))], dy),
+        *([ell], [ell_average], [M * ell_average], [dq]),
         [u / chi + 2 * x * dq / M for u, x in zip(dy, X, strict=True)],
-        *([-total / M], [psi], [(u - v * psi) / chi for u, v in zip(dy, y, strict=True)]),
+        *([-ell], [psi], [(u - v * psi) / chi for u, v in zip(dy, y, strict=True)]),
     ]
 
 
