@@ -28,8 +28,8 @@ GROUP_NORM = (
     _gn_backward(
         name="gn-gamma-after-the-means",
         edits={
-            "dy = split(dz * gamma, config)\n    g = mean(dy)": "dy = split(dz, config)\n    g = mean(dy)",
-            "(dy - g - y * psi) / sigma": "split(gamma * merge((dy - g - y * psi) / sigma, shape), config)",
+            "dy = dz * gamma\n    g = ": "dy = dz\n    g = ",
+            "(dy - g - y * psi) / sigma": "gamma * (dy - g - y * psi) / sigma",
         },
         sentence="Your dx takes the means of dz and multiplies by gamma at the end; gamma differs within a group, so "
         "that g and Psi are means of dy = gamma * dz.",
@@ -46,8 +46,8 @@ GROUP_NORM = (
     _gn_statistics(
         name="gn-statistics-of-the-batch",
         edits={
-            "(x.shape[0], -1, groups, x.shape[-1] // groups)": "(1, -1, groups, x.shape[-1] // groups)",
-            "(x.shape[0], -1, groups))": "(1, -1, groups))",
+            "xp.repeat(of_groups, width": "xp.repeat(np.mean(of_groups, axis=0, keepdims=True), width",
+            "one_of(x)[:, :, ::width]": "one_of(x)[:1, :, ::width]",
         },
         sentence="Your mean and variance are taken over the samples as well; every sample has its own.",
         draw=_several_samples,
@@ -55,9 +55,10 @@ GROUP_NORM = (
     _gn_statistics(
         name="gn-channels-interleaved",
         edits={
-            "xp.reshape(xp.permute_dims(apart, (0, 1, 3, 2)), (x.shape[0], -1, groups))": "xp.reshape("
-            "x, (x.shape[0], -1, groups))",
-            "xp.reshape(xp.permute_dims(apart, (0, 1, 3, 2)), shape)": "xp.reshape(x, shape)",
+            "(x.shape[0], 1, -1, width)), axis=3)": "(x.shape[0], 1, width, -1)), axis=2)",
+            "xp.repeat(of_groups, width, axis=2)": "xp.tile(of_groups, (1, 1, width))",
+            "repeat(one_of(x)[:, :, ::width], width, axis=2)": "tile(one_of(x)[:, :, : x.shape[2] // width], "
+            "(1, 1, width))",
         },
         sentence="Your groups take every groups-th channel; a group is C / groups neighbouring channels.",
         draw=grouped_calls(groups=2),
