@@ -11,6 +11,7 @@ which a network that has learnt to tell embedded images apart knows something al
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from mabn_ref.arrays import check_at_least
 from mabn_ref.data import embedded
-from mabn_ref.data.dataset import Images, Labels, check_count
+from mabn_ref.data.dataset import Images, Labels, drawn
 
 CLASS_NAMES = ("disc", "square", "triangle", "cross")
 TEXTURE_NAMES = embedded.FAMILIES[: len(CLASS_NAMES)]
@@ -67,22 +68,15 @@ def generate(
     >>> train.images.shape, train.boxes.shape, CLASS_NAMES[train.boxes[0, 0, 0]]
     ((4, 48, 48, 3), (4, 3, 5), 'triangle')
     """
-    check_count("train_size", train_size, at_least=1)
-    check_count("test_size", test_size, at_least=1)
-    check_count("seed", seed, at_least=0)
     check_at_least("exposure", exposure, 0)
     if not 0 < exposure <= 1:
         raise ValueError(f"exposure is {exposure!r}, expected a number in (0, 1]")
-    return _draw(train_size, (seed, 4), exposure, textured), _draw(test_size, (seed, 5), exposure, textured)
+    scene = functools.partial(_scene, exposure=exposure, textured=textured)
+    train, test = drawn(scene, 1, train_size, test_size, seed, 4)
+    return Scenes(*train), Scenes(*test)
 
 
-def _draw(size: int, stream: tuple[int, int], exposure: float, textured: bool) -> Scenes:
-    drawn = [_scene(np.random.default_rng([*stream, index]), exposure, textured) for index in range(size)]
-    images, boxes = (np.stack(parts) for parts in zip(*drawn, strict=True))
-    return Scenes(images, boxes)
-
-
-def _scene(rng: np.random.Generator, exposure: float, textured: bool) -> tuple[Images, Labels]:
+def _scene(rng: np.random.Generator, exposure: float, textured: bool) -> Scenes:
     ground, waves = rng.random(3), rng.uniform(-0.6, 0.6, 2)
     at = np.arange(SIZE) + 0.5
     wave = np.sin(waves[0] * at[None, :] + waves[1] * at[:, None] + rng.uniform(0, 2 * math.pi))
@@ -106,7 +100,7 @@ def _scene(rng: np.random.Generator, exposure: float, textured: bool) -> tuple[I
             break  # no place is left; there are fewer objects then
     image = image + _NOISE * rng.standard_normal(image.shape)
     image = image * (exposure + (1 - exposure) * rng.random())
-    return np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8), boxes
+    return Scenes(np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)[None], boxes[None])
 
 
 def _shape(kind: int, at: npt.NDArray[Any], centre: npt.NDArray[Any], radius: float) -> npt.NDArray[np.bool_]:

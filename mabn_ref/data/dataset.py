@@ -7,10 +7,13 @@ a count that is not an integer, ValueError for another shape, another label or a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from mabn_ref.arrays import check_at_least
 
 CLASSES = 10
 """The most classes in a data set; labels are 0 to 9. A network has this many outputs, whichever labels occur."""
@@ -29,19 +32,25 @@ class Dataset(NamedTuple):
     labels: Labels
 
 
-def check_count(name: str, value: Any, *, at_least: int) -> None:
-    """Refuse anything but an integer of at least `at_least`; a bool is not one.
+def drawn(
+    block: Callable[[np.random.Generator], tuple[npt.NDArray[Any], ...]],
+    length: int,
+    train_size: int,
+    test_size: int,
+    seed: int,
+    stream: int,
+) -> Iterator[list[npt.NDArray[Any]]]:
+    """Yield the arrays of a training set, then those of a test set, drawn `length` at a time by `block`.
 
-    Examples
-    --------
-    >>> check_count("size", 0, at_least=1)
-    Traceback (most recent call last):
-    ValueError: size is 0, expected an integer of at least 1
+    The sets are the streams `stream` and ``stream + 1`` of the seed. Each block has a stream of its own in them, so
+    that a small set is the start of a large one.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} is {value!r}, expected an integer of at least {at_least}")
-    if value < at_least:
-        raise ValueError(f"{name} is {value}, expected an integer of at least {at_least}")
+    check_at_least("train_size", train_size, 1, whole=True)
+    check_at_least("test_size", test_size, 1, whole=True)
+    check_at_least("seed", seed, 0, whole=True)
+    for size, number in ((train_size, stream), (test_size, stream + 1)):
+        blocks = [block(np.random.default_rng([seed, number, index])) for index in range(-(-size // length))]
+        yield [np.concatenate(parts)[:size] for parts in zip(*blocks, strict=True)]
 
 
 def check_images(images: Any) -> None:

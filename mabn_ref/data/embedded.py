@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from mabn_ref.data.dataset import CLASSES, Dataset, Images, Labels, check_count
+from mabn_ref.data.dataset import CLASSES, Dataset, Images, Labels, drawn
 
 FAMILIES = ("stripes", "checks", "rings", "dots", "zigzags")
 PALETTES = ("warm", "cool")
@@ -28,8 +28,6 @@ HUE_SPREAD = 0.12
 CONTRAST = (0.25, 0.8)
 CYCLES = (2.5, 6.0)
 NOISE = 0.12
-
-# Each block of images has a stream of its own, so that a small set is the start of a large one of the same seed.
 _BLOCK = 100
 
 
@@ -48,17 +46,8 @@ def generate(train_size: int, test_size: int, seed: int) -> tuple[Dataset, Datas
     >>> CLASS_NAMES[train.labels[0]]
     'warm rings'
     """
-    check_count("train_size", train_size, at_least=1)
-    check_count("test_size", test_size, at_least=1)
-    check_count("seed", seed, at_least=0)
-    return _draw(train_size, (seed, 0)), _draw(test_size, (seed, 1))
-
-
-def _draw(size: int, stream: tuple[int, int]) -> Dataset:
-    blocks = [_block(np.random.default_rng([*stream, index])) for index in range(-(-size // _BLOCK))]
-    images = np.concatenate([block.images for block in blocks])[:size]
-    labels = np.concatenate([block.labels for block in blocks])[:size]
-    return Dataset(images, labels)
+    train, test = drawn(_block, _BLOCK, train_size, test_size, seed, 0)
+    return Dataset(*train), Dataset(*test)
 
 
 def _block(rng: np.random.Generator) -> Dataset:

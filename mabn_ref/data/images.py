@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mabn_ref.data.dataset import Dataset, Images, check_count, check_dataset, check_images
+from mabn_ref.arrays import check_at_least
+from mabn_ref.data.dataset import Dataset, Images, check_dataset, check_images
 
 PADDING = 4
 """Black pixels added on each side before cropping back, so images move by up to 4 pixels each way."""
@@ -30,8 +31,8 @@ def balanced(dataset: Dataset, size: int, seed: int) -> Dataset:
     (array([3, 7]), array([10, 10]))
     """
     check_dataset(dataset)
-    check_count("size", size, at_least=1)
-    check_count("seed", seed, at_least=0)
+    check_at_least("size", size, 1, whole=True)
+    check_at_least("seed", seed, 0, whole=True)
     rng = np.random.default_rng(seed)
     classes, counts = np.unique(dataset.labels, return_counts=True)
     wanted = np.full(len(classes), size // len(classes))

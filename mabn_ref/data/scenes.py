@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mabn_ref.data.dataset import Images, Labels, check_count
+from mabn_ref.data.dataset import Images, Labels, drawn
 from mabn_ref.data.embedded import FAMILIES, NOISE, PALETTES, colours, textures
 
 CLASS_NAMES = ("ground", *FAMILIES)
@@ -39,16 +39,8 @@ def generate(train_size: int, test_size: int, seed: int) -> tuple[Scenes, Scenes
     >>> train.images.shape, train.masks.shape, [CLASS_NAMES[label] for label in np.unique(train.masks[0])]
     ((4, 32, 32, 3), (4, 32, 32), ['ground', 'rings', 'zigzags'])
     """
-    check_count("train_size", train_size, at_least=1)
-    check_count("test_size", test_size, at_least=1)
-    check_count("seed", seed, at_least=0)
-    return _draw(train_size, (seed, 2)), _draw(test_size, (seed, 3))
-
-
-def _draw(size: int, stream: tuple[int, int]) -> Scenes:
-    blocks = [_block(np.random.default_rng([*stream, index])) for index in range(-(-size // _BLOCK))]
-    images, masks = (np.concatenate(parts)[:size] for parts in zip(*blocks, strict=True))
-    return Scenes(images, masks)
+    train, test = drawn(_block, _BLOCK, train_size, test_size, seed, 2)
+    return Scenes(*train), Scenes(*test)
 
 
 def _block(rng: np.random.Generator) -> Scenes:
