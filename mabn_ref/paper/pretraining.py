@@ -18,7 +18,7 @@ from mabn_ref.train import boxes, loop
 from mabn_ref.train.config import RunConfig, recipe
 from mabn_ref.train.runs import run_boxes
 from mabn_ref.train.starting import Source
-from mabn_ref.train.tasks import CLASSES
+from mabn_ref.train.tasks import CLASSES, of_network
 
 PLAIN, CENTRALIZED = "BN 32", "BN 32 + WC"
 """The two pretrainings: what `RunConfig.start` of a run that begins from one says."""
@@ -60,7 +60,6 @@ def backbone_classifier(module: Any, config: Any, **options: Any) -> list[networ
     >>> [layer.name for layer in backbone_classifier(None, None, width=4)][-4:]
     ['norm5', 'relu5', 'pool', 'linear']
     """
-    options.pop("network", None)  # of `RunConfig`: the plain one, which this stands for
     layers = boxes.detector(module, config, **options)
     backbone = layers[: [layer.name for layer in layers].index("head")]
     last = backbone[-2]
@@ -72,7 +71,11 @@ def backbone_classifier(module: Any, config: Any, **options: Any) -> list[networ
 @functools.lru_cache(maxsize=4)
 def _pretrained(name: str, config: RunConfig) -> Source:
     """Train; what a record then says of the network is also what each way to MABN makes of it."""
-    setup = loop.prepare(config, task=CLASSES._replace(network=backbone_classifier))
+
+    def classifier(run: RunConfig, module: Any, norm: Any) -> list[network.Layer]:
+        return backbone_classifier(module, norm, **of_network(run))
+
+    setup = loop.prepare(config, task=CLASSES._replace(network=classifier))
     *_, end = loop.run(setup, loop.begin(setup))
     net = convert.Network(setup.layers, end.params, end.states)
     return Source(name, net, {"config": config.as_dict(), "conversions": conversions(net, setup)})

@@ -27,6 +27,11 @@ class Images(NamedTuple):
     std: npt.NDArray[Any]
 
 
+def scaled(train: Dataset, test: Dataset) -> Images:
+    """Return training and test images with the statistics that scale them."""
+    return Images(train, test, *channel_statistics(train.images))
+
+
 def load(config: RunConfig) -> Images:
     """Return the images that `config` names; they are kept for the next run in this process, unless the files change.
 
@@ -63,8 +68,7 @@ def _load(data: str, data_dir: str | None, train_size: int | None, test_size: in
             train, test = cifar.read_archive(fetch.fetch_cifar10())
         train = _part("train_size", train, train_size, _source(data_dir, KINDS[0]))
         test = _part("test_size", test, test_size, _source(data_dir, KINDS[1]))
-    mean, std = channel_statistics(train.images)
-    return Images(train, test, mean, std)
+    return scaled(train, test)
 
 
 def _halves(dataset: Dataset) -> Images:
@@ -72,7 +76,7 @@ def _halves(dataset: Dataset) -> Images:
     by_class = np.argsort(dataset.labels, kind="stable")
     halves = [np.sort(by_class[first::2]) for first in (0, 1)]
     train, test = (Dataset(dataset.images[half], dataset.labels[half]) for half in halves)
-    return Images(train, test, *channel_statistics(train.images))
+    return scaled(train, test)
 
 
 def _stamp(data_dir: str | None) -> object:

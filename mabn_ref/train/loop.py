@@ -97,9 +97,7 @@ def prepare(config: RunConfig, xp: Any = np, task: Task = CLASSES) -> Setup:
 
 def layers_of(config: RunConfig, steps: int, task: Task = CLASSES) -> list[Any]:
     """Return the network of a run of so many gradient batches."""
-    module, norm = build(config, steps)
-    weights = {"centralized": config.centralized, "standardized": config.standardized}
-    return task.network(module, norm, width=config.width, **weights, **task.options(config, norm))
+    return task.network(config, *build(config, steps))
 
 
 def begin(setup: Setup) -> Progress:

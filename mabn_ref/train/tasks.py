@@ -9,17 +9,18 @@ average precision.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.data import CLASSES as CLASS_COUNT
-from mabn_ref.data import Dataset, channel_statistics, scenes
+from mabn_ref.data import Dataset, scenes
 from mabn_ref.data import boxes as box_scenes
-from mabn_ref.nn import network, networks, softmax_cross_entropy
+from mabn_ref.nn import network, softmax_cross_entropy
 from mabn_ref.nn.layers import normaliser
+from mabn_ref.nn.networks import NETWORKS
 from mabn_ref.train import boxes, datasets
 from mabn_ref.train.average_precision import average_precision
 from mabn_ref.train.config import RunConfig, head_config
@@ -32,33 +33,7 @@ LIKELY = 0.3
 """The least score of a detection that a record keeps."""
 
 _PIXEL_CLASSES = len(scenes.CLASS_NAMES)
-
-
-def _scenes_options(config: RunConfig, norm: Any) -> dict[str, Any]:
-    if config.network != "plain":
-        raise ValueError(f"network is {config.network!r}, expected 'plain': scenes have a network of their own")
-    return {}
-
-
-def _pixel_options(config: RunConfig, norm: Any) -> dict[str, Any]:
-    _refuse_boxes(config)
-    return _scenes_options(config, norm)
-
-
-def _box_options(config: RunConfig, norm: Any) -> dict[str, Any]:
-    return {"head": head_config(config, norm), **_scenes_options(config, norm)}
-
-
-def _class_options(config: RunConfig, norm: Any) -> dict[str, Any]:
-    _refuse_boxes(config)
-    return {"network": config.network}
-
-
-def _refuse_boxes(config: RunConfig) -> None:
-    for name in ("heads", "exposure", "textured"):
-        value, unused = getattr(config, name), getattr(RunConfig, name)
-        if value != unused:
-            raise ValueError(f"{name} is {value!r}, expected {unused}: no box is looked for")
+_OF_BOXES = ("heads", "exposure", "textured")
 
 
 class Task(NamedTuple):
@@ -66,8 +41,8 @@ class Task(NamedTuple):
 
     load: Callable[[RunConfig], datasets.Images]
     """Images with their labels: one per image, one per pixel, or boxes."""
-    network: Callable[..., list[network.Layer]]
-    """Given a normaliser's module, its Config, `width`, `centralized` and `standardized`: layers up to the logits."""
+    network: Callable[[RunConfig, Any, Any], list[network.Layer]]
+    """Given a normaliser's module and Config: layers up to the logits; a field of another task is a ValueError."""
     loss: Callable[[Array, Array, Any], tuple[float, Array, int]]
     """Given logits, labels and the array library: the loss of a gradient batch, its gradient, and wrong answers."""
     predictions: Callable[[Array], Array]
@@ -76,8 +51,6 @@ class Task(NamedTuple):
     """Test images at a time."""
     figures: Callable[[Array, Array], dict[str, float]]
     """The figures of an epoch, `test_error` in % among them, from predictions and labels."""
-    options: Callable[[RunConfig, Any], dict[str, Any]]
-    """Further arguments of `network`, given the normaliser's Config; a field for another task is a ValueError."""
     tested: str = "test images"
     """What messages call the images that are tested on."""
     answers: int = 1
@@ -127,8 +100,33 @@ def mean_iou(confusion: Array) -> float:
     return float(100 * np.mean(both[union > 0] / union[union > 0]))
 
 
-def _classifier(module: Any, config: Any, *, network: str = "plain", **options: Any) -> list[Any]:
-    return networks.NETWORKS[network](module, config, classes=CLASS_COUNT, **options)
+def _refuse(config: RunConfig, names: Sequence[str], reason: str) -> None:
+    """Refuse a configuration in which fields of other tasks are set."""
+    for name in names:
+        value, unused = getattr(config, name), getattr(RunConfig, name)
+        if value != unused:
+            raise ValueError(f"{name} is {value!r}, expected {unused!r}: {reason}")
+
+
+def of_network(config: RunConfig) -> dict[str, Any]:
+    """Return what every network is told of a run beside its normaliser."""
+    return {name: getattr(config, name) for name in ("width", "centralized", "standardized")}
+
+
+def _classifier(config: RunConfig, module: Any, norm: Any) -> list[network.Layer]:
+    _refuse(config, _OF_BOXES, "no box is looked for")
+    return NETWORKS[config.network](module, norm, classes=CLASS_COUNT, **of_network(config))
+
+
+def _pixel_classifier(config: RunConfig, module: Any, norm: Any) -> list[network.Layer]:
+    _refuse(config, _OF_BOXES, "no box is looked for")
+    _refuse(config, ["network"], "scenes have a network of their own")
+    return encoder_decoder(module, norm, **of_network(config))
+
+
+def _detector(config: RunConfig, module: Any, norm: Any) -> list[network.Layer]:
+    _refuse(config, ["network"], "scenes have a network of their own")
+    return boxes.detector(module, norm, head=head_config(config, norm), **of_network(config))
 
 
 def _cross_entropy(logits: Array, labels: Array, xp: Any) -> tuple[float, Array, int]:
@@ -154,35 +152,30 @@ def _pixel_figures(predicted: Array, masks: Array) -> dict[str, float]:
     return {"test_error": float(100 * np.mean(predicted != masks)), "mean_iou": iou}
 
 
-def _refuse_files(config: RunConfig) -> None:
+def _scenes(config: RunConfig) -> datasets.Images:
+    """Scenes, the same for all seeds; `data` is "embedded" and stands for them, and nothing is augmented."""
+    return _drawn(config, scenes.generate)
+
+
+def _boxes(config: RunConfig) -> datasets.Images:
+    """The same, with boxes for labels."""
+    return _drawn(config, box_scenes.generate, exposure=config.exposure, textured=config.textured)
+
+
+def _drawn(config: RunConfig, generate: Callable[..., Any], **settings: Any) -> datasets.Images:
     if config.data != "embedded" or config.augment:
         raise ValueError(
             f"data is {config.data!r} and augment {config.augment}, expected 'embedded' and False: scenes are drawn"
         )
-    for name in ("held_out", "gradient_centralized"):
-        if getattr(config, name):
-            raise ValueError(f"{name} is True, expected False: it applies to whole images only")
-
-
-def _scenes(config: RunConfig) -> datasets.Images:
-    """Scenes, the same for all seeds; `data` is "embedded" and stands for them, and nothing is augmented."""
-    _refuse_files(config)
-    train, test = scenes.generate(config.train_size or 0, config.test_size or 0, 0)
-    mean, std = channel_statistics(train.images)
-    return datasets.Images(Dataset(*train), Dataset(*test), mean, std)
+    _refuse(config, ["held_out", "gradient_centralized"], "it applies to whole images only")
+    return _kept(generate, config.train_size, config.test_size, **settings)
 
 
 @functools.lru_cache(maxsize=2)
-def _box_scenes(train_size: int, test_size: int, exposure: float, textured: bool) -> datasets.Images:
-    train, test = box_scenes.generate(train_size, test_size, 0, exposure=exposure, textured=textured)
-    mean, std = channel_statistics(train.images)
-    return datasets.Images(Dataset(*train), Dataset(*test), mean, std)
-
-
-def _boxes(config: RunConfig) -> datasets.Images:
-    """The same, with boxes for labels; kept for the next run in this process."""
-    _refuse_files(config)
-    return _box_scenes(config.train_size or 0, config.test_size or 0, config.exposure, config.textured)
+def _kept(generate: Callable[..., Any], train_size: int, test_size: int, **settings: Any) -> datasets.Images:
+    """The scenes; they are kept for the next run in this process."""
+    train, test = generate(train_size, test_size, 0, **settings)
+    return datasets.scaled(Dataset(*train), Dataset(*test))
 
 
 def _box_figures(found: Array, truth: Array) -> dict[str, float]:
@@ -197,23 +190,14 @@ def _found(detections: Array) -> list[list[list[float]]]:
     return [of_one[drawn].round(3).tolist() for of_one, drawn in zip(detections, likely, strict=True)]
 
 
-CLASSES = Task(
-    datasets.load,
-    _classifier,
-    _cross_entropy,
-    _likeliest,
-    250,
-    _error,
-    _class_options,
-)
+CLASSES = Task(datasets.load, _classifier, _cross_entropy, _likeliest, 250, _error)
 PIXELS = Task(
     _scenes,
-    encoder_decoder,
+    _pixel_classifier,
     _cross_entropy,
     _likeliest,
     100,
     _pixel_figures,
-    _pixel_options,
     tested="test scenes",
     answers=32 * 32,
     examples=lambda predicted: ["".join(map(str, image.ravel())) for image in predicted],
@@ -221,12 +205,11 @@ PIXELS = Task(
 )
 BOXES = Task(
     _boxes,
-    boxes.detector,
+    _detector,
     boxes.loss,
     boxes.detections,
     100,
     _box_figures,
-    _box_options,
     tested="test scenes",
     answers=boxes.CELLS,
     examples=_found,
