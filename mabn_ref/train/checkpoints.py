@@ -21,9 +21,8 @@ import numpy as np
 from mabn_ref import storage
 from mabn_ref.arrays import namespace
 from mabn_ref.nn import convert, network
-from mabn_ref.norms import devices
 from mabn_ref.train.config import LATER_FIELDS, RunConfig
-from mabn_ref.train.devices import to_device, to_host
+from mabn_ref.train.devices import mapped, to_device, to_host
 from mabn_ref.train.loop import Epoch, Progress, layers_of
 
 Array = np.ndarray[Any, Any]
@@ -43,10 +42,8 @@ def save(path: Path, config: RunConfig, progress: Progress) -> None:
 
     Arrays of a device are copied to the host.
     """
-    progress = to_host(progress)
-    values = progress._asdict() | {"history": [list(line) for line in progress.history]}
-    meta = {"format": _FORMAT, "config": config.as_dict()} | {name: values[name] for name in _META}
-    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in _arrays(progress)}
+    meta = {"format": _FORMAT, "config": config.as_dict()} | {name: getattr(progress, name) for name in _META}
+    arrays: dict[str, Any] = {"order": progress.order} | named(_layers(progress))
     assert not any(value.dtype.hasobject for value in arrays.values())
     arrays["meta"] = np.array(json.dumps(meta))
     storage.write(path, lambda file: np.savez(file, **arrays))
@@ -60,7 +57,8 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
     A `CheckpointError` says that the file is damaged, not a checkpoint, or of another configuration or version; an
     `OSError` that there is none, or that it cannot be read.
     """
-    expected = {name: np.asarray(value) for name, value in _arrays(to_host(like))}
+    layers = _layers(like)
+    expected = {"order": like.order} | named(layers)
     with _archive(path, expected) as members:
         meta = _meta(path, members)
         theirs = LATER_FIELDS | meta["config"]
@@ -81,16 +79,9 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
     if found.keys() != expected.keys():
         name = min(found.keys() ^ expected.keys())
         raise CheckpointError(f"{path} {'lacks' if name in expected else 'has an unknown'} array {name}")
-    _check_position(path, meta, found["order"], config, len(like.order))
-    history, xp = tuple(Epoch(*line) for line in meta["history"]), namespace(next(iter(like.params[0].values())))
-    fields: dict[str, Any] = {name: meta[name] for name in _META} | {"history": history}
-    return like._replace(
-        params=to_device(_restore("params", like.params, found), xp),
-        velocity=to_device(_restore("velocity", like.velocity, found), xp),
-        states=to_device(_restore("states", like.states, found), xp),
-        order=found["order"],
-        **fields,
-    )
+    xp = namespace(next(iter(like.params[0].values())))
+    position = _position(path, meta, found["order"], config, len(like.order))
+    return like._replace(**to_device(_restored(layers, found), xp), order=found["order"], **position)
 
 
 def load_network(path: Path) -> tuple[RunConfig, convert.Network]:
@@ -103,53 +94,46 @@ def load_network(path: Path) -> tuple[RunConfig, convert.Network]:
         config = RunConfig(**LATER_FIELDS | meta["config"])
         layers = layers_of(config, steps=1)  # of which only the schedule of Batch Renormalization knows
         params, states = network.init(layers, np.random.default_rng(0))
-        groups = {"params": params, "states": states}
-        expected = {name: np.asarray(value) for group, like in groups.items() for name, value in named(group, like)}
+        like = {"params": params, "states": states}
+        expected = named(like)
         found = expected | {name: _array(path, name, members[name], expected) for name in expected if name in members}
         if lacking := [name for name in expected.keys() - members.keys() if not name.endswith("iteration")]:
             raise CheckpointError(f"{path} lacks array {min(lacking)}")
-    return config, convert.Network(layers, *(_restore(group, like, found) for group, like in groups.items()))
+    return config, convert.Network(layers, **_restored(like, found))
 
 
-def _arrays(progress: Progress) -> Iterator[tuple[str, Any]]:
-    """Every array of `progress` and every number of its states, by name."""
-    yield "order", progress.order
-    for group in ("params", "velocity", "states"):
-        yield from named(group, getattr(progress, group))
+def _layers(progress: Progress) -> dict[str, Any]:
+    """What a run holds of each layer."""
+    return {name: getattr(progress, name) for name in ("params", "velocity", "states")}
 
 
-def named(group: str, layers: list[Any]) -> Iterator[tuple[str, Any]]:
-    """The values of layers, by the names that a checkpoint has for them."""
-    for number, layer in enumerate(layers):
-        for name, value in _fields(layer).items():
-            yield f"{group}/{number:02d}/{name}", value
+def named(layers: dict[str, Any]) -> dict[str, Array]:
+    """Return the arrays and numbers of layers, copied to the host, by the names that a checkpoint has for them."""
+    found: dict[str, Array] = {}
+
+    def keep(place: str, value: Any) -> None:
+        if value is not None:
+            found[_name(place)] = np.asarray(value)
+
+    mapped(to_host(layers), keep)
+    return found
 
 
-def _fields(layer: Any) -> dict[str, Any]:
-    """The named values of a layer: a dictionary's, a state's, those of every device's state, or none."""
-    if layer is None:
-        return {}
-    if isinstance(layer, devices.States):
-        of_each = ((number, _fields(state)) for number, state in enumerate(layer.each))
-        return {f"{number}/{name}": value for number, values in of_each for name, value in values.items()}
-    return dict(layer) if isinstance(layer, dict) else layer._asdict()
-
-
-def _restore(group: str, like: list[Any], found: dict[str, Array]) -> list[Any]:
+def _restored(like: dict[str, Any], found: dict[str, Array]) -> dict[str, Any]:
     """Layers of the types of `like` with the values that were found; numbers come back as numbers."""
-    return [_restored(f"{group}/{number:02d}", layer, found) for number, layer in enumerate(like)]
+
+    def value_at(place: str, value: Any) -> Any:
+        if value is None:
+            return None
+        return found[_name(place)].item() if isinstance(value, int) else found[_name(place)]
+
+    restored: dict[str, Any] = mapped(like, value_at)
+    return restored
 
 
-def _restored(place: str, layer: Any, found: dict[str, Array]) -> Any:
-    if isinstance(layer, devices.States):
-        return devices.States(tuple(_restored(f"{place}/{n}", state, found) for n, state in enumerate(layer.each)))
-    values: dict[str, Any] = {}
-    for name, value in _fields(layer).items():
-        array = found[f"{place}/{name}"]
-        values[name] = array.item() if isinstance(value, int) else array
-    if layer is None or isinstance(layer, dict):
-        return None if layer is None else values
-    return layer._replace(**values)
+def _name(place: str) -> str:
+    """The name of what is at a place, which says nothing of the field `each` of a state on several devices."""
+    return place.removeprefix("/").replace("/each", "")
 
 
 @contextlib.contextmanager
@@ -222,13 +206,12 @@ def _meta(path: Path, members: dict[str, IO[bytes]]) -> dict[str, Any]:
     raise CheckpointError(f"{path} is not a checkpoint of this version of mabn_ref: {reason}")
 
 
-def _check_position(path: Path, meta: dict[str, Any], order: Any, config: RunConfig, images: int) -> None:
-    """Refuse a position, an order or a state of the generator that no run of `config` ever has."""
+def _position(path: Path, meta: dict[str, Any], order: Any, config: RunConfig, images: int) -> dict[str, Any]:
+    """The fields of `Progress` that are in ``meta``, unless no run of `config` is ever there."""
     steps = images // config.gradient_batch
     try:
         np.random.PCG64().state = meta["rng"]
-        history = [Epoch(*line) for line in meta["history"]]
-        figures = [value for line in meta["history"] for value in line]
+        history = tuple(Epoch(*line) for line in meta["history"])
         sound = (
             type(meta["epoch"]) is int
             and type(meta["step"]) is int
@@ -236,7 +219,7 @@ def _check_position(path: Path, meta: dict[str, Any], order: Any, config: RunCon
             and 0 <= meta["step"] <= steps
             and [line.epoch for line in history] == list(range(1, meta["epoch"] + 1))
             and all(type(meta[name]) in (int, float) for name in ("loss_sum", "wrong", "seconds"))
-            and all(value is None or type(value) in (int, float) for value in figures)
+            and all(value is None or type(value) in (int, float) for line in history for value in line)
             and np.array_equal(np.sort(order), np.arange(images))
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
@@ -245,3 +228,4 @@ def _check_position(path: Path, meta: dict[str, Any], order: Any, config: RunCon
         raise CheckpointError(
             f"{path} is a damaged checkpoint: its position, order or generator is none of such a run"
         )
+    return {name: meta[name] for name in _META} | {"history": history}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -56,23 +56,31 @@ def to_device(tree: Any, xp: Any) -> Any:
     >>> to_device([{"w": np.ones(2)}, None, 3], np)
     [{'w': array([1., 1.])}, None, 3]
     """
-    return _mapped(tree, xp.asarray)
+    return mapped(tree, lambda _, value: xp.asarray(value) if hasattr(value, "dtype") else value)
 
 
 def to_host(tree: Any) -> Any:
     """Copy the arrays of such a tree to the host."""
-    return _mapped(tree, lambda x: namespace(x).asnumpy(x) if hasattr(namespace(x), "asnumpy") else np.asarray(x))
+
+    def copied(_: str, value: Any) -> Any:
+        if not hasattr(value, "dtype"):
+            return value
+        return namespace(value).asnumpy(value) if hasattr(namespace(value), "asnumpy") else np.asarray(value)
+
+    return mapped(tree, copied)
 
 
-def _mapped(tree: Any, copy: Any) -> Any:
+def mapped(tree: Any, function: Callable[[str, Any], Any], place: str = "") -> Any:
+    """Return such a tree with ``function(place, value)`` for each of its values; a place is "/params/00/w"."""
     if isinstance(tree, dict):
-        return {name: _mapped(value, copy) for name, value in tree.items()}
+        return {name: mapped(value, function, f"{place}/{name}") for name, value in tree.items()}
     if isinstance(tree, list):
-        return [_mapped(value, copy) for value in tree]
+        return [mapped(value, function, f"{place}/{number:02d}") for number, value in enumerate(tree)]
     if isinstance(tree, tuple):
-        values = [_mapped(value, copy) for value in tree]
+        names = getattr(tree, "_fields", range(len(tree)))
+        values = [mapped(value, function, f"{place}/{name}") for name, value in zip(names, tree, strict=True)]
         return type(tree)(*values) if hasattr(tree, "_fields") else tuple(values)
-    return copy(tree) if hasattr(tree, "dtype") else tree
+    return function(place, tree)
 
 
 @contextlib.contextmanager

@@ -6,8 +6,6 @@ import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from mabn_ref.nn import convert, network
 from mabn_ref.nn.network import Conv, Layer, Norm
 from mabn_ref.norms import mabn, modified_batch_norm
@@ -43,9 +41,8 @@ def from_checkpoint(path: Path) -> Source:
     """
     config, net = checkpoints.load_network(path)
     seen = hashlib.sha256()
-    for group, values in (("params", net.params), ("states", net.states)):
-        for name, value in checkpoints.named(group, values):
-            seen.update(f"{name} {np.asarray(value).dtype} {np.shape(value)}".encode() + np.asarray(value).tobytes())
+    for name, value in checkpoints.named({"params": net.params, "states": net.states}).items():
+        seen.update(f"{name} {value.dtype} {value.shape}".encode() + value.tobytes())
     digest = seen.hexdigest()
     name = f"{label(config)}, seed {config.seed}, {digest[:12]}"
     return Source(name, net, {"config": config.as_dict(), "digest": digest})
