@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -94,6 +94,7 @@ _SAME_IN_CONFIG = ("norm_batch", "decay", "clip", "r_max", "d_max", "form", "gro
 _OTHERWISE_IN_CONFIG = {"forward": "forward_average", "backward": "backward_average"}
 _AVERAGES = {"batch": "BS", "sma": "SMAS", "ema": "EMAS"}
 _COUNT: dict[str, Any] = {"at_least": 1, "whole": True}
+_FROM_0 = _COUNT | {"at_least": 0}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -126,9 +127,7 @@ class RunConfig(Checked):
         None, **_COUNT, note="m, normalisation batches in a simple moving average (MABN); None: one gradient batch"
     )
     clip: float = setting(5.0, at_least=1, note="bound of the renormalisation factor r (MABN, moving)")
-    renorm_after: int = setting(
-        100, at_least=0, whole=True, note="gradient batches with r = 1 before that starts (MABN, moving)"
-    )
+    renorm_after: int = setting(100, **_FROM_0, note="gradient batches with r = 1 before that starts (MABN, moving)")
     r_max: float = setting(3.0, at_least=1, note="bound of r at the end of its ramp (BRN)")
     d_max: float = setting(5.0, at_least=0, note="bound of d at the end of its ramp (BRN), or without one (moving)")
     ramp: float | None = setting(
@@ -151,7 +150,7 @@ class RunConfig(Checked):
     )
     heads: bool = setting(False, note="whether the head of a detector has a normaliser too (boxes)")
     head_warmup: int = setting(
-        0, at_least=0, whole=True, note="gradient batches in which the head's uses batch statistics (MABN, boxes)"
+        0, **_FROM_0, note="gradient batches in which the head's uses batch statistics (MABN, boxes)"
     )
     exposure: float = setting(0.15, at_least=0, note="lowest exposure of a scene, 1 for all alike (boxes)")
     textured: bool = setting(False, note="whether a scene's objects are told apart by texture, not shape (boxes)")
@@ -162,7 +161,7 @@ class RunConfig(Checked):
     )
     test_size: int | None = setting(1000, **_COUNT, or_none=True, note="test images, likewise")
     held_out: bool = setting(
-        False, note="whether half of the training images is trained on and the other half is tested on"
+        False, note="whether half of the training images is trained on, the other half tested on"
     )
     augment: bool = setting(True, note="whether training images are flipped and cropped at random")
     network: str = setting(
@@ -174,62 +173,51 @@ class RunConfig(Checked):
     momentum: float = setting(0.9, at_least=0, below=1, note="of SGD")
     weight_decay: float = setting(5e-4, at_least=0, note="of SGD, on every parameter")
     start: str | None = setting(None, note="the trained network that it begins from; None: random weights")
-    warmup: int = setting(
-        50, at_least=0, whole=True, note="steps in which the rate rises (half the run, if that is less)"
-    )
-    seed: int = setting(
-        0, at_least=0, whole=True, note="of initial weights, order, flips and crops; images are the same for all"
-    )
+    warmup: int = setting(50, **_FROM_0, note="steps in which the rate rises (half the run, if that is less)")
+    seed: int = setting(0, **_FROM_0, note="of initial weights, order, flips and crops; images are the same for all")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.data_dir, str if self.data == "directory" else type(None)):
-            raise ValueError(
-                f"data_dir is {self.data_dir!r} with data={self.data!r}, expected one with 'directory' only"
-            )
-        if self.data == "embedded" and None in (self.train_size, self.test_size):
-            raise ValueError("train_size or test_size is None, expected a number: embedded data has no end")
+        for misfit in self._misfits():  # of which the first is enough
+            raise ValueError(misfit)
         if self.train_size is not None:
             fewest = self.gradient_batch * (2 if self.held_out else 1)
             check_at_least("train_size", self.train_size, fewest, whole=True)
-        if self.window is not None and "window" not in _fields(self.norm):
-            raise ValueError(f"window is {self.window} with norm={self.norm!r}, expected None: MABN alone has one")
-        if self.norm in SAMPLE_NORMS and self.norm_batch != 1:
-            raise ValueError(
-                f"norm_batch is {self.norm_batch} with norm={self.norm!r}, expected 1: no other sample counts"
-            )
-        for name, norm in _OF_ONE_NORM.items():
-            value, unused = getattr(self, name), getattr(RunConfig, name)
-            if value != unused and self.norm != norm:
-                raise ValueError(
-                    f"{name} is {value!r} with norm={self.norm!r}, expected {unused}: it is for {norm!r} alone"
-                )
-        if self.centralized and self.standardized:
-            raise ValueError("standardized is True with centralized=True, expected at most one of them to be")
-        if self.centralized and self.gradient_centralized:
-            raise ValueError(
-                "gradient_centralized is True with centralized=True, expected at most one: that gradient is centred"
-            )
-        if self.gradient_batch % self.norm_batch:
-            raise ValueError(
-                f"norm_batch is {self.norm_batch}, expected a divisor of gradient_batch={self.gradient_batch}"
-            )
-        if self.micro_batches % self.devices:
-            raise ValueError(
-                f"devices is {self.devices}, expected a divisor of {self.micro_batches}, the normalisation batches "
-                f"of norm_batch={self.norm_batch} in gradient_batch={self.gradient_batch}"
-            )
-        if self.groups is not None and self.width % self.groups:
-            raise ValueError(f"groups is {self.groups}, expected a divisor of width={self.width}")
-        if self.head_warmup and not self.heads:
-            raise ValueError(
-                f"head_warmup is {self.head_warmup} with heads=False, expected 0: there is no normaliser"
-            )
         try:
             build(self, steps=1)
         except ValueError as error:  # of the normaliser's own Config, under the name that the field has here
             name, _, said = str(error).partition(" ")
             raise ValueError(f"{_OTHERWISE_IN_CONFIG.get(name, name)} {said}, with norm={self.norm!r}") from error
+
+    def _misfits(self) -> Iterator[str]:
+        """What of the fields does not go together."""
+        if not isinstance(self.data_dir, str if self.data == "directory" else type(None)):
+            yield f"data_dir is {self.data_dir!r} with data={self.data!r}, expected one with 'directory' only"
+        if self.data == "embedded" and None in (self.train_size, self.test_size):
+            yield "train_size or test_size is None, expected a number: embedded data has no end"
+        if self.window is not None and "window" not in _fields(self.norm):
+            yield f"window is {self.window} with norm={self.norm!r}, expected None: MABN alone has one"
+        if self.norm in SAMPLE_NORMS and self.norm_batch != 1:
+            yield f"norm_batch is {self.norm_batch} with norm={self.norm!r}, expected 1: no other sample counts"
+        for name, norm in _OF_ONE_NORM.items():
+            value, unused = getattr(self, name), getattr(RunConfig, name)
+            if value != unused and self.norm != norm:
+                yield f"{name} is {value!r} with norm={self.norm!r}, expected {unused}: it is for {norm!r} alone"
+        if self.centralized and self.standardized:
+            yield "standardized is True with centralized=True, expected at most one of them to be"
+        if self.centralized and self.gradient_centralized:
+            yield "gradient_centralized is True with centralized=True, expected at most one: that gradient is centred"
+        if self.gradient_batch % self.norm_batch:
+            yield f"norm_batch is {self.norm_batch}, expected a divisor of gradient_batch={self.gradient_batch}"
+        elif self.micro_batches % self.devices:
+            yield (
+                f"devices is {self.devices}, expected a divisor of {self.micro_batches}, the normalisation batches "
+                f"of norm_batch={self.norm_batch} in gradient_batch={self.gradient_batch}"
+            )
+        if self.groups is not None and self.width % self.groups:
+            yield f"groups is {self.groups}, expected a divisor of width={self.width}"
+        if self.head_warmup and not self.heads:
+            yield f"head_warmup is {self.head_warmup} with heads=False, expected 0: there is no normaliser"
 
     @property
     def micro_batches(self) -> int:
@@ -336,24 +324,16 @@ def label(config: RunConfig) -> str:
         text = title + (f" ({groups_of(config)} groups)" if config.norm == "gn" else "")
     else:
         text = f"{title} {config.norm_batch}"
-    if config.estimated:
-        text += " estimated"
-    if config.centralized:
-        text += " + WC"
-    if config.standardized:
-        text += " + WS"
-    if config.gradient_centralized:
-        text += " + GC"
-    if config.window not in (None, config.micro_batches):
-        text += f", m={config.window}"
-    if config.devices > 1:
-        text += f", {config.devices} devices"
-    if config.heads:
-        text += ", heads too"
-    if config.exposure != RunConfig.exposure:
-        text += f", exposure {config.exposure:g}"
-    if config.start is not None:
-        text += f", from {config.start}"
-    if config.held_out:
-        text += ", held-out images"
-    return text
+    marks = {
+        " estimated": config.estimated,
+        " + WC": config.centralized,
+        " + WS": config.standardized,
+        " + GC": config.gradient_centralized,
+        f", m={config.window}": config.window not in (None, config.micro_batches),
+        f", {config.devices} devices": config.devices > 1,
+        ", heads too": config.heads,
+        f", exposure {config.exposure:g}": config.exposure != RunConfig.exposure,
+        f", from {config.start}": config.start is not None,
+        ", held-out images": config.held_out,
+    }
+    return text + "".join(mark for mark, made in marks.items() if made)
