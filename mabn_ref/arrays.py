@@ -202,12 +202,10 @@ def check_plain(name: str, x: Array) -> None:
         return
     if not hasattr(x, "dtype") or not hasattr(x, "shape"):
         raise TypeError(f"{name} is a {type(x).__name__}, expected an array of float32 or float64")
+    wanted = f"{name} is {kind(x)}, expected a plain numpy.ndarray"
     if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{name} is {kind(x)}, expected a plain numpy.ndarray: leave masked values out yourself")
-    raise TypeError(
-        f"{name} is {kind(x)}, expected a plain numpy.ndarray, or an array of CuPy or array-api-strict; "
-        f"numpy.asarray({name}) makes one"
-    )
+        raise TypeError(f"{wanted}: leave masked values out yourself")
+    raise TypeError(f"{wanted}, or an array of CuPy or array-api-strict; numpy.asarray({name}) makes one")
 
 
 _LIBRARIES = ("cupy", "array_api_strict")
@@ -249,23 +247,16 @@ def check_float_array(
     check_plain(name, x)
     dtype = _name(x.dtype)
     beside = None if like is None else _name(getattr(like, "dtype", like))
-    if dtype in _REAL:
-        if beside in _REAL and dtype != beside:
-            raise TypeError(f"{name} has dtype {dtype}, expected {beside}, the dtype of {like_name}")
-        return
-    if real and beside in _REAL:
+    if beside in _REAL and dtype != beside and (real or dtype in _REAL):
         raise TypeError(f"{name} has dtype {dtype}, expected {beside}, the dtype of {like_name}")
     if dtype in _COMPLEX and not (real and beside not in _COMPLEX):
         _check_step(name, x)
     elif dtype == "object":
         _check_exact(name, x, roots)
-    elif dtype[1:] in ("f4", "f8"):
-        raise TypeError(
-            f"{name} has dtype {dtype}, expected float32 or float64 in this machine's byte order; "
-            f"{name}.astype({name}.dtype.newbyteorder('=')) makes it so"
-        )
-    else:
-        raise TypeError(f"{name} has dtype {dtype}, expected float32 or float64")
+    elif dtype not in _REAL:
+        swapped = f" in this machine's byte order; {name}.astype({name}.dtype.newbyteorder('=')) makes it so"
+        hint = swapped if dtype[1:] in ("f4", "f8") else ""
+        raise TypeError(f"{name} has dtype {dtype}, expected float32 or float64{hint}")
 
 
 def _check_step(name: str, x: Array) -> None:
