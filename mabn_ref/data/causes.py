@@ -27,17 +27,15 @@ _PYTHON = f"is from a Python version of CIFAR; its pickles can run any program a
 _MATLAB = f"is a MATLAB file, as in the MATLAB version of CIFAR-10; {_BINARY}, or {_WRITE}"
 _CIFAR_100 = f"is from CIFAR-100, which has 100 classes; {_BINARY}, or {_WRITE}, of at most ten classes"
 
-_PACKED = {
-    b"\x1f\x8b": "gzip",
-    b"PK": "zip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-    b"7z\xbc\xaf": "7z",
-    b"Rar!": "rar",
-    b"\x28\xb5\x2f\xfd": "zstd",
-}
 _PICKLED = (b"(dp", b"}q", *(bytes([0x80, protocol]) for protocol in range(2, 6)))
 _FORMATS = {
+    b"\x1f\x8b": "packed (gzip)",
+    b"PK": "packed (zip)",
+    b"BZh": "packed (bzip2)",
+    b"\xfd7zXZ": "packed (xz)",
+    b"7z\xbc\xaf": "packed (7z)",
+    b"Rar!": "packed (rar)",
+    b"\x28\xb5\x2f\xfd": "packed (zstd)",
     b"\x89PNG": "an image file (PNG)",
     b"\xff\xd8\xff": "an image file (JPEG)",
     b"GIF8": "an image file (GIF)",
@@ -153,19 +151,16 @@ def of_directory(directory: Path, missing: Sequence[str]) -> str:
 def _of_start(head: bytes, name: str) -> str | None:
     if name.lower().endswith(".npz"):
         return f"is a NumPy file; {_WRITE}"
-    packed = "tar" if head[257:262] == b"ustar" else _by_start(_PACKED, head)
-    if packed is not None:
-        return of_name(Path(name).name) or f"is packed ({packed}); {_UNPACK}"
+    known = next((known for start, known in _FORMATS.items() if head.startswith(start)), "")
+    if head[257:262] == b"ustar":
+        known = "packed (tar)"
+    if known.startswith("packed"):
+        return of_name(Path(name).name) or f"is {known}; {_UNPACK}"
     if head.startswith(_PICKLED):
         return _PYTHON
     if head.startswith(b"MATLAB"):
         return _MATLAB
-    known = _by_start(_FORMATS, head)
-    return None if known is None else f"is {known}; {_WRITE}"
-
-
-def _by_start(table: dict[bytes, str], head: bytes) -> str | None:
-    return next((name for start, name in table.items() if head.startswith(start)), None)
+    return f"is {known}; {_WRITE}" if known else None
 
 
 def _of_size(size: int) -> str | None:
