@@ -161,7 +161,7 @@ class RunConfig(Checked):
     )
     test_size: int | None = setting(1000, **_COUNT, or_none=True, note="test images, likewise")
     held_out: bool = setting(
-        False, note="whether half of the training images is trained on, the other half tested on"
+        False, note="whether half of the training images is trained on and the other half is tested on"
     )
     augment: bool = setting(True, note="whether training images are flipped and cropped at random")
     network: str = setting(
