@@ -42,8 +42,12 @@ def figures(setup: loop.Setup, progress: loop.Progress) -> dict[str, Any]:
     The batches are those of the test scenes in order; scenes that do not fill one are left out. Frozen batch norm
     trains with constants, so there is nothing to compare: its figures are None.
     """
-    if setup.config.norm == "frozen-bn":
-        return dict.fromkeys(f"own_{name}" for name in setup.task.measures)
+    found = {} if setup.config.norm == "frozen-bn" else _figures(setup, progress)
+    return {f"own_{name}": found.get(name) for name in setup.task.measures}
+
+
+def _figures(setup: loop.Setup, progress: loop.Progress) -> dict[str, float]:
+    """The figures themselves; none if an output is not finite."""
     module, norm = normaliser(setup.config)
     layers = [
         layer._replace(module=module, config=norm) if isinstance(layer, network.Norm) else layer
@@ -58,7 +62,5 @@ def figures(setup: loop.Setup, progress: loop.Progress) -> dict[str, Any]:
         x = loop.to_input(setup, images[start : min(start + size, many)])
         said.append(to_host(network.forward(layers, progress.params, states, x)[0]))
     if not said or not all(bool(np.all(np.isfinite(logits))) for logits in said):
-        return dict.fromkeys(f"own_{name}" for name in setup.task.measures)
-    found = np.concatenate([setup.task.predictions(logits) for logits in said])
-    of_own = setup.task.figures(found, truth[:many])
-    return {f"own_{name}": of_own[name] for name in setup.task.measures}
+        return {}
+    return setup.task.figures(np.concatenate([setup.task.predictions(logits) for logits in said]), truth[:many])

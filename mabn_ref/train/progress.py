@@ -51,9 +51,7 @@ class Bar:
         """Count a run as ended, however it ended, and print a line about it."""
         with self._lock:
             last = self._going.pop(config, None)
-            done = last.images if last else 0
-            total = self._bar.total // self._runs
-            self._bar.update(total - done)
+            self._bar.update(self._bar.total // self._runs - (last.images if last else 0))
             self._ended += 1
             self._describe()
         self.say(line)

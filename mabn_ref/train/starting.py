@@ -141,8 +141,8 @@ def _normaliser(layer: Norm, fresh: Any, old: Norm, p: dict[str, Any], state: An
             return "statistics fresh", p, fresh
         except ValueError as error:
             raise DoesNotFit(f"{layer.name}: {error}") from error
-        what, p, of_one = "converted", net.params[0], net.states[0]
-        what = "taken" if module is old.module else what
+        what = "taken" if module is old.module else "converted"
+        p, of_one = net.params[0], net.states[0]
     elif module in _MEAN_SQUARES and old.module in _MEAN_SQUARES:
         what, of_one = "taken", of_one._replace(chi2=state.chi2)
     else:
