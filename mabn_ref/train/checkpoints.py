@@ -61,7 +61,7 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
     expected = {"order": like.order} | named(layers)
     with _archive(path, expected) as members:
         meta = _meta(path, members)
-        theirs = LATER_FIELDS | meta["config"]
+        theirs = meta["config"]
         differing = [
             f"{name} is {theirs.get(name)!r} there and {value!r} here"
             for name, value in config.as_dict().items()
@@ -71,11 +71,7 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
             raise CheckpointError(f"{path} is a checkpoint of another run: {'; '.join(differing)}")
         found = {name: _array(path, name, stream, expected) for name, stream in members.items()}
     # Files of version 0.1 lack the counts with a default, which are only ever compared with those of caches to come.
-    found = {
-        f"states/{number:02d}/{name}": np.asarray(value)
-        for number, state in enumerate(like.states)
-        for name, value in getattr(state, "_field_defaults", {}).items()
-    } | found
+    found = named({"states": [getattr(state, "_field_defaults", None) for state in like.states]}) | found
     if found.keys() != expected.keys():
         name = min(found.keys() ^ expected.keys())
         raise CheckpointError(f"{path} {'lacks' if name in expected else 'has an unknown'} array {name}")
@@ -91,7 +87,7 @@ def load_network(path: Path) -> tuple[RunConfig, convert.Network]:
     """
     with _archive(path) as members:
         meta = _meta(path, members)
-        config = RunConfig(**LATER_FIELDS | meta["config"])
+        config = RunConfig(**meta["config"])
         layers = layers_of(config, steps=1)  # of which only the schedule of Batch Renormalization knows
         params, states = network.init(layers, np.random.default_rng(0))
         like = {"params": params, "states": states}
@@ -192,14 +188,14 @@ def _values(name: str, stream: IO[bytes], dtype: np.dtype[Any], shape: tuple[int
 
 
 def _meta(path: Path, members: dict[str, IO[bytes]]) -> dict[str, Any]:
-    """Take ``meta`` out of the members, refusing what no checkpoint of this version has."""
+    """Take ``meta`` out of the members, with the fields of `config` that are later, or refuse what it cannot be."""
     try:
         dtype, shape, fortran = _header("meta", stream := members.pop("meta"))
         if shape != () or dtype.kind != "U" or dtype.itemsize > _LONGEST_META:
             raise ValueError("meta is not a text")
         meta: dict[str, Any] = storage.as_json(_values("meta", stream, dtype, shape, fortran).item())
         if meta["format"] == _FORMAT and isinstance(meta["config"], dict) and meta.keys() >= set(_META):
-            return meta
+            return meta | {"config": LATER_FIELDS | meta["config"]}
         reason = f"its format is {meta['format']}, expected {_FORMAT}"
     except (KeyError, TypeError, ValueError, AttributeError):
         reason = "it has no description of a run"
