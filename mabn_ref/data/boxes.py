@@ -88,12 +88,12 @@ def _scene(rng: np.random.Generator, exposure: float, textured: bool) -> Scenes:
             centre = rng.uniform(8, SIZE - 8, 2)
             mask = _shape(kind, at, centre, rng.uniform(*_RADIUS))
             box = _tight(mask)
-            if all(_iou(box, boxes[j, 1:]) < _OVERLAP for j in range(k)):
+            if np.all(ious(box, boxes[:k, 1:]) < _OVERLAP):
                 if textured:
                     kind, fill = _texture(rng, centre)
                 else:  # another colour than the ground's in every channel
                     fill = (ground + rng.uniform(0.25, 0.75, 3)) % 1
-                boxes[k] = kind, *box
+                boxes[k] = kind, *box[0]
                 image = np.where(mask[..., None], fill, image)
                 break
         else:
@@ -126,13 +126,23 @@ def _texture(rng: np.random.Generator, centre: npt.NDArray[Any]) -> tuple[int, n
     return int(family), dark + (light - dark) * texture[rows[:, None], columns]
 
 
-def _tight(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
+def _tight(mask: npt.NDArray[np.bool_]) -> Labels:
+    """The box of a shape's pixels, (1, 4)."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    return np.array([[columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]])
 
 
-def _iou(a: tuple[int, int, int, int], b: Labels) -> float:
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(width, 0) * max(height, 0)
-    areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-    return float(shared / (areas - shared))
+def ious(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return intersection over union of boxes (..., n, 4) with boxes (..., m, 4), as (..., n, m).
+
+    Examples
+    --------
+    >>> ious(np.array([[0, 0, 2, 2]]), np.array([[1, 0, 3, 2], [4, 4, 5, 5]])).round(3)
+    array([[0.333, 0.   ]])
+    """
+    a, b = a[..., :, None, :], b[..., None, :, :]
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    shared = np.prod(np.maximum(sides, 0), axis=-1)
+    union = np.prod(a[..., 2:] - a[..., :2], axis=-1) + np.prod(b[..., 2:] - b[..., :2], axis=-1) - shared
+    found: npt.NDArray[Any] = np.divide(shared, union, out=np.zeros(np.shape(union)), where=union > 0)
+    return found

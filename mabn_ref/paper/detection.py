@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from mabn_ref.data import boxes
+from mabn_ref.data.boxes import ious
 from mabn_ref.extras import require
 from mabn_ref.paper.claims import (
     Claim,
@@ -26,7 +27,6 @@ from mabn_ref.paper.claims import (
 )
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import plotting, results
-from mabn_ref.train.average_precision import ious
 from mabn_ref.train.config import GROUPS, RunConfig
 from mabn_ref.train.runs import run_boxes
 from mabn_ref.train.table_layout import Table

@@ -13,27 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mabn_ref.data.boxes import ious
+
 Array = npt.NDArray[Any]
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """The parts of the union that must be shared: AP is the mean over them, AP50 the first, AP75 the sixth."""
 _RECALLS = np.linspace(0, 1, 101)
-
-
-def ious(a: Array, b: Array) -> Array:
-    """Return intersection over union of boxes (..., n, 4) with boxes (..., m, 4), as (..., n, m).
-
-    Examples
-    --------
-    >>> ious(np.array([[0, 0, 2, 2]]), np.array([[1, 0, 3, 2], [4, 4, 5, 5]])).round(3)
-    array([[0.333, 0.   ]])
-    """
-    a, b = a[..., :, None, :], b[..., None, :, :]
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = np.prod(np.maximum(sides, 0), axis=-1)
-    union = np.prod(a[..., 2:] - a[..., :2], axis=-1) + np.prod(b[..., 2:] - b[..., :2], axis=-1) - shared
-    found: Array = np.divide(shared, union, out=np.zeros(np.shape(union)), where=union > 0)
-    return found
 
 
 def average_precision(detections: Array, truth: Array, classes: int) -> dict[str, float]:

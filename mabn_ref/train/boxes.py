@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from mabn_ref.arrays import Array
 from mabn_ref.data import boxes
+from mabn_ref.data.boxes import ious
 from mabn_ref.nn import focal_loss, iou_loss, network
 from mabn_ref.nn.layers import normaliser
-from mabn_ref.train.average_precision import ious
 from mabn_ref.train.devices import to_device, to_host
 
 CLASSES = len(boxes.CLASS_NAMES)
@@ -45,22 +45,13 @@ class Targets(NamedTuple):
     distances: npt.NDArray[np.float64]  #: (N, cells, 4): to its left, top, right and bottom side, in cells
 
 
-def detector(
-    module: Any,
-    config: Any,
-    *,
-    centralized: bool = False,
-    standardized: bool = False,
-    width: int = 16,
-    head: Any = None,
-) -> list[network.Layer]:
+def detector(module: Any, config: Any, *, width: int = 16, head: Any = None, **treated: bool) -> list[network.Layer]:
     """Five convolutions, each with normaliser and ReLU, then a head of one convolution and the output of every cell.
 
-    The head has a normaliser if `head` is its Config. Convolutions that a normaliser follows may be centralised or
-    standardised.
+    The head has a normaliser if `head` is its Config. Convolutions that a normaliser follows may be `centralized` or
+    `standardized`.
     """
     channels = [3, width, 2 * width, 2 * width, 4 * width, 4 * width]
-    treated = {"centralized": centralized, "standardized": standardized}
     layers: list[network.Layer] = []
     for i, stride in enumerate((2, 2, 1, 2, 1), start=1):
         layers.append(network.Conv(f"conv{i}", channels[i - 1], channels[i], stride=stride, **treated))

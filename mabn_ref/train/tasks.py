@@ -61,22 +61,19 @@ class Task(NamedTuple):
     """Figures of the last epoch that a record keeps beside the examples."""
 
 
-def encoder_decoder(
-    module: Any, config: Any, *, centralized: bool = False, standardized: bool = False, width: int = 16
-) -> list[network.Layer]:
+def encoder_decoder(module: Any, config: Any, *, width: int = 16, **treated: bool) -> list[network.Layer]:
     """Three convolutions down to a quarter of each side, two up again, and a class for every pixel.
 
     A 32x32 image becomes maps of 16, 8 and 8 pixels, then, after nearest upsampling, of 16 and 32. The weights of all
-    convolutions but the last, which no normaliser follows, are centralised or standardised. The first convolution and
-    the last map have `width` channels.
+    convolutions but the last, which no normaliser follows, may be `centralized` or `standardized`. The first
+    convolution and the last map have `width` channels.
     """
     channels = [3, width, 2 * width, 2 * width, width, width]
     layers: list[network.Layer] = []
     for i, stride in enumerate((2, 2, 1, 1, 1), start=1):
         if i > 3:
             layers.append(network.Upsample(f"up{i - 3}"))
-        conv = network.Conv(f"conv{i}", channels[i - 1], channels[i], stride=stride)
-        layers.append(conv._replace(centralized=centralized, standardized=standardized))
+        layers.append(network.Conv(f"conv{i}", channels[i - 1], channels[i], stride=stride, **treated))
         layers.append(normaliser(f"norm{i}", module, channels[i], config))
         layers.append(network.ReLU(f"relu{i}"))
     return [*layers, network.Conv("head", width, _PIXEL_CLASSES, kernel=1, padding=0)]
