@@ -18,7 +18,7 @@ from mabn_ref.train import boxes, loop
 from mabn_ref.train.config import RunConfig, recipe
 from mabn_ref.train.runs import run_boxes
 from mabn_ref.train.starting import Source
-from mabn_ref.train.tasks import CLASSES, of_network
+from mabn_ref.train.tasks import Task, of_network
 
 PLAIN, CENTRALIZED = "BN 32", "BN 32 + WC"
 """The two pretrainings: what `RunConfig.start` of a run that begins from one says."""
@@ -68,14 +68,18 @@ def backbone_classifier(module: Any, config: Any, **options: Any) -> list[networ
     return [*backbone, pool, network.Linear("linear", last.channels, CLASS_COUNT)]
 
 
+class _Backbone(Task):
+    """Classify images with the detector's backbone."""
+
+    def network(self, config: RunConfig, module: Any, norm: Any) -> list[network.Layer]:
+        return backbone_classifier(module, norm, **of_network(config))
+
+
 @functools.lru_cache(maxsize=4)
 def _pretrained(name: str, config: RunConfig) -> Source:
     """Train; what a record then says of the network is also what each way to MABN makes of it."""
 
-    def classifier(run: RunConfig, module: Any, norm: Any) -> list[network.Layer]:
-        return backbone_classifier(module, norm, **of_network(run))
-
-    setup = loop.prepare(config, task=CLASSES._replace(network=classifier))
+    setup = loop.prepare(config, task=_Backbone())
     *_, end = loop.run(setup, loop.begin(setup))
     net = convert.Network(setup.layers, end.params, end.states)
     return Source(name, net, {"config": config.as_dict(), "conversions": conversions(net, setup)})

@@ -151,7 +151,7 @@ def run_boxes(config: RunConfig, **keywords: Any) -> dict[str, Any]:
 def _examples(setup: loop.Setup, progress: loop.Progress, status: str) -> dict[str, Any]:
     """What the record of a task with examples has of the last epoch."""
     task = setup.task
-    if task.examples is None:
+    if not task.measures:
         return {}
     if status != "done":
         return {**dict.fromkeys(task.measures), "predictions": []}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -36,29 +36,134 @@ _PIXEL_CLASSES = len(scenes.CLASS_NAMES)
 _OF_BOXES = ("heads", "exposure", "textured")
 
 
-class Task(NamedTuple):
-    """What the training loop leaves open."""
+class Task:
+    """What the training loop leaves open, of a network that says the class of an image."""
 
-    load: Callable[[RunConfig], datasets.Images]
-    """Images with their labels: one per image, one per pixel, or boxes."""
-    network: Callable[[RunConfig, Any, Any], list[network.Layer]]
-    """Given a normaliser's module and Config: layers up to the logits; a field of another task is a ValueError."""
-    loss: Callable[[Array, Array, Any], tuple[float, Array, int]]
-    """Given logits, labels and the array library: the loss of a gradient batch, its gradient, and wrong answers."""
-    predictions: Callable[[Array], Array]
-    """What the network says, from logits on the host."""
-    test_batch: int
-    """Test images at a time."""
-    figures: Callable[[Array, Array], dict[str, float]]
-    """The figures of an epoch, `test_error` in % among them, from predictions and labels."""
-    tested: str = "test images"
+    tested = "test images"
     """What messages call the images that are tested on."""
-    answers: int = 1
+    test_batch = 250
+    """Test images at a time."""
+    answers = 1
     """Answers that an image asks for."""
-    examples: Callable[[Array], list[Any]] | None = None
-    """What a record keeps of the last predictions of the first test images, if anything; the measures beside it."""
     measures: tuple[str, ...] = ()
-    """Figures of the last epoch that a record keeps beside the examples."""
+    """Figures of the last epoch that a record keeps beside examples; without one, it keeps no examples."""
+
+    def load(self, config: RunConfig) -> datasets.Images:
+        """Return images with their labels: one per image, one per pixel, or boxes."""
+        return datasets.load(config)
+
+    def network(self, config: RunConfig, module: Any, norm: Any) -> list[network.Layer]:
+        """Return layers up to the logits, with a normaliser; a field of another task is a ValueError."""
+        _refuse(config, _OF_BOXES, "no box is looked for")
+        return NETWORKS[config.network](module, norm, classes=CLASS_COUNT, **of_network(config))
+
+    def loss(self, logits: Array, labels: Array, xp: Any) -> tuple[float, Array, int]:
+        """Return the loss of a gradient batch, its gradient, and how many answers are wrong."""
+        truth = labels.ravel()
+        scores = xp.reshape(logits, (len(truth), -1))
+        value, cache = softmax_cross_entropy.forward(scores, to_device(truth, xp))
+        gradient = xp.reshape(softmax_cross_entropy.backward(1.0, cache), tuple(logits.shape))
+        return float(value), gradient, int(np.sum(np.argmax(to_host(scores), axis=1) != truth))
+
+    def predictions(self, logits: Array) -> Array:
+        """Return what the network says, from logits on the host."""
+        return np.argmax(logits, axis=-1)
+
+    def figures(self, predicted: Array, labels: Array) -> dict[str, float]:
+        """Return the figures of an epoch, `test_error` in % among them."""
+        return {"test_error": 100 * int(np.sum(predicted != labels)) / len(labels)}
+
+    def examples(self, predicted: Array) -> list[Any]:
+        """Return what a record keeps of the last predictions of the first test images."""
+        return []
+
+
+class Pixels(Task):
+    """The class of every pixel of a scene; scenes are the same for all seeds, and nothing is augmented."""
+
+    tested = "test scenes"
+    test_batch = 100
+    answers = 32 * 32
+    measures = ("mean_iou",)
+
+    def load(self, config: RunConfig) -> datasets.Images:
+        return _drawn(config, scenes.generate)
+
+    def network(self, config: RunConfig, module: Any, norm: Any) -> list[network.Layer]:
+        _refuse(config, _OF_BOXES, "no box is looked for")
+        _refuse(config, ["network"], "scenes have a network of their own")
+        return encoder_decoder(module, norm, **of_network(config))
+
+    def figures(self, predicted: Array, labels: Array) -> dict[str, float]:
+        counts = np.bincount((_PIXEL_CLASSES * labels + predicted).ravel(), minlength=_PIXEL_CLASSES**2)
+        iou = mean_iou(counts.reshape(_PIXEL_CLASSES, _PIXEL_CLASSES))
+        return {"test_error": float(100 * np.mean(predicted != labels)), "mean_iou": iou}
+
+    def examples(self, predicted: Array) -> list[Any]:
+        return ["".join(map(str, image.ravel())) for image in predicted]
+
+
+class Boxes(Task):
+    """The boxes of a scene. Their error is what is missing to an average precision of 100 %."""
+
+    tested = "test scenes"
+    test_batch = 100
+    answers = boxes.CELLS
+    measures = ("ap", "ap50", "ap75")
+
+    def load(self, config: RunConfig) -> datasets.Images:
+        return _drawn(config, box_scenes.generate, exposure=config.exposure, textured=config.textured)
+
+    def network(self, config: RunConfig, module: Any, norm: Any) -> list[network.Layer]:
+        _refuse(config, ["network"], "scenes have a network of their own")
+        return boxes.detector(module, norm, head=head_config(config, norm), **of_network(config))
+
+    def loss(self, logits: Array, labels: Array, xp: Any) -> tuple[float, Array, int]:
+        return boxes.loss(logits, labels, xp)
+
+    def predictions(self, logits: Array) -> Array:
+        return boxes.detections(logits)
+
+    def figures(self, predicted: Array, labels: Array) -> dict[str, float]:
+        found = average_precision(predicted, labels, boxes.CLASSES)
+        return {"test_error": 100 - found["ap"], **found}
+
+    def examples(self, predicted: Array) -> list[Any]:
+        """Return the detections that are likely enough to be drawn, from the highest score down."""
+        likely = (predicted[..., 0] >= 0) & (predicted[..., 1] >= LIKELY)
+        return [of_one[drawn].round(3).tolist() for of_one, drawn in zip(predicted, likely, strict=True)]
+
+
+CLASSES, PIXELS, BOXES = Task(), Pixels(), Boxes()
+
+
+def _refuse(config: RunConfig, names: Sequence[str], reason: str) -> None:
+    """Refuse a configuration in which fields of other tasks are set."""
+    for name in names:
+        value, unused = getattr(config, name), getattr(RunConfig, name)
+        if value != unused:
+            raise ValueError(f"{name} is {value!r}, expected {unused!r}: {reason}")
+
+
+def of_network(config: RunConfig) -> dict[str, Any]:
+    """Return what every network is told of a run beside its normaliser."""
+    return {name: getattr(config, name) for name in ("width", "centralized", "standardized")}
+
+
+def _drawn(config: RunConfig, generate: Callable[..., Any], **settings: Any) -> datasets.Images:
+    if config.data != "embedded" or config.augment:
+        raise ValueError(
+            f"data is {config.data!r} and augment {config.augment}, expected 'embedded' and False: scenes are drawn"
+        )
+    _refuse(config, ["held_out", "gradient_centralized"], "it applies to whole images only")
+    return _kept(generate, config.train_size, config.test_size, **settings)
+
+
+@functools.lru_cache(maxsize=2)
+def _kept(generate: Callable[..., Any], train_size: int, test_size: int, **settings: Any) -> datasets.Images:
+    """The scenes; they are kept for the next run in this process."""
+    train, test = generate(train_size, test_size, 0, **settings)
+    return datasets.scaled(Dataset(*train), Dataset(*test))
 
 
 def encoder_decoder(module: Any, config: Any, *, width: int = 16, **treated: bool) -> list[network.Layer]:
@@ -95,120 +200,3 @@ def mean_iou(confusion: Array) -> float:
     both = np.diag(confusion)
     union = confusion.sum(axis=0) + confusion.sum(axis=1) - both
     return float(100 * np.mean(both[union > 0] / union[union > 0]))
-
-
-def _refuse(config: RunConfig, names: Sequence[str], reason: str) -> None:
-    """Refuse a configuration in which fields of other tasks are set."""
-    for name in names:
-        value, unused = getattr(config, name), getattr(RunConfig, name)
-        if value != unused:
-            raise ValueError(f"{name} is {value!r}, expected {unused!r}: {reason}")
-
-
-def of_network(config: RunConfig) -> dict[str, Any]:
-    """Return what every network is told of a run beside its normaliser."""
-    return {name: getattr(config, name) for name in ("width", "centralized", "standardized")}
-
-
-def _classifier(config: RunConfig, module: Any, norm: Any) -> list[network.Layer]:
-    _refuse(config, _OF_BOXES, "no box is looked for")
-    return NETWORKS[config.network](module, norm, classes=CLASS_COUNT, **of_network(config))
-
-
-def _pixel_classifier(config: RunConfig, module: Any, norm: Any) -> list[network.Layer]:
-    _refuse(config, _OF_BOXES, "no box is looked for")
-    _refuse(config, ["network"], "scenes have a network of their own")
-    return encoder_decoder(module, norm, **of_network(config))
-
-
-def _detector(config: RunConfig, module: Any, norm: Any) -> list[network.Layer]:
-    _refuse(config, ["network"], "scenes have a network of their own")
-    return boxes.detector(module, norm, head=head_config(config, norm), **of_network(config))
-
-
-def _cross_entropy(logits: Array, labels: Array, xp: Any) -> tuple[float, Array, int]:
-    """Of an answer per image, or per pixel."""
-    truth = labels.ravel()
-    scores = xp.reshape(logits, (len(truth), -1))
-    value, cache = softmax_cross_entropy.forward(scores, to_device(truth, xp))
-    gradient = xp.reshape(softmax_cross_entropy.backward(1.0, cache), tuple(logits.shape))
-    return float(value), gradient, int(np.sum(np.argmax(to_host(scores), axis=1) != truth))
-
-
-def _likeliest(logits: Array) -> Array:
-    return np.argmax(logits, axis=-1)
-
-
-def _error(predicted: Array, labels: Array) -> dict[str, float]:
-    return {"test_error": 100 * int(np.sum(predicted != labels)) / len(labels)}
-
-
-def _pixel_figures(predicted: Array, masks: Array) -> dict[str, float]:
-    counts = np.bincount((_PIXEL_CLASSES * masks + predicted).ravel(), minlength=_PIXEL_CLASSES**2)
-    iou = mean_iou(counts.reshape(_PIXEL_CLASSES, _PIXEL_CLASSES))
-    return {"test_error": float(100 * np.mean(predicted != masks)), "mean_iou": iou}
-
-
-def _scenes(config: RunConfig) -> datasets.Images:
-    """Scenes, the same for all seeds; `data` is "embedded" and stands for them, and nothing is augmented."""
-    return _drawn(config, scenes.generate)
-
-
-def _boxes(config: RunConfig) -> datasets.Images:
-    """The same, with boxes for labels."""
-    return _drawn(config, box_scenes.generate, exposure=config.exposure, textured=config.textured)
-
-
-def _drawn(config: RunConfig, generate: Callable[..., Any], **settings: Any) -> datasets.Images:
-    if config.data != "embedded" or config.augment:
-        raise ValueError(
-            f"data is {config.data!r} and augment {config.augment}, expected 'embedded' and False: scenes are drawn"
-        )
-    _refuse(config, ["held_out", "gradient_centralized"], "it applies to whole images only")
-    return _kept(generate, config.train_size, config.test_size, **settings)
-
-
-@functools.lru_cache(maxsize=2)
-def _kept(generate: Callable[..., Any], train_size: int, test_size: int, **settings: Any) -> datasets.Images:
-    """The scenes; they are kept for the next run in this process."""
-    train, test = generate(train_size, test_size, 0, **settings)
-    return datasets.scaled(Dataset(*train), Dataset(*test))
-
-
-def _box_figures(found: Array, truth: Array) -> dict[str, float]:
-    """The error of boxes is what is missing to an average precision of 100 %."""
-    figures = average_precision(found, truth, boxes.CLASSES)
-    return {"test_error": 100 - figures["ap"], **figures}
-
-
-def _found(detections: Array) -> list[list[list[float]]]:
-    """The detections of each scene that are likely enough to be drawn, from the highest score down."""
-    likely = (detections[..., 0] >= 0) & (detections[..., 1] >= LIKELY)
-    return [of_one[drawn].round(3).tolist() for of_one, drawn in zip(detections, likely, strict=True)]
-
-
-CLASSES = Task(datasets.load, _classifier, _cross_entropy, _likeliest, 250, _error)
-PIXELS = Task(
-    _scenes,
-    _pixel_classifier,
-    _cross_entropy,
-    _likeliest,
-    100,
-    _pixel_figures,
-    tested="test scenes",
-    answers=32 * 32,
-    examples=lambda predicted: ["".join(map(str, image.ravel())) for image in predicted],
-    measures=("mean_iou",),
-)
-BOXES = Task(
-    _boxes,
-    _detector,
-    boxes.loss,
-    boxes.detections,
-    100,
-    _box_figures,
-    tested="test scenes",
-    answers=boxes.CELLS,
-    examples=_found,
-    measures=("ap", "ap50", "ap75"),
-)
