@@ -19,7 +19,6 @@ _LONGEST = 4 * 2**20
 _LARGEST = 64 * 2**20
 """Bytes of a file: some thousands of runs."""
 
-
 _KINDS: dict[str, Any] = {
     "status": str,
     "config": dict,
@@ -40,15 +39,12 @@ def prepare(path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with storage.named(path), path.open("a+b") as file:
-        if file.tell() == 0:
-            return
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) == b"\n":
-            return
         file.seek(0)
-        *before, last = _lines(path, file)
-        if _record(last) is None:
-            file.truncate(sum(map(len, before)))
+        lines = list(_lines(path, file))
+        if not lines or lines[-1].endswith(b"\n"):
+            return
+        if _record(lines[-1]) is None:
+            file.truncate(sum(map(len, lines[:-1])))
         else:
             file.write(b"\n")
 
