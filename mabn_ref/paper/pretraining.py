@@ -78,7 +78,6 @@ class _Backbone(Task):
 @functools.lru_cache(maxsize=4)
 def _pretrained(name: str, config: RunConfig) -> Source:
     """Train; what a record then says of the network is also what each way to MABN makes of it."""
-
     setup = loop.prepare(config, task=_Backbone())
     *_, end = loop.run(setup, loop.begin(setup))
     net = convert.Network(setup.layers, end.params, end.states)
