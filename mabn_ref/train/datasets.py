@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,11 +28,6 @@ class Images(NamedTuple):
     std: npt.NDArray[Any]
 
 
-def scaled(train: Dataset, test: Dataset) -> Images:
-    """Return training and test images with the statistics that scale them."""
-    return Images(train, test, *channel_statistics(train.images))
-
-
 def load(config: RunConfig) -> Images:
     """Return the images that `config` names; they are kept for the next run in this process, unless the files change.
 
@@ -47,7 +43,10 @@ def load(config: RunConfig) -> Images:
     >>> load(RunConfig(train_size=40, test_size=10)).train.images.shape
     (40, 32, 32, 3)
     """
-    images = _load(config.data, config.data_dir, config.train_size, config.test_size, _stamp(config.data_dir))
+    if config.data == "embedded":
+        images = generated(embedded.generate, config.train_size, config.test_size)
+    else:
+        images = _read(config.data_dir, config.train_size, config.test_size, _stamp(config.data_dir))
     if config.held_out:
         images = _halves(images.train)
     if config.data != "embedded":
@@ -55,20 +54,26 @@ def load(config: RunConfig) -> Images:
     return images
 
 
+@functools.lru_cache(maxsize=2)
+def generated(generate: Callable[..., Any], train_size: int | None, test_size: int | None, **settings: Any) -> Images:
+    """Return training and test images as `generate` draws them, kept for the next run in this process."""
+    train, test = generate(train_size, test_size, _SEED, **settings)
+    return _scaled(Dataset(*train), Dataset(*test))
+
+
 @functools.lru_cache(maxsize=1)
-def _load(data: str, data_dir: str | None, train_size: int | None, test_size: int | None, stamp: object) -> Images:
-    if data == "embedded":
-        assert train_size is not None
-        assert test_size is not None
-        train, test = embedded.generate(train_size, test_size, _SEED)
+def _read(data_dir: str | None, train_size: int | None, test_size: int | None, stamp: object) -> Images:
+    if data_dir is not None:
+        train, test = cifar.read_directory(data_dir)
     else:
-        if data_dir is not None:
-            train, test = cifar.read_directory(data_dir)
-        else:
-            train, test = cifar.read_archive(fetch.fetch_cifar10())
-        train = _part("train_size", train, train_size, _source(data_dir, KINDS[0]))
-        test = _part("test_size", test, test_size, _source(data_dir, KINDS[1]))
-    return scaled(train, test)
+        train, test = cifar.read_archive(fetch.fetch_cifar10())
+    train = _part("train_size", train, train_size, _source(data_dir, KINDS[0]))
+    test = _part("test_size", test, test_size, _source(data_dir, KINDS[1]))
+    return _scaled(train, test)
+
+
+def _scaled(train: Dataset, test: Dataset) -> Images:
+    return Images(train, test, *channel_statistics(train.images))
 
 
 def _halves(dataset: Dataset) -> Images:
@@ -76,7 +81,7 @@ def _halves(dataset: Dataset) -> Images:
     by_class = np.argsort(dataset.labels, kind="stable")
     halves = [np.sort(by_class[first::2]) for first in (0, 1)]
     train, test = (Dataset(dataset.images[half], dataset.labels[half]) for half in halves)
-    return scaled(train, test)
+    return _scaled(train, test)
 
 
 def _stamp(data_dir: str | None) -> object:

@@ -8,7 +8,6 @@ average precision.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,8 +15,8 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.data import CLASSES as CLASS_COUNT
-from mabn_ref.data import Dataset, scenes
 from mabn_ref.data import boxes as box_scenes
+from mabn_ref.data import scenes
 from mabn_ref.nn import network, softmax_cross_entropy
 from mabn_ref.nn.layers import normaliser
 from mabn_ref.nn.networks import NETWORKS
@@ -156,14 +155,7 @@ def _drawn(config: RunConfig, generate: Callable[..., Any], **settings: Any) -> 
             f"data is {config.data!r} and augment {config.augment}, expected 'embedded' and False: scenes are drawn"
         )
     _refuse(config, ["held_out", "gradient_centralized"], "it applies to whole images only")
-    return _kept(generate, config.train_size, config.test_size, **settings)
-
-
-@functools.lru_cache(maxsize=2)
-def _kept(generate: Callable[..., Any], train_size: int, test_size: int, **settings: Any) -> datasets.Images:
-    """The scenes; they are kept for the next run in this process."""
-    train, test = generate(train_size, test_size, 0, **settings)
-    return datasets.scaled(Dataset(*train), Dataset(*test))
+    return datasets.generated(generate, config.train_size, config.test_size, **settings)
 
 
 def encoder_decoder(module: Any, config: Any, *, width: int = 16, **treated: bool) -> list[network.Layer]:
