@@ -7,9 +7,24 @@ from types import ModuleType
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import an optional module by its dotted name, which an `extra` of this project installs.
+    """Import an optional module.
 
-    If it is not installed, that is an ImportError with the command that installs it.
+    Parameters
+    ----------
+    module : str
+        Its dotted name.
+    extra : str
+        The extra of this project that installs it.
+
+    Returns
+    -------
+    module
+        The imported module.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed, with the command that installs it.
 
     Examples
     --------
