@@ -6,17 +6,16 @@ Source: https://www.cs.toronto.edu/~kriz/cifar.html, "binary version".
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import gzip
 import os
 import tarfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from mabn_ref import storage
 from mabn_ref.data import causes
 from mabn_ref.data.causes import KINDS, RECORD_BYTES
 from mabn_ref.data.dataset import CLASSES, Dataset
@@ -82,7 +81,7 @@ def read_directory(path: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
 files: there is no such directory; check the path
     """
     directory = Path(path)
-    with _read(directory):
+    try:
         paths = sorted(directory.iterdir()) if directory.is_dir() else []
         found = {kind: [path for path in paths if fnmatch.fnmatch(path.name, kind)] for kind in KINDS}
         missing = [kind for kind in KINDS if not found[kind]]
@@ -95,30 +94,22 @@ files: there is no such directory; check the path
             left = path.with_suffix("") not in paths and any(fnmatch.fnmatch(path.stem, kind) for kind in KINDS)
             if left and (cause := causes.of_file(path)):
                 raise ValueError(f"{path} {cause}")
-    train, test = (_join([_read_file(file) for file in found[kind]]) for kind in KINDS)
+        train, test = (_join([_read_file(file) for file in found[kind]]) for kind in KINDS)
+    except OSError as error:
+        said = f"{error.filename or directory} cannot be read ({error.strerror or error})"
+        raise OSError(f"{said}: check its permissions, or copy it again") from error
     return train, test
 
 
 def _read_file(path: Path) -> Dataset:
-    with _read(path):
-        if path.exists() and not path.is_file():
-            raise ValueError(f"{path} is a directory or a special file, expected a file of records: copy it again")
-        try:
-            return read_records(path.read_bytes(), str(path))
-        except MemoryError:
-            size = path.stat().st_size
-            raise ValueError(f"{path} is {size} bytes long, more than fits into memory: use fewer images") from None
-
-
-@contextlib.contextmanager
-def _read(path: Path) -> Iterator[None]:
-    """Say which path an `OSError` is about, and what to do."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is a directory or a special file, expected a file of records: copy it again")
     try:
-        yield
-    except OSError as error:
-        raise OSError(
-            f"{path} cannot be read ({error.strerror or error}): check its permissions, or copy it again"
-        ) from error
+        with storage.named(path):
+            return read_records(path.read_bytes(), str(path))
+    except MemoryError:
+        size = path.stat().st_size
+        raise ValueError(f"{path} is {size} bytes long, more than fits into memory: use fewer images") from None
 
 
 def read_archive(path: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
