@@ -142,9 +142,7 @@ def _archive(path: Path, expected: dict[str, Array] | None = None) -> Iterator[d
         if file.read(4) != b"PK\x03\x04":
             raise CheckpointError(f"{path} is not a checkpoint: it is not an .npz archive")
         if (size := os.fstat(file.fileno()).st_size) > most:
-            raise CheckpointError(
-                f"{path} is not a checkpoint of this run: it has {size} bytes, expected at most {most}"
-            )
+            raise CheckpointError(f"{path} is not a checkpoint of this run: {size} bytes, expected at most {most}")
         file.seek(0)
         # A damaged archive raises a dozen different errors, by where the damage is; all of them mean the same.
         try:
@@ -221,7 +219,5 @@ def _position(path: Path, meta: dict[str, Any], order: Any, config: RunConfig, i
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         sound = False
     if not sound:
-        raise CheckpointError(
-            f"{path} is a damaged checkpoint: its position, order or generator is none of such a run"
-        )
+        raise CheckpointError(f"{path} is a damaged checkpoint: position, order or generator is none of such a run")
     return {name: meta[name] for name in _META} | {"history": history}

@@ -73,17 +73,13 @@ def filled(said: Mapping[str, Any], usual: Mapping[str, Any] = MappingProxyType(
 
 
 LATER_FIELDS: dict[str, Any] = {
-    "standardized": False,
-    "estimated": False,
     "devices": 1,
-    "heads": False,
     "head_warmup": 0,
     "exposure": 0.15,
     "network": "plain",
-    "textured": False,
-    "gradient_centralized": False,
-    "held_out": False,
-} | dict.fromkeys(("ramp", "form", "forward_average", "backward_average", "groups", "start"))
+    **dict.fromkeys(("standardized", "estimated", "heads", "textured", "gradient_centralized", "held_out"), False),
+    **dict.fromkeys(("ramp", "form", "forward_average", "backward_average", "groups", "start")),
+}
 """Fields of `RunConfig` that records and checkpoints made before them lack, with what was so then."""
 
 _OF_ONE_NORM = {"groups": "gn", "ramp": "brn", "estimated": "eval-norm", "head_warmup": "mabn"} | dict.fromkeys(
@@ -160,9 +156,7 @@ class RunConfig(Checked):
         2400, **_COUNT, or_none=True, note="training images, class-balanced; None: all, where they have an end"
     )
     test_size: int | None = setting(1000, **_COUNT, or_none=True, note="test images, likewise")
-    held_out: bool = setting(
-        False, note="whether half of the training images is trained on and the other half is tested on"
-    )
+    held_out: bool = setting(False, note="whether half of the training images is trained on, the rest tested on")
     augment: bool = setting(True, note="whether training images are flipped and cropped at random")
     network: str = setting(
         "plain", choices=tuple(NETWORKS), note="a key of `mabn_ref.nn.networks.NETWORKS`, of whole images alone"

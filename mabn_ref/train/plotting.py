@@ -65,9 +65,8 @@ def errors_by_row(rows: Sequence[Mapping[str, Any]], title: str, label: str = "t
     drawing, axes = _lines_of_text(title, [row["label"] for row in rows], 0.32)
     for position, row in enumerate(rows):
         if not row["errors"]:
-            axes.annotate(
-                "diverged" if row["diverged"] else "no runs", (0.5, position), xycoords=("axes fraction", "data")
-            )
+            said = "diverged" if row["diverged"] else "no runs"
+            axes.annotate(said, (0.5, position), xycoords=("axes fraction", "data"))
             continue
         values = list(row["errors"].values())
         interval = mean_interval(values)

@@ -94,9 +94,8 @@ def _of_one_device(net: convert.Network) -> convert.Network:
         else layer
         for layer in net.layers
     ]
-    return net._replace(
-        layers=layers, states=[state.each[0] if isinstance(state, States) else state for state in net.states]
-    )
+    states = [state.each[0] if isinstance(state, States) else state for state in net.states]
+    return net._replace(layers=layers, states=states)
 
 
 def _centred(net: convert.Network, setup: Setup) -> tuple[convert.Network, list[str]]:
