@@ -78,7 +78,7 @@ def run_one(
     if config.start != (None if source is None else source.name):
         raise ValueError(f"start is {config.start!r}, expected the name of the source: {source and source.name!r}")
     status, message = "done", None
-    about: dict[str, Any] = {}
+    further: dict[str, Any] = {}
     xp = devices.library(device)
     with require("threadpoolctl", "run").threadpool_limits(1, "blas"), devices.out_of_memory_as_device_error():
         setup = loop.prepare(config, xp, task)
@@ -87,7 +87,7 @@ def run_one(
         start = loop.begin(setup)
         if source is not None:
             start, layers = starting.begin(setup, start, source)
-            about = {"start": source.about | {"layers": layers}}
+            further = {"start": source.about | {"layers": layers}}
         file = Path(checkpoint) if checkpoint is not None else None
         if file is not None and file.exists():
             start = checkpoints.load(file, config, start)
@@ -104,7 +104,7 @@ def run_one(
                     report(_report(setup, progress))
         except loop.Diverged as error:
             status, message = "diverged", str(error)
-        further = _examples(setup, progress, status)
+        further |= _examples(setup, progress, status)
         if finished is not None and status == "done":
             further |= finished(setup, progress)
     return {
@@ -115,7 +115,6 @@ def run_one(
         **made_with(device),
         "seconds": sum(line.seconds for line in progress.history) + progress.seconds,
         "epochs": [line.figures() for line in progress.history],
-        **about,
         **further,
     }
 
