@@ -47,7 +47,7 @@ def figures(setup: loop.Setup, progress: loop.Progress) -> dict[str, Any]:
 
 
 def _figures(setup: loop.Setup, progress: loop.Progress) -> dict[str, float]:
-    """The figures themselves; none if an output is not finite."""
+    """The figures themselves; none if an output is not finite, or its squares are not."""
     module, norm = normaliser(setup.config)
     layers = [
         layer._replace(module=module, config=norm) if isinstance(layer, network.Norm) else layer
@@ -60,7 +60,10 @@ def _figures(setup: loop.Setup, progress: loop.Progress) -> dict[str, float]:
     said = []
     for start in range(0, many, size):
         x = loop.to_input(setup, images[start : min(start + size, many)])
-        said.append(to_host(network.forward(layers, progress.params, states, x)[0]))
+        try:
+            said.append(to_host(network.forward(layers, progress.params, states, x)[0]))
+        except OverflowError:
+            return {}
     if not said or not all(bool(np.all(np.isfinite(logits))) for logits in said):
         return {}
     return setup.task.figures(np.concatenate([setup.task.predictions(logits) for logits in said]), truth[:many])

@@ -99,12 +99,12 @@ def _of_one_device(net: convert.Network) -> convert.Network:
 
 
 def _centred(net: convert.Network, setup: Setup) -> tuple[convert.Network, list[str]]:
-    """Centre what `convert.centre` can, and name it."""
+    """Centre what `convert.centre` can, and name it; a standardised weight, as it is used, sums to zero already."""
     norms = set(convert.of_mean_and_variance(net.layers, net.states))
     names = [
         layer.name
         for i, layer in enumerate(net.layers)
-        if isinstance(layer, Conv) and i + 1 in norms and not layer.centralized
+        if isinstance(layer, Conv) and i + 1 in norms and not (layer.centralized or layer.standardized)
     ]
     if not names:
         return net, []

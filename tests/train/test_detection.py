@@ -150,6 +150,15 @@ def test_own_statistics_are_those_of_each_pair_of_test_scenes() -> None:
     assert own_statistics.figures(setup, progress)["own_ap"] == pytest.approx(figures["ap"], abs=1e-9)
 
 
+def test_own_statistics_that_overflow_are_none() -> None:
+    setup = loop.prepare(recipe("bn", norm_batch=2, devices=4, **TINY), np, BOXES)
+    progress = loop.begin(setup)
+    first = {"w": np.full_like(progress.params[0]["w"], 1e30)}
+    with np.errstate(over="ignore"):
+        figures = own_statistics.figures(setup, progress._replace(params=[first, *progress.params[1:]]))
+    assert figures == {"own_ap": None, "own_ap50": None, "own_ap75": None}
+
+
 def test_it_learns() -> None:
     config = recipe("bn", norm_batch=8, decay=0.9, warmup=5, **TINY | {"width": 4, "train_size": 32, "epochs": 4})
     losses = [line["train_loss"] for line in run_boxes(replace(config, lr=0.1))["epochs"]]

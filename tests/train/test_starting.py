@@ -75,6 +75,15 @@ def test_weights_are_centred_where_the_run_centralises_them(tmp_path: Path) -> N
     np.testing.assert_allclose(progress.params[0]["w"].sum(axis=(0, 1, 2)), 0, atol=1e-5)
 
 
+def test_standardised_weights_are_centred_already(tmp_path: Path) -> None:
+    source, end, before = trained(tmp_path, standardized=True)
+    setup, progress, layers = begun(source, "mabn", norm_batch=2)
+    assert setup.config.centralized
+    assert "centred" not in layers
+    expected = said_by(before, end)
+    np.testing.assert_allclose(said_by(setup, progress), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
 def test_what_does_not_fit_starts_fresh(tmp_path: Path) -> None:
     """The residual network has some names of the plain one, and some shapes."""
     source, end, _ = trained(tmp_path)
