@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -40,9 +41,24 @@ class Check:
     skeleton of a hunt has right already count with any other, which is not to be said here."""
 
     @classmethod
-    def of(cls, part: str, returned: Callable[[Any, Any], Any], judge: Judge) -> Check:
-        """A check of one part, which is what ``returned(code, case)`` gives."""
-        return cls(lambda code, case: {part: returned(code, case)}, {part: judge})
+    def of(cls, call: str, judges: Mapping[str, Judge], **rest: Any) -> Check:
+        """A check of one call, such as ``"backward(dz, cache)"``, whose arguments are attributes of the case.
+
+        It returns the parts, in the order of their judges; `rest` is what else a `Check` has.
+
+        Examples
+        --------
+        >>> check = Check.of("half(x)", {"h": judge_that(lambda h, case: 2 * h == case.x, "twice h is not x")})
+        >>> check.observe(SimpleNamespace(half=lambda x: x / 2), SimpleNamespace(x=3.0))
+        {'h': 1.5}
+        """
+        function, *arguments = re.findall(r"\w+", call)
+
+        def observe(code: Any, case: Any) -> dict[str, Any]:
+            result = getattr(code, function)(*(getattr(case, name) for name in arguments))
+            return parts(function, result, *judges) if len(judges) > 1 else dict.fromkeys(judges, result)
+
+        return cls(observe, judges, **rest)
 
 
 class Malformed(Exception):
@@ -125,11 +141,6 @@ def anew(code: Any) -> Any:
 def parts(function: str, result: Any, *names: str) -> dict[str, Any]:
     """`unpack` a result, each value under its name."""
     return dict(zip(names, unpack(function, result, *names), strict=True))
-
-
-def observe_backward(code: Any, case: Any) -> dict[str, Any]:
-    """Call ``backward(dz, cache)`` on a case; its parts are dx, dgamma and dbeta."""
-    return parts("backward", code.backward(case.dz, case.cache), "dx", "dgamma", "dbeta")
 
 
 def batch(rng: np.random.Generator, k: int, *, samples: int = 6) -> SimpleNamespace:
@@ -235,6 +246,16 @@ def gradients(function: Callable[..., Array], dz: Array, *inputs: Array) -> list
     ]
 
 
+def with_gradients(case: SimpleNamespace, normalise: Callable[[Array], Array]) -> SimpleNamespace:
+    """Give a case the dx, dgamma and dbeta of ``gamma * normalise(x) + beta``, and return it."""
+
+    def forward(x: Array, gamma: Array, beta: Array) -> Array:
+        return gamma * normalise(x) + beta
+
+    case.dx, case.dgamma, case.dbeta = gradients(forward, case.dz, case.x, case.gamma, case.beta)
+    return case
+
+
 def judge_that(holds: Callable[[Any, Any], Any], otherwise: str) -> Judge:
     """Make the judge that says `otherwise`, which may name what the case has, unless ``holds(value, case)``.
 
@@ -290,3 +311,9 @@ def gradient_judge(name: str, of: str = "forward", at: str = "", sum_note: str =
         return f"{at.format(case=case)}{fault}{note}"
 
     return judge
+
+
+def gradient_judges(of: str = "forward", at: str = "", sum_note: str = "") -> dict[str, Judge]:
+    """Make the judges of dx, dgamma and dbeta, as `gradient_judge` does; `sum_note` is for dx alone."""
+    parameters = {name: gradient_judge(name, of, at) for name in ("dgamma", "dbeta")}
+    return {"dx": gradient_judge("dx", of, at, sum_note), **parameters}

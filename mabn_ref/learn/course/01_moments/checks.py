@@ -1,35 +1,29 @@
 """Checks of `moments`."""
 
-from types import SimpleNamespace
-
 import numpy as np
 
-from mabn_ref.learn.checking import Check, batch, close, parts
+from mabn_ref.learn.checking import Check, batch, close, judge_that
 
 FAR = 1e6
 
 
 def draw(rng, k):
     case = batch(rng, k)
-    far = k == 5
-    return SimpleNamespace(x=case.x + FAR if far else case.x, far=far, axes=case.axes)
+    case.far = k == 5
+    case.x += FAR * case.far
+    case.values = case.x.reshape(-1, case.x.shape[-1])
+    return case
 
 
-def _values(case):
-    return case.x.reshape(-1, case.x.shape[-1])
-
-
-def judge_mu(mu, case):
-    values = _values(case)
-    if not close(np.sum(values - mu, axis=0) / len(values) + FAR, FAR, 1e-13):
-        return "mu is not the mean: less mu, the values of a channel do not sum to zero"
-    return None
+judge_mu = judge_that(
+    lambda mu, case: close(np.sum(case.values - mu, axis=0) / len(case.values) + FAR, FAR, 1e-13),
+    "mu is not the mean: less mu, the values of a channel do not sum to zero",
+)
 
 
 def judge_var(var, case):
-    values = _values(case)
-    spread = values - np.mean(values, axis=0)
-    if close(np.sum(spread**2, axis=0) / np.where(var == 0, 1, var), len(values), 1e-8):
+    spread = case.values - np.mean(case.values, axis=0)
+    if close(np.sum(spread**2, axis=0) / np.where(var == 0, 1, var), len(spread), 1e-8):
         return None
     if case.far:
         return "var is off where values lie around a million with a spread of one: it is lost to rounding"
@@ -38,6 +32,4 @@ def judge_var(var, case):
     )
 
 
-CHECKS = (
-    Check(lambda code, case: parts("moments", code.moments(case.x), "mu", "var"), {"mu": judge_mu, "var": judge_var}),
-)
+CHECKS = (Check.of("moments(x)", {"mu": judge_mu, "var": judge_var}),)

@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, batch, close, gradient, mean_square, moments, normalised, parts, unpack
+from mabn_ref.learn.checking import Check, batch, close, gradient, mean_square, moments, normalised, unpack
 from mabn_ref.learn.explainers import explain_multiple, factors, means, shares
 from mabn_ref.learn.regression import Term, explain_sum
 
@@ -44,11 +44,6 @@ def _derivatives(case):
     }
 
 
-def observe_affine(code, case):
-    found = code.affine_backward(case.dz, case.y, case.gamma)
-    return parts("affine_backward", found, "dy", "dgamma", "dbeta")
-
-
 def observe_division(code, case):
     found = code.division_backward(case.dy, case.centred, case.sigma)
     direct, dsigma = unpack("division_backward", found, "dcentred", "dsigma")
@@ -56,10 +51,7 @@ def observe_division(code, case):
 
 
 def _judge(part, said):
-    def judge(value, case):
-        return None if close(value, case.right[part]) else said
-
-    return judge
+    return lambda value, case: None if close(value, case.right[part]) else said
 
 
 def _powers(case):
@@ -72,8 +64,7 @@ def _powers(case):
 
 
 def _counts(case):
-    ways = factors(np.ones(case.x.shape))
-    return {way: values for way, values in ways.items() if way}
+    return {way: values for way, values in factors(np.ones(case.x.shape)).items() if way}
 
 
 def _shares(case):
@@ -96,14 +87,14 @@ EXPLAIN_CENTRING = explain_sum(
     lambda case: {"": np.ones(1)},
 )
 CHECKS = (
-    Check(
-        observe_affine,
+    Check.of(
+        "affine_backward(dz, y, gamma)",
         {
             "dy": _judge("dy", "dy is not the derivative of z = gamma * y + beta for y"),
             "dgamma": _judge("dgamma", "dgamma is not the derivative of z = gamma * y + beta for gamma"),
             "dbeta": _judge("dbeta", "dbeta is not the derivative of z = gamma * y + beta for beta"),
         },
-        _multiple("dy") | _multiple("dgamma", _shares) | _multiple("dbeta", _shares),
+        explain=_multiple("dy") | _multiple("dgamma", _shares) | _multiple("dbeta", _shares),
     ),
     Check(
         observe_division,
@@ -113,23 +104,23 @@ CHECKS = (
         },
         _multiple("direct", _powers, name="dcentred of division_backward") | _multiple("dsigma", _powers, _shares),
     ),
-    Check(
-        lambda code, case: {"dvar": code.root_backward(case.dsigma, case.sigma)},
+    Check.of(
+        "root_backward(dsigma, sigma)",
         {"dvar": _judge("dvar", "dvar is not the derivative of sigma = sqrt(var + eps)")},
-        _multiple("dvar", _powers),
+        explain=_multiple("dvar", _powers),
     ),
-    Check(
-        lambda code, case: {"through_var": code.squares_backward(case.dvar, case.centred)},
+    Check.of(
+        "squares_backward(dvar, centred)",
         {"through_var": _judge("through_var", "dcentred is not the derivative of var = mean of centred^2")},
-        _multiple("through_var", _counts, name="dcentred of squares_backward"),
+        explain=_multiple("through_var", _counts, name="dcentred of squares_backward"),
     ),
-    Check(
-        lambda code, case: {"through_centring": code.centring_backward(case.dcentred)},
+    Check.of(
+        "centring_backward(dcentred)",
         {"through_centring": _judge("through_centring", "dx is not the derivative of centred = x - mean of x")},
-        {"through_centring": EXPLAIN_CENTRING},
+        explain={"through_centring": EXPLAIN_CENTRING},
     ),
-    Check(
-        lambda code, case: {"dx": code.backward(case.dz, case.cache)},
+    Check.of(
+        "backward(dz, cache)",
         {"dx": _judge("dx", "dx is not the derivative of the whole forward pass for x")},
         joins=True,
     ),

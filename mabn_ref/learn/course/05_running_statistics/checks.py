@@ -21,8 +21,7 @@ def draw(rng, k):
 
 
 def observe_start(code, case):
-    state = _state("init", code.init(case.x.shape[-1]))
-    return {"start": State(*state)}
+    return {"start": State(*_state("init", code.init(case.x.shape[-1])))}
 
 
 def observe_update(code, case):
@@ -69,5 +68,5 @@ judge_z = judge_that(
 CHECKS = (
     Check(observe_start, {"start": judge_start}),
     Check(observe_update, {"mean": _judge(0, "the moving mean"), "var": _judge(1, "the moving variance")}),
-    Check.of("z", lambda code, case: code.infer(case.x, case.gamma, case.beta, case.state, case.eps), judge_z),
+    Check.of("infer(x, gamma, beta, state, eps)", {"z": judge_z}),
 )

@@ -224,7 +224,7 @@ def _judge_verdicts(misjudges):
 
 CHECKS = (
     Check(observe_gradient, {"gradient": judge_gradient, "digits": judge_digits}),
-    Check.of("error", lambda code, case: code.relative_error(case.found, case.right), judge_error),
+    Check.of("relative_error(found, right)", {"error": judge_error}),
     Check(
         observe_check,
         {

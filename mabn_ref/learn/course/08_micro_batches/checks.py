@@ -5,17 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.checking import (
-    Check,
-    batch,
-    close,
-    gradients,
-    judge_that,
-    moments,
-    normalised,
-    observe_backward,
-    parts,
-)
+from mabn_ref.learn.checking import Check, batch, close, judge_that, moments, normalised, with_gradients
 from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx, without_gamma
 
 CASES = 4
@@ -30,24 +20,14 @@ def draw(rng, k):
     def normalise(x):
         return map(np.array, zip(*(normalised(part, case.eps) for part in _batches(x, case)), strict=True))
 
-    def forward(x, gamma, beta):
-        y, _ = normalise(x)
-        return gamma * y.reshape(x.shape) + beta
-
     case.cache = Cache(*normalise(case.x), case.gamma)
-    case.dx, case.dgamma, case.dbeta = gradients(forward, case.dz, case.x, case.gamma, case.beta)
-    return case
+    return with_gradients(case, lambda x: next(normalise(x)).reshape(x.shape))
 
 
 def _batches(array, case):
     """Each normalisation batch, taken out by itself, as (M, C)."""
     size = case.norm_batch
     return [array[i : i + size].reshape(-1, array.shape[-1]) for i in range(0, len(array), size)]
-
-
-def observe_forward(code, case):
-    found = code.forward(case.x, case.gamma, case.beta, case.eps, case.norm_batch)
-    return parts("forward", found, "z", "cache")
 
 
 def judge_split(values, case):
@@ -115,11 +95,11 @@ def explain_parts(values, cases):
 
 
 CHECKS = (
-    Check.of("split", lambda code, case: code.split(case.x, case.norm_batch), judge_split),
-    Check(observe_forward, {"z": judge_z, "cache": judge_cache}),
-    Check(
-        observe_backward,
+    Check.of("split(x, norm_batch)", {"split": judge_split}),
+    Check.of("forward(x, gamma, beta, eps, norm_batch)", {"z": judge_z, "cache": judge_cache}),
+    Check.of(
+        "backward(dz, cache)",
         {"dx": judge_dx, "dgamma": judge_dgamma, "dbeta": judge_dbeta},
-        {"dx": explain_parts, **EXPLAIN_PARAMETERS},
+        explain={"dx": explain_parts, **EXPLAIN_PARAMETERS},
     ),
 )

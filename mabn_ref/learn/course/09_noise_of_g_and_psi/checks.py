@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, close, judge_that, parts, unpack
+from mabn_ref.learn.checking import Check, Malformed, close, judge_that, unpack
 
 CASES = 2
 SECONDS = 10  # whoever draws one batch at a time asks for thousands, each from another process
@@ -59,10 +59,6 @@ def _statistics(x, u):
     return np.sum(u, axis=1) / x.shape[1], np.sum(y * u, axis=1) / x.shape[1]
 
 
-def observe_statistics(code, case):
-    return parts("statistics", code.statistics(case.x, case.u), "g", "psi")
-
-
 def observe_noise(code, case):
     found = unpack("noise", code.noise(_sample(case), case.size, TRIALS), "noise of g", "noise of psi")
     ours = [right if _near(value, right) else value for value, right in zip(found, case.noise, strict=True)]
@@ -87,13 +83,15 @@ def observe_law(code, case):
     return {"law": tuple(-0.5 if _near(value, -0.5) else value for value in found)}
 
 
-def judge_g(g, case):
-    return None if close(g * case.size, np.sum(case.u, axis=1)) else "g times M is not the sum of u over the batch"
+judge_g = judge_that(
+    lambda g, case: close(g * case.size, np.sum(case.u, axis=1)), "g times M is not the sum of u over the batch"
+)
 
 
 def judge_psi(psi, case):
-    deviation = np.sqrt(np.sum((case.x - np.mean(case.x, axis=1)[:, None]) ** 2, axis=1) / case.size)
-    along = np.sum((case.x - np.mean(case.x, axis=1)[:, None]) * case.u, axis=1)
+    centred = case.x - np.mean(case.x, axis=1)[:, None]
+    deviation = np.sqrt(np.sum(centred**2, axis=1) / case.size)
+    along = np.sum(centred * case.u, axis=1)
     if close(psi * deviation * case.size, along):
         return None
     return "psi times M sigma is not the sum of (x - mu) * u over the batch, with the batch's own mu and sigma"
@@ -124,8 +122,8 @@ def judge_law(found, case):
 
 
 CHECKS = (
-    Check(observe_statistics, {"g": judge_g, "psi": judge_psi}),
+    Check.of("statistics(x, u)", {"g": judge_g, "psi": judge_psi}),
     Check(observe_noise, {"noise of g": judge_noise_of_g, "noise of psi": judge_noise_of_psi}, joins=True),
-    Check.of("exponent", lambda code, case: code.exponent(case.sizes, case.noises), judge_exponent),
+    Check.of("exponent(sizes, noises)", {"exponent": judge_exponent}),
     Check(observe_law, {"law": judge_law}, joins=True),
 )

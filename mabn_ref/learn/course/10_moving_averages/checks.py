@@ -33,10 +33,6 @@ def _simple(code, case, values):
     return formed("simple", code.simple(values, case.m), values, case.axes)
 
 
-def observe_exponential(code, case):
-    return {"exponential": code.exponential(case.values, case.decay, case.start)}
-
-
 def judge_window(averages, case):
     m = case.m
     # from one iteration to the next one value comes and one goes
@@ -79,6 +75,6 @@ judge_equal = judge_that(
 CHECKS = (
     Check(observe_simple, {"window": judge_window, "first": judge_first}),
     Check(observe_forgets, {"forgets": judge_forgets}),
-    Check(observe_exponential, {"exponential": judge_exponential}),
-    Check.of("equal decay", lambda code, case: code.equal_decay(case.m), judge_equal),
+    Check.of("exponential(values, decay, start)", {"exponential": judge_exponential}),
+    Check.of("equal_decay(m)", {"equal decay": judge_equal}),
 )

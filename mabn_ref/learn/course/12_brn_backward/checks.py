@@ -2,7 +2,7 @@
 
 from collections import namedtuple
 
-from mabn_ref.learn.checking import Check, batch, gradient_judge, gradients, normalised, observe_backward
+from mabn_ref.learn.checking import Check, batch, gradient_judges, normalised, with_gradients
 from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx, without_gamma_or_r
 
 Cache = namedtuple("Cache", ["y", "sigma", "r", "d", "gamma"])
@@ -13,28 +13,18 @@ def draw(rng, k):
     case.r = rng.permutation([0.4, 0.8, 1.7]) * rng.uniform(0.9, 1.1)
     case.d = rng.permutation([-1.2, 0.3, 0.9]) * rng.uniform(0.9, 1.1)
     case.cache = Cache(*normalised(case.x, case.eps), case.r, case.d, case.gamma)
-
-    def forward(x, gamma, beta):
-        return gamma * (case.r * normalised(x, case.eps)[0] + case.d) + beta
-
-    case.dx, case.dgamma, case.dbeta = gradients(forward, case.dz, case.x, case.gamma, case.beta)
-    return case
+    return with_gradients(case, lambda x: case.r * normalised(x, case.eps)[0] + case.d)
 
 
 def _other_y(case):
     return {"{names} {is} made of r * y + d; take y itself": case.r * case.cache.y + case.d}
 
 
-HELD = "forward with r and d held"
 SUM_NOTE = "; nor does it sum to zero over a channel, as it does in batch normalisation"
 CHECKS = (
-    Check(
-        observe_backward,
-        {
-            "dx": gradient_judge("dx", of=HELD, sum_note=SUM_NOTE),
-            "dgamma": gradient_judge("dgamma", of=HELD),
-            "dbeta": gradient_judge("dbeta", of=HELD),
-        },
-        {"dx": explain_dx(without_gamma_or_r, other_y=_other_y), **EXPLAIN_PARAMETERS},
+    Check.of(
+        "backward(dz, cache)",
+        gradient_judges(of="forward with r and d held", sum_note=SUM_NOTE),
+        explain={"dx": explain_dx(without_gamma_or_r, other_y=_other_y), **EXPLAIN_PARAMETERS},
     ),
 )

@@ -4,17 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import (
-    Check,
-    batch,
-    close,
-    gradient_fault,
-    gradient_judge,
-    gradients,
-    mean_square,
-    observe_backward,
-    parts,
-)
+from mabn_ref.learn.checking import Check, batch, close, gradient_fault, gradient_judges, mean_square, with_gradients
 from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx
 
 Cache = namedtuple("Cache", ["y", "chi", "gamma"])
@@ -24,16 +14,7 @@ def draw(rng, k):
     case = batch(rng, k)
     chi = np.sqrt(mean_square(case.x) + case.eps)
     case.cache = Cache(case.x / chi, chi, case.gamma)
-
-    def forward(x, gamma, beta):
-        return gamma * x / np.sqrt(mean_square(x) + case.eps) + beta
-
-    case.dx, case.dgamma, case.dbeta = gradients(forward, case.dz, case.x, case.gamma, case.beta)
-    return case
-
-
-def observe_forward(code, case):
-    return parts("forward", code.forward(case.x, case.gamma, case.beta, case.eps), "z", "cache")
+    return with_gradients(case, lambda x: x / np.sqrt(mean_square(x) + case.eps))
 
 
 def judge_z(z, case):
@@ -68,10 +49,10 @@ def _inputs(case):
 
 
 CHECKS = (
-    Check(observe_forward, {"z": judge_z, "cache": judge_cache}),
-    Check(
-        observe_backward,
-        {"dx": judge_dx, "dgamma": gradient_judge("dgamma"), "dbeta": gradient_judge("dbeta")},
-        {"dx": explain_dx(_inputs, root="chi", g=0), **EXPLAIN_PARAMETERS},
+    Check.of("forward(x, gamma, beta, eps)", {"z": judge_z, "cache": judge_cache}),
+    Check.of(
+        "backward(dz, cache)",
+        gradient_judges() | {"dx": judge_dx},
+        explain={"dx": explain_dx(_inputs, root="chi", g=0), **EXPLAIN_PARAMETERS},
     ),
 )

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, close, gradient, gradient_judge
+from mabn_ref.learn.checking import Check, close, gradient, gradient_judge, judge_that
 from mabn_ref.learn.explainers import means
 from mabn_ref.learn.regression import Term, explain_sum
 
@@ -36,12 +36,10 @@ def judge_w_c(w_c, case):
     return None
 
 
-def judge_means(means, case):
-    image = np.ones((*case.w_c.shape[:2], 1)) * case.mu  # one patch, every value at its channel's mean
-    patch = [np.sum(image * case.w_c[..., o]) for o in range(case.w_c.shape[-1])]
-    if not close(means, patch):
-        return "means is not what the filters make of an image whose channels have the constant values mu"
-    return None
+judge_means = judge_that(
+    lambda means, case: close(means, np.sum(case.w_c, axis=(0, 1)).T @ case.mu),
+    "means is not what the filters make of an image whose channels have the constant values mu",
+)
 
 
 EXPLAIN_DW = explain_sum(
@@ -67,7 +65,7 @@ def _means(dw_c):
 
 
 CHECKS = (
-    Check.of("w_c", lambda code, case: code.forward(case.w), judge_w_c),
-    Check(lambda code, case: {"dw": code.backward(case.dw_c)}, {"dw": gradient_judge("dw")}, {"dw": EXPLAIN_DW}),
-    Check.of("means", lambda code, case: code.output_means(case.w_c, case.mu), judge_means),
+    Check.of("forward(w)", {"w_c": judge_w_c}),
+    Check.of("backward(dw_c)", {"dw": gradient_judge("dw")}, explain={"dw": EXPLAIN_DW}),
+    Check.of("output_means(w_c, mu)", {"means": judge_means}),
 )

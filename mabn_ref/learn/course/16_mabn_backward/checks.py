@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, batch, close, gradient, gradient_fault, gradient_judge, mean_square, parts
+from mabn_ref.learn.checking import Check, batch, close, gradient, gradient_fault, gradient_judges, mean_square
 from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx, without_gamma_or_r
 
 Cache = namedtuple("Cache", ["y", "chi", "r", "gamma"])
@@ -35,11 +35,6 @@ def draw(rng, k):
     case.dbeta = gradient(lambda beta: 0 * y + beta, case.beta, case.dz)
     case.dx = case.one_call - y * np.sum(case.psi_window[count - kept :], axis=0) / case.count / chi
     return case
-
-
-def observe(code, case):
-    result = code.backward(case.dz, case.cache, case.psi_window, case.window)
-    return parts("backward", result, "dx", "dgamma", "dbeta", "psi_window")
 
 
 def judge_dx(dx, case):
@@ -80,15 +75,10 @@ def _averages(psi, case):
 
 
 CHECKS = (
-    Check(
-        observe,
-        {
-            "dx": judge_dx,
-            "dgamma": gradient_judge("dgamma"),
-            "dbeta": gradient_judge("dbeta"),
-            "psi_window": judge_window,
-        },
-        {
+    Check.of(
+        "backward(dz, cache, psi_window, window)",
+        gradient_judges() | {"dx": judge_dx, "psi_window": judge_window},
+        explain={
             "dx": explain_dx(
                 without_gamma_or_r,
                 root="chi",

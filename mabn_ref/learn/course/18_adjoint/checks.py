@@ -30,6 +30,7 @@ def draw(rng, k):
     case.one_call = np.stack([gradient(iteration(t), case.x[t], case.u[t]) for t in range(T)])
     case.all_calls = gradient(lambda x: x / chi(x)[:, None], case.x, case.u)
     case.average = sum(np.eye(T, k=-j) for j in range(case.m)) / case.m  # of the past
+    case.behind, case.ahead = _mean(case.average), _mean(case.average.T)
     return case
 
 
@@ -41,10 +42,6 @@ def _mean(matrix):
         return np.tensordot(matrix, values, 1) if values.shape[:1] == (T,) else np.full(T, np.nan)
 
     return mean
-
-
-def observe_all_calls(code, case):
-    return {"all_calls": code.all_calls(case.x, case.u, case.chi, _mean(case.average.T))}
 
 
 def judge_future_mean(found, case):
@@ -95,20 +92,20 @@ def _explain(of, name, times):
 
 
 CHECKS = (
-    Check.of("future_mean", lambda code, case: code.future_mean(case.values, case.m), judge_future_mean),
-    Check(
-        lambda code, case: {"one_call": code.one_call(case.x, case.u, case.chi, case.m)},
+    Check.of("future_mean(values, m)", {"future_mean": judge_future_mean}),
+    Check.of(
+        "one_call(x, u, chi, m)",
         {"one_call": gradient_judge("one_call", of="each loss by its own x")},
-        _explain("one_call", "y * Psi / (m * chi)", lambda case: {"": _psi(case) / case.chi**2 / case.m}),
+        explain=_explain("one_call", "y * Psi / (m * chi)", lambda case: {"": _psi(case) / case.chi**2 / case.m}),
     ),
-    Check(
-        observe_all_calls,
+    Check.of(
+        "all_calls(x, u, chi, ahead)",
         {"all_calls": gradient_judge("all_calls", of="the sum of all losses")},
-        _explain("all_calls", "x times the mean of Psi / chi^2", _future),
+        explain=_explain("all_calls", "x times the mean of Psi / chi^2", _future),
     ),
-    Check(
-        lambda code, case: {"mabn": code.mabn(case.x, case.u, case.chi, _mean(case.average))},
+    Check.of(
+        "mabn(x, u, chi, behind)",
         {"mabn": judge_mabn},
-        _explain("mabn", "x / chi^2 times the mean of Psi", _remembered),
+        explain=_explain("mabn", "x / chi^2 times the mean of Psi", _remembered),
     ),
 )

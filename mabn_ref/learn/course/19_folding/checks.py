@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, close, formed, judge_that, part, parts, unpack
+from mabn_ref.learn.checking import Check, close, formed, judge_that, part, unpack
 from mabn_ref.nn import centralize, conv2d
 
 CHANNELS = 4
@@ -60,8 +60,8 @@ def _convolved(images, w):
 
 CHECKS = (
     Check(observe_line, {"s": judge_s, "t": judge_t}),
-    Check(
-        lambda code, case: parts("fold", code.fold(case.w, case.s, case.t), "k", "b"),
+    Check.of(
+        "fold(w, s, t)",
         {"k": judge_k, "b": judge_b},
         counts_with={"b": ("k",)},  # alone it is what fold was given
     ),

@@ -65,7 +65,5 @@ judge_infer = judge_that(
 
 CHECKS = (
     Check(observe, {"z": judge_z, "mean": judge_mean, "var": judge_var}),
-    Check.of(
-        "z_infer", lambda code, case: code.infer(case.x, case.gamma, case.beta, case.state, case.eps), judge_infer
-    ),
+    Check.of("infer(x, gamma, beta, state, eps)", {"z_infer": judge_infer}),
 )
