@@ -56,7 +56,7 @@ def _corrections(x, state, settings):
 
 def observe_forward(code, case):
     zs, states, kept = _forward(code, case)
-    return {"z": zs, "state": states, "kept": _besides(kept[0], case.xs[0]) + _crumbs(kept[0], case.xs[0])}
+    return {"z": zs, "state": states, "kept": _besides(kept[0], case.xs[0])}
 
 
 def _forward(code, case):
@@ -72,27 +72,25 @@ def _forward(code, case):
 
 
 def _besides(kept, x):
-    """Of arrays as large as x that are kept, x not counted: how many numbers, and a sum that tells which."""
-    if isinstance(kept, tuple | list | dict):
-        values = kept.values() if isinstance(kept, dict) else kept
-        return sum((_besides(value, x) for value in values), np.zeros(2))
-    if np.size(kept) < x.size or (np.shape(kept) == x.shape and np.all(kept == x)):
-        return np.zeros(2)
-    return np.array([np.size(kept), np.sum(np.ravel(kept) * np.cos(np.arange(np.size(kept))))])
+    """How many numbers are kept besides x in arrays as large or in many small pieces, and a sum that tells which."""
+    large, small = np.zeros(2), 0
+    for value in _values(kept):
+        size = np.size(value)
+        if size < x.size:
+            small += len(value) if isinstance(value, str) else size
+        elif np.shape(value) != x.shape or np.any(value != x):
+            large += size, np.sum(np.ravel(value) * np.cos(np.arange(size)))
+    if small > max(x.size, PER_CHANNEL * x.shape[-1]):
+        large += small, 0
+    return large
 
 
-def _crumbs(kept, x):
-    """As `_besides`, of smaller things: so many of them hold an array in pieces."""
-    sizes = _small_sizes(kept, x)
-    return np.array([sum(sizes), 0.0]) if sum(sizes) > max(x.size, PER_CHANNEL * x.shape[-1]) else np.zeros(2)
-
-
-def _small_sizes(kept, x):
-    if isinstance(kept, tuple | list | dict):
-        values = kept.values() if isinstance(kept, dict) else kept
-        return [size for value in values for size in _small_sizes(value, x)]
-    size = len(kept) if isinstance(kept, str) else np.size(kept)
-    return [size] if isinstance(kept, str) or size < x.size else []
+def _values(kept):
+    """What is in tuples, lists and dicts, of whatever depth."""
+    if not isinstance(kept, tuple | list | dict):
+        return [kept]
+    within = kept.values() if isinstance(kept, dict) else kept
+    return [value for each in within for value in _values(each)]
 
 
 def observe_backward(code, case):

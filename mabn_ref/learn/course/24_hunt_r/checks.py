@@ -7,7 +7,6 @@ from mabn_ref.learn.checking import Check, batch, close, moments, unpack
 
 def draw(rng, k):
     case = batch(rng, k)
-    case.eps = (1e-5, 0.1, 1.0)[k % 3]
     case.unit = (1.0, 100.0)[k // 2 % 2]  # x and eps in metres or in centimetres
     case.mu, case.var = moments(case.x)
     case.r_max, case.d_max = ((100.0, 100.0), (1.2, 0.2))[k % 2]
