@@ -208,6 +208,26 @@ def normalised(x: Array, eps: float) -> tuple[Array, Array]:
     return (x - mu) / sigma, sigma
 
 
+def bn_dx(x: Array, dz: Array, eps: float = 0.0, *, g: Any = None, psi: Any = None, sigma: Any = None) -> Array:
+    """Return dx of batch normalisation, with another g, Psi or sigma where one is given."""
+    axes = tuple(range(x.ndim - 1))
+    y, own_sigma = normalised(x, eps)
+    g = np.mean(dz, axis=axes) if g is None else g
+    psi = np.mean(y * dz, axis=axes) if psi is None else psi
+    return (dz - g - y * psi) / (own_sigma if sigma is None else sigma)
+
+
+def blind(dz: Array, y: Array) -> str:
+    """Whether dz, which then shows no fault, is "constant" in each channel or "along y" but for a shift; else ""."""
+    axes = tuple(range(y.ndim - 1))
+    size = np.max(np.abs(dz), initial=1e-300)
+    rest = dz - np.mean(dz, axis=axes)
+    if np.max(np.abs(rest)) < 1e-9 * size:
+        return "constant"
+    along = y * np.sum(rest * y, axis=axes) / np.sum(y * y, axis=axes)
+    return "along y" if np.max(np.abs(rest - along)) < 1e-9 * size else ""
+
+
 def close(value: Any, right: Any, rtol: float = 1e-7) -> bool:
     """Whether numbers agree, to `rtol` of the largest right one.
 

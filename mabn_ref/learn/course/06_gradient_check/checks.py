@@ -4,25 +4,16 @@ What a checker does in its own way (its step, its random numbers, its tolerance)
 two checkers with the same virtue or fault look the same.
 """
 
+from functools import partial
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, close, gradient, judge_that, normalised, twice
+from mabn_ref.learn.checking import Check, Malformed, blind, bn_dx, close, gradient, judge_that, normalised, twice
 
 CASES = 3
 OFFSET = 100.0
 """Added to the functions, in sizes of their gradient: with it, one-sided differences lose digits at any step."""
-
-
-class Layer(NamedTuple):
-    """A layer to run the student's check on."""
-
-    said: str
-    right: bool
-    forward: object
-    backward: object
 
 
 def draw(rng, k):
@@ -53,17 +44,8 @@ def _y(x):
     return normalised(x, EPS)[0]
 
 
-def _dx(x, dz, *, g=1.0, psi=1.0):
-    y, sigma = normalised(x, EPS)
-    return (dz - g * np.mean(dz, axis=0) - psi * y * np.mean(y * dz, axis=0)) / sigma
-
-
-def _without_g(x, dz):
-    return _dx(x, dz, g=0)
-
-
-def _without_psi(x, dz):
-    return _dx(x, dz, psi=0)
+_dx = partial(bn_dx, eps=EPS)
+_without_g, _without_psi = partial(_dx, g=0), partial(_dx, psi=0)
 
 
 def _one_wrong(x, dz):
@@ -78,34 +60,35 @@ def _with_nan(x, dz):
     return dx
 
 
+def _times(factor, function):
+    return lambda *args: factor * function(*args)
+
+
 def _layers(w, k):
-    """The layers of a case; the first is batch normalisation, right or with its numbers scaled."""
-    large, small = 1e9, 1e-9
+    """The layers of a case by what is said of them: whether backward is right, forward, backward.
+
+    The first is batch normalisation, right or with its numbers scaled.
+    """
     return (
-        (
-            Layer("batch normalisation", True, _y, _dx),
-            Layer("batch normalisation without g", False, _y, _without_g),
-            Layer("one that holds a nan", False, _y, _with_nan),
-            Layer(
-                "a layer with tiny gradients, twice too large",
-                False,
-                lambda x: small * _y(x),
-                lambda x, dz: 2 * small * _dx(x, dz),
-            ),
-        ),
-        (
-            Layer("a layer with huge gradients", True, lambda x: large * _y(x), lambda x, dz: large * _dx(x, dz)),
-            Layer("batch normalisation without Psi", False, _y, _without_psi),
-            Layer("one with one wrong element", False, _y, _one_wrong),
-            Layer("z = tanh(x @ w)", True, lambda x: np.tanh(x @ w), lambda x, dz: dz / np.cosh(x @ w) ** 2 @ w.T),
-        ),
-        (
-            Layer("a layer with tiny gradients", True, lambda x: small * _y(x), lambda x, dz: small * _dx(x, dz)),
-            Layer("one that is off by a hundredth", False, _y, lambda x, dz: 1.01 * _dx(x, dz)),
-            Layer("one that is off by a fifth", False, _y, lambda x, dz: 1.2 * _dx(x, dz)),
-            Layer("one with the sign turned round", False, _y, lambda x, dz: -_dx(x, dz)),
-            Layer("one that returns zeros", False, _y, lambda x, dz: 0 * dz),
-        ),
+        {
+            "batch normalisation": (True, _y, _dx),
+            "batch normalisation without g": (False, _y, _without_g),
+            "one that holds a nan": (False, _y, _with_nan),
+            "a layer with tiny gradients, twice too large": (False, _times(1e-9, _y), _times(2e-9, _dx)),
+        },
+        {
+            "a layer with huge gradients": (True, _times(1e9, _y), _times(1e9, _dx)),
+            "batch normalisation without Psi": (False, _y, _without_psi),
+            "one with one wrong element": (False, _y, _one_wrong),
+            "z = tanh(x @ w)": (True, lambda x: np.tanh(x @ w), lambda x, dz: dz / np.cosh(x @ w) ** 2 @ w.T),
+        },
+        {
+            "a layer with tiny gradients": (True, _times(1e-9, _y), _times(1e-9, _dx)),
+            "one that is off by a hundredth": (False, _y, _times(1.01, _dx)),
+            "one that is off by a fifth": (False, _y, _times(1.2, _dx)),
+            "one with the sign turned round": (False, _y, _times(-1, _dx)),
+            "one that returns zeros": (False, _y, _times(0, _dx)),
+        },
     )[k % 3]
 
 
@@ -135,55 +118,48 @@ def _digits(found, asked, case):
 
 
 def observe_check(code, case):
-    first = case.layers[0].said
+    first = next(iter(case.layers))
     asked = []
 
     def ask(said):
-        layer, weights = next(layer for layer in case.layers if layer.said == said), []
+        (right, forward, dx), weights = case.layers[said], []
 
         def backward(x, dz):
-            if np.shape(dz) != np.shape(layer.forward(x)):
-                raise ValueError(f"dz has shape {np.shape(dz)}, expected that of z, {np.shape(layer.forward(x))}")
+            if np.shape(dz) != np.shape(forward(x)):
+                raise ValueError(f"dz has shape {np.shape(dz)}, expected that of z, {np.shape(forward(x))}")
             weights.append(dz)
-            return layer.backward(x, dz)
+            return dx(x, dz)
 
-        verdict = code.check(layer.forward, backward, case.x)
+        verdict = code.check(forward, backward, case.x)
         if not isinstance(verdict, bool | np.bool_):
             raise Malformed(f"check returned {type(verdict).__name__}, expected True or False")
         if said == first:
             asked.extend(weights)
-        return layer.right if weights and _by_chance(layer, case.x, weights[-1]) else bool(verdict)
+        return right if weights and _by_chance(dx, case.x, weights[-1]) else bool(verdict)
 
-    verdicts = twice([layer.said for layer in case.layers], case.order, ask)
-    kind = _kind(asked[0], _y(case.x)) if asked else "none"
+    verdicts = twice(case.layers, case.order, ask)
+    kind = (blind(asked[0], _y(case.x)) or "random") if asked else "none"
     if kind != "random":  # then a verdict is chance
         return {"weights": kind, "accepts the right": "unseen", "rejects the wrong": "unseen"}
-    wrong = [layer for layer in case.layers if {layer.right} != set(verdicts[layer.said])]
-    said = {verdict for both in verdicts.values() for verdict in both}
-    alike = Malformed(f"it says {said.pop()} of right and of wrong ones alike") if len(said) == 1 else ""
+    wrong = {True: [], False: []}
+    for said, (right, *_) in case.layers.items():
+        if set(verdicts[said]) != {right}:
+            wrong[right].append(said)
+    found = {one for both in verdicts.values() for one in both}
+    alike = Malformed(f"it says {found.pop()} of right and of wrong ones alike") if len(found) == 1 else ""
     return {
         "weights": kind,
-        "accepts the right": "; ".join(layer.said for layer in wrong if layer.right) or alike,
-        "rejects the wrong": "; ".join(layer.said for layer in wrong if not layer.right) or alike,
+        "accepts the right": "; ".join(wrong[True]) or alike,
+        "rejects the wrong": "; ".join(wrong[False]) or alike,
     }
 
 
-def _by_chance(layer, x, dz):
+def _by_chance(dx, x, dz):
     """Whether these weights happen to have so little g or Psi that it is chance what is said without it."""
-    if layer.backward not in (_without_g, _without_psi):
+    if dx not in (_without_g, _without_psi):
         return False
     right = _dx(x, dz)
-    return 1e-3 < np.max(np.abs(layer.backward(x, dz) - right)) / np.max(np.abs(right)) < 0.3
-
-
-def _kind(dz, y):
-    """Whether weights are random, or constant in each channel, or, but for a factor and a shift, y."""
-    rest = dz - np.mean(dz, axis=0)
-    size = np.max(np.abs(dz), initial=1e-300)
-    if np.max(np.abs(rest)) < 1e-9 * size:
-        return "constant"
-    along = y * np.sum(rest * y, axis=0) / np.sum(y * y, axis=0)
-    return "of z" if np.max(np.abs(rest - along)) < 1e-9 * size else "random"
+    return 1e-3 < np.max(np.abs(dx(x, dz) - right)) / np.max(np.abs(right)) < 0.3
 
 
 judge_gradient = judge_that(
@@ -209,7 +185,7 @@ def judge_weights(kind, case):
     return {
         "random": None,
         "constant": "backward is asked with the same weight for all values of a channel, which sees nothing",
-        "of z": "backward is asked with weights that follow z, which see next to nothing",
+        "along y": "backward is asked with weights that follow z, which see next to nothing",
     }.get(kind, "check never asks backward")
 
 

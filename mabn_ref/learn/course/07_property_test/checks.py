@@ -6,7 +6,7 @@ that two tests with the same virtue or fault look the same.
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, batch, normalised, shuffled, twice
+from mabn_ref.learn.checking import Check, Malformed, batch, blind, bn_dx, normalised, shuffled, twice
 
 CASES = 3
 DRAWS = 6
@@ -25,14 +25,6 @@ def draw(rng, k):
 
 def _axes(x):
     return tuple(range(x.ndim - 1))
-
-
-def _dx(x, dz, *, g=None, psi=None, sigma=None):
-    """The gradient, with another g, Psi or sigma where one is given."""
-    y, own_sigma = normalised(x, 0.0)
-    g = np.mean(dz, axis=_axes(x)) if g is None else g
-    psi = np.mean(y * dz, axis=_axes(x)) if psi is None else psi
-    return (dz - g - y * psi) / (own_sigma if sigma is None else sigma)
 
 
 def _y(x):
@@ -61,7 +53,7 @@ def _uncentred(x, dz):
 
 
 def _with_nan(x, dz):
-    dx = np.array(_dx(x, dz))
+    dx = np.array(bn_dx(x, dz))
     dx.flat[0] = np.nan
     return dx
 
@@ -69,59 +61,49 @@ def _with_nan(x, dz):
 def _one_channel_right(wrong):
     def backward(x, dz):
         dx = np.array(wrong(x, dz))
-        dx[..., 0] = _dx(x, dz)[..., 0]
+        dx[..., 0] = bn_dx(x, dz)[..., 0]
         return dx
 
     return backward
 
 
-def _no_g(x, dz):
-    return _dx(x, dz, g=0)
-
-
-def _no_psi(x, dz):
-    return _dx(x, dz, psi=0)
-
-
-def _no_root(x, dz):
-    return _dx(x, dz, sigma=np.var(x, axis=_axes(x)))
-
-
 NAN = ("one that holds a nan", _with_nan)
-NO_G, NO_PSI = ("batch normalisation without g", _no_g), ("batch normalisation without Psi", _no_psi)
-NO_ROOT = ("one that divides by the variance", _no_root)
-RIGHT = ("batch normalisation", _dx)
+NO_G = ("batch normalisation without g", lambda x, dz: bn_dx(x, dz, g=0))
+NO_PSI = ("batch normalisation without Psi", lambda x, dz: bn_dx(x, dz, psi=0))
+NO_ROOT = ("one that divides by the variance", lambda x, dz: bn_dx(x, dz, sigma=np.var(x, axis=_axes(x))))
+RIGHT = ("batch normalisation", bn_dx)
 
 HOLDS = {
     "no_shift": (RIGHT, NO_PSI, ("one whose sums are exactly zero", _cancelling)),
     "no_stretch": (RIGHT, NO_G),
     "scales": (RIGHT, NO_G),
 }
+
+
+def _fails(first, *others):
+    """Passes that lack a property: `first`, the same but for one channel, one with a nan, and others."""
+    return (first, NAN, *others, ("one that is right in one channel alone", _one_channel_right(first[1])))
+
+
 FAILS = {
-    "no_shift": (
+    "no_shift": _fails(
         NO_G,
-        NAN,
-        ("one whose channels make up for one another", lambda x, dz: _dx(x, dz) + _by_turns(x, dz)),
-        ("one that takes off too much", lambda x, dz: _dx(x, dz, g=2 * _size(dz))),
-        ("one that is right in one channel alone", _one_channel_right(_no_g)),
+        ("one whose channels make up for one another", lambda x, dz: bn_dx(x, dz) + _by_turns(x, dz)),
+        ("one that takes off too much", lambda x, dz: bn_dx(x, dz, g=2 * _size(dz))),
     ),
-    "no_stretch": (
+    "no_stretch": _fails(
         NO_PSI,
-        NAN,
         ("a normaliser that does not centre", _uncentred),
         (
             "one whose channels make up for one another",
-            lambda x, dz: _dx(x, dz) + _by_turns(x, dz) * _y(x) / np.std(x, axis=_axes(x)),
+            lambda x, dz: bn_dx(x, dz) + _by_turns(x, dz) * _y(x) / np.std(x, axis=_axes(x)),
         ),
-        ("one that takes off too much", lambda x, dz: _dx(x, dz, psi=2 * _size(dz))),
-        ("one that is right in one channel alone", _one_channel_right(_no_psi)),
+        ("one that takes off too much", lambda x, dz: bn_dx(x, dz, psi=2 * _size(dz))),
     ),
-    "scales": (
+    "scales": _fails(
         NO_ROOT,
-        NAN,
-        ("one that does not divide by sigma", lambda x, dz: _dx(x, dz, sigma=1.0)),
-        ("one that multiplies by sigma", lambda x, dz: _dx(x, dz, sigma=1 / np.std(x, axis=_axes(x)))),
-        ("one that is right in one channel alone", _one_channel_right(_no_root)),
+        ("one that does not divide by sigma", lambda x, dz: bn_dx(x, dz, sigma=1.0)),
+        ("one that multiplies by sigma", lambda x, dz: bn_dx(x, dz, sigma=1 / np.std(x, axis=_axes(x)))),
     ),
 }
 
@@ -199,16 +181,10 @@ def _kind(x, dz):
     """Whether what is drawn can show what is wrong, or why not."""
     if x.shape != dz.shape or x.ndim < 2:
         raise Malformed(f"test asks for an x of shape {x.shape} with a dz of shape {dz.shape}, expected (N, ..., C)")
-    axes = _axes(x)
     if x[..., 0].size < 3:
         return "two values"
-    rest = dz - np.mean(dz, axis=axes)
-    if np.max(np.abs(rest)) < 1e-9 * _size(dz):
-        return "constant"
-    y = _y(x)
-    along = y * np.mean(rest * y, axis=axes)
-    if np.max(np.abs(rest - along)) < 1e-9 * _size(dz):
-        return "of x"
+    if fault := blind(dz, _y(x)):
+        return fault
     if x.shape[-1] == 1:
         return "one channel"
     return "good" if x.ndim > 2 else "no positions"
@@ -220,7 +196,7 @@ def judge_drawn(kind, case):
         "nothing": "test never asks backward",
         "two values": "a channel has two values at most: then the gradient is zero, and all properties hold",
         "constant": "dz is the same for all values of a channel: then the gradient is zero, whatever g does",
-        "of x": "dz follows x: then the gradient is zero, whatever Psi does",
+        "along y": "dz follows x: then the gradient is zero, whatever Psi does",
         "one channel": "there is one channel: what goes wrong between channels cannot be seen",
         "no positions": "x has rank 2: what goes wrong with the positions of an image cannot be seen",
     }[kind]
