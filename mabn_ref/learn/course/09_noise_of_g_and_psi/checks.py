@@ -38,6 +38,7 @@ def draw(rng, k):
     case.weights = rng.uniform(0.5, 2.0, 2)
     x, u = _sample(case)(7 * case.size)
     case.x, case.u = x.reshape(7, case.size), u.reshape(7, case.size)
+    case.centred = case.x - np.mean(case.x, axis=1)[:, None]
     case.axes = {"T": 7, "M": case.size}
     case.noise = _noise(_sample(case), case.size)
     case.sizes = np.array([2.0, 5.0, 16.0, 40.0, 100.0])
@@ -88,15 +89,10 @@ judge_g = judge_that(
 )
 
 
-def judge_psi(psi, case):
-    centred = case.x - np.mean(case.x, axis=1)[:, None]
-    deviation = np.sqrt(np.sum(centred**2, axis=1) / case.size)
-    along = np.sum(centred * case.u, axis=1)
-    if close(psi * deviation * case.size, along):
-        return None
-    return "psi times M sigma is not the sum of (x - mu) * u over the batch, with the batch's own mu and sigma"
-
-
+judge_psi = judge_that(
+    lambda psi, case: close(psi * np.std(case.x, axis=1) * case.size, np.sum(case.centred * case.u, axis=1)),
+    "psi times M sigma is not the sum of (x - mu) * u over the batch, with the batch's own mu and sigma",
+)
 judge_noise_of_g = judge_that(
     lambda noise, case: noise == case.noise[0],
     "the noise of g is not the root of Var u / M, as it is over batches of M = {case.size} values",

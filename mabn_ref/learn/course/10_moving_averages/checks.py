@@ -59,19 +59,14 @@ def judge_forgets(averages, case):
     return None
 
 
-def judge_exponential(averages, case):
-    old = np.stack([case.start, *averages[:-1]])
-    if close(averages, case.values + case.decay * (old - case.values)):
-        return None
-    return f"an average does not come by the part 1 - decay nearer to its value (decay = {case.decay:g})"
-
-
+judge_exponential = judge_that(
+    lambda new, case: close(new, case.values + case.decay * (np.stack([case.start, *new[:-1]]) - case.values)),
+    "an average does not come by the part 1 - decay nearer to its value (decay = {case.decay:g})",
+)
 judge_equal = judge_that(
     lambda decay, case: close((1 - decay) * case.m, 1 + decay),
     "with it, (1 - decay) / (1 + decay) is not 1 / m, for m = {case.m}",
 )
-
-
 CHECKS = (
     Check(observe_simple, {"window": judge_window, "first": judge_first}),
     Check(observe_forgets, {"forgets": judge_forgets}),

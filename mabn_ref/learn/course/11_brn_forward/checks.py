@@ -24,6 +24,8 @@ def draw(rng, k):
     offset = rng.permutation([-20.0, 0.1, 20.0]) * rng.uniform(0.95, 1.05)
     case.state = State(case.mu - offset * sigma_hat, sigma_hat)
     case.ratio, case.shift = case.sigma / sigma_hat, offset
+    case.r = np.clip(case.ratio, 1 / case.r_max, case.r_max)
+    case.d = np.clip(case.shift, -case.d_max, case.d_max)
     return case
 
 
@@ -35,9 +37,7 @@ def observe(code, case):
 
 
 def judge_z(z, case):
-    r = np.minimum(np.maximum(case.ratio, 1 / case.r_max), case.r_max)
-    d = np.minimum(np.maximum(case.shift, -case.d_max), case.d_max)
-    if close(z - case.beta, case.gamma * (r * case.y + d)):
+    if close(z - case.beta, case.gamma * (case.r * case.y + case.d)):
         return None
     if case.r_max == 100:
         return (
@@ -55,7 +55,7 @@ def judge_r(r, case):
         return f"r leaves the interval from 1 / r_max to r_max, with r_max = {case.r_max:g}"
     if not close((r * case.state.sigma)[inside], case.sigma[inside]):
         return "where it is not clipped, r times the moving sigma (from before this batch) is not the batch's sigma"
-    if not close(r[~inside], np.where(case.ratio > high, high, low)[~inside]):
+    if not close(r[~inside], case.r[~inside]):
         return "where sigma over the moving sigma leaves the bounds, r is not the bound on that side"
     return None
 
@@ -66,7 +66,7 @@ def judge_d(d, case):
         return f"d leaves the interval from -d_max to d_max, with d_max = {case.d_max:g}"
     if not close((d * case.state.sigma)[inside], (case.mu - case.state.mean)[inside]):
         return "where it is not clipped, d times the moving sigma is not the step from the moving mean to mu"
-    if not close(d[~inside], (np.sign(case.shift) * case.d_max)[~inside]):
+    if not close(d[~inside], case.d[~inside]):
         return "where the step from the moving mean to mu is too large, d is not the bound on that side"
     return None
 

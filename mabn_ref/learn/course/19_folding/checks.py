@@ -22,7 +22,6 @@ def draw(rng, k):
         s=rng.uniform(0.5, 2.0, CHANNELS),
         t=rng.standard_normal(CHANNELS),
         images=rng.standard_normal((2, 4, 5, CHANNELS)),
-        axes={},
     )
 
 

@@ -2,46 +2,33 @@
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, batch, close, moments, unpack
+from mabn_ref.learn.checking import Check, batch, close, moments, parts
 
 
 def draw(rng, k):
     case = batch(rng, k)
     case.unit = (1.0, 100.0)[k // 2 % 2]  # x and eps in metres or in centimetres
+    case.x, case.eps = case.unit * case.x, case.unit**2 * case.eps
     case.mu, case.var = moments(case.x)
     case.r_max, case.d_max = ((100.0, 100.0), (1.2, 0.2))[k % 2]
     sigma = np.sqrt(case.var + case.eps)
     # one ratio far below its bound, one far above, one within, or so: the clip is seen from both sides
-    case.r_free, case.d_free = np.array([0.4, 2.5, 1.1]), rng.choice([-1.0, 1.0], 3) * np.array([0.1, 0.9, 0.5])
-    case.var_hat = np.maximum((sigma / case.r_free) ** 2 - case.eps, 0)
+    r_free, d_free = np.array([0.4, 2.5, 1.1]), rng.choice([-1.0, 1.0], 3) * np.array([0.1, 0.9, 0.5])
+    case.var_hat = np.maximum((sigma / r_free) ** 2 - case.eps, 0)
     std_hat = np.sqrt(case.var_hat + case.eps)
-    case.r_free, case.mean_hat = sigma / std_hat, case.mu - case.d_free * std_hat
+    case.mean_hat = case.mu - d_free * std_hat
+    case.r = np.clip(sigma / std_hat, 1 / case.r_max, case.r_max)
+    case.d = np.clip(d_free, -case.d_max, case.d_max)
     return case
 
 
 def observe(code, case):
-    u = case.unit
-    result = code.forward(
-        u * case.x,
-        case.gamma,
-        case.beta,
-        u * case.mean_hat,
-        u**2 * case.var_hat,
-        case.r_max,
-        case.d_max,
-        u**2 * case.eps,
-    )
-    z, r, d = unpack("forward", result, "z", "r", "d")
-    return {"r": r, "d": d, "z": z}
-
-
-def _clipped(case):
-    r = np.minimum(np.maximum(case.r_free, 1 / case.r_max), case.r_max)
-    return r, np.minimum(np.maximum(case.d_free, -case.d_max), case.d_max)
+    moving, bounds = (case.mean_hat, case.var_hat), (case.r_max, case.d_max)
+    return parts("forward", code.forward(case.x, case.gamma, case.beta, *moving, *bounds, case.eps), "z", "r", "d")
 
 
 def judge_r(r, case):
-    if close(r, _clipped(case)[0]):
+    if close(r, case.r):
         return None
     if np.any(r < (1 - 1e-9) / case.r_max) or np.any(r > (1 + 1e-9) * case.r_max):
         return "r is outside its bounds: 1 / r_max and r_max"
@@ -49,7 +36,7 @@ def judge_r(r, case):
 
 
 def judge_d(d, case):
-    if close(d, _clipped(case)[1]):
+    if close(d, case.d):
         return None
     if np.any(abs(d) > (1 + 1e-9) * case.d_max):
         return "d is outside its bounds: -d_max and d_max"
@@ -57,8 +44,8 @@ def judge_d(d, case):
 
 
 def judge_z(z, case):
-    r, d = _clipped(case)
-    if close(z, case.gamma * (r * (case.x - case.mu) / np.sqrt(case.var + case.eps) + d) + case.beta):
+    y = (case.x - case.mu) / np.sqrt(case.var + case.eps)
+    if close(z, case.gamma * (case.r * y + case.d) + case.beta):
         return None
     if case.r_max > 10:  # nothing is clipped
         return f"nothing is clipped, and yet z is not what inference gives{_in_unit(case)}"

@@ -13,13 +13,15 @@ NAMES = ("modified BN", "FRN", "RMSNorm")
 def draw(rng, k):
     case = batch(rng, 1 + k // 3 % 2)
     case.eps = (1e-5, 0.1, 1.0)[(k + k // 3) % 3]
-    case.name, rank = NAMES[k % 3], case.x.ndim
-    case.over = {"modified BN": tuple(range(rank - 1)), "FRN": tuple(range(1, rank - 1)), "RMSNorm": (rank - 1,)}[
-        case.name
-    ]
+    case.name = NAMES[k % 3]
+    case.over = _axes(case.name, case.x.ndim)
     case.at = f"for {case.name} and x of shape {case.x.shape}, "
     case.cache = Cache(*_normalised(case, case.x), case.gamma)
     return with_gradients(case, lambda x: _normalised(case, x)[0])
+
+
+def _axes(name, rank):
+    return {"modified BN": tuple(range(rank - 1)), "FRN": tuple(range(1, rank - 1)), "RMSNorm": (rank - 1,)}[name]
 
 
 def _mean_square(case, x):
@@ -50,8 +52,7 @@ def observe_axes(code, case):
 
 def _judge_axes(name):
     def judge(word, case):
-        n, *positions, c = case.axes
-        right = {"modified BN": [n, *positions], "FRN": positions, "RMSNorm": [c]}[name]
+        right = [list(case.axes)[axis] for axis in _axes(name, case.x.ndim)]
         if word == "".join(right):
             return None
         return (
