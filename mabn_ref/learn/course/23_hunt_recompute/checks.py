@@ -1,6 +1,7 @@
 """Checks of the mended layer."""
 
 from collections import namedtuple
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -9,66 +10,60 @@ from mabn_ref.learn.checking import (
     anew,
     batch,
     close,
-    gradient_fault,
-    gradients,
+    gradient_judge,
     judge_that,
     moments,
     normalised,
     unpack,
+    with_gradients,
 )
 
 PER_CHANNEL = 16
 """So many numbers per channel a pass may keep besides x: moments, r, d, gamma and the like."""
+GRADIENTS = ("dx", "dgamma", "dbeta")
 State = namedtuple("State", ["mean", "sigma"])
 Settings = namedtuple("Settings", ["decay", "r_max", "d_max", "eps"])
 
 
 def draw(rng, k):
     case = batch(rng, k)
-    case.xs = [case.x + rng.standard_normal(case.x.shape) for _ in range(3)]
-    case.dzs = [rng.standard_normal(case.x.shape) for _ in case.xs]
-    case.state = State(moments(case.x)[0] + 0.3, rng.uniform(0.8, 2.0, 3))
+    xs = [case.x + rng.standard_normal(case.x.shape) for _ in range(3)]
+    dzs = [rng.standard_normal(case.x.shape) for _ in xs]
+    state = State(moments(case.x)[0] + 0.3, rng.uniform(0.8, 2.0, 3))
     case.settings = Settings(rng.uniform(0.3, 0.9), (3.0, 1.5)[k % 2], (5.0, 0.5)[k % 2], case.eps)
-    case.zs, case.dx, case.dgamma, case.dbeta, case.states = [], [], [], [], [case.state]
-    for x, dz in zip(case.xs, case.dzs, strict=True):
-        r, d, new = _corrections(x, case.states[-1], case.settings)
-
-        def forward(x, gamma, beta, r=r, d=d):
-            return gamma * (r * normalised(x, case.eps)[0] + d) + beta
-
-        case.zs.append(forward(x, case.gamma, case.beta))
-        found = gradients(forward, dz, x, case.gamma, case.beta)
-        for values, value in zip((case.dx, case.dgamma, case.dbeta), found, strict=True):
-            values.append(value)
-        case.states.append(new)
+    case.steps = []
+    for number, (x, dz) in enumerate(zip(xs, dzs, strict=True), start=1):
+        case.steps.append(_step(case, number, x, dz, state))
+        state = case.steps[-1].after
     return case
 
 
-def _corrections(x, state, settings):
-    mu, (_, sigma) = moments(x)[0], normalised(x, settings.eps)
-    r = np.clip(sigma / state.sigma, 1 / settings.r_max, settings.r_max)
-    d = np.clip((mu - state.mean) / state.sigma, -settings.d_max, settings.d_max)
-    mean, spread = (
-        settings.decay * a + (1 - settings.decay) * b for a, b in ((state.mean, mu), (state.sigma, sigma))
-    )
-    return r, d, State(mean, spread)
+def _step(case, number, x, dz, before):
+    """One batch, the states before and after it, and what is right."""
+    decay, r_max, d_max, eps = case.settings
+    mu, (y, sigma) = moments(x)[0], normalised(x, eps)
+    r = np.clip(sigma / before.sigma, 1 / r_max, r_max)
+    d = np.clip((mu - before.mean) / before.sigma, -d_max, d_max)
+    z = case.gamma * (r * y + d) + case.beta
+    after = State(decay * before.mean + (1 - decay) * mu, decay * before.sigma + (1 - decay) * sigma)
+    step = SimpleNamespace(number=number, x=x, dz=dz, z=z, before=before, after=after)
+    step.gamma, step.beta = case.gamma, case.beta
+    return with_gradients(step, lambda x: r * normalised(x, eps)[0] + d)
 
 
 def observe_forward(code, case):
     zs, states, kept = _forward(code, case)
-    return {"z": zs, "state": states, "kept": _besides(kept[0], case.xs[0])}
+    return {"z": zs, "state": states, "kept": _besides(kept[0], case.steps[0].x)}
 
 
 def _forward(code, case):
     """Several batches, each with the right state before it."""
-    zs, states, all_kept = [], [], []
-    for x, state in zip(case.xs, case.states[:-1], strict=True):
-        result = code.forward(x, case.gamma, case.beta, state, case.settings)
+    found = []
+    for step in case.steps:
+        result = code.forward(step.x, case.gamma, case.beta, step.before, case.settings)
         z, state, kept = unpack("forward", result, "z", "state", "kept")
-        zs.append(z)
-        states.append(State(*unpack("forward, as state,", state, "mean", "sigma")))
-        all_kept.append(kept)
-    return zs, states, all_kept
+        found.append((z, State(*unpack("forward, as state,", state, "mean", "sigma")), kept))
+    return zip(*found, strict=True)
 
 
 def _besides(kept, x):
@@ -97,16 +92,19 @@ def observe_backward(code, case):
     _, _, kept = _forward(code, case)
     code = anew(code)  # where nothing is kept but what forward returned
     found = []
-    for dz, one in reversed(list(zip(case.dzs, kept, strict=True))):
-        found.append(unpack("backward", code.backward(dz, one), "dx", "dgamma", "dbeta"))
-    return {name: [each[i] for each in reversed(found)] for i, name in enumerate(("dx", "dgamma", "dbeta"))}
+    for step, one in reversed(list(zip(case.steps, kept, strict=True))):
+        found.insert(0, unpack("backward", code.backward(step.dz, one), *GRADIENTS))
+    return dict(zip(GRADIENTS, zip(*found, strict=True), strict=True))
 
 
 judge_z = judge_that(
-    lambda zs, case: all(map(close, zs, case.zs)), "z is not what it was: forward was right as it stood"
+    lambda zs, case: all(close(z, step.z) for z, step in zip(zs, case.steps, strict=True)),
+    "z is not what it was: forward was right as it stood",
 )
 judge_state = judge_that(
-    lambda states, case: all(all(map(close, *both)) for both in zip(states, case.states[1:], strict=True)),
+    lambda states, case: all(
+        all(map(close, state, step.after)) for state, step in zip(states, case.steps, strict=True)
+    ),
     "the state is not the moving average: each batch goes into it once",
 )
 
@@ -120,17 +118,11 @@ def judge_kept(besides, case):
 
 
 def _judge(name):
-    def judge(found, case):
-        for step, (value, right) in enumerate(zip(found, getattr(case, name), strict=True)):
-            fault = gradient_fault(name, value, right)
-            if fault:
-                return f"of batch {step + 1}, with r and d as they were in forward, {fault}"
-        return None
-
-    return judge
+    of_one = gradient_judge(name, at="of batch {case.number}, with r and d as they were in forward, ")
+    return lambda found, case: next(filter(None, map(of_one, found, case.steps)), None)
 
 
 CHECKS = (
     Check(observe_forward, {"z": judge_z, "state": judge_state, "kept": judge_kept}),
-    Check(observe_backward, {name: _judge(name) for name in ("dx", "dgamma", "dbeta")}),
+    Check(observe_backward, {name: _judge(name) for name in GRADIENTS}),
 )
