@@ -25,16 +25,10 @@ def draw(rng, k):
     offset = OFFSET * np.max(np.abs(right))
     found = right + 1e-3 * rng.standard_normal(x.shape)
     found[int(rng.integers(5)), k % 4] -= rng.uniform(0.1, 1)
-    return SimpleNamespace(
-        x=x,
-        f=lambda x: curved(x) + offset,
-        dz=dz,
-        right=right,
-        found=found,
-        layers=_layers(w, k),
-        order=int(rng.integers(2**31)),
-        axes={"N": 5, "C": 4},
-    )
+    case = SimpleNamespace(x=x, dz=dz, right=right, found=found, layers=_layers(w, k), axes={"N": 5, "C": 4})
+    case.f = lambda x: curved(x) + offset
+    case.order = int(rng.integers(2**31))
+    return case
 
 
 EPS = 0.5

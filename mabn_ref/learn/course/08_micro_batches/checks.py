@@ -41,18 +41,12 @@ def judge_split(values, case):
 
 def judge_z(z, case):
     for t, (x, ours) in enumerate(zip(_batches(case.x, case), _batches(z, case), strict=True)):
-        said = _fault(ours, x, case)
-        if said:
-            return f"{said}, in normalisation batch {t} (norm_batch = {case.norm_batch}, eps = {case.eps:g})"
-    return None
-
-
-def _fault(z, x, case):
-    mu, var = moments(x)
-    if not close(np.sum(z, axis=0) / len(z), case.beta):
-        return "the mean of z over a channel is not beta"
-    if not close((z - case.beta) * np.sqrt(var + case.eps), case.gamma * (x - mu)):
-        return "z is not gamma * (x - mu) / sqrt(var + eps) + beta"
+        mu, var = moments(x)
+        where = f"in normalisation batch {t} (norm_batch = {case.norm_batch}, eps = {case.eps:g})"
+        if not close(np.sum(ours, axis=0) / len(ours), case.beta):
+            return f"the mean of z over a channel is not beta, {where}"
+        if not close((ours - case.beta) * np.sqrt(var + case.eps), case.gamma * (x - mu)):
+            return f"z is not gamma * (x - mu) / sqrt(var + eps) + beta, {where}"
     return None
 
 

@@ -20,10 +20,11 @@ ROWS = {
 
 def draw(rng, k):
     row = ("BN 2 + WC", "MABN 2 + WC")[k % 2]
-    data = _data(rng)
+    x = rng.standard_normal((SAMPLES, INPUTS))
+    data = x, np.tanh(x @ rng.standard_normal((INPUTS, 1)))
     start = _start(rng, row)
     batches = [rng.permutation(SAMPLES)[:BATCH] for _ in range((1, 6, 4)[k % 3])]
-    case = SimpleNamespace(data=data, row=row, start=start, batches=batches, lr=rng.uniform(0.02, 0.1), axes={})
+    case = SimpleNamespace(data=data, row=row, start=start, batches=batches, lr=rng.uniform(0.02, 0.1))
     case.momentum = rng.uniform(0.5, 0.95)
     case.seeds = [int(seed) for seed in rng.permutation(20)[: 3 + k % 2]]
     case.t = t_quantile(len(case.seeds) - 1)
@@ -31,11 +32,6 @@ def draw(rng, k):
     # the second of three rows, so that one has more errors and one has less
     case.base = sorted(ROWS, key=lambda row: sum(_error(case, row, seed) for seed in case.seeds))[1]
     return case
-
-
-def _data(rng):
-    x = rng.standard_normal((SAMPLES, INPUTS))
-    return x, np.tanh(x @ rng.standard_normal((INPUTS, 1)))
 
 
 def _start(rng, row):
@@ -97,20 +93,21 @@ def observe_train(code, case):
     if len(calls) != len(case.batches):
         raise Malformed(f"train calls gradients {len(calls)} times, expected once a batch, {len(case.batches)} times")
 
-    def beside_the_path():
-        formed("params", params, first)
-        return _off(first, [call[0] for call in calls] + [params], [call[3] for call in calls], case)
+    path, states, right_losses, grads, new_states = map(list, zip(*calls, strict=True))
 
     def beside_the_states():
-        formed("state", last, start)
-        pairs = list(zip([*(call[1] for call in calls), last], [start, *(call[4] for call in calls)], strict=True))
+        pairs = list(zip([*states, formed("state", last, start)], [start, *new_states], strict=True))
         return tuple(np.array([found[i] - right[i] for found, right in pairs]) for i in range(len(start)))
 
     def beside_the_losses():
-        formed("losses", losses, [call[2] for call in calls])
-        return [found - call[2] for found, call in zip(losses, calls, strict=True)]
+        formed("losses", losses, right_losses)
+        return [found - right for found, right in zip(losses, right_losses, strict=True)]
 
-    return {"params": part(beside_the_path), "state": part(beside_the_states), "losses": part(beside_the_losses)}
+    return {
+        "params": part(lambda: _off(first, [*path, formed("params", params, first)], grads, case)),
+        "state": part(beside_the_states),
+        "losses": part(beside_the_losses),
+    }
 
 
 def _off(first, path, grads, case):
