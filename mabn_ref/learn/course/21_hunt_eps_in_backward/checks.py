@@ -8,7 +8,6 @@ from mabn_ref.learn.checking import (
     judge_that,
     normalised,
     parts,
-    unpack,
     with_gradients,
 )
 
@@ -20,11 +19,11 @@ def draw(rng, k):
 
 
 def _forward(code, case):
-    return unpack("forward", code.forward(case.x, case.gamma, case.beta, case.eps), "z", "cache")
+    return parts("forward", code.forward(case.x, case.gamma, case.beta, case.eps), "z", "cache")
 
 
 def observe(code, case):
-    _, cache = _forward(code, case)
+    cache = _forward(code, case)["cache"]
     return parts("backward", code.backward(case.dz, cache), "dx", "dgamma", "dbeta")
 
 
@@ -33,6 +32,6 @@ judge_z = judge_that(
     "z is not gamma * (x - mu) / sqrt(var + eps) + beta any more, with eps = {case.eps:g}",
 )
 CHECKS = (
-    Check(lambda code, case: {"z": _forward(code, case)[0]}, {"z": judge_z}),
+    Check(lambda code, case: {"z": _forward(code, case)["z"]}, {"z": judge_z}),
     Check(observe, gradient_judges(at="with eps = {case.eps:g}, ")),
 )
