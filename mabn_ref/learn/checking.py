@@ -266,7 +266,7 @@ def gradients(function: Callable[..., Array], dz: Array, *inputs: Array) -> list
     ]
 
 
-def with_gradients(case: SimpleNamespace, normalise: Callable[[Array], Array]) -> SimpleNamespace:
+def add_gradients(case: SimpleNamespace, normalise: Callable[[Array], Array]) -> SimpleNamespace:
     """Give a case the dx, dgamma and dbeta of ``gamma * normalise(x) + beta``, and return it."""
 
     def forward(x: Array, gamma: Array, beta: Array) -> Array:

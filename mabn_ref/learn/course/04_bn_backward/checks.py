@@ -2,7 +2,7 @@
 
 from collections import namedtuple
 
-from mabn_ref.learn.checking import Check, batch, gradient_judges, normalised, with_gradients
+from mabn_ref.learn.checking import Check, add_gradients, batch, gradient_judges, normalised
 from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx, without_gamma
 
 Cache = namedtuple("Cache", ["y", "sigma", "gamma"])
@@ -11,7 +11,7 @@ Cache = namedtuple("Cache", ["y", "sigma", "gamma"])
 def draw(rng, k):
     case = batch(rng, k)
     case.cache = Cache(*normalised(case.x, case.eps), case.gamma)
-    return with_gradients(case, lambda x: normalised(x, case.eps)[0])
+    return add_gradients(case, lambda x: normalised(x, case.eps)[0])
 
 
 SUM_NOTE = "; nor does it sum to zero over a channel, though shifting all of x changes nothing"

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, batch, close, judge_that, moments, normalised, with_gradients
+from mabn_ref.learn.checking import Check, add_gradients, batch, close, judge_that, moments, normalised
 from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx, without_gamma
 
 CASES = 4
@@ -21,7 +21,7 @@ def draw(rng, k):
         return map(np.array, zip(*(normalised(part, case.eps) for part in _batches(x, case)), strict=True))
 
     case.cache = Cache(*normalise(case.x), case.gamma)
-    return with_gradients(case, lambda x: next(normalise(x)).reshape(x.shape))
+    return add_gradients(case, lambda x: next(normalise(x)).reshape(x.shape))
 
 
 def _batches(array, case):

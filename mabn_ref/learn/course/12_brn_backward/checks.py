@@ -2,7 +2,7 @@
 
 from collections import namedtuple
 
-from mabn_ref.learn.checking import Check, batch, gradient_judges, normalised, with_gradients
+from mabn_ref.learn.checking import Check, add_gradients, batch, gradient_judges, normalised
 from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx, without_gamma_or_r
 
 Cache = namedtuple("Cache", ["y", "sigma", "r", "d", "gamma"])
@@ -13,7 +13,7 @@ def draw(rng, k):
     case.r = rng.permutation([0.4, 0.8, 1.7]) * rng.uniform(0.9, 1.1)
     case.d = rng.permutation([-1.2, 0.3, 0.9]) * rng.uniform(0.9, 1.1)
     case.cache = Cache(*normalised(case.x, case.eps), case.r, case.d, case.gamma)
-    return with_gradients(case, lambda x: case.r * normalised(x, case.eps)[0] + case.d)
+    return add_gradients(case, lambda x: case.r * normalised(x, case.eps)[0] + case.d)
 
 
 def _other_y(case):

@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, batch, close, gradient_fault, gradient_judges, mean_square, with_gradients
+from mabn_ref.learn.checking import Check, add_gradients, batch, close, gradient_fault, gradient_judges, mean_square
 from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx
 
 Cache = namedtuple("Cache", ["y", "chi", "gamma"])
@@ -14,7 +14,7 @@ def draw(rng, k):
     case = batch(rng, k)
     chi = np.sqrt(mean_square(case.x) + case.eps)
     case.cache = Cache(case.x / chi, chi, case.gamma)
-    return with_gradients(case, lambda x: x / np.sqrt(mean_square(x) + case.eps))
+    return add_gradients(case, lambda x: x / np.sqrt(mean_square(x) + case.eps))
 
 
 def judge_z(z, case):

@@ -1,21 +1,12 @@
 """Checks of the mended layer."""
 
-from mabn_ref.learn.checking import (
-    Check,
-    batch,
-    close,
-    gradient_judges,
-    judge_that,
-    normalised,
-    parts,
-    with_gradients,
-)
+from mabn_ref.learn.checking import Check, add_gradients, batch, close, gradient_judges, judge_that, normalised, parts
 
 
 def draw(rng, k):
     case = batch(rng, k)
     case.eps = (0.5, 1e-5, 0.1)[k % 3]
-    return with_gradients(case, lambda x: normalised(x, case.eps)[0])
+    return add_gradients(case, lambda x: normalised(x, case.eps)[0])
 
 
 def _forward(code, case):

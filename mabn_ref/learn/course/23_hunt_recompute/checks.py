@@ -7,6 +7,7 @@ import numpy as np
 
 from mabn_ref.learn.checking import (
     Check,
+    add_gradients,
     anew,
     batch,
     close,
@@ -15,7 +16,6 @@ from mabn_ref.learn.checking import (
     moments,
     normalised,
     unpack,
-    with_gradients,
 )
 
 PER_CHANNEL = 16
@@ -48,7 +48,7 @@ def _step(case, number, x, dz, before):
     after = State(decay * before.mean + (1 - decay) * mu, decay * before.sigma + (1 - decay) * sigma)
     step = SimpleNamespace(number=number, x=x, dz=dz, z=z, before=before, after=after)
     step.gamma, step.beta = case.gamma, case.beta
-    return with_gradients(step, lambda x: r * normalised(x, eps)[0] + d)
+    return add_gradients(step, lambda x: r * normalised(x, eps)[0] + d)
 
 
 def observe_forward(code, case):

@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, batch, close, gradient_judges, part, with_gradients
+from mabn_ref.learn.checking import Check, Malformed, add_gradients, batch, close, gradient_judges, part
 
 Cache = namedtuple("Cache", ["y", "chi", "gamma"])
 NAMES = ("modified BN", "FRN", "RMSNorm")
@@ -17,7 +17,7 @@ def draw(rng, k):
     case.over = _axes(case.name, case.x.ndim)
     case.at = f"for {case.name} and x of shape {case.x.shape}, "
     case.cache = Cache(*_normalised(case, case.x), case.gamma)
-    return with_gradients(case, lambda x: _normalised(case, x)[0])
+    return add_gradients(case, lambda x: _normalised(case, x)[0])
 
 
 def _axes(name, rank):
