@@ -18,21 +18,6 @@ CHANCE = 0.25
 SIZES = np.array([8, 128])
 
 
-class _Sample:
-    """Values of one channel, different ones each time; in the same order whether asked for singly or together."""
-
-    __name__ = "sample"
-
-    def __init__(self, seed, far, weights):
-        self.rng, self.far, self.weights = np.random.default_rng(seed), far, weights
-
-    def __call__(self, count):
-        if not 0 <= count <= 10**5:  # more than twice what any check needs; each value takes a hundred bytes here
-            raise ValueError(f"count is {count}, expected from 0 to 100,000 values")
-        a, b = self.rng.standard_normal((int(count), 2)).T
-        return self.far + 2 * a, 1.5 + self.weights[0] * a + self.weights[1] * b
-
-
 def draw(rng, k):
     case = SimpleNamespace(seed=int(rng.integers(2**31)), far=(3.0, -5.0)[k % 2], size=(2, 6)[k % 2])
     case.weights = rng.uniform(0.5, 2.0, 2)
@@ -46,8 +31,17 @@ def draw(rng, k):
     return case
 
 
-def _sample(case):
-    return _Sample(case.seed, case.far, case.weights)
+def _sample(case, other=0):
+    """Values of one channel, different ones each time; in the same order whether asked for singly or together."""
+    rng = np.random.default_rng(case.seed + other)
+
+    def sample(count):
+        if not 0 <= count <= 10**5:  # more than twice what any check needs; each value takes a hundred bytes here
+            raise ValueError(f"count is {count}, expected from 0 to 100,000 values")
+        a, b = rng.standard_normal((int(count), 2)).T
+        return case.far + 2 * a, 1.5 + case.weights[0] * a + case.weights[1] * b
+
+    return sample
 
 
 def _noise(sample, size):
@@ -77,8 +71,7 @@ def _number(value):
 def observe_law(code, case):
     found = unpack("law", code.law(_sample(case), SIZES, TRIALS), "that of g", "that of psi")
     if all(map(_number, found)):  # what is measured differs from sample to sample
-        other = _Sample(case.seed + 1, case.far, case.weights)
-        again = unpack("law", code.law(other, SIZES, TRIALS // 10), "that of g", "that of psi")
+        again = unpack("law", code.law(_sample(case, other=1), SIZES, TRIALS // 10), "that of g", "that of psi")
         if found[0] == again[0] or found[1] == again[1]:
             raise Malformed("law returns the same number for two samples: measure it, do not quote it")
     return {"law": tuple(-0.5 if _near(value, -0.5) else value for value in found)}

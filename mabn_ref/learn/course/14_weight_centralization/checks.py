@@ -12,8 +12,7 @@ KERNELS = ((2, 3), (1, 3), (3, 2), (1, 1))
 
 
 def draw(rng, k):
-    kernel = KERNELS[k % len(KERNELS)]
-    shape = (*kernel, 5, 4)
+    shape = (*KERNELS[k % len(KERNELS)], 5, 4)
     w = rng.standard_normal(shape) + rng.uniform(-2, 2, 4)
     case = SimpleNamespace(w=w, dw_c=rng.standard_normal(shape) + rng.uniform(-2, 2, 4), mu=rng.uniform(0.5, 2.0, 5))
     case.axes = dict(zip(("kh", "kw", "in", "out"), shape, strict=True))
