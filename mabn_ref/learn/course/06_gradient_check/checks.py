@@ -135,16 +135,13 @@ def observe_check(code, case):
     kind = (blind(asked[0], _y(case.x)) or "random") if asked else "none"
     if kind != "random":  # then a verdict is chance
         return {"weights": kind, "accepts the right": "unseen", "rejects the wrong": "unseen"}
-    wrong = {True: [], False: []}
-    for said, (right, *_) in case.layers.items():
-        if set(verdicts[said]) != {right}:
-            wrong[right].append(said)
+    wrong = {said: right for said, (right, *_) in case.layers.items() if set(verdicts[said]) != {right}}
     found = {one for both in verdicts.values() for one in both}
     alike = Malformed(f"it says {found.pop()} of right and of wrong ones alike") if len(found) == 1 else ""
     return {
         "weights": kind,
-        "accepts the right": "; ".join(wrong[True]) or alike,
-        "rejects the wrong": "; ".join(wrong[False]) or alike,
+        "accepts the right": "; ".join(said for said, right in wrong.items() if right) or alike,
+        "rejects the wrong": "; ".join(said for said, right in wrong.items() if not right) or alike,
     }
 
 

@@ -127,7 +127,9 @@ def _alike(backward):
     return checked
 
 
-def _observe(name):
+def _check(name):
+    """The check of one of the three functions, on the passes that have its property and on those that lack it."""
+
     def observe(code, case):
         passes = dict(HOLDS[name]) | dict(FAILS[name])
         answers = twice(
@@ -139,7 +141,7 @@ def _observe(name):
         alike = Malformed(f"it says the same of {right} and of {wrong}") if answers[right] == answers[wrong] else ""
         return {f"{name} holds": "; ".join(alarms) or alike, f"{name} fails": "; ".join(missed) or alike}
 
-    return observe
+    return Check(observe, {f"{name} holds": _judge_holds, f"{name} fails": _judge_fails})
 
 
 def _judge_holds(said, case):
@@ -209,9 +211,6 @@ def judge_said(said, case):
 
 
 CHECKS = (
-    *(
-        Check(_observe(name), {f"{name} holds": _judge_holds, f"{name} fails": _judge_fails})
-        for name in ("no_shift", "no_stretch", "scales")
-    ),
+    *map(_check, HOLDS),
     Check(observe_test, {"what is drawn": judge_drawn, "what is said": judge_said}),
 )
