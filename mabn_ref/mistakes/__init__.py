@@ -19,6 +19,8 @@ A new mistake is one entry in the file of its kind::
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mabn_ref.mistakes import (
     wrong_batch_norms,
     wrong_batch_renorm,
@@ -30,12 +32,10 @@ from mabn_ref.mistakes.edit import Mistake, edited, wrong
 
 __all__ = ["MISTAKES", "Mistake", "edited", "named", "wrong"]
 
-MISTAKES: tuple[Mistake, ...] = (
-    *wrong_batch_norms.MISTAKES,
-    *wrong_batch_renorm.MISTAKES,
-    *wrong_moving_averages.MISTAKES,
-    *wrong_sample_norms.MISTAKES,
-    *wrong_layers.MISTAKES,
+MISTAKES: tuple[Mistake, ...] = tuple(
+    replace(mistake, name=name)
+    for file in (wrong_batch_norms, wrong_batch_renorm, wrong_moving_averages, wrong_sample_norms, wrong_layers)
+    for name, mistake in file.MISTAKES.items()
 )
 
 

@@ -18,7 +18,7 @@ Old: TypeAlias = str | tuple[str, int]
 class Mistake:
     """One thing that people get wrong."""
 
-    name: str  #: a name such as "bn-no-g"
+    name: str = ""  #: such as "bn-no-g": the key under which a wrong_*.py has it
     subject: ModuleType  #: the module of `mabn_ref.norms` or `mabn_ref.nn` that it is made in
     #: pieces of the module's source, each of which occurs there once, and what stands in their place; (text, n) is
     #: one that occurs n times. A wrong forward whose derivative the right backward would not give edits backward

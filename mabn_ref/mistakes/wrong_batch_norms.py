@@ -27,29 +27,24 @@ def by_position(a, shape):
 
 def forward("""
 
-BATCH_NORM = (
-    _bn_backward(
-        name="bn-no-g",
+MISTAKES = {
+    "bn-no-g": _bn_backward(
         edits={"(dy - g - y * psi) / sigma": "(dy - y * psi) / sigma"},
         sentence="Your dx is what you get without the g_B term of equation (4): every x also moves the mean.",
     ),
-    _bn_backward(
-        name="bn-no-psi",
+    "bn-no-psi": _bn_backward(
         edits={"(dy - g - y * psi) / sigma": "(dy - g) / sigma"},
         sentence="Your dx is what you get without the Psi_B term of equation (4): every x also moves the variance.",
     ),
-    _bn_backward(
-        name="bn-statistics-constant",
+    "bn-statistics-constant": _bn_backward(
         edits={"(dy - g - y * psi) / sigma": "dy / sigma"},
         sentence="Your dx is dy / sigma_B, as if mean and variance were constants: equation (4) has two more terms.",
     ),
-    _bn_means(
-        name="bn-sums-for-means",
+    "bn-sums-for-means": _bn_means(
         edits={"gamma * dz_sum / values": "gamma * dz_sum", "gamma * dzy_sum / values": "gamma * dzy_sum"},
         sentence="Your g_B and Psi_B are sums over the batch where equation (5) has means.",
     ),
-    _bn_means(
-        name="bn-whole-call-backward",
+    "bn-whole-call-backward": _bn_means(
         edits={
             "gamma * dz_sum / values": "np.mean(gamma * dz_sum / values, axis=0, keepdims=True)",
             "gamma * dzy_sum / values": "np.mean(gamma * dzy_sum / values, axis=0, keepdims=True)",
@@ -57,27 +52,23 @@ BATCH_NORM = (
         sentence="Your g_B and Psi_B are means over the whole call; each normalisation batch has its own.",
         draw=calls(batch_norm, groups=2),
     ),
-    _bn_backward(
-        name="bn-gamma-forgotten",
+    "bn-gamma-forgotten": _bn_backward(
         edits={
             "dy = dz * gamma\n    g = gamma * dz_sum / values": "dy = dz\n    g = dz_sum / values",
             "gamma * dzy_sum / values": "dzy_sum / values",
         },
         sentence="Your dx lacks gamma: equation (4) starts from dy = gamma * dz, not from dz.",
     ),
-    _bn_backward(
-        name="bn-variance-for-sigma",
+    "bn-variance-for-sigma": _bn_backward(
         edits={"(dy - g - y * psi) / sigma": "(dy - g - y * psi) / sigma**2"},
         sentence="Your dx is divided by the variance where equation (4) divides by its root, sigma_B.",
     ),
-    _bn_backward(
-        name="bn-backward-no-eps",
+    "bn-backward-no-eps": _bn_backward(
         edits={"(dy - g - y * psi) / sigma": "(dy - g - y * psi) / root(sums((y * sigma) ** 2) / values)"},
         sentence="Your dx is divided by sqrt(var) where forward divided by sqrt(var + eps).",
         draw=_large_eps,
     ),
-    _bn_backward(
-        name="bn-backward-recomputed-without-eps",
+    "bn-backward-recomputed-without-eps": _bn_backward(
         edits={
             "dx = (dy - g - y * psi) / sigma": "std = root(sums((y * sigma) ** 2) / values)\n"
             "    y = y * sigma / std\n"
@@ -86,35 +77,30 @@ BATCH_NORM = (
         sentence="Your backward recomputes y and sigma_B and leaves out the eps that forward added.",
         draw=_large_eps,
     ),
-    _bn_parameters(
-        name="bn-dgamma-not-normalised",
+    "bn-dgamma-not-normalised": _bn_parameters(
         edits={"total(dzy_sum)": "total(dzy_sum * sigma)"},
         sentence="Your dgamma sums dz * (x - mu_B); gamma multiplies y, so sum dz * y, already divided by sigma_B.",
     ),
-    _bn_parameters(
-        name="bn-parameter-means",
+    "bn-parameter-means": _bn_parameters(
         edits={
             "total(dz_sum)": "total(dz_sum) / (dz.shape[0] * values)",
             "total(dzy_sum)": "total(dzy_sum) / (dz.shape[0] * values)",
         },
         sentence="Your dgamma and dbeta are means over the samples; every sample uses gamma and beta, so add up.",
     ),
-    _bn_statistics(
-        name="bn-unbiased-variance",
+    "bn-unbiased-variance": _bn_statistics(
         edits={
             "_, moving_mean = ema(": "var = var * (x.shape[1] / (x.shape[1] - 1))\n    _, moving_mean = ema(",
             "(dy - g - y * psi) / sigma": "(dy - g - y * psi * (values / (values - 1))) / sigma",
         },
         sentence="Your variance divides by M - 1; equation (2) divides by M, the number of values.",
     ),
-    _bn_forward(
-        name="bn-no-eps",
+    "bn-no-eps": _bn_forward(
         edits={"root(var + config.eps)": "root(var)"},
         sentence="Your forward divides by sqrt(var) and leaves out eps.",
         draw=_large_eps,
     ),
-    _bn_forward(
-        name="bn-eps-outside",
+    "bn-eps-outside": _bn_forward(
         edits={
             "root(var + config.eps)": "root(var) + config.eps",
             "dx = (dy - g - y * psi) / sigma": "std = root(sums((y * sigma) ** 2) / values)\n"
@@ -123,14 +109,12 @@ BATCH_NORM = (
         sentence="Your forward divides by sqrt(var) + eps; eps belongs inside the root.",
         draw=_large_eps,
     ),
-    _bn_forward(
-        name="bn-eps-twice",
+    "bn-eps-twice": _bn_forward(
         edits={"root(var + config.eps)": "root(var + 2 * config.eps)"},
         sentence="Your forward has eps in the root twice.",
         draw=_large_eps,
     ),
-    _bn_statistics(
-        name="bn-channels-together",
+    "bn-channels-together": _bn_statistics(
         edits={
             (
                 "mu, centred = centre(x)",
@@ -144,8 +128,7 @@ BATCH_NORM = (
         sentence="Your mean and variance are also taken over the channels; each channel has its own.",
         draw=calls(batch_norm, channels=3),
     ),
-    _bn_statistics(
-        name="bn-positions-apart",
+    "bn-positions-apart": _bn_statistics(
         edits={
             "def forward(": _BY_POSITION,
             "_, moving_mean = ema(state.mean, mu, config.decay, t)": "mu = by_position(x, shape)\n"
@@ -159,8 +142,7 @@ BATCH_NORM = (
         sentence="Your mean and variance are taken over samples only; the positions of an image are values too.",
         draw=_images,
     ),
-    _bn_statistics(
-        name="bn-whole-call",
+    "bn-whole-call": _bn_statistics(
         edits={
             "shape, x, t = tuple(x.shape)": "config = Config(eps=config.eps, decay=config.decay)\n"
             "    shape, x, t = tuple(x.shape)",
@@ -168,8 +150,7 @@ BATCH_NORM = (
         sentence="Your mean and variance are taken over the whole call; only norm_batch samples share them.",
         draw=calls(batch_norm, groups=2),
     ),
-    _bn_moving(
-        name="bn-weights-swapped",
+    "bn-weights-swapped": _bn_moving(
         edits={
             "ema(state.mean, mu, config.decay, t)": "ema(state.mean, mu, 1 - config.decay, t)",
             "ema(state.var, var, config.decay, t)": "ema(state.var, var, 1 - config.decay, t)",
@@ -177,8 +158,7 @@ BATCH_NORM = (
         sentence="Your moving statistics multiply the new value by decay; decay is the weight of the old one.",
         draw=_slow,
     ),
-    _bn_moving(
-        name="bn-running-var-over-samples",
+    "bn-running-var-over-samples": _bn_moving(
         edits={
             "_, moving_var = ema(state.var, var, config.decay, t)": "n = config.norm_batch or shape[0]\n"
             "    _, moving_var = ema(state.var, var * (n / max(n - 1, 1)), config.decay, t)"
@@ -186,20 +166,17 @@ BATCH_NORM = (
         sentence="Your moving variance is scaled by N / (N - 1), with N the number of samples and not of values.",
         draw=_images,
     ),
-    _bn_moving(
-        name="bn-running-var-holds-eps",
+    "bn-running-var-holds-eps": _bn_moving(
         edits={"ema(state.var, var, config.decay, t)": "ema(state.var, var + config.eps, config.decay, t)"},
         sentence="Your moving variance has eps in it already, so inference counts eps twice.",
         draw=_large_eps,
     ),
-    _bn_moving(
-        name="bn-variance-starts-at-zero",
+    "bn-variance-starts-at-zero": _bn_moving(
         edits={"var=xp.ones(": "var=xp.zeros("},
         sentence="Your moving variance starts at 0, so early inference divides by next to nothing; it starts at 1.",
         draw=_slow,
     ),
-    _bn_infer(
-        name="bn-infer-batch-statistics",
+    "bn-infer-batch-statistics": _bn_infer(
         edits={
             "y = (x - state.mean) / root(state.var + config.eps)": "axes = tuple(range(x.ndim - 1))\n"
             "    y = (x - np.mean(x, axis=axes)) / root(np.var(x, axis=axes) + config.eps)"
@@ -207,13 +184,12 @@ BATCH_NORM = (
         sentence="Your inference normalises by the batch at hand; it should use the moving statistics.",
         draw=_slow,
     ),
-    _bn_infer(
-        name="bn-infer-no-eps",
+    "bn-infer-no-eps": _bn_infer(
         edits={"(x - state.mean) / root(state.var + config.eps)": "(x - state.mean) / root(state.var)"},
         sentence="Your inference divides by sqrt(var) and leaves out the eps that training had.",
         draw=_large_eps,
     ),
-)
+}
 
 
 _sync = partial(Mistake, subject=sync_batch_norm, draw=calls(sync_batch_norm, groups=1, norm_batch=6))
@@ -221,9 +197,8 @@ _sync_means = partial(_sync, equation="sync-gradient-statistics", oracle="gradie
 _OFF = "off = _summed(sums(centred), config) / values"
 _VAR_OF_ALL = "var = _summed(sums(centred * centred), config) / values"
 
-SYNC_BATCH_NORM = (  # most are right on one rank, or where all have as many samples
-    _sync(
-        name="sync-variances-averaged",
+MISTAKES |= {  # most are right on one rank, or where all have as many samples
+    "sync-variances-averaged": _sync(
         edits={
             _VAR_OF_ALL: "own = x - sums(x) / x.shape[1]\n    var = _summed(sums(own * own), config) / values",
             "(dy - g - y * psi) / sigma": "(dy - g - (y - sums(y) / y.shape[1]) * psi) / sigma",
@@ -232,8 +207,7 @@ SYNC_BATCH_NORM = (  # most are right on one rank, or where all have as many sam
         equation="sync-variance",
         oracle="forward",
     ),
-    _sync(
-        name="sync-ranks-alike",
+    "sync-ranks-alike": _sync(
         edits={
             _OFF: "off = _summed(sums(centred) / x.shape[1], config) / ranks",
             _VAR_OF_ALL: "var = _summed(sums(centred * centred) / x.shape[1], config) / ranks",
@@ -243,21 +217,18 @@ SYNC_BATCH_NORM = (  # most are right on one rank, or where all have as many sam
         equation="sync-mean",
         oracle="forward",
     ),
-    _sync_means(
-        name="sync-backward-alone",
+    "sync-backward-alone": _sync_means(
         edits={
             "_summed(namespace(dz).stack([dz_sum, dzy_sum]), cache.config)": "np.stack([dz_sum, dzy_sum])",
             ("/ cache.values", 2): "/ dz.shape[1]",
         },
         sentence="Your g and Psi are this rank's own, but each of its x also moves the other ranks' outputs.",
     ),
-    _sync_means(
-        name="sync-backward-divided-by-own",
+    "sync-backward-divided-by-own": _sync_means(
         edits={("/ cache.values", 2): "/ dz.shape[1]"},
         sentence="Your g and Psi divide sums over all ranks by this rank's count; divide by the count of all ranks.",
     ),
-    _sync(
-        name="sync-dgamma-summed",
+    "sync-dgamma-summed": _sync(
         edits={
             "total(dz_sum)": "_summed(total(dz_sum), cache.config)",
             "total(dzy_sum)": "_summed(total(dzy_sum), cache.config)",
@@ -266,6 +237,4 @@ SYNC_BATCH_NORM = (  # most are right on one rank, or where all have as many sam
         equation="affine-backward",
         oracle="gradient",
     ),
-)
-
-MISTAKES = (*BATCH_NORM, *SYNC_BATCH_NORM)
+}

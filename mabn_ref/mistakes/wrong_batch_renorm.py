@@ -45,24 +45,20 @@ _ramp: dict[str, Any] = {
     "decay": 0.9,
 }
 
-MISTAKES = (
-    _brn_backward(
-        name="brn-r-differentiated",
+MISTAKES = {
+    "brn-r-differentiated": _brn_backward(
         edits=_differentiated(r=_THROUGH_R),
         sentence="Your dx goes back through r, a constant in backward; unless clipped, the Psi_B term vanishes.",
     ),
-    _brn_backward(
-        name="brn-d-differentiated",
+    "brn-d-differentiated": _brn_backward(
         edits=_differentiated(d=_THROUGH_D),
         sentence="Your dx goes back through d, a constant in backward; unless clipped, the g_B term vanishes.",
     ),
-    _brn_backward(
-        name="brn-r-and-d-differentiated",
+    "brn-r-and-d-differentiated": _brn_backward(
         edits=_differentiated(r=_THROUGH_R, d=_THROUGH_D),
         sentence="Your dx is the derivative of forward, through r and d too, which are constants in backward.",
     ),
-    _brn_backward(
-        name="brn-r-forgotten-in-backward",
+    "brn-r-forgotten-in-backward": _brn_backward(
         edits={
             "dy = dz * (gamma * r)": "dy = dz * gamma",
             "gamma * r * dz_sum / values": "gamma * dz_sum / values",
@@ -70,28 +66,23 @@ MISTAKES = (
         },
         sentence="Your dx lacks r: in backward dy = gamma * r * dz.",
     ),
-    _brn_backward(
-        name="brn-dgamma-before-corrections",
+    "brn-dgamma-before-corrections": _brn_backward(
         edits={"total(r * dzy_sum + d * dz_sum)": "total(dzy_sum)"},
         sentence="Your dgamma sums dz * y with the y from before r and d; gamma multiplies r * y + d.",
     ),
-    _brn_corrections(
-        name="brn-r-of-variance",
+    "brn-r-of-variance": _brn_corrections(
         edits={"r = clip(sigma / moving_sigma": "r = clip(var / moving_sigma"},
         sentence="Your r is the batch variance over the moving sigma; equation (14) divides sigma by sigma.",
     ),
-    _brn_corrections(
-        name="brn-read-after-update",
+    "brn-read-after-update": _brn_corrections(
         edits={"r = clip(": "moving_mu, moving_sigma = new_mu, root(new_var + config.eps)\n    r = clip("},
         sentence="Your r and d use moving statistics that already include this batch; read them, then update.",
     ),
-    _brn_corrections(
-        name="brn-d-over-batch-sigma",
+    "brn-d-over-batch-sigma": _brn_corrections(
         edits={"(mu - moving_mu) / moving_sigma": "(mu - moving_mu) / sigma"},
         sentence="Your d is divided by the batch's sigma; equation (14) divides it by the moving one.",
     ),
-    _brn_corrections(
-        name="brn-clip-from-above-only",
+    "brn-clip-from-above-only": _brn_corrections(
         edits={
             "clip(sigma / moving_sigma, 1 / r_max, r_max)": "np.minimum(sigma / moving_sigma, r_max)",
             "d = clip((mu - moving_mu) / moving_sigma, -d_max, d_max)": "d = np.minimum("
@@ -100,14 +91,12 @@ MISTAKES = (
         sentence="Your r and d are bounded only from above; r has to stay above 1/r_max and d above -d_max.",
         draw=calls(batch_renorm, r_max=1.1, d_max=0.1, decay=0.9, eps=1e-5, scale=(0.1, 0.3)),
     ),
-    _brn_corrections(
-        name="brn-eps-twice",
+    "brn-eps-twice": _brn_corrections(
         edits={"r = clip(": "moving_sigma = root(moving_sigma**2 + config.eps)\n    r = clip("},
         sentence="Your moving sigma contains eps twice: sqrt(var + eps), which it averages, has it already.",
         draw=calls(batch_renorm, **_free, eps=0.3, ema_of="sigma"),
     ),
-    _brn_corrections(
-        name="brn-warm-up-inverted",
+    "brn-warm-up-inverted": _brn_corrections(
         edits={
             "in_force(bound": "in_force(Ramp(start=bound.start, stop=bound.stop, first=bound.last, last=bound.first)"
             " if isinstance(bound, Ramp) else bound"
@@ -115,4 +104,4 @@ MISTAKES = (
         sentence="Your bounds are wide first, then narrow; early moving statistics are poor, so start narrow.",
         draw=calls(batch_renorm, **_ramp),
     ),
-)
+}

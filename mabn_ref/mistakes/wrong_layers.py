@@ -47,9 +47,8 @@ _iou_forward = partial(_iou, equation="iou-loss-forward", oracle="forward")
 _iou_backward = partial(_iou, equation="iou-loss-backward", oracle="gradient")
 _sgd = partial(Mistake, subject=nn.optimiser, equation="sgd", oracle="recurrence", draw=steps)
 
-MISTAKES = (
-    Mistake(
-        name="conv2d-kernel-flipped",
+MISTAKES = {
+    "conv2d-kernel-flipped": Mistake(
         subject=nn.conv2d,
         edits={
             "check_arguments(x, w, stride, padding)\n": "check_arguments(x, w, stride, padding)\n"
@@ -61,8 +60,7 @@ MISTAKES = (
         oracle="forward",
         draw=convolution(kernel=2),
     ),
-    _conv2d_backward(
-        name="conv2d-kernel-not-turned-in-backward",
+    "conv2d-kernel-not-turned-in-backward": _conv2d_backward(
         edits={
             "xp.permute_dims(xp.flip(cache.w, axis=(0, 1)), (0, 1, 3, 2))": "xp.permute_dims(cache.w, (0, 1, 3, 2))",
             "d @ cache.w[a, b, :, :].T": "d @ cache.w[kh - 1 - a, kw - 1 - b, :, :].T",
@@ -70,8 +68,7 @@ MISTAKES = (
         sentence="Your dx slides the kernel as in forward; backward slides the flipped kernel.",
         draw=convolution(kernel=3),
     ),
-    _conv2d_backward(
-        name="conv2d-padding-kept",
+    "conv2d-padding-kept": _conv2d_backward(
         edits={
             "_correlate(_pad(dout, kh - 1 - padding, kw - 1 - padding), turned, 1)": "_correlate("
             "_pad(dout, kh - 1, kw - 1), turned, 1)[:, :h, :w, :]",
@@ -80,8 +77,7 @@ MISTAKES = (
         sentence="Your dx is shifted by the padding: remove the padding on all sides, not only at the far ends.",
         draw=convolution(kernel=3, padding=1),
     ),
-    _conv2d_backward(
-        name="conv2d-stride-forgotten",
+    "conv2d-stride-forgotten": _conv2d_backward(
         edits={
             "stride, padding = cache.stride, cache.padding\n    if stride": "stride, padding = 1, cache.padding\n"
             "    if cache.stride",
@@ -89,8 +85,7 @@ MISTAKES = (
         sentence="Your dx puts neighbouring outputs side by side; they are `stride` pixels apart.",
         draw=convolution(kernel=2, stride=2),
     ),
-    _conv2d_backward(
-        name="conv2d-dw-of-last-sample",
+    "conv2d-dw-of-last-sample": _conv2d_backward(
         edits={
             "seen.T @ xp.reshape(dout[block, ...], ": "seen.T @ xp.reshape(dout[-1:, ...], ",
             "_seen_by_blocks(cache.padded, ": "_seen_by_blocks(cache.padded[-1:, ...], ",
@@ -98,42 +93,35 @@ MISTAKES = (
         sentence="Your dw comes from the last sample only; every sample used the kernel, so add them all up.",
         draw=convolution(kernel=2),
     ),
-    _cbn(
-        name="cbn-spread-of-means-forgotten",
+    "cbn-spread-of-means-forgotten": _cbn(
         edits={"variances + (means - mean) ** 2": "variances", "y * psi": "(y - total(y) / count) * psi"},
         sentence="Your variance is the mean of the variances; the means of the iterations differ, which counts too.",
         equation="cbn-statistics",
         oracle="forward",
     ),
-    _cbn_backward(
-        name="cbn-not-divided-by-the-window",
+    "cbn-not-divided-by-the-window": _cbn_backward(
         edits={"(g + y * psi) / iterations": "(g + y * psi)"},
         sentence="Your dx subtracts all of g and y Psi; this batch is one part in k of the statistics.",
     ),
-    _cbn_backward(
-        name="cbn-window-held",
+    "cbn-window-held": _cbn_backward(
         edits={"(dy - (g + y * psi) / iterations)": "dy"},
         sentence="Your dx takes the statistics of the window for constants; this batch is one part in k of them.",
     ),
-    _centralize_forward(
-        name="centralize-per-input",
+    "centralize-per-input": _centralize_forward(
         edits={"w[:1, :1, :1, :]": "w[:1, :1, :, :1]", "axis=(0, 1, 2)": "axis=(0, 1, 3)"},
         sentence="Your weight is centred per input channel; equation (18) takes the mean per output filter.",
     ),
-    _centralize_forward(
-        name="centralize-per-kernel",
+    "centralize-per-kernel": _centralize_forward(
         edits={"axis=(0, 1, 2)": "axis=(0, 1)"},
         sentence="Your mean is over (kh, kw) only; equation (18) takes it over the input channels too.",
     ),
-    _centralize(
-        name="centralize-not-in-backward",
+    "centralize-not-in-backward": _centralize(
         edits={"return centred(dw_c)": "return dw_c"},
         sentence="Your dW is the gradient of the centred weight; going back through W - mean(W) centres it too.",
         equation="centralize-backward",
         oracle="gradient",
     ),
-    _standardize_forward(
-        name="standardize-unbiased",
+    "standardize-unbiased": _standardize_forward(
         edits={
             "var = xp.mean(centred * centred, axis=axes, keepdims=True)": "n = math.prod(w.shape[:3])\n"
             "    var = xp.sum(centred * centred, axis=axes, keepdims=True) / (n - 1)",
@@ -142,8 +130,7 @@ MISTAKES = (
         },
         sentence="Your variance of a filter divides by n - 1, as some libraries do by default; divide by n.",
     ),
-    _standardize_forward(
-        name="standardize-eps-outside",
+    "standardize-eps-outside": _standardize_forward(
         edits={
             "xp.sqrt(var + eps)": "xp.sqrt(var) + eps",
             # with eps = 0 the root of the mean square of w_s is 1; here it is root / (root + eps)
@@ -151,8 +138,7 @@ MISTAKES = (
         },
         sentence="Your eps is added to the standard deviation; add it to the variance, inside the root.",
     ),
-    _standardize_forward(
-        name="standardize-per-kernel",
+    "standardize-per-kernel": _standardize_forward(
         edits={
             "xp, axes, eps = namespace(w), (0, 1, 2), float(eps)": "xp, axes, eps = namespace(w), (0, 1), float(eps)",
             "centred = centralize.centred(w)": "centred = w - xp.mean(w, axis=axes, keepdims=True)",
@@ -161,30 +147,25 @@ MISTAKES = (
         },
         sentence="Your mean and variance are over (kh, kw) only; take them over the input channels too.",
     ),
-    _standardize_backward(
-        name="standardize-no-psi",
+    "standardize-no-psi": _standardize_backward(
         edits={"(dw_s - g - w_s * psi)": "(dw_s - g)"},
         sentence="Your dW is what you get with the standard deviation held fixed; every weight moves it.",
     ),
-    _standardize_backward(
-        name="standardize-no-g",
+    "standardize-no-g": _standardize_backward(
         edits={"(dw_s - g - w_s * psi)": "(dw_s - w_s * psi)"},
         sentence="Your dW is what you get with the mean held fixed; every weight moves it.",
     ),
-    _linear_backward(
-        name="linear-weight-not-transposed",
+    "linear-weight-not-transposed": _linear_backward(
         edits={"dout @ cache.w.T": "dout @ cache.w"},
         sentence="Your dx multiplies by w instead of its transpose; that runs only because w is square.",
         draw=matrices("ni", "ii", "i"),
     ),
-    _linear_backward(
-        name="linear-gradients-averaged",
+    "linear-gradients-averaged": _linear_backward(
         edits={"cache.x.T @ dout": "cache.x.T @ dout / dout.shape[0]", "total(dout)": "total(dout) / dout.shape[0]"},
         sentence="Your dw and db are means over the samples; the loss's 1/N is already in dout, so add up.",
         draw=matrices("ni", "io", "o"),
     ),
-    Mistake(
-        name="bias-gradient-averaged",
+    "bias-gradient-averaged": Mistake(
         subject=nn.bias,
         edits={"db = total(dout)": "db = total(dout) * dout.shape[-1] / dout.size"},
         sentence="Your db is a mean over samples and positions; b was added at each of them, so add them up.",
@@ -192,8 +173,7 @@ MISTAKES = (
         oracle="gradient",
         draw=matrices("nhwc", "c"),
     ),
-    Mistake(
-        name="relu-sign-of-gradient",
+    "relu-sign-of-gradient": Mistake(
         subject=nn.relu,
         edits={"dout * positive": "namespace(dout).maximum(dout, 0)"},
         sentence="Your ReLU passes dout where dout is positive; it passes it where the input was positive.",
@@ -201,8 +181,7 @@ MISTAKES = (
         oracle="gradient",
         draw=_image,
     ),
-    Mistake(
-        name="pool-not-divided",
+    "pool-not-divided": Mistake(
         subject=nn.global_average_pool,
         edits={"dout[:, None, None, :] / (h * w)": "dout[:, None, None, :]"},
         sentence="Your dx gives every position the whole gradient of the mean; each gets a share of 1 / (H * W).",
@@ -210,15 +189,13 @@ MISTAKES = (
         oracle="gradient",
         draw=_image,
     ),
-    _upsample(
-        name="upsample-first-pixel",
+    "upsample-first-pixel": _upsample(
         edits={"xp.sum(squares, axis=(2, 4))": "squares[:, :, 0, :, 0, :]"},
         sentence="Your dx keeps one gradient of each square; the pixel filled the whole square, so add them up.",
         equation="upsample-backward",
         oracle="gradient",
     ),
-    _upsample(
-        name="upsample-tiled",
+    "upsample-tiled": _upsample(
         edits={
             "xp.repeat(xp.repeat(x, factor, axis=1), factor, axis=2)": "xp.tile(x, (1, factor, factor, 1))",
             "(n, h, s, w, s, c)": "(n, s, h, s, w, c)",
@@ -228,126 +205,103 @@ MISTAKES = (
         equation="upsample-forward",
         oracle="forward",
     ),
-    _threshold(
-        name="threshold-tau-held",
+    "threshold-tau-held": _threshold(
         edits={"dtau = total(dout * (1 - above))": "dtau = total(dout * 0)"},
         sentence="Your threshold does not learn: its gradient is the sum of dout where x is at or below it.",
         equation="threshold-backward",
         oracle="gradient",
     ),
-    _dyt(
-        name="dyt-alpha-forgotten-in-backward",
+    "dyt-alpha-forgotten-in-backward": _dyt(
         edits={"dx = alpha * da": "dx = da"},
         sentence="Your dx has no alpha in it, the slope of what is inside the tangent.",
         equation="dyt-backward",
         oracle="gradient",
     ),
-    _dyt(
-        name="dyt-slope-of-the-output",
+    "dyt-slope-of-the-output": _dyt(
         edits={"(1 - y * y)": "(1 - (gamma * y) ** 2)"},
         sentence="Your slope is 1 - z^2 of the scaled output; it is 1 - y^2 with the y from before gamma.",
         equation="dyt-backward",
         oracle="gradient",
     ),
-    _residual_backward(
-        name="residual-one-branch",
+    "residual-one-branch": _residual_backward(
         edits={"return d, d  #": "return d, 0 * d  #"},
         sentence="Your Add gives its gradient to one branch; a sum passes the whole gradient on to both.",
     ),
-    _residual_backward(
-        name="residual-gradient-shared",
+    "residual-gradient-shared": _residual_backward(
         edits={"return d, d  #": "return d / 2, d / 2  #"},
         sentence="Your Add divides its gradient between the branches; a sum passes the whole gradient on to both.",
     ),
-    _residual_backward(
-        name="residual-held-dropped",
+    "residual-held-dropped": _residual_backward(
         edits={"return d + held, None": "return d, None"},
         sentence="Your Keep drops the gradient of the shortcut; its input went two ways, so add both gradients.",
     ),
-    _loss(
-        name="loss-summed",
+    "loss-summed": _loss(
         edits={"xp.mean(xp.log(sums) - picked)": "xp.sum(xp.log(sums) - picked)", "(dloss / n)": "dloss"},
         sentence="Your loss is summed over the batch, not averaged.",
         equation="softmax-cross-entropy-forward",
         oracle="forward",
     ),
-    _loss_backward(
-        name="loss-gradient-not-averaged",
+    "loss-gradient-not-averaged": _loss_backward(
         edits={"(dloss / n)": "dloss"},
         sentence="Your dlogits lack the 1/N of the mean that the loss takes.",
     ),
-    _loss_backward(
-        name="loss-no-one-hot",
+    "loss-no-one-hot": _loss_backward(
         edits={"(cache.probabilities - cache.one_hot)": "cache.probabilities"},
         sentence="Your dlogits are the probabilities; subtract 1 at the label of each row.",
     ),
-    _loss_backward(
-        name="loss-dloss-ignored",
+    "loss-dloss-ignored": _loss_backward(
         edits={"(dloss / n)": "(1.0 / n)"},
         sentence="Your dlogits do not depend on dloss, the gradient that comes in; it multiplies all of them.",
     ),
-    _focal_forward(
-        name="focal-weights-swapped",
+    "focal-weights-swapped": _focal_forward(
         edits={"(1 - alpha) + (2 * alpha - 1) * yes": "alpha + (1 - 2 * alpha) * yes"},
         sentence="Your alpha weighs the answers that are no; it belongs to yes, and 1 - alpha to no.",
     ),
-    _focal_forward(
-        name="focal-one-weight",
+    "focal-one-weight": _focal_forward(
         edits={"(1 - alpha) + (2 * alpha - 1) * yes": "alpha + 0 * yes"},
         sentence="Your alpha weighs all answers alike; those that are no have 1 - alpha.",
     ),
-    _focal_forward(
-        name="focal-over-all-answers",
+    "focal-over-all-answers": _focal_forward(
         edits={"max(int(xp.sum(truth)), 1)": "logits.shape[0] * logits.shape[1]"},
         sentence="Your loss is a mean over all answers; divide the sum by the number of those that are yes.",
     ),
-    _focal_backward(
-        name="focal-no-gamma-in-backward",
+    "focal-no-gamma-in-backward": _focal_backward(
         edits={"(gamma * p * log_p - q)": "(p * log_p - q)"},
         sentence="Your gradient lacks the factor gamma that comes from the power.",
     ),
-    _focal_backward(
-        name="focal-power-held",
+    "focal-power-held": _focal_backward(
         edits={"(gamma * p * log_p - q)": "(-q)"},
         sentence="Your gradient treats (1 - p_t)^gamma as a constant; it depends on the score as well.",
     ),
-    _focal_backward(
-        name="focal-sign-forgotten",
+    "focal-sign-forgotten": _focal_backward(
         edits={"sign * weight * q**gamma": "weight * q**gamma"},
         sentence="Your gradient pushes every score up; where the answer is no, the sign turns around.",
     ),
-    _iou_forward(
-        name="iou-max-for-min",
+    "iou-max-for-min": _iou_forward(
         edits={"xp.minimum(d, truth)": "xp.maximum(d, truth)", "d < truth": "d > truth"},
         sentence="Your intersection reaches to the farther of two sides, like the box around both; take the nearer.",
     ),
-    _iou_forward(
-        name="iou-overlap-counted-twice",
+    "iou-overlap-counted-twice": _iou_forward(
         edits={"+ true_h * true_w - intersection": "+ true_h * true_w", "(sides - d_i)": "sides"},
         sentence="Your union is the sum of both areas, which has the intersection twice.",
     ),
-    _iou_backward(
-        name="iou-union-held",
+    "iou-union-held": _iou_backward(
         edits={"(u * d_i - i * (sides - d_i))": "(u * d_i)"},
         sentence="Your gradient treats the union as a constant; a side that moves changes it, too.",
     ),
-    _iou_backward(
-        name="iou-of-distances",
+    "iou-of-distances": _iou_backward(
         edits={"-d * (u * d_i": "-(u * d_i"},
         sentence="Your gradient is that of the distances; back through their exponential there is a factor d.",
     ),
-    _iou_backward(
-        name="iou-outside-sides-count",
+    "iou-outside-sides-count": _iou_backward(
         edits={"d_i = inside * overlap_sides": "d_i = overlap_sides"},
         sentence="Your intersection grows with every side; outside the true box it ends at the true side.",
     ),
-    _sgd(
-        name="sgd-velocity-averaged",
+    "sgd-velocity-averaged": _sgd(
         edits={"(grad[name] + weight_decay * p)": "(1 - momentum) * (grad[name] + weight_decay * p)"},
         sentence="Your velocity scales the gradient by 1 - momentum; it should add the whole gradient.",
     ),
-    _sgd(
-        name="sgd-decay-beside-velocity",
+    "sgd-decay-beside-velocity": _sgd(
         edits={
             "(grad[name] + weight_decay * p)": "grad[name]",
             "p - lr * v[name]": "p - lr * (v[name] + weight_decay * p)",
@@ -355,4 +309,4 @@ MISTAKES = (
         sentence="Your weight decay acts on the parameter directly; it is added to the gradient and goes through the "
         "velocity.",
     ),
-)
+}

@@ -12,19 +12,16 @@ from mabn_ref.norms import mabn, modified_batch_norm, power_norm, unified_norm
 _modified = partial(Mistake, subject=modified_batch_norm, draw=calls(modified_batch_norm))
 _modified_backward = partial(_modified, equation="modified-backward (16)", oracle="gradient")
 
-MODIFIED = (
-    _modified_backward(
-        name="modified-no-psi",
+MISTAKES = {
+    "modified-no-psi": _modified_backward(
         edits={"(dy - y * psi) / chi": "dy / chi"},
         sentence="Your dx is what you get without the Psi_B term of equation (16): every x also moves chi_B.",
     ),
-    _modified_backward(
-        name="modified-keeps-g",
+    "modified-keeps-g": _modified_backward(
         edits={"(dy - y * psi) / chi": "(dy - sums(dy) / values - y * psi) / chi"},
         sentence="Your dx still has the g_B term of equation (4); no mean is subtracted here, so none comes back.",
     ),
-    _modified(
-        name="modified-variance",
+    "modified-variance": _modified(
         edits={
             "chi2 = mean_square(x)": "chi2 = mean_square(x - sums(x) / x.shape[1])",
             "(dy - y * psi) / chi": "(dy - (y - sums(y) / values) * psi) / chi",
@@ -33,8 +30,7 @@ MODIFIED = (
         equation="modified-statistics (15)",
         oracle="forward",
     ),
-    _modified(
-        name="modified-no-root",
+    "modified-no-root": _modified(
         edits={
             "chi = root(chi2 + config.eps)": "chi = chi2 + config.eps",
             "(dy - y * psi) / chi": "(dy - 2 * chi * y * psi) / chi",
@@ -43,15 +39,14 @@ MODIFIED = (
         equation="modified-normalise (15)",
         oracle="forward",
     ),
-    _modified(
-        name="modified-weights-swapped",
+    "modified-weights-swapped": _modified(
         edits={"ema(state.chi2, chi2, config.decay)": "ema(state.chi2, chi2, 1 - config.decay)"},
         sentence="Your moving mean square multiplies the new value by decay; decay is the weight of the old one.",
         equation="ema-forward (12)",
         oracle="recurrence",
         draw=calls(modified_batch_norm, decay=0.9),
     ),
-)
+}
 
 _settings: dict[str, Any] = {"window": 3, "decay": 0.9, "clip": 5.0, "warmup": 0, "renorm_from": 1}
 _mabn = partial(Mistake, subject=mabn, draw=calls(mabn, **_settings, count=6))
@@ -64,14 +59,12 @@ _mabn_moving = partial(_mabn, equation="ema-forward (12)", oracle="recurrence")
 _CHI2_AVERAGE = "average, chi2_window = sma(state.chi2_window, chi2_batch, seen=t)"
 _PSI_AVERAGE = "average, psi_window = sma(state.psi_window, psi_batch, seen=t)"
 
-MABN = (
-    _mabn_backward(
-        name="mabn-psi-of-this-batch",
+MISTAKES |= {
+    "mabn-psi-of-this-batch": _mabn_backward(
         edits={"(dy - y * psi) / chi": "(dy - y * psi_batch) / chi"},
         sentence="Your backward uses Psi_B of this batch; equation (20) has its average over the window.",
     ),
-    _psi_average(
-        name="mabn-psi-window-one-late",
+    "mabn-psi-window-one-late": _psi_average(
         edits={
             _PSI_AVERAGE: "rows = np.concatenate([state.psi_window, psi_batch[:, 0, :]])\n"
             "    held = [max(min(t + g, config.window), 1) for g in range(len(y))]\n"
@@ -80,31 +73,27 @@ MABN = (
         },
         sentence="Your average of Psi leaves out this batch, which belongs to the window.",
     ),
-    _psi_average(
-        name="mabn-psi-exponential",
+    "mabn-psi-exponential": _psi_average(
         edits={
             _PSI_AVERAGE: "_, average = ema(state.psi_window[-1, :], psi_batch, config.decay)\n"
             "    psi_window = np.concatenate([state.psi_window, average[:, 0, :]])[-config.window :]"
         },
         sentence="Your average of Psi is exponential; backward uses the simple average of the last m batches.",
     ),
-    _mabn(
-        name="mabn-psi-without-gamma",
+    "mabn-psi-without-gamma": _mabn(
         edits={"psi_batch = gamma * r * dzy_sum / values": "psi_batch = r * dzy_sum / values"},
         sentence="Your Psi_B is the mean of y * r * dz; the gradient that reaches y has gamma in it too.",
         equation="bn-gradient-statistics (5)",
         oracle="one-call derivative",
     ),
-    _mabn_backward(
-        name="mabn-r-forgotten-in-backward",
+    "mabn-r-forgotten-in-backward": _mabn_backward(
         edits={
             "dy = dz * (gamma * r)": "dy = dz * gamma",
             "psi_batch = gamma * r * dzy_sum / values": "psi_batch = gamma * dzy_sum / values",
         },
         sentence="Your dx lacks r: equation (20) starts from dL/dy = r * dL/dz.",
     ),
-    _mabn_backward(
-        name="mabn-dx-averaged",
+    "mabn-dx-averaged": _mabn_backward(
         edits={
             # the window has another shape then
             "def statistics(": "def any_window(*channels, **rest):\n"
@@ -121,15 +110,13 @@ MABN = (
         },
         sentence="Your backward averages dx over the window, but the dx of other samples mean nothing here.",
     ),
-    _mabn(
-        name="mabn-dgamma-before-r",
+    "mabn-dgamma-before-r": _mabn(
         edits={"total(r * dzy_sum)": "total(dzy_sum)"},
         sentence="Your dgamma sums dz * y with the y from before r; gamma multiplies r * y.",
         equation="mabn-affine-backward",
         oracle="one-call derivative",
     ),
-    _mabn_backward(
-        name="mabn-derivative-of-one-call",
+    "mabn-derivative-of-one-call": _mabn_backward(
         edits={
             _PSI_AVERAGE: "alone, psi_window = np.eye(len(y), dtype=y.dtype), state.psi_window\n"
             "    average, _ = sma(np.zeros((config.window, len(y)), dtype=y.dtype), alone, seen=t)",
@@ -140,15 +127,13 @@ MABN = (
         sentence="Your dx is the derivative of this call alone; equation (20) also uses the Psi of earlier batches.",
         oracle="recurrence",
     ),
-    _psi_average(
-        name="mabn-warm-up-forward-only",
+    "mabn-warm-up-forward-only": _psi_average(
         edits={"psi = switched(psi_batch, average, config.warmup, t)": "psi = average"},
         sentence="Your backward averages Psi during warm-up, while your forward uses each batch's own chi^2.",
         oracle="recurrence",
         draw=calls(mabn, **_settings | {"warmup": 6}, count=5),
     ),
-    _chi2_average(
-        name="mabn-window-one-short",
+    "mabn-window-one-short": _chi2_average(
         edits={
             _CHI2_AVERAGE: f"{_CHI2_AVERAGE}\n"
             "    short = state.chi2_window[1:, :]\n"
@@ -157,14 +142,12 @@ MABN = (
         sentence="Your chi^2 is averaged over m - 1 batches, not m.",
         equation="sma-backward (13)",
     ),
-    _chi2_average(
-        name="mabn-zeros-counted",
+    "mabn-zeros-counted": _chi2_average(
         edits={"sma(state.chi2_window, chi2_batch, seen=t)": "sma(state.chi2_window, chi2_batch)"},
         sentence="Your average of chi^2 divides by m before m batches have been seen; divide by the number held.",
         equation="sma-backward (13)",
     ),
-    _chi2_average(
-        name="mabn-chi-averaged",
+    "mabn-chi-averaged": _chi2_average(
         edits={
             _CHI2_AVERAGE: f"{_CHI2_AVERAGE}\n"
             "    average = sma(root(state.chi2_window), root(chi2_batch), seen=t)[0] ** 2"
@@ -172,39 +155,33 @@ MABN = (
         sentence="Your forward averages chi_B over the window; average chi_B^2, then take the root.",
         equation="mabn-forward (19)",
     ),
-    _mabn_forward(
-        name="mabn-r-of-squares",
+    "mabn-r-of-squares": _mabn_forward(
         edits={"chi / root(before + config.eps)": "chi**2 / (before + config.eps)"},
         sentence="Your r is a ratio of mean squares; take their roots first, chi over its exponential average.",
         equation="mabn-renormalise (19)",
     ),
-    _mabn_forward(
-        name="mabn-no-renormalisation",
+    "mabn-no-renormalisation": _mabn_forward(
         edits={"r = switched(1, r, config.renorm_from, t)": "r = np.ones_like(chi)"},
         sentence="Your output lacks r: equation (19) has Z = r * Y.",
         equation="mabn-forward (19)",
     ),
-    _mabn_forward(
-        name="mabn-read-after-update",
+    "mabn-read-after-update": _mabn_forward(
         edits={"root(before + config.eps)": "root(after + config.eps)"},
         sentence="Your r uses an exponential average that already includes this batch; read it, then update.",
         equation="mabn-renormalise (19)",
     ),
-    _mabn_moving(
-        name="mabn-ema-of-window",
+    "mabn-ema-of-window": _mabn_moving(
         edits={
             "ema(state.chi2, chi2_batch, config.decay)": "ema("
             "state.chi2, switched(chi2_batch, average, config.warmup, t), config.decay)"
         },
         sentence="Your exponential average takes the window's mean, as the authors' code does; give it chi_B^2.",
     ),
-    _mabn_moving(
-        name="mabn-weights-swapped",
+    "mabn-weights-swapped": _mabn_moving(
         edits={"ema(state.chi2, chi2_batch, config.decay)": "ema(state.chi2, chi2_batch, 1 - config.decay)"},
         sentence="Your exponential average multiplies the new value by decay; decay is the weight of the old one.",
     ),
-    _mabn_forward(
-        name="mabn-infer-window",
+    "mabn-infer-window": _mabn_forward(
         edits={
             "y = x / root(state.chi2 + config.eps)": "held = np.any(state.chi2_window, axis=1)\n"
             "    mean = np.sum(state.chi2_window, axis=0) / max(int(np.count_nonzero(held)), 1)\n"
@@ -213,7 +190,7 @@ MABN = (
         sentence="Your inference divides by the simple average of the last batches; use the exponential one.",
         equation="modified-infer",
     ),
-)
+}
 
 _power = partial(
     Mistake,
@@ -222,9 +199,8 @@ _power = partial(
     draw=calls(power_norm, decay=0.9, decay_backward=0.5, count=4, warmup=0),
 )
 
-POWER_NORM = (
-    _power(
-        name="power-average-after",
+MISTAKES |= {
+    "power-average-after": _power(
         edits={
             "        before.append(chi2)\n        chi2 = decay * chi2 + (1 - decay) * chi2_batch[g, 0, :]": "        "
             "chi2 = decay * chi2 + (1 - decay) * chi2_batch[g, 0, :]\n        before.append(chi2)"
@@ -232,19 +208,17 @@ POWER_NORM = (
         sentence="Your forward divides by an average that already includes this batch; use the one from before it.",
         equation="power-normalise",
     ),
-    _power(
-        name="power-v-of-dy",
+    "power-v-of-dy": _power(
         edits={"psi, held * sums(y * y) / values": "psi, 0 * psi"},
         sentence="Your v adds up all of Psi; it should add up what is left once the share of v is subtracted.",
         equation="power-control",
     ),
-    _power(
-        name="power-psi-of-this-batch",
+    "power-psi-of-this-batch": _power(
         edits={"dy = dz * gamma - held * v * y": "dy = dz * gamma - psi * y"},
         sentence="Your dx uses this batch's Psi, as modified batch normalisation does; PowerNorm uses a share of v.",
         equation="power-control",
     ),
-)
+}
 
 _unified = partial(
     Mistake,
@@ -255,25 +229,20 @@ _unified = partial(
     ),
 )
 
-UNIFIED_NORM = (
-    _unified(
-        name="unified-arithmetic-mean",
+MISTAKES |= {
+    "unified-arithmetic-mean": _unified(
         edits={"batch if own else geometric_mean(window)": "batch if own else xp.mean(window, axis=0)"},
         sentence="Your window takes the arithmetic mean, as MABN does; Unified Normalization takes the geometric.",
         equation="unified-mean",
     ),
-    _unified(
-        name="unified-r-in-forward",
+    "unified-r-in-forward": _unified(
         edits={"z = gamma * y + beta": "z = gamma * xp.stack(ratios)[:, None, :] * y + beta"},
         sentence="Your output is multiplied by r, as in MABN; here r belongs in backward only.",
         equation="affine (3)",
     ),
-    _unified(
-        name="unified-window-alone",
+    "unified-window-alone": _unified(
         edits={"subtracted.append(mean if alone[g] else average)": "subtracted.append(mean)"},
         sentence="Your dx subtracts the window's mean of Psi; here subtract an exponential average of that mean.",
         equation="unified-psi",
     ),
-)
-
-MISTAKES = (*MODIFIED, *MABN, *POWER_NORM, *UNIFIED_NORM)
+}

@@ -24,9 +24,8 @@ _gn = partial(Mistake, subject=group_norm)
 _gn_backward = partial(_gn, oracle="gradient")
 _gn_statistics = partial(_gn, equation="gn-statistics", oracle="forward")
 
-GROUP_NORM = (
-    _gn_backward(
-        name="gn-gamma-after-the-means",
+MISTAKES = {
+    "gn-gamma-after-the-means": _gn_backward(
         edits={
             "dy = dz * gamma\n    g = ": "dy = dz\n    g = ",
             "(dy - g - y * psi) / sigma": "gamma * (dy - g - y * psi) / sigma",
@@ -36,15 +35,13 @@ GROUP_NORM = (
         equation="gn-gradient-statistics",
         draw=grouped_calls(groups=2),
     ),
-    _gn_backward(
-        name="gn-no-statistics",
+    "gn-no-statistics": _gn_backward(
         edits={"(dy - g - y * psi) / sigma": "dy / sigma"},
         sentence="Your dx is dy / sigma, as if mean and variance were constants; they come from this very sample.",
         equation="gn-backward",
         draw=grouped_calls(),
     ),
-    _gn_statistics(
-        name="gn-statistics-of-the-batch",
+    "gn-statistics-of-the-batch": _gn_statistics(
         edits={
             "xp.repeat(of_groups, width": "xp.repeat(np.mean(of_groups, axis=0, keepdims=True), width",
             "one_of(x)[:, :, ::width]": "one_of(x)[:1, :, ::width]",
@@ -52,8 +49,7 @@ GROUP_NORM = (
         sentence="Your mean and variance are taken over the samples as well; every sample has its own.",
         draw=_several_samples,
     ),
-    _gn_statistics(
-        name="gn-channels-interleaved",
+    "gn-channels-interleaved": _gn_statistics(
         edits={
             "(x.shape[0], 1, -1, width)), axis=3)": "(x.shape[0], 1, width, -1)), axis=2)",
             "xp.repeat(of_groups, width, axis=2)": "xp.tile(of_groups, (1, 1, width))",
@@ -63,7 +59,7 @@ GROUP_NORM = (
         sentence="Your groups take every groups-th channel; a group is C / groups neighbouring channels.",
         draw=grouped_calls(groups=2),
     ),
-)
+}
 
 _online = partial(Mistake, subject=online_norm, draw=sample_calls(online_norm))
 _online_forward = partial(_online, oracle="forward")
@@ -76,66 +72,57 @@ _online_control = partial(
 _V = "accumulated(state.v, psi, held * sums(y * y) / values)"
 _U = "accumulated(state.u, through, held * namespace(dz).ones_like(through))"
 
-ONLINE_NORM = (
-    _online_forward(
-        name="online-statistics-after",
+MISTAKES |= {
+    "online-statistics-after": _online_forward(
         edits={"root(moving_var + config.eps)": "root(new_var + config.eps)", "(x - moving_mu)": "(x - new_mu)"},
         sentence="Your y is normalised by averages that include this sample; use those from before it.",
         equation="online-normalise",
     ),
-    _online_forward(
-        name="online-no-distance",
+    "online-no-distance": _online_forward(
         edits={"fed = var + decay * (mu - moving_mu) ** 2": "fed = var"},
         sentence="Your moving variance averages the variances of samples; add the spread of their means.",
         equation="online-variance",
     ),
-    _online_forward(
-        name="online-distance-from-new-mean",
+    "online-distance-from-new-mean": _online_forward(
         edits={"decay * (mu - moving_mu) ** 2": "decay * (mu - new_mu) ** 2"},
         sentence="Your moving variance takes the distance from the new mean; the update needs the old mean.",
         equation="online-variance",
         draw=sample_calls(online_norm, decay_forward=0.3),
     ),
-    _online_control(
-        name="online-v-of-dy",
+    "online-v-of-dy": _online_control(
         edits={_V: "accumulated(state.v, psi, 0 * psi)"},
         sentence="Your v adds up all that comes in; add up only what is let through, and it stays bounded.",
     ),
-    _online_control(
-        name="online-u-before-control",
+    "online-u-before-control": _online_control(
         edits={_U: "accumulated(state.u, through, 0 * through)"},
         sentence="Your u adds up the gradient before u is subtracted; it should add up dx itself.",
         equation="online-control-u",
     ),
-    _online_control(
-        name="online-control-averaged",
+    "online-control-averaged": _online_control(
         edits={
             _V: "accumulated(state.v, held * psi, held + held**2 * sums(y * y) / values)",
             _U: "accumulated(state.u, held * through, held + held**2 * np.ones_like(through))",
         },
         sentence="Your u and v are averages; they are sums, and the share 1 - decay_backward is subtracted.",
     ),
-    _online_control(
-        name="online-control-of-this-sample",
+    "online-control-of-this-sample": _online_control(
         edits={"dy = dz * gamma": "v = np.concatenate([v[1:], v_after[None, None, :]])\n    dy = dz * gamma"},
         sentence="Your g subtracts v with this sample in it; subtract v from before this sample.",
     ),
-    _online(
-        name="online-scale-held",
+    "online-scale-held": _online(
         edits={"(dz - cache.z * _mean_of_sample(dz * cache.z)) / cache.scale": "dz / cache.scale"},
         sentence="Your gradient treats layer scaling as division by a constant; every value of the sample moves it.",
         equation="layer-scaling-backward",
         oracle="gradient",
         draw=sample_calls(online_norm, layer_scaling=True),
     ),
-)
+}
 
 _OF_SAMPLE = "np.repeat(np.mean(np.reshape({0}, (shape[0], -1)), axis=1), len({1}) // shape[0])[:, None, None]"
 _rms = partial(Mistake, subject=rms_norm, draw=sample_calls(rms_norm, channels=4))
 
-RMS_NORM = (
-    _rms(
-        name="rms-mean-subtracted",
+MISTAKES |= {
+    "rms-mean-subtracted": _rms(
         edits={
             "    chi2 = mean_square(x, place": "    x = x - mean(x)\n    chi2 = mean_square(x, place",
             "(dy - y * psi) / chi": "(dy - mean(dy) - y * psi) / chi",
@@ -144,8 +131,7 @@ RMS_NORM = (
         equation="rms-normalise",
         oracle="forward",
     ),
-    _rms(
-        name="rms-mean-square-of-the-sample",
+    "rms-mean-square-of-the-sample": _rms(
         edits={
             "chi2 = mean_square(x, place=_place(config))": f"chi2 = {_OF_SAMPLE.format('x * x', 'x')}",
             "psi = mean(y * dy)  #": f"psi = {_OF_SAMPLE.format('y * dy', 'y')}  #",
@@ -154,15 +140,13 @@ RMS_NORM = (
         equation="rms-statistics",
         oracle="forward",
     ),
-    _rms(
-        name="rms-no-statistics",
+    "rms-no-statistics": _rms(
         edits={"(dy - y * psi) / chi": "dy / chi"},
         sentence="Your dx is dy / chi, as if the mean square were a constant; but it is computed from x.",
         equation="rms-backward",
         oracle="gradient",
     ),
-    _rms(
-        name="rms-gamma-after-the-mean",
+    "rms-gamma-after-the-mean": _rms(
         edits={
             "dy = split(dz * gamma, config)\n    psi": "dy = split(dz, config)\n    psi",
             "dx = (dy - y * psi) / chi": "dx = split(gamma * merge((dy - y * psi) / chi, shape), config)",
@@ -173,7 +157,7 @@ RMS_NORM = (
         oracle="gradient",
         draw=sample_calls(rms_norm, channels=4, axes="channels"),
     ),
-)
+}
 
 _eval = partial(
     Mistake,
@@ -190,65 +174,56 @@ _eval_estimate = partial(
     draw=calls(eval_norm, norm_batch=3, space=(2,), groups=1, scale=(0.5, 2.0), **_settings),
 )
 
-EVAL_NORM = (
-    _eval(
-        name="eval-averages-alone",
+MISTAKES |= {
+    "eval-averages-alone": _eval(
         edits={
             "state.a, state.b, config)": "0 * state.a, 0 * state.b, config)",
             "off = (1 - state.a) * (sample_mean": "off = (sample_mean",
         },
         sentence="Your inference is plain batch normalisation; it ignores the sample's own mean and variance.",
     ),
-    _eval(
-        name="eval-weights-swapped",
+    "eval-weights-swapped": _eval(
         edits={
             "state.a, state.b, config)": "1 - state.a, 1 - state.b, config)",
             "off = (1 - state.a) * (sample_mean": "off = state.a * (sample_mean",
         },
         sentence="Your inference weighs the moving statistics by a and b; these are the weights of the sample's.",
     ),
-    _eval(
-        name="eval-mean-alone",
+    "eval-mean-alone": _eval(
         edits={"state.a, state.b, config)": "state.a, 0 * state.b, config)"},
         sentence="Your inference mixes only the means; mix the variances too, the sample's with weight b.",
     ),
-    _eval(
-        name="eval-whole-batch",
+    "eval-whole-batch": _eval(
         edits={"centred = _of_samples(x)": "centred = _of_samples(x.reshape(1, -1, x.shape[-1]))"},
         sentence="Your inference uses the statistics of the whole call; each answer depends only on its own sample.",
         equation="eval-infer",
     ),
-    _eval_estimate(
-        name="eval-uphill",
+    "eval-uphill": _eval_estimate(
         edits={"a - config.rate": "a + config.rate", "b - config.rate": "b + config.rate"},
         sentence="Your a and b step up the gradient, which makes the outputs differ more; step down it.",
     ),
-    _eval_estimate(
-        name="eval-one-for-both",
+    "eval-one-for-both": _eval_estimate(
         edits={"return a, b\n": "return a, a\n"},
         sentence="Your b equals your a; one weighs a mean, the other a variance, and each has its own gradient.",
     ),
-)
+}
 
 _frozen = partial(Mistake, subject=frozen_batch_norm, draw=sample_calls(frozen_batch_norm))
 
-FROZEN_BATCH_NORM = (
-    _frozen(
-        name="frozen-batch-statistics-in-backward",
+MISTAKES |= {
+    "frozen-batch-statistics-in-backward": _frozen(
         edits={"dx = dy / sigma": "dx = (dy - mean(dy) - y * mean(y * dy)) / sigma"},
         sentence="Your dx subtracts g and y * Psi; the statistics are constants, and nothing flows through them.",
         equation="frozen-backward",
         oracle="gradient",
     ),
-    _frozen(
-        name="frozen-variance-of-the-batch",
+    "frozen-variance-of-the-batch": _frozen(
         edits={"sigma = root(state.var + config.eps)": "sigma = root(statistics(x, config)[1][0] + config.eps)"},
         sentence="Your training pass divides by the batch's standard deviation; a frozen layer uses its constants.",
         equation="bn-infer",
         oracle="forward",
     ),
-    _frozen(
-        name="frozen-keeps-averaging",
+    "frozen-keeps-averaging": _frozen(
         edits={
             "State(*map(copied, state))": "State(0.9 * state.mean + 0.1 * mean(x)[0, 0], copied(state.var))",
         },
@@ -256,6 +231,4 @@ FROZEN_BATCH_NORM = (
         equation="bn-infer",
         oracle="recurrence",
     ),
-)
-
-MISTAKES = (*GROUP_NORM, *ONLINE_NORM, *RMS_NORM, *EVAL_NORM, *FROZEN_BATCH_NORM)
+}
