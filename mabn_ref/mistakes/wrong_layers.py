@@ -3,61 +3,56 @@
 from __future__ import annotations
 
 from functools import partial
+from types import ModuleType
+from typing import Any
 
 from mabn_ref import nn
 from mabn_ref.mistakes.edit import Mistake
-from mabn_ref.mistakes.random_layer_inputs import (
-    answers,
-    around_thresholds,
-    convolution,
-    distances,
-    logits,
-    matrices,
-    steps,
-    windows,
-)
+from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS
+from mabn_ref.mistakes.random_layer_inputs import convolution, matrices
 
-_weight, _image = convolution(with_input=False), matrices("nhwc")
-_conv2d_backward = partial(Mistake, subject=nn.conv2d, equation="conv2d-backward", oracle="gradient")
-_cbn = partial(Mistake, subject=nn.cross_iteration, draw=windows)
-_cbn_backward = partial(_cbn, equation="cbn-backward", oracle="gradient")
-_linear_backward = partial(Mistake, subject=nn.linear, equation="linear-backward", oracle="gradient")
-_centralize = partial(Mistake, subject=nn.centralize, draw=_weight)
-_centralize_forward = partial(_centralize, equation="centralize-forward (18)", oracle="forward")
-_standardize = partial(Mistake, subject=nn.standardize, draw=convolution(kernel=2, with_input=False, eps=0.1))
-_standardize_forward = partial(_standardize, equation="standardize-forward", oracle="forward")
-_standardize_backward = partial(_standardize, equation="standardize-backward", oracle="gradient")
-_upsample = partial(Mistake, subject=nn.upsample, draw=_image)
-_threshold = partial(Mistake, subject=nn.threshold, draw=around_thresholds)
-_dyt = partial(Mistake, subject=nn.dynamic_tanh, draw=matrices("nhwc", "1", "c", "c"))
-_residual_backward = partial(
-    Mistake,
-    subject=nn.residual,
-    equation="residual-backward",
-    oracle="gradient",
-    draw=matrices("nhwc", "nhwc", "nhwc"),
-)
-_loss = partial(Mistake, subject=nn.softmax_cross_entropy, draw=logits)
-_loss_backward = partial(_loss, equation="softmax-cross-entropy-backward", oracle="gradient")
-_focal = partial(Mistake, subject=nn.focal_loss, draw=answers)
-_focal_forward = partial(_focal, equation="focal-loss-forward", oracle="forward")
-_focal_backward = partial(_focal, equation="focal-loss-backward", oracle="gradient")
-_iou = partial(Mistake, subject=nn.iou_loss, draw=distances)
-_iou_forward = partial(_iou, equation="iou-loss-forward", oracle="forward")
-_iou_backward = partial(_iou, equation="iou-loss-backward", oracle="gradient")
-_sgd = partial(Mistake, subject=nn.optimiser, equation="sgd", oracle="recurrence", draw=steps)
+
+def _kind(subject: ModuleType, equation: str, oracle: str, **rest: Any) -> partial[Mistake]:
+    """What makes mistakes in a layer, on inputs like those of the right one unless `rest` has another draw."""
+    return partial(
+        Mistake, subject=subject, equation=equation, oracle=oracle, **{"draw": RIGHT_DRAWS[subject]} | rest
+    )
+
+
+_conv2d_forward = _kind(nn.conv2d, "conv2d-forward", "forward")
+_conv2d_backward = _kind(nn.conv2d, "conv2d-backward", "gradient")
+_cbn_statistics = _kind(nn.cross_iteration, "cbn-statistics", "forward")
+_cbn_backward = _kind(nn.cross_iteration, "cbn-backward", "gradient")
+_centralize_forward = _kind(nn.centralize, "centralize-forward (18)", "forward")
+_centralize_backward = _kind(nn.centralize, "centralize-backward", "gradient")
+_filters = convolution(kernel=2, with_input=False, eps=0.1)
+_standardize_forward = _kind(nn.standardize, "standardize-forward", "forward", draw=_filters)
+_standardize_backward = _kind(nn.standardize, "standardize-backward", "gradient", draw=_filters)
+_linear_backward = _kind(nn.linear, "linear-backward", "gradient")
+_bias_backward = _kind(nn.bias, "bias-backward", "gradient")
+_relu_backward = _kind(nn.relu, "relu-backward", "gradient")
+_pool_backward = _kind(nn.global_average_pool, "global-average-pool-backward", "gradient")
+_upsample_forward = _kind(nn.upsample, "upsample-forward", "forward")
+_upsample_backward = _kind(nn.upsample, "upsample-backward", "gradient")
+_threshold_backward = _kind(nn.threshold, "threshold-backward", "gradient")
+_dyt_backward = _kind(nn.dynamic_tanh, "dyt-backward", "gradient")
+_residual_backward = _kind(nn.residual, "residual-backward", "gradient")
+_loss_forward = _kind(nn.softmax_cross_entropy, "softmax-cross-entropy-forward", "forward")
+_loss_backward = _kind(nn.softmax_cross_entropy, "softmax-cross-entropy-backward", "gradient")
+_focal_forward = _kind(nn.focal_loss, "focal-loss-forward", "forward")
+_focal_backward = _kind(nn.focal_loss, "focal-loss-backward", "gradient")
+_iou_forward = _kind(nn.iou_loss, "iou-loss-forward", "forward")
+_iou_backward = _kind(nn.iou_loss, "iou-loss-backward", "gradient")
+_sgd = _kind(nn.optimiser, "sgd", "recurrence")
 
 MISTAKES = {
-    "conv2d-kernel-flipped": Mistake(
-        subject=nn.conv2d,
+    "conv2d-kernel-flipped": _conv2d_forward(
         edits={
             "check_arguments(x, w, stride, padding)\n": "check_arguments(x, w, stride, padding)\n"
             "    w = namespace(w).flip(w, axis=(0, 1))\n",
             "return xp.reshape(dw, cache.w.shape)": "return xp.flip(xp.reshape(dw, cache.w.shape), axis=(0, 1))",
         },
         sentence="Your convolution flips the kernel; in deep learning, convolution does not.",
-        equation="conv2d-forward",
-        oracle="forward",
         draw=convolution(kernel=2),
     ),
     "conv2d-kernel-not-turned-in-backward": _conv2d_backward(
@@ -93,11 +88,9 @@ MISTAKES = {
         sentence="Your dw comes from the last sample only; every sample used the kernel, so add them all up.",
         draw=convolution(kernel=2),
     ),
-    "cbn-spread-of-means-forgotten": _cbn(
+    "cbn-spread-of-means-forgotten": _cbn_statistics(
         edits={"variances + (means - mean) ** 2": "variances", "y * psi": "(y - total(y) / count) * psi"},
         sentence="Your variance is the mean of the variances; the means of the iterations differ, which counts too.",
-        equation="cbn-statistics",
-        oracle="forward",
     ),
     "cbn-not-divided-by-the-window": _cbn_backward(
         edits={"(g + y * psi) / iterations": "(g + y * psi)"},
@@ -115,11 +108,9 @@ MISTAKES = {
         edits={"axis=(0, 1, 2)": "axis=(0, 1)"},
         sentence="Your mean is over (kh, kw) only; equation (18) takes it over the input channels too.",
     ),
-    "centralize-not-in-backward": _centralize(
+    "centralize-not-in-backward": _centralize_backward(
         edits={"return centred(dw_c)": "return dw_c"},
         sentence="Your dW is the gradient of the centred weight; going back through W - mean(W) centres it too.",
-        equation="centralize-backward",
-        oracle="gradient",
     ),
     "standardize-unbiased": _standardize_forward(
         edits={
@@ -163,65 +154,42 @@ MISTAKES = {
     "linear-gradients-averaged": _linear_backward(
         edits={"cache.x.T @ dout": "cache.x.T @ dout / dout.shape[0]", "total(dout)": "total(dout) / dout.shape[0]"},
         sentence="Your dw and db are means over the samples; the loss's 1/N is already in dout, so add up.",
-        draw=matrices("ni", "io", "o"),
     ),
-    "bias-gradient-averaged": Mistake(
-        subject=nn.bias,
+    "bias-gradient-averaged": _bias_backward(
         edits={"db = total(dout)": "db = total(dout) * dout.shape[-1] / dout.size"},
         sentence="Your db is a mean over samples and positions; b was added at each of them, so add them up.",
-        equation="bias-backward",
-        oracle="gradient",
-        draw=matrices("nhwc", "c"),
     ),
-    "relu-sign-of-gradient": Mistake(
-        subject=nn.relu,
+    "relu-sign-of-gradient": _relu_backward(
         edits={"dout * positive": "namespace(dout).maximum(dout, 0)"},
         sentence="Your ReLU passes dout where dout is positive; it passes it where the input was positive.",
-        equation="relu-backward",
-        oracle="gradient",
-        draw=_image,
     ),
-    "pool-not-divided": Mistake(
-        subject=nn.global_average_pool,
+    "pool-not-divided": _pool_backward(
         edits={"dout[:, None, None, :] / (h * w)": "dout[:, None, None, :]"},
         sentence="Your dx gives every position the whole gradient of the mean; each gets a share of 1 / (H * W).",
-        equation="global-average-pool-backward",
-        oracle="gradient",
-        draw=_image,
     ),
-    "upsample-first-pixel": _upsample(
+    "upsample-first-pixel": _upsample_backward(
         edits={"xp.sum(squares, axis=(2, 4))": "squares[:, :, 0, :, 0, :]"},
         sentence="Your dx keeps one gradient of each square; the pixel filled the whole square, so add them up.",
-        equation="upsample-backward",
-        oracle="gradient",
     ),
-    "upsample-tiled": _upsample(
+    "upsample-tiled": _upsample_forward(
         edits={
             "xp.repeat(xp.repeat(x, factor, axis=1), factor, axis=2)": "xp.tile(x, (1, factor, factor, 1))",
             "(n, h, s, w, s, c)": "(n, s, h, s, w, c)",
             "axis=(2, 4)": "axis=(1, 3)",
         },
         sentence="Your output repeats the whole image; each pixel should become a square in its own place.",
-        equation="upsample-forward",
-        oracle="forward",
     ),
-    "threshold-tau-held": _threshold(
+    "threshold-tau-held": _threshold_backward(
         edits={"dtau = total(dout * (1 - above))": "dtau = total(dout * 0)"},
         sentence="Your threshold does not learn: its gradient is the sum of dout where x is at or below it.",
-        equation="threshold-backward",
-        oracle="gradient",
     ),
-    "dyt-alpha-forgotten-in-backward": _dyt(
+    "dyt-alpha-forgotten-in-backward": _dyt_backward(
         edits={"dx = alpha * da": "dx = da"},
         sentence="Your dx has no alpha in it, the slope of what is inside the tangent.",
-        equation="dyt-backward",
-        oracle="gradient",
     ),
-    "dyt-slope-of-the-output": _dyt(
+    "dyt-slope-of-the-output": _dyt_backward(
         edits={"(1 - y * y)": "(1 - (gamma * y) ** 2)"},
         sentence="Your slope is 1 - z^2 of the scaled output; it is 1 - y^2 with the y from before gamma.",
-        equation="dyt-backward",
-        oracle="gradient",
     ),
     "residual-one-branch": _residual_backward(
         edits={"return d, d  #": "return d, 0 * d  #"},
@@ -235,11 +203,9 @@ MISTAKES = {
         edits={"return d + held, None": "return d, None"},
         sentence="Your Keep drops the gradient of the shortcut; its input went two ways, so add both gradients.",
     ),
-    "loss-summed": _loss(
+    "loss-summed": _loss_forward(
         edits={"xp.mean(xp.log(sums) - picked)": "xp.sum(xp.log(sums) - picked)", "(dloss / n)": "dloss"},
         sentence="Your loss is summed over the batch, not averaged.",
-        equation="softmax-cross-entropy-forward",
-        oracle="forward",
     ),
     "loss-gradient-not-averaged": _loss_backward(
         edits={"(dloss / n)": "dloss"},
