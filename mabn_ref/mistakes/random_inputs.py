@@ -14,34 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref import nn
+from mabn_ref import nn, norms
 from mabn_ref.arrays import Array
-from mabn_ref.mistakes.random_layer_inputs import (
-    Draw,
-    answers,
-    around_thresholds,
-    convolution,
-    distances,
-    factors,
-    logits,
-    matrices,
-    one_of,
-    steps,
-    windows,
-)
-from mabn_ref.norms import (
-    NORMS,
-    batch_renorm,
-    eval_norm,
-    group_norm,
-    mabn_variants,
-    moving_statistics,
-    online_norm,
-    power_norm,
-    rms_norm,
-    sync_batch_norm,
-    unified_norm,
-)
+from mabn_ref.mistakes import random_layer_inputs as layers
+from mabn_ref.mistakes.random_layer_inputs import Draw, factors, one_of
+from mabn_ref.norms import mabn_variants
 from mabn_ref.norms.checks import Ramp
 
 
@@ -88,7 +65,7 @@ def calls(
         values = 3 if few else -(-65 // (many * wide))
         fewest = -(-values // int(np.prod(between)))
         samples = int(rng.integers(fewest, fewest + 3)) if norm_batch is None else norm_batch
-        shared = None if many == 1 and rng.integers(2) and module is not eval_norm else samples
+        shared = None if many == 1 and rng.integers(2) and module is not norms.eval_norm else samples
         config = _config(rng, module, {"norm_batch": shared}, settings)
         shape = (int(rng.integers(2, 8)) if count is None else count, many * samples, *between, wide)
         # the scale drifts from call to call, so that old and new statistics differ
@@ -113,9 +90,9 @@ def grouped_calls(*, groups: int | None = None, scale: tuple[float, float] = (0.
     def draw(rng: np.random.Generator) -> Calls:
         many, samples, between = int(rng.integers(1, 4)), int(rng.integers(1, 4)), one_of(rng, *_SPACES)
         if groups is None and rng.random() < 0.2:
-            config, wide, between = _config(rng, group_norm, {}, {"groups": None}), many, (5,)
+            config, wide, between = _config(rng, norms.group_norm, {}, {"groups": None}), many, (5,)
         else:
-            config = _config(rng, group_norm, {}, {"groups": groups or many})
+            config = _config(rng, norms.group_norm, {}, {"groups": groups or many})
             wide = (groups or many) * int(rng.integers(3, 5))
         shape = (int(rng.integers(1, 4)), samples, *between, wide)
         spread = _log_uniform(rng, scale, shape[0], *[1] * (len(shape) - 1)) * rng.uniform(0.7, 1.4, wide)
@@ -136,7 +113,7 @@ def sample_calls(
 
     Examples
     --------
-    >>> inputs = sample_calls(online_norm, count=3, layer_scaling=True)(np.random.default_rng(0))
+    >>> inputs = sample_calls(norms.online_norm, count=3, layer_scaling=True)(np.random.default_rng(0))
     >>> inputs.xs.shape[0], inputs.config.layer_scaling
     (3, True)
     """
@@ -199,13 +176,13 @@ _SETTINGS: Mapping[str, tuple[Any, ...]] = {
 """What is drawn for a field of a Config, all choices and phases among them; functions of rng are called."""
 
 _SETTINGS_OF: Mapping[ModuleType, Mapping[str, tuple[Any, ...]]] = {
-    batch_renorm: {
+    norms.batch_renorm: {
         "r_max": (1.0, 1.5, 3.0, _ramp(1.0, 2.0)),
         "d_max": (0.0, 0.5, 5.0, _ramp(0.0, 2.0)),
         "ema_of": ("sigma", "var"),
     },
-    power_norm: {"warmup": (0,)},  # in which backward is no derivative
-    sync_batch_norm: {"norm_batch": (None,)},  # what the ranks have is the batch
+    norms.power_norm: {"warmup": (0,)},  # in which backward is no derivative
+    norms.sync_batch_norm: {"norm_batch": (None,)},  # what the ranks have is the batch
 }
 """Where a field is another in this module."""
 
@@ -223,12 +200,11 @@ def _log_uniform(rng: np.random.Generator, scale: tuple[float, float], *shape: i
 
 _WIDE = (1e-3, 1e3)
 _RESTRICTED: Mapping[ModuleType, Draw] = {
-    group_norm: grouped_calls(scale=_WIDE),
-    moving_statistics: calls(moving_statistics, scale=_WIDE, backward="batch"),
-    online_norm: sample_calls(online_norm),
-    rms_norm: sample_calls(rms_norm, channels=4, scale=_WIDE),
-    unified_norm: calls(unified_norm, scale=_WIDE, window=1),
-    sync_batch_norm: calls(sync_batch_norm, groups=1, scale=_WIDE),
+    norms.group_norm: grouped_calls(scale=_WIDE),
+    norms.moving_statistics: calls(norms.moving_statistics, scale=_WIDE, backward="batch"),
+    norms.rms_norm: sample_calls(norms.rms_norm, channels=4, scale=_WIDE),
+    norms.unified_norm: calls(norms.unified_norm, scale=_WIDE, window=1),
+    norms.sync_batch_norm: calls(norms.sync_batch_norm, groups=1, scale=_WIDE),
 }
 
 
@@ -241,22 +217,23 @@ def right_draw(module: ModuleType) -> Draw:
 
 
 RIGHT_DRAWS: Mapping[ModuleType, Draw] = {
-    **{module: right_draw(module) for module in (*(norm.module for norm in NORMS.values()), mabn_variants)},
-    nn.conv2d: convolution(),
-    nn.cross_iteration: windows,
-    nn.centralize: convolution(with_input=False),
-    nn.standardize: convolution(with_input=False),
-    nn.bias: matrices("nhwc", "c"),
-    nn.linear: matrices("ni", "io", "o"),
-    nn.relu: matrices("nhwc"),
-    nn.global_average_pool: matrices("nhwc"),
-    nn.upsample: matrices("nhwc"),
-    nn.threshold: around_thresholds,
-    nn.dynamic_tanh: matrices("nhwc", "1", "c", "c"),
-    nn.residual: matrices("nhwc", "nhwc", "nhwc"),
-    nn.softmax_cross_entropy: logits,
-    nn.focal_loss: answers,
-    nn.iou_loss: distances,
-    nn.optimiser: steps,
+    **{norm.module: right_draw(norm.module) for norm in norms.NORMS.values()},
+    mabn_variants: right_draw(mabn_variants),
+    nn.conv2d: layers.convolution(),
+    nn.cross_iteration: layers.windows,
+    nn.centralize: layers.convolution(with_input=False),
+    nn.standardize: layers.convolution(with_input=False),
+    nn.bias: layers.matrices("nhwc", "c"),
+    nn.linear: layers.matrices("ni", "io", "o"),
+    nn.relu: layers.matrices("nhwc"),
+    nn.global_average_pool: layers.matrices("nhwc"),
+    nn.upsample: layers.matrices("nhwc"),
+    nn.threshold: layers.around_thresholds,
+    nn.dynamic_tanh: layers.matrices("nhwc", "1", "c", "c"),
+    nn.residual: layers.matrices("nhwc", "nhwc", "nhwc"),
+    nn.softmax_cross_entropy: layers.logits,
+    nn.focal_loss: layers.answers,
+    nn.iou_loss: layers.distances,
+    nn.optimiser: layers.steps,
 }
 """Inputs for each right implementation: all settings, and scales from 1e-3 to 1e3."""
