@@ -137,7 +137,7 @@ def recurrence(subject: str, implementation: Any, inputs: Calls | Steps) -> Verd
         expected |= dict(zip(("dx", "dgamma", "dbeta"), right.backward(dz), strict=True))
         z, cache, state = implementation.forward(x, gamma, beta, state, config)
         dx, dgamma, dbeta, state = implementation.backward(dz, cache, state)
-        scales = _scales(x, dz, expected, right.state(), inputs) | getattr(right, "sizes", {})
+        scales = _scales(x, dz, expected, right.state(), inputs) | right.sizes
         for what, value in (("z", z), ("dx", dx), ("dgamma", dgamma), ("dbeta", dbeta)):
             found.look(f"{what} of call {k}", value, expected[what], scales[what])
         for name, value in right.state().items():

@@ -11,22 +11,29 @@ from mabn_ref.arrays import Array
 
 
 class Normaliser:
-    """A call is taken apart into normalisation batches of shape (M, C)."""
+    """A call is taken apart into what is normalised together: here normalisation batches of shape (M, C)."""
+
+    kept: tuple[str, ...] = ()  #: the attributes that are fields of the state
 
     def __init__(self, channels: int, config: Any) -> None:
         self.config = config
-        self.batches_seen = 0
-        self.saved: list[Any] = []  # what backward needs of each normalisation batch
+        self.iteration = 0
+        self.saved: list[Any] = []  # what backward needs of each part
+        self.sizes: dict[str, Array] = {}  # how large the terms of a quantity are, where they may cancel in it
 
     def load(self, state: Any, groups: int) -> None:
         """Go on forward from the state of an implementation that is called with `groups` normalisation batches."""
-        raise NotImplementedError
+        for name in self.kept:
+            setattr(self, name, getattr(state, name))
 
-    def batches(self, x: Array) -> Iterator[Array]:
-        """The normalisation batches of a call, in order, as views."""
+    def state(self) -> dict[str, Any]:
+        return {name: np.array(getattr(self, name)) for name in self.kept}
+
+    def parts(self, x: Array) -> Iterator[tuple[Array, slice]]:
+        """The parts of a call, in order, as views, and the channels that are in each."""
         each = len(x) if self.config.norm_batch is None else self.config.norm_batch
         for first in range(0, len(x), each):
-            yield x[first : first + each].reshape(-1, x.shape[-1])
+            yield x[first : first + each].reshape(-1, x.shape[-1]), slice(None)
 
     def averaged(self, old: Array, value: Array) -> Array:
         """(12): the weight `decay` is that of the old value."""
@@ -35,44 +42,41 @@ class Normaliser:
     def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
         z = np.empty(x.shape)
         self.saved = []
-        for values, out in zip(self.batches(x), self.batches(z), strict=True):
-            out[:] = self.batch_forward(values, gamma, beta)
+        for (values, channels), (out, _) in zip(self.parts(x), self.parts(z), strict=True):
+            out[:] = self.part_forward(values, gamma[channels], beta[channels])
         return z
 
-    def batch_forward(self, values: Array, gamma: Array, beta: Array) -> Array:
-        """The output of one normalisation batch."""
+    def part_forward(self, values: Array, gamma: Array, beta: Array) -> Array:
+        """The output of one part."""
         raise NotImplementedError
 
     def backward(self, dz: Array) -> tuple[Array, Array, Array]:
-        dx = np.empty(dz.shape)
-        dgamma = dbeta = np.zeros(dz.shape[-1])
-        for saved, upstream, out in zip(self.saved, self.batches(dz), self.batches(dx), strict=True):
-            out[:], share = self.batch_backward(upstream, *saved)
-            dgamma, dbeta = dgamma + share, dbeta + sum(upstream)
+        dx, dgamma, dbeta = np.empty(dz.shape), np.zeros(dz.shape[-1]), np.zeros(dz.shape[-1])
+        for saved, (upstream, channels), (out, _) in zip(self.saved, self.parts(dz), self.parts(dx), strict=True):
+            out[:], of_gamma = self.part_backward(upstream, *saved)
+            width = len(dgamma[channels])
+            dgamma[channels] += sum(of_gamma.reshape(-1, width))
+            dbeta[channels] += sum(upstream.reshape(-1, width))
         return dx, dgamma, dbeta
 
-    def batch_backward(self, upstream: Array, *saved: Any) -> tuple[Array, Array]:
-        """The dx of one normalisation batch, and its share of dgamma."""
+    def part_backward(self, upstream: Array, *saved: Any) -> tuple[Array, Array]:
+        """The dx of one part, and each value's share of dgamma."""
         raise NotImplementedError
 
 
 class BatchNorm(Normaliser):
     """(1) to (5)."""
 
+    kept: tuple[str, ...] = ("mean", "var", "iteration")
+
     def __init__(self, channels: int, config: Any) -> None:
         super().__init__(channels, config)
         self.mean, self.var = np.zeros(channels), np.ones(channels)
 
-    def load(self, state: Any, groups: int) -> None:
-        self.mean, self.var, self.batches_seen = state.mean, state.var, state.iteration
-
-    def state(self) -> dict[str, Any]:
-        return {"mean": self.mean, "var": self.var, "iteration": self.batches_seen}
-
-    def batch_forward(self, values: Array, gamma: Array, beta: Array) -> Array:
+    def part_forward(self, values: Array, gamma: Array, beta: Array) -> Array:
         mu = sum(values) / len(values)
         var = sum((value - mu) ** 2 for value in values) / len(values)
-        self.batches_seen += 1
+        self.iteration += 1
         r, d = self.corrections(mu, var)
         sigma = (var + self.config.eps) ** 0.5
         y = (values - mu) / sigma
@@ -86,14 +90,14 @@ class BatchNorm(Normaliser):
     def move(self, mu: Array, var: Array) -> None:
         self.mean, self.var = self.averaged(self.mean, mu), self.averaged(self.var, var)
 
-    def batch_backward(self, upstream: Array, *saved: Any) -> tuple[Array, Array]:
+    def part_backward(self, upstream: Array, *saved: Any) -> tuple[Array, Array]:
         y, sigma, r, d, gamma = saved
         dx, dy = np.empty(y.shape), gamma * r * upstream
         for c in range(y.shape[1]):
             # The matrix of all dy_i/dx_j: an x moves its own y, and every y through mu and sigma.
             jacobian = np.eye(len(y)) - 1 / len(y) - np.outer(y[:, c], y[:, c]) / len(y)
             dx[:, c] = dy[:, c] @ jacobian / sigma[c]
-        return dx, sum(upstream * (r * y + d))
+        return dx, upstream * (r * y + d)
 
     def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
         return gamma * (x - self.mean) / (self.var + self.config.eps) ** 0.5 + beta
@@ -120,7 +124,7 @@ class BatchRenorm(BatchNorm):
         """The clip of this normalisation batch."""
         if not hasattr(bound, "start"):
             return float(bound)
-        return float(np.interp(self.batches_seen, [bound.start, bound.stop], [bound.first, bound.last]))
+        return float(np.interp(self.iteration, [bound.start, bound.stop], [bound.first, bound.last]))
 
     def move(self, mu: Array, var: Array) -> None:
         super().move(mu, var)
@@ -134,17 +138,12 @@ class BatchRenorm(BatchNorm):
 class EvalNorm(BatchNorm):
     """Batch normalisation, and an inference by the mixture of two statistics, sample by sample."""
 
+    kept = ("mean", "var", "iteration", "a", "b")
+
     def __init__(self, channels: int, config: Any) -> None:
         super().__init__(channels, config)
         self.a, self.b = np.array([1 / config.norm_batch]), np.array([1 / config.norm_batch])
-        self.sizes = {"a": 1.0, "b": 1.0}
-
-    def load(self, state: Any, groups: int) -> None:
-        super().load(state, groups)
-        self.a, self.b = state.a, state.b
-
-    def state(self) -> dict[str, Any]:
-        return super().state() | {"a": self.a, "b": self.b}
+        self.sizes = {"a": np.ones(1), "b": np.ones(1)}
 
     def mixed(self, sample: Array, a: Array, b: Array) -> Array:
         """A sample normalised as at inference."""

@@ -8,106 +8,65 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
+from mabn_ref.mistakes.plain.batch_statistics import BatchNorm, Normaliser
 
 
-class GroupNorm:
+class GroupNorm(Normaliser):
     """Batch normalisation's equations over the values of one sample and one group of channels."""
 
-    def __init__(self, channels: int, config: Any) -> None:
-        groups = channels if config.groups is None else config.groups
-        self.config, self.each = config, channels // groups
-        self.saved: list[Any] = []
+    def parts(self, x: Array) -> Iterator[tuple[Array, slice]]:
+        """The groups of every sample."""
+        each = 1 if self.config.groups is None else x.shape[-1] // self.config.groups
+        for sample in x:
+            for first in range(0, x.shape[-1], each):
+                channels = slice(first, first + each)
+                yield sample[..., channels], channels
 
-    def load(self, state: Any, groups: int) -> None:
-        """There is no state."""
+    def part_forward(self, values: Array, gamma: Array, beta: Array) -> Array:
+        sigma = (np.mean((values - np.mean(values)) ** 2) + self.config.eps) ** 0.5
+        y = (values - np.mean(values)) / sigma
+        self.saved.append((y, sigma, gamma))
+        return gamma * y + beta
 
-    def state(self) -> dict[str, Any]:
-        return {}
-
-    def parts(self, x: Array) -> Iterator[tuple[int, slice]]:
-        """The samples, and the channels of each group."""
-        for n in range(len(x)):
-            for first in range(0, x.shape[-1], self.each):
-                yield n, slice(first, first + self.each)
-
-    def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
-        z = np.empty(x.shape)
-        self.saved = []
-        for n, channels in self.parts(x):
-            values = x[n, ..., channels]
-            sigma = (np.mean((values - np.mean(values)) ** 2) + self.config.eps) ** 0.5
-            y = (values - np.mean(values)) / sigma
-            z[n, ..., channels] = gamma[channels] * y + beta[channels]
-            self.saved.append((y, sigma, gamma[channels]))
-        return z
-
-    def backward(self, dz: Array) -> tuple[Array, Array, Array]:
-        dx = np.empty(dz.shape)
-        dgamma, dbeta = np.zeros(dz.shape[-1]), np.zeros(dz.shape[-1])
-        for (n, channels), (y, sigma, gamma) in zip(self.parts(dz), self.saved, strict=True):
-            upstream = dz[n, ..., channels]
-            dgamma[channels] += sum((upstream * y).reshape(-1, self.each))
-            dbeta[channels] += sum(upstream.reshape(-1, self.each))
-            jacobian = np.eye(y.size) - 1 / y.size - np.outer(y, y) / y.size
-            dx[n, ..., channels] = ((upstream * gamma).ravel() @ jacobian / sigma).reshape(y.shape)
-        return dx, dgamma, dbeta
+    def part_backward(self, upstream: Array, *saved: Any) -> tuple[Array, Array]:
+        y, sigma, gamma = saved
+        jacobian = np.eye(y.size) - 1 / y.size - np.outer(y, y) / y.size
+        return ((upstream * gamma).ravel() @ jacobian / sigma).reshape(y.shape), upstream * y
 
     def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
-        saved, self.saved = self.saved, []
-        z = self.forward(x, gamma, beta)
-        self.saved = saved
-        return z
+        return self.forward(x, gamma, beta)
 
 
 class RMSNorm(GroupNorm):
     """Modified batch normalisation's equations over the channels of one position, or the positions of one channel."""
 
-    def __init__(self, channels: int, config: Any) -> None:
-        self.config = config
-        self.saved: list[Any] = []
-
-    def places(self, x: Array) -> Iterator[Any]:
-        """The indices of all values that share a mean square."""
+    def parts(self, x: Array) -> Iterator[tuple[Array, slice]]:
+        """All values that share a mean square."""
         if self.config.axes == "channels":
-            yield from np.ndindex(x.shape[:-1])
+            yield from ((row, slice(None)) for row in x.reshape(-1, x.shape[-1]))
         else:
-            yield from ((n, ..., c) for n, c in np.ndindex(len(x), x.shape[-1]))
+            yield from ((x[n, ..., c : c + 1], slice(c, c + 1)) for n, c in np.ndindex(len(x), x.shape[-1]))
 
-    def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
-        y = np.empty(x.shape)
-        chi = np.empty(x.shape)
-        for place in self.places(x):
-            chi[place] = (np.mean(x[place] ** 2) + self.config.eps) ** 0.5
-            y[place] = x[place] / chi[place]
-        self.saved = [y, chi, gamma]
-        return gamma * y + beta
+    def part_forward(self, values: Array, gamma: Array, beta: Array) -> Array:
+        chi = (np.mean(values**2) + self.config.eps) ** 0.5
+        self.saved.append((values / chi, chi, gamma))
+        return gamma * (values / chi) + beta
 
-    def backward(self, dz: Array) -> tuple[Array, Array, Array]:
-        y, chi, gamma = self.saved
-        dx, dy, channels = np.empty(dz.shape), gamma * dz, dz.shape[-1]
-        for place in self.places(dz):
-            values = y[place].ravel()
-            jacobian = np.eye(values.size) - np.outer(values, values) / values.size
-            dx[place] = (dy[place].ravel() @ jacobian).reshape(y[place].shape) / chi[place]
-        return dx, sum((dz * y).reshape(-1, channels)), sum(dz.reshape(-1, channels))
+    def part_backward(self, upstream: Array, *saved: Any) -> tuple[Array, Array]:
+        y, chi, gamma = saved
+        jacobian = np.eye(y.size) - np.outer(y, y) / y.size
+        return ((upstream * gamma).ravel() @ jacobian / chi).reshape(y.shape), upstream * y
 
 
-class OnlineNorm:
+class OnlineNorm(Normaliser):
     """One sample after the other, forward and backward."""
 
+    kept = ("mean", "var", "u", "v", "iteration")
+
     def __init__(self, channels: int, config: Any) -> None:
-        self.config = config
+        super().__init__(channels, config)
         self.mean, self.var = np.zeros(channels), np.ones(channels)
         self.u, self.v = np.zeros(channels), np.zeros(channels)
-        self.saved: list[Any] = []
-        self.samples_seen = 0
-        self.sizes: dict[str, Array] = {}  # how large the terms of each quantity are, which may cancel in it
-
-    def load(self, state: Any, groups: int) -> None:
-        self.mean, self.var, self.samples_seen = state.mean, state.var, state.iteration
-
-    def state(self) -> dict[str, Any]:
-        return {"mean": self.mean, "var": self.var, "u": self.u, "v": self.v, "iteration": self.samples_seen}
 
     def scaled(self, sample: Array) -> tuple[Array, Any]:
         scale = (np.mean(sample**2) + self.config.eps) ** 0.5 if self.config.layer_scaling else 1.0
@@ -127,7 +86,7 @@ class OnlineNorm:
             var = sum((value - mu) ** 2 for value in values) / len(values)
             self.var = a * self.var + (1 - a) * var + a * (1 - a) * (mu - self.mean) ** 2
             self.mean = a * self.mean + (1 - a) * mu
-            self.samples_seen += 1
+            self.iteration += 1
         self.sizes["z"] = np.max(np.abs(z)) + np.abs(beta)
         return z
 
@@ -157,18 +116,10 @@ class OnlineNorm:
         return np.stack([self.scaled(sample)[0] for sample in gamma * y + beta])
 
 
-class FrozenBatchNorm:
+class FrozenBatchNorm(BatchNorm):
     """One map per channel, of constants."""
 
-    def __init__(self, channels: int, config: Any) -> None:
-        self.config = config
-        self.mean, self.var = np.zeros(channels), np.ones(channels)
-
-    def load(self, state: Any, groups: int) -> None:
-        self.mean, self.var = state.mean, state.var
-
-    def state(self) -> dict[str, Any]:
-        return {"mean": self.mean, "var": self.var}
+    kept = ("mean", "var")
 
     def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
         self.x, self.gamma = x, gamma
@@ -182,6 +133,3 @@ class FrozenBatchNorm:
             dgamma[c] = np.sum(dz[..., c] * slope * (self.x[..., c] - self.mean[c]))
             dbeta[c] = np.sum(dz[..., c])
         return dx, dgamma, dbeta
-
-    def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
-        return gamma * (x - self.mean) / (self.var + self.config.eps) ** 0.5 + beta
