@@ -10,7 +10,7 @@ forward with a window of one batch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from mabn_ref.arrays import Array
 from mabn_ref.gradcheck import exact
@@ -32,20 +32,14 @@ HELD = {
 """Of what each backward pass is the derivative, where that is not all of forward, in a word or two."""
 
 
-class Passes(NamedTuple):
-    """The arguments of `mabn_ref.gradcheck.check`."""
-
-    forward: Callable[..., tuple[Array, Any]]
-    backward: Callable[..., Any]
-    inputs: tuple[Array, ...]
-
-
-def passes(subject: str, implementation: Any, inputs: Calls | Call) -> Passes:
+def passes(
+    subject: str, implementation: Any, inputs: Calls | Call
+) -> tuple[Callable[..., tuple[Array, Any]], Callable[..., Any], tuple[Array, ...]]:
     """Return forward, backward and inputs of one call: of a layer, or the last of a normaliser's calls.
 
-    `subject` is the module's name, such as "batch_norm", and `implementation` the module or a version of it. MABN's
-    calls are of one normalisation batch each. If the implementation is right, backward is the derivative of forward
-    with respect to all inputs.
+    `subject` is the module's name, such as "batch_norm", and `implementation` the module or a version of it. Where
+    backward depends on earlier batches, the call is of one normalisation batch. If the implementation is right,
+    backward is the derivative of forward with respect to all inputs.
 
     Examples
     --------
@@ -64,14 +58,13 @@ def passes(subject: str, implementation: Any, inputs: Calls | Call) -> Passes:
             out: tuple[Array, Any] = implementation.forward(*arrays, **inputs.options)
             return out
 
-        return Passes(layer, implementation.backward, inputs.inputs)
+        return layer, implementation.backward, inputs.inputs
     x, gamma, beta, config = inputs.xs[-1], inputs.gamma, inputs.beta, inputs.config
     state = state_before_last(implementation, inputs)
-    if hasattr(state, "psi_window"):
-        state = state._replace(psi_window=0 * state.psi_window)
-    if hasattr(state, "v"):
+    earlier = [name for name in ("psi_window", "u", "v") if hasattr(state, name)]
+    if earlier:
         x = x[: getattr(config, "norm_batch", 1)]
-        state = state._replace(**{name: 0 * getattr(state, name) for name in ("u", "v") if hasattr(state, name)})
+        state = state._replace(**{name: 0 * getattr(state, name) for name in earlier})
     _, held, after = implementation.forward(x, gamma, beta, state, config)
 
     def one_call(x: Array, gamma: Array, beta: Array) -> tuple[Array, Any]:
@@ -81,7 +74,7 @@ def passes(subject: str, implementation: Any, inputs: Calls | Call) -> Passes:
     def back(dz: Array, cache: Any) -> tuple[Array, ...]:
         return tuple(implementation.backward(dz, cache, after)[:3])
 
-    return Passes(one_call, back, (x, gamma, beta))
+    return one_call, back, (x, gamma, beta)
 
 
 def state_before_last(implementation: Any, inputs: Calls) -> Any:

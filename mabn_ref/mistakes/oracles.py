@@ -29,7 +29,7 @@ import numpy as np
 from mabn_ref import gradcheck
 from mabn_ref.arrays import Array
 from mabn_ref.mistakes import plain
-from mabn_ref.mistakes.derivatives import Passes, held_output, passes, state_before_last
+from mabn_ref.mistakes.derivatives import held_output, passes, state_before_last
 from mabn_ref.mistakes.one_call import as_one_call
 from mabn_ref.mistakes.random_inputs import Calls
 from mabn_ref.mistakes.random_layer_inputs import Call, Steps
@@ -46,25 +46,20 @@ class Verdict:
     evidence: str  #: where that is
 
 
-class _Comparison:
-    """Keeps the worst of all that is compared."""
+def _compared(what: str, got: Any, expected: Any, scale: Any) -> Verdict:
+    """The verdict on one quantity, whose terms are as large as `scale`."""
+    if np.shape(got) != np.shape(expected):
+        return Verdict(False, float("inf"), f"{what} has shape {np.shape(got)}, expected {np.shape(expected)}")
+    errors = np.abs(got - expected) / np.where(np.asarray(scale) > 0, scale, 1.0)
+    errors = np.where(np.isfinite(errors), errors, np.inf)
+    at = np.unravel_index(np.argmax(errors), errors.shape)
+    error, where = float(errors[at]), f"{what}{list(map(int, at))}"
+    said = f"{where} is {got[at]:.9g}, expected {expected[at]:.9g}" if error else "all equal"
+    return Verdict(error <= RTOL, error, said)
 
-    def __init__(self) -> None:
-        self.error, self.evidence = 0.0, "all equal"
 
-    def look(self, what: str, got: Any, expected: Any, scale: Any) -> None:
-        if np.shape(got) != np.shape(expected):
-            error, where = float("inf"), f" has shape {np.shape(got)}, expected {np.shape(expected)}"
-        else:
-            errors = np.abs(got - expected) / np.where(np.asarray(scale) > 0, scale, 1.0)
-            errors = np.where(np.isfinite(errors), errors, np.inf)
-            at = np.unravel_index(np.argmax(errors), errors.shape)
-            error, where = float(errors[at]), f"{list(map(int, at))} is {got[at]:.9g}, expected {expected[at]:.9g}"
-        if error > self.error:
-            self.error, self.evidence = error, what + where
-
-    def verdict(self) -> Verdict:
-        return Verdict(self.error <= RTOL, self.error, self.evidence)
+def _worst(found: list[Verdict]) -> Verdict:
+    return max(found, key=lambda verdict: verdict.error)
 
 
 def _size(a: Array) -> Array:
@@ -90,22 +85,30 @@ def forward(subject: str, implementation: Any, inputs: Calls | Call) -> Verdict:
     >>> [forward("batch_norm", layer, inputs).accepted for layer in (wrong(mistake), mistake.subject)]
     [False, True]
     """
-    found, implementation = _Comparison(), as_one_call(subject, implementation)
+    implementation = as_one_call(subject, implementation)
     if isinstance(inputs, Call):
         out, _ = implementation.forward(*inputs.inputs, **inputs.options)
         expected = plain.LAYERS[subject](*inputs.inputs, **inputs.options)
-        found.look("out", out, expected, np.max(np.abs(expected)))
-        return found.verdict()
+        return _compared("out", out, expected, np.max(np.abs(expected)))
     config, gamma, beta = inputs.config, inputs.gamma, inputs.beta
-    state = implementation.init(len(gamma), config, dtype=gamma.dtype)
+    state, found = implementation.init(len(gamma), config, dtype=gamma.dtype), []
     for k, x in enumerate(inputs.xs, 1):
         expected = _definition(subject, inputs, state).forward(x, gamma, beta)
         z, _, state = implementation.forward(x, gamma, beta, state, config)
-        found.look(f"z of call {k}", z, expected, _size(expected) + np.abs(beta))
-    expected = _definition(subject, inputs, state).infer(x, gamma, beta)
-    z = implementation.infer(x, gamma, beta, state, config)
-    found.look("inferred z", z, expected, _size(expected) + np.abs(beta))
-    return found.verdict()
+        found.append(_compared(f"z of call {k}", z, expected, _size(expected) + np.abs(beta)))
+    return _worst([*found, _inferred(subject, implementation, inputs, state)])
+
+
+def _inferred(subject: str, implementation: Any, inputs: Calls, state: Any) -> Verdict:
+    """The verdict on inference after all calls.
+
+    The definition infers from the implementation's own state: EvalNorm magnifies its rounding in samples that hardly
+    vary.
+    """
+    arguments = inputs.xs[-1], inputs.gamma, inputs.beta
+    expected = _definition(subject, inputs, state).infer(*arguments)
+    z = implementation.infer(*arguments, state, inputs.config)
+    return _compared("inferred z", z, expected, _size(expected) + np.abs(inputs.beta))
 
 
 def _definition(subject: str, inputs: Calls, state: Any) -> Any:
@@ -128,10 +131,10 @@ def recurrence(subject: str, implementation: Any, inputs: Calls | Steps) -> Verd
     """
     if isinstance(inputs, Steps):
         return _recurrence_of_steps(implementation, inputs)
-    found, implementation = _Comparison(), as_one_call(subject, implementation)
+    implementation = as_one_call(subject, implementation)
     config, gamma, beta = inputs.config, inputs.gamma, inputs.beta
     state = implementation.init(len(gamma), config, dtype=gamma.dtype)
-    right = plain.NORMALISERS[subject](len(gamma), config)
+    right, found = plain.NORMALISERS[subject](len(gamma), config), []
     for k, (x, dz) in enumerate(zip(inputs.xs, inputs.dzs, strict=True), 1):
         expected = {"z": right.forward(x, gamma, beta)}
         expected |= dict(zip(("dx", "dgamma", "dbeta"), right.backward(dz), strict=True))
@@ -139,20 +142,15 @@ def recurrence(subject: str, implementation: Any, inputs: Calls | Steps) -> Verd
         dx, dgamma, dbeta, state = implementation.backward(dz, cache, state)
         scales = _scales(x, dz, expected, right.state(), inputs) | right.sizes
         for what, value in (("z", z), ("dx", dx), ("dgamma", dgamma), ("dbeta", dbeta)):
-            found.look(f"{what} of call {k}", value, expected[what], scales[what])
+            found.append(_compared(f"{what} of call {k}", value, expected[what], scales[what]))
         for name, value in right.state().items():
-            found.look(
-                f"state.{name} after call {k}", np.asarray(getattr(state, name)), np.asarray(value), scales[name]
-            )
-    # From the implementation's own state, which agrees: EvalNorm magnifies its rounding in samples that hardly vary.
-    inferred = _definition(subject, inputs, state).infer(x, gamma, beta)
-    z = implementation.infer(x, gamma, beta, state, config)
-    found.look("inferred z", z, inferred, _size(inferred) + np.abs(beta))
-    return found.verdict()
+            ours = np.asarray(getattr(state, name))
+            found.append(_compared(f"state.{name} after call {k}", ours, value, scales[name]))
+    return _worst([*found, _inferred(subject, implementation, inputs, state)])
 
 
 def _recurrence_of_steps(implementation: Any, inputs: Steps) -> Verdict:
-    found = _Comparison()
+    found = []
     params, velocity = inputs.params, implementation.init(inputs.params)
     definition = plain.sgd(inputs.params, inputs.grads, **inputs.options)
     for k, (grads, expected) in enumerate(zip(inputs.grads, definition, strict=True), 1):
@@ -160,8 +158,9 @@ def _recurrence_of_steps(implementation: Any, inputs: Steps) -> Verdict:
         for what, ours, theirs in zip(("parameter", "velocity"), (params, velocity), expected, strict=True):
             for layer, those in zip(ours, theirs, strict=True):
                 for name, value in those.items():
-                    found.look(f"{what} {name} of step {k}", layer[name], value, np.max(np.abs(value)))
-    return found.verdict()
+                    size = np.max(np.abs(value))
+                    found.append(_compared(f"{what} {name} of step {k}", layer[name], value, size))
+    return _worst(found)
 
 
 def _scales(x: Array, dz: Array, expected: dict[str, Array], state: dict[str, Any], inputs: Calls) -> dict[str, Any]:
@@ -202,7 +201,7 @@ def gradient(subject: str, implementation: Any, inputs: Calls | Call) -> Verdict
     >>> [gradient("batch_norm", wrong(named(name)), inputs).accepted for name in ("bn-no-eps", "bn-backward-no-eps")]
     [True, False]
     """
-    return _check(passes(subject, implementation, inputs))
+    return _check(*passes(subject, implementation, inputs))
 
 
 def one_call_derivative(subject: str, implementation: Any, inputs: Calls) -> Verdict:
@@ -220,7 +219,7 @@ def one_call_derivative(subject: str, implementation: Any, inputs: Calls) -> Ver
     """
     one = slice(inputs.config.norm_batch)
     first = inputs._replace(xs=[*inputs.xs[:-1], inputs.xs[-1][one]], dzs=[*inputs.dzs[:-1], inputs.dzs[-1][one]])
-    verdict = _check(passes(subject, implementation, first))
+    verdict = _check(*passes(subject, implementation, first))
     if not verdict.accepted:
         return verdict
     x, dz, gamma, beta = first.xs[-1], first.dzs[-1], inputs.gamma, inputs.beta
@@ -232,15 +231,14 @@ def one_call_derivative(subject: str, implementation: Any, inputs: Calls) -> Ver
         return (dz * held_output(y, held, x, gamma, beta)).reshape(-1, len(gamma)).sum(axis=0)
 
     psi = (loss(1.5 * held.y) - loss(0.5 * held.y)) / held.y.shape[1]
-    found = _Comparison()
-    window = implementation.backward(dz, held, after)[3].psi_window
-    found.look("state.psi_window[-1]", np.asarray(window[-1]), psi, np.abs(psi) + _size(dz * inputs.gamma))
-    return found.verdict() if found.error > RTOL else verdict
+    entered = np.asarray(implementation.backward(dz, held, after)[3].psi_window[-1])
+    found = _compared("state.psi_window[-1]", entered, psi, np.abs(psi) + _size(dz * inputs.gamma))
+    return verdict if found.accepted else found
 
 
-def _check(arguments: Passes) -> Verdict:
+def _check(forward: Any, backward: Any, inputs: tuple[Array, ...]) -> Verdict:
     """A gradient check, with cotangents and directions that are others for other inputs."""
-    result = gradcheck.check(*arguments, seed=zlib.crc32(arguments.inputs[0].tobytes()))
+    result = gradcheck.check(forward, backward, inputs, seed=zlib.crc32(inputs[0].tobytes()))
     accepted = result.verdict in ("ok", "not differentiable here")
     if not result.inputs:
         return Verdict(accepted, float("inf"), "; ".join(result.violations))
