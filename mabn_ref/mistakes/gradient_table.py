@@ -71,8 +71,9 @@ def check_all(name: str, draws: int, seed: int) -> list[Line]:
             # one normalisation batch a call, of which alone (20) can be a derivative
             one = slice(inputs.config.norm_batch)
             inputs = inputs._replace(xs=[x[one] for x in inputs.xs])
-        names = _names(as_one_call(name, module).forward, inputs)
-        results.append(check(*passes(name, module, inputs), names=names, seed=k))
+        forward, backward, arrays = passes(name, module, inputs)
+        names = list(inspect.signature(as_one_call(name, module).forward).parameters)[: len(arrays)]
+        results.append(check(forward, backward, arrays, names=names, seed=k))
         if k < EXACT_DRAWS:
             exact.append(check(*passes(name, module, exactly(inputs)), names=names, seed=k))
     for result in results + exact:
@@ -81,8 +82,8 @@ def check_all(name: str, draws: int, seed: int) -> list[Line]:
     lines = []
     for i, found in enumerate(results[0].inputs):
         each = [result.inputs[i] for result in results]
-        every = [*each, *(result.inputs[i] for result in exact)]
         failed = [r for r in results + exact if r.inputs[i].verdict not in ("ok", "not differentiable here")]
+        kinks = sum(r.inputs[i].verdict != "ok" for r in results + exact)
         stepped = [e.complex_error for e in each if e.complex_error is not None]
         lines.append(
             Line(
@@ -92,24 +93,14 @@ def check_all(name: str, draws: int, seed: int) -> list[Line]:
                 stepped=max(stepped) if stepped else None,
                 exact=max(result.inputs[i].error for result in exact),
                 taylor=_taylor(each),
-                verdict="wrong" if failed else _kinks(every),
+                verdict="wrong" if failed else f"ok ({kinks} at a kink)" if kinks else "ok",
                 failure=repr(failed[0]) if failed else None,
             )
         )
     return lines
 
 
-def _names(forward: Any, inputs: Any) -> list[str]:
-    count = len(inputs.inputs) if hasattr(inputs, "inputs") else 3
-    return list(inspect.signature(forward).parameters)[:count]
-
-
 def _taylor(found: Sequence[InputResult]) -> str:
     """The largest first-order part, "exact" if all are rounding."""
     large = [e.taylor.a for e in found if not str(e.taylor).startswith("exact")]
     return f"{max(map(abs, large)):.0e}" if large else "exact"
-
-
-def _kinks(found: Sequence[InputResult]) -> str:
-    kinks = sum(e.verdict != "ok" for e in found)
-    return f"ok ({kinks} at a kink)" if kinks else "ok"
