@@ -63,11 +63,8 @@ def edited(module: ModuleType, edits: Iterable[tuple[Old, str]], *, name: str = 
     source = edited_source(module, edits, name=name)
     exec(compile(source, f"<{module.__name__} with {name}>", "exec"), vars(made))
     for key, right in vars(module).items():  # functions look their module's names up when they are called
-        if (
-            isinstance(right, type)
-            and right.__module__ == module.__name__
-            and _fields(right) == _fields(vars(made)[key])
-        ):
+        own = isinstance(right, type) and right.__module__ == module.__name__
+        if own and list(right.__annotations__) == list(vars(made)[key].__annotations__):
             setattr(made, key, right)
     return made
 
@@ -88,7 +85,3 @@ def edited_source(module: ModuleType, edits: Iterable[tuple[Old, str]], *, name:
             raise ValueError(f"{name}: {text!r} occurs {found} times in {module.__name__}, expected {times}")
         source = source.replace(text, new)
     return source
-
-
-def _fields(own: type) -> tuple[str, ...]:
-    return tuple(getattr(own, "__annotations__", ()))
