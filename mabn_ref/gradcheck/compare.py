@@ -22,10 +22,8 @@ SEARCHED = 2048  #: how many parts of a large input are searched for the element
 
 def compare(claim: Claim, rng: np.random.Generator) -> InputResult:
     """Apply one stencil along each line, and climb a ladder of steps where doubt remains."""
-    lines = probes.directions(claim.units, rng)
-    table = _Table(claim, lines)
-    findings = table.findings(rng)
-    return _report(claim, table, verdict.worst(findings), rng)
+    table = _Table(claim, probes.directions(claim.units, rng))
+    return _report(claim, table, verdict.worst(table.findings(rng)), rng)
 
 
 class _Table:
@@ -61,14 +59,14 @@ class _Table:
 
     def findings(self, rng: np.random.Generator) -> list[Finding]:
         """Return the worst entry that needs no second look, and all those that do."""
-        self._distrust()
         doubtful = ~self._accepted()
-        # the complex step is judged by Cauchy and Riemann's condition before it judges anything
         if self.stepped is not None:
-            for p in np.flatnonzero(doubtful.any(axis=0)).tolist():
-                if self._not_analytic(p):
-                    doubtful = ~self._accepted()
-                    break
+            # it is judged by Cauchy and Riemann's condition before it judges anything, first where it is off most
+            off = np.abs(self.claim.cotangents @ self.stepped.T - self.numeric)
+            most = int(np.argmax(np.max(off / np.maximum(self.top, np.finfo(float).tiny)[:, None], axis=0)))
+            lines = sorted(np.flatnonzero(doubtful.any(axis=0)).tolist(), key=lambda p: p != most)
+            if any(self._not_analytic(self.stepped, p) for p in lines):
+                doubtful = ~self._accepted()
         found = []
         errors = np.where(doubtful, -1.0, self.errors / np.maximum(self.top, np.finfo(float).tiny)[:, None])
         k, p = map(int, np.unravel_index(np.argmax(errors), errors.shape))
@@ -107,22 +105,11 @@ class _Table:
         near = np.abs(self.analytic - stepped) <= share * self.sizes + SLACK * self.noise
         return np.asarray(smooth & near & (np.abs(stepped - self.numeric) <= 1e-6 * top))
 
-    def _distrust(self) -> None:
-        """Look first where the complex step and central differences disagree most."""
-        if self.stepped is not None:
-            off = np.abs(self.claim.cotangents @ self.stepped.T - self.numeric)
-            mismatch = np.max(off / np.maximum(self.top, np.finfo(float).tiny)[:, None], axis=0)
-            p = int(np.argmax(mismatch))
-            if mismatch[p] > 1e-6:
-                self._not_analytic(p)
-
-    def _not_analytic(self, p: int) -> bool:
+    def _not_analytic(self, stepped: Array, p: int) -> bool:
         """Refuse the complex step if it differs from what the ladder along line p settles on."""
-        if self.stepped is None:
-            return True
         claim, view = self.claim, self.view(p)
         weights = to_float(abs(claim.cotangents)) * ~view.kinked
-        off = np.abs((claim.cotangents * ~view.kinked) @ (self.stepped[p] - view.slope))
+        off = np.abs((claim.cotangents * ~view.kinked) @ (stepped[p] - view.slope))
         slack = SLACK * (weights @ claim.rounding())
         trusted = np.maximum(TRUST * (weights @ view.uncertainty), 1e-6 * self.top) + slack
         if (off <= trusted).all():
@@ -165,7 +152,8 @@ def _persisting(claim: Claim, line: Array, kinked: Array, least: float) -> bool:
     """Whether any of the outputs that have kinks has one along this part of the line."""
     before = None
     for step in (claim.step, claim.step / 8):
-        jump = to_float(abs(stencil(claim.along(line), claim.center, step).jump))
+        _, jump, _ = stencil(claim.along(line), claim.center, step)
+        jump = to_float(abs(jump))
         floor = np.maximum(least, 32 * claim.rounding() / step)
         alike = kinked & (jump > floor)
         if before is not None:

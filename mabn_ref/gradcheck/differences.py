@@ -33,17 +33,6 @@ FIRST_ORDER = np.linalg.pinv(np.vander(HALVINGS[-FITTED:], 3))[-1]
 """Weights that fit a + b h + c h^2 to R(h) / h and give a."""
 
 
-class Look(NamedTuple):
-    """What one step shows of every output: its slope, the jump between the slopes to either side, how far it moves.
-
-    `moves` has a row for each of the four points.
-    """
-
-    slope: Array
-    jump: Array
-    moves: Array
-
-
 class View(NamedTuple):
     """What a ladder of steps shows about every output.
 
@@ -62,18 +51,17 @@ class View(NamedTuple):
     near: Array
 
 
-def first_step(eps: float) -> float:
-    """Return the power of two that balances truncation, step**4, and rounding, eps/step."""
-    return float(2.0 ** np.round(np.log2(eps) / 5))
+def stencil(along: Along, center: Array, t: float) -> tuple[Array, Array, Array]:
+    """Return what one step shows of every output: its slope, a jump and its moves.
 
-
-def stencil(along: Along, center: Array, t: float) -> Look:
-    """Return the slope at 0 to fourth order, and the jump between the right and left slopes, each to second order."""
+    The slope is that at 0, to fourth order; the jump is between the right and left slopes, each to second order; the
+    moves have a row for each of the four points.
+    """
     after, further, before, earlier = along(t), along(2 * t), along(-t), along(-2 * t)
     slope = (8 * (after - before) - (further - earlier)) / (12 * t)
     jump = (4 * (after - center) - (further - center) + 4 * (before - center) - (earlier - center)) / (2 * t)
     moves = [to_float(abs(value - center)) for value in (after, further, before, earlier)]
-    return Look(slope, jump, np.stack(moves))
+    return slope, jump, np.stack(moves)
 
 
 def climb(along: Along, center: Array, t: float, rounding: Array) -> View:
