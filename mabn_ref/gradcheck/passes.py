@@ -142,12 +142,6 @@ def _watched(found: list[str], who: str, **given: Any) -> Iterator[None]:
     found.extend(f"{who} changed {what}" for what, value in given.items() if not _same(before[what], _leaves(value)))
 
 
-def _elsewhere(forward: Callable[..., Any], inputs: Sequence[Array]) -> None:
-    """Call `forward` with other numbers, which it may refuse: they reveal a buffer that calls share."""
-    with np.errstate(all="ignore"), suppress(Exception):
-        forward(*(x * 0.75 for x in inputs))
-
-
 def rehearse(
     forward: Callable[..., Any],
     backward: Callable[..., Any],
@@ -168,7 +162,9 @@ def rehearse(
         first = list(_leaves(out))
         with _watched(found, "a second forward", out=out, cache=cache):
             again, _ = run_forward(forward, inputs)
-            _elsewhere(forward, inputs)
+            # other numbers, which forward may refuse, reveal a buffer that calls share
+            with np.errstate(all="ignore"), suppress(Exception):
+                forward(*(x * 0.75 for x in inputs))
         if not _same(first, _leaves(again)):
             found.append("forward returned other numbers on a second call")
 
