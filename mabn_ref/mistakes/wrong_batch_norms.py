@@ -194,28 +194,27 @@ MISTAKES = {
 
 _sync = partial(Mistake, subject=sync_batch_norm, draw=calls(sync_batch_norm, groups=1, norm_batch=6))
 _sync_means = partial(_sync, equation="sync-gradient-statistics", oracle="gradient")
+_sync_variance = partial(_sync, equation="sync-variance", oracle="forward")
+_sync_mean = partial(_sync, equation="sync-mean", oracle="forward")
+_sync_parameters = partial(_sync, equation="affine-backward", oracle="gradient")
 _OFF = "off = _summed(sums(centred), config) / values"
 _VAR_OF_ALL = "var = _summed(sums(centred * centred), config) / values"
 
 MISTAKES |= {  # most are right on one rank, or where all have as many samples
-    "sync-variances-averaged": _sync(
+    "sync-variances-averaged": _sync_variance(
         edits={
             _VAR_OF_ALL: "own = x - sums(x) / x.shape[1]\n    var = _summed(sums(own * own), config) / values",
             "(dy - g - y * psi) / sigma": "(dy - g - (y - sums(y) / y.shape[1]) * psi) / sigma",
         },
         sentence="Your variance is the mean of the ranks' variances; it ignores that their means differ.",
-        equation="sync-variance",
-        oracle="forward",
     ),
-    "sync-ranks-alike": _sync(
+    "sync-ranks-alike": _sync_mean(
         edits={
             _OFF: "off = _summed(sums(centred) / x.shape[1], config) / ranks",
             _VAR_OF_ALL: "var = _summed(sums(centred * centred) / x.shape[1], config) / ranks",
             "return mu, var, centred, values": "return mu, var, centred, ranks * x.shape[1]",
         },
         sentence="Your statistics average the ranks' means; weigh each mean by its number of values.",
-        equation="sync-mean",
-        oracle="forward",
     ),
     "sync-backward-alone": _sync_means(
         edits={
@@ -228,13 +227,11 @@ MISTAKES |= {  # most are right on one rank, or where all have as many samples
         edits={("/ cache.values", 2): "/ dz.shape[1]"},
         sentence="Your g and Psi divide sums over all ranks by this rank's count; divide by the count of all ranks.",
     ),
-    "sync-dgamma-summed": _sync(
+    "sync-dgamma-summed": _sync_parameters(
         edits={
             "total(dz_sum)": "_summed(total(dz_sum), cache.config)",
             "total(dzy_sum)": "_summed(total(dzy_sum), cache.config)",
         },
         sentence="Your dgamma and dbeta are summed over the ranks here, and once more with all other gradients.",
-        equation="affine-backward",
-        oracle="gradient",
     ),
 }

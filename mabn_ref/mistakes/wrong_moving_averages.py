@@ -11,6 +11,9 @@ from mabn_ref.norms import mabn, modified_batch_norm, power_norm, unified_norm
 
 _modified = partial(Mistake, subject=modified_batch_norm, draw=calls(modified_batch_norm))
 _modified_backward = partial(_modified, equation="modified-backward (16)", oracle="gradient")
+_modified_statistics = partial(_modified, equation="modified-statistics (15)", oracle="forward")
+_modified_forward = partial(_modified, equation="modified-normalise (15)", oracle="forward")
+_modified_moving = partial(_modified, equation="ema-forward (12)", oracle="recurrence")
 
 MISTAKES = {
     "modified-no-psi": _modified_backward(
@@ -21,29 +24,23 @@ MISTAKES = {
         edits={"(dy - y * psi) / chi": "(dy - sums(dy) / values - y * psi) / chi"},
         sentence="Your dx still has the g_B term of equation (4); no mean is subtracted here, so none comes back.",
     ),
-    "modified-variance": _modified(
+    "modified-variance": _modified_statistics(
         edits={
             "chi2 = mean_square(x)": "chi2 = mean_square(x - sums(x) / x.shape[1])",
             "(dy - y * psi) / chi": "(dy - (y - sums(y) / values) * psi) / chi",
         },
         sentence="Your chi_B^2 is the variance; equation (15) has the mean square, no mean subtracted.",
-        equation="modified-statistics (15)",
-        oracle="forward",
     ),
-    "modified-no-root": _modified(
+    "modified-no-root": _modified_forward(
         edits={
             "chi = root(chi2 + config.eps)": "chi = chi2 + config.eps",
             "(dy - y * psi) / chi": "(dy - 2 * chi * y * psi) / chi",
         },
         sentence="Your y is x divided by the mean square; equation (15) divides by its root, chi_B.",
-        equation="modified-normalise (15)",
-        oracle="forward",
     ),
-    "modified-weights-swapped": _modified(
+    "modified-weights-swapped": _modified_moving(
         edits={"ema(state.chi2, chi2, config.decay)": "ema(state.chi2, chi2, 1 - config.decay)"},
         sentence="Your moving mean square multiplies the new value by decay; decay is the weight of the old one.",
-        equation="ema-forward (12)",
-        oracle="recurrence",
         draw=calls(modified_batch_norm, decay=0.9),
     ),
 }

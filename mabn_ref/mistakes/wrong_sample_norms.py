@@ -120,41 +120,36 @@ MISTAKES |= {
 
 _OF_SAMPLE = "np.repeat(np.mean(np.reshape({0}, (shape[0], -1)), axis=1), len({1}) // shape[0])[:, None, None]"
 _rms = partial(Mistake, subject=rms_norm, draw=sample_calls(rms_norm, channels=4))
+_rms_forward = partial(_rms, equation="rms-normalise", oracle="forward")
+_rms_statistics = partial(_rms, equation="rms-statistics", oracle="forward")
+_rms_backward = partial(_rms, equation="rms-backward", oracle="gradient")
 
 MISTAKES |= {
-    "rms-mean-subtracted": _rms(
+    "rms-mean-subtracted": _rms_forward(
         edits={
             "    chi2 = mean_square(x, place": "    x = x - mean(x)\n    chi2 = mean_square(x, place",
             "(dy - y * psi) / chi": "(dy - mean(dy) - y * psi) / chi",
         },
         sentence="Your forward subtracts the mean, which is layer or instance normalisation; x is divided as it is.",
-        equation="rms-normalise",
-        oracle="forward",
     ),
-    "rms-mean-square-of-the-sample": _rms(
+    "rms-mean-square-of-the-sample": _rms_statistics(
         edits={
             "chi2 = mean_square(x, place=_place(config))": f"chi2 = {_OF_SAMPLE.format('x * x', 'x')}",
             "psi = mean(y * dy)  #": f"psi = {_OF_SAMPLE.format('y * dy', 'y')}  #",
         },
         sentence="Your mean square is over the positions and the channels of a sample; it is over one of them alone.",
-        equation="rms-statistics",
-        oracle="forward",
     ),
-    "rms-no-statistics": _rms(
+    "rms-no-statistics": _rms_backward(
         edits={"(dy - y * psi) / chi": "dy / chi"},
         sentence="Your dx is dy / chi, as if the mean square were a constant; but it is computed from x.",
-        equation="rms-backward",
-        oracle="gradient",
     ),
-    "rms-gamma-after-the-mean": _rms(
+    "rms-gamma-after-the-mean": _rms_backward(
         edits={
             "dy = split(dz * gamma, config)\n    psi": "dy = split(dz, config)\n    psi",
             "dx = (dy - y * psi) / chi": "dx = split(gamma * merge((dy - y * psi) / chi, shape), config)",
         },
         sentence="Your dx takes the mean of y * dz and multiplies by gamma at the end; gamma differs between "
         "channels, so that Psi is a mean of y * dy with dy = gamma * dz.",
-        equation="rms-backward",
-        oracle="gradient",
         draw=sample_calls(rms_norm, channels=4, axes="channels"),
     ),
 }
@@ -209,26 +204,23 @@ MISTAKES |= {
 }
 
 _frozen = partial(Mistake, subject=frozen_batch_norm, draw=sample_calls(frozen_batch_norm))
+_frozen_backward = partial(_frozen, equation="frozen-backward", oracle="gradient")
+_frozen_forward = partial(_frozen, equation="bn-infer", oracle="forward")
+_frozen_statistics = partial(_frozen, equation="bn-infer", oracle="recurrence")
 
 MISTAKES |= {
-    "frozen-batch-statistics-in-backward": _frozen(
+    "frozen-batch-statistics-in-backward": _frozen_backward(
         edits={"dx = dy / sigma": "dx = (dy - mean(dy) - y * mean(y * dy)) / sigma"},
         sentence="Your dx subtracts g and y * Psi; the statistics are constants, and nothing flows through them.",
-        equation="frozen-backward",
-        oracle="gradient",
     ),
-    "frozen-variance-of-the-batch": _frozen(
+    "frozen-variance-of-the-batch": _frozen_forward(
         edits={"sigma = root(state.var + config.eps)": "sigma = root(statistics(x, config)[1][0] + config.eps)"},
         sentence="Your training pass divides by the batch's standard deviation; a frozen layer uses its constants.",
-        equation="bn-infer",
-        oracle="forward",
     ),
-    "frozen-keeps-averaging": _frozen(
+    "frozen-keeps-averaging": _frozen_statistics(
         edits={
             "State(*map(copied, state))": "State(0.9 * state.mean + 0.1 * mean(x)[0, 0], copied(state.var))",
         },
         sentence="Your moving mean still moves in training; a frozen layer changes neither constant.",
-        equation="bn-infer",
-        oracle="recurrence",
     ),
 }
