@@ -11,18 +11,17 @@ from mabn_ref.norms import batch_renorm
 from mabn_ref.norms.checks import Ramp
 
 
-def _differentiated(**gradients: str) -> dict[Any, str]:
-    """Backward through r, through d or through both, where their clips let x through; given the gradient of each."""
+def _differentiated(*through: str) -> dict[Any, str]:
+    """Backward through "r", through "d" or through both, where their clips let x through."""
     slopes = {
         "r": "np.where(np.abs(np.log(sigma / moving_sigma)) < np.log(r_max), 1 / moving_sigma, 0)",
         "d": "np.where(np.abs(mu - moving_mu) / moving_sigma < d_max, 1 / moving_sigma, 0)",
     }
-    made = "".join(f"by_{name} = {slopes[name]}\n    " for name in gradients)
-    fields, names = (
-        "".join(f"    by_{name}: Array\n" for name in gradients),
-        ", ".join(f"by_{name}" for name in gradients),
-    )
-    terms = "".join(f" + by_{name} * {gradient}" for name, gradient in gradients.items())
+    gradients = {"r": "y * (gamma * dzy_sum / values)", "d": "(gamma * dz_sum / values)"}
+    made = "".join(f"by_{name} = {slopes[name]}\n    " for name in through)
+    fields = "".join(f"    by_{name}: Array\n" for name in through)
+    names = ", ".join(f"by_{name}" for name in through)
+    terms = "".join(f" + by_{name} * {gradients[name]}" for name in through)
     cached, kept = "y, sigma, r, d, copied(gamma), t, shape, config", "y, sigma, r, d, gamma, _, shape, _"
     return {
         "    config: Config\n\n\ndef init": f"    config: Config\n{fields}\n\ndef init",
@@ -33,8 +32,6 @@ def _differentiated(**gradients: str) -> dict[Any, str]:
     }
 
 
-_THROUGH_R = "y * (gamma * dzy_sum / values)"
-_THROUGH_D = "(gamma * dz_sum / values)"
 _free: dict[str, Any] = {"r_max": 50.0, "d_max": 50.0, "decay": 0.9}
 _brn = partial(Mistake, subject=batch_renorm, draw=calls(batch_renorm, **_free))
 _brn_backward = partial(_brn, equation="brn-backward", oracle="gradient")
@@ -47,15 +44,15 @@ _ramp: dict[str, Any] = {
 
 MISTAKES = {
     "brn-r-differentiated": _brn_backward(
-        edits=_differentiated(r=_THROUGH_R),
+        edits=_differentiated("r"),
         sentence="Your dx goes back through r, a constant in backward; unless clipped, the Psi_B term vanishes.",
     ),
     "brn-d-differentiated": _brn_backward(
-        edits=_differentiated(d=_THROUGH_D),
+        edits=_differentiated("d"),
         sentence="Your dx goes back through d, a constant in backward; unless clipped, the g_B term vanishes.",
     ),
     "brn-r-and-d-differentiated": _brn_backward(
-        edits=_differentiated(r=_THROUGH_R, d=_THROUGH_D),
+        edits=_differentiated("r", "d"),
         sentence="Your dx is the derivative of forward, through r and d too, which are constants in backward.",
     ),
     "brn-r-forgotten-in-backward": _brn_backward(
