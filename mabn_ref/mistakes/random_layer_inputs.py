@@ -27,15 +27,8 @@ class Steps(NamedTuple):
     options: dict[str, float]
 
 
-def convolution(
-    *,
-    stride: int | None = None,
-    padding: int | None = None,
-    kernel: int | None = None,
-    with_input: bool = True,
-    **options: Any,
-) -> Draw:
-    """Return a draw of one convolution, or of its weight alone; what is not given is random.
+def convolution(*, kernel: int | None = None, with_input: bool = True, **options: Any) -> Draw:
+    """Return a draw of one convolution, or of its weight alone; a kernel or an option that is not given is random.
 
     Examples
     --------
@@ -51,8 +44,7 @@ def convolution(
             return Call((w + rng.standard_normal(),), options)
         x = rng.standard_normal((int(rng.integers(2, 4)), *(int(n) for n in rng.integers(4, 7, 2)), channels_in))
         drawn = {"stride": int(rng.integers(1, 4)), "padding": int(rng.integers(0, 3))}
-        given = {"stride": stride, "padding": padding}
-        return Call((x, w), drawn | {name: value for name, value in given.items() if value is not None} | options)
+        return Call((x, w), drawn | options)
 
     return draw
 
