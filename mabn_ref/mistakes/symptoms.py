@@ -6,6 +6,7 @@ right pass, to rounding, in everything that several calls return: outputs, gradi
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -46,24 +47,17 @@ class Case:
             return float("inf")
         return float(np.max(np.abs(got - expected)) / max(float(np.max(np.abs(expected))), 1.0))
 
-    def is_of(self, *subjects: str) -> bool:
-        """Whether the mistake is made in one of these modules."""
-        return self.mistake.subject_name in subjects
-
     def shares_statistics(self) -> bool:
         """Whether the subject normalises by what samples have in common, so that its batch can be cut otherwise."""
         shared = isinstance(self.inputs, Calls) and hasattr(self.inputs.config, "norm_batch")
-        return shared and not self.is_of("eval_norm", "sync_batch_norm")
+        return shared and self.mistake.subject_name not in ("eval_norm", "sync_batch_norm")
 
     def right_with(self, **settings: Any) -> bool:
-        """Whether all is right where these fields of the inputs, or else of their Config, have these values."""
-        if not isinstance(self.inputs, Calls):
+        """Whether the inputs have a Config with these fields, and all is right where they have these values."""
+        config: Any = getattr(self.inputs, "config", None)
+        if not all(hasattr(config, name) for name in settings):
             return False
-        own = {name: value for name, value in settings.items() if name in Calls._fields}
-        of_config = {name: value for name, value in settings.items() if name not in own}
-        if not all(hasattr(self.inputs.config, name) for name in of_config):
-            return False
-        return Case(self.mistake, self.inputs._replace(config=replace(self.inputs.config, **of_config), **own)).same()
+        return Case(self.mistake, self.inputs._replace(config=replace(config, **settings))).same()
 
 
 def _run(module: Any, subject: str, inputs: Any, ones: bool) -> dict[tuple[str, int], Array]:
@@ -111,17 +105,19 @@ def _passes_with_ones(case: Case) -> bool:
 
 
 def _right_while_gamma_is_one(case: Case) -> bool:
-    return isinstance(case.inputs, Calls) and case.right_with(gamma=np.ones_like(case.inputs.gamma))
+    if not isinstance(case.inputs, Calls):
+        return False
+    return Case(case.mistake, case.inputs._replace(gamma=np.ones_like(case.inputs.gamma))).same()
 
 
 def _right_for_vectors(case: Case) -> bool:
     if not case.shares_statistics():
         return False
-    samples, norm_batch = len(case.inputs.xs[0]), case.inputs.config.norm_batch or len(case.inputs.xs[0])
-    xs, dzs = (
-        [array.reshape(-1, array.shape[-1]) for array in arrays] for arrays in (case.inputs.xs, case.inputs.dzs)
-    )
-    return len(xs[0]) > samples and case.right_with(xs=xs, dzs=dzs, norm_batch=norm_batch * len(xs[0]) // samples)
+    samples, *space, channels = case.inputs.xs[0].shape
+    positions, norm_batch = math.prod(space), case.inputs.config.norm_batch or samples
+    xs, dzs = (np.reshape(arrays, (len(arrays), -1, channels)) for arrays in (case.inputs.xs, case.inputs.dzs))
+    config = replace(case.inputs.config, norm_batch=norm_batch * positions)
+    return positions > 1 and Case(case.mistake, case.inputs._replace(xs=xs, dzs=dzs, config=config)).same()
 
 
 def _hardly_wrong_for_many(case: Case) -> bool:
@@ -150,9 +146,10 @@ def _only_first_batch_right(case: Case) -> bool:
 
 
 def _passes_gradient_check(case: Case) -> bool:
-    if isinstance(case.inputs, Steps) or case.is_of("mabn", "online_norm") or case.same("z"):
+    subject = case.mistake.subject_name
+    if isinstance(case.inputs, Steps) or subject in ("mabn", "online_norm") or case.same("z"):
         return False
-    return gradient(case.mistake.subject_name, wrong(case.mistake), case.inputs).accepted
+    return gradient(subject, wrong(case.mistake), case.inputs).accepted
 
 
 SYMPTOMS: dict[str, Callable[[Case], bool]] = {
