@@ -130,10 +130,7 @@ def summary(tallies: Sequence[Tally]) -> str:
             kind, done = ("right", "accepted") if t.right else ("wrong", "rejected")
             lines.append(f"{kind} pass {t.name}: {done} by {t.oracle} on {t.as_hoped} of {t.draws} draws")
             lines.append(f"    {t.misjudged}")
-    return "\n".join([*lines, *(_counted(tallies, right) for right in (False, True))])
-
-
-def _counted(tallies: Sequence[Tally], right: bool) -> str:
-    of = [t for t in tallies if t.right is right]
-    said = "right passes accepted" if right else "wrong passes rejected"
-    return f"{sum(t.as_hoped for t in of)} of {sum(t.draws for t in of)} {said}, {of[0].draws} of each"
+    for right, said in ((False, "wrong passes rejected"), (True, "right passes accepted")):
+        of = [t for t in tallies if t.right is right]
+        lines.append(f"{sum(t.as_hoped for t in of)} of {sum(t.draws for t in of)} {said}, {of[0].draws} of each")
+    return "\n".join(lines)
