@@ -8,8 +8,6 @@ scale 1e-3.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from mabn_ref.arrays import Array
@@ -65,5 +63,4 @@ def directions(units: Array, rng: np.random.Generator) -> Array:
     units = units.ravel()
     if units.size <= SMALL:
         return np.diag(units)
-    lines: Any = bounded(rng, (3, units.size)) * units
-    return np.asarray(lines)
+    return np.asarray(bounded(rng, (3, units.size)) * units)
