@@ -155,24 +155,16 @@ class EvalNorm(BatchNorm):
             var = var + a * (1 - a) * (m - self.mean) ** 2
         return (sample - mean) / (var + self.config.eps) ** 0.5
 
-    def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
-        z, each = np.empty(x.shape), self.config.norm_batch
-        saved = []
-        for first in range(0, len(x), each):
-            samples = x[first : first + each]
-            if self.config.estimated:
-                a, b = self.estimate(samples)
-            z[first : first + each] = super().forward(samples, gamma, beta)
-            saved += self.saved
-            if self.config.estimated:
-                self.a, self.b = a, b
-        self.saved = saved
+    def part_forward(self, values: Array, gamma: Array, beta: Array) -> Array:
+        samples = values.reshape(self.config.norm_batch, -1, len(gamma))
+        a, b = self.estimate(samples) if self.config.estimated else (self.a, self.b)
+        z = super().part_forward(values, gamma, beta)
+        self.a, self.b = a, b
         return z
 
     def estimate(self, samples: Array) -> tuple[Array, Array]:
         """A step down the slope of half the mean squared difference of outputs, taken by the complex step."""
-        axes = tuple(range(samples.ndim - 1))
-        y = (samples - samples.mean(axis=axes)) / (samples.var(axis=axes) + self.config.eps) ** 0.5
+        y = (samples - samples.mean(axis=(0, 1))) / (samples.var(axis=(0, 1)) + self.config.eps) ** 0.5
 
         def mismatch(a: Array, b: Array) -> Any:
             return np.mean(
