@@ -199,19 +199,10 @@ def _log_uniform(rng: np.random.Generator, scale: tuple[float, float], *shape: i
 
 
 _WIDE = (1e-3, 1e3)
-_RESTRICTED: Mapping[ModuleType, Draw] = {
-    norms.group_norm: grouped_calls(scale=_WIDE),
-    norms.moving_statistics: calls(norms.moving_statistics, scale=_WIDE, backward="batch"),
-    norms.rms_norm: sample_calls(norms.rms_norm, channels=4, scale=_WIDE),
-    norms.unified_norm: calls(norms.unified_norm, scale=_WIDE, window=1),
-    norms.sync_batch_norm: calls(norms.sync_batch_norm, groups=1, scale=_WIDE),
-}
 
 
 def right_draw(module: ModuleType) -> Draw:
-    """Inputs for a right normaliser; one that nothing here names shares statistics if its Config has `norm_batch`."""
-    if module in _RESTRICTED:
-        return _RESTRICTED[module]
+    """Inputs for any right normaliser, which shares statistics if its Config has `norm_batch`."""
     of_batches = any(field.name == "norm_batch" for field in fields(module.Config))
     return calls(module, scale=_WIDE) if of_batches else sample_calls(module)
 
@@ -219,6 +210,11 @@ def right_draw(module: ModuleType) -> Draw:
 RIGHT_DRAWS: Mapping[ModuleType, Draw] = {
     **{norm.module: right_draw(norm.module) for norm in norms.NORMS.values()},
     mabn_variants: right_draw(mabn_variants),
+    norms.group_norm: grouped_calls(scale=_WIDE),
+    norms.moving_statistics: calls(norms.moving_statistics, scale=_WIDE, backward="batch"),
+    norms.rms_norm: sample_calls(norms.rms_norm, channels=4, scale=_WIDE),
+    norms.unified_norm: calls(norms.unified_norm, scale=_WIDE, window=1),
+    norms.sync_batch_norm: calls(norms.sync_batch_norm, groups=1, scale=_WIDE),
     nn.conv2d: layers.convolution(),
     nn.cross_iteration: layers.windows,
     nn.centralize: layers.convolution(with_input=False),
