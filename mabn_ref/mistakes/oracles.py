@@ -201,7 +201,13 @@ def gradient(subject: str, implementation: Any, inputs: Calls | Call) -> Verdict
     >>> [gradient("batch_norm", wrong(named(name)), inputs).accepted for name in ("bn-no-eps", "bn-backward-no-eps")]
     [True, False]
     """
-    return _check(*passes(subject, implementation, inputs))
+    forward, backward, arrays = passes(subject, implementation, inputs)
+    # cotangents and directions are others for other inputs
+    result = gradcheck.check(forward, backward, arrays, seed=zlib.crc32(arrays[0].tobytes()))
+    accepted = result.verdict in ("ok", "not differentiable here")
+    if not result.inputs:
+        return Verdict(accepted, float("inf"), "; ".join(result.violations))
+    return Verdict(accepted, result.worst.error, str(result.worst))
 
 
 def one_call_derivative(subject: str, implementation: Any, inputs: Calls) -> Verdict:
@@ -217,13 +223,12 @@ def one_call_derivative(subject: str, implementation: Any, inputs: Calls) -> Ver
     >>> [one_call_derivative("mabn", layer, inputs).accepted for layer in (wrong(mistake), mistake.subject)]
     [False, True]
     """
-    one = slice(inputs.config.norm_batch)
-    first = inputs._replace(xs=[*inputs.xs[:-1], inputs.xs[-1][one]], dzs=[*inputs.dzs[:-1], inputs.dzs[-1][one]])
-    verdict = _check(*passes(subject, implementation, first))
+    verdict = gradient(subject, implementation, inputs)
     if not verdict.accepted:
         return verdict
-    x, dz, gamma, beta = first.xs[-1], first.dzs[-1], inputs.gamma, inputs.beta
-    state = state_before_last(implementation, first)
+    one, gamma, beta = slice(inputs.config.norm_batch), inputs.gamma, inputs.beta
+    x, dz = inputs.xs[-1][one], inputs.dzs[-1][one]
+    state = state_before_last(implementation, inputs)
     _, held, after = implementation.forward(x, gamma, beta, state, inputs.config)
 
     def loss(y: Array) -> Array:
@@ -234,15 +239,6 @@ def one_call_derivative(subject: str, implementation: Any, inputs: Calls) -> Ver
     entered = np.asarray(implementation.backward(dz, held, after)[3].psi_window[-1])
     found = _compared("state.psi_window[-1]", entered, psi, np.abs(psi) + _size(dz * inputs.gamma))
     return verdict if found.accepted else found
-
-
-def _check(forward: Any, backward: Any, inputs: tuple[Array, ...]) -> Verdict:
-    """A gradient check, with cotangents and directions that are others for other inputs."""
-    result = gradcheck.check(forward, backward, inputs, seed=zlib.crc32(inputs[0].tobytes()))
-    accepted = result.verdict in ("ok", "not differentiable here")
-    if not result.inputs:
-        return Verdict(accepted, float("inf"), "; ".join(result.violations))
-    return Verdict(accepted, result.worst.error, str(result.worst))
 
 
 ORACLES: dict[str, Callable[[str, Any, Any], Verdict]] = {
