@@ -136,8 +136,8 @@ def _gradcheck(args: argparse.Namespace) -> int:
         progress.say(FORMAT.format(*HEADER))
         of_names = run(partial(check_all, draws=args.draws, seed=args.seed), names)
         for name, lines in zip(names, of_names, strict=True):
-            for line in lines:
-                titles = (name, equation(name)) if line.name == line.first else ("", "")
+            for k, line in enumerate(lines):
+                titles = ("", "") if k else (name, equation(name))
                 progress.say(FORMAT.format(*titles, *line.cells()))
                 wrong += [] if line.failure is None else [line.failure]
             progress.step()
