@@ -189,12 +189,8 @@ MISTAKES |= {
     ),
 }
 
-_power = partial(
-    Mistake,
-    subject=power_norm,
-    oracle="recurrence",
-    draw=calls(power_norm, decay=0.9, decay_backward=0.5, count=4, warmup=0),
-)
+_four_calls = calls(power_norm, decay=0.9, decay_backward=0.5, count=4, warmup=0)
+_power = partial(Mistake, subject=power_norm, oracle="recurrence", draw=_four_calls)
 
 MISTAKES |= {
     "power-average-after": _power(
@@ -217,14 +213,9 @@ MISTAKES |= {
     ),
 }
 
-_unified = partial(
-    Mistake,
-    subject=unified_norm,
-    oracle="recurrence",
-    draw=calls(
-        unified_norm, window=3, decay=0.5, clip=5.0, count=6, groups=1, outliers=False, warmup=0, renorm_from=1
-    ),
-)
+_from_the_start: dict[str, Any] = {"count": 6, "groups": 1, "outliers": False, "warmup": 0, "renorm_from": 1}
+_six_calls = calls(unified_norm, window=3, decay=0.5, clip=5.0, **_from_the_start)
+_unified = partial(Mistake, subject=unified_norm, oracle="recurrence", draw=_six_calls)
 
 MISTAKES |= {
     "unified-arithmetic-mean": _unified(

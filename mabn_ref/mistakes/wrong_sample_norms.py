@@ -63,12 +63,8 @@ MISTAKES = {
 
 _online = partial(Mistake, subject=online_norm, draw=sample_calls(online_norm))
 _online_forward = partial(_online, oracle="forward")
-_online_control = partial(
-    _online,
-    equation="online-control-v",
-    oracle="recurrence",
-    draw=sample_calls(online_norm, count=3, decay_backward=0.5, decay_forward=0.9),
-)
+_three_calls = sample_calls(online_norm, count=3, decay_backward=0.5, decay_forward=0.9)
+_online_control = partial(_online, equation="online-control-v", oracle="recurrence", draw=_three_calls)
 _V = "accumulated(state.v, psi, held * sums(y * y) / values)"
 _U = "accumulated(state.u, through, held * namespace(dz).ones_like(through))"
 
@@ -154,20 +150,11 @@ MISTAKES |= {
     ),
 }
 
-_eval = partial(
-    Mistake,
-    subject=eval_norm,
-    equation="eval-mixture",
-    oracle="forward",
-    draw=calls(eval_norm, norm_batch=3, space=(2,), groups=2, estimated=False),
-)
-_settings: dict[str, Any] = {"estimated": True, "rate": 0.01, "decay": 0.5, "eps": 0.1}
-_eval_estimate = partial(
-    _eval,
-    equation="eval-estimate",
-    oracle="recurrence",
-    draw=calls(eval_norm, norm_batch=3, space=(2,), groups=1, scale=(0.5, 2.0), **_settings),
-)
+_batches_of_three = partial(calls, eval_norm, norm_batch=3, space=(2,))
+_given = _batches_of_three(groups=2, estimated=False)
+_estimated = _batches_of_three(groups=1, estimated=True, scale=(0.5, 2.0), rate=0.01, decay=0.5, eps=0.1)
+_eval = partial(Mistake, subject=eval_norm, equation="eval-mixture", oracle="forward", draw=_given)
+_eval_estimate = partial(_eval, equation="eval-estimate", oracle="recurrence", draw=_estimated)
 
 MISTAKES |= {
     "eval-averages-alone": _eval(
@@ -218,9 +205,7 @@ MISTAKES |= {
         sentence="Your training pass divides by the batch's standard deviation; a frozen layer uses its constants.",
     ),
     "frozen-keeps-averaging": _frozen_statistics(
-        edits={
-            "State(*map(copied, state))": "State(0.9 * state.mean + 0.1 * mean(x)[0, 0], copied(state.var))",
-        },
+        edits={"State(*map(copied, state))": "State(0.9 * state.mean + 0.1 * mean(x)[0, 0], copied(state.var))"},
         sentence="Your moving mean still moves in training; a frozen layer changes neither constant.",
     ),
 }
