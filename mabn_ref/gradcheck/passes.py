@@ -116,30 +116,22 @@ def _check_gradients(gradients: Sequence[Array], inputs: Sequence[Array], names:
         _check_numbers(f"backward's gradient of {name}", g)
 
 
-def _leaves(tree: Any) -> Iterator[Array]:
+def _contents(tree: Any) -> list[Any]:
+    """Copies of all arrays and numbers in it, which equal others if they are the same bit for bit."""
     if isinstance(tree, (np.ndarray, numbers.Number)):
-        yield np.array(tree)
-    elif isinstance(tree, (tuple, list)):
-        for branch in tree:
-            yield from _leaves(branch)
-    elif isinstance(tree, dict):
-        yield from _leaves(list(tree.values()))
-
-
-def _same(before: Sequence[Array], leaves: Iterator[Array]) -> bool:
-    after = list(leaves)
-    return len(before) == len(after) and all(
-        a.shape == b.shape and (bool((a == b).all()) if a.dtype == object else a.tobytes() == b.tobytes())
-        for a, b in zip(before, after, strict=True)
-    )
+        array = np.array(tree)
+        return [(array.shape, array.tolist() if array.dtype == object else array.tobytes())]
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    return [leaf for branch in tree for leaf in _contents(branch)] if isinstance(tree, (tuple, list)) else []
 
 
 @contextmanager
 def _watched(found: list[str], who: str, **given: Any) -> Iterator[None]:
     """Note in `found` what changes of the things given, while the body runs."""
-    before = {what: list(_leaves(value)) for what, value in given.items()}
+    before = {what: _contents(value) for what, value in given.items()}
     yield
-    found.extend(f"{who} changed {what}" for what, value in given.items() if not _same(before[what], _leaves(value)))
+    found.extend(f"{who} changed {what}" for what, value in given.items() if _contents(value) != before[what])
 
 
 def rehearse(
@@ -159,13 +151,13 @@ def rehearse(
         out, cache = run_forward(forward, inputs)
     cotangents = draw(out)
     if not found:
-        first = list(_leaves(out))
+        first = _contents(out)
         with _watched(found, "a second forward", out=out, cache=cache):
             again, _ = run_forward(forward, inputs)
             # other numbers, which forward may refuse, reveal a buffer that calls share
             with np.errstate(all="ignore"), suppress(Exception):
                 forward(*(x * 0.75 for x in inputs))
-        if not _same(first, _leaves(again)):
+        if _contents(again) != first:
             found.append("forward returned other numbers on a second call")
 
     def pull(dout: Array) -> tuple[Array, ...]:
@@ -180,7 +172,7 @@ def rehearse(
         for cotangent in cotangents[1:]:
             gradients.append(pull(cotangent))
             _check_gradients(gradients[-1], inputs, names)
-        if not _same(gradients[0], iter(pull(cotangents[0]))):
+        if _contents(pull(cotangents[0])) != _contents(gradients[0]):
             found.append("backward returned other numbers on a second call")
     return Rehearsal(out, cotangents, gradients, pull, tuple(found))
 
