@@ -8,16 +8,16 @@ from mabn_ref.mistakes.edit import Mistake
 from mabn_ref.mistakes.random_inputs import calls
 from mabn_ref.norms import batch_norm, sync_batch_norm
 
+_large_eps = calls(batch_norm, eps=0.3)
+_slow = calls(batch_norm, decay=0.9)
 _bn = partial(Mistake, subject=batch_norm, draw=calls(batch_norm))
 _bn_backward = partial(_bn, equation="bn-backward (4)", oracle="gradient")
 _bn_means = partial(_bn, equation="bn-gradient-statistics (5)", oracle="gradient")
 _bn_parameters = partial(_bn, equation="affine-backward", oracle="gradient")
 _bn_statistics = partial(_bn, equation="bn-statistics (2)", oracle="forward")
-_bn_forward = partial(_bn, equation="bn-normalise (1)", oracle="forward")
-_bn_moving = partial(_bn, equation="ema-forward (12)", oracle="recurrence")
+_bn_forward = partial(_bn, equation="bn-normalise (1)", oracle="forward", draw=_large_eps)
+_bn_moving = partial(_bn, equation="ema-forward (12)", oracle="recurrence", draw=_slow)
 _bn_infer = partial(_bn, equation="bn-infer", oracle="forward")
-_large_eps = calls(batch_norm, eps=0.3)
-_slow = calls(batch_norm, decay=0.9)
 _images = calls(batch_norm, norm_batch=3, space=(2, 2))
 _BY_POSITION = """\
 def by_position(a, shape):
@@ -98,7 +98,6 @@ MISTAKES = {
     "bn-no-eps": _bn_forward(
         edits={"root(var + config.eps)": "root(var)"},
         sentence="Your forward divides by sqrt(var) and leaves out eps.",
-        draw=_large_eps,
     ),
     "bn-eps-outside": _bn_forward(
         edits={
@@ -107,12 +106,10 @@ MISTAKES = {
             "    dx = (dy - g - y * psi * sigma / std) / sigma",
         },
         sentence="Your forward divides by sqrt(var) + eps; eps belongs inside the root.",
-        draw=_large_eps,
     ),
     "bn-eps-twice": _bn_forward(
         edits={"root(var + config.eps)": "root(var + 2 * config.eps)"},
         sentence="Your forward has eps in the root twice.",
-        draw=_large_eps,
     ),
     "bn-channels-together": _bn_statistics(
         edits={
@@ -156,7 +153,6 @@ MISTAKES = {
             "ema(state.var, var, config.decay, t)": "ema(state.var, var, 1 - config.decay, t)",
         },
         sentence="Your moving statistics multiply the new value by decay; decay is the weight of the old one.",
-        draw=_slow,
     ),
     "bn-running-var-over-samples": _bn_moving(
         edits={
@@ -174,7 +170,6 @@ MISTAKES = {
     "bn-variance-starts-at-zero": _bn_moving(
         edits={"var=xp.ones(": "var=xp.zeros("},
         sentence="Your moving variance starts at 0, so early inference divides by next to nothing; it starts at 1.",
-        draw=_slow,
     ),
     "bn-infer-batch-statistics": _bn_infer(
         edits={

@@ -19,8 +19,9 @@ def _kind(subject: ModuleType, equation: str, oracle: str, **rest: Any) -> parti
     )
 
 
-_conv2d_forward = _kind(nn.conv2d, "conv2d-forward", "forward")
-_conv2d_backward = _kind(nn.conv2d, "conv2d-backward", "gradient")
+_two_by_two = convolution(kernel=2)
+_conv2d_forward = _kind(nn.conv2d, "conv2d-forward", "forward", draw=_two_by_two)
+_conv2d_backward = _kind(nn.conv2d, "conv2d-backward", "gradient", draw=_two_by_two)
 _cbn_statistics = _kind(nn.cross_iteration, "cbn-statistics", "forward")
 _cbn_backward = _kind(nn.cross_iteration, "cbn-backward", "gradient")
 _centralize_forward = _kind(nn.centralize, "centralize-forward (18)", "forward")
@@ -53,7 +54,6 @@ MISTAKES = {
             "return xp.reshape(dw, cache.w.shape)": "return xp.flip(xp.reshape(dw, cache.w.shape), axis=(0, 1))",
         },
         sentence="Your convolution flips the kernel; in deep learning, convolution does not.",
-        draw=convolution(kernel=2),
     ),
     "conv2d-kernel-not-turned-in-backward": _conv2d_backward(
         edits={
@@ -86,7 +86,6 @@ MISTAKES = {
             "_seen_by_blocks(cache.padded, ": "_seen_by_blocks(cache.padded[-1:, ...], ",
         },
         sentence="Your dw comes from the last sample only; every sample used the kernel, so add them all up.",
-        draw=convolution(kernel=2),
     ),
     "cbn-spread-of-means-forgotten": _cbn_statistics(
         edits={"variances + (means - mean) ** 2": "variances", "y * psi": "(y - total(y) / count) * psi"},

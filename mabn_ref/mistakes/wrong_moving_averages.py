@@ -50,8 +50,9 @@ _mabn = partial(Mistake, subject=mabn, draw=calls(mabn, **_settings, count=6))
 _mabn_backward = partial(_mabn, equation="mabn-backward (20)", oracle="one-call derivative")
 _psi_average = partial(_mabn, equation="sma-backward (13)", oracle="one-call derivative")
 # Where r is not clipped, z is gamma * x / chi_hat, whatever the window holds.
-_chi2_average = partial(_mabn, oracle="forward", draw=calls(mabn, **_settings | {"clip": 1.0}, count=6))
-_mabn_forward = partial(_mabn, oracle="forward")
+_unclipped = calls(mabn, **_settings | {"clip": 1.0}, count=6)
+_chi2_average = partial(_mabn, equation="sma-backward (13)", oracle="forward", draw=_unclipped)
+_mabn_forward = partial(_mabn, equation="mabn-renormalise (19)", oracle="forward")
 _mabn_moving = partial(_mabn, equation="ema-forward (12)", oracle="recurrence")
 _CHI2_AVERAGE = "average, chi2_window = sma(state.chi2_window, chi2_batch, seen=t)"
 _PSI_AVERAGE = "average, psi_window = sma(state.psi_window, psi_batch, seen=t)"
@@ -137,12 +138,10 @@ MISTAKES |= {
             "    average = sma(short, chi2_batch, seen=t)[0] if config.window > 1 else chi2_batch"
         },
         sentence="Your chi^2 is averaged over m - 1 batches, not m.",
-        equation="sma-backward (13)",
     ),
     "mabn-zeros-counted": _chi2_average(
         edits={"sma(state.chi2_window, chi2_batch, seen=t)": "sma(state.chi2_window, chi2_batch)"},
         sentence="Your average of chi^2 divides by m before m batches have been seen; divide by the number held.",
-        equation="sma-backward (13)",
     ),
     "mabn-chi-averaged": _chi2_average(
         edits={
@@ -155,7 +154,6 @@ MISTAKES |= {
     "mabn-r-of-squares": _mabn_forward(
         edits={"chi / root(before + config.eps)": "chi**2 / (before + config.eps)"},
         sentence="Your r is a ratio of mean squares; take their roots first, chi over its exponential average.",
-        equation="mabn-renormalise (19)",
     ),
     "mabn-no-renormalisation": _mabn_forward(
         edits={"r = switched(1, r, config.renorm_from, t)": "r = np.ones_like(chi)"},
@@ -165,7 +163,6 @@ MISTAKES |= {
     "mabn-read-after-update": _mabn_forward(
         edits={"root(before + config.eps)": "root(after + config.eps)"},
         sentence="Your r uses an exponential average that already includes this batch; read it, then update.",
-        equation="mabn-renormalise (19)",
     ),
     "mabn-ema-of-window": _mabn_moving(
         edits={
@@ -190,7 +187,7 @@ MISTAKES |= {
 }
 
 _four_calls = calls(power_norm, decay=0.9, decay_backward=0.5, count=4, warmup=0)
-_power = partial(Mistake, subject=power_norm, oracle="recurrence", draw=_four_calls)
+_power = partial(Mistake, subject=power_norm, equation="power-control", oracle="recurrence", draw=_four_calls)
 
 MISTAKES |= {
     "power-average-after": _power(
@@ -204,12 +201,10 @@ MISTAKES |= {
     "power-v-of-dy": _power(
         edits={"psi, held * sums(y * y) / values": "psi, 0 * psi"},
         sentence="Your v adds up all of Psi; it should add up what is left once the share of v is subtracted.",
-        equation="power-control",
     ),
     "power-psi-of-this-batch": _power(
         edits={"dy = dz * gamma - held * v * y": "dy = dz * gamma - psi * y"},
         sentence="Your dx uses this batch's Psi, as modified batch normalisation does; PowerNorm uses a share of v.",
-        equation="power-control",
     ),
 }
 

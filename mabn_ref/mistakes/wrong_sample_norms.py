@@ -20,8 +20,8 @@ def _several_samples(rng: np.random.Generator) -> Any:
             return inputs
 
 
-_gn = partial(Mistake, subject=group_norm)
-_gn_backward = partial(_gn, oracle="gradient")
+_gn = partial(Mistake, subject=group_norm, draw=grouped_calls(groups=2))
+_gn_backward = partial(_gn, equation="gn-backward", oracle="gradient")
 _gn_statistics = partial(_gn, equation="gn-statistics", oracle="forward")
 
 MISTAKES = {
@@ -33,12 +33,10 @@ MISTAKES = {
         sentence="Your dx takes the means of dz and multiplies by gamma at the end; gamma differs within a group, so "
         "that g and Psi are means of dy = gamma * dz.",
         equation="gn-gradient-statistics",
-        draw=grouped_calls(groups=2),
     ),
     "gn-no-statistics": _gn_backward(
         edits={"(dy - g - y * psi) / sigma": "dy / sigma"},
         sentence="Your dx is dy / sigma, as if mean and variance were constants; they come from this very sample.",
-        equation="gn-backward",
         draw=grouped_calls(),
     ),
     "gn-statistics-of-the-batch": _gn_statistics(
@@ -57,12 +55,11 @@ MISTAKES = {
             "(1, 1, width))",
         },
         sentence="Your groups take every groups-th channel; a group is C / groups neighbouring channels.",
-        draw=grouped_calls(groups=2),
     ),
 }
 
 _online = partial(Mistake, subject=online_norm, draw=sample_calls(online_norm))
-_online_forward = partial(_online, oracle="forward")
+_online_forward = partial(_online, equation="online-variance", oracle="forward")
 _three_calls = sample_calls(online_norm, count=3, decay_backward=0.5, decay_forward=0.9)
 _online_control = partial(_online, equation="online-control-v", oracle="recurrence", draw=_three_calls)
 _V = "accumulated(state.v, psi, held * sums(y * y) / values)"
@@ -77,12 +74,10 @@ MISTAKES |= {
     "online-no-distance": _online_forward(
         edits={"fed = var + decay * (mu - moving_mu) ** 2": "fed = var"},
         sentence="Your moving variance averages the variances of samples; add the spread of their means.",
-        equation="online-variance",
     ),
     "online-distance-from-new-mean": _online_forward(
         edits={"decay * (mu - moving_mu) ** 2": "decay * (mu - new_mu) ** 2"},
         sentence="Your moving variance takes the distance from the new mean; the update needs the old mean.",
-        equation="online-variance",
         draw=sample_calls(online_norm, decay_forward=0.3),
     ),
     "online-v-of-dy": _online_control(
