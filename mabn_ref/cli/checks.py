@@ -138,7 +138,7 @@ def _gradcheck(args: argparse.Namespace) -> int:
         for name, lines in zip(names, of_names, strict=True):
             for k, line in enumerate(lines):
                 titles = ("", "") if k else (name, equation(name))
-                progress.say(FORMAT.format(*titles, *line.cells()))
+                progress.say(FORMAT.format(*titles, line.name, *line.errors, line.verdict))
                 wrong += [] if line.failure is None else [line.failure]
             progress.step()
     for failure in wrong:

@@ -23,17 +23,9 @@ class Line(NamedTuple):
     """The worst that was found for one input over all draws."""
 
     name: str
-    central: float
-    stepped: float | None  #: None where the complex step was refused on every draw
-    exact: float
-    taylor: str
+    errors: tuple[str, str, str, str]  #: as they are printed, by the four methods
     verdict: str
     failure: str | None  #: the whole result of the first draw that failed
-
-    def cells(self) -> tuple[str, ...]:
-        """What `FORMAT` takes after the name and the equation."""
-        stepped = "refused" if self.stepped is None else f"{self.stepped:.1e}"
-        return self.name, f"{self.central:.1e}", stepped, f"{self.exact:.1e}", self.taylor, self.verdict
 
 
 def equation(name: str) -> str:
@@ -77,7 +69,7 @@ def check_all(name: str, draws: int, seed: int) -> list[Line]:
             exact.append(check(*passes(name, module, exactly(inputs)), names=names, seed=k))
     for result in results + exact:
         if result.violations:
-            return [Line("all", np.inf, None, np.inf, "", "impure", repr(result))]
+            return [Line("all", ("inf", "refused", "inf", ""), "impure", repr(result))]
     lines = []
     for i, found in enumerate(results[0].inputs):
         each = [result.inputs[i] for result in results]
@@ -87,10 +79,12 @@ def check_all(name: str, draws: int, seed: int) -> list[Line]:
         lines.append(
             Line(
                 name=found.name,
-                central=max(e.error for e in each),
-                stepped=max(stepped) if stepped else None,
-                exact=max(result.inputs[i].error for result in exact),
-                taylor=_taylor(each),
+                errors=(
+                    f"{max(e.error for e in each):.1e}",
+                    f"{max(stepped):.1e}" if stepped else "refused",  # on every draw
+                    f"{max(result.inputs[i].error for result in exact):.1e}",
+                    _taylor(each),
+                ),
                 verdict="wrong" if failed else f"ok ({kinks} at a kink)" if kinks else "ok",
                 failure=repr(failed[0]) if failed else None,
             )
