@@ -136,13 +136,12 @@ def recurrence(subject: str, implementation: Any, inputs: Calls | Steps) -> Verd
     state = implementation.init(len(gamma), config, dtype=gamma.dtype)
     right, found = plain.NORMALISERS[subject](len(gamma), config), []
     for k, (x, dz) in enumerate(zip(inputs.xs, inputs.dzs, strict=True), 1):
-        expected = {"z": right.forward(x, gamma, beta)}
-        expected |= dict(zip(("dx", "dgamma", "dbeta"), right.backward(dz), strict=True))
+        expected = [right.forward(x, gamma, beta), *right.backward(dz)]
         z, cache, state = implementation.forward(x, gamma, beta, state, config)
-        dx, dgamma, dbeta, state = implementation.backward(dz, cache, state)
-        scales = _scales(x, dz, expected, right.state(), inputs) | right.sizes
-        for what, value in (("z", z), ("dx", dx), ("dgamma", dgamma), ("dbeta", dbeta)):
-            found.append(_compared(f"{what} of call {k}", value, expected[what], scales[what]))
+        *gradients, state = implementation.backward(dz, cache, state)
+        scales = _scales(x, dz, expected[0], expected[1], right.state(), inputs) | right.sizes
+        for what, ours, theirs in zip(("z", "dx", "dgamma", "dbeta"), (z, *gradients), expected, strict=True):
+            found.append(_compared(f"{what} of call {k}", ours, theirs, scales[what]))
         for name, value in right.state().items():
             ours = np.asarray(getattr(state, name))
             found.append(_compared(f"state.{name} after call {k}", ours, value, scales[name]))
@@ -163,15 +162,14 @@ def _recurrence_of_steps(implementation: Any, inputs: Steps) -> Verdict:
     return _worst(found)
 
 
-def _scales(x: Array, dz: Array, expected: dict[str, Array], state: dict[str, Any], inputs: Calls) -> dict[str, Any]:
+def _scales(x: Array, dz: Array, z: Array, dx: Array, state: dict[str, Any], inputs: Calls) -> dict[str, Any]:
     """How large each quantity of a channel is, or would be if its terms did not cancel."""
-    z = expected["z"]
     normalised = _size(z - inputs.beta)
     summed = np.sum(np.abs(dz), axis=tuple(range(dz.ndim - 1)))
     slope = np.divide(_spread(z), _spread(x), out=np.zeros(len(inputs.gamma)), where=_spread(x) > 0)
     scales = {
         "z": _size(z) + np.abs(inputs.beta),
-        "dx": _size(expected["dx"]) + _size(dz) * slope,
+        "dx": _size(dx) + _size(dz) * slope,
         "dgamma": summed * normalised / np.abs(inputs.gamma),
         "dbeta": summed,
         "iteration": 1.0,
