@@ -172,7 +172,7 @@ def _localised(claim: Claim, found: Finding, analytic: bool, top: Array) -> Find
     if found.verdict != "ok":
         return found
     line = narrowed(claim, found, analytic)
-    if line is None or np.count_nonzero(line) > 1:
+    if line is None:
         return found
     view = claim.view(line)
     single = _judge(claim, line, view, None, 0 * top, found.row, found.cotangent, found.gradient)
