@@ -84,8 +84,8 @@ def rows_study(
 ) -> Study:
     """Return a study that is rows and claims about them.
 
-    Claims about a row that is not there are left out. `tables` and `notes` are made of the rows and their runs, and
-    `draw` of the data of the outcome, "rows" by `row_data`; `more` are further rows, by what is recorded.
+    The outcome is that of `outcome_of`. `tables` and `notes` are made of the rows and their runs, and `draw` of the
+    outcome's data; `more` are further rows, by what is recorded.
     """
 
     def plan(context: Context, records: Records) -> list[RunConfig]:
@@ -94,40 +94,68 @@ def rows_study(
     def outcome(context: Context, records: Records) -> Outcome:
         shown = [*rows, *more(context, records)]
         found = measure(shown, context, records)
-        verdicts, differences = judged(claims, found)
-        return Outcome(
-            tables(shown, found), verdicts, notes(shown, found), {"rows": row_data(shown, found)}, differences
-        )
+        return outcome_of(shown, found, claims, tables(shown, found), notes(shown, found))
 
     return Study(title, plan, outcome, draw)
+
+
+def outcome_of(
+    rows: Sequence[Row], found: Found, claims: Sequence[Claim], tables: list[Table], notes: list[str], **data: Any
+) -> Outcome:
+    """Return an outcome with verdicts on the claims whose rows are there, and with `row_data` before further data."""
+    known = [claim for claim in claims if {claim.a, claim.b} <= found.keys()]
+    verdicts = [verdict(claim, found) for claim in known]
+    differences = [difference(claim, found) for claim in known]
+    return Outcome(tables, verdicts, notes, {"rows": row_data(rows, found), **data}, differences)
 
 
 def measure(rows: Sequence[Row], context: Context, records: Records, value: str = "") -> dict[str, Measured]:
     """Sort records by the labels of rows; those of other runs are left aside.
 
-    `value` is the entry of a record that is its error; the last test error if "".
+    `value` is the entry of a record that is its error; the last test error if "". A run that ended without one is
+    missing.
     """
     found: dict[str, Measured] = {}
     for row in rows:
         done, diverged = results.by_seed(records, configs([row], context))
+        errors = {seed: r.get(value) if value else r["epochs"][-1]["test_error"] for seed, r in done.items()}
+        known = {seed: error for seed, error in errors.items() if error is not None}
         found[row.label] = Measured(
-            {seed: record[value] if value else record["epochs"][-1]["test_error"] for seed, record in done.items()},
+            known,
             {seed: record["message"] for seed, record in diverged.items()},
-            len(context.seeds) - len(done) - len(diverged),
+            len(context.seeds) - len(known) - len(diverged),
             None if value else {seed: unpacked(r["hits"]) for seed, r in done.items() if "hits" in r} or None,
         )
     return found
 
 
-def error_table(title: str, rows: Sequence[Row], found: Found, baselines: Sequence[str] = ()) -> Table:
-    """Write errors beside the paper's, with the number of runs and paired differences to some of the rows."""
-    header = ("", "paper %", "runs", "error %", *(f"minus {base}" for base in baselines))
+def error_table(
+    title: str,
+    rows: Sequence[Row],
+    found: Found,
+    baselines: Sequence[str] = (),
+    *,
+    paper: str | None = "paper %",
+    error: str = "error %",
+) -> Table:
+    """Write the number of runs and errors, beside the paper's if its column has a name, as `compared` does."""
     lines = []
     for row in rows:
-        mine = found[row.label]
-        differences = differences_to(baselines, row.label, found)
-        lines.append((row.label, row.paper or "-", runs_text(mine), error_text(mine), *differences))
-    return Table(title, header, lines)
+        reported = (row.paper or "-",) if paper else ()
+        lines.append((row.label, *reported, runs_text(found[row.label]), error_text(found[row.label])))
+    return compared(title, ("", *((paper,) if paper else ()), "runs", error), lines, found, baselines)
+
+
+def compared(
+    title: str, header: Sequence[str], lines: Sequence[tuple[str, ...]], found: Found, baselines: Sequence[str]
+) -> Table:
+    """Return a table of these lines, which begin with a row's label, and of paired differences to the baselines.
+
+    A baseline that is not among the rows has no column.
+    """
+    known = [base for base in baselines if base in found]
+    complete = [(*line, *differences_to(known, line[0], found)) for line in lines]
+    return Table(title, (*header, *(f"minus {base}" for base in known)), complete)
 
 
 def differences_to(baselines: Sequence[str], label: str, found: Found) -> list[str]:
@@ -166,12 +194,6 @@ def between(a: Measured, b: Measured) -> Interval | None:
     if not shared or a.hits is None or b.hits is None or not set(shared) <= a.hits.keys() & b.hits.keys():
         return paired_difference(a.errors, b.errors)
     return two_way(np.array([100.0 * b.hits[seed] - 100.0 * a.hits[seed] for seed in shared]))
-
-
-def judged(claims: Sequence[Claim], found: Found) -> tuple[list[str], list[Interval | None]]:
-    """Return verdicts on the claims whose rows are there, and the differences that they go by."""
-    known = [claim for claim in claims if {claim.a, claim.b} <= found.keys()]
-    return [verdict(claim, found) for claim in known], [difference(claim, found) for claim in known]
 
 
 def side_of_zero(interval: Interval | None) -> int | None:

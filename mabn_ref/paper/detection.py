@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from mabn_ref.data import boxes
 from mabn_ref.data.boxes import ious
 from mabn_ref.extras import require
-from mabn_ref.paper.claims import (
-    Claim,
-    Found,
-    Measured,
-    Row,
-    config,
-    configs,
-    differences_to,
-    error_text,
-    judged,
-    measure,
-    row_data,
-    runs_text,
-)
+from mabn_ref.paper import claims
+from mabn_ref.paper.claims import Claim, Found, Row, config, error_text, measure
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import plotting, results
 from mabn_ref.train.config import GROUPS, RunConfig
 from mabn_ref.train.runs import run_boxes
-from mabn_ref.train.table_layout import Table
+from mabn_ref.train.table_layout import Table, text
 from mabn_ref.train.tasks import EXAMPLES
 
 WINDOW = 16
@@ -130,9 +118,8 @@ def _backbone(context: Context) -> list[Row]:
 
 def _one_stage(context: Context) -> list[Row]:
     """Table 7: two rows of Table 3, whose detector has one stage here, and the control."""
-    return [
-        row for row in _backbone(context) if row.label in ("SyncBN 16", "MABN 2 + WC", "SyncBN 16 + WC (control)")
-    ]
+    shown = ("SyncBN 16", "MABN 2 + WC", "SyncBN 16 + WC (control)")
+    return [row for row in _backbone(context) if row.label in shown]
 
 
 def _heads(context: Context) -> list[Row]:
@@ -151,7 +138,7 @@ def _heads(context: Context) -> list[Row]:
 def study_of(
     title: str,
     rows_of: Callable[[Context], list[Row]],
-    claims: Sequence[Claim],
+    claimed: Sequence[Claim],
     notes: Sequence[str],
     own: Mapping[str, Any] = USUAL,
 ) -> Study:
@@ -162,17 +149,22 @@ def study_of(
 
     def plan(context: Context, records: Records) -> list[RunConfig]:
         context = suited(context)
-        return configs(rows_of(context), context)
+        return claims.configs(rows_of(context), context)
 
     def outcome(context: Context, records: Records) -> Outcome:
         context = suited(context)
         rows = rows_of(context)
         found = {name: measure(rows, context, records, name) for name in ("ap", "ap50", "ap75", "own_ap")}
-        both = {**found["ap"], **{f"{label}{OWN}": _measured(of_row) for label, of_row in found["own_ap"].items()}}
-        verdicts, differences = judged(claims, both)
-        data = {"rows": row_data(rows, both), "scenes": _found_boxes(rows, context, records)}
-        tables = [_table(rows, both), _details(rows, found, both)]
-        return Outcome(tables, verdicts, [*_NOTES, *notes], data, differences)
+        both = {**found["ap"], **{f"{label}{OWN}": of_row for label, of_row in found["own_ap"].items()}}
+        authors = "authors" if any(row.paper for row in rows) else None
+        bases = ("BN 2", "SyncBN 16")
+        table = claims.error_table("Average precision", rows, both, bases, paper=authors, error="AP %")
+        shown = [row for row in rows if "(control)" not in row.label]
+        textured = {"textured": True} if context.settings.get("textured") else {}
+        scenes = examples(shown, context, records, "ap", **textured)
+        return claims.outcome_of(
+            rows, both, claimed, [table, _details(rows, found)], [*_NOTES, *notes], scenes=scenes
+        )
 
     def draw(data: Mapping[str, Any]) -> dict[str, Any]:
         figure = plotting.errors_by_row(data["rows"], title, "AP (%)")
@@ -181,69 +173,68 @@ def study_of(
     return Study(title, plan, outcome, draw, run=run_boxes, file="boxes.jsonl", seeds=5, suited=suited)
 
 
-def _measured(found: Measured) -> Measured:
-    """Without the runs whose test scenes do not fill a batch."""
-    values = cast("dict[int, float | None]", found.errors)
-    return found._replace(errors={seed: value for seed, value in values.items() if value is not None})
-
-
-def _table(rows: Sequence[Row], found: Found) -> Table:
-    authors = any(row.paper for row in rows)
-    bases = [name for name in ("BN 2", "SyncBN 16") if name in found]
-    header = ("", *(("authors",) if authors else ()), "runs", "AP %", *(f"minus {base}" for base in bases))
-    lines = []
-    for row in rows:
-        shown = (row.paper or "-",) if authors else ()
-        mine = found[row.label]
-        lines.append((row.label, *shown, runs_text(mine), error_text(mine), *differences_to(bases, row.label, found)))
-    return Table("Average precision", header, lines)
-
-
-def _details(rows: Sequence[Row], by_measure: Mapping[str, Found], found: Found) -> Table:
+def _details(rows: Sequence[Row], found: Mapping[str, Found]) -> Table:
     """AP at two thresholds, and AP with the statistics of the test batches."""
     lines = []
     for row in rows:
-        own = f"{row.label}{OWN}"
-        of_thresholds = (error_text(by_measure[name][row.label]) for name in ("ap50", "ap75"))
-        lines.append((row.label, *of_thresholds, error_text(found[own]), *differences_to([row.label], own, found)))
+        moving, own = found["ap"][row.label], found["own_ap"][row.label]
+        shown = (error_text(found[name][row.label]) for name in ("ap50", "ap75", "own_ap"))
+        lines.append((row.label, *shown, text(claims.between(own, moving), "+")))
     header = ("", "AP50 %", "AP75 %", "own statistics: AP %", "minus moving")
     return Table("At two thresholds, and the probe", header, lines)
 
 
-def _found_boxes(rows: Sequence[Row], context: Context, records: Records) -> dict[str, Any]:
-    """What the first seed of each of the paper's rows finds in the first test scenes."""
+def examples(rows: Sequence[Row], context: Context, records: Records, value: str, **scenes: Any) -> dict[str, Any]:
+    """Return what the first seed of each row predicts for the first test scenes, with this entry of its record."""
     first, found = context.seeds[0], {}
     for row in rows:
         record = results.find(records, config(row, first, context))
-        if record is not None and record["status"] == "done" and "(control)" not in row.label:
-            found[row.label] = {"ap": record["ap"], "predictions": record["predictions"]}
-    scenes = {"count": min(EXAMPLES, int(context.settings["test_size"]))}
-    if context.settings.get("textured"):
-        scenes["textured"] = True
-    return {"seed": first, **scenes, "rows": found}
+        if record is not None and record["status"] == "done":
+            found[row.label] = {name: record[name] for name in (value, "predictions")}
+    return {"seed": first, "count": min(EXAMPLES, int(context.settings["test_size"])), **scenes, "rows": found}
 
 
 def _pictures(found: Mapping[str, Any]) -> Any:
     """Draw test scenes with the boxes that were found, those that were missed, and what is not there."""
     many, rows = found["count"], found["rows"]
     test = boxes.generate(1, many, 0, textured=found.get("textured", False))[1]
-    figure = plotting.new(1.35 * many + 2.2, 1.4 * len(rows) + 0.9)
-    axes = figure.subplots(len(rows), many, squeeze=False)
-    for of_row, (label, row) in zip(axes, rows.items(), strict=True):
-        said = f"{label}\n{row['ap']:.1f} %"
-        of_row[0].text(-0.1, 0.5, said, ha="right", va="center", fontsize="small", transform=of_row[0].transAxes)
-        for panel, image, truth, predicted in zip(of_row, test.images, test.boxes, row["predictions"], strict=False):
-            panel.imshow(image / image.max())  # as if all were exposed alike
-            panel.set_axis_off()
-            for kind, of_kind in _sorted(truth, predicted).items():
-                for left, top, right, bottom in of_kind:
-                    panel.add_patch(_rectangle((left - 0.5, top - 0.5), right - left, bottom - top, **_STYLES[kind]))
+    lines = [
+        (f"{label}\n{row['ap']:.1f} %", list(zip(test.images, test.boxes, row["predictions"], strict=False)))
+        for label, row in rows.items()
+    ]
+
+    def show(panel: Any, scene: Any) -> None:
+        image, truth, predicted = scene
+        panel.imshow(image / image.max())  # as if all were exposed alike
+        for kind, of_kind in _sorted(truth, predicted).items():
+            for left, top, right, bottom in of_kind:
+                panel.add_patch(_rectangle((left - 0.5, top - 0.5), right - left, bottom - top, **_STYLES[kind]))
+
     on_paper = {"missed": {"edgecolor": plotting.COLOURS[4]}}  # white is for the scenes
     handles = [
         _rectangle((0, 0), 1, 1, label=kind, **style | on_paper.get(kind, {})) for kind, style in _STYLES.items()
     ]
+    title = f"Test scenes, brightened, and what was found in them\n(seed {found['seed']}), with AP"
+    return drawn(lines, show, (1.35 * many + 2.2, 1.4 * len(rows) + 0.9), handles, title)
+
+
+def drawn(
+    lines: Sequence[tuple[str, Sequence[Any]]],
+    show: Callable[[Any, Any], None],
+    size: tuple[float, float],
+    handles: Sequence[Any],
+    title: str,
+) -> Any:
+    """Return a picture with a line of scenes for each name: `show` draws in a panel what stands for the scene."""
+    figure = plotting.new(*size)
+    axes = figure.subplots(len(lines), len(lines[0][1]), squeeze=False)
+    for of_line, (name, scenes) in zip(axes, lines, strict=True):
+        of_line[0].text(-0.1, 0.5, name, ha="right", va="center", fontsize="small", transform=of_line[0].transAxes)
+        for panel, scene in zip(of_line, scenes, strict=True):
+            show(panel, scene)
+            panel.set_axis_off()
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize="small")
-    figure.suptitle(f"Test scenes, brightened, and what was found in them\n(seed {found['seed']}), with AP")
+    figure.suptitle(title)
     return figure
 
 

@@ -7,22 +7,10 @@ are learnt. The rates are compared on training images that are held out, so that
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
-from mabn_ref.paper import search
-from mabn_ref.paper.claims import (
-    Claim,
-    Found,
-    Row,
-    between,
-    configs,
-    differences_to,
-    error_text,
-    judged,
-    measure,
-    row_data,
-    runs_text,
-)
+from mabn_ref.paper import claims, search
+from mabn_ref.paper.claims import Claim, Found, Row, configs, error_text, measure
 from mabn_ref.paper.hits import packed
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import plotting, results
@@ -75,6 +63,20 @@ _PANELS = {
 _PAIRS = [*dict.fromkeys([pair for pairs in _PANELS.values() for pair in pairs] + [("BN 2", "BN 32")])]
 
 
+_NOTES = [
+    "The intervals of differences at the end are over seeds and test images; all others are over seeds.",
+    (
+        "in training: errors during the last epoch, with the statistics of the batch. training images: of the "
+        "trained network, with moving statistics."
+    ),
+    (
+        f"Every row had {len(FACTORS)} learning rates, compared on one seed that is not reported: trained on "
+        "half of the training images, tested on the other half."
+    ),
+    "GC: the gradient of the weights is centralised, and the weights are not.",
+]
+
+
 def run_to_the_end(config: RunConfig, **keywords: Any) -> dict[str, Any]:
     """Train as `run_one` does; the record says which test images were right, and how many training images were not.
 
@@ -101,20 +103,17 @@ def _trials(row: Row, context: Context) -> list[Row]:
     return [Row(f"{row.label}: {rate:g}", {**row.settings, "lr": rate, "held_out": True}) for rate in rates]
 
 
-def _searching(context: Context) -> Context:
-    return context._replace(seeds=TUNING_SEEDS)
-
-
 def _tuned(context: Context, records: Records) -> list[Row]:
     """Every row with its best rate, once its trials are recorded, if any of them did not diverge."""
-    chosen = ((row, search.lowest(_trials(row, context), _searching(context), records)) for row in _ROWS)
+    searching = context._replace(seeds=TUNING_SEEDS)
+    chosen = ((row, search.lowest(_trials(row, context), searching, records)) for row in _ROWS)
     return [Row(row.label, {**row.settings, "lr": best.settings["lr"]}) for row, best in chosen if best is not None]
 
 
 def _plan(context: Context, records: Records) -> list[RunConfig]:
     context = _suited(context)
     trials = [trial for row in _ROWS for trial in _trials(row, context)]
-    return [*configs(trials, _searching(context)), *configs(_tuned(context, records), context)]
+    return [*configs(trials, context._replace(seeds=TUNING_SEEDS)), *configs(_tuned(context, records), context)]
 
 
 def _outcome(context: Context, records: Records) -> Outcome:
@@ -122,89 +121,60 @@ def _outcome(context: Context, records: Records) -> Outcome:
     rows = _tuned(context, records)
     found = measure(rows, context, records)
     curves = {row.label: _curves(row, context, records) for row in rows}
-    verdicts, differences = judged(_CLAIMS, found)
-    data = {
-        "rows": row_data(rows, found),
-        "curves": {label: {"test": test, "train": train} for label, (test, train) in curves.items()},
-    }
     tables = [
-        _errors(rows, found, context, records),
-        _over_epochs(found, {label: test for label, (test, _) in curves.items()}, int(context.settings["epochs"])),
+        _errors(rows, found, curves, measure(rows, context, records, "fitted_error")),
+        _over_epochs(found, curves, int(context.settings["epochs"])),
         _trial_errors(context, records),
     ]
-    return Outcome(tables, verdicts, _notes(), data, differences)
+    return claims.outcome_of(rows, found, _CLAIMS, tables, _NOTES, curves=curves)
 
 
-def _curves(row: Row, context: Context, records: Records) -> list[dict[str, list[float]]]:
-    """The test errors after each epoch of every seed that ended, and the training errors."""
+_ByEpoch: TypeAlias = Mapping[str, Mapping[str, list[float]]]
+"""Of a row the "test" errors, and the "train" errors, of every seed that ended, after each epoch."""
+
+
+def _curves(row: Row, context: Context, records: Records) -> _ByEpoch:
     done, _ = results.by_seed(records, configs([row], context))
-    return [
-        {str(seed): [line[name] for line in record["epochs"]] for seed, record in sorted(done.items())}
-        for name in ("test_error", "train_error")
-    ]
+    return {
+        name: {str(seed): [line[f"{name}_error"] for line in done[seed]["epochs"]] for seed in sorted(done)}
+        for name in ("test", "train")
+    }
 
 
-def _errors(rows: list[Row], found: Found, context: Context, records: Records) -> Table:
-    bases = [base for base in ("BN 32", "BN 32 + WC") if base in found]
-    header = (
-        "",
-        "rate",
-        "runs",
-        "in training %",
-        "training images %",
-        "test %",
-        *(f"minus {base}" for base in bases),
-    )
+def _errors(rows: list[Row], found: Found, curves: Mapping[str, _ByEpoch], fitted: Found) -> Table:
     lines = []
     for row in rows:
-        done, _ = results.by_seed(records, configs([row], context))
-        last = [record["epochs"][-1]["train_error"] for record in done.values()]
-        fitted = [record["fitted_error"] for record in done.values()]
-        trained = (text(mean_interval(errors) if errors else None) for errors in (last, fitted))
-        mine = found[row.label]
-        differences = differences_to(bases, row.label, found)
-        lines.append(
-            (row.label, f"{row.settings['lr']:g}", runs_text(mine), *trained, error_text(mine), *differences)
+        mine, last = found[row.label], [errors[-1] for errors in curves[row.label]["train"].values()]
+        trained = (
+            text(mean_interval(errors) if errors else None)
+            for errors in (last, list(fitted[row.label].errors.values()))
         )
-    return Table("Errors after the last epoch", header, lines)
+        lines.append((row.label, f"{row.settings['lr']:g}", claims.runs_text(mine), *trained, error_text(mine)))
+    header = ("", "rate", "runs", "in training %", "training images %", "test %")
+    return claims.compared("Errors after the last epoch", header, lines, found, ("BN 32", "BN 32 + WC"))
 
 
-def _over_epochs(found: Found, tests: Mapping[str, Mapping[str, list[float]]], epochs: int) -> Table:
+def _over_epochs(found: Found, of_rows: Mapping[str, _ByEpoch], epochs: int) -> Table:
     """The differences early, where the other pages stop, and at the end."""
     early, lines = max(epochs // 3, 1), list[tuple[str, ...]]()
-    for a, b in [(a, b) for a, b in _PAIRS if a in tests and b in tests]:
-        curves = [{int(seed): curve for seed, curve in tests[label].items()} for label in (a, b)]
+    for a, b in [(a, b) for a, b in _PAIRS if a in of_rows and b in of_rows]:
+        curves = [{int(seed): curve for seed, curve in of_rows[label]["test"].items()} for label in (a, b)]
         then, end = ([{seed: curve[at] for seed, curve in row.items()} for row in curves] for at in (early - 1, -1))
         gone = [{seed: last[seed] - first[seed] for seed in last} for first, last in zip(then, end, strict=True)]
-        differences = (paired_difference(*then), between(found[a], found[b]), paired_difference(*gone))
+        differences = (paired_difference(*then), claims.between(found[a], found[b]), paired_difference(*gone))
         lines.append((f"{a} minus {b}", *(text(difference, "+") for difference in differences)))
     header = ("", f"after epoch {early}", f"after epoch {epochs}", "change")
     return Table("Differences in test error %, early and at the end", header, lines)
 
 
 def _trial_errors(context: Context, records: Records) -> Table:
-    searching, lines = _searching(context), list[tuple[str, ...]]()
+    lines: list[tuple[str, ...]] = []
     for row in _ROWS:
         trials = _trials(row, context)
-        tried = measure(trials, searching, records)
+        tried = measure(trials, context._replace(seeds=TUNING_SEEDS), records)
         lines.append((row.label, *(error_text(tried[trial.label]) for trial in trials)))
     header = ("", *(f"rate {trial.settings['lr']:g}" for trial in _trials(_ROWS[0], context)))
     return Table("Learning rates: error % on held-out training images", header, lines)
-
-
-def _notes() -> list[str]:
-    return [
-        "The intervals of differences at the end are over seeds and test images; all others are over seeds.",
-        (
-            "in training: errors during the last epoch, with the statistics of the batch. training images: of the "
-            "trained network, with moving statistics."
-        ),
-        (
-            f"Every row had {len(FACTORS)} learning rates, compared on one seed that is not reported: trained on "
-            "half of the training images, tested on the other half."
-        ),
-        "GC: the gradient of the weights is centralised, and the weights are not.",
-    ]
 
 
 def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,12 +201,5 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 LONG = Study(
-    "Training to the end, learning rates tuned",
-    _plan,
-    _outcome,
-    _draw,
-    run_to_the_end,
-    "long.jsonl",
-    seeds=5,
-    suited=_suited,
+    "Training to the end, learning rates tuned", _plan, _outcome, _draw, run_to_the_end, "long.jsonl", 5, _suited
 )

@@ -13,7 +13,7 @@ from itertools import product
 from typing import Any
 
 from mabn_ref.paper import claims
-from mabn_ref.paper.claims import Claim, Measured, Row
+from mabn_ref.paper.claims import Claim, Found, Measured, Row
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import plotting, results
 from mabn_ref.train.config import RunConfig, recipe
@@ -55,17 +55,15 @@ _CLAIMS = [
 
 def candidates(context: Context) -> dict[str, list[Row]]:
     """Return the settings of each method, `BUDGET` of them; ``lr_factor`` multiplies the run's learning rate."""
-    found: dict[str, list[Row]] = {}
+    rate = float(context.settings.get("lr", RunConfig.lr))
+    found: dict[str, list[Row]] = {method: [] for method in _METHODS}
     for method, (fixed, grid) in _METHODS.items():
-        rows = []
         for settings in grid:
-            fields = dict(settings)
-            factor = fields.pop("lr_factor", None)
-            if factor is not None:
-                fields["lr"] = factor * float(context.settings.get("lr", RunConfig.lr))
+            fields = {**fixed, **settings}
+            if "lr_factor" in fields:
+                fields["lr"] = rate * fields.pop("lr_factor")
             name = ", ".join(f"{key} {'default' if value is None else value}" for key, value in settings.items())
-            rows.append(Row(f"{method}: {name}", {**fixed, **fields}))
-        found[method] = rows
+            found[method].append(Row(f"{method}: {name}", fields))
     return found
 
 
@@ -74,8 +72,7 @@ def best(method: str, context: Context, records: Records) -> Row | None:
 
     None before all of its runs are recorded, and if no setting got through them without diverging.
     """
-    rows = candidates(context)[method]
-    return lowest(rows, context._replace(seeds=SEARCH_SEEDS), records)
+    return lowest(candidates(context)[method], context._replace(seeds=SEARCH_SEEDS), records)
 
 
 def lowest(rows: Sequence[Row], context: Context, records: Records) -> Row | None:
@@ -94,8 +91,7 @@ def _score(found: Measured) -> float:
 
 def _chosen(context: Context, records: Records) -> dict[str, Row]:
     """The best setting of each method that has one."""
-    found = {method: best(method, context, records) for method in _METHODS}
-    return {method: row for method, row in found.items() if row is not None}
+    return {method: row for method in _METHODS if (row := best(method, context, records)) is not None}
 
 
 def _plan(context: Context, records: Records) -> list[RunConfig]:
@@ -104,40 +100,37 @@ def _plan(context: Context, records: Records) -> list[RunConfig]:
     return list(dict.fromkeys([*runs, *claims.configs(list(_chosen(context, records).values()), context)]))
 
 
+def _tried(method: str, settings: Found) -> Table:
+    lines: list[tuple[str, ...]] = []
+    for label, found in settings.items():
+        score = f"{_score(found):.2f}" if math.isfinite(_score(found)) else "diverged" if found.diverged else "none"
+        lines.append((label.partition(": ")[2], claims.runs_text(found), score))
+    return Table(f"{method}: search, mean error % on seeds {SEARCH_SEEDS}", ("", "runs", "error %"), lines)
+
+
 def _outcome(context: Context, records: Records) -> Outcome:
-    searching, tables = context._replace(seeds=SEARCH_SEEDS), []
-    for method, rows in candidates(context).items():
-        lines: list[tuple[str, ...]] = []
-        for label, found in claims.measure(rows, searching, records).items():
-            none = "diverged" if found.diverged else "none"
-            score = f"{_score(found):.2f}" if math.isfinite(_score(found)) else none
-            lines.append((label.partition(": ")[2], claims.runs_text(found), score))
-        title = f"{method}: search, mean error % on seeds {SEARCH_SEEDS}"
-        tables.append(Table(title, ("", "runs", "error %"), lines))
+    searching = context._replace(seeds=SEARCH_SEEDS)
+    of_all = candidates(context)
+    tables = [_tried(method, claims.measure(rows, searching, records)) for method, rows in of_all.items()]
     chosen = _chosen(context, records)
     rows = [Row(method, row.settings) for method, row in chosen.items()]
     final = claims.measure(rows, context, records)
-    title, base = f"The best of {BUDGET} settings each, on seeds of its own", ("BN 32",) if "BN 32" in final else ()
-    tables.append(claims.error_table(title, rows, final, base))
+    title = f"The best of {BUDGET} settings each, on seeds of its own"
+    tables.append(claims.error_table(title, rows, final, ("BN 32",)))
     defaults = [Row(f"{method}, default", fixed) for method, (fixed, _) in _METHODS.items()]
-    known = [
-        row for row in defaults if len(results.missing(claims.configs([row], context), records)) < len(context.seeds)
-    ]
+    found_defaults = claims.measure(defaults, context, records)
+    known = [row for row in defaults if found_defaults[row.label].missing < len(context.seeds)]
     if known:
-        title = "The defaults, as Tables 1 and 2 have them"
-        tables.append(claims.error_table(title, known, claims.measure(known, context, records)))
+        tables.append(claims.error_table("The defaults, as Tables 1 and 2 have them", known, found_defaults))
     settings = [f"{method}: {row.label.partition(': ')[2]}" for method, row in chosen.items()]
     notes = [
         f"Every method had {BUDGET} settings and {len(SEARCH_SEEDS)} runs of each, on seeds that are not reported.",
         "Settings are compared on the test images, as many for each method: all errors are a little too low.",
         *([f"Chosen: {'; '.join(settings)}."] if settings else []),
     ]
-    verdicts, differences = claims.judged(_CLAIMS, final)
-    data = {
-        "chosen": {method: dict(row.settings) for method, row in chosen.items()},
-        "rows": claims.row_data(rows, final),
-    }
-    return Outcome(tables, verdicts, notes, data, differences)
+    outcome = claims.outcome_of(rows, final, _CLAIMS, tables, notes)
+    settings_of = {method: dict(row.settings) for method, row in chosen.items()}
+    return outcome._replace(data={"chosen": settings_of, **outcome.data})
 
 
 def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,14 +154,10 @@ def tuned_rows(context: Context, records: Records) -> list[Row]:
 
 def note_on_tuning(rows: Sequence[Row]) -> str:
     """Say how Batch Renormalization was tuned in a table that has these rows."""
-    if rows[-1].label == TUNED:
-        default = next(row for row in rows if row.settings["norm"] == "brn" and row.settings["norm_batch"] == 2)
-        same = recipe(**{**default.settings, "ramp": _AS_IT_IS}) == recipe(**rows[-1].settings)
-        which = ", which turn out to be those it has" if same else ""
-        return (
-            f"BRN has Ioffe's schedule squeezed into the run, and below the best of {BUDGET} settings on other "
-            f"seeds{which}."
-        )
-    return (
-        "BRN has Ioffe's schedule squeezed into the run. After `mabn-ref paper search` this table has its best, too."
-    )
+    schedule = "BRN has Ioffe's schedule squeezed into the run"
+    if rows[-1].label != TUNED:
+        return f"{schedule}. After `mabn-ref paper search` this table has its best, too."
+    default = next(row for row in rows if row.settings["norm"] == "brn" and row.settings["norm_batch"] == 2)
+    same = recipe(**{**default.settings, "ramp": _AS_IT_IS}) == recipe(**rows[-1].settings)
+    which = ", which turn out to be those it has" if same else ""
+    return f"{schedule}, and below the best of {BUDGET} settings on other seeds{which}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mabn_ref.paper import detection
-from mabn_ref.paper.claims import Claim, Row, config
+from mabn_ref.paper.claims import Claim, Row, configs
 from mabn_ref.paper.pretraining import CENTRALIZED, PLAIN, run_tuned
 from mabn_ref.paper.study import Context, Outcome, Records
 from mabn_ref.train import results
@@ -83,12 +83,11 @@ def _outcome(context: Context, records: Records) -> Outcome:
 def _lost(context: Context, records: Records) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
     """Of each pretraining, by seed, `pretraining.conversions`."""
     lost: dict[str, dict[str, Any]] = {}
-    rows = {row.settings["start"]: row for row in _rows(context) if row.label in ("SyncBN 16", "MABN 2 + WC")}
-    for start, row in rows.items():
-        for seed in context.seeds:
-            record = results.find(records, config(row, seed, context))
+    for row in [row for row in _rows(context) if row.label in _AUTHORS]:  # one of each pretraining
+        for run in configs([row], context):
+            record = results.find(records, run)
             if record is not None and "start" in record:
-                lost.setdefault(start, {})[str(seed)] = record["start"]["conversions"]
+                lost.setdefault(row.settings["start"], {})[str(run.seed)] = record["start"]["conversions"]
     return lost
 
 

@@ -7,8 +7,7 @@ devices, as the paper has it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,37 +15,34 @@ import numpy as np
 from mabn_ref.data import scenes
 from mabn_ref.extras import require
 from mabn_ref.paper import claims
-from mabn_ref.paper.claims import Claim, Found, Row, config, configs, differences_to, judged, measure, row_data
+from mabn_ref.paper.claims import Claim, Found, Row, configs
+from mabn_ref.paper.detection import drawn, examples
 from mabn_ref.paper.study import Context, Outcome, Records, Study
-from mabn_ref.train import plotting, results
+from mabn_ref.train import plotting
 from mabn_ref.train.config import GROUPS, RunConfig
 from mabn_ref.train.plotting import COLOURS
 from mabn_ref.train.runs import run_pixels
 from mabn_ref.train.table_layout import Table
-from mabn_ref.train.tasks import EXAMPLES
 
 WINDOW = 16
 """The paper's m for COCO."""
 RENORM_AFTER = 1600
 """Normalisation batches of MABN with r = 1, as many as in the runs on single images."""
 
-_TWO: dict[str, Any] = {"gradient_batch": 2, "norm_batch": 2}
-_SIXTEEN: dict[str, Any] = {"gradient_batch": 16, "norm_batch": 16}
-_METHODS: dict[str, dict[str, Any]] = {
-    "BN 2": {"norm": "bn", **_TWO},
-    "BRN 2": {"norm": "brn", **_TWO},
-    "MABN 2": {"norm": "mabn", **_TWO, "window": WINDOW, "renorm_after": RENORM_AFTER},
-    "GN": {"norm": "gn", "gradient_batch": 2, "norm_batch": 1},
-    "SyncBN 16": {"norm": "sync-bn", **_SIXTEEN},
-}
-_EACH: dict[str, Any] = {"gradient_batch": 16, "norm_batch": 2, "devices": 8}
-_ON_DEVICES: dict[str, dict[str, Any]] = {
-    "BN 2": {"norm": "bn", **_EACH},
-    "BRN 2": {"norm": "brn", **_EACH},
-    "MABN 2": {"norm": "mabn", **_EACH, "window": WINDOW},
-    "GN": {"norm": "gn", "gradient_batch": 16, "norm_batch": 1},
-    "SyncBN 16": _METHODS["SyncBN 16"],
-}
+
+def _methods(small: Mapping[str, Any], **of_mabn: Any) -> dict[str, dict[str, Any]]:
+    """The rows, by what those with statistics of two images have in common, and what MABN has besides."""
+    return {
+        "BN 2": {"norm": "bn", **small},
+        "BRN 2": {"norm": "brn", **small},
+        "MABN 2": {"norm": "mabn", **small, "window": WINDOW, **of_mabn},
+        "GN": {"norm": "gn", "gradient_batch": small["gradient_batch"], "norm_batch": 1},
+        "SyncBN 16": {"norm": "sync-bn", "gradient_batch": 16, "norm_batch": 16},
+    }
+
+
+_METHODS = _methods({"gradient_batch": 2, "norm_batch": 2}, renorm_after=RENORM_AFTER)
+_ON_DEVICES = _methods({"gradient_batch": 16, "norm_batch": 2, "devices": 8})
 _USUAL: dict[str, Any] = {
     "train_size": 2400,
     "test_size": 1000,
@@ -117,49 +113,14 @@ _NOTES_ON_DEVICES = [
 ]
 
 
-def _outcome(
-    methods: Mapping[str, Mapping[str, Any]],
-    suited: Callable[[Context], Context],
-    title: str,
-    notes: list[str],
-    context: Context,
-    records: Records,
-) -> Outcome:
-    context = suited(context)
-    rows = _rows(context, methods)
-    found = measure(rows, context, records, "mean_iou")
-    verdicts, differences = judged(_CLAIMS, found)
-    data = {"rows": row_data(rows, found), "scenes": _predicted(rows, context, records)}
-    return Outcome([_table(title, rows, found)], verdicts, notes, data, differences)
-
-
 def _table(title: str, rows: list[Row], found: Found) -> Table:
-    header = ("", "paper", "runs", "mean IoU %", "of each seed", "minus BN 2", "minus SyncBN 16")
     lines = []
     for row in rows:
         mine = found[row.label]
         of_seeds = ", ".join(f"{mine.errors[seed]:.0f}" for seed in sorted(mine.errors)) or "none"
-        differences = differences_to(("BN 2", "SyncBN 16"), row.label, found)
-        lines.append(
-            (row.label, row.paper or "-", claims.runs_text(mine), claims.error_text(mine), of_seeds, *differences)
-        )
-    return Table(title, header, lines)
-
-
-def _predicted(rows: list[Row], context: Context, records: Records) -> dict[str, Any]:
-    """What the first seed of each row predicts for the first test scenes, one digit per pixel, with its mean IoU."""
-    first = context.seeds[0]
-    found: dict[str, Any] = {}
-    for row in rows:
-        record = results.find(records, config(row, first, context))
-        if record is not None and record["status"] == "done":
-            found[row.label] = {"mean_iou": record["mean_iou"], "predictions": record["predictions"]}
-    return {"seed": first, "count": min(EXAMPLES, int(context.settings["test_size"])), "rows": found}
-
-
-def _draw(title: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    figure = plotting.errors_by_row(data["rows"], title, "mean IoU (%)")
-    return {"": figure} | ({"scenes": _pictures(data["scenes"])} if data["scenes"]["rows"] else {})
+        lines.append((row.label, row.paper or "-", claims.runs_text(mine), claims.error_text(mine), of_seeds))
+    header = ("", "paper", "runs", "mean IoU %", "of each seed")
+    return claims.compared(title, header, lines, found, ("BN 2", "SyncBN 16"))
 
 
 def _pictures(found: Mapping[str, Any]) -> Any:
@@ -170,21 +131,15 @@ def _pictures(found: Mapping[str, Any]) -> Any:
     for label, row in found["rows"].items():
         digits = [np.array(list(map(int, text))).reshape(32, 32) for text in row["predictions"]]
         lines.append((f"{label}\n{row['mean_iou']:.1f} %", digits))
-    figure = plotting.new(1.35 * many + 2.6, 1.3 * len(lines) + 0.9)
-    axes = figure.subplots(len(lines), many, squeeze=False)
     colours = require("matplotlib.colors", "run").ListedColormap([*COLOURS[:3], *COLOURS[5:8]])
-    for of_line, (title, images) in zip(axes, lines, strict=True):
-        of_line[0].text(-0.1, 0.5, title, ha="right", va="center", fontsize="small", transform=of_line[0].transAxes)
-        for panel, image in zip(of_line, images, strict=False):
-            panel.imshow(image, cmap=colours, vmin=-0.5, vmax=len(scenes.CLASS_NAMES) - 0.5)
-            panel.set_axis_off()
     patch = require("matplotlib.patches", "run").Patch
     handles = [patch(color=colours(k), label=name) for k, name in enumerate(scenes.CLASS_NAMES)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize="small")
-    figure.suptitle(
-        f"Test scenes, their masks, and predictions\nafter training (seed {found['seed']}), with mean IoU"
-    )
-    return figure
+
+    def show(panel: Any, image: Any) -> None:
+        panel.imshow(image, cmap=colours, vmin=-0.5, vmax=len(scenes.CLASS_NAMES) - 0.5)
+
+    title = f"Test scenes, their masks, and predictions\nafter training (seed {found['seed']}), with mean IoU"
+    return drawn(lines, show, (1.35 * many + 2.6, 1.3 * len(lines) + 0.9), handles, title)
 
 
 def _study(
@@ -195,17 +150,25 @@ def _study(
     of_figure: str,
     notes: list[str],
 ) -> Study:
-    suited = partial(_scenes, own=usual)
-    return Study(
-        title,
-        lambda context, records: configs(_rows(suited(context), methods), suited(context)),
-        partial(_outcome, methods, suited, of_table, notes),
-        partial(_draw, of_figure),
-        run=run_pixels,
-        file="segmentation.jsonl",
-        seeds=5,
-        suited=suited,
-    )
+    def suited(context: Context) -> Context:
+        return _scenes(context, usual)
+
+    def plan(context: Context, records: Records) -> list[RunConfig]:
+        context = suited(context)
+        return configs(_rows(context, methods), context)
+
+    def outcome(context: Context, records: Records) -> Outcome:
+        context = suited(context)
+        rows = _rows(context, methods)
+        found = claims.measure(rows, context, records, "mean_iou")
+        predicted = examples(rows, context, records, "mean_iou")
+        return claims.outcome_of(rows, found, _CLAIMS, [_table(of_table, rows, found)], notes, scenes=predicted)
+
+    def draw(data: Mapping[str, Any]) -> dict[str, Any]:
+        figure = plotting.errors_by_row(data["rows"], of_figure, "mean IoU (%)")
+        return {"": figure} | ({"scenes": _pictures(data["scenes"])} if data["scenes"]["rows"] else {})
+
+    return Study(title, plan, outcome, draw, run_pixels, "segmentation.jsonl", 5, suited)
 
 
 TABLE8 = _study(

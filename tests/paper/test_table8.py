@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mabn_ref.paper import table8
+from mabn_ref.paper.claims import config
 from mabn_ref.paper.output import write
 from mabn_ref.paper.study import Context
 from mabn_ref.paper.table8 import TABLE8, TABLE8_DEVICES
@@ -26,7 +27,7 @@ def records(context: Context, iou: dict[str, float]) -> list[dict[str, Any]]:
         {
             "status": "done",
             "message": None,
-            "config": table8.config(row, seed, context).as_dict(),
+            "config": config(row, seed, context).as_dict(),
             "mean_iou": iou.get(row.label, 40.0) + seed,
             "epochs": [],
             "predictions": ["0" * 1024] * 4,
