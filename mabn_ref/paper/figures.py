@@ -37,12 +37,10 @@ def norms_of_statistics(module: Any, x: Array, dz: Array, cache: Any, state: Any
 
 def _used(module: Any, x: Array, dz: Array, cache: Any, state: Any) -> tuple[dict[str, Array], dict[str, Array]]:
     """The statistics of the last normalisation batch, averaged where the pass averages them; and those of all."""
-    names: tuple[str, ...]
     if hasattr(state, "mean"):
         found = (*batch_norm.statistics(x, cache.config), *module.gradient_statistics(dz, cache))
         small = {name: value[-1, :] for name, value in zip(("mu", "var", "g", "psi"), found, strict=True)}
         whole: Any = batch_norm
-        names = ("mean", "var")
     else:
         chi2 = modified_batch_norm.statistics(x, cache.config)[-1, :]
         psi = module.gradient_statistics(dz, cache)[1][-1, :]
@@ -50,16 +48,17 @@ def _used(module: Any, x: Array, dz: Array, cache: Any, state: Any) -> tuple[dic
             chi2 = cache.chi[-1, 0, :] ** 2 - cache.config.eps
             psi = namespace(x).sum(state.psi_window, axis=0) / min(state.iteration, cache.config.window)
         small = {"chi2": chi2, "psi": psi}
-        whole, names = modified_batch_norm, ("chi2",)
+        whole = modified_batch_norm
     config = whole.Config(eps=cache.config.eps)
-    moving = whole.State(*(getattr(state, name) for name in names))
+    moving = whole.State(*(getattr(state, name) for name in whole.State._fields))
     _, kept, _ = whole.forward(x, cache.gamma, 0 * cache.gamma, moving, config)
     if hasattr(cache, "r"):  # dz reaches y through r, of which every normalisation batch has its own
         each = split(dz, cache.config.norm_batch) * cache.r
         dz = merge(each, tuple(dz.shape))
+    mu, var = batch_norm.statistics(x, config)
+    chi2 = modified_batch_norm.statistics(x, config)
     g, psi = whole.gradient_statistics(dz, kept)
-    of_x = dict(zip(("mu", "var"), batch_norm.statistics(x, config), strict=True)) if whole is batch_norm else {}
-    of_all = {**of_x, "chi2": modified_batch_norm.statistics(x, config), "g": g, "psi": psi}
+    of_all = {"mu": mu, "var": var, "chi2": chi2, "g": g, "psi": psi}
     return small, {name: of_all[name][0, :] for name in small}
 
 
@@ -75,26 +74,21 @@ def run_recorded(config: RunConfig, **keywords: Any) -> dict[str, Any]:
     The record has `statistics`, too: by layer and statistic, a list of norms for each of `KINDS`, one a gradient
     batch.
     """
-    lines: dict[str, list[dict[str, list[float]]]] = {}
+    statistics: dict[str, dict[str, dict[str, list[float]]]] = {}
     modules: dict[str, Any] = {}
 
-    def seen(name: str, *found: Any) -> None:
-        lines[name].append(norms_of_statistics(modules[name], *found))
+    def seen(layer: str, *found: Any) -> None:
+        for name, norms in norms_of_statistics(modules[layer], *found).items():
+            kinds = statistics[layer].setdefault(name, {kind: [] for kind in KINDS})
+            for kind, norm in zip(KINDS, norms, strict=True):
+                kinds[kind].append(norm)
 
     def watched(setup: Any) -> Any:
         modules.update({layer.name: layer.module for layer in setup.layers if hasattr(layer, "module")})
-        lines.update({name: [] for name in modules})
+        statistics.update({layer: {} for layer in modules})
         return setup._replace(layers=recorded(setup.layers, seen))
 
-    record = run_one(config, prepared=watched, **keywords)
-    statistics: dict[str, Any] = {
-        layer: {
-            name: {kind: [line[name][k] for line in of_layer] for k, kind in enumerate(KINDS)}
-            for name in (of_layer[0] if of_layer else ())
-        }
-        for layer, of_layer in lines.items()
-    }
-    return record | {"statistics": statistics}
+    return run_one(config, prepared=watched, **keywords) | {"statistics": statistics}
 
 
 _ROWS = [
@@ -125,9 +119,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
         run = {"layer": context.layer, "seed": plans[0].seed, "label": label(plans[0])}
         data[row.label] = run | {"statistics": of_layer[0]}
         for name in of_layer[0]:
-            # the second half of training, past warm-up and the first iterations with r
-            gaps = [_relative(values[name]) for values in of_layer]
-            kept = [gap for gap in gaps if gap is not None]
+            kept = [gap for values in of_layer if (gap := _relative(values[name])) is not None]
             shown = text(mean_interval(kept)) if kept else "none"
             lines.append((f"{row.label}: {_NAMES[name]}", str(len(kept)), shown))
     table = Table(
@@ -162,16 +154,11 @@ def _legend(row: Row, kind: str) -> str:
 
 
 def _relative(values: dict[str, list[float]]) -> float | None:
+    """The gap in % over the second half of training, past warm-up and the first iterations with r."""
     half = len(values["gap"]) // 2
     regular = sum(values["regular"][half:])
     return 100 * sum(values["gap"][half:]) / regular if regular > 0 else None
 
 
-FIGURES = Study(
-    "Figures 2, 3 and 4: batch statistics during training",
-    plan_of(_ROWS),
-    _outcome,
-    _draw,
-    run_recorded,
-    "recordings.jsonl",
-)
+_TITLE = "Figures 2, 3 and 4: batch statistics during training"
+FIGURES = Study(_TITLE, plan_of(_ROWS), _outcome, _draw, run_recorded, "recordings.jsonl")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +38,11 @@ _FORMS = {
     "population Psi": "batch g, population Psi",
     "population": "population g and Psi",
 }
+_SHOWN = [
+    *((form, "weights", f"{said}: dL/dW") for form, said in _FORMS.items() if form != "batch"),
+    ("no g", "dx", f"{_FORMS['no g']}: noise of dx"),
+]
+"""Lines of the tables: of which form, what is noisy, and what is said of it."""
 
 
 class Statistics(NamedTuple):
@@ -76,15 +82,12 @@ def gradient_noise(setup: Setup, progress: Progress) -> dict[str, dict[str, dict
     of dL/dW over gradient batches, summed over W; "signal", its squared mean, likewise, less what the variance adds;
     "dx", the mean squared distance of dx to that with population values.
     """
-    sums: dict[str, list[Statistics]] = {}
+    of_batches: dict[str, list[list[Array]]] = {}
     for found in _gradient_batches(setup, progress):
         for name, (_, _, dz, kept) in found.items():
-            means = (to_host(value).mean(axis=0) for value in batch_norm.gradient_statistics(dz, kept))
-            sums.setdefault(name, []).append(Statistics(*means))
-    whole = {
-        name: Statistics(*(np.mean(values, axis=0) for values in zip(*found, strict=True)))
-        for name, found in sums.items()
-    }
+            both = batch_norm.gradient_statistics(dz, kept)
+            of_batches.setdefault(name, []).append([to_host(value).mean(axis=0) for value in both])
+    whole = {name: np.mean(values, axis=0) for name, values in of_batches.items()}
     gradients: dict[tuple[str, str], list[Array]] = {}
     distances: dict[tuple[str, str], list[float]] = {}
     for found in _gradient_batches(setup, progress):
@@ -161,23 +164,15 @@ _NOTES = [
 def _outcome(context: Context, records: Records) -> Outcome:
     data: dict[str, dict[str, Any]] = {}
     for row in _ROWS:
-        found = {config.seed: results.find(records, config) for config in configs([row], context)}
-        data[row.label] = {
-            str(seed): _changes(record["noise"])
-            for seed, record in found.items()
-            if record is not None and record["status"] == "done" and "noise" in record
-        }
+        done, _ = results.by_seed(records, configs([row], context))
+        data[row.label] = {str(seed): _changes(record["noise"]) for seed, record in done.items() if "noise" in record}
     tables, verdicts = [], []
     for label, seeds in data.items():
         first: dict[str, Any] = next(iter(seeds.values()), {"0": {"": {}}})
         layers = [layer for layer in next(iter(first.values())) if layer != _MEDIAN]
         lines = [
             (f"{k} updates, {said}", *(text(_over(seeds, k, layer, form, what), "+") for layer in layers))
-            for k in first
-            for form, what, said in (
-                *((form, "weights", f"{said}: dL/dW") for form, said in _FORMS.items() if form != "batch"),
-                ("no g", "dx", f"{_FORMS['no g']}: noise of dx"),
-            )
+            for k, (form, what, said) in product(first, _SHOWN)
         ]
         title = f"{label}: variance of the weights' gradients, change in % from batch g and batch Psi"
         tables.append(Table(title, ("", *layers), lines))
@@ -251,11 +246,5 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
     return {"": figure}
 
 
-WEIGHT_NOISE = Study(
-    "What reaches the weights: the noise of their gradients",
-    plan_of(_ROWS),
-    _outcome,
-    _draw,
-    run_watched,
-    "weight_noise.jsonl",
-)
+_TITLE = "What reaches the weights: the noise of their gradients"
+WEIGHT_NOISE = Study(_TITLE, plan_of(_ROWS), _outcome, _draw, run_watched, "weight_noise.jsonl")
