@@ -27,28 +27,21 @@ BN_32, BN_32_WC, BN_2, BN_2_WC = rows_of("bn-32", "bn-32-wc", "bn-2", "bn-2-wc")
 # Figure 1(b): error against |B| at a fixed gradient batch, with centralised weights and without.
 
 SIZES = (1, 2, 4, 8, 16, 32)
-_METHODS = {"BN": "bn", "BRN": "brn", "MABN": "mabn"}
-_PAPER = {("bn", 32): "23.41", ("bn", 2): "35.22", ("brn", 2): "30.29", ("mabn", 2): "23.58"}
+_PAPER = {"BN 32": "23.41", "BN 2": "35.22", "BRN 2": "30.29", "MABN 2 + WC": "23.58"}
 
 
-def _lines_of_1b() -> dict[str, dict[int, Row]]:
-    """The lines of the figure, and in each the rows by |B|."""
-    lines = dict[str, dict[int, Row]]()
-    for (name, norm), centralized in product(_METHODS.items(), (False, True)):
-        paired = centralized == (norm == "mabn")
-        rest = f"{' + WC' if centralized else ''}{'' if paired else ' (control)'}"
-        lines[f"{name}{rest}"] = {
-            size: Row(
-                f"{name} {size}{rest}",
-                {"norm": norm, "norm_batch": size, "centralized": centralized},
-                _PAPER.get((norm, size), "") if paired else "",
-            )
-            for size in SIZES
-        }
-    return lines
+def _line_of_1b(name: str, centralized: bool) -> tuple[str, dict[int, Row]]:
+    """A line of the figure, and its rows by |B|."""
+    paired = centralized == (name == "MABN")
+    rest = f"{' + WC' if centralized else ''}{'' if paired else ' (control)'}"
+    rows = {}
+    for size in SIZES:
+        label, settings = f"{name} {size}{rest}", {"norm": name.lower(), "norm_batch": size}
+        rows[size] = Row(label, {**settings, "centralized": centralized}, _PAPER.get(label, ""))
+    return f"{name}{rest}", rows
 
 
-_LINES_1B = _lines_of_1b()
+_LINES_1B = dict(_line_of_1b(name, wc) for name, wc in product(("BN", "BRN", "MABN"), (False, True)))
 ROWS_1B = [row for line in _LINES_1B.values() for row in line.values()]
 
 

@@ -127,12 +127,11 @@ def _credit(context: Context, records: Records) -> Outcome:
     differences: dict[str, Interval | None] = {}
     lines: list[tuple[str, ...]] = []
     for name, signs, gap in EFFECTS:
-        values = summed(signs)
+        values, whole, share = summed(signs), summed(gap or {}), "-"
         differences[name] = mean_interval(values) if seeds else None
-        whole = summed(gap) if gap else []
-        is_gap = bool(whole) and min(whole) > 0
-        closed = [-100 * value / of for value, of in zip(values, whole, strict=True)] if is_gap else []
-        share = text(mean_interval(closed), "+") if closed else "-"
+        if seeds and min(whole) > 0:
+            closed = [-100 * value / of for value, of in zip(values, whole, strict=True)]
+            share = text(mean_interval(closed), "+")
         lines.append((name, str(len(seeds)), text(differences[name], "+"), share))
     header = ("", "seeds", "difference in error %", "of the gap closed, %")
     notes = [
@@ -142,22 +141,14 @@ def _credit(context: Context, records: Records) -> Outcome:
     ]
     if lost:
         notes.append(f"Seeds are left out where one of these diverged: {', '.join(lost)}.")
-    return Outcome(
-        [Table("What closes the gap between statistics of 2 and of 32 samples", header, lines)],
-        [f"{name}: {claims.effect(value, 'seeds')}" for name, value in differences.items()],
-        notes,
-        {
-            "effects": {
-                name: value and dict(zip(_OVER_SEEDS, value, strict=False)) for name, value in differences.items()
-            },
-            "rows": claims.row_data(ROWS_OF_CREDIT, found),
-        },
-        list(differences.values()),
-    )
-
-
-_OVER_SEEDS = Interval._fields[:3]
-"""What a record keeps of an interval over seeds, whose degrees of freedom follow from the runs."""
+    table = Table("What closes the gap between statistics of 2 and of 32 samples", header, lines)
+    verdicts = [f"{name}: {claims.effect(value, 'seeds')}" for name, value in differences.items()]
+    # the degrees of freedom of an interval over seeds follow from the runs, and are not kept
+    kept = {
+        name: value and dict(zip(Interval._fields[:3], value, strict=False)) for name, value in differences.items()
+    }
+    data = {"effects": kept, "rows": claims.row_data(ROWS_OF_CREDIT, found)}
+    return Outcome([table], verdicts, notes, data, list(differences.values()))
 
 
 def _draw_credit(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,9 +157,5 @@ def _draw_credit(data: Mapping[str, Any]) -> dict[str, Any]:
     return {"": plotting.intervals(effects, "Who gets the credit", label)}
 
 
-CREDIT = Study(
-    "Who gets the credit: what closes the gap between small and large batches",
-    claims.plan_of(ROWS_OF_CREDIT),
-    _credit,
-    _draw_credit,
-)
+_TITLE = "Who gets the credit: what closes the gap between small and large batches"
+CREDIT = Study(_TITLE, claims.plan_of(ROWS_OF_CREDIT), _credit, _draw_credit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 import tracemalloc
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -79,19 +80,17 @@ def measure_cost(width: int = 32, rounds: int = ROUNDS) -> dict[str, dict[str, A
     """
     with require("threadpoolctl", "run").threadpool_limits(1, "blas"):
         subjects = {name: _subject(settings, folded, width) for name, (settings, folded, _) in _SUBJECTS.items()}
-        times: dict[str, dict[str, list[float]]] = {
-            name: {what: [] for what in subject.calls} for name, subject in subjects.items()
-        }
+        times = defaultdict[tuple[str, str], list[float]](list)
         for _ in range(rounds):
             for name, subject in subjects.items():
                 for what, call in subject.calls.items():
                     call()  # not timed, so that every call that is follows its like
                     start = time.perf_counter()
                     call()
-                    times[name][what].append(1e3 * (time.perf_counter() - start))
+                    times[name, what].append(1e3 * (time.perf_counter() - start))
         found: dict[str, dict[str, Any]] = {}
         for name, subject in subjects.items():
-            found[name] = {what: _quartiles(times[name][what]) for what in subject.calls}
+            found[name] = {what: _quartiles(times[name, what]) for what in subject.calls}
             found[name] |= {f"{what}_memory": _peak(call) for what, call in subject.calls.items()}
             found[name]["operations"] = operations(subject.layers, folded=_SUBJECTS[name][1])._asdict()
             found[name]["worst_fold"] = subject.worst_fold

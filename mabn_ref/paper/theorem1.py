@@ -62,8 +62,8 @@ def _outcome(context: Context, records: Records) -> Outcome:
         sequence, rng = theorems.expectations(kind, STEPS), np.random.default_rng([context.seeds[0], number])
         both = theorems.average_moments(sequence, window=WINDOW, decay=DECAY, rng=rng)
         exact = theorems.exact_moments(sequence, window=WINDOW, decay=DECAY)
-        moments = dict(zip((SIMPLE, EXPONENTIAL), both, strict=True))
-        for (name, moment), (exactly, _) in zip(moments.items(), exact, strict=True):
+        data[kind] = {}
+        for name, moment, (exactly, _) in zip((SIMPLE, EXPONENTIAL), both, exact, strict=True):
             row = f"{said}: {name.removesuffix(' average')}"
             bias.append((row, _band(moment.bias), f"{exactly[-1]:+.4f}"))
             variance.append((row, _band(moment.variance), f"{claimed[name]:.4f}"))
@@ -72,16 +72,10 @@ def _outcome(context: Context, records: Records) -> Outcome:
                 f"bias of the {name}, {said}: exactly {_inside(exactly[-1], moment.bias, 4, '+')}",
                 f"variance of the {name}, {said}: {formula} gives {_inside(claimed[name], moment.variance, 5)}",
             ]
-        data[kind] = {
-            name: {"bias": _curve(moment.bias), "variance": _curve(moment.variance)}
-            for name, moment in moments.items()
-        }
+            data[kind][name] = {"bias": _curve(moment.bias), "variance": _curve(moment.variance)}
+    title = f"Bias after {STEPS} iterations, m = {WINDOW}, decay {DECAY}"
     tables = [
-        Table(
-            f"Bias after {STEPS} iterations, m = {WINDOW}, decay {DECAY}",
-            ("moving average", "simulated", "exact"),
-            bias,
-        ),
+        Table(title, ("moving average", "simulated", "exact"), bias),
         Table("Variance, in units of that of one value", ("moving average", "simulated", "(11), (9)"), variance),
     ]
     notes = [

@@ -82,14 +82,17 @@ def _activations(setup: Setup, progress: Progress) -> dict[str, tuple[Any, Any]]
 
 
 _ROWS = rows_of("bn-32")
-_PRINTED = (
-    "The theorem as printed says that the vanilla form has the larger total variance, by Var[g] / s^2 or more. The "
-    "derivations show why it cannot, and prove the same of the squared distance to the population's gradient."
-)
-_SCALE = (
-    "Every batch its own: the modified gradient is divided by chi, which is never smaller than sigma. Brought "
-    "to one scale: each gradient times its batch's sigma or chi, over s."
-)
+_NOTES = [
+    (
+        "The theorem as printed says that the vanilla form has the larger total variance, by Var[g] / s^2 or more. "
+        "The derivations show why it cannot, and prove the same of the squared distance to the population's gradient."
+    ),
+    (
+        "Every batch its own: the modified gradient is divided by chi, which is never smaller than sigma. Brought "
+        "to one scale: each gradient times its batch's sigma or chi, over s."
+    ),
+    f"Recorded rows: medians over {_CHANNELS} channels, {_POSITIONS} positions an image, of layers of BN 32.",
+]
 _KINDS = {
     "centred": "frozen, y centred in the batch",
     "frozen": "frozen, the population's mean",
@@ -131,12 +134,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
             if what == "total":
                 shown = f"{'does not hold' if high < 1 else 'holds' if low > 1 else 'not decided'}; {shown}"
             verdicts.append(f"Theorem 2, {claim}; {_KINDS[kind]}, |B| = {BATCHES[-1]}: {shown}")
-    notes = [
-        _PRINTED,
-        _SCALE,
-        f"Recorded rows: medians over {_CHANNELS} channels, {_POSITIONS} positions an image, of layers of BN 32.",
-    ]
-    return Outcome(tables, verdicts, notes, {name: dict(found) for name, found in sources.items()})
+    return Outcome(tables, verdicts, _NOTES, {name: dict(found) for name, found in sources.items()})
 
 
 def _median(found: list[dict[str, Any]], what: str, k: int) -> str:
@@ -146,9 +144,8 @@ def _median(found: list[dict[str, Any]], what: str, k: int) -> str:
 
 def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
     figure = plotting.new(plotting.NARROW, 7)
-    for number, (what, title) in enumerate(
-        (("total", "Total variance"), ("noise", "Distance to the population's")), 1
-    ):
+    titles = {"total": "Total variance", "noise": "Distance to the population's"}
+    for number, (what, title) in enumerate(titles.items(), 1):
         axes = figure.add_subplot(2, 1, number)
         for k, (kind, said) in enumerate(_KINDS.items()):
             mean, low, high = data["made up"][kind][0][what]

@@ -181,7 +181,7 @@ def gradient_gaps(
     check_choice("statistics", statistics, STATISTICS)
     each = _runs_a_group(runs, groups)
     mean, s, chi = np.mean(x), np.std(x), np.sqrt(np.mean(x**2))
-    g_bar = np.mean(u)
+    g_bar, psi_bar = np.mean(u), np.mean((x - mean) * u) / s
 
     def draw(size: int) -> Floats:
         index = rng.integers(len(x), size=(each, size))
@@ -193,13 +193,12 @@ def gradient_gaps(
             y, y_modified, scale = (xs - mean) / s, xs / chi, chi
             if statistics == "scaled":
                 vanilla, modified, scale = vanilla * sigma_batch / s, modified * chi_batch / s, s
-            psi_bar, psi_bar_modified = np.mean((x - mean) * u) / s, np.mean(x * u) / chi
+            psi_bar_modified = np.mean(x * u) / chi
         else:
             y = (xs - (np.mean(xs, axis=1, keepdims=True) if statistics == "centred" else mean)) / s
             psi = np.mean(y * us, axis=1, keepdims=True)
             vanilla, modified = (us - g - y * psi) / s, (us - y * psi) / s
-            y_modified, scale = y, s
-            psi_bar = psi_bar_modified = np.mean((x - mean) * u) / s
+            y_modified, psi_bar_modified, scale = y, psi_bar, s
         noise = vanilla - (us - g_bar - y * psi_bar) / s
         noise_modified = modified - (us - y_modified * psi_bar_modified) / scale
         first = np.mean(us[:, : x.shape[1]], axis=1, keepdims=True)
