@@ -114,10 +114,8 @@ def family(folder: Path) -> list[Judged]:
         if content.get("study") not in STUDIES or not content["runs"]:
             continue
         study = STUDIES[content["study"]]
-        records = results.read(file.parent / study.file)
-        if not records or not content["verdicts"]:
-            continue
-        outcome = study.outcome(Context(tuple(content["seeds"]), content["settings"], content["layer"]), records)
+        context = Context(tuple(content["seeds"]), content["settings"], content["layer"])
+        outcome = study.outcome(context, results.read(file.parent / study.file))
         if outcome.differences:
             found += [
                 (file, line, difference)

@@ -36,19 +36,9 @@ def run_tuned(config: RunConfig, **keywords: Any) -> dict[str, Any]:
         return run_boxes(config, **keywords)
     if config.start not in (PLAIN, CENTRALIZED):
         raise ValueError(f"start is {config.start!r}, expected {PLAIN!r}, {CENTRALIZED!r} or None")
-    pretraining = recipe(
-        "bn",
-        norm_batch=32,
-        centralized=config.start == CENTRALIZED,
-        train_size=6 * (config.train_size or 0),
-        test_size=config.test_size,
-        augment=False,
-        width=config.width,
-        epochs=config.epochs,
-        lr=0.06,
-        weight_decay=config.weight_decay,
-        seed=config.seed,
-    )
+    own: dict[str, Any] = {"norm_batch": 32, "centralized": config.start == CENTRALIZED, "augment": False, "lr": 0.06}
+    shared = {name: getattr(config, name) for name in ("test_size", "width", "epochs", "weight_decay", "seed")}
+    pretraining = recipe("bn", train_size=6 * (config.train_size or 0), **own, **shared)
     return run_boxes(config, source=_pretrained(config.start, pretraining), **keywords)
 
 
@@ -101,12 +91,8 @@ def conversions(net: convert.Network, setup: loop.Setup) -> dict[str, dict[str, 
         for name, optimal in (("plain", False), ("optimal", True)):
             ways[name] = convert.convert(*convert.centre(*net, measured, optimal=optimal), mabn, config)
     images, many = setup.images.test.images, setup.task.test_batch
-    logits = {
-        name: np.concatenate(
-            [network.infer(*way, loop.to_input(setup, images[n : n + many])) for n in range(0, len(images), many)]
-        )
-        for name, way in ways.items()
-    }
+    batches = [loop.to_input(setup, images[n : n + many]) for n in range(0, len(images), many)]
+    logits = {name: np.concatenate([network.infer(*way, batch) for batch in batches]) for name, way in ways.items()}
     size = np.sqrt(np.mean(logits["none"] ** 2))
     return {
         name: {
