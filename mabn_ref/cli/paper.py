@@ -44,18 +44,11 @@ def add(commands: Any) -> None:
     add_number(where, "--jobs", int, None, "runs in parallel (default: one per core)", at_least=1)
     where.add_argument("--dask", metavar="ADDRESS", help="run on the Dask cluster at tcp://HOST:PORT (extra dask)")
     layers = [f"norm{n}" for n in range(1, 8)]
-    add_name(
-        parser,
-        "--layer",
-        "layer",
-        layers,
-        "the layer that figures shows, norm1 to norm7 (default %(default)s)",
-        "norm4",
-    )
+    shown = "the layer that figures shows, norm1 to norm7 (default %(default)s)"
+    add_name(parser, "--layer", "layer", layers, shown, "norm4")
     options.add_run_options(parser)
-    parser.add_argument(
-        "--out", type=place, default=Path("paper"), metavar="DIR", help="write to DIR (default %(default)s)"
-    )
+    out = "write to DIR (default %(default)s)"
+    parser.add_argument("--out", type=place, default=Path("paper"), metavar="DIR", help=out)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -112,16 +105,13 @@ def _run_studies(args: argparse.Namespace, contexts: Mapping[str, Context], comm
 
 def _without_places(words: Sequence[str]) -> list[str]:
     """Leave out where the command ran and wrote: what is left is what somebody else types to get its numbers."""
-    kept: list[str] = []
-    value_follows = False
-    for word in words:
+    kept, rest = list[str](), iter(words)
+    for word in rest:
         option, _, value = word.partition("=")
-        if option in ("--out", "--jobs", "--dask"):
-            value_follows = not value
-        elif value_follows:
-            value_follows = False
-        else:
+        if option not in ("--out", "--jobs", "--dask"):
             kept.append(word)
+        elif not value:
+            next(rest, None)  # the value, a word of its own
     return kept
 
 
