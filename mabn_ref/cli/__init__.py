@@ -69,20 +69,19 @@ def _run(argv: Sequence[str] | None) -> int:
         return 2
     except BrokenPipeError:
         raise
-    except FileExistsError as error:  # by whoever makes a directory
-        expected = "expected a directory or the name of a new one"
-        print(f"{name}: error: {error.filename} is a file, {expected}", file=sys.stderr)
-        return 1
-    except MemoryError as error:
-        print(f"{name}: error: not enough memory{f': {error}' if error.args else ''}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        told = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        print(f"{name}: error: {told}", file=sys.stderr)
-        return 1
-    except (ImportError, DeviceError) as error:
-        print(f"{name}: error: {error}", file=sys.stderr)
+    except (OSError, MemoryError, ImportError, DeviceError) as error:
+        print(f"{name}: error: {_told(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         print(f"{name}: interrupted{''.join(f'; {note}' for note in stop.args)}", file=sys.stderr)
         return 130
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, FileExistsError):  # by whoever makes a directory
+        return f"{error.filename} is a file, expected a directory or the name of a new one"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return f"not enough memory{f': {error}' if error.args else ''}"
+    return str(error)
