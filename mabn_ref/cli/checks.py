@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mabn_ref.cli.parser import UsageError, add_command, add_number, name_from, place, usage_errors
+from mabn_ref.cli.parser import UsageError, add_command, add_number, add_place, name_from, usage_errors
 from mabn_ref.cli.progress import Progress
 from mabn_ref.norms import NORMS
 
@@ -95,20 +95,14 @@ def add(commands: Any) -> None:
     axis = "the channel axis of a layer of PyTorch or NumPy (default: 1 or -1, whichever runs)"
     parser.add_argument("--axis", type=int, metavar="AXIS", help=axis)
     template = "write four functions to fill in, for a library that is not known, and do nothing else"
-    parser.add_argument("--template", type=place, metavar="FILE", help=template)
+    add_place(parser, "--template", template, metavar="FILE")
     parser.add_argument("--short", action="store_true", help="a short set of scenarios, for continuous integration")
-    add_number(
-        parser,
-        "--time-limit",
-        float,
-        20,
-        "for every scenario, and a minute more for importing the layer",
-        metavar="SECONDS",
-    )
+    limit = "for every scenario, and a minute more for importing the layer"
+    add_number(parser, "--time-limit", float, 20, limit, metavar="SECONDS")
     parser.add_argument("--json", action="store_true", help="the report as JSON")
 
     parser = add_command(commands, "vectors", _vectors, "write test vectors for other languages", _VECTORS)
-    parser.add_argument("folder", type=place, metavar="DIR", help="write to DIR; created if it does not exist")
+    add_place(parser, "folder", "write to DIR; created if it does not exist")
     norm, names = name_from("norm", VECTORS), f"any of {', '.join(VECTORS)}; default all"
     parser.add_argument("--norms", nargs="+", type=norm, default=VECTORS, metavar="NORM", help=names)
     parser.add_argument("--small", action="store_true", help="the small set that comes with the package")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mabn_ref.cli import options
-from mabn_ref.cli.parser import add_command, add_number, name_from, number, place, usage_errors
+from mabn_ref.cli.parser import add_command, add_number, add_place, name_from, number, usage_errors
 from mabn_ref.train.comparison import DEFAULT_ROWS, ROWS, collect, learning_curves, plan, sketch, table
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.table_layout import FEWEST, WIDTH
@@ -40,9 +40,7 @@ def add(commands: Any) -> None:
     add_number(parser, "--jobs", int, None, "runs in parallel (default: one per core)", at_least=1)
     options.add_run_options(parser)
     output = parser.add_argument_group("output")
-    output.add_argument(
-        "--out", type=place, default=Path("results"), metavar="DIR", help="write to DIR (default %(default)s)"
-    )
+    add_place(output, "--out", "write to DIR (default %(default)s)", Path("results"))
     fresh = "start over; the old results stay in DIR/results.jsonl.old"
     output.add_argument("--fresh", action="store_true", help=fresh)
 

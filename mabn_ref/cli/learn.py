@@ -8,56 +8,17 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mabn_ref.cli import teach
-from mabn_ref.cli.parser import UsageError, add_number, place, usage_errors
+from mabn_ref.cli.parser import UsageError, add_number, add_place, usage_errors
 from mabn_ref.cli.progress import Progress
-
-_STUDENT = {
-    "start": "make a working folder, or add to one what is missing",
-    "status": "list the exercises, what has passed, and which is current",
-    "show": "read the statement of an exercise",
-    "edit": "open the file of an exercise in your editor, $VISUAL or $EDITOR",
-    "watch": "check an exercise whenever it is saved",
-    "check": "check an exercise once; the exit code is 1 if it has not passed",
-    "hint": "show the next of three hints",
-    "solution": "show the model solution of an exercise that has passed",
-    "reset": "start an exercise over; your file is kept as exercise.py.old",
-}
-_TEACHER = {
-    "grade": "grade a folder of submissions, each in a sandbox",
-    "export": "write the exercises as notebooks",
-    "lint": "check the course itself, for whoever adds an exercise",
-}
-ACTIONS = (*_STUDENT, *_TEACHER)
-
-
-def _table(actions: Mapping[str, str]) -> str:
-    return "\n".join(f"  {name:<10}{help}" for name, help in actions.items())
-
-
-_DESCRIPTION = f"""\
-Exercises that check themselves, from the mean of a batch to MABN. Start with
-
-  mabn-ref learn DIR
-
-which makes a folder with a statement and a file to write for each exercise.
-Then, in that folder:
-
-{_table(_STUDENT)}
-
-Without NAME each means the exercise that you checked last or, once that has
-passed, the first open one.
-
-For teachers:
-
-{_table(_TEACHER)}
-
-mabn-ref learn ACTION --help says more of each.
-"""
+from mabn_ref.learn import terminal
+from mabn_ref.learn.exercise import Exercise, find
+from mabn_ref.learn.folder import Folder
+from mabn_ref.learn.watch import keys, watch
 
 
 def with_action(argv: Sequence[str]) -> list[str]:
@@ -82,53 +43,6 @@ def with_action(argv: Sequence[str]) -> list[str]:
     return ["learn", "start", *argv[1:]]
 
 
-def add(commands: Any) -> None:
-    """Add the command and its actions."""
-    parser = commands.add_parser(
-        "learn",
-        help="exercises that check themselves",
-        usage="mabn-ref learn DIR\n       mabn-ref learn ACTION ...",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, prog="mabn-ref learn")
-    texts = _STUDENT | _TEACHER
-
-    def action(name: str, act: Any, description: str = "") -> Any:
-        text = description or f"{texts[name][0].upper()}{texts[name][1:]}."
-        added = actions.add_parser(name, description=text)
-        added.set_defaults(act=act, run=run, parser=added)
-        return added
-
-    start = action("start", _start)
-    start.add_argument("folder", type=place, metavar="DIR")
-    for name, act in (
-        ("status", _status),
-        ("show", _show),
-        ("edit", _edit),
-        ("watch", _watch),
-        ("check", _check),
-        ("hint", _hint),
-        ("solution", _solution),
-        ("reset", _reset),
-    ):
-        added = action(name, act)
-        added.add_argument(
-            "--dir", type=place, default=Path(), metavar="DIR", help="the working folder (default: here)"
-        )
-        if name == "hint":
-            added.add_argument("--all", action="store_true", help="show all hints taken so far, and no new one")
-        which = added.add_mutually_exclusive_group() if name == "check" else added
-        if name != "status":
-            which.add_argument(
-                "name", nargs="?", metavar="NAME", help="such as 02_bn_forward or 2 (default: the current)"
-            )
-        if name == "check":
-            which.add_argument("--all", action="store_true", help="check all exercises")
-            add_number(added, "--seed", int, None, "of the cases (default: fresh ones)")
-    teach.add(action)
-
-
 def run(args: argparse.Namespace) -> int:
     """Do what the action says."""
     with usage_errors():
@@ -137,8 +51,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _start(args: argparse.Namespace) -> int:
-    from mabn_ref.learn.folder import Folder
-
     folder = Folder(args.folder)
     new = folder.make()
     written = f"{len(new)} exercise{'' if len(new) == 1 else 's'} written to {args.folder}"
@@ -148,44 +60,35 @@ def _start(args: argparse.Namespace) -> int:
     return 0
 
 
-def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any, Any]:
-    """The folder, the exercise that is meant, how to write, and what: `mabn_ref.learn.terminal`."""
-    from mabn_ref.learn import terminal
-    from mabn_ref.learn.exercise import find
-    from mabn_ref.learn.folder import Folder
-
+def _opened(args: argparse.Namespace) -> tuple[Folder, Exercise, terminal.Style]:
+    """The folder, the exercise that is meant, and how to write."""
     folder = Folder.find(args.dir)
-    exercise = find(args.name, folder.exercises) if getattr(args, "name", None) is not None else folder.current()
-    return folder, exercise, terminal.style_for(sys.stdout), terminal
+    exercise = find(args.name, folder.exercises) if args.name is not None else folder.current()
+    return folder, exercise, terminal.style_for(sys.stdout)
 
 
 def _status(args: argparse.Namespace) -> int:
-    folder, exercise, style, terminal = _opened(args)
+    folder, exercise, style = _opened(args)
     print(terminal.listing(folder.exercises, folder.load(), exercise.name, style))
     return 0
 
 
 def _show(args: argparse.Namespace) -> int:
     """Print a statement; with a name in any folder."""
-    from mabn_ref.learn.exercise import find
-    from mabn_ref.learn.folder import Folder
-    from mabn_ref.learn.terminal import place, statement, style_for
-
-    style = style_for(sys.stdout)
     try:
-        folder = Folder.find(args.dir)
+        folder, exercise, style = _opened(args)
     except FileNotFoundError:
         if args.name is None:
             raise
-        print(statement(find(args.name), style))
+        print(terminal.statement(find(args.name), terminal.style_for(sys.stdout)))
         return 0
-    exercise = find(args.name, folder.exercises) if args.name is not None else folder.current()
-    print(f"{statement(exercise, style)}\n\nWrite it in {place(folder.file(exercise), None, style)}.")
+    where = terminal.place(folder.file(exercise), None, style)
+    print(f"{terminal.statement(exercise, style)}\n\nWrite it in {where}.")
     return 0
 
 
 def _edit(args: argparse.Namespace) -> int:
-    folder, exercise, *_ = _opened(args)
+    folder, exercise, _ = _opened(args)
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not editor:
         raise UsageError(f"neither VISUAL nor EDITOR is set; open {folder.file(exercise)} in your editor")
@@ -193,7 +96,7 @@ def _edit(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    folder, exercise, style, terminal = _opened(args)
+    folder, exercise, style = _opened(args)
     seeds = terminal.fresh_seeds() if args.seed is None else (args.seed,)
     if args.all:
         with Progress("exercises", len(folder.exercises)) as progress:
@@ -208,16 +111,14 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _hint(args: argparse.Namespace) -> int:
-    folder, exercise, style, terminal = _opened(args)
+    folder, exercise, style = _opened(args)
     said = (terminal.hints_taken if args.all else terminal.hint)(folder, exercise, style)
     print(f"{style(exercise.name, 'bold')}  {exercise.title}\n\n{said}")
     return 0
 
 
 def _watch(args: argparse.Namespace) -> int:
-    from mabn_ref.learn.watch import keys, watch
-
-    folder, exercise, style, _ = _opened(args)
+    folder, exercise, style = _opened(args)
     if not sys.stdin.isatty():
         raise UsageError("watch needs a terminal; mabn-ref learn check looks once")
     folder.choose(exercise)
@@ -227,7 +128,7 @@ def _watch(args: argparse.Namespace) -> int:
 
 
 def _reset(args: argparse.Namespace) -> int:
-    folder, exercise, style, terminal = _opened(args)
+    folder, exercise, style = _opened(args)
     old = folder.reset(exercise)
     kept = f"; yours is kept as {old.name}" if old else ""
     print(f"{terminal.place(folder.file(exercise), None, style)} is as it was at the beginning{kept}")
@@ -235,10 +136,89 @@ def _reset(args: argparse.Namespace) -> int:
 
 
 def _solution(args: argparse.Namespace) -> int:
-    folder, exercise, style, terminal = _opened(args)
+    folder, exercise, style = _opened(args)
     exercise = exercise if args.name is not None else folder.chosen()
     shown = terminal.solution(folder, exercise, style)
     if shown is None:
         raise UsageError(f"{exercise.name} has not passed yet; mabn-ref learn hint {exercise.name} helps on")
     print(shown)
     return 0
+
+
+_STUDENT = {
+    "start": (_start, "make a working folder, or add to one what is missing"),
+    "status": (_status, "list the exercises, what has passed, and which is current"),
+    "show": (_show, "read the statement of an exercise"),
+    "edit": (_edit, "open the file of an exercise in your editor, $VISUAL or $EDITOR"),
+    "watch": (_watch, "check an exercise whenever it is saved"),
+    "check": (_check, "check an exercise once; the exit code is 1 if it has not passed"),
+    "hint": (_hint, "show the next of three hints"),
+    "solution": (_solution, "show the model solution of an exercise that has passed"),
+    "reset": (_reset, "start an exercise over; your file is kept as exercise.py.old"),
+}
+_TEACHER = {
+    "grade": "grade a folder of submissions, each in a sandbox",
+    "export": "write the exercises as notebooks",
+    "lint": "check the course itself, for whoever adds an exercise",
+}
+_TEXTS = {name: text for name, (_, text) in _STUDENT.items()} | _TEACHER
+ACTIONS = tuple(_TEXTS)
+
+
+def _table(names: Iterable[str]) -> str:
+    return "\n".join(f"  {name:<10}{_TEXTS[name]}" for name in names)
+
+
+_DESCRIPTION = f"""\
+Exercises that check themselves, from the mean of a batch to MABN. Start with
+
+  mabn-ref learn DIR
+
+which makes a folder with a statement and a file to write for each exercise.
+Then, in that folder:
+
+{_table(_STUDENT)}
+
+Without NAME each means the exercise that you checked last or, once that has
+passed, the first open one.
+
+For teachers:
+
+{_table(_TEACHER)}
+
+mabn-ref learn ACTION --help says more of each.
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command and its actions."""
+    parser = commands.add_parser(
+        "learn",
+        help="exercises that check themselves",
+        usage="mabn-ref learn DIR\n       mabn-ref learn ACTION ...",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, prog="mabn-ref learn")
+
+    def action(name: str, act: Callable[..., int], description: str) -> Any:
+        added = actions.add_parser(name, description=description)
+        added.set_defaults(act=act, run=run, parser=added, name=None)  # status takes no NAME
+        return added
+
+    for name, (act, text) in _STUDENT.items():
+        added = action(name, act, f"{text[0].upper()}{text[1:]}.")
+        if name == "start":
+            add_place(added, "folder")
+            continue
+        add_place(added, "--dir", "the working folder (default: here)", Path())
+        if name == "hint":
+            added.add_argument("--all", action="store_true", help="show all hints taken so far, and no new one")
+        which = added.add_mutually_exclusive_group() if name == "check" else added
+        if name != "status":
+            such = "such as 02_bn_forward or 2 (default: the current)"
+            which.add_argument("name", nargs="?", metavar="NAME", help=such)
+        if name == "check":
+            which.add_argument("--all", action="store_true", help="check all exercises")
+            add_number(added, "--seed", int, None, "of the cases (default: fresh ones)")
+    teach.add(action)

@@ -13,7 +13,7 @@ from typing import Any
 
 from mabn_ref import storage
 from mabn_ref.cli import options
-from mabn_ref.cli.parser import add_command, add_name, add_number, place, usage_errors
+from mabn_ref.cli.parser import add_command, add_name, add_number, add_place, usage_errors
 from mabn_ref.cli.progress import Progress
 from mabn_ref.paper import output
 from mabn_ref.paper.study import STUDIES, Context, Outcome, Study, complete
@@ -47,8 +47,7 @@ def add(commands: Any) -> None:
     shown = "the layer that figures shows, norm1 to norm7 (default %(default)s)"
     add_name(parser, "--layer", "layer", layers, shown, "norm4")
     options.add_run_options(parser)
-    out = "write to DIR (default %(default)s)"
-    parser.add_argument("--out", type=place, default=Path("paper"), metavar="DIR", help=out)
+    add_place(parser, "--out", "write to DIR (default %(default)s)", Path("paper"))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -101,6 +101,18 @@ def add_name(
     group.add_argument(option, type=name_from(kind, known), default=default, metavar="NAME", help=help)
 
 
+def add_place(
+    group: argparse._ActionsContainer,
+    option: str,
+    help: str | None = None,
+    default: Path | None = None,
+    metavar: str = "DIR",
+    **more: Any,
+) -> None:
+    """Add an option, or an argument, that takes a path."""
+    group.add_argument(option, type=place, default=default, metavar=metavar, help=help, **more)
+
+
 def add_command(
     commands: Any, name: str, run: Callable[[Any], int], help: str, description: str, epilog: str = ""
 ) -> Any:

@@ -10,9 +10,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mabn_ref.cli.parser import UsageError, add_number, place
+from mabn_ref.cli.parser import UsageError, add_number, add_place
 from mabn_ref.cli.progress import Progress
 from mabn_ref.extras import require
+from mabn_ref.learn import sandbox
+from mabn_ref.learn.exercise import COURSE, Exercise, course, find
+from mabn_ref.learn.grade import grade_class, hidden_seeds
+from mabn_ref.learn.gradebook import write_reports
+from mabn_ref.learn.notebook import FORMATS, export
+from mabn_ref.learn.plain_text import shown
+from mabn_ref.learn.submissions import left_out, students
 
 
 def add(action: Callable[..., Any]) -> None:
@@ -23,16 +30,9 @@ def add(action: Callable[..., Any]) -> None:
         "Grade SUBMISSIONS/STUDENT/NN_name/exercise.py, or NN_name.py or NN_name.ipynb, of all students. Needs the "
         "extra run.",
     )
-    grade.add_argument("folder", type=place, metavar="SUBMISSIONS", help="with a folder for each student")
-    grade.add_argument(
-        "--csv",
-        type=place,
-        nargs="?",
-        const=Path("grades.csv"),
-        metavar="FILE",
-        help="write a table (grades.csv)",
-    )
-    grade.add_argument("--reports", type=place, metavar="DIR", help="write a report for each student")
+    add_place(grade, "folder", "with a folder for each student", metavar="SUBMISSIONS")
+    add_place(grade, "--csv", "write a table (grades.csv)", metavar="FILE", nargs="?", const=Path("grades.csv"))
+    add_place(grade, "--reports", "write a report for each student")
     grade.add_argument("--only", nargs="+", type=_exercise, default=(), metavar="NAME", help="these exercises alone")
     seed = "of the hidden cases; the same seed gives the same grades (default: drawn now, and printed)"
     add_number(grade, "--seed", int, None, seed)
@@ -40,54 +40,41 @@ def add(action: Callable[..., Any]) -> None:
     add_number(grade, "--jobs", int, None, "files graded in parallel (default: one per core)", at_least=1)
     help = "run the files of students that you trust with your own files and network"
     grade.add_argument("--no-sandbox", action="store_true", help=help)
-    export = action(
+    notebooks = action(
         "export",
         _export,
         "Write a notebook for each exercise: plain, for nbgrader (a graded cell for each part), or for Otter-Grader "
         "(with its test files).",
     )
-    export.add_argument("folder", type=place, metavar="DIR")
-    export.add_argument(
-        "--for", dest="kind", choices=("plain", "nbgrader", "otter"), default="plain", metavar="GRADER"
+    add_place(notebooks, "folder")
+    notebooks.add_argument("--for", dest="kind", choices=FORMATS, default="plain", metavar="GRADER")
+    notebooks.add_argument(
+        "--only", nargs="+", type=_exercise, default=(), metavar="NAME", help="these exercises alone"
     )
-    export.add_argument("--only", nargs="+", type=_exercise, default=(), metavar="NAME", help="these exercises alone")
     lint = action(
         "lint",
         _lint,
         "Check that every exercise has what it needs: its skeleton fails, its solution passes, and each known "
         "mistake gets its message. The exit code is 1 if something is wrong.",
     )
-    lint.add_argument(
-        "--course", type=place, metavar="DIR", help="a folder of exercises (default: the course itself)"
-    )
-    lint.add_argument(
-        "--table", action="store_true", help="print what is said of each mistake that is made on purpose"
-    )
+    add_place(lint, "--course", "a folder of exercises (default: the course itself)", COURSE)
+    table = "print what is said of each mistake that is made on purpose"
+    lint.add_argument("--table", action="store_true", help=table)
 
 
 def _exercise(name: str) -> str:
     """The whole name of an exercise."""
-    from mabn_ref.learn.exercise import find
-
     try:
-        return str(find(name).name)
+        return find(name).name
     except ValueError as error:
         raise argparse.ArgumentTypeError(error) from None
 
 
-def _only(chosen: Sequence[str]) -> list[Any]:
-    from mabn_ref.learn.exercise import course
-
+def _only(chosen: Sequence[str]) -> list[Exercise]:
     return [exercise for exercise in course() if not chosen or exercise.name in chosen]
 
 
 def _grade(args: argparse.Namespace) -> int:
-    from mabn_ref.learn import sandbox
-    from mabn_ref.learn.grade import grade_class, hidden_seeds
-    from mabn_ref.learn.gradebook import write_reports
-    from mabn_ref.learn.plain_text import shown
-    from mabn_ref.learn.submissions import left_out, students
-
     tqdm = require("tqdm", "run").tqdm
     exercises = _only(args.only)
     everyone = students(args.folder)
@@ -121,8 +108,6 @@ def _grade(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from mabn_ref.learn.notebook import export
-
     for path in export(args.folder, _only(args.only), args.kind):
         print(path)
     return 0
@@ -130,22 +115,21 @@ def _export(args: argparse.Namespace) -> int:
 
 def _lint(args: argparse.Namespace) -> int:
     """Print what is wrong, and what was looked at."""
-    from mabn_ref.learn.exercise import COURSE, course
-    from mabn_ref.learn.lint import confusion, lint_course
+    from mabn_ref.learn.lint import confusion, lint_course  # imports doctest, which is slow
 
-    folder = args.course or COURSE
-    if not course(folder):
-        raise UsageError(f"argument --course: {folder} has no exercises")
-    for exercise in course(folder) if args.table else ():
+    exercises = course(args.course)
+    if not exercises:
+        raise UsageError(f"argument --course: {args.course} has no exercises")
+    for exercise in exercises if args.table else ():
         print(exercise.name)
         for name, _, report in confusion(exercise, [0]):
             print(f"  {name:<32} {', '.join(report.mistakes) or '-':<32} {' '.join(report.sentences)}")
     faults = 0
     with Progress("lint") as progress:
-        for fault in lint_course(folder):
+        for fault in lint_course(args.course):
             progress.say(fault)
             faults += 1
-    known = sum(len(exercise.mistakes) for exercise in course(folder))
+    known = sum(len(exercise.mistakes) for exercise in exercises)
     said = "nothing wrong" if not faults else f"{faults} thing{'' if faults == 1 else 's'} wrong"
-    print(f"{len(course(folder))} exercises, {known} mistakes that they know: {said}")
+    print(f"{len(exercises)} exercises, {known} mistakes that they know: {said}")
     return int(faults > 0)

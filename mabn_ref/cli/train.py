@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mabn_ref import extras, storage
 from mabn_ref.cli import options
-from mabn_ref.cli.parser import UsageError, add_command, add_name, add_number, place, usage_errors
+from mabn_ref.cli.parser import UsageError, add_command, add_name, add_number, add_place, place, usage_errors
 from mabn_ref.train.config import DECAY, GROUPS, SAMPLE_NORMS, TRAINED, RunConfig, label, recipe
 from mabn_ref.train.table_layout import WIDTH
 
@@ -31,9 +31,8 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "train", run, "train one network", "Train a network with one normaliser.")
     norm = parser.add_argument_group("normaliser")
     add_name(norm, "--norm", "norm", _NORMS, f"{', '.join(_NORMS)}; default mabn", "mabn")
-    add_number(
-        norm, "--norm-batch", int, None, "samples that share statistics (default 2; 1 for gn, ln, in)", at_least=1
-    )
+    samples = "samples that share statistics (default 2; 1 for gn, ln, in)"
+    add_number(norm, "--norm-batch", int, None, samples, at_least=1)
     norm.add_argument(
         "--wc",
         action=argparse.BooleanOptionalAction,
@@ -41,9 +40,8 @@ def add(commands: Any) -> None:
     )
     norm.add_argument("--ws", action="store_true", help="standardise them instead")
     decays = ", ".join(f"{name} {decay}" for name, decay in DECAY.items() if name in _NORMS)
-    add_number(
-        norm, "--decay", float, None, f"weight of the old value in moving averages (default {decays})", at_most=1
-    )
+    old = f"weight of the old value in moving averages (default {decays})"
+    add_number(norm, "--decay", float, None, old, at_most=1)
     add_number(norm, "--groups", int, None, f"groups of channels, of gn (default {GROUPS})", at_least=1)
     windows = "normalisation batches in MABN's moving averages (default: as many as one gradient batch has)"
     add_number(norm, "--mabn-window", int, None, windows, at_least=1, at_most=100_000, metavar="M")
@@ -53,18 +51,17 @@ def add(commands: Any) -> None:
     again = "test once more, with statistics of all training images in place of the moving averages"
     parser.add_argument("--re-estimate", action="store_true", help=again)
     output = parser.add_argument_group("output")
-    output.add_argument("--out", type=place, metavar="DIR", help="append to DIR/results.jsonl and draw DIR/curve.png")
+    add_place(output, "--out", "append to DIR/results.jsonl and draw DIR/curve.png")
     kept = "keep a checkpoint in FILE; if there is one, resume from it"
-    output.add_argument("--checkpoint", type=place, metavar="FILE", help=kept)
+    add_place(output, "--checkpoint", kept, metavar="FILE")
     begun = "begin from the network of this checkpoint; layers of another name or shape start fresh"
-    output.add_argument("--from", dest="start", type=place, metavar="CHECKPOINT", help=begun)
+    add_place(output, "--from", begun, metavar="CHECKPOINT", dest="start")
     add_number(output, "--checkpoint-every", int, 100, "gradient batches between checkpoints", at_least=1)
     once = "Download a data set, unless it is there already, and print its path."
     parser = add_command(commands, "fetch", _fetch, "download CIFAR-10 into the cache", once)
     add_name(parser, "name", "data set", ("cifar10",), "cifar10")
     parser = add_command(commands, "export", _export, "write a trained network as ONNX", _EXPORT)
-    of_train = "what `mabn-ref train --checkpoint` wrote"
-    parser.add_argument("checkpoint", type=place, metavar="CHECKPOINT", help=of_train)
+    add_place(parser, "checkpoint", "what `mabn-ref train --checkpoint` wrote", metavar="CHECKPOINT")
     parser.add_argument("file", type=_onnx_file, metavar="FILE.onnx", help="the file to write")
 
 
