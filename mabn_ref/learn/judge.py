@@ -45,21 +45,21 @@ def check_source(
     """
     limits = Limits(seconds=exercise.seconds) if limits is None else limits
     known = _known_on(exercise, tuple(seeds))
-    seen: list[list[Observation]] = []
+    values: _Values = {}
     students: list[Student] = []
     try:
         for check in exercise.checks.CHECKS:
             if not students or students[-1].ended:  # a function that hangs does not take the others with it
                 students.append(Student(source, filename, limits, sandbox))
-            seen.append([_observation(check, students[-1], case) for case in known.cases])
+            values |= _seen(check, students[-1], known.cases)
     except StudentError as error:  # the file cannot even be read
-        seen = [[error] * len(known.cases) for _ in exercise.checks.CHECKS]
+        values = {name: [error] * len(known.cases) for name in exercise.parts}
     finally:
         for student in students:
             student.close()
     notes = [note for s in students for note in _notes_of_changed(s.changed)]
     notes += [f"your code replaces {name}; leave NumPy as it is" for s in students for name in sorted(s.replaced)]
-    return known.report(seen, notes, "".join(student.printed for student in students))
+    return known.report(values, notes, "".join(student.printed for student in students))
 
 
 def check_code(exercise: Exercise, code: Any, seeds: Sequence[int] = (0,)) -> Report:
@@ -76,7 +76,7 @@ def check_code(exercise: Exercise, code: Any, seeds: Sequence[int] = (0,)) -> Re
     """
     known = _known_on(exercise, tuple(seeds))
     watched = _Watched(code)
-    return known.report(_observations(exercise, watched, known.cases), _notes_of_changed(watched.changed), "")
+    return known.report(_values(exercise, watched, known.cases), _notes_of_changed(watched.changed), "")
 
 
 class _Watched:
@@ -109,36 +109,37 @@ def _notes_of_changed(names: Iterable[str]) -> list[str]:
     return [f"{name} changes an array that it is given; make a new one" for name in sorted(names)]
 
 
-Observation = dict[str, Any] | StudentError | Malformed
-"""What one check saw on one case: the value of each part, or what went wrong."""
 _Values = dict[str, list[Any]]
-"""For each part its values on all cases; where there is none, what was raised."""
+"""For each part its values on all cases; where there is none, the `StudentError` or `Malformed` that was raised."""
 
 
-def _observation(check: Check, code: Any, case: Any) -> Observation:
-    """What one check sees on one case; what goes wrong in the functions is returned, too."""
+def _values(exercise: Exercise, code: Any, cases: list[Any]) -> _Values:
+    """The values of all parts that some functions give."""
+    with np.errstate(all="ignore"):
+        return {name: v for check in exercise.checks.CHECKS for name, v in _seen(check, code, cases).items()}
+
+
+def _seen(check: Check, code: Any, cases: list[Any]) -> _Values:
+    """The values of the parts of one check."""
+    on_cases = [_seen_on(check, code, case) for case in cases]
+    return {name: [values[name] for values in on_cases] for name in check.parts}
+
+
+def _seen_on(check: Check, code: Any, case: Any) -> dict[str, Any]:
+    """What one check sees on one case; what goes wrong in the functions is the value of all its parts."""
     try:
         return check.observe(code, case)
     except (StudentError, Malformed) as error:
-        return error
+        return dict.fromkeys(check.parts, error)
     except NotImplementedError:
-        return StudentError("todo", "this is still to be written")
+        return dict.fromkeys(check.parts, StudentError("todo", "this is still to be written"))
     except Exception as error:
-        return StudentError("raised", f"your code raised {type(error).__name__}: {error}")
+        raised = StudentError("raised", f"your code raised {type(error).__name__}: {error}")
+        return dict.fromkeys(check.parts, raised)
 
 
-def _observations(exercise: Exercise, code: Any, cases: list[Any]) -> list[list[Observation]]:
-    """What each check sees of some functions on each case."""
-    with np.errstate(all="ignore"):
-        return [[_observation(check, code, case) for case in cases] for check in exercise.checks.CHECKS]
-
-
-def _by_part(exercise: Exercise, seen: list[list[Observation]]) -> _Values:
-    return {
-        name: [_told(o[name] if isinstance(o, dict) else o) for o in observations]
-        for check, observations in zip(exercise.checks.CHECKS, seen, strict=True)
-        for name in check.parts
-    }
+def _all_told(values: _Values) -> _Values:
+    return {name: [_told(value) for value in on_cases] for name, on_cases in values.items()}
 
 
 def _told(value: Any) -> Any:
@@ -152,8 +153,7 @@ class _Known:
     def __init__(self, exercise: Exercise, seeds: Sequence[int]) -> None:
         self.exercise = exercise
         self.cases = [case for seed in seeds for case in exercise.draw(seed, exercise.cases)]
-        self.right = _observations(exercise, run_source(exercise.solution, f"{exercise.name}_solution"), self.cases)
-        self._right_values = _by_part(exercise, self.right)
+        self.right = _values(exercise, run_source(exercise.solution, f"{exercise.name}_solution"), self.cases)
         self._changed: dict[tuple[str, ...], _Values] = {}
         self._joining = {name for check in exercise.checks.CHECKS if check.joins for name in check.parts}
         self._counts_with = self._as_handed_out()
@@ -163,42 +163,46 @@ class _Known:
     def _as_handed_out(self) -> dict[str, tuple[str, ...]]:
         """The parts that the skeleton has right, each with all those that it has not."""
         code = run_source(self.exercise.skeleton, f"{self.exercise.name}_skeleton")
-        seen = _observations(self.exercise, code, self.cases)
-        wrong = tuple(part.name for part in self._parts(seen) if not part.ok)
+        parts = self._parts(_values(self.exercise, code, self.cases))
+        wrong = tuple(part.name for part in parts if not part.ok)
         return {name: wrong for name in self.exercise.parts if name not in wrong}
 
-    def _parts(self, seen: list[list[Observation]]) -> list[Part]:
+    def _parts(self, values: _Values) -> list[Part]:
         """The verdict on each part by itself."""
         return [
             Part(name, message is None, message or "")
-            for check, observations, right in zip(self.exercise.checks.CHECKS, seen, self.right, strict=True)
+            for check in self.exercise.checks.CHECKS
             for name, judge in check.parts.items()
-            for message in [_fault(name, judge, self.cases, observations, right)]
+            for message in [_fault(name, judge, self.cases, values[name], self.right[name])]
         ]
 
-    def report(self, seen: list[list[Observation]], notes: list[str], printed: str) -> Report:
+    def report(self, values: _Values, notes: list[str], printed: str) -> Report:
         """The verdict on what the checks saw of a student's functions."""
-        parts = self._parts(seen)
+        parts = self._parts(values)
         wrong = {part.name for part in parts if not part.ok}
-        errors: list[StudentError] = []
-        for check, observations in zip(self.exercise.checks.CHECKS, seen, strict=True):
-            stopped = next((o for o in observations if isinstance(o, StudentError)), None)
+        errors: dict[str, StudentError] = {}
+        for name, on_cases in values.items():
+            stopped = next((value for value in on_cases if isinstance(value, StudentError)), None)
             if stopped is not None:
-                wrong -= check.parts.keys()
-                if str(stopped) not in map(str, errors):
-                    errors.append(stopped)
-        if wrong - self._joining:
-            parts = [self._joined(part, part.name in wrong) for part in parts]
-        values = _by_part(self.exercise, seen)
-        found, explained = self._recognised(values, wrong) if wrong else ((), frozenset())
+                wrong.discard(name)
+                errors.setdefault(str(stopped), stopped)
+        if wrong - self._joining:  # whether a part that joins others is wrong by itself cannot be known
+            parts = [
+                replace(part, message=f"{part.message}; mend the functions that it calls first")
+                if part.name in wrong & self._joining
+                else part
+                for part in parts
+            ]
+        told = _all_told(values)
+        found, explained = self._recognised(told, wrong) if wrong else ((), frozenset())
         said = [self.exercise.mistakes[name].sentence for name in found]
-        said += self._explanations(values, wrong - explained)
+        said += self._explanations(told, wrong - explained)
         return Report(
             exercise=self.exercise.name,
             parts=tuple(self._counted(parts)),
             mistakes=found,
             sentences=tuple(dict.fromkeys(said)),
-            errors=tuple(errors),
+            errors=tuple(errors.values()),
             notes=tuple(dict.fromkeys(notes)),
             printed=printed,
         )
@@ -213,19 +217,12 @@ class _Known:
                 part = replace(part, ok=False, message=said)
             yield part
 
-    def _joined(self, part: Part, wrong: bool) -> Part:
-        """A part of which it cannot be known whether it is wrong by itself says so."""
-        if not wrong or part.name not in self._joining:
-            return part
-        return replace(part, message=f"{part.message}; mend the functions that it calls first")
-
     def _explanations(self, student: _Values, unexplained: set[str]) -> Iterator[str]:
         """What is found in the numbers of parts that no known mistake explains."""
         for check in self.exercise.checks.CHECKS:
             for name, explain in check.explain.items():
                 if name in unexplained and all(
-                    form_fault(name, a, b, {}) is None
-                    for a, b in zip(student[name], self._right_values[name], strict=True)
+                    form_fault(name, a, b, {}) is None for a, b in zip(student[name], self.right[name], strict=True)
                 ):
                     with np.errstate(all="ignore"):
                         yield from explain(student[name], self.cases)
@@ -293,10 +290,8 @@ class _Known:
             made = {}
             if source is not None:
                 code = run_source(source, f"{self.exercise.name}_mistaken")
-                made = _by_part(self.exercise, _observations(self.exercise, code, self.cases))
-            self._changed[group] = {
-                name: made[name] for name in made if not same(made[name], self._right_values[name])
-            }
+                made = _all_told(_values(self.exercise, code, self.cases))
+            self._changed[group] = {name: made[name] for name in made if not same(made[name], self.right[name])}
         return self._changed[group]
 
 
@@ -306,27 +301,23 @@ def _known_on(exercise: Exercise, seeds: tuple[int, ...]) -> _Known:
     return _Known(exercise, seeds)
 
 
-def _fault(
-    name: str, judge: Judge, cases: list[Any], seen: list[Observation], right: list[Observation]
-) -> str | None:
+def _fault(name: str, judge: Judge, cases: list[Any], values: list[Any], right: list[Any]) -> str | None:
     """What is wrong with a part on the first case where something is; `at` of a case opens what is said of a form."""
-    for case, observation, expected in zip(cases, seen, right, strict=True):
-        if not isinstance(observation, dict):
-            return str(observation)
-        assert isinstance(expected, dict), f"the solution fails: {expected}"
-        if isinstance(observation[name], Malformed):
-            return str(observation[name])
+    for case, value, expected in zip(cases, values, right, strict=True):
+        if isinstance(value, StudentError | Malformed):
+            return str(value)
+        assert not isinstance(expected, StudentError | Malformed), f"the solution fails: {expected}"
         try:
-            message = form_fault(name, observation[name], expected[name], getattr(case, "axes", {}))
+            message = form_fault(name, value, expected, getattr(case, "axes", {}))
             if message is not None:
                 message = f"{getattr(case, 'at', '')}{message}"
             else:
                 with np.errstate(all="ignore"):
-                    message = judge(observation[name], case)
+                    message = judge(value, case)
         except Exception as error:  # a number that NumPy cannot hold, or a form that nobody thought of
             message = f"{name} cannot be judged ({type(error).__name__})"
             with contextlib.suppress(Exception):
-                message = unnamed(name, observation[name], expected[name]) or message
+                message = unnamed(name, value, expected) or message
         if message:
             return message
     return None
