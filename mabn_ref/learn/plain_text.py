@@ -5,33 +5,12 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
+from html.entities import html5
 
-_SYMBOLS = {
-    "alpha": "α",
-    "approx": "≈",
-    "beta": "β",
-    "cdot": "·",
-    "chi": "χ",
-    "dots": "…",
-    "epsilon": "ε",
-    "eta": "η",
-    "gamma": "γ",
-    "ge": "≥",
-    "lambda": "λ",
-    "leftarrow": "←",
-    "longrightarrow": "⟶",
-    "max": "max",
-    "mu": "μ",
-    "partial": "∂",
-    "pm": "±",
-    "propto": "∝",
-    "Psi": "Ψ",
-    "rho": "ρ",
-    "sigma": "σ",
-    "sum": "Σ",
-    "to": "→",
-    "xi": "ξ",
-}
+_LETTERS = "alpha approx beta chi epsilon eta gamma ge lambda leftarrow longrightarrow mu pm propto Psi rho sigma xi"
+"""Commands that have the names of characters in HTML, too."""
+_SYMBOLS = {name: html5[f"{name};"] for name in _LETTERS.split()}
+_SYMBOLS |= {"cdot": "·", "dots": "…", "max": "max", "partial": "∂", "sum": "Σ", "to": "→"}
 _SPACES = {"qquad": "\n", "quad": "\n", ",": " ", ";": " ", " ": " "}
 _SIZES = {"left", "right", "Big", "bigg"}
 _ACCENTS = {"hat": "\u0302", "bar": "\u0304"}
