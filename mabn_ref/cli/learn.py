@@ -69,7 +69,7 @@ def _opened(args: argparse.Namespace) -> tuple[Folder, Exercise, terminal.Style]
 
 def _status(args: argparse.Namespace) -> int:
     folder, exercise, style = _opened(args)
-    print(terminal.listing(folder.exercises, folder.load(), exercise.name, style))
+    print(terminal.listing(folder, exercise, style))
     return 0
 
 
@@ -138,10 +138,7 @@ def _reset(args: argparse.Namespace) -> int:
 def _solution(args: argparse.Namespace) -> int:
     folder, exercise, style = _opened(args)
     exercise = exercise if args.name is not None else folder.chosen()
-    shown = terminal.solution(folder, exercise, style)
-    if shown is None:
-        raise UsageError(f"{exercise.name} has not passed yet; mabn-ref learn hint {exercise.name} helps on")
-    print(shown)
+    print(terminal.solution(folder, exercise, style))
     return 0
 
 

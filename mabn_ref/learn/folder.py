@@ -144,12 +144,7 @@ class Folder:
     def current(self) -> Exercise:
         """The exercise to work on: the one last worked on or, if it has passed, the first open one."""
         exercise = self.chosen()
-        return (self.first_open() or exercise) if exercise.name in self.load().passed else exercise
-
-    def first_open(self) -> Exercise | None:
-        """The first exercise that has not passed; None if all have."""
-        passed = self.load().passed
-        return next((exercise for exercise in self.exercises if exercise.name not in passed), None)
+        return (self.following(exercise) or exercise) if exercise.name in self.load().passed else exercise
 
     def choose(self, exercise: Exercise) -> None:
         """Make an exercise the one that commands without a name mean."""
@@ -162,11 +157,8 @@ class Folder:
 
         None if all others have passed.
         """
-        if exercise.name in self.load().passed:
-            return self.first_open()
-        place = self.exercises.index(exercise)
-        passed = self.load().passed
-        for other in (*self.exercises[place + 1 :], *self.exercises[:place]):
-            if other.name not in passed:
-                return other
-        return None
+        passed, order = self.load().passed, self.exercises
+        if exercise.name not in passed:
+            place = order.index(exercise)
+            order = order[place + 1 :] + order[:place]
+        return next((other for other in order if other.name not in passed), None)

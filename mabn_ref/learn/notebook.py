@@ -82,9 +82,9 @@ def as_notebook(exercise: Exercise, kind: str = "plain") -> dict[str, Any]:
 
 
 def _cell(exercise: Exercise, what: str, kind: str, source: str, metadata: dict[str, Any]) -> dict[str, Any]:
-    cell: dict[str, Any] = {"cell_type": kind, "id": f"{exercise.name}-{what}"[:64], "metadata": metadata}
-    cell["source"] = source
-    return cell | ({"execution_count": None, "outputs": []} if kind == "code" else {})
+    of_code: dict[str, Any] = {"execution_count": None, "outputs": []} if kind == "code" else {}
+    name = f"{exercise.name}-{what}"[:64]
+    return {"cell_type": kind, "id": name, "metadata": metadata, "source": source, **of_code}
 
 
 def _check_cells(exercise: Exercise, kind: str) -> list[dict[str, Any]]:

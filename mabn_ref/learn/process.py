@@ -35,8 +35,6 @@ _CALLS = 16
 """How many times `Limits.answer` the arguments may have of all functions that one call of the student's calls."""
 _STARTING = 60.0
 """Seconds for Python and NumPy to start, on a slow and busy machine; no code of a student runs yet."""
-
-
 _NO_RESULT = "its process answered what no result looks like"
 
 
@@ -278,10 +276,7 @@ class Student(contextlib.AbstractContextManager["Student"]):
                 kept += piece
         self.printed += kept[: self._limits.printed].decode("utf-8", errors="replace")
         if len(kept) > self._limits.printed:
-            error = StudentError("printed", f"the code printed more than {self._limits.printed:,} characters")
-            self._error = self._error or error
-            _kill(self._process)
-            self._put(error)
+            self._put(self._fail("printed", f"the code printed more than {self._limits.printed:,} characters"))
 
 
 def _answer(stream: BinaryIO, limit: int) -> tuple[dict[str, Any], list[bytes], int]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from mabn_ref.learn.exercise import Exercise
-from mabn_ref.learn.folder import Folder, Progress
+from mabn_ref.learn.folder import Folder
 from mabn_ref.learn.judge import check_source
 from mabn_ref.learn.plain_text import as_text, shown
 from mabn_ref.learn.report import Report
@@ -76,18 +76,16 @@ def bar(done: int, total: int, width: int = 40) -> str:
     return f"Progress: [{'#' * full}{'-' * (width - full)}] {done}/{total}"
 
 
-def listing(exercises: tuple[Exercise, ...], progress: Progress, current: str, style: Style) -> str:
+def listing(folder: Folder, current: Exercise, style: Style) -> str:
     """All exercises, done or not, with the hints taken."""
-    lines, count = [], 0
-    for exercise in exercises:
-        done = exercise.name in progress.passed
-        mark = style("passed ", "green") if done else style("open   ", "dim")
+    progress, lines = folder.load(), []
+    for exercise in folder.exercises:
+        mark = style("passed ", "green") if exercise.name in progress.passed else style("open   ", "dim")
         taken = progress.hints.get(exercise.name, 0)
         hints = f"  ({taken} hint{'' if taken == 1 else 's'})" if taken else ""
-        here = ">" if exercise.name == current else " "
-        count += done
+        here = ">" if exercise == current else " "
         lines.append(f"{here} {mark} {exercise.name:<28}{exercise.title}{hints}")
-    return "\n".join([*lines, "", bar(count, len(exercises))])
+    return "\n".join([*lines, "", progress_bar(folder)])
 
 
 def verdict(report: Report, exercise: Exercise, path: Path, source: str, style: Style) -> str:
@@ -163,8 +161,8 @@ def check(folder: Folder, exercise: Exercise, seeds: Sequence[int], style: Style
     if not report.passed:
         return False, said
     following = folder.following(exercise)
-    ahead = style("That was the last one: all exercises have passed.", "green")
-    ahead = ahead if following is None else f"Next is {following.name}: {following.title}."
+    last = style("That was the last one: all exercises have passed.", "green")
+    ahead = f"Next is {following.name}: {following.title}." if following else last
     return True, f"{said}\n\n{_beside(exercise, source, style)}\n\n{_read_on(exercise, style)}\n\n  {ahead}"
 
 
@@ -246,10 +244,8 @@ def hint(folder: Folder, exercise: Exercise, style: Style) -> str:
     progress = folder.load()
     taken = progress.hints.get(exercise.name, 0)
     if taken >= len(exercise.hints):
-        again = f"mabn-ref learn hint {exercise.name} --all"
-        return style.wrap(
-            f"There are no more hints: you have had all {len(exercise.hints)}. {again} shows them again."
-        )
+        said = f"There are no more hints: you have had all {len(exercise.hints)}."
+        return style.wrap(f"{said} mabn-ref learn hint {exercise.name} --all shows them again.")
     folder.save(replace(progress, hints={**progress.hints, exercise.name: taken + 1}))
     return _hint(exercise, taken, style)
 
@@ -266,9 +262,9 @@ def _hint(exercise: Exercise, k: int, style: Style) -> str:
     return f"  {style(f'Hint {k + 1} of {len(exercise.hints)}', 'bold')}\n{text}"
 
 
-def solution(folder: Folder, exercise: Exercise, style: Style) -> str | None:
-    """The model solution, or None while the student's has not passed."""
+def solution(folder: Folder, exercise: Exercise, style: Style) -> str:
+    """The model solution; a `ValueError` while the student's has not passed."""
     if exercise.name not in folder.load().passed:
-        return None
+        raise ValueError(f"{exercise.name} has not passed yet; mabn-ref learn hint {exercise.name} helps on")
     body = "\n".join(f"  {line}".rstrip() for line in exercise.solution.splitlines())
     return f"  {style('One way to write it:', 'bold')}\n\n{body}"

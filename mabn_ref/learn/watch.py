@@ -48,8 +48,7 @@ def watch(
             if pressed == "q":
                 return
             if pressed == "n":
-                following = folder.following(exercise)
-                if following is not None:
+                if following := folder.following(exercise):
                     exercise = following
                     break
             elif pressed == "h":
@@ -57,7 +56,7 @@ def watch(
             elif pressed == "s":
                 show(f"{statement(exercise, style)}\n\n{_MENU}\n")
             elif pressed == "l":
-                show(listing(folder.exercises, folder.load(), exercise.name, style) + f"\n\n{_MENU}\n")
+                show(f"{listing(folder, exercise, style)}\n\n{_MENU}\n")
             elif pressed == "r":
                 show(_frame(folder, exercise, f"  Start {exercise.name} over? Your file is kept. y: yes", style))
                 while not (answer := key(_POLL)):
