@@ -8,7 +8,7 @@ import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -130,12 +130,12 @@ def _seen_on(check: Check, code: Any, case: Any) -> dict[str, Any]:
     try:
         return check.observe(code, case)
     except (StudentError, Malformed) as error:
-        return dict.fromkeys(check.parts, error)
+        wrong: Exception = error
     except NotImplementedError:
-        return dict.fromkeys(check.parts, StudentError("todo", "this is still to be written"))
+        wrong = StudentError("todo", "this is still to be written")
     except Exception as error:
-        raised = StudentError("raised", f"your code raised {type(error).__name__}: {error}")
-        return dict.fromkeys(check.parts, raised)
+        wrong = StudentError("raised", f"your code raised {type(error).__name__}: {error}")
+    return dict.fromkeys(check.parts, wrong)
 
 
 def _all_told(values: _Values) -> _Values:
@@ -147,6 +147,16 @@ def _told(value: Any) -> Any:
     return f"{type(value).__name__}: {value}" if isinstance(value, StudentError | Malformed) else value
 
 
+class _Tried(NamedTuple):
+    """Mistakes that were made together, to compare what they give with what the student has."""
+
+    group: tuple[str, ...]
+    changed: set[str]
+    """Parts that they change."""
+    fitting: set[str]
+    """Those of them that are the student's."""
+
+
 class _Known:
     """What is known of an exercise on some cases: the right results and, once asked for, those of its mistakes."""
 
@@ -156,16 +166,12 @@ class _Known:
         self.right = _values(exercise, run_source(exercise.solution, f"{exercise.name}_solution"), self.cases)
         self._changed: dict[tuple[str, ...], _Values] = {}
         self._joining = {name for check in exercise.checks.CHECKS if check.joins for name in check.parts}
-        self._counts_with = self._as_handed_out()
+        skeleton = _values(exercise, run_source(exercise.skeleton, f"{exercise.name}_skeleton"), self.cases)
+        # What is handed out right counts only with a part that is not.
+        to_do = tuple(part.name for part in self._parts(skeleton) if not part.ok)
+        self._counts_with = {name: to_do for name in exercise.parts if name not in to_do}
         for check in exercise.checks.CHECKS:
             self._counts_with |= check.counts_with
-
-    def _as_handed_out(self) -> dict[str, tuple[str, ...]]:
-        """The parts that the skeleton has right, each with all those that it has not."""
-        code = run_source(self.exercise.skeleton, f"{self.exercise.name}_skeleton")
-        parts = self._parts(_values(self.exercise, code, self.cases))
-        wrong = tuple(part.name for part in parts if not part.ok)
-        return {name: wrong for name in self.exercise.parts if name not in wrong}
 
     def _parts(self, values: _Values) -> list[Part]:
         """The verdict on each part by itself."""
@@ -235,53 +241,50 @@ class _Known:
         wrong in just its way on every case, apart from parts that join others: they show all faults at once.
         """
         tried = []
-        for group, changed in self._candidates(wrong):
-            fitting = {name for name in changed if same(student[name], changed[name])}
-            if fitting == changed.keys() == wrong:
-                return group, frozenset(wrong)
-            tried.append((group, changed, fitting))
-        grown, explained = self._grown(student, wrong, tried)
-        if explained == wrong:
-            return grown, frozenset(wrong)
+        for made in self._candidates(student, wrong):
+            if made.fitting == made.changed == wrong:
+                return made.group, frozenset(wrong)
+            tried.append(made)
+        grown = self._grown(student, wrong, tried)
+        if grown.fitting == wrong:
+            return grown.group, frozenset(wrong)
         chosen: list[str] = []
         left = set(wrong)
-        for group, changed, fitting in sorted(tried, key=lambda item: -len(item[2])):
-            own = changed.keys() - self._joining or changed.keys()
-            if own <= fitting and own <= left:
-                left -= fitting
-                chosen += group
+        for made in sorted(tried, key=lambda made: -len(made.fitting)):
+            own = made.changed - self._joining or made.changed
+            if own <= made.fitting and own <= left:
+                left -= made.fitting
+                chosen += made.group
         return tuple(chosen), frozenset(wrong - left)
 
-    def _grown(
-        self, student: _Values, wrong: set[str], tried: list[tuple[tuple[str, ...], _Values, set[str]]]
-    ) -> tuple[tuple[str, ...], set[str]]:
+    def _grown(self, student: _Values, wrong: set[str], tried: list[_Tried]) -> _Tried:
         """A group of mistakes that explains some parts, made larger by one after the other that explains more."""
-        among = [item for item in tried if item[1].keys() <= wrong]
-        group, _, explained = max(among, key=lambda item: len(item[2]), default=((), {}, set()))
-        known = [names[0] for names, _, _ in among if len(names) == 1]
-        while explained and explained != wrong:
-            larger = []
-            for name in known:
-                changed = self._values_changed_by(*group, name) if name not in group else {}
-                fitting = {part for part in changed if same(student[part], changed[part])}
-                if changed.keys() <= wrong and len(fitting) > len(explained):
-                    larger.append(((*group, name), fitting))
+        among = [made for made in tried if made.changed <= wrong]
+        known = [made.group[0] for made in among if len(made.group) == 1]
+        best = max(among, key=lambda made: len(made.fitting), default=_Tried((), set(), set()))
+        while best.fitting and best.fitting != wrong:
+            larger = [self._tried((*best.group, name), student) for name in known if name not in best.group]
+            larger = [t for t in larger if t.changed <= wrong and len(t.fitting) > len(best.fitting)]
             if not larger:
                 break
-            group, explained = max(larger, key=lambda item: len(item[1]))
-        return group, explained
+            best = max(larger, key=lambda made: len(made.fitting))
+        return best
 
-    def _candidates(self, wrong: set[str]) -> Iterator[tuple[tuple[str, ...], _Values]]:
-        """Each mistake, then each pair, that changes no part but some of `wrong`, and its values of these parts.
+    def _tried(self, group: tuple[str, ...], student: _Values) -> _Tried:
+        changed = self._values_changed_by(*group)
+        return _Tried(group, set(changed), {name for name in changed if same(student[name], changed[name])})
+
+    def _candidates(self, student: _Values, wrong: set[str]) -> Iterator[_Tried]:
+        """Each mistake, then each pair, that changes no part but some of `wrong`.
 
         Looked at one by one, since running them all takes long: of pairs, those of mistakes that fit so far.
         """
         possible = wrong | self._joining
         known = [name for name in self.exercise.mistakes if self._values_changed_by(name).keys() <= possible]
         for group in itertools.chain(((name,) for name in known), itertools.combinations(known, 2)):
-            changed = self._values_changed_by(*group)
-            if changed and changed.keys() <= possible:
-                yield group, changed
+            made = self._tried(group, student)
+            if made.changed and made.changed <= possible:
+                yield made
 
     def _values_changed_by(self, *group: str) -> _Values:
         """The parts that mistakes change together, and their values; none where edits are in each other's way."""
