@@ -81,9 +81,7 @@ def _compare(args: argparse.Namespace, configs: list[RunConfig], images: int) ->
     print(textwrap.fill(_legend(configs, args.seeds), WIDTH))
     learning_curves(args.out / "curves.png", rows, title[0].upper() + title[1:])
     print(options.written([path, args.out / "curves.png"]))
-    if failed:
-        print(f"mabn-ref compare: error: {options.failures(failed)}", file=sys.stderr)
-    return 1 if failed else 0
+    return options.code_of(failed, "compare")
 
 
 def _legend(configs: Sequence[RunConfig], seeds: int) -> str:

@@ -168,12 +168,14 @@ def _end_of(record: dict[str, Any] | Exception) -> str:
 _LASTING = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
-def failures(errors: Sequence[Exception]) -> str:
-    """Say how many runs failed, and whether it is worth repeating the command."""
-    text = f"runs that failed: {len(errors)}; the same command "
-    if all(isinstance(error, _LASTING) for error in errors):
-        return f"{text}would fail again: {errors[0]}"
-    return f"{text}runs them again"
+def code_of(errors: Sequence[Exception], command: str) -> int:
+    """Print how many runs failed, and whether it is worth repeating the command; return its exit code."""
+    if not errors:
+        return 0
+    lasting = all(isinstance(error, _LASTING) for error in errors)
+    again = f"would fail again: {errors[0]}" if lasting else "runs them again"
+    print(f"mabn-ref {command}: error: runs that failed: {len(errors)}; the same command {again}", file=sys.stderr)
+    return 1
 
 
 def written(files: Iterable[Path]) -> str:

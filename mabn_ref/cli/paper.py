@@ -97,9 +97,7 @@ def _run_studies(args: argparse.Namespace, contexts: Mapping[str, Context], comm
         html = output.page(found, f"{_about(options.settings(args))}; {_made_with()}; {command}")
         storage.write(path, html.encode())
         print(f"Written: {path}")
-    if failed:
-        print(f"mabn-ref paper: error: {options.failures(failed)}", file=sys.stderr)
-    return 1 if failed else 0
+    return options.code_of(failed, "paper")
 
 
 def _without_places(words: Sequence[str]) -> list[str]:
