@@ -89,9 +89,6 @@ def explain_dx(
     def kept(ways: dict[str, Array], case: Any) -> dict[str, Array]:
         return ways | {f"{{names}} {{is}} not divided by {root}": ways[""] * sigma(case)}
 
-    def ways_of_g(case: Any) -> Ways:
-        return kept(sources(inputs(case), means), case)
-
     def ways_of_psi(case: Any) -> Ways:
         right, dy = cache(case).y, inputs(case)[""]
         psi = means(right * dy)[""]
@@ -107,7 +104,7 @@ def explain_dx(
 
     terms = (
         Term("dy", 1, lambda case: kept(sources(inputs(case), factors), case)),
-        Term("g", g, ways_of_g),
+        Term("g", g, lambda case: kept(sources(inputs(case), means), case)),
         Term("y * Psi", -1, ways_of_psi),
     )
     return explain_sum(

@@ -11,7 +11,6 @@ from typing import Any
 from mabn_ref import storage
 from mabn_ref.learn.exercise import Exercise, find
 from mabn_ref.learn.judge import check_code
-from mabn_ref.learn.report import Report
 
 FORMATS = ("plain", "nbgrader", "otter")
 _REFERENCES = ("Equations: ", "Equation: ", "Tutorial: ", "Tutorials: ")
@@ -26,7 +25,7 @@ def check(name: str, functions: Mapping[str, Any], seeds: Sequence[int] = (0,)) 
     01_moments: 0 of 2 points
     You average over the channels too: each channel has its own mean and variance.
     """
-    report = _report(name, functions, seeds)
+    report = check_code(find(name), SimpleNamespace(**functions), seeds)
     print(f"{report.exercise}: {'passed, ' if report.passed else ''}{report.points} of {len(report.parts)} points")
     said = dict.fromkeys([*report.sentences, *map(str, report.errors)])
     if not said:
@@ -43,15 +42,11 @@ def check_part(name: str, part: str, functions: Mapping[str, Any], seeds: Sequen
     AssertionError
         With what is to be said.
     """
-    report = _report(name, functions, seeds)
+    report = check_code(find(name), SimpleNamespace(**functions), seeds)
     found = next((p for p in report.parts if p.name == part), None)
     if found is None:
         raise ValueError(f"part is {part!r}, expected one of {', '.join(p.name for p in report.parts)}")
     assert found.ok, " ".join(report.sentences) or found.message
-
-
-def _report(name: str, functions: Mapping[str, Any], seeds: Sequence[int]) -> Report:
-    return check_code(find(name), SimpleNamespace(**functions), seeds)
 
 
 def as_notebook(exercise: Exercise, kind: str = "plain") -> dict[str, Any]:

@@ -11,8 +11,8 @@ _LETTERS = "alpha approx beta chi epsilon eta gamma ge lambda leftarrow longrigh
 """Commands that have the names of characters in HTML, too."""
 _SYMBOLS = {name: html5[f"{name};"] for name in _LETTERS.split()}
 _SYMBOLS |= {"cdot": "·", "dots": "…", "max": "max", "partial": "∂", "sum": "Σ", "to": "→"}
-_SPACES = {"qquad": "\n", "quad": "\n", ",": " ", ";": " ", " ": " "}
-_SIZES = {"left", "right", "Big", "bigg"}
+_SYMBOLS |= {"qquad": "\n", "quad": "\n", ",": " ", ";": " ", " ": " "}
+_SYMBOLS |= dict.fromkeys(("left", "right", "Big", "bigg"), "")  # the size of the parenthesis that follows
 _ACCENTS = {"hat": "\u0302", "bar": "\u0304"}
 _RAISED = str.maketrans("0123456789c*", "⁰¹²³⁴⁵⁶⁷⁸⁹ᶜ*")
 _LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -92,11 +92,8 @@ class _Reader:
         if name == "partial":
             self._skip_spaces()
         if name in _SYMBOLS:
-            return _SYMBOLS[name] + (" " if name == "max" and self._next_is_letter() else "")
-        if name in _SPACES:
-            return _SPACES[name]
-        if name in _SIZES:
-            return ""
+            before_a_letter = bool(self.tokens) and self.tokens[-1].isalpha()
+            return _SYMBOLS[name] + (" " if name == "max" and before_a_letter else "")
         if name in _ACCENTS:
             return unicodedata.normalize("NFC", self._argument() + _ACCENTS[name])
         if name in ("text", "mathrm"):
@@ -107,9 +104,6 @@ class _Reader:
         if name == "sqrt":
             return f"√{_whole(self._argument())}"
         raise ValueError(f"unknown command {token} in a formula")
-
-    def _next_is_letter(self) -> bool:
-        return bool(self.tokens) and self.tokens[-1].isalpha()
 
     def _lowered(self, before: str) -> str:
         script = self._argument().strip()

@@ -99,13 +99,11 @@ def explain_sum(of: str, terms: Sequence[Term], divisors: Callable[[Any], Ways])
 def _columns(
     term: Term, on_cases: Sequence[Ways], divisors: Sequence[Array], shapes: Sequence[tuple[int, ...]]
 ) -> list[_Column]:
+    cases = list(zip(on_cases, divisors, shapes, strict=True))
     columns = []
     for way in on_cases[0]:
-        pieces = [
-            np.broadcast_to(ways[way] / divisor, shape)
-            for ways, divisor, shape in zip(on_cases, divisors, shapes, strict=True)
-        ]
-        columns.append(_Column(term, way, np.concatenate([np.ravel(piece) for piece in pieces])))
+        pieces = [np.ravel(np.broadcast_to(ways[way] / divisor, shape)) for ways, divisor, shape in cases]
+        columns.append(_Column(term, way, np.concatenate(pieces)))
     return columns
 
 
@@ -123,8 +121,13 @@ def _fits(found: Array, columns: list[list[_Column]]) -> list[_Fit]:
     right = along[choices]
     solved = np.linalg.solve(matrices, right[..., None])[..., 0]
     near = np.flatnonzero(whole - np.sum(solved * right, axis=1) < _NEAR * whole)
-    fits = [_exactly(found, [flat[k] for k in choices[i]]) for i in near[:_TRIED]]
-    return [fit for fit in fits if fit is not None]
+    fits = []
+    for choice in choices[near[:_TRIED]]:
+        chosen = [flat[k] for k in choice]
+        coefficients = _combination(found, np.array([column.values for column in chosen]).T)
+        if coefficients is not None:
+            fits.append([(column, round(float(c), 6) + 0.0) for column, c in zip(chosen, coefficients, strict=True)])
+    return fits
 
 
 def _combination(found: Array, table: Array) -> Array | None:
@@ -132,13 +135,6 @@ def _combination(found: Array, table: Array) -> Array | None:
     coefficients = np.linalg.lstsq(table, found, rcond=None)[0]
     rest = table @ coefficients - found
     return None if np.max(np.abs(rest)) > _EXACT * np.max(np.abs(found)) else coefficients
-
-
-def _exactly(found: Array, chosen: list[_Column]) -> _Fit | None:
-    coefficients = _combination(found, np.array([column.values for column in chosen]).T)
-    if coefficients is None:
-        return None
-    return [(column, round(float(c), 6) + 0.0) for column, c in zip(chosen, coefficients, strict=True)]
 
 
 def _faults(fit: _Fit) -> float:
