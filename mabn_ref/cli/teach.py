@@ -13,11 +13,10 @@ from typing import Any
 from mabn_ref.cli.parser import UsageError, add_number, add_place
 from mabn_ref.cli.progress import Progress
 from mabn_ref.extras import require
-from mabn_ref.learn import sandbox
+from mabn_ref.learn import notebook, sandbox
 from mabn_ref.learn.exercise import COURSE, Exercise, course, find
 from mabn_ref.learn.grade import grade_class, hidden_seeds
 from mabn_ref.learn.gradebook import write_reports
-from mabn_ref.learn.notebook import FORMATS, export
 from mabn_ref.learn.plain_text import shown
 from mabn_ref.learn.submissions import left_out, students
 
@@ -40,17 +39,15 @@ def add(action: Callable[..., Any]) -> None:
     add_number(grade, "--jobs", int, None, "files graded in parallel (default: one per core)", at_least=1)
     help = "run the files of students that you trust with your own files and network"
     grade.add_argument("--no-sandbox", action="store_true", help=help)
-    notebooks = action(
+    export = action(
         "export",
         _export,
         "Write a notebook for each exercise: plain, for nbgrader (a graded cell for each part), or for Otter-Grader "
         "(with its test files).",
     )
-    add_place(notebooks, "folder")
-    notebooks.add_argument("--for", dest="kind", choices=FORMATS, default="plain", metavar="GRADER")
-    notebooks.add_argument(
-        "--only", nargs="+", type=_exercise, default=(), metavar="NAME", help="these exercises alone"
-    )
+    add_place(export, "folder")
+    export.add_argument("--for", dest="kind", choices=notebook.FORMATS, default="plain", metavar="GRADER")
+    export.add_argument("--only", nargs="+", type=_exercise, default=(), metavar="NAME", help="these exercises alone")
     lint = action(
         "lint",
         _lint,
@@ -108,7 +105,7 @@ def _grade(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    for path in export(args.folder, _only(args.only), args.kind):
+    for path in notebook.export(args.folder, _only(args.only), args.kind):
         print(path)
     return 0
 
