@@ -201,5 +201,12 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 LONG = Study(
-    "Training to the end, learning rates tuned", _plan, _outcome, _draw, run_to_the_end, "long.jsonl", 5, _suited
+    "Training to the end, learning rates tuned",
+    _plan,
+    _outcome,
+    _draw,
+    run_to_the_end,
+    "long.jsonl",
+    seeds=5,
+    suited=_suited,
 )
