@@ -8,10 +8,11 @@ from typing import Any
 
 from mabn_ref.mistakes import named
 
-__all__ = ["ALL", "ALONE", "BN", "CHI", "RMS", "Choice", "choice", "choices"]
+__all__ = ["ALL", "ALONE", "BN", "CHI", "EVERY", "RMS", "Choice", "choice", "choices"]
 
 BN, CHI, ALL, ALONE = "bn brn", "modified-bn mabn", "bn brn modified-bn mabn", "gn ln in"
 RMS = "rms frn"
+EVERY = f"{ALL} {ALONE} {RMS}"
 """Names of normalisers, separated by spaces."""
 
 
@@ -32,14 +33,17 @@ class Choice:
     """Whether it is not a disagreement."""
 
 
-def choice(shows: str, norms: str, changes: Mapping[str, Any], said: str, accepted: bool = False) -> Choice:
+def choice(shows: str, norms: str, changes: Mapping[str, Any] | str, said: str, accepted: bool = False) -> Choice:
     """Return a choice; names are separated by spaces, and what is said is a sentence or the name of a mistake.
+
+    Where a gradient has another formula, `changes` is the formula's name alone: the field is called as the gradient.
 
     Examples
     --------
-    >>> choice("dx", "bn brn", {"dx": "no g"}, "bn-no-g").words
+    >>> choice("dx", "bn brn", "no g", "bn-no-g").words
     'Your dx is what you get without the g_B term of equation (4): every x also moves the mean.'
     """
+    changes = {shows: changes} if isinstance(changes, str) else changes
     mistake = "" if " " in said else said
     words = named(mistake).sentence if mistake else said
     return Choice(tuple(changes.items()), tuple(norms.split()), tuple(shows.split()), words, mistake, accepted)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mabn_ref.check.choice import ALL, ALONE, BN, CHI, RMS, Choice, choice, choices
+from mabn_ref.check.choice import ALL, ALONE, BN, CHI, EVERY, RMS, Choice, choice, choices
 from mabn_ref.check.gradient_choices import INPUT_GRADIENT, PARAMETER_GRADIENTS
 
 __all__ = ["AS_CONVENTION", "CHOICES", "Choice", "choice"]
@@ -34,11 +34,7 @@ _AVERAGES = choices(
     "state inferred",
     ("bn", {"average_of": "root"}, "The moving average is of sigma, eps in it, as in Batch Renormalization."),
     ("bn", {"mean_fed": "normalised"}, "Your moving mean {zero}."),
-    (
-        "bn",
-        {"mean_fed": "outputs"},
-        "Your moving mean is fed the mean of the output, which is beta; feed it that of x.",
-    ),
+    ("bn", {"mean_fed": "outputs"}, "Your moving mean is fed the mean of the output, which is beta, not that of x."),
 ) + choices(
     "state z dx dgamma inferred",
     (CHI, {"average_of": "root"}, "The moving average is of chi, not of chi^2; the paper leaves it open.", ACCEPTED),
@@ -50,22 +46,10 @@ _AVERAGES = choices(
         "running_var matches the unbiased variance: PyTorch's convention, n/(n-1) = {bessel:.4g} at n = {values}.",
         ACCEPTED,
     ),
-    (
-        BN,
-        {"fed": "biased"},
-        "running_var takes the biased variance, though training normalises by the unbiased one.",
-    ),
+    (BN, {"fed": "biased"}, "running_var takes the biased variance, though training normalises by the unbiased one."),
     (CHI, {"fed": "unbiased"}, "Your moving average is fed chi_B^2 times n / (n - 1)."),
-    (
-        "bn",
-        {"fed": "normalised"},
-        "Your moving variance is fed that of the normalised values, about 1; feed it that of x.",
-    ),
-    (
-        "bn",
-        {"fed": "outputs"},
-        "Your moving variance is fed that of the output, about gamma^2; feed it that of x.",
-    ),
+    ("bn", {"fed": "normalised"}, "Your moving variance is fed that of normalised values, about 1, not that of x."),
+    ("bn", {"fed": "outputs"}, "Your moving variance is fed that of the output, about gamma^2, not that of x."),
     (BN, {"fed": "over samples"}, "bn-running-var-over-samples"),
     (BN, {"fed": "with eps"}, "bn-running-var-holds-eps"),
     (
@@ -81,12 +65,7 @@ _AVERAGES = choices(
         ACCEPTED,
     ),
     (ALL, {"start": 0.0}, "bn-variance-starts-at-zero"),
-    (
-        "brn",
-        {"start": "root"},
-        "The moving sigma starts at 1, as in Keras; Ioffe's average would start at sqrt(1 + eps).",
-        ACCEPTED,
-    ),
+    ("brn", {"start": "root"}, "The moving sigma starts at 1, as in Keras; Ioffe's at sqrt(1 + eps).", ACCEPTED),
     (ALL, {"start": "first"}, "The moving average starts at the first value.", ACCEPTED),
     ("brn mabn", {"average_of": "bare root"}, "The moving average is of the root without eps in it.", ACCEPTED),
     (
@@ -96,11 +75,7 @@ _AVERAGES = choices(
     ),
     (ALL, {"decay": _twice}, "The moving averages are updated twice in every step."),
     ("bn modified-bn", {"decay": 1.0}, "The moving averages never move."),
-    (
-        ALL,
-        {"stops": LATE},
-        "The moving averages no longer move late in training: they have stopped by iteration {last}.",
-    ),
+    (ALL, {"stops": LATE}, "The averages no longer move late in training: they have stopped by iteration {last}."),
     ("brn", {"start": "no root"}, "The moving sigma starts at 0."),
     (BN, {"start_mean": 1.0}, "The moving mean starts at 1; it starts at 0."),
     (BN, {"start_mean": "first"}, "The moving mean starts at the first value.", ACCEPTED),
@@ -117,22 +92,9 @@ _AVERAGES = choices(
 _EVERY_POSITION = "Every position has statistics of its own"
 _STATISTICS = choices(
     "z state dx dgamma inferred",
-    (
-        "ln",
-        {"over": "position"},
-        f"{_EVERY_POSITION}, over channels alone, as LayerNorm in Transformers.",
-        ACCEPTED,
-    ),
-    (
-        "gn",
-        {"over": "position"},
-        f"{_EVERY_POSITION}; those of a group of channels are over all positions of a sample.",
-    ),
-    (
-        ALONE,
-        {"statistic": "mean square"},
-        "No mean is subtracted, and the mean square is divided by: that is RMS normalisation.",
-    ),
+    ("ln", {"over": "position"}, f"{_EVERY_POSITION}, over channels, as LayerNorm in Transformers.", ACCEPTED),
+    ("gn", {"over": "position"}, f"{_EVERY_POSITION}; those of a group are over all positions of a sample."),
+    (ALONE, {"statistic": "mean square"}, "No mean is subtracted, and the mean square divides: RMS normalisation."),
     (ALONE, {"over": "batch"}, "gn-statistics-of-the-batch"),
     (RMS, {"statistic": "variance"}, "rms-mean-subtracted"),
     (RMS, {"over": "sample"}, "rms-mean-square-of-the-sample"),
@@ -143,23 +105,15 @@ _STATISTICS = choices(
     ("bn brn gn ln in", {"variance": "unbiased"}, "bn-unbiased-variance"),
     ("bn brn gn ln in", {"eps_at": "outside"}, "bn-eps-outside"),
     (f"{CHI} {RMS}", {"eps_at": "outside"}, "Your forward divides by chi + eps; eps belongs inside the root."),
-    (f"{ALL} {ALONE} {RMS}", {"eps_at": "twice"}, "bn-eps-twice"),
-    (f"{ALL} {ALONE} {RMS}", {"eps_at": "none"}, "bn-no-eps"),
+    (EVERY, {"eps_at": "twice"}, "bn-eps-twice"),
+    (EVERY, {"eps_at": "none"}, "bn-no-eps"),
     (
         f"bn modified-bn {ALONE}",
         {"eps_at": "largest"},
         "Your sigma is the root of the larger of the variance and eps; eps is to be added to the variance.",
     ),
-    (
-        "bn",
-        {"by": "before"},
-        "Training normalises by the moving statistics from before the batch, not by the batch's.",
-    ),
-    (
-        "bn",
-        {"by": "after"},
-        "Training normalises by the moving statistics, this batch in them, not by the batch's own.",
-    ),
+    ("bn", {"by": "before"}, "Training normalises by the moving statistics from before the batch, not by its own."),
+    ("bn", {"by": "after"}, "Training normalises by the moving statistics, this batch in them, not by its own."),
     (
         "bn",
         {"by": "after", "start": "first", "start_mean": "first"},
@@ -186,11 +140,7 @@ _STATISTICS = choices(
     ),
     (CHI, {"root": "no"}, "modified-no-root"),
     ("mabn", {"short": 1}, "mabn-window-one-short"),
-    (
-        "mabn",
-        {"window_holds": "earlier ones"},
-        "Your average of chi^2 leaves out this batch, which belongs to the window.",
-    ),
+    ("mabn", {"window_holds": "earlier ones"}, "Your average of chi^2 lacks this batch, which is in the window."),
     ("mabn", {"partial": "zeros"}, "mabn-zeros-counted"),
     (
         "mabn",
@@ -214,11 +164,7 @@ _AFFINE = choices(
             ("beta forgotten", "beta is not in your output."),
         )
     ),
-    (
-        "brn",
-        {"affine": "before r"},
-        "Your gamma and beta come before r and d; the output is gamma * (r * y + d) + beta.",
-    ),
+    ("brn", {"affine": "before r"}, "Your gamma and beta come before r and d; z is gamma * (r * y + d) + beta."),
 )
 
 _OUTPUT = choices(
@@ -228,11 +174,7 @@ _OUTPUT = choices(
     ("brn", {"r_max": lambda c: c["d_max"]}, "Your r is clipped by d_max; its own bound is r_max."),
     ("mabn", {"clip": _root_of("clip")}, "Your clip bounds r^2 and not r: the root is taken after it."),
     ("brn", {"r_max": _root_of("r_max")}, "Your r_max bounds r^2 and not r: the root is taken after it."),
-    (
-        "brn",
-        {"eps_at": "after r"},
-        "Your eps is added to var / r^2, after r; it belongs in the sigma that r is made of.",
-    ),
+    ("brn", {"eps_at": "after r"}, "Your eps is added to var / r^2, after r; it belongs in the sigma r is made of."),
     ("mabn brn", {"r_of": "squares"}, "mabn-r-of-squares"),
     ("mabn", {"r_of": "one"}, "mabn-no-renormalisation"),
     (
