@@ -42,7 +42,7 @@ def _mean(a: Array) -> Array:
 
 def _terms(model: Model, dz: Array) -> Terms:
     p, c = model.last, model.c
-    dz = dz.reshape(p.batch.x.shape)
+    dz = p.batch.cut(dz)
     sigma, r, n = p.sigma[:, None], p.r[:, None], p.batch.x.shape[1]
     raw = p.batch.var if c.statistic == "variance" else p.batch.square
     std = np.sqrt(raw)[:, None]
@@ -71,8 +71,12 @@ def of_parameters(
     gamma: Array,
     own: Mapping[str, Callable[[], Array]],
     beta: Array | None = None,
+    whole: Callable[[Array], Array] = np.asarray,
 ) -> Iterator[Array]:
-    """Yield dgamma and dbeta where gamma multiplied y; `own` is what a normaliser sums in other conventions."""
+    """Yield dgamma and dbeta where gamma multiplied y; `own` is what a normaliser sums in other conventions.
+
+    `whole` brings what is summed into the shape of the call.
+    """
     shift: Any = 0.0 if beta is None else beta
     right = {
         "(y + beta) gamma": lambda: dz * (y + shift),
@@ -90,7 +94,9 @@ def of_parameters(
     shifted = gamma * dz if c.affine == "(y + beta) gamma" else dz
     shifted = 0 * dz if c.dbeta == "none" or c.affine == "beta forgotten" else shifted
     for kind, a in ((c.dgamma, terms), (c.dbeta, shifted)):
-        yield np.mean(a, axis=(0, 1)) if kind == "mean" else np.sum(a, axis=(0, 1))
+        summed = whole(a)
+        axes = tuple(range(summed.ndim - 1))
+        yield np.mean(summed, axis=axes) if kind == "mean" else np.sum(summed, axis=axes)
 
 
 def backward(model: Model, dz: Array) -> tuple[Array, Array, Array]:
@@ -99,19 +105,21 @@ def backward(model: Model, dz: Array) -> tuple[Array, Array, Array]:
     dx = _mabn(model, p, t) if model.norm == "mabn" else _derivative(model, p, t)
     own = {"without d": lambda: t.dz * t.y * t.r, "before corrections": lambda: t.dz * t.y}
     own["not normalised"] = lambda: t.dz * t.y * t.sigma
-    if c.affine == "before r":
-        found = of_parameters(c, t.dz * t.r, t.y, p.gamma, own, p.beta)
-    else:
-        found = of_parameters(c, t.dz, t.y * t.r + p.d[:, None], p.gamma, own, p.beta)
-    channels = (np.sum(a.reshape(p.batch.positions, -1), axis=0) for a in found)
-    return dx.reshape(p.batch.shape), *channels
+    given = (t.dz * t.r, t.y) if c.affine == "before r" else (t.dz, t.y * t.r + p.d[:, None])
+    dgamma, dbeta = of_parameters(c, *given, p.gamma, own, p.beta, p.batch.whole)
+    return p.batch.whole(dx), dgamma, dbeta
 
 
 def _derivative(model: Model, p: Pass, t: Terms) -> Array:
-    c, g, psi = model.c, t.g, t.psi
-    if c.shared_by == "channels":
-        g, psi = (np.mean(a, axis=2, keepdims=True) for a in (g, psi))
+    c, before_gamma = model.c, t.dz * t.r
+    axis = (1, 2) if c.shared_by == "channels" else (1,)
+    g, psi, late_g, late_psi = (
+        np.mean(a, axis=axis, keepdims=True) for a in (t.dy, t.y * t.dy, before_gamma, t.y * before_gamma)
+    )
+    if not model.centred or c.by != "batch":
+        g, late_g = 0 * g, 0 * late_g
     right = (t.dy - g - t.moved * psi) / t.sigma
+    late = (before_gamma - late_g - t.moved * late_psi) / t.sigma
     if c.eps_at == "after r":  # the shift d * sqrt(var) / sigma depends on x too
         slope = _mean(t.dn) * p.d[:, None] * (1 / t.std**2 - 1 / t.sigma**2)
         right = right + slope * t.moved * t.sigma
@@ -139,7 +147,8 @@ def _derivative(model: Model, p: Pass, t: Terms) -> Array:
         "statistics constant": lambda: t.dy / t.sigma,
         "sums": lambda: (t.dy - t.n * g - t.moved * t.n * psi) / t.sigma,
         "whole call": lambda: (t.dy - whole[0] - t.moved * whole[1]) / t.sigma,
-        "no gamma": lambda: right / p.gamma,
+        "gamma last": lambda: p.gamma * late,
+        "no gamma": lambda: late,
         "over variance": lambda: right / t.sigma,
         "over std": lambda: right * t.sigma / t.std,
         "times sigma": lambda: right * t.sigma,

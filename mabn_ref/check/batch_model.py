@@ -15,11 +15,14 @@ from mabn_ref.arrays import Array
 from mabn_ref.check.conventions import Convention
 from mabn_ref.check.scenarios import LIKE
 
-__all__ = ["Batch", "Model", "affine", "batch_of", "root", "through_gamma"]
+__all__ = ["Batch", "Model", "affine", "batch_of", "root", "samples_of", "through_gamma"]
 
 
 class Batch(NamedTuple):
-    """A call in the canonical form (G, M, K), with its statistics (G, K); K is C, or positions times C."""
+    """A call in the canonical form (G, M, K), with its statistics (G, K).
+
+    Of normalisation batches K is C, or positions times C; where samples are alone it is 1.
+    """
 
     x: Array
     mean: Array
@@ -29,21 +32,55 @@ class Batch(NamedTuple):
     positions: int
     """How many times the channels are repeated in K."""
     shape: tuple[int, ...]
+    """Of the call, (N, ..., C)."""
+    split: tuple[int, ...]
+    order: list[int]
+    """The axes of `split` that are G, M and K."""
+
+    def cut(self, a: Array) -> Array:
+        """Bring what has the shape of the call into the canonical form."""
+        return a.reshape(self.split).transpose(self.order).reshape(self.x.shape)
+
+    def whole(self, a: Array) -> Array:
+        """Bring the canonical form, or what is repeated along M, into the shape of the call."""
+        axes = np.broadcast_to(a, self.x.shape).reshape([self.split[k] for k in self.order])
+        return np.asarray(axes.transpose(np.argsort(self.order)).reshape(self.shape))
+
+    def largest(self, a: Array) -> Array:
+        """The largest value of the canonical form in every channel, (C,)."""
+        return np.asarray(np.max(self.whole(a).reshape(-1, self.shape[-1]), axis=0))
 
 
 def batch_of(x: Array, samples: int, shared_by: str) -> Batch:
     """Cut a call into normalisation batches of `samples`, and take their statistics."""
-    positions, channels = 1, x.shape[-1]
+    positions = 1
     samples = {"call": len(x), "sample": 1}.get(shared_by, samples)
     if shared_by == "position":
         positions = int(np.prod(x.shape[1:-1]))
-    xs = x.reshape(len(x) // samples, -1, positions * channels)
+    xs = x.reshape(len(x) // samples, -1, positions * x.shape[-1])
     axis = (1, 2) if shared_by == "channels" else (1,)
+    return Batch(xs, *_statistics(xs, axis), samples, positions, x.shape, xs.shape, [0, 1, 2])
+
+
+def samples_of(x: Array, c: Convention) -> Batch:
+    """Cut a call into the values that share statistics where samples are alone."""
+    axes = "NPgc" if c.grouping == "neighbours" else "NPcg"  # samples, positions, groups, channels of a group
+    sizes = {"N": len(x), "P": -1, "g": c.groups, "c": x.shape[-1] // c.groups}
+    apart = {"sample": "Ng", "position": "NPg", "batch": "g", "channel": "Ngc"}[c.over]
+    order = [axes.index(a) for a in apart + "".join(a for a in "NPgc" if a not in apart)]
+    split = x.reshape([sizes[a] for a in axes])
+    count = int(np.prod([split.shape[k] for k in order[: len(apart)]]))
+    xs = split.transpose(order).reshape(count, -1, 1)
+    return Batch(xs, *_statistics(xs), 1, 1, x.shape, split.shape, order)
+
+
+def _statistics(xs: Array, axis: tuple[int, ...] = (1,)) -> tuple[Array, Array, Array]:
+    """The mean, the variance and the mean square, (G, K)."""
     alike = np.ones((1, 1, xs.shape[2]), dtype=int)
     mean = np.mean(xs, axis=axis, keepdims=True) * alike
     var = np.mean((xs - mean) ** 2, axis=axis, keepdims=True) * alike
     square = np.mean(xs * xs, axis=axis, keepdims=True) * alike
-    return Batch(xs, mean[:, 0], var[:, 0], square[:, 0], samples, positions, x.shape)
+    return mean[:, 0], var[:, 0], square[:, 0]
 
 
 def root(square: Array, c: Convention) -> Array:
@@ -97,6 +134,11 @@ class Pass(NamedTuple):
     beta: Array
 
 
+def _stacked(rows: list[Any]) -> tuple[Array, Array]:
+    means, seconds = zip(*rows, strict=True)
+    return np.stack(means), np.stack(seconds)
+
+
 def _seen(centred: Array, u: Array, sigma: Array, used: Array, c: Convention) -> tuple[Array, Array]:
     """The r and d that an output u, scale and shift taken off, was made with, (G, K)."""
     slope = np.sum(u * centred, axis=1) / np.sum(centred**2, axis=1)
@@ -134,23 +176,21 @@ class Model:
         c, groups, n = self.c, len(batch.x), batch.x.shape[1]
         raw = batch.var if c.statistic == "variance" else batch.square
         own = raw * n / (n - 1) if c.variance == "unbiased" and n > 1 else raw
-        gamma, beta = np.tile(gamma, batch.positions), np.tile(beta, batch.positions)
+        gamma, beta = self._along(batch, gamma), self._along(batch, beta)
         early = [self._own(g) for g in range(groups)]
         used, share = self._windowed(own, early)
         sigma = root(used, c)
         before, after = self._moved(batch, raw, own, used, gamma, beta)
         centre = batch.mean
         if c.by != "batch":
-            moving = before if c.by == "before" else after
-            centre = np.tile(np.stack([mean for mean, _ in moving]), batch.positions)
-            sigma = self._moving_root(np.stack([second for _, second in moving]), batch.positions)
-        means, seconds = zip(*(before if c.read == "before" else after), strict=True)
-        sigma_hat = self._moving_root(np.stack(seconds), batch.positions)
-        mean_hat = np.tile(np.stack(means), batch.positions)
+            means, seconds = before if c.by == "before" else after
+            centre, sigma = np.tile(means, batch.positions), self._moving_root(seconds, batch.positions)
+        means, seconds = before if c.read == "before" else after
+        mean_hat, sigma_hat = np.tile(means, batch.positions), self._moving_root(seconds, batch.positions)
         centred = batch.x - (centre[:, None] if self.centred else 0)
         seen = None
         if observed is not None and "measured" in (c.clip, c.r_max, c.d_max):
-            seen = _seen(centred, (observed.reshape(batch.x.shape) - beta) / gamma, sigma, used, c)
+            seen = _seen(centred, (batch.cut(observed) - beta) / gamma, sigma, used, c)
         r, d, r_free, d_free = self._corrections(batch, sigma, used, sigma_hat, mean_hat, seen)
         if c.eps_at == "after r":
             spread, sigma = np.sqrt(used), np.sqrt(used + c.eps * r**2)
@@ -159,8 +199,12 @@ class Model:
         self.last = Pass(batch, y, sigma, r, d, sigma_hat, r_free, d_free, share, early, gamma, beta)
         self.iteration += 1 if c.fed_per == "call" else groups
         if c.affine == "before r":
-            return ((gamma * y + beta) * r[:, None] + d[:, None]).reshape(batch.shape)
-        return affine(r[:, None] * y + d[:, None], gamma, beta, c).reshape(batch.shape)
+            return batch.whole((gamma * y + beta) * r[:, None] + d[:, None])
+        return batch.whole(affine(r[:, None] * y + d[:, None], gamma, beta, c))
+
+    def _along(self, batch: Batch, a: Array) -> Array:
+        """Repeat gamma or beta, (C,), along the canonical form."""
+        return np.tile(a, batch.positions)
 
     @property
     def centred(self) -> bool:
@@ -191,8 +235,8 @@ class Model:
 
     def _moved(
         self, batch: Batch, raw: Array, own: Array, used: Array, gamma: Array, beta: Array
-    ) -> tuple[list[Any], list[Any]]:
-        """Update the moving averages; return (mean, second) before and after, for every normalisation batch."""
+    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """Update the moving averages; return means and seconds, (G, C), before and after each batch."""
         c, n, samples = self.c, batch.x.shape[1], batch.samples
         fed = {
             "as used": own,
@@ -229,7 +273,7 @@ class Model:
                 self.mean, self.second = self.mean / weights, self.second / weights
             before.append(old)
             after.append((self.mean, self.second))
-        return before, after
+        return _stacked(before), _stacked(after)
 
     def _moving_root(self, second: Array, positions: int) -> Array:
         c = self.c
@@ -334,9 +378,9 @@ class Model:
 
     def sizes(self) -> tuple[Array, Array]:
         """The largest r * y + d and the largest slope of every channel, (C,)."""
-        p, channels = self.last, len(self.last.gamma) // self.last.batch.positions
-        largest = np.max(np.abs(p.r[:, None] * p.y + p.d[:, None]), axis=(0, 1)).reshape(-1, channels).max(axis=0)
-        return largest, np.max(np.abs(p.r / p.sigma), axis=0).reshape(-1, channels).max(axis=0)
+        p = self.last
+        values = np.abs(p.r[:, None] * p.y + p.d[:, None])
+        return p.batch.largest(values), p.batch.largest(np.abs(p.r / p.sigma)[:, None])
 
     def state(self) -> dict[str, Array]:
         """The moving statistics: mean, square and root."""

@@ -230,7 +230,7 @@ def _plain(case: Case) -> Convention:
 def _words(choice: Choice, cases: Sequence[Case]) -> str:
     if "{bessel" not in choice.words:
         return choice.words
-    values = cases[0].batches("normalisation batch")[0].x.shape[1]
+    values = cases[0].batches(Convention())[0].x.shape[1]
     return choice.words.format(bessel=values / (values - 1) if values > 1 else float("nan"), values=values)
 
 

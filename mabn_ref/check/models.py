@@ -8,10 +8,10 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.check import batch_gradients
-from mabn_ref.check.batch_model import Batch, Model, batch_of
+from mabn_ref.check.batch_model import Batch, Model, batch_of, samples_of
 from mabn_ref.check.conventions import Convention
 from mabn_ref.check.eval_model import EvalModel
-from mabn_ref.check.sample_models import OnlineModel, SampleModel, samples_of
+from mabn_ref.check.sample_models import OnlineModel, SampleModel
 from mabn_ref.check.scenarios import ALONE, MODULES
 
 __all__ = ["BENDABLE", "ModuleModel", "backward", "call_of", "model_of"]
@@ -34,7 +34,7 @@ def model_of(norm: str, convention: Convention, channels: int, config: Any = Non
 def call_of(norm: str, x: Array, samples: int, convention: Convention) -> Batch:
     """Cut a call into what shares statistics."""
     if norm in ALONE:
-        return samples_of(x, convention.groups)
+        return samples_of(x, convention)
     return batch_of(x, 1 if norm == "online" else samples, convention.shared_by)
 
 
@@ -59,9 +59,8 @@ class ModuleModel:
         """Return z and go on; `observed` is there for the sake of the other models."""
         x = batch.x.reshape(batch.shape)
         z, self.cache, self.kept = self.module.forward(x, gamma, beta, self.kept, self.config)
-        axes = tuple(range(x.ndim - 1))
-        steep = 1 / np.sqrt(np.min(batch.var.reshape(-1, x.shape[-1]), axis=0) + self.config.eps)
-        self.largest = np.max(np.abs((z - beta) / gamma), axis=axes), steep
+        steep = 1 / np.sqrt(batch.var[:, None] + self.config.eps)
+        self.largest = batch.largest(batch.cut(np.abs((z - beta) / gamma))), batch.largest(steep)
         return np.asarray(z)
 
     def backward(self, dz: Array) -> tuple[Array, Array, Array]:

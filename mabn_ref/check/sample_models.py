@@ -12,132 +12,48 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.check.batch_gradients import of_parameters
-from mabn_ref.check.batch_model import Batch, affine, root, through_gamma
+from mabn_ref.check.batch_model import Batch, Model, affine, root, samples_of
 from mabn_ref.check.conventions import Convention
 
-__all__ = ["OnlineModel", "SampleModel", "samples_of"]
+__all__ = ["OnlineModel", "SampleModel"]
 
 
-def _together(a: Array, c: Convention) -> Array:
-    """The mean of (N, P, C) over the values that share it, put back in the place of each."""
-    samples, positions, _ = a.shape
-    neighbours = c.grouping == "neighbours"
-    apart = a.reshape(samples, positions, *((c.groups, -1) if neighbours else (-1, c.groups)))
-    apart = apart if neighbours else np.swapaxes(apart, 2, 3)
-    axis = {"sample": (1, 3), "position": (3,), "batch": (0, 1, 3), "channel": (1,)}[c.over]
-    mean = np.mean(apart, axis=axis, keepdims=True) * np.ones(apart.shape, int)
-    return np.asarray((mean if neighbours else np.swapaxes(mean, 2, 3)).reshape(a.shape))
-
-
-def _count(c: Convention, shape: tuple[int, ...]) -> int:
-    """How many values share a mean."""
-    samples, positions, channels = shape
-    each = channels // c.groups
-    counts = {"sample": positions * each, "position": each, "batch": samples * positions * each}
-    return counts.get(c.over, positions)
-
-
-def samples_of(x: Array, groups: int) -> Batch:
-    """Cut a call into samples, (N, P, C), with the statistics of their groups in every channel, (N, C)."""
-    xs = x.reshape(len(x), -1, x.shape[-1])
-    c = Convention(groups=groups)
-    mean, square = _together(xs, c), _together(xs * xs, c)
-    var = _together((xs - mean) ** 2, c)
-    return Batch(xs, mean[:, 0], var[:, 0], square[:, 0], 1, 1, x.shape)
-
-
-class _SamplePass(NamedTuple):
-    """What one call leaves for backward, (N, P, C); gamma and beta are (C,)."""
-
-    x: Array
-    y: Array
-    sigma: Array
-    std: Array
-    gamma: Array
-    beta: Array
-
-
-class SampleModel:
+class SampleModel(Model):
     """Group, layer or instance normalisation: a layer without memory, but for moving statistics at inference."""
 
     def __init__(self, norm: str, convention: Convention, channels: int) -> None:
-        self.c = convention
+        super().__init__(norm, convention, channels)
         self.moving: tuple[Any, Any] = 0.0, 1.0
-        self.last: _SamplePass
 
-    def forward(self, batch: Batch, gamma: Array, beta: Array, observed: Array | None = None) -> Array:
-        c, p = self.c, _normalised(self.c, batch.x, gamma, beta)
-        self.last = p
-        if c.infer_by == "moving":  # the samples' own, unbiased, averaged over samples and then over calls
-            n = _count(c, p.x.shape)
-            fed = np.mean(_together(p.x, c), axis=(0, 1)), np.mean(p.std**2, axis=(0, 1)) * (n / max(n - 1, 1))
-            self.moving = tuple(
-                c.decay * old + (1 - c.decay) * new for old, new in zip(self.moving, fed, strict=True)
-            )
-        return affine(p.y, gamma, beta, c).reshape(batch.shape)
+    @property
+    def centred(self) -> bool:
+        return self.c.statistic == "variance"
+
+    def _along(self, batch: Batch, a: Array) -> Array:
+        return batch.cut(np.broadcast_to(a, batch.shape))
+
+    def _moved(self, batch: Batch, raw: Array, own: Array, *rest: Any) -> Any:
+        """Average the samples' own statistics, unbiased, over samples and then over calls; training reads none."""
+        c, n = self.c, batch.x.shape[1]
+        fed = (batch.whole(a[:, None]) for a in (batch.mean, own * (n / max(n - 1, 1))))
+        means = (np.mean(a, axis=tuple(range(a.ndim - 1))) for a in fed)
+        self.moving = tuple(c.decay * old + (1 - c.decay) * new for old, new in zip(self.moving, means, strict=True))
+        return ((batch.mean, own),) * 2
 
     def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
         c = self.c
         if c.infer_by == "moving":
             return affine((x - self.moving[0]) / root(self.moving[1], c), gamma, beta, c)
-        if c.infer_by == "sample":
-            c = replace(c, over="sample", grouping="neighbours")
-        y = _normalised(c, x.reshape(len(x), -1, x.shape[-1]), gamma, beta).y
-        return affine(y, gamma, beta, c).reshape(x.shape)
+        alone = replace(c, over="sample", grouping="neighbours")
+        return self.forward(samples_of(x, alone if c.infer_by == "sample" else c), gamma, beta)
 
     def state(self) -> dict[str, Array]:
         return {}
 
     def sizes(self) -> tuple[Array, Array]:
-        p = self.last
-        rounded = np.abs(p.x / p.sigma) * 1e-6  # of a group of one value y is but rounding
-        return np.max(np.abs(p.y) + rounded, axis=(0, 1)), np.max(np.abs(1 / p.sigma), axis=(0, 1))
-
-    def backward(self, dz: Array) -> tuple[Array, Array, Array]:
-        c, p = self.c, self.last
-        shape, dz = dz.shape, dz.reshape(p.x.shape)
-        own = {"not normalised": lambda: dz * p.y * p.sigma}
-        return self._dx(dz).reshape(shape), *of_parameters(c, dz, p.y, p.gamma, own, p.beta)
-
-    def _dx(self, dz: Array) -> Array:
-        c, p, dy = self.c, self.last, dz * through_gamma(self.last.gamma, self.c)
-        n = _count(c, p.x.shape)
-        g, psi = _together(dy, c), _together(p.y * dy, c)
-        if c.statistic == "mean square":
-            g = 0 * g
-        # the derivative of sigma by x, times n: y, but for an odd sigma
-        moved = p.y * n / (n - 1) if c.variance == "unbiased" and n > 1 else p.y
-        if c.eps_at == "outside":
-            moved = moved * p.sigma / p.std
-        elif c.eps_at == "largest":
-            moved = np.where(p.std**2 > c.eps, moved, 0)
-        right = (dy - g - moved * psi) / p.sigma
-        late_g = 0 if c.statistic == "mean square" else _together(dz, c)
-        late = (dz - late_g - moved * _together(p.y * dz, c)) / p.sigma
-        formulas: dict[str, Any] = {
-            "right": lambda: right,
-            "no g": lambda: (dy - moved * psi) / p.sigma,
-            "no psi": lambda: (dy - g) / p.sigma,
-            "psi twice": lambda: (dy - g - 2 * moved * psi) / p.sigma,
-            "psi halved": lambda: (dy - g - moved * psi / 2) / p.sigma,
-            "statistics constant": lambda: dy / p.sigma,
-            "gamma last": lambda: p.gamma * late,
-            "no gamma": lambda: late,
-            "sums": lambda: (dy - n * g - moved * n * psi) / p.sigma,
-            "over variance": lambda: right / p.sigma,
-            "over std": lambda: right * p.sigma / p.std,
-        }
-        return np.asarray(formulas[c.dx]())
-
-
-def _normalised(c: Convention, x: Array, gamma: Array, beta: Array) -> _SamplePass:
-    n = _count(c, x.shape)
-    centred = x if c.statistic == "mean square" else x - _together(x, c)
-    var = _together(centred**2, c)
-    if c.variance == "unbiased" and n > 1:
-        var = var * n / (n - 1)
-    sigma = root(var, c)
-    return _SamplePass(x, centred / sigma, sigma, np.sqrt(var), gamma, beta)
+        p, batch = self.last, self.last.batch
+        rounded = np.abs(batch.x / p.sigma[:, None]) * 1e-6  # of a group of one value y is but rounding
+        return batch.largest(np.abs(p.y) + rounded), batch.largest(1 / p.sigma[:, None])
 
 
 CLAMP = 5.0

@@ -87,7 +87,7 @@ class Case:
         drawn = (parameters(k, self.channels) for k in range(len(self.steps)))
         self.parameters = [[a.astype(trace.scenario.dtype).astype(np.float64) for a in pair] for pair in drawn]
         self.roles = roles_of(self)
-        self._batches: dict[str, list[Batch]] = {}
+        self._batches: dict[tuple[Any, ...], list[Batch]] = {}
         kept = [*trace.values.values(), *(trace.states[name] for name, role in self.roles.items() if role)]
         dtypes = [values[0].dtype for values in kept if values[0].dtype in ULPS]
         dtype = min([*dtypes, *[np.dtype(np.float32)] * coarse], key=lambda d: d.itemsize, default=np.dtype(float))
@@ -100,7 +100,7 @@ class Case:
     def replay(self, convention: Convention) -> Iterator[tuple[int, Any, Array]]:
         """Run that layer over the trace: yield step, counted from 0, the layer after its forward pass, and its z."""
         model, scenario = self.model(convention), self.trace.scenario
-        batches = self.batches(convention.shared_by)
+        batches = self.batches(convention)
         for k, seen in enumerate(self.trace.values.get("z", [])):
             z = model.forward(batches[k], *self.parameters[k], seen)
             if scenario.age and k + 1 == scenario.age_after:
@@ -114,24 +114,25 @@ class Case:
         late = scenario.age - scenario.age_after * scenario.groups if scenario.age else 0
         return late + self.trace.finished * scenario.groups
 
-    def batches(self, shared_by: str) -> list[Batch]:
+    def batches(self, c: Convention) -> list[Batch]:
         """Every call's statistics."""
-        if shared_by not in self._batches:
-            c = replace(from_config(self.norm, self.config), shared_by=shared_by)
+        key = c.shared_by, c.over, c.grouping, c.groups
+        if key not in self._batches:
             samples = self.trace.scenario.norm_batch
-            self._batches[shared_by] = [
+            self._batches[key] = [
                 call_of(self.norm, x.astype(np.float64), samples, c) for x, dz in self.steps if dz is not None
             ]
-        return self._batches[shared_by]
+        return self._batches[key]
 
     @functools.cached_property
     def tolerances(self) -> list[Array]:
         """The relative error that is forgiven at every step in every channel, (C,)."""
         if self.norm == "online":  # a sample's own statistics divide nothing
             return [SLACK + self.rtol * np.full(self.channels, 10.0)] * len(self.steps)
+        usual = Convention(groups=from_config(self.norm, self.config).groups)
         conditions = [
-            np.max(1 + batch.square / (batch.var + 1e-2 * self.config.eps), axis=0)
-            for batch in self.batches("normalisation batch")
+            batch.largest(1 + (batch.square / (batch.var + 1e-2 * self.config.eps))[:, None])
+            for batch in self.batches(usual)
         ]
         return [SLACK + self.rtol * condition for condition in conditions]
 
@@ -208,7 +209,7 @@ def compared(case: Case, convention: Convention) -> tuple[Difference | None, dic
 
 def _looks(case: Case, convention: Convention, tensors: Collection[str]) -> Iterator[Look]:
     trace = case.trace
-    batches = case.batches(convention.shared_by)
+    batches = case.batches(convention)
     back = any(name in tensors for name in ("dx", "dgamma", "dbeta"))
     sizes = np.zeros(case.channels)
     rtol: Array = np.zeros(case.channels)
@@ -217,8 +218,8 @@ def _looks(case: Case, convention: Convention, tensors: Collection[str]) -> Iter
         beta, rtol = case.parameters[k][1], case.tolerances[k]
         if "z" in tensors:
             yield Look(k + 1, "z", trace.values["z"][k], z, _size(z) + np.abs(beta), rtol)
-        if "state" in tensors and k < trace.finished:
-            sizes = np.maximum(sizes, np.max(batches[k].square.reshape(-1, case.channels), axis=0) + convention.eps)
+        if "state" in tensors and any(case.roles.values()) and k < trace.finished:
+            sizes = np.maximum(sizes, batches[k].largest(batches[k].square[:, None]) + convention.eps)
             yield from _states(case, k, model, sizes, rtol)
         if back and k < trace.finished:
             yield from _gradients(case, k, model, tensors, rtol)
