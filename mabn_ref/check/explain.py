@@ -65,27 +65,19 @@ class Explanation:
         return Convention(**values)
 
 
-def explain(
-    cases: Sequence[Case],
-    numbers: Sequence[float],
-    *,
-    free: frozenset[str] = frozenset(),
-    tracks: bool = True,
-    own: Mapping[str, float] | None = None,
-) -> list[Explanation]:
-    """Search for what reproduces all cases of a target, and return the best explanations, equally good.
-
-    `numbers` are those it has, which may be hyper-parameters; of those given, it need not keep the ones in `free`.
-    `tracks` is false of a layer that was told to do without moving statistics; `own` is what it keeps.
-    """
-    norm, given = cases[0].norm, cases[0].given
+def explain(cases: Sequence[Case]) -> list[Explanation]:
+    """Search for what reproduces all cases of a target, and return the best explanations, equally good."""
+    norm, given, about = cases[0].norm, cases[0].given, cases[0].about
+    # a layer that is handed the whole Config need not heed all of it, and may have phases of its own
+    whole = given >= set(vars(cases[0].config))
+    free = frozenset({"warmup", "renorm_from"} if whole else ())
     offered: list[Choice] = []
     if norm in BENDABLE:
         # nobody's convention is accepted where the layer was told otherwise
         told = (replace(c, accepted=c.accepted and not _fields(c) & (given - free)) for c in CHOICES)
-        numeric = hyper_parameter_choices(norm, given, numbers, free, cases[0].channels, own or {})
+        numeric = hyper_parameter_choices(norm, given, free, about, cases[0].channels)
         offered = [*(c for c in told if _concerns(c, norm)), *(_heeding(c, cases[0]) for c in numeric)]
-    if not tracks:
+    if not about.tracks:
         words = "Inference normalises by the batch, as track_running_stats=False asks."
         offered = [
             replace(c, words=words, mistake="", accepted=True) if c.changes == (("infer_by", "batch"),) else c

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from mabn_ref.check.choices import Choice, choice
-from mabn_ref.check.scenarios import LIKE, Scenario
+from mabn_ref.check.observe import About
+from mabn_ref.check.scenarios import LIKE
 from mabn_ref.norms.batch_renorm import Ramp
 
 __all__ = ["LATE", "hyper_parameter_choices"]
@@ -37,7 +37,6 @@ _SHOWS = {
     "decay_forward": "z state inferred",
     "decay_backward": "dx",
 }
-ALONE_CHANNELS = Scenario(name="", norm_batch=1, alone=True).channels
 _USUAL = {"eps": (1e-5, 1e-3), "decay": (0.9, 0.99, 0.98), "clip": (5.0,), "warmup": (0, 100)}
 _USUAL |= {"decay_forward": (0.999, 0.99), "decay_backward": (0.99, 0.999)}
 _SWAPPED = {"bn": "bn", "brn": "bn", "modified-bn": "modified", "mabn": "mabn"}
@@ -45,19 +44,13 @@ _SWAPPED = {"bn": "bn", "brn": "bn", "modified-bn": "modified", "mabn": "mabn"}
 
 
 def hyper_parameter_choices(
-    norm: str,
-    given: frozenset[str],
-    numbers: Sequence[float],
-    free: frozenset[str] = frozenset(),
-    channels: int = ALONE_CHANNELS,
-    own: Mapping[str, float] = MappingProxyType({}),
+    norm: str, given: frozenset[str], free: frozenset[str], about: About, channels: int
 ) -> list[Choice]:
-    """Return what hyper-parameters may be, other than what was given: one of the `numbers` that the target has.
+    """Return what hyper-parameters may be, other than what was given: one of the numbers that the target has.
 
-    It was given fields of the Config, of which it need not keep the ones in `free`; it has so many `channels`, and
-    its `own` values of some fields.
+    It was given fields of the Config, of which it need not keep the ones in `free`; it has so many `channels`.
     """
-    kind, kept = LIKE.get(norm, norm), given - free
+    kind, kept, numbers, own = LIKE.get(norm, norm), given - free, about.numbers, about.own
     found = []
     if kind in _SWAPPED and ("decay" in given or own.get("decay", 1.0) >= 0.5):
         changes = {"decay": lambda c: 1 - c["decay"] if isinstance(c["decay"], float) else c["decay"]}

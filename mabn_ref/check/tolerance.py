@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import decimal
 import functools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from mabn_ref.arrays import Array
 from mabn_ref.check.batch_model import Batch
 from mabn_ref.check.conventions import Convention, asked_for, from_config
 from mabn_ref.check.models import BENDABLE, backward, call_of, model_of
-from mabn_ref.check.observe import Trace, config_of
+from mabn_ref.check.observe import About, Trace, config_of
 from mabn_ref.check.scenarios import ALONE, SETTINGS, inputs, parameters
 from mabn_ref.gradcheck import exact, ulps
 
@@ -56,23 +55,16 @@ class Difference:
         )
 
 
+UNTOLD = About([], None, [], {}, False, {})
+
+
 class Case:
-    """A trace, ready to be compared many times, and what the target was told.
+    """A trace, ready to be compared many times, with what is known of the target: as told nothing by default."""
 
-    It was `given` fields of the scenario's Config, and its user `asked` for values of some. If it is `coarse`, it
-    computes in float32 whatever it is given.
-    """
-
-    def __init__(
-        self,
-        norm: str,
-        trace: Trace,
-        given: frozenset[str] = frozenset(),
-        asked: Mapping[str, Any] = MappingProxyType({}),
-        coarse: bool = False,
-    ) -> None:
-        self.norm, self.trace = norm, trace
-        self.asked = asked_for(norm, asked, trace.scenario.norm_batch)
+    def __init__(self, norm: str, trace: Trace, about: About = UNTOLD) -> None:
+        self.norm, self.trace, self.about = norm, trace, about
+        given = about.fields(norm)
+        self.asked = asked_for(norm, about.asked, trace.scenario.norm_batch)
         self.given = given | set(self.asked)
         self.config: Any = config_of(norm, trace.scenario)
         if norm not in BENDABLE:
@@ -90,7 +82,9 @@ class Case:
         self._batches: dict[tuple[Any, ...], list[Batch]] = {}
         kept = [*trace.values.values(), *(trace.states[name] for name, role in self.roles.items() if role)]
         dtypes = [values[0].dtype for values in kept if values[0].dtype in ULPS]
-        dtype = min([*dtypes, *[np.dtype(np.float32)] * coarse], key=lambda d: d.itemsize, default=np.dtype(float))
+        dtype = min(
+            [*dtypes, *[np.dtype(np.float32)] * about.coarse], key=lambda d: d.itemsize, default=np.dtype(float)
+        )
         self.rtol = float(np.finfo(dtype).eps) * ULPS[dtype]
 
     def model(self, convention: Convention) -> Any:

@@ -29,12 +29,9 @@ __all__ = ["judge"]
 
 def judge(name: str, norm: str, about: About, found: Sequence[Trace | Step]) -> Report:
     """Explain what a target returned, scenario by scenario."""
-    given = about.fields(norm)
     found = [Step(t.scenario, t.space, t.skipped) if isinstance(t, Trace) and t.skipped else t for t in found]
     run = [item for item in found if isinstance(item, Trace)]
-    cases = {
-        id(t): Case(norm, t, given, about.asked, about.coarse) for t in run if t.finished and not _one_value(norm, t)
-    }
+    cases = {id(t): Case(norm, t, about) for t in run if t.finished and not _one_value(norm, t)}
     telling = _telling(list(cases.values()), about)
     if not telling:
         rows = [Row(t.scenario.name, 0, t.failure if isinstance(t, Trace) else t.skipped, {}) for t in found]
@@ -176,14 +173,11 @@ def _telling(cases: Sequence[Case], about: About) -> list[Case]:
 def _best(telling: Sequence[Case], cases: Sequence[Case], about: About) -> Explanation:
     """The best explanation: of the scenarios from the start, and of those later in a schedule if that can be had."""
     young = [case for case in telling if not case.trace.scenario.age]
-    # a layer that is handed the whole Config need not heed all of it, and may have phases of its own
-    whole = young[0].given >= set(vars(young[0].config))
-    free = frozenset({"warmup", "renorm_from"} if whole else ())
-    found = explain(young, about.numbers, free=free, tracks=about.tracks, own=about.own)
+    found = explain(young)
     if len(young) < len(telling) and (
         found[0].unexplained or any(_difference(case, found[0]) for case in telling if case not in young)
     ):
-        later = explain(telling, about.numbers, free=free, tracks=about.tracks, own=about.own)
+        later = explain(telling)
         found = found if len(later[0].unexplained) > len(found[0].unexplained) else later
     norm = telling[0].norm
     if LIKE.get(norm, norm) == "bn" and not any(_averages_seen(case, found[0]) for case in telling):
