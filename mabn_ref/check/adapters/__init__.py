@@ -118,10 +118,7 @@ def _file(path: str, name: str) -> Any:
 
 
 def adapt(
-    thing: Any,
-    extra: Mapping[str, Any] | None = None,
-    axis: int | None = None,
-    call: Mapping[str, Any] | None = None,
+    thing: Any, extra: Mapping[str, Any] | None = None, axis: int | None = None, call: Mapping[str, Any] | None = None
 ) -> Target:
     """Make a target of what is given.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,7 +11,17 @@ import numpy as np
 from mabn_ref.arrays import Array
 from mabn_ref.check.adapters.asked import CHANNELS, NAMES, REAL_BATCH, asked_by, kept_by, signature, weighs_new
 
-__all__ = ["SCALES", "SHIFTS", "Arguments", "Constructed", "arguments_for", "counts", "named", "squeezed"]
+__all__ = [
+    "SCALES",
+    "SHIFTS",
+    "Arguments",
+    "Constructed",
+    "arguments_for",
+    "counts",
+    "mode_flags",
+    "named",
+    "squeezed",
+]
 
 SCALES = ("weight", "gamma", "scale")
 SHIFTS = ("bias", "beta", "shift", "offset")
@@ -114,6 +123,8 @@ class Constructed:
     groups: bool | None = False
     channels: int | None = None
     """Of a layer that has its width already."""
+    momentum_is_new = False
+    """Whether momentum is the weight of the new value, where no default tells."""
     tracks = True
     """Whether it was not told to do without moving statistics."""
 
@@ -136,28 +147,26 @@ class Constructed:
         given = {name: modes.get(v, v) if isinstance(v, str) else v for name, v in told.items()}
         return (training_flag(call, training) if not given else {}) | given
 
-    def arguments(
-        self, call: Any, config: Any, extra: Mapping[str, Any], *, momentum_is_new: bool = False, hidden: int = 1
-    ) -> Arguments:
+    def arguments(self, call: Any, config: Any, extra: Mapping[str, Any], *, hidden: int = 1) -> Arguments:
         """Return what `arguments_for` does, and take note of what a call takes of the config."""
-        found = arguments_for(call, config, extra, momentum_is_new=momentum_is_new, hidden=hidden)
+        found = arguments_for(call, config, extra, momentum_is_new=self.momentum_is_new, hidden=hidden)
         whole = self.given is None or "config" in found.keywords
         self.given = None if whole else (self.given or frozenset()) | found.given
         self.numbers += found.numbers
         self.defaults |= found.defaults
         told = {name: value for name, value in extra.items() if name in self.extra}
-        asked, unknown = asked_by(call, config, told, momentum_is_new=momentum_is_new)
+        asked, unknown = asked_by(call, config, told, momentum_is_new=self.momentum_is_new)
         self.asked, self.unknown = self.asked | asked, self.unknown | unknown
         if "norm_batch" in found.given:
             self.groups = None
         return found
 
-    def keeps(self, parts: Sequence[Any], *, momentum_is_new: bool) -> None:
+    def keeps(self, parts: Sequence[Any]) -> None:
         """Take note of the eps and the momentum that the parts of a layer keep as attributes.
 
         An instance, or what a function has made, was given them by its user, unless the function was told them.
         """
-        found, clear = kept_by(parts, momentum_is_new=momentum_is_new)
+        found, clear = kept_by(parts, momentum_is_new=self.momentum_is_new)
         self.own |= found
         if isinstance(self.source, type) or self.given is None:
             return
@@ -166,18 +175,16 @@ class Constructed:
                 self.asked.setdefault(name, value)
 
     def constructor(
-        self, config: Any, more: Mapping[str, Any], *, momentum_is_new: bool = False, channels_first: bool = False
+        self, config: Any, more: Mapping[str, Any], *, channels_first: bool = False
     ) -> Callable[[int], Any]:
         """Return a function of the number of channels that makes the layer; `more` are keywords of the adapter's.
 
         Unless `channels_first`, a class whose first argument has a default is not told the number of channels; one
         whose first argument is a hyper-parameter never is.
         """
-        source = self.source
-        first = (channels_first and not made_of_settings(source)) or not isinstance(source, type)
-        first = first or made_of_channels(source)
-        extra = {**more, **self.extra}
-        call = self.arguments(source, config, extra, momentum_is_new=momentum_is_new, hidden=int(first))
+        source, kind = self.source, made_of(self.source)
+        first = kind == "channels" or not isinstance(source, type) or (channels_first and kind != "settings")
+        call = self.arguments(source, config, {**more, **self.extra}, hidden=int(first))
         if call.channels:
             return lambda channels: source(**{call.channels: channels}, **call.keywords)
         return lambda channels: source(*[channels] * first, **call.keywords)
@@ -224,6 +231,11 @@ def squeezed(value: Any, channels: int) -> Array:
     return array
 
 
+def mode_flags(training: bool) -> dict[str, bool]:
+    """Return the names that a mode goes by, with their values."""
+    return dict.fromkeys(TRAINING, training) | dict.fromkeys(INFERENCE, not training)
+
+
 def training_flag(call: Callable[..., Any], training: bool) -> dict[str, bool]:
     """Return the keyword that tells a call whether it trains; empty if there is none.
 
@@ -234,34 +246,24 @@ def training_flag(call: Callable[..., Any], training: bool) -> dict[str, bool]:
     {'use_running_average': False}
     """
     taken = signature(call).parameters
-    for names, value in ((TRAINING, training), (INFERENCE, not training)):
-        for name in names:
-            if name in taken:
-                return {name: value}
-    return {}
+    return dict([(name, value) for name, value in mode_flags(training).items() if name in taken][:1])
 
 
-def made_of_channels(make: Callable[..., Any]) -> bool:
-    """Say whether the number of channels comes first: that is, whether the first argument has no default.
+def made_of(make: Callable[..., Any]) -> str:
+    """Return what the first argument is: "channels", "settings", or "" if neither.
 
-    Examples
-    --------
-    >>> made_of_channels(lambda features, eps=1e-5: None), made_of_channels(lambda axis=-1: None)
-    (True, False)
-    """
-    first = next(iter(signature(make).parameters.values()), None)
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return first is not None and first.default is first.empty and first.kind in positional
-
-
-def made_of_settings(make: Callable[..., Any]) -> bool:
-    """Say whether a hyper-parameter comes first, with a default, as in a layer that sees its channels when called.
+    It is the number of channels if it has no default; a hyper-parameter with one comes first in a layer that sees its
+    channels when called.
 
     Examples
     --------
-    >>> made_of_settings(lambda eps=1e-5, momentum=0.1: None), made_of_settings(lambda features=8, eps=1e-5: None)
-    (True, False)
+    >>> [made_of(make) for make in (lambda features: None, lambda eps=1e-5: None, lambda axis=-1: None)]
+    ['channels', 'settings', '']
     """
     first = next(iter(signature(make).parameters.values()), None)
+    if first is None:
+        return ""
+    if first.default is first.empty:
+        return "channels" if first.kind in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD) else ""
     names = {"momentum"}.union(*(aliases for field, aliases in NAMES.items() if field != "groups"))
-    return first is not None and first.default is not first.empty and first.name in names
+    return "settings" if first.name in names else ""

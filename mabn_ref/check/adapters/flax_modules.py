@@ -61,7 +61,7 @@ class LinenTarget(_FlaxTarget):
         linen = require("flax.linen", "frameworks")
         is_one = isinstance(self.source, linen.Module)
         module = self.source if is_one else self.construct(channels, config, {})
-        self.keeps([module], momentum_is_new=False)
+        self.keeps([module])
         return Layer(channels, [module, None])
 
     def key(self, layer: Layer) -> str:
@@ -104,7 +104,7 @@ class NnxTarget(_FlaxTarget):
         nnx = require("flax.nnx", "frameworks")
         is_one = isinstance(self.source, nnx.Module)
         module = nnx.clone(self.source) if is_one else self.construct(channels, config, {"rngs": nnx.Rngs(0)})
-        self.keeps([module], momentum_is_new=False)
+        self.keeps([module])
         return Layer(channels, nnx.split(module, nnx.Param, ...))
 
     def key(self, layer: Layer) -> str:

@@ -8,15 +8,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.arguments import (
-    SCALES,
-    SHIFTS,
-    Constructed,
-    counts,
-    named,
-    squeezed,
-    training_flag,
-)
+from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, counts, named, squeezed, training_flag
 from mabn_ref.check.adapters.asked import signature
 from mabn_ref.check.adapters.jax_functions import Step
 from mabn_ref.extras import require
@@ -72,7 +64,7 @@ class KerasTarget(Constructed):
     def make(self, channels: int, config: Any) -> _Layer:
         source = self.source
         if isinstance(source, self.keras.layers.Layer):
-            self.keeps([source], momentum_is_new=False)
+            self.keeps([source])
             settings = {k: v for k, v in source.get_config().items() if k != "dtype"}
             return _Layer(self.keras, lambda: type(source).from_config(settings), channels)
         renorm = _renorm(source, config)

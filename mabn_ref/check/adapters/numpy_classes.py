@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.arguments import INFERENCE, SCALES, SHIFTS, TRAINING, Constructed, counts, squeezed
+from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, counts, mode_flags, squeezed
 
 __all__ = ["NumpyTarget"]
 
@@ -50,19 +50,13 @@ class NumpyTarget(Constructed):
     """A class whose objects have ``forward(x, ...)`` and ``backward(dz)``, an object of one, or a function of C.
 
     The mode is an argument of forward, by its name, or an attribute ``training``. Backward returns dx, or dx, dgamma
-    and dbeta; otherwise these are attributes or entries of a dictionary of gradients.
-
-    Parameters
-    ----------
-    source, extra
-        As of `Constructed`.
-    axis : int, optional
-        Where the channels are: by default the last axis and 1 are tried.
+    and dbeta; otherwise these are attributes or entries of a dictionary of gradients. Of `axes` for the channels the
+    last and 1 are tried, unless `adapt` is told the axis.
     """
 
-    def __init__(self, source: Any, extra: Mapping[str, Any] | None = None, axis: int | None = None) -> None:
+    def __init__(self, source: Any, extra: Mapping[str, Any] | None = None) -> None:
         super().__init__(source, extra)
-        self.axes = (-1, 1) if axis is None else (axis,)
+        self.axes: tuple[int, ...] = -1, 1
         self.axis = self.axes[0]
         self.call: Mapping[str, Any] = {}
         if not callable(source):
@@ -71,11 +65,11 @@ class NumpyTarget(Constructed):
 
     def make(self, channels: int, config: Any) -> _Layer:
         if not isinstance(self.source, type) and not inspect.isroutine(self.source):
-            self.keeps([self.source], momentum_is_new=False)
+            self.keeps([self.source])
             return _Layer(copy.deepcopy(self.source), channels)
-        made = self.constructor(config, {}, momentum_is_new=False, channels_first=True)(channels)
+        made = self.constructor(config, {}, channels_first=True)(channels)
         self.numbers += tuple(float(v) for v in vars(made).values() if type(v) in (int, float))
-        self.keeps([made], momentum_is_new=False)
+        self.keeps([made])
         return _Layer(made, channels)
 
     def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
@@ -83,7 +77,7 @@ class NumpyTarget(Constructed):
             if place is not None:
                 old = place[0][place[1]]
                 place[0][place[1]] = value.reshape(np.shape(old)).copy()
-        for name, value in (*((n, training) for n in TRAINING), *((n, not training) for n in INFERENCE)):
+        for name, value in mode_flags(training).items():
             if isinstance(getattr(layer.thing, name, None), bool):
                 setattr(layer.thing, name, value)
         switch = getattr(layer.thing, "train" if training else "eval", None)

@@ -10,14 +10,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.arguments import (
-    SCALES,
-    SHIFTS,
-    Constructed,
-    counts,
-    named,
-    squeezed,
-)
+from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, counts, named, squeezed
 from mabn_ref.check.probes import NotOffered
 from mabn_ref.extras import require
 
@@ -44,26 +37,23 @@ class _Layer:
 class TorchTarget(Constructed):
     """A module class, an instance, which is copied, or a function of the number of channels that returns one.
 
-    Parameters
-    ----------
-    source, extra
-        As of `Constructed`.
-    axis : int, optional
-        The module's channel axis: 1, or -1 where it is the last. By default whichever the module takes images with;
-        first 1 is tried, and -1 of a `torch.nn.LayerNorm` or `torch.nn.RMSNorm`.
+    Its channel axis is whichever of `axes` it takes images with, unless `adapt` is told: first 1 is tried, and -1 of
+    a `torch.nn.LayerNorm` or `torch.nn.RMSNorm`.
 
     Examples
     --------
     ``TorchTarget(torch.nn.BatchNorm2d)`` in a test, ``mabn-ref check torch.nn:BatchNorm2d --as bn`` in a terminal.
     """
 
-    def __init__(self, source: Any, extra: Mapping[str, Any] | None = None, axis: int | None = None) -> None:
+    momentum_is_new = True
+
+    def __init__(self, source: Any, extra: Mapping[str, Any] | None = None) -> None:
         super().__init__(source, extra)
         self.torch = require("torch", "torch")
         kind = source if isinstance(source, type) else type(source)
         last = self.torch.nn.LayerNorm, getattr(self.torch.nn, "RMSNorm", self.torch.nn.LayerNorm)  # from 2.4 on
         first = -1 if issubclass(kind, last) else 1
-        self.axes = (first, -first) if axis is None else (axis,)
+        self.axes: tuple[int, ...] = first, -first
         self.axis = self.axes[0]
         self.call: Mapping[str, Any] = {}
         if isinstance(source, self.torch.nn.Module):
@@ -78,10 +68,10 @@ class TorchTarget(Constructed):
             lazy = isinstance(self.source, type) and issubclass(
                 self.source, self.torch.nn.modules.lazy.LazyModuleMixin
             )
-            module = self.constructor(config, {}, momentum_is_new=True, channels_first=not lazy)(channels)
+            module = self.constructor(config, {}, channels_first=not lazy)(channels)
         attributes = [v for m in module.modules() for v in vars(m).values() if type(v) in (int, float)]
         self.numbers += tuple(map(float, attributes))
-        self.keeps(list(module.modules()), momentum_is_new=True)
+        self.keeps(list(module.modules()))
         return _Layer(module, channels, config)
 
     def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
@@ -181,9 +171,7 @@ class TorchTarget(Constructed):
         torch = self.torch
         inputs = [layer.x, *(layer.outer or (layer.scale, layer.shift))]
         wanted = [t for t in inputs if t is not None]
-        if not layer.z.requires_grad:
-            raise RuntimeError("no gradient reaches x: the output does not depend on it through autograd")
-        found = self._grad(layer.z, dz, wanted, allow_unused=True)
+        found = self._grad(layer.z, dz, wanted, allow_unused=True) if layer.z.requires_grad else [None]
         if found[0] is None:
             raise RuntimeError("no gradient reaches x: the output does not depend on it through autograd")
         # a parameter that no gradient reaches is there all the same, and its gradient is zero
