@@ -36,34 +36,25 @@ def outcomes(target: Target, norm: str, scenario: Scenario, space: tuple[int, ..
     with np.errstate(all="ignore"):
         p = Probing(target, norm, replace(scenario, groups=1), space)
         found = [_outcome(probe, p) for probe in PROBES]
-    faults = {o.mistake for o in found if o.kind == "fault"}
-    return [
-        next(
-            (
-                o._replace(kind="not run", words=why, mistake="")
-                for cause, follow, why in _FOLLOW
-                if cause in faults and o.probe in follow and o.kind == "fault"
-            ),
-            o,
-        )
-        for o in found
-    ]
+    known: dict[str, str] = {}
+    for cause, follow, why in _FOLLOW:
+        if any(o.mistake == cause for o in found):
+            known = dict.fromkeys(follow, why) | known
+    return [_laid_to(known.get(o.probe), o) for o in found]
 
 
+_COPIES = {"checkpoint", "deep copy", "pickling"}
 _FOLLOW = (
     ("statistics-keep-the-graph", {"deep copy", "pickling"}, "the statistics keep their graphs"),
-    (
-        "inference-leaves-traces",
-        {"gradient at inference", "checkpoint", "deep copy", "pickling"},
-        "every inference changes the layer",
-    ),
-    (
-        "instances-share-state",
-        {"checkpoint", "deep copy", "pickling"},
-        "instances share what they keep",
-    ),
+    ("inference-leaves-traces", {"gradient at inference", *_COPIES}, "every inference changes the layer"),
+    ("instances-share-state", _COPIES, "instances share what they keep"),
 )
 """What a fault is followed by: the same fault, seen by other probes."""
+
+
+def _laid_to(cause: str | None, found: Outcome) -> Outcome:
+    """A fault that has a known cause is none of its own."""
+    return found._replace(kind="not run", words=cause, mistake="") if cause and found.kind == "fault" else found
 
 
 def _outcome(probe: Probe, p: Probing) -> Outcome:
@@ -106,7 +97,7 @@ def with_behaviour(report: Report, found: Sequence[Outcome]) -> Report:
         known = {"second-derivative-wrong": "its dx is wrong already"}
     if by_eps:
         known["not-finite-on-a-constant"] = "its eps is another, or stands elsewhere"
-    found = [o._replace(kind="not run", words=known[o.mistake]) if o.mistake in known else o for o in found]
+    found = [_laid_to(known.get(o.mistake), o) for o in found]
     faults = [o for o in found if o.kind == "fault" and o.mistake not in report.mistakes]  # one line for one fact
     return replace(
         report,

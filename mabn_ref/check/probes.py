@@ -168,11 +168,8 @@ def _second_derivative(p: Probing) -> str:
         ends.append(np.array(p.target.backward(layer, p.dzs[0].copy())[0], float))
     slope = np.sum((ends[0] - ends[1]) * v) / (2 * STEP)
     got, largest = np.sum(found * w), np.sum(np.abs(v)) / p.xs.shape[1]
-    return (
-        ""
-        if abs(got - slope) < CLOSE * max(largest, abs(slope))
-        else f"{got:.4g}, where differences give {slope:.4g}"
-    )
+    right = abs(got - slope) < CLOSE * max(largest, abs(slope))
+    return "" if right else f"{got:.4g}, where differences give {slope:.4g}"
 
 
 def _graph(p: Probing) -> str:
