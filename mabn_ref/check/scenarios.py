@@ -128,18 +128,44 @@ def scenarios(norm: str, *, norm_batch: int | None = None, groups: int = 1, shor
     ['start', 'small eps', 'several in a call']
     """
     few = 4 if norm_batch is None else norm_batch
-    usual = SETTINGS[norm]
-    if norm in ALONE:
-        return _alone(norm, few, several=norm_batch is None, short=short)
-    first = Scenario(name="start", norm_batch=few, groups=groups, steps=24, settings={**usual, "eps": 1e-2})
+    usual, alone = SETTINGS[norm], norm in ALONE  # alone, without memory: few steps are enough
+    first = Scenario(name="start", norm_batch=few, groups=groups, settings={**usual, "eps": 1e-2}, alone=alone)
+    first = replace(first, steps=10 if alone else 24)
     other: dict[str, Any] = {"eps": 1e-5}
     if norm == "mabn":
         other |= {"warmup": 8, "clip": 5.0}
-    small = replace(first, name="small eps", steps=36, settings={**usual, **other})
-    found = [first, small]
-    if norm == "online":
+    small = replace(first, name="small eps", steps=10 if alone else 36, settings={**usual, **other})
+    found = [first, small, *_of_its_own(norm, first, small)]
+    found.append(replace(small, name="float32", dtype="float32"))
+    found += [
+        replace(small, name=f"rank {len(space) + 2}", space=space, steps=min(12, small.steps))
+        for space in ((), (3,), (2, 3))
+    ]
+    if LIKE.get(norm, norm) == "bn" or norm == "modified-bn":
+        found.append(replace(small, name="from iteration 150,000", age=150_000, steps=12, recorded=False))
+    shapes = {"rank 5": (2, 1, 3)} | ({} if norm == "in" else {"one pixel": (1, 1)})  # whose own variance is zero
+    found += [replace(small, name=name, space=space, steps=6, recorded=False) for name, space in shapes.items()]
+    many = "N" if alone or norm == "online" else "|B|"
+    if norm_batch is None:
+        numbers = _FEW[: 2 if short else None]
+        found += [replace(small, name=f"{many} = {b}", norm_batch=b, steps=min(16, small.steps)) for b in numbers]
+        found.append(replace(small, name=f"{many} = {MANY}", norm_batch=MANY, steps=3, recorded=False))
+    if not short:
+        steps = 1100 if norm == "mabn" else 400
+        found += [] if alone else [replace(small, name=f"{steps} steps", steps=steps)]
+        steps = 100 if alone else 400
+        found.append(replace(small, name=f"{steps} steps in float32", steps=steps, dtype="float32"))
+    return found
+
+
+def _of_its_own(norm: str, first: Scenario, small: Scenario) -> list[Scenario]:
+    """What only some normalisers are put through: several batches in a call, schedules, other settings."""
+    found = []
+    if norm == "gn":
+        found.append(replace(small, name="3 groups", settings={**small.settings, "groups": 3}))
+    elif norm == "online":
         found.append(replace(small, name="no layer scaling", settings={**small.settings, "layer_scaling": False}))
-    elif groups == 1:
+    elif first.groups == 1 and not first.alone:
         found.append(replace(first, name=SEVERAL, groups=3, steps=12))
     if norm == "brn":
         found += [
@@ -151,44 +177,6 @@ def scenarios(norm: str, *, norm_batch: int | None = None, groups: int = 1, shor
         norm == "mabn"
     ):  # a multiple of all short windows later, so that a ring of the last values goes on where it was
         found.append(replace(small, name="from iteration 720,744", age=720_744, age_after=24, steps=40))
-    found.append(replace(small, name="float32", dtype="float32"))
-    found += [replace(small, name=f"rank {len(space) + 2}", space=space, steps=12) for space in ((), (3,), (2, 3))]
-    if LIKE.get(norm, norm) == "bn" or norm == "modified-bn":
-        found.append(replace(small, name="from iteration 150,000", age=150_000, steps=12, recorded=False))
-    found += _more_sizes(small)
-    many = "N" if norm == "online" else "|B|"
-    if norm_batch is None:
-        found += [replace(small, name=f"{many} = {b}", norm_batch=b, steps=16) for b in _FEW[: 2 if short else None]]
-        found.append(replace(small, name=f"{many} = {MANY}", norm_batch=MANY, steps=3, recorded=False))
-    if not short:
-        steps = 1100 if norm == "mabn" else 400
-        found.append(replace(small, name=f"{steps} steps", steps=steps))
-        found.append(replace(small, name="400 steps in float32", steps=400, dtype="float32"))
-    return found
-
-
-def _more_sizes(small: Scenario) -> list[Scenario]:
-    """Inputs of five axes, and images of one pixel."""
-    few = replace(small, steps=6, recorded=False)
-    return [replace(few, name="rank 5", space=(2, 1, 3)), replace(few, name="one pixel", space=(1, 1))]
-
-
-def _alone(norm: str, few: int, *, several: bool, short: bool) -> list[Scenario]:
-    """The scenarios of normalisers without memory: few steps, many sizes."""
-    usual = SETTINGS[norm]
-    first = Scenario(name="start", norm_batch=few, steps=10, settings={**usual, "eps": 1e-2}, alone=True)
-    small = replace(first, name="small eps", settings={**usual, "eps": 1e-5})
-    found = [first, small]
-    if norm == "gn":
-        found.append(replace(small, name="3 groups", settings={**small.settings, "groups": 3}))
-    found.append(replace(small, name="float32", dtype="float32"))
-    found += [replace(small, name=f"rank {len(space) + 2}", space=space) for space in ((), (3,), (2, 3))]
-    found += _more_sizes(small)[: 1 if norm == "in" else 2]  # one pixel has no variance of its own
-    if several:
-        found += [replace(small, name=f"N = {n}", norm_batch=n) for n in _FEW[: 2 if short else None]]
-        found.append(replace(small, name=f"N = {MANY}", norm_batch=MANY, steps=3, recorded=False))
-    if not short:
-        found.append(replace(small, name="100 steps in float32", steps=100, dtype="float32"))
     return found
 
 

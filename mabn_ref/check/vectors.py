@@ -49,8 +49,12 @@ NORMS = tuple(_SMALL)
 
 def full_set(norms: Sequence[str] = NORMS) -> list[tuple[str, Scenario]]:
     """Return the scenarios of `mabn_ref.check.check`, those of float32 left out, whose inputs are no others."""
-    found = [(norm, scenario) for norm in norms for scenario in scenarios(norm) if _wanted(scenario)]
-    return [(norm, _placed(scenario, (3,))) for norm, scenario in found]
+    return [
+        (norm, _placed(scenario, (3,)))
+        for norm in norms
+        for scenario in scenarios(norm)
+        if scenario.recorded and scenario.dtype == "float64"
+    ]
 
 
 def small_set(norms: Sequence[str] = NORMS) -> list[tuple[str, Scenario]]:
@@ -67,10 +71,6 @@ def small_set(norms: Sequence[str] = NORMS) -> list[tuple[str, Scenario]]:
         for norm in norms
         for wanted, steps in _SMALL[norm].items()
     ]
-
-
-def _wanted(scenario: Scenario) -> bool:
-    return scenario.recorded and scenario.dtype == "float64"
 
 
 def _placed(scenario: Scenario, space: tuple[int, ...]) -> Scenario:
