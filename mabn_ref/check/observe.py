@@ -38,7 +38,7 @@ class Trace:
     changed: list[str] = field(default_factory=list)
     """What of the state inference changed, by the layer's names."""
     skipped: str = ""
-    """Why the scenario could not be set up, or ""."""
+    """Why the scenario was left out or could not be set up, or ""."""
 
     @property
     def finished(self) -> int:

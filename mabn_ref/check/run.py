@@ -92,13 +92,14 @@ def runner(target: Any, norm: str, extra: Mapping[str, Any], limit: float, **ada
 
 def traces(
     runs: Here | Apart, about: About, scenarios: Sequence[Scenario], told: Callable[[str], None] = lambda name: None
-) -> list[Trace | Step]:
-    """Return a trace for each scenario, or the step of the plan where it was left out; `told` hears the names."""
-    found: list[Trace | Step] = []
+) -> list[Trace]:
+    """Return a trace for each scenario, also for those that the plan leaves out; `told` hears the names."""
+    found = []
     for step in plan(about, scenarios):
         told(step.scenario.name)
         try:
-            found.append(step if step.skipped else runs.ask(observe, step))
+            left_out = Trace(step.scenario, step.space, skipped=step.skipped)
+            found.append(left_out if step.skipped else runs.ask(observe, step))
         except Failed as why:
             found.append(Trace(step.scenario, step.space, failure=str(why), failed_at=1))
     return found

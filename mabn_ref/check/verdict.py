@@ -12,41 +12,26 @@ from mabn_ref.check.explain import Explanation, agreed, explain, findings, numbe
 from mabn_ref.check.hyper_parameters import LATE
 from mabn_ref.check.observe import About, Trace
 from mabn_ref.check.report import Finding, Report, Row
-from mabn_ref.check.run import Step
 from mabn_ref.check.scenarios import LIKE, SEVERAL
-from mabn_ref.check.tolerance import (
-    TENSORS,
-    Case,
-    Difference,
-    compared,
-    first_difference,
-    roles_of,
-    rounding_errors,
-)
+from mabn_ref.check.tolerance import TENSORS, Case, Difference, compared, first_difference, roles_of, rounding_errors
 
 __all__ = ["judge"]
 
 
-def judge(name: str, norm: str, about: About, found: Sequence[Trace | Step]) -> Report:
+def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
     """Explain what a target returned, scenario by scenario."""
-    found = [Step(t.scenario, t.space, t.skipped) if isinstance(t, Trace) and t.skipped else t for t in found]
-    run = [item for item in found if isinstance(item, Trace)]
+    run = [trace for trace in found if not trace.skipped]
     cases = {id(t): Case(norm, t, about) for t in run if t.finished and not _one_value(norm, t)}
     telling = _telling(list(cases.values()), about)
     if not telling:
-        rows = [Row(t.scenario.name, 0, t.failure if isinstance(t, Trace) else t.skipped, {}) for t in found]
+        rows = [Row(t.scenario.name, 0, t.skipped or t.failure, {}) for t in found]
         # a reason why nothing runs is one for the inputs, and not for a scenario that is left out besides
         why = [trace.failure for trace in run if trace.failure]
         why = why or list(filter(None, about.refused.values())) or [row.why for row in rows]
         return Report(name, norm, "", differences=list(dict.fromkeys(why)), rows=rows)
     best, caches = _without_caches(telling, list(cases.values()), about)
     read_off = numbers_read_off(best, telling)
-    judged = [
-        _row(norm, item, cases.get(id(item)), best, about)
-        if isinstance(item, Trace)
-        else (Row(item.scenario.name, 0, item.skipped, {}), "")
-        for item in found
-    ]
+    judged = [_row(norm, trace, cases.get(id(trace)), best, about) for trace in found]
     notes = [note for trace in run for note in trace.notes]
     notes += [
         f"inference changes {name}" for c in cases.values() for name in c.trace.changed if name not in _disturbed(c)
@@ -220,6 +205,8 @@ def _disturbed(case: Case) -> list[str]:
 def _row(norm: str, trace: Trace, case: Case | None, best: Explanation, about: About) -> tuple[Row, Difference | str]:
     """A line of the table, and what is not explained in it."""
     name, failure = trace.scenario.name, trace.failure
+    if trace.skipped:
+        return Row(name, 0, trace.skipped, {}), ""
     if _one_value(norm, trace):
         if "nan" in failure or "inf" in failure:
             return Row(name, 0, failure, {}), f"{name}: one value per channel: {failure}"
