@@ -216,11 +216,7 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
         Preset("Flax", {}, {"eps": 1e-6}),
     ),
     "ln": (_PAPER, Preset("Transformers", {"over": "position"}, {})),
-    "rms": (
-        _PAPER,
-        Preset("PyTorch", _NO_SHIFT, {}),
-        Preset("Keras 3 and Flax", _NO_SHIFT, {"eps": 1e-6}),
-    ),
+    "rms": (_PAPER, Preset("PyTorch", _NO_SHIFT, {}), Preset("Keras 3 and Flax", _NO_SHIFT, {"eps": 1e-6})),
     "eval-norm": (_PAPER, Preset("PyTorch", {"fed": "unbiased"}, {"eps": 1e-5, "decay": 0.9})),
     "online": (
         Preset("the paper", {}, {"decay_forward": 0.999, "decay_backward": 0.99, "eps": 1e-5}),

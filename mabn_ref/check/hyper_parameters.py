@@ -7,7 +7,7 @@ from typing import Any
 
 from mabn_ref.check.choices import Choice, choice
 from mabn_ref.check.observe import About
-from mabn_ref.check.scenarios import LIKE
+from mabn_ref.check.scenarios import LIKE, MODULES
 from mabn_ref.norms.batch_renorm import Ramp
 
 __all__ = ["LATE", "hyper_parameter_choices"]
@@ -15,18 +15,6 @@ __all__ = ["LATE", "hyper_parameter_choices"]
 LATE = 100_000
 """An iteration that no scenario comes to from the start."""
 
-_LOOKED_FOR = {
-    "bn": "eps decay",
-    "brn": "eps decay",
-    "modified-bn": "eps decay",
-    "mabn": "eps decay window warmup clip",
-    "gn": "eps groups",
-    "ln": "eps",
-    "in": "eps",
-    "rms": "eps",
-    "frn": "eps",
-    "online": "eps decay_forward decay_backward",
-}
 _SHOWS = {
     "eps": "z state inferred",
     "decay": "z state inferred",
@@ -37,6 +25,7 @@ _SHOWS = {
     "decay_forward": "z state inferred",
     "decay_backward": "dx",
 }
+"""What is looked for of the fields of a Config, and where it shows."""
 _USUAL = {"eps": (1e-5, 1e-3), "decay": (0.9, 0.99, 0.98), "clip": (5.0,), "warmup": (0, 100)}
 _USUAL |= {"decay_forward": (0.999, 0.99), "decay_backward": (0.99, 0.999)}
 _SWAPPED = {"bn": "bn", "brn": "bn", "modified-bn": "modified", "mabn": "mabn"}
@@ -61,7 +50,8 @@ def hyper_parameter_choices(
                 _SHOWS["window"], norm, {"window": lambda c: max(c["window"] - 1, 1)}, "window is one short{given}."
             )
         )
-    for name in _LOOKED_FOR.get(kind, "").split():
+    fields = MODULES[kind].Config.__dataclass_fields__.keys() - ({"groups"} if kind in ("ln", "in") else set())
+    for name in [name for name in _SHOWS if name in fields]:
         for value in _plausible(name, numbers, channels):
             words, fine = f"{name} is {value:g}.", name not in kept
             if not fine:
@@ -134,10 +124,7 @@ def _blends(numbers: Sequence[float]) -> list[Choice]:
     """A warm-up of r and d over so many iterations, at once or little by little; without a bound it never ends."""
     found = []
     for length in sorted({int(v) for v in numbers if v == int(v) and 2 <= v <= 1_000_000}):
-        for kind, comes in (
-            ("steps", f"iteration // {length}"),
-            ("slope", f"iteration / {length}"),
-        ):
+        for kind, comes in (("steps", f"iteration // {length}"), ("slope", f"iteration / {length}")):
             words = f"r and d come in by min(1, {comes})."
             found.append(choice("z", "brn", {"blend": (length, kind, 1.0)}, words, True))
             words = (
