@@ -19,7 +19,7 @@ The files, in the order in which to read them::
     models.py            which model a target is compared with: one of the bendable ones
     batch_model.py           batch norm to MABN and EvalNorm, every convention of them in one layer
     batch_gradients.py       its backward passes, the right one and the wrong ones
-    sample_models.py         group, layer and instance normalisation, and Online Normalization
+    sample_models.py         group, layer and instance normalisation, EvalNorm and Online Normalization
     tolerance.py         a trace against a convention, up to the first difference
     explain.py           the fewest deviations that reproduce the numbers, and what is said of them
     probes.py            what is asked of its behaviour: each probe holds a layer against itself

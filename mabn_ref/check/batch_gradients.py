@@ -203,43 +203,27 @@ def _psi(model: Model, p: Pass, t: Terms) -> Array:
     psi = psi[:, 0]
     if kind == "psi of this batch":
         return psi
-    if kind == "psi one late":
-        return _late(model, psi)
-    if kind.startswith("psi exponential"):
-        return _exponential(model, psi, first=kind.endswith("from the first"))
-    average = _averaged(
-        model, psi, heed=kind != "no warm-up", zeros=kind == "zeros counted", short=int(kind == "one short")
-    )
+    average = _averaged(model, psi)
     return p.gamma * average if kind == "gamma after the average" else average
 
 
-def _averaged(model: Model, rows: Array, *, heed: bool = True, zeros: bool = False, short: int = 0) -> Array:
-    """The simple average over the window, a row a normalisation batch; in warm-up, if heeded, the row itself."""
-    found, m = [], model.c.window
+def _averaged(model: Model, rows: Array) -> Array:
+    """The average that the convention names, a row a normalisation batch; in warm-up, if heeded, the row itself."""
+    kind, m, decay, found = model.c.dx, model.c.window, model.c.decay, []
     for row, own in zip(rows, model.last.own, strict=True):
-        same = [held for held in model.psi_held if np.shape(held) == row.shape]
-        model.psi_held = [*same, row][-m:]
-        held = model.psi_held[short - m :] if m > short else [row]
-        average = sum(held) / (m if zeros else len(held))
-        found.append(row if own and heed else average)
-    return np.stack(found)
-
-
-def _late(model: Model, rows: Array) -> Array:
-    found = []
-    for row, own in zip(rows, model.last.own, strict=True):
-        earlier = sum(model.psi_held) / max(len(model.psi_held), 1) + 0 * row
-        found.append(row if own else earlier)
-        model.psi_held = [*model.psi_held, row][-model.c.window :]
-    return np.stack(found)
-
-
-def _exponential(model: Model, rows: Array, *, first: bool) -> Array:
-    found: list[Any] = []
-    for row, own in zip(rows, model.last.own, strict=True):
-        old = model.psi_held[-1] if model.psi_held else row if first else 0 * row
-        model.psi_held = [model.c.decay * old + (1 - model.c.decay) * row]
-        found.append(row if own else model.psi_held[-1])
+        earlier = [held for held in model.psi_held if np.shape(held) == row.shape]
+        model.psi_held = [*earlier, row][-m:]
+        if kind == "psi one late":
+            average = sum(earlier) / max(len(earlier), 1) + 0 * row
+        elif kind.startswith("psi exponential"):
+            first = row if kind.endswith("from the first") else 0 * row
+            average = decay * (earlier[-1] if earlier else first) + (1 - decay) * row
+            model.psi_held = [average]
+        else:
+            short = int(kind == "one short")
+            held = model.psi_held[short - m :] if m > short else [row]
+            average = sum(held) / (m if kind == "zeros counted" else len(held))
+        found.append(row if own and kind != "no warm-up" else average)
     return np.stack(found)
 
 

@@ -327,13 +327,13 @@ class Model:
         if seen is not None:
             r_seen = np.maximum(np.max(np.maximum(seen[0], 1 / seen[0]), axis=1), 1.0)
             d_seen = np.max(np.abs(seen[1]), axis=1)
-        now = [self.iteration + 1 + (0 if c.fed_per == "call" else g) for g in range(groups)]
+        now = np.array([self.iteration + 1 + (0 if c.fed_per == "call" else g) for g in range(groups)])
+        highest, widest = (
+            read_off if bound == "measured" else np.array([self._bound(bound, t) for t in now.tolist()])
+            for bound, read_off in ((c.clip if self.norm == "mabn" else c.r_max, r_seen), (c.d_max, d_seen))
+        )
         if self.norm == "mabn":
-            highest = r_seen if c.clip == "measured" else np.array([self._bound(c.clip, t) for t in now])
-            highest = np.where(np.array(now) < c.renorm_from, 1.0, highest)
-        else:
-            highest = r_seen if c.r_max == "measured" else np.array([self._bound(c.r_max, t) for t in now])
-        widest = d_seen if c.d_max == "measured" else np.array([self._bound(c.d_max, t) for t in now])
+            highest = np.where(now < c.renorm_from, 1.0, highest)
         self.bounds += list(zip(highest.tolist(), widest.tolist(), strict=True))
         return highest[:, None], widest[:, None]
 
@@ -363,16 +363,9 @@ class Model:
         else:
             hat = self._moving_root(second, 1) if c.moving_eps == "same" else self.state()["root"]
             if c.infer_eps != "same":
-                square = self.state()["square"]
-                if c.infer_eps == "root again":
-                    square = second
-                hat = square + {
-                    "inside": c.eps,
-                    "twice": 2 * c.eps,
-                    "no root": c.eps,
-                    "root again": c.eps,
-                    "none": 0.0,
-                }.get(c.infer_eps, c.infer_eps)
+                times = {"none": 0, "twice": 2}.get(c.infer_eps, 1)
+                eps = times * c.eps if isinstance(c.infer_eps, str) else c.infer_eps
+                hat = (second if c.infer_eps == "root again" else self.state()["square"]) + eps
                 hat = hat if c.infer_eps == "no root" else np.sqrt(hat)
         return affine((x - mean) / hat, gamma, beta, c)
 

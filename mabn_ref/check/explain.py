@@ -7,7 +7,7 @@ So a wrong output and a wrong gradient are two small searches, not the product o
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -209,14 +209,10 @@ def findings(best: Explanation, cases: Sequence[Case]) -> list[Finding]:
         if choice.changes == (field,)
         and _concerns(choice, cases[0].norm)
         and field[0] not in decided
-        and _shows(best, cases, {field[0]: getattr(_plain(cases[0]), field[0])})
+        and _shows(best, cases, {field[0]: cases[0].base[field[0]]})
     ]
     chosen = [(tensor, choice) for tensor, choice in best.choices if tensor not in doubtful]
     return own + [_finding(tensor, choice, best, cases) for tensor, choice in chosen]
-
-
-def _plain(case: Case) -> Convention:
-    return Convention(**case.base)
 
 
 def _words(choice: Choice, cases: Sequence[Case]) -> str:
@@ -287,22 +283,16 @@ def _bounds(best: Explanation, cases: Sequence[Case]) -> list[tuple[int, float, 
     return [spans[age] for age in sorted(spans)]
 
 
-_OTHERWISE: dict[str, Callable[[Any], Any]] = {
-    "eps": lambda v: 1.5 * v,
-    "decay": lambda v: (1 + v) / 2,
-    "decay_forward": lambda v: (1 + v) / 2,
-    "decay_backward": lambda v: (1 + v) / 2,
-    "clip": lambda v: 0.9 * v,
-    "r_max": lambda v: 0.9 * v,
-    "d_max": lambda v: 0.9 * v,
-}
-"""Another value of a hyper-parameter, which ought to show; of a count, one more."""
+_TIMES = {"eps": 1.5, "clip": 0.9, "r_max": 0.9, "d_max": 0.9}
 
 
 def _otherwise(name: str, value: Any) -> Any:
+    """Another value of a hyper-parameter, which ought to show; of a count, one more."""
     if hasattr(value, "at"):
         return replace(value, first=value.first + 0.1, last=value.last - 0.1)
-    return _OTHERWISE.get(name, lambda v: v + 1)(value)
+    if name.startswith("decay"):
+        return (1 + value) / 2
+    return value * _TIMES[name] if name in _TIMES else value + 1
 
 
 def numbers_read_off(best: Explanation, cases: Sequence[Case]) -> dict[str, Any]:
@@ -318,9 +308,7 @@ def numbers_read_off(best: Explanation, cases: Sequence[Case]) -> dict[str, Any]
     return {
         name: value
         for name, value in values.items()
-        if name in searched or isinstance(value, str) or name == "groups" or _told(best, cases, name, value)
+        if name in (*searched, "groups")
+        or isinstance(value, str)
+        or _shows(best, cases, {name: _otherwise(name, value)})
     }
-
-
-def _told(best: Explanation, cases: Sequence[Case], name: str, value: Any) -> bool:
-    return _shows(best, cases, {name: _otherwise(name, value)})

@@ -10,8 +10,7 @@ from mabn_ref.arrays import Array
 from mabn_ref.check import batch_gradients
 from mabn_ref.check.batch_model import Batch, Model, batch_of, samples_of
 from mabn_ref.check.conventions import Convention
-from mabn_ref.check.eval_model import EvalModel
-from mabn_ref.check.sample_models import OnlineModel, SampleModel
+from mabn_ref.check.sample_models import EvalModel, OnlineModel, SampleModel
 from mabn_ref.check.scenarios import ALONE, MODULES
 
 __all__ = ["BENDABLE", "ModuleModel", "backward", "call_of", "model_of"]

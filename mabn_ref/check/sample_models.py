@@ -1,6 +1,7 @@
-"""Every convention of the normalisers without batches: of samples alone, and sample by sample (Online Normalization).
+"""Every convention of the normalisers that go by samples: each alone, after the other (Online Normalization), or at
+inference (EvalNorm).
 
-Both layers have the functions of `batch_model.Model`; as that they are written to be bent.
+All layers have the functions of `batch_model.Model`; as that they are written to be bent.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from mabn_ref.check.batch_gradients import of_parameters
 from mabn_ref.check.batch_model import Batch, Model, affine, root, samples_of
 from mabn_ref.check.conventions import Convention
 
-__all__ = ["OnlineModel", "SampleModel"]
+__all__ = ["EvalModel", "OnlineModel", "SampleModel"]
 
 
 class SampleModel(Model):
@@ -54,6 +55,26 @@ class SampleModel(Model):
         p, batch = self.last, self.last.batch
         rounded = np.abs(batch.x / p.sigma[:, None]) * 1e-6  # of a group of one value y is but rounding
         return batch.largest(np.abs(p.y) + rounded), batch.largest(1 / p.sigma[:, None])
+
+
+class EvalModel(Model):
+    """EvalNorm: batch normalisation in training, and every convention of its inference by the rule of thumb."""
+
+    def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
+        kind = self.c.infer_by
+        if kind in ("moving", "batch"):
+            return super().infer(x, gamma, beta)
+        xs = x.reshape(1 if kind == "mixture of the call" else len(x), -1, x.shape[-1])
+        mean, square = np.mean(xs, axis=1, keepdims=True), self.state()["square"]
+        var = np.mean((xs - mean) ** 2, axis=1, keepdims=True)
+        a = 1 / self.c.norm_batch
+        a = 1 - a if kind == "swapped" else a
+        b = 0 if kind == "mean alone" else a
+        apart = mean - self.mean
+        mixed = b * var + (1 - b) * square + (0 if kind == "variances alone" else a * (1 - a) * apart**2)
+        times = {"none": 0, "twice": 2}.get(self.c.infer_eps)
+        sigma = root(mixed, self.c) if times is None else np.sqrt(mixed + times * self.c.eps)
+        return np.asarray(gamma * (xs - self.mean - a * apart) / sigma + beta).reshape(x.shape)
 
 
 CLAMP = 5.0
