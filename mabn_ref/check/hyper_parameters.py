@@ -45,11 +45,8 @@ def hyper_parameter_choices(
         changes = {"decay": lambda c: 1 - c["decay"] if isinstance(c["decay"], float) else c["decay"]}
         found.append(choice(_SHOWS["decay"], norm, changes, f"{_SWAPPED[kind]}-weights-swapped"))
     if kind == "mabn" and "window" in kept:
-        found.append(
-            choice(
-                _SHOWS["window"], norm, {"window": lambda c: max(c["window"] - 1, 1)}, "window is one short{given}."
-            )
-        )
+        shorter = {"window": lambda c: max(c["window"] - 1, 1)}
+        found.append(choice(_SHOWS["window"], norm, shorter, "window is one short{given}."))
     fields = MODULES[kind].Config.__dataclass_fields__.keys() - ({"groups"} if kind in ("ln", "in") else set())
     for name in [name for name in _SHOWS if name in fields]:
         for value in _plausible(name, numbers, channels):

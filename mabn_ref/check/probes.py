@@ -135,12 +135,9 @@ def _held(p: Probing, layer: Any) -> bool:
 def _life(p: Probing) -> str:
     """Training, inference, training and inference again, against the same without the first inference."""
     one, other = p.new(), p.new()
-    found, expected = [], []
     p.step(one, 0), p.step(other, 0)
     p.infer(one, 1), p.infer(one, 2)
-    found += p.step(one, 1)
-    expected += p.step(other, 1)
-    if words := _apart(found, expected, _exactly(p)):
+    if words := _apart(p.step(one, 1), p.step(other, 1), _exactly(p)):
         return f"training after an inference returns {words}"
     words = _apart([p.infer(one, 2, by=0)], [p.infer(other, 2, by=0)], _exactly(p))
     return f"inference after more training returns {words}" if words else ""
@@ -229,10 +226,8 @@ def _apart_from_others(p: Probing) -> str:
 def _constant(p: Probing) -> str:
     """Try a channel of zeros and one of another constant; samples instead, if each has its own statistics."""
     x = p.xs[0].copy()
-    if p.norm in ALONE:
-        x[0], x[-1] = 0.0, 0.5
-    else:
-        x[..., 0], x[..., -1] = 0.0, 0.5
+    parts = x if p.norm in ALONE else np.moveaxis(x, -1, 0)
+    parts[0], parts[-1] = 0.0, 0.5
     layer = p.new()
     z = p.target.forward(layer, x, p.gammas[0], p.betas[0], True)
     dx = p.target.backward(layer, p.dzs[0].copy())[0]

@@ -225,15 +225,13 @@ def _looks(case: Case, convention: Convention, tensors: Collection[str]) -> Iter
 
 def _states(case: Case, k: int, model: Any, sizes: Array, rtol: Array) -> Iterator[Look]:
     state, spread = model.state(), np.sqrt(sizes)
-    for wanted in ("mean", "second"):
-        looks = []
-        for name, role in case.roles.items():
-            seen = case.trace.states[name][k]
-            if role == wanted == "mean" and "mean" in state:
-                looks.append(Look(k + 1, name, seen, state["mean"], spread + np.abs(state["mean"]), rtol))
-            elif role == wanted == "second" and "square" in state:
-                looks.append(Look(k + 1, name, seen, state["square"], sizes + np.abs(state["square"]), rtol))
-                looks.append(Look(k + 1, name, seen, state["root"], spread + np.abs(state["root"]), rtol))
+    for role, kinds in (("mean", {"mean": spread}), ("second", {"square": sizes, "root": spread})):
+        looks = [
+            Look(k + 1, name, case.trace.states[name][k], state[kind], size + np.abs(state[kind]), rtol)
+            for name, own in case.roles.items()
+            for kind, size in kinds.items()
+            if own == role and kind in state
+        ]
         if looks:  # of several by one name the nearest: what else a layer keeps is its own affair
             yield min(looks, key=lambda look: np.max(look.errors / rtol))
 

@@ -160,7 +160,8 @@ def _best(telling: Sequence[Case], cases: Sequence[Case], about: About) -> Expla
     young = [case for case in telling if not case.trace.scenario.age]
     found = explain(young)
     if len(young) < len(telling) and (
-        found[0].unexplained or any(_difference(case, found[0]) for case in telling if case not in young)
+        found[0].unexplained
+        or any(first_difference(case, found[0].convention(case), TENSORS) for case in telling if case not in young)
     ):
         later = explain(telling)
         found = found if len(later[0].unexplained) > len(found[0].unexplained) else later
@@ -185,10 +186,6 @@ def _averages_seen(case: Case, best: Explanation) -> bool:
     """Whether anything that batch norm's moving averages go into was compared, and understood."""
     lost = [difference.tensor for difference in best.unexplained]
     return any(case.roles.values()) or ("inferred" in case.trace.values and "inferred" not in lost)
-
-
-def _difference(case: Case, best: Explanation) -> Difference | None:
-    return first_difference(case, best.convention(case), TENSORS)
 
 
 def _one_value(norm: str, trace: Trace) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.asked import CHANNELS, NAMES, REAL_BATCH, asked_by, kept_by, signature, weighs_new
+from mabn_ref.check.adapters.asked import CHANNELS, NAMES, REAL_BATCH, asked_by, decay_of, kept_by, signature
 
 __all__ = [
     "SCALES",
@@ -86,11 +86,10 @@ def arguments_for(
             keywords[name] = config
             given |= set(vars(config))
         elif name == "momentum" and hasattr(config, "decay"):
-            new = weighs_new(default, momentum_is_new)
-            keywords[name] = round(1 - config.decay, 12) if new else config.decay
+            keywords[name] = decay_of(config.decay, default, momentum_is_new)
             given.add("decay")
             if isinstance(default, float):
-                defaults["decay"] = round(1 - default, 12) if new else default
+                defaults["decay"] = decay_of(default, default, momentum_is_new)
         elif name in REAL_BATCH and hasattr(config, "window"):
             keywords[name] = config.window * config.norm_batch
             given.add("window")

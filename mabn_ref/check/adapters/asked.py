@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["CHANNELS", "NAMES", "REAL_BATCH", "asked_by", "kept_by", "signature", "weighs_new"]
+__all__ = ["CHANNELS", "NAMES", "REAL_BATCH", "asked_by", "decay_of", "kept_by", "signature"]
 
 NAMES: dict[str, tuple[str, ...]] = {
     "eps": ("eps", "epsilon"),
@@ -65,8 +65,9 @@ def asked_by(
             if value is None and momentum_is_new:
                 asked["decay"] = "cumulative"
             elif number and (isinstance(default, float) or not momentum_is_new or value < 0.5):
-                new = weighs_new(default if isinstance(default, float) else float(value), momentum_is_new)
-                asked["decay"] = round(1 - value, 12) if new else value
+                asked["decay"] = decay_of(
+                    value, default if isinstance(default, float) else float(value), momentum_is_new
+                )
         elif name == "layer_scaling" and isinstance(value, bool):
             asked["guard"] = "scaling" if value else "none"
         elif name in fields and number:
@@ -89,20 +90,22 @@ def kept_by(parts: Sequence[Any], *, momentum_is_new: bool) -> tuple[dict[str, f
             default = getattr(signature(type(part)).parameters.get("momentum"), "default", None)
             if not isinstance(default, float):
                 clear.discard("decay")
-            new = weighs_new(default, momentum_is_new)
-            found["decay"].add(round(1 - momentum, 12) if new else momentum)
+            found["decay"].add(decay_of(momentum, default, momentum_is_new))
     return {name: next(iter(values)) for name, values in found.items() if len(values) == 1}, clear
 
 
-def weighs_new(default: Any, otherwise: bool) -> bool:
-    """Say whether momentum is the weight of the new value, by its default if there is one.
+def decay_of(momentum: float, default: Any, is_new: bool) -> float:
+    """Return the weight of the old value by a momentum, or the momentum by that weight.
+
+    Momentum is the weight of the new value if its default is small; without one, if it `is_new`.
 
     Examples
     --------
-    >>> weighs_new(0.1, False), weighs_new(0.99, True), weighs_new(None, True)
-    (True, False, True)
+    >>> decay_of(0.25, 0.1, False), decay_of(0.75, 0.99, True), decay_of(0.25, None, True)
+    (0.75, 0.75, 0.75)
     """
-    return default < 0.5 if isinstance(default, float) else otherwise
+    new = default < 0.5 if isinstance(default, float) else is_new
+    return round(1 - momentum, 12) if new else momentum
 
 
 def signature(call: Callable[..., Any]) -> inspect.Signature:
