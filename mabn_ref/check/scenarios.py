@@ -173,9 +173,8 @@ def _of_its_own(norm: str, first: Scenario, small: Scenario) -> list[Scenario]:
             replace(small, name="from iteration 15,000", age=15_000, steps=12),
             replace(small, name="from iteration 150,000", age=150_000, steps=12),
         ]
-    if (
-        norm == "mabn"
-    ):  # a multiple of all short windows later, so that a ring of the last values goes on where it was
+    if norm == "mabn":
+        # a multiple of all short windows later, so that a ring of the last values goes on where it was
         found.append(replace(small, name="from iteration 720,744", age=720_744, age_after=24, steps=40))
     return found
 
