@@ -43,9 +43,10 @@ class Batch(NamedTuple):
 
     def whole(self, a: Array) -> Array:
         """Bring the canonical form, or what is repeated along M, into the shape of the call."""
+        if a.shape != self.x.shape:
+            a = np.broadcast_to(a, self.x.shape)
         back = [self.order.index(k) for k in range(len(self.order))]
-        axes = np.broadcast_to(a, self.x.shape).reshape([self.split[k] for k in self.order])
-        return axes.transpose(back).reshape(self.shape)
+        return a.reshape([self.split[k] for k in self.order]).transpose(back).reshape(self.shape)
 
     def largest(self, a: Array) -> Array:
         """The largest value of the canonical form in every channel, (C,)."""

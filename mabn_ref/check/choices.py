@@ -135,8 +135,8 @@ _AVERAGES = choices(
 _EVERY_POSITION = "Every position has statistics of its own"
 _STATISTICS = choices(
     "z state dx dgamma inferred",
-    ("ln", {"over": "position"}, f"{_EVERY_POSITION}, over channels, as LayerNorm in Transformers.", ACCEPTED),
-    ("gn", {"over": "position"}, f"{_EVERY_POSITION}; those of a group are over all positions of a sample."),
+    ("ln", {"over": "position"}, f"{_EVERY_POSITION}, over channels alone, as in Transformers.", ACCEPTED),
+    ("gn", {"over": "position"}, f"{_EVERY_POSITION}; a group of channels has them over all positions of a sample."),
     (ALONE, {"statistic": "mean square"}, "No mean is subtracted, and the mean square divides: RMS normalisation."),
     (ALONE, {"over": "batch"}, "gn-statistics-of-the-batch"),
     (RMS, {"statistic": "variance"}, "rms-mean-subtracted"),
@@ -217,7 +217,7 @@ _OUTPUT = choices(
     ("brn", {"r_max": lambda c: c["d_max"]}, "Your r is clipped by d_max; its own bound is r_max."),
     ("mabn", {"clip": _root_of("clip")}, "Your clip bounds r^2 and not r: the root is taken after it."),
     ("brn", {"r_max": _root_of("r_max")}, "Your r_max bounds r^2 and not r: the root is taken after it."),
-    ("brn", {"eps_at": "after r"}, "Your eps is added to var / r^2, after r; it belongs in the sigma r is made of."),
+    ("brn", {"eps_at": "after r"}, "Your eps is added to var / r^2, after r; it belongs in the sigma before it."),
     ("mabn brn", {"r_of": "squares"}, "mabn-r-of-squares"),
     ("mabn", {"r_of": "one"}, "mabn-no-renormalisation"),
     (
