@@ -118,14 +118,15 @@ _rms_backward = partial(_rms, equation="rms-backward", oracle="gradient")
 MISTAKES |= {
     "rms-mean-subtracted": _rms_forward(
         edits={
-            "    chi2 = mean_square(x, place": "    x = x - mean(x)\n    chi2 = mean_square(x, place",
+            "    chi2 = mean_square(values, x)": "    values = values - mean(values)\n"
+            "    chi2 = mean_square(values, x)",
             "(dy - y * psi) / chi": "(dy - mean(dy) - y * psi) / chi",
         },
         sentence="Your forward subtracts the mean, which is layer or instance normalisation; x is divided as it is.",
     ),
     "rms-mean-square-of-the-sample": _rms_statistics(
         edits={
-            "chi2 = mean_square(x, place=_place(config))": f"chi2 = {_OF_SAMPLE.format('x * x', 'x')}",
+            "chi2 = mean_square(values, x)": f"chi2 = {_OF_SAMPLE.format('values * values', 'values')}",
             "psi = mean(y * dy)  #": f"psi = {_OF_SAMPLE.format('y * dy', 'y')}  #",
         },
         sentence="Your mean square is over the positions and the channels of a sample; it is over one of them alone.",

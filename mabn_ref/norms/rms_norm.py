@@ -80,21 +80,16 @@ def split(x: Array, config: Config) -> Array:
 
 def statistics(x: Array, config: Config) -> Array:
     """Mean square of every position, (N * positions, 1), or sample and channel, (N, C): :eq:`rms-statistics`."""
-    return mean_square(split(x, config), place=_place(config))[:, 0, :]  # eq: rms-statistics
-
-
-def _place(config: Config) -> str:
-    """What shares a mean square, in an error."""
-    return "position" if config.axes == "channels" else "channel"
+    return mean_square(split(x, config), x)[:, 0, :]  # eq: rms-statistics
 
 
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
     """Divide by the root mean square of the position or channel: :eq:`rms-normalise`, :eq:`affine` (3)."""
     checks.forward(x, gamma, beta, (state, State), (config, Config), init)
-    shape, x = tuple(x.shape), split(x, config)
-    chi2 = mean_square(x, place=_place(config))  # eq: rms-statistics
+    shape, values = tuple(x.shape), split(x, config)
+    chi2 = mean_square(values, x)  # eq: rms-statistics
     chi = root(chi2 + config.eps)  # eq: rms-normalise
-    y = x / chi  # eq: rms-normalise
+    y = values / chi  # eq: rms-normalise
     z = gamma * merge(y, shape) + beta  # eq: affine (3)
     return z, Cache(y, chi, copied(gamma), shape, config), state
 
