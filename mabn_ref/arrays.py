@@ -259,6 +259,21 @@ def check_float_array(
         raise TypeError(f"{name} has dtype {dtype}, expected float32 or float64{hint}")
 
 
+def check_shaped(name: str, x: Array, shape: tuple[int, ...], note: str = "", **beside: Any) -> None:
+    """Refuse anything but an array of this shape that `check_float_array` takes, given what is `beside` it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_shaped("b", np.ones(3), (2,), ", one for each output")
+    Traceback (most recent call last):
+    ValueError: b has shape (3,), expected (2,), one for each output
+    """
+    check_float_array(name, x, **beside)
+    if tuple(x.shape) != shape:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}, expected {shape}{note}")
+
+
 def _check_step(name: str, x: Array) -> None:
     """Refuse complex numbers whose imaginary part is too large for a step: its square would show in the real part."""
     if 0 in x.shape:

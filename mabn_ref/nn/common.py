@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, check_plain, namespace
+from mabn_ref.arrays import Array, check_float_array, check_plain, check_shaped, namespace
 
 _BLOCK_BYTES = 2**20
 """How much is gathered for one block of images: small enough for the cache, large enough for quick products."""
@@ -24,18 +24,14 @@ def check_rank(name: str, x: Array, axes: str, *, like: Array | None = None, lik
 
 def check_cotangent(name: str, value: Array, shape: tuple[int, ...], like: Any, like_name: str) -> None:
     """Refuse a cotangent whose shape or dtype is not that of the output it belongs to."""
-    check_float_array(name, value, like=like, like_name=like_name, real=True)
-    if tuple(value.shape) != shape:
-        raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {shape}, the shape of the output")
+    check_shaped(name, value, shape, ", the shape of the output", like=like, like_name=like_name, real=True)
 
 
 def check_scalar_cotangent(name: str, value: Array | float, like: Array, like_name: str) -> Array | float:
     """Refuse the cotangent of a loss unless it is a number, or an array of shape () and the dtype of `like`."""
     if isinstance(value, (int, float)):
         return float(value)  # a NumPy float64 is a float too, and would turn float32 into float64
-    check_float_array(name, value, like=like, like_name=like_name, real=True)
-    if tuple(value.shape) != ():
-        raise ValueError(f"{name} has shape {tuple(value.shape)}, expected (), the shape of the loss")
+    check_shaped(name, value, (), ", the shape of the loss", like=like, like_name=like_name, real=True)
     return value
 
 
@@ -71,9 +67,7 @@ def check_curve(x: Array, numbers: Mapping[str, Array], gamma: Array, beta: Arra
         ("gamma", gamma, channels),
         ("beta", beta, channels),
     ):
-        check_float_array(name, value, like=x)
-        if tuple(value.shape) != shape:
-            raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {shape}")
+        check_shaped(name, value, shape, like=x)
 
 
 def blocks(images: Array, values: int) -> list[slice]:

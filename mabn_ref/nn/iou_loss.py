@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mabn_ref.arrays import Array, check_own, namespace
+from mabn_ref.arrays import Array, check_own, check_shaped, namespace
 from mabn_ref.nn.common import check_rank, check_scalar_cotangent
 
 
@@ -26,10 +26,8 @@ def forward(logs: Array, truth: Array) -> tuple[Array, Cache]:
     `truth` (N, 4) the true distances, all positive: so the place is inside both boxes, and they overlap.
     """
     check_rank("logs", logs, "N, 4")
-    check_rank("truth", truth, "N, 4", like=logs, like_name="logs")
     for name, value in (("logs", logs), ("truth", truth)):
-        if value.shape[1] != 4 or value.shape[0] != logs.shape[0]:
-            raise ValueError(f"{name} has shape {tuple(value.shape)}, expected ({logs.shape[0]}, 4)")
+        check_shaped(name, value, (logs.shape[0], 4), like=logs, like_name="logs")
     xp = namespace(logs)
     if not bool(xp.all(truth > 0)):
         raise ValueError("truth has distances that are not positive, expected places inside their boxes")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mabn_ref.arrays import Array, check_float_array, check_own, copied, total
+from mabn_ref.arrays import Array, check_own, check_shaped, copied, total
 from mabn_ref.nn.common import check_cotangent, check_rank
 
 
@@ -19,15 +19,11 @@ def forward(x: Array, w: Array, b: Array) -> tuple[Array, Cache]:
     """Return x @ w + b, shape (N, out), for `x` (N, in), `w` (in, out) and `b` (out,): :eq:`linear-forward`."""
     check_rank("x", x, "N, in")
     check_rank("w", w, "in, out", like=x)
-    check_float_array("b", b, like=x)
     if x.shape[1] != w.shape[0]:
         raise ValueError(
             f"x has {x.shape[1]} features, expected {w.shape[0]}: w (in, out) has shape {tuple(w.shape)}"
         )
-    if tuple(b.shape) != (w.shape[1],):
-        raise ValueError(
-            f"b has shape {tuple(b.shape)}, expected ({w.shape[1]},): w (in, out) has shape {tuple(w.shape)}"
-        )
+    check_shaped("b", b, (w.shape[1],), f": w (in, out) has shape {tuple(w.shape)}", like=x)
     out = x @ w + b  # eq: linear-forward
     return out, Cache(copied(x), copied(w))
 

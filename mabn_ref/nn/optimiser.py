@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from mabn_ref.arrays import Array, check_at_least, check_float_array, namespace
+from mabn_ref.arrays import Array, check_at_least, check_shaped, namespace
 
 Params: TypeAlias = Sequence[dict[str, Array]]
 """One dict of named arrays per layer; empty where a layer has no parameters."""
@@ -107,7 +107,5 @@ def _check_parallel(name: str, trees: Params, params: Params) -> None:
         if tree.keys() != layer.keys():
             raise ValueError(f"{name}[{i}] has the names {sorted(tree)}, expected {sorted(layer)}, those of params")
         for key, p in layer.items():
-            check_float_array(f"{name}[{i}][{key!r}]", tree[key], like=p, like_name="the parameter", real=True)
-            if tuple(tree[key].shape) != tuple(p.shape):
-                shape = tuple(tree[key].shape)
-                raise ValueError(f"{name}[{i}][{key!r}] has shape {shape}, expected {tuple(p.shape)}, that of params")
+            beside = {"like": p, "like_name": "the parameter", "real": True}
+            check_shaped(f"{name}[{i}][{key!r}]", tree[key], tuple(p.shape), ", that of params", **beside)

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from mabn_ref.arrays import (
     Array,
     check_at_least,
-    check_float_array,
     check_own,
+    check_shaped,
     check_squares,
     copied,
     namespace,
@@ -80,9 +80,7 @@ def scaled(w: Array, gain: Array, *, eps: float = 1e-4) -> tuple[Array, tuple[Ca
     """
     check_at_least("eps", eps, 0)
     check_rank("w", w, "kh, kw, in, out")
-    check_float_array("gain", gain, like=w, like_name="w")
-    if tuple(gain.shape) != tuple(w.shape[3:]):
-        raise ValueError(f"gain has shape {tuple(gain.shape)}, expected {tuple(w.shape[3:])}, one for each filter")
+    check_shaped("gain", gain, tuple(w.shape[3:]), ", one for each filter", like=w, like_name="w")
     n = math.prod(w.shape[:3])
     w_s, cache = forward(w, eps=eps / n)
     return w_s * (gain / math.sqrt(n)), (cache, copied(gain))  # eq: scaled-standardize-forward

@@ -21,7 +21,7 @@ The gradient of sum(dx**2) / 2, whose ``ddx`` is dx itself:
 
 from __future__ import annotations
 
-from mabn_ref.arrays import Array, check_float_array, total
+from mabn_ref.arrays import Array, check_shaped, total
 from mabn_ref.norms import checks
 from mabn_ref.norms.batch_norm import Cache
 from mabn_ref.norms.common import mean, merge, split
@@ -42,9 +42,7 @@ def double_backward(
         ("ddgamma", ddgamma, tuple(cache.gamma.shape)),
         ("ddbeta", ddbeta, tuple(cache.gamma.shape)),
     ):
-        check_float_array(name, value, like=cache.y, like_name="the forward pass", real=True)
-        if tuple(value.shape) != shape:
-            raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {shape}")
+        check_shaped(name, value, shape, like=cache.y, like_name="the forward pass", real=True)
     y, sigma, gamma, _, shape, config = cache
     a, dz = split(ddx, config.norm_batch), split(dz, config.norm_batch)
     dy = gamma * dz

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_at_least, check_float_array, check_own, kind, range_in_words
+from mabn_ref.arrays import Array, check_at_least, check_float_array, check_own, check_shaped, kind, range_in_words
 
 
 def setting(
@@ -162,15 +162,10 @@ def forward(
 def check_inputs(x: Array, gamma: Array, beta: Array, norm_batch: int | None = None, samples: int = 1) -> None:
     """Refuse x, gamma and beta that do not fit together."""
     check_float_array("x", x, roots=True)
-    check_float_array("gamma", gamma, like=x)
-    check_float_array("beta", beta, like=x)
     check_shape(x, samples)
     channels = x.shape[-1]
     for name, value in (("gamma", gamma), ("beta", beta)):
-        if tuple(value.shape) != (channels,):
-            raise ValueError(
-                f"{name} has shape {tuple(value.shape)}, expected ({channels},): x has {channels} channels, last axis"
-            )
+        check_shaped(name, value, (channels,), f": x has {channels} channels, last axis", like=x)
     if norm_batch is not None and x.shape[0] % norm_batch:
         raise ValueError(f"x has {x.shape[0]} samples, expected a multiple of norm_batch={norm_batch}")
 
@@ -190,19 +185,14 @@ def check_state(state: Any, expected: Any, like: Array) -> None:
 
 def check_array(state: Any, name: str, shape: tuple[int, ...], like: Array) -> None:
     """Refuse a state whose array `name` has another shape, or another dtype than `like`."""
-    value = getattr(state, name)
-    check_float_array(f"state.{name}", value, like=like, real=True)
-    if tuple(value.shape) != shape:
-        raise ValueError(f"state.{name} has shape {tuple(value.shape)}, expected {shape}")
+    check_shaped(f"state.{name}", getattr(state, name), shape, like=like, real=True)
 
 
 def gradient_statistics(dz: Array, cache: Pair) -> None:
     """Refuse arguments of `gradient_statistics`: dz is of the shape and dtype of the forward pass."""
     check_own(cache)
     y, shape = cache[0].y, tuple(cache[0].shape)
-    check_float_array("dz", dz, like=y, like_name="the forward pass", real=True)
-    if tuple(dz.shape) != shape:
-        raise ValueError(f"dz has shape {tuple(dz.shape)}, expected {shape}, the shape of the forward pass")
+    check_shaped("dz", dz, shape, ", the shape of the forward pass", like=y, like_name="the forward pass", real=True)
 
 
 def backward(
