@@ -29,17 +29,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mabn_ref.arrays import (
-    Array,
-    check_at_least,
-    check_float_array,
-    check_own,
-    check_shaped,
-    copied,
-    namespace,
-    total,
-    zeros,
-)
+from mabn_ref.arrays import Array, check_at_least, check_float_array, check_own, copied, namespace, total, zeros
 from mabn_ref.nn import conv2d
 from mabn_ref.nn.common import check_cotangent, check_rank
 
@@ -78,7 +68,9 @@ def compensated(past: Sequence[Batch], w: Array) -> tuple[Array, Array]:
     means, variances = [zeros((0, w.shape[3]), like=w)], [zeros((0, w.shape[3]), like=w)]
     for i, batch in enumerate(past):
         check_own((batch, Batch))
-        check_shaped(f"past[{i}].w", batch.w, tuple(w.shape), ", that of w", like=w, like_name="w")
+        if tuple(batch.w.shape) != tuple(w.shape):
+            raise ValueError(f"past[{i}].w has shape {tuple(batch.w.shape)}, expected {tuple(w.shape)}, that of w")
+        check_float_array(f"past[{i}].w", batch.w, like=w, like_name="w")
         change = w - batch.w
         moved = xp.sum(batch.mean_slope * change, axis=(0, 1, 2))
         mean = batch.mean + moved  # eq: cbn-compensate
@@ -114,12 +106,12 @@ def forward(
             f"the convolution's output has shape {tuple(out.shape)}: one value per channel, whose variance is 0 by "
             "construction; expected at least 2 values per channel"
         )
-    check_shaped("gamma", gamma, (channels,), like=x)
-    check_shaped("beta", beta, (channels,), like=x)
-    check_float_array("means", means, like=x)
-    if tuple(means.shape[1:]) != (channels,):
-        raise ValueError(f"means has shape {tuple(means.shape)}, expected (k - 1, {channels})")
-    check_shaped("variances", variances, tuple(means.shape), like=x)
+    for name, value in (("gamma", gamma), ("beta", beta), ("means", means), ("variances", variances)):
+        check_float_array(name, value, like=x)
+        of_one = name in ("gamma", "beta")
+        expected = (channels,) if of_one else (*means.shape[:1], channels) if len(means.shape) == 2 else None
+        if tuple(value.shape) != expected:
+            raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {expected or f'(k - 1, {channels})'}")
     own_mean = total(out) / count  # eq: bn-statistics (2)
     centred = out - own_mean
     own_var = total(centred * centred) / count  # eq: bn-statistics (2)
