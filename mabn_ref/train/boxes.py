@@ -45,11 +45,13 @@ class Targets(NamedTuple):
     distances: npt.NDArray[np.float64]  #: (N, cells, 4): to its left, top, right and bottom side, in cells
 
 
-def detector(module: Any, config: Any, *, width: int = 16, head: Any = None, **treated: bool) -> list[network.Layer]:
+def detector(
+    module: Any, config: Any, *, width: int = 16, heads: bool = False, head: Any = None, **treated: bool
+) -> list[network.Layer]:
     """Five convolutions, each with normaliser and ReLU, then a head of one convolution and the output of every cell.
 
-    The head has a normaliser if `head` is its Config. Convolutions that a normaliser follows may be `centralized` or
-    `standardized`.
+    With `heads` the head has a normaliser too, and `head` is its Config. Convolutions that a normaliser follows may
+    be `centralized` or `standardized`.
     """
     channels = [3, width, 2 * width, 2 * width, 4 * width, 4 * width]
     layers: list[network.Layer] = []
@@ -58,9 +60,9 @@ def detector(module: Any, config: Any, *, width: int = 16, head: Any = None, **t
         layers.append(normaliser(f"norm{i}", module, channels[i], config))
         layers.append(network.ReLU(f"relu{i}"))
     last = channels[-1]
-    layers.append(network.Conv("head", last, last, **(treated if head is not None else {})))
-    if head is not None:
-        layers.append(network.Norm("head norm", module, last, head))
+    layers.append(network.Conv("head", last, last, **(treated if heads else {})))
+    if heads:
+        layers.append(normaliser("head norm", module, last, head))
     start = (-math.log(1 / _PRIOR - 1),) * CLASSES + (0.0,) * 4
     layers += [network.ReLU("head relu"), network.Conv("output", last, CLASSES + 4, kernel=1, padding=0)]
     return [*layers, network.Bias("output bias", CLASSES + 4, start)]

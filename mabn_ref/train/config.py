@@ -270,7 +270,7 @@ def build(config: RunConfig, steps: int) -> tuple[Any, Any]:
 
 
 def head_config(config: RunConfig, norm: Any) -> Any:
-    """Return the Config of the normaliser in a detector's head, None without one, given that of the backbone.
+    """Return the Config of the normaliser in a detector's head, given that of the backbone.
 
     Examples
     --------
@@ -278,8 +278,6 @@ def head_config(config: RunConfig, norm: Any) -> Any:
     >>> head_config(config, build(config, steps=500)[1]).warmup  # the first iteration without batch statistics
     101
     """
-    if not config.heads:
-        return None
     warmup = config.head_warmup * (config.micro_batches // config.devices)
     return dataclasses.replace(norm, warmup=warmup + 1) if warmup else norm
 

@@ -7,12 +7,13 @@ mismatch. It is no way to use a network, since what it says of a scene then depe
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from mabn_ref.nn import network
-from mabn_ref.norms import NORMS, batch_norm, modified_batch_norm
+from mabn_ref.norms import batch_norm, modified_batch_norm
 from mabn_ref.train import loop
 from mabn_ref.train.config import RunConfig, build
 from mabn_ref.train.devices import to_host
@@ -21,7 +22,7 @@ from mabn_ref.train.devices import to_host
 def normaliser(config: RunConfig) -> tuple[Any, Any]:
     """Return what normalises by batches of `norm_batch` alone, without any average: of MABN, modified batch norm.
 
-    A normaliser of single samples is that already.
+    A normaliser of single samples, or a curve, is that already.
 
     Examples
     --------
@@ -29,7 +30,7 @@ def normaliser(config: RunConfig) -> tuple[Any, Any]:
     >>> module.__name__, norm.norm_batch
     ('mabn_ref.norms.modified_batch_norm', 2)
     """
-    module, norm = NORMS[config.norm].module, build(config, 1)[1]
+    module, norm = build(replace(config, devices=1), 1)
     if not hasattr(norm, "norm_batch"):
         return module, norm
     plain = modified_batch_norm if config.norm in ("mabn", "modified-bn") or config.form == "modified" else batch_norm

@@ -115,7 +115,8 @@ class Boxes(Task):
 
     def network(self, config: RunConfig, module: Any, norm: Any) -> list[network.Layer]:
         _refuse(config, ["network"], "scenes have a network of their own")
-        return boxes.detector(module, norm, head=head_config(config, norm), **of_network(config))
+        head = head_config(config, norm)
+        return boxes.detector(module, norm, heads=config.heads, head=head, **of_network(config))
 
     def loss(self, logits: Array, labels: Array, xp: Any) -> tuple[float, Array, int]:
         return boxes.loss(logits, labels, xp)

@@ -69,7 +69,7 @@ def test_gradients_of_the_whole_detector_by_differences(module: Any) -> None:
     """eq: bias-backward, focal-loss-backward, iou-loss-backward, conv2d-backward"""
     rng = np.random.default_rng(0)
     config = module.Config(norm_batch=2, eps=0.1, **({} if module is batch_norm else {"window": 1, "clip": 1.0}))
-    layers = boxes.detector(module, config, centralized=True, width=2, head=config)
+    layers = boxes.detector(module, config, centralized=True, width=2, heads=True, head=config)
     params, states = network.init(layers, rng, dtype=np.float64)
     params = [{k: p + 0.1 * rng.standard_normal(p.shape) for k, p in layer.items()} for layer in params]
     truth = scenes.generate(4, 1, 0)[0].boxes
@@ -178,7 +178,7 @@ def test_the_head_warms_up_by_itself_and_is_left_alone_without_a_normaliser() ->
     config = recipe("mabn", norm_batch=2, devices=4, heads=True, head_warmup=3, **TINY | {"gradient_batch": 16})
     module, norm = build(config, 10)
     assert (norm.warmup, head_config(config, norm).warmup) == (0, 3 * 2 + 1)
-    named = {layer.name: layer for layer in boxes.detector(module, norm, centralized=True, head=norm)}
+    named = {layer.name: layer for layer in boxes.detector(module, norm, centralized=True, heads=True, head=norm)}
     assert named["head"].centralized
     assert "head norm" in named
     plain = {layer.name: layer for layer in boxes.detector(module, norm, centralized=True)}
@@ -188,6 +188,13 @@ def test_the_head_warms_up_by_itself_and_is_left_alone_without_a_normaliser() ->
         replace(config, heads=False)
     with pytest.raises(ValueError, match="head_warmup is 3 with norm='bn', expected 0: it is for 'mabn' alone"):
         recipe("bn", norm_batch=2, heads=True, head_warmup=3)
+
+
+def test_a_curve_stands_in_the_head_as_a_normaliser_does() -> None:
+    config = recipe("dyt", norm_batch=1, heads=True, **TINY)
+    layers = loop.layers_of(config, 1, BOXES)
+    assert [layer.name for layer in layers if isinstance(layer, network.Curve)][-1] == "head norm"
+    assert run_boxes(config)["status"] == "done"
 
 
 @pytest.mark.parametrize("field", [{"heads": True}, {"exposure": 1.0}])
