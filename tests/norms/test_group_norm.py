@@ -90,6 +90,17 @@ def test_the_statistics_of_backward(inputs: Calls) -> None:
         np.testing.assert_allclose(found, slope / (cache.y[0].size / found.shape[1]), rtol=0, atol=1e-12 * scale)
 
 
+@given(inputs=draws())
+def test_statistics_are_those_of_each_group(inputs: Calls) -> None:
+    """eq: gn-statistics"""
+    x = inputs.xs[0]
+    groups = inputs.config.groups or x.shape[-1]
+    each = [part.reshape(len(x), -1) for part in np.split(x, groups, axis=-1)]
+    for found, right in zip(group_norm.statistics(x, inputs.config), (np.mean, np.var), strict=True):
+        expected = np.stack([right(part, axis=1) for part in each], axis=1)
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12 * np.abs(x).max())
+
+
 def test_layer_and_instance_norm_are_groups() -> None:
     assert Config.layer() == Config(eps=1e-5, groups=1)
     assert Config.layer(eps=0.3) == Config(eps=0.3, groups=1)
