@@ -7,7 +7,7 @@ a count that is not an integer, ValueError for another shape, another label or a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -39,8 +39,8 @@ def drawn(
     test_size: int,
     seed: int,
     stream: int,
-) -> Iterator[list[npt.NDArray[Any]]]:
-    """Yield the arrays of a training set, then those of a test set, drawn `length` at a time by `block`.
+) -> tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
+    """Return the arrays of a training set, and those of a test set, drawn `length` at a time by `block`.
 
     The sets are the streams `stream` and ``stream + 1`` of the seed. Each block has a stream of its own in them, so
     that a small set is the start of a large one.
@@ -48,9 +48,12 @@ def drawn(
     check_at_least("train_size", train_size, 1, whole=True)
     check_at_least("test_size", test_size, 1, whole=True)
     check_at_least("seed", seed, 0, whole=True)
-    for size, number in ((train_size, stream), (test_size, stream + 1)):
+
+    def one(size: int, number: int) -> list[npt.NDArray[Any]]:
         blocks = [block(np.random.default_rng([seed, number, index])) for index in range(-(-size // length))]
-        yield [np.concatenate(parts)[:size] for parts in zip(*blocks, strict=True)]
+        return [np.concatenate(parts)[:size] for parts in zip(*blocks, strict=True)]
+
+    return one(train_size, stream), one(test_size, stream + 1)
 
 
 def check_images(images: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -83,3 +84,13 @@ def test_palettes_overlap_a_little() -> None:
 def test_bad_arguments_are_named(arguments: tuple[int, int, int], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         embedded.generate(*arguments)
+
+
+def test_of_the_training_set_nothing_is_held_twice_while_the_test_set_is_drawn() -> None:
+    tracemalloc.start()
+    try:
+        train, _ = embedded.generate(4000, 4000, 0)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 3.5 * train.images.nbytes  # the training set, and the test set in blocks and whole
