@@ -23,12 +23,13 @@ def _several_samples(rng: np.random.Generator) -> Any:
 _gn = partial(Mistake, subject=group_norm, draw=grouped_calls(groups=2))
 _gn_backward = partial(_gn, equation="gn-backward", oracle="gradient")
 _gn_statistics = partial(_gn, equation="gn-statistics", oracle="forward")
+_NEIGHBOURS = "groups == 1 or x.size == samples * channels"
 
 MISTAKES = {
     "gn-gamma-after-the-means": _gn_backward(
         edits={
-            "dy = dz * gamma\n    g = ": "dy = dz\n    g = ",
-            "(dy - g - y * psi) / sigma": "gamma * (dy - g - y * psi) / sigma",
+            "dy = split(dz * gamma, config)\n    g = ": "dy = split(dz, config)\n    g = ",
+            "dx = (dy - g - y * psi) / sigma": "dx = gamma * merge((dy - g - y * psi) / sigma, shape)",
         },
         sentence="Your dx takes the means of dz and multiplies by gamma at the end; gamma differs within a group, so "
         "that g and Psi are means of dy = gamma * dz.",
@@ -41,6 +42,7 @@ MISTAKES = {
     ),
     "gn-statistics-of-the-batch": _gn_statistics(
         edits={
+            _NEIGHBOURS: "False",
             "xp.repeat(of_groups, width": "xp.repeat(np.mean(of_groups, axis=0, keepdims=True), width",
             "one_of(x)[:, :, ::width]": "one_of(x)[:1, :, ::width]",
         },
@@ -49,6 +51,7 @@ MISTAKES = {
     ),
     "gn-channels-interleaved": _gn_statistics(
         edits={
+            _NEIGHBOURS: "False",
             "(x.shape[0], 1, -1, width)), axis=3)": "(x.shape[0], 1, width, -1)), axis=2)",
             "xp.repeat(of_groups, width, axis=2)": "xp.tile(of_groups, (1, 1, width))",
             "repeat(one_of(x)[:, :, ::width], width, axis=2)": "tile(one_of(x)[:, :, : x.shape[2] // width], "

@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_own, check_squares, copied, less, namespace, total
+from mabn_ref.arrays import Array, check_float_array, check_own, check_squares, copied, less, namespace, total
 from mabn_ref.norms import checks
-from mabn_ref.norms.checks import Checked, setting
-from mabn_ref.norms.common import mean, merge, one_of, root, split
+from mabn_ref.norms.checks import Checked, check_shape, setting
+from mabn_ref.norms.common import mean, merge, one_of, root
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +57,10 @@ class State(NamedTuple):
 
 
 class Cache(NamedTuple):
-    """What backward needs, in the canonical form (N, M, C): every sample is a normalisation batch."""
+    """What backward needs, in the form of `split`."""
 
-    y: Array  #: (N, M, C): the normalised values
-    sigma: Array  #: (N, 1, C): sqrt(var + eps), the same for all channels of a group
+    y: Array  #: (N, M, C) or (N * groups, values, 1): the normalised values
+    sigma: Array  #: (N, 1, C) or (N * groups, 1, 1): sqrt(var + eps), the same for all channels of a group
     gamma: Array  #: (C,)
     shape: tuple[int, ...]  #: the shape of x
     config: Config
@@ -73,12 +73,38 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
     return State()
 
 
+def split(x: Array, config: Config) -> Array:
+    """Bring x to (N, M, C), or to (N * groups, values, 1) where the values of a group are neighbours in memory.
+
+    They are where there is one group or one position. Each group is then a normalisation batch of one channel, and
+    its statistics are one number each. Elsewhere `group_mean` brings the channels of a group together.
+
+    Examples
+    --------
+    >>> x = np.zeros((8, 5, 5, 6))
+    >>> split(x, Config(groups=2)).shape, split(x, Config.layer()).shape, split(x[:, 0, 0], Config(groups=2)).shape
+    ((8, 25, 6), (8, 150, 1), (16, 3, 1))
+    """
+    check_own((config, Config))
+    check_float_array("x", x)
+    check_shape(x)
+    samples, channels = x.shape[0], x.shape[-1]
+    groups = channels // _width(channels, config)
+    neighbours = groups == 1 or x.size == samples * channels
+    return namespace(x).reshape(x, (samples * groups, -1, 1) if neighbours else (samples, -1, channels))
+
+
 def _width(channels: int, config: Config) -> int:
-    """How many channels a group has."""
+    """How many of the channels a group has."""
     groups = channels if config.groups is None else config.groups
     if channels % groups:
         raise ValueError(f"groups is {groups}, expected a divisor of the {channels} channels")
     return channels // groups
+
+
+def _together(x: Array, config: Config) -> int:
+    """How many channels of x, in the form of `split`, are a group."""
+    return 1 if x.shape[2] == 1 else _width(x.shape[2], config)
 
 
 def group_mean(x: Array, config: Config) -> Array:
@@ -91,65 +117,68 @@ def group_mean(x: Array, config: Config) -> Array:
     >>> group_mean(np.array([[[1.0, 3.0, 10.0, 30.0]]]), Config(groups=2))
     array([[[ 2.,  2., 20., 20.]]])
     """
-    xp, width = namespace(x), _width(x.shape[2], config)
+    xp, width = namespace(x), _together(x, config)
     of_groups = xp.sum(xp.reshape(mean(x), (x.shape[0], 1, -1, width)), axis=3) / width
     return xp.repeat(of_groups, width, axis=2)
 
 
 def _centre(x: Array, config: Config) -> tuple[Array, Array]:
     """Do what `mabn_ref.norms.common.centre` does, with a group in the place of a channel."""
-    width = _width(x.shape[2], config)
+    width = _together(x, config)
     start = namespace(x).repeat(one_of(x)[:, :, ::width], width, axis=2)
     distances = less(x, start[:, 0, :])
     off = group_mean(distances, config)
     return start + off, less(distances, off[:, 0, :])
 
 
+def _of_groups(statistic: Array, samples: int, config: Config) -> Array:
+    """A statistic of every sample and group, (N, groups)."""
+    once = statistic[:, 0, :: _together(statistic, config)]
+    return namespace(statistic).reshape(once, (samples, -1))
+
+
 def statistics(x: Array, config: Config) -> tuple[Array, Array]:
     """Mean and biased variance of every sample and group, (N, groups): :eq:`gn-statistics`."""
-    check_own((config, Config))
-    mu, centred = _centre(split(x, 1), config)  # eq: gn-statistics
+    mu, centred = _centre(split(x, config), config)  # eq: gn-statistics
     var = group_mean(centred * centred, config)  # eq: gn-statistics
     check_squares("x", x, var)
-    width = _width(x.shape[-1], config)
-    return mu[:, 0, ::width], var[:, 0, ::width]
+    return _of_groups(mu, x.shape[0], config), _of_groups(var, x.shape[0], config)
 
 
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
     """Normalise every sample and group by its own mean and variance: :eq:`gn-normalise`, :eq:`affine` (3)."""
     checks.forward(x, gamma, beta, (state, State), (config, Config), init)
-    shape, x = tuple(x.shape), split(x, 1)
-    if x.shape[1] * _width(x.shape[2], config) == 1:
+    shape, values = tuple(x.shape), split(x, config)
+    if values.shape[1] * _together(values, config) == 1:
         raise ValueError(
             f"x has shape {shape} and groups={config.groups}: one value per sample and group, whose variance "
             "is 0 by construction; expected at least 2 values"
         )
-    _, centred = _centre(x, config)  # eq: gn-statistics
+    _, centred = _centre(values, config)  # eq: gn-statistics
     var = group_mean(centred * centred, config)  # eq: gn-statistics
     check_squares("x", x, var)
     sigma = root(var + config.eps)
     y = centred / sigma  # eq: gn-normalise
-    z = gamma * y + beta  # eq: affine (3)
-    return merge(z, shape), Cache(y, sigma, copied(gamma), shape, config), state
+    z = gamma * merge(y, shape) + beta  # eq: affine (3)
+    return z, Cache(y, sigma, copied(gamma), shape, config), state
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     """The two statistics of backward, of dy, of every sample and group, (N, groups): :eq:`gn-gradient-statistics`."""
     checks.gradient_statistics(dz, (cache, Cache))
-    dy = split(dz, 1) * cache.gamma
+    dy = split(dz * cache.gamma, cache.config)
     g = group_mean(dy, cache.config)  # eq: gn-gradient-statistics
     psi = group_mean(cache.y * dy, cache.config)  # eq: gn-gradient-statistics
-    width = _width(g.shape[2], cache.config)
-    return g[:, 0, ::width], psi[:, 0, ::width]
+    return _of_groups(g, dz.shape[0], cache.config), _of_groups(psi, dz.shape[0], cache.config)
 
 
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
     """Gradients in closed form: :eq:`gn-backward`."""
     checks.backward(dz, (cache, Cache), (state, State), init)
-    dz, (y, sigma, gamma, shape, config) = split(dz, 1), cache
+    y, sigma, gamma, shape, config = cache
     dbeta = total(dz)  # eq: affine-backward
-    dgamma = total(dz * y)  # eq: affine-backward
-    dy = dz * gamma
+    dgamma = total(dz * merge(y, shape))  # eq: affine-backward
+    dy = split(dz * gamma, config)
     g = group_mean(dy, config)  # eq: gn-gradient-statistics
     psi = group_mean(y * dy, config)  # eq: gn-gradient-statistics
     dx = (dy - g - y * psi) / sigma  # eq: gn-backward
@@ -159,12 +188,12 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
 def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
     """The same gradients, step by step back through the computation graph: :eq:`gn-graph`."""
     checks.backward(dz, (cache, Cache), (state, State), init)
-    dz, (y, sigma, gamma, shape, config) = split(dz, 1), cache
-    centred, values = y * sigma, y.shape[1] * _width(y.shape[2], config)
+    y, sigma, gamma, shape, config = cache
+    centred, values = y * sigma, y.shape[1] * _together(y, config)
     # z = gamma * y + beta
     dbeta = total(dz)  # eq: affine-backward
-    dgamma = total(dz * y)  # eq: affine-backward
-    dy = dz * gamma  # eq: gn-graph
+    dgamma = total(dz * merge(y, shape))  # eq: affine-backward
+    dy = split(dz * gamma, config)  # eq: gn-graph
     # y = centred / sigma
     dcentred = dy / sigma  # eq: gn-graph
     dsigma = -values * group_mean(dy * centred, config) / sigma**2  # eq: gn-graph

@@ -121,6 +121,8 @@ EVAL_UNBIASED = (
 NUMPY = "\nimport numpy as np\n"
 
 BESSEL = "(x.shape[1] / (x.shape[1] - 1))"
+VALUES_GN = "({0}.size // ({0}.shape[0] * (config.groups or {0}.shape[-1])))"
+BESSEL_GN = "({0} / ({0} - 1))".format(VALUES_GN.format("x"))
 
 LAYERS: dict[tuple[str, str, Any], Layer] = {}
 """By the normaliser that it is to be, and the field and the value of the choice."""
@@ -546,8 +548,8 @@ add(
     "gn ln in",
     "variance",
     "unbiased",
-    (SIGMA, SIGMA.replace("var", f"var * {BESSEL}")),
-    (DX, steep),
+    (SIGMA, SIGMA.replace("var", f"var * {BESSEL_GN}")),
+    (DX, steep.replace("y.shape[1]", VALUES_GN.format("dz"))),
 )
 add(
     "mabn",
@@ -743,7 +745,8 @@ dx = {
     "over std": DX[5:].replace("sigma", "np.sqrt(sigma**2 - cache.config.eps)"),
 }
 for value, formula in dx.items():
-    add("bn brn gn ln in", "dx", value, (DX, f"dx = {formula}"))
+    add("bn brn", "dx", value, (DX, f"dx = {formula}"))
+    add("gn ln in", "dx", value, (DX, f"dx = {formula}".replace("dy.shape[1]", VALUES_GN.format("dz"))))
     if value in ("sums", "over variance", "over std"):
         formula = formula.replace("dy.shape[1] * g - ", "").replace("g - ", "")
         add("modified-bn", "dx", value, (DX_CHI, f"dx = {formula}".replace("sigma", "chi")))
@@ -853,7 +856,7 @@ add(
     "gn ln in",
     "statistic",
     "mean square",
-    (SIGMA, f"centred, var = x, np.mean(x * x, axis=1, keepdims=True)\n    {SIGMA}"),
+    (SIGMA, f"centred, var = values, group_mean(values * values, config)\n    {SIGMA}"),
     (DX, DX.replace(" - g", "")),
 )
 add("brn", "affine", "before r", wrap=before_r)
@@ -931,6 +934,13 @@ SEVERAL = {
             settings={"ema_of": "var"},
             beside=("The moving sigma starts at 1", "The moving average is of the variance"),
             conforms=True,
+        ),
+    ),
+    "eps after r, and no gamma": (
+        "brn",
+        Layer(
+            edits=((Y_BRN, after_r), (DX, f"{shifted}\n    dx = dx / gamma")),
+            beside=("Your eps is added to var / r^2", "bn-gamma-forgotten"),
         ),
     ),
     "unbiased over channels alone": (
