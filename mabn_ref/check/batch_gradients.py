@@ -53,7 +53,7 @@ def _terms(model: Model, dz: Array) -> Terms:
     if c.by != "batch":
         moved = np.zeros_like(p.y)
     elif c.eps_at == "largest":
-        moved = np.where(raw[:, None] > c.eps, moved, 0)
+        moved = np.where(std**2 > c.eps, moved, 0)
     elif c.root == "no":
         moved = moved * 2 * sigma
     elif c.eps_at == "outside":
@@ -123,6 +123,7 @@ def _derivative(model: Model, p: Pass, t: Terms) -> Array:
     if c.eps_at == "after r":  # the shift d * sqrt(var) / sigma depends on x too
         slope = _mean(t.dn) * p.d[:, None] * (1 / t.std**2 - 1 / t.sigma**2)
         right = right + slope * t.moved * t.sigma
+        late = late + slope * t.moved * t.sigma / p.gamma
     hat = p.sigma_hat[:, None]
     steep = {
         "squares": lambda: 2 * t.sigma / hat**2,

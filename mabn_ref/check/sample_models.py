@@ -6,6 +6,7 @@ All layers have the functions of `batch_model.Model`; as that they are written t
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -46,7 +47,8 @@ class SampleModel(Model):
         if c.infer_by == "moving":
             return affine((x - self.moving[0]) / root(self.moving[1], c), gamma, beta, c)
         alone = replace(c, over="sample", grouping="neighbours")
-        return self.forward(samples_of(x, alone if c.infer_by == "sample" else c), gamma, beta)
+        # a copy, since backward is of the last training pass
+        return copy(self).forward(samples_of(x, alone if c.infer_by == "sample" else c), gamma, beta)
 
     def state(self) -> dict[str, Array]:
         return {}

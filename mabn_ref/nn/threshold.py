@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from mabn_ref.arrays import Array, check_float_array, check_own, check_shaped, namespace, total
-from mabn_ref.nn.common import check_cotangent, check_rank
+from mabn_ref.nn.common import check_cotangent
 
 
 class Cache(NamedTuple):
@@ -22,7 +22,8 @@ class Cache(NamedTuple):
 def forward(x: Array, tau: Array) -> tuple[Array, Cache]:
     """Return max(x, tau) for x, (..., C), and tau, (C,); NaN stays NaN: :eq:`threshold-forward`."""
     check_float_array("x", x)
-    check_rank("tau", tau, "C", like=x)
+    if not x.shape:
+        raise ValueError("x has shape (), expected (..., C): channels last")
     check_shaped("tau", tau, tuple(x.shape[-1:]), ": one for each channel of x", like=x)
     out = namespace(x).maximum(x, tau)  # eq: threshold-forward
     return out, Cache(~(x <= tau), x.dtype)

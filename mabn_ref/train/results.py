@@ -39,12 +39,15 @@ def prepare(path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with storage.named(path), path.open("a+b") as file:
-        file.seek(0)
-        lines = list(_lines(path, file))
-        if not lines or lines[-1].endswith(b"\n"):
+        if file.tell() == 0:
             return
-        if _record(lines[-1]) is None:
-            file.truncate(sum(map(len, lines[:-1])))
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) == b"\n":
+            return
+        file.seek(0)
+        *before, last = _lines(path, file)
+        if _record(last) is None:
+            file.truncate(sum(map(len, before)))
         else:
             file.write(b"\n")
 
