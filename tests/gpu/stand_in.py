@@ -17,9 +17,9 @@ __all__ = ["FUNCTIONS", "stand_in"]
 # fmt: off
 FUNCTIONS = [
     "abs", "all", "any", "arange", "argmax", "argmin", "ascontiguousarray", "astype", "clip", "concat", "empty",
-    "exp", "finfo", "flip", "isfinite", "log", "matrix_transpose", "max", "maximum", "mean", "min", "minimum", "ones",
-    "ones_like", "permute_dims", "prod", "reshape", "sqrt", "stack", "sum", "tensordot", "tile", "where", "zeros",
-    "zeros_like",
+    "exp", "finfo", "flip", "isfinite", "log", "matrix_transpose", "max", "maximum", "mean", "min", "minimum",
+    "ones", "ones_like", "permute_dims", "prod", "repeat", "reshape", "sqrt", "stack", "sum", "tensordot", "tile",
+    "where", "zeros", "zeros_like",
 ]
 # fmt: on
 
