@@ -260,7 +260,20 @@ def check_float_array(
 
 
 def check_shaped(name: str, x: Array, shape: tuple[int, ...], note: str = "", **beside: Any) -> None:
-    """Refuse anything but an array of this shape that `check_float_array` takes, given what is `beside` it.
+    """Refuse what `check_float_array` refuses, and an array of another shape than `shape`, with a ValueError.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the message.
+    x : array
+        The argument.
+    shape : tuple of int
+        The shape that it must have.
+    note : str
+        What the message says after the shape.
+    beside
+        Keywords of `check_float_array`.
 
     Examples
     --------

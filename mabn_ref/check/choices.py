@@ -136,7 +136,7 @@ _EVERY_POSITION = "Every position has statistics of its own"
 _STATISTICS = choices(
     "z state dx dgamma inferred",
     ("ln", {"over": "position"}, f"{_EVERY_POSITION}, over channels alone, as in Transformers.", ACCEPTED),
-    ("gn", {"over": "position"}, f"{_EVERY_POSITION}; a group of channels has them over all positions of a sample."),
+    ("gn", {"over": "position"}, f"{_EVERY_POSITION}; a group of channels shares them over a sample's positions."),
     (ALONE, {"statistic": "mean square"}, "No mean is subtracted, and the mean square divides: RMS normalisation."),
     (ALONE, {"over": "batch"}, "gn-statistics-of-the-batch"),
     (RMS, {"statistic": "variance"}, "rms-mean-subtracted"),

@@ -159,7 +159,7 @@ def scenarios(norm: str, *, norm_batch: int | None = None, groups: int = 1, shor
 
 
 def _of_its_own(norm: str, first: Scenario, small: Scenario) -> list[Scenario]:
-    """What only some normalisers are put through: several batches in a call, schedules, other settings."""
+    """Scenarios for some normalisers only: several batches in a call, schedules, other settings."""
     found = []
     if norm == "gn":
         found.append(replace(small, name="3 groups", settings={**small.settings, "groups": 3}))

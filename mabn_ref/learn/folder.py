@@ -74,7 +74,7 @@ class Folder:
         Raises
         ------
         ValueError
-            If the path or one of its parents is a file, or if one of its parents is already a working folder.
+            If the path or one of its parents is a file, or if a parent is already a working folder.
 
         Examples
         --------

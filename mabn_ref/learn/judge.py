@@ -282,9 +282,9 @@ class _Known:
         possible = wrong | self._joining
         known = [name for name in self.exercise.mistakes if self._values_changed_by(name).keys() <= possible]
         for group in itertools.chain(((name,) for name in known), itertools.combinations(known, 2)):
-            made = self._tried(group, student)
-            if made.changed and made.changed <= possible:
-                yield made
+            changed = self._values_changed_by(*group)
+            if changed and changed.keys() <= possible:
+                yield self._tried(group, student)
 
     def _values_changed_by(self, *group: str) -> _Values:
         """The parts that mistakes change together, and their values; none where edits are in each other's way."""

@@ -13,7 +13,7 @@ from mabn_ref.mistakes.random_layer_inputs import convolution, matrices
 
 
 def _kind(subject: ModuleType, equation: str, oracle: str, **rest: Any) -> partial[Mistake]:
-    """What makes mistakes in a layer, on inputs like those of the right one unless `rest` has another draw."""
+    """A maker of mistakes in one layer; inputs are drawn as for the right layer unless `rest` says otherwise."""
     return partial(
         Mistake, subject=subject, equation=equation, oracle=oracle, **{"draw": RIGHT_DRAWS[subject]} | rest
     )

@@ -123,7 +123,7 @@ def group_mean(x: Array, config: Config) -> Array:
 
 
 def _centre(x: Array, config: Config) -> tuple[Array, Array]:
-    """Do what `mabn_ref.norms.common.centre` does, with a group in the place of a channel."""
+    """Centre as `mabn_ref.norms.common.centre` does, with a group in place of a channel."""
     width = _together(x, config)
     start = namespace(x).repeat(one_of(x)[:, :, ::width], width, axis=2)
     distances = less(x, start[:, 0, :])

@@ -172,7 +172,7 @@ class RunConfig(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for misfit in self._misfits():  # of which the first is enough
+        if (misfit := next(self._misfits(), None)) is not None:
             raise ValueError(misfit)
         if self.train_size is not None:
             fewest = self.gradient_batch * (2 if self.held_out else 1)
@@ -184,7 +184,7 @@ class RunConfig(Checked):
             raise ValueError(f"{_OTHERWISE_IN_CONFIG.get(name, name)} {said}, with norm={self.norm!r}") from error
 
     def _misfits(self) -> Iterator[str]:
-        """What of the fields does not go together."""
+        """Say which fields do not go together, one sentence for each."""
         if not isinstance(self.data_dir, str if self.data == "directory" else type(None)):
             yield f"data_dir is {self.data_dir!r} with data={self.data!r}, expected one with 'directory' only"
         if self.data == "embedded" and None in (self.train_size, self.test_size):

@@ -30,7 +30,7 @@ class Normaliser:
         return {name: np.array(getattr(self, name)) for name in self.kept}
 
     def parts(self, x: Array) -> Iterator[tuple[Array, slice]]:
-        """The parts of a call, in order, as views, and the channels that are in each."""
+        """The parts of a call in order, as views, each with its channels."""
         each = len(x) if self.config.norm_batch is None else self.config.norm_batch
         for first in range(0, len(x), each):
             yield x[first : first + each].reshape(-1, x.shape[-1]), slice(None)
