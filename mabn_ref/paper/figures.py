@@ -55,11 +55,13 @@ def _used(module: Any, x: Array, dz: Array, cache: Any, state: Any) -> tuple[dic
     if hasattr(cache, "r"):  # dz reaches y through r, of which every normalisation batch has its own
         each = split(dz, cache.config.norm_batch) * cache.r
         dz = merge(each, tuple(dz.shape))
-    mu, var = batch_norm.statistics(x, config)
-    chi2 = modified_batch_norm.statistics(x, config)
     g, psi = whole.gradient_statistics(dz, kept)
-    of_all = {"mu": mu, "var": var, "chi2": chi2, "g": g, "psi": psi}
-    return small, {name: of_all[name][0, :] for name in small}
+    of_all: tuple[Any, ...]
+    if whole is batch_norm:
+        of_all = (*batch_norm.statistics(x, config), g, psi)
+    else:
+        of_all = (modified_batch_norm.statistics(x, config), psi)
+    return small, {name: value[0, :] for name, value in zip(small, of_all, strict=True)}
 
 
 def _norms(small: Array, regular: Array) -> list[float]:

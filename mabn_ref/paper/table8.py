@@ -168,7 +168,7 @@ def _study(
         figure = plotting.errors_by_row(data["rows"], of_figure, "mean IoU (%)")
         return {"": figure} | ({"scenes": _pictures(data["scenes"])} if data["scenes"]["rows"] else {})
 
-    return Study(title, plan, outcome, draw, run_pixels, "segmentation.jsonl", 5, suited)
+    return Study(title, plan, outcome, draw, run=run_pixels, file="segmentation.jsonl", seeds=5, suited=suited)
 
 
 TABLE8 = _study(
