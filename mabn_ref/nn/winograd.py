@@ -1,19 +1,19 @@
 """Winograd's way to compute the convolution that networks use most, 3x3 with stride 1, with fewer products.
 
-A square of 2x2 outputs sees a tile of 4x4 inputs. As `mabn_ref.nn.conv2d` computes them, the four take 36 products in
-each channel; here they take 16, and sums and differences, :eq:`winograd-line`. `conv2d` calls it where it `pays`. But
-for rounding nothing changes, as long as values are finite and at most a quarter of the largest number: sums of up to
-four of them would overflow, and an infinity becomes a NaN.
+A square of 4x4 outputs sees a tile of 6x6 inputs. As `mabn_ref.nn.conv2d` computes them, the sixteen take 144
+products in each channel; here they take 36, and some products of small matrices besides, :eq:`winograd-forward`.
+`conv2d` calls it where it `pays`. Results differ from the direct sums by rounding, which is two to three times as
+coarse. An infinity or a NaN makes all outputs of its tiles NaN, and values beyond a twentieth of the largest number
+may overflow.
 
-This file trades clarity for speed. It takes some images at a time and brings them into the order (H, W, N, C), so
-that long pieces of memory are added: NumPy first copies short ones into a buffer, which takes longer than adding.
+This file trades clarity for speed in one thing: images are brought into the order (H, W, N, C), and taken by rows of
+tiles, so that what is copied and multiplied is long pieces of memory that stay in the cache.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -21,43 +21,54 @@ from mabn_ref.arrays import Array
 from mabn_ref.nn.common import blocks
 
 _LEAST_CHANNELS = 32
-"""With fewer, the sums and differences take as long as the products that they save."""
-_LEAST_TILES = 64
+"""With fewer, the products with B, G and A take as long as those that they save."""
+_LEAST_TILES = 32
 """With fewer, what becomes of the kernel does."""
-_LEAST_PRODUCTS = 400_000
+_LEAST_PRODUCTS = 100_000
 """Tiles times channels of the input times channels of the output. With fewer, NumPy's calls do."""
 
-_G = np.array([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]])
-"""What becomes of three weights: G of :eq:`winograd-line`."""
-_OF_FOUR = (np.subtract, 0, 2), (np.add, 1, 2), (np.subtract, 2, 1), (np.subtract, 3, 1)
-"""What becomes of four inputs: B^T of :eq:`winograd-line`, row by row, an operation and what of."""
-_OF_TWO = (np.positive, 0), (np.add, 0, 1), (np.subtract, 0, 1), (np.positive, 1)
-"""What becomes of the gradients of two outputs: A."""
+_POINTS = (0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)
+"""With infinity, where the polynomials of :eq:`winograd-polynomials` are evaluated: few sets round less."""
+
+
+def _values(coefficients: int) -> Array:
+    """The matrix that evaluates a polynomial of so many coefficients; at infinity its value is the last of them."""
+    powers = np.vander(_POINTS, coefficients, increasing=True)  # eq: winograd-polynomials
+    return np.vstack([powers, np.eye(coefficients)[-1]])
+
+
+_A, _G, _B = _values(4), _values(3), np.linalg.inv(_values(6))  # eq: winograd-polynomials
 
 
 def pays(x: Array, w: Array, stride: int, padding: int) -> bool:
     """Whether this file computes the convolution of x (N, H, W, in) and w (kh, kw, in, out), and quicker.
 
-    Both sides of the images have to be even. Libraries other than NumPy have their own ways, and exact numbers
-    would be rounded by a half.
+    Both sides of the output have to be multiples of 4. Libraries other than NumPy have their own ways, and exact
+    numbers would be rounded by the points.
     """
     (kh, kw, *channels), (n, height, width, _) = w.shape, x.shape
+    sides = height + 2 * padding - 2, width + 2 * padding - 2
     fits = isinstance(x, np.ndarray) and x.dtype.kind in "fc" and (kh, kw, stride) == (3, 3, 1)
-    tiles = n * (height // 2 + padding - 1) * (width // 2 + padding - 1)
+    tiles = n * (sides[0] // 4) * (sides[1] // 4)
     enough = min(channels) >= _LEAST_CHANNELS and tiles >= _LEAST_TILES
     enough = enough and tiles * math.prod(channels) >= _LEAST_PRODUCTS
-    return fits and enough and height % 2 == width % 2 == 0
+    return fits and enough and sides[0] % 4 == sides[1] % 4 == 0
 
 
 def arranged(x: Array, padding: int, channels_out: int) -> list[Array]:
-    """Images (N, H, W, C) as this file takes them, a copy with zeros around, in blocks of some images.
+    """Images (N, H, W, C) as this file takes them, (H, W, images, C) with zeros around, in blocks of some images.
 
-    A block has the even and the odd rows, and of each the even and the odd columns: (2, 2, H / 2, W / 2, images, C).
     `channels_out`, the other side of the convolution, is asked for the size of the blocks.
     """
     _, height, width, c = x.shape
-    cuts = blocks(x, 4 * (height // 2 + padding - 1) * (width // 2 + padding - 1) * max(c, channels_out))
-    return [_every_other(x[block], padding) for block in cuts]
+    height, width = height + 2 * padding, width + 2 * padding
+    arranged = []
+    for block in blocks(x, 36 * (width // 4) * max(c, channels_out)):
+        images = x[block].transpose(1, 2, 0, 3)
+        padded = np.zeros((height, width, *images.shape[2:]), dtype=x.dtype)
+        padded[padding : height - padding, padding : width - padding] = images
+        arranged.append(padded)
+    return arranged
 
 
 def correlate(images: list[Array], w: Array, *, turned: bool = False) -> Array:
@@ -68,95 +79,55 @@ def correlate(images: list[Array], w: Array, *, turned: bool = False) -> Array:
 
     Examples
     --------
-    >>> x = np.arange(16.0).reshape(1, 4, 4, 1)
-    >>> correlate(arranged(x, 0, 1), np.ones((3, 3, 1, 1)))[0, :, :, 0]
-    array([[45., 54.],
-           [81., 90.]])
+    >>> x = np.arange(36.0).reshape(1, 6, 6, 1)
+    >>> correlate(arranged(x, 0, 1), np.ones((3, 3, 1, 1)))[0, ::3, ::3, 0].round(9)
+    array([[ 63.,  90.],
+           [225., 252.]])
     """
-    dtype = np.result_type(images[0], w)  # complex if one of them is
-    g = _G[:, ::-1] if turned else _G
-    kernel = np.kron(g, g).astype(w.dtype) @ w.reshape(9, -1)  # eq: winograd-forward
-    kernel = kernel.reshape(4, 4, *w.shape[2:])
-    kernel = kernel.mT if turned else kernel
-    h, v = images[0].shape[2] - 1, images[0].shape[3] - 1
-    n, channels_out = sum(block.shape[4] for block in images), kernel.shape[3]
-    out, done = np.empty((n, h, 2, v, 2, channels_out), dtype=dtype), 0
+    g, w = (_G[:, ::-1], w.swapaxes(2, 3)) if turned else (_G, w)
+    *_, channels_in, channels_out = w.shape
+    kernel = _both_ways(g, w).reshape(36, channels_in, channels_out)  # eq: winograd-forward
+    h, v = (side // 4 for side in images[0].shape[:2])
+    n, done = sum(block.shape[2] for block in images), 0
+    out = np.empty((n, h, 4, v, 4, channels_out), dtype=np.result_type(images[0], w))  # complex if one of them is
     for block in images:
-        products = np.empty((4, h * v * block.shape[4], channels_out), dtype=dtype)
-        rows = np.empty((4, 2, *products.shape[1:]), dtype=dtype)
-        for seen, of_row, row in zip(_seen_by_tiles(block), kernel, rows, strict=True):
-            np.matmul(seen, of_row, out=products, dtype=dtype, casting="safe")  # eq: winograd-forward
-            _two_of_four(products, out=row)
-        squares = products.reshape(2, 2, h, v, -1, channels_out)  # the memory is used again
-        _two_of_four(rows.reshape(4, *squares.shape[1:]), out=squares)
-        out[done : done + block.shape[4]] = squares.transpose(4, 2, 0, 3, 1, 5)
-        done += block.shape[4]
-    return out.reshape(n, 2 * h, 2 * v, channels_out)
+        until = done + block.shape[2]
+        for row, seen in enumerate(_seen_by_tiles(block)):
+            products = seen @ kernel  # eq: winograd-forward
+            squares = _both_ways(_A.T, products.reshape(6, 6, -1))  # eq: winograd-forward
+            out[done:until, row] = squares.reshape(4, 4, v, -1, channels_out).transpose(3, 0, 2, 1, 4)
+        done = until
+    return out.reshape(n, 4 * h, 4 * v, channels_out)
 
 
 def weight_gradient(images: list[Array], dout: Array) -> Array:
     """dL/dw of `correlate`, (3, 3, in, out), for `dout` of the output's shape: :eq:`winograd-backward`."""
-    channels_in, channels_out = images[0].shape[5], dout.shape[3]
-    dtype, done = np.result_type(images[0], dout), 0
-    dkernel = np.zeros((4, 4, channels_in, channels_out), dtype=dtype)
+    n, height, width, channels_out = dout.shape
+    squares = dout.reshape(n, height // 4, 4, width // 4, 4, channels_out).transpose(1, 2, 4, 3, 0, 5)
+    channels_in, dtype, done = images[0].shape[3], np.result_type(images[0], dout), 0
+    dkernel = np.zeros((36, channels_in, channels_out), dtype=dtype)
     for block in images:
-        shared = _shared(dout[done : done + block.shape[4]])
-        for row, (seen, of_row) in enumerate(zip(_seen_by_tiles(block), shared, strict=True)):
-            dkernel[row] += np.matmul(seen.mT, of_row, dtype=dtype, casting="safe")  # eq: winograd-backward
-        done += block.shape[4]
-    dw = np.kron(_G, _G).astype(dtype).T @ dkernel.reshape(16, -1)  # eq: winograd-backward
+        until = done + block.shape[2]
+        for row, seen in zip(squares[..., done:until, :], _seen_by_tiles(block), strict=True):
+            shared = _both_ways(_A, row).reshape(36, -1, channels_out)  # eq: winograd-backward
+            dkernel += seen.mT @ shared  # eq: winograd-backward
+        done = until
+    dw = _both_ways(_G.T, dkernel.reshape(6, 6, -1))  # eq: winograd-backward
     return dw.reshape(3, 3, channels_in, channels_out)
 
 
-def _seen_by_tiles(lines: Array) -> Iterator[Array]:
-    """B^T d B of every tile d of 4x4 inputs, row by row, each (4, tiles, C), all in the same memory."""
-    _, _, h, v, n, c = lines.shape
-    row, tiles = (np.empty(shape, dtype=lines.dtype) for shape in ((2, h - 1, v, n, c), (4, h - 1, v - 1, n, c)))
-    for down in _OF_FOUR:
-        _combine(_four(lines), *down, out=row)  # eq: winograd-line
-        for across, tile in zip(_OF_FOUR, tiles, strict=True):
-            _combine(_four(row), *across, out=tile)  # eq: winograd-line
-        yield tiles.reshape(4, -1, c)
+def _seen_by_tiles(images: Array) -> Iterator[Array]:
+    """B^T d B of every tile d of 6x6 inputs, one row of tiles after the other, each (36, tiles, C)."""
+    height, width, _, c = images.shape
+    for top in range(0, height - 2, 4):
+        columns = [images[top : top + 6, left : left + width - 5 : 4] for left in range(6)]
+        yield _both_ways(_B.T, np.stack(columns, axis=1)).reshape(36, -1, c)  # eq: winograd-forward
 
 
-def _shared(dout: Array) -> Iterator[Array]:
-    """A dout A^T of every square of 2x2 outputs, as `_seen_by_tiles`: how the products share its gradient."""
-    lines = _every_other(dout, 0)
-    tiles = np.empty((4, *lines.shape[2:]), dtype=dout.dtype)
-    row = tiles[::3]  # the first and the last column stay as they are
-    for down in _OF_TWO:
-        _combine(lines, *down, out=row)  # eq: winograd-backward
-        for across, tile in zip(_OF_TWO[1:3], tiles[1:3], strict=True):
-            _combine(row, *across, out=tile)  # eq: winograd-backward
-        yield tiles.reshape(4, -1, dout.shape[3])
-
-
-def _two_of_four(m: Array, out: Array) -> None:
-    """A^T along the first axis."""
-    np.add(m[1], m[2], out=out[0])
-    out[0] += m[0]  # eq: winograd-line
-    np.subtract(m[1], m[2], out=out[1])
-    out[1] += m[3]  # eq: winograd-line
-
-
-def _combine(lines: Any, operation: Any, *of: int, out: Array) -> None:
-    operation(*(lines[k] for k in of), out=out)
-
-
-def _every_other(x: Array, padding: int) -> Array:
-    """The even and the odd rows of images with zeros around, and of each the even and the odd columns."""
-    images = x.transpose(1, 2, 0, 3)
-    height, width, *rest = images.shape
-    lines = np.zeros((2, 2, height // 2 + padding, width // 2 + padding, *rest), dtype=x.dtype)
-    for row in (0, 1):
-        for column in (0, 1):
-            part, line = images[row::2, column::2], lines[(row + padding) % 2, (column + padding) % 2]
-            top, left = (row + padding) // 2, (column + padding) // 2
-            line[top : top + part.shape[0], left : left + part.shape[1]] = part
-    return lines
-
-
-def _four(lines: Array) -> list[Array]:
-    """The first to the fourth line of every tile, from the even and the odd ones, along the second axis of each."""
-    tiles = lines.shape[2] - 1
-    return [lines[k % 2, :, k // 2 : k // 2 + tiles] for k in range(4)]
+def _both_ways(matrix: Array, squares: Array) -> Array:
+    """:eq:`winograd-line` along both axes: matrix @ square @ matrix.T for (side, side, ...), to (rows, rows, -1)."""
+    matrix = matrix.astype(squares.dtype, order="C")
+    squares = squares.reshape(*squares.shape[:2], -1)
+    for _axis in (0, 1):
+        squares = matrix @ squares.swapaxes(0, 1)  # eq: winograd-line
+    return squares

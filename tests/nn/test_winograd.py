@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
+import hypothesis
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,9 +28,9 @@ def weight_gradient(padded, dout):
 
 @st.composite
 def tiled(draw):
-    """Images whose sides are even, zeros included, a kernel of 3x3, and a gradient of the output."""
+    """Images, zeros included, a kernel of 3x3, and a gradient of the output, whose sides are multiples of 4."""
     n, h, w, channels_in, channels_out = (
-        draw(st.integers(1, most)) * by for most, by in ((4, 1), (3, 2), (3, 2), (3, 1), (3, 1))
+        draw(st.integers(1, most)) * by for most, by in ((4, 1), (3, 4), (3, 4), (3, 1), (3, 1))
     )
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shapes = (n, h + 2, w + 2, channels_in), (3, 3, channels_in, channels_out), (n, h, w, channels_out)
@@ -40,19 +42,34 @@ def test_it_is_the_definition(case):
     """eq: winograd-line, winograd-forward, conv2d-forward"""
     padded, w, _ = case
     expected = by_definition(padded, w, stride=1, padding=0)
-    np.testing.assert_allclose(correlate(padded, w), expected, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(correlate(padded, w), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_line():
+    """eq: winograd-polynomials, winograd-line
+
+    The matrices against the sums that they are for, and against values of polynomials multiplied out.
+    """
+    rng = np.random.default_rng(7)
+    d, w, g = rng.standard_normal(6), rng.standard_normal(3), rng.standard_normal(4)
+    out = winograd._A.T @ ((winograd._G @ w) * (winograd._B.T @ d))
+    np.testing.assert_allclose(out, [d[i : i + 3] @ w for i in range(4)], rtol=1e-13, atol=1e-13)
+    product = winograd._B @ ((winograd._G @ w) * (winograd._A @ g))
+    np.testing.assert_allclose(product, np.convolve(w, g), rtol=1e-13, atol=1e-13)
 
 
 @given(tiled(), st.integers(0, 3))
 def test_zeros_around_and_a_turned_kernel(case, padding):
     """eq: winograd-forward, conv2d-backward"""
-    x, w, _ = case
+    padded, w, _ = case
+    x = padded[:, padding : padded.shape[1] - padding, padding : padded.shape[2] - padding]
+    hypothesis.assume(x.size)
     images = winograd.arranged(x, padding, w.shape[2])
     expected = by_definition(x, w, stride=1, padding=padding)
-    np.testing.assert_allclose(winograd.correlate(images, w), expected, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(winograd.correlate(images, w), expected, rtol=1e-12, atol=1e-12)
     turned = w[::-1, ::-1].swapaxes(2, 3)
     found = winograd.correlate(images, turned.copy(), turned=True)
-    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
 @given(tiled())
@@ -67,9 +84,9 @@ def test_the_weight_gradient_is_that_of_the_definition(case):
     np.testing.assert_allclose(weight_gradient(padded, dout), expected, rtol=1e-10, atol=1e-11)
 
 
-def test_a_convolution_of_many_channels_is_computed_so_and_is_as_exact(monkeypatch):
+def test_a_convolution_of_many_channels_is_computed_so_and_rounded_three_times_as_coarsely(monkeypatch):
     rng = np.random.default_rng(0)
-    x, w, dout = (rng.standard_normal(s) for s in ((27, 8, 6, 32), (3, 3, 32, 40), (27, 8, 6, 40)))
+    x, w, dout = (rng.standard_normal(s) for s in ((40, 8, 4, 32), (3, 3, 32, 40), (40, 8, 4, 40)))
 
     def all_three(dtype):
         out, cache = conv2d.forward(x.astype(dtype), w.astype(dtype), padding=1)
@@ -82,43 +99,44 @@ def test_a_convolution_of_many_channels_is_computed_so_and_is_as_exact(monkeypat
         assert ours.dtype == np.float32
         assert not np.array_equal(ours, usual)
         scale = np.finfo(np.float32).eps * np.max(np.abs(true))
-        assert np.max(np.abs(ours - true)) <= 20 * scale
-        assert np.sqrt(np.mean((ours - true) ** 2)) <= 2 * np.sqrt(np.mean((usual - true) ** 2))
+        assert np.max(np.abs(ours - true)) <= 40 * scale
+        assert np.sqrt(np.mean((ours - true) ** 2)) <= 3 * np.sqrt(np.mean((usual - true) ** 2))
 
 
 @pytest.mark.parametrize("padding", [0, 1, 2])
 def test_the_three_passes_of_conv2d(monkeypatch, padding):
     rng = np.random.default_rng(6)
-    x, w = rng.standard_normal((33, 8, 10, 32)), rng.standard_normal((3, 3, 32, 33))
-    dout = rng.standard_normal((33, 6 + 2 * padding, 8 + 2 * padding, 33))
+    x, w = rng.standard_normal((33, 14 - 2 * padding, 10 - 2 * padding, 32)), rng.standard_normal((3, 3, 32, 33))
+    dout = rng.standard_normal((33, 12, 8, 33))
 
     def all_three():
         out, cache = conv2d.forward(x, w, padding=padding)
         return out, *conv2d.backward(dout, cache)
 
     assert winograd.pays(x, w, 1, padding)
-    assert winograd.pays(dout, w, 1, 2 - padding)
+    backwards = winograd.pays(dout, w, 1, 2 - padding)
+    assert backwards == (padding == 1)  # else the sides of the image are no multiples of 4
     quick = all_three()
     monkeypatch.setattr(winograd, "_LEAST_CHANNELS", 34)
-    for ours, usual in zip(quick, all_three(), strict=True):
-        assert not np.array_equal(ours, usual)
+    for ours, usual, so in zip(quick, all_three(), (True, backwards, True), strict=True):
+        assert np.array_equal(ours, usual) != so
         np.testing.assert_allclose(ours, usual, rtol=1e-11, atol=1e-12 * np.max(np.abs(usual)))
 
 
 def test_blocks_of_images_are_all_images(monkeypatch):
     rng = np.random.default_rng(1)
-    padded, w, dout = (rng.standard_normal(s) for s in ((7, 6, 8, 2), (3, 3, 2, 3), (7, 4, 6, 3)))
+    padded, w, dout = (rng.standard_normal(s) for s in ((7, 6, 14, 2), (3, 3, 2, 3), (7, 4, 12, 3)))
     whole = correlate(padded, w), weight_gradient(padded, dout)
-    values = 4 * 6 * 3  # of the tiles of one image, of which there are more behind the kernel than before it
+    values = 3 * 36 * 3  # of a row of tiles of one image, of which there are more behind the kernel than before it
     monkeypatch.setattr(common, "_BLOCK_BYTES", 3 * values * padded.itemsize)
-    assert [block.shape[4] for block in winograd.arranged(padded, 0, 3)] == [3, 3, 1]
+    assert [block.shape[2] for block in winograd.arranged(padded, 0, 3)] == [3, 3, 1]
     for expected, found in zip(whole, (correlate(padded, w), weight_gradient(padded, dout)), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
 
 
 def test_a_complex_step_goes_through():
     rng = np.random.default_rng(2)
-    padded, dx, w, dout = (rng.standard_normal(s) for s in (*2 * [(2, 6, 6, 3)], (3, 3, 3, 2), (2, 4, 4, 2)))
+    padded, dx, w, dout = (rng.standard_normal(s) for s in (*2 * [(2, 6, 10, 3)], (3, 3, 3, 2), (2, 4, 8, 2)))
     stepped = correlate(padded + 1e-30j * dx, w.astype(complex))
     expected = by_definition(dx, w, stride=1, padding=0)
     np.testing.assert_allclose(stepped.imag / 1e-30, expected, rtol=1e-12, atol=1e-13)
@@ -165,22 +183,27 @@ def test_an_image_is_not_touched(frozen):
         weight_gradient(padded, dout)
 
 
-def test_nan_reaches_every_output_that_sees_it_and_no_other():
-    """Whatever its place in a tile. In the weight gradient it reaches more weights than it meets."""
-    image, w = np.random.default_rng(4).standard_normal((1, 6, 6, 1)), np.ones((3, 3, 1, 1))
-    for place in np.ndindex(6, 6):
+def test_nan_reaches_the_outputs_of_every_tile_that_sees_it_and_no_others():
+    """Not of that tile alone: two tiles share two lines. In the weight gradient it reaches all weights."""
+    image, w = np.random.default_rng(4).standard_normal((1, 10, 10, 1)), np.ones((3, 3, 1, 1))
+    for place in np.ndindex(10, 10):
         padded = image.copy()
         padded[0, *place, 0] = np.nan
-        expected = np.isnan(by_definition(padded, w, stride=1, padding=0))
+        tops, lefts = ([start for start in (0, 4) if start <= at < start + 6] for at in place)
+        expected = np.zeros((1, 8, 8, 1), dtype=bool)
+        for top, left in itertools.product(tops, lefts):
+            expected[:, top : top + 4, left : left + 4] = True
         assert np.array_equal(np.isnan(correlate(padded, w)), expected), place
+        assert expected[np.isnan(by_definition(padded, w, stride=1, padding=0))].all()
         if place == (0, 0):  # which only the first weight meets
-            assert np.isnan(weight_gradient(padded, np.ones((1, 4, 4, 1)))).all()
+            assert np.isnan(weight_gradient(padded, np.ones((1, 8, 8, 1)))).all()
 
 
 def test_what_is_not_finite_or_too_large_becomes_nan():
-    padded, w = np.zeros((1, 4, 4, 1), dtype=np.float32), np.full((3, 3, 1, 1), 1e-3, dtype=np.float32)
-    for value, fine in ((np.inf, False), (2e38, False), (3.4e38 / 4, True)):
-        padded[0, 0], padded[0, 2] = value, -value
+    padded, w = np.zeros((1, 6, 6, 1), dtype=np.float32), np.full((3, 3, 1, 1), 1e-3, dtype=np.float32)
+    worst = np.outer(*2 * [np.sign(winograd._B[:, 0])]).astype(np.float32)
+    for value, fine in ((np.inf, False), (2e38, False), (3.4e38 / 10, False), (3.4e38 / 25, True)):
+        padded[0, :, :, 0] = value * np.where(worst, worst, 1)
         with np.errstate(over="ignore", invalid="ignore"):
             assert np.isfinite(correlate(padded, w)).all() == fine
 
@@ -191,17 +214,19 @@ MANY = np.zeros((3, 3, 32, 32))
 @pytest.mark.parametrize(
     ("shape", "w", "stride", "pays"),
     [
-        ((23, 8, 14, 32), MANY, 1, True),  # 414 tiles
-        ((23, 8, 14, 32), MANY, 2, False),
-        ((21, 8, 14, 32), MANY, 1, False),  # 378
-        ((99, 7, 8, 32), MANY, 1, False),
+        ((17, 10, 14, 32), MANY, 1, True),  # 102 tiles
+        ((17, 10, 14, 32), MANY, 2, False),
+        ((16, 10, 14, 32), MANY, 1, False),  # 96
+        ((99, 9, 10, 32), MANY, 1, False),
+        ((99, 8, 10, 32), MANY, 1, False),
         ((99, 6, 7, 32), MANY, 1, False),
-        ((99, 6, 8, 31), MANY[:, :, :31], 1, False),
-        ((99, 6, 8, 32), MANY[..., :31], 1, False),
-        ((99, 6, 8, 32), MANY[:2], 1, False),
-        ((99, 6, 8, 32), MANY[:, :2], 1, False),
-        ((16, 6, 6, 200), np.zeros((3, 3, 200, 32)), 1, True),  # 64
-        ((21, 4, 8, 200), np.zeros((3, 3, 200, 32)), 1, False),  # 63
+        ((99, 6, 8, 32), MANY, 1, False),
+        ((99, 6, 10, 31), MANY[:, :, :31], 1, False),
+        ((99, 6, 10, 32), MANY[..., :31], 1, False),
+        ((99, 6, 10, 32), MANY[:2], 1, False),
+        ((99, 6, 10, 32), MANY[:, :2], 1, False),
+        ((16, 6, 10, 200), np.zeros((3, 3, 200, 32)), 1, True),  # 32
+        ((31, 6, 6, 200), np.zeros((3, 3, 200, 32)), 1, False),  # 31
     ],
 )
 def test_what_it_is_for(shape, w, stride, pays):
@@ -214,4 +239,4 @@ def test_what_it_is_for(shape, w, stride, pays):
 
 def test_other_libraries_keep_their_path():
     xp = pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
-    assert not winograd.pays(xp.zeros((99, 6, 8, 32)), xp.asarray(MANY), 1, 0)
+    assert not winograd.pays(xp.zeros((99, 6, 10, 32)), xp.asarray(MANY), 1, 0)
