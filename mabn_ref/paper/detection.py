@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -203,16 +204,18 @@ def _pictures(found: Mapping[str, Any]) -> Any:
         for label, row in rows.items()
     ]
 
+    rectangle = partial(require("matplotlib.patches", "run").Rectangle, fill=False)
+
     def show(panel: Any, scene: Any) -> None:
         image, truth, predicted = scene
         panel.imshow(image / image.max())  # as if all were exposed alike
         for kind, of_kind in _sorted(truth, predicted).items():
             for left, top, right, bottom in of_kind:
-                panel.add_patch(_rectangle((left - 0.5, top - 0.5), right - left, bottom - top, **_STYLES[kind]))
+                panel.add_patch(rectangle((left - 0.5, top - 0.5), right - left, bottom - top, **_STYLES[kind]))
 
     on_paper = {"missed": {"edgecolor": plotting.COLOURS[4]}}  # white is for the scenes
     handles = [
-        _rectangle((0, 0), 1, 1, label=kind, **style | on_paper.get(kind, {})) for kind, style in _STYLES.items()
+        rectangle((0, 0), 1, 1, label=kind, **style | on_paper.get(kind, {})) for kind, style in _STYLES.items()
     ]
     title = f"Test scenes, brightened, and what was found in them\n(seed {found['seed']}), with AP"
     return drawn(lines, show, (1.35 * many + 2.2, 1.4 * len(rows) + 0.9), handles, title)
@@ -243,10 +246,6 @@ _STYLES: dict[str, dict[str, Any]] = {
     "missed": {"edgecolor": "#ffffff", "linewidth": 1.5, "linestyle": ":"},
     "not there": {"edgecolor": "#d55e00", "linewidth": 1.5, "linestyle": "--"},
 }
-
-
-def _rectangle(*place: Any, **style: Any) -> Any:
-    return require("matplotlib.patches", "run").Rectangle(*place, fill=False, **style)
 
 
 def _sorted(truth: Any, predicted: Sequence[Sequence[float]]) -> dict[str, list[list[float]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from mabn_ref.arrays import Array
@@ -39,12 +40,10 @@ class Recorder:
 
 def recorded(layers: Sequence[Layer], seen: Callable[..., object], names: Sequence[str] | None = None) -> list[Layer]:
     """Return the layers with a `Recorder` for each normaliser, or those named; `seen` gets the layer's name first."""
-
-    def stand_in(layer: Norm) -> Norm:
-        return layer._replace(module=Recorder(layer.module, lambda *found: seen(layer.name, *found)))
-
     return [
-        stand_in(layer) if isinstance(layer, Norm) and (names is None or layer.name in names) else layer
+        layer._replace(module=Recorder(layer.module, partial(seen, layer.name)))
+        if isinstance(layer, Norm) and (names is None or layer.name in names)
+        else layer
         for layer in layers
     ]
 

@@ -20,7 +20,6 @@ from mabn_ref.paper.detection import drawn, examples
 from mabn_ref.paper.study import Context, Outcome, Records, Study
 from mabn_ref.train import plotting
 from mabn_ref.train.config import GROUPS, RunConfig
-from mabn_ref.train.plotting import COLOURS
 from mabn_ref.train.runs import run_pixels
 from mabn_ref.train.table_layout import Table
 
@@ -131,7 +130,7 @@ def _pictures(found: Mapping[str, Any]) -> Any:
     for label, row in found["rows"].items():
         digits = [np.array(list(map(int, text))).reshape(32, 32) for text in row["predictions"]]
         lines.append((f"{label}\n{row['mean_iou']:.1f} %", digits))
-    colours = require("matplotlib.colors", "run").ListedColormap([*COLOURS[:3], *COLOURS[5:8]])
+    colours = require("matplotlib.colors", "run").ListedColormap([*plotting.COLOURS[:3], *plotting.COLOURS[5:8]])
     patch = require("matplotlib.patches", "run").Patch
     handles = [patch(color=colours(k), label=name) for k, name in enumerate(scenes.CLASS_NAMES)]
 

@@ -17,7 +17,6 @@ from mabn_ref.nn.folding import fold, infer_folded, operations
 from mabn_ref.paper.study import Context, Outcome, Records, Study, no_runs
 from mabn_ref.train import plotting
 from mabn_ref.train.config import build, recipe
-from mabn_ref.train.plotting import COLOURS
 from mabn_ref.train.table_layout import Table
 
 ROUNDS, _IMAGES = 45, 32
@@ -150,7 +149,7 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
             if what not in cost:
                 continue
             middle, low, high = cost[what]
-            axes.barh(position, middle, color=COLOURS[6])
+            axes.barh(position, middle, color=plotting.COLOURS[6])
             axes.errorbar(middle, position, xerr=[[middle - low], [high - middle]], color="black", capsize=3)
         axes.set_yticks(range(len(data)), list(data) if number == 1 else [""] * len(data))
         axes.set_ylim(len(data) - 0.5, -0.5)

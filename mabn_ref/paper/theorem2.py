@@ -65,7 +65,7 @@ def _flat(a: Any) -> Any:
     return flat[:, :: max(flat.shape[1] // _POSITIONS, 1)]
 
 
-def _activations(setup: Setup, progress: Progress) -> dict[str, tuple[Any, Any]]:
+def _activations(setup: Setup, progress: Progress) -> dict[str, list[Any]]:
     """x and u = dL/dy of some normalisers, of training images as they are, the weights fixed."""
     found: dict[str, list[tuple[Any, Any]]] = {name: [] for name in _LAYERS}
 
@@ -77,8 +77,7 @@ def _activations(setup: Setup, progress: Progress) -> dict[str, tuple[Any, Any]]
     for start in range(0, min(_IMAGES, len(train.labels)) - batch + 1, batch):
         chosen = slice(start, start + batch)
         _, states = both_passes(setup, progress, layers, states, train.images[chosen], train.labels[chosen])
-    both = {name: tuple(np.concatenate(part) for part in zip(*pairs, strict=True)) for name, pairs in found.items()}
-    return {name: (x, u) for name, (x, u) in both.items()}
+    return {name: [np.concatenate(part) for part in zip(*pairs, strict=True)] for name, pairs in found.items()}
 
 
 _ROWS = rows_of("bn-32")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Mapping
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.data.images import flip_and_crop
 from mabn_ref.nn import network
-from mabn_ref.nn.network import Conv
 from mabn_ref.norms import batch_norm
 from mabn_ref.norms.common import merge, split
 from mabn_ref.paper.claims import BELOW, configs, plan_of, rows_of, side_of_zero
@@ -22,7 +21,6 @@ from mabn_ref.train import plotting, results
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.devices import to_device, to_host
 from mabn_ref.train.loop import Progress, Setup
-from mabn_ref.train.plotting import COLOURS
 from mabn_ref.train.runs import run_one
 from mabn_ref.train.table_layout import FEWEST, Interval, Table, mean_interval, text
 
@@ -45,13 +43,6 @@ _SHOWN = [
 """Lines of the tables: of which form, what is noisy, and what is said of it."""
 
 
-class Statistics(NamedTuple):
-    """The g and Psi of backward, of normalisation batches (G, C) or of the population (C,)."""
-
-    g: Array
-    psi: Array
-
-
 def _gradient_batches(setup: Setup, progress: Progress) -> Iterator[dict[str, tuple[Any, Any, Array, Any]]]:
     """Of each gradient batch, by convolution: its layer and cache, and dz and cache of the normaliser above it."""
     config, train = setup.config, setup.images.train
@@ -68,7 +59,7 @@ def _gradient_batches(setup: Setup, progress: Progress) -> Iterator[dict[str, tu
         yield {
             layer.name: (layer, caches[i], *last[layers[i + 1].name])
             for i, layer in enumerate(layers)
-            if isinstance(layer, Conv)
+            if isinstance(layer, network.Conv)
         }
 
 
@@ -92,19 +83,19 @@ def gradient_noise(setup: Setup, progress: Progress) -> dict[str, dict[str, dict
     distances: dict[tuple[str, str], list[float]] = {}
     for found in _gradient_batches(setup, progress):
         for name, (layer, cache, dz, kept) in found.items():
-            population = Statistics(*(to_device(value, setup.xp) for value in whole[name]))
-            batch = Statistics(*batch_norm.gradient_statistics(dz, kept))
-            # by form its statistics, and what they would be of an infinite batch
+            g, psi = batch_norm.gradient_statistics(dz, kept)
+            of_all = [to_device(value, setup.xp) for value in whole[name]]
             used = {
-                "batch": (batch, population),
-                "no g": (batch._replace(g=0 * batch.g), population._replace(g=0 * population.g)),
-                "population g": (batch._replace(g=population.g), population),
-                "population Psi": (batch._replace(psi=population.psi), population),
-                "population": (population, population),
+                "batch": (g, psi),
+                "no g": (0 * g, psi),
+                "population g": (of_all[0], psi),
+                "population Psi": (g, of_all[1]),
+                "population": of_all,
             }
-            for form, (mine, target) in used.items():
-                dx = _dx(dz, kept, mine)
-                error = to_host(dx - _dx(dz, kept, target)).astype(np.float64)
+            for form, mine in used.items():
+                infinite = [0 * of_all[0], of_all[1]] if form == "no g" else of_all
+                dx = _dx(dz, kept, *mine)
+                error = to_host(dx - _dx(dz, kept, *infinite)).astype(np.float64)
                 grads, _ = network.backward([layer], dx, [cache], [None])
                 gradients.setdefault((name, form), []).append(to_host(grads[0]["w"]).astype(np.float64))
                 distances.setdefault((name, form), []).append(float(np.mean(error**2)))
@@ -117,11 +108,10 @@ def gradient_noise(setup: Setup, progress: Progress) -> dict[str, dict[str, dict
     return measured
 
 
-def _dx(dz: Array, cache: batch_norm.Cache, used: Statistics) -> Array:
-    """Batch norm's gradient with these statistics in place of its own."""
-    g, psi = (value[..., None, :] for value in used)
+def _dx(dz: Array, cache: batch_norm.Cache, g: Array, psi: Array) -> Array:
+    """Batch norm's gradient with these g and Psi, (G, C) or of a population (C,), in place of its own."""
     u = split(dz, cache.config.norm_batch) * cache.gamma
-    dx = (u - g - cache.y * psi) / cache.sigma  # eq: bn-backward (4)
+    dx = (u - g[..., None, :] - cache.y * psi[..., None, :]) / cache.sigma  # eq: bn-backward (4)
     return merge(dx, cache.shape)
 
 
@@ -236,11 +226,11 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
                 yerr=[change.half or 0.0 for change in changes],
                 marker=plotting.MARKERS[i],
                 linestyle=("-", "-", "--", ":", "-.")[i],
-                color=COLOURS[i],
+                color=plotting.COLOURS[i],
                 capsize=3,
                 label=said,
             )
-        axes.axhline(0, color=COLOURS[4], linewidth=1)
+        axes.axhline(0, color=plotting.COLOURS[4], linewidth=1)
         quantity = "variance of dL/dW, change in %,\nmedian of layers"
         plotting.finish(axes, label, "updates", quantity, legend=number == 1)
     return {"": figure}

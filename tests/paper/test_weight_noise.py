@@ -70,9 +70,9 @@ def test_without_g_a_gradient_that_is_the_same_everywhere_gets_through() -> None
     _, _, dz, cache = found
     sigma = cache.sigma.reshape(len(cache.y), -1)
     one, zero = np.ones_like(dz), np.zeros_like(sigma)
-    stopped = weight_noise._dx(one, cache, weight_noise.Statistics(zero + 1, zero))
+    stopped = weight_noise._dx(one, cache, zero + 1, zero)
     assert not np.any(stopped)
-    passed = weight_noise._dx(one, cache, weight_noise.Statistics(zero, zero))
+    passed = weight_noise._dx(one, cache, zero, zero)
     np.testing.assert_allclose(passed.reshape(cache.y.shape), np.broadcast_to(1 / sigma[:, None], cache.y.shape))
 
 
