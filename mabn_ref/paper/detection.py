@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.data import boxes
-from mabn_ref.data.boxes import ious
 from mabn_ref.extras import require
 from mabn_ref.paper import claims
 from mabn_ref.paper.claims import Claim, Found, Row, config, error_text, measure
@@ -260,7 +259,7 @@ def _sorted(truth: Any, predicted: Sequence[Sequence[float]]) -> dict[str, list[
     left = list(range(len(right)))
     none = []
     for kind, _, *box in predicted:
-        shared = ious(np.array([box]), right[:, 1:])[0]
+        shared = boxes.ious(np.array([box]), right[:, 1:])[0]
         mine = [k for k in left if right[k, 0] == kind and shared[k] >= 0.5]
         if mine:
             left.remove(max(mine, key=lambda k: shared[k]))

@@ -8,7 +8,6 @@ from typing import Any
 
 from mabn_ref.arrays import Array
 from mabn_ref.nn import network, softmax_cross_entropy
-from mabn_ref.nn.network import Layer, Norm
 from mabn_ref.train.devices import to_device
 from mabn_ref.train.loop import Progress, Setup, to_input
 
@@ -38,18 +37,20 @@ class Recorder:
         return out
 
 
-def recorded(layers: Sequence[Layer], seen: Callable[..., object], names: Sequence[str] | None = None) -> list[Layer]:
+def recorded(
+    layers: Sequence[network.Layer], seen: Callable[..., object], names: Sequence[str] | None = None
+) -> list[network.Layer]:
     """Return the layers with a `Recorder` for each normaliser, or those named; `seen` gets the layer's name first."""
     return [
         layer._replace(module=Recorder(layer.module, partial(seen, layer.name)))
-        if isinstance(layer, Norm) and (names is None or layer.name in names)
+        if isinstance(layer, network.Norm) and (names is None or layer.name in names)
         else layer
         for layer in layers
     ]
 
 
 def both_passes(
-    setup: Setup, progress: Progress, layers: Sequence[Layer], states: Any, pixels: Any, labels: Any
+    setup: Setup, progress: Progress, layers: Sequence[network.Layer], states: Any, pixels: Any, labels: Any
 ) -> tuple[Any, Any]:
     """Pass a gradient batch through and back, and return the caches and the states after it."""
     logits, caches, states = network.forward(layers, progress.params, states, to_input(setup, pixels))

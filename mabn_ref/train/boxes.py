@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from mabn_ref.arrays import Array
 from mabn_ref.data import boxes
-from mabn_ref.data.boxes import ious
 from mabn_ref.nn import focal_loss, iou_loss, network
 from mabn_ref.nn.layers import normaliser
 from mabn_ref.train.devices import to_device, to_host
@@ -137,7 +136,7 @@ def detections(output: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     reach = STRIDE * np.exp(np.minimum(flat[..., CLASSES:], _FARTHEST))
     sides = np.concatenate([MIDDLES - reach[..., :2], MIDDLES + reach[..., 2:]], axis=-1).clip(0, boxes.SIZE)
     found = np.take_along_axis(sides, order[..., None] // CLASSES, axis=1)
-    alike = (ious(found, found) > _OVERLAP) & (kinds[:, :, None] == kinds[:, None, :])
+    alike = (boxes.ious(found, found) > _OVERLAP) & (kinds[:, :, None] == kinds[:, None, :])
     kept = kinds >= 0
     for k in range(KEPT):
         kept[:, k + 1 :] &= ~(alike[:, k, k + 1 :] & kept[:, k, None])

@@ -11,7 +11,7 @@ import itertools
 import math
 import statistics
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,37 +27,31 @@ _CURVE, _BAR = 20, 24
 """The most columns that `sketch` takes for the epochs, and those of the longest bar."""
 DEFAULT_ROWS = ("bn-32", "bn-2", "brn-2", "mabn-2", "bn-32-wc", "bn-2-wc")
 
-
-def _rows(norms: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The rows by hand, and one of every normaliser that they leave out and that needs no further settings."""
-    rows: dict[str, dict[str, Any]] = {
-        "bn-32": {"norm": "bn", "norm_batch": 32},
-        "bn-2": {"norm": "bn", "norm_batch": 2},
-        "brn-2": {"norm": "brn", "norm_batch": 2},
-        "modified-bn-2": {"norm": "modified-bn", "norm_batch": 2},
-        "mabn-2": {"norm": "mabn", "norm_batch": 2},
-        "bn-32-wc": {"norm": "bn", "norm_batch": 32, "centralized": True},
-        "bn-2-wc": {"norm": "bn", "norm_batch": 2, "centralized": True},
-        "brn-2-wc": {"norm": "brn", "norm_batch": 2, "centralized": True},
-        "gn": {"norm": "gn", "norm_batch": 1},
-        "ln": {"norm": "ln", "norm_batch": 1},
-        "in": {"norm": "in", "norm_batch": 1},
-        "eval-norm-2": {"norm": "eval-norm", "norm_batch": 2},
-        "eval-norm-2-est": {"norm": "eval-norm", "norm_batch": 2, "estimated": True},
-        "online": {"norm": "online", "norm_batch": 1},
-        "sync-bn-32": {"norm": "sync-bn", "norm_batch": 32},
-        "bn-32-ws": {"norm": "bn", "norm_batch": 32, "standardized": True},
-        "bn-2-ws": {"norm": "bn", "norm_batch": 2, "standardized": True},
-    }
-    shown = {row["norm"] for row in rows.values()} | {"moving"}
-    for norm in [norm for norm in norms if norm not in shown]:
-        name, norm_batch = (norm, 1) if norm in SAMPLE_NORMS else (f"{norm}-2", 2)
-        rows[name] = {"norm": norm, "norm_batch": norm_batch}
-    return rows
-
-
-ROWS = _rows(TRAINED)
-"""What each row sets; `recipe` fills in the rest."""
+ROWS: dict[str, dict[str, Any]] = {
+    "bn-32": {"norm": "bn", "norm_batch": 32},
+    "bn-2": {"norm": "bn", "norm_batch": 2},
+    "brn-2": {"norm": "brn", "norm_batch": 2},
+    "modified-bn-2": {"norm": "modified-bn", "norm_batch": 2},
+    "mabn-2": {"norm": "mabn", "norm_batch": 2},
+    "bn-32-wc": {"norm": "bn", "norm_batch": 32, "centralized": True},
+    "bn-2-wc": {"norm": "bn", "norm_batch": 2, "centralized": True},
+    "brn-2-wc": {"norm": "brn", "norm_batch": 2, "centralized": True},
+    "gn": {"norm": "gn", "norm_batch": 1},
+    "ln": {"norm": "ln", "norm_batch": 1},
+    "in": {"norm": "in", "norm_batch": 1},
+    "eval-norm-2": {"norm": "eval-norm", "norm_batch": 2},
+    "eval-norm-2-est": {"norm": "eval-norm", "norm_batch": 2, "estimated": True},
+    "online": {"norm": "online", "norm_batch": 1},
+    "sync-bn-32": {"norm": "sync-bn", "norm_batch": 32},
+    "bn-32-ws": {"norm": "bn", "norm_batch": 32, "standardized": True},
+    "bn-2-ws": {"norm": "bn", "norm_batch": 2, "standardized": True},
+}
+"""What each row sets; `recipe` fills in the rest. Besides these there is a row of every other normaliser."""
+ROWS |= {
+    norm if norm in SAMPLE_NORMS else f"{norm}-2": {"norm": norm, "norm_batch": 1 if norm in SAMPLE_NORMS else 2}
+    for norm in TRAINED
+    if norm not in {row["norm"] for row in ROWS.values()} | {"moving"}  # which needs further settings
+}
 
 
 def plan(names: Sequence[str], seeds: Sequence[int], windows: Sequence[int] = (), **settings: Any) -> list[RunConfig]:

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mabn_ref.arrays import Array
-from mabn_ref.data import to_float
-from mabn_ref.data.images import flip_and_crop
+from mabn_ref.data.images import flip_and_crop, to_float
 from mabn_ref.extras import require
 from mabn_ref.nn import centralize, network, optimiser
 from mabn_ref.train.config import RunConfig, build

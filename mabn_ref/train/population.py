@@ -10,7 +10,6 @@ from mabn_ref.arrays import Array, namespace
 from mabn_ref.data.dataset import Images
 from mabn_ref.data.images import flip_and_crop
 from mabn_ref.nn import network
-from mabn_ref.nn.network import Norm
 from mabn_ref.norms import batch_norm, modified_batch_norm
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.loop import Diverged, Progress, Setup, test_error_of, to_input
@@ -28,7 +27,7 @@ def population_states(setup: Setup, progress: Progress, images: Images) -> list[
     xs = [to_input(setup, images[i : i + _CHUNK]) for i in range(0, len(images), _CHUNK)]
     states, held = list(progress.states), list[Any]([None] * len(xs))
     for i, layer in enumerate(setup.layers):
-        if isinstance(layer, Norm):
+        if isinstance(layer, network.Norm):
             states[i] = _measured(xs, states[i])
         one = (layer, progress.params[i], states[i])
         found = [network.infer_layer(*one, *both) for both in zip(xs, held, strict=True)]

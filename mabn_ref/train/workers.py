@@ -16,7 +16,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple
+from typing import Any
 
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 _CAN_BLOCK = hasattr(signal, "pthread_sigmask")  # not on Windows
@@ -24,11 +24,6 @@ _CAN_BLOCK = hasattr(signal, "pthread_sigmask")  # not on Windows
 
 class WorkerDied(RuntimeError):
     """The process that ran a task is gone; the message says how it ended."""
-
-
-class _Worker(NamedTuple):
-    process: BaseProcess
-    pipe: Connection
 
 
 class Workers(Executor):
@@ -45,8 +40,8 @@ class Workers(Executor):
             raise ValueError(f"jobs is {jobs}, expected at least 1")
         self._context = multiprocessing.get_context("spawn")
         self._on_report = on_report
-        self._alive: set[_Worker] = set()
-        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._alive: dict[Connection, BaseProcess] = {}
+        self._idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         self._closing = False
         self._environment = {name: os.environ.get(name) for name in _ONE_THREAD}
         os.environ.update(_ONE_THREAD)
@@ -64,10 +59,10 @@ class Workers(Executor):
         if not wait:
             return
         self._closing = True
-        for worker in list(self._alive):
-            worker.pipe.close()  # which a waiting worker takes as its end
-        for worker in list(self._alive):
-            worker.process.join()
+        for pipe in list(self._alive):
+            pipe.close()  # which a waiting worker takes as its end
+        for process in list(self._alive.values()):
+            process.join()
         self._alive.clear()
         for name, value in self._environment.items():
             if value is None:
@@ -78,8 +73,8 @@ class Workers(Executor):
     def kill(self) -> None:
         """End the processes now."""
         self._closing = True
-        for worker in list(self._alive):
-            worker.process.kill()
+        for process in list(self._alive.values()):
+            process.kill()
         self.shutdown(cancel_futures=True)
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
@@ -89,38 +84,37 @@ class Workers(Executor):
             self.kill()
 
     def _run(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        worker = self._take()
+        pipe = self._take()
         try:
-            worker.pipe.send((fn, args, kwargs, self._on_report is not None))
+            pipe.send((fn, args, kwargs, self._on_report is not None))
             while True:
-                kind, value = worker.pipe.recv()
+                kind, value = pipe.recv()
                 if kind != "report":
                     break
                 assert self._on_report is not None
                 self._on_report(*args, value)
         except (EOFError, OSError) as error:
-            self._alive.discard(worker)
-            worker.pipe.close()
-            worker.process.join()
-            raise WorkerDied(f"its worker process {_how_it_ended(worker.process.exitcode)}") from error
-        self._idle.put(worker)
+            process = self._alive.pop(pipe)
+            pipe.close()
+            process.join()
+            raise WorkerDied(f"its worker process {_how_it_ended(process.exitcode)}") from error
+        self._idle.put(pipe)
         if kind == "error":
             raise value
         return value
 
-    def _take(self) -> _Worker:
-        """An idle process, or a new one: there are as many threads as processes wanted."""
+    def _take(self) -> Connection:
+        """The pipe to an idle process, or to a new one: there are as many threads as processes wanted."""
         with contextlib.suppress(queue.Empty):
             return self._idle.get_nowait()
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
         process.start()
         theirs.close()
-        worker = _Worker(process, ours)
-        self._alive.add(worker)
+        self._alive[ours] = process
         if self._closing:
             process.kill()
-        return worker
+        return ours
 
 
 def _serve(pipe: Connection) -> None:
