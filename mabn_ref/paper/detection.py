@@ -13,7 +13,7 @@ from mabn_ref.data import boxes
 from mabn_ref.extras import require
 from mabn_ref.paper import claims
 from mabn_ref.paper.claims import Claim, Found, Row, config, error_text, measure
-from mabn_ref.paper.study import Context, Outcome, Records, Study
+from mabn_ref.paper.study import Context, Outcome, Records, Study, usual
 from mabn_ref.train import plotting, results
 from mabn_ref.train.config import GROUPS, RunConfig
 from mabn_ref.train.runs import run_boxes
@@ -90,12 +90,6 @@ _AUTHORS = (
 )
 
 
-def _boxes(context: Context, own: Mapping[str, Any] = USUAL) -> Context:
-    """Return the context with scenes in place of other images, and with the sizes and the recipe that suit them."""
-    fixed = {"data": "embedded", "data_dir": None, "augment": False}
-    return context._replace(settings={**own, **context.settings, **fixed})
-
-
 def row_of(label: str, method: str, context: Context, paper: str = "", **further: Any) -> Row:
     """Return a row that trains by one of the methods, and what differs from it."""
     settings = {**_METHODS[method], **further, "gradient_batch": _BATCH}
@@ -143,9 +137,7 @@ def study_of(
     own: Mapping[str, Any] = USUAL,
 ) -> Study:
     """Return a study of detectors: its rows by context, its claims, and notes, sizes and recipe of its own."""
-
-    def suited(context: Context) -> Context:
-        return _boxes(context, own)
+    suited = partial(usual, own=own, data="embedded", data_dir=None, augment=False)
 
     def plan(context: Context, records: Records) -> list[RunConfig]:
         context = suited(context)

@@ -7,14 +7,15 @@ are learnt. The rates are compared on training images that are held out, so that
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, TypeAlias
 
 from mabn_ref.paper import claims, search
 from mabn_ref.paper.claims import Claim, Found, Row, configs, error_text, measure
 from mabn_ref.paper.hits import packed
-from mabn_ref.paper.study import Context, Outcome, Records, Study
+from mabn_ref.paper.study import Context, Outcome, Records, Study, usual
 from mabn_ref.train import plotting, results
-from mabn_ref.train.config import RunConfig, filled
+from mabn_ref.train.config import RunConfig
 from mabn_ref.train.loop import Progress, Setup, predictions, test_error_of
 from mabn_ref.train.runs import run_one
 from mabn_ref.train.table_layout import Table, mean_interval, paired_difference, text
@@ -93,8 +94,7 @@ def run_to_the_end(config: RunConfig, **keywords: Any) -> dict[str, Any]:
     return run_one(config, finished=finished, **keywords)
 
 
-def _suited(context: Context) -> Context:
-    return context._replace(settings=filled(context.settings, _USUAL))
+_suited = partial(usual, own=_USUAL)
 
 
 def _trials(row: Row, context: Context) -> list[Row]:

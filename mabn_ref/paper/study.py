@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from mabn_ref.train import results
@@ -38,9 +39,12 @@ class Context(NamedTuple):
     """The normaliser whose statistics are drawn."""
 
 
-def usual(context: Context) -> Context:
-    """Return the context with what is usual for its images where nothing is said."""
-    return context._replace(settings=filled(context.settings))
+def usual(context: Context, own: Mapping[str, Any] = MappingProxyType({}), **fixed: Any) -> Context:
+    """Return the context with what is usual for its images, or a study's `own`, where nothing is said.
+
+    Whatever is said, some settings are `fixed`.
+    """
+    return context._replace(settings=filled({**context.settings, **fixed}, own))
 
 
 class Study(NamedTuple):

@@ -17,7 +17,7 @@ from mabn_ref.extras import require
 from mabn_ref.paper import claims
 from mabn_ref.paper.claims import Claim, Found, Row, configs
 from mabn_ref.paper.detection import drawn, examples
-from mabn_ref.paper.study import Context, Outcome, Records, Study
+from mabn_ref.paper.study import Context, Outcome, Records, Study, usual
 from mabn_ref.train import plotting
 from mabn_ref.train.config import GROUPS, RunConfig
 from mabn_ref.train.runs import run_pixels
@@ -72,12 +72,6 @@ def _rows(context: Context, methods: Mapping[str, Mapping[str, Any]] = _METHODS)
             paper = _PAPER.get(label, "")
             rows.append(Row(label, {**settings, "centralized": centralized, "augment": False}, paper))
     return rows
-
-
-def _scenes(context: Context, own: Mapping[str, Any] = _USUAL) -> Context:
-    """Return the context with scenes in place of other images, and with sizes that suit scenes."""
-    said = {name: value for name, value in context.settings.items() if name != "network"}  # it has its own
-    return context._replace(settings={**own, **said, "data": "embedded", "data_dir": None})
 
 
 # A claim is that the first has the lower number, and here the higher one is better.
@@ -144,13 +138,14 @@ def _pictures(found: Mapping[str, Any]) -> Any:
 def _study(
     title: str,
     methods: Mapping[str, Mapping[str, Any]],
-    usual: Mapping[str, Any],
+    own: Mapping[str, Any],
     of_table: str,
     of_figure: str,
     notes: list[str],
 ) -> Study:
     def suited(context: Context) -> Context:
-        return _scenes(context, usual)
+        said = {name: value for name, value in context.settings.items() if name != "network"}  # scenes have their own
+        return usual(context._replace(settings=said), own, data="embedded", data_dir=None)
 
     def plan(context: Context, records: Records) -> list[RunConfig]:
         context = suited(context)

@@ -22,7 +22,7 @@ TINY: dict[str, Any] = {"width": 2, "epochs": 1, "train_size": 16, "test_size": 
 
 def records(context: Context, iou: dict[str, float]) -> list[dict[str, Any]]:
     """Records with these values by row, a little more for each seed."""
-    context = table8._scenes(context)
+    context = TABLE8.suited(context)
     return [
         {
             "status": "done",
