@@ -72,8 +72,7 @@ def generate(
     if not 0 < exposure <= 1:
         raise ValueError(f"exposure is {exposure!r}, expected a number in (0, 1]")
     scene = functools.partial(_scene, exposure=exposure, textured=textured)
-    train, test = drawn(scene, 1, train_size, test_size, seed, 4)
-    return Scenes(*train), Scenes(*test)
+    return drawn(scene, 1, train_size, test_size, seed, 4)
 
 
 def _scene(rng: np.random.Generator, exposure: float, textured: bool) -> Scenes:

@@ -8,7 +8,7 @@ a count that is not an integer, ValueError for another shape, another label or a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ IMAGE_SHAPE = (32, 32, 3)
 
 Images: TypeAlias = npt.NDArray[np.uint8]
 Labels: TypeAlias = npt.NDArray[np.int64]
+Drawn = TypeVar("Drawn", bound=NamedTuple)
 
 
 class Dataset(NamedTuple):
@@ -33,14 +34,14 @@ class Dataset(NamedTuple):
 
 
 def drawn(
-    block: Callable[[np.random.Generator], tuple[npt.NDArray[Any], ...]],
+    block: Callable[[np.random.Generator], Drawn],
     length: int,
     train_size: int,
     test_size: int,
     seed: int,
     stream: int,
-) -> tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
-    """Return the arrays of a training set, and those of a test set, drawn `length` at a time by `block`.
+) -> tuple[Drawn, Drawn]:
+    """Return a training set and a test set, drawn `length` at a time by `block`.
 
     The sets are the streams `stream` and ``stream + 1`` of the seed. Each block has a stream of its own in them, so
     that a small set is the start of a large one.
@@ -49,9 +50,9 @@ def drawn(
     check_at_least("test_size", test_size, 1, whole=True)
     check_at_least("seed", seed, 0, whole=True)
 
-    def one(size: int, number: int) -> list[npt.NDArray[Any]]:
+    def one(size: int, number: int) -> Drawn:
         blocks = [block(np.random.default_rng([seed, number, index])) for index in range(-(-size // length))]
-        return [np.concatenate(parts)[:size] for parts in zip(*blocks, strict=True)]
+        return blocks[0]._make(np.concatenate(parts)[:size] for parts in zip(*blocks, strict=True))
 
     return one(train_size, stream), one(test_size, stream + 1)
 

@@ -46,8 +46,7 @@ def generate(train_size: int, test_size: int, seed: int) -> tuple[Dataset, Datas
     >>> CLASS_NAMES[train.labels[0]]
     'warm rings'
     """
-    train, test = drawn(_block, _BLOCK, train_size, test_size, seed, 0)
-    return Dataset(*train), Dataset(*test)
+    return drawn(_block, _BLOCK, train_size, test_size, seed, 0)
 
 
 def _block(rng: np.random.Generator) -> Dataset:

@@ -39,8 +39,7 @@ def generate(train_size: int, test_size: int, seed: int) -> tuple[Scenes, Scenes
     >>> train.images.shape, train.masks.shape, [CLASS_NAMES[label] for label in np.unique(train.masks[0])]
     ((4, 32, 32, 3), (4, 32, 32), ['ground', 'rings', 'zigzags'])
     """
-    train, test = drawn(_block, _BLOCK, train_size, test_size, seed, 2)
-    return Scenes(*train), Scenes(*test)
+    return drawn(_block, _BLOCK, train_size, test_size, seed, 2)
 
 
 def _block(rng: np.random.Generator) -> Scenes:
