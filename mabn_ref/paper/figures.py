@@ -37,31 +37,25 @@ def norms_of_statistics(module: Any, x: Array, dz: Array, cache: Any, state: Any
 
 def _used(module: Any, x: Array, dz: Array, cache: Any, state: Any) -> tuple[dict[str, Array], dict[str, Array]]:
     """The statistics of the last normalisation batch, averaged where the pass averages them; and those of all."""
-    if hasattr(state, "mean"):
-        found = (*batch_norm.statistics(x, cache.config), *module.gradient_statistics(dz, cache))
-        small = {name: value[-1, :] for name, value in zip(("mu", "var", "g", "psi"), found, strict=True)}
-        whole: Any = batch_norm
-    else:
-        chi2 = modified_batch_norm.statistics(x, cache.config)[-1, :]
-        psi = module.gradient_statistics(dz, cache)[1][-1, :]
-        if hasattr(state, "psi_window"):
-            chi2 = cache.chi[-1, 0, :] ** 2 - cache.config.eps
-            psi = namespace(x).sum(state.psi_window, axis=0) / min(state.iteration, cache.config.window)
-        small = {"chi2": chi2, "psi": psi}
-        whole = modified_batch_norm
+    whole: Any = batch_norm if hasattr(state, "mean") else modified_batch_norm
+
+    def statistics(form: Any, dz: Array, cache: Any) -> dict[str, Array]:
+        g, psi = form.gradient_statistics(dz, cache)
+        if whole is modified_batch_norm:
+            return {"chi2": modified_batch_norm.statistics(x, cache.config), "psi": psi}
+        mu, var = batch_norm.statistics(x, cache.config)
+        return {"mu": mu, "var": var, "g": g, "psi": psi}
+
+    small = {name: value[-1, :] for name, value in statistics(module, dz, cache).items()}
+    if hasattr(state, "psi_window"):
+        small["chi2"] = cache.chi[-1, 0, :] ** 2 - cache.config.eps
+        small["psi"] = namespace(x).sum(state.psi_window, axis=0) / min(state.iteration, cache.config.window)
     config = whole.Config(eps=cache.config.eps)
     moving = whole.State(*(getattr(state, name) for name in whole.State._fields))
     _, kept, _ = whole.forward(x, cache.gamma, 0 * cache.gamma, moving, config)
     if hasattr(cache, "r"):  # dz reaches y through r, of which every normalisation batch has its own
-        each = split(dz, cache.config.norm_batch) * cache.r
-        dz = merge(each, tuple(dz.shape))
-    g, psi = whole.gradient_statistics(dz, kept)
-    of_all: tuple[Any, ...]
-    if whole is batch_norm:
-        of_all = (*batch_norm.statistics(x, config), g, psi)
-    else:
-        of_all = (modified_batch_norm.statistics(x, config), psi)
-    return small, {name: value[0, :] for name, value in zip(small, of_all, strict=True)}
+        dz = merge(split(dz, cache.config.norm_batch) * cache.r, tuple(dz.shape))
+    return small, {name: value[0, :] for name, value in statistics(whole, dz, kept).items()}
 
 
 def _norms(small: Array, regular: Array) -> list[float]:
