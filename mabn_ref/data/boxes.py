@@ -26,17 +26,13 @@ CLASS_NAMES = ("disc", "square", "triangle", "cross")
 TEXTURE_NAMES = embedded.FAMILIES[: len(CLASS_NAMES)]
 """The classes of textured scenes: as many, so that the detector is the same."""
 
-SIZE = 48
-"""Pixels of a side."""
-MOST = 3
-"""The most objects in a scene."""
-EXPOSURE = 0.15
-"""The lowest exposure of a scene; the highest is 1."""
+SIZE = 48  #: pixels of a side
+MOST = 3  #: the most objects in a scene
+EXPOSURE = 0.15  #: the lowest exposure of a scene; the highest is 1
 
 _RADIUS = (5.5, 12.0)
 _NOISE = 0.06
-_OVERLAP = 0.1
-"""Two boxes of a scene share less than this part of their union."""
+_OVERLAP = 0.1  #: two boxes of a scene share less than this part of their union
 _TRIES = 20
 
 

@@ -13,8 +13,7 @@ from mabn_ref.data.dataset import CLASSES
 
 RECORD_BYTES = 1 + 3 * 32 * 32
 
-KINDS = ("data_batch_*.bin", "test_batch*.bin")
-"""Names of the files for training and for testing."""
+KINDS = ("data_batch_*.bin", "test_batch*.bin")  #: names of the files for training and for testing
 
 _HEAD = 512  # bytes that tell what a file is
 _LOOKED_AT = 500  # files in a directory

@@ -11,8 +11,7 @@ CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 # Published, and never re-computed here: see the note in `fetch_cifar10`.
 CIFAR10_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 
-CACHE_VARIABLE = "MABN_REF_DATA_DIR"
-"""Environment variable that names the cache directory."""
+CACHE_VARIABLE = "MABN_REF_DATA_DIR"  #: environment variable that names the cache directory
 
 _ARCHIVE = "cifar-10-binary.tar.gz"
 

@@ -13,8 +13,7 @@ import numpy as np
 from mabn_ref.data.dataset import Images, Labels, drawn
 from mabn_ref.data.embedded import FAMILIES, NOISE, PALETTES, colours, textures
 
-CLASS_NAMES = ("ground", *FAMILIES)
-"""Label 0 is the ground, ``1 + family`` is a texture."""
+CLASS_NAMES = ("ground", *FAMILIES)  #: label 0 is the ground, ``1 + family`` is a texture
 
 SHAPES = 3
 RADIUS = (5.0, 11.0)

@@ -28,27 +28,21 @@ class Claim(NamedTuple):
 
     a: str
     b: str
-    lower: bool | None
-    """None if nobody says either, and the difference is what is asked."""
-    source: str
-    """Who says so, and where."""
+    lower: bool | None  #: None if nobody says either, and the difference is what is asked
+    source: str  #: who says so, and where
 
 
 class Measured(NamedTuple):
     """The runs of one row."""
 
-    errors: dict[int, float]
-    """The last test error of each seed that ended, in %."""
-    diverged: dict[int, str]
-    """The message of each that diverged."""
-    missing: int
-    """Runs without a record: they failed, or have not been run."""
+    errors: dict[int, float]  #: the last test error of each seed that ended, in %
+    diverged: dict[int, str]  #: the message of each that diverged
+    missing: int  #: runs without a record: they failed, or have not been run
     hits: Mapping[int, Any] | None = None
     """Of each seed that ended, which test images were right, an array of bool; None where records do not say so."""
 
 
-Found: TypeAlias = Mapping[str, Measured]
-"""The runs of rows, by label."""
+Found: TypeAlias = Mapping[str, Measured]  #: the runs of rows, by label
 
 
 def rows_of(*names: str) -> list[Row]:

@@ -12,23 +12,18 @@ from mabn_ref.paper.study import STUDIES, Context
 from mabn_ref.train import results
 from mabn_ref.train.table_layout import Interval, t_quantile
 
-LEVEL = 0.05
-"""Of a single verdict, and of the corrections."""
+LEVEL = 0.05  #: of a single verdict, and of the corrections
 
 
 class Judged(NamedTuple):
     """A paired verdict among all."""
 
     file: Path
-    line: str
-    """The verdict as its study writes it."""
+    line: str  #: the verdict as its study writes it
     p: float
-    kept: bool
-    """Whether Benjamini and Hochberg's procedure rejects "no difference"."""
-    holm: bool
-    """Whether Holm's does."""
-    first: bool
-    """Whether it is the first verdict on its difference."""
+    kept: bool  #: whether Benjamini and Hochberg's procedure rejects "no difference"
+    holm: bool  #: whether Holm's does
+    first: bool  #: whether it is the first verdict on its difference
 
     @property
     def name(self) -> str:

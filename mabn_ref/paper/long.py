@@ -20,8 +20,7 @@ from mabn_ref.train.loop import Progress, Setup, predictions, test_error_of
 from mabn_ref.train.runs import run_one
 from mabn_ref.train.table_layout import Table, mean_interval, paired_difference, text
 
-FACTORS = (0.5, 1.0, 2.0)
-"""Of the learning rate: what is tried for every row."""
+FACTORS = (0.5, 1.0, 2.0)  #: of the learning rate: what is tried for every row
 TUNING_SEEDS = (1000,)
 
 _USUAL: dict[str, Any] = {"width": 16, "epochs": 20, "augment": False}

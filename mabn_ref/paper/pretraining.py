@@ -23,8 +23,7 @@ from mabn_ref.train.tasks import Task, of_network
 PLAIN, CENTRALIZED = "BN 32", "BN 32 + WC"
 """The two pretrainings: what `RunConfig.start` of a run that begins from one says."""
 
-_MEASURED = 300
-"""Training images on which statistics are measured again after centring."""
+_MEASURED = 300  #: training images on which statistics are measured again after centring
 
 
 def run_tuned(config: RunConfig, **keywords: Any) -> dict[str, Any]:

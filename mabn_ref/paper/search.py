@@ -19,11 +19,9 @@ from mabn_ref.train import plotting, results
 from mabn_ref.train.config import RunConfig, recipe
 from mabn_ref.train.table_layout import Table
 
-SEARCH_SEEDS = (1000, 1001)
-"""Seeds that settings are compared on; never those that are reported."""
+SEARCH_SEEDS = (1000, 1001)  #: seeds that settings are compared on; never those that are reported
 
-BUDGET = 6
-"""Settings per method."""
+BUDGET = 6  #: settings per method
 
 
 def _grid(**choices: Sequence[Any]) -> list[dict[str, Any]]:
@@ -142,8 +140,7 @@ SEARCH = Study("The same tuning for every method, Batch Renormalization's schedu
 
 
 TUNED = "BRN 2, best of the search"
-_AS_IT_IS = 1.0
-"""The factor that leaves BRN's schedule unchanged."""
+_AS_IT_IS = 1.0  #: the factor that leaves BRN's schedule unchanged
 
 
 def tuned_rows(context: Context, records: Records) -> list[Row]:

@@ -19,12 +19,9 @@ class Outcome(NamedTuple):
     """What a study found."""
 
     tables: list[Table]
-    verdicts: list[str]
-    """One line a claim, each with its interval; none without."""
-    notes: list[str]
-    """What a reader must know to read the numbers."""
-    data: dict[str, Any]
-    """The numbers, as JSON gives them back: keys are strings, sequences are lists."""
+    verdicts: list[str]  #: one line a claim, each with its interval; none without
+    notes: list[str]  #: what a reader must know to read the numbers
+    data: dict[str, Any]  #: the numbers, as JSON gives them back: keys are strings, sequences are lists
     differences: Sequence[Interval | None] = ()
     """The paired difference that each verdict judges, parallel to these; empty where they judge none."""
 
@@ -35,8 +32,7 @@ class Context(NamedTuple):
     seeds: tuple[int, ...]
     settings: Mapping[str, Any]
     """Fields of `RunConfig` that every run shares: the data, its sizes, the recipe."""
-    layer: str = "norm4"
-    """The normaliser whose statistics are drawn."""
+    layer: str = "norm4"  #: the normaliser whose statistics are drawn
 
 
 def usual(context: Context, own: Mapping[str, Any] = MappingProxyType({}), **fixed: Any) -> Context:
@@ -50,8 +46,7 @@ def usual(context: Context, own: Mapping[str, Any] = MappingProxyType({}), **fix
 class Study(NamedTuple):
     """A study: its runs, and what is made of their records."""
 
-    title: str
-    """One line."""
+    title: str  #: one line
     plan: Callable[[Context, Records], list[RunConfig]]
     """The runs, given the records so far: a study may decide on runs by the outcome of earlier ones."""
     outcome: Callable[[Context, Records], Outcome]

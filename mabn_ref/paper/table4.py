@@ -95,8 +95,7 @@ class Effect(NamedTuple):
     """A sum of errors of rows, taken seed by seed, and the gap that it is compared with."""
 
     name: str
-    errors: Mapping[str, int]
-    """The sign of each row's error."""
+    errors: Mapping[str, int]  #: the sign of each row's error
     gap: Mapping[str, int] | None
     """The gap that a negative effect closes; None for a gap itself, and for what closes none."""
 

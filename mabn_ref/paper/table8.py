@@ -23,10 +23,8 @@ from mabn_ref.train.config import GROUPS, RunConfig
 from mabn_ref.train.runs import run_pixels
 from mabn_ref.train.table_layout import Table
 
-WINDOW = 16
-"""The paper's m for COCO."""
-RENORM_AFTER = 1600
-"""Normalisation batches of MABN with r = 1, as many as in the runs on single images."""
+WINDOW = 16  #: the paper's m for COCO
+RENORM_AFTER = 1600  #: normalisation batches of MABN with r = 1, as many as in the runs on single images
 
 
 def _methods(small: Mapping[str, Any], **of_mabn: Any) -> dict[str, dict[str, Any]]:

@@ -21,10 +21,8 @@ _SEQUENCES = {
     "drift": "drifts by 0.01 an iteration",
     "jump": "jumps by 1 half way",
 }
-SIMPLE, EXPONENTIAL = "simple average", "exponential average"
-"""The paper's SMAS and EMAS."""
-_SHOWN = range(1, STEPS + 1, 3)
-"""The iterations of the picture."""
+SIMPLE, EXPONENTIAL = "simple average", "exponential average"  #: the paper's SMAS and EMAS
+_SHOWN = range(1, STEPS + 1, 3)  #: the iterations of the picture
 
 
 def _claimed(iterations: Sequence[int]) -> dict[str, list[float]]:

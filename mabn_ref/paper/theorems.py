@@ -46,10 +46,8 @@ class Gaps(NamedTuple):
 
     var_g: Estimate
     """Var[g] / s^2: what Theorem 2 says that the variance falls by, s being the population's deviation."""
-    covariance: Estimate
-    """Cov(u_1, g) / s^2, u_1 of the first sample alone: o(1) by the second assumption."""
-    total: Estimate
-    """Var[dx] of the vanilla form minus that of the modified form."""
+    covariance: Estimate  #: Cov(u_1, g) / s^2, u_1 of the first sample alone: o(1) by the second assumption
+    total: Estimate  #: Var[dx] of the vanilla form minus that of the modified form
     noise: Estimate
     """The same of E|dx - dx_population|^2, the squared distance to the gradient with population statistics."""
 

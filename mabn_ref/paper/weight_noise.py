@@ -24,8 +24,7 @@ from mabn_ref.train.loop import Progress, Setup
 from mabn_ref.train.runs import run_one
 from mabn_ref.train.table_layout import FEWEST, Interval, Table, mean_interval, text
 
-UPDATES = (0, 200, 600)
-"""The updates after which the noise is measured, besides the last."""
+UPDATES = (0, 200, 600)  #: the updates after which the noise is measured, besides the last
 _BATCHES = 40
 _DIGITS = 6
 _MEDIAN = "median"

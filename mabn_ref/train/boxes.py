@@ -20,17 +20,13 @@ from mabn_ref.nn.layers import normaliser
 from mabn_ref.train.devices import to_device, to_host
 
 CLASSES = len(boxes.CLASS_NAMES)
-STRIDE = 8
-"""Pixels from one cell to the next."""
+STRIDE = 8  #: pixels from one cell to the next
 CELLS = (boxes.SIZE // STRIDE) ** 2
-KEPT = 100
-"""The most detections of a scene."""
+KEPT = 100  #: the most detections of a scene
 
-_PRIOR = 0.05
-"""Probability of a yes before training: about one cell in six belongs to an object."""
+_PRIOR = 0.05  #: probability of a yes before training: about one cell in six belongs to an object
 _LEAST_SCORE, _OVERLAP = 0.05, 0.5
-_FARTHEST = 10.0
-"""Of logarithms of distances, far beyond any scene: their exponentials do not overflow."""
+_FARTHEST = 10.0  #: of logarithms of distances, far beyond any scene: their exponentials do not overflow
 _middle = STRIDE * (np.arange(boxes.SIZE // STRIDE) + 0.5)
 MIDDLES = np.stack(np.meshgrid(_middle, _middle), axis=-1).reshape(-1, 2)
 """x and y of the cells' middles, in pixels, row by row."""

@@ -27,8 +27,7 @@ from mabn_ref.train.loop import Epoch, Progress, layers_of
 
 Array = np.ndarray[Any, Any]
 _FORMAT = 1
-_OVERHEAD = 1024
-"""Bytes that a member's headers take beside its array, at most."""
+_OVERHEAD = 1024  #: bytes that a member's headers take beside its array, at most
 _LONGEST_META = 16 * 2**20
 _META = ("rng", "epoch", "step", "loss_sum", "wrong", "seconds", "history")
 

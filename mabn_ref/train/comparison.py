@@ -23,8 +23,7 @@ from mabn_ref.train.table_layout import Table, mean_interval, paired_difference,
 BASELINES = ("BN 2", "BN 2 + WC", "BN 32", "BN 32 + WC")
 """Rows that the others are compared with: small batches first, which is what MABN is to mend."""
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_CURVE, _BAR = 20, 24
-"""The most columns that `sketch` takes for the epochs, and those of the longest bar."""
+_CURVE, _BAR = 20, 24  #: the most columns that `sketch` takes for the epochs, and those of the longest bar
 DEFAULT_ROWS = ("bn-32", "bn-2", "brn-2", "mabn-2", "bn-32-wc", "bn-2-wc")
 
 ROWS: dict[str, dict[str, Any]] = {
@@ -79,8 +78,7 @@ class Row(NamedTuple):
 
     label: str
     control: bool
-    curves: dict[int, list[float]]
-    """Test error in % after each epoch."""
+    curves: dict[int, list[float]]  #: test error in % after each epoch
     diverged: int
 
     @property

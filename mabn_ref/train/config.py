@@ -25,8 +25,7 @@ def _fields(norm: str) -> set[str]:
     return set() if config is None else {field.name for field in dataclasses.fields(config)}
 
 
-GROUPS = 8
-"""Groups of GN where none are given, or as many of them as divide the width."""
+GROUPS = 8  #: groups of GN where none are given, or as many of them as divide the width
 
 SAMPLE_NORMS = tuple(norm for norm in TRAINED if "norm_batch" not in _fields(norm))
 """Those to which no other sample counts: |B| is 1."""

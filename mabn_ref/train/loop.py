@@ -32,8 +32,7 @@ class Epoch(NamedTuple):
     train_error: float
     test_error: float
     seconds: float
-    mean_iou: float | None = None
-    """Of pixels; None of other tasks. The rest is of boxes."""
+    mean_iou: float | None = None  #: of pixels; None of other tasks. The rest is of boxes.
     ap: float | None = None
     ap50: float | None = None
     ap75: float | None = None
@@ -50,10 +49,8 @@ class Setup(NamedTuple):
     task: Task
     images: Images
     layers: list[Any]
-    steps: int
-    """Gradient batches per epoch; the images left over are dropped."""
-    xp: Any
-    """The array library of the device."""
+    steps: int  #: gradient batches per epoch; the images left over are dropped
+    xp: Any  #: the array library of the device
 
     def done(self, progress: Progress) -> int:
         """Return the gradient batches done since the start of the run."""
@@ -70,21 +67,15 @@ class Progress(NamedTuple):
     params: list[dict[str, Array]]
     velocity: list[dict[str, Array]]
     states: list[Any]
-    rng: Mapping[str, Any]
-    """State of the generator that draws orders, flips and crops."""
-    order: npt.NDArray[np.int64]
-    """This epoch's order of the training images."""
-    epoch: int
-    """Epochs completed."""
-    step: int
-    """Gradient batches done in this epoch."""
+    rng: Mapping[str, Any]  #: state of the generator that draws orders, flips and crops
+    order: npt.NDArray[np.int64]  #: this epoch's order of the training images
+    epoch: int  #: epochs completed
+    step: int  #: gradient batches done in this epoch
     loss_sum: float
     wrong: int
-    seconds: float
-    """This epoch's so far."""
+    seconds: float  #: this epoch's so far
     history: tuple[Epoch, ...]
-    predicted: Any = None
-    """`predictions` after the last epoch; decides nothing, and no checkpoint keeps it."""
+    predicted: Any = None  #: `predictions` after the last epoch; decides nothing, and no checkpoint keeps it
 
 
 def prepare(config: RunConfig, xp: Any = np, task: Task = CLASSES) -> Setup:

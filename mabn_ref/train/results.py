@@ -14,10 +14,8 @@ import numpy as np
 from mabn_ref import __version__, storage
 from mabn_ref.train.config import LATER_FIELDS, RunConfig
 
-_LONGEST = 4 * 2**20
-"""Bytes of a line: a hundred times the longest record of the project's own."""
-_LARGEST = 64 * 2**20
-"""Bytes of a file: some thousands of runs."""
+_LONGEST = 4 * 2**20  #: bytes of a line: a hundred times the longest record of the project's own
+_LARGEST = 64 * 2**20  #: bytes of a file: some thousands of runs
 
 _KINDS: dict[str, Any] = {
     "status": str,

@@ -17,15 +17,11 @@ from mabn_ref.train.tasks import BOXES, CLASSES, EXAMPLES, PIXELS, Task
 class Report(NamedTuple):
     """How far a run is, after a gradient batch or at the end of an epoch."""
 
-    images: int
-    """Training images done, those of an earlier start included."""
+    images: int  #: training images done, those of an earlier start included
     total: int
-    loss: float
-    """Mean over this epoch so far."""
-    error: float
-    """Training error over this epoch so far, in %."""
-    line: loop.Epoch | None
-    """The epoch's figures, at its end."""
+    loss: float  #: mean over this epoch so far
+    error: float  #: training error over this epoch so far, in %
+    line: loop.Epoch | None  #: the epoch's figures, at its end
 
 
 def run_one(

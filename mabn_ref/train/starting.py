@@ -15,8 +15,7 @@ from mabn_ref.train.config import label
 from mabn_ref.train.devices import to_device
 from mabn_ref.train.loop import Progress, Setup, to_input
 
-_MEASURED = 300
-"""Training images on which statistics are measured where weights have to be centred."""
+_MEASURED = 300  #: training images on which statistics are measured where weights have to be centred
 _MEAN_SQUARES = (mabn, modified_batch_norm)
 
 
@@ -27,11 +26,9 @@ class DoesNotFit(ValueError):
 class Source(NamedTuple):
     """A trained network to begin from."""
 
-    name: str
-    """What `RunConfig.start` says of it."""
+    name: str  #: what `RunConfig.start` says of it
     net: convert.Network
-    about: dict[str, Any]
-    """What a record says of it: plain values."""
+    about: dict[str, Any]  #: what a record says of it: plain values
 
 
 def from_checkpoint(path: Path) -> Source:

@@ -14,8 +14,7 @@ _T = (
     2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860,
 )  # fmt: skip
 
-FEWEST = 3
-"""Values that an interval needs: two that happen to be alike would make one of no width."""
+FEWEST = 3  #: values that an interval needs: two that happen to be alike would make one of no width
 WIDTH = 80
 """Columns of a terminal. What is printed fits in, so that no terminal breaks a row of a table in two."""
 
@@ -26,8 +25,7 @@ class Interval(NamedTuple):
     mean: float
     half: float | None
     runs: int
-    freedom: int | None = None
-    """Degrees of freedom of the t interval, where they are not ``runs - 1``."""
+    freedom: int | None = None  #: degrees of freedom of the t interval, where they are not ``runs - 1``
 
 
 def t_quantile(freedom: int) -> float:

@@ -25,11 +25,9 @@ from mabn_ref.train.average_precision import average_precision
 from mabn_ref.train.config import RunConfig, head_config
 from mabn_ref.train.devices import to_device, to_host
 
-EXAMPLES = 4
-"""How many test scenes a record keeps the predictions of."""
+EXAMPLES = 4  #: how many test scenes a record keeps the predictions of
 
-LIKELY = 0.3
-"""The least score of a detection that a record keeps."""
+LIKELY = 0.3  #: the least score of a detection that a record keeps
 
 _PIXEL_CLASSES = len(scenes.CLASS_NAMES)
 _OF_BOXES = ("heads", "exposure", "textured")
@@ -38,12 +36,9 @@ _OF_BOXES = ("heads", "exposure", "textured")
 class Task:
     """What the training loop leaves open, of a network that says the class of an image."""
 
-    tested = "test images"
-    """What messages call the images that are tested on."""
-    test_batch = 250
-    """Test images at a time."""
-    answers = 1
-    """Answers that an image asks for."""
+    tested = "test images"  #: what messages call the images that are tested on
+    test_batch = 250  #: test images at a time
+    answers = 1  #: answers that an image asks for
     measures: tuple[str, ...] = ()
     """Figures of the last epoch that a record keeps beside examples; without one, it keeps no examples."""
 
