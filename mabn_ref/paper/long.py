@@ -167,11 +167,9 @@ def _over_epochs(found: Found, of_rows: Mapping[str, _ByEpoch], epochs: int) -> 
 
 
 def _trial_errors(context: Context, records: Records) -> Table:
-    lines: list[tuple[str, ...]] = []
-    for row in _ROWS:
-        trials = _trials(row, context)
-        tried = measure(trials, context._replace(seeds=TUNING_SEEDS), records)
-        lines.append((row.label, *(error_text(tried[trial.label]) for trial in trials)))
+    searching = context._replace(seeds=TUNING_SEEDS)
+    tried = {row.label: measure(_trials(row, context), searching, records).values() for row in _ROWS}
+    lines = [(label, *map(error_text, found)) for label, found in tried.items()]
     header = ("", *(f"rate {trial.settings['lr']:g}" for trial in _trials(_ROWS[0], context)))
     return Table("Learning rates: error % on held-out training images", header, lines)
 
