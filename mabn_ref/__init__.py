@@ -4,6 +4,4 @@
 is written out by hand; importing needs NumPy alone.
 """
 
-from __future__ import annotations
-
 __version__ = "0.2.0"

@@ -5,8 +5,6 @@ CIFAR-10, `fetch` downloads it; `images` picks class-balanced parts, flips and c
 standardised floats. NumPy alone, but for `fetch`.
 """
 
-from __future__ import annotations
-
 from mabn_ref.data.dataset import CLASSES, IMAGE_SHAPE, Dataset
 from mabn_ref.data.images import channel_statistics, to_float
 

@@ -117,7 +117,8 @@ def family(folder: Path) -> list[Judged]:
                 for line, difference in zip(outcome.verdicts, outcome.differences, strict=True)
                 if difference and difference.half is not None
             ]
-    keys = [_same(difference) for _, _, difference in found]
+    # what a difference has in common with itself the other way round
+    keys = [(round(abs(d.mean), 9), round(d.half or 0.0, 9), d.runs) for _, _, d in found]
     distinct = {key: p_value(difference) for key, (_, _, difference) in zip(keys, found, strict=True)}
     kept = dict(zip(distinct, benjamini_hochberg(list(distinct.values())), strict=True))
     strictly = dict(zip(distinct, holm(list(distinct.values())), strict=True))
@@ -125,8 +126,3 @@ def family(folder: Path) -> list[Judged]:
         Judged(file, line, distinct[key], kept[key], strictly[key], key not in keys[:place])
         for place, (key, (file, line, _)) in enumerate(zip(keys, found, strict=True))
     ]
-
-
-def _same(difference: Interval) -> tuple[float, float, int]:
-    """What a difference has in common with itself the other way round."""
-    return round(abs(difference.mean), 9), round(difference.half or 0.0, 9), difference.runs

@@ -43,8 +43,6 @@ _METHODS: dict[str, dict[str, Any]] = {
     "GN": {"norm": "gn", "norm_batch": 1},
 }
 """With the paper's weights of the old value."""
-_WC: dict[str, Any] = {"centralized": True}
-_ALIKE: dict[str, Any] = {"exposure": 1.0}
 OWN = ", own statistics"
 """What the label of a row gets where its networks normalise by the statistics of their own test batches."""
 
@@ -103,10 +101,10 @@ def _backbone(context: Context) -> list[Row]:
     alike = ("SyncBN 16", "MABN 2 + WC", "BN 2")
     return [
         *(row_of(name, name, context) for name in _METHODS),
-        row_of("SyncBN 16 + WC (control)", "SyncBN 16", context, **_WC),
-        row_of("BN 2 + WC (control)", "BN 2", context, **_WC),
+        row_of("SyncBN 16 + WC (control)", "SyncBN 16", context, centralized=True),
+        row_of("BN 2 + WC (control)", "BN 2", context, centralized=True),
         row_of("BN 2, decay 0.98 (control)", "BN 2", context, decay=0.98),
-        *(row_of(f"{name}, one exposure (control)", name, context, **_ALIKE) for name in alike),
+        *(row_of(f"{name}, one exposure (control)", name, context, exposure=1.0) for name in alike),
     ]
 
 
@@ -124,8 +122,8 @@ def _heads(context: Context) -> list[Row]:
     return [
         *(row_of(name, name, context, authors.get(name, ""), heads=True, **warm.get(name, {})) for name in _METHODS),
         row_of("MABN 2 + WC, no warm-up (control)", "MABN 2 + WC", context, heads=True),
-        row_of("SyncBN 16 + WC (control)", "SyncBN 16", context, heads=True, **_WC),
-        row_of("BN 2 + WC (control)", "BN 2", context, heads=True, **_WC),
+        row_of("SyncBN 16 + WC (control)", "SyncBN 16", context, heads=True, centralized=True),
+        row_of("BN 2 + WC (control)", "BN 2", context, heads=True, centralized=True),
     ]
 
 

@@ -61,8 +61,6 @@ _PANELS = {
 }
 """What each panel shows: of these pairs the first less the second."""
 _PAIRS = [*dict.fromkeys([pair for pairs in _PANELS.values() for pair in pairs] + [("BN 2", "BN 32")])]
-
-
 _NOTES = [
     "The intervals of differences at the end are over seeds and test images; all others are over seeds.",
     (

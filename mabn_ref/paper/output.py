@@ -153,13 +153,9 @@ def _section(name: str, study: Study, outcome: Outcome) -> str:
     for suffix, figure in study.draw(outcome.data).items():
         alt = escape(f"{study.title}{': ' + suffix if suffix else ''}; the numbers are in the tables", quote=True)
         parts.append(f'<p><img src="{data_uri(figure)}" alt="{alt}"></p>')
-    parts += [f'<p class="note">{_with_code(note)}</p>' for note in outcome.notes]
+    notes = (re.sub("`([^`]+)`", r"<code>\1</code>", escape(note)) for note in outcome.notes)
+    parts += [f'<p class="note">{note}</p>' for note in notes]
     return "".join(parts) + "</section>"
-
-
-def _with_code(text: str) -> str:
-    """The text, with what is between backticks as code."""
-    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _table(table: Table) -> str:

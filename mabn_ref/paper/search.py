@@ -140,7 +140,6 @@ SEARCH = Study("The same tuning for every method, Batch Renormalization's schedu
 
 
 TUNED = "BRN 2, best of the search"
-_AS_IT_IS = 1.0  #: the factor that leaves BRN's schedule unchanged
 
 
 def tuned_rows(context: Context, records: Records) -> list[Row]:
@@ -155,6 +154,6 @@ def note_on_tuning(rows: Sequence[Row]) -> str:
     if rows[-1].label != TUNED:
         return f"{schedule}. After `mabn-ref paper search` this table has its best, too."
     default = next(row for row in rows if row.settings["norm"] == "brn" and row.settings["norm_batch"] == 2)
-    same = recipe(**{**default.settings, "ramp": _AS_IT_IS}) == recipe(**rows[-1].settings)
+    same = recipe(**{**default.settings, "ramp": 1.0}) == recipe(**rows[-1].settings)  # the schedule as it is
     which = ", which turn out to be those it has" if same else ""
     return f"{schedule}, and below the best of {BUDGET} settings on other seeds{which}."

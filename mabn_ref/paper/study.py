@@ -36,10 +36,7 @@ class Context(NamedTuple):
 
 
 def usual(context: Context, own: Mapping[str, Any] = MappingProxyType({}), **fixed: Any) -> Context:
-    """Return the context with what is usual for its images, or a study's `own`, where nothing is said.
-
-    Whatever is said, some settings are `fixed`.
-    """
+    """Return the context with what is `fixed`, and with what is usual for its images, or `own`, if not said."""
     return context._replace(settings=filled({**context.settings, **fixed}, own))
 
 

@@ -92,8 +92,6 @@ _NOTES = [
     "Rows marked (control) centralise weights (WC) otherwise than the paper does.",
     "Where the seeds of a row fall into two groups, learnt or not, its t interval describes neither.",
 ]
-
-
 _NOTES_ON_DEVICES = [
     (
         "Weights are updated once for 16 scenes. 8 devices have 2 scenes each, with statistics and averages of their "

@@ -22,7 +22,6 @@ from mabn_ref.train.table_layout import t_quantile
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-KINDS = ("constant", "settling", "slow", "drift", "jump")
 STATISTICS = ("centred", "frozen", "batch", "scaled")
 
 
@@ -59,17 +58,17 @@ def expectations(kind: str, steps: int) -> Floats:
     whose steps vanish (10). "drift" rises by 0.01 an iteration, which is neither. "jump" goes from 0 to 1 in the
     middle.
     """
-    check_choice("kind", kind, KINDS)
     check_at_least("steps", steps, 1, whole=True)
     t: Floats = np.arange(1.0, steps + 1)
-    by_kind: tuple[Floats, ...] = (
-        np.ones(steps),
-        1 + 3 / np.sqrt(t),
-        np.sin(4 * np.log(t)),
-        0.01 * t,
-        (t > steps // 2).astype(np.float64),
-    )
-    return by_kind[KINDS.index(kind)]
+    by_kind: dict[str, Floats] = {
+        "constant": np.ones(steps),
+        "settling": 1 + 3 / np.sqrt(t),
+        "slow": np.sin(4 * np.log(t)),
+        "drift": 0.01 * t,
+        "jump": (t > steps // 2).astype(np.float64),
+    }
+    check_choice("kind", kind, tuple(by_kind))
+    return by_kind[kind]
 
 
 def average_moments(

@@ -195,10 +195,7 @@ def _end_epoch(setup: Setup, progress: Progress) -> Progress:
 
 
 def predictions(setup: Setup, progress: Progress) -> Array:
-    """Return what the network says of every test image, its class, those of its pixels, or boxes.
-
-    It uses the moving statistics.
-    """
+    """Return what the network, by moving statistics, says of each test image: a class, those of pixels, or boxes."""
     images, many = setup.images.test.images, setup.task.test_batch
     step, found, tested = (progress.epoch + 1) * setup.steps, [], setup.task.tested
     for start in range(0, len(images), many):

@@ -102,10 +102,7 @@ def _lines(path: Path, file: IO[bytes]) -> Iterator[bytes]:
 
 
 def find(records: Sequence[dict[str, Any]], config: RunConfig) -> dict[str, Any] | None:
-    """Return the last record of exactly this configuration, if there is one.
-
-    A record may be older than one of `LATER_FIELDS`.
-    """
+    """Return the last record of exactly this configuration, if any; it may be older than one of `LATER_FIELDS`."""
     wanted = config.as_dict()
     return next((record for record in reversed(records) if LATER_FIELDS | record.get("config", {}) == wanted), None)
 
