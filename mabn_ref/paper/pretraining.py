@@ -17,13 +17,11 @@ from mabn_ref.norms import mabn
 from mabn_ref.train import boxes, loop
 from mabn_ref.train.config import RunConfig, recipe
 from mabn_ref.train.runs import run_boxes
-from mabn_ref.train.starting import Source
+from mabn_ref.train.starting import MEASURED, Source
 from mabn_ref.train.tasks import Task, of_network
 
 PLAIN, CENTRALIZED = "BN 32", "BN 32 + WC"
 """The two pretrainings: what `RunConfig.start` of a run that begins from one says."""
-
-_MEASURED = 300  #: training images on which statistics are measured again after centring
 
 
 def run_tuned(config: RunConfig, **keywords: Any) -> dict[str, Any]:
@@ -80,7 +78,7 @@ def conversions(net: convert.Network, setup: loop.Setup) -> dict[str, dict[str, 
     statistics, "plain" and "optimal" measure them again.
     """
     config = mabn.Config()
-    measured = loop.to_input(setup, setup.images.train.images[:_MEASURED])
+    measured = loop.to_input(setup, setup.images.train.images[:MEASURED])
     centralized = [
         layer._replace(centralized=True) if isinstance(layer, network.Conv) else layer for layer in net.layers
     ]

@@ -15,7 +15,7 @@ from mabn_ref.train.config import label
 from mabn_ref.train.devices import to_device
 from mabn_ref.train.loop import Progress, Setup, to_input
 
-_MEASURED = 300  #: training images on which statistics are measured where weights have to be centred
+MEASURED = 300  #: training images on which statistics are measured where weights have to be centred
 _MEAN_SQUARES = (mabn, modified_batch_norm)
 
 
@@ -105,7 +105,7 @@ def _centred(net: convert.Network, setup: Setup) -> tuple[convert.Network, list[
     ]
     if not names:
         return net, []
-    pixels = setup.images.train.images[:_MEASURED]
+    pixels = setup.images.train.images[:MEASURED]
     net = net._replace(params=to_device(net.params, setup.xp), states=to_device(net.states, setup.xp))
     return convert.centre(*net, to_input(setup, pixels)), names
 
