@@ -219,16 +219,9 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
             if form == "batch" or not updates:
                 continue
             changes = [change for k in updates if (change := _over(seeds, k, _MEDIAN, form, "weights"))]
-            axes.errorbar(
-                [float(k) for k in updates],
-                [change.mean for change in changes],
-                yerr=[change.half or 0.0 for change in changes],
-                marker=plotting.MARKERS[i],
-                linestyle=("-", "-", "--", ":", "-.")[i],
-                color=plotting.COLOURS[i],
-                capsize=3,
-                label=said,
-            )
+            look = {"marker": plotting.MARKERS[i], "linestyle": ("-", "-", "--", ":", "-.")[i]}
+            look |= {"color": plotting.COLOURS[i], "label": said}
+            plotting.interval_line(axes, list(map(float, updates)), changes, **look)
         axes.axhline(0, color=plotting.COLOURS[4], linewidth=1)
         quantity = "variance of dL/dW, change in %,\nmedian of layers"
         plotting.finish(axes, label, "updates", quantity, legend=number == 1)

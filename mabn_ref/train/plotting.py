@@ -41,6 +41,12 @@ def style(number: int) -> dict[str, Any]:
     return {name: values[number % len(values)] for name, values in every.items()} | {"markersize": 5}
 
 
+def interval_line(axes: Any, places: Sequence[float], found: Sequence[Interval], **style: Any) -> None:
+    """Draw a line through means, each with a bar for its 95 % interval."""
+    halves = [interval.half or 0.0 for interval in found]
+    axes.errorbar(places, [interval.mean for interval in found], yerr=halves, capsize=3, **style)
+
+
 def over_powers_of_two(axes: Any, places: Sequence[int]) -> None:
     """Make the axis of a number logarithmic, with the numbers that there are."""
     axes.set_xscale("log", base=2)
@@ -87,14 +93,7 @@ def errors_over(curves: Mapping[str, Mapping[int, Mapping[str, Any]]], title: st
         aside = 2 ** (0.05 * (number - (len(curves) - 1) / 2))
         points = [(place * aside, list(row["errors"].values())) for place, row in curve.items() if row["errors"]]
         means = [mean_interval(values) for _, values in points]
-        axes.errorbar(
-            [place for place, _ in points],
-            [interval.mean for interval in means],
-            yerr=[interval.half or 0.0 for interval in means],
-            **style(number),
-            capsize=3,
-            label=name,
-        )
+        interval_line(axes, [place for place, _ in points], means, label=name, **style(number))
         for place, values in points:
             ring = {"marker": "o", "markersize": 3, "markerfacecolor": "none", "alpha": 0.5, "linestyle": "none"}
             axes.plot([place] * len(values), values, color=COLOURS[number % len(COLOURS)], **ring)
