@@ -40,16 +40,8 @@ def _methods(small: Mapping[str, Any], **of_mabn: Any) -> dict[str, dict[str, An
 
 _METHODS = _methods({"gradient_batch": 2, "norm_batch": 2}, renorm_after=RENORM_AFTER)
 _ON_DEVICES = _methods({"gradient_batch": 16, "norm_batch": 2, "devices": 8})
-_USUAL: dict[str, Any] = {
-    "train_size": 2400,
-    "test_size": 1000,
-    "augment": True,
-    "width": 16,
-    "epochs": 8,
-    "lr": 0.03,
-    "weight_decay": RunConfig.weight_decay,
-}
-"""Sizes and rate if nothing else is said. Rows do not augment, whatever the settings say: see `_rows`."""
+_USUAL: dict[str, Any] = {"augment": True, "width": 16, "lr": 0.03}
+"""What is not as with whole images if nothing else is said. Rows do not augment, whatever the settings say."""
 _USUAL_ON_DEVICES = _USUAL | {"lr": 0.06}
 """A quarter of SyncBN 16's rate in the first protocol, at which BRN, MABN and GN stay near the background."""
 _PAPER = {"BN 2": "0", "BRN 2": "+0.19", "MABN 2 + WC": "+1.09", "SyncBN 16": "+1.41"}
