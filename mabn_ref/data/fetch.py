@@ -77,13 +77,8 @@ def fetch_cifar10(
         "or unpack it and name its directory with --data-dir."
     )
     try:
-        path = pooch.retrieve(
-            url,
-            known_hash=f"sha256:{sha256}",
-            fname=_ARCHIVE,
-            path=directory,
-            downloader=pooch.HTTPDownloader(progressbar=progress),
-        )
+        downloader = pooch.HTTPDownloader(progressbar=progress)
+        path = pooch.retrieve(url, f"sha256:{sha256}", fname=_ARCHIVE, path=directory, downloader=downloader)
     except ValueError as error:
         raise ValueError(f"the download from {url} was discarded: {error} {by_hand}") from error
     except OSError as error:

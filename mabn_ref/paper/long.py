@@ -195,13 +195,5 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
     return {"": drawing}
 
 
-LONG = Study(
-    "Training to the end, learning rates tuned",
-    _plan,
-    _outcome,
-    _draw,
-    run_to_the_end,
-    "long.jsonl",
-    seeds=5,
-    suited=_suited,
-)
+_TITLE = "Training to the end, learning rates tuned"
+LONG = Study(_TITLE, _plan, _outcome, _draw, run_to_the_end, "long.jsonl", seeds=5, suited=_suited)

@@ -46,12 +46,9 @@ def run_gaps(config: RunConfig, **keywords: Any) -> dict[str, Any]:
         gaps: dict[str, Any] = {}
         for layer, (x, u) in _activations(setup, progress).items():
             flat = [[_flat(a[..., channel]) for a in (x, u)] for channel in range(min(_CHANNELS, x.shape[-1]))]
-            alive = [pair for pair in flat if all(np.std(a) > 0 for a in pair)]
+            alive = [[a / np.std(a) for a in pair] for pair in flat if all(np.std(a) > 0 for a in pair)]
             gaps[layer] = {
-                kind: [
-                    _gaps(x / np.std(x), u / np.std(u), kind, np.random.default_rng(config.seed), _RUNS)
-                    for x, u in alive
-                ]
+                kind: [_gaps(x, u, kind, np.random.default_rng(config.seed), _RUNS) for x, u in alive]
                 for kind in theorems.STATISTICS
             }
         return {"gaps": gaps}

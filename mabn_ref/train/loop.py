@@ -78,6 +78,9 @@ class Progress(NamedTuple):
     predicted: Any = None  #: `predictions` after the last epoch; decides nothing, and no checkpoint keeps it
 
 
+_BEFORE_AN_EPOCH: dict[str, Any] = {"step": 0, "loss_sum": 0.0, "wrong": 0, "seconds": 0.0}
+
+
 def prepare(config: RunConfig, xp: Any = np, task: Task = CLASSES) -> Setup:
     """Read the images and build the network of a run, which computes with the array library `xp`."""
     images = task.load(config)
@@ -95,7 +98,8 @@ def begin(setup: Setup) -> Progress:
     weights, order = (np.random.default_rng(child) for child in np.random.SeedSequence(setup.config.seed).spawn(2))
     params, states = network.init(setup.layers, weights, dtype=setup.xp.float32, xp=setup.xp)
     first = order.permutation(len(setup.images.train.labels))
-    return Progress(params, optimiser.init(params), states, order.bit_generator.state, first, 0, 0, 0.0, 0, 0.0, ())
+    rng = order.bit_generator.state
+    return Progress(params, optimiser.init(params), states, rng, first, epoch=0, history=(), **_BEFORE_AN_EPOCH)
 
 
 def run(setup: Setup, progress: Progress) -> Iterator[Progress]:
@@ -181,17 +185,8 @@ def _end_epoch(setup: Setup, progress: Progress) -> Progress:
     )
     rng = _generator(progress.rng)
     order = rng.permutation(len(setup.images.train.labels))
-    return progress._replace(
-        rng=rng.bit_generator.state,
-        order=order,
-        epoch=progress.epoch + 1,
-        step=0,
-        loss_sum=0.0,
-        wrong=0,
-        seconds=0.0,
-        history=(*progress.history, line),
-        predicted=predicted,
-    )
+    next_epoch = {"rng": rng.bit_generator.state, "order": order, "epoch": line.epoch, **_BEFORE_AN_EPOCH}
+    return progress._replace(**next_epoch, history=(*progress.history, line), predicted=predicted)
 
 
 def predictions(setup: Setup, progress: Progress) -> Array:

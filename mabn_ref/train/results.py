@@ -123,15 +123,9 @@ def missing(configs: Iterable[RunConfig], records: Sequence[dict[str, Any]]) -> 
 
 def made_with(device: str = "cpu") -> dict[str, Any]:
     """Return what a record says of where it comes from: `versions`, and the `machine` with the device."""
-    return {
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, "mabn_ref": __version__},
-        "machine": {
-            "system": platform.platform(),
-            "processor": platform.machine(),
-            "cores": os.cpu_count(),
-            "device": device,
-        },
-    }
+    versions = {"python": platform.python_version(), "numpy": np.__version__, "mabn_ref": __version__}
+    computer = {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()}
+    return {"versions": versions, "machine": {**computer, "device": device}}
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

@@ -88,15 +88,12 @@ class Table(NamedTuple):
         names, *widths = (
             max(len(line[column]) for line in lines if len(line) > 1) for column in range(len(lines[0]))
         )
-        blocks = [
-            "\n".join(
-                "   ".join(
-                    [line[0].ljust(names), *(line[k + 1].rjust(widths[k]) for k in block if len(line) > 1)]
-                ).rstrip()
-                for line in lines
-            )
-            for block in _blocks(names, widths)
-        ]
+
+        def row(line: tuple[str, ...], block: range) -> str:
+            cells = (line[k + 1].rjust(widths[k]) for k in block if len(line) > 1)
+            return "   ".join([line[0].ljust(names), *cells]).rstrip()
+
+        blocks = ["\n".join(row(line, block) for line in lines) for block in _blocks(names, widths)]
         return (f"{textwrap.fill(self.title, WIDTH)}\n" if self.title else "") + "\n\n".join(blocks)
 
 
