@@ -87,11 +87,8 @@ def write(
         "data": outcome.data,
     }
     # Each list of numbers is on one line: a curve has hundreds.
-    text = re.sub(
-        r"\[\s+([-+.\deE,\s]+?)\s+\]",
-        lambda numbers: f"[{' '.join(numbers[1].split())}]",
-        json.dumps(found, indent=1, allow_nan=False),
-    )
+    text = json.dumps(found, indent=1, allow_nan=False)
+    text = re.sub(r"\[\s+([-+.\deE,\s]+?)\s+\]", lambda numbers: f"[{' '.join(numbers[1].split())}]", text)
     contents = {f"{name}.json": f"{text}\n".encode()}
     for suffix, figure in study.draw(outcome.data).items():
         for kind in ("png", "svg"):

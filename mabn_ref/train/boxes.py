@@ -84,11 +84,8 @@ def targets(truth: npt.NDArray[np.int64]) -> Targets:
     chosen = np.argmin(np.where(mine, areas, np.inf), axis=-1)[..., None]
     positive = np.any(mine, axis=-1)
     classes = np.take_along_axis(np.broadcast_to(truth[:, None, :, 0], mine.shape), chosen, axis=-1)[..., 0]
-    return Targets(
-        positive,
-        np.where(positive, classes, -1),
-        np.take_along_axis(distances, chosen[..., None], axis=-2)[..., 0, :],
-    )
+    to_sides = np.take_along_axis(distances, chosen[..., None], axis=-2)[..., 0, :]
+    return Targets(positive, np.where(positive, classes, -1), to_sides)
 
 
 def loss(output: Array, truth: npt.NDArray[np.int64], xp: Any) -> tuple[float, Array, int]:

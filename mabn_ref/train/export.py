@@ -93,20 +93,12 @@ def to_onnx(net: Network) -> Any:
     last = [layer for layer in net.layers if isinstance(layer, Conv | Linear)][-1]
     channels = last.features_out if isinstance(last, Linear) else last.channels_out
     answers = [channels] if graph.flat else [channels, "H_out", "W_out"]
-    whole = helper.make_graph(
-        graph.nodes,
-        "network",
-        [helper.make_tensor_value_info("images", dtype, ["N", first.channels_in, "H", "W"])],
-        [helper.make_tensor_value_info("logits", dtype, ["N", *answers])],
-        [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in graph.arrays.items()],
-    )
-    model = helper.make_model(
-        whole,
-        producer_name="mabn_ref",
-        producer_version=__version__,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=_IR_VERSION,
-    )
+    images = helper.make_tensor_value_info("images", dtype, ["N", first.channels_in, "H", "W"])
+    logits = helper.make_tensor_value_info("logits", dtype, ["N", *answers])
+    arrays = [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in graph.arrays.items()]
+    whole = helper.make_graph(graph.nodes, "network", [images], [logits], arrays)
+    versions = {"opset_imports": [helper.make_opsetid("", OPSET)], "ir_version": _IR_VERSION}
+    model = helper.make_model(whole, producer_name="mabn_ref", producer_version=__version__, **versions)
     require("onnx.checker", "onnx").check_model(model, full_check=True)
     return model
 
