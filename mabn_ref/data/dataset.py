@@ -22,7 +22,7 @@ IMAGE_SHAPE = (32, 32, 3)  #: height, width, channels (red, green, blue): channe
 
 Images: TypeAlias = npt.NDArray[np.uint8]
 Labels: TypeAlias = npt.NDArray[np.int64]
-Drawn = TypeVar("Drawn", bound=NamedTuple)
+Kind = TypeVar("Kind", bound=NamedTuple)
 
 
 class Dataset(NamedTuple):
@@ -33,13 +33,8 @@ class Dataset(NamedTuple):
 
 
 def drawn(
-    block: Callable[[np.random.Generator], Drawn],
-    length: int,
-    train_size: int,
-    test_size: int,
-    seed: int,
-    stream: int,
-) -> tuple[Drawn, Drawn]:
+    block: Callable[[np.random.Generator], Kind], length: int, train_size: int, test_size: int, seed: int, stream: int
+) -> tuple[Kind, Kind]:
     """Return a training set and a test set, drawn `length` at a time by `block`.
 
     The sets are the streams `stream` and ``stream + 1`` of the seed. Each block has a stream of its own in them, so
@@ -49,7 +44,7 @@ def drawn(
     check_at_least("test_size", test_size, 1, whole=True)
     check_at_least("seed", seed, 0, whole=True)
 
-    def one(size: int, number: int) -> Drawn:
+    def one(size: int, number: int) -> Kind:
         blocks = [block(np.random.default_rng([seed, number, index])) for index in range(-(-size // length))]
         return blocks[0]._make(np.concatenate(parts)[:size] for parts in zip(*blocks, strict=True))
 

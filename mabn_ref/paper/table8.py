@@ -124,12 +124,7 @@ def _pictures(found: Mapping[str, Any]) -> Any:
 
 
 def _study(
-    title: str,
-    methods: Mapping[str, Mapping[str, Any]],
-    own: Mapping[str, Any],
-    of_table: str,
-    of_figure: str,
-    notes: list[str],
+    title: str, methods: Mapping[str, Any], own: Mapping[str, Any], of_table: str, of_figure: str, notes: list[str]
 ) -> Study:
     def suited(context: Context) -> Context:
         said = {name: value for name, value in context.settings.items() if name != "network"}  # scenes have their own

@@ -72,13 +72,7 @@ def expectations(kind: str, steps: int) -> Floats:
 
 
 def average_moments(
-    expectation: Floats,
-    *,
-    window: int,
-    decay: float,
-    rng: np.random.Generator,
-    runs: int = 4000,
-    groups: int = 20,
+    expectation: Floats, *, window: int, decay: float, rng: np.random.Generator, runs: int = 4000, groups: int = 20
 ) -> tuple[Moments, Moments]:
     """Simulate bias and variance of both moving averages: :eq:`averages` (7).
 
