@@ -191,10 +191,7 @@ _power = partial(Mistake, subject=power_norm, equation="power-control", oracle="
 
 MISTAKES |= {
     "power-average-after": _power(
-        edits={
-            "        before.append(chi2)\n        chi2 = decay * chi2 + (1 - decay) * chi2_batch[g, 0, :]": "        "
-            "chi2 = decay * chi2 + (1 - decay) * chi2_batch[g, 0, :]\n        before.append(chi2)"
-        },
+        edits={"(chi2_batch, before,": "(chi2_batch, after,"},
         sentence="Your forward divides by an average that already includes this batch; use the one from before it.",
         equation="power-normalise",
     ),
@@ -219,7 +216,7 @@ MISTAKES |= {
         equation="unified-mean",
     ),
     "unified-r-in-forward": _unified(
-        edits={"z = gamma * y + beta": "z = gamma * xp.stack(ratios)[:, None, :] * y + beta"},
+        edits={"z = gamma * y + beta": "z = gamma * r * y + beta"},
         sentence="Your output is multiplied by r, as in MABN; here r belongs in backward only.",
         equation="affine (3)",
     ),

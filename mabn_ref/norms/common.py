@@ -105,14 +105,16 @@ def in_force(bound: float | Ramp, x: Array, iteration: int) -> Any:
     return values[0] if values[0] == values[-1] else like(x, values)[:, None, None]
 
 
-def ema(old: Array, batch_values: Array, decay: float | None, seen: int | None = None) -> tuple[Array, Array]:
+def ema(
+    old: Array, batch_values: Array, decay: float | list[float] | None, seen: int | None = None
+) -> tuple[Array, Array]:
     """Exponential moving average: ``e_t = decay * e_{t-1} + (1 - decay) * value_t``, for every t of a sequence.
 
     Implements :eq:`averages` (7) and :eq:`ema-forward` (12). `old`, (C,), is the average before the first value;
     `batch_values`, (G, C) or (G, 1, C), has one value per normalisation batch, in order; `decay` in [0, 1] is the
-    weight of the old value. Returned are the averages before and after each value was taken in; the last of them is
-    the next call's `old`. One value after the other, so that a call on many normalisation batches gives the very
-    numbers of many calls.
+    weight of the old value, or a list of G weights. Returned are the averages before and after each value was taken
+    in; the last of them is the next call's `old`. One value after the other, so that a call on many normalisation
+    batches gives the very numbers of many calls.
 
     A decay of None, which needs to know how many values were `seen` before this call, makes it the mean of all values
     so far: :eq:`cumulative-average`.
@@ -131,6 +133,8 @@ def ema(old: Array, batch_values: Array, decay: float | None, seen: int | None =
     if decay is None and seen is not None:
         decays = [(seen + t) / (seen + t + 1) for t in range(steps)]  # eq: cumulative-average
         fresh = like(rows, [1 / (seen + t + 1) for t in range(steps)])[:, None] * rows  # eq: cumulative-average
+    elif isinstance(decay, list):
+        decays, fresh = decay, like(rows, [1 - each for each in decay])[:, None] * rows
     elif decay is not None and 0 <= decay <= 1:
         decays, fresh = [decay] * steps, (1 - decay) * rows
     else:

@@ -22,10 +22,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, copied, namespace, total
+from mabn_ref.arrays import Array, copied, total
 from mabn_ref.norms import checks
 from mabn_ref.norms.checks import Settings, setting
-from mabn_ref.norms.common import accumulated, mean_square, merge, root, split, sums, switched
+from mabn_ref.norms.common import accumulated, ema, mean_square, merge, root, split, sums, switched
+from mabn_ref.norms.modified_batch_norm import statistics as statistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,35 +74,20 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
     return State(xp.ones((channels,), dtype=dtype), xp.zeros((channels,), dtype=dtype))
 
 
-def statistics(x: Array, config: Settings) -> Array:
-    """Batch mean square of every normalisation batch, which the average is fed: :eq:`modified-statistics` (15)."""
-    checks.statistics(config)
-    return mean_square(split(x, config.norm_batch))[:, 0, :]  # eq: modified-statistics (15)
-
-
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
     """Divide by the root of the average before this batch: :eq:`power-normalise`, :eq:`affine` (3)."""
     checks.forward(x, gamma, beta, (state, State), (config, Config), init)
     shape, x, t = tuple(x.shape), split(x, config.norm_batch), state.iteration
     chi2_batch = mean_square(x)  # eq: modified-statistics (15)
-    before, after = _averages(state, chi2_batch, config)
+    times = range(t + 1, t + 1 + x.shape[0])  # in warm-up about a mean of all
+    decays = [config.decay * (1 - 1 / n) if n < config.warmup else config.decay for n in times]
+    before, after = ema(state.chi2, chi2_batch, decays)  # eq: ema-forward (12)
     chi = root(switched(chi2_batch, before, config.warmup + 1, t) + config.eps)  # eq: power-normalise
     y = x / chi  # eq: power-normalise
     z = gamma * y + beta  # eq: affine (3)
     back = root(chi2_batch + config.eps) if config.backward_by == "batch" else chi
-    state = State(after, copied(state.v), t + x.shape[0], state.backward_iteration)
+    state = State(after[-1, 0, :], copied(state.v), t + x.shape[0], state.backward_iteration)
     return merge(z, shape), Cache(y, back, copied(gamma), t, shape, config), state
-
-
-def _averages(state: State, chi2_batch: Array, config: Config) -> tuple[Array, Array]:
-    """The moving mean square before each batch, (G, 1, C), and after the last; in warm-up about a mean of all."""
-    before, chi2 = [], state.chi2
-    for g in range(chi2_batch.shape[0]):
-        t = state.iteration + 1 + g
-        decay = config.decay * (1 - 1 / t) if t < config.warmup else config.decay
-        before.append(chi2)
-        chi2 = decay * chi2 + (1 - decay) * chi2_batch[g, 0, :]  # eq: ema-forward (12)
-    return namespace(chi2_batch).stack(before)[:, None, :], chi2
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:

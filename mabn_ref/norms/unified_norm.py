@@ -27,7 +27,8 @@ import numpy as np
 from mabn_ref.arrays import Array, copied, namespace, total
 from mabn_ref.norms import checks
 from mabn_ref.norms.checks import Settings, setting
-from mabn_ref.norms.common import clip, mean_square, merge, root, split, sums
+from mabn_ref.norms.common import clip, mean_square, merge, root, split, sums, switched
+from mabn_ref.norms.modified_batch_norm import statistics as statistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +80,6 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
     return State(one, next(windows), zero, next(windows))
 
 
-def statistics(x: Array, config: Settings) -> Array:
-    """Batch mean square of every normalisation batch, (G, C): :eq:`modified-statistics` (15)."""
-    checks.statistics(config)
-    return mean_square(split(x, config.norm_batch))[:, 0, :]  # eq: modified-statistics (15)
-
-
 def geometric_mean(window: Array) -> Array:
     """The geometric mean of each column: a product of roots, so that nothing overflows and a zero gives zero."""
     return namespace(window).prod(window ** (1 / window.shape[0]), axis=0)
@@ -95,38 +90,34 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     checks.forward(x, gamma, beta, (state, State), (config, Config), init)
     xp, shape, x, t = namespace(x), tuple(x.shape), split(x, config.norm_batch), state.iteration
     chi2_batch = mean_square(x)  # eq: modified-statistics (15)
-    chi2, window, used, ratios, alone = state.chi2, state.chi2_window, [], [], []
+    moving, window, used, before, alone = state.chi2, state.chi2_window, [], [], []
     for g in range(x.shape[0]):
         now, batch = t + 1 + g, chi2_batch[g, 0, :]
-        spread, window = _spread(window), xp.concat([window[1:, :], batch[None, :]])
-        far = config.outliers and config.window > 1 and now >= config.warmup and _outlier(window, spread)
-        if far:
-            window = xp.concat([window[:-1, :], chi2[None, :]])
+        far = config.outliers and config.window > 1 and now >= config.warmup and _outlier(batch, window)
+        window = xp.concat([window[1:, :], (moving if far else batch)[None, :]])
         alone.append(config.window == 1 or far)
-        own = alone[-1] or now <= config.window or now < config.warmup
+        own = alone[g] or now <= config.window or now < config.warmup
         used.append(batch if own else geometric_mean(window))  # eq: unified-mean
-        r = root(used[-1] + config.eps) / root(chi2 + config.eps)  # eq: unified-backward
-        fixed = alone[-1] or now < config.renorm_from
-        ratios.append(xp.ones_like(r) if fixed else clip(r, 1 / config.clip, config.clip))  # eq: unified-backward
-        chi2 = config.decay * chi2 + (1 - config.decay) * used[-1]  # eq: ema-forward (12)
-    chi = root(xp.stack(used)[:, None, :] + config.eps)  # eq: unified-normalise
+        before.append(used[g] if alone[g] else moving)  # alone: r is 1
+        moving = config.decay * moving + (1 - config.decay) * used[g]  # eq: ema-forward (12)
+    chi, chi_before = (root(xp.stack(chi2)[:, None, :] + config.eps) for chi2 in (used, before))
+    r = clip(chi / chi_before, 1 / config.clip, config.clip)  # eq: unified-backward
+    r = switched(1, r, config.renorm_from, t)
     y = x / chi  # eq: unified-normalise
     z = gamma * y + beta  # eq: affine (3)
-    cache = Cache(y, chi, xp.stack(ratios)[:, None, :], tuple(alone), copied(gamma), t, shape, config)
-    after = state._replace(chi2=copied(chi2), chi2_window=copied(window), iteration=t + x.shape[0])
-    return merge(z, shape), cache, after._replace(psi=copied(state.psi), psi_window=copied(state.psi_window))
+    cache = Cache(y, chi, r, tuple(alone), copied(gamma), t, shape, config)
+    kept = copied(state.psi), copied(state.psi_window)
+    return merge(z, shape), cache, State(moving, window, *kept, t + x.shape[0], state.backward_iteration)
 
 
-def _spread(window: Array) -> Array:
-    """The variance, over channels as well, of the roots of the window before a batch comes in."""
-    roots = root(window)
-    count = max(window.shape[0] * window.shape[1] - 1, 1)
-    return namespace(window).sum((roots - namespace(window).mean(roots)) ** 2) / count
+def _outlier(batch: Array, window: Array) -> bool:
+    """Whether, with the batch in it, the two means of the window are in any channel further apart than its spread.
 
-
-def _outlier(window: Array, spread: Array) -> bool:
-    """Whether in any channel the two means of the window are further apart than its spread before allows."""
-    xp = namespace(window)
+    That is the variance, over channels as well, of the roots of the window before, times its length.
+    """
+    xp, roots = namespace(window), root(window)
+    spread = xp.sum((roots - xp.mean(roots)) ** 2) / (window.shape[0] * window.shape[1] - 1)
+    window = xp.concat([window[1:, :], batch[None, :]])
     apart = xp.mean(window, axis=0) - geometric_mean(window)
     return bool(xp.any(apart > spread * window.shape[0]))
 
@@ -157,7 +148,7 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
         average = config.decay * average + (1 - config.decay) * mean  # eq: unified-psi
         subtracted.append(mean if alone[g] else average)
     dx = (dy - y * xp.stack(subtracted)[:, None, :]) / chi  # eq: unified-backward
-    state = state._replace(psi=copied(average), psi_window=copied(window), backward_iteration=t + y.shape[0])
+    state = state._replace(psi=average, psi_window=window, backward_iteration=t + y.shape[0])
     return merge(dx, shape), dgamma, dbeta, state
 
 
