@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mabn_ref.arrays import Array, check_own, copied, total
-from mabn_ref.norms import checks
+from mabn_ref.norms import batch_norm, checks
 from mabn_ref.norms.checks import Checked, setting
-from mabn_ref.norms.common import centre, mean, mean_square, merge, root, split, sums
+from mabn_ref.norms.common import mean, merge, root, split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +60,7 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
 def statistics(x: Array, config: Config) -> tuple[Array, Array]:
     """The mean and biased variance of a call, (1, C), which forward does not look at: :eq:`bn-statistics` (2)."""
     check_own((config, Config))
-    mu, centred = centre(split(x, None))  # eq: bn-statistics (2)
-    var = mean_square(centred, x)  # eq: bn-statistics (2)
-    return mu[:, 0, :], var[:, 0, :]
+    return batch_norm.statistics(x, batch_norm.Config())
 
 
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
@@ -89,8 +87,8 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     checks.backward(dz, (cache, Cache), (state, State), init)
     dz = split(dz, None)
     y, sigma, gamma, shape, _ = cache
-    dbeta = total(sums(dz))  # eq: affine-backward
-    dgamma = total(sums(dz * y))  # eq: affine-backward
+    dbeta = total(dz)  # eq: affine-backward
+    dgamma = total(dz * y)  # eq: affine-backward
     dy = dz * gamma
     dx = dy / sigma  # eq: frozen-backward
     return merge(dx, shape), dgamma, dbeta, state
@@ -99,12 +97,10 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
 def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
     """Training and inference alike as one map per channel, ``z = scale * x + shift``, to be folded: :eq:`fold`."""
     checks.affine(gamma, beta, (state, State), (config, Config), init)
-    scale = gamma / root(state.var + config.eps)  # eq: bn-infer
-    return scale, beta - scale * state.mean  # eq: bn-infer
+    return batch_norm.affine(gamma, beta, batch_norm.State(*state), batch_norm.Config(eps=config.eps))
 
 
 def infer(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> Array:
-    """The training pass without a cache: :eq:`bn-infer`."""
+    """The training pass without a cache, that is inference of batch norm: :eq:`bn-infer`."""
     checks.infer(x, gamma, beta, (state, State), (config, Config), init)
-    y = (x - state.mean) / root(state.var + config.eps)  # eq: bn-infer
-    return gamma * y + beta  # eq: affine (3)
+    return batch_norm.infer(x, gamma, beta, batch_norm.State(*state), batch_norm.Config(eps=config.eps))
