@@ -45,9 +45,9 @@ class _Graph:
         self.nodes.append(self._make_node(kind, [*values, *own], [name], name=name, **settings))
         return name
 
-    def affine(self, name: str, now: str, scale: Array, shift: Array) -> str:
+    def affine(self, name: str, values: Sequence[str], scale: Array, shift: Array) -> str:
         """Add a product and a sum per channel."""
-        scaled = self.add("Mul", f"{name}.scaled", [now], {"scale": self.per_channel(scale)})
+        scaled = self.add("Mul", f"{name}.scaled", values, {"scale": self.per_channel(scale)})
         return self.add("Add", name, [scaled], {"shift": self.per_channel(shift)})
 
     def per_channel(self, numbers: Array) -> Array:
@@ -72,22 +72,12 @@ def to_onnx(net: Network) -> Any:
     graph, now = _Graph(helper), "images"
     held: Any = None
     for step in fold(*net):
-        if isinstance(step, Folded):
-            now = _convolution(graph, step, now, {"w": step.w, "b": step.b})
-            continue
-        layer, p, state = step
-        match layer:
-            case Keep() | Exchange() | Add():
-                branches = [now, held]
-                now, held = residual.route(layer, now, held)
-                if isinstance(layer, Add):
-                    now = graph.add("Add", layer.name, branches)
-            case Conv():
-                now = _convolution(graph, layer, now, {"w": network.weight_in_use(layer, p["w"])})
-            case Norm():
-                now = _normaliser(graph, layer, p, state, now)
-            case _:
-                now = _other(graph, layer, p, now)
+        layer, p, state = (step, {"w": step.w, "b": step.b}, None) if isinstance(step, Folded) else step
+        values = [now, held] if isinstance(layer, Add) else [now]
+        if isinstance(layer, Keep | Exchange | Add):
+            now, held = residual.route(layer, now, held)
+        if not isinstance(layer, Keep | Exchange):
+            now = _node(graph, layer, p, state, values)
     graph.nodes[-1].output[0] = "logits"
     dtype = helper.np_dtype_to_tensor_dtype(next(p["w"] for p in net.params if p).dtype)
     last = [layer for layer in net.layers if isinstance(layer, Conv | Linear)][-1]
@@ -103,54 +93,53 @@ def to_onnx(net: Network) -> Any:
     return model
 
 
-def _convolution(graph: _Graph, layer: Conv | Folded, now: str, arrays: dict[str, Array]) -> str:
-    stride, padding = layer.stride, layer.padding
-    arrays |= {"w": np.transpose(arrays["w"], (3, 2, 0, 1))}  # ONNX has (out, in, kh, kw)
-    return graph.add("Conv", layer.name, [now], arrays, strides=[stride] * 2, pads=[padding] * 4)
+def _node(graph: _Graph, layer: Folded | Layer, p: dict[str, Array], state: Any, values: list[str]) -> str:
+    """Add what computes a layer's output from the values that come in, and return its name."""
+    name = layer.name
+    match layer:
+        case Folded() | Conv():
+            w = network.weight_in_use(layer, p["w"]) if isinstance(layer, Conv) else p["w"]
+            arrays = p | {"w": np.transpose(w, (3, 2, 0, 1))}  # ONNX has (out, in, kh, kw)
+            return graph.add("Conv", name, values, arrays, strides=[layer.stride] * 2, pads=[layer.padding] * 4)
+        case Norm():
+            return _normaliser(graph, layer, p, state, values)
+        case Curve(_, module):
+            bent = graph.add("Mul", f"{name}.stretched", values, {"alpha": p["alpha"]})
+            if "s" in p:
+                bent = graph.add("Add", f"{name}.moved", [bent], {"s": p["s"]})
+            y = graph.add("Tanh" if module is dynamic_tanh else "Erf", f"{name}.y", [bent])
+            return graph.affine(name, [y], p["gamma"], p["beta"])
+        case Add():
+            return graph.add("Add", name, values)
+        case ReLU():
+            return graph.add("Relu", name, values)
+        case Bias():
+            return graph.add("Add", name, values, {"b": graph.per_channel(p["b"])})
+        case Upsample(_, factor):
+            scales = {"scales": np.array([1, 1, factor, factor], dtype=np.float32)}
+            nearest = {"coordinate_transformation_mode": "asymmetric", "mode": "nearest", "nearest_mode": "floor"}
+            return graph.add("Resize", name, [*values, ""], scales, **nearest)
+        case GlobalAveragePool():
+            graph.flat = True
+            return graph.add("Flatten", name, [graph.add("GlobalAveragePool", f"{name}.mean", values)])
+        case Linear():
+            return graph.add("Gemm", name, values, p)
+    raise TypeError(f"{layer!r} is not a layer")
 
 
-def _normaliser(graph: _Graph, layer: Norm, p: dict[str, Array], state: Any, now: str) -> str:
+def _normaliser(graph: _Graph, layer: Norm, p: dict[str, Array], state: Any, values: list[str]) -> str:
     """One that is not folded."""
     module = layer.module.module if isinstance(layer.module, Devices) else layer.module
     if hasattr(module, "affine"):
-        return graph.affine(layer.name, now, *affine_of(layer, p, state))
+        return graph.affine(layer.name, values, *affine_of(layer, p, state))
     if module is not group_norm:
-        title = _title(module, layer.config)
+        title = module.__name__.rpartition(".")[2]
+        for norm in NORMS.values():
+            if norm.module is module and norm.settings.items() <= vars(layer.config).items():
+                title = norm.title
         raise ValueError(
             f"{layer.name} is {title}, which is not linear at inference, so that it cannot be folded; expected a "
             "normaliser with affine, or group, layer or instance normalisation"
         )
     groups = layer.channels if layer.config.groups is None else layer.config.groups
-    return graph.add("GroupNormalization", layer.name, [now], p, num_groups=groups, epsilon=layer.config.eps)
-
-
-def _title(module: Any, config: Any) -> str:
-    """What tables print of a normaliser; of one that is not in `NORMS`, its module."""
-    for norm in NORMS.values():
-        if norm.module is module and all(getattr(config, name) == value for name, value in norm.settings.items()):
-            return norm.title
-    return str(module.__name__.rpartition(".")[2])
-
-
-def _other(graph: _Graph, layer: Layer, p: dict[str, Array], now: str) -> str:
-    match layer:
-        case Curve(name, module):
-            bent = graph.add("Mul", f"{name}.stretched", [now], {"alpha": p["alpha"]})
-            if "s" in p:
-                bent = graph.add("Add", f"{name}.moved", [bent], {"s": p["s"]})
-            y = graph.add("Tanh" if module is dynamic_tanh else "Erf", f"{name}.y", [bent])
-            return graph.affine(name, y, p["gamma"], p["beta"])
-        case ReLU(name):
-            return graph.add("Relu", name, [now])
-        case Bias(name):
-            return graph.add("Add", name, [now], {"b": graph.per_channel(p["b"])})
-        case Upsample(name, factor):
-            scales = {"scales": np.array([1, 1, factor, factor], dtype=np.float32)}
-            nearest = {"coordinate_transformation_mode": "asymmetric", "mode": "nearest", "nearest_mode": "floor"}
-            return graph.add("Resize", name, [now, ""], scales, **nearest)
-        case GlobalAveragePool(name):
-            graph.flat = True
-            return graph.add("Flatten", name, [graph.add("GlobalAveragePool", f"{name}.mean", [now])])
-        case Linear(name):
-            return graph.add("Gemm", name, [now], p)
-    raise TypeError(f"{layer!r} is not a layer")
+    return graph.add("GroupNormalization", layer.name, values, p, num_groups=groups, epsilon=layer.config.eps)
