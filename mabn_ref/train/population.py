@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref.arrays import Array, namespace
+from mabn_ref.arrays import Array
 from mabn_ref.data.dataset import Images
 from mabn_ref.data.images import flip_and_crop
 from mabn_ref.nn import network
@@ -54,8 +54,7 @@ def _measured(xs: list[Array], state: Any) -> Any:
 def _mean(values: list[Array], xs: list[Array]) -> Array:
     """The mean of chunks' values, weighted by their sizes."""
     total = sum(x.shape[0] for x in xs)
-    weighted = namespace(xs[0]).stack([value * (x.shape[0] / total) for value, x in zip(values, xs, strict=True)])
-    return namespace(xs[0]).sum(weighted, axis=0)
+    return sum(value * (x.shape[0] / total) for value, x in zip(values, xs, strict=True))
 
 
 def run_reestimated(config: RunConfig, **keywords: Any) -> dict[str, Any]:
@@ -67,18 +66,14 @@ def run_reestimated(config: RunConfig, **keywords: Any) -> dict[str, Any]:
     """
 
     def tested(setup: Setup, progress: Progress) -> dict[str, Any]:
-        as_they_are = setup.images.train.images
+        as_they_are, found = setup.images.train.images, dict[str, float | None]()
         augmented = flip_and_crop(as_they_are, np.random.default_rng(config.seed))
-        return {
-            "population_error": _error(setup, progress, as_they_are),
-            "augmented_error": _error(setup, progress, augmented),
-        }
+        for name, images in (("population_error", as_they_are), ("augmented_error", augmented)):
+            try:
+                states = population_states(setup, progress, images)
+                found[name] = test_error_of(setup, progress._replace(states=states))
+            except (Diverged, OverflowError):
+                found[name] = None
+        return found
 
     return run_one(config, finished=tested, **keywords)
-
-
-def _error(setup: Setup, progress: Progress, images: Images) -> float | None:
-    try:
-        return test_error_of(setup, progress._replace(states=population_states(setup, progress, images)))
-    except (Diverged, OverflowError):
-        return None
