@@ -149,7 +149,7 @@ def forward(
     """
     check_own(state, config)
     norm_batch = getattr(config[0], "norm_batch", None)
-    check_inputs(x, gamma, beta, norm_batch, samples)
+    check_inputs(x, gamma, beta, samples)
     shared = x.shape[0] if norm_batch is None else norm_batch
     if centred and shared * math.prod(x.shape[1:-1]) == 1:
         raise ValueError(
@@ -159,15 +159,13 @@ def forward(
     check_state(state[0], init(x.shape[-1], config[0], dtype=np.float64), x)
 
 
-def check_inputs(x: Array, gamma: Array, beta: Array, norm_batch: int | None = None, samples: int = 1) -> None:
+def check_inputs(x: Array, gamma: Array, beta: Array, samples: int = 1) -> None:
     """Refuse x, gamma and beta that do not fit together."""
     check_float_array("x", x, roots=True)
     check_shape(x, samples)
     channels = x.shape[-1]
     for name, value in (("gamma", gamma), ("beta", beta)):
         check_shaped(name, value, (channels,), f": x has {channels} channels, last axis", like=x)
-    if norm_batch is not None and x.shape[0] % norm_batch:
-        raise ValueError(f"x has {x.shape[0]} samples, expected a multiple of norm_batch={norm_batch}")
 
 
 def check_shape(x: Array, samples: int = 1) -> None:
@@ -180,12 +178,7 @@ def check_state(state: Any, expected: Any, like: Array) -> None:
     """Refuse a state whose arrays do not have the shapes of those in `expected`, or the dtype of `like`."""
     for name, value in expected._asdict().items():
         if hasattr(value, "shape"):
-            check_array(state, name, tuple(value.shape), like)
-
-
-def check_array(state: Any, name: str, shape: tuple[int, ...], like: Array) -> None:
-    """Refuse a state whose array `name` has another shape, or another dtype than `like`."""
-    check_shaped(f"state.{name}", getattr(state, name), shape, like=like, real=True)
+            check_shaped(f"state.{name}", getattr(state, name), tuple(value.shape), like=like, real=True)
 
 
 def gradient_statistics(dz: Array, cache: Pair) -> None:
@@ -237,11 +230,10 @@ def affine(gamma: Array, beta: Array, state: Pair, config: Pair, init: Init) -> 
         raise ValueError(f"gamma and beta have shapes {shape} and {tuple(beta.shape)}, expected (C,) twice")
     for name, value in init(*shape, config[0], dtype=np.float64)._asdict().items():
         if getattr(value, "shape", ()) == shape:
-            check_array(state[0], name, shape, gamma)
+            check_shaped(f"state.{name}", getattr(state[0], name), shape, like=gamma, real=True)
 
 
 def infer(x: Array, gamma: Array, beta: Array, state: Pair, config: Pair, init: Init) -> None:
     """Refuse arguments of `infer`; N need not be a multiple of `norm_batch`."""
-    check_own(state, config)
     check_inputs(x, gamma, beta)
     affine(gamma, beta, state, config, init)
