@@ -61,13 +61,10 @@ def check_curve(x: Array, numbers: Mapping[str, Array], gamma: Array, beta: Arra
     check_float_array("x", x)
     if len(x.shape) < 2 or 0 in x.shape:
         raise ValueError(f"x has shape {tuple(x.shape)}, expected (N, ..., C): channels last, no axis empty")
-    channels = (x.shape[-1],)
-    for name, value, shape in (
-        *((name, value, (1,)) for name, value in numbers.items()),
-        ("gamma", gamma, channels),
-        ("beta", beta, channels),
-    ):
-        check_shaped(name, value, shape, like=x)
+    for name, value in numbers.items():
+        check_shaped(name, value, (1,), like=x)
+    for name, value in (("gamma", gamma), ("beta", beta)):
+        check_shaped(name, value, (x.shape[-1],), like=x)
 
 
 def blocks(images: Array, values: int) -> list[slice]:

@@ -9,16 +9,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from mabn_ref.arrays import (
-    Array,
-    check_at_least,
-    check_own,
-    check_shaped,
-    check_squares,
-    copied,
-    namespace,
-    total,
-)
+from mabn_ref.arrays import Array, check_at_least, check_own, check_shaped, check_squares, copied, namespace, total
 from mabn_ref.nn import centralize
 from mabn_ref.nn.common import check_cotangent, check_rank
 

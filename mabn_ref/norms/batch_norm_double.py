@@ -37,13 +37,10 @@ def double_backward(
     gradient by beta is zero: no gradient depends on it.
     """
     checks.gradient_statistics(dz, (cache, Cache))
-    for name, value, shape in (
-        ("ddx", ddx, tuple(cache.shape)),
-        ("ddgamma", ddgamma, tuple(cache.gamma.shape)),
-        ("ddbeta", ddbeta, tuple(cache.gamma.shape)),
-    ):
-        check_shaped(name, value, shape, like=cache.y, like_name="the forward pass", real=True)
     y, sigma, gamma, _, shape, config = cache
+    own = tuple(gamma.shape)
+    for name, value, expected in (("ddx", ddx, shape), ("ddgamma", ddgamma, own), ("ddbeta", ddbeta, own)):
+        check_shaped(name, value, expected, like=y, like_name="the forward pass", real=True)
     a, dz = split(ddx, config.norm_batch), split(dz, config.norm_batch)
     dy = gamma * dz
     g, psi = mean(dy), mean(y * dy)  # eq: bn-gradient-statistics (5)

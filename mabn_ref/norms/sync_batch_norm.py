@@ -126,11 +126,11 @@ def _split(x: Array, config: Config) -> Array:
 def _near_all(x: Array, ranks: float, config: Config) -> Array:
     """The mean of a value of each rank that has samples, which is exactly that value if it is the same on all.
 
-    The second round takes out the rounding of the first.
+    The second round takes out the rounding of the first. A rank without samples has no value, whose sum is 0.
     """
-    mine = x.shape[1] > 0
-    mean = _summed(one_of(x) if mine else sums(x), config) / ranks
-    return mean + _summed(one_of(x) - mean if mine else sums(x), config) / ranks
+    value = one_of(x)
+    mean = _summed(sums(value), config) / ranks
+    return mean + _summed(sums(value - mean), config) / ranks
 
 
 def _agreed(x: Array, config: Config) -> tuple[int, float, float]:
