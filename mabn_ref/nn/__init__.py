@@ -25,48 +25,23 @@ Errors name the argument, its value and what was expected, and are raised before
 
 from __future__ import annotations
 
-from mabn_ref.nn import (
-    bias,
-    centralize,
-    conv2d,
-    cross_iteration,
-    dynamic_erf,
-    dynamic_tanh,
-    focal_loss,
-    global_average_pool,
-    iou_loss,
-    linear,
-    network,
-    networks,
-    optimiser,
-    relu,
-    residual,
-    softmax_cross_entropy,
-    standardize,
-    threshold,
-    upsample,
-    winograd,
-)
-
-__all__ = [
-    "bias",
-    "centralize",
-    "conv2d",
-    "cross_iteration",
-    "dynamic_erf",
-    "dynamic_tanh",
-    "focal_loss",
-    "global_average_pool",
-    "iou_loss",
-    "linear",
-    "network",
-    "networks",
-    "optimiser",
-    "relu",
-    "residual",
-    "softmax_cross_entropy",
-    "standardize",
-    "threshold",
-    "upsample",
-    "winograd",
-]
+from mabn_ref.nn import bias as bias
+from mabn_ref.nn import centralize as centralize
+from mabn_ref.nn import conv2d as conv2d
+from mabn_ref.nn import cross_iteration as cross_iteration
+from mabn_ref.nn import dynamic_erf as dynamic_erf
+from mabn_ref.nn import dynamic_tanh as dynamic_tanh
+from mabn_ref.nn import focal_loss as focal_loss
+from mabn_ref.nn import global_average_pool as global_average_pool
+from mabn_ref.nn import iou_loss as iou_loss
+from mabn_ref.nn import linear as linear
+from mabn_ref.nn import network as network
+from mabn_ref.nn import networks as networks
+from mabn_ref.nn import optimiser as optimiser
+from mabn_ref.nn import relu as relu
+from mabn_ref.nn import residual as residual
+from mabn_ref.nn import softmax_cross_entropy as softmax_cross_entropy
+from mabn_ref.nn import standardize as standardize
+from mabn_ref.nn import threshold as threshold
+from mabn_ref.nn import upsample as upsample
+from mabn_ref.nn import winograd as winograd

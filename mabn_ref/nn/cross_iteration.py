@@ -81,25 +81,16 @@ def compensated(past: Sequence[Batch], w: Array) -> tuple[Array, Array]:
 
 
 def forward(
-    x: Array,
-    w: Array,
-    gamma: Array,
-    beta: Array,
-    *,
-    means: Array,
-    variances: Array,
-    stride: int = 1,
-    padding: int = 0,
-    eps: float = 1e-5,
+    x: Array, w: Array, gamma: Array, beta: Array, *, means: Array, variances: Array, eps: float = 1e-5, **conv: int
 ) -> tuple[Array, Cache]:
     """Convolve, then normalise by the statistics of this batch and of earlier ones, which are constants.
 
     Implements :eq:`cbn-statistics` and :eq:`cbn-normalise`. `gamma` and `beta`, scale and shift of the output's
     channels, are (C,); `means` and `variances`, from `compensated`, are (k - 1, C). With none of these it is batch
-    normalisation. The rest is as for `mabn_ref.nn.conv2d`.
+    normalisation. The rest is as for `mabn_ref.nn.conv2d`, with `conv` its stride and padding.
     """
     check_at_least("eps", eps, 0)
-    out, convolution = conv2d.forward(x, w, stride=stride, padding=padding)
+    out, convolution = conv2d.forward(x, w, **conv)
     xp, channels, count = namespace(out), out.shape[3], out.size // out.shape[3]
     if count == 1:
         raise ValueError(

@@ -25,8 +25,7 @@ def _axes(name, rank):
 
 
 def _mean_square(case, x):
-    count = np.prod([x.shape[axis] for axis in case.over])
-    return np.sum(x**2, axis=case.over, keepdims=True) / count
+    return np.mean(x**2, axis=case.over, keepdims=True)
 
 
 def _normalised(case, x):
