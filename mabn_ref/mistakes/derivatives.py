@@ -100,4 +100,6 @@ def exactly(tree: Any) -> Any:
     if isinstance(tree, tuple | list):
         values = [exactly(value) for value in tree]
         return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
+    if isinstance(tree, dict):
+        return {name: exactly(value) for name, value in tree.items()}
     return exact(tree) if getattr(getattr(tree, "dtype", None), "kind", "") == "f" else tree

@@ -12,10 +12,10 @@ from mabn_ref import cli
 from mabn_ref.cli.checks import NAMES
 from mabn_ref.gradcheck import check
 from mabn_ref.mistakes import edited, named, tally
-from mabn_ref.mistakes.derivatives import HELD, passes
+from mabn_ref.mistakes.derivatives import HELD, exactly, passes
 from mabn_ref.mistakes.gradient_table import equation
 from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS, right_draw
-from mabn_ref.nn import linear
+from mabn_ref.nn import cross_iteration, linear
 from mabn_ref.norms import batch_norm, online_norm
 from tests.strategies import many
 
@@ -28,6 +28,15 @@ def test_every_pass_is_checked_and_right(capsys: pytest.CaptureFixture[str]) -> 
     lines = out.splitlines()[1:-2]
     assert [line.split()[0] for line in lines if not line.startswith(" ")] == list(NAMES)
     assert all(" ok" in line for line in lines)
+
+
+def test_what_a_layer_is_given_beside_its_inputs_is_exact_too() -> None:
+    """Of three earlier iterations the mean of floats would be rounded, and no mean any more."""
+    for seed in range(5):
+        inputs = exactly(RIGHT_DRAWS[cross_iteration](np.random.default_rng(seed)))
+        assert inputs.options["means"].dtype == object
+        forward, backward, arrays = passes("cross_iteration", cross_iteration, inputs)
+        assert check(forward, backward, arrays).verdict == "ok"
 
 
 def test_everything_with_a_backward_pass_is_in_the_table() -> None:
