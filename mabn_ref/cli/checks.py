@@ -29,6 +29,7 @@ _LAYERS = (
     "upsample",
     "threshold",
     "dynamic_tanh",
+    "dynamic_erf",
     "residual",
     "softmax_cross_entropy",
     "focal_loss",

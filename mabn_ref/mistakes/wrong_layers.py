@@ -37,6 +37,7 @@ _upsample_forward = _kind(nn.upsample, "upsample-forward", "forward")
 _upsample_backward = _kind(nn.upsample, "upsample-backward", "gradient")
 _threshold_backward = _kind(nn.threshold, "threshold-backward", "gradient")
 _dyt_backward = _kind(nn.dynamic_tanh, "dyt-backward", "gradient")
+_derf_backward = _kind(nn.dynamic_erf, "derf-backward", "gradient")
 _residual_backward = _kind(nn.residual, "residual-backward", "gradient")
 _loss_forward = _kind(nn.softmax_cross_entropy, "softmax-cross-entropy-forward", "forward")
 _loss_backward = _kind(nn.softmax_cross_entropy, "softmax-cross-entropy-backward", "gradient")
@@ -189,6 +190,14 @@ MISTAKES = {
     "dyt-slope-of-the-output": _dyt_backward(
         edits={"(1 - y * y)": "(1 - (gamma * y) ** 2)"},
         sentence="Your slope is 1 - z^2 of the scaled output; it is 1 - y^2 with the y from before gamma.",
+    ),
+    "derf-alpha-forgotten-in-backward": _derf_backward(
+        edits={"dx = alpha * da": "dx = da"},
+        sentence="Your dx has no alpha in it, the slope of what is inside the error function.",
+    ),
+    "derf-slope-at-0": _derf_backward(
+        edits={"gamma * _SLOPE * np.exp": "gamma * np.exp"},
+        sentence="Your slope is 1 at 0; that of the error function is 2 / sqrt(pi) there.",
     ),
     "residual-one-branch": _residual_backward(
         edits={"return d, d  #": "return d, 0 * d  #"},

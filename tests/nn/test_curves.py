@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mabn_ref.gradcheck import check
+from mabn_ref.gradcheck import check, exact
 from mabn_ref.nn import dynamic_erf, dynamic_tanh, network, relu
 
 CURVES = {"tanh": (dynamic_tanh, 1), "erf": (dynamic_erf, 2)}
@@ -97,6 +97,15 @@ def test_in_a_network(name):
 
         slope = (loss(1e-6) - loss(-1e-6)) / 2e-6
         np.testing.assert_allclose(np.sum(grads[i][key] * direction), slope, rtol=1e-6)
+
+
+def test_the_series_of_the_error_function_is_the_error_function():
+    """Of complex and exact numbers, on which a gradient is checked. eq: derf-forward"""
+    x, one, zero = np.linspace(-6, 6, 97)[:, None], np.ones(1), np.zeros(1)
+    expected, _ = dynamic_erf.forward(x, one, zero, one, zero)
+    for numbers in (lambda a: a + 0j, exact):
+        found, _ = dynamic_erf.forward(*map(numbers, (x, one, zero, one, zero)))
+        np.testing.assert_allclose(np.real(found).astype(float), expected, rtol=1e-14)
 
 
 def test_no_other_module_is_a_curve():

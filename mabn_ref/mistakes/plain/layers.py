@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,6 +69,11 @@ def dynamic_tanh(x: Array, alpha: Array, gamma: Array, beta: Array) -> Array:
     return gamma * (up - down) / (up + down) + beta
 
 
+def dynamic_erf(x: Array, alpha: Array, s: Array, gamma: Array, beta: Array) -> Array:
+    """A curve, value by value."""
+    return gamma * np.vectorize(math.erf)(alpha[0] * x + s[0]) + beta
+
+
 def global_average_pool(x: Array) -> Array:
     """One image at a time."""
     return np.stack([image.reshape(-1, x.shape[3]).mean(axis=0) for image in x])
@@ -130,6 +136,7 @@ LAYERS: dict[str, Any] = {
     "upsample": upsample,
     "threshold": threshold,
     "dynamic_tanh": dynamic_tanh,
+    "dynamic_erf": dynamic_erf,
     "residual": residual,
     "softmax_cross_entropy": softmax_cross_entropy,
     "focal_loss": focal_loss,
