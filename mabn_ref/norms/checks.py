@@ -133,23 +133,12 @@ def statistics(config: Any) -> None:
 
 
 def forward(
-    x: Array,
-    gamma: Array,
-    beta: Array,
-    state: Pair,
-    config: Pair,
-    init: Init,
-    *,
-    centred: bool = False,
-    samples: int = 1,
+    x: Array, gamma: Array, beta: Array, state: Pair, config: Pair, init: Init, *, centred: bool = False
 ) -> None:
-    """Refuse arguments of `forward`, x of fewer `samples` among them.
-
-    `centred`: it divides by the variance, which is 0 for one value per channel.
-    """
+    """Refuse arguments of `forward`; `centred`: it divides by the variance, which is 0 for one value per channel."""
     check_own(state, config)
     norm_batch = getattr(config[0], "norm_batch", None)
-    check_inputs(x, gamma, beta, samples)
+    check_inputs(x, gamma, beta)
     shared = x.shape[0] if norm_batch is None else norm_batch
     if centred and shared * math.prod(x.shape[1:-1]) == 1:
         raise ValueError(

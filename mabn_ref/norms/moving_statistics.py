@@ -191,12 +191,9 @@ def _averages(g: Array, psi: Array, cache: Cache, state: State) -> tuple[Array, 
         g = 0 * g  # eq: moving-backward
     found, new = [], {}
     for name, batch in (("g", g), ("psi", psi)):
-        over_window, new[f"{name}_window"] = sma(
-            getattr(state, f"{name}_window"), batch, seen=t
-        )  # eq: sma-backward (13)
-        _, fading = ema(
-            getattr(state, name) if t else batch[0, 0, :], batch, config.decay
-        )  # eq: moving-gradient-average
+        window, old = getattr(state, f"{name}_window"), getattr(state, name) if t else batch[0, 0, :]
+        over_window, new[f"{name}_window"] = sma(window, batch, seen=t)  # eq: sma-backward (13)
+        _, fading = ema(old, batch, config.decay)  # eq: moving-gradient-average
         found.append({"batch": batch, "sma": over_window, "ema": fading}[config.backward])
         new[name] = fading[-1, 0, :]
     return *found, state._replace(**new, backward_iteration=t + psi.shape[0])

@@ -75,9 +75,8 @@ class Cache(NamedTuple):
 def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
     """The state before the first batch."""
     checks.init(channels, (config, Config), dtype, xp)
-    windows = (xp.zeros((config.window, channels), dtype=dtype) for _ in range(2))
-    one, zero = xp.ones((channels,), dtype=dtype), xp.zeros((channels,), dtype=dtype)
-    return State(one, next(windows), zero, next(windows))
+    chi2_window, psi_window = (xp.zeros((config.window, channels), dtype=dtype) for _ in range(2))
+    return State(xp.ones((channels,), dtype=dtype), chi2_window, xp.zeros((channels,), dtype=dtype), psi_window)
 
 
 def geometric_mean(window: Array) -> Array:

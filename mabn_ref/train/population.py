@@ -30,8 +30,8 @@ def population_states(setup: Setup, progress: Progress, images: Images) -> list[
         if isinstance(layer, network.Norm):
             states[i] = _measured(xs, states[i])
         one = (layer, progress.params[i], states[i])
-        found = [network.infer_layer(*one, *both) for both in zip(xs, held, strict=True)]
-        xs, held = [x for x, _ in found], [kept for _, kept in found]
+        found = (network.infer_layer(*one, *both) for both in zip(xs, held, strict=True))
+        xs, held = map(list, zip(*found, strict=True))
     return states
 
 
