@@ -15,31 +15,10 @@ from typing import Any
 
 from mabn_ref.cli.parser import UsageError, add_command, add_number, add_place, name_from, usage_errors
 from mabn_ref.cli.progress import Progress
+from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS
 from mabn_ref.norms import NORMS
 
-_LAYERS = (
-    "conv2d",
-    "cross_iteration",
-    "centralize",
-    "standardize",
-    "bias",
-    "linear",
-    "relu",
-    "global_average_pool",
-    "upsample",
-    "threshold",
-    "dynamic_tanh",
-    "dynamic_erf",
-    "residual",
-    "softmax_cross_entropy",
-    "focal_loss",
-    "iou_loss",
-)
-NAMES = tuple(
-    dict.fromkeys([*(norm.module.__name__.rpartition(".")[2] for norm in NORMS.values()), "mabn_variants", *_LAYERS])
-)
-"""All that has a backward pass; `mabn_ref.mistakes.random_inputs` knows that, too, but is slow to import."""
-
+NAMES = tuple(module.__name__.rpartition(".")[2] for module in RIGHT_DRAWS if hasattr(module, "backward"))
 CHECKED = tuple(name for name in NORMS if name != "sync-bn")  # in one process that is "bn"
 VECTORS = ("bn", "brn", "modified-bn", "mabn")
 """Of which there are vectors; `mabn_ref.check.vectors` knows, too, but is slow to import."""
