@@ -60,8 +60,7 @@ def _run(argv: Sequence[str] | None) -> int:
     try:
         args = parser.parse_args(learn.with_action(sys.argv[1:] if argv is None else argv))
         name = f"mabn-ref {args.command}"
-        code: int = args.run(args)
-        return code
+        return args.run(args) or 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
     except UsageError as error:

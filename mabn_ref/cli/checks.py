@@ -179,7 +179,7 @@ def _template(path: Path) -> int:
     return 0
 
 
-def _vectors(args: argparse.Namespace) -> int:
+def _vectors(args: argparse.Namespace) -> None:
     """Print a line for each file as it is written."""
     from mabn_ref.check.vectors import full_set, small_set, write
 
@@ -187,4 +187,3 @@ def _vectors(args: argparse.Namespace) -> int:
     with Progress("vectors", len(chosen) + 1) as progress:
         for path, size in write(args.folder, chosen):
             progress.step(f"{path}  {size / 1000:,.0f} kB")
-    return 0

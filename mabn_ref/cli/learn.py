@@ -43,21 +43,20 @@ def with_action(argv: Sequence[str]) -> list[str]:
     return ["learn", "start", *argv[1:]]
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int | None:
     """Do what the action says."""
     with usage_errors():
-        code: int = args.act(args)
+        code: int | None = args.act(args)
     return code
 
 
-def _start(args: argparse.Namespace) -> int:
+def _start(args: argparse.Namespace) -> None:
     folder = Folder(args.folder)
     new = folder.make()
     written = f"{len(new)} exercise{'' if len(new) == 1 else 's'} written to {args.folder}"
     print(f"{written}, {len(folder.exercises) - len(new)} were there already.")
     print(f"\n  cd {args.folder}\n  mabn-ref learn show\n  mabn-ref learn watch\n")
     print(f"show prints the statement of {folder.current().name}, watch checks its exercise.py whenever you save it.")
-    return 0
 
 
 def _opened(args: argparse.Namespace) -> tuple[Folder, Exercise, terminal.Style]:
@@ -67,13 +66,12 @@ def _opened(args: argparse.Namespace) -> tuple[Folder, Exercise, terminal.Style]
     return folder, exercise, terminal.style_for(sys.stdout)
 
 
-def _status(args: argparse.Namespace) -> int:
+def _status(args: argparse.Namespace) -> None:
     folder, exercise, style = _opened(args)
     print(terminal.listing(folder, exercise, style))
-    return 0
 
 
-def _show(args: argparse.Namespace) -> int:
+def _show(args: argparse.Namespace) -> None:
     """Print a statement; with a name in any folder."""
     try:
         folder, exercise, style = _opened(args)
@@ -81,10 +79,9 @@ def _show(args: argparse.Namespace) -> int:
         if args.name is None:
             raise
         print(terminal.statement(find(args.name), terminal.style_for(sys.stdout)))
-        return 0
+        return
     where = terminal.place(folder.file(exercise), None, style)
     print(f"{terminal.statement(exercise, style)}\n\nWrite it in {where}.")
-    return 0
 
 
 def _edit(args: argparse.Namespace) -> int:
@@ -110,36 +107,32 @@ def _check(args: argparse.Namespace) -> int:
     return int(not passed)
 
 
-def _hint(args: argparse.Namespace) -> int:
+def _hint(args: argparse.Namespace) -> None:
     folder, exercise, style = _opened(args)
     said = (terminal.hints_taken if args.all else terminal.hint)(folder, exercise, style)
     print(f"{style(exercise.name, 'bold')}  {exercise.title}\n\n{said}")
-    return 0
 
 
-def _watch(args: argparse.Namespace) -> int:
+def _watch(args: argparse.Namespace) -> None:
     folder, exercise, style = _opened(args)
     if not sys.stdin.isatty():
         raise UsageError("watch needs a terminal; mabn-ref learn check looks once")
     folder.choose(exercise)
     with keys() as key:
         watch(folder, exercise, key, style)
-    return 0
 
 
-def _reset(args: argparse.Namespace) -> int:
+def _reset(args: argparse.Namespace) -> None:
     folder, exercise, style = _opened(args)
     old = folder.reset(exercise)
     kept = f"; yours is kept as {old.name}" if old else ""
     print(f"{terminal.place(folder.file(exercise), None, style)} is as it was at the beginning{kept}")
-    return 0
 
 
-def _solution(args: argparse.Namespace) -> int:
+def _solution(args: argparse.Namespace) -> None:
     folder, exercise, style = _opened(args)
     exercise = exercise if args.name is not None else folder.chosen()
     print(terminal.solution(folder, exercise, style))
-    return 0
 
 
 _STUDENT = {
@@ -198,7 +191,7 @@ def add(commands: Any) -> None:
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, prog="mabn-ref learn")
 
-    def action(name: str, act: Callable[..., int], description: str) -> Any:
+    def action(name: str, act: Callable[..., int | None], description: str) -> Any:
         added = actions.add_parser(name, description=description)
         added.set_defaults(act=act, run=run, parser=added, name=None)  # status takes no NAME
         return added

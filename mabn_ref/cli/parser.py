@@ -114,9 +114,9 @@ def add_place(
 
 
 def add_command(
-    commands: Any, name: str, run: Callable[[Any], int], help: str, description: str, epilog: str = ""
+    commands: Any, name: str, run: Callable[[Any], int | None], help: str, description: str, epilog: str = ""
 ) -> Any:
-    """Add a command, done by `run`, and return its parser."""
+    """Add a command and return its parser; `run` does it and returns its exit code, or None for 0."""
     parser = commands.add_parser(name, help=help, description=description, epilog=epilog or None)
     parser.set_defaults(run=run, parser=parser)
     return parser

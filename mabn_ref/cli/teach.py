@@ -104,10 +104,9 @@ def _grade(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _export(args: argparse.Namespace) -> int:
+def _export(args: argparse.Namespace) -> None:
     for path in notebook.export(args.folder, _only(args.only), args.kind):
         print(path)
-    return 0
 
 
 def _lint(args: argparse.Namespace) -> int:

@@ -72,7 +72,7 @@ def _onnx_file(text: str) -> Path:
     return place(text)
 
 
-def _export(args: argparse.Namespace) -> int:
+def _export(args: argparse.Namespace) -> None:
     from mabn_ref.train import checkpoints, export
 
     extras.require("onnx", "onnx")
@@ -82,15 +82,13 @@ def _export(args: argparse.Namespace) -> int:
     storage.write(args.file, lambda file: file.write(model.SerializeToString()))
     print(f"{label(config)}, seed {config.seed}: {len(net.layers)} layers as {len(model.graph.node)} nodes")
     print(options.written([args.file]))
-    return 0
 
 
-def _fetch(args: argparse.Namespace) -> int:
+def _fetch(args: argparse.Namespace) -> None:
     from mabn_ref.data.fetch import fetch_cifar10
 
     with usage_errors():
         print(fetch_cifar10())
-    return 0
 
 
 def run(args: argparse.Namespace) -> int:
