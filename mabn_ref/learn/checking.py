@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -19,8 +19,8 @@ _EPS = (1e-5, 0.1, 1.0)
 _STEP = 2.0**-70
 
 
-Judge = Callable[[Any, Any], str | None]
-"""``judge(value, case) -> message``: what is wrong with the value, or None."""
+Judge = Callable[[Any, Any], Iterable[str]]
+"""``judge(value, case)`` yields what is wrong with the value, of which the first is told."""
 
 
 @dataclass(frozen=True)
@@ -283,28 +283,28 @@ def judge_that(holds: Callable[[Any, Any], Any], otherwise: str) -> Judge:
     --------
     >>> judge = judge_that(lambda b, case: close(b, case.t), "b is not {case.t:g}")
     >>> judge(1.0, SimpleNamespace(t=2.0))
-    'b is not 2'
+    ['b is not 2']
     """
-    return lambda value, case: None if holds(value, case) else otherwise.format(case=case)
+    return lambda value, case: [] if holds(value, case) else [otherwise.format(case=case)]
 
 
-def gradient_fault(name: str, value: Array, right: Array, of: str = "forward") -> str | None:
-    """Say how far a gradient is from the numerical one, and where, or None.
+def gradient_faults(name: str, value: Array, right: Array, of: str = "forward") -> Iterator[str]:
+    """Yield how far a gradient is from the numerical one, and where, unless it is that.
 
     Examples
     --------
-    >>> gradient_fault("dx", np.array([1.0, 2.0]), np.array([1.0, 4.0]))
-    'dx is not the derivative of forward: at (1,) it is off by 50 % of the largest derivative'
-    >>> gradient_fault("dx", np.array([1.0, -2.0]), np.array([1.0, 4.0]), of="z = f(x)")
-    'dx is not the derivative of z = f(x): at (1,) it is off by 150 % of the largest derivative'
+    >>> print(*gradient_faults("dx", np.array([1.0, 2.0]), np.array([1.0, 4.0])))
+    dx is not the derivative of forward: at (1,) it is off by 50 % of the largest derivative
+    >>> print(*gradient_faults("dx", np.array([1.0, -2.0]), np.array([1.0, 4.0]), of="z = f(x)"))
+    dx is not the derivative of z = f(x): at (1,) it is off by 150 % of the largest derivative
     """
     if close(value, right):
-        return None
+        return
     error = np.abs(value - right)
     worst = tuple(int(i) for i in np.unravel_index(np.argmax(error), error.shape))
     percent = 100 * float(np.max(error) / np.max(np.abs(right), initial=1e-300))
     off = f"{percent:.2g}" if percent < 99.5 or percent >= 1e6 else f"{percent:.0f}"
-    return f"{name} is not the derivative of {of}: at {worst} it is off by {off} % of the largest derivative"
+    yield f"{name} is not the derivative of {of}: at {worst} it is off by {off} % of the largest derivative"
 
 
 def gradient_judge(name: str, of: str = "forward", at: str = "", sum_note: str = "") -> Judge:
@@ -316,19 +316,17 @@ def gradient_judge(name: str, of: str = "forward", at: str = "", sum_note: str =
     Examples
     --------
     >>> judge = gradient_judge("dx", at="for {case.eps:g}, ")
-    >>> judge(np.ones(3), SimpleNamespace(dx=np.ones(3))) is None
-    True
-    >>> judge(np.zeros(1), SimpleNamespace(dx=np.ones(1), eps=0.5))
-    'for 0.5, dx is not the derivative of forward: at (0,) it is off by 100 % of the largest derivative'
+    >>> list(judge(np.ones(3), SimpleNamespace(dx=np.ones(3))))
+    []
+    >>> print(*judge(np.zeros(1), SimpleNamespace(dx=np.ones(1), eps=0.5)))
+    for 0.5, dx is not the derivative of forward: at (0,) it is off by 100 % of the largest derivative
     """
 
-    def judge(value: Array, case: Any) -> str | None:
-        fault = gradient_fault(name, value, getattr(case, name), of)
-        if fault is None:
-            return None
-        sums = np.abs(np.sum(value.reshape(-1, value.shape[-1]), axis=0))
-        note = sum_note if np.max(sums) > 1e-9 * np.max(np.abs(value)) * value.size else ""
-        return f"{at.format(case=case)}{fault}{note}"
+    def judge(value: Array, case: Any) -> Iterator[str]:
+        for fault in gradient_faults(name, value, getattr(case, name), of):
+            sums = np.abs(np.sum(value.reshape(-1, value.shape[-1]), axis=0))
+            note = sum_note if np.max(sums) > 1e-9 * np.max(np.abs(value)) * value.size else ""
+            yield f"{at.format(case=case)}{fault}{note}"
 
     return judge
 

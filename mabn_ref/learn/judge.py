@@ -316,7 +316,7 @@ def _fault(name: str, judge: Judge, cases: list[Any], values: list[Any], right: 
                 message = f"{getattr(case, 'at', '')}{message}"
             else:
                 with np.errstate(all="ignore"):
-                    message = judge(value, case)
+                    message = next(iter(judge(value, case)), None)
         except Exception as error:  # a number that NumPy cannot hold, or a form that nobody thought of
             message = f"{name} cannot be judged ({type(error).__name__})"
             with contextlib.suppress(Exception):

@@ -171,8 +171,8 @@ def test_three_normalisers_are_told_which_of_them_is_wrong() -> None:
 
 
 def test_a_part_is_wrong_if_it_is_so_on_any_case() -> None:
-    def judge(value: float, case: float) -> str | None:
-        return None if value == case else f"it is {value}, not {case}"
+    def judge(value: float, case: float) -> list[str]:
+        return [] if value == case else [f"it is {value}, not {case}"]
 
     assert _fault("v", judge, [1.0, 2.0], [1.0, 5.0], [1.0, 2.0]) == "it is 5.0, not 2.0"
 

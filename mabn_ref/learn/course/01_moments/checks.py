@@ -23,13 +23,13 @@ judge_mu = judge_that(
 
 def judge_var(var, case):
     spread = case.values - np.mean(case.values, axis=0)
-    if close(np.sum(spread**2, axis=0) / np.where(var == 0, 1, var), len(spread), 1e-8):
-        return None
-    if case.far:
-        return "var is off where values lie around a million with a spread of one: it is lost to rounding"
-    return (
-        "var is not the variance: centred values of a channel, divided by the root of var, do not have mean square 1"
-    )
+    if not close(np.sum(spread**2, axis=0) / np.where(var == 0, 1, var), len(spread), 1e-8):
+        if case.far:
+            yield "var is off where values lie around a million with a spread of one: it is lost to rounding"
+        yield (
+            "var is not the variance: centred values of a channel, divided by the root of var, do not have mean "
+            "square 1"
+        )
 
 
 CHECKS = (Check.of("moments(x)", {"mu": judge_mu, "var": judge_var}),)

@@ -11,23 +11,21 @@ def judge_z(z, case):
     mu, var = moments(case.x)
     mean, spread = moments(z)
     if not close(mean, case.beta):
-        return "the mean of z over a channel is not beta: y has mean zero, and beta is added last"
+        yield "the mean of z over a channel is not beta: y has mean zero, and beta is added last"
     if not close(spread * (var + case.eps), case.gamma**2 * var):
-        return f"the variance of z over a channel is not gamma^2 v / (v + eps), with eps = {case.eps:g}"
+        yield f"the variance of z over a channel is not gamma^2 v / (v + eps), with eps = {case.eps:g}"
     if not close((z - mean) * np.sqrt(var), case.gamma * (case.x - mu) * np.sqrt(spread) / abs(case.gamma)):
-        return "z has the right mean and variance, but its values are not those of x in the same order"
-    return None
+        yield "z has the right mean and variance, but its values are not those of x in the same order"
 
 
 def judge_cache(cache, case):
     mu, var = moments(case.x)
     if not close(cache.gamma, case.gamma):
-        return "cache.gamma is not gamma"
+        yield "cache.gamma is not gamma"
     if not close(cache.sigma**2, var + case.eps):
-        return f"cache.sigma squared is not the variance plus eps, with eps = {case.eps:g}"
+        yield f"cache.sigma squared is not the variance plus eps, with eps = {case.eps:g}"
     if not close(cache.y * cache.sigma, case.x - mu):
-        return "cache.y times cache.sigma does not give the centred values back"
-    return None
+        yield "cache.y times cache.sigma does not give the centred values back"
 
 
 CHECKS = (Check.of("forward(x, gamma, beta, eps)", {"z": judge_z, "cache": judge_cache}),)

@@ -44,17 +44,17 @@ def _state(function, result):
 
 def judge_start(start, case):
     if np.any(start.mean != 0):
-        return "the mean does not start at 0"
-    return None if np.all(start.var == 1) else "the variance does not start at 1"
+        yield "the mean does not start at 0"
+    if np.any(start.var != 1):
+        yield "the variance does not start at 1"
 
 
-def _judge(which, of_batch):
+def _judge(which, average):
     def judge(averages, case):
         old = np.stack([case.state[which], *averages[:-1]])
         new = np.stack([moments(x)[which] for x in case.batches])
-        if close(averages, new + case.decay * (old - new)):
-            return None
-        return f"a batch does not bring {of_batch} by the part 1 - decay nearer to its own (decay = {case.decay:g})"
+        if not close(averages, new + case.decay * (old - new)):
+            yield f"a batch does not bring {average} by the part 1 - decay nearer to its own (decay = {case.decay:g})"
 
     return judge
 

@@ -164,27 +164,28 @@ judge_error = judge_that(
 
 
 def judge_digits(digits, case):
-    return {
-        "enough": None,
-        "one-sided": "f is not asked on both sides of x: such a difference is off by a term in h",
-        "step too small": "the gradient loses digits to rounding: the step is too small",
-        "step too large": "the gradient has too few digits for a step of 1e-5",
-    }.get(digits, "there is no gradient yet of which to count digits")
+    if digits != "enough":
+        yield {
+            "one-sided": "f is not asked on both sides of x: such a difference is off by a term in h",
+            "step too small": "the gradient loses digits to rounding: the step is too small",
+            "step too large": "the gradient has too few digits for a step of 1e-5",
+        }.get(digits, "there is no gradient yet of which to count digits")
 
 
 def judge_weights(kind, case):
-    return {
-        "random": None,
-        "constant": "backward is asked with the same weight for all values of a channel, which sees nothing",
-        "along y": "backward is asked with weights that follow z, which see next to nothing",
-    }.get(kind, "check never asks backward")
+    if kind != "random":
+        yield {
+            "constant": "backward is asked with the same weight for all values of a channel, which sees nothing",
+            "along y": "backward is asked with weights that follow z, which see next to nothing",
+        }.get(kind, "check never asks backward")
 
 
 def _judge_verdicts(misjudges):
     def judge(said, case):
         if said == "unseen":
-            return "with such weights the verdict is chance"
-        return f"it {misjudges}: {said}" if said else None
+            yield "with such weights the verdict is chance"
+        elif said:
+            yield f"it {misjudges}: {said}"
 
     return judge
 

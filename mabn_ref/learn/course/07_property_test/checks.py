@@ -145,14 +145,14 @@ def _check(name):
 
 
 def _judge_holds(said, case):
-    return f"with {case.numbers} numbers it says False where the property holds: {said}" if said else None
+    if said:
+        yield f"with {case.numbers} numbers it says False where the property holds: {said}"
 
 
 def _judge_fails(said, case):
-    if not said:
-        return None
-    ask = ". Compare with sizes, not with a fixed number" if case.numbers == "tiny" else ""
-    return f"with {case.numbers} numbers it says True where the property fails: {said}{ask}"
+    if said:
+        ask = ". Compare with sizes, not with a fixed number" if case.numbers == "tiny" else ""
+        yield f"with {case.numbers} numbers it says True where the property fails: {said}{ask}"
 
 
 def observe_test(code, case):
@@ -193,21 +193,22 @@ def _kind(x, dz):
 
 
 def judge_drawn(kind, case):
-    return {
-        "good": None,
-        "nothing": "test never asks backward",
-        "two values": "a channel has two values at most: then the gradient is zero, and all properties hold",
-        "constant": "dz is the same for all values of a channel: then the gradient is zero, whatever g does",
-        "along y": "dz follows x: then the gradient is zero, whatever Psi does",
-        "one channel": "there is one channel: what goes wrong between channels cannot be seen",
-        "no positions": "x has rank 2: what goes wrong with the positions of an image cannot be seen",
-    }[kind]
+    if kind != "good":
+        yield {
+            "nothing": "test never asks backward",
+            "two values": "a channel has two values at most: then the gradient is zero, and all properties hold",
+            "constant": "dz is the same for all values of a channel: then the gradient is zero, whatever g does",
+            "along y": "dz follows x: then the gradient is zero, whatever Psi does",
+            "one channel": "there is one channel: what goes wrong between channels cannot be seen",
+            "no positions": "x has rank 2: what goes wrong with the positions of an image cannot be seen",
+        }[kind]
 
 
 def judge_said(said, case):
     if said == "nothing":
-        return "test never asks backward"
-    return f"test does not say what your three functions say together: {said}" if said else None
+        yield "test never asks backward"
+    elif said:
+        yield f"test does not say what your three functions say together: {said}"
 
 
 CHECKS = (

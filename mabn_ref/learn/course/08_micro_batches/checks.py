@@ -33,10 +33,9 @@ def _batches(array, case):
 def judge_split(values, case):
     for t, ours in enumerate(_batches(case.x, case)):
         if not np.array_equal(np.sort(values[t], axis=0), np.sort(ours, axis=0)):
-            return f"row {t} does not hold the values of {case.norm_batch} neighbouring samples, channel by channel"
+            yield f"row {t} does not hold the values of {case.norm_batch} neighbouring samples, channel by channel"
         if not np.array_equal(values[t], ours):
-            return f"row {t} holds the right values in another order"
-    return None
+            yield f"row {t} holds the right values in another order"
 
 
 def judge_z(z, case):
@@ -44,27 +43,26 @@ def judge_z(z, case):
         mu, var = moments(x)
         where = f"in normalisation batch {t} (norm_batch = {case.norm_batch}, eps = {case.eps:g})"
         if not close(np.sum(ours, axis=0) / len(ours), case.beta):
-            return f"the mean of z over a channel is not beta, {where}"
+            yield f"the mean of z over a channel is not beta, {where}"
         if not close((ours - case.beta) * np.sqrt(var + case.eps), case.gamma * (x - mu)):
-            return f"z is not gamma * (x - mu) / sqrt(var + eps) + beta, {where}"
-    return None
+            yield f"z is not gamma * (x - mu) / sqrt(var + eps) + beta, {where}"
 
 
 def judge_cache(cache, case):
     for t, x in enumerate(_batches(case.x, case)):
         mu, var = moments(x)
         if not close(cache.sigma[t] ** 2, var + case.eps):
-            return f"cache.sigma[{t}] squared is not the variance plus eps of that normalisation batch"
+            yield f"cache.sigma[{t}] squared is not the variance plus eps of that normalisation batch"
         if not close(cache.y[t] * cache.sigma[t], x - mu):
-            return f"cache.y[{t}] times cache.sigma[{t}] does not give the centred values back"
-    return None if close(cache.gamma, case.gamma) else "cache.gamma is not gamma"
+            yield f"cache.y[{t}] times cache.sigma[{t}] does not give the centred values back"
+    if not close(cache.gamma, case.gamma):
+        yield "cache.gamma is not gamma"
 
 
 def judge_dx(dx, case):
     for t, (ours, right) in enumerate(zip(_batches(dx, case), _batches(case.dx, case), strict=True)):
         if not close(ours, right, 1e-7):
-            return f"dx is not the derivative of forward in normalisation batch {t} (norm_batch = {case.norm_batch})"
-    return None
+            yield f"dx is not the derivative of forward in normalisation batch {t} (norm_batch = {case.norm_batch})"
 
 
 judge_dgamma = judge_that(

@@ -99,15 +99,13 @@ judge_noise_of_psi = judge_that(
 def judge_exponent(k, case):
     logs = np.log(case.sizes), np.log(case.noises)
     rest = logs[1] - k * logs[0]
-    if close(np.sum((rest - np.mean(rest)) * logs[0]) + 1, 1):
-        return None
-    return "this slope leaves something: what the line does not explain still grows or falls with the size"
+    if not close(np.sum((rest - np.mean(rest)) * logs[0]) + 1, 1):
+        yield "this slope leaves something: what the line does not explain still grows or falls with the size"
 
 
 def judge_law(found, case):
-    if found == (-0.5, -0.5):
-        return None
-    return f"both exponents come out near -1/2; yours are {found[0]:.2f} and {found[1]:.2f}"
+    if found != (-0.5, -0.5):
+        yield f"both exponents come out near -1/2; yours are {found[0]:.2f} and {found[1]:.2f}"
 
 
 CHECKS = (

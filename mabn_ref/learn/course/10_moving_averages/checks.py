@@ -37,26 +37,23 @@ def judge_window(averages, case):
     m = case.m
     # from one iteration to the next one value comes and one goes
     if not close(m * (averages[1:] - averages[:-1]), case.values[m:] - case.values[:-m]):
-        return (
+        yield (
             f"from one iteration to the next, {m} times the average should gain a value and lose the one {m} before"
         )
     if not close(m * averages[0], np.sum(case.values[:m], axis=0)):
-        return f"with the first full window, {m} times the average is not the sum of {m} values"
-    return None
+        yield f"with the first full window, {m} times the average is not the sum of {m} values"
 
 
 def judge_first(averages, case):
     for t, average in enumerate(averages, start=1):
         if not close(t * average, np.sum(case.values[:t], axis=0)):
-            return f"after {t} of m = {case.m} values, {t} times the average is not their sum"
-    return None
+            yield f"after {t} of m = {case.m} values, {t} times the average is not their sum"
 
 
 def judge_forgets(averages, case):
     for t, average in enumerate(averages, start=1):
         if not close(case.m * average, np.sum(case.jump[t : t + case.m], axis=0), 1e-10):
-            return "a value of a billion has left the window, but something of it, or of its rounding, is left behind"
-    return None
+            yield "a value of a billion has left the window, but something of it, or of its rounding, is left behind"
 
 
 judge_exponential = judge_that(

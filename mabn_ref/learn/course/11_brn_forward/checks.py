@@ -38,54 +38,48 @@ def observe(code, case):
 
 def judge_z(z, case):
     if close(z - case.beta, case.gamma * (case.r * case.y + case.d)):
-        return None
+        return
     if case.r_max == 100:
-        return (
-            "nothing is clipped here, and still z is not gamma (x - mean) / sigma + beta with the moving statistics"
-        )
+        yield "nothing is clipped here, and still z is not gamma (x - mean) / sigma + beta with the moving statistics"
     if case.d_max == 0:
-        return "with r_max = 1 and d_max = 0, z is not that of batch normalisation"
-    return "z is not gamma * (r * y + d) + beta, where r or d is clipped"
+        yield "with r_max = 1 and d_max = 0, z is not that of batch normalisation"
+    yield "z is not gamma * (r * y + d) + beta, where r or d is clipped"
 
 
 def judge_r(r, case):
     low, high = 1 / case.r_max, case.r_max
     inside = (low < case.ratio) & (case.ratio < high)
     if np.any(r < low * (1 - 1e-9)) or np.any(r > high * (1 + 1e-9)):
-        return f"r leaves the interval from 1 / r_max to r_max, with r_max = {case.r_max:g}"
+        yield f"r leaves the interval from 1 / r_max to r_max, with r_max = {case.r_max:g}"
     if not close((r * case.state.sigma)[inside], case.sigma[inside]):
-        return "where it is not clipped, r times the moving sigma (from before this batch) is not the batch's sigma"
+        yield "where it is not clipped, r times the moving sigma (from before this batch) is not the batch's sigma"
     if not close(r[~inside], case.r[~inside]):
-        return "where sigma over the moving sigma leaves the bounds, r is not the bound on that side"
-    return None
+        yield "where sigma over the moving sigma leaves the bounds, r is not the bound on that side"
 
 
 def judge_d(d, case):
     inside = np.abs(case.shift) < case.d_max
     if np.any(np.abs(d) > case.d_max + 1e-9):
-        return f"d leaves the interval from -d_max to d_max, with d_max = {case.d_max:g}"
+        yield f"d leaves the interval from -d_max to d_max, with d_max = {case.d_max:g}"
     if not close((d * case.state.sigma)[inside], (case.mu - case.state.mean)[inside]):
-        return "where it is not clipped, d times the moving sigma is not the step from the moving mean to mu"
+        yield "where it is not clipped, d times the moving sigma is not the step from the moving mean to mu"
     if not close(d[~inside], case.d[~inside]):
-        return "where the step from the moving mean to mu is too large, d is not the bound on that side"
-    return None
+        yield "where the step from the moving mean to mu is too large, d is not the bound on that side"
 
 
 def judge_cache(cache, case):
     if not close(cache.gamma, case.gamma):
-        return "cache.gamma is not gamma"
+        yield "cache.gamma is not gamma"
     if not close(cache.sigma, case.sigma):
-        return f"cache.sigma is not the root of the batch's variance plus eps, with eps = {case.eps:g}"
+        yield f"cache.sigma is not the root of the batch's variance plus eps, with eps = {case.eps:g}"
     if not close(cache.y, case.y):
-        return "cache.y is not (x - mu) / sigma of the batch, the value from before r and d"
-    return None
+        yield "cache.y is not (x - mu) / sigma of the batch, the value from before r and d"
 
 
 def judge_state(state, case):
     for name, new, old, of_batch in zip(state._fields, state, case.state, (case.mu, case.sigma), strict=True):
         if not close(new - of_batch, case.decay * (old - of_batch)):
-            return f"state.{name} does not keep decay = {case.decay:.2f} of its distance from the batch's value"
-    return None
+            yield f"state.{name} does not keep decay = {case.decay:.2f} of its distance from the batch's value"
 
 
 CHECKS = (Check(observe, {"z": judge_z, "r": judge_r, "d": judge_d, "cache": judge_cache, "state": judge_state}),)

@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, add_gradients, batch, close, gradient_fault, gradient_judges, mean_square
+from mabn_ref.learn.checking import Check, add_gradients, batch, close, gradient_faults, gradient_judges, mean_square
 from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx
 
 Cache = namedtuple("Cache", ["y", "chi", "gamma"])
@@ -20,28 +20,26 @@ def draw(rng, k):
 def judge_z(z, case):
     q, found = mean_square(case.x), mean_square(z - case.beta)
     if not close(found * (q + case.eps), case.gamma**2 * q):
-        return f"the mean square of z - beta over a channel is not gamma^2 q / (q + eps), with eps = {case.eps:g}"
+        yield f"the mean square of z - beta over a channel is not gamma^2 q / (q + eps), with eps = {case.eps:g}"
     if not close((z - case.beta) * np.sqrt(q), case.gamma * case.x * np.sqrt(found) / abs(case.gamma)):
-        return "z - beta has the right mean square, but is not x times one number per channel"
-    return None
+        yield "z - beta has the right mean square, but is not x times one number per channel"
 
 
 def judge_cache(cache, case):
     if not close(cache.gamma, case.gamma):
-        return "cache.gamma is not gamma"
+        yield "cache.gamma is not gamma"
     if not close(cache.chi**2, mean_square(case.x) + case.eps):
-        return f"cache.chi squared is not the mean square of x plus eps, with eps = {case.eps:g}"
+        yield f"cache.chi squared is not the mean square of x plus eps, with eps = {case.eps:g}"
     if not close(cache.y * cache.chi, case.x):
-        return "cache.y times cache.chi does not give x back"
-    return None
+        yield "cache.y times cache.chi does not give x back"
 
 
 def judge_dx(dx, case):
-    fault = gradient_fault("dx", dx, case.dx)
     along = np.abs(np.sum((case.x * dx).reshape(-1, dx.shape[-1]), axis=0))
-    if fault and case.eps < 1e-4 and np.max(along) > 1e-3 * np.sum(np.abs(case.x * dx)):
-        return f"{fault}; nor is the sum of x * dx zero over a channel, though stretching x changes nothing"
-    return fault
+    for fault in gradient_faults("dx", dx, case.dx):
+        if case.eps < 1e-4 and np.max(along) > 1e-3 * np.sum(np.abs(case.x * dx)):
+            yield f"{fault}; nor is the sum of x * dx zero over a channel, though stretching x changes nothing"
+        yield fault
 
 
 def _inputs(case):

@@ -29,10 +29,9 @@ def _centred(w):
 def judge_w_c(w_c, case):
     filters = (case.w - w_c).reshape(-1, w_c.shape[-1])
     if not close(filters, filters[0]):
-        return "what is subtracted, w - w_c, is not the same number all over a filter"
+        yield "what is subtracted, w - w_c, is not the same number all over a filter"
     if not close(np.sum(w_c, axis=(0, 1, 2)) + np.sum(abs(case.w)), np.sum(abs(case.w)), 1e-13):
-        return "the weights of a filter, w_c[:, :, :, o], do not sum to zero"
-    return None
+        yield "the weights of a filter, w_c[:, :, :, o], do not sum to zero"
 
 
 judge_means = judge_that(

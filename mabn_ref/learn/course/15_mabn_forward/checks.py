@@ -42,43 +42,41 @@ def observe(code, case):
 
 def judge_z(z, case):
     if close(z - case.beta, case.gamma * case.r * case.x / case.chi):
-        return None
+        return
     if case.clip == 100:
-        return "r is not clipped here, and still z is not gamma x / chi_hat + beta, as it is at inference"
-    return "z is not gamma * r * y + beta, where r is clipped"
+        yield "r is not clipped here, and still z is not gamma x / chi_hat + beta, as it is at inference"
+    yield "z is not gamma * r * y + beta, where r is clipped"
 
 
 def judge_chi(chi, case):
     if close(chi, case.chi):
-        return None
+        return
     if np.any(chi < 0):
-        return "chi is negative: it is the positive root"
+        yield "chi is negative: it is the positive root"
     count = len(case.held)
     if case.window == 1:
-        return "with a window of one, chi squared is not the batch's own mean square plus eps"
+        yield "with a window of one, chi squared is not the batch's own mean square plus eps"
     if count < case.window:
-        return f"with {count} of {case.window} values there, chi squared is not their mean plus eps"
-    return f"chi squared is not the mean of the last {count} mean squares, this batch's the last of them, plus eps"
+        yield f"with {count} of {case.window} values there, chi squared is not their mean plus eps"
+    yield f"chi squared is not the mean of the last {count} mean squares, this batch's the last of them, plus eps"
 
 
 def judge_r(r, case):
     low, high = 1 / case.clip, case.clip
     inside = (low < case.ratio) & (case.ratio < high)
     if np.any(r < low * (1 - 1e-9)) or np.any(r > high * (1 + 1e-9)):
-        return f"r leaves the interval from 1 / clip to clip, with clip = {case.clip:g}"
+        yield f"r leaves the interval from 1 / clip to clip, with clip = {case.clip:g}"
     if not close((r * np.sqrt(case.state.chi2 + case.eps))[inside], case.chi[inside]):
-        return "where it is not clipped, r times the root of state.chi2 + eps, from before this batch, is not chi"
+        yield "where it is not clipped, r times the root of state.chi2 + eps, from before this batch, is not chi"
     if not close(r[~inside], case.r[~inside]):
-        return "where chi over chi_hat leaves the bounds, r is not the bound on that side"
-    return None
+        yield "where chi over chi_hat leaves the bounds, r is not the bound on that side"
 
 
 def judge_cache(cache, case):
     if not close(cache.gamma, case.gamma):
-        return "cache.gamma is not gamma"
+        yield "cache.gamma is not gamma"
     if not close(cache.y * case.chi, case.x):
-        return "cache.y times chi does not give x back: it is the value from before r"
-    return None
+        yield "cache.y times chi does not give x back: it is the value from before r"
 
 
 judge_chi2 = judge_that(
@@ -89,10 +87,9 @@ judge_chi2 = judge_that(
 
 def judge_window(chi2_window, case):
     if not close(chi2_window[-1], case.q):
-        return "the last row of state.chi2_window is not this batch's mean square"
+        yield "the last row of state.chi2_window is not this batch's mean square"
     if not close(chi2_window, case.held):
-        return "the rows of state.chi2_window before the last are not the latest of those there were, in their order"
-    return None
+        yield "the rows of state.chi2_window before the last are not the latest of those there were, in their order"
 
 
 PARTS = {

@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, batch, close, gradient, gradient_fault, gradient_judges, mean_square
+from mabn_ref.learn.checking import Check, batch, close, gradient, gradient_faults, gradient_judges, mean_square
 from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx, without_gamma_or_r
 
 Cache = namedtuple("Cache", ["y", "chi", "r", "gamma"])
@@ -39,24 +39,21 @@ def draw(rng, k):
 
 def judge_dx(dx, case):
     if case.zeros:
-        fault = gradient_fault("dx", dx, case.one_call, of="one call of forward")
-        return fault and f"with zeros for the earlier Psi, {fault}"
-    if case.count == 1:
-        fault = gradient_fault("dx", dx, case.dx)
-        return fault and f"with this batch alone in the window, {fault}"
-    if close(dx, case.dx):
-        return None
-    return (
-        f"dx is off: the {case.count - 1} Psi before this one are to add - y / chi times their part of the mean to it"
-    )
+        for fault in gradient_faults("dx", dx, case.one_call, of="one call of forward"):
+            yield f"with zeros for the earlier Psi, {fault}"
+    elif case.count == 1:
+        for fault in gradient_faults("dx", dx, case.dx):
+            yield f"with this batch alone in the window, {fault}"
+    elif not close(dx, case.dx):
+        before = case.count - 1
+        yield f"dx is off: the {before} Psi before this one are to add - y / chi times their part of the mean to it"
 
 
 def judge_window(psi_window, case):
     if not close(psi_window[-1], case.psi):
-        return "the last row of psi_window is not the derivative of the loss by a stretch of y, divided by M"
+        yield "the last row of psi_window is not the derivative of the loss by a stretch of y, divided by M"
     if not close(psi_window[:-1], case.psi_window[len(case.psi_window) - case.count + 1 :]):
-        return "the rows of psi_window before the last are not the latest of those there were, in their order"
-    return None
+        yield "the rows of psi_window before the last are not the latest of those there were, in their order"
 
 
 def _averages(psi, case):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, batch, close, gradient, gradient_fault, gradient_judge, mean_square, unpack
+from mabn_ref.learn.checking import Check, batch, close, gradient, gradient_judge, mean_square, unpack
 from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx
 
 Config = namedtuple("Config", ["eps", "window", "decay", "clip", "warmup"])
@@ -50,7 +50,9 @@ def _phase(rng, case, t):
         dx = (case.gamma * r * dz - cache.y * sum(psi_held) / len(psi_held)) / chi
     # In backward the state is ahead: two more forward passes, or none.
     later = state._replace(iteration=t + 2 * (t % 2))
-    return SimpleNamespace(x=x, q=q, t=t, state=state, held=held, cache=cache, later=later, dx=dx, psi_held=psi_held)
+    phase = SimpleNamespace(x=x, q=q, t=t, state=state, held=held, cache=cache, later=later, dx=dx, psi_held=psi_held)
+    phase.when = f"at t = {t} with a warm-up while t < {config.warmup}"
+    return phase
 
 
 def observe_forward(code, case):
@@ -75,15 +77,11 @@ def observe_backward(code, case):
     return seen
 
 
-def _when(phase, case):
-    return f"at t = {phase.t} with a warm-up while t < {case.config.warmup}"
-
-
 def _judge_z(name, said):
     def judge(z, case):
         phase = getattr(case, name)
-        right = close(z - case.beta, case.gamma * phase.cache.r * phase.cache.y)
-        return None if right else f"{_when(phase, case)}, z is not {said}"
+        if not close(z - case.beta, case.gamma * phase.cache.r * phase.cache.y):
+            yield f"{phase.when}, z is not {said}"
 
     return judge
 
@@ -91,8 +89,7 @@ def _judge_z(name, said):
 def judge_cache(cache, case):
     for name, value, right in zip(cache._fields, cache, case.turn.cache, strict=True):
         if not close(value, right):
-            return f"{_when(case.turn, case)}, cache.{name} is not {_CACHE_FIELDS[name]}"
-    return None
+            yield f"{case.turn.when}, cache.{name} is not {_CACHE_FIELDS[name]}"
 
 
 _CACHE_FIELDS = {
@@ -107,34 +104,30 @@ _CACHE_FIELDS = {
 def judge_state_forward(state, case):
     phase = case.turn
     if state.iteration != phase.t:
-        return "state.iteration is not one more than it was"
+        yield "state.iteration is not one more than it was"
     if not close(state.chi2 - phase.q, case.config.decay * (phase.state.chi2 - phase.q)):
-        return f"{_when(phase, case)}, state.chi2 does not keep decay of its distance from the batch's mean square"
+        yield f"{phase.when}, state.chi2 does not keep decay of its distance from the batch's mean square"
     if not close(state.chi2_window, phase.held):
-        return f"{_when(phase, case)}, state.chi2_window is not the last values of chi^2, this batch's at the end"
+        yield f"{phase.when}, state.chi2_window is not the last values of chi^2, this batch's at the end"
     if not close(state.psi_window, phase.state.psi_window):
-        return "forward changes state.psi_window, which is the business of backward"
-    return None
+        yield "forward changes state.psi_window, which is the business of backward"
 
 
 def judge_dx_warm(dx, case):
-    fault = gradient_fault("dx", dx, case.warm.dx)
-    return fault and f"{_when(case.warm, case)}, {fault}"
+    return gradient_judge("dx", at="{case.when}, ")(dx, case.warm)
 
 
 def judge_dx_after(dx, case):
-    if close(dx, case.after.dx):
-        return None
-    return f"{_when(case.after, case)}, dx is not (dy - y * psi) / chi with psi the mean of the window"
+    if not close(dx, case.after.dx):
+        yield f"{case.after.when}, dx is not (dy - y * psi) / chi with psi the mean of the window"
 
 
 def judge_state_backward(state, case):
     phase = case.turn
     if not close(state.psi_window, phase.psi_held):
-        return f"{_when(phase, case)}, state.psi_window is not the last values of Psi, this batch's at the end"
+        yield f"{phase.when}, state.psi_window is not the last values of Psi, this batch's at the end"
     if not all(close(a, b) for a, b in zip(state, phase.later._replace(psi_window=state[2]), strict=True)):
-        return "backward changes more of the state than psi_window"
-    return None
+        yield "backward changes more of the state than psi_window"
 
 
 def _explain_phase(name, averages):

@@ -46,10 +46,9 @@ def _mean(matrix):
 
 def judge_future_mean(found, case):
     if not close(np.sum(case.average @ case.other * case.values), np.sum(case.other * found)):
-        return "<past mean of a, b> is not <a, future_mean(b)>: it is not the transpose of the moving average"
+        yield "<past mean of a, b> is not <a, future_mean(b)>: it is not the transpose of the moving average"
     if not close(found, case.average.T @ case.values):
-        return "future_mean is not the transpose of the moving average, though one scalar product agrees"
-    return None
+        yield "future_mean is not the transpose of the moving average, though one scalar product agrees"
 
 
 def judge_mabn(found, case):
@@ -57,10 +56,9 @@ def judge_mabn(found, case):
     psi = np.sum(y * case.u, axis=1) / M
     through = (case.u - found * case.chi[:, None]) * y / np.sum(y**2, axis=1)[:, None]
     if not close(np.sum(through, axis=1), case.average @ psi):
-        return "what is taken from u / chi is not y / chi times the mean of the past Psi"
+        yield "what is taken from u / chi is not y / chi times the mean of the past Psi"
     if not close(found, (case.u - y * (case.average @ psi)[:, None]) / case.chi[:, None]):
-        return "what is taken from u / chi is not in the direction of y"
-    return None
+        yield "what is taken from u / chi is not in the direction of y"
 
 
 def _psi(case):

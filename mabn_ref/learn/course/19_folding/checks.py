@@ -39,18 +39,17 @@ judge_b = judge_that(lambda b, case: close(b, case.t), "b is not the bias: an im
 
 
 def judge_t(z, case):
-    if close(z, case.beta):
-        return None
-    return f"t is not the shift: where x = m, z is to be beta; m is {'0 here' if not case.m.any() else 'not 0 here'}"
+    if not close(z, case.beta):
+        m = "not 0" if case.m.any() else "0"
+        yield f"t is not the shift: where x = m, z is to be beta; m is {m} here"
 
 
 def judge_k(k, case):
     if np.max(np.abs(np.sum(k, axis=(0, 1, 2)))) > 1e-9:
-        return "k is not centred: an image that is the same everywhere still gets through, and in training it did not"
+        yield "k is not centred: an image that is the same everywhere still gets through, and in training it did not"
     right = case.s * _convolved(case.images, centralize.forward(case.w)[0])
-    if close(_convolved(case.images, k), right):
-        return None
-    return "k is not the folded kernel: images come out otherwise than after the convolution and the factor s"
+    if not close(_convolved(case.images, k), right):
+        yield "k is not the folded kernel: images come out otherwise than after the convolution and the factor s"
 
 
 def _convolved(images, w):

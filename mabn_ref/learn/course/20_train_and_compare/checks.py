@@ -134,24 +134,23 @@ def observe_compare(code, case):
     }
 
 
+def _wrong_steps(off, case):
+    return [step for step in range(len(case.batches) + 1) if max(np.max(np.abs(o[step])) for o in off) > 1e-9]
+
+
 def judge_params(off, case):
-    wrong = [max(np.max(np.abs(o[step])) for o in off.values()) > 1e-9 for step in range(len(case.batches) + 1)]
-    if not any(wrong):
-        return None
-    step = wrong.index(True)
-    if step == 0:
-        return "the first call of gradients does not get the parameters that train is given"
-    way = "params - lr * gradient" if step == 1 else "params - lr * velocity, though until then they were"
-    return f"after {step} batch{'es' if step > 1 else ''} the parameters are not {way}"
+    for step in _wrong_steps(off.values(), case):
+        if step == 0:
+            yield "the first call of gradients does not get the parameters that train is given"
+        way = "params - lr * gradient" if step == 1 else "params - lr * velocity, though until then they were"
+        yield f"after {step} batch{'es' if step > 1 else ''} the parameters are not {way}"
 
 
 def judge_state(off, case):
-    wrong = [max(np.max(np.abs(o[step])) for o in off) > 1e-9 for step in range(len(case.batches) + 1)]
-    if not any(wrong):
-        return None
-    if wrong.index(True) == len(case.batches):
-        return "the state that train returns is not the one that the last call of gradients returned"
-    return f"call {wrong.index(True) + 1} of gradients does not get the state that the call before it returned"
+    for step in _wrong_steps(off, case):
+        if step == len(case.batches):
+            yield "the state that train returns is not the one that the last call of gradients returned"
+        yield f"call {step + 1} of gradients does not get the state that the call before it returned"
 
 
 judge_losses = judge_that(
@@ -161,14 +160,14 @@ judge_losses = judge_that(
 
 def judge_difference(difference, case):
     if difference[case.base] != 0:
-        return "compared with itself, with the same seeds, a row does not differ; yours does"
-    return _judged(difference, case, 0, "the difference of {row} is not the mean over the seeds of row less base")
+        yield "compared with itself, with the same seeds, a row does not differ; yours does"
+    yield from _judged(difference, case, 0, "the difference of {row} is not the mean over the seeds of row less base")
 
 
 def judge_interval(half, case):
     if half[case.base] != 0:
-        return "compared with itself, with the same seeds, a row has an interval of width 0; yours has not"
-    return _judged(half, case, 1, "half the interval of {row} is not t s / sqrt(n)")
+        yield "compared with itself, with the same seeds, a row has an interval of width 0; yours has not"
+    yield from _judged(half, case, 1, "half the interval of {row} is not t s / sqrt(n)")
 
 
 def _judged(found, case, which, message):
@@ -177,8 +176,7 @@ def _judged(found, case, which, message):
         spread = d - np.sum(d) / len(d)
         half = case.t * np.sqrt(np.sum(spread**2) / (len(d) - 1) / len(d))
         if not close(found[row], (np.sum(d) / len(d), half)[which]):
-            return message.format(row=row)
-    return None
+            yield message.format(row=row)
 
 
 CHECKS = (

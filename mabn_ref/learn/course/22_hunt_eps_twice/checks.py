@@ -45,10 +45,9 @@ judge_mean = judge_that(
 
 def judge_var(var, case):
     if not close(var[0], case.decay ** len(case.xs) * case.state.var[0]):
-        return f"the moving variance of a channel that never varies does not go to 0, with eps = {case.eps:g}"
-    if close(var, case.var):
-        return None
-    return f"var is not the moving average of the batches' variances, with eps = {case.eps:g}"
+        yield f"the moving variance of a channel that never varies does not go to 0, with eps = {case.eps:g}"
+    if not close(var, case.var):
+        yield f"var is not the moving average of the batches' variances, with eps = {case.eps:g}"
 
 
 judge_infer = judge_that(

@@ -1,5 +1,6 @@
 """Checks of the mended layer."""
 
+import itertools
 from collections import namedtuple
 from types import SimpleNamespace
 
@@ -110,16 +111,13 @@ judge_state = judge_that(
 
 
 def judge_kept(besides, case):
-    if besides[0] == 0:
-        return None
-    return (
-        f"{besides[0]:g} numbers are kept besides x, as many as an array as large as x has: keep x and compute again"
-    )
+    if (count := besides[0]) != 0:
+        yield f"{count:g} numbers are kept besides x, as many as an array as large as x has: keep x and compute again"
 
 
 def _judge(name):
     of_one = gradient_judge(name, at="of batch {case.number}, with r and d as they were in forward, ")
-    return lambda found, case: next(filter(None, map(of_one, found, case.steps)), None)
+    return lambda found, case: itertools.chain.from_iterable(map(of_one, found, case.steps))
 
 
 CHECKS = (

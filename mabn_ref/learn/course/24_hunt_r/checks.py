@@ -29,27 +29,27 @@ def observe(code, case):
 
 def judge_r(r, case):
     if close(r, case.r):
-        return None
+        return
     if np.any(r < (1 - 1e-9) / case.r_max) or np.any(r > (1 + 1e-9) * case.r_max):
-        return "r is outside its bounds: 1 / r_max and r_max"
-    return f"r is not the ratio of the two sigmas, clipped{_in_unit(case)}"
+        yield "r is outside its bounds: 1 / r_max and r_max"
+    yield f"r is not the ratio of the two sigmas, clipped{_in_unit(case)}"
 
 
 def judge_d(d, case):
     if close(d, case.d):
-        return None
+        return
     if np.any(abs(d) > (1 + 1e-9) * case.d_max):
-        return "d is outside its bounds: -d_max and d_max"
-    return f"d is not the distance of the means in units of the moving sigma, clipped{_in_unit(case)}"
+        yield "d is outside its bounds: -d_max and d_max"
+    yield f"d is not the distance of the means in units of the moving sigma, clipped{_in_unit(case)}"
 
 
 def judge_z(z, case):
     y = (case.x - case.mu) / np.sqrt(case.var + case.eps)
     if close(z, case.gamma * (case.r * y + case.d) + case.beta):
-        return None
+        return
     if case.r_max > 10:  # nothing is clipped
-        return f"nothing is clipped, and yet z is not what inference gives{_in_unit(case)}"
-    return f"z is not gamma * (r * y + d) + beta with the clipped r and d{_in_unit(case)}"
+        yield f"nothing is clipped, and yet z is not what inference gives{_in_unit(case)}"
+    yield f"z is not gamma * (r * y + d) + beta with the clipped r and d{_in_unit(case)}"
 
 
 def _in_unit(case):

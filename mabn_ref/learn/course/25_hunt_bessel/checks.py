@@ -31,21 +31,19 @@ judge_z = judge_that(
 
 def judge_mean(mean, case):
     taken_in = (mean - case.decay * case.state.mean) / (1 - case.decay)
-    if close(np.sum(case.x - taken_in, axis=tuple(range(case.x.ndim - 1))) / case.x.size + 1, np.ones(3)):
-        return None
-    return "mean is not the moving average of the batches' means any more"
+    if not close(np.sum(case.x - taken_in, axis=tuple(range(case.x.ndim - 1))) / case.x.size + 1, np.ones(3)):
+        yield "mean is not the moving average of the batches' means any more"
 
 
 def judge_var(var, case):
     values = case.x.reshape(-1, case.x.shape[-1])
     apart = (values[:, None] - values[None]) ** 2
     half = np.sum(apart, axis=(0, 1)) / (len(values) * (len(values) - 1)) / 2  # a value with itself does not count
-    if close((var - case.decay * case.state.var) / (1 - case.decay), half):
-        return None
-    return (
-        f"for x of shape {case.x.shape}, what goes into var is not half the mean squared distance of two different "
-        "values of a channel"
-    )
+    if not close((var - case.decay * case.state.var) / (1 - case.decay), half):
+        yield (
+            f"for x of shape {case.x.shape}, what goes into var is not half the mean squared distance of two "
+            "different values of a channel"
+        )
 
 
 CHECKS = (Check(observe, {"z": judge_z, "mean": judge_mean, "var": judge_var}),)

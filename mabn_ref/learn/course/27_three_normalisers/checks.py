@@ -52,12 +52,11 @@ def observe_axes(code, case):
 def _judge_axes(name):
     def judge(word, case):
         right = [list(case.axes)[axis] for axis in _axes(name, case.x.ndim)]
-        if word == "".join(right):
-            return None
-        return (
-            f"for x of shape {case.x.shape}, your {name} has one mean square for values that differ in "
-            f"{' and '.join(word) or 'nothing'}; it should be {' and '.join(right)}{' alone' * (len(right) == 1)}"
-        )
+        if word != "".join(right):
+            yield (
+                f"for x of shape {case.x.shape}, your {name} has one mean square for values that differ in "
+                f"{' and '.join(word) or 'nothing'}; it should be {' and '.join(right)}{' alone' * (len(right) == 1)}"
+            )
 
     return judge
 
@@ -66,23 +65,21 @@ def judge_z(z, case):
     y = (z - case.beta) / case.gamma
     q, found = _mean_square(case, case.x), _mean_square(case, y)
     if not close(found * (q + case.eps), q):
-        return (
+        yield (
             "the mean square of (z - beta) / gamma over the axes is not q / (q + eps), where q is the mean square "
             f"of x over the same axes and eps = {case.eps:g}"
         )
     if not close(y * np.sqrt(q), case.x * np.sqrt(found)):
-        return "(z - beta) / gamma has the right mean square, but is not x times one number in each set"
-    return None
+        yield "(z - beta) / gamma has the right mean square, but is not x times one number in each set"
 
 
 def judge_cache(cache, case):
     if not close(cache.gamma, case.gamma):
-        return "cache.gamma is not gamma"
+        yield "cache.gamma is not gamma"
     if not close(cache.chi**2, _mean_square(case, case.x) + case.eps):
-        return f"cache.chi squared is not the mean square over the axes plus eps, with eps = {case.eps:g}"
+        yield f"cache.chi squared is not the mean square over the axes plus eps, with eps = {case.eps:g}"
     if not close(cache.y * cache.chi, case.x):
-        return "cache.y times cache.chi does not give x back"
-    return None
+        yield "cache.y times cache.chi does not give x back"
 
 
 CHECKS = (
