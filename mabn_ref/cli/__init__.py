@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -35,10 +34,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     mabn-ref ...
     0
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="replace"
-        )  # an ASCII terminal has no ±, and hours of training must not end in it
     try:
         code = _run(argv)
         if sys.stdout is not None:  # None if whoever started this has closed it

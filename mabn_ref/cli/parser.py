@@ -122,17 +122,6 @@ def add_command(
     return parser
 
 
-def _accepts(option: argparse.Action, word: str) -> bool:
-    """Tell whether the word can be a value of the option."""
-    if not callable(option.type):
-        return True
-    try:
-        option.type(word)
-    except (argparse.ArgumentTypeError, TypeError, ValueError):
-        return False
-    return True
-
-
 class Parser(argparse.ArgumentParser):
     """`argparse.ArgumentParser` with one-line errors, no abbreviated options, and suggestions for unknown names.
 
@@ -174,12 +163,19 @@ class Parser(argparse.ArgumentParser):
                 continue
             if option is None or option.nargs == 0 or (option.nargs in (None, "?") and values):
                 needed -= 1
-            elif option.nargs == "?" or (option.nargs == "+" and values and not _accepts(option, word)):
+            elif option.nargs == "?" or (option.nargs == "+" and values and not self._accepts(option, word)):
                 taken.append(place)
             values += 1
         moved = taken[-needed:] if needed > 0 else []
         rest = [word for place, word in enumerate(words) if place not in moved]
         return [*(words[place] for place in moved), *rest]
+
+    def _accepts(self, option: argparse.Action, word: str) -> bool:
+        try:
+            self._get_value(option, word)
+        except argparse.ArgumentError:
+            return False
+        return True
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Parse, refusing unknown options with the nearest one that the command has."""
