@@ -21,9 +21,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -79,21 +79,16 @@ class Student(contextlib.AbstractContextManager["Student"]):
 
     def _begin(self) -> None:
         """Start a process and have it read the file, in what is left of the time."""
-        left = self._left
         self._error: StudentError | None = None
-        self._closed = False
-        self._answers: queue.Queue[Any] = queue.Queue(maxsize=1)  # who answers unasked waits
-        self._left = _STARTING
         self._folder = tempfile.TemporaryDirectory(prefix="mabn-exercise-", ignore_cleanup_errors=True)
-        self._process = _start(self._limits, self._folder.name, self._sandbox)
-        self._readers = [threading.Thread(target=read, daemon=True) for read in (self._listen, self._collect)]
-        for reader in self._readers:
-            reader.start()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed by `close`
+        self._process = _start(self._limits, self._folder.name, self._sandbox, self._output)
         try:
+            self._ends = time.monotonic() + _STARTING
             self._receive("Python")
-            self._left = left
-            self._send({"source": self._source, "filename": self._filename}, [])
-            self._receive("")
+            with self._in_time():
+                self._send({"source": self._source, "filename": self._filename}, [])
+                self._receive("")
         except BaseException:
             self.close()
             raise
@@ -103,15 +98,17 @@ class Student(contextlib.AbstractContextManager["Student"]):
 
     def close(self) -> None:
         """End the process and all that it started and that is still in its group."""
-        self._closed = True
         _kill(self._process)
-        for reader, stream in zip(self._readers, (self._process.stdout, self._process.stderr), strict=True):
-            reader.join(0.5)
-            if stream is not None and not reader.is_alive():  # else a process that got away holds the other end
-                stream.close()
+        self._reader.join(0.5)
+        if self._process.stdout is not None and not self._reader.is_alive():
+            self._process.stdout.close()  # else a process that got away holds the other end
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
+        if not self._output.closed:
+            self._output.seek(0)
+            self.printed += self._output.read(self._limits.printed).decode("utf-8", errors="replace")
+            self._output.close()
         self._folder.cleanup()
 
     def _anew(self) -> Student:
@@ -130,38 +127,42 @@ class Student(contextlib.AbstractContextManager["Student"]):
             raise AttributeError(name)
         return functools.partial(self._call, name)
 
+    @contextlib.contextmanager
+    def _in_time(self) -> Iterator[None]:
+        """Take what the block takes from the time that is left."""
+        self._ends = time.monotonic() + self._left
+        try:
+            yield
+        finally:
+            self._left = self._ends - time.monotonic()
+
     def _call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         functions: list[Callable[..., Any]] = []
-        tree, buffers = child.encode([args, kwargs], np.ndarray, functions)
-        self._send({"function": name, "content": tree}, buffers)
-        message, buffers = self._receive(name, functions)
-        self.changed |= {name} if message.get("changed") else set()
-        self.replaced |= _names_of_numpy(message.get("replaced"))
-        return self._decoded(message, buffers)
+        tree, buffers = child.encode([args, kwargs], functions)
+        with self._in_time():
+            self._send({"function": name, "content": tree}, buffers)
+            message, buffers = self._receive(name, functions)
+            self.changed |= {name} if message.get("changed") else set()
+            self.replaced |= _names_of_numpy(message.get("replaced"))
+            return self._decoded(message, buffers)
 
     def _decoded(self, message: dict[str, Any], buffers: list[bytes]) -> Any:
-        started = time.monotonic()
         try:
             return child.decode(message["content"], buffers, np, child.plain_named, lambda k: None)
         except Exception:
             raise self._fail("died", _NO_RESULT) from None
-        finally:
-            self._left -= time.monotonic() - started
 
     def _send(self, message: dict[str, Any], buffers: list[bytes]) -> None:
         if self._error is not None:
             raise self._error
         assert self._process.stdin is not None
-        started = time.monotonic()
         try:
             for piece in child.frame(message, buffers):
-                _write(self._process.stdin.fileno(), piece, started + self._left)
+                _write(self._process.stdin.fileno(), piece, self._ends)
         except TimeoutError:
             raise self._fail("timeout", self._too_slow(str(message.get("function", "")))) from None
         except OSError:  # it is gone, which the answer will say
             pass
-        finally:
-            self._left -= time.monotonic() - started
 
     def _receive(
         self, name: str, functions: list[Callable[..., Any]] | None = None
@@ -193,19 +194,21 @@ class Student(contextlib.AbstractContextManager["Student"]):
 
     def _next(self, name: str) -> Any:
         """The next answer, unless time is up or the process has ended (its children may hold the line open)."""
-        ends = time.monotonic() + self._left
+        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._listen, args=[answers], daemon=True)
+        self._reader.start()
         while True:
-            ended = self._process.poll() is not None
-            if time.monotonic() >= ends and not ended:
+            ended, answer = self._process.poll() is not None, None
+            if time.monotonic() >= self._ends and not ended:
                 raise self._fail("timeout", self._too_slow(name))
-            try:
-                answer = self._answers.get(timeout=max(min(ends - time.monotonic(), 0.25), 0.0))
-            except queue.Empty:
-                if ended:
-                    raise self._keep(self._ended()) from None
-            else:
-                self._left = ends - time.monotonic()
+            with contextlib.suppress(queue.Empty):
+                answer = answers.get(timeout=max(min(self._ends - time.monotonic(), 0.25), 0.0))
+            if os.fstat(self._output.fileno()).st_size > self._limits.printed:
+                raise self._fail("printed", f"the code printed more than {self._limits.printed:,} characters")
+            if answer is not None:
                 return answer
+            if ended:
+                raise self._keep(self._ended())
 
     def _called(self, message: dict[str, Any], buffers: list[bytes], functions: list[Callable[..., Any]]) -> None:
         """Answer a call of one of our functions."""
@@ -213,15 +216,12 @@ class Student(contextlib.AbstractContextManager["Student"]):
         if not isinstance(k, int) or not 0 <= k < len(functions):
             raise self._fail("died", _NO_RESULT)
         content = self._decoded(message, buffers)
-        started = time.monotonic()
         try:
             args, kwargs = content
-            tree, out = child.encode(functions[k](*args, **kwargs), np.ndarray)
+            tree, out = child.encode(functions[k](*args, **kwargs))
         except Exception as error:
             name = getattr(functions[k], "__name__", "the function")
             raise self._fail("raised", f"{name}, which your code called, raised: {error}") from None
-        finally:
-            self._left -= time.monotonic() - started
         self._send({"content": tree}, out)
 
     def _too_slow(self, name: str) -> str:
@@ -236,23 +236,15 @@ class Student(contextlib.AbstractContextManager["Student"]):
         _kill(self._process)
         return self._error
 
-    def _put(self, answer: Any) -> None:
-        """Wait until the answer before this one has been taken, or until nothing is asked any more."""
-        while not self._closed:
-            with contextlib.suppress(queue.Full):
-                self._answers.put(answer, timeout=0.1)
-                return
-
-    def _listen(self) -> None:
-        """Put the answers into the queue. Runs in a thread, which ends with the process."""
+    def _listen(self, answers: queue.SimpleQueue[Any]) -> None:
+        """Put one answer into the queue. Runs in a thread, which ends with the process."""
         assert self._process.stdout is not None
         try:
-            while True:
-                self._put(_answer(self._process.stdout, self._limits.answer))  # type: ignore[arg-type]
+            answers.put(_answer(self._process.stdout, self._limits.answer))  # type: ignore[arg-type]
         except ValueError as error:
-            self._put(StudentError("unsendable", f"it returned too much: {error}"))
+            answers.put(StudentError("unsendable", f"it returned too much: {error}"))
         except Exception:
-            self._put(self._ended())
+            answers.put(self._ended())
 
     def _ended(self) -> StudentError:
         if self._error is not None:
@@ -263,20 +255,6 @@ class Student(contextlib.AbstractContextManager["Student"]):
             return error_of_exit(128 - code if self._sandbox and code > 128 else code)
         except subprocess.TimeoutExpired:
             return StudentError("died", "its process closed the line on which it is asked")
-
-    def _collect(self) -> None:
-        """Keep what is printed, up to the limit. Runs in a thread."""
-        assert self._process.stderr is not None
-        kept = b""
-        with contextlib.suppress(OSError, ValueError):
-            while len(kept) <= self._limits.printed:
-                piece = os.read(self._process.stderr.fileno(), 65536)
-                if not piece:
-                    break
-                kept += piece
-        self.printed += kept[: self._limits.printed].decode("utf-8", errors="replace")
-        if len(kept) > self._limits.printed:
-            self._put(self._fail("printed", f"the code printed more than {self._limits.printed:,} characters"))
 
 
 def _answer(stream: BinaryIO, limit: int) -> tuple[dict[str, Any], list[bytes], int]:
@@ -305,8 +283,8 @@ def _write(file: int, data: bytes, until: float) -> None:
             left = left[os.write(file, left) :]
 
 
-def _start(limits: Limits, folder: str, sandbox: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Start Python on `child`, in `folder` or a sandbox and in a session of its own."""
+def _start(limits: Limits, folder: str, sandbox: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start Python on `child`, in `folder` or a sandbox and in a session of its own; it prints to `output`."""
     numpy_folder = Path(np.__file__).resolve().parents[1]
     seconds = math.ceil(2 * limits.seconds + 10)  # a backstop, should this process not get to stop it
     numbers = [str(n) for n in (limits.megabytes, seconds)]
@@ -321,7 +299,7 @@ def _start(limits: Limits, folder: str, sandbox: Sequence[str]) -> subprocess.Po
         [*sandbox, interpreter, "-I", "-S", "-B", "-X", "utf8", str(place), str(numpy_folder), *numbers],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=output,
         cwd=folder,
         env=kept | one,
         start_new_session=True,
