@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import importlib.util
 import re
 import sys
 import tomllib
@@ -52,7 +51,7 @@ class Exercise:
     skeleton: str
     """The student's file as it is at the beginning."""
     solution: str
-    checks: ModuleType = field(repr=False)
+    checks: SimpleNamespace = field(repr=False)
     """``draw(rng, k) -> case``, ``CHECKS``, and where it differs from 6 and 5, ``CASES`` and ``SECONDS``."""
     mistakes: Mapping[str, Mistake] = field(repr=False)
     """Those that it recognises, by name."""
@@ -157,7 +156,7 @@ def _read(path: Path) -> Exercise:
         hints=tuple(hint.strip() for hint in hints),
         skeleton=_skeleton(marked),
         solution=_solution(marked),
-        checks=_checks(path / "checks.py"),
+        checks=run_source((path / "checks.py").read_text("utf-8"), str(path / "checks.py")),
         mistakes=_mistakes(path / "mistakes.toml"),
     )
 
@@ -191,16 +190,6 @@ def _skeleton(marked: str) -> str:
 def _solution(marked: str) -> str:
     """A solution without its marks."""
     return re.sub(r"^# TODO.*\n\n| +# (?:TODO|BUG).*\n", "", marked, flags=re.MULTILINE)
-
-
-def _checks(path: Path) -> ModuleType:
-    """Import the checks of an exercise, whose folder is named after its place and so is not a package."""
-    spec = importlib.util.spec_from_file_location(f"mabn_ref.learn.course.{path.parent.name}.{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _mistakes(path: Path) -> dict[str, Mistake]:
