@@ -69,7 +69,6 @@ def sources(inputs: Ways, ways: Callable[[Array], Ways]) -> dict[str, Array]:
 
 def explain_dx(
     inputs: Callable[[Any], Ways],
-    cache: Callable[[Any], Any] = operator.attrgetter("cache"),
     *,
     root: str = "sigma",
     g: float = -1,
@@ -78,19 +77,19 @@ def explain_dx(
 ) -> Explainer:
     """Make the explainer of the dx of a normaliser, ``(dy - g - y * Psi) / sigma``.
 
-    ``inputs(case)`` has dy and what is taken for it, ``cache(case)`` y and, as its `root`, sigma. `g` is 0 where the
+    ``inputs(case)`` has dy and what is taken for it, ``case.cache`` y and, as its `root`, sigma. `g` is 0 where the
     method has no such term. ``averages(psi, case)`` makes of the batch's Psi what stands in dx; ``other_y(case)`` has
     what is taken for y.
     """
 
     def sigma(case: Any) -> Array:
-        return getattr(cache(case), root)
+        return getattr(case.cache, root)
 
     def kept(ways: dict[str, Array], case: Any) -> dict[str, Array]:
         return ways | {f"{{names}} {{is}} not divided by {root}": ways[""] * sigma(case)}
 
     def ways_of_psi(case: Any) -> Ways:
-        right, dy = cache(case).y, inputs(case)[""]
+        right, dy = case.cache.y, inputs(case)[""]
         psi = means(right * dy)[""]
         along_y = sources({source: right * taken for source, taken in inputs(case).items()}, means)
         ways = {way: right * averages(p, case)[""] for way, p in along_y.items()}
@@ -127,12 +126,13 @@ def shares(values: Array) -> dict[str, Array]:
     }
 
 
-def explain_multiple(
-    of: str, right: Callable[[Any], Array], others: Callable[[Any], Ways] = lambda case: {}
-) -> Explainer:
+def explain_multiple(of: str, right: Callable[[Any], Array], *others: Callable[[Any], Ways]) -> Explainer:
     """Make the explainer of a part that is often a multiple of the right one, by a number or by one of `others`."""
-    term = Term(of, 1, lambda case: {"": right(case), **{way: right(case) * k for way, k in others(case).items()}})
-    return explain_sum(of, [term], lambda case: {"": np.ones(1)})
+
+    def ways(case: Any) -> Ways:
+        return {"": right(case)} | {way: right(case) * k for more in others for way, k in more(case).items()}
+
+    return explain_sum(of, [Term(of, 1, ways)])
 
 
 EXPLAIN_PARAMETERS: Mapping[str, Explainer] = {

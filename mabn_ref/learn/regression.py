@@ -57,8 +57,10 @@ _Fit = list[tuple[_Column, float]]
 """A column for each term, with its coefficient."""
 
 
-def explain_sum(of: str, terms: Sequence[Term], divisors: Callable[[Any], Ways]) -> Explainer:
-    """Make the explainer of a part `of` that is a sum of terms, all over a divisor.
+def explain_sum(
+    of: str, terms: Sequence[Term], divisors: Callable[[Any], Ways] = lambda case: {"": np.ones(1)}
+) -> Explainer:
+    """Make the explainer of a part `of` that is a sum of terms, all over a divisor, by default 1.
 
     Examples
     --------
@@ -67,7 +69,7 @@ def explain_sum(of: str, terms: Sequence[Term], divisors: Callable[[Any], Ways])
     >>> case = SimpleNamespace(dy=np.array([[1.0], [2.0], [6.0]]))
     >>> dy = Term("dy", 1, lambda case: {"": case.dy})
     >>> g = Term("g", -1, lambda case: means(case.dy))
-    >>> explain = explain_sum("dx", [dy, g], lambda case: {"": np.ones(1)})
+    >>> explain = explain_sum("dx", [dy, g])
     >>> explain([case.dy + 3], [case])
     ('Your g has coefficient +1 in dx; it should be -1.',)
     >>> explain([case.dy - 9], [case])

@@ -72,10 +72,7 @@ def _shares(case):
 
 
 def _multiple(part, *others, name=""):
-    def all_others(case):
-        return {way: values for ways in others for way, values in ways(case).items()}
-
-    return {part: explain_multiple(name or part, lambda case: case.right[part], all_others)}
+    return {part: explain_multiple(name or part, lambda case: case.right[part], *others)}
 
 
 EXPLAIN_CENTRING = explain_sum(
@@ -84,7 +81,6 @@ EXPLAIN_CENTRING = explain_sum(
         Term("dcentred", 1, lambda case: factors(case.dcentred)),
         Term("mean of dcentred", -1, lambda case: means(case.dcentred)),
     ],
-    lambda case: {"": np.ones(1)},
 )
 CHECKS = (
     Check.of(

@@ -5,7 +5,7 @@ from collections import namedtuple
 import numpy as np
 
 from mabn_ref.learn.checking import Check, add_gradients, batch, close, gradient_faults, gradient_judges, mean_square
-from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx
+from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx, without_gamma
 
 Cache = namedtuple("Cache", ["y", "chi", "gamma"])
 
@@ -42,15 +42,11 @@ def judge_dx(dx, case):
         yield fault
 
 
-def _inputs(case):
-    return {"": case.gamma * case.dz, "{names} {is} made of dz, without gamma; dy is gamma * dz": case.dz}
-
-
 CHECKS = (
     Check.of("forward(x, gamma, beta, eps)", {"z": judge_z, "cache": judge_cache}),
     Check.of(
         "backward(dz, cache)",
         gradient_judges() | {"dx": judge_dx},
-        explain={"dx": explain_dx(_inputs, root="chi", g=0), **EXPLAIN_PARAMETERS},
+        explain={"dx": explain_dx(without_gamma, root="chi", g=0), **EXPLAIN_PARAMETERS},
     ),
 )

@@ -43,7 +43,6 @@ judge_means = judge_that(
 EXPLAIN_DW = explain_sum(
     "dw",
     [Term("dw_c", 1, lambda case: {"": case.dw_c}), Term("mean of dw_c", -1, lambda case: _means(case.dw_c))],
-    lambda case: {"": np.ones(1)},
 )
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from mabn_ref.learn.checking import Check, batch, close, gradient, gradient_judge, mean_square, unpack
-from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx
+from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx, without_gamma_or_r
 
 Config = namedtuple("Config", ["eps", "window", "decay", "clip", "warmup"])
 State = namedtuple("State", ["chi2", "chi2_window", "psi_window", "iteration"])
@@ -51,6 +51,7 @@ def _phase(rng, case, t):
     # In backward the state is ahead: two more forward passes, or none.
     later = state._replace(iteration=t + 2 * (t % 2))
     phase = SimpleNamespace(x=x, q=q, t=t, state=state, held=held, cache=cache, later=later, dx=dx, psi_held=psi_held)
+    phase.dz, phase.gamma, phase.r = dz, case.gamma, r
     phase.when = f"at t = {t} with a warm-up while t < {config.warmup}"
     return phase
 
@@ -132,21 +133,13 @@ def judge_state_backward(state, case):
 
 def _explain_phase(name, averages):
     """The explainer of dx in one of the phases; `averages` are those of Psi."""
-
-    def inputs(case):
-        r = getattr(case, name).cache.r
-        return {
-            "": case.gamma * r * case.dz,
-            "{names} {is} made without r; dy is gamma * r * dz": case.gamma * case.dz,
-            "{names} {is} made without gamma; dy is gamma * r * dz": r * case.dz,
-        }
-
-    return explain_dx(inputs, lambda case: getattr(case, name).cache, root="chi", g=0, averages=averages)
+    explain = explain_dx(without_gamma_or_r, root="chi", g=0, averages=averages)
+    return lambda values, cases: explain(values, [getattr(case, name) for case in cases])
 
 
-def _averages(psi, case):
+def _averages(psi, phase):
     """The mean of the window with the batch's Psi in it, and what is taken for it."""
-    others = case.after.psi_held[:-1]
+    others = phase.psi_held[:-1]
     total = np.sum(others, axis=0) + psi
     return {
         "": total / (len(others) + 1),

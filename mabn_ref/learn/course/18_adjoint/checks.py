@@ -86,7 +86,7 @@ def _remembered(case):
 def _explain(of, name, times):
     """The explainer of u / chi less what goes along x."""
     direct = Term("u / chi", 1, lambda case: {"": case.u / case.chi[:, None]})
-    return {of: explain_sum(of, [direct, Term(name, -1, _along_x(times))], lambda case: {"": np.ones(1)})}
+    return {of: explain_sum(of, [direct, Term(name, -1, _along_x(times))])}
 
 
 CHECKS = (
