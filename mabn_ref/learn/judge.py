@@ -7,7 +7,6 @@ import copy
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -194,7 +193,7 @@ class _Known:
                 errors.setdefault(str(stopped), stopped)
         if wrong - self._joining:  # whether a part that joins others is wrong by itself cannot be known
             parts = [
-                replace(part, message=f"{part.message}; mend the functions that it calls first")
+                part._replace(message=f"{part.message}; mend the functions that it calls first")
                 if part.name in wrong & self._joining
                 else part
                 for part in parts
@@ -220,7 +219,7 @@ class _Known:
             others = self._counts_with.get(part.name)
             if part.ok and others and not right & set(others):
                 said = f"as it was given; a point once {' or '.join(others)} is right"
-                part = replace(part, ok=False, message=said)
+                part = part._replace(ok=False, message=said)
             yield part
 
     def _explanations(self, student: _Values, unexplained: set[str]) -> Iterator[str]:
@@ -298,10 +297,8 @@ class _Known:
         return self._changed[group]
 
 
-@functools.lru_cache(maxsize=64)
-def _known_on(exercise: Exercise, seeds: tuple[int, ...]) -> _Known:
-    """What is known on the cases of these seeds; kept, since many codes are judged on the same."""
-    return _Known(exercise, seeds)
+_known_on = functools.lru_cache(maxsize=64)(_Known)
+"""What is known on the cases of some seeds, kept: many codes are judged on the same."""
 
 
 def _fault(name: str, judge: Judge, cases: list[Any], values: list[Any], right: list[Any]) -> str | None:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from mabn_ref.learn.child import read_frame, write_frame
 from mabn_ref.learn.exercise import find
 from mabn_ref.learn.judge import check_source
+from mabn_ref.learn.report import Part
 
 _LONGEST = 1 << 20
 """Bytes of a question or of an answer."""
@@ -36,8 +37,7 @@ class Grade(NamedTuple):
     of: int
     said: str
     """The first thing to be said, on one line; "" if all is right."""
-    parts: tuple[tuple[str, bool, str], ...] = ()
-    """Name, verdict and message of each part."""
+    parts: tuple[Part, ...] = ()
     sentences: tuple[str, ...] = ()
     """What the recognised mistakes say."""
     again: bool = False
@@ -49,10 +49,9 @@ def grade_one(
 ) -> Grade:
     """Check one file. Runs in a worker process, and the file's code in one of its own below that."""
     report = check_source(find(name), source, filename=filename, seeds=seeds, sandbox=sandbox)
-    parts = tuple((part.name, part.ok, part.message) for part in report.parts)
     sentences = (*report.sentences, *report.notes)
     again = any(error.kind in ("killed", "timeout") for error in report.errors)
-    return Grade(student, name, report.points, len(parts), report.summary, parts, sentences, again)
+    return Grade(student, name, report.points, len(report.parts), report.summary, report.parts, sentences, again)
 
 
 class Judges(contextlib.AbstractContextManager["Judges"]):
@@ -146,10 +145,10 @@ def _grade_in(answer: dict[str, Any], task: str, student: str, name: str) -> Gra
         raise ValueError("its judge answered what it was not asked")
     if "error" in answer:
         raise ValueError(str(answer["error"])[:1000])
-    parts = tuple((str(part), ok is True, str(message)) for part, ok, message in answer["parts"])
-    if tuple(part for part, _, _ in parts) != find(name).parts:
+    parts = tuple(Part(str(part), ok is True, str(message)) for part, ok, message in answer["parts"])
+    if tuple(part.name for part in parts) != find(name).parts:
         raise ValueError("its judge answered what no grade looks like")
-    points, sentences = sum(ok for _, ok, _ in parts), tuple(map(str, answer["sentences"]))
+    points, sentences = sum(part.ok for part in parts), tuple(map(str, answer["sentences"]))
     return Grade(student, name, points, len(parts), str(answer["said"]), parts, sentences, answer["again"] is True)
 
 

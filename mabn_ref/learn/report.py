@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mabn_ref.learn.student_error import StudentError
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """The verdict on one part."""
 
     name: str
