@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import itertools
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -86,23 +88,19 @@ def submitted(student: Path, exercises: Sequence[Exercise]) -> dict[str, Path]:
 
 def _files(folder: Path) -> Iterator[Path]:
     """Files up to some depth and number, those nearest to the top first; links are not followed."""
-    level, seen = [folder], 0
+    level, left = [str(folder)], _MOST
     for _ in range(_DEEPEST):
-        deeper = []
-        for place in level:
-            try:
-                entries = sorted(os.scandir(place), key=lambda entry: entry.name)
-            except OSError:
-                continue
-            for entry in entries:
-                seen += 1
-                if seen > _MOST:
-                    return
-                if entry.is_dir(follow_symlinks=False):
-                    deeper.append(Path(entry.path))
-                else:
-                    yield Path(entry.path)
-        level = deeper
+        entries = list(itertools.islice((entry for place in level for entry in _entries(place)), left))
+        left -= len(entries)
+        yield from (Path(entry.path) for entry in entries if not entry.is_dir(follow_symlinks=False))
+        level = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
+def _entries(place: str) -> list[os.DirEntry[str]]:
+    """What is in a folder, by name; nothing if it cannot be read."""
+    with contextlib.suppress(OSError):
+        return sorted(os.scandir(place), key=lambda entry: entry.name)
+    return []
 
 
 def source_of(path: Path) -> str:
