@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, batch, close, judge_that, moments
+from mabn_ref.learn.checking import Check, Malformed, batch, close, moments
 
 STEPS = 3
 State = namedtuple("State", ["mean", "var"])
@@ -59,12 +59,11 @@ def _judge(which, average):
     return judge
 
 
-judge_z = judge_that(
-    lambda z, case: close(
-        (z - case.beta) * np.sqrt(case.state.var + case.eps), case.gamma * (case.x - case.state.mean)
-    ),
-    "z is not gamma * (x - mean) / sqrt(var + eps) + beta of the state that is given, eps = {case.eps:g}",
-)
+def judge_z(z, case):
+    if not close((z - case.beta) * np.sqrt(case.state.var + case.eps), case.gamma * (case.x - case.state.mean)):
+        yield f"z is not gamma * (x - mean) / sqrt(var + eps) + beta of the state that is given, eps = {case.eps:g}"
+
+
 CHECKS = (
     Check(observe_start, {"start": judge_start}),
     Check(observe_update, {"mean": _judge(0, "the moving mean"), "var": _judge(1, "the moving variance")}),

@@ -13,7 +13,6 @@ from mabn_ref.learn.checking import (
     batch,
     close,
     gradient_judge,
-    judge_that,
     moments,
     normalised,
     unpack,
@@ -98,16 +97,14 @@ def observe_backward(code, case):
     return dict(zip(GRADIENTS, zip(*found, strict=True), strict=True))
 
 
-judge_z = judge_that(
-    lambda zs, case: all(close(z, step.z) for z, step in zip(zs, case.steps, strict=True)),
-    "z is not what it was: forward was right as it stood",
-)
-judge_state = judge_that(
-    lambda states, case: all(
-        all(map(close, state, step.after)) for state, step in zip(states, case.steps, strict=True)
-    ),
-    "the state is not the moving average: each batch goes into it once",
-)
+def judge_z(zs, case):
+    if not all(close(z, step.z) for z, step in zip(zs, case.steps, strict=True)):
+        yield "z is not what it was: forward was right as it stood"
+
+
+def judge_state(states, case):
+    if not all(all(map(close, state, step.after)) for state, step in zip(states, case.steps, strict=True)):
+        yield "the state is not the moving average: each batch goes into it once"
 
 
 def judge_kept(besides, case):
