@@ -258,21 +258,12 @@ def gradient(function: Callable[[Array], Array], x: Array, dz: Array) -> Array:
     return found
 
 
-def gradients(function: Callable[..., Array], dz: Array, *inputs: Array) -> list[Array]:
-    """Differentiate the scalar product of dz and the function by each of its inputs, as `gradient` does."""
-    return [
-        gradient(lambda value, i=i: function(*inputs[:i], value, *inputs[i + 1 :]), x, dz)  # type: ignore[misc]
-        for i, x in enumerate(inputs)
-    ]
-
-
 def add_gradients(case: SimpleNamespace, normalise: Callable[[Array], Array]) -> SimpleNamespace:
     """Give a case the dx, dgamma and dbeta of ``gamma * normalise(x) + beta``, and return it."""
-
-    def forward(x: Array, gamma: Array, beta: Array) -> Array:
-        return gamma * normalise(x) + beta
-
-    case.dx, case.dgamma, case.dbeta = gradients(forward, case.dz, case.x, case.gamma, case.beta)
+    y = normalise(case.x)
+    case.dx = gradient(lambda x: case.gamma * normalise(x) + case.beta, case.x, case.dz)
+    case.dgamma = gradient(lambda gamma: gamma * y + case.beta, case.gamma, case.dz)
+    case.dbeta = gradient(lambda beta: case.gamma * y + beta, case.beta, case.dz)
     return case
 
 
