@@ -239,14 +239,10 @@ class _Known:
         or else those that explain some parts. In each case a mistake counts only if every part that it changes is
         wrong in just its way on every case, apart from parts that join others: they show all faults at once.
         """
-        tried = []
-        for made in self._candidates(student, wrong):
+        tried: list[_Tried] = []
+        for made in itertools.chain(self._candidates(student, wrong, tried), self._grown(student, wrong, tried)):
             if made.fitting == made.changed == wrong:
                 return made.group, frozenset(wrong)
-            tried.append(made)
-        grown = self._grown(student, wrong, tried)
-        if grown.fitting == wrong:
-            return grown.group, frozenset(wrong)
         chosen: list[str] = []
         left = set(wrong)
         for made in sorted(tried, key=lambda made: -len(made.fitting)):
@@ -256,25 +252,22 @@ class _Known:
                 chosen += made.group
         return tuple(chosen), frozenset(wrong - left)
 
-    def _grown(self, student: _Values, wrong: set[str], tried: list[_Tried]) -> _Tried:
-        """A group of mistakes that explains some parts, made larger by one after the other that explains more."""
-        among = [made for made in tried if made.changed <= wrong]
-        known = [made.group[0] for made in among if len(made.group) == 1]
-        best = max(among, key=lambda made: len(made.fitting), default=_Tried((), set(), set()))
-        while best.fitting and best.fitting != wrong:
+    def _grown(self, student: _Values, wrong: set[str], tried: list[_Tried]) -> Iterator[_Tried]:
+        """What explains most of what was tried, made larger by one mistake after the other that explains more."""
+        known = [made.group[0] for made in tried if made.changed <= wrong and len(made.group) == 1]
+        found = [made for made in tried if made.changed <= wrong and made.fitting]
+        while found:
+            best = max(found, key=lambda made: len(made.fitting))
+            yield best
             larger = [self._tried((*best.group, name), student) for name in known if name not in best.group]
-            larger = [t for t in larger if t.changed <= wrong and len(t.fitting) > len(best.fitting)]
-            if not larger:
-                break
-            best = max(larger, key=lambda made: len(made.fitting))
-        return best
+            found = [made for made in larger if made.changed <= wrong and len(made.fitting) > len(best.fitting)]
 
     def _tried(self, group: tuple[str, ...], student: _Values) -> _Tried:
         changed = self._values_changed_by(*group)
         return _Tried(group, set(changed), {name for name in changed if same(student[name], changed[name])})
 
-    def _candidates(self, student: _Values, wrong: set[str]) -> Iterator[_Tried]:
-        """Each mistake, then each pair, that changes no part but some of `wrong`.
+    def _candidates(self, student: _Values, wrong: set[str], tried: list[_Tried]) -> Iterator[_Tried]:
+        """Each mistake, then each pair, that changes no part but some of `wrong`; they are noted in `tried`.
 
         Looked at one by one, since running them all takes long: of pairs, those of mistakes that fit so far.
         """
@@ -283,7 +276,8 @@ class _Known:
         for group in itertools.chain(((name,) for name in known), itertools.combinations(known, 2)):
             changed = self._values_changed_by(*group)
             if changed and changed.keys() <= possible:
-                yield self._tried(group, student)
+                tried.append(self._tried(group, student))
+                yield tried[-1]
 
     def _values_changed_by(self, *group: str) -> _Values:
         """The parts that mistakes change together, and their values; none where edits are in each other's way."""
