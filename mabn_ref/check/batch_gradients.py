@@ -14,8 +14,6 @@ from mabn_ref.arrays import Array
 from mabn_ref.check.batch_model import Model, Pass, through_gamma
 from mabn_ref.check.conventions import Convention
 
-__all__ = ["backward", "of_parameters"]
-
 
 class Terms(NamedTuple):
     """The letters of (4), (16) and (20), all to be multiplied with (G, M, K)."""

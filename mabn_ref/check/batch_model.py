@@ -15,8 +15,6 @@ from mabn_ref.arrays import Array
 from mabn_ref.check.conventions import Convention
 from mabn_ref.check.scenarios import LIKE
 
-__all__ = ["Batch", "Model", "affine", "batch_of", "root", "samples_of", "through_gamma"]
-
 
 class Batch(NamedTuple):
     """A call in the canonical form (G, M, K), with its statistics (G, K).

@@ -17,8 +17,6 @@ from mabn_ref.check.report import Finding, Report
 from mabn_ref.check.scenarios import LIKE, Scenario
 from mabn_ref.check.target import Target
 
-__all__ = ["Outcome", "behave", "outcomes", "with_behaviour"]
-
 
 class Outcome(NamedTuple):
     """What a probe found: a `fault`, a `limit` that is said, why it was `not run`, or nothing."""

@@ -16,8 +16,6 @@ from mabn_ref.check.run import Apart, Failed, Here, Step, plan, runner, traces
 from mabn_ref.check.scenarios import ALONE, MODULES, Scenario, scenarios
 from mabn_ref.check.verdict import COARSE, judge
 
-__all__ = ["ConformanceError", "assert_conforms", "check"]
-
 
 class ConformanceError(AssertionError):
     """A target does not compute what it is to compute; the message is the report."""

@@ -14,8 +14,6 @@ from typing import Any
 
 from mabn_ref.mistakes import named
 
-__all__ = ["AS_CONVENTION", "CHOICES", "Choice", "choice"]
-
 BN, CHI, ALL, ALONE = "bn brn", "modified-bn mabn", "bn brn modified-bn mabn", "gn ln in"
 RMS = "rms frn"
 EVERY = f"{ALL} {ALONE} {RMS}"

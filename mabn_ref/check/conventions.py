@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["HYPER_PARAMETERS", "PRESETS", "Convention", "Preset", "asked_for", "from_config", "presets_of"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Convention:

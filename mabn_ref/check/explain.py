@@ -22,8 +22,6 @@ from mabn_ref.check.scenarios import LIKE
 from mabn_ref.check.tolerance import TENSORS, Case, Difference, first_difference
 from mabn_ref.mistakes import named
 
-__all__ = ["Explanation", "agreed", "explain", "findings", "numbers_read_off"]
-
 DEEPEST = 3
 """How many deviations in one tensor are tried together."""
 IN_PAIRS = {"affine", "by", "stops", "blend"}

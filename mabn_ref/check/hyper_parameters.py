@@ -10,8 +10,6 @@ from mabn_ref.check.observe import About
 from mabn_ref.check.scenarios import LIKE, MODULES
 from mabn_ref.norms.batch_renorm import Ramp
 
-__all__ = ["LATE", "hyper_parameter_choices"]
-
 LATE = 100_000
 """An iteration that no scenario comes to from the start."""
 

@@ -14,8 +14,6 @@ from mabn_ref.check.observe import SPACES, About, config_of, observe
 from mabn_ref.check.scenarios import Scenario, inputs, parameters
 from mabn_ref.check.target import Target
 
-__all__ = ["derivative", "inquire", "spaces"]
-
 
 def spaces(target: Target, norm: str, scenario: Scenario) -> dict[int, str]:
     """Try ranks 4, 3, 2 and 5; return why each is refused, "" where it is not."""

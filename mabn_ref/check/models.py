@@ -13,8 +13,6 @@ from mabn_ref.check.conventions import Convention
 from mabn_ref.check.sample_models import EvalModel, OnlineModel, SampleModel
 from mabn_ref.check.scenarios import ALONE, MODULES
 
-__all__ = ["BENDABLE", "ModuleModel", "backward", "call_of", "model_of"]
-
 BENDABLE: dict[str, Any] = {
     **dict.fromkeys(("bn", "brn", "modified-bn", "mabn"), Model),
     **dict.fromkeys(ALONE, SampleModel),

@@ -12,8 +12,6 @@ from mabn_ref.arrays import Array
 from mabn_ref.check.scenarios import MODULES, Scenario, inputs, parameters
 from mabn_ref.check.target import Target, last_own_line
 
-__all__ = ["SPACES", "About", "Trace", "config_of", "observe"]
-
 SPACES: tuple[tuple[int, ...], ...] = ((2, 3), (3,), (), (2, 1, 3))
 """Of ranks 4, 3, 2 and 5, in the order in which they are preferred."""
 

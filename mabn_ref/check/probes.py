@@ -18,8 +18,6 @@ from mabn_ref.check.observe import config_of
 from mabn_ref.check.scenarios import ALONE, Scenario, parameters
 from mabn_ref.check.target import Target
 
-__all__ = ["PROBES", "Limit", "NotOffered", "Probe", "Probing"]
-
 STEP = 3e-3
 """Of central differences: harmless in single precision, and exact where inference is a straight line."""
 STEPS = STEP, -STEP

@@ -11,8 +11,6 @@ from mabn_ref import __version__
 from mabn_ref.check.tolerance import TENSORS, Difference
 from mabn_ref.norms import NORMS
 
-__all__ = ["Finding", "Report", "Row"]
-
 NAMES = {
     "bn": "batch normalisation",
     "brn": "Batch Renormalization",

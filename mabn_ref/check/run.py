@@ -25,8 +25,6 @@ from mabn_ref.check.inquire import inquire
 from mabn_ref.check.observe import SPACES, About, Trace, observe
 from mabn_ref.check.scenarios import SEVERAL, Scenario
 
-__all__ = ["Apart", "Here", "Step", "TargetError", "plan", "runner", "traces"]
-
 IMPORTS = 60.0
 """Seconds for importing the target, and a framework with it."""
 

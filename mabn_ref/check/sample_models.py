@@ -17,8 +17,6 @@ from mabn_ref.check.batch_gradients import of_parameters
 from mabn_ref.check.batch_model import Batch, Model, affine, root, samples_of
 from mabn_ref.check.conventions import Convention
 
-__all__ = ["EvalModel", "OnlineModel", "SampleModel"]
-
 
 class SampleModel(Model):
     """Group, layer or instance normalisation: a layer without memory, but for moving statistics at inference."""

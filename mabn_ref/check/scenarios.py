@@ -16,20 +16,6 @@ import numpy as np
 from mabn_ref.arrays import Array
 from mabn_ref.norms import NORMS, batch_renorm, group_norm, rms_norm
 
-__all__ = [
-    "ALONE",
-    "CHANNELS",
-    "LIKE",
-    "MANY",
-    "MODULES",
-    "SETTINGS",
-    "SEVERAL",
-    "Scenario",
-    "inputs",
-    "parameters",
-    "scenarios",
-]
-
 _FUNCTIONS = ("init", "forward", "backward", "infer")
 MODULES: dict[str, Any] = {
     name: norm.module

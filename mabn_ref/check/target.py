@@ -12,8 +12,6 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 
-__all__ = ["FunctionsTarget", "Target", "last_own_line"]
-
 
 @runtime_checkable
 class Target(Protocol):

@@ -19,8 +19,6 @@ from mabn_ref.check.observe import About, Trace, config_of
 from mabn_ref.check.scenarios import ALONE, SETTINGS, inputs, parameters
 from mabn_ref.gradcheck import exact, ulps
 
-__all__ = ["TENSORS", "Case", "Difference", "compared", "first_difference", "roles_of", "rounding_errors"]
-
 TENSORS = ("z", "state", "inferred", "dx", "dgamma", "dbeta")
 ULPS = {np.dtype(np.float64): 1e4, np.dtype(np.float32): 64.0}
 """How many roundings are forgiven, for the worst-conditioned value of a channel: some frameworks take the variance as

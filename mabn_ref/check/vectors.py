@@ -26,8 +26,6 @@ from mabn_ref.check.scenarios import CHANNELS, MODULES, Scenario, inputs, parame
 from mabn_ref.gradcheck.exact import DIGITS, exact, to_float
 from mabn_ref.norms import mabn_variants
 
-__all__ = ["FORMAT", "INDEX", "NORMS", "SHIPPED", "VERSION", "contents", "full_set", "small_set", "write"]
-
 FORMAT, VERSION = "mabn_ref vectors", 1
 INDEX = "vectors.json"
 SHIPPED = Path(__file__).with_name("small_vectors")

@@ -15,8 +15,6 @@ from mabn_ref.check.report import Finding, Report, Row
 from mabn_ref.check.scenarios import LIKE, SEVERAL
 from mabn_ref.check.tolerance import TENSORS, Case, Difference, compared, first_difference, roles_of, rounding_errors
 
-__all__ = ["judge"]
-
 
 def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
     """Explain what a target returned, scenario by scenario."""

@@ -14,8 +14,6 @@ from typing import Any
 
 from mabn_ref.check.target import FunctionsTarget, Target, last_own_line
 
-__all__ = ["adapt", "load"]
-
 _ADAPTERS = {
     "keras": ("keras_layers", "KerasTarget"),
     "flax.linen": ("flax_modules", "LinenTarget"),

@@ -11,18 +11,6 @@ import numpy as np
 from mabn_ref.arrays import Array
 from mabn_ref.check.adapters.asked import CHANNELS, NAMES, REAL_BATCH, asked_by, decay_of, kept_by, signature
 
-__all__ = [
-    "SCALES",
-    "SHIFTS",
-    "Arguments",
-    "Constructed",
-    "arguments_for",
-    "counts",
-    "mode_flags",
-    "named",
-    "squeezed",
-]
-
 SCALES = ("weight", "gamma", "scale")
 SHIFTS = ("bias", "beta", "shift", "offset")
 TRAINING = ("training", "train", "is_training")

@@ -6,8 +6,6 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["CHANNELS", "NAMES", "REAL_BATCH", "asked_by", "decay_of", "kept_by", "signature"]
-
 NAMES: dict[str, tuple[str, ...]] = {
     "eps": ("eps", "epsilon"),
     "norm_batch": ("norm_batch", "norm_batch_size", "virtual_batch_size", "B"),

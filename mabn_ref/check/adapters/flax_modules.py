@@ -10,8 +10,6 @@ from mabn_ref.check.adapters.asked import signature
 from mabn_ref.check.adapters.jax_functions import Compiled, JaxTarget, Layer, leaves, with_leaves
 from mabn_ref.extras import require
 
-__all__ = ["LinenTarget", "NnxTarget"]
-
 
 class _FlaxTarget(JaxTarget):
     """What the modules of linen and of nnx have in common."""

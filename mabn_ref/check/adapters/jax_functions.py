@@ -13,8 +13,6 @@ from mabn_ref.check.adapters.arguments import Constructed, counts, squeezed
 from mabn_ref.check.adapters.asked import signature
 from mabn_ref.extras import require
 
-__all__ = ["OVERWRITTEN", "Compiled", "JaxTarget", "Layer", "Step", "leaves", "with_leaves", "x64"]
-
 OVERWRITTEN = "_overwrite_with_gradient"
 """Flax's name for state whose gradient is its new value: how backward changes a state in JAX."""
 

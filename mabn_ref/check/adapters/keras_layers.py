@@ -13,8 +13,6 @@ from mabn_ref.check.adapters.asked import signature
 from mabn_ref.check.adapters.jax_functions import Step
 from mabn_ref.extras import require
 
-__all__ = ["KerasTarget"]
-
 
 class _Layer:
     """A layer, made at the first forward pass, and what the last one left for backward."""

@@ -12,8 +12,6 @@ import numpy as np
 from mabn_ref.arrays import Array
 from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, counts, mode_flags, squeezed
 
-__all__ = ["NumpyTarget"]
-
 _GRADIENTS = ("grads", "gradients", "grad")
 """What classes call a dictionary of gradients; otherwise they are attributes such as dgamma or gamma_grad."""
 

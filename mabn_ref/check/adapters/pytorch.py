@@ -14,8 +14,6 @@ from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, count
 from mabn_ref.check.probes import NotOffered
 from mabn_ref.extras import require
 
-__all__ = ["TorchTarget"]
-
 
 class _Layer:
     """A module, and the tensors of its last forward pass."""
