@@ -159,38 +159,31 @@ _SETTINGS: Mapping[str, tuple[Any, ...]] = {
     "d_max": (0.0, 0.5, 5.0),
     "warmup": (0, 0, 3, 6),
     "renorm_from": (1, 1, 4),
-    "partial_window": ("mean", "batch"),
-    "ema_of": ("batch", "window"),
-    "ema_per": ("micro_batch", "call"),
-    "ema_read": ("before", "after"),
     "ema_start": (1.0, 0.25, "first"),
-    "layer_scaling": (True, False),
-    "outliers": (True, False),
-    "axes": ("channels", "positions"),
-    "estimated": (True, False),
-    "merged": (True, False),
     "rate": (0.01, 0.5),
-    "form": ("vanilla", "modified"),
-    "forward": ("batch", "ema"),  # of moving statistics, whose backward is a derivative with these and "batch"
 }
-"""What is drawn for a field of a Config, all choices and phases among them; functions of rng are called."""
+"""What is drawn for a number of a Config, all phases among it; functions of rng are called. Of words and switches all
+choices are drawn."""
 
 _SETTINGS_OF: Mapping[ModuleType, Mapping[str, tuple[Any, ...]]] = {
     norms.batch_renorm: {
         "r_max": (1.0, 1.5, 3.0, _ramp(1.0, 2.0)),
         "d_max": (0.0, 0.5, 5.0, _ramp(0.0, 2.0)),
-        "ema_of": ("sigma", "var"),
     },
-    norms.power_norm: {"warmup": (0,)},  # in which backward is no derivative
+    norms.moving_statistics: {"forward": ("batch", "ema"), "backward": ()},  # others have no derivative
+    norms.power_norm: {"warmup": (0,), "backward_by": ()},  # in warm-up backward is no derivative
     norms.sync_batch_norm: {"norm_batch": (None,)},  # what the ranks have is the batch
 }
-"""Where a field is another in this module."""
+"""Where a field is another in this module; of an empty tuple nothing is drawn."""
 
 
 def _config(rng: np.random.Generator, module: ModuleType, drawn: dict[str, Any], settings: dict[str, Any]) -> Any:
-    choices = {**_SETTINGS, **_SETTINGS_OF.get(module, {})}
-    names = [field.name for field in fields(module.Config) if field.name in choices]
-    return module.Config(**drawn | {name: one_of(rng, *choices[name]) for name in names} | settings)
+    given = {**_SETTINGS, **_SETTINGS_OF.get(module, {})}
+    for field in fields(module.Config):
+        own = (True, False) if isinstance(field.default, bool) else field.metadata.get("choices", ())
+        if choices := given.get(field.name, own):
+            drawn[field.name] = one_of(rng, *choices)
+    return module.Config(**drawn | settings)
 
 
 def _log_uniform(rng: np.random.Generator, scale: tuple[float, float], *shape: int) -> Array:

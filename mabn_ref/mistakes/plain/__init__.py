@@ -6,28 +6,24 @@ line with `mabn_ref.norms` and `mabn_ref.nn`, and is itself checked against the 
 
 from __future__ import annotations
 
+import re
+from inspect import getmembers, isclass, isfunction
 from typing import Any
 
-from mabn_ref.mistakes.plain.batch_statistics import BatchNorm, BatchRenorm, EvalNorm
-from mabn_ref.mistakes.plain.layers import LAYERS, sgd
-from mabn_ref.mistakes.plain.mean_squares import MABN, ModifiedBatchNorm, PowerNorm, UnifiedNorm
-from mabn_ref.mistakes.plain.single_samples import FrozenBatchNorm, GroupNorm, OnlineNorm, RMSNorm
+from mabn_ref.mistakes.plain import batch_statistics, layers, mean_squares, single_samples
+from mabn_ref.mistakes.plain.batch_statistics import BatchNorm, BatchRenorm, Normaliser
+from mabn_ref.mistakes.plain.layers import sgd
+from mabn_ref.mistakes.plain.mean_squares import MABN, ModifiedBatchNorm
 
 __all__ = ["LAYERS", "MABN", "NORMALISERS", "BatchNorm", "BatchRenorm", "ModifiedBatchNorm", "sgd"]
 
 NORMALISERS: dict[str, Any] = {
-    "batch_norm": BatchNorm,
-    "batch_renorm": BatchRenorm,
-    "modified_batch_norm": ModifiedBatchNorm,
-    "mabn": MABN,
-    "mabn_variants": MABN,
-    "group_norm": GroupNorm,
-    "eval_norm": EvalNorm,
-    "online_norm": OnlineNorm,
-    "rms_norm": RMSNorm,
-    "frozen_batch_norm": FrozenBatchNorm,
-    "power_norm": PowerNorm,
-    "unified_norm": UnifiedNorm,
-    "sync_batch_norm": BatchNorm,  # synchronised ranks share one batch, their union
+    re.sub("(?<!^)(?=[A-Z][a-z])", "_", name).lower(): kind
+    for file in (batch_statistics, mean_squares, single_samples)
+    for name, kind in getmembers(file, isclass)
+    if issubclass(kind, Normaliser) and kind is not Normaliser
 }
-"""By the name of the module in `mabn_ref.norms`. One that is not here is checked by its derivatives alone."""
+"""By the name of the module in `mabn_ref.norms`: `BatchRenorm` is that of batch_renorm. One without a definition here
+is checked by its derivatives alone."""
+LAYERS: dict[str, Any] = {name: layer for name, layer in getmembers(layers, isfunction) if name != "sgd"}
+"""By the name of the module in `mabn_ref.nn`, as the functions are called."""

@@ -103,6 +103,10 @@ class BatchNorm(Normaliser):
         return gamma * (x - self.mean) / (self.var + self.config.eps) ** 0.5 + beta
 
 
+class SyncBatchNorm(BatchNorm):
+    """Synchronised ranks share one batch, their union."""
+
+
 class BatchRenorm(BatchNorm):
     """(14); r and d are numbers in backward."""
 

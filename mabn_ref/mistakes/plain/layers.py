@@ -124,27 +124,6 @@ def softmax_cross_entropy(logits: Array, *, labels: Array) -> Array:
     return np.mean([np.log(sum(row)) for row in odds])
 
 
-LAYERS: dict[str, Any] = {
-    "bias": bias,
-    "conv2d": conv2d,
-    "cross_iteration": cross_iteration,
-    "centralize": centralize,
-    "standardize": standardize,
-    "linear": linear,
-    "relu": relu,
-    "global_average_pool": global_average_pool,
-    "upsample": upsample,
-    "threshold": threshold,
-    "dynamic_tanh": dynamic_tanh,
-    "dynamic_erf": dynamic_erf,
-    "residual": residual,
-    "softmax_cross_entropy": softmax_cross_entropy,
-    "focal_loss": focal_loss,
-    "iou_loss": iou_loss,
-}
-"""By the name of the module in `mabn_ref.nn`."""
-
-
 def sgd(
     params: list[dict[str, Array]], grads: Any, *, lr: float, momentum: float, weight_decay: float
 ) -> Iterator[tuple[list[dict[str, Array]], list[dict[str, Array]]]]:

@@ -119,6 +119,10 @@ class MABN(ModifiedBatchNorm):
         return (dy - y * psi) / chi, upstream * (r * y)
 
 
+class MABNVariants(MABN):
+    """The same, with a Config that has the choices."""
+
+
 class PowerNorm(ModifiedBatchNorm):
     """The recurrence of the authors' code, with its running sum of the gradient along y."""
 
