@@ -12,7 +12,7 @@ from mabn_ref.gradcheck import probes, verdict
 from mabn_ref.gradcheck.differences import NotAnalytic, View, complex_slopes, stencil, taylor_remainder
 from mabn_ref.gradcheck.exact import to_float
 from mabn_ref.gradcheck.result import InputResult
-from mabn_ref.gradcheck.verdict import KINKED, NEAR_ONE, SLACK, TRUST, Claim, Finding
+from mabn_ref.gradcheck.verdict import KINKED, NEAR_ONE, SLACK, TRUST, Claim, Finding, Sight
 
 KINK = 1e-4
 """A jump between the one-sided slopes is examined if it is above this fraction of the largest derivative."""
@@ -75,7 +75,7 @@ class _Table:
         order = np.flatnonzero(doubtful.any(axis=0))
         for p in sorted(order.tolist(), key=lambda p: -float(np.max(self.errors[:NEAR_ONE, p]))):
             stepped = None if self.stepped is None else self.stepped[p]
-            found += verdict.findings_along(self.claim, self.lines[p], self.view(p), stepped, self.top, rng)
+            found += Sight(self.claim, self.lines[p], self.view(p), stepped, self.top).findings(rng)
             if verdict.worst(found).verdict == "wrong":
                 return found
         kinked = [p for p in order.tolist() if self.view(p).kinked.any() and np.count_nonzero(self.lines[p]) > 1]
@@ -142,7 +142,7 @@ def _kinked_elements(claim: Claim, line: Array, view: View, top: Array, rng: np.
         table = _Table(claim, along[None])
         doubtful = not table._accepted().all() or jumps
         if doubtful and (part.size == 1 or not claim.view(along).kinked.any()):
-            found += verdict.findings_along(claim, along, table.view(0), None, top, rng)
+            found += Sight(claim, along, table.view(0), None, top).findings(rng)
         if found and verdict.worst(found).verdict == "wrong":
             break
     return found

@@ -85,98 +85,92 @@ def worst(findings: Sequence[Finding]) -> Finding:
     return max(findings, key=lambda found: (VERDICTS.index(found.verdict), found.row < NEAR_ONE, found.error))
 
 
-def findings_along(
-    claim: Claim, line: Array, view: View, stepped: Array | None, top: Array, rng: np.random.Generator
-) -> list[Finding]:
-    """Judge one line by its ladder; where outputs have kinks along it, those, and the rest without them."""
-    rows = list(zip(claim.cotangents, claim.gradients, strict=True))
-    element = np.count_nonzero(line) == 1
-    if not view.kinked.any():
-        found = [_judge(claim, line, view, stepped, top, k, c, g) for k, (c, g) in enumerate(rows)]
-        return found if element else [_localised(claim, finding, stepped is not None, top) for finding in found]
-    silenced = [np.where(view.kinked, 0 * c, c) for c, _ in rows]
-    found = [_judge(claim, line, view, stepped, top, k, c, claim.pull(c)) for k, c in enumerate(silenced)]
-    if not element:
-        return [_localised(claim, finding, stepped is not None, top) for finding in found]
-    found += [_judge(claim, line, view, None, top, k, c, g) for k, (c, g) in enumerate(rows)]
-    outputs = np.flatnonzero(view.kinked)
-    if outputs.size > 1:
-        for j in rng.permutation(outputs)[:SINGLE]:
-            c = 0 * rows[0][0]
-            c[j] = rows[0][0][j]
-            found.append(_judge(claim, line, view, None, top, 0, c, claim.pull(c)))
-    return found
+class Sight(NamedTuple):
+    """What is seen along one line: by a ladder of steps, and by the complex step, None where that is refused."""
 
+    claim: Claim
+    line: Array
+    view: View
+    stepped: Array | None
+    top: Array
+    """The largest derivative, for each cotangent."""
 
-def _judge(
-    claim: Claim,
-    line: Array,
-    view: View,
-    stepped: Array | None,
-    top: Array,
-    row: int,
-    cotangent: Array,
-    gradient: Array,
-) -> Finding:
-    """Judge one gradient along one line."""
-    weights = to_float(abs(cotangent))
-    analytic, slope = gradient @ line, cotangent @ view.slope
-    half = weights @ to_float(abs(view.jump)) / 2
-    size = float(sizes(weights[None], view.slope[None], line[None])[0, 0]) + half
-    largest = max(float(top[row]), size)
-    doubt = TRUST * float(weights @ view.uncertainty)
-    # a derivative that cannot be told from 0 may be the rounding of any output, others that of those that move
-    counted = (view.uncertainty > 0) | (size <= doubt)
-    rounding = SLACK * claim.coarser * float(weights @ np.where(counted, claim.rounding(), 0.0))
-    allowed = claim.rtol * size + (min(rounding, COARSEST * largest) if size > doubt else rounding)
-    off = abs(float(analytic - slope))
-    error, reason = max(off - half, 0.0), ""
-    kinked = bool(half > 0)
-    if kinked:
-        low, high = float(slope) - half, float(slope) + half
-        allowed += min(doubt, COARSEST * largest)
-        reason = f"slopes to either side are {low:.9g} and {high:.9g}, times the cotangent"
-    elif stepped is not None:
-        exact = cotangent @ stepped
-        if error > allowed and abs(exact - slope) <= max(doubt, 1e-6 * largest) and doubt <= BELIEVED * largest:
-            # differences may be too noisy to tell either from the truth; the complex step is not noisy
-            slope, error, doubt = exact, abs(float(analytic - exact)), 0.0
-    if error <= allowed or (error <= doubt and doubt <= claim.rtol * largest):
-        verdict = KINKED if kinked else "ok"
-    elif error <= max(doubt, rounding):
-        verdict, reason = "undecided", _unclear(claim, view, weights, doubt / size, rounding / size)
-    else:
-        verdict = "wrong"
-    step = float(view.step[int(np.argmax(weights * to_float(abs(view.slope))))])
-    return Finding(verdict, off, slope, step, row, line, cotangent, gradient, reason)
-
-
-def _unclear(claim: Claim, view: View, weights: Array, doubt: float, rounding: float) -> str:
-    """Say why differences cannot decide, by what the output that spoils them most looks like."""
-    j = int(np.argmax(weights * view.uncertainty))
-    center, grain = float(claim.center[j]), float(view.grain[j])
-    coarse = grain > 100 * claim.eps * abs(center)
-    cause = "forward is too coarse"
-    if view.near[j] and doubt >= rounding:
-        # beside a kink, what it moves by may be multiples of one number by chance
-        cause = f"a kink lies too near, or {cause}" if coarse else "a kink lies too near"
-    said = (
-        f"{cause}: differences show this derivative to {max(doubt, rounding):.0e} of its size, "
-        f"and rtol is {claim.rtol:.0e}"
-    )
-    return f"{said}; an output of {center:.3g} moves in steps of {grain:.0e}" if coarse else said
-
-
-def _localised(claim: Claim, found: Finding, analytic: bool, top: Array) -> Finding:
-    """Trace an accepted error that rounding does not explain to the element of the direction that it comes from."""
-    if found.verdict != "ok":
+    def findings(self, rng: np.random.Generator) -> list[Finding]:
+        """Judge by what is seen; where outputs have kinks along the line, those, and the rest without them."""
+        claim, kinked = self.claim, self.view.kinked
+        rows = smooth = list(zip(claim.cotangents, claim.gradients, strict=True))
+        if kinked.any():
+            smooth = [(c, claim.pull(c)) for c in (np.where(kinked, 0 * c, c) for c, _ in rows)]
+        found = [self._judge(k, c, g) for k, (c, g) in enumerate(smooth)]
+        if np.count_nonzero(self.line) > 1:
+            return [self._localised(finding) for finding in found]
+        outputs = np.flatnonzero(kinked)
+        if outputs.size:
+            found += [self._replace(stepped=None)._judge(k, c, g) for k, (c, g) in enumerate(rows)]
+        if outputs.size > 1:
+            for j in rng.permutation(outputs)[:SINGLE]:
+                c = 0 * rows[0][0]
+                c[j] = rows[0][0][j]
+                found.append(self._replace(stepped=None)._judge(0, c, claim.pull(c)))
         return found
-    line = narrowed(claim, found, analytic)
-    if line is None:
-        return found
-    view = claim.view(line)
-    single = _judge(claim, line, view, None, 0 * top, found.row, found.cotangent, found.gradient)
-    return single if single.verdict == "wrong" else found
+
+    def _judge(self, row: int, cotangent: Array, gradient: Array) -> Finding:
+        claim, line, view, stepped, top = self
+        weights = to_float(abs(cotangent))
+        analytic, slope = gradient @ line, cotangent @ view.slope
+        half = weights @ to_float(abs(view.jump)) / 2
+        size = float(sizes(weights[None], view.slope[None], line[None])[0, 0]) + half
+        largest = max(float(top[row]), size)
+        doubt = TRUST * float(weights @ view.uncertainty)
+        # a derivative that cannot be told from 0 may be the rounding of any output, others that of those that move
+        counted = (view.uncertainty > 0) | (size <= doubt)
+        rounding = SLACK * claim.coarser * float(weights @ np.where(counted, claim.rounding(), 0.0))
+        allowed = claim.rtol * size + (min(rounding, COARSEST * largest) if size > doubt else rounding)
+        off = abs(float(analytic - slope))
+        error, reason = max(off - half, 0.0), ""
+        kinked = bool(half > 0)
+        if kinked:
+            low, high = float(slope) - half, float(slope) + half
+            allowed += min(doubt, COARSEST * largest)
+            reason = f"slopes to either side are {low:.9g} and {high:.9g}, times the cotangent"
+        elif stepped is not None:
+            exact = cotangent @ stepped
+            if error > allowed and abs(exact - slope) <= max(doubt, 1e-6 * largest) and doubt <= BELIEVED * largest:
+                # differences may be too noisy to tell either from the truth; the complex step is not noisy
+                slope, error, doubt = exact, abs(float(analytic - exact)), 0.0
+        if error <= allowed or (error <= doubt and doubt <= claim.rtol * largest):
+            verdict = KINKED if kinked else "ok"
+        elif error <= max(doubt, rounding):
+            verdict, reason = "undecided", self._unclear(weights, doubt / size, rounding / size)
+        else:
+            verdict = "wrong"
+        step = float(view.step[int(np.argmax(weights * to_float(abs(view.slope))))])
+        return Finding(verdict, off, slope, step, row, line, cotangent, gradient, reason)
+
+    def _unclear(self, weights: Array, doubt: float, rounding: float) -> str:
+        """Say why differences cannot decide, by what the output that spoils them most looks like."""
+        claim, view = self.claim, self.view
+        j = int(np.argmax(weights * view.uncertainty))
+        center, grain = float(claim.center[j]), float(view.grain[j])
+        coarse = grain > 100 * claim.eps * abs(center)
+        cause = "forward is too coarse"
+        if view.near[j] and doubt >= rounding:
+            # beside a kink, what it moves by may be multiples of one number by chance
+            cause = f"a kink lies too near, or {cause}" if coarse else "a kink lies too near"
+        said = (
+            f"{cause}: differences show this derivative to {max(doubt, rounding):.0e} of its size, "
+            f"and rtol is {claim.rtol:.0e}"
+        )
+        return f"{said}; an output of {center:.3g} moves in steps of {grain:.0e}" if coarse else said
+
+    def _localised(self, found: Finding) -> Finding:
+        """Trace an accepted error that rounding does not explain to the element of the line that it comes from."""
+        line = narrowed(self.claim, found, self.stepped is not None) if found.verdict == "ok" else None
+        if line is None:
+            return found
+        closer = Sight(self.claim, line, self.claim.view(line), None, 0 * self.top)
+        single = closer._judge(found.row, found.cotangent, found.gradient)
+        return single if single.verdict == "wrong" else found
 
 
 def narrowed(claim: Claim, found: Finding, analytic: bool) -> Array | None:
