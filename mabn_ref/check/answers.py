@@ -40,7 +40,7 @@ def write_answer(stream: BinaryIO, kind: str, found: Any) -> None:
 
 
 def read_answer(stream: IO[bytes]) -> tuple[str, Any]:
-    """Read an answer: its kind, with an `About`, a text, or the fields of a `Trace`.
+    """Read an answer: its kind, with an `About`, a text, a list, or the fields of a `Trace`.
 
     `Garbled` is raised if it is none, EOFError if the stream ends in it.
     """

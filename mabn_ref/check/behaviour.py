@@ -5,7 +5,6 @@ Every probe holds the layer against itself, put through the same in another way,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -72,11 +71,6 @@ def _outcome(probe: Probe, p: Probing) -> Outcome:
     return Outcome(probe.name, "fault", f"{probe.sentence} ({words})", probe.mistake) if words else Outcome(
         probe.name, "fine"
     )  # fmt: skip
-
-
-def behave(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...]) -> str:
-    """The same as JSON, which goes through the pipe of a target's process."""
-    return json.dumps(outcomes(target, norm, scenario, space))
 
 
 OF_THE_OUTPUT = ("second-derivative-wrong", "one-pass-variance", "float16-range", "bfloat16-range")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mabn_ref.check.behaviour import Outcome, behave, with_behaviour
+from mabn_ref.check.behaviour import Outcome, outcomes, with_behaviour
 from mabn_ref.check.inquire import derivative
-from mabn_ref.check.observe import About
+from mabn_ref.check.observe import About, Trace
 from mabn_ref.check.report import Report
-from mabn_ref.check.run import Apart, Failed, Here, Step, plan, runner, traces
+from mabn_ref.check.run import Apart, Failed, Here, plan, runner, traces
 from mabn_ref.check.scenarios import ALONE, MODULES, Scenario, scenarios
 from mabn_ref.check.verdict import COARSE, judge
 
@@ -137,7 +136,7 @@ def _of_either_axis(
 SHARED = "instances-share-state"
 
 
-def _not_shared(report: Report, runs: Apart, about: About, first: Step) -> Report:
+def _not_shared(report: Report, runs: Apart, about: About, first: Trace) -> Report:
     """Leave out what differs because instances share what they keep: the first alone in a process conforms."""
     runs.stop()
     with contextlib.suppress(Failed):
@@ -149,9 +148,9 @@ def _not_shared(report: Report, runs: Apart, about: About, first: Step) -> Repor
     return report
 
 
-def _behaviour(runs: Here | Apart, first: Step) -> list[Outcome]:
+def _behaviour(runs: Here | Apart, first: Trace) -> list[Outcome]:
     try:
-        return [Outcome(*row) for row in json.loads(runs.ask(behave, first))]
+        return [Outcome(*row) for row in runs.ask(outcomes, first)]
     except Failed as why:
         return [Outcome("behaviour", "not run", str(why))]
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import IO, Any
 
 from mabn_ref.check.adapters import adapt, load
@@ -37,23 +37,14 @@ class Failed(Exception):
     """What was asked of a target was not answered, and why."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """A scenario with the axes it is run with, or why it is not run."""
-
-    scenario: Scenario
-    space: tuple[int, ...] = ()
-    skipped: str = ""
-
-
-def plan(about: About, scenarios: Sequence[Scenario]) -> list[Step]:
-    """Choose axes for every scenario, and leave out what the target cannot do.
+def plan(about: About, scenarios: Sequence[Scenario]) -> list[Trace]:
+    """Return an empty trace for every scenario, with the axes it is to run with, or why it is left out.
 
     Examples
     --------
     >>> about = About([], False, [], {}, False, {4: "expected 2D input", 3: "expected 2D input", 2: ""})
     >>> flat, square = Scenario(name="flat", norm_batch=2), Scenario(name="", norm_batch=2, space=(2, 3))
-    >>> [(step.space, step.skipped) for step in plan(about, [flat, square])]
+    >>> [(trace.space, trace.skipped) for trace in plan(about, [flat, square])]
     [((), ''), ((2, 3), 'expected 2D input')]
     """
     preferred = next((space for space in SPACES if not about.refused[len(space) + 2]), SPACES[0])
@@ -70,7 +61,8 @@ def plan(about: About, scenarios: Sequence[Scenario]) -> list[Step]:
             skipped = f"its {about.channels} channels are not {scenario.settings['groups']} groups of one size"
         if scenario.name == SEVERAL and about.groups is False:
             skipped = "each call is one normalisation batch"
-        found.append(Step(replace(scenario, dtype="float32") if about.single else scenario, space, skipped))
+        scenario = replace(scenario, dtype="float32") if about.single else scenario
+        found.append(Trace(scenario, space, skipped=skipped))
     return found
 
 
@@ -93,13 +85,12 @@ def traces(
 ) -> list[Trace]:
     """Return a trace for each scenario, also for those that the plan leaves out; `told` hears the names."""
     found = []
-    for step in plan(about, scenarios):
-        told(step.scenario.name)
+    for planned in plan(about, scenarios):
+        told(planned.scenario.name)
         try:
-            left_out = Trace(step.scenario, step.space, skipped=step.skipped)
-            found.append(left_out if step.skipped else runs.ask(observe, step))
+            found.append(planned if planned.skipped else runs.ask(observe, planned))
         except Failed as why:
-            found.append(Trace(step.scenario, step.space, failure=str(why), failed_at=1))
+            found.append(replace(planned, failure=str(why), failed_at=1))
     return found
 
 
@@ -112,7 +103,7 @@ class Here:
     def about(self, scenario: Scenario) -> About:
         """Ask what the target is."""
         try:
-            about: About = self.ask(inquire, Step(scenario))
+            about: About = self.ask(inquire, Trace(scenario, ()))
         except Failed as why:
             raise TargetError(f"the target takes longer than {self.limit:g} s for its first step") from why
         return about
@@ -121,9 +112,9 @@ class Here:
         """Take the channels of a layer to be on another axis."""
         self.target.axis, self.target.axes = axis, (axis,)  # type: ignore[attr-defined]
 
-    def ask(self, what: Callable[..., Any], step: Step) -> Any:
+    def ask(self, what: Callable[..., Any], planned: Trace) -> Any:
         """Return ``what(target, norm, scenario, space)``; `Failed` is raised if it takes too long."""
-        return _in_time(lambda: what(self.target, self.norm, step.scenario, step.space), self.limit)
+        return _in_time(lambda: what(self.target, self.norm, planned.scenario, planned.space), self.limit)
 
 
 def _in_time(call: Callable[[], Any], limit: float) -> Any:
@@ -164,7 +155,7 @@ class Apart:
     def about(self, scenario: Scenario) -> About:
         """Ask what the target is."""
         try:
-            about: About = self.ask(inquire, Step(scenario), IMPORTS + self.limit)
+            about: About = self.ask(inquire, Trace(scenario, ()), IMPORTS + self.limit)
         except Failed as why:
             raise TargetError(f"{self.path}: while it was imported and first called, {why}") from why
         if about.axis is not None:  # known, too, by a process that takes the place of this one
@@ -176,14 +167,12 @@ class Apart:
         self.adapted["axis"] = axis
         self.stop()
 
-    def ask(self, what: Callable[..., Any], step: Step, limit: float | None = None) -> Any:
+    def ask(self, what: Callable[..., Any], planned: Trace, limit: float | None = None) -> Any:
         """Return ``what(target, norm, scenario, space)``; `Failed` is raised if it takes too long or dies of it."""
         if self.child is None:
             self._start()
-        answer = self._answer((what, step.scenario, step.space), limit or self.limit)
-        if isinstance(answer, dict):
-            return Trace(step.scenario, step.space, **answer)
-        return answer
+        answer = self._answer((what, planned.scenario, planned.space), limit or self.limit)
+        return replace(planned, **answer) if isinstance(answer, dict) else answer
 
     def _start(self) -> None:
         self.errors.seek(0)
@@ -260,7 +249,7 @@ def serve() -> None:
     def answer(call: Callable[[], Any]) -> Any:
         try:
             found = call()
-            write_answer(answers, "answer", found if isinstance(found, About | Trace | str) else "")
+            write_answer(answers, "answer", found if isinstance(found, About | Trace | str | list) else "")
         except Exception as error:
             found = None
             write_answer(answers, "error", str(error) if isinstance(error, ValueError | TypeError) else repr(error))
