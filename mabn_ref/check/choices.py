@@ -377,15 +377,7 @@ _PARAMETER_GRADIENTS = choices(
     (f"{EVERY} online", "mean", "bn-parameter-means"),
 )
 
-CHOICES: tuple[Choice, ...] = (
-    *_AVERAGES,
-    *_STATISTICS,
-    *_AFFINE,
-    *_OUTPUT,
-    *_INFERENCE,
-    *_INPUT_GRADIENT,
-    *_PARAMETER_GRADIENTS,
-)
+CHOICES = _AVERAGES + _STATISTICS + _AFFINE + _OUTPUT + _INFERENCE + _INPUT_GRADIENT + _PARAMETER_GRADIENTS
 """Conventions first: a number that a convention explains is no mistake."""
 
 AS_CONVENTION = {"mabn-ema-of-window": "The exponential average is fed the window's mean, as in the authors' code."}

@@ -139,10 +139,8 @@ def _bounds(given: frozenset[str], numbers: Sequence[float]) -> list[Choice]:
             "d_max": Ramp(start=5_000 + first, stop=25_000 + first, first=0.0, last=5.0),
         }
         found.append((ramps, f"r_max and d_max follow Ioffe's schedule{count}."))
-    unbounded = float("inf")
-    found.append(({"r_max": unbounded, "d_max": unbounded}, "Your r and d are not clipped."))
-    found.append(({"r_max": unbounded}, "Your r is not clipped."))
-    found.append(({"d_max": unbounded}, "Your d is not clipped."))
+    for names, words in ((("r_max", "d_max"), "r and d are"), (("r_max",), "r is"), (("d_max",), "d is")):
+        found.append((dict.fromkeys(names, float("inf")), f"Your {words} not clipped."))
     for name, lowest in (("r_max", 1.0), ("d_max", 0.0)):
         if name not in given:
             found += [({name: v}, f"{name} is {v:g}.") for v in sorted({v for v in numbers if lowest <= v < 100})]

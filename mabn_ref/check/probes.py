@@ -59,10 +59,10 @@ class Probing:
         """A new layer."""
         return self.target.make(self.channels, self.config)
 
-    def train(self, layer: Any, k: int, by: int | None = None) -> Array:
-        """The k-th forward pass in training, with the parameters of the step `by`."""
+    def train(self, layer: Any, k: int, by: int | None = None, training: bool = True) -> Array:
+        """The k-th forward pass, with the parameters of the step `by`."""
         gamma, beta = (a[k if by is None else by].copy() for a in (self.gammas, self.betas))
-        return np.array(self.target.forward(layer, self.xs[k].copy(), gamma, beta, True))
+        return np.array(self.target.forward(layer, self.xs[k].copy(), gamma, beta, training))
 
     def step(self, layer: Any, k: int, by: int | None = None) -> list[Array]:
         """The k-th pass forward and backward: z, dx, dgamma and dbeta."""
@@ -71,8 +71,11 @@ class Probing:
 
     def infer(self, layer: Any, k: int = 0, by: int | None = None) -> Array:
         """Inference on the k-th input, with the parameters of the step `by`."""
-        gamma, beta = (a[k if by is None else by].copy() for a in (self.gammas, self.betas))
-        return np.array(self.target.forward(layer, self.xs[k].copy(), gamma, beta, False))
+        return self.train(layer, k, by, training=False)
+
+    def apart(self, found: Sequence[Array], expected: Sequence[Array]) -> str:
+        """Say where arrays differ that are to be the same, or ""."""
+        return _apart(found, expected, 1e-9 if self.dtype == "float64" else 1e-4)
 
 
 def _arrays(values: Sequence[Any]) -> list[Array]:
@@ -88,10 +91,6 @@ def _apart(found: Sequence[Array], expected: Sequence[Array], tolerance: float) 
         if error[worst] > tolerance:
             return f"{a[worst]:.4g} where {b[worst]:.4g} is due"
     return ""
-
-
-def _exactly(p: Probing) -> float:
-    return 1e-9 if p.dtype == "float64" else 1e-4
 
 
 def _input_kept(p: Probing) -> str:
@@ -135,9 +134,9 @@ def _life(p: Probing) -> str:
     one, other = p.new(), p.new()
     p.step(one, 0), p.step(other, 0)
     p.infer(one, 1), p.infer(one, 2)
-    if words := _apart(p.step(one, 1), p.step(other, 1), _exactly(p)):
+    if words := p.apart(p.step(one, 1), p.step(other, 1)):
         return f"training after an inference returns {words}"
-    words = _apart([p.infer(one, 2, by=0)], [p.infer(other, 2, by=0)], _exactly(p))
+    words = p.apart([p.infer(one, 2, by=0)], [p.infer(other, 2, by=0)])
     return f"inference after more training returns {words}" if words else ""
 
 
@@ -149,7 +148,7 @@ def _two_forwards(p: Probing) -> str:
         p.train(one, k, by=0)
         held.append(p.target.hold(one))
     found = [a for k in (0, 1) for a in _arrays(p.target.backward_of(one, held[k], p.dzs[k].copy()))]
-    words = _apart(found, expected, _exactly(p))
+    words = p.apart(found, expected)
     return f"the first pass's gradient is {words}" if words else ""
 
 
@@ -180,7 +179,7 @@ def _checkpoint(p: Probing) -> str:
     p.step(layer, 0), p.step(layer, 1)
     p.infer(other, 2)
     lost, apart = p.target.restore(other, layer)
-    words = _apart([p.infer(other, 2)], [p.infer(layer, 2)], _exactly(p))
+    words = p.apart([p.infer(other, 2)], [p.infer(layer, 2)])
     if words and apart:
         raise Limit(
             f"{', '.join(apart)} {'is' if len(apart) == 1 else 'are'} not in state_dict: the layer's owner saves them"
@@ -194,10 +193,10 @@ def _copy(p: Probing) -> str:
     p.step(layer, 0)
     before = p.infer(layer, 2)
     other = p.target.copy(layer)
-    if words := _apart([p.infer(other, 2)], [before], _exactly(p)):
+    if words := p.apart([p.infer(other, 2)], [before]):
         return f"the copy returns {words}"
     p.step(other, 1)
-    words = _apart([p.infer(layer, 2)], [before], _exactly(p))
+    words = p.apart([p.infer(layer, 2)], [before])
     return f"training the copy changes the original: it returns {words}" if words else ""
 
 
@@ -208,7 +207,7 @@ def _pickle(p: Probing) -> str:
         other = p.target.pickled(layer)
     except Exception as error:
         raise Limit(f"it cannot be pickled ({type(error).__name__}: {str(error).splitlines()[0]})") from error
-    words = _apart([p.infer(other, 2)], [p.infer(layer, 2)], _exactly(p))
+    words = p.apart([p.infer(other, 2)], [p.infer(layer, 2)])
     return f"the copy returns {words}" if words else ""
 
 
@@ -217,7 +216,7 @@ def _apart_from_others(p: Probing) -> str:
     p.step(alone, 0)
     expected = p.infer(alone, 2)
     p.step(one, 0), p.step(other, 0), p.step(other, 1)
-    words = _apart([p.infer(one, 2)], [expected], _exactly(p))
+    words = p.apart([p.infer(one, 2)], [expected])
     return f"after another has trained, one returns {words}" if words else ""
 
 

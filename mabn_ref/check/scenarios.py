@@ -16,12 +16,7 @@ import numpy as np
 from mabn_ref.arrays import Array
 from mabn_ref.norms import NORMS, batch_renorm, group_norm, rms_norm
 
-_FUNCTIONS = ("init", "forward", "backward", "infer")
-MODULES: dict[str, Any] = {
-    name: norm.module
-    for name, norm in NORMS.items()
-    if name != "sync-bn" and all(hasattr(norm.module, f) for f in _FUNCTIONS)
-}
+MODULES: dict[str, Any] = {name: norm.module for name, norm in NORMS.items() if name != "sync-bn"}
 """What a layer can be checked as. SyncBN in one process is batch norm, whose conventions are known by "bn"."""
 LIKE = {"eval-norm": "bn"}
 """Those that train as another does."""

@@ -102,26 +102,21 @@ WIDEST = 8
 
 def _each_once(differences: Sequence[Difference | str]) -> list[Difference | str]:
     """One line for one difference: the first of a tensor, or of a text, with the scenarios where it shows too."""
-    found: dict[str, Difference | str] = {}
-    also: dict[str, list[str]] = {}
+    groups: dict[str, tuple[Difference | str, list[str]]] = {}
     for difference in differences:
         if isinstance(difference, Difference):
             scenario, kind = difference.scenario, difference.tensor
         else:
             scenario, _, kind = difference.partition(": ")
             scenario = scenario.partition(", step ")[0]
-        if kind in found:
-            also.setdefault(kind, []).append(scenario)
+        groups.setdefault(kind, (difference, []))[1].append(scenario)
+    found: list[Difference | str] = []
+    for first, (_, *also) in groups.values():
+        if isinstance(first, Difference):
+            found.append(replace(first, also=tuple(also)))
         else:
-            found[kind] = difference
-    return [
-        replace(d, also=tuple(also.get(kind, ())))
-        if isinstance(d, Difference)
-        else f"{d} (also: {', '.join(also[kind])})"
-        if kind in also
-        else d
-        for kind, d in found.items()
-    ]
+            found.append(f"{first} (also: {', '.join(also)})" if also else first)
+    return found
 
 
 def _without_caches(telling: Sequence[Case], cases: Sequence[Case], about: About) -> tuple[Explanation, list[str]]:

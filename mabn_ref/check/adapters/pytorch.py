@@ -18,8 +18,8 @@ from mabn_ref.extras import require
 class _Layer:
     """A module, and the tensors of its last forward pass."""
 
-    def __init__(self, module: Any, channels: int, config: Any) -> None:
-        self.module, self.channels, self.config = module, channels, config
+    def __init__(self, module: Any, channels: int) -> None:
+        self.module, self.channels = module, channels
         self.ready = False
         self.scale: Any = None
         self.shift: Any = None
@@ -70,7 +70,7 @@ class TorchTarget(Constructed):
         attributes = [v for m in module.modules() for v in vars(m).values() if type(v) in (int, float)]
         self.numbers += tuple(map(float, attributes))
         self.keeps(list(module.modules()))
-        return _Layer(module, channels, config)
+        return _Layer(module, channels)
 
     def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
         torch, module = self.torch, layer.module
@@ -270,7 +270,7 @@ class TorchTarget(Constructed):
         return self._same(layer, pickle.loads(pickle.dumps(layer.module)))
 
     def _same(self, layer: _Layer, module: Any) -> _Layer:
-        other = _Layer(module, layer.channels, layer.config)
+        other = _Layer(module, layer.channels)
         parameters = dict(module.named_parameters())
         for old, parameter in layer.module.named_parameters():
             if parameter is layer.scale:
