@@ -168,11 +168,7 @@ def parameters(step: int = 0, channels: int = CHANNELS) -> tuple[Array, Array]:
     """
     moved = np.sin(step * np.array([0.5, 0.9, 1.3, 1.7, 2.1, 2.5]))
     gamma, beta = np.array([1.4, -0.7, 0.6, -1.3, 1.7, -0.9]), np.array([0.5, -1.1, 0.2, 0.8, -0.4, 0.3])
-    return _tiled(gamma * (1 + 0.3 * moved), channels), _tiled(beta - 0.2 * moved, channels)
-
-
-def _tiled(a: Array, channels: int) -> Array:
-    return np.resize(a, channels)
+    return np.resize(gamma * (1 + 0.3 * moved), channels), np.resize(beta - 0.2 * moved, channels)
 
 
 def inputs(scenario: Scenario, space: tuple[int, ...]) -> Iterator[tuple[Array, Array]]:
@@ -189,7 +185,7 @@ def inputs(scenario: Scenario, space: tuple[int, ...]) -> Iterator[tuple[Array, 
         yield from _inputs_alone(scenario, space, rng)
         return
     channels = scenario.channels
-    scales = _tiled(SCALES, channels)
+    scales = np.resize(SCALES, channels)
     offset = rng.uniform(-2, 2, channels)
     phase = rng.uniform(0, 2 * np.pi, channels)
     for t in range(scenario.steps):
@@ -212,6 +208,6 @@ def _inputs_alone(
         samples = scenario.samples if t < scenario.steps else 7
         size = SCALES[(t + np.arange(samples)) % len(SCALES)].reshape(-1, *[1] * (len(space) + 1))
         moved = offset * (1 + 0.5 * rng.standard_normal(channels))
-        x = size * _tiled(_TOGETHER, channels) * (rng.standard_normal((samples, *space, channels)) + moved)
+        x = size * np.resize(_TOGETHER, channels) * (rng.standard_normal((samples, *space, channels)) + moved)
         dz = rng.standard_normal(x.shape).astype(scenario.dtype) if t < scenario.steps else None
         yield x.astype(scenario.dtype), dz
