@@ -53,8 +53,11 @@ def load(path: str) -> Any:
         raise ValueError(f"target is {path!r}, expected a module and a name in it, such as my_package.norms:MyMABN2d")
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
+    file = _file(module_name)
+    if file is not None and not file.is_file():
+        raise ValueError(f"target is {path!r}, but there is no file {file}")
     try:
-        found: Any = _file(path, module_name) or importlib.import_module(module_name)
+        found: Any = _imported(file) if file else importlib.import_module(module_name)
     except SyntaxError as error:
         raise ValueError(f"target is {path!r}, but {error.filename}, line {error.lineno}: {error.msg}") from error
     except ModuleNotFoundError as error:
@@ -66,8 +69,6 @@ def load(path: str) -> Any:
         if error.name is None or not (module_name + ".").startswith(error.name + "."):
             raise ValueError(f"target is {path!r}, but {_where(error)}") from error
         raise ValueError(f"target is {path!r}, but there is no module {error.name!r} here") from error
-    except _Unloadable:
-        raise
     except Exception as error:
         raise ValueError(f"target is {path!r}, but {_where(error)}") from error
     for part in filter(None, name.split(".")):
@@ -79,23 +80,21 @@ def load(path: str) -> Any:
     return found
 
 
-class _Unloadable(ValueError):
-    """A path that names no Python file."""
-
-
 def _where(error: Exception) -> str:
     """What was raised while a file ran, and on which line of which file."""
     line = last_own_line(error)
     return (f"{line.filename}, line {line.lineno}: " if line else "") + f"{type(error).__name__}: {error}"
 
 
-def _file(path: str, name: str) -> Any:
-    """Import a file, if that is what a path names; None if it is a module."""
+def _file(name: str) -> Path | None:
+    """The Python file that a path names; None if it is a module."""
     if "/" not in name and "\\" not in name and not name.endswith(".py"):
         return None
-    file = Path(name if name.endswith(".py") else f"{name}.py").resolve()
-    if not file.is_file():
-        raise _Unloadable(f"target is {path!r}, but there is no file {file}")
+    return Path(name if name.endswith(".py") else f"{name}.py").resolve()
+
+
+def _imported(file: Path) -> ModuleType:
+    """A Python file as a module."""
     above, parts = file.parent, [file.stem]
     while (above / "__init__.py").is_file():  # of a package: imports relative to it are to work
         above, parts = above.parent, [above.name, *parts]
@@ -107,8 +106,8 @@ def _file(path: str, name: str) -> Any:
     if len(parts) > 1:
         return importlib.import_module(".".join(parts))
     spec = importlib.util.spec_from_file_location(file.stem, file)
-    if spec is None or spec.loader is None:
-        raise _Unloadable(f"target is {path!r}, but {file} is not a Python file")
+    assert spec is not None
+    assert spec.loader is not None
     made = importlib.util.module_from_spec(spec)
     sys.modules[file.stem] = made
     spec.loader.exec_module(made)
