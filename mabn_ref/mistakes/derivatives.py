@@ -15,21 +15,13 @@ from typing import Any
 from mabn_ref.arrays import Array
 from mabn_ref.gradcheck import exact
 from mabn_ref.mistakes.one_call import as_one_call
+from mabn_ref.mistakes.plain import NORMALISERS
 from mabn_ref.mistakes.random_inputs import Calls
 from mabn_ref.mistakes.random_layer_inputs import Call
 
-HELD = {
-    "batch_renorm": "r and d held",
-    "mabn": "one call",
-    "mabn_variants": "one call",
-    "moving_statistics": "batch's",
-    "eval_norm": "in training",
-    "online_norm": "first sample",
-    "power_norm": "v = 0",
-    "unified_norm": "m = 1",
-    "sync_batch_norm": "over ranks",
-}
-"""Of what each backward pass is the derivative, where that is not all of forward, in a word or two."""
+HELD = {name: kind.held for name, kind in NORMALISERS.items() if kind.held} | {"moving_statistics": "batch's"}
+"""Of what each backward pass is the derivative, where that is not all of forward, as its definition has it; there is
+none of moving statistics."""
 
 
 def passes(

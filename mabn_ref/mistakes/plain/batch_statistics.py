@@ -14,6 +14,7 @@ class Normaliser:
     """A call is taken apart into what is normalised together: here normalisation batches of shape (M, C)."""
 
     kept: tuple[str, ...] = ()  #: the attributes that are fields of the state
+    held = ""  #: of what its backward pass is the derivative, where that is not all of forward, in a word or two
 
     def __init__(self, channels: int, config: Any) -> None:
         self.config = config
@@ -106,9 +107,13 @@ class BatchNorm(Normaliser):
 class SyncBatchNorm(BatchNorm):
     """Synchronised ranks share one batch, their union."""
 
+    held = "over ranks"
+
 
 class BatchRenorm(BatchNorm):
     """(14); r and d are numbers in backward."""
+
+    held = "r and d held"
 
     def __init__(self, channels: int, config: Any) -> None:
         super().__init__(channels, config)
@@ -143,6 +148,7 @@ class EvalNorm(BatchNorm):
     """Batch normalisation, and an inference by the mixture of two statistics, sample by sample."""
 
     kept = ("mean", "var", "iteration", "a", "b")
+    held = "in training"
 
     def __init__(self, channels: int, config: Any) -> None:
         super().__init__(channels, config)

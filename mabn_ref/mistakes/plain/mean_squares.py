@@ -49,6 +49,7 @@ class MABN(ModifiedBatchNorm):
     """(19) and (20), and the choices of its Config; a window is zero where there has been no batch yet."""
 
     kept = ("chi2", "chi2_window", "psi_window", "iteration")
+    held = "one call"
 
     def __init__(self, channels: int, config: Any) -> None:
         # the paper's choices, where the Config has no others
@@ -127,6 +128,7 @@ class PowerNorm(ModifiedBatchNorm):
     """The recurrence of the authors' code, with its running sum of the gradient along y."""
 
     kept = ("chi2", "iteration", "v")
+    held = "v = 0"
 
     def __init__(self, channels: int, config: Any) -> None:
         super().__init__(channels, config)
@@ -158,6 +160,7 @@ class UnifiedNorm(ModifiedBatchNorm):
     """The authors' code, batch by batch; the places of its ring are a queue here."""
 
     kept = ("chi2", "iteration", "chi2_window", "psi", "psi_window")
+    held = "m = 1"
 
     def __init__(self, channels: int, config: Any) -> None:
         super().__init__(channels, config)

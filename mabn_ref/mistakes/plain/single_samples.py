@@ -62,6 +62,7 @@ class OnlineNorm(Normaliser):
     """One sample after the other, forward and backward."""
 
     kept = ("mean", "var", "u", "v", "iteration")
+    held = "first sample"
 
     def __init__(self, channels: int, config: Any) -> None:
         super().__init__(channels, config)
