@@ -62,7 +62,20 @@ class Target(Protocol):
         """Return the moving statistics, by any names: arrays of (C,), windows of (m, C), counts."""
 
 
-class FunctionsTarget:
+class Holding:
+    """A target whose layers have in `cache` all that a forward pass in training leaves for backward."""
+
+    def hold(self, layer: Any) -> Any:
+        """Return what backward needs of the last forward pass."""
+        return layer.cache
+
+    def backward_of(self: Target, layer: Any, held: Any, dz: Array) -> tuple[Array, Array | None, Array | None]:
+        """Return the gradients of a forward pass that is not the last."""
+        layer.cache = held
+        return self.backward(layer, dz)
+
+
+class FunctionsTarget(Holding):
     """Pure functions as a target, in a module or any other namespace; the state that they return is kept beside.
 
     Examples
@@ -98,15 +111,6 @@ class FunctionsTarget:
     def backward(self, layer: SimpleNamespace, dz: Array) -> tuple[Array, Array, Array]:
         dx, dgamma, dbeta, layer.state = self.functions.backward(dz, layer.cache, layer.state)
         return dx, dgamma, dbeta
-
-    def hold(self, layer: SimpleNamespace) -> Any:
-        """Return what backward needs of the last forward pass."""
-        return layer.cache
-
-    def backward_of(self, layer: SimpleNamespace, held: Any, dz: Array) -> tuple[Array, Array, Array]:
-        """Return the gradients of a forward pass that is not the last."""
-        layer.cache = held
-        return self.backward(layer, dz)
 
     def state(self, layer: SimpleNamespace) -> dict[str, Any]:
         return dict(layer.state._asdict())

@@ -10,6 +10,7 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.check.adapters.arguments import Constructed, counts, signature, squeezed
+from mabn_ref.check.target import Holding
 from mabn_ref.extras import require
 
 OVERWRITTEN = "_overwrite_with_gradient"
@@ -23,7 +24,7 @@ class Layer:
         self.channels, self.made = channels, made
         self.state: Any = None
         self.step: Step | None = None
-        self.pull: Any = None
+        self.cache: Any = None
         self.has_scale = self.has_shift = True
 
 
@@ -71,7 +72,7 @@ class Step:
         return z, lambda dz: self.both(inputs, state, dz)[1], new
 
 
-class JaxTarget(Constructed):
+class JaxTarget(Holding, Constructed):
     """Two pure functions of JAX, in a module or any other namespace.
 
     ``init(channels, ...)`` returns the first state, any pytree. ``apply(x, gamma, beta, state, training, ...)``
@@ -132,7 +133,7 @@ class JaxTarget(Constructed):
                 infer = self._infer(layer) if key else None  # what nobody shares is not worth compiling
                 layer.step = Step(self.jax, run, layer, infer, quick=x.dtype == np.float64)
                 self.steps |= {key: layer.step} if key else {}
-            z, layer.pull, layer.state = layer.step(x_, gamma_, beta_, kept, state)
+            z, layer.cache, layer.state = layer.step(x_, gamma_, beta_, kept, state)
             layer.has_scale, layer.has_shift = layer.step.owner.has_scale, layer.step.owner.has_shift
             return np.asarray(z)
 
@@ -141,7 +142,7 @@ class JaxTarget(Constructed):
 
     def backward(self, layer: Layer, dz: Array) -> tuple[Array, Array | None, Array | None]:
         with self.precision(dz):
-            dx, dgamma, dbeta, kept = layer.pull(self.jax.numpy.asarray(dz))
+            dx, dgamma, dbeta, kept = layer.cache(self.jax.numpy.asarray(dz))
             if kept:
                 layer.state = {**layer.state, **kept}
             gradients = (dgamma, layer.has_scale), (dbeta, layer.has_shift)
@@ -162,16 +163,7 @@ class JaxTarget(Constructed):
         layer.state = with_leaves(self.jax, layer.state, new)
         return bool(new)
 
-    # what the probes of `mabn_ref.check.behaviour` need; a state of JAX is all in the open, and immutable
-
-    def hold(self, layer: Layer) -> Any:
-        """Return what backward needs of the last forward pass."""
-        return layer.pull
-
-    def backward_of(self, layer: Layer, held: Any, dz: Array) -> tuple[Array, Array | None, Array | None]:
-        """Return the gradients of a forward pass that is not the last."""
-        layer.pull = held
-        return self.backward(layer, dz)
+    # what a probe of `mabn_ref.check.behaviour` needs; a state of JAX is all in the open, and immutable
 
     def inference_gradient(self, layer: Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> Array:
         """Return dx at inference."""

@@ -12,6 +12,7 @@ import numpy as np
 from mabn_ref.arrays import Array
 from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, counts, named, squeezed
 from mabn_ref.check.probes import NotOffered
+from mabn_ref.check.target import Holding
 from mabn_ref.extras import require
 
 
@@ -27,12 +28,13 @@ class _Layer:
         """Whether gamma is 1 + scale."""
         self.x: Any = None
         self.z: Any = None
-        self.outer: tuple[Any, Any] | None = None
+        self.cache: Any = None
+        """Both, and gamma and beta where the module has none."""
         self.numbers: list[dict[str, float]] = []
         """Every number of the module, before the first pass in training and after each of the last two."""
 
 
-class TorchTarget(Constructed):
+class TorchTarget(Holding, Constructed):
     """A module class, an instance, which is copied, or a function of the number of channels that returns one.
 
     Its channel axis is whichever of `axes` it takes images with, unless `adapt` is told: first 1 is tried, and -1 of
@@ -93,22 +95,22 @@ class TorchTarget(Constructed):
         module.to(dtype)
         self._prepare(layer)
         module.train(training)
-        layer.outer = None
+        outer = None
         with torch.no_grad():
             for parameter, value in ((layer.scale, gamma - layer.zero_centred), (layer.shift, beta)):
-                new = (
-                    None if parameter is None else torch.tensor(value, dtype=parameter.dtype).reshape(parameter.shape)
-                )
-                if new is not None and not torch.equal(parameter, new):  # a graph may hold it, and would be void
+                if parameter is None:
+                    continue
+                new = torch.tensor(value, dtype=parameter.dtype).reshape(parameter.shape)
+                if not torch.equal(parameter, new):  # a graph may hold it, and would be void
                     parameter.copy_(new)
         # a leaf that is changed in place is an error of autograd's, so the module gets a view of a copy
         given = layer.x.clone()
         z = self._output(module(given, **self.call_keywords(module.forward, training)), given)
         if layer.scale is None and layer.shift is None:  # no parameters of its own: apply them outside
             shape = [-1 if a == self.axis % x.ndim else 1 for a in range(x.ndim)]
-            layer.outer = tuple(torch.tensor(v, dtype=dtype, requires_grad=grad) for v in (gamma, beta))
-            z = layer.outer[0].reshape(shape) * z + layer.outer[1].reshape(shape)
-        layer.z = z
+            outer = [torch.tensor(v, dtype=dtype, requires_grad=grad) for v in (gamma, beta)]
+            z = outer[0].reshape(shape) * z + outer[1].reshape(shape)
+        layer.z, layer.cache = z, (layer.x, z, outer)
         if training:
             layer.numbers = [*layer.numbers[-2:], self._numbers(module)]
         return given.detach()
@@ -166,10 +168,10 @@ class TorchTarget(Constructed):
         return self._moves(self._tried(other, x) - before)
 
     def backward(self, layer: _Layer, dz: Array) -> tuple[Array, Array | None, Array | None]:
-        torch = self.torch
-        inputs = [layer.x, *(layer.outer or (layer.scale, layer.shift))]
+        torch, (x, z, outer) = self.torch, layer.cache
+        inputs = [x, *(outer or (layer.scale, layer.shift))]
         wanted = [t for t in inputs if t is not None]
-        found = self._grad(layer.z, dz, wanted, allow_unused=True) if layer.z.requires_grad else [None]
+        found = self._grad(z, dz, wanted, allow_unused=True) if z.requires_grad else [None]
         if found[0] is None:
             raise RuntimeError("no gradient reaches x: the output does not depend on it through autograd")
         # a parameter that no gradient reaches is there all the same, and its gradient is zero
@@ -206,15 +208,6 @@ class TorchTarget(Constructed):
         return found
 
     # what the probes of `mabn_ref.check.behaviour` need
-
-    def hold(self, layer: _Layer) -> Any:
-        """Return what backward needs of the last forward pass."""
-        return layer.x, layer.z, layer.outer
-
-    def backward_of(self, layer: _Layer, held: Any, dz: Array) -> tuple[Array, Array | None, Array | None]:
-        """Return the gradients of a forward pass that is not the last."""
-        layer.x, layer.z, layer.outer = held
-        return self.backward(layer, dz)
 
     def inference_gradient(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> Array | None:
         """Return dx in eval mode, None where no gradient reaches x."""
