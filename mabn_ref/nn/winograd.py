@@ -2,9 +2,8 @@
 
 A square of 4x4 outputs sees a tile of 6x6 inputs. As `mabn_ref.nn.conv2d` computes them, the sixteen take 144
 products in each channel; here they take 36, and some products of small matrices besides, :eq:`winograd-forward`.
-`conv2d` calls it where it `pays`. Results differ from the direct sums by rounding, which is two to three times as
-coarse. An infinity or a NaN makes all outputs of its tiles NaN, and values beyond a twentieth of the largest number
-may overflow.
+`conv2d` calls it where it `pays`. Compared with the direct sums, rounding is two to four times as coarse, an infinity
+or a NaN makes all outputs of its tiles NaN, and very large numbers overflow sooner.
 
 This file trades clarity for speed in one thing: images are brought into the order (H, W, N, C), and taken by rows of
 tiles, so that what is copied and multiplied is long pieces of memory that stay in the cache.
@@ -12,7 +11,9 @@ tiles, so that what is copied and multiplied is long pieces of memory that stay 
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,15 +21,18 @@ import numpy as np
 from mabn_ref.arrays import Array
 from mabn_ref.nn.common import blocks
 
-_LEAST_CHANNELS = 32
-"""With fewer, the products with B, G and A take as long as those that they save."""
-_LEAST_TILES = 32
-"""With fewer, what becomes of the kernel does."""
+_CHANNELS = range(32, 257)
+"""With fewer, the products with B and A take as long as those that they save; with more, those with G do."""
+_LEAST_TILES = 16
+"""In a row of tiles, of all images. With fewer, what becomes of the kernel takes longest."""
 _LEAST_PRODUCTS = 100_000
 """Tiles times channels of the input times channels of the output. With fewer, NumPy's calls do."""
 
-_POINTS = (0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)
-"""With infinity, where the polynomials of :eq:`winograd-polynomials` are evaluated: few sets round less."""
+_SUMMED = 64
+"""How many channels are summed at a time: the error of a sum of products grows with its length."""
+
+_POINTS = (0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)
+"""With infinity, where :eq:`winograd-polynomials` evaluates: of the sets that were tried, none rounds less."""
 
 
 def _values(coefficients: int) -> Array:
@@ -49,9 +53,9 @@ def pays(x: Array, w: Array, stride: int, padding: int) -> bool:
     (kh, kw, *channels), (n, height, width, _) = w.shape, x.shape
     sides = height + 2 * padding - 2, width + 2 * padding - 2
     fits = isinstance(x, np.ndarray) and x.dtype.kind in "fc" and (kh, kw, stride) == (3, 3, 1)
-    tiles = n * (sides[0] // 4) * (sides[1] // 4)
-    enough = min(channels) >= _LEAST_CHANNELS and tiles >= _LEAST_TILES
-    enough = enough and tiles * math.prod(channels) >= _LEAST_PRODUCTS
+    in_a_row = n * (sides[1] // 4)
+    enough = all(c in _CHANNELS for c in channels) and in_a_row >= _LEAST_TILES
+    enough = enough and in_a_row * (sides[0] // 4) * math.prod(channels) >= _LEAST_PRODUCTS
     return fits and enough and sides[0] % 4 == sides[1] % 4 == 0
 
 
@@ -86,6 +90,7 @@ def correlate(images: list[Array], w: Array, *, turned: bool = False) -> Array:
     """
     g, w = (_G[:, ::-1], w.swapaxes(2, 3)) if turned else (_G, w)
     *_, channels_in, channels_out = w.shape
+    cuts = [slice(start, start + _SUMMED) for start in range(0, channels_in, _SUMMED)]
     kernel = _both_ways(g, w).reshape(36, channels_in, channels_out)  # eq: winograd-forward
     h, v = (side // 4 for side in images[0].shape[:2])
     n, done = sum(block.shape[2] for block in images), 0
@@ -93,7 +98,8 @@ def correlate(images: list[Array], w: Array, *, turned: bool = False) -> Array:
     for block in images:
         until = done + block.shape[2]
         for row, seen in enumerate(_seen_by_tiles(block)):
-            products = seen @ kernel  # eq: winograd-forward
+            parts = (seen[..., cut] @ kernel[:, cut] for cut in cuts)  # eq: winograd-forward
+            products = functools.reduce(operator.iadd, parts)
             squares = _both_ways(_A.T, products.reshape(6, 6, -1))  # eq: winograd-forward
             out[done:until, row] = squares.reshape(4, 4, v, -1, channels_out).transpose(3, 0, 2, 1, 4)
         done = until
@@ -126,7 +132,7 @@ def _seen_by_tiles(images: Array) -> Iterator[Array]:
 
 def _both_ways(matrix: Array, squares: Array) -> Array:
     """:eq:`winograd-line` along both axes: matrix @ square @ matrix.T for (side, side, ...), to (rows, rows, -1)."""
-    matrix = matrix.astype(squares.dtype, order="C")
+    matrix = matrix.astype(squares.dtype)
     squares = squares.reshape(*squares.shape[:2], -1)
     for _axis in (0, 1):
         squares = matrix @ squares.swapaxes(0, 1)  # eq: winograd-line
