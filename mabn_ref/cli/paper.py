@@ -87,7 +87,10 @@ def _run_studies(args: argparse.Namespace, contexts: Mapping[str, Context], comm
             with Progress(name):
                 outcome = study.outcome(context, records)
         # A study that simulates or measures has no images.
-        about = f"{_about(context.settings)}, {options.count(len(context.seeds), 'seed')}\n" if planned else ""
+        about = ""
+        if planned:
+            shared = {"gradient_batch": planned[0].gradient_batch, **context.settings}
+            about = f"{_about(shared)}, {options.count(len(context.seeds), 'seed')}\n"
         print(f"{study.title}\n{about}\n{output.as_text(outcome)}\n")
         paths = output.write(name, study, outcome, context, args.out, command, planned, records)
         print(f"{options.written(paths)}\n\n{textwrap.fill(summary(outcome.verdicts), WIDTH)}".rstrip() + "\n")

@@ -127,7 +127,7 @@ def study_of(
     own: Mapping[str, Any] = USUAL,
 ) -> Study:
     """Return a study of detectors: its rows by context, its claims, and notes, sizes and recipe of its own."""
-    suited = partial(usual, own=own, data="embedded", data_dir=None, augment=False)
+    suited = partial(usual, own=own, data="embedded", data_dir=None, augment=False, network="plain")
 
     def plan(context: Context, records: Records) -> list[RunConfig]:
         context = suited(context)

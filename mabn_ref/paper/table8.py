@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -126,9 +127,7 @@ def _pictures(found: Mapping[str, Any]) -> Any:
 def _study(
     title: str, methods: Mapping[str, Any], own: Mapping[str, Any], of_table: str, of_figure: str, notes: list[str]
 ) -> Study:
-    def suited(context: Context) -> Context:
-        said = {name: value for name, value in context.settings.items() if name != "network"}  # scenes have their own
-        return usual(context._replace(settings=said), own, data="embedded", data_dir=None)
+    suited = partial(usual, own=own, data="embedded", data_dir=None, network="plain")
 
     def plan(context: Context, records: Records) -> list[RunConfig]:
         context = suited(context)

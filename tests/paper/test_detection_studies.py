@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from mabn_ref.cli import main
 from mabn_ref.paper import detection
 from mabn_ref.paper.detection import OWN, TABLE3, TABLE5, TABLE7
 from mabn_ref.paper.output import as_text, write
 from mabn_ref.paper.study import Context
+from mabn_ref.paper.table6 import TABLE6
+from mabn_ref.paper.table8 import TABLE8, TABLE8_DEVICES
 from mabn_ref.train.config import DEFAULTS, RunConfig
 from mabn_ref.train.runs import run_boxes
 from tests.paper.made_up import run_all
@@ -94,6 +97,14 @@ def test_what_was_asked_for_stays_whatever_the_images_are() -> None:
     assert {run.weight_decay for run in TABLE7.plan(Context((0,), {}), [])} == {1e-4}
 
 
+@pytest.mark.parametrize(
+    "study", [TABLE3, TABLE5, TABLE6, TABLE7, TABLE8, TABLE8_DEVICES], ids=lambda study: study.title
+)
+def test_scenes_have_a_network_of_their_own(study) -> None:
+    runs = study.plan(Context((0,), {"network": "resnet8"}), [])
+    assert {run.network for run in runs} == {"plain"}
+
+
 def test_from_runs_to_pictures(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason='matplotlib is not installed: pip install "mabn_ref[run]"')
     context = Context((0,), TINY)
@@ -106,3 +117,12 @@ def test_from_runs_to_pictures(tmp_path: Path) -> None:
     assert all(len(axes.patches) >= 1 for axes in panels)
     paths = write("table7", TABLE7, outcome, context, tmp_path, "mabn-ref paper table7", planned, found)
     assert [path.name for path in paths if path.suffix == ".png"] == ["table7.png", "table7-scenes.png"]
+
+
+def test_a_study_of_fewer_images_than_other_studies_take_at_once(tmp_path: Path, capsys) -> None:
+    """Scenes come in gradient batches of 16, and what is said of a study takes no more."""
+    pytest.importorskip("matplotlib", reason='matplotlib is not installed: pip install "mabn_ref[run]"')
+    small = [word for name in ("train-size", "test-size") for word in (f"--{name}", "16")]
+    words = ["paper", "table7", "--seeds", "1", "--epochs", "1", "--width", "2", *small, "--jobs", "1"]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    assert "1 epoch, 1 seed" in capsys.readouterr().out
