@@ -132,7 +132,7 @@ outside_names = (
     }
     | {
         f"collections.abc.{name}": f"{_PYTHON}/collections.abc.html#collections.abc.{name}"
-        for name in ("Callable", "Iterator", "Mapping", "Sequence")
+        for name in ("Callable", "Iterable", "Iterator", "Mapping", "Sequence")
     }
     | {
         name: f"{_PYTHON}/exceptions.html#{name}"
