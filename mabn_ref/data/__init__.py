@@ -5,7 +5,7 @@ CIFAR-10, `fetch` downloads it; `images` picks class-balanced parts, flips and c
 standardised floats. NumPy alone, but for `fetch`.
 """
 
-from mabn_ref.data.dataset import CLASSES, IMAGE_SHAPE, Dataset
+from mabn_ref.data.dataset import CLASSES, Dataset
 from mabn_ref.data.images import channel_statistics, to_float
 
-__all__ = ["CLASSES", "IMAGE_SHAPE", "Dataset", "channel_statistics", "to_float"]
+__all__ = ["CLASSES", "Dataset", "channel_statistics", "to_float"]

@@ -18,8 +18,6 @@ from mabn_ref.arrays import check_at_least
 CLASSES = 10
 """The most classes in a data set; labels are 0 to 9. A network has this many outputs, whichever labels occur."""
 
-IMAGE_SHAPE = (32, 32, 3)  #: height, width, channels (red, green, blue): channels last
-
 Images: TypeAlias = npt.NDArray[np.uint8]
 Labels: TypeAlias = npt.NDArray[np.int64]
 Kind = TypeVar("Kind", bound=NamedTuple)
