@@ -219,7 +219,7 @@ RIGHT_DRAWS: Mapping[ModuleType, Draw] = {
     nn.upsample: layers.matrices("nhwc"),
     nn.threshold: layers.around_thresholds,
     nn.dynamic_tanh: layers.matrices("nhwc", "1", "c", "c"),
-    nn.dynamic_erf: layers.matrices("nc", "1", "1", "c", "c"),
+    nn.dynamic_erf: layers.before_saturation,
     nn.residual: layers.matrices("nhwc", "nhwc", "nhwc"),
     nn.softmax_cross_entropy: layers.logits,
     nn.focal_loss: layers.answers,

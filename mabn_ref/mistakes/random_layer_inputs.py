@@ -78,6 +78,14 @@ def matrices(*shapes: str) -> Draw:
     return draw
 
 
+def before_saturation(rng: np.random.Generator) -> Call:
+    """Draw what Derf takes, alpha x + s within 3 of 0: differences of erf see nothing but rounding further out."""
+    call = matrices("nc", "1", "1", "c", "c")(rng)
+    x, alpha, s, gamma, beta = call.inputs
+    shrunk = min(3 / np.max(np.abs(alpha * x + s)), 1)
+    return Call((x, shrunk * alpha, shrunk * s, gamma, beta), {})
+
+
 def logits(rng: np.random.Generator) -> Call:
     """Draw logits and labels."""
     n, classes = (int(k) for k in rng.integers(2, 6, 2))
