@@ -1,8 +1,7 @@
-"""What adapters of frameworks share: the arguments of a constructor, what a user gave it, and what shapes tell."""
+"""What adapters of frameworks share: the arguments of a constructor, and what is read off shapes."""
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,35 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mabn_ref.arrays import Array
+from mabn_ref.check.adapters.asked import CHANNELS, NAMES, REAL_BATCH, asked_by, decay_of, kept_by, signature
 
-NAMES: dict[str, tuple[str, ...]] = {
-    "eps": ("eps", "epsilon"),
-    "norm_batch": ("norm_batch", "norm_batch_size", "virtual_batch_size", "B"),
-    "decay": ("decay", "ema_decay", "alpha", "retain"),
-    "window": ("window", "window_size", "buffer_size", "m"),
-    "clip": ("clip", "clip_value", "r_clip", "lam", "lambda_"),
-    "r_max": ("r_max", "rmax", "max_r", "max_r_max"),
-    "d_max": ("d_max", "dmax", "max_d", "max_d_max"),
-    "warmup": ("warmup", "warmup_iters", "warmup_steps", "warm_up_steps"),
-    "renorm_from": ("renorm_from",),
-    "decay_forward": ("decay_forward", "alpha_fwd", "alpha_forward", "afwd", "alpha_f"),
-    "decay_backward": ("decay_backward", "alpha_bkw", "alpha_backward", "abkw", "alpha_b"),
-    "layer_scaling": ("layer_scaling",),
-    "groups": ("groups", "num_groups", "n_groups", "group_count", "G"),
-}
-"""By the field of a Config: what constructors call it."""
-REAL_BATCH = (
-    "real_B",
-    "real_batch",
-    "real_batch_size",
-    "simulated_batch",
-    "simulated_batch_size",
-    "effective_batch",
-    "effective_batch_size",
-)
-"""What constructors call the batch that MABN's window stands for: so many samples, of `norm_batch` in each call."""
-CHANNELS = ("num_channels", "num_features", "channels", "features", "C")
-"""What constructors call the number of channels, where it is not their first argument."""
 SCALES = ("weight", "gamma", "scale")
 SHIFTS = ("bias", "beta", "shift", "offset")
 TRAINING = ("training", "train", "is_training")
@@ -124,67 +96,6 @@ def arguments_for(
     return Arguments(keywords | dict(extra), frozenset(given), tuple(map(float, numbers)), defaults, channels)
 
 
-def asked_by(
-    make: Callable[..., Any], config: Any, extra: Mapping[str, Any], *, momentum_is_new: bool
-) -> tuple[dict[str, Any], dict[str, float]]:
-    """Return which values of which fields a user's keywords ask for, and the numbers whose names say nothing.
-
-    The batch that a window stands for is the field "real_batch". Momentum is taken as `arguments_for` does; where it
-    has no default, as what it then is, unless that may be either.
-
-    Examples
-    --------
-    >>> from mabn_ref.norms import mabn
-    >>> def make(channels, B=2, real_B=32, momentum=0.98, depth=1): ...
-    >>> asked_by(make, mabn.Config(), {"real_B": 16, "momentum": 0.9, "depth": 3}, momentum_is_new=True)
-    ({'real_batch': 16, 'decay': 0.9}, {'depth': 3})
-    """
-    taken = signature(make).parameters
-    fields = {alias: field for field, aliases in NAMES.items() for alias in aliases if hasattr(config, field)}
-    fields |= dict.fromkeys(REAL_BATCH, "real_batch") if hasattr(config, "window") else {}
-    asked: dict[str, Any] = {}
-    unknown = {}
-    for name, value in extra.items():
-        number = type(value) in (int, float)
-        if name == "momentum" and hasattr(config, "decay"):
-            default = getattr(taken.get(name), "default", None)
-            if value is None and momentum_is_new:
-                asked["decay"] = "cumulative"
-            elif number and (isinstance(default, float) or not momentum_is_new or value < 0.5):
-                asked["decay"] = decay_of(
-                    value, default if isinstance(default, float) else float(value), momentum_is_new
-                )
-        elif name == "layer_scaling" and isinstance(value, bool):
-            asked["guard"] = "scaling" if value else "none"
-        elif name in fields and number:
-            asked[fields[name]] = value
-        elif number and name not in CHANNELS:
-            unknown[name] = value
-    return asked, unknown
-
-
-def decay_of(momentum: float, default: Any, is_new: bool) -> float:
-    """Return the weight of the old value by a momentum, or the momentum by that weight.
-
-    Momentum is the weight of the new value if its default is small; without one, if it `is_new`.
-
-    Examples
-    --------
-    >>> decay_of(0.25, 0.1, False), decay_of(0.75, 0.99, True), decay_of(0.25, None, True)
-    (0.75, 0.75, 0.75)
-    """
-    new = default < 0.5 if isinstance(default, float) else is_new
-    return round(1 - momentum, 12) if new else momentum
-
-
-def signature(call: Callable[..., Any]) -> inspect.Signature:
-    """Return the signature of a function, or of a class's constructor, whatever its metaclass does."""
-    if not isinstance(call, type):
-        return inspect.signature(call)
-    found = inspect.signature(call.__init__)  # type: ignore[misc]
-    return found.replace(parameters=list(found.parameters.values())[1:])
-
-
 class Constructed:
     """A target that a framework's constructor makes.
 
@@ -240,24 +151,14 @@ class Constructed:
     def keeps(self, parts: Sequence[Any]) -> None:
         """Take note of the eps and the momentum that the parts of a layer keep as attributes.
 
-        One of which several values are kept is left out. An instance, or what a function has made, was given them by
-        its user, unless the function was told them, or no default tells what momentum is.
+        An instance, or what a function has made, was given them by its user, unless the function was told them.
         """
-        found: dict[str, set[float]] = {"eps": set(), "decay": set()}
-        clear = {"eps", "decay"}
-        for part in parts:
-            found["eps"] |= {v for name in NAMES["eps"] if type(v := getattr(part, name, None)) is float}
-            if isinstance(momentum := getattr(part, "momentum", None), float):
-                default = getattr(signature(type(part)).parameters.get("momentum"), "default", None)
-                if not isinstance(default, float):
-                    clear.discard("decay")
-                found["decay"].add(decay_of(momentum, default, self.momentum_is_new))
-        kept = {name: next(iter(values)) for name, values in found.items() if len(values) == 1}
-        self.own |= kept
+        found, clear = kept_by(parts, momentum_is_new=self.momentum_is_new)
+        self.own |= found
         if isinstance(self.source, type) or self.given is None:
             return
-        for name, value in kept.items():
-            if name in clear - self.given:
+        for name, value in found.items():
+            if name in clear and name not in self.given:
                 self.asked.setdefault(name, value)
 
     def constructor(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, named, signature, training_flag
+from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, named, training_flag
+from mabn_ref.check.adapters.asked import signature
 from mabn_ref.check.adapters.jax_functions import Compiled, JaxTarget, Layer, leaves, with_leaves
 from mabn_ref.extras import require
 

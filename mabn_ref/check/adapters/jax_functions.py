@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.arguments import Constructed, counts, signature, squeezed
+from mabn_ref.check.adapters.arguments import Constructed, counts, squeezed
+from mabn_ref.check.adapters.asked import signature
 from mabn_ref.check.target import Holding
 from mabn_ref.extras import require
 

@@ -8,16 +8,8 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.arguments import (
-    SCALES,
-    SHIFTS,
-    Constructed,
-    counts,
-    named,
-    signature,
-    squeezed,
-    training_flag,
-)
+from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, counts, named, squeezed, training_flag
+from mabn_ref.check.adapters.asked import signature
 from mabn_ref.check.adapters.jax_functions import Step
 from mabn_ref.extras import require
 
