@@ -37,13 +37,17 @@ def prepare(path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with storage.named(path), path.open("a+b") as file:
+        if file.tell() == 0:
+            return
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) == b"\n":
+            return
         file.seek(0)
-        lines = list(_lines(path, file))
-        if lines and not lines[-1].endswith(b"\n"):
-            if _record(lines[-1]) is None:
-                file.truncate(sum(map(len, lines[:-1])))
-            else:
-                file.write(b"\n")
+        *before, last = _lines(path, file)
+        if _record(last) is None:
+            file.truncate(sum(map(len, before)))
+        else:
+            file.write(b"\n")
 
 
 def append(path: Path, record: dict[str, Any]) -> None:
