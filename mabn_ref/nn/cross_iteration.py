@@ -81,16 +81,25 @@ def compensated(past: Sequence[Batch], w: Array) -> tuple[Array, Array]:
 
 
 def forward(
-    x: Array, w: Array, gamma: Array, beta: Array, *, means: Array, variances: Array, eps: float = 1e-5, **conv: int
+    x: Array,
+    w: Array,
+    gamma: Array,
+    beta: Array,
+    *,
+    means: Array,
+    variances: Array,
+    stride: int = 1,
+    padding: int = 0,
+    eps: float = 1e-5,
 ) -> tuple[Array, Cache]:
     """Convolve, then normalise by the statistics of this batch and of earlier ones, which are constants.
 
     Implements :eq:`cbn-statistics` and :eq:`cbn-normalise`. `gamma` and `beta`, scale and shift of the output's
     channels, are (C,); `means` and `variances`, from `compensated`, are (k - 1, C). With none of these it is batch
-    normalisation. The rest is as for `mabn_ref.nn.conv2d`, with `conv` its stride and padding.
+    normalisation. The rest is as for `mabn_ref.nn.conv2d`.
     """
     check_at_least("eps", eps, 0)
-    out, convolution = conv2d.forward(x, w, **conv)
+    out, convolution = conv2d.forward(x, w, stride=stride, padding=padding)
     xp, channels, count = namespace(out), out.shape[3], out.size // out.shape[3]
     if count == 1:
         raise ValueError(
