@@ -123,11 +123,20 @@ def weight_gradient(images: list[Array], dout: Array) -> Array:
 
 
 def _seen_by_tiles(images: Array) -> Iterator[Array]:
-    """B^T d B of every tile d of 6x6 inputs, one row of tiles after the other, each (36, tiles, C)."""
-    height, width, _, c = images.shape
+    """B^T d B of every tile d of 6x6 inputs, one row of tiles after the other, each (36, tiles, C).
+
+    Neighbours share two columns of pixels, which are multiplied before they are copied. The array is gone when the
+    next one comes: all are written into the same memory.
+    """
+    height, width, n, c = images.shape
+    matrix = _B.T.astype(images.dtype)
+    down = np.empty((6, width, n * c), dtype=images.dtype)
+    tiles = np.lib.stride_tricks.sliding_window_view(down, 6, axis=1)[:, ::4].swapaxes(2, 3)  # (6, tiles, 6, n * c)
+    both = np.empty((6, 6, tiles.shape[1], n * c), dtype=images.dtype)
     for top in range(0, height - 2, 4):
-        columns = [images[top : top + 6, left : left + width - 5 : 4] for left in range(6)]
-        yield _both_ways(_B.T, np.stack(columns, axis=1)).reshape(36, -1, c)  # eq: winograd-forward
+        np.matmul(matrix, images[top : top + 6].reshape(6, -1), out=down.reshape(6, -1))  # eq: winograd-line
+        np.matmul(matrix, tiles, out=both.swapaxes(1, 2))  # eq: winograd-line
+        yield both.reshape(36, -1, c)
 
 
 def _both_ways(matrix: Array, squares: Array) -> Array:
