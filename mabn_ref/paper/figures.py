@@ -93,6 +93,7 @@ _ROWS = [
     Row("Figure 4: MABN 2 + WC", {"norm": "mabn", "norm_batch": 2}),
 ]
 _NAMES = {"mu": "mu, mean", "var": "sigma^2, variance", "chi2": "chi^2, mean square", "g": "g", "psi": "Psi"}
+_NORM = "norm over the channels"
 _NOTE = (
     "Norms over the channels, one point a gradient batch. The regular statistics are computed from the same x and "
     "the same gradients of y as the small ones, over all samples of the gradient batch; the network is trained with "
@@ -139,7 +140,7 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
         at = range(1, 1 + max((len(values["small"]) for values in found["statistics"].values()), default=0))
         title = f"{row.label}, layer {found['layer']}, seed {found['seed']}"
         name = row.label.partition(":")[0].replace(" ", "").lower()
-        figures[name] = plotting.panels(at, series, title, "gradient batch", logarithmic=True)
+        figures[name] = plotting.panels(at, series, title, "gradient batch", quantity=_NORM, logarithmic=True)
     return figures
 
 

@@ -121,25 +121,30 @@ def panels(
     title: str,
     label: str,
     *,
+    quantity: str = "",
     logarithmic: bool = False,
     claimed: Mapping[str, Sequence[float]] | None = None,
 ) -> Any:
     """Draw a panel a quantity and a line a name in each, over iterations.
 
     `at` are the iterations; `series`, by panel and name, "mean" at these, and "low" and "high" where there is a band;
-    `claimed` what a formula says of each name, dotted. An axis is `logarithmic` only if a value is positive.
+    `quantity` what all panels show, where no title says so; `claimed` what a formula says of each name, dotted. An
+    axis is `logarithmic` only if a value is positive.
     """
     drawing = new(NARROW, 2.2 * ((len(series) + 1) // 2) + 0.6)
     for number, (panel, lines) in enumerate(series.items(), start=1):
         axes = drawing.add_subplot((len(series) + 1) // 2, 2, number)
-        for colour, (name, line) in zip((_BLUE, COLOURS[1], COLOURS[0]), lines.items(), strict=False):
+        looks = ((_BLUE, 1.8), (COLOURS[1], 0.6), (COLOURS[0], 0.6))  # the first is seen behind one that covers it
+        for (colour, width), (name, line) in zip(looks, lines.items(), strict=False):
             if "low" in line:
                 axes.fill_between(at, line["low"], line["high"], color=colour, alpha=0.3, linewidth=0)
-            axes.plot(at, line["mean"], color=colour, linewidth=0.8, label=name)
+            axes.plot(at, line["mean"], color=colour, linewidth=width, label=name)
             if claimed is not None:
                 axes.plot(at, claimed[name], color="black", linestyle=":", linewidth=1)
         if logarithmic and any(value > 0 for line in lines.values() for value in line["mean"]):
             axes.set_yscale("log")
         finish(axes, panel, label, legend=number == 1)
     drawing.suptitle(textwrap.fill(title, _TITLE))
+    if quantity:
+        drawing.supylabel(quantity, fontsize="medium")
     return drawing
