@@ -127,7 +127,8 @@ def time_line() -> str:
 
 
 SHEETS: dict[str, tuple[str, Callable[[int, int, int], bool]]] = {
-    "BN, MABN": ("a column over both samples", lambda sample, position, channel: channel == 1),
+    "BN": ("a column over both samples", lambda sample, position, channel: channel == 1),
+    "MABN": ("the same column, also in the batches before", lambda sample, position, channel: channel == 1),
     "modified BN": ("a column over both samples", lambda sample, position, channel: channel == 1),
     "FRN, IN": ("a column in one sample", lambda sample, position, channel: channel == 1 and sample == 0),
     "FRN": ("the part of a column in one sample", lambda sample, position, channel: channel == 1 and sample == 0),
@@ -137,9 +138,10 @@ SHEETS: dict[str, tuple[str, Callable[[int, int, int], bool]]] = {
         "half of the columns in one sample",
         lambda sample, position, channel: sample == 0 and channel < 2,
     ),
-    "Dynamic Tanh, Derf": ("a single value", lambda *place: place == (0, 1, 1)),
 }
 """What shares a statistic, in words and as a condition on sample, position and channel."""
+_EARLIER = {"MABN": 2}
+"""How many sheets of earlier batches are drawn behind."""
 
 
 def axes(name: str, shown: tuple[str, ...]) -> str:
@@ -148,11 +150,13 @@ def axes(name: str, shown: tuple[str, ...]) -> str:
     for k, title in enumerate(shown):
         left, top = 24 + 118 * (k % 3), 34 + height * (k // 3)
         marks.append(svg.text((left + 2 * cell, top - 12), title, "note"))
-        for row in range(24):
-            sample, position, channel = row // 12, row // 4 % 3, row % 4
-            filled = SHEETS[title][1](sample, position, channel)
-            box = Box(left + (channel + 0.5) * cell, top + (row // 4 + 0.5) * cell + 8 * sample, cell, cell)
-            marks.append(svg.rectangle(box, "box map here" if filled else "box map"))
+        for back in range(_EARLIER.get(title, 0), -1, -1):
+            for row in range(24):
+                sample, position, channel = row // 12, row // 4 % 3, row % 4
+                filled = SHEETS[title][1](sample, position, channel)
+                x, y = left + (channel + 0.5) * cell, top + (row // 4 + 0.5) * cell + 8 * sample
+                box = Box(x + 9 * back, y + 9 * back, cell, cell)
+                marks.append(svg.rectangle(box, "box map here" if filled else "box map"))
         if k % 3 == 0:
             marks += [
                 _upright((left - 8, top + (1.5 + 3.4 * sample) * cell), f"sample {sample + 1}") for sample in (0, 1)
@@ -190,14 +194,7 @@ PICTURES: dict[str, Callable[[], str]] = {
     "axes-of-mean-squares": lambda: axes("axes-of-mean-squares", ("modified BN", "FRN", "RMSNorm")),
     "axes-of-the-family": lambda: axes(
         "axes-of-the-family",
-        (
-            "BN, MABN",
-            "FRN, IN",
-            "layer norm",
-            "RMSNorm",
-            "group norm",
-            "Dynamic Tanh, Derf",
-        ),
+        ("BN", "MABN", "FRN, IN", "layer norm", "group norm", "RMSNorm"),
     ),
 }
 

@@ -12,7 +12,7 @@ BY_HAND = {
     "bn": ("column", "its own sigma, mean off", "g + y Psi", "2 + 2", "convolutional networks"),
     "brn": ("column", "the same, then r and d", "g + y Psi, r and d constant", "2 + 2", "reinforcement learning"),
     "modified-bn": ("column", "its own chi", "y Psi", "1 + 1", "a step on the way to MABN"),
-    "mabn": ("columns of m batches", "the mean chi, then r", "y times the mean Psi", "1 + 1", "research"),
+    "mabn": ("columns of m batches", "the root mean chi^2, then r", "y times the mean Psi", "1 + 1", "research"),
     "gn": ("group of columns in a sample", "its own sigma, mean off", "g + y Psi", "2 + 2", "detection, diffusion"),
     "ln": ("sample, or row", "its own sigma, mean off", "g + y Psi", "2 + 2", "Transformers"),
     "in": ("column in a sample", "its own sigma, mean off", "g + y Psi", "2 + 2", "style transfer"),
@@ -28,8 +28,8 @@ BY_HAND = {
     "eval-norm": ("column", "its own sigma, mean off", "g + y Psi", "2 + 2", "research"),
     "frozen-bn": ("nothing", "a constant sigma, mean off", "nothing", "0 + 0", "fine-tuned detectors"),
     "rms": ("row", "its own chi", "y Psi", "1 + 1", "language models"),
-    "frn": ("column in a sample", "its own chi", "y Psi", "1 + 1", "Bayesian networks"),
-    "powernorm": ("columns of batches", "the average chi before", "y times a share of v", "1 + 1", "research"),
+    "frn": ("column in a sample", "its own chi", "y Psi", "1 + 1", "Bayesian neural networks"),
+    "powernorm": ("columns of batches", "the root average chi^2 before", "y times a share of v", "1 + 1", "research"),
     "un": ("columns of m batches", "the geometric mean chi", "y times an average of mean Psi", "1 + 1", "research"),
 }
 COUNTERS = {"iteration", "backward_iteration"}
