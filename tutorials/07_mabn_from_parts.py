@@ -3,9 +3,9 @@ r"""
 ==================
 
 Modified batch normalisation (tutorial 06) has two batch statistics left: :math:`\chi`, the root mean square of the
-inputs, in forward, and :math:`\Psi`, the mean of :math:`y_b u_b`, in backward. With two images per batch both are
-very noisy. Moving Average Batch Normalization, MABN, averages both over several batches, the one in backward too.
-What is it made of, line by line?
+inputs, in forward, and :math:`\Psi`, the mean of :math:`y_b u_b`, in backward. With two images per batch the first
+is rough and the second mostly noise. Moving Average Batch Normalization, MABN, averages both over several batches,
+the one in backward too. What is it made of, line by line?
 """
 
 # %%
@@ -15,7 +15,7 @@ What is it made of, line by line?
 # One channel, six normalisation batches of two values each, and the gradients that the layers after it send back. The
 # fourth batch happens to be large.
 
-# sphinx_gallery_thumbnail_number = 1
+# sphinx_gallery_thumbnail_number = 2
 from collections import deque
 
 import numpy as np
@@ -48,6 +48,16 @@ for x in xs:
 of_batch, averaged = np.mean(xs**2, axis=1), np.array(averaged)
 print("of the batch:", of_batch)
 print("last three:  ", averaged)
+number = [1, 2, 3, 4, 5, 6]
+draw(
+    "Six batches of two, and the mean of the last three",
+    "batch (number)",
+    "mean square (units of x²)",
+    (number, of_batch, GREY, "o:", "of the batch"),
+    (number, averaged, BLUE, "o-", "mean of the last three: divides"),
+    height=2.6,
+    xticks=number,
+)
 
 # %%
 # The large batch moves the average, but only by a third of its own change. Then the values are divided by
