@@ -151,6 +151,8 @@ def axes(name: str, shown: tuple[str, ...]) -> str:
         left, top = 24 + 118 * (k % 3), 34 + height * (k // 3)
         marks.append(svg.text((left + 2 * cell, top - 12), title, "note"))
         for back in range(_EARLIER.get(title, 0), -1, -1):
+            middle = left + 2 * cell + 9 * back, top + 3 * cell + 4 + 9 * back
+            marks.append(svg.rectangle(Box(*middle, 4 * cell, 6 * cell + 8), "box map"))
             for row in range(24):
                 sample, position, channel = row // 12, row // 4 % 3, row % 4
                 filled = SHEETS[title][1](sample, position, channel)
