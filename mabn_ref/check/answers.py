@@ -1,4 +1,7 @@
-"""What a target's process answers: text in JSON and arrays. Nothing that such a process writes is unpickled."""
+"""What a target's process answers: text in JSON and arrays. Nothing that such a process writes is unpickled.
+
+Before every call of the target its process says which it is, in a word or two; the last one is where it hung or died.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import io
 import json
 import struct
 import zipfile
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import IO, Any, BinaryIO
 
@@ -19,6 +23,8 @@ class Garbled(Exception):
 
 
 _LONGEST = 1 << 30
+_SAID = 1 << 32
+"""Added to the length of what is no answer yet."""
 _TEXTS = ("failure", "failed_at", "notes", "changed", "skipped")
 
 
@@ -39,12 +45,22 @@ def write_answer(stream: BinaryIO, kind: str, found: Any) -> None:
     stream.flush()
 
 
-def read_answer(stream: IO[bytes]) -> tuple[str, Any]:
+def say(stream: BinaryIO, words: str) -> None:
+    """Write what is done before the answer."""
+    text = words.encode()
+    stream.write(struct.pack("<Q", _SAID + len(text)) + text)
+    stream.flush()
+
+
+def read_answer(stream: IO[bytes], told: Callable[[str], None] = lambda words: None) -> tuple[str, Any]:
     """Read an answer: its kind, with an `About`, a text, a list, or the fields of a `Trace`.
 
-    `Garbled` is raised if it is none, EOFError if the stream ends in it.
+    `told` hears what is said before. `Garbled` is raised if it is no answer, EOFError if the stream ends in it.
     """
     (length,) = struct.unpack("<Q", _exactly(stream, 8))
+    while 0 <= length - _SAID <= _LONGEST:
+        told(_exactly(stream, length - _SAID).decode(errors="replace"))
+        (length,) = struct.unpack("<Q", _exactly(stream, 8))
     if length > _LONGEST:
         raise Garbled
     archive = io.BytesIO(_exactly(stream, length))

@@ -28,11 +28,15 @@ class Outcome(NamedTuple):
     """The name of a fault."""
 
 
-def outcomes(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...]) -> list[Outcome]:
-    """Put a target through all probes."""
+def outcomes(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...], only: str = "") -> list[Outcome]:
+    """Put a target through all probes, or through the one of a name."""
     with np.errstate(all="ignore"):
         p = Probing(target, norm, replace(scenario, groups=1), space)
-        found = [_outcome(probe, p) for probe in PROBES]
+        return laid_to_causes([_outcome(probe, p) for probe in PROBES if only in ("", probe.name)])
+
+
+def laid_to_causes(found: Sequence[Outcome]) -> list[Outcome]:
+    """Leave of several faults the one that the others follow from."""
     known: dict[str, str] = {}
     for cause, follow, why in _FOLLOW:
         if any(o.mistake == cause for o in found):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mabn_ref.check.behaviour import Outcome, outcomes, with_behaviour
+from mabn_ref.check.behaviour import Outcome, laid_to_causes, outcomes, with_behaviour
 from mabn_ref.check.inquire import derivative
 from mabn_ref.check.observe import About, Trace
+from mabn_ref.check.probes import PROBES, Probe
 from mabn_ref.check.report import Report
 from mabn_ref.check.run import Apart, Failed, Here, plan, runner, traces
 from mabn_ref.check.scenarios import ALONE, MODULES, Scenario, scenarios
@@ -91,10 +93,13 @@ def check(
     told = progress or (lambda scenario: None)
     with runner(target, norm, extra or {}, time_limit, axis=axis, call=call) as runs:
         told("what it takes")
-        about = runs.about(wanted[1])  # most scenarios have its settings: what was compiled for it is used again
-        report = judge(name, norm, about, traces(runs, about, wanted, told))
-        if about.other_axes:
-            about, report = _of_either_axis(runs, about, report, wanted, told)
+        try:
+            about = runs.about(wanted[1])  # most scenarios have its settings: what was compiled for it is used again
+            report = judge(name, norm, about, traces(runs, about, wanted, told))
+            if about.other_axes:
+                about, report = _of_either_axis(runs, about, report, wanted, told)
+        except Failed as why:
+            return Report(name, norm, "", differences=[f"when it was first called: {why}"])
         first = plan(about, scenarios(norm, norm_batch=norm_batch)[:1])[0]
         if first.skipped or not report.preset:
             return report
@@ -151,8 +156,17 @@ def _not_shared(report: Report, runs: Apart, about: About, first: Trace) -> Repo
 def _behaviour(runs: Here | Apart, first: Trace) -> list[Outcome]:
     try:
         return [Outcome(*row) for row in runs.ask(outcomes, first)]
+    except Failed:  # in one of the probes, which the others do not show
+        return laid_to_causes([_probed(runs, first, probe) for probe in PROBES])
+
+
+def _probed(runs: Here | Apart, first: Trace, probe: Probe) -> Outcome:
+    """What one probe finds: that a layer does not come back from it is its fault."""
+    try:
+        (row,) = runs.ask(functools.partial(outcomes, only=probe.name), first)
     except Failed as why:
-        return [Outcome("behaviour", "not run", str(why))]
+        return Outcome(probe.name, "fault", f"{probe.name}: {why}", probe.mistake)
+    return Outcome(*row)
 
 
 def assert_conforms(target: Any, norm: str, **options: Any) -> None:

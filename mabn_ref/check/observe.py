@@ -30,7 +30,7 @@ class Trace:
     failure: str = ""
     """Why it stopped early, or ""."""
     failed_at: int = 0
-    """The last step that it came to, counted from 1."""
+    """The last step that it came to, counted from 1; 0 if that is not known, or it came to none."""
     notes: list[str] = field(default_factory=list)
     """What it did that is allowed but unusual, such as another dtype."""
     changed: list[str] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Trace:
     @property
     def finished(self) -> int:
         """The number of steps of which everything is there."""
-        return self.failed_at - 1 if self.failure else len(self.values.get("z", []))
+        return max(self.failed_at - 1, 0) if self.failure else len(self.values.get("z", []))
 
     def note(self, text: str) -> None:
         """Add a note, unless it is there."""

@@ -1,7 +1,8 @@
 """Put a target through its plan, with a limit of time for every scenario.
 
 A dotted path is run in a process of its own, which may hang, crash or print what it likes, and is started again after
-what it did not survive. An object is run here, in a thread, which can be left behind but not stopped.
+what it did not survive. An object is run here, in a thread, which can be left behind but not stopped. Of either it is
+known which call of the target was the last.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import IO, Any
 
 from mabn_ref.check.adapters import adapt, load
-from mabn_ref.check.answers import Garbled, read_answer, write_answer
+from mabn_ref.check.answers import Garbled, read_answer, say, write_answer
 from mabn_ref.check.inquire import inquire
 from mabn_ref.check.observe import SPACES, About, Trace, observe
 from mabn_ref.check.scenarios import SEVERAL, Scenario
+from mabn_ref.check.target import Watched
 
 IMPORTS = 60.0
 """Seconds for importing the target, and a framework with it."""
@@ -90,7 +93,7 @@ def traces(
         try:
             found.append(planned if planned.skipped else runs.ask(observe, planned))
         except Failed as why:
-            found.append(replace(planned, failure=str(why), failed_at=1))
+            found.append(replace(planned, failure=str(why)))
     return found
 
 
@@ -101,11 +104,8 @@ class Here:
         self.target, self.norm, self.limit = adapt(thing, extra, **adapted), norm, limit
 
     def about(self, scenario: Scenario) -> About:
-        """Ask what the target is."""
-        try:
-            about: About = self.ask(inquire, Trace(scenario, ()))
-        except Failed as why:
-            raise TargetError(f"the target takes longer than {self.limit:g} s for its first step") from why
+        """Ask what the target is; `Failed` is raised if it hangs at once."""
+        about: About = self.ask(inquire, Trace(scenario, ()))
         return about
 
     def turn(self, axis: int) -> None:
@@ -114,7 +114,17 @@ class Here:
 
     def ask(self, what: Callable[..., Any], planned: Trace) -> Any:
         """Return ``what(target, norm, scenario, space)``; `Failed` is raised if it takes too long."""
-        return _in_time(lambda: what(self.target, self.norm, planned.scenario, planned.space), self.limit)
+        last: deque[str] = deque(maxlen=1)
+        target: Any = Watched(self.target, last.append)
+        try:
+            return _in_time(lambda: what(target, self.norm, planned.scenario, planned.space), self.limit)
+        except Failed as why:
+            raise Failed(f"{why}{_there(last)}") from why
+
+
+def _there(last: Sequence[str]) -> str:
+    """Where a target was when it hung or died."""
+    return f"; it was {last[-1]}" if last else ""
 
 
 def _in_time(call: Callable[[], Any], limit: float) -> Any:
@@ -153,11 +163,8 @@ class Apart:
         self.errors: IO[bytes] = tempfile.TemporaryFile(prefix="mabn-ref-")  # noqa: SIM115
 
     def about(self, scenario: Scenario) -> About:
-        """Ask what the target is."""
-        try:
-            about: About = self.ask(inquire, Trace(scenario, ()), IMPORTS + self.limit)
-        except Failed as why:
-            raise TargetError(f"{self.path}: while it was imported and first called, {why}") from why
+        """Ask what the target is; `Failed` is raised if it hangs or dies at once."""
+        about: About = self.ask(inquire, Trace(scenario, ()), IMPORTS + self.limit)
         if about.axis is not None:  # known, too, by a process that takes the place of this one
             self.adapted["axis"] = about.axis
         return about
@@ -187,17 +194,18 @@ class Apart:
         try:
             self._answer((self.path, self.norm, self.extra, self.adapted), IMPORTS + self.limit)
         except Failed as why:
-            raise TargetError(f"{self.path}: while it was imported and first called, {why}") from why
+            raise TargetError(f"{self.path}: while it was imported, {why}") from why
 
     def _answer(self, job: Any, limit: float) -> Any:
         assert self.child is not None
         jobs, answers = self.child.stdin, self.child.stdout
         assert jobs is not None
         assert answers is not None
+        last: deque[str] = deque(maxlen=1)
 
         def read() -> Any:
             try:
-                return read_answer(answers)
+                return read_answer(answers, last.append)
             except (EOFError, Garbled):
                 answers.close()
                 raise
@@ -206,9 +214,9 @@ class Apart:
             pickle.dump(job, jobs)
             jobs.flush()
             kind, found = _in_time(read, limit)
-        except Failed:
+        except Failed as why:
             self._kill()  # which ends `read`, too
-            raise
+            raise Failed(f"{why}{_there(last)}") from why
         except Garbled as error:
             self._kill()
             raise Failed("its process answered what no answer looks like") from error
@@ -218,6 +226,7 @@ class Apart:
             self.errors.seek(0)
             lines = self.errors.read().decode(errors="replace").strip().splitlines()
             ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+            ended += _there(last)
             raise Failed(f"the process {ended}{': ' + lines[-1] if lines else ''}") from error
         if kind == "error":
             raise TargetError(found)
@@ -256,7 +265,7 @@ def serve() -> None:
         return found
 
     path, norm, extra, adapted = pickle.load(jobs)
-    target = answer(lambda: adapt(load(path), extra, **adapted))
+    target = answer(lambda: Watched(adapt(load(path), extra, **adapted), functools.partial(say, answers)))
     while target is not None:
         try:
             what, *where = pickle.load(jobs)

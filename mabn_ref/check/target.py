@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import traceback
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol, runtime_checkable
@@ -121,6 +123,54 @@ class FunctionsTarget(Holding):
         if counts:
             layer.state = layer.state._replace(iteration=iterations)
         return counts
+
+
+class Watched:
+    """A target that says what is asked of it before it does it, so that it is known where it did not come back.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mabn_ref.norms import batch_norm
+    >>> target = Watched(FunctionsTarget(batch_norm), print)
+    >>> layer = target.make(3, batch_norm.Config())
+    making a layer
+    >>> z = target.forward(layer, np.ones((2, 3)), np.ones(3), np.zeros(3), True)
+    in call 1 of forward, in training, on an array of shape (2, 3), float64
+    """
+
+    def __init__(self, target: Target, told: Callable[[str], None]) -> None:
+        calls: dict[int, Counter[str]] = {}
+        vars(self).update(target=target, told=told, calls=calls)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.target, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(vars(self)["target"], name)
+        if not callable(found):
+            return found
+
+        def call(*given: Any) -> Any:
+            self.told(self._words(name, given))
+            answer = found(*given)
+            if name == "make":
+                self.calls[id(answer)] = Counter()  # another layer may have had this number before
+            return answer
+
+        return call
+
+    def _words(self, name: str, given: tuple[Any, ...]) -> str:
+        if name == "make":
+            return "making a layer"
+        calls = self.calls.setdefault(id(given[0]), Counter())
+        calls[name] += 1
+        mode = ""
+        if name == "forward":
+            mode = ", in training" if given[-1] else ", in inference"
+        arrays = [value for value in given if isinstance(value, np.ndarray)]
+        on = f", on an array of shape {arrays[0].shape}, {arrays[0].dtype}" if arrays else ""
+        return f"in call {calls[name]} of {name}{mode}{on}"
 
 
 def last_own_line(error: BaseException) -> traceback.FrameSummary | None:

@@ -203,7 +203,8 @@ def _row(norm: str, trace: Trace, case: Case | None, best: Explanation, about: A
         return Row(name, 0, f"one value per channel: {failure or 'the output is beta'}", {}), ""
     if failure and not trace.finished and name == "ramps":
         return Row(name, 0, f"it takes no ramps: {failure}", {}), ""
-    stopped = f"{name}, step {trace.failed_at}: {failure}" if failure else ""
+    step = f", step {trace.failed_at}" if trace.failed_at else ""
+    stopped = f"{name}{step}: {failure}" if failure else ""
     if case is None:
         return Row(name, trace.finished, failure, {}), stopped
     convention = best.convention(case)

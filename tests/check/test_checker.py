@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -79,13 +80,16 @@ def test_nothing_is_found_where_nothing_matches_and_the_first_place_is_given() -
     assert "dgamma is the derivative of forward" in report.taylor
 
 
+FOURTH = "call 4 of forward, in training, on an array of shape (24, 2, 3, 5), float64"
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
         ("Raises", "step 4: RuntimeError: no luck today (layers.py, line "),
         ("NotFinite", "step 4: z is inf at [0, 0, 0, 0]"),
         ("WrongShape", "step 4: z has shape (24, 2, 3, 1), expected (24, 2, 3, 5)"),
-        ("Hangs", "step 1: it took longer than 0.5 s"),
+        ("Hangs", f"several in a call: it took longer than 0.5 s; it was in {FOURTH}"),
     ],
 )
 def test_a_target_that_fails_is_reported_and_the_other_scenarios_run(name: str, said: str) -> None:
@@ -96,8 +100,8 @@ def test_a_target_that_fails_is_reported_and_the_other_scenarios_run(name: str, 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("Hangs", "it took longer than 2 s"),
-        ("Dies", "the process ended with 3"),
+        ("Hangs", f"several in a call: it took longer than 2 s; it was in {FOURTH}"),
+        ("Dies", f"several in a call: the process ended with 3; it was in {FOURTH}"),
         ("Answers", "its process answered what no answer looks like"),
         ("Pickles", "its process answered what no answer looks like"),
     ],
@@ -111,6 +115,65 @@ def _one_failure(report: Report, said: str) -> None:
     assert [str(d).startswith("several in a call") and said in str(d) for d in report.differences] == [True]
     assert [row.scenario for row in report.rows if row.why] == ["several in a call"]
     assert report.preset == "the paper"
+
+
+@pytest.mark.parametrize(
+    ("function", "call", "said"),
+    [
+        ("make", 1, "making a layer"),
+        ("forward", 1, "in call 1 of forward, in training, on an array of shape (8, 2, 3, 5), float64"),
+        ("forward", 2, "in call 2 of forward, in inference, on an array of shape (7, 2, 3, 5), float64"),
+        ("backward", 1, "in call 1 of backward, on an array of shape (8, 2, 3, 5), float64"),
+        ("state", 1, "in call 1 of state"),
+    ],
+)
+def test_a_target_that_hangs_at_once_gets_a_report_that_says_where(function: str, call: int, said: str) -> None:
+    target, calls = FunctionsTarget(batch_norm), 0
+
+    def counted(*given: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            time.sleep(3600)
+        return getattr(FunctionsTarget, function)(target, *given)
+
+    setattr(target, function, counted)
+    report = check(target, "bn", time_limit=0.5, **SHORT)
+    assert not report.conforms
+    assert report.differences == [f"when it was first called: it took longer than 0.5 s; it was {said}"]
+    assert "it could not be compared" in str(report)
+
+
+def test_a_layer_that_ends_its_process_at_once_gets_the_report_that_was_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["check", "tests.check.layers:DiesAtOnce", "--as", "bn", "--short", "--json"]) == 1
+    kept = json.loads(capsys.readouterr().out)
+    assert kept["conforms"] is False
+    (why,) = kept["differences"]
+    assert why.startswith("when it was first called: the process ended with 3; it was in call 2 of forward, in infer")
+
+
+def test_a_probe_that_a_layer_does_not_come_back_from_is_its_fault() -> None:
+    report = check("tests.check.layers:DiesOfAConstant", "bn", **SHORT)
+    assert not report.conforms
+    assert report.mistakes == ["not-finite-on-a-constant"]
+    (words,) = [finding.words for finding in report.findings if finding.tensor == "behaviour"]
+    assert words.startswith("constant channel: the process ended with 3; it was in call 1 of forward, in training")
+    assert {"input kept", "instances apart"} <= set(report.behaviour)  # those before and behind it ran
+
+
+def test_a_layer_that_cannot_be_made_for_one_scenario_came_to_no_step_of_it() -> None:
+    class Choosy(FunctionsTarget):
+        def make(self, channels: int, config: Any) -> Any:
+            if config.eps == 1e-2:
+                raise ValueError("eps is too large")
+            return super().make(channels, config)
+
+    report = check(Choosy(batch_norm), "bn", **SHORT)
+    assert not report.conforms
+    assert [str(d).partition(" (")[0] for d in report.differences] == ["start: ValueError: eps is too large"]
+    assert {row.scenario: row.steps for row in report.rows}["start"] == 0
 
 
 def test_of_moving_averages_that_were_not_seen_nothing_is_said() -> None:
