@@ -127,9 +127,23 @@ def less(x: Array, row: Array) -> Array:
 def check_at_least(name: str, value: Any, lowest: float, *, below: float = math.inf, whole: bool = False) -> None:
     """Refuse a value that is not a finite number (an integer if `whole`) from `lowest` up, and less than `below`."""
     if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
-        raise TypeError(f"{name} is {value!r}, expected {range_in_words(lowest, below, whole)}")
+        raise TypeError(f"{name} is {shown(value)}, expected {range_in_words(lowest, below, whole)}")
     if not math.isfinite(value) or not lowest <= float(value) < below:
-        raise ValueError(f"{name} is {value!r}, expected {range_in_words(lowest, below, whole)}")
+        raise ValueError(f"{name} is {shown(value)}, expected {range_in_words(lowest, below, whole)}")
+
+
+def shown(value: Any) -> str:
+    """Return a value as it is written in Python, a number of NumPy as the plain number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> shown(np.float32(0.1)), shown(np.bool_(True)), shown("sigma")
+    ('0.1', 'True', "'sigma'")
+    """
+    if isinstance(value, np.number):
+        return str(value)
+    return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def range_in_words(lowest: float, below: float, whole: bool) -> str:

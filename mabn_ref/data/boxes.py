@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mabn_ref.arrays import check_at_least
+from mabn_ref.arrays import check_at_least, shown
 from mabn_ref.data import embedded
 from mabn_ref.data.dataset import Images, Labels, drawn
 
@@ -66,7 +66,7 @@ def generate(
     """
     check_at_least("exposure", exposure, 0)
     if not 0 < exposure <= 1:
-        raise ValueError(f"exposure is {exposure!r}, expected a number in (0, 1]")
+        raise ValueError(f"exposure is {shown(exposure)}, expected a number in (0, 1]")
     scene = functools.partial(_scene, exposure=exposure, textured=textured)
     return drawn(scene, 1, train_size, test_size, seed, 4)
 

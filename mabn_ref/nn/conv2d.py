@@ -129,7 +129,7 @@ def check_arguments(x: Array, w: Array, stride: int, padding: int) -> None:
         )
     check_at_least("stride", stride, 1, whole=True)
     check_at_least("padding", padding, 0, whole=True)
-    padded = (x.shape[1] + 2 * padding, x.shape[2] + 2 * padding)
+    padded = (x.shape[1] + 2 * int(padding), x.shape[2] + 2 * int(padding))
     if w.shape[0] > padded[0] or w.shape[1] > padded[1]:
         raise ValueError(
             f"w has a kernel of {tuple(w.shape[:2])}, expected at most {padded}, the size of x with its padding"

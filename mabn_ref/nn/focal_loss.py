@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mabn_ref.arrays import Array, check_at_least, check_own, namespace
+from mabn_ref.arrays import Array, check_at_least, check_own, namespace, shown
 from mabn_ref.nn.common import check_rank, check_scalar_cotangent, check_targets
 
 
@@ -35,7 +35,7 @@ def forward(logits: Array, truth: Array, *, alpha: float = 0.25, gamma: float = 
     check_at_least("alpha", alpha, 0)
     check_at_least("gamma", gamma, 0)
     if alpha > 1:
-        raise ValueError(f"alpha is {alpha!r}, expected a number in [0, 1]")
+        raise ValueError(f"alpha is {shown(alpha)}, expected a number in [0, 1]")
     check_targets("truth", truth, logits)
     xp, alpha, gamma = namespace(logits), float(alpha), float(gamma)
     positives = max(int(xp.sum(truth)), 1)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from mabn_ref.arrays import Array, check_at_least, check_shaped, namespace
+from mabn_ref.arrays import Array, check_at_least, check_shaped, namespace, shown
 
 Params: TypeAlias = Sequence[dict[str, Array]]
 """One dict of named arrays per layer; empty where a layer has no parameters."""
@@ -95,7 +95,7 @@ def milestone_rate(step: int, *, milestones: Sequence[int], factor: float, lr: f
     for milestone in milestones:
         check_at_least("milestones", milestone, 1, whole=True)
     if any(later <= earlier for earlier, later in zip(milestones, milestones[1:], strict=False)):
-        raise ValueError(f"milestones is {list(milestones)!r}, expected increasing steps")
+        raise ValueError(f"milestones is [{', '.join(map(shown, milestones))}], expected increasing steps")
     ramp = (step + 1) / warmup if step < warmup else 1.0
     return float(lr) * ramp * float(factor) ** sum(step >= milestone for milestone in milestones)
 

@@ -13,7 +13,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_at_least, check_float_array, check_own, check_shaped, kind, range_in_words
+from mabn_ref.arrays import (
+    Array,
+    check_at_least,
+    check_float_array,
+    check_own,
+    check_shaped,
+    kind,
+    range_in_words,
+    shown,
+)
 
 
 def setting(
@@ -111,7 +120,7 @@ class Ramp(Checked):
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Refuse a word that is not one of `choices`."""
     if value not in choices:
-        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
+        raise ValueError(f"{name} is {shown(value)}, expected one of {', '.join(map(repr, choices))}")
 
 
 Pair: TypeAlias = tuple[Any, type]  #: an argument, and the very class that it has to be of

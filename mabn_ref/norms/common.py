@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from mabn_ref import arrays
-from mabn_ref.arrays import Array, check_at_least, check_float_array, check_squares, less, like, namespace
+from mabn_ref.arrays import Array, check_at_least, check_float_array, check_squares, less, like, namespace, shown
 from mabn_ref.norms.checks import Ramp, check_shape
 
 
@@ -138,7 +138,9 @@ def ema(
     elif decay is not None and 0 <= decay <= 1:
         decays, fresh = [decay] * steps, (1 - decay) * rows
     else:
-        raise ValueError(f"decay is {decay!r}, expected a number in [0, 1], or None and how many values were seen")
+        raise ValueError(
+            f"decay is {shown(decay)}, expected a number in [0, 1], or None and how many values were seen"
+        )
     averages = [old]
     for t in range(steps):
         averages.append(decays[t] * averages[-1] + fresh[t, :])  # eq: averages (7)
