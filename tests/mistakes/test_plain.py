@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from mabn_ref import nn, norms
 from mabn_ref.mistakes import plain
 from mabn_ref.mistakes.plain import layers
+from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS
 from mabn_ref.norms import batch_norm, batch_renorm, mabn_variants, modified_batch_norm
 
 TRACE = Path(__file__).parent.parent / "traces" / "mabn_formal.npz"
@@ -96,3 +100,41 @@ def test_plain_layers_by_hand() -> None:
     assert layers.relu(np.array([-1.0, 0.0, 2.0])).tolist() == [0.0, 0.0, 2.0]
     assert layers.global_average_pool(np.arange(8.0).reshape(1, 2, 2, 2)).tolist() == [[3.0, 4.0]]
     assert layers.linear(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]), np.array([0.5])).tolist() == [[11.5]]
+
+
+STEP = 1e-30j
+
+
+@pytest.mark.parametrize("name", sorted({*plain.LAYERS} - {"dynamic_erf", "residual"}))
+def test_plain_layers_have_the_derivatives_of_the_real_ones_by_the_complex_step(name: str) -> None:
+    """But erf of the standard library, which refuses complex numbers, and blocks, which are three layers of ours."""
+    rng = np.random.default_rng(0)
+    module = getattr(nn, name)
+    inputs, options = RIGHT_DRAWS[module](rng)
+    for k, given in enumerate(inputs):
+        moved = [*inputs[:k], given + STEP * rng.standard_normal(given.shape), *inputs[k + 1 :]]
+        slopes = [np.imag(forward(*moved, **options)) for forward in (plain.LAYERS[name], first(module.forward))]
+        assert np.any(slopes[1])
+        np.testing.assert_allclose(slopes[0], slopes[1], rtol=1e-9, atol=1e-40)
+
+
+@pytest.mark.parametrize("name", plain.NORMALISERS)
+def test_plain_normalisers_have_the_derivatives_of_the_real_ones_by_the_complex_step(name: str) -> None:
+    rng = np.random.default_rng(0)
+    module = getattr(norms, name)
+    config, gamma, beta, xs, _ = RIGHT_DRAWS[module](rng)
+    inputs = xs[0], gamma, beta
+    for k, given in enumerate(inputs):
+        moved = [*inputs[:k], given + STEP * rng.standard_normal(given.shape), *inputs[k + 1 :]]
+        state = module.init(len(gamma), config, dtype=np.float64)
+        slopes = [
+            np.imag(plain.NORMALISERS[name](len(gamma), config).forward(*moved)),
+            np.imag(module.forward(*moved, state, config)[0]),
+        ]
+        assert np.any(slopes[1])
+        np.testing.assert_allclose(slopes[0], slopes[1], rtol=1e-9, atol=1e-40)
+
+
+def first(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What it returns before its cache."""
+    return lambda *given, **options: function(*given, **options)[0]

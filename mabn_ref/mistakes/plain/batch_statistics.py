@@ -41,7 +41,7 @@ class Normaliser:
         return self.config.decay * old + (1 - self.config.decay) * value
 
     def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
-        z = np.empty(x.shape)
+        z = np.empty(x.shape, np.result_type(float, x, gamma, beta))
         self.saved = []
         for (values, channels), (out, _) in zip(self.parts(x), self.parts(z), strict=True):
             out[:] = self.part_forward(values, gamma[channels], beta[channels])

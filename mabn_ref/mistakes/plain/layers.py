@@ -16,7 +16,7 @@ def conv2d(x: Array, w: Array, *, stride: int, padding: int) -> Array:
     kh, kw = w.shape[:2]
     x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     rows, columns = (x.shape[1] - kh) // stride + 1, (x.shape[2] - kw) // stride + 1
-    out = np.empty((len(x), rows, columns, w.shape[3]))
+    out = np.empty((len(x), rows, columns, w.shape[3]), np.result_type(float, x, w))
     for i in range(rows):
         for j in range(columns):
             piece = x[:, i * stride : i * stride + kh, j * stride : j * stride + kw, :]
@@ -29,12 +29,13 @@ def cross_iteration(
 ) -> Array:
     """One channel at a time: mean and mean square of every iteration, this one last, averaged."""
     out = conv2d(x, w, **options)
+    channels = []
     for c in range(len(gamma)):
         here = out[..., c]
         mu = np.mean([*means[:, c], here.mean()])
         nu = np.mean([*(variances[:, c] + means[:, c] ** 2), (here**2).mean()])
-        out[..., c] = gamma[c] * (here - mu) / (nu - mu**2 + eps) ** 0.5 + beta[c]
-    return out
+        channels.append(gamma[c] * (here - mu) / (nu - mu**2 + eps) ** 0.5 + beta[c])
+    return np.stack(channels, axis=-1)
 
 
 def centralize(w: Array) -> Array:
@@ -82,7 +83,7 @@ def global_average_pool(x: Array) -> Array:
 def upsample(x: Array) -> Array:
     """Pixel by pixel: an output looks up where it lies, halved."""
     n, h, w, c = x.shape
-    out = np.empty((n, 2 * h, 2 * w, c))
+    out = np.empty((n, 2 * h, 2 * w, c), np.result_type(float, x))
     for i, j in np.ndindex(2 * h, 2 * w):
         out[:, i, j] = x[:, i // 2, j // 2]
     return out

@@ -67,7 +67,7 @@ class MABN(ModifiedBatchNorm):
         self.started = self.started or self.seen > 0
 
     def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
-        z = np.empty(x.shape)
+        z = np.empty(x.shape, np.result_type(float, x, gamma, beta))
         self.saved = []
         per_call = self.config.ema_per == "call"
         if per_call:

@@ -74,7 +74,7 @@ class OnlineNorm(Normaliser):
         return sample / scale, scale
 
     def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
-        z = np.empty(x.shape)
+        z = np.empty(x.shape, np.result_type(float, x, gamma, beta))
         self.saved = []
         a = self.config.decay_forward
         for sample, out in zip(x, z, strict=True):
