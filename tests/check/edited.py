@@ -951,5 +951,13 @@ SEVERAL = {
             beside=("bn-unbiased-variance", "Every position has statistics of its own"),
         ),
     ),
+    "unbiased in training and in the moving variance": (
+        "in",
+        replace(
+            LAYERS["in", "variance", "unbiased"],
+            wrap=tracking,
+            beside=("bn-unbiased-variance", "Inference has moving statistics"),
+        ),
+    ),
 }
 """Layers of which several things are said."""
