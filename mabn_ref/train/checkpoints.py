@@ -24,6 +24,7 @@ from mabn_ref.nn import convert, network
 from mabn_ref.train.config import LATER_FIELDS, RunConfig
 from mabn_ref.train.devices import mapped, to_device, to_host
 from mabn_ref.train.loop import Epoch, Progress, layers_of
+from mabn_ref.train.tasks import BOXES, CLASSES, PIXELS, Task
 
 Array = np.ndarray[Any, Any]
 _FORMAT = 1
@@ -80,21 +81,42 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
 
 
 def load_network(path: Path) -> tuple[RunConfig, convert.Network]:
-    """Read the configuration and the network of a checkpoint of a run that classifies images, whichever it was.
+    """Read the configuration and the network of a checkpoint of any run, of images, pixels or boxes.
 
-    Errors are those of `load`; where the run stood does not matter.
+    A checkpoint does not say what was predicted; the parameters do. Errors are those of `load`; where the run stood
+    does not matter.
     """
     with _archive(path) as members:
         meta = _meta(path, members)
         config = RunConfig(**meta["config"])
-        layers = layers_of(config, steps=1)  # of which only the schedule of Batch Renormalization knows
-        params, states = network.init(layers, np.random.default_rng(0))
+        layers, params, states = _network(config, members)
         like = {"params": params, "states": states}
         expected = named(like)
         found = expected | {name: _array(path, name, members[name], expected) for name in expected if name in members}
         if lacking := [name for name in expected.keys() - members.keys() if not name.endswith("iteration")]:
             raise CheckpointError(f"{path} lacks array {min(lacking)}")
     return config, convert.Network(layers, **_restored(like, found))
+
+
+def _network(config: RunConfig, members: dict[str, IO[bytes]]) -> tuple[list[Any], Any, Any]:
+    """The start of the network whose parameters have the members' names and shapes; of images, where none has."""
+    shapes = {}
+    for name, stream in members.items():
+        if name.startswith("params/"):
+            shapes[name] = _header(name, stream)[1]
+            stream.seek(0)
+    for task in (PIXELS, BOXES):
+        with contextlib.suppress(ValueError):  # the configuration has fields of another task
+            found = _start(config, task)
+            if {name: value.shape for name, value in named({"params": found[1]}).items()} == shapes:
+                return found
+    return _start(config, CLASSES)
+
+
+def _start(config: RunConfig, task: Task) -> tuple[list[Any], Any, Any]:
+    """Layers, parameters and states before the first step."""
+    layers = layers_of(config, 1, task)  # of the steps only the schedule of Batch Renormalization knows
+    return layers, *network.init(layers, np.random.default_rng(0))
 
 
 def _layers(progress: Progress) -> dict[str, Any]:

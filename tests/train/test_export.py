@@ -16,8 +16,10 @@ from mabn_ref.nn import dynamic_erf, dynamic_tanh, network, networks
 from mabn_ref.nn.convert import Network
 from mabn_ref.norms import NORMS, batch_norm, online_norm, rms_norm
 from mabn_ref.norms.devices import on_devices
-from mabn_ref.train import tasks
+from mabn_ref.train import boxes, checkpoints, loop, tasks
+from mabn_ref.train.config import RunConfig
 from mabn_ref.train.export import to_onnx
+from mabn_ref.train.runs import run_one
 
 GROUPS = {"gn": {"groups": 2}, "ln": {"groups": 1}, "in": {"groups": None}}
 SETTINGS = GROUPS | {"online": {"layer_scaling": False}}
@@ -86,6 +88,7 @@ def test_layers_of_other_networks() -> None:
     pytest.importorskip("onnx", reason="onnx is not installed")
     net, x = trained(tasks.encoder_decoder, "bn")
     assert assert_same(net, x)[-1] == "Conv"
+    assert assert_same(*trained(boxes.detector, "bn"))[-1] == "Add"
     layers = [
         network.Conv("conv", 3, 4),
         network.Bias("bias", 4, (1.0, -1.0, 0.5, 0.0)),
@@ -163,6 +166,41 @@ def test_layers_are_not_named_as_the_models_input_and_output() -> None:
     for name in ("logits", "images"):
         with pytest.raises(ValueError, match=f"a layer is named '{name}'"):
             to_onnx(of_layers(name, "linear"))
+
+
+@pytest.mark.parametrize(
+    ("task", "settings"),
+    [
+        (tasks.PIXELS, {}),
+        (tasks.BOXES, {}),
+        (tasks.BOXES, {"heads": True, "devices": 2}),
+        (tasks.CLASSES, {"network": "resnet8"}),
+    ],
+)
+def test_a_checkpoint_of_every_task_gives_its_network(task: Any, settings: dict[str, Any], tmp_path: Path) -> None:
+    small = {"width": 2, "epochs": 1, "gradient_batch": 4, "train_size": 12, "test_size": 12, "augment": False}
+    config, ends = RunConfig(norm="bn", **small | settings), []
+    path = tmp_path / "run.npz"
+    run_one(config, task=task, checkpoint=path, watched=lambda setup, progress: ends.append((setup, progress)))
+    setup, end = ends[-1]
+    theirs, net = checkpoints.load_network(path)
+    assert theirs == config
+    assert [layer.name for layer in net.layers] == [layer.name for layer in setup.layers]
+    found = checkpoints.named({"params": net.params, "states": net.states})
+    expected = checkpoints.named({"params": end.params, "states": end.states})
+    assert found.keys() == expected.keys()
+    assert all(np.array_equal(found[name], expected[name]) for name in found)
+    x = loop.to_input(setup, setup.images.test.images)
+    assert np.array_equal(network.infer(*net, x), network.infer(setup.layers, end.params, end.states, x))
+
+
+@pytest.mark.frameworks
+def test_the_command_writes_a_detector(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    small = {"width": 2, "epochs": 1, "gradient_batch": 4, "train_size": 8, "test_size": 4, "augment": False}
+    run_one(RunConfig(norm="bn", **small), task=tasks.BOXES, checkpoint=tmp_path / "run.npz")
+    assert main(["export", str(tmp_path / "run.npz"), str(tmp_path / "net.onnx")]) == 0
+    assert "19 layers as " in capsys.readouterr().out
 
 
 @pytest.mark.frameworks
