@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from mabn_ref.learn.exercise import Exercise, course
+from tests.docs.building import written
 from tests.strategies import many
 
 ROOT = Path(__file__).parent.parent
@@ -196,3 +198,27 @@ def test_a_warning_is_noticed(tmp_path: Path) -> None:
     script.write_text("import numpy as np\nprint(np.log(np.zeros(1)))\n")
     with pytest.raises(AssertionError, match="RuntimeWarning"):
         run(script)
+
+
+BY_NUMBER = {int(script.name[:2]): script for script in SCRIPTS}
+
+
+@pytest.mark.parametrize("exercise", [pytest.param(exercise, id=exercise.name) for exercise in course()])
+def test_an_exercise_names_tutorials_that_have_its_equations(exercise: Exercise) -> None:
+    """So that a new order of the tutorials is noticed."""
+    for number in exercise.tutorials:
+        text = BY_NUMBER[number].read_text(encoding="utf-8")
+        assert any(re.search(rf"(?<![\w-]){label}(?![\w-])", text) for label in exercise.equations), number
+    assert set(exercise.tutorials) >= set(map(int, re.findall(r"[Tt]utorials?\s+(\d+)", exercise.statement)))
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *written()], ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_number_of_a_tutorial_is_a_link_to_that_tutorial(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for link in (r":doc:`([^`<]*)<([^`>]*)>`", r"\[([^]]*)\]\(([^)]*)\)"):
+        for words, target in re.findall(link, text):
+            if number := re.search(r"[Tt]utorial\s+(\d+)", words):
+                stem = target.removesuffix(".py").rpartition("/")[2]
+                assert stem == BY_NUMBER[int(number[1])].stem, words
+        text = re.sub(link, "", text)
+    assert not re.findall(r"[Tt]utorials?\s+\d+", text)
