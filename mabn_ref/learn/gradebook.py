@@ -59,10 +59,10 @@ def student_report(grades: Sequence[Grade]) -> str:
         if not given.parts:
             lines += [f"{_code(given.said)}\n"]
         told = set()
-        for name, ok, message in given.parts:
-            again = "" if message in told or ok else f": {_code(message)}"
-            told.add(message)
-            lines.append(f"- {name}: {'right' if ok else 'wrong'}{again}")
+        for part in given.parts:
+            why = "" if part.ok or (part.message in told and not part.waits) else f": {_code(part.message)}"
+            told.add(part.message)
+            lines.append(f"- {part.name}: {part.mark}{why}")
         lines.append("")
     return "\n".join(lines)
 

@@ -168,7 +168,8 @@ class _Known:
         skeleton = _values(exercise, run_source(exercise.skeleton, f"{exercise.name}_skeleton"), self.cases)
         # What is handed out right counts only with a part that is not.
         to_do = tuple(part.name for part in self._parts(skeleton) if not part.ok)
-        self._counts_with = {name: to_do for name in exercise.parts if name not in to_do}
+        self._given = set(exercise.parts) - set(to_do)
+        self._counts_with = dict.fromkeys(self._given, to_do)
         for check in exercise.checks.CHECKS:
             self._counts_with |= check.counts_with
 
@@ -218,8 +219,10 @@ class _Known:
         for part in parts:
             others = self._counts_with.get(part.name)
             if part.ok and others and not right & set(others):
-                said = f"as it was given; a point once {' or '.join(others)} is right"
-                part = part._replace(ok=False, message=said)
+                said = "as it was given; " if part.name in self._given else ""
+                part = part._replace(
+                    ok=False, message=f"{said}no point until {' or '.join(others)} is right", waits=True
+                )
             yield part
 
     def _explanations(self, student: _Values, unexplained: set[str]) -> Iterator[str]:

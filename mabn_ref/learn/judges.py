@@ -145,7 +145,9 @@ def _grade_in(answer: dict[str, Any], task: str, student: str, name: str) -> Gra
         raise ValueError("its judge answered what it was not asked")
     if "error" in answer:
         raise ValueError(str(answer["error"])[:1000])
-    parts = tuple(Part(str(part), ok is True, str(message)) for part, ok, message in answer["parts"])
+    parts = tuple(
+        Part(str(part), ok is True, str(message), waits is True) for part, ok, message, waits in answer["parts"]
+    )
     if tuple(part.name for part in parts) != find(name).parts:
         raise ValueError("its judge answered what no grade looks like")
     points, sentences = sum(part.ok for part in parts), tuple(map(str, answer["sentences"]))

@@ -64,7 +64,7 @@ def lint(exercise: Exercise, exercises: tuple[Exercise, ...] = (), seeds: Sequen
 
 
 def _first_fault(report: Report) -> str:
-    faults = [f"{part.name}: {part.message}" for part in report.parts if not part.ok]
+    faults = [part.line for part in report.without_points]
     return [*faults, *report.notes][0]
 
 

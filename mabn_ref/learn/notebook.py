@@ -29,7 +29,7 @@ def check(name: str, functions: Mapping[str, Any], seeds: Sequence[int] = (0,)) 
     print(f"{report.exercise}: {'passed, ' if report.passed else ''}{report.points} of {len(report.parts)} points")
     said = dict.fromkeys([*report.sentences, *map(str, report.errors)])
     if not said:
-        said = dict.fromkeys(f"{part.name}: {part.message}" for part in report.parts if not part.ok)
+        said = dict.fromkeys(part.line for part in report.without_points)
     for line in (*said, *report.notes):
         print(line)
 
@@ -46,7 +46,7 @@ def check_part(name: str, part: str, functions: Mapping[str, Any], seeds: Sequen
     found = next((p for p in report.parts if p.name == part), None)
     if found is None:
         raise ValueError(f"part is {part!r}, expected one of {', '.join(p.name for p in report.parts)}")
-    assert found.ok, " ".join(report.sentences) or found.message
+    assert found.ok, found.line if found.waits else " ".join(report.sentences) or found.message
 
 
 def as_notebook(exercise: Exercise, kind: str = "plain") -> dict[str, Any]:

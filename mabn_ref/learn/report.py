@@ -14,9 +14,21 @@ class Part(NamedTuple):
     name: str
     """Such as "dx"."""
     ok: bool
-    """Whether it is right."""
+    """Whether it is worth its point."""
     message: str = ""
-    """What is wrong; "" if nothing is."""
+    """Why it is not; "" if it is."""
+    waits: bool = False
+    """Whether it is right and yet has no point, until another part is right as well."""
+
+    @property
+    def mark(self) -> str:
+        """The verdict in a word."""
+        return "right" if self.ok or self.waits else "wrong"
+
+    @property
+    def line(self) -> str:
+        """What is to be said of a part without a point."""
+        return f"{self.name}: {'right, ' if self.waits else ''}{self.message}"
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,7 @@ class Report:
 
     @property
     def points(self) -> int:
-        """Parts that are right."""
+        """Parts that are worth theirs."""
         return sum(part.ok for part in self.parts)
 
     @property
@@ -52,5 +64,10 @@ class Report:
     def summary(self) -> str:
         """The first thing to be said, on one line; nothing if it has passed."""
         said = [*self.sentences, *map(str, self.errors), *self.notes]
-        said += [f"{part.name}: {part.message}" for part in self.parts if not part.ok]
+        said += [part.line for part in self.without_points]
         return " ".join(said[0].split())[:200] if said else ""
+
+    @property
+    def without_points(self) -> list[Part]:
+        """Parts without a point, those that are wrong first."""
+        return sorted((part for part in self.parts if not part.ok), key=lambda part: part.waits)

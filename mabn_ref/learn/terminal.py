@@ -103,9 +103,9 @@ def verdict(report: Report, exercise: Exercise, path: Path, source: str, style: 
     unwritten = {str(error) for error in report.errors if error.kind == "todo"}
     wide = max(len(part.name) for part in report.parts)
     for part in report.parts:
-        mark = style("right", "green") if part.ok else style("wrong", "red")
+        mark = style(part.mark, "green" if part.ok else "dim" if part.waits else "red")
         mark = style("to do", "dim") if part.message in unwritten else mark
-        message = "" if part.message in said else part.message
+        message = "" if part.message in said and not part.waits else part.message
         said.add(part.message)
         indent = " " * (11 + wide)
         text = textwrap.fill(message, style.width, initial_indent=indent, subsequent_indent=indent).lstrip()

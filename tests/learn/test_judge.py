@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from mabn_ref.learn import notebook
 from mabn_ref.learn.checking import close
 from mabn_ref.learn.exercise import find, run_source
+from mabn_ref.learn.gradebook import student_report
 from mabn_ref.learn.judge import _fault, check_code, check_source
+from mabn_ref.learn.judges import Judges, grade_one
 from mabn_ref.learn.process import Limits
 from mabn_ref.learn.result_form import form_fault, same
+from mabn_ref.learn.terminal import Style, verdict
 
 BACKWARD = find("04_bn_backward")
 
@@ -181,3 +186,40 @@ def test_close_is_to_a_ten_millionth_of_the_largest_number() -> None:
     right = np.array([1e-3, 4.0])
     assert close(right + np.array([3e-7, 0.0]), right)
     assert not close(right + np.array([6e-7, 0.0]), right)
+
+
+HALF_MENDED = {
+    "hunt_bessel": ("m = np.float64(x.shape[0])", "m = np.float64(x.size)", {"z", "mean"}, "var"),
+    "hunt_eps_in_backward": ("1 / np.sqrt(var)", "1 / (np.sqrt(var) + eps)", {"z", "dbeta"}, "dx or dgamma"),
+    "hunt_recompute": ("z, state, Kept(", "z, state, Kept(2 * ", {"z", "dbeta"}, "dx or dgamma"),
+}
+"""What is written for what; what is right before and after it, and with what it counts."""
+
+
+@pytest.mark.parametrize("name", HALF_MENDED)
+def test_what_is_right_is_not_called_wrong_for_want_of_a_point(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a terminal, in a class's reports, and in a notebook."""
+    old, new, right, others = HALF_MENDED[name]
+    hunt = find(name)
+    source = hunt.skeleton.replace(old, new)
+    report = check_source(hunt, source)
+    assert report.points == 0
+    assert {part.name for part in report.parts if part.waits} >= right
+    why = f"as it was given; no point until {others} is right"
+    said = verdict(report, hunt, Path("exercise.py"), source, Style()).splitlines()
+    graded = grade_one("ada", hunt.name, "exercise.py", source, (0,))
+    with Judges(1) as judges:
+        assert judges.grade_one("ada", hunt.name, "exercise.py", source, (0,)) == graded
+    reported = student_report([graded]).splitlines()
+    assert not report.summary.startswith(tuple(right))
+    for part in right:
+        assert any(line.split() == ["right", part, *why.split()] for line in said)
+        assert f"- {part}: right: `{why}`" in reported
+        functions = vars(run_source(source, "given"))
+        with pytest.raises(AssertionError, match=f"^{part}: right, {why}"):
+            notebook.check_part(name, part, functions)
+    assert not any(line.split()[:2] == ["wrong", part] for line in said for part in right)
+    notebook.check(name, functions)
+    told = capsys.readouterr().out
+    assert f"{hunt.name}: 0 of " in told
+    assert bool(report.sentences) or all(f"\n{part}: right, {why}\n" in told for part in right)

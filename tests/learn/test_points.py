@@ -198,11 +198,12 @@ def test_what_a_hunt_has_right_counts_once_something_is_mended() -> None:
     hunt = find("hunt_recompute")
     given = check_code(hunt, run_source(hunt.skeleton, "given"))
     assert {part.message for part in given.parts if part.name in ("z", "dbeta")} == {
-        "as it was given; a point once dx or dgamma is right"
+        "as it was given; no point until dx or dgamma is right"
     }
     assert check_code(hunt, run_source(hunt.solution, "mended")).points == 6
     folding = find("folding")
-    said = run_source(folding.solution.replace("k = w_c * s", "k = w * s"), "kernel")
-    assert [part.name for part in check_code(folding, said).parts if part.ok] == ["s", "t"]
+    said = check_code(folding, run_source(folding.solution.replace("k = w_c * s", "k = w * s"), "kernel"))
+    assert [part.name for part in said.parts if part.ok] == ["s", "t"]
+    assert [part.message for part in said.parts if part.waits] == ["no point until k is right"]
     said = run_source(folding.solution.replace("b = t", "b = -t"), "bias")
     assert [part.name for part in check_code(folding, said).parts if part.ok] == ["s", "t", "k"]
