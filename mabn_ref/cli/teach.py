@@ -89,8 +89,10 @@ def _grade(args: argparse.Namespace) -> int:
     most = sum(len(exercise.parts) for exercise in exercises)
     wide = max(len(shown(student.name)) for student in everyone)
     for student in everyone:
-        points = sum(given.points for given in grades if given.student == student.name)
-        print(f"{shown(student.name):<{wide}}  {points:>4} of {most}")
+        own = [given for given in grades if given.student == student.name]
+        lacking = ", ".join(given.exercise for given in own if given.lacks)
+        note = f"  not passed yet: {lacking}" if lacking else ""
+        print(f"{shown(student.name):<{wide}}  {sum(given.points for given in own):>4} of {most}{note}")
     how = "without a sandbox" if args.no_sandbox else "in bubblewrap"
     print(f"Run {how}; hidden cases of --seed {seed}, --hidden {args.hidden}")
     if args.csv:

@@ -81,6 +81,13 @@ def arrays_in(value: Any, array_type: type) -> list[Any]:
     return [array for item in inner for array in arrays_in(item, array_type)]
 
 
+def arguments(function: Any, args: Any, kwargs: Any) -> list[tuple[str, Any]]:
+    """The arguments of a call, each with the name that the function has for it; "" where it has none."""
+    code = getattr(function, "__code__", None)
+    names = code.co_varnames[: code.co_argcount] if code else ()
+    return [(names[k] if k < len(names) else "", value) for k, value in enumerate(args)] + list(kwargs.items())
+
+
 def decode(
     tree: Any,
     buffers: list[bytes],
@@ -276,13 +283,17 @@ class _Serving:
         if not callable(function):
             return {"missing": message["function"]}, []
         args, kwargs = self.decoded(message, buffers)
-        given = [(a, a.tobytes()) for a in arrays_in([args, kwargs], self.numpy.ndarray)]
+        given = [
+            (name, array, array.tobytes())
+            for name, value in arguments(function, args, kwargs)
+            for array in arrays_in(value, self.numpy.ndarray)
+        ]
         try:
             result = function(*args, **kwargs)
             tree, sent = encode(result)
         except Unsendable as error:
             return {"unsendable": str(error)}, []
-        changed = any(a.tobytes() != before for a, before in given)
+        changed = sorted({name for name, array, before in given if array.tobytes() != before})
         now = _fingerprint(self.numpy)
         replaced = [".".join(key) for key, value in self.before.items() if now.get(key) is not value]
         return {"content": tree, "changed": changed, "replaced": replaced[:3]}, sent

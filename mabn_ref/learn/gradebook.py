@@ -56,6 +56,7 @@ def student_report(grades: Sequence[Grade]) -> str:
     for given in grades:
         lines += [f"## {given.exercise}: {given.points} of {given.of}", ""]
         lines += [*(f"{sentence}\n" for sentence in given.sentences)]
+        lines += [f"{given.lacks[0].upper()}{given.lacks[1:]}.\n"] if given.lacks else []
         if not given.parts:
             lines += [f"{_code(given.said)}\n"]
         told = set()

@@ -56,7 +56,7 @@ def check_source(
     finally:
         for student in students:
             student.close()
-    notes = [note for s in students for note in _notes_of_changed(s.changed)]
+    notes = _notes_of_changed({changed for s in students for changed in s.changed})
     notes += [f"your code replaces {name}; leave NumPy as it is" for s in students for name in sorted(s.replaced)]
     return known.report(values, notes, "".join(student.printed for student in students))
 
@@ -83,8 +83,8 @@ class _Watched:
 
     def __init__(self, code: Any) -> None:
         self._code = code
-        self.changed: set[str] = set()
-        """Functions that changed an array they were given."""
+        self.changed: set[tuple[str, str]] = set()
+        """Functions that changed an array they were given, each with the argument that holds it."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
@@ -95,17 +95,28 @@ class _Watched:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             own_args, own_kwargs = copy.deepcopy((args, kwargs))
-            given = [(a, a.tobytes()) for a in child.arrays_in([own_args, own_kwargs], np.ndarray)]
+            given = [
+                (argument, array, array.tobytes())
+                for argument, value in child.arguments(function, own_args, own_kwargs)
+                for array in child.arrays_in(value, np.ndarray)
+            ]
             result = function(*own_args, **own_kwargs)
-            if any(a.tobytes() != before for a, before in given):
-                self.changed.add(name)
+            self.changed |= {(name, argument) for argument, a, before in given if a.tobytes() != before}
             return result
 
         return call
 
 
-def _notes_of_changed(names: Iterable[str]) -> list[str]:
-    return [f"{name} changes an array that it is given; make a new one" for name in sorted(names)]
+def _notes_of_changed(changed: Iterable[tuple[str, str]]) -> list[str]:
+    by_function: dict[str, list[str]] = {}
+    for name, argument in sorted(changed):
+        by_function.setdefault(name, []).append(argument)
+    return [
+        f"{name} changes its argument{'s' if arguments[1:] else ''} {' and '.join(arguments)}; make a new array"
+        if all(arguments)
+        else f"{name} changes an array that it is given; make a new one"
+        for name, arguments in by_function.items()
+    ]
 
 
 _Values = dict[str, list[Any]]

@@ -39,7 +39,9 @@ class Grade(NamedTuple):
     """The first thing to be said, on one line; "" if all is right."""
     parts: tuple[Part, ...] = ()
     sentences: tuple[str, ...] = ()
-    """What the recognised mistakes say."""
+    """What the recognised mistakes say, and what is wrong besides the numbers."""
+    lacks: str = ""
+    """What keeps the exercise from passing though it has all its points, if anything does."""
     again: bool = False
     """Whether it was killed, or ran out of time on what may be a busy machine: it is run again, alone."""
 
@@ -49,9 +51,10 @@ def grade_one(
 ) -> Grade:
     """Check one file. Runs in a worker process, and the file's code in one of its own below that."""
     report = check_source(find(name), source, filename=filename, seeds=seeds, sandbox=sandbox)
-    sentences = (*report.sentences, *report.notes)
+    sentences = report.sentences if report.lacks else (*report.sentences, *report.notes)
     again = any(error.kind in ("killed", "timeout") for error in report.errors)
-    return Grade(student, name, report.points, len(report.parts), report.summary, report.parts, sentences, again)
+    of = len(report.parts)
+    return Grade(student, name, report.points, of, report.summary, report.parts, sentences, report.lacks, again)
 
 
 class Judges(contextlib.AbstractContextManager["Judges"]):
@@ -150,8 +153,17 @@ def _grade_in(answer: dict[str, Any], task: str, student: str, name: str) -> Gra
     )
     if tuple(part.name for part in parts) != find(name).parts:
         raise ValueError("its judge answered what no grade looks like")
-    points, sentences = sum(part.ok for part in parts), tuple(map(str, answer["sentences"]))
-    return Grade(student, name, points, len(parts), str(answer["said"]), parts, sentences, answer["again"] is True)
+    return Grade(
+        student,
+        name,
+        points=sum(part.ok for part in parts),
+        of=len(parts),
+        said=str(answer["said"]),
+        parts=parts,
+        sentences=tuple(map(str, answer["sentences"])),
+        lacks=str(answer["lacks"]),
+        again=answer["again"] is True,
+    )
 
 
 def _serve() -> None:

@@ -69,8 +69,8 @@ class Student(contextlib.AbstractContextManager["Student"]):
         limits = Limits() if limits is None else limits
         self.printed = ""
         """What the code printed."""
-        self.changed: set[str] = set()
-        """Functions that changed an array they were given."""
+        self.changed: set[tuple[str, str]] = set()
+        """Functions that changed an array they were given, each with the argument that holds it."""
         self.replaced: set[str] = set()
         """Names of NumPy that the code put something else under."""
         self._source, self._filename, self._limits, self._sandbox = source, filename, limits, tuple(sandbox)
@@ -142,7 +142,7 @@ class Student(contextlib.AbstractContextManager["Student"]):
         with self._in_time():
             self._send({"function": name, "content": tree}, buffers)
             message, buffers = self._receive(name, functions)
-            self.changed |= {name} if message.get("changed") else set()
+            self.changed |= {(name, argument) for argument in _names_of_arguments(message.get("changed"))}
             self.replaced |= _names_of_numpy(message.get("replaced"))
             return self._decoded(message, buffers)
 
@@ -267,6 +267,14 @@ def _names_of_numpy(names: Any) -> set[str]:
     """Those words of a process's answer that can be names; it is the student's, and what it says is printed."""
     found = names[:3] if isinstance(names, list) else []
     return {name for name in found if isinstance(name, str) and re.fullmatch(r"numpy[A-Za-z0-9_.]{1,80}", name)}
+
+
+def _names_of_arguments(names: Any) -> set[str]:
+    """Those words of a process's answer that can be arguments, "" for what can be none; it is the student's, too."""
+    found = names[:3] if isinstance(names, list) else []
+    return {
+        name if isinstance(name, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{,40}", name) else "" for name in found
+    }
 
 
 def _write(file: int, data: bytes, until: float) -> None:

@@ -61,9 +61,22 @@ class Report:
         return all(part.ok for part in self.parts) and not self.notes
 
     @property
+    def score(self) -> str:
+        """The points and, where all are there and the exercise has not passed, what it lacks."""
+        points = f"{self.points} of {len(self.parts)} point{'' if len(self.parts) == 1 else 's'}"
+        return f"{points}, {self.lacks}" if self.lacks else points
+
+    @property
+    def lacks(self) -> str:
+        """What keeps an exercise with all its points from passing; "" if nothing does, or if points are missing."""
+        return (
+            f"not passed yet: {'. Also: '.join(self.notes)}" if self.notes and self.points == len(self.parts) else ""
+        )
+
+    @property
     def summary(self) -> str:
         """The first thing to be said, on one line; nothing if it has passed."""
-        said = [*self.sentences, *map(str, self.errors), *self.notes]
+        said = [*self.sentences, *map(str, self.errors), *([self.lacks] if self.lacks else self.notes)]
         said += [part.line for part in self.without_points]
         return " ".join(said[0].split())[:200] if said else ""
 

@@ -92,12 +92,12 @@ def verdict(report: Report, exercise: Exercise, path: Path, source: str, style: 
     """What is said about a student's code: the mistakes that were recognised first, then its parts."""
     title = f"{style(exercise.name, 'bold')}  {exercise.title}"
     if report.passed:
-        return f"{title}\n\n  {style('passed', 'green')}, {_points(report)}"
+        return f"{title}\n\n  {style('passed', 'green')}, {report.score}"
     blocks = [title] if any(error.trace for error in report.errors) else [title, place(path, None, style)]
     blocks += ["", *(style.wrap(sentence) for sentence in report.sentences)] if report.sentences else []
     for error in report.errors:
         blocks += ["", _error(error, path, source, style)]
-    blocks += ["", *(style.wrap(note) for note in report.notes)] if report.notes else []
+    blocks += ["", *(style.wrap(note) for note in report.notes)] if report.notes and not report.lacks else []
     blocks.append("")
     said = {str(error) for error in report.errors}
     unwritten = {str(error) for error in report.errors if error.kind == "todo"}
@@ -110,14 +110,10 @@ def verdict(report: Report, exercise: Exercise, path: Path, source: str, style: 
         indent = " " * (11 + wide)
         text = textwrap.fill(message, style.width, initial_indent=indent, subsequent_indent=indent).lstrip()
         blocks.append(f"  {mark}  {part.name:<{wide}}  {text}".rstrip())
-    blocks.append(f"\n  {_points(report)}")
+    blocks += ["", style.wrap(report.score)]
     if report.printed.strip():
         blocks += ["", style("  Your code printed:", "dim"), _printed(report.printed)]
     return "\n".join(blocks)
-
-
-def _points(report: Report) -> str:
-    return f"{report.points} of {len(report.parts)} point{'' if len(report.parts) == 1 else 's'}"
 
 
 def _error(error: StudentError, path: Path, source: str, style: Style) -> str:
@@ -206,6 +202,7 @@ def check_all(folder: Folder, seeds: Sequence[int], style: Style, show: Callable
         passed += report.passed
         unwritten = not report.points and bool(report.errors) and all(e.kind == "todo" for e in report.errors)
         mark = style("to do ", "dim") if unwritten else style("wrong ", "red")
+        mark = style("open  ", "dim") if report.lacks else mark
         mark = style("passed", "green") if report.passed else mark
         show(f"{mark} {exercise.name:<28}{report.points} of {len(report.parts)}  {report.summary}".rstrip())
     show(f"\n{progress_bar(folder)}")

@@ -51,7 +51,7 @@ def say(message, body=b""):
     out.flush()
 
 libc = ctypes.CDLL(None, use_errno=True)
-right = {"content": {"tuple": [{"value": 0.0}, {"value": 1.0}]}, "changed": False, "replaced": [], "lengths": []}
+right = {"content": {"tuple": [{"value": 0.0}, {"value": 1.0}]}, "changed": [], "replaced": [], "lengths": []}
 """
 PACKAGE = str(Path(mabn_ref.__file__).parent)
 
@@ -302,6 +302,10 @@ time.sleep(9)
 say({**right, 'replaced': ['numpy.x\\n\\n# hostile: 2 of 2 points\\n\\x1b[2J']})
 time.sleep(9)
 """,
+        "arguments that are none": """
+say({**right, 'changed': 7})
+say({**right, 'changed': ['x\\n\\n# hostile: 2 of 2 points\\n\\x1b[2J', {}, 'x' * 999]})
+""",
         "a call of nothing": """
 say({'call': 99, 'content': {'tuple': []}, 'lengths': []})
 time.sleep(9)
@@ -524,7 +528,8 @@ import ctypes, json, os, struct
 def moments(x):
     libc = ctypes.CDLL(None)
     pickle = b"cos\\nmkdir\\n(V@MARK@\\ntR."
-    forged = {"task": "", "points": 2, "of": 2, "said": "", "sentences": [], "again": False, "lengths": []}
+    forged = {"task": "", "points": 2, "of": 2, "said": "", "sentences": [], "lacks": "", "again": False}
+    forged["lengths"] = []
     forged["parts"] = [["mu", True, "", False], ["var", True, "", False]]
     head = json.dumps(forged).encode()
     judge = libc.syscall(434, os.getppid(), 0)
@@ -561,7 +566,7 @@ def test_without_a_sandbox_what_is_written_on_a_judge_s_line_is_no_grade(tmp_pat
 
 def test_an_answer_to_another_question_is_no_grade() -> None:
     parts = [["mu", True, "", False], ["var", True, "", False]]
-    given = {"parts": parts, "said": "", "sentences": [], "again": False}
+    given = {"parts": parts, "said": "", "sentences": [], "lacks": "", "again": False}
     assert judges._grade_in({**given, "task": "7"}, "7", "ada", "01_moments").points == 2
     for answer in (given, {**given, "task": "8"}, {**given, "task": "7", "parts": 2 * parts[:1]}):
         with pytest.raises(ValueError, match="its judge answered"):

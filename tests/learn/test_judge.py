@@ -66,7 +66,45 @@ def test_right_numbers_with_arguments_changed_do_not_pass() -> None:
     report = check_source(BACKWARD, source)
     assert report.points == 3
     assert not report.passed
-    assert report.notes == ("backward changes an array that it is given; make a new one",)
+    assert report.notes == ("backward changes its argument dz; make a new array",)
+
+
+IN_PLACE = {
+    "its argument x": (
+        "bn_forward",
+        "    y = centred / sigma\n",
+        "    x -= np.mean(x, axis=axes)\n    x /= sigma\n    y = x\n",
+    ),
+    "its argument dz": ("bn_backward", "dy = dz * gamma", "dz *= gamma\n    dy = dz"),
+    "its arguments gamma and x": (
+        "bn_forward",
+        "    y = centred / sigma\n",
+        "    y = centred / sigma\n    given = gamma.copy()\n    x += 1\n    gamma += 1\n    gamma = given\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", IN_PLACE)
+def test_all_points_and_not_passed_is_said(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a terminal, in a class's reports, and in a notebook, and with the same points."""
+    name, old, new = IN_PLACE[what]
+    exercise = find(name)
+    source = exercise.solution.replace(old, new)
+    report = check_source(exercise, source)
+    graded = grade_one("ada", exercise.name, "exercise.py", source, (0,))
+    most = len(exercise.parts)
+    assert report.points == graded.points == most
+    assert not report.passed
+    lacks = f"not passed yet: {exercise.name[6:]} changes {what}; make a new array"
+    said = verdict(report, exercise, Path("exercise.py"), source, Style()).splitlines()
+    assert said[-1] == f"  {most} of {most} points, {lacks}"
+    assert report.summary == graded.said == lacks
+    reported = student_report([graded])
+    assert f": {most} of {most}\n\nN{lacks[1:]}.\n\n- " in reported
+    notebook.check(name, vars(run_source(source, "in place")))
+    assert capsys.readouterr().out == f"{exercise.name}: {most} of {most} points, {lacks}\n"
+    with Judges(1) as judges:
+        assert judges.grade_one("ada", exercise.name, "exercise.py", source, (0,)) == graded
 
 
 def test_replacing_numpy_is_told() -> None:

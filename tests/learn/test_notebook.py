@@ -46,7 +46,7 @@ def test_plain(capsys: pytest.CaptureFixture[str]) -> None:
 def test_arrays_changed_in_place_are_told_and_spoil_no_later_check(capsys: pytest.CaptureFixture[str]) -> None:
     book = notebook.as_notebook(BACKWARD)
     run(book, BACKWARD.solution.replace("dy = dz * gamma", "dz *= gamma\n    dy = dz"))
-    said = "04_bn_backward: 3 of 3 points\nbackward changes an array that it is given; make a new one\n"
+    said = "04_bn_backward: 3 of 3 points, not passed yet: backward changes its argument dz; make a new array\n"
     assert capsys.readouterr().out == said
     run(book, BACKWARD.solution)
     assert capsys.readouterr().out == "04_bn_backward: passed, 3 of 3 points\n"

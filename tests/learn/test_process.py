@@ -165,16 +165,30 @@ def test_changed_arguments_and_replaced_numpy_are_noticed() -> None:
     source = "import numpy as np\nnp.sum = None\ndef f(x):\n    x += 1\n    return x\ndef g(x): return x"
     with Student(source, "exercise.py", LIMITS) as student:
         student.f(np.ones(3))
-        assert student.changed == {"f"}
+        assert student.changed == {("f", "x")}
         student.g(np.ones(3))
-    assert student.changed == {"f"}
+    assert student.changed == {("f", "x")}
     assert student.replaced == {"numpy.sum"}
 
 
 def test_arrays_inside_a_cache_are_not_to_be_changed_either() -> None:
     with Student("def f(cache):\n    cache[0][:] = 0\n    return 1", "exercise.py", LIMITS) as student:
         student.f((np.ones(3), 2.0))
-    assert student.changed == {"f"}
+    assert student.changed == {("f", "cache")}
+
+
+@pytest.mark.parametrize(
+    ("function", "named"),
+    [
+        ("def f(a, *rest): rest[0][:] = 0", {""}),
+        ("def f(a, b):\n    a[:] = b[:] = 0", {"a", "b"}),
+        ("class F:\n    def __call__(self, a, b): b[:] = 0\nf = F()", {""}),
+    ],
+)
+def test_a_changed_argument_is_named_where_it_has_a_name(function: str, named: set[str]) -> None:
+    with Student(function, "exercise.py", LIMITS) as student:
+        student.f(np.ones(3), np.ones(3))
+    assert student.changed == {("f", name) for name in named}
 
 
 @pytest.mark.parametrize(
