@@ -59,11 +59,16 @@ def student_report(grades: Sequence[Grade]) -> str:
         lines += [f"{given.lacks[0].upper()}{given.lacks[1:]}.\n"] if given.lacks else []
         if not given.parts:
             lines += [f"{_code(given.said)}\n"]
-        told = set()
+        for error in given.errors:
+            lines += [_code(error.message), ""]
+            if error.place:
+                code = [shown(line, kept="\\").rstrip() for line in error.lines]
+                lines += [*(f"    {line}" for line in (shown(error.place), *code)), ""]
+        told = {error.message for error in given.errors}
         for part in given.parts:
-            why = "" if part.ok or (part.message in told and not part.waits) else f": {_code(part.message)}"
+            why = ", see above" if part.message in told and not part.waits else f": {_code(part.message)}"
             told.add(part.message)
-            lines.append(f"- {part.name}: {part.mark}{why}")
+            lines.append(f"- {part.name}: {part.mark}{'' if part.ok else why}")
         lines.append("")
     return "\n".join(lines)
 

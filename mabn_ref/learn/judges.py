@@ -21,11 +21,24 @@ from mabn_ref.learn.child import read_frame, write_frame
 from mabn_ref.learn.exercise import find
 from mabn_ref.learn.judge import check_source
 from mabn_ref.learn.report import Part
+from mabn_ref.learn.student_error import StudentError
 
 _LONGEST = 1 << 20
 """Bytes of a question or of an answer."""
+_WIDEST = 118
+"""Characters of a line of a student's file in a report."""
 _PATIENCE = 600.0
 """Seconds for one file; what it does itself is limited far below that."""
+
+
+class Stop(NamedTuple):
+    """Where a student's file raised, hung or crashed."""
+
+    message: str
+    place: str = ""
+    """The line of the file; "" where none is known."""
+    lines: tuple[str, ...] = ()
+    """That line and those around it."""
 
 
 class Grade(NamedTuple):
@@ -42,6 +55,8 @@ class Grade(NamedTuple):
     """What the recognised mistakes say, and what is wrong besides the numbers."""
     lacks: str = ""
     """What keeps the exercise from passing though it has all its points, if anything does."""
+    errors: tuple[Stop, ...] = ()
+    """Where the file raised, hung or crashed."""
     again: bool = False
     """Whether it was killed, or ran out of time on what may be a busy machine: it is run again, alone."""
 
@@ -53,8 +68,27 @@ def grade_one(
     report = check_source(find(name), source, filename=filename, seeds=seeds, sandbox=sandbox)
     sentences = report.sentences if report.lacks else (*report.sentences, *report.notes)
     again = any(error.kind in ("killed", "timeout") for error in report.errors)
-    of = len(report.parts)
-    return Grade(student, name, report.points, of, report.summary, report.parts, sentences, report.lacks, again)
+    return Grade(
+        student,
+        name,
+        points=report.points,
+        of=len(report.parts),
+        said=report.summary,
+        parts=report.parts,
+        sentences=sentences,
+        lacks=report.lacks,
+        errors=tuple(_stop(error, filename, source) for error in report.errors if error.kind != "todo"),
+        again=again,
+    )
+
+
+def _stop(error: StudentError, filename: str, source: str) -> Stop:
+    """An error with its line, both cut to what a report may show."""
+    place = ""
+    if error.line is not None:
+        in_notebook = f"{filename}, line {error.line} of its code"
+        place = in_notebook if filename.endswith(".ipynb") else f"{filename}:{error.line}"
+    return Stop(str(error), place, tuple(line.expandtabs(4)[:_WIDEST] for line in error.excerpt(source)))
 
 
 class Judges(contextlib.AbstractContextManager["Judges"]):
@@ -162,6 +196,9 @@ def _grade_in(answer: dict[str, Any], task: str, student: str, name: str) -> Gra
         parts=parts,
         sentences=tuple(map(str, answer["sentences"])),
         lacks=str(answer["lacks"]),
+        errors=tuple(
+            Stop(str(message), str(place), tuple(map(str, lines))) for message, place, lines in answer["errors"]
+        ),
         again=answer["again"] is True,
     )
 

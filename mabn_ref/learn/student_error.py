@@ -16,6 +16,26 @@ class StudentError(Exception):
         self.trace = [(int(line), str(name)) for line, name in list(trace or [])[:12]]
         """Lines of the student's file that the error went through, outermost first, each with its function."""
 
+    @property
+    def line(self) -> int | None:
+        """The line of the student's file where it happened, if it is one."""
+        return self.trace[-1][0] if self.trace else None
+
+    def excerpt(self, source: str) -> list[str]:
+        r"""That line of the file, marked, with one before and after it.
+
+        Examples
+        --------
+        >>> print(*StudentError("raised", "", [(2, "f")]).excerpt("a = 1\nb = c\n"), sep="\n")
+             1 | a = 1
+        >    2 | b = c
+        """
+        if self.line is None:
+            return []
+        code = source.splitlines()
+        around = range(max(self.line - 1, 1), min(self.line + 1, len(code)) + 1)
+        return [f"{'>' if k == self.line else ' '} {k:>4} | {code[k - 1]}" for k in around]
+
 
 def error_of_message(name: str, message: dict[str, Any], megabytes: int) -> StudentError:
     """Say what the student's process tells of an error in the function `name`, or in the file where that is empty."""

@@ -105,7 +105,8 @@ def verdict(report: Report, exercise: Exercise, path: Path, source: str, style: 
     for part in report.parts:
         mark = style(part.mark, "green" if part.ok else "dim" if part.waits else "red")
         mark = style("to do", "dim") if part.message in unwritten else mark
-        message = "" if part.message in said and not part.waits else part.message
+        message = "see above" if part.message in said and not part.waits else part.message
+        message = "" if part.ok or part.message in unwritten else message
         said.add(part.message)
         indent = " " * (11 + wide)
         text = textwrap.fill(message, style.width, initial_indent=indent, subsequent_indent=indent).lstrip()
@@ -119,15 +120,12 @@ def verdict(report: Report, exercise: Exercise, path: Path, source: str, style: 
 def _error(error: StudentError, path: Path, source: str, style: Style) -> str:
     """The error, and the student's own line with one before and after it; the rest is folded away."""
     lines = [style.wrap(str(error)[:600])]
-    if not error.trace:
+    if error.line is None:
         return lines[0]
-    number, _ = error.trace[-1]
-    lines.append(f"  {place(path, number, style)}")
-    code = source.splitlines()
-    for k in range(max(number - 1, 1), min(number + 1, len(code)) + 1):
-        mark = ">" if k == number else " "
-        line = f"  {mark} {k:>4} | {code[k - 1]}"[: style.width]
-        lines.append(style(line, "bold") if k == number else style(line, "dim"))
+    lines.append(f"  {place(path, error.line, style)}")
+    lines += [
+        style(f"  {line}"[: style.width], "bold" if line.startswith(">") else "dim") for line in error.excerpt(source)
+    ]
     if len(error.trace) > 1:
         lines.append(style(f"  called from line {', '.join(str(line) for line, _ in error.trace[:-1])}", "dim"))
     return "\n".join(lines)

@@ -19,7 +19,7 @@ from mabn_ref.learn import notebook
 from mabn_ref.learn.exercise import find
 from mabn_ref.learn.grade import grade, hidden_seeds
 from mabn_ref.learn.gradebook import as_csv, student_report
-from mabn_ref.learn.judges import Grade, grade_one
+from mabn_ref.learn.judges import Grade, Judges, grade_one
 from mabn_ref.learn.submissions import left_out, source_of, students, submitted
 
 MOMENTS, FORWARD = find("moments"), find("bn_forward")
@@ -120,6 +120,48 @@ def test_nobody_is_lost(tmp_path: Path) -> None:
     assert found["book"].said == "01_moments.ipynb is not a notebook"
     assert all(student_report([g]).startswith("# ") for g in found.values())
     assert len(as_csv(found.values()).splitlines()) == len(found) + 1
+
+
+ERRORS = {
+    "syntax": (
+        "import numpy as np\n\ndef forward(x, gamma, beta, eps):\n    mu = np.mean(x, axis=(0\n    return mu\n",
+        (
+            "`Python cannot read the file: '(' was never closed`\n\n    exercise.py:4\n"
+            "         3 | def forward(x, gamma, beta, eps):\n    >    4 |     mu = np.mean(x, axis=(0\n"
+            "         5 |     return mu\n"
+        ),
+    ),
+    "in the file": (
+        "import numpy as np\n\neps = epsilon\n",
+        (
+            "`the file raised NameError: name 'epsilon' is not defined`\n\n    exercise.py:3\n         2 |\n"
+            "    >    3 | eps = epsilon\n"
+        ),
+    ),
+    "in a function": (
+        "def forward(x, gamma, beta, eps):\n    return x.y, '```\\n\t'  # \x1b[2J\n",
+        "`forward raised AttributeError: 'numpy.ndarray' object has no attribute 'y'`\n\n    exercise.py:2\n",
+    ),
+    "exit": (
+        "def forward(x, gamma, beta, eps):\n    exit()",
+        "`forward ends the program (exit); return a result instead`",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_a_report_shows_the_line_of_an_error_and_the_reason_of_each_part(name: str) -> None:
+    source, shown = ERRORS[name]
+    with Judges(1) as judges:
+        graded = judges.grade_one("ada", FORWARD.name, "exercise.py", source, SEEDS)
+    assert graded == grade_one("ada", FORWARD.name, "exercise.py", source, SEEDS)
+    report = student_report([graded])
+    assert f"## 02_bn_forward: 0 of 2\n\n{shown}" in report
+    assert report.endswith("\n- z: wrong, see above\n- cache: wrong, see above\n")
+    assert "\x1b" not in report
+    assert ("\n    >    2 |     return x.y, '```\\n '  # \\x1b[2J\n" in report) is (name == "in a function")
+    book = grade_one("ada", FORWARD.name, "02_bn_forward.ipynb", source, SEEDS)
+    assert all(error.place.startswith("02_bn_forward.ipynb, line ") for error in book.errors)
 
 
 def test_answers_that_were_written_down_fail_on_the_hidden_cases() -> None:

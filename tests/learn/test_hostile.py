@@ -529,7 +529,7 @@ def moments(x):
     libc = ctypes.CDLL(None)
     pickle = b"cos\\nmkdir\\n(V@MARK@\\ntR."
     forged = {"task": "", "points": 2, "of": 2, "said": "", "sentences": [], "lacks": "", "again": False}
-    forged["lengths"] = []
+    forged |= {"errors": [], "lengths": []}
     forged["parts"] = [["mu", True, "", False], ["var", True, "", False]]
     head = json.dumps(forged).encode()
     judge = libc.syscall(434, os.getppid(), 0)
@@ -566,7 +566,7 @@ def test_without_a_sandbox_what_is_written_on_a_judge_s_line_is_no_grade(tmp_pat
 
 def test_an_answer_to_another_question_is_no_grade() -> None:
     parts = [["mu", True, "", False], ["var", True, "", False]]
-    given = {"parts": parts, "said": "", "sentences": [], "lacks": "", "again": False}
+    given = {"parts": parts, "said": "", "sentences": [], "lacks": "", "errors": [], "again": False}
     assert judges._grade_in({**given, "task": "7"}, "7", "ada", "01_moments").points == 2
     for answer in (given, {**given, "task": "8"}, {**given, "task": "7", "parts": 2 * parts[:1]}):
         with pytest.raises(ValueError, match="its judge answered"):

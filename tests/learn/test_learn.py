@@ -105,6 +105,23 @@ def test_what_is_not_begun_is_not_called_wrong(folder: Folder, capsys: pytest.Ca
     assert folder.load().passed == {MOMENTS.name}
 
 
+@pytest.mark.parametrize(
+    ("source", "reasons"),
+    [
+        ("def moments(x): return 1 / 0", ["see above", "see above"]),
+        ("def moments(x): return x[0", ["see above", "see above"]),
+        ("def moments(x): return None", ["moments returned nothing, expected mu, var", "see above"]),
+    ],
+)
+def test_no_part_is_wrong_without_a_reason(
+    folder: Folder, capsys: pytest.CaptureFixture[str], source: str, reasons: list[str]
+) -> None:
+    folder.file(MOMENTS).write_text(source)
+    assert main(["learn", "check", "1"]) == 1
+    said = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines() if line.startswith("  wrong")]
+    assert said == [["wrong", name, reason] for name, reason in zip(("mu", "var"), reasons, strict=True)]
+
+
 def test_no_solution_is_in_the_folder(folder: Folder) -> None:
     files = {path.name for path in folder.path.rglob("*") if path.is_file()}
     assert files == {"exercise.py", "statement.md", "README.md", STATE}
