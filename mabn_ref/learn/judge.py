@@ -27,10 +27,12 @@ def check_source(
     seeds: Sequence[int] = (0,),
     limits: Limits | None = None,
     sandbox: Sequence[str] = (),
+    timeouts: int = 2,
 ) -> Report:
     """Check a student's file in a process of its own; `filename` is its name in messages.
 
-    `sandbox` is what `sandbox.command` returns; without it the file runs as the user who checks.
+    `sandbox` is what `sandbox.command` returns; without it the file runs as the user who checks. A function that runs
+    out of time leaves the others theirs; after so many `timeouts` the rest is not run.
 
     Each seed gives as many random cases as the exercise says. The limits are by default those of `Limits`, with the
     exercise's own time.
@@ -48,6 +50,9 @@ def check_source(
     students: list[Student] = []
     try:
         for check in exercise.checks.CHECKS:
+            if sum(student.out_of_time for student in students) >= timeouts:
+                values |= dict.fromkeys(check.parts, [_not_run(timeouts)] * len(known.cases))
+                continue
             if not students or students[-1].ended:  # a function that hangs does not take the others with it
                 students.append(Student(source, filename, limits, sandbox))
             values |= _seen(check, students[-1], known.cases)
@@ -59,6 +64,11 @@ def check_source(
     notes = _notes_of_changed({changed for s in students for changed in s.changed})
     notes += [f"your code replaces {name}; leave NumPy as it is" for s in students for name in sorted(s.replaced)]
     return known.report(values, notes, "".join(student.printed for student in students))
+
+
+def _not_run(timeouts: int) -> StudentError:
+    times = {1: "once", 2: "twice"}.get(timeouts, f"{timeouts} times")
+    return StudentError("not run", f"the rest was not run: by then the file had run out of time {times}")
 
 
 def check_code(exercise: Exercise, code: Any, seeds: Sequence[int] = (0,)) -> Report:

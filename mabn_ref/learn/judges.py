@@ -62,10 +62,16 @@ class Grade(NamedTuple):
 
 
 def grade_one(
-    student: str, name: str, filename: str, source: str, seeds: tuple[int, ...], sandbox: tuple[str, ...] = ()
+    student: str,
+    name: str,
+    filename: str,
+    source: str,
+    seeds: tuple[int, ...],
+    sandbox: tuple[str, ...] = (),
+    timeouts: int = 2,
 ) -> Grade:
     """Check one file. Runs in a worker process, and the file's code in one of its own below that."""
-    report = check_source(find(name), source, filename=filename, seeds=seeds, sandbox=sandbox)
+    report = check_source(find(name), source, filename, seeds, sandbox=sandbox, timeouts=timeouts)
     sentences = report.sentences if report.lacks else (*report.sentences, *report.notes)
     again = any(error.kind in ("killed", "timeout") for error in report.errors)
     return Grade(
@@ -112,6 +118,7 @@ class Judges(contextlib.AbstractContextManager["Judges"]):
         source: str,
         seeds: tuple[int, ...],
         sandbox: tuple[str, ...] = (),
+        timeouts: int = 2,
     ) -> Grade:
         """Have a file checked, as the function `grade_one` does it. Runs in one of the threads.
 
@@ -121,7 +128,8 @@ class Judges(contextlib.AbstractContextManager["Judges"]):
             If the process ended or was stopped, or answered what no judge does.
         """
         task = secrets.token_hex(16)
-        asked = {"task": task, "exercise": name, "filename": filename, "seeds": seeds, "sandbox": sandbox}
+        asked: dict[str, Any] = {"task": task, "exercise": name, "filename": filename}
+        asked |= {"seeds": seeds, "sandbox": sandbox, "timeouts": timeouts}
         judge = self._take()
         assert judge.stdin is not None
         assert judge.stdout is not None
@@ -211,7 +219,7 @@ def _serve() -> None:
     with contextlib.suppress(EOFError, OSError):
         while True:
             asked, (source,) = read_frame(questions, _LONGEST)
-            how = tuple(asked["seeds"]), tuple(asked["sandbox"])
+            how = tuple(asked["seeds"]), tuple(asked["sandbox"]), asked["timeouts"]
             try:
                 answer = grade_one("", asked["exercise"], asked["filename"], source.decode(), *how)._asdict()
             except Exception as error:

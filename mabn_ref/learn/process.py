@@ -122,6 +122,11 @@ class Student(contextlib.AbstractContextManager["Student"]):
         """Whether the process is gone, or stopped because of what the code did."""
         return self._error is not None
 
+    @property
+    def out_of_time(self) -> bool:
+        """Whether it was stopped because its time was up."""
+        return self._error is not None and self._error.kind == "timeout"
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
             raise AttributeError(name)

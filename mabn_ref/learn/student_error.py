@@ -12,7 +12,7 @@ class StudentError(Exception):
     def __init__(self, kind: str, message: str, trace: list[Any] | None = None) -> None:
         super().__init__(message[:3000])
         self.kind = kind
-        """"todo", "raised", "syntax", "timeout", "died", "killed", "printed", "missing" or "unsendable"."""
+        """"todo", "raised", "syntax", "timeout", "not run", "died", "killed", "printed", "missing", "unsendable"."""
         self.trace = [(int(line), str(name)) for line, name in list(trace or [])[:12]]
         """Lines of the student's file that the error went through, outermost first, each with its function."""
 

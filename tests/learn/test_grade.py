@@ -213,6 +213,20 @@ def test_what_runs_out_of_time_beside_the_others_is_run_again_alone(tmp_path: Pa
     assert mark.exists()
 
 
+def test_what_is_run_again_is_first_stopped_at_its_first_time_out(tmp_path: Path) -> None:
+    asked = []
+
+    def one(student: str, name: str, *rest: Any) -> Grade:
+        asked.append((student, rest[-1]))
+        return Grade(student, name, 0, 2, "", again=student == "loop")
+
+    for name in ("good", "loop"):
+        hand_in(tmp_path, name, "")
+    with ThreadPoolExecutor(1) as pool:
+        grade(tmp_path, [MOMENTS], SEEDS, pool, one=one)
+    assert asked == [("good", 1), ("loop", 1), ("loop", 2)]
+
+
 def test_where_files_may_lie(tmp_path: Path) -> None:
     solved = notebook.as_notebook(MOMENTS)
     solved["cells"][1]["source"] = MOMENTS.solution.splitlines(keepends=True)  # as Jupyter writes it

@@ -61,6 +61,31 @@ def test_a_function_that_hangs_leaves_the_others_their_points() -> None:
     assert [error.kind for error in report.errors] == ["timeout"]
 
 
+GRAPH = find("bn_backward_graph")
+LOOPS = {
+    "in all": (list(range(6)), 2, {"affine_backward", "division_backward"}, set()),
+    "in all, stopped at once": (list(range(6)), 1, {"affine_backward"}, set()),
+    "in two, around a right one": ([0, 2], 2, {"affine_backward", "root_backward"}, {"direct", "dsigma"}),
+    "in the last": ([5], 2, {"backward"}, {part for part in GRAPH.parts if part != "dx"}),
+}
+"""In which functions there is a loop and how many time-outs there may be; what is stopped, and what is right."""
+
+
+@pytest.mark.parametrize("loops", LOOPS)
+def test_a_file_is_not_run_on_after_its_last_time_out(loops: str) -> None:
+    where, timeouts, stopped, right = LOOPS[loops]
+    head, *functions = GRAPH.solution.split("\ndef ")
+    looping = [text.replace('"""\n    ', '"""\n    while True: pass\n    ') for text in functions]
+    source = "\ndef ".join([head, *(looping[k] if k in where else text for k, text in enumerate(functions))])
+    report = check_source(GRAPH, source, limits=Limits(seconds=1.5), timeouts=timeouts)
+    assert {str(error).partition(" ")[0] for error in report.errors if error.kind == "timeout"} == stopped
+    assert {part.name for part in report.parts if part.ok} == right
+    not_run = [str(error) for error in report.errors if error.kind == "not run"]
+    times = "once" if timeouts == 1 else "twice"
+    rest = [f"the rest was not run: by then the file had run out of time {times}"] if loops != "in the last" else []
+    assert not_run == rest
+
+
 def test_right_numbers_with_arguments_changed_do_not_pass() -> None:
     source = BACKWARD.solution.replace("dy = dz * gamma", "dz *= gamma\n    dy = dz")
     report = check_source(BACKWARD, source)
