@@ -1,4 +1,6 @@
-"""The course: a page for each exercise, ``course``, the list of them all, and ``exercises``, those of one tutorial.
+"""The course: a page for each exercise, and three lists of them.
+
+``course`` lists them all, ``course-parts`` what to read before each part, and ``exercises`` those of one tutorial.
 
 The pages are written to ``docs/course/`` before Sphinx reads its sources, from the statements that students get.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 import re
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import scan
 from docutils import nodes
@@ -17,8 +19,33 @@ from sphinx.util.docutils import SphinxDirective
 
 from mabn_ref.learn.exercise import Exercise, course
 
-_PARTS = ((1, "Batch normalisation"), (6, "Tests"), (8, "Small batches"), (13, "MABN"), (19, "In use"), (21, "Hunts"))
-"""The numbers at which the parts of the course begin, and their titles."""
+
+class Part(NamedTuple):
+    """A part of the course, which ends where the next one begins."""
+
+    first: int
+    """The number of its first exercise."""
+    title: str
+    beside: str = ""
+    """A page to read beside the tutorials that its exercises name."""
+
+
+PARTS = (
+    Part(1, "Batch normalisation, forward and backward"),
+    Part(6, "How to check a gradient", "/howto/check_a_gradient"),
+    Part(8, "Noise of small batches, and averages"),
+    Part(11, "Batch Renormalization, modified BN, centralised weights"),
+    Part(15, "MABN"),
+    Part(19, "Inference, and an experiment with controls"),
+    Part(21, "Bug hunts in somebody else's code", "/mistakes"),
+    Part(27, "RMSNorm, FRN and modified BN in the same lines", "/derivations/rms_norm"),
+)
+
+
+def of_part(part: Part) -> list[Exercise]:
+    """The exercises of a part."""
+    last = min((other.first - 1 for other in PARTS if other.first > part.first), default=course()[-1].number)
+    return [exercise for exercise in course() if part.first <= exercise.number <= last]
 
 
 class CourseDirective(SphinxDirective):
@@ -27,13 +54,42 @@ class CourseDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         self.env.note_reread()
         lines: list[str] = []
-        titles = dict(_PARTS)
-        for exercise in course():
-            if exercise.number in titles:
-                lines += ["", f".. rubric:: {titles[exercise.number]}", ""]
-            points = f"{len(exercise.parts)} point{'s' if len(exercise.parts) > 1 else ''}"
-            lines += [f"* :doc:`{exercise.number}. {exercise.title} </course/{exercise.name}>` ({points})"]
+        for part in PARTS:
+            lines += ["", f".. rubric:: {part.title}", ""]
+            for exercise in of_part(part):
+                points = f"{len(exercise.parts)} point{'s' if len(exercise.parts) > 1 else ''}"
+                lines += [f"* :doc:`{exercise.number}. {exercise.title} </course/{exercise.name}>` ({points})"]
         return self.parse_text_to_nodes("\n".join(lines))
+
+
+class CoursePartsDirective(SphinxDirective):
+    """A table of the parts: their exercises, and what to read first."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()
+        lines = [".. list-table::", "   :header-rows: 1", ""]
+        lines += _row("part", "exercises", "read first")
+        scripts = [path.stem for path in scan.scripts(Path(self.config.source_root))]
+        for part in PARTS:
+            exercises = of_part(part)
+            first, last = exercises[0].number, exercises[-1].number
+            between = " to " if last > first + 1 else " and "
+            numbers = f"{first}{between}{last}" if last > first else str(first)
+            tutorials = sorted({number for exercise in exercises for number in exercise.tutorials})
+            read = [f":doc:`tutorial {number} </tutorials/{_stem(number, scripts)}>`" for number in tutorials]
+            read += [f":doc:`{part.beside}`"] if part.beside else []
+            lines += _row(part.title, numbers, ", ".join(read))
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def _row(*cells: str) -> list[str]:
+    return [f"   {'* -' if k == 0 else '  -'} {cell}" for k, cell in enumerate(cells)]
+
+
+def _stem(number: int, scripts: list[str]) -> str:
+    """The tutorial of a number."""
+    (stem,) = (stem for stem in scripts if stem.startswith(f"{number:02}_"))
+    return stem
 
 
 class ExercisesDirective(SphinxDirective):
@@ -67,8 +123,7 @@ def write_pages(app: Sphinx) -> None:
 def page(exercise: Exercise, scripts: list[str]) -> str:
     """The page of an exercise: its statement, its hints one by one under a fold, and the file to begin with."""
     title = f"{exercise.number}. {exercise.title}"
-    tutorials = [stem for n in exercise.tutorials for stem in scripts if stem.startswith(f"{n:02}_")]
-    explained = [f":doc:`/tutorials/{stem}`" for stem in tutorials]
+    explained = [f":doc:`/tutorials/{_stem(number, scripts)}`" for number in exercise.tutorials]
     parts = ", ".join(f"``{part}``" for part in exercise.parts)
     lines = [title, "=" * len(title), "", rst(_without_references(exercise.statement)), ""]
     lines += [f"*Points for* {parts}. *Equations* {', '.join(f':eq:`{label}`' for label in exercise.equations)}."]
@@ -137,6 +192,7 @@ def _inline(piece: str) -> str:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("course", CourseDirective)
+    app.add_directive("course-parts", CoursePartsDirective)
     app.add_directive("exercises", ExercisesDirective)
     app.connect("builder-inited", write_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
