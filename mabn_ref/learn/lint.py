@@ -73,6 +73,9 @@ def _faults_of_texts(exercise: Exercise) -> Iterator[str]:
         yield "its name is not two digits and a few words in small letters, joined by _"
     if not exercise.statement.startswith("# ") or "$" not in exercise.statement:
         yield "statement.md needs a title and the maths"
+    opening = re.split(r"(?<=[.?!])\s", exercise.statement.partition("\n")[2].strip())[0]
+    if "$" in opening:
+        yield f"statement.md opens with a formula, expected the problem in words: {' '.join(opening.split())[:60]}"
     if any(text.count("$") % 2 for text in (exercise.statement, *exercise.hints)):
         yield "statement.md has a $ without its partner"
     if not exercise.example:

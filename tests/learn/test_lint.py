@@ -37,6 +37,12 @@ BROKEN = {
     ),
     "statement.md gives away a line": replaced("statement.md", "Your numbers", "centred = x - mu\n\nYour numbers"),
     "statement.md has 2 hints, expected three": replaced("statement.md", "## Hint 2\n", "\n"),
+    "statement.md opens with a formula, expected the problem in words: Call the values": replaced(
+        "statement.md", "# The mean and the variance of a batch\n", "# Moments\n\nCall the values $x_1$ to $x_M$.\n"
+    ),
+    "statement.md opens with a formula, expected the problem in words: Their mean is": replaced(
+        "statement.md", "# The mean and the variance of a batch\n", "# Moments\n\nTheir mean is\n\n$$\\mu .$$\n"
+    ),
     "statement.md needs a title and the maths": replaced("statement.md", "$", ""),
     "statement.md has a $ without its partner": replaced("statement.md", "$M = N H W$", "$M"),
     "statement.md has no worked example": replaced("statement.md", "```pycon", "```"),
