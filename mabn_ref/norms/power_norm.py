@@ -23,24 +23,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mabn_ref.arrays import Array, copied, total
-from mabn_ref.norms import checks
-from mabn_ref.norms.checks import Settings, setting
+from mabn_ref.norms import checks, modified_batch_norm
+from mabn_ref.norms.checks import setting
 from mabn_ref.norms.common import accumulated, ema, mean_square, merge, root, split, sums, switched
 from mabn_ref.norms.modified_batch_norm import statistics as statistics
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Settings):
+class Config(modified_batch_norm.Config):
     """Hyper-parameters."""
 
-    decay: float = setting(0.9, at_least=0, below=1, note="weight of the old value in the moving mean square")
     decay_backward: float = setting(0.9, at_least=0, below=1, note="1 minus the share of v that backward takes off")
-    warmup: int = setting(
-        0, at_least=0, whole=True, imitation=True, note="batch statistics in forward up to this iteration"
-    )
-    backward_by: str = setting(
-        "moving", choices=("moving", "batch"), imitation=True, note="whose root mean square backward divides by"
-    )
+    warmup: int = setting(0, at_least=0, whole=True, imitation=True, note="batch's own chi while iteration <= warmup")
+    backward_by: str = setting("moving", choices=("moving", "batch"), imitation=True, note="the chi in dx = dy / chi")
 
     @classmethod
     def authors(cls) -> Config:
@@ -57,14 +52,10 @@ class State(NamedTuple):
     backward_iteration: int = 0  #: the same, of those that came back
 
 
-class Cache(NamedTuple):
-    """What backward needs, in the canonical form (G, M, C)."""
+class Cache(modified_batch_norm.Cache):
+    """What backward needs: that of `mabn_ref.norms.modified_batch_norm`; `chi` is what backward divides by."""
 
-    y: Array  #: (G, M, C): the normalised values
-    chi: Array  #: (G, 1, C): what backward divides by
-    gamma: Array  #: (C,)
-    iteration: int  #: iterations before this call
-    shape: tuple[int, ...]  #: the shape of x
+    __slots__ = ()
     config: Config
 
 
@@ -102,8 +93,8 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     """Gradients under control of v: :eq:`power-control`, :eq:`power-backward`."""
     checks.backward(dz, (cache, Cache), (state, State), init)
     dz, values = split(dz, cache.config.norm_batch), cache.y.shape[1]
-    y, chi, gamma, t, shape, config = cache
-    dz_sum, dzy_sum, held = sums(dz), sums(dz * y), 1 - config.decay_backward
+    y, chi, gamma, t, shape, _ = cache
+    dz_sum, dzy_sum, held = sums(dz), sums(dz * y), 1 - cache.config.decay_backward
     dbeta = total(dz_sum)  # eq: affine-backward
     dgamma = total(dzy_sum)  # eq: affine-backward
     psi = gamma * dzy_sum / values  # eq: bn-gradient-statistics (5)
