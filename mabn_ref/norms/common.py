@@ -52,10 +52,10 @@ def mean(x: Array) -> Array:
     return sums(x) / x.shape[1]
 
 
-def mean_square(values: Array, x: Array | None = None, *, name: str = "x") -> Array:
+def mean_square(values: Array, x: Array | None = None) -> Array:
     """Means of the squares, from (G, M, C) to (G, 1, C), that do not overflow where `x`, the input, is finite."""
     found = mean(values * values)
-    check_squares(name, values if x is None else x, found)
+    check_squares("x", values if x is None else x, found)
     return found
 
 

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, check_own, copied, namespace, total
-from mabn_ref.norms import checks
-from mabn_ref.norms.checks import Checked, check_shape, setting
+from mabn_ref.arrays import Array, check_own, copied, total
+from mabn_ref.norms import checks, common
+from mabn_ref.norms.checks import Checked, setting
 from mabn_ref.norms.common import mean, mean_square, merge, root
 
 
@@ -72,10 +72,8 @@ def split(x: Array, config: Config) -> Array:
     ((200, 3, 1), (8, 25, 3))
     """
     check_own((config, Config))
-    check_float_array("x", x)
-    check_shape(x)
-    shape = (-1, x.shape[-1], 1) if config.axes == "channels" else (x.shape[0], -1, x.shape[-1])
-    return namespace(x).reshape(x, shape)
+    of_positions = common.split(x, 1)
+    return merge(of_positions, (-1, x.shape[-1], 1)) if config.axes == "channels" else of_positions
 
 
 def statistics(x: Array, config: Config) -> Array:
