@@ -3,23 +3,18 @@ r"""A convolution with Cross-Iteration Batch Normalization after it, as one laye
 Yao, Cao, Zheng, Huang and Lin, CVPR 2021. Mean and variance are those of a window of iterations; what earlier
 iterations measured is corrected for the change of the weight since. That takes the weight of the convolution, which
 no normaliser of `mabn_ref.norms` is given, so that the two are one layer here. It has no inference. The caller keeps
-the window::
-
-    means, variances = compensated(past, w)
-    z, cache = forward(x, w, gamma, beta, means=means, variances=variances)
-    past = [*past, measured(cache)][-(k - 1):]
-
-The example: weights that grow by a tenth. The earlier mean grows with them, from 3 to 3.3, and so does the variance,
-from 4 to 4.71, nearly as far as 4.84, which this batch would have now.
+what the last k - 1 iterations measured. The example: weights that grow by a tenth. The earlier mean grows with them,
+from 3 to 3.3, and so does the variance, from 4 to 4.71, nearly as far as 4.84, which this batch would have now.
 
 Examples
 --------
 >>> import numpy as np
 >>> x, one, zero = np.array([[[[1.0], [5.0]]]]), np.ones(1), np.zeros(1)
->>> w = np.ones((1, 1, 1, 1))
->>> means, variances = compensated([], w)
->>> z, cache = forward(x, w, one, zero, means=means, variances=variances, eps=0.0)
->>> means, variances = compensated([measured(cache)], 1.1 * w)
+>>> past, k = [], 2
+>>> for w in np.ones((1, 1, 1, 1)), np.full((1, 1, 1, 1), 1.1):
+...     means, variances = compensated(past, w)
+...     z, cache = forward(x, w, one, zero, means=means, variances=variances, eps=0.0)
+...     past = [*past, measured(cache)][-(k - 1) :]
 >>> print(means, variances)
 [[3.3]] [[4.71]]
 """
