@@ -1,7 +1,6 @@
 """A backward pass as a forward pass of its own, so that its derivative, the double backward, can be checked.
 
-A backward pass takes dout and what forward kept of its inputs, and returns gradients. Seen as a function, it takes
-dout and the inputs and returns all gradients, one after the other. Its backward pass is the double backward.
+It is a function of dout and of the inputs, which returns all gradients. Its backward pass is the double backward.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@ r"""Frozen batch normalisation: the moving statistics of an earlier training, he
 
 What detection code did for years when it fine-tuned with two images per device: nothing is measured, so nothing is
 noisy, and nothing follows the new data. It is the limit of Batch Renormalization and MABN with decay -> 1, whose
-backward keeps neither g nor Psi. `init` knows no statistics: from its mean 0 and variance 1 nothing is normalised,
-so convert a trained network (`mabn_ref.nn.convert`) instead of training with it from scratch.
+backward keeps neither g nor Psi. Convert a trained network (`mabn_ref.nn.convert`): `init` knows no statistics.
 
 Examples
 --------
