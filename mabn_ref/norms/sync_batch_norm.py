@@ -136,17 +136,15 @@ def _near_all(x: Array, ranks: float, config: Config) -> Array:
 def _agreed(x: Array, config: Config) -> tuple[int, float, float]:
     """How many normalisation batches, ranks with samples, and values per channel of a batch over all ranks.
 
-    That is, if all ranks have as many channels, and those with samples as many normalisation batches.
-
-    The array that is added up here has the same size on every rank, so that ranks which disagree all find out, and
-    none waits for an array that never comes. A number is the same on all ranks if the square of its sum is the sum of
-    its squares times the number of ranks.
+    All ranks must have as many channels, and those with samples as many normalisation batches. The array that is
+    added up here has the same size on every rank, so that ranks which disagree all find out, and none waits for an
+    array that never comes. A number is the same on all ranks if the square of its sum is the sum of its squares times
+    the number of ranks.
     """
     groups, values, channels = x.shape
     mine = like(x, [1, channels, channels**2, values > 0, groups, groups**2, values], namespace(x).float64)
-    added_up = _summed(mine, config)
-    numbers = (float(added_up[i]) for i in range(7))
-    ranks, channel_sum, channel_squares, full, group_sum, group_squares, values_sum = numbers
+    found = _summed(mine, config)
+    ranks, channel_sum, channel_squares, full, group_sum, group_squares, count = (float(found[i]) for i in range(7))
     for what, own, of, added, squares in (
         ("channels", channels, ranks, channel_sum, channel_squares),
         ("normalisation batches in x", groups, full, group_sum, group_squares),
@@ -155,7 +153,7 @@ def _agreed(x: Array, config: Config) -> tuple[int, float, float]:
             raise ValueError(
                 f"ranks differ in {what}: this one has {own}, the mean over {of:g} ranks is {added / of:g}"
             )
-    return round(group_sum / max(full, 1)), full, values_sum
+    return round(group_sum / max(full, 1)), full, count
 
 
 def _summed(value: Array, config: Config) -> Array:
