@@ -27,8 +27,7 @@ def forward(layer: dict[str, Any], x: Any, gamma: Any, beta: Any, training: bool
     eps, decay, axes = layer["config"].eps, layer["config"].decay, tuple(range(x.ndim - 1))
     mean, var = layer["mean"], layer["var"]
     if training:
-        mean = x.mean(axes)
-        var = ((x - mean) ** 2).mean(axes)
+        mean, var = x.mean(axes), x.var(axes)
         layer["mean"] = decay * layer["mean"] + (1 - decay) * mean
         layer["var"] = decay * layer["var"] + (1 - decay) * var
     sigma = np.sqrt(var + eps)
