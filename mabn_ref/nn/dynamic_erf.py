@@ -16,7 +16,6 @@ from mabn_ref.nn.common import check_cotangent, check_curve
 
 _SLOPE = 2 / math.sqrt(math.pi)  #: of the error function at 0
 _TERMS = 150  #: of its series, enough for 50 digits up to 6
-_of_float = np.frompyfunc(math.erf, 1, 1)
 
 
 class Cache(NamedTuple):
@@ -35,7 +34,7 @@ def _erf(a: Array) -> Array:
     That is e^(-a^2) (a + 2/3 a^3 + 4/15 a^5 + ...) times the slope at 0, in which nothing cancels.
     """
     if a.dtype in (np.float32, np.float64):
-        return np.asarray(_of_float(a), dtype=a.dtype)
+        return np.vectorize(math.erf, otypes=[a.dtype])(a)
     series = 1
     for n in range(_TERMS, 0, -1):
         series = 1 + 2 * a * a / (2 * n + 1) * series
