@@ -79,9 +79,8 @@ def to_onnx(net: Network) -> Any:
         if not isinstance(layer, Keep | Exchange):
             now = _node(graph, layer, p, state, values)
     graph.nodes[-1].output[0] = "logits"
-    dtype = helper.np_dtype_to_tensor_dtype(next(p["w"] for p in net.params if p).dtype)
-    last = [layer for layer in net.layers if isinstance(layer, Conv | Linear)][-1]
-    channels = last.features_out if isinstance(last, Linear) else last.channels_out
+    weights = [p["w"] for p in net.params if "w" in p]
+    dtype, channels = helper.np_dtype_to_tensor_dtype(weights[0].dtype), weights[-1].shape[-1]
     answers = [channels] if graph.flat else [channels, "H_out", "W_out"]
     images = helper.make_tensor_value_info("images", dtype, ["N", first.channels_in, "H", "W"])
     logits = helper.make_tensor_value_info("logits", dtype, ["N", *answers])
@@ -101,8 +100,10 @@ def _node(graph: _Graph, layer: Folded | Layer, p: dict[str, Array], state: Any,
             w = network.weight_in_use(layer, p["w"]) if isinstance(layer, Conv) else p["w"]
             arrays = p | {"w": np.transpose(w, (3, 2, 0, 1))}  # ONNX has (out, in, kh, kw)
             return graph.add("Conv", name, values, arrays, strides=[layer.stride] * 2, pads=[layer.padding] * 4)
-        case Norm():
-            return _normaliser(graph, layer, p, state, values)
+        case Norm() if hasattr(layer.module, "affine"):
+            return graph.affine(name, values, *affine_of(layer, p, state))
+        case Norm(_, _, _, config):
+            return graph.add("GroupNormalization", name, values, p, num_groups=_groups(layer), epsilon=config.eps)
         case Curve(_, module):
             bent = graph.add("Mul", f"{name}.stretched", values, {"alpha": p["alpha"]})
             if "s" in p:
@@ -127,11 +128,9 @@ def _node(graph: _Graph, layer: Folded | Layer, p: dict[str, Array], state: Any,
     raise TypeError(f"{layer!r} is not a layer")
 
 
-def _normaliser(graph: _Graph, layer: Norm, p: dict[str, Array], state: Any, values: list[str]) -> str:
-    """One that is not folded."""
+def _groups(layer: Norm) -> int:
+    """How many groups group, layer or instance normalisation has; another normaliser is refused by its title."""
     module = layer.module.module if isinstance(layer.module, Devices) else layer.module
-    if hasattr(module, "affine"):
-        return graph.affine(layer.name, values, *affine_of(layer, p, state))
     if module is not group_norm:
         title = module.__name__.rpartition(".")[2]
         for norm in NORMS.values():
@@ -141,5 +140,4 @@ def _normaliser(graph: _Graph, layer: Norm, p: dict[str, Array], state: Any, val
             f"{layer.name} is {title}, which is not linear at inference, so that it cannot be folded; expected a "
             "normaliser with affine, or group, layer or instance normalisation"
         )
-    groups = layer.channels if layer.config.groups is None else layer.config.groups
-    return graph.add("GroupNormalization", layer.name, values, p, num_groups=groups, epsilon=layer.config.eps)
+    return layer.channels if layer.config.groups is None else layer.config.groups
