@@ -121,8 +121,7 @@ _rms_backward = partial(_rms, equation="rms-backward", oracle="gradient")
 MISTAKES |= {
     "rms-mean-subtracted": _rms_forward(
         edits={
-            "    chi2 = mean_square(values, x)": "    values = values - mean(values)\n"
-            "    chi2 = mean_square(values, x)",
+            "chi2 = mean_square(values, x)": "values = values - mean(values)\n    chi2 = mean_square(values, x)",
             "(dy - y * psi) / chi": "(dy - mean(dy) - y * psi) / chi",
         },
         sentence="Your forward subtracts the mean, which is layer or instance normalisation; x is divided as it is.",

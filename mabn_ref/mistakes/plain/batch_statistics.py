@@ -32,7 +32,7 @@ class Normaliser:
 
     def parts(self, x: Array) -> Iterator[tuple[Array, slice]]:
         """The parts of a call in order, as views, each with its channels."""
-        each = len(x) if self.config.norm_batch is None else self.config.norm_batch
+        each = getattr(self.config, "norm_batch", None) or len(x)
         for first in range(0, len(x), each):
             yield x[first : first + each].reshape(-1, x.shape[-1]), slice(None)
 

@@ -169,9 +169,8 @@ class UnifiedNorm(ModifiedBatchNorm):
         self.came_back = 0
 
     def geometric(self, values: Array) -> Array:
-        """By logarithms, of which that of zero is none."""
-        logs = np.log(np.where(values > 0, values, 1.0))
-        return np.where(np.all(values > 0, axis=0), np.exp(sum(logs) / len(logs)), 0.0)
+        """The root of the product."""
+        return np.prod(values, axis=0) ** (1 / len(values))
 
     def of_batch(self, t: int) -> bool:
         return bool(t <= self.config.window or t < self.config.warmup)
@@ -207,7 +206,6 @@ class UnifiedNorm(ModifiedBatchNorm):
         self.psi_window = window = pushed(self.psi_window, self.psi if alone else psi)
         mean = psi if alone or self.of_batch(self.came_back) else sum(window) / len(window)
         self.psi = self.averaged(self.psi, mean)
-        size = np.max(np.abs(g), axis=0) * np.max(np.abs(y), axis=0)
-        scale = size + np.max(np.abs(window), axis=0)
+        scale = np.max(np.abs(g), axis=0) * np.max(np.abs(y), axis=0) + np.max(np.abs(window), axis=0)
         self.sizes = {"psi": scale, "psi_window": scale, "chi2_window": np.max(self.chi2_window, axis=0)}
         return (g - y * (mean if alone else self.psi)) / chi, upstream * r * y

@@ -122,15 +122,11 @@ class FrozenBatchNorm(BatchNorm):
 
     kept = ("mean", "var")
 
-    def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
-        self.x, self.gamma = x, gamma
-        return self.infer(x, gamma, beta)
+    def part_forward(self, values: Array, gamma: Array, beta: Array) -> Array:
+        self.saved.append((values, gamma))
+        return self.infer(values, gamma, beta)
 
-    def backward(self, dz: Array) -> tuple[Array, Array, Array]:
-        dx, dgamma, dbeta = np.empty(dz.shape), np.zeros(dz.shape[-1]), np.zeros(dz.shape[-1])
-        for c in range(dz.shape[-1]):
-            slope = 1 / (self.var[c] + self.config.eps) ** 0.5
-            dx[..., c] = self.gamma[c] * slope * dz[..., c]
-            dgamma[c] = np.sum(dz[..., c] * slope * (self.x[..., c] - self.mean[c]))
-            dbeta[c] = np.sum(dz[..., c])
-        return dx, dgamma, dbeta
+    def part_backward(self, upstream: Array, *saved: Any) -> tuple[Array, Array]:
+        values, gamma = saved
+        slope = 1 / (self.var + self.config.eps) ** 0.5
+        return gamma * slope * upstream, upstream * slope * (values - self.mean)
