@@ -60,12 +60,11 @@ def asked_by(
         number = type(value) in (int, float)
         if name == "momentum" and hasattr(config, "decay"):
             default = getattr(taken.get(name), "default", None)
+            tells = isinstance(default, float)
             if value is None and momentum_is_new:
                 asked["decay"] = "cumulative"
-            elif number and (isinstance(default, float) or not momentum_is_new or value < 0.5):
-                asked["decay"] = decay_of(
-                    value, default if isinstance(default, float) else float(value), momentum_is_new
-                )
+            elif number and (tells or not momentum_is_new or value < 0.5):
+                asked["decay"] = decay_of(value, default if tells else float(value), momentum_is_new)
         elif name == "layer_scaling" and isinstance(value, bool):
             asked["guard"] = "scaling" if value else "none"
         elif name in fields and number:

@@ -25,11 +25,10 @@ class _FlaxTarget(JaxTarget):
 
     def converted(self, state: Any, x: Any) -> Any:
         """The moving statistics in the dtype of `x`; Flax starts them in float32."""
-        floating, kind = self.jax.numpy.issubdtype, self.jax.numpy.floating
-        asarray = self.jax.numpy.asarray  # a count may be a number of Python
-        found = {path: asarray(leaf) for path, leaf in leaves(self.jax, state).items()}
-        new = {path: leaf.astype(x.dtype) if floating(leaf.dtype, kind) else leaf for path, leaf in found.items()}
-        return with_leaves(self.jax, state, new)
+        jnp = self.jax.numpy
+        found = {path: jnp.asarray(leaf) for path, leaf in leaves(self.jax, state).items()}  # a count may be an int
+        new = {path: a.astype(x.dtype) for path, a in found.items() if jnp.issubdtype(a.dtype, jnp.floating)}
+        return with_leaves(self.jax, state, found | new)
 
     def placed(self, layer: Layer, params: Any, gamma: Any, beta: Any) -> Any:
         """Put the parameters where the module has them, once it is known where."""

@@ -155,12 +155,8 @@ class JaxTarget(Holding, Constructed):
 
     def age(self, layer: Layer, iterations: int) -> bool:
         """Set everything that counts, and say whether anything does."""
-        old = leaves(self.jax, layer.state)
-        new = {
-            path: np.full(np.shape(leaf), iterations, np.asarray(leaf).dtype)
-            for path, leaf in old.items()
-            if np.size(leaf) == 1 and counts(path)
-        }
+        found = leaves(self.jax, layer.state)
+        new = {path: np.full_like(a, iterations) for path, a in found.items() if np.size(a) == 1 and counts(path)}
         layer.state = with_leaves(self.jax, layer.state, new)
         return bool(new)
 

@@ -90,13 +90,11 @@ class KerasTarget(Constructed):
         return _numpy(dx), *parameters
 
     def state(self, layer: _Layer) -> dict[str, Array]:
-        kept = layer.layer.non_trainable_variables
-        return {v.name: squeezed(_numpy(v.value), layer.channels) for v in kept}
+        return {v.name: squeezed(_numpy(v.value), layer.channels) for v in layer.layer.non_trainable_variables}
 
     def age(self, layer: _Layer, iterations: int) -> bool:
         """Set everything that counts, and say whether anything does."""
-        kept = layer.layer.non_trainable_variables
-        counting = [v for v in kept if np.prod(v.shape) == 1 and counts(v.path)]
+        counting = [v for v in layer.layer.non_trainable_variables if np.prod(v.shape) == 1 and counts(v.path)]
         for variable in counting:
             variable.assign(np.full(variable.shape, iterations))
         return bool(counting)

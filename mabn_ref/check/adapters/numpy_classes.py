@@ -21,10 +21,8 @@ class _Layer:
 
     def __init__(self, thing: Any, channels: int) -> None:
         self.thing, self.channels = thing, channels
-        places = [(vars(thing), name) for name in vars(thing)]
-        for value in list(vars(thing).values()):
-            if isinstance(value, dict):
-                places += [(value, name) for name in value]
+        tables = [vars(thing), *(value for value in vars(thing).values() if isinstance(value, dict))]
+        places = [(table, name) for table in tables for name in table]
         self.scale, self.shift = (_place(places, names, channels) for names in (SCALES, SHIFTS))
         self.per_channel = {n for n, v in kept(self) if isinstance(v, np.ndarray) and v.size == channels}
 
@@ -115,13 +113,9 @@ class NumpyTarget(Constructed):
             return None
         name, attributes = place[1], vars(layer.thing)
         own = (f"d{name}", f"d_{name}", f"{name}_grad", f"grad_{name}", f"{name}_gradient", f"delta_{name}")
-        tables = [attributes, *(v for k, v in attributes.items() if k in _GRADIENTS and isinstance(v, dict))]
-        keys = [*own, name]
-        for k, table in enumerate(tables):
-            for key in keys[: len(own)] if not k else keys:
-                if np.size(table.get(key, ())) == layer.channels:
-                    return table[key]
-        return None
+        tables = (v for k, v in attributes.items() if k in _GRADIENTS and isinstance(v, dict))
+        places = [(attributes, key) for key in own] + [(table, key) for table in tables for key in (*own, name)]
+        return next((table[key] for table, key in places if np.size(table.get(key, ())) == layer.channels), None)
 
     def state(self, layer: _Layer) -> dict[str, Any]:
         """Arrays of one number per channel that are neither parameters nor gradients; and counts."""

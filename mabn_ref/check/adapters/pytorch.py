@@ -65,9 +65,8 @@ class TorchTarget(Holding, Constructed):
         if isinstance(self.source, self.torch.nn.Module):
             module = copy.deepcopy(self.source)
         else:
-            lazy = isinstance(self.source, type) and issubclass(
-                self.source, self.torch.nn.modules.lazy.LazyModuleMixin
-            )
+            mixin = self.torch.nn.modules.lazy.LazyModuleMixin
+            lazy = isinstance(self.source, type) and issubclass(self.source, mixin)
             module = self.constructor(config, {}, channels_first=not lazy)(channels)
         attributes = [v for m in module.modules() for v in vars(m).values() if type(v) in (int, float)]
         self.numbers += tuple(map(float, attributes))
@@ -264,12 +263,11 @@ class TorchTarget(Holding, Constructed):
 
     def _same(self, layer: _Layer, module: Any) -> _Layer:
         other = _Layer(module, layer.channels)
-        parameters = dict(module.named_parameters())
-        for old, parameter in layer.module.named_parameters():
-            if parameter is layer.scale:
-                other.scale = parameters[old]
-            if parameter is layer.shift:
-                other.shift = parameters[old]
+        for old, new in zip(layer.module.parameters(), module.parameters(), strict=True):
+            if old is layer.scale:
+                other.scale = new
+            if old is layer.shift:
+                other.shift = new
         other.zero_centred, other.ready, other.numbers = layer.zero_centred, True, [self._numbers(module)]
         return other
 
