@@ -275,7 +275,7 @@ def test_train_tests_again_with_statistics_of_all_images(
     assert f"with statistics of all training images: test error {record[key]:.2f} %\n" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("norm", ["gn", "rms", "frozen-bn"])
+@pytest.mark.parametrize("norm", ["gn", "rms", "frozen-bn", "dyt"])
 def test_nothing_is_estimated_again_where_there_are_no_moving_statistics(
     norm: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

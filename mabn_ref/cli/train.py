@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mabn_ref import extras, storage
 from mabn_ref.cli import options
 from mabn_ref.cli.parser import UsageError, add_command, add_name, add_number, add_place, place, usage_errors
-from mabn_ref.train.config import DECAY, GROUPS, SAMPLE_NORMS, TRAINED, RunConfig, label, recipe
+from mabn_ref.train.config import DECAY, GROUPS, SAMPLE_NORMS, TRAINED, RunConfig, label, recipe, state_fields
 from mabn_ref.train.table_layout import WIDTH
 
 if TYPE_CHECKING:
@@ -100,9 +100,7 @@ def run(args: argparse.Namespace) -> int:
     given = {field: getattr(args, option) for field, option in chosen.items() if getattr(args, option) is not None}
     if args.ws and args.wc:
         raise UsageError("argument --ws: not allowed with argument --wc")
-    state = getattr(TRAINED[args.norm].module, "State", None)
-    moving = state is not None and {"mean", "chi2"}.intersection(state._fields)
-    if args.re_estimate and (args.norm == "frozen-bn" or not moving):
+    if args.re_estimate and "iteration" not in state_fields(args.norm):
         raise UsageError(f"argument --re-estimate: {args.norm} has no moving statistics")
     if args.ws:
         given = {"standardized": True, "centralized": False} | given

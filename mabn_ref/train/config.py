@@ -25,6 +25,12 @@ def _fields(norm: str) -> set[str]:
     return set() if config is None else {field.name for field in dataclasses.fields(config)}
 
 
+def state_fields(norm: str) -> tuple[str, ...]:
+    """The fields of a normaliser's State, "iteration" among them if its statistics move; a curve has no State."""
+    fields: tuple[str, ...] = getattr(getattr(TRAINED[norm].module, "State", None), "_fields", ())
+    return fields
+
+
 GROUPS = 8  #: groups of GN where none are given, or as many of them as divide the width
 
 SAMPLE_NORMS = tuple(norm for norm in TRAINED if "norm_batch" not in _fields(norm))

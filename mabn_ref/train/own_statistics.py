@@ -15,7 +15,7 @@ import numpy as np
 from mabn_ref.nn import network
 from mabn_ref.norms import batch_norm, modified_batch_norm
 from mabn_ref.train import loop
-from mabn_ref.train.config import RunConfig, build
+from mabn_ref.train.config import RunConfig, build, state_fields
 from mabn_ref.train.devices import to_host
 
 
@@ -40,10 +40,12 @@ def normaliser(config: RunConfig) -> tuple[Any, Any]:
 def figures(setup: loop.Setup, progress: loop.Progress) -> dict[str, Any]:
     """Return the figures of the task as "own_ap" and so on.
 
-    The batches are those of the test scenes in order; scenes that do not fill one are left out. Frozen batch norm
-    trains with constants, so there is nothing to compare: its figures are None.
+    The batches are those of the test scenes in order; scenes that do not fill one are left out. A normaliser whose
+    state never moves trains with constants, so there is nothing to compare: its figures are None.
     """
-    found = {} if setup.config.norm == "frozen-bn" else _figures(setup, progress)
+    fields = state_fields(setup.config.norm)
+    constant = fields and "iteration" not in fields
+    found = {} if constant else _figures(setup, progress)
     return {f"own_{name}": found.get(name) for name in setup.task.measures}
 
 

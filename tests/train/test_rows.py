@@ -210,10 +210,12 @@ def test_a_new_normaliser_trains_and_is_compared_without_another_line(tmp_path: 
         "from mabn_ref import norms\n"
         "norms.NORMS['new'] = norms.Norm(norms.batch_norm, 'New Norm')\n"
         "norms.NORMS['new-gn'] = norms.Norm(norms.group_norm, 'New GN', {'groups': 2})\n"
+        "norms.NORMS['still'] = norms.Norm(norms.frozen_batch_norm, 'Still')\n"
         "from mabn_ref.cli import main\n"
         f"sizes = {sizes!r}\n"
         "assert main(['train', '--norm', 'new', '--decay', '0.5', *sizes]) == 0\n"
         "assert main(['train', '--norm', 'new-gn', *sizes]) == 0\n"
+        "assert main(['train', '--norm', 'still', '--re-estimate', *sizes]) == 2\n"
         "from mabn_ref.train.comparison import plan, table, collect\n"
         "print(table(collect(plan(['new-2', 'new-gn'], [0]), [])))\n"
     )
