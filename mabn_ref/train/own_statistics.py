@@ -20,9 +20,10 @@ from mabn_ref.train.devices import to_host
 
 
 def normaliser(config: RunConfig) -> tuple[Any, Any]:
-    """Return what normalises by batches of `norm_batch` alone, without any average: of MABN, modified batch norm.
+    """Return what normalises by batches of `norm_batch` alone, without any average.
 
-    A normaliser of single samples, or a curve, is that already.
+    That is modified batch norm where no mean is subtracted, as in MABN, and batch norm elsewhere. A normaliser of
+    single samples, or a curve, is that already.
 
     Examples
     --------
@@ -33,7 +34,8 @@ def normaliser(config: RunConfig) -> tuple[Any, Any]:
     module, norm = build(replace(config, devices=1), 1)
     if not hasattr(norm, "norm_batch"):
         return module, norm
-    plain = modified_batch_norm if config.norm in ("mabn", "modified-bn") or config.form == "modified" else batch_norm
+    modified = config.form == "modified" or "chi2" in state_fields(config.norm)
+    plain = modified_batch_norm if modified else batch_norm
     return plain, plain.Config(norm_batch=config.norm_batch, eps=norm.eps)
 
 

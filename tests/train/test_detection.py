@@ -11,11 +11,11 @@ import pytest
 
 from mabn_ref.data import boxes as scenes
 from mabn_ref.nn import network
-from mabn_ref.norms import batch_norm, mabn
+from mabn_ref.norms import NORMS, batch_norm, mabn, modified_batch_norm
 from mabn_ref.norms.devices import on_devices
 from mabn_ref.train import boxes, loop, own_statistics
 from mabn_ref.train.average_precision import average_precision
-from mabn_ref.train.config import RunConfig, build, head_config, recipe
+from mabn_ref.train.config import SAMPLE_NORMS, RunConfig, build, head_config, recipe
 from mabn_ref.train.runs import run_boxes, run_one
 from mabn_ref.train.tasks import BOXES
 
@@ -148,6 +148,14 @@ def test_own_statistics_are_those_of_each_pair_of_test_scenes() -> None:
     ]
     figures = BOXES.figures(boxes.detections(np.concatenate(said)), setup.images.test.labels)
     assert own_statistics.figures(setup, progress)["own_ap"] == pytest.approx(figures["ap"], abs=1e-9)
+
+
+@pytest.mark.parametrize("norm", [norm for norm in NORMS if norm not in SAMPLE_NORMS])
+def test_own_statistics_have_a_mean_where_a_batchs_have(norm: str) -> None:
+    form = {"form": "vanilla", "forward_average": "ema", "backward_average": "batch"} if norm == "moving" else {}
+    module, config = own_statistics.normaliser(recipe(norm, norm_batch=2, **form))
+    measured = NORMS[norm].module.statistics(np.ones((2, 3)), NORMS[norm].module.Config(norm_batch=2))
+    assert (module, config.norm_batch) == (batch_norm if isinstance(measured, tuple) else modified_batch_norm, 2)
 
 
 def test_own_statistics_that_overflow_are_none() -> None:
