@@ -199,7 +199,10 @@ MISTAKES |= {
         sentence="Your dx subtracts g and y * Psi; the statistics are constants, and nothing flows through them.",
     ),
     "frozen-variance-of-the-batch": _frozen_forward(
-        edits={"sigma = root(state.var + config.eps)": "sigma = root(statistics(x, config)[1][0] + config.eps)"},
+        edits={
+            "sigma = root(state.var + config.eps)": "sigma = root(statistics(x, config)[1][0] + config.eps)",
+            "dx = dy / sigma": "dx = (dy - (y - mean(y)) * mean(y * dy)) / sigma",
+        },
         sentence="Your training pass divides by the batch's standard deviation; a frozen layer uses its constants.",
     ),
     "frozen-keeps-averaging": _frozen_statistics(

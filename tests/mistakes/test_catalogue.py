@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import itertools
 import re
@@ -17,12 +18,11 @@ import mabn_ref
 from mabn_ref.mistakes import MISTAKES, Mistake, named, plain, wrong
 from mabn_ref.mistakes.one_call import over_ranks
 from mabn_ref.mistakes.oracles import ORACLES
-from mabn_ref.mistakes.random_inputs import Calls, calls, grouped_calls, sample_calls
+from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS, Calls, calls, grouped_calls, sample_calls
 from mabn_ref.nn import network, networks
 from mabn_ref.norms import (
     batch_norm,
     batch_renorm,
-    frozen_batch_norm,
     group_norm,
     mabn,
     online_norm,
@@ -40,6 +40,11 @@ def tagged_equations() -> set[str]:
     source = Path(mabn_ref.__file__).parent
     files = [path for part in ("norms", "nn") for path in (source / part).glob("*.py")]
     return {tag for path in files for tag in re.findall(r"# eq: (.+)", path.read_text(encoding="utf-8"))}
+
+
+def shares(module: Any) -> bool:
+    """Whether samples share statistics."""
+    return any(field.name == "norm_batch" for field in dataclasses.fields(module.Config))
 
 
 def run(implementation: Any, inputs: Calls, dtype: type = np.float64) -> dict[str, Any]:
@@ -146,9 +151,7 @@ def test_wrong_passes_keep_float32_and_leave_their_inputs_alone(mistake: Mistake
 def test_wrong_passes_run_on_any_configuration_and_shape(module: Any, norm_batch: int) -> None:
     """They are compared with users' layers over scenarios that are none of their own."""
     implementations = [wrong(mistake) for mistake in MISTAKES if mistake.subject is module]
-    own = {group_norm: grouped_calls(), online_norm: sample_calls(online_norm)}
-    own |= {rms_norm: sample_calls(rms_norm, channels=4), frozen_batch_norm: sample_calls(frozen_batch_norm)}
-    draw = own.get(module) or calls(module, norm_batch=norm_batch, space=(2, 2))
+    draw = calls(module, norm_batch=norm_batch, space=(2, 2)) if shares(module) else RIGHT_DRAWS[module]
     for seed in range(4):
         inputs = draw(np.random.default_rng(seed))
         right = {name: np.shape(value) for name, value in run(module, inputs).items()}
@@ -175,10 +178,10 @@ def test_no_two_mistakes_of_a_normaliser_give_the_same_numbers(module: Any) -> N
         settings |= {"window": 3, "clip": 1.2, "warmup": 0, "renorm_from": 1, "outliers": False}
     if module is mabn:
         settings |= {"window": 6, "clip": 1.2, "warmup": 4, "renorm_from": 1}
-    draw = calls(module, groups=2, norm_batch=3, space=(2, 2), channels=3, count=6, **settings)
+    of_batches = calls(module, groups=2, norm_batch=3, space=(2, 2), channels=3, count=6, **settings)
+    draw = of_batches if shares(module) else sample_calls(module, count=6)
     own = {group_norm: grouped_calls(groups=2), online_norm: sample_calls(online_norm, count=6, layer_scaling=True)}
     own |= {rms_norm: sample_calls(rms_norm, count=6, channels=4, axes="channels")}
-    own |= {frozen_batch_norm: sample_calls(frozen_batch_norm, count=6)}
     inputs = own.get(module, draw)(np.random.default_rng(1))
     implementations = {m.name: wrong(m) for m in MISTAKES if m.subject is module} | {"right": module}
     if module is sync_batch_norm:
