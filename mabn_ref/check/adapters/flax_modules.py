@@ -56,8 +56,7 @@ class LinenTarget(_FlaxTarget):
 
     def make(self, channels: int, config: Any) -> Layer:
         linen = require("flax.linen", "frameworks")
-        is_one = isinstance(self.source, linen.Module)
-        module = self.source if is_one else self.construct(channels, config, {})
+        module = self.source if isinstance(self.source, linen.Module) else self.construct(channels, config, {})
         self.keeps([module])
         return Layer(channels, [module, None])
 

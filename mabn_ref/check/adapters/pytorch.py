@@ -68,8 +68,7 @@ class TorchTarget(Holding, Constructed):
             mixin = self.torch.nn.modules.lazy.LazyModuleMixin
             lazy = isinstance(self.source, type) and issubclass(self.source, mixin)
             module = self.constructor(config, {}, channels_first=not lazy)(channels)
-        attributes = [v for m in module.modules() for v in vars(m).values() if type(v) in (int, float)]
-        self.numbers += tuple(map(float, attributes))
+        self.numbers += tuple(float(v) for m in module.modules() for v in vars(m).values() if type(v) in (int, float))
         self.keeps(list(module.modules()))
         return _Layer(module, channels)
 
@@ -288,8 +287,7 @@ class TorchTarget(Holding, Constructed):
         """Every number of a module: attributes, and tensors of one value."""
         found = {name: float(t.detach()) for name, t in self._tensors(module) if t.numel() == 1}
         for prefix, part in module.named_modules():
-            numbers = {n: v for n, v in vars(part).items() if type(v) in (int, float)}
-            found |= {f"{prefix}.{name}".lstrip("."): float(value) for name, value in numbers.items()}
+            found |= {f"{prefix}.{n}".lstrip("."): float(v) for n, v in vars(part).items() if type(v) in (int, float)}
         return found
 
     def _tensors(self, module: Any) -> Iterator[tuple[str, Any]]:
