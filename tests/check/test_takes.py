@@ -236,6 +236,38 @@ def test_the_mode_may_be_an_argument_of_the_call(torch: Any) -> None:
     np.testing.assert_allclose(found.values["inferred"][0], 2 * plain.values["inferred"][0])
 
 
+def _told(forward: Any) -> Any:
+    """`Course` with another forward pass, which gets it as a function."""
+
+    class Told(Course):
+        def run(self, x: Any, training: bool) -> Any:
+            return Course.forward(self, x, training)
+
+    Told.forward = forward  # type: ignore[method-assign]
+    return Told
+
+
+@pytest.mark.parametrize(
+    ("forward", "call"),
+    [
+        (lambda self, x, training=True, *, step: self.run(x, training), {"step": 3}),
+        (lambda self, x, *, training, step: self.run(x, training), {"step": "first"}),
+        (lambda self, x, deterministic, mask=1: self.run(x, not deterministic), {"mask": None}),
+        (lambda self, x, mode, step: self.run(x, mode == "train"), {"step": 3}),
+        (lambda self, x, how, training=None: self.run(x, how and training is None), {"how": "training"}),
+    ],
+    ids=["a default", "keywords alone", "the other way round", "in words", "told under another name"],
+)
+def test_the_mode_is_known_by_its_name_beside_other_arguments_of_the_call(forward: Any, call: Any) -> None:
+    report = check(_told(forward), "bn", call=call, **SHORT)
+    assert report.conforms, str(report)
+
+
+def test_a_mode_that_is_given_as_a_constant_is_kept() -> None:
+    target = adapt(_told(lambda self, x, training: self.run(x, training)), call={"training": True})
+    assert target.call_keywords(target.source.forward, False) == {"training": True}  # type: ignore[attr-defined]
+
+
 @pytest.mark.frameworks
 def test_what_the_user_asked_for_is_no_mistake(torch: Any) -> None:
     """Momentum is the new value's weight where its default is 0.1: the old one weighs 0.1, as asked."""

@@ -132,7 +132,12 @@ class Constructed:
         modes = {"training": training, "inference": not training}
         told: Mapping[str, Any] = getattr(self, "call", {})
         given = {name: modes.get(v, v) if isinstance(v, str) else v for name, v in told.items()}
-        return (training_flag(call, training) if not given else {}) | given
+        tells = any(isinstance(v, str) and v in modes for v in told.values())
+        return ({} if tells else self.mode_keyword(call, training)) | given
+
+    def mode_keyword(self, call: Callable[..., Any], training: bool) -> dict[str, Any]:
+        """Return the keyword that a mode goes by, where nobody says which it is; empty if there is none."""
+        return training_flag(call, training)
 
     def arguments(self, call: Any, config: Any, extra: Mapping[str, Any], *, hidden: int = 1) -> Arguments:
         """Return what `arguments_for` does, and take note of what a call takes of the config."""

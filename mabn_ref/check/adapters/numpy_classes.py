@@ -90,8 +90,8 @@ class NumpyTarget(Constructed):
             raise ValueError(f"{grown[0]} becomes one number per channel and position: it takes (N, C) alone")
         return np.moveaxis(np.asarray(z), self.axis, -1) if np.ndim(z) == x.ndim else np.asarray(z)
 
-    def call_keywords(self, call: Any, training: bool) -> dict[str, Any]:
-        found = super().call_keywords(call, training)
+    def mode_keyword(self, call: Any, training: bool) -> dict[str, Any]:
+        found: dict[str, Any] = super().mode_keyword(call, training)
         if not found and "mode" in inspect.signature(call).parameters:
             found["mode"] = "train" if training else "test"
         return found
