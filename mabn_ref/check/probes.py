@@ -94,13 +94,22 @@ def _apart(found: Sequence[Array], expected: Sequence[Array], tolerance: float) 
 
 
 def _input_kept(p: Probing) -> str:
-    layer = p.new()
-    for k, training in ((0, True), (1, False)):
-        x = p.xs[k].copy()
-        p.target.forward(layer, x, p.gammas[k].copy(), p.betas[k].copy(), training)
-        if not np.array_equal(x, p.xs[k]):
-            return f"in {'training' if training else 'inference'}"
-    return ""
+    layer, found = p.new(), []
+    x, dz = p.xs[0].copy(), p.dzs[0].copy()
+    p.target.forward(layer, x, p.gammas[0].copy(), p.betas[0].copy(), True)
+    found += ["x in training"] * _changed(x, p.xs[0])
+    left = x.copy()
+    p.target.backward(layer, dz)
+    found += ["x in backward"] * _changed(x, left)
+    found += ["dz in backward; a residual block hands it to its other branch too"] * _changed(dz, p.dzs[0])
+    x = p.xs[1].copy()
+    p.target.forward(layer, x, p.gammas[1].copy(), p.betas[1].copy(), False)
+    found += ["x in inference"] * _changed(x, p.xs[1])
+    return ", ".join(found)
+
+
+def _changed(a: Array, before: Array) -> bool:
+    return not np.array_equal(a, before, equal_nan=True)
 
 
 def _inference_gradient(p: Probing) -> str:
@@ -281,8 +290,8 @@ _HOLD = ("hold", "backward_of")
 _READS_THEM = ("mabn", "online", "moving", "powernorm", "un")
 PROBES: tuple[Probe, ...] = (
     Probe(
-        "input kept", "x is compared after the call with what it was before.", "input-overwritten",
-        "The layer overwrites its input, which its caller may still need.", _input_kept,
+        "input kept", "x and dz are compared after the call, x after backward too, with what they were before.",
+        "input-overwritten", "The layer overwrites what it is given, and its caller may still need it.", _input_kept,
     ),
     Probe(
         "gradient at inference", "dx in eval mode is compared with central differences of the layer's own output.",

@@ -46,6 +46,31 @@ class Overwriting(FunctionsTarget):
         return z
 
 
+class OverwritingLater(FunctionsTarget):
+    """Backward puts dx into the array that was x, or into that which was dz."""
+
+    def __init__(self, functions: Any, name: str = "dz") -> None:
+        super().__init__(functions)
+        self.name = name
+
+    def forward(self, layer: Any, x: Any, *rest: Any) -> Any:
+        z = super().forward(layer, x, *rest)
+        layer.given = x
+        return z
+
+    def backward(self, layer: Any, dz: Any) -> Any:
+        dx, *rest = super().backward(layer, dz)
+        place = layer.given if self.name == "x" else dz
+        place[...] = dx
+        return place, *rest
+
+
+@pytest.mark.parametrize("name", ["x", "dz"])
+def test_an_array_of_the_caller_that_backward_overwrites_is_named(name: str) -> None:
+    kind, words = found(OverwritingLater(batch_norm, name))["input kept"]
+    assert (kind, f"({name} in backward" in words) == ("fault", True)
+
+
 class Remembering(FunctionsTarget):
     """Backward takes the cache of the last pass, whichever is asked for."""
 
@@ -106,6 +131,7 @@ class Keeping(FunctionsTarget):
     [
         (Keeping, "instances apart"),
         (Overwriting, "input kept"),
+        (OverwritingLater, "input kept"),
         (Remembering, "two forward passes before the backward passes"),
         (Folding, "train, infer, train again"),
         (OnePass, "mean of 8192 standard deviations"),
@@ -121,7 +147,7 @@ def test_a_fault_is_a_finding_and_the_layer_does_not_conform() -> None:
     assert not report.conforms
     assert report.understood
     assert report.mistakes == ["input-overwritten"]
-    assert "behaviour: The layer overwrites its input" in str(report)
+    assert "behaviour: The layer overwrites what it is given" in str(report)
     assert ": DIFFERS in its behaviour alone (input-overwritten); its numbers conform on (N, C), " in str(report)
 
 
@@ -286,6 +312,36 @@ def test_a_fault_of_a_layer_of_pytorch_is_found(torch: Any, name: str, probe: st
     said = found(layers(torch)[name])
     assert {p: words for p, (kind, words) in said.items() if kind == "fault"}.keys() == {probe}
     assert words in said[probe][1]
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("name", ["", "x", "dz"])
+@pytest.mark.parametrize("affine", [True, False], ids=["its own parameters", "none"])
+def test_a_backward_pass_of_pytorch_that_overwrites_its_callers_tensors_is_a_fault(
+    torch: Any, name: str, affine: bool
+) -> None:
+    class Through(torch.autograd.Function):  # type: ignore[name-defined,misc]
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.x = x
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            dx = grads[0].clone()
+            {"x": ctx.x, "dz": grads[0]}.get(name, torch.empty(())).zero_()
+            return dx
+
+    class Writing(torch.nn.BatchNorm2d):  # type: ignore[name-defined,misc]
+        def __init__(self, channels: int) -> None:
+            super().__init__(channels, affine=affine)
+
+        def forward(self, x: Any) -> Any:
+            z = super().forward(Through.apply(x) if name == "x" else x)
+            return Through.apply(z) if name == "dz" else z
+
+    kind, words = found(Writing)["input kept"]
+    assert (kind == "fault", f"({name} in backward" in words) == (bool(name), bool(name)), words
 
 
 @pytest.mark.frameworks

@@ -19,7 +19,7 @@ from mabn_ref.check.report import Report
 from mabn_ref.check.scenarios import Scenario, scenarios
 from mabn_ref.cli import main
 from mabn_ref.norms import batch_norm
-from tests.check.test_behaviour import layers
+from tests.check.test_behaviour import found, layers
 
 SCENARIO = Scenario(name="", norm_batch=4, steps=3, settings={"decay": 0.75, "eps": 0.1})
 SHORT = {"norm_batch": 4, "short": True}
@@ -122,6 +122,28 @@ def test_a_class_of_numpy_with_forward_and_backward() -> None:
     assert list(report.ranks) == [4]
     assert "conforms on images; not run: (N, C), sequences and volumes" in str(report)
     assert {getattr(d, "tensor", d) for d in check(Doubled, "bn", **SHORT).differences} == {"dgamma"}
+
+
+class Placing(Course):
+    """Its backward pass puts dx where it was told: into x, into dz, or nowhere."""
+
+    place = ""
+
+    def forward(self, x: Any, training: bool = True) -> Any:
+        self.x = x
+        return super().forward(x, training)
+
+    def backward(self, dout: Any) -> Any:
+        dx = super().backward(dout)
+        place = {"x": self.x, "dz": dout}.get(self.place, np.empty_like(dx))
+        place[...] = dx
+        return place
+
+
+@pytest.mark.parametrize("place", ["", "x", "dz"])
+def test_a_class_of_numpy_that_overwrites_its_callers_arrays_in_backward_is_at_fault(place: str) -> None:
+    kind, words = found(adapt(type("Placing", (Placing,), {"place": place}), axis=1))["input kept"]
+    assert (kind == "fault", f"({place} in backward" in words) == (bool(place), bool(place))
 
 
 @pytest.fixture

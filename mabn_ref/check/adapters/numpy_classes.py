@@ -21,6 +21,8 @@ class _Layer:
 
     def __init__(self, thing: Any, channels: int) -> None:
         self.thing, self.channels = thing, channels
+        self.handed: tuple[Array, Array] | None = None
+        """What the object got for x at the last forward pass in training, and the x of the caller."""
         tables = [vars(thing), *(value for value in vars(thing).values() if isinstance(value, dict))]
         places = [(table, name) for table in tables for name in table]
         self.scale, self.shift = (_place(places, names, channels) for names in (SCALES, SHIFTS))
@@ -82,8 +84,9 @@ class NumpyTarget(Constructed):
         given = np.moveaxis(x, -1, self.axis).copy()
         before = given.copy()
         z = layer.thing.forward(given, **self.call_keywords(layer.thing.forward, training))
-        if not np.array_equal(given, before):  # as the caller would see it
-            x[...] = np.moveaxis(given, self.axis, -1)
+        self._seen(x, given, before)
+        if training:
+            layer.handed = given, x
         z = z[0] if isinstance(z, tuple) else z
         grown = [n for n, v in kept(layer) if n in layer.per_channel and np.size(v) > layer.channels]
         if grown:
@@ -96,8 +99,20 @@ class NumpyTarget(Constructed):
             found["mode"] = "train" if training else "test"
         return found
 
+    def _seen(self, a: Array, given: Array, before: Array) -> None:
+        """Write into an array of the caller's what the object has made of its own, as the caller would see it."""
+        if not np.array_equal(given, before, equal_nan=True):
+            a[...] = np.moveaxis(given, self.axis, -1)
+
     def backward(self, layer: _Layer, dz: Array) -> tuple[Array, Array | None, Array | None]:
-        found = layer.thing.backward(np.moveaxis(dz, -1, self.axis).copy())
+        given = np.moveaxis(dz, -1, self.axis).copy()
+        arrays = [(dz, given, given.copy())]
+        if layer.handed is not None:
+            kept, x = layer.handed
+            arrays.append((x, kept, kept.copy()))
+        found = layer.thing.backward(given)
+        for array in arrays:
+            self._seen(*array)
         parts = list(found) if isinstance(found, tuple | list) else [found]
         dx = np.asarray(parts[0])
         dx = np.moveaxis(dx, self.axis, -1) if dx.ndim == dz.ndim else dx

@@ -29,7 +29,9 @@ class _Layer:
         self.x: Any = None
         self.z: Any = None
         self.cache: Any = None
-        """Both, and gamma and beta where the module has none."""
+        """Both, gamma and beta where the module has none, and the module's own output."""
+        self.handed: tuple[Any, Array] | None = None
+        """What the module got for x at the last forward pass in training, and the x of the caller."""
         self.numbers: list[dict[str, float]] = []
         """Every number of the module, before the first pass in training and after each of the last two."""
 
@@ -80,9 +82,15 @@ class TorchTarget(Holding, Constructed):
             raise ValueError(f"{type(module).__name__} takes an input of rank {x.ndim} for one without a batch")
         dtype = torch.float64 if x.dtype == np.float64 else torch.float32
         given = self._call(layer, self._first(x), gamma, beta, dtype, training=training, grad=training)
-        if not torch.equal(given, layer.x):  # as the caller would see it
-            x[...] = self._last(given)
+        self._seen(x, given, layer.x)
+        if training:
+            layer.handed = given, x
         return self._last(layer.z)
+
+    def _seen(self, a: Array, given: Any, before: Any) -> None:
+        """Write into an array of the caller's what the module has made of its own, as the caller would see it."""
+        if not self.torch.equal(given, before):
+            a[...] = self._last(given)
 
     def _call(
         self, layer: _Layer, x: Any, gamma: Array, beta: Array, dtype: Any, *, training: bool, grad: bool
@@ -103,12 +111,12 @@ class TorchTarget(Holding, Constructed):
                     parameter.copy_(new)
         # a leaf that is changed in place is an error of autograd's, so the module gets a view of a copy
         given = layer.x.clone()
-        z = self._output(module(given, **self.call_keywords(module.forward, training)), given)
+        z = own = self._output(module(given, **self.call_keywords(module.forward, training)), given)
         if layer.scale is None and layer.shift is None:  # no parameters of its own: apply them outside
             shape = [-1 if a == self.axis % x.ndim else 1 for a in range(x.ndim)]
             outer = [torch.tensor(v, dtype=dtype, requires_grad=grad) for v in (gamma, beta)]
             z = outer[0].reshape(shape) * z + outer[1].reshape(shape)
-        layer.z, layer.cache = z, (layer.x, z, outer)
+        layer.z, layer.cache = z, (layer.x, z, outer, own)
         if training:
             layer.numbers = [*layer.numbers[-2:], self._numbers(module)]
         return given.detach()
@@ -166,10 +174,20 @@ class TorchTarget(Holding, Constructed):
         return self._moves(self._tried(other, x) - before)
 
     def backward(self, layer: _Layer, dz: Array) -> tuple[Array, Array | None, Array | None]:
-        torch, (x, z, outer) = self.torch, layer.cache
+        torch, (x, z, outer, own) = self.torch, layer.cache
         inputs = [x, *(outer or (layer.scale, layer.shift))]
         wanted = [t for t in inputs if t is not None]
+        arrays = []
+        if layer.handed is not None:
+            kept, caller = layer.handed
+            arrays.append((caller, kept, kept.clone()))
+        # the gradient that reaches the module's output is its dz
+        hook = own.register_hook(lambda g: arrays.append((dz, g, g.clone()))) if own.requires_grad else None
         found = self._grad(z, dz, wanted, allow_unused=True) if z.requires_grad else [None]
+        if hook is not None:
+            hook.remove()
+        for array in arrays:
+            self._seen(*array)
         if found[0] is None:
             raise RuntimeError("no gradient reaches x: the output does not depend on it through autograd")
         # a parameter that no gradient reaches is there all the same, and its gradient is zero
