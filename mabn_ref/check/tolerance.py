@@ -131,12 +131,32 @@ class Case:
 
 def roles_of(case: Case) -> dict[str, str]:
     """What every moving statistic is; one that never moves is none, if another does in its place."""
-    states, channels = case.trace.states, case.trace.scenario.channels
-    if case.norm in ALONE:
-        return {}
-    roles = {name: _role(name, values, channels) for name, values in states.items()}
+    states, roles = case.trace.states, _roles(case)
     moving = {role for name, role in roles.items() if _moves(states[name])}
     return {name: role if _moves(states[name]) or role not in moving else "" for name, role in roles.items()}
+
+
+def roles_by_name(case: Case) -> dict[str, str]:
+    """What every moving statistic is, if those are all that are called so; if none is, those that never move."""
+    states, roles = case.trace.states, _roles(case)
+    called = {name for name in roles if any(word in name.lower() for word in MOVING)}
+    still = {name for name in roles if not _moves(states[name])}
+    for role in ("mean", "second"):
+        own = {name for name, what in roles.items() if what == role}
+        left = own & called or own & still or own
+        roles |= dict.fromkeys(own - left, "")
+    return roles
+
+
+MOVING = ("running", "moving", "ema", "average", "avg")
+"""Words in the names of moving statistics, and not in those of a batch's."""
+
+
+def _roles(case: Case) -> dict[str, str]:
+    if case.norm in ALONE:
+        return {}
+    channels = case.trace.scenario.channels
+    return {name: _role(name, values, channels) for name, values in case.trace.states.items()}
 
 
 def _moves(values: list[Array]) -> bool:

@@ -501,3 +501,73 @@ def test_a_class_of_vectors_is_not_wrong_on_images_and_the_headline_says_it() ->
     assert list(report.ranks) == [2]
     assert set(report.rows[0].errors) == {"z", "state", "inferred", "dx", "dgamma", "dbeta"}
     assert "images were not run: ValueError: running[mean] becomes one number per channel and" in str(report)
+
+
+class Caching:
+    """It keeps what the batch has, too, in attributes that are called as averages may be."""
+
+    kept = "running_mean", "running_var"
+    cached = "mu", "sigma"
+    still: tuple[str, ...] = ()
+
+    def __init__(self, n_in: int, eps: float = 1e-5, momentum: float = 0.9) -> None:
+        self.gamma, self.beta, self.eps, self.momentum = np.ones(n_in), np.zeros(n_in), eps, momentum
+        for name, value in zip(self.kept, (np.zeros(n_in), np.ones(n_in)), strict=True):
+            setattr(self, name, value)
+
+    def forward(self, x: Any, training: bool = True) -> Any:
+        mean, var = (getattr(self, name) for name in self.kept)
+        self.axes = tuple(range(x.ndim - 1))
+        if training:
+            mean, var = x.mean(self.axes), x.var(self.axes)
+            for name, value in zip(self.kept, (mean, var), strict=True):
+                if name not in self.still:
+                    setattr(self, name, self.momentum * getattr(self, name) + (1 - self.momentum) * value)
+        std = np.sqrt(var + self.eps)
+        for name, value in zip(self.cached, (mean, std), strict=True):
+            setattr(self, name, value)
+        self.cache = (x - mean) / std, std
+        return self.gamma * self.cache[0] + self.beta
+
+    def backward(self, dz: Any) -> Any:
+        y, std = self.cache
+        self.dgamma, self.dbeta = (dz * y).sum(self.axes), dz.sum(self.axes)
+        dy = dz * self.gamma
+        return (dy - dy.mean(self.axes) - y * (dy * y).mean(self.axes)) / std
+
+
+@pytest.mark.parametrize(
+    ("kept", "cached"),
+    [
+        (("running_mean", "running_var"), ("centre", "sigma")),
+        (("moving_mean", "moving_variance"), ("batch_mean", "std")),
+        (("mean", "var"), ("mu", "sigma")),
+    ],
+)
+def test_what_is_kept_of_a_batch_hides_no_average_that_never_moves(
+    kept: tuple[str, str], cached: tuple[str, str]
+) -> None:
+    kind = type("Caching", (Caching,), {"kept": kept, "cached": cached})
+    assert check(kind, "bn", **SHORT).conforms
+    report = check(type("Still", (kind,), {"still": kept}), "bn", **SHORT)
+    assert [finding.words for finding in report.findings] == ["The moving averages never move."], str(report)
+    assert not report.differences
+
+
+def test_averages_that_a_class_inherits_and_does_not_use_are_none() -> None:
+    """They never move, and inference is by others."""
+
+    class Heir(Caching):
+        kept = "own_mean", "own_var"
+
+        def __init__(self, n_in: int, eps: float = 1e-5, momentum: float = 0.9) -> None:
+            super().__init__(n_in, eps, momentum)
+            self.running_mean, self.running_var = np.zeros(n_in), np.ones(n_in)
+
+    assert check(Heir, "bn", **SHORT).conforms
+
+    class Swapped(Heir):
+        def __init__(self, n_in: int, eps: float = 1e-5, momentum: float = 0.9) -> None:
+            super().__init__(n_in, eps, round(1 - momentum, 12))
+
+    assert check(Swapped, "bn", **SHORT).mistakes == ["bn-weights-swapped"]
