@@ -94,7 +94,8 @@ def of_parameters(
     for kind, a in ((c.dgamma, terms), (c.dbeta, shifted)):
         summed = whole(a)
         axes = tuple(range(summed.ndim - 1))
-        yield np.mean(summed, axis=axes) if kind == "mean" else np.sum(summed, axis=axes)
+        total = np.sum(summed, axis=axes)
+        yield total / {"mean": np.prod(summed.shape[:-1]), "mean over samples": len(summed)}.get(kind, 1)
 
 
 def backward(model: Model, dz: Array) -> tuple[Array, Array, Array]:

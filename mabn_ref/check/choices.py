@@ -361,6 +361,24 @@ _INPUT_GRADIENT = choices(
     ("online", "no control", "Your dx is dy / sigma: nothing takes u and v off."),
 ) + choices("dx dgamma dbeta", ("online", {"dx": "scale held"}, "online-scale-held"))
 
+
+def _divided(name: str) -> tuple[Choice, ...]:
+    """dgamma or dbeta as a mean: the sentence of the catalogue is of both."""
+    mistake, parameter = named("bn-parameter-means"), name.removeprefix("d")
+    over = {"mean": (f"{EVERY} online", "the values of a channel"), "mean over samples": (EVERY, "the samples")}
+    return tuple(
+        Choice(
+            ((name, kind),),
+            tuple(norms.split()),
+            (name,),
+            f"Your {name} is a mean over {of}; every value used {parameter}, so it must be a sum.",
+            mistake.name,
+            False,
+        )
+        for kind, (norms, of) in over.items()
+    )
+
+
 _PARAMETER_GRADIENTS = choices(
     "dgamma",
     ("brn", "without d", "Your dgamma sums dz * r * y and leaves out d."),
@@ -370,14 +388,22 @@ _PARAMETER_GRADIENTS = choices(
     (EVERY, "not normalised", "bn-dgamma-not-normalised"),
     (EVERY, "of z", "Your dgamma sums dz times the output z; it sums dz * y, the normalised x."),
     (EVERY, "none", "Your dgamma is 0: no gradient reaches gamma, as where weight.data is read."),
-    (f"{EVERY} online", "mean", "bn-parameter-means"),
 ) + choices(
     "dbeta",
     (EVERY, "none", "Your dbeta is 0: no gradient reaches beta, as where bias.data is read."),
-    (f"{EVERY} online", "mean", "bn-parameter-means"),
 )
 
-CHOICES = _AVERAGES + _STATISTICS + _AFFINE + _OUTPUT + _INFERENCE + _INPUT_GRADIENT + _PARAMETER_GRADIENTS
+CHOICES = (
+    _AVERAGES
+    + _STATISTICS
+    + _AFFINE
+    + _OUTPUT
+    + _INFERENCE
+    + _INPUT_GRADIENT
+    + _PARAMETER_GRADIENTS
+    + _divided("dgamma")
+    + _divided("dbeta")
+)
 """Conventions first: a number that a convention explains is no mistake."""
 
 AS_CONVENTION = {"mabn-ema-of-window": "The exponential average is fed the window's mean, as in the authors' code."}

@@ -86,7 +86,7 @@ MISTAKES = {
             "total(dz_sum)": "total(dz_sum) / (dz.shape[0] * values)",
             "total(dzy_sum)": "total(dzy_sum) / (dz.shape[0] * values)",
         },
-        sentence="Your dgamma and dbeta are means over the samples; every sample uses gamma and beta, so add up.",
+        sentence="Your dgamma and dbeta are means over the values; every value used them, so they must be sums.",
     ),
     "bn-unbiased-variance": _bn_statistics(
         edits={

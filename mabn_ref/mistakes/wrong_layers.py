@@ -153,7 +153,7 @@ MISTAKES = {
     ),
     "linear-gradients-averaged": _linear_backward(
         edits={"cache.x.T @ dout": "cache.x.T @ dout / dout.shape[0]", "total(dout)": "total(dout) / dout.shape[0]"},
-        sentence="Your dw and db are means over the samples; the loss's 1/N is already in dout, so add up.",
+        sentence="Your dw and db are means over samples; the loss's 1/N is already in dout, so they must be sums.",
     ),
     "bias-gradient-averaged": _bias_backward(
         edits={"db = total(dout)": "db = total(dout) * dout.shape[-1] / dout.size"},

@@ -253,7 +253,7 @@ def value_of(words: str) -> Any:
 
 
 def summing(name: str, kind: str, functions: Any) -> SimpleNamespace:
-    """With a dgamma or a dbeta that is 0, or a dgamma of dz * z."""
+    """With a dgamma or a dbeta that is 0 or a mean over samples, or a dgamma of dz * z."""
 
     def forward(x: Any, *rest: Any) -> Any:
         z, cache, state = functions.forward(x, *rest)
@@ -261,7 +261,12 @@ def summing(name: str, kind: str, functions: Any) -> SimpleNamespace:
 
     def backward(dz: Any, cache: Any, state: Any) -> Any:
         dx, *found, state = functions.backward(dz, cache[0], state)
-        own = np.sum(dz * cache[1], axis=tuple(range(dz.ndim - 1))) if kind == "of z" else 0 * found[0]
+        axes = tuple(range(dz.ndim - 1))
+        own = {
+            "of z": lambda: np.sum(dz * cache[1], axis=axes),
+            "none": lambda: 0 * found[0],
+            "mean over samples": lambda: found[name == "dbeta"] / len(dz),
+        }[kind]()
         return dx, *((own, found[1]) if name == "dgamma" else (found[0], own)), state
 
     return SimpleNamespace(**{**vars(functions), "forward": forward, "backward": backward})
@@ -830,6 +835,8 @@ for value, formula in {
 for norm in ("bn", "brn", "modified-bn", "mabn", "gn", "ln", "in", "rms", "frn"):
     for name, value in (("dgamma", "of z"), ("dgamma", "none"), ("dbeta", "none")):
         add(norm, name, value, wrap=functools.partial(summing, name, value))
+    for name in ("dgamma", "dbeta"):
+        add(norm, name, "mean over samples", wrap=functools.partial(summing, name, "mean over samples"))
     for value in AFFINE:
         add(norm, "affine", value, wrap=functools.partial(shifting, value))
 largest, masked = "np.sqrt(np.maximum({s}, config.eps))", "psi * ({s}**2 > cache.config.eps * 1.000001)"

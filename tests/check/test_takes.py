@@ -146,6 +146,33 @@ def test_a_class_of_numpy_that_overwrites_its_callers_arrays_in_backward_is_at_f
     assert (kind == "fault", f"({place} in backward" in words) == (bool(place), bool(place))
 
 
+class Averaging(Course):
+    """It divides dgamma, dbeta or both."""
+
+    divided: tuple[str, ...] = ()
+    over = "values"
+
+    def backward(self, dout: Any) -> Any:
+        dx = super().backward(dout)
+        for name in self.divided:
+            setattr(self, name, getattr(self, name) / (len(dout) if self.over == "samples" else dout[:, 0].size))
+        return dx
+
+
+@pytest.mark.parametrize(
+    ("divided", "over"),
+    [(("dgamma",), "values"), (("dbeta",), "values"), (("dbeta",), "samples"), (("dgamma", "dbeta"), "samples")],
+)
+def test_which_gradient_is_a_mean_is_said_and_over_what(divided: tuple[str, ...], over: str) -> None:
+    report = check(type("Averaging", (Averaging,), {"divided": divided, "over": over}), "bn", **SHORT)
+    assert report.mistakes == ["bn-parameter-means"]
+    of = "the samples" if over == "samples" else "the values of a channel"
+    assert [finding.words for finding in report.findings] == [
+        f"Your {name} is a mean over {of}; every value used {name[1:]}, so it must be a sum." for name in divided
+    ], str(report)
+    assert not report.differences
+
+
 @pytest.fixture
 def torch() -> Any:
     return pytest.importorskip("torch", reason="PyTorch is not installed")
