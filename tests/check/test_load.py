@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mabn_ref.check.adapters import adapt, load
-from mabn_ref.check.adapters.arguments import arguments_for
+from mabn_ref.check.adapters.arguments import Constructed, arguments_for
 from mabn_ref.check.scenarios import MODULES
 from mabn_ref.check.target import FunctionsTarget, Target
 from mabn_ref.cli.checks import CHECKED
@@ -101,6 +101,28 @@ def test_arguments_of_a_constructor() -> None:
     assert found.given == {"norm_batch", "window", "eps"}
     assert found.numbers == (0.5,)
     assert arguments_for(make, config, {"half": 2.0}, momentum_is_new=True).keywords["half"] == 2.0
+
+
+def test_a_number_of_channels_that_is_a_keyword_is_given_by_its_name() -> None:
+    class Wide:
+        def __init__(self, *, eps: float = 1e-5, num_features: int, momentum: float = 0.1) -> None:
+            self.made = num_features, eps, momentum
+
+    config = batch_norm.Config(eps=0.25, decay=0.75)
+    for channels_first in (True, False):
+        assert Constructed(Wide).constructor(config, {}, channels_first=channels_first)(5).made == (5, 0.25, 0.25)
+    made = Constructed(lambda *, channels: Wide(num_features=channels)).constructor(config, {})(5)
+    assert made.made == (5, 1e-5, 0.1)
+    adapted = adapt(lambda *, channels: SimpleNamespace(forward=print, backward=print, width=channels))
+    assert adapted.make(5, config).thing.width == 5
+
+
+def test_a_keyword_that_may_be_anything_is_not_taken_for_the_number_of_channels() -> None:
+    class Odd:
+        def __init__(self, *, rank: int) -> None: ...
+
+    with pytest.raises(TypeError, match="Odd needs the argument 'rank', whose meaning is not known: give it"):
+        Constructed(Odd).constructor(batch_norm.Config(), {}, channels_first=True)
 
 
 def test_an_argument_without_a_meaning_is_asked_for() -> None:

@@ -312,9 +312,33 @@ def test_the_mode_is_known_by_its_name_beside_other_arguments_of_the_call(forwar
     assert report.conforms, str(report)
 
 
+@pytest.mark.parametrize(
+    ("forward", "call", "missing"),
+    [
+        (lambda self, x, mask, training=True: self.run(x, training), {}, "mask"),
+        (lambda self, x, training=True, *, step: self.run(x, training), {}, "step"),
+        (lambda self, x, step, how: self.run(x, how), {"step": 3}, "how"),
+    ],
+)
+def test_an_argument_of_the_call_that_is_missing_is_asked_for(forward: Any, call: Any, missing: str) -> None:
+    report = check(_told(forward), "bn", call=call, **SHORT)
+    assert f"needs the argument {missing!r}, whose meaning is not known: give it to every call (--call" in str(report)
+
+
+@pytest.mark.frameworks
+def test_a_module_of_pytorch_asks_for_an_argument_of_its_call_too(torch: Any) -> None:
+    class Masked(torch.nn.BatchNorm1d):  # type: ignore[name-defined,misc]
+        def forward(self, x: Any, *, mask: Any) -> Any:
+            return super().forward(x)
+
+    assert "Masked.forward needs the argument 'mask'" in str(check(Masked, "bn", **SHORT))
+    assert check(Masked, "bn", call={"mask": None}, **SHORT).conforms
+
+
 def test_a_mode_that_is_given_as_a_constant_is_kept() -> None:
-    target = adapt(_told(lambda self, x, training: self.run(x, training)), call={"training": True})
-    assert target.call_keywords(target.source.forward, False) == {"training": True}  # type: ignore[attr-defined]
+    kind = _told(lambda self, x, training: self.run(x, training))
+    target: Any = adapt(kind, call={"training": True})
+    assert target.call_keywords(kind(5).forward, False) == {"training": True}
 
 
 @pytest.mark.frameworks

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from mabn_ref.check.adapters.arguments import by_name
 from mabn_ref.check.target import FunctionsTarget, Target, last_own_line
 
 _ADAPTERS = {
@@ -198,7 +199,9 @@ def _framework(thing: Any) -> str:
     # a layer of Keras is a module of PyTorch too, where that is its backend
     found = [name for name in _ADAPTERS if any(module.startswith(name + ".") for module in modules)]
     if not found and callable(thing) and not isinstance(thing, type):
-        made = thing(60, **({"config": _ANY} if "config" in signature(thing).parameters else {}))
+        keywords: dict[str, Any] = {"config": _ANY} if "config" in signature(thing).parameters else {}
+        name = by_name(thing)
+        made = thing(**keywords, **{name: 60}) if name else thing(60, **keywords)
         if made is thing:
             return ""
         if _has(made, "forward", "backward") and not _framework(made):

@@ -58,7 +58,7 @@ def arguments_for(
     {'eps': 1e-05, 'momentum': 0.25}
     """
     parameters = list(signature(make).parameters.values())
-    channels = ""
+    channels = by_name(make)
     if hidden == 1 and parameters and parameters[0].name in NAMES["groups"]:
         channels = next((p.name for p in parameters if p.name in CHANNELS), "")
     parameters = [p for p in parameters if p.name != channels] if channels else parameters[hidden:]
@@ -133,7 +133,17 @@ class Constructed:
         told: Mapping[str, Any] = getattr(self, "call", {})
         given = {name: modes.get(v, v) if isinstance(v, str) else v for name, v in told.items()}
         tells = any(isinstance(v, str) and v in modes for v in told.values())
-        return ({} if tells else self.mode_keyword(call, training)) | given
+        found = ({} if tells else self.mode_keyword(call, training)) | given
+        others = list(signature(call).parameters.values())[1:]
+        needed = (p.name for p in others if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+        missing = next((name for name in needed if name not in found), None)
+        if missing is not None:
+            raise TypeError(
+                f"{getattr(call, '__qualname__', call)} needs the argument {missing!r}, whose meaning is not known: "
+                f"give it to every call (--call {missing}=VALUE on the command line; the values training and "
+                "inference stand for the mode)"
+            )
+        return found
 
     def mode_keyword(self, call: Callable[..., Any], training: bool) -> dict[str, Any]:
         """Return the keyword that a mode goes by, where nobody says which it is; empty if there is none."""
@@ -175,7 +185,9 @@ class Constructed:
         whose first argument is a hyper-parameter never is.
         """
         source, kind = self.source, made_of(self.source)
+        name = by_name(source)
         first = kind == "channels" or not isinstance(source, type) or (channels_first and kind != "settings")
+        first = bool(name) or (first and not _keywords_alone(source))
         call = self.arguments(source, config, {**more, **self.extra}, hidden=int(first))
         if call.channels:
             return lambda channels: source(**{call.channels: channels}, **call.keywords)
@@ -239,6 +251,25 @@ def training_flag(call: Callable[..., Any], training: bool) -> dict[str, bool]:
     """
     taken = signature(call).parameters
     return dict([(name, value) for name, value in mode_flags(training).items() if name in taken][:1])
+
+
+def by_name(make: Callable[..., Any]) -> str:
+    """Return the name of the number of channels where every argument is a keyword; "" otherwise.
+
+    Examples
+    --------
+    >>> def make(*, eps=1e-5, num_features): ...
+    >>> by_name(make), by_name(lambda num_features: None)
+    ('num_features', '')
+    """
+    named = (name for name in signature(make).parameters if name in CHANNELS)
+    return next(named, "") if _keywords_alone(make) else ""
+
+
+def _keywords_alone(make: Callable[..., Any]) -> bool:
+    """Whether a function takes arguments, and none by its place."""
+    parameters = [p for p in signature(make).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    return bool(parameters) and all(p.kind is p.KEYWORD_ONLY for p in parameters)
 
 
 def made_of(make: Callable[..., Any]) -> str:
