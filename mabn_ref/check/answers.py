@@ -74,7 +74,8 @@ def read_answer(stream: IO[bytes], told: Callable[[str], None] = lambda words: N
                     if slash:
                         found[part][what] = list(kept[name])
             elif kind == "about":
-                found = About(**found | {"refused": {int(rank): why for rank, why in found["refused"].items()}})
+                by_rank = {key: {int(rank): why for rank, why in found[key].items()} for key in ("refused", "broken")}
+                found = About(**found | by_rank)
     except (ValueError, TypeError, KeyError, OSError, EOFError, RecursionError, zipfile.BadZipFile) as error:
         raise Garbled from error
     return kind, found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -48,7 +49,28 @@ def inquire(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
         coarse=not single and any(_coarse(target, norm, scenario, space) for space in _spaces_of(refused)[:1]),
         other_axes=[other for other in run if other != axis],
         clear=len(clear) == 1,
+        broken=_broken(target, norm, replace(scenario, dtype="float32") if single else scenario, refused),
     )
+
+
+NOT_FINITE = re.compile(r"(\w+) is (nan|-?inf) at ")
+"""How `observe` says that a number is none."""
+
+
+def _broken(target: Target, norm: str, scenario: Scenario, refused: Mapping[int, str]) -> dict[int, str]:
+    """What goes wrong with inputs that forward takes, or gives what is no number for: that is no refusal."""
+    found = {}
+    for space in SPACES:
+        values = scenario.samples * int(np.prod(space))
+        if not refused[len(space) + 2] or values == 1 or (norm == "in" and not space):
+            continue  # of one value there is no variance
+        trace = observe(target, norm, replace(scenario, space=space, steps=1), space)
+        if lost := NOT_FINITE.match(trace.failure):
+            at = " at inference" if trace.part == "inference" else ""
+            found[len(space) + 2] = f"{lost[1]} is {lost[2].replace('nan', 'NaN')}{at}"
+        elif trace.failure and trace.part in ("backward", "inference"):
+            found[len(space) + 2] = f"forward works, and {trace.part} fails: {trace.failure}"
+    return found
 
 
 def _turned(target: Target, axis: int | None) -> Target:

@@ -37,6 +37,8 @@ class Trace:
     """What of the state inference changed, by the layer's names."""
     skipped: str = ""
     """Why the scenario was left out or could not be set up, or ""."""
+    part: str = ""
+    """What it did last: "forward", "backward", or "inference"."""
 
     @property
     def finished(self) -> int:
@@ -104,6 +106,7 @@ def _run(target: Target, config: Any, trace: Trace) -> None:
     for step, (x, dz) in enumerate(inputs(scenario, trace.space), 1):
         trace.failed_at = step
         gamma, beta = (array.astype(scenario.dtype) for array in parameters(step - 1, scenario.channels))
+        trace.part = "inference" if dz is None else "forward"
         z = target.forward(layer, x.copy(), gamma.copy(), beta.copy(), dz is not None)
         z = _usable("z", z, x.shape, trace)
         if dz is None:
@@ -115,6 +118,7 @@ def _run(target: Target, config: Any, trace: Trace) -> None:
             ]
             return
         trace.values.setdefault("z", []).append(z)
+        trace.part = "backward"
         for name, value, shape in zip(
             ("dx", "dgamma", "dbeta"), target.backward(layer, dz.copy()), (x.shape, *[gamma.shape] * 2), strict=True
         ):
@@ -178,6 +182,8 @@ class About:
     """The axes with which it runs too."""
     clear: bool = True
     """Whether gamma and beta are those of the channels of `axis` alone."""
+    broken: dict[int, str] = field(default_factory=dict)
+    """What goes wrong with inputs of a rank that forward takes, by the rank: such a rank is not refused."""
 
     def fields(self, norm: str) -> frozenset[str]:
         """The fields of the Config that the target takes, and those of a `Convention` that one of them decides."""

@@ -89,16 +89,19 @@ class Report:
     """The probes of `mabn_ref.check.behaviour` that found nothing."""
     limits: Sequence[str] = ()
     """What is to be known of a layer that conforms: it is no fault of its numbers."""
+    broken: str = ""
+    """On which inputs that forward takes the rest fails, and how; or ""."""
 
     @property
     def conforms(self) -> bool:
         """Whether all numbers are those of the equations, in some accepted convention."""
-        return not self.differences and all(finding.accepted for finding in self.findings) and bool(self.preset)
+        fine = not self.differences and not self.broken
+        return fine and all(finding.accepted for finding in self.findings) and bool(self.preset)
 
     @property
     def understood(self) -> bool:
         """Whether the layer ran, and everything that it returned is reproduced, mistakes included."""
-        return bool(self.preset) and not self.differences
+        return bool(self.preset) and not self.differences and not self.broken
 
     @property
     def mistakes(self) -> list[str]:
@@ -117,6 +120,7 @@ class Report:
                 "understood": self.understood,
                 "axes": list(self.ranks),
                 "limits": list(self.limits),
+                "broken": self.broken,
                 "not_run": {**{f"{rank} axes": why for rank, why in self.refused.items()}, **self.not_run},
                 "convention": self.preset,
                 "hyper_parameters": {name: _plain(value) for name, value in self.hyper.items()},
@@ -172,9 +176,12 @@ class Report:
         alone = not self.differences and all(finding.tensor == "behaviour" for finding in wrong)
         if not self.conforms and not alone:
             known = "for known reasons" if len(wrong) > 1 else "for a known reason"
-            return "DIFFERS" + (f", {known}" if self.understood else "")
+            return "DIFFERS" + (f", {known}" if self.understood else "") + (f"; {self.broken}" if self.broken else "")
+        faults = ", ".join(dict.fromkeys(finding.mistake for finding in wrong))
+        if self.broken:
+            more = f"; its behaviour differs too ({faults})" if wrong else ""
+            return f"DIFFERS: {self.broken}{more}; its numbers conform{self._covered()}"
         if wrong:
-            faults = ", ".join(dict.fromkeys(finding.mistake for finding in wrong))
             return f"DIFFERS in its behaviour alone ({faults}); its numbers conform{self._covered()}"
         return f"conforms{self._covered()}" + "".join(f"; but {limit}" for limit in self.limits)
 
@@ -182,11 +189,11 @@ class Report:
         """On which inputs, and which were not run."""
         ran = [INPUTS[rank] for rank in self.ranks]
         not_run = [INPUTS[rank] for rank in sorted(self.refused)]
-        covered = f" on {_listed(ran)}" if ran else ""
+        covered = f" on {listed(ran)}" if ran else ""
         if self.refused.get(4):
             not_run.remove(INPUTS[4])
             covered += f"; images were not run: {self.refused[4]}"
-        return covered + (f"; not run: {_listed(not_run)}" if not_run else "")
+        return covered + (f"; not run: {listed(not_run)}" if not_run else "")
 
     def _not_run(self) -> list[str]:
         """One line for each reason."""
@@ -207,8 +214,8 @@ class Report:
         return lines
 
 
-def _listed(names: Sequence[str]) -> str:
-    """With commas, and "and" before the last."""
+def listed(names: Sequence[str]) -> str:
+    """Return names with commas, and "and" before the last."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from mabn_ref.check.explain import Explanation, agreed, explain, findings, numbers_read_off
 from mabn_ref.check.hyper_parameters import LATE
 from mabn_ref.check.observe import About, Trace
-from mabn_ref.check.report import Finding, Report, Row
+from mabn_ref.check.report import INPUTS, Finding, Report, Row, listed
 from mabn_ref.check.scenarios import LIKE, SEVERAL
 from mabn_ref.check.tolerance import (
     TENSORS,
@@ -59,12 +59,21 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
         differences=_each_once([difference for _, difference in judged if difference]),
         rows=rows,
         ranks=sorted(seen),
-        refused={rank: why for rank, why in about.refused.items() if rank not in seen},
+        refused={rank: why for rank, why in about.refused.items() if rank not in seen and rank not in about.broken},
+        broken=_broken(about),
         not_run={row.scenario: row.why for row in rows if not row.errors},
         notes=list(dict.fromkeys(notes)),
         limits=_limits(about, best, read_off),
         ulps=rounding_errors(exact[0], best.convention(exact[0])) if exact else {},
     )
+
+
+def _broken(about: About) -> str:
+    """What goes wrong with inputs that forward takes, each reason once."""
+    by_words: dict[str, list[str]] = {}
+    for rank in sorted(about.broken):
+        by_words.setdefault(about.broken[rank], []).append(INPUTS[rank])
+    return "; ".join(f"on {listed(inputs)} {words}" for words, inputs in by_words.items())
 
 
 def _limits(about: About, best: Explanation, read_off: Mapping[str, Any]) -> list[str]:

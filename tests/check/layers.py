@@ -69,6 +69,18 @@ class DiesOfAConstant(DiesAtOnce):
         return os._exit(3) if constant else FunctionsTarget.forward(self, layer, x, *rest)
 
 
+class BreaksOnImages(FunctionsTarget):
+    """Forward takes any input, backward no images."""
+
+    def __init__(self) -> None:
+        super().__init__(batch_norm)
+
+    def backward(self, layer: Any, dz: Any) -> Any:
+        if dz.ndim == 4:
+            raise RuntimeError("no images please")
+        return super().backward(layer, dz)
+
+
 class Answers(_Sometimes):
     """It writes what it likes on every pipe that its process has, and waits."""
 

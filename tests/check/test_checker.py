@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -161,6 +162,59 @@ def test_a_probe_that_a_layer_does_not_come_back_from_is_its_fault() -> None:
     (words,) = [finding.words for finding in report.findings if finding.tensor == "behaviour"]
     assert words.startswith("constant channel: the process ended with 3; it was in call 1 of forward, in training")
     assert {"input kept", "instances apart"} <= set(report.behaviour)  # those before and behind it ran
+
+
+@pytest.mark.parametrize("target", [layers.BreaksOnImages(), "tests.check.layers:BreaksOnImages"])
+def test_that_backward_fails_where_forward_works_is_no_refusal(target: Any) -> None:
+    report = check(target, "bn", **SHORT)
+    assert not report.conforms
+    headline = str(report).splitlines()[0].partition(": ")[2]
+    why = r"RuntimeError: no images please \(layers\.py, line \d+\)"
+    wanted = rf"DIFFERS: on images forward works, and backward fails: {why}; its numbers conform on \(N, C\), "
+    assert re.match(wanted, headline), headline
+    assert "not run" not in headline
+    assert report.to_dict()["broken"] == report.broken != ""
+
+
+def _changing(**changed: Any) -> FunctionsTarget:
+    return FunctionsTarget(SimpleNamespace(**{**vars(batch_norm), **changed}))
+
+
+def _odd_inference(x: Any, *rest: Any) -> Any:
+    return batch_norm.infer(x, *rest)[..., :1] if x.ndim == 3 else batch_norm.infer(x, *rest)
+
+
+def _odd_training(x: Any, *rest: Any) -> Any:
+    z, cache, state = batch_norm.forward(x, *rest)
+    return np.where(x.ndim > 3, np.nan, z), cache, state
+
+
+def _odd_backward(dz: Any, *rest: Any) -> Any:
+    dx, *gradients = batch_norm.backward(dz, *rest)
+    return np.where(dz.ndim == 2, np.inf, dx), *gradients
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (_changing(infer=_odd_inference), "on sequences forward works, and inference fails: z has shape (7, 3, 1),"),
+        (_changing(forward=_odd_training), "on images and volumes z is NaN; its numbers conform on (N, C) and seq"),
+        (_changing(backward=_odd_backward), "on (N, C) dx is inf; its numbers conform on sequences, images and vol"),
+    ],
+    ids=["inference", "z", "dx"],
+)
+def test_what_is_no_number_or_has_another_shape_is_no_refusal(target: Any, said: str) -> None:
+    report = check(target, "bn", **SHORT)
+    assert not report.conforms
+    assert f": DIFFERS: {said}" in str(report)
+
+
+def test_a_layer_that_fails_on_images_and_is_wrong_elsewhere_is_said_to_be_both() -> None:
+    class Both(layers.BreaksOnImages):
+        def forward(self, layer: Any, x: Any, *rest: Any) -> Any:
+            return 1.01 * super().forward(layer, x, *rest)
+
+    assert ": DIFFERS; on images forward works, and backward fails: Run" in str(check(Both(), "bn", **SHORT))
 
 
 def test_a_layer_that_cannot_be_made_for_one_scenario_came_to_no_step_of_it() -> None:
