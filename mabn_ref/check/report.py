@@ -171,7 +171,7 @@ class Report:
 
     def _verdict(self) -> str:
         if not self.preset:
-            return "it could not be compared"
+            return f"DIFFERS: {self.broken}{self._covered()}" if self.broken else "it could not be compared"
         wrong = [finding for finding in self.findings if not finding.accepted]
         alone = not self.differences and all(finding.tensor == "behaviour" for finding in wrong)
         if not self.conforms and not alone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -31,6 +32,11 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
     telling = _telling(list(cases.values()), about)
     if not telling:
         rows = [Row(t.scenario.name, 0, t.skipped or t.failure, {}) for t in found]
+        if any(
+            re.match(r"\w+ is (NaN|-?inf)", words) for words in about.broken.values()
+        ):  # which is a difference, and no reason
+            refused = {rank: why for rank, why in about.refused.items() if rank not in about.broken}
+            return Report(name, norm, "", broken=_broken(about), refused=refused, rows=rows)
         # a reason why nothing runs is one for the inputs, and not for a scenario that is left out besides
         why = [trace.failure for trace in run if trace.failure]
         why = why or list(filter(None, about.refused.values())) or [row.why for row in rows]
@@ -73,7 +79,13 @@ def _broken(about: About) -> str:
     by_words: dict[str, list[str]] = {}
     for rank in sorted(about.broken):
         by_words.setdefault(about.broken[rank], []).append(INPUTS[rank])
-    return "; ".join(f"on {listed(inputs)} {words}" for words, inputs in by_words.items())
+    everywhere = len(about.broken) == len(about.refused)
+    return "; ".join(
+        f"{words} on all inputs that were tried"
+        if everywhere and len(by_words) == 1
+        else f"on {listed(inputs)} {words}"
+        for words, inputs in by_words.items()
+    )
 
 
 def _limits(about: About, best: Explanation, read_off: Mapping[str, Any]) -> list[str]:

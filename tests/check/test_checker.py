@@ -209,6 +209,38 @@ def test_what_is_no_number_or_has_another_shape_is_no_refusal(target: Any, said:
     assert f": DIFFERS: {said}" in str(report)
 
 
+def _all_nan(dz: Any, *rest: Any) -> Any:
+    dx, *gradients = batch_norm.backward(dz, *rest)
+    return np.nan * dx, *gradients
+
+
+def _square_alone(x: Any, *rest: Any) -> Any:
+    if x.ndim != 4:
+        raise ValueError("images alone")
+    z, cache, state = batch_norm.forward(x, *rest)
+    return np.inf * z**2, cache, state
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (
+            _changing(forward=lambda x, *rest: (np.nan * x, *batch_norm.forward(x, *rest)[1:])),
+            "z is NaN on all inputs",
+        ),
+        (_changing(infer=lambda x, *rest: np.nan * x), "z is NaN at inference on all inputs"),
+        (_changing(backward=_all_nan), "dx is NaN on all inputs"),
+        (_changing(forward=_square_alone), "on images z is inf; not run: (N, C), sequences and volumes"),
+    ],
+    ids=["z", "inferred", "dx", "images alone"],
+)
+def test_a_layer_that_returns_no_numbers_differs_and_is_told_so_once(target: Any, said: str) -> None:
+    report = check(target, "bn", **SHORT)
+    assert not report.conforms
+    said += " that were tried" * said.endswith("all inputs")
+    assert str(report) == f"FunctionsTarget as batch normalisation: DIFFERS: {said}"
+
+
 def test_a_layer_that_fails_on_images_and_is_wrong_elsewhere_is_said_to_be_both() -> None:
     class Both(layers.BreaksOnImages):
         def forward(self, layer: Any, x: Any, *rest: Any) -> Any:
