@@ -139,7 +139,11 @@ def _usable(name: str, value: Any, shape: tuple[int, ...], trace: Trace) -> Arra
     if array.dtype.kind != "f":
         raise Refused(f"{name} has dtype {array.dtype}, expected {trace.scenario.dtype}")
     if array.dtype != trace.scenario.dtype:
-        trace.note(f"{name} is {array.dtype} where x is {trace.scenario.dtype}")
+        note = f"{name} is {array.dtype} where x is {trace.scenario.dtype}"
+        if trace.part != "inference":
+            trace.note(note)
+        elif note not in trace.notes:
+            trace.note(f"{note}, at inference")
     if not np.isfinite(array).all():
         where = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
         raise Refused(f"{name} is {array[where]} at {list(where)}")

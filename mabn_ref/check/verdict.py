@@ -69,7 +69,7 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
         broken=_broken(about),
         not_run={row.scenario: row.why for row in rows if not row.errors},
         notes=list(dict.fromkeys(notes)),
-        limits=_limits(about, best, read_off),
+        limits=[*_precision(about, best, notes), *_limits(about, best, read_off)],
         ulps=rounding_errors(exact[0], best.convention(exact[0])) if exact else {},
     )
 
@@ -88,11 +88,25 @@ def _broken(about: About) -> str:
     )
 
 
-def _limits(about: About, best: Explanation, read_off: Mapping[str, Any]) -> list[str]:
-    """What a headline is to say besides the verdict: of the precision, and of numbers whose names say nothing."""
+def _precision(about: About, best: Explanation, notes: Sequence[str]) -> list[str]:
+    """What a headline is to say of the precision."""
+    if about.single:
+        return ["it raises in float64, so everything was run in float32"]
     found = ["it computes in float32, in part or in whole, where it is given float64"] * (
         about.coarse and "z" in agreed(best)
     )
+    told = [
+        match.groups() for note in notes if (match := re.fullmatch(r"(z|dx) is (\w+) where x is (\w+)(.*)", note))
+    ]
+    for name, kept, given, at in sorted(told, key=lambda match: match[0] != "z"):  # of dx, what is not so of z
+        if name == "z" or ("z", kept, given, "") not in told:
+            found.append(f"{'it returns' if name == 'z' else 'its dx is'} {kept} where it is given {given}{at}")
+    return list(dict.fromkeys(found))
+
+
+def _limits(about: About, best: Explanation, read_off: Mapping[str, Any]) -> list[str]:
+    """What a headline is to say of numbers whose names say nothing."""
+    found = []
     held = [*read_off.values(), *(value for _, choice in best.choices for _, value in choice.changes)]
     held += [part for value in held if isinstance(value, tuple) for part in value]
     numbers = [v for value in held if isinstance(value, int | float) for v in (value, 1 - value)]

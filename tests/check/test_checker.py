@@ -436,4 +436,6 @@ def test_what_raises_in_float64_is_run_in_float32(functions: Any, mistakes: list
     assert report.mistakes == mistakes
     assert report.conforms is (not mistakes)
     assert any("float32" in note for note in report.notes)
+    said = "; but it raises in float64, so everything was run in float32"
+    assert str(report).splitlines()[0].endswith(said) is report.conforms
     assert {row.scenario for row in report.rows if row.steps} >= {"start", "small eps", "rank 4"}

@@ -521,6 +521,42 @@ def test_a_layer_that_computes_in_float32_is_compared_and_differentiated_as_one(
     assert "dgamma is the derivative of forward" in report.taylor
 
 
+class InPrecision(Course):
+    """`Course` in a precision of its own, some of it."""
+
+    forward_in: Any = None
+    infer_in: Any = None
+    backward_in: Any = None
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.9) -> None:
+        super().__init__(num_features, np.float32(eps), np.float32(momentum))  # type: ignore[arg-type]
+
+    def forward(self, x: Any, training: bool = True) -> Any:
+        kept = self.running_mean, self.running_var
+        self.running_mean, self.running_var = (a.astype(x.dtype) for a in kept)
+        return super().forward(x, training).astype((self.forward_in if training else self.infer_in) or x.dtype)
+
+    def backward(self, dout: Any) -> Any:
+        return super().backward(dout).astype(self.backward_in or dout.dtype)
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ({}, ""),
+        ({"forward_in": "f4", "infer_in": "f4"}, "; but it returns float32 where it is given float64"),
+        ({"forward_in": "f8", "infer_in": "f8"}, "; but it returns float64 where it is given float32"),
+        ({"infer_in": "f8"}, "; but it returns float64 where it is given float32, at inference"),
+        ({"backward_in": "f8"}, "; but its dx is float64 where it is given float32"),
+    ],
+    ids=["that of x", "float32", "float64", "float64 at inference", "float64 in backward"],
+)
+def test_another_precision_than_that_of_the_input_is_said_in_the_headline(kept: dict[str, Any], said: str) -> None:
+    report = check(type("InPrecision", (InPrecision,), kept), "bn", **SHORT)
+    assert report.conforms, str(report)
+    assert str(report).splitlines()[0].partition(" volumes")[2] == said
+
+
 class Flat:
     """Of vectors, its parameters, gradients and averages in dictionaries, the mode an attribute."""
 
