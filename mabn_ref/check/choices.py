@@ -154,11 +154,15 @@ _STATISTICS = choices(
         "Your sigma is the root of the larger of the variance and eps; eps is to be added to the variance.",
     ),
     ("bn", {"by": "before"}, "Training normalises by the moving statistics from before the batch, not by its own."),
-    ("bn", {"by": "after"}, "Training normalises by the moving statistics, this batch in them, not by its own."),
+    (
+        "bn",
+        {"by": "after"},
+        "Training normalises by moving statistics that already include this batch, not by the batch's own.",
+    ),
     (
         "bn",
         {"by": "after", "start": "first", "start_mean": "first"},
-        "Training normalises by the moving statistics, this batch in them, from the first batch on.",
+        "Training normalises by moving statistics that already include this batch, from the first batch on.",
     ),
     (
         "bn",
@@ -320,7 +324,11 @@ _INPUT_GRADIENT = choices(
     (f"bn brn modified-bn {ALONE}", "over variance", "bn-variance-for-sigma"),
     (f"bn brn modified-bn {ALONE}", "over std", "bn-backward-no-eps"),
     (BN, "recomputed without eps", "bn-backward-recomputed-without-eps"),
-    ("bn brn modified-bn", "formula (4)", "Your dx is formula (4) or (16), which is not of your forward."),
+    (
+        "bn brn modified-bn",
+        "formula (4)",
+        "Your dx is formula (4) or (16); that is not the gradient of your forward pass.",
+    ),
     (CHI, "no psi", "modified-no-psi"),
     (CHI, "keeps g", "modified-keeps-g"),
     ("brn", "r forgotten", "brn-r-forgotten-in-backward"),

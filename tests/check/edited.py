@@ -931,7 +931,9 @@ SEVERAL = {
         "bn",
         Layer(
             wrap=lambda functions: by_moving("after", from_the_first(functions)),
-            beside=("Training normalises by the moving statistics, this batch in them, from the first batch on",),
+            beside=(
+                "Training normalises by moving statistics that already include this batch, from the first batch on",
+            ),
         ),
     ),
     "the root starts at 1, of an average of the variance": (
