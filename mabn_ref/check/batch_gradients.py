@@ -85,6 +85,7 @@ def of_parameters(
     kinds = {
         "times gamma": lambda: gamma * dz * y,
         "of z": lambda: dz * (gamma * y + shift),
+        "of dz": lambda: dz,
         "none": lambda: 0 * dz,
         **own,
     }
@@ -140,6 +141,8 @@ def _derivative(model: Model, p: Pass, t: Terms) -> Array:
         "no g": lambda: (t.dy - t.moved * psi) / t.sigma,
         "no psi": lambda: (t.dy - g) / t.sigma,
         "psi twice": lambda: (t.dy - g - 2 * t.moved * psi) / t.sigma,
+        "psi added": lambda: (t.dy - g + t.moved * psi) / t.sigma,
+        "no gamma, psi added": lambda: (before_gamma - late_g + t.moved * late_psi) / t.sigma,
         "psi halved": lambda: (t.dy - g - t.moved * psi / 2) / t.sigma,
         "over samples": lambda: (t.dy - positions * (g + t.moved * psi)) / t.sigma,
         "g over samples": lambda: (t.dy - positions * g - t.moved * psi) / t.sigma,

@@ -242,6 +242,8 @@ class Model:
             "as used": own,
             "biased": raw,
             "unbiased": raw * (n / max(n - 1, 1)),
+            "unbiased twice": raw * (n / max(n - 1, 1)) ** 2,
+            "nothing": raw,
             "over samples": raw * (samples / (samples - 1)) if samples > 1 else np.full_like(raw, np.nan),
             "with eps": raw + c.eps,
         }.get(c.fed)
@@ -266,6 +268,7 @@ class Model:
             if c.stops and self.iteration + g + 1 > c.stops:
                 decay = 1.0
             kept = self.hidden if c.start == "debiased" else old
+            value = kept[1] if c.fed == "nothing" else value
             self.mean, self.second = (decay * a + (1 - decay) * b for a, b in zip(kept, (mean, value), strict=True))
             if c.start == "debiased":
                 self.hidden = self.mean, self.second

@@ -92,6 +92,11 @@ _AVERAGES = choices(
     ("bn", {"fed": "normalised"}, "Your moving variance is fed that of normalised values, about 1, not that of x."),
     ("bn", {"fed": "outputs"}, "Your moving variance is fed that of the output, about gamma^2, not that of x."),
     (BN, {"fed": "over samples"}, "bn-running-var-over-samples"),
+    (
+        "bn",
+        {"fed": "unbiased twice"},
+        "Your moving variance is multiplied by n / (n - 1) twice: the variance that it is fed is unbiased already.",
+    ),
     (BN, {"fed": "with eps"}, "bn-running-var-holds-eps"),
     (
         BN,
@@ -116,6 +121,8 @@ _AVERAGES = choices(
     ),
     (ALL, {"decay": _twice}, "The moving averages are updated twice in every step."),
     ("bn modified-bn", {"decay": 1.0}, "The moving averages never move."),
+    ("bn", {"decay": 0.0}, "The moving statistics are those of the last batch: nothing is averaged."),
+    ("bn", {"fed": "nothing"}, "Your moving variance never moves; the moving mean does."),
     (ALL, {"stops": LATE}, "The averages no longer move late in training: they have stopped by iteration {last}."),
     ("brn", {"start": "no root"}, "The moving sigma starts at 0."),
     (BN, {"start_mean": 1.0}, "The moving mean starts at 1; it starts at 0."),
@@ -313,6 +320,8 @@ _INPUT_GRADIENT = choices(
         "Your dx has y * Psi twice: the derivative of the root, 1/2, is missing from that of the variance.",
     ),
     (f"{BN} {ALONE}", "psi halved", "Your dx has half of y * Psi: the 2 of the square's derivative is missing."),
+    (f"{BN} modified-bn {ALONE} {RMS}", "psi added", "Your dx adds y * Psi; it must be subtracted."),
+    (BN, "no gamma, psi added", "Your dx lacks gamma, and it adds y * Psi, which must be subtracted."),
     (BN, "over samples", _OVER_SAMPLES.format("g and Psi")),
     (BN, "g over samples", _OVER_SAMPLES.format("g")),
     (BN, "psi over samples", _OVER_SAMPLES.format("Psi")),
@@ -394,6 +403,7 @@ _PARAMETER_GRADIENTS = choices(
     ("brn", "before corrections", "brn-dgamma-before-corrections"),
     ("mabn", "before corrections", "mabn-dgamma-before-r"),
     (EVERY, "not normalised", "bn-dgamma-not-normalised"),
+    (EVERY, "of dz", "Your dgamma sums dz alone, as dbeta does; it must sum dz * y, y being the normalised x."),
     (EVERY, "of z", "Your dgamma sums dz times the output z; it sums dz * y, the normalised x."),
     (EVERY, "none", "Your dgamma is 0: no gradient reaches gamma, as where weight.data is read."),
 ) + choices(

@@ -57,8 +57,8 @@ class Convention:
     """The moving average is of the square (variance, chi^2), of the "root" (sigma, chi) with eps in it, or of the
     "bare root" without."""
     fed: str = "as used"
-    """What goes into it: the variance as used in training, "biased", "unbiased", scaled by N/(N-1) "over samples",
-    or "with eps"; or that of the values "normalised", or of the "outputs"."""
+    """What goes into it: the variance as used in training, "biased", "unbiased", "unbiased twice", scaled by N/(N-1)
+    "over samples", or "with eps"; or that of the values "normalised", or of the "outputs"; or "nothing"."""
     mean_fed: str = "inputs"
     """What goes into the moving mean: the mean of the "inputs", of the values "normalised", or of the "outputs"."""
     fed_by: str = "batch"

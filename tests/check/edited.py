@@ -253,7 +253,7 @@ def value_of(words: str) -> Any:
 
 
 def summing(name: str, kind: str, functions: Any) -> SimpleNamespace:
-    """With a dgamma or a dbeta that is 0 or a mean over samples, or a dgamma of dz * z."""
+    """With a dgamma or a dbeta that is 0 or a mean over samples, or a dgamma of dz or dz * z."""
 
     def forward(x: Any, *rest: Any) -> Any:
         z, cache, state = functions.forward(x, *rest)
@@ -264,6 +264,7 @@ def summing(name: str, kind: str, functions: Any) -> SimpleNamespace:
         axes = tuple(range(dz.ndim - 1))
         own = {
             "of z": lambda: np.sum(dz * cache[1], axis=axes),
+            "of dz": lambda: np.sum(dz, axis=axes),
             "none": lambda: 0 * found[0],
             "mean over samples": lambda: found[name == "dbeta"] / len(dz),
         }[kind]()
@@ -833,7 +834,7 @@ for value, formula in {
         space=(3,),
     )
 for norm in ("bn", "brn", "modified-bn", "mabn", "gn", "ln", "in", "rms", "frn"):
-    for name, value in (("dgamma", "of z"), ("dgamma", "none"), ("dbeta", "none")):
+    for name, value in (("dgamma", "of z"), ("dgamma", "of dz"), ("dgamma", "none"), ("dbeta", "none")):
         add(norm, name, value, wrap=functools.partial(summing, name, value))
     for name in ("dgamma", "dbeta"):
         add(norm, name, "mean over samples", wrap=functools.partial(summing, name, "mean over samples"))
@@ -855,6 +856,12 @@ add("bn", "average_of", "bare root", (EMA_VAR, EMA_VAR.replace(" var, config.dec
 twice = value_of("The moving averages are updated twice")
 add("bn brn modified-bn mabn", "decay", twice, settings={"decay": lambda config: config.decay**2})
 add("bn modified-bn", "decay", 1.0, wrap=never_moving)
+add("bn", "decay", 0.0, settings={"decay": 0.0})
+add("bn", "fed", "nothing", (EMA_VAR, "moving_var = state.var + 0 * var"))
+add("bn", "fed", "unbiased twice", (EMA_VAR, EMA_VAR.replace(" var,", f" var * {BESSEL} ** 2,")))
+add("bn brn", "dx", "no gamma, psi added", (DX, DX.replace("- y * psi", "+ y * psi") + " / gamma"))
+add("bn brn gn ln in", "dx", "psi added", (DX, DX.replace("- y * psi", "+ y * psi")))
+add("modified-bn rms frn", "dx", "psi added", (DX_CHI, DX_CHI.replace("- y * psi", "+ y * psi")))
 add("bn", "start", "debiased", wrap=debiased, conforms=True)
 add("bn", "infer_by", "debiased", wrap=functools.partial(debiased, first_variance=1.0))
 for value in ("before", "after"):
@@ -920,6 +927,35 @@ add("eval-norm", "infer_eps", "twice", (INFER_EVAL, INFER_EVAL.replace("+", "+ 2
 add("eval-norm", "infer_by", "variances alone", settings={"merged": False}, conforms=True)
 
 SEVERAL = {
+    "Bessel in training, and twice in the moving variance": (
+        "bn",
+        replace(
+            LAYERS["bn", "variance", "unbiased"],
+            edits=(
+                (SIGMA, f"sigma = root(var * {BESSEL} + config.eps)"),
+                LAYERS["bn", "fed", "unbiased twice"].edits[0],
+                (DX, DX.replace("psi", "(psi * y.shape[1] / (y.shape[1] - 1))")),
+            ),
+            beside=("bn-unbiased-variance", "Your moving variance is multiplied by n / (n - 1) twice"),
+        ),
+    ),
+    "a variance that never moves, and dgamma of dz alone": (
+        "bn",
+        replace(
+            LAYERS["bn", "fed", "nothing"],
+            wrap=functools.partial(summing, "dgamma", "of dz"),
+            beside=("Your moving variance never moves", "Your dgamma sums dz alone"),
+        ),
+    ),
+    "the last batch's, unbiased": (
+        "bn",
+        replace(
+            LAYERS["bn", "fed", "unbiased"],
+            settings={"decay": 0.0},
+            conforms=False,
+            beside=("The moving statistics are those of the last batch", "running_var matches the unbiased variance"),
+        ),
+    ),
     "frozen": (
         "bn",
         Layer(
