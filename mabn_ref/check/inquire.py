@@ -61,7 +61,7 @@ def _broken(target: Target, norm: str, scenario: Scenario, refused: Mapping[int,
     """What goes wrong with inputs that forward takes, or gives what is no number for: that is no refusal."""
     found = {}
     for space in SPACES:
-        values = scenario.samples * int(np.prod(space))
+        values = scenario.norm_batch * int(np.prod(space))
         if not refused[len(space) + 2] or values == 1 or (norm == "in" and not space):
             continue  # of one value there is no variance
         trace = observe(target, norm, replace(scenario, space=space, steps=1), space)

@@ -209,6 +209,16 @@ def test_what_is_no_number_or_has_another_shape_is_no_refusal(target: Any, said:
     assert f": DIFFERS: {said}" in str(report)
 
 
+@pytest.mark.parametrize("groups", [1, 3])
+def test_of_one_value_that_has_no_variance_nan_is_no_fault_of_a_layer(groups: int) -> None:
+    def forward(x: Any, *rest: Any) -> Any:
+        return (np.nan * x, None, rest[2]) if x.ndim == 2 else batch_norm.forward(x, *rest)
+
+    report = check(_changing(forward=forward), "bn", norm_batch=1, groups=groups, short=True)
+    assert not report.broken
+    assert report.refused[2].startswith("z is nan")
+
+
 def _all_nan(dz: Any, *rest: Any) -> Any:
     dx, *gradients = batch_norm.backward(dz, *rest)
     return np.nan * dx, *gradients
