@@ -19,13 +19,11 @@ class Terms(NamedTuple):
     """The letters of (4), (16) and (20), all to be multiplied with (G, M, K)."""
 
     dz: Array
-    dn: Array
-    """gamma * dz"""
-    dy: Array
-    """gamma * r * dz"""
+    dn: Array  #: gamma * dz
+    dy: Array  #: gamma * r * dz
     y: Array
+    #: n sigma times the derivative of sigma by x: y, where sigma is the root of the mean square or the variance
     moved: Array
-    """n sigma times the derivative of sigma by x: y, where sigma is the root of the mean square or the variance."""
     sigma: Array
     std: Array
     r: Array

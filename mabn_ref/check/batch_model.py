@@ -27,13 +27,10 @@ class Batch(NamedTuple):
     var: Array
     square: Array
     samples: int
-    positions: int
-    """How many times the channels are repeated in K."""
-    shape: tuple[int, ...]
-    """Of the call, (N, ..., C)."""
+    positions: int  #: how many times the channels are repeated in K
+    shape: tuple[int, ...]  #: of the call, (N, ..., C)
     split: tuple[int, ...]
-    order: list[int]
-    """The axes of `split` that are G, M and K."""
+    order: list[int]  #: the axes of `split` that are G, M and K
 
     def cut(self, a: Array) -> Array:
         """Bring what has the shape of the call into the canonical form."""
@@ -126,10 +123,8 @@ class Pass(NamedTuple):
     sigma_hat: Array
     r_free: Array
     d_free: Array
-    share: Array
-    """(G, K): the weight of a normalisation batch in the statistic that it is divided by."""
-    own: list[bool]
-    """Which used their own statistics."""
+    share: Array  #: (G, K): the weight of a normalisation batch in the statistic that it is divided by
+    own: list[bool]  #: which used their own statistics
     gamma: Array
     beta: Array
 

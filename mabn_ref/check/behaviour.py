@@ -21,11 +21,9 @@ class Outcome(NamedTuple):
     """What a probe found: a `fault`, a `limit` that is said, why it was `not run`, or nothing."""
 
     probe: str
-    kind: str
-    """"fine", "fault", "limit" or "not run"."""
+    kind: str  #: "fine", "fault", "limit" or "not run"
     words: str = ""
-    mistake: str = ""
-    """The name of a fault."""
+    mistake: str = ""  #: the name of a fault
 
 
 def outcomes(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...], only: str = "") -> list[Outcome]:

@@ -24,17 +24,12 @@ EVERY = f"{ALL} {ALONE} {RMS}"
 class Choice:
     """One deviation from a preset."""
 
-    changes: tuple[tuple[str, Any], ...]
-    """Fields of a `Convention`, and the values that they get."""
-    norms: tuple[str, ...]
-    """The normalisers in which it makes a difference."""
-    shows: tuple[str, ...]
-    """The tensors in which it may show."""
+    changes: tuple[tuple[str, Any], ...]  #: fields of a `Convention`, and the values that they get
+    norms: tuple[str, ...]  #: the normalisers in which it makes a difference
+    shows: tuple[str, ...]  #: the tensors in which it may show
     words: str
-    mistake: str
-    """Its name in `mabn_ref.mistakes`, or ""."""
-    accepted: bool
-    """Whether it is not a disagreement."""
+    mistake: str  #: its name in `mabn_ref.mistakes`, or ""
+    accepted: bool  #: whether it is not a disagreement
 
 
 def choice(shows: str, norms: str, changes: Mapping[str, Any] | str, said: str, accepted: bool = False) -> Choice:

@@ -26,90 +26,70 @@ class Convention:
     groups: int = 1
     decay_forward: float = 0.999
     decay_backward: float = 0.99
-    norm_batch: int = 1
-    """|B|, as far as inference depends on it."""
+    norm_batch: int = 1  #: |B|, as far as inference depends on it
+    #: which values share statistics: also those of a whole "call", all "channels" together, every "position", or
+    #: every "sample"
     shared_by: str = "normalisation batch"
-    """Which values share statistics: also those of a whole "call", all "channels" together, every "position", or
-    every "sample"."""
+    #: of samples alone: a group of channels over all positions of the "sample", of every "position" apart, of all
+    #: samples of the "batch", or every "channel" for itself
     over: str = "sample"
-    """Of samples alone: a group of channels over all positions of the "sample", of every "position" apart, of all
-    samples of the "batch", or every "channel" for itself."""
-    grouping: str = "neighbours"
-    """A group is of neighbours, or of "every" groups-th channel."""
-    used: str = "before"
-    """Online Normalization reads its averages "before" or "after" the sample."""
+    grouping: str = "neighbours"  #: a group is of neighbours, or of "every" groups-th channel
+    used: str = "before"  #: Online Normalization reads its averages "before" or "after" the sample
+    #: the distance that enters its variance: from the "old mean" or the "new mean"; or there is "none"
     distance: str = "old mean"
-    """The distance that enters its variance: from the "old mean" or the "new mean"; or there is "none"."""
+    #: after gamma and beta comes layer "scaling", a "clamp" or "none"; or before them "scaling first"
     guard: str = "scaling"
-    """After gamma and beta comes layer "scaling", a "clamp" or "none"; or before them "scaling first"."""
-    statistic: str = "variance"
-    """Or "mean square"."""
-    centred: str = "as named"
-    """The mean is subtracted by batch norm and Batch Renormalization; or "yes", by all."""
-    variance: str = "biased"
-    """1/n, or "unbiased", 1/(n-1), in training."""
+    statistic: str = "variance"  #: or "mean square"
+    centred: str = "as named"  #: the mean is subtracted by batch norm and Batch Renormalization; or "yes", by all
+    variance: str = "biased"  #: 1/n, or "unbiased", 1/(n-1), in training
+    #: inside the root, "outside", "twice" inside, "none", the "largest" of it and the variance, or "after r": beside
+    #: var / r^2, as where Batch Renormalization is written as a change of mean and variance
     eps_at: str = "inside"
-    """Inside the root, "outside", "twice" inside, "none", the "largest" of it and the variance, or "after r": beside
-    var / r^2, as where Batch Renormalization is written as a change of mean and variance."""
-    root: str = "yes"
-    """Or "no": division by the statistic itself."""
+    root: str = "yes"  #: or "no": division by the statistic itself
+    #: the moving average is of the square (variance, chi^2), of the "root" (sigma, chi) with eps in it, or of the
+    #: "bare root" without
     average_of: str = "square"
-    """The moving average is of the square (variance, chi^2), of the "root" (sigma, chi) with eps in it, or of the
-    "bare root" without."""
+    #: what goes into it: the variance as used in training, "biased", "unbiased", "unbiased twice", scaled by N/(N-1)
+    #: "over samples", or "with eps"; or that of the values "normalised", or of the "outputs"; or "nothing"
     fed: str = "as used"
-    """What goes into it: the variance as used in training, "biased", "unbiased", "unbiased twice", scaled by N/(N-1)
-    "over samples", or "with eps"; or that of the values "normalised", or of the "outputs"; or "nothing"."""
+    #: what goes into the moving mean: the mean of the "inputs", of the values "normalised", or of the "outputs"
     mean_fed: str = "inputs"
-    """What goes into the moving mean: the mean of the "inputs", of the values "normalised", or of the "outputs"."""
-    fed_by: str = "batch"
-    """The batch's own statistic, or that of the "window", which forward divides by."""
-    fed_per: str = "micro-batch"
-    """Or "call"."""
+    fed_by: str = "batch"  #: the batch's own statistic, or that of the "window", which forward divides by
+    fed_per: str = "micro-batch"  #: or "call"
+    #: the first square; "root": a root of 1; "no root": a root of 0; "first": the first value; "debiased": 0, and
+    #: every average is divided by the sum of its weights
     start: Any = 1.0
-    """The first square; "root": a root of 1; "no root": a root of 0; "first": the first value; "debiased": 0, and
-    every average is divided by the sum of its weights."""
-    stops: Any = 0
-    """The iteration after which the averages no longer move; 0: never."""
+    stops: Any = 0  #: the iteration after which the averages no longer move; 0: never
+    #: training normalises by the statistics of the batch, or by the moving ones "before" or "after" it
     by: str = "batch"
-    """Training normalises by the statistics of the batch, or by the moving ones "before" or "after" it."""
+    #: or "(y + beta) gamma", "|gamma|", "|gamma| + eps", "gamma forgotten", "beta forgotten"; of Batch
+    #: Renormalization "before r"
     affine: str = "y gamma + beta"
-    """Or "(y + beta) gamma", "|gamma|", "|gamma| + eps", "gamma forgotten", "beta forgotten"; of Batch
-    Renormalization "before r"."""
-    blend: Any = ()
-    """How r and d come in: by nothing, or (iterations, "steps" or "slope", the largest factor)."""
-    start_mean: Any = 0.0
-    """The first mean, or "first"."""
-    read: str = "before"
-    """r and d read the averages "before" or "after" the update."""
-    moving_eps: str = "same"
-    """eps in the moving sigma: as in training, "twice", or "none"."""
+    blend: Any = ()  #: how r and d come in: by nothing, or (iterations, "steps" or "slope", the largest factor)
+    start_mean: Any = 0.0  #: the first mean, or "first"
+    read: str = "before"  #: r and d read the averages "before" or "after" the update
+    moving_eps: str = "same"  #: eps in the moving sigma: as in training, "twice", or "none"
+    #: r is the ratio of roots, of "squares", of "variance" over moving root, of "variance over square", "inverted",
+    #: "without eps", of "squares without eps", or always "one"
     r_of: str = "roots"
-    """r is the ratio of roots, of "squares", of "variance" over moving root, of "variance over square", "inverted",
-    "without eps", of "squares without eps", or always "one"."""
+    #: d is in units of the moving or the "batch" sigma, of the moving "variance", or of the moving one and "negative"
     d_over: str = "moving"
-    """d is in units of the moving or the "batch" sigma, of the moving "variance", or of the moving one and
-    "negative"."""
-    clip_sides: str = "both"
-    """r and d are clipped from both sides, from "above" alone, or "r above" alone."""
+    clip_sides: str = "both"  #: r and d are clipped from both sides, from "above" alone, or "r above" alone
+    #: while the window fills: the mean of what it holds, the "batch" alone, or "zeros" counted in
     partial: str = "mean"
-    """While the window fills: the mean of what it holds, the "batch" alone, or "zeros" counted in."""
-    window_of: str = "square"
-    """The window's mean is of the square or of the "root"."""
-    short: int = 0
-    """By how many the window of forward is too short."""
-    window_holds: str = "this batch"
-    """The window of forward ends with this batch, or holds the "earlier ones" alone."""
+    window_of: str = "square"  #: the window's mean is of the square or of the "root"
+    short: int = 0  #: by how many the window of forward is too short
+    window_holds: str = "this batch"  #: the window of forward ends with this batch, or holds the "earlier ones" alone
+    #: as the normaliser has it, or by the "moving" statistics, those of the "batch", the "sample" or the "window", or
+    #: the moving ones "debiased", or "moved" by the batch first; or "unguarded": without layer scaling. Of EvalNorm
+    #: the "mixture", with the "variances alone" mixed, the "mean alone", weights "swapped", or the "mixture of the
+    #: call".
     infer_by: str = "own"
-    """As the normaliser has it, or by the "moving" statistics, those of the "batch", the "sample" or the "window", or
-    the moving ones "debiased", or "moved" by the batch first; or "unguarded": without layer scaling. Of EvalNorm the
-    "mixture", with the "variances alone" mixed, the "mean alone", weights "swapped", or the "mixture of the call"."""
+    #: eps at inference: as in training, "inside" the root, "none", "twice"; "no root" is taken, or that of the "root
+    #: again"; or another number
     infer_eps: Any = "same"
-    """eps at inference: as in training, "inside" the root, "none", "twice"; "no root" is taken, or that of the
-    "root again"; or another number."""
-    bounds: str = "as given"
-    """Ramps of r_max and d_max, or the same "flipped"."""
-    dx: str = "right"
-    """Or which other formula; `dgamma` and `dbeta` likewise."""
+    bounds: str = "as given"  #: ramps of r_max and d_max, or the same "flipped"
+    dx: str = "right"  #: or which other formula; `dgamma` and `dbeta` likewise
     dgamma: str = "right"
     dbeta: str = "right"
 

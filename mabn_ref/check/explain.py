@@ -37,14 +37,10 @@ READS_AVERAGES = ("brn", "mabn", "online")
 class Explanation:
     """What reproduces the numbers."""
 
-    preset: Preset
-    """Where the search started from."""
-    choices: tuple[tuple[str, Choice], ...] = ()
-    """The deviations from it, with the tensor that showed each."""
-    unexplained: tuple[Difference, ...] = ()
-    """The first difference of every tensor for which nothing was found."""
-    settled: frozenset[str] = frozenset()
-    """The fields of the convention that are known by now."""
+    preset: Preset  #: where the search started from
+    choices: tuple[tuple[str, Choice], ...] = ()  #: the deviations from it, with the tensor that showed each
+    unexplained: tuple[Difference, ...] = ()  #: the first difference of every tensor for which nothing was found
+    settled: frozenset[str] = frozenset()  #: the fields of the convention that are known by now
 
     @property
     def cost(self) -> tuple[int, int, int]:

@@ -21,24 +21,17 @@ class Trace:
     """What a target returned, step by step; also where it raised or returned what cannot be used: up to there."""
 
     scenario: Scenario
-    space: tuple[int, ...]
-    """The axes between N and C."""
+    space: tuple[int, ...]  #: the axes between N and C
+    #: "z", "dx", "dgamma", "dbeta": one array a step; what the layer has not is left out. "inferred": one array.
     values: dict[str, list[Array]] = field(default_factory=dict)
-    """"z", "dx", "dgamma", "dbeta": one array a step; what the layer has not is left out. "inferred": one array."""
+    #: moving statistics after each step, by the layer's names
     states: dict[str, list[Array]] = field(default_factory=dict)
-    """Moving statistics after each step, by the layer's names."""
-    failure: str = ""
-    """Why it stopped early, or ""."""
-    failed_at: int = 0
-    """The last step that it came to, counted from 1; 0 if that is not known, or it came to none."""
-    notes: list[str] = field(default_factory=list)
-    """What it did that is allowed but unusual, such as another dtype."""
-    changed: list[str] = field(default_factory=list)
-    """What of the state inference changed, by the layer's names."""
-    skipped: str = ""
-    """Why the scenario was left out or could not be set up, or ""."""
-    part: str = ""
-    """What it did last: "forward", "backward", or "inference"."""
+    failure: str = ""  #: why it stopped early, or ""
+    failed_at: int = 0  #: the last step that it came to, counted from 1; 0 if that is not known, or it came to none
+    notes: list[str] = field(default_factory=list)  #: what it did that is allowed but unusual, such as another dtype
+    changed: list[str] = field(default_factory=list)  #: what of the state inference changed, by the layer's names
+    skipped: str = ""  #: why the scenario was left out or could not be set up, or ""
+    part: str = ""  #: what it did last: "forward", "backward", or "inference"
 
     @property
     def finished(self) -> int:
@@ -154,40 +147,25 @@ def _usable(name: str, value: Any, shape: tuple[int, ...], trace: Trace) -> Arra
 class About:
     """What is known of a target before it runs."""
 
-    given: list[str] | None
-    """The fields of the Config that it takes; None: all."""
-    groups: bool | None
-    """Whether a call may hold several normalisation batches; None: not known."""
-    numbers: list[float]
-    """Numbers it has that may be hyper-parameters."""
-    defaults: dict[str, float]
-    """The values that its constructor would have taken."""
-    ages: bool
-    """Whether its count of iterations can be set."""
-    refused: dict[int, str]
-    """Why an input of a rank is refused, by the rank; "" where it is not."""
-    single: bool = False
-    """Whether it takes float32 alone."""
-    channels: int | None = None
-    """Its width, if it has one already."""
-    axis: int | None = None
-    """The axis that its channels are on, where that was tried out."""
-    tracks: bool = True
-    """Whether it was not told to do without moving statistics."""
-    asked: dict[str, Any] = field(default_factory=dict)
-    """What its user made it with, by the fields of the Config."""
+    given: list[str] | None  #: the fields of the Config that it takes; None: all
+    groups: bool | None  #: whether a call may hold several normalisation batches; None: not known
+    numbers: list[float]  #: numbers it has that may be hyper-parameters
+    defaults: dict[str, float]  #: the values that its constructor would have taken
+    ages: bool  #: whether its count of iterations can be set
+    refused: dict[int, str]  #: why an input of a rank is refused, by the rank; "" where it is not
+    single: bool = False  #: whether it takes float32 alone
+    channels: int | None = None  #: its width, if it has one already
+    axis: int | None = None  #: the axis that its channels are on, where that was tried out
+    tracks: bool = True  #: whether it was not told to do without moving statistics
+    asked: dict[str, Any] = field(default_factory=dict)  #: what its user made it with, by the fields of the Config
+    #: numbers that its user made it with, by names that say nothing
     unknown: dict[str, float] = field(default_factory=dict)
-    """Numbers that its user made it with, by names that say nothing."""
-    own: dict[str, float] = field(default_factory=dict)
-    """What the layer itself keeps, by the fields of the Config."""
-    coarse: bool = False
-    """Whether it computes in float32 where it is given float64, and returns it."""
-    other_axes: list[int] = field(default_factory=list)
-    """The axes with which it runs too."""
-    clear: bool = True
-    """Whether gamma and beta are those of the channels of `axis` alone."""
+    own: dict[str, float] = field(default_factory=dict)  #: what the layer itself keeps, by the fields of the Config
+    coarse: bool = False  #: whether it computes in float32 where it is given float64, and returns it
+    other_axes: list[int] = field(default_factory=list)  #: the axes with which it runs too
+    clear: bool = True  #: whether gamma and beta are those of the channels of `axis` alone
+    #: what goes wrong with inputs of a rank that forward takes, by the rank: such a rank is not refused
     broken: dict[int, str] = field(default_factory=dict)
-    """What goes wrong with inputs of a rank that forward takes, by the rank: such a rank is not refused."""
 
     def fields(self, norm: str) -> frozenset[str]:
         """The fields of the Config that the target takes, and those of a `Convention` that one of them decides."""

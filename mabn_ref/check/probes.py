@@ -272,17 +272,12 @@ class Probe:
     """One question about how a layer behaves."""
 
     name: str
-    done: str
-    """What is done, for the docs."""
+    done: str  #: what is done, for the docs
     mistake: str
-    sentence: str
-    """What is said when it fails; what was found follows."""
-    run: Callable[[Probing], str]
-    """Returns what is wrong, or ""."""
-    needs: tuple[str, ...] = ()
-    """The adapter's methods."""
-    not_of: tuple[str, ...] = ()
-    """The normalisers of which it is not asked."""
+    sentence: str  #: what is said when it fails; what was found follows
+    run: Callable[[Probing], str]  #: returns what is wrong, or ""
+    needs: tuple[str, ...] = ()  #: the adapter's methods
+    not_of: tuple[str, ...] = ()  #: the normalisers of which it is not asked
     why_not: str = ""
 
 

@@ -35,16 +35,13 @@ INPUTS = {2: "(N, C)", 3: "sequences", 4: "images", 5: "volumes"}
 class Finding:
     """One thing that the target does, and that its numbers show."""
 
+    #: where it showed first: "z", "state", "inferred", "dx", "dgamma" or "dbeta"; "behaviour"; "" for part of a
+    #: preset
     tensor: str
-    """Where it showed first: "z", "state", "inferred", "dx", "dgamma" or "dbeta"; "behaviour"; "" for part of a
-    preset."""
     words: str
-    mistake: str = ""
-    """Its name in `mabn_ref.mistakes`, or ""."""
-    equation: str = ""
-    """The equation that a mistake breaks, or ""."""
-    accepted: bool = False
-    """Whether it is a convention, and no disagreement."""
+    mistake: str = ""  #: its name in `mabn_ref.mistakes`, or ""
+    equation: str = ""  #: the equation that a mistake breaks, or ""
+    accepted: bool = False  #: whether it is a convention, and no disagreement
 
 
 @dataclass(frozen=True)
@@ -63,34 +60,23 @@ class Report:
 
     target: str
     norm: str
-    preset: str
-    """The nearest convention with a name; "" if nothing ran."""
+    preset: str  #: the nearest convention with a name; "" if nothing ran
+    #: hyper-parameters that the layer does not take, read off its numbers
     hyper: dict[str, Any] = field(default_factory=dict)
-    """Hyper-parameters that the layer does not take, read off its numbers."""
-    findings: Sequence[Finding] = ()
-    """What it does differently from this project, conventions and mistakes."""
+    findings: Sequence[Finding] = ()  #: what it does differently from this project, conventions and mistakes
+    #: what nothing reproduces: the first place of every scenario, or why it stopped
     differences: Sequence[Difference | str] = ()
-    """What nothing reproduces: the first place of every scenario, or why it stopped."""
-    rows: Sequence[Row] = ()
-    """The scenarios."""
-    notes: Sequence[str] = ()
-    """What is unusual and does no harm."""
+    rows: Sequence[Row] = ()  #: the scenarios
+    notes: Sequence[str] = ()  #: what is unusual and does no harm
+    #: errors in float32 against exact arithmetic: (median, largest) in units in the last place, of z and dx
     ulps: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Errors in float32 against exact arithmetic: (median, largest) in units in the last place, of z and dx."""
-    taylor: str = ""
-    """Whether backward is the derivative of forward, where a gradient is not understood."""
-    ranks: Sequence[int] = ()
-    """The numbers of axes of the inputs that were run, and compared."""
-    refused: dict[int, str] = field(default_factory=dict)
-    """Those that were not, and why."""
-    not_run: dict[str, str] = field(default_factory=dict)
-    """Scenarios and probes that were not run, and why."""
-    behaviour: Sequence[str] = ()
-    """The probes of `mabn_ref.check.behaviour` that found nothing."""
-    limits: Sequence[str] = ()
-    """What is to be known of a layer that conforms: it is no fault of its numbers."""
-    broken: str = ""
-    """On which inputs that forward takes the rest fails, and how; or ""."""
+    taylor: str = ""  #: whether backward is the derivative of forward, where a gradient is not understood
+    ranks: Sequence[int] = ()  #: the numbers of axes of the inputs that were run, and compared
+    refused: dict[int, str] = field(default_factory=dict)  #: those that were not, and why
+    not_run: dict[str, str] = field(default_factory=dict)  #: scenarios and probes that were not run, and why
+    behaviour: Sequence[str] = ()  #: the probes of `mabn_ref.check.behaviour` that found nothing
+    limits: Sequence[str] = ()  #: what is to be known of a layer that conforms: it is no fault of its numbers
+    broken: str = ""  #: on which inputs that forward takes the rest fails, and how; or ""
 
     @property
     def conforms(self) -> bool:

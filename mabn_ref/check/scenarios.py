@@ -49,29 +49,21 @@ _RAMPS = {
 class Scenario:
     """One sequence of training steps, and an inference after it."""
 
-    name: str
-    """What the report calls it."""
-    norm_batch: int
-    """Samples that share statistics."""
-    groups: int = 1
-    """Normalisation batches in a call."""
+    name: str  #: what the report calls it
+    norm_batch: int  #: samples that share statistics
+    groups: int = 1  #: normalisation batches in a call
+    #: the axes between N and C; None: those of the lowest rank of 4, 3 and 2 that the layer takes
     space: tuple[int, ...] | None = None
-    """The axes between N and C; None: those of the lowest rank of 4, 3 and 2 that the layer takes."""
-    steps: int = 30
-    """Calls."""
+    steps: int = 30  #: calls
     dtype: str = "float64"
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the Config."""
-    age: int = 0
-    """Iterations that the layer is told, once, to have behind it."""
-    age_after: int = 1
-    """The step after which it is told."""
+    settings: Mapping[str, Any] = field(default_factory=dict)  #: fields of the Config
+    age: int = 0  #: iterations that the layer is told, once, to have behind it
+    age_after: int = 1  #: the step after which it is told
+    #: every sample is normalised alone: the samples are of very different sizes, not the channels, which are 6
     alone: bool = False
-    """Every sample is normalised alone: the samples are of very different sizes, not the channels, which are 6."""
+    #: the number of channels of a layer that has them already; None: 5, or 6 where samples are alone
     width: int | None = None
-    """The number of channels of a layer that has them already; None: 5, or 6 where samples are alone."""
-    recorded: bool = True
-    """Whether it is among the test vectors."""
+    recorded: bool = True  #: whether it is among the test vectors
 
     @property
     def channels(self) -> int:

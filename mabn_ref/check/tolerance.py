@@ -32,18 +32,13 @@ class Difference:
     """The first place where numbers differ."""
 
     scenario: str
-    step: int
-    """Counted from 1; the inference comes after the last."""
-    tensor: str
-    """"z", "dx", "dgamma", "dbeta", "inferred", or the layer's name of a moving statistic."""
-    index: tuple[int, ...]
-    """The worst element."""
+    step: int  #: counted from 1; the inference comes after the last
+    tensor: str  #: "z", "dx", "dgamma", "dbeta", "inferred", or the layer's name of a moving statistic
+    index: tuple[int, ...]  #: the worst element
     got: float
     expected: float
-    error: float
-    """The difference relative to the size of the tensor in its channel."""
-    also: tuple[str, ...] = ()
-    """The other scenarios in which this tensor is the first that differs."""
+    error: float  #: the difference relative to the size of the tensor in its channel
+    also: tuple[str, ...] = ()  #: the other scenarios in which this tensor is the first that differs
 
     def __str__(self) -> str:
         also = f"; also in {', '.join(self.also)}" if self.also else ""

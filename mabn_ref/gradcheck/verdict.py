@@ -92,8 +92,7 @@ class Sight(NamedTuple):
     line: Array
     view: View
     stepped: Array | None
-    top: Array
-    """The largest derivative, for each cotangent."""
+    top: Array  #: the largest derivative, for each cotangent
 
     def findings(self, rng: np.random.Generator) -> list[Finding]:
         """Judge by what is seen; where outputs have kinks along the line, those, and the rest without them."""

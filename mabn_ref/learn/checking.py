@@ -27,18 +27,18 @@ Judge = Callable[[Any, Any], Iterable[str]]
 class Check:
     """One look at the student's functions."""
 
+    #: ``observe(code, case) -> {part: value}``: calls functions of `code` on a case and names what they return
     observe: Callable[[Any, Any], dict[str, Any]]
-    """``observe(code, case) -> {part: value}``: calls functions of `code` on a case and names what they return."""
+    #: for each part its judge, asked only once the value has the form (tuples, shapes, dtypes) that the solution's
+    #: has
     parts: Mapping[str, Judge]
-    """For each part its judge, asked only once the value has the form (tuples, shapes, dtypes) that the solution's
-    has."""
+    #: for some parts, what finds the fault in numbers that are those of no known mistake
     explain: Mapping[str, Explainer] = field(default_factory=dict)
-    """For some parts, what finds the fault in numbers that are those of no known mistake."""
+    #: whether its functions call those of other checks, so that its parts are wrong where those are
     joins: bool = False
-    """Whether its functions call those of other checks, so that its parts are wrong where those are."""
+    #: for some parts, others of which one has to be right, too: alone they need no understanding. The parts that the
+    #: skeleton of a hunt has right already count with any other, which is not to be said here.
     counts_with: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """For some parts, others of which one has to be right, too: alone they need no understanding. The parts that the
-    skeleton of a hunt has right already count with any other, which is not to be said here."""
 
     @classmethod
     def of(cls, call: str, judges: Mapping[str, Judge], **rest: Any) -> Check:

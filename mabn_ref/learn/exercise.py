@@ -22,13 +22,11 @@ COURSE = Path(__file__).parent / "course"
 class Mistake:
     """A mistake that an exercise recognises by its numbers."""
 
+    #: pieces of the solution, each occurring once in it, and what stands there instead. Two mistakes whose edits do
+    #: not overlap are recognised together, too.
     edits: Mapping[str, str]
-    """Pieces of the solution, each occurring once in it, and what stands there instead. Two mistakes whose edits do
-    not overlap are recognised together, too."""
-    says: str = ""
-    """A sentence for the student. Empty: that of the catalogue entry `of`."""
-    of: str = ""
-    """The entry of `mabn_ref.mistakes` that this is, if it is one."""
+    says: str = ""  #: a sentence for the student. Empty: that of the catalogue entry `of`.
+    of: str = ""  #: the entry of `mabn_ref.mistakes` that this is, if it is one
 
     @property
     def sentence(self) -> str:
@@ -44,17 +42,14 @@ class Mistake:
 class Exercise:
     """An exercise, as its folder holds it."""
 
-    name: str
-    """The folder's name, such as "02_bn_forward"."""
+    name: str  #: the folder's name, such as "02_bn_forward"
     statement: str
     hints: tuple[str, ...]
-    skeleton: str
-    """The student's file as it is at the beginning."""
+    skeleton: str  #: the student's file as it is at the beginning
     solution: str
+    #: ``draw(rng, k) -> case``, ``CHECKS``, and where it differs from 6 and 5, ``CASES`` and ``SECONDS``
     checks: SimpleNamespace = field(repr=False)
-    """``draw(rng, k) -> case``, ``CHECKS``, and where it differs from 6 and 5, ``CASES`` and ``SECONDS``."""
-    mistakes: Mapping[str, Mistake] = field(repr=False)
-    """Those that it recognises, by name."""
+    mistakes: Mapping[str, Mistake] = field(repr=False)  #: those that it recognises, by name
 
     @property
     def number(self) -> int:

@@ -39,12 +39,9 @@ Without NAME each means the exercise that you checked last or, once that has pas
 class Progress:
     """How far a learner is."""
 
-    passed: frozenset[str] = frozenset()
-    """Names of the exercises that have passed."""
-    hints: dict[str, int] = field(default_factory=dict)
-    """How many hints of each have been taken."""
-    current: str = ""
-    """The exercise that commands without a name mean."""
+    passed: frozenset[str] = frozenset()  #: names of the exercises that have passed
+    hints: dict[str, int] = field(default_factory=dict)  #: how many hints of each have been taken
+    current: str = ""  #: the exercise that commands without a name mean
 
 
 @dataclass(frozen=True)

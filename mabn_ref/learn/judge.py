@@ -171,10 +171,8 @@ class _Tried(NamedTuple):
     """Mistakes that were made together, to compare what they give with what the student has."""
 
     group: tuple[str, ...]
-    changed: set[str]
-    """Parts that they change."""
-    fitting: set[str]
-    """Those of them that are the student's."""
+    changed: set[str]  #: parts that they change
+    fitting: set[str]  #: those of them that are the student's
 
 
 class _Known:

@@ -35,10 +35,8 @@ class Stop(NamedTuple):
     """Where a student's file raised, hung or crashed."""
 
     message: str
-    place: str = ""
-    """The line of the file; "" where none is known."""
-    lines: tuple[str, ...] = ()
-    """That line and those around it."""
+    place: str = ""  #: the line of the file; "" where none is known
+    lines: tuple[str, ...] = ()  #: that line and those around it
 
 
 class Grade(NamedTuple):
@@ -48,17 +46,13 @@ class Grade(NamedTuple):
     exercise: str
     points: int
     of: int
-    said: str
-    """The first thing to be said, on one line; "" if all is right."""
+    said: str  #: the first thing to be said, on one line; "" if all is right
     parts: tuple[Part, ...] = ()
-    sentences: tuple[str, ...] = ()
-    """What the recognised mistakes say, and what is wrong besides the numbers."""
-    lacks: str = ""
-    """What keeps the exercise from passing though it has all its points, if anything does."""
-    errors: tuple[Stop, ...] = ()
-    """Where the file raised, hung or crashed."""
+    sentences: tuple[str, ...] = ()  #: what the recognised mistakes say, and what is wrong besides the numbers
+    lacks: str = ""  #: what keeps the exercise from passing though it has all its points, if anything does
+    errors: tuple[Stop, ...] = ()  #: where the file raised, hung or crashed
+    #: whether it was killed, or ran out of time on what may be a busy machine: it is run again, alone
     again: bool = False
-    """Whether it was killed, or ran out of time on what may be a busy machine: it is run again, alone."""
 
 
 def grade_one(

@@ -41,14 +41,10 @@ _NO_RESULT = "its process answered what no result looks like"
 class Limits(NamedTuple):
     """What one student's file may use while one exercise is checked."""
 
-    seconds: float = 5.0
-    """Time that its functions may take, all calls together."""
-    megabytes: int = 512
-    """Memory."""
-    printed: int = 100_000
-    """Characters on standard output and standard error."""
-    answer: int = 1_000_000
-    """Bytes of one result, and of the arguments of one function that is called here."""
+    seconds: float = 5.0  #: time that its functions may take, all calls together
+    megabytes: int = 512  #: memory
+    printed: int = 100_000  #: characters on standard output and standard error
+    answer: int = 1_000_000  #: bytes of one result, and of the arguments of one function that is called here
 
 
 class Student(contextlib.AbstractContextManager["Student"]):

@@ -37,12 +37,10 @@ Ways = Mapping[str, Array]
 class Term:
     """One term of a sum."""
 
-    name: str
-    """As the student knows it, such as "g"."""
-    coefficient: float
-    """The right one; 0 for a term that is sometimes kept by mistake."""
+    name: str  #: as the student knows it, such as "g"
+    coefficient: float  #: the right one; 0 for a term that is sometimes kept by mistake
+    #: ``ways(case)``. What is said may hold {names}, {is}, {M}, {N}, {times} and {shape}.
     ways: Callable[[Any], Ways]
-    """``ways(case)``. What is said may hold {names}, {is}, {M}, {N}, {times} and {shape}."""
 
 
 class _Column(NamedTuple):

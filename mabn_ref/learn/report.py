@@ -11,14 +11,10 @@ from mabn_ref.learn.student_error import StudentError
 class Part(NamedTuple):
     """The verdict on one part."""
 
-    name: str
-    """Such as "dx"."""
-    ok: bool
-    """Whether it is worth its point."""
-    message: str = ""
-    """Why it is not; "" if it is."""
-    waits: bool = False
-    """Whether it is right and yet has no point, until another part is right as well."""
+    name: str  #: such as "dx"
+    ok: bool  #: whether it is worth its point
+    message: str = ""  #: why it is not; "" if it is
+    waits: bool = False  #: whether it is right and yet has no point, until another part is right as well
 
     @property
     def mark(self) -> str:
@@ -35,20 +31,13 @@ class Part(NamedTuple):
 class Report:
     """What is to be said about a student's code."""
 
-    exercise: str
-    """Its name."""
-    parts: tuple[Part, ...]
-    """One point each."""
-    mistakes: tuple[str, ...] = ()
-    """Names of the known mistakes that give the student's numbers."""
-    sentences: tuple[str, ...] = ()
-    """What these mistakes say."""
-    errors: tuple[StudentError, ...] = ()
-    """Where the code raised, hung or crashed."""
-    notes: tuple[str, ...] = ()
-    """What is wrong besides the numbers."""
-    printed: str = ""
-    """What the code printed."""
+    exercise: str  #: its name
+    parts: tuple[Part, ...]  #: one point each
+    mistakes: tuple[str, ...] = ()  #: names of the known mistakes that give the student's numbers
+    sentences: tuple[str, ...] = ()  #: what these mistakes say
+    errors: tuple[StudentError, ...] = ()  #: where the code raised, hung or crashed
+    notes: tuple[str, ...] = ()  #: what is wrong besides the numbers
+    printed: str = ""  #: what the code printed
 
     @property
     def points(self) -> int:

@@ -27,8 +27,7 @@ class Tally(NamedTuple):
     draws: int
     as_hoped: int  #: on how many it rejected the wrong pass, or accepted the right one
     closest: float  #: the least error of a wrong pass, or the largest of a right one
-    misjudged: str
-    """What it said the first time it was wrong, and on which draw; "" if never."""
+    misjudged: str  #: what it said the first time it was wrong, and on which draw; "" if never
 
 
 def _tally(name: str, subject: str, oracle: str, implementation: Any, draw: Draw, draws: int, hope: bool) -> Tally:

@@ -14,14 +14,11 @@ from mabn_ref.nn.residual import Add, Exchange, Keep
 class Folded(NamedTuple):
     """A convolution with a bias, which is what a convolution and a linear normaliser are at inference."""
 
-    w: Array
-    """(kh, kw, in, out): the kernel in use, centred if it was, times the normaliser's scale."""
-    b: Array
-    """(out,): the normaliser's shift."""
+    w: Array  #: (kh, kw, in, out): the kernel in use, centred if it was, times the normaliser's scale
+    b: Array  #: (out,): the normaliser's shift
     stride: int
     padding: int
-    name: str
-    """The convolution's."""
+    name: str  #: the convolution's
 
 
 Step: TypeAlias = Folded | tuple[Layer, dict[str, Array], Any]

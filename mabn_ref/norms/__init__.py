@@ -103,10 +103,10 @@ class Norm(NamedTuple):
 
     module: ModuleType
     title: str  #: what tables print
+    #: fields of its Config that make it what it is: layer norm is group norm with one group
     settings: Mapping[str, Any] = {}
-    """Fields of its Config that make it what it is: layer norm is group norm with one group."""
+    #: fields of its Config with which a few steps on small batches reach every branch, for checks and records
     example: Mapping[str, Any] = {}
-    """Fields of its Config with which a few steps on small batches reach every branch, for checks and records."""
 
 
 NORMS: dict[str, Norm] = {

@@ -38,8 +38,8 @@ class Measured(NamedTuple):
     errors: dict[int, float]  #: the last test error of each seed that ended, in %
     diverged: dict[int, str]  #: the message of each that diverged
     missing: int  #: runs without a record: they failed, or have not been run
+    #: of each seed that ended, which test images were right, an array of bool; None where records do not say so
     hits: Mapping[int, Any] | None = None
-    """Of each seed that ended, which test images were right, an array of bool; None where records do not say so."""
 
 
 Found: TypeAlias = Mapping[str, Measured]  #: the runs of rows, by label

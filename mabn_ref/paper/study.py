@@ -22,16 +22,15 @@ class Outcome(NamedTuple):
     verdicts: list[str]  #: one line a claim, each with its interval; none without
     notes: list[str]  #: what a reader must know to read the numbers
     data: dict[str, Any]  #: the numbers, as JSON gives them back: keys are strings, sequences are lists
+    #: the paired difference that each verdict judges, parallel to these; empty where they judge none
     differences: Sequence[Interval | None] = ()
-    """The paired difference that each verdict judges, parallel to these; empty where they judge none."""
 
 
 class Context(NamedTuple):
     """What the command line says of a study's runs."""
 
     seeds: tuple[int, ...]
-    settings: Mapping[str, Any]
-    """Fields of `RunConfig` that every run shares: the data, its sizes, the recipe."""
+    settings: Mapping[str, Any]  #: fields of `RunConfig` that every run shares: the data, its sizes, the recipe
     layer: str = "norm4"  #: the normaliser whose statistics are drawn
 
 
@@ -44,18 +43,18 @@ class Study(NamedTuple):
     """A study: its runs, and what is made of their records."""
 
     title: str  #: one line
+    #: the runs, given the records so far: a study may decide on runs by the outcome of earlier ones
     plan: Callable[[Context, Records], list[RunConfig]]
-    """The runs, given the records so far: a study may decide on runs by the outcome of earlier ones."""
     outcome: Callable[[Context, Records], Outcome]
+    #: matplotlib figures by a name, "" for the only one, from an outcome's data: from a file that was kept, too
     draw: Callable[[Mapping[str, Any]], dict[str, Any]]
-    """matplotlib figures by a name, "" for the only one, from an outcome's data: from a file that was kept, too."""
+    #: what a run is, a function of a module, so that any process can be sent it; None: `train.runs.run_one`
     run: Callable[..., dict[str, Any]] | None = None
-    """What a run is, a function of a module, so that any process can be sent it; None: `train.runs.run_one`."""
+    #: where its records go. Studies with the same `run` share the file, and so the runs they have in common.
     file: str = "results.jsonl"
-    """Where its records go. Studies with the same `run` share the file, and so the runs they have in common."""
     seeds: int = 3
+    #: what it makes of what the command line says: all settings, those that it does not say as well
     suited: Callable[[Context], Context] = usual
-    """What it makes of what the command line says: all settings, those that it does not say as well."""
 
 
 def no_runs(context: Context, records: Records) -> list[RunConfig]:

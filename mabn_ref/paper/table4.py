@@ -96,8 +96,8 @@ class Effect(NamedTuple):
 
     name: str
     errors: Mapping[str, int]  #: the sign of each row's error
+    #: the gap that a negative effect closes; None for a gap itself, and for what closes none
     gap: Mapping[str, int] | None
-    """The gap that a negative effect closes; None for a gap itself, and for what closes none."""
 
 
 EFFECTS = [

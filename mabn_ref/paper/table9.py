@@ -37,10 +37,9 @@ class Subject(NamedTuple):
     """A network whose time and memory are measured."""
 
     layers: list[Any]
+    #: by "infer" and "train", without arguments; no "train" where the normaliser is folded
     calls: dict[str, Callable[[], Any]]
-    """By "infer" and "train", without arguments; no "train" where the normaliser is folded."""
-    worst_fold: float | None
-    """The largest difference of the folded network's logits, relative to the largest logit."""
+    worst_fold: float | None  #: the largest difference of the folded network's logits, relative to the largest logit
 
 
 def _subject(settings: dict[str, Any], folded: bool, width: int) -> Subject:

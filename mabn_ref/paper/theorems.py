@@ -43,12 +43,12 @@ class Moments(NamedTuple):
 class Gaps(NamedTuple):
     """What g does to the gradient of one channel, one value for each |B|; all in units of u^2 / x^2."""
 
+    #: var[g] / s^2: what Theorem 2 says that the variance falls by, s being the population's deviation
     var_g: Estimate
-    """Var[g] / s^2: what Theorem 2 says that the variance falls by, s being the population's deviation."""
     covariance: Estimate  #: Cov(u_1, g) / s^2, u_1 of the first sample alone: o(1) by the second assumption
     total: Estimate  #: Var[dx] of the vanilla form minus that of the modified form
+    #: the same of E|dx - dx_population|^2, the squared distance to the gradient with population statistics
     noise: Estimate
-    """The same of E|dx - dx_population|^2, the squared distance to the gradient with population statistics."""
 
 
 def expectations(kind: str, steps: int) -> Floats:

@@ -39,8 +39,8 @@ class Task:
     tested = "test images"  #: what messages call the images that are tested on
     test_batch = 250  #: test images at a time
     answers = 1  #: answers that an image asks for
+    #: figures of the last epoch that a record keeps beside examples; without one, it keeps no examples
     measures: tuple[str, ...] = ()
-    """Figures of the last epoch that a record keeps beside examples; without one, it keeps no examples."""
 
     def load(self, config: RunConfig) -> datasets.Images:
         """Return images with their labels: one per image, one per pixel, or boxes."""

@@ -21,14 +21,10 @@ class Arguments(NamedTuple):
     """How to call a constructor."""
 
     keywords: dict[str, Any]
-    given: frozenset[str]
-    """The fields of the Config that it takes."""
-    numbers: tuple[float, ...]
-    """The other numbers among its defaults, which may be hyper-parameters by other names."""
-    defaults: dict[str, float]
-    """What it would have taken, by the fields of the Config."""
-    channels: str = ""
-    """The argument that the number of channels is, if it is not the first."""
+    given: frozenset[str]  #: the fields of the Config that it takes
+    numbers: tuple[float, ...]  #: the other numbers among its defaults, which may be hyper-parameters by other names
+    defaults: dict[str, float]  #: what it would have taken, by the fields of the Config
+    channels: str = ""  #: the argument that the number of channels is, if it is not the first
 
 
 def arguments_for(
@@ -108,8 +104,7 @@ class Constructed:
     """
 
     groups: bool | None = False
-    channels: int | None = None
-    """Of a layer that has its width already."""
+    channels: int | None = None  #: of a layer that has its width already
     momentum_is_new = False
     """Whether momentum is the weight of the new value, where no default tells."""
     tracks = True
