@@ -77,6 +77,9 @@ def explain(cases: Sequence[Case]) -> list[Explanation]:
             replace(c, words=words, mistake="", accepted=True) if c.changes == (("infer_by", "batch"),) else c
             for c in offered
         ]
+    if any(list(case.roles.values()).count(role) > 1 for case in cases for role in ("mean", "second")):
+        # of several by one name the nearest is compared, and one may be kept of the batch
+        offered = [c for c in offered if c.changes != (("decay", 0.0),)]
     if not {"r_max", "d_max"} <= given:  # then there is no ramp to flip
         offered = [c for c in offered if c.changes[0][0] != "bounds"]
     order = ("state", "z") if norm in READS_AVERAGES else ("z", "state")

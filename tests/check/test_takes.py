@@ -641,6 +641,25 @@ def test_what_is_kept_of_a_batch_hides_no_average_that_never_moves(
     assert not report.differences
 
 
+@pytest.mark.parametrize(
+    ("kept", "momentum", "said"),
+    [
+        (("running_mean", "running_var"), lambda m: 1 - m, "bn-weights-swapped"),
+        (("mean", "var"), lambda m: 1 - m, "bn-weights-swapped"),
+        (("running_mean", "running_var"), lambda m: 0.0, "The moving statistics are those of the last batch"),
+    ],
+)
+def test_what_is_kept_of_a_batch_is_not_taken_for_an_average(kept: Any, momentum: Any, said: str) -> None:
+    class Other(Caching):
+        def __init__(self, n_in: int, eps: float = 1e-5, momentum: float = 0.9) -> None:
+            super().__init__(n_in, eps, other(momentum))
+
+    other, Other.kept = momentum, kept
+    report = check(Other, "bn", **SHORT)
+    assert [(finding.mistake or finding.words).startswith(said) for finding in report.findings] == [True], str(report)
+    assert not report.differences
+
+
 def test_averages_that_a_class_inherits_and_does_not_use_are_none() -> None:
     """They never move, and inference is by others."""
 
