@@ -147,7 +147,7 @@ psi_of = {size: 1e6 * seen[size]["Ψ"][:, CHANNEL] for size in (2, 32, 512)}
 middle_of = {size: size * (np.arange(512 // size) + 0.5) for size in (2, 32)}
 draw(
     "Ψ of one channel, the weights fixed",
-    "position of the batch among the 512 images",
+    "position of the batch (images)",
     "Ψ (millionths of the loss)",
     (middle_of[2], psi_of[2], RED, ".", "batches of 2 images"),
     (middle_of[32], psi_of[32], BLUE, "o", "batches of 32 images"),
