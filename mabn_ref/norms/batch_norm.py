@@ -24,7 +24,7 @@ import numpy as np
 from mabn_ref.arrays import Array, copied, total
 from mabn_ref.norms import checks
 from mabn_ref.norms.checks import Settings, setting
-from mabn_ref.norms.common import centre, ema, mean_square, merge, root, split, sums
+from mabn_ref.norms.common import centre, ema, gradient_means, mean_square, merge, root, split, sums
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,11 +87,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     """The two batch statistics of backward, of dy: :eq:`bn-gradient-statistics` (5)."""
     checks.gradient_statistics(dz, (cache, Cache))
-    dz, y, values = split(dz, cache.config.norm_batch), cache.y, cache.y.shape[1]
-    scale = cache.gamma
-    g = scale * sums(dz) / values  # eq: bn-gradient-statistics (5)
-    psi = scale * sums(dz * y) / values  # eq: bn-gradient-statistics (5)
-    return g[:, 0, :], psi[:, 0, :]
+    return gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma)
 
 
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:

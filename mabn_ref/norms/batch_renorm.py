@@ -25,7 +25,7 @@ from mabn_ref.arrays import Array, copied, total
 from mabn_ref.norms import checks
 from mabn_ref.norms.checks import Ramp as Ramp
 from mabn_ref.norms.checks import Settings, setting
-from mabn_ref.norms.common import centre, clip, ema, in_force, mean_square, merge, root, split, sums
+from mabn_ref.norms.common import centre, clip, ema, gradient_means, in_force, mean_square, merge, root, split, sums
 
 _R_MAX = Ramp(start=5_000, stop=40_000, first=1.0, last=3.0)
 _D_MAX = Ramp(start=5_000, stop=25_000, first=0.0, last=5.0)
@@ -111,11 +111,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     """The two batch statistics of backward, of dy: :eq:`bn-gradient-statistics` (5)."""
     checks.gradient_statistics(dz, (cache, Cache))
-    dz, y, values = split(dz, cache.config.norm_batch), cache.y, cache.y.shape[1]
-    scale = cache.gamma * cache.r
-    g = scale * sums(dz) / values  # eq: bn-gradient-statistics (5)
-    psi = scale * sums(dz * y) / values  # eq: bn-gradient-statistics (5)
-    return g[:, 0, :], psi[:, 0, :]
+    return gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma * cache.r)
 
 
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:

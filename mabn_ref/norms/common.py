@@ -59,6 +59,16 @@ def mean_square(values: Array, x: Array | None = None) -> Array:
     return found
 
 
+def gradient_means(dz: Array, y: Array, scale: Any = 1) -> tuple[Array, Array]:
+    """The means of dy and of y * dy over each normalisation batch, (G, C), where dy is scale * dz.
+
+    Implements :eq:`bn-gradient-statistics` (5). `scale`, a number per batch and channel, multiplies the sums.
+    """
+    g = scale * sums(dz) / y.shape[1]  # eq: bn-gradient-statistics (5)
+    psi = scale * sums(dz * y) / y.shape[1]  # eq: bn-gradient-statistics (5)
+    return g[:, 0, :], psi[:, 0, :]
+
+
 def root(x: Array) -> Array:
     """The square root."""
     return namespace(x).sqrt(x)

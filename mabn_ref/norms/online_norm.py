@@ -27,7 +27,7 @@ import numpy as np
 from mabn_ref.arrays import Array, check_own, check_squares, copied, namespace, total
 from mabn_ref.norms import batch_norm, checks
 from mabn_ref.norms.checks import Checked, setting
-from mabn_ref.norms.common import accumulated, centre, ema, mean_square, merge, root, split, sums
+from mabn_ref.norms.common import accumulated, centre, ema, gradient_means, mean_square, merge, root, split, sums
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,9 +123,7 @@ def _unscaled(dz: Array, cache: Cache) -> Array:
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     """The means over each sample of dy and y * dy, by which u and v move: :eq:`bn-gradient-statistics` (5), G = N."""
     checks.gradient_statistics(dz, (cache, Cache))
-    dz, y, values = _unscaled(dz, cache), cache.y, cache.y.shape[1]
-    g, psi = cache.gamma * sums(dz) / values, cache.gamma * sums(dz * y) / values
-    return g[:, 0, :], psi[:, 0, :]
+    return gradient_means(_unscaled(dz, cache), cache.y, cache.gamma)
 
 
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:

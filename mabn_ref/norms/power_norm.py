@@ -25,7 +25,7 @@ import numpy as np
 from mabn_ref.arrays import Array, copied, total
 from mabn_ref.norms import checks, modified_batch_norm
 from mabn_ref.norms.checks import setting
-from mabn_ref.norms.common import accumulated, ema, mean_square, merge, root, split, sums, switched
+from mabn_ref.norms.common import accumulated, ema, gradient_means, mean_square, merge, root, split, sums, switched
 from mabn_ref.norms.modified_batch_norm import statistics as statistics
 
 
@@ -84,9 +84,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     """The two batch statistics of backward, of which v takes in the second: :eq:`bn-gradient-statistics` (5)."""
     checks.gradient_statistics(dz, (cache, Cache))
-    dz, y, values = split(dz, cache.config.norm_batch), cache.y, cache.y.shape[1]
-    g, psi = cache.gamma * sums(dz) / values, cache.gamma * sums(dz * y) / values
-    return g[:, 0, :], psi[:, 0, :]
+    return gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma)
 
 
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:

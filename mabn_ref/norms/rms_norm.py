@@ -24,7 +24,7 @@ import numpy as np
 from mabn_ref.arrays import Array, check_own, copied, total
 from mabn_ref.norms import checks, common
 from mabn_ref.norms.checks import Checked, setting
-from mabn_ref.norms.common import mean, mean_square, merge, root
+from mabn_ref.norms.common import gradient_means, mean, mean_square, merge, root
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +95,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     """The means of dy and of y * dy, of which backward uses the second: :eq:`rms-backward`."""
     checks.gradient_statistics(dz, (cache, Cache))
-    dy = split(dz * cache.gamma, cache.config)
-    g, psi = mean(dy), mean(cache.y * dy)
-    return g[:, 0, :], psi[:, 0, :]
+    return gradient_means(split(dz * cache.gamma, cache.config), cache.y)
 
 
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:

@@ -27,7 +27,7 @@ import numpy as np
 from mabn_ref.arrays import Array, copied, namespace, total
 from mabn_ref.norms import checks
 from mabn_ref.norms.checks import Settings, setting
-from mabn_ref.norms.common import clip, mean_square, merge, root, split, sums, switched
+from mabn_ref.norms.common import clip, gradient_means, mean_square, merge, root, split, sums, switched
 from mabn_ref.norms.modified_batch_norm import statistics as statistics
 
 
@@ -124,8 +124,7 @@ def _outlier(batch: Array, window: Array) -> bool:
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     """The two batch statistics of backward, of dy: :eq:`bn-gradient-statistics` (5)."""
     checks.gradient_statistics(dz, (cache, Cache))
-    dz, y, values, scale = split(dz, cache.config.norm_batch), cache.y, cache.y.shape[1], cache.gamma * cache.r
-    return (scale * sums(dz) / values)[:, 0, :], (scale * sums(dz * y) / values)[:, 0, :]
+    return gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma * cache.r)
 
 
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
