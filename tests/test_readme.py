@@ -95,7 +95,11 @@ def test_the_speed_is_what_was_recorded() -> None:
         record = json.loads((RESULTS / "benchmarks" / f"{name}.json").read_text(encoding="utf-8"))
         return {name: ms[0] for name, ms in record["results"]["step"]["tables"]["gradient batch 32"].items()}
 
+    def beside_torch(of: dict[str, float]) -> list[str]:
+        return [f"{of['BN 32'] / of[f'PyTorch BN 32{layout}']:.2f}" for layout in ("", ", channels last")]
+
     new, old = times("results"), times("avx2")
     assert f"MABN 2 takes {new['MABN 2 + WC'] / new['BN 32']:.2f} times as long as with BN 32" in text
-    assert f"with BN 32 {new['BN 32'] / new['PyTorch BN 32']:.2f} times as long as in PyTorch" in text
-    assert f"or {old['BN 32'] / old['PyTorch BN 32']:.2f} times with both held to AVX2" in text
+    contiguous, last = beside_torch(new)
+    assert f"takes {contiguous} times as long as in PyTorch, {last} if that has channels last" in text
+    assert f"without AVX-512 {' and '.join(beside_torch(old))} (" in text
