@@ -641,22 +641,15 @@ def test_what_is_kept_of_a_batch_hides_no_average_that_never_moves(
     assert not report.differences
 
 
-@pytest.mark.parametrize(
-    ("kept", "momentum", "said"),
-    [
-        (("running_mean", "running_var"), lambda m: 1 - m, "bn-weights-swapped"),
-        (("mean", "var"), lambda m: 1 - m, "bn-weights-swapped"),
-        (("running_mean", "running_var"), lambda m: 0.0, "The moving statistics are those of the last batch"),
-    ],
-)
-def test_what_is_kept_of_a_batch_is_not_taken_for_an_average(kept: Any, momentum: Any, said: str) -> None:
-    class Other(Caching):
+@pytest.mark.parametrize("kept", [("running_mean", "running_var"), ("mean", "var")])
+def test_what_is_kept_of_a_batch_is_not_taken_for_an_average(kept: tuple[str, str]) -> None:
+    class Swapped(Caching):
         def __init__(self, n_in: int, eps: float = 1e-5, momentum: float = 0.9) -> None:
-            super().__init__(n_in, eps, other(momentum))
+            super().__init__(n_in, eps, 1 - momentum)
 
-    other, Other.kept = momentum, kept
-    report = check(Other, "bn", **SHORT)
-    assert [(finding.mistake or finding.words).startswith(said) for finding in report.findings] == [True], str(report)
+    Swapped.kept = kept
+    report = check(Swapped, "bn", **SHORT)
+    assert [finding.mistake for finding in report.findings] == ["bn-weights-swapped"], str(report)
     assert not report.differences
 
 
