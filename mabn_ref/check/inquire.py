@@ -58,7 +58,7 @@ NOT_FINITE = re.compile(r"(\w+) is (nan|-?inf) at ")
 
 
 def _broken(target: Target, norm: str, scenario: Scenario, refused: Mapping[int, str]) -> dict[int, str]:
-    """What goes wrong with inputs that forward takes, or gives what is no number for: that is no refusal."""
+    """What goes wrong after forward has accepted an input: an error in a later pass, or NaN. Neither is a refusal."""
     found = {}
     for space in SPACES:
         values = scenario.norm_batch * int(np.prod(space))

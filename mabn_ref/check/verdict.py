@@ -32,9 +32,8 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
     telling = _telling(list(cases.values()), about)
     if not telling:
         rows = [Row(t.scenario.name, 0, t.skipped or t.failure, {}) for t in found]
-        if any(
-            re.match(r"\w+ is (NaN|-?inf)", words) for words in about.broken.values()
-        ):  # which is a difference, and no reason
+        no_number = re.compile(r"\w+ is (NaN|-?inf)")  # which is a difference, and no reason
+        if any(map(no_number.match, about.broken.values())):
             refused = {rank: why for rank, why in about.refused.items() if rank not in about.broken}
             return Report(name, norm, "", broken=_broken(about), refused=refused, rows=rows)
         # a reason why nothing runs is one for the inputs, and not for a scenario that is left out besides

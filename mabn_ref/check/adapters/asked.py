@@ -1,4 +1,4 @@
-"""The hyper-parameters that a user gave a layer, as keywords or in an instance, and the names they go by."""
+"""Which hyper-parameters a user gave a layer, as keywords or in an instance, and what layers call them."""
 
 from __future__ import annotations
 
