@@ -25,7 +25,7 @@ class Garbled(Exception):
 _LONGEST = 1 << 30
 _SAID = 1 << 32
 """Added to the length of what is no answer yet."""
-_TEXTS = ("failure", "failed_at", "notes", "changed", "skipped")
+_TEXTS = ("failure", "failed_at", "notes", "changed", "skipped", "not_finite")
 
 
 def write_answer(stream: BinaryIO, kind: str, found: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -45,32 +44,30 @@ def inquire(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
         channels=scenario.width,
         axis=axis,
         tracks=getattr(target, "tracks", True),
-        **{name: dict(getattr(target, name, {})) for name in ("asked", "unknown", "own")},
+        asked=dict(getattr(target, "asked", {})),
+        unknown=dict(getattr(target, "unknown", {})),
+        own=dict(getattr(target, "own", {})),
         coarse=not single and any(_coarse(target, norm, scenario, space) for space in _spaces_of(refused)[:1]),
         other_axes=[other for other in run if other != axis],
         clear=len(clear) == 1,
-        broken=_broken(target, norm, replace(scenario, dtype="float32") if single else scenario, refused),
+        **_broken(target, norm, replace(scenario, dtype="float32") if single else scenario, refused),
     )
 
 
-NOT_FINITE = re.compile(r"(\w+) is (nan|-?inf) at ")
-"""How `observe` says that a number is none."""
-
-
-def _broken(target: Target, norm: str, scenario: Scenario, refused: Mapping[int, str]) -> dict[int, str]:
+def _broken(target: Target, norm: str, scenario: Scenario, refused: Mapping[int, str]) -> dict[str, Any]:
     """What goes wrong after forward has accepted an input: an error in a later pass, or NaN. Neither is a refusal."""
-    found = {}
+    broken, not_finite = {}, []
     for space in SPACES:
         values = scenario.norm_batch * int(np.prod(space))
         if not refused[len(space) + 2] or values == 1 or (norm == "in" and not space):
             continue  # of one value there is no variance
         trace = observe(target, norm, replace(scenario, space=space, steps=1), space)
-        if lost := NOT_FINITE.match(trace.failure):
-            at = " at inference" if trace.part == "inference" else ""
-            found[len(space) + 2] = f"{lost[1]} is {lost[2].replace('nan', 'NaN')}{at}"
+        if trace.not_finite:
+            broken[len(space) + 2] = trace.not_finite + " at inference" * (trace.part == "inference")
+            not_finite.append(len(space) + 2)
         elif trace.failure and trace.part in ("backward", "inference"):
-            found[len(space) + 2] = f"forward works, and {trace.part} fails: {trace.failure}"
-    return found
+            broken[len(space) + 2] = f"forward works, and {trace.part} fails: {trace.failure}"
+    return {"broken": broken, "not_finite": not_finite}
 
 
 def _turned(target: Target, axis: int | None) -> Target:

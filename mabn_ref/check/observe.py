@@ -32,6 +32,7 @@ class Trace:
     changed: list[str] = field(default_factory=list)  #: what of the state inference changed, by the layer's names
     skipped: str = ""  #: why the scenario was left out or could not be set up, or ""
     part: str = ""  #: what it did last: "forward", "backward", or "inference"
+    not_finite: str = ""  #: the output that it stopped at, NaN or infinite, such as "dx is NaN"; or ""
 
     @property
     def finished(self) -> int:
@@ -139,6 +140,7 @@ def _usable(name: str, value: Any, shape: tuple[int, ...], trace: Trace) -> Arra
             trace.note(f"{note}, at inference")
     if not np.isfinite(array).all():
         where = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
+        trace.not_finite = f"{name} is {'NaN' if np.isnan(array[where]) else array[where]}"
         raise Refused(f"{name} is {array[where]} at {list(where)}")
     return array
 
@@ -166,6 +168,7 @@ class About:
     clear: bool = True  #: whether gamma and beta are those of the channels of `axis` alone
     #: what goes wrong with inputs of a rank that forward takes, by the rank: such a rank is not refused
     broken: dict[int, str] = field(default_factory=dict)
+    not_finite: list[int] = field(default_factory=list)  #: of these ranks, those where what goes wrong is NaN or inf
 
     def fields(self, norm: str) -> frozenset[str]:
         """The fields of the Config that the target takes, and those of a `Convention` that one of them decides."""

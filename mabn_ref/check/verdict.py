@@ -32,8 +32,7 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
     telling = _telling(list(cases.values()), about)
     if not telling:
         rows = [Row(t.scenario.name, 0, t.skipped or t.failure, {}) for t in found]
-        no_number = re.compile(r"\w+ is (NaN|-?inf)")  # which is a difference, and no reason
-        if any(map(no_number.match, about.broken.values())):
+        if about.not_finite:  # which is a difference, and no reason
             refused = {rank: why for rank, why in about.refused.items() if rank not in about.broken}
             return Report(name, norm, "", broken=_broken(about), refused=refused, rows=rows)
         # a reason why nothing runs is one for the inputs, and not for a scenario that is left out besides
@@ -262,7 +261,7 @@ def _row(norm: str, trace: Trace, case: Case | None, best: Explanation, about: A
     if trace.skipped:
         return Row(name, 0, trace.skipped, {}), ""
     if _one_value(norm, trace):
-        if "nan" in failure or "inf" in failure:
+        if trace.not_finite:
             return Row(name, 0, failure, {}), f"{name}: one value per channel: {failure}"
         return Row(name, 0, f"one value per channel: {failure or 'the output is beta'}", {}), ""
     if failure and not trace.finished and name == "ramps":

@@ -109,6 +109,21 @@ def test_of_one_value_a_channel_the_output_may_be_beta_but_is_to_be_a_number(val
     assert report.rows[1].why.startswith("one value per channel: the output is beta" if fine else "z is nan")
 
 
+def test_a_layer_that_refuses_one_value_a_channel_is_right_whatever_its_words() -> None:
+    """Such as "information", which has "inf" in it."""
+
+    class Refuses(FunctionsTarget):
+        def forward(self, layer: Any, x: Any, *rest: Any) -> Any:
+            if x.shape[0] == 1:
+                raise ValueError("one value gives no information on a variance")
+            return super().forward(layer, x, *rest)
+
+    chosen = [Scenario(name="start", norm_batch=4, steps=4), Scenario(name="one", norm_batch=1, steps=3, space=())]
+    report = judged("bn", Refuses(batch_norm), chosen)
+    assert report.conforms
+    assert report.rows[1].why.startswith("one value per channel: ValueError: one value gives no information")
+
+
 @pytest.mark.parametrize(("functions", "said"), [(batch_norm, "is"), (wrong(named("bn-no-g")), "is not")])
 def test_whether_backward_is_the_derivative_of_forward_is_said(functions: Any, said: str) -> None:
     words = derivative(FunctionsTarget(functions), "bn", Scenario(name="", norm_batch=4, steps=1), (2,))
