@@ -144,6 +144,8 @@ def _settled(judge: _Judge, so_far: Explanation, tensor: str, offered: Sequence[
     looked = (tensor, "state") if tensor == "z" and "decay" in so_far.settled else (tensor,)
     first = judge.difference(so_far, looked)
     fresh = [c for c in offered if tensor in c.shows and not _fields(c) & so_far.settled]
+    if tensor == "inferred" and so_far.unexplained:
+        deepest = min(deepest, 1)  # `findings` says nothing of it then: it is not worth the longest of the searches
     more = _fewest(judge, so_far, looked, fresh, deepest) if first else ()
     if first and more is None:
         return replace(so_far, unexplained=(*so_far.unexplained, first))

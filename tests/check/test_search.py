@@ -131,3 +131,17 @@ def test_the_search_stops_after_a_number_of_comparisons_and_not_of_seconds(monke
     monkeypatch.setattr(explain, "COMPARISONS", 10_000)
     assert checked("bn", wrong(named("bn-dgamma-not-normalised"))).mistakes == ["bn-dgamma-not-normalised"]
     assert few < len(made) - few
+
+
+def test_pairs_at_inference_are_not_sought_where_z_is_not_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing would be said of them, and each takes a whole run."""
+    made: list[Any] = []
+    compare = explain.first_difference
+    monkeypatch.setattr(explain, "first_difference", lambda *given: made.append(given[2]) or compare(*given))
+    module = MODULES["bn"]
+    squashed = {
+        "forward": lambda *given: (np.tanh((found := module.forward(*given))[0]), *found[1:]),
+        "infer": lambda *given: np.tanh(module.infer(*given)),
+    }
+    assert not checked("bn", SimpleNamespace(**{**vars(module), **squashed})).conforms
+    assert 20 < made.count(("inferred",)) < 400
