@@ -301,6 +301,28 @@ def check_shaped(name: str, x: Array, shape: tuple[int, ...], note: str = "", **
         raise ValueError(f"{name} has shape {tuple(x.shape)}, expected {shape}{note}")
 
 
+def check_inputs(x: Array, gamma: Array, beta: Array, samples: int = 1) -> None:
+    """Refuse x, gamma and beta that do not fit together."""
+    check_float_array("x", x, roots=True)
+    check_shape(x, samples)
+    channels = x.shape[-1]
+    for name, value in (("gamma", gamma), ("beta", beta)):
+        check_shaped(name, value, (channels,), f": x has {channels} channels, last axis", like=x)
+
+
+def check_shape(x: Array, samples: int = 1) -> None:
+    """Refuse x of fewer `samples`, without channels, or with another axis empty."""
+    if len(x.shape) < 2 or x.shape[0] < samples or 0 in x.shape[1:]:
+        raise ValueError(f"x has shape {tuple(x.shape)}, expected (N, ..., C): channels last, no axis empty")
+
+
+def check_varied(values: float, what: str, each: str = "channel") -> None:
+    """Refuse a variance of one value per `each`; `what` has its name and its shape."""
+    if values == 1:
+        said = f"one value per {each}, whose variance is 0 by construction"
+        raise ValueError(f"{what}: {said}; expected at least 2 values per {each}")
+
+
 def _check_step(name: str, x: Array) -> None:
     """Refuse complex numbers whose imaginary part is too large for a step: its square would show in the real part."""
     if 0 in x.shape:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, check_plain, check_shaped, namespace
+from mabn_ref.arrays import Array, check_float_array, check_inputs, check_plain, check_shaped, namespace
+from mabn_ref.arrays import check_varied as check_varied
 
 _BLOCK_BYTES = 2**20
 """How much is gathered for one block of images: small enough for the cache, large enough for quick products."""
@@ -58,13 +59,9 @@ def check_targets(name: str, value: Array, logits: Array) -> None:
 
 def check_curve(x: Array, numbers: Mapping[str, Array], gamma: Array, beta: Array) -> None:
     """Refuse what a layer that is one curve for all cannot take: `numbers` are (1,), gamma and beta (C,)."""
-    check_float_array("x", x)
-    if len(x.shape) < 2 or 0 in x.shape:
-        raise ValueError(f"x has shape {tuple(x.shape)}, expected (N, ..., C): channels last, no axis empty")
+    check_inputs(x, gamma, beta)
     for name, value in numbers.items():
         check_shaped(name, value, (1,), like=x)
-    for name, value in (("gamma", gamma), ("beta", beta)):
-        check_shaped(name, value, (x.shape[-1],), like=x)
 
 
 def blocks(images: Array, values: int) -> list[slice]:

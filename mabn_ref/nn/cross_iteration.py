@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 from mabn_ref.arrays import Array, check_at_least, check_float_array, check_own, copied, namespace, total, zeros
 from mabn_ref.nn import conv2d
-from mabn_ref.nn.common import check_cotangent, check_rank
+from mabn_ref.nn.common import check_cotangent, check_rank, check_varied
 
 
 class Batch(NamedTuple):
@@ -96,11 +96,7 @@ def forward(
     check_at_least("eps", eps, 0)
     out, convolution = conv2d.forward(x, w, stride=stride, padding=padding)
     xp, channels, count = namespace(out), out.shape[3], out.size // out.shape[3]
-    if count == 1:
-        raise ValueError(
-            f"the convolution's output has shape {tuple(out.shape)}: one value per channel, whose variance is 0 by "
-            "construction; expected at least 2 values per channel"
-        )
+    check_varied(count, f"the convolution's output has shape {tuple(out.shape)}")
     for name, value in (("gamma", gamma), ("beta", beta), ("means", means), ("variances", variances)):
         check_float_array(name, value, like=x)
         of_one = name in ("gamma", "beta")

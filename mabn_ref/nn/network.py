@@ -22,17 +22,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array, namespace
-from mabn_ref.nn import (
-    bias,
-    centralize,
-    conv2d,
-    global_average_pool,
-    linear,
-    relu,
-    residual,
-    standardize,
-    upsample,
-)
+from mabn_ref.nn import bias, centralize, conv2d, global_average_pool, linear, relu, residual, standardize, upsample
 from mabn_ref.nn.layers import (
     CURVES,
     Bias,

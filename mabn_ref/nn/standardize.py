@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from mabn_ref.arrays import Array, check_at_least, check_own, check_shaped, check_squares, copied, namespace, total
 from mabn_ref.nn import centralize
-from mabn_ref.nn.common import check_cotangent, check_rank
+from mabn_ref.nn.common import check_cotangent, check_rank, check_varied
 
 
 class Cache(NamedTuple):
@@ -29,11 +29,7 @@ def forward(w: Array, *, eps: float = 1e-5) -> tuple[Array, Cache]:
     """
     check_rank("w", w, "kh, kw, in, out")
     check_at_least("eps", eps, 0)
-    if math.prod(w.shape[:3]) == 1:
-        raise ValueError(
-            f"w has shape {tuple(w.shape)}: one number a filter, whose variance is 0 by construction; expected at "
-            "least 2 numbers a filter"
-        )
+    check_varied(math.prod(w.shape[:3]), f"w has shape {tuple(w.shape)}", "filter")
     xp, axes, eps = namespace(w), (0, 1, 2), float(eps)
     centred = centralize.centred(w)
     var = xp.mean(centred * centred, axis=axes, keepdims=True)

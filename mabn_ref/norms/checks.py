@@ -23,6 +23,9 @@ from mabn_ref.arrays import (
     range_in_words,
     shown,
 )
+from mabn_ref.arrays import check_inputs as check_inputs
+from mabn_ref.arrays import check_shape as check_shape
+from mabn_ref.arrays import check_varied as check_varied
 
 
 def setting(
@@ -149,27 +152,9 @@ def forward(
     norm_batch = getattr(config[0], "norm_batch", None)
     check_inputs(x, gamma, beta)
     shared = x.shape[0] if norm_batch is None else norm_batch
-    if centred and shared * math.prod(x.shape[1:-1]) == 1:
-        raise ValueError(
-            f"x has shape {tuple(x.shape)} and norm_batch={norm_batch}: one value per channel, whose variance is 0 "
-            "by construction; expected at least 2 values per channel"
-        )
+    if centred:
+        check_varied(shared * math.prod(x.shape[1:-1]), f"x has shape {tuple(x.shape)} and norm_batch={norm_batch}")
     check_state(state[0], init(x.shape[-1], config[0], dtype=np.float64), x)
-
-
-def check_inputs(x: Array, gamma: Array, beta: Array, samples: int = 1) -> None:
-    """Refuse x, gamma and beta that do not fit together."""
-    check_float_array("x", x, roots=True)
-    check_shape(x, samples)
-    channels = x.shape[-1]
-    for name, value in (("gamma", gamma), ("beta", beta)):
-        check_shaped(name, value, (channels,), f": x has {channels} channels, last axis", like=x)
-
-
-def check_shape(x: Array, samples: int = 1) -> None:
-    """Refuse x of fewer `samples`, without channels, or with another axis empty."""
-    if len(x.shape) < 2 or x.shape[0] < samples or 0 in x.shape[1:]:
-        raise ValueError(f"x has shape {tuple(x.shape)}, expected (N, ..., C): channels last, no axis empty")
 
 
 def check_state(state: Any, expected: Any, like: Array) -> None:

@@ -149,11 +149,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     """Normalise every sample and group by its own mean and variance: :eq:`gn-normalise`, :eq:`affine` (3)."""
     checks.forward(x, gamma, beta, (state, State), (config, Config), init)
     shape, values = tuple(x.shape), split(x, config)
-    if values.shape[1] * _together(values, config) == 1:
-        raise ValueError(
-            f"x has shape {shape} and groups={config.groups}: one value per sample and group, whose variance "
-            "is 0 by construction; expected at least 2 values"
-        )
+    count = values.shape[1] * _together(values, config)
+    checks.check_varied(count, f"x has shape {shape} and groups={config.groups}", "sample and group")
     _, centred = _centre(values, config)  # eq: gn-statistics
     var = group_mean(centred * centred, config)  # eq: gn-statistics
     check_squares("x", x, var)

@@ -89,10 +89,7 @@ def _moments(x: Array, config: Config) -> tuple[Array, Array, Array, float]:
     groups, ranks, values = _agreed(x, config)
     if values == 0:
         raise ValueError(f"x has shape {shape}, and no other rank has samples, expected some on at least one rank")
-    if values == 1:
-        raise ValueError(
-            "one value per channel over all ranks: its variance is 0 by construction; expected at least 2"
-        )
+    checks.check_varied(values, f"x has shape {shape}", "channel over all ranks")
     x = merge(x, (groups, *x.shape[1:]))
     start = _near_all(x, ranks, config)
     centred = less(x, start[:, 0, :])

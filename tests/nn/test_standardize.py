@@ -99,7 +99,7 @@ def test_nan_is_not_masked():
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"w has shape \(3, 3\), expected \(kh, kw, in, out\)"):
         standardize.forward(np.zeros((3, 3)))
-    with pytest.raises(ValueError, match=r"w has shape \(1, 1, 1, 5\): one number a filter"):
+    with pytest.raises(ValueError, match=r"w has shape \(1, 1, 1, 5\): one value per filter"):
         standardize.forward(np.zeros((1, 1, 1, 5)))
     with pytest.raises(TypeError, match="w has dtype int64"):
         standardize.forward(np.zeros((1, 1, 2, 2), dtype=int))
