@@ -14,6 +14,7 @@ import numpy as np
 from mabn_ref.arrays import Array, check_own, copied, total
 from mabn_ref.nn.common import check_cotangent, check_curve
 
+PARAMETERS = ("alpha", "s", "gamma", "beta")  #: in the order of the gradients
 _SLOPE = 2 / math.sqrt(math.pi)  #: of the error function at 0
 _TERMS = 150  #: of its series, enough for 50 digits up to 6
 

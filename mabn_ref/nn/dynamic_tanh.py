@@ -11,6 +11,8 @@ from typing import NamedTuple
 from mabn_ref.arrays import Array, check_own, copied, namespace, total
 from mabn_ref.nn.common import check_cotangent, check_curve
 
+PARAMETERS = ("alpha", "gamma", "beta")  #: in the order of the gradients
+
 
 class Cache(NamedTuple):
     """What `backward` needs: x, the curve's values `y`, alpha and gamma."""

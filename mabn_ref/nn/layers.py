@@ -6,19 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, get_args
 
 from mabn_ref.arrays import check_at_least, check_own, kind, kind_of
-from mabn_ref.nn import (
-    bias,
-    centralize,
-    conv2d,
-    dynamic_erf,
-    dynamic_tanh,
-    global_average_pool,
-    linear,
-    relu,
-    residual,
-    standardize,
-    upsample,
-)
+from mabn_ref.nn import bias, centralize, conv2d, global_average_pool, linear, relu, residual, standardize, upsample
 from mabn_ref.nn.residual import Add, Exchange, Keep
 
 
@@ -67,12 +55,12 @@ def normaliser(name: str, module: Any, channels: int, config: Any) -> Norm | Cur
 
     Examples
     --------
+    >>> from mabn_ref.nn import dynamic_tanh
     >>> normaliser("norm1", dynamic_tanh, 8, None).start
     0.5
     """
-    if any(module is curve for curve in CURVES):  # somebody's normaliser may be no dictionary key
-        return Curve(name, module, channels)
-    return Norm(name, module, channels, config)
+    curved = hasattr(module, "PARAMETERS")
+    return Curve(name, module, channels) if curved else Norm(name, module, channels, config)
 
 
 class Bias(NamedTuple):
@@ -120,11 +108,6 @@ class ConvCache(NamedTuple):
     weight: centralize.Cache | standardize.Cache | None
 
 
-CURVES: dict[Any, tuple[str, ...]] = {
-    dynamic_tanh: ("alpha", "gamma", "beta"),
-    dynamic_erf: ("alpha", "s", "gamma", "beta"),
-}
-"""The parameters of each curve, in the order of its gradients."""
 _PARAMETERS: dict[type, tuple[str, ...]] = {Conv: ("w",), Norm: ("gamma", "beta"), Bias: ("b",), Linear: ("w", "b")}
 _CACHES: dict[type, type] = {
     Conv: ConvCache,
@@ -156,7 +139,7 @@ def check_layers(layers: Sequence[Layer]) -> None:
                 check_config(module, config)
                 gives = takes
             case Curve(_, module, takes):
-                if module not in CURVES:
+                if not hasattr(module, "PARAMETERS"):
                     raise ValueError(f"{layer.name}: module is {module!r}, expected dynamic_tanh or dynamic_erf")
                 gives = takes
             case Bias(_, takes, start):
@@ -209,7 +192,7 @@ def check_parallel(layers: Sequence[Layer], **lists: Sequence[Any]) -> None:
 def _mismatch(name: str, layer: Layer, value: Any) -> str | None:
     """What a member of a list should be, if it is not; a normaliser of somebody else's may have no classes."""
     if name == "params":
-        names = CURVES[layer.module] if isinstance(layer, Curve) else _PARAMETERS.get(type(layer), ())
+        names = layer.module.PARAMETERS if isinstance(layer, Curve) else _PARAMETERS.get(type(layer), ())
         if isinstance(value, Mapping) and value.keys() == set(names):
             return None
         held = f" and not of {', '.join(map(str, value))}" if isinstance(value, Mapping) and value else ""

@@ -24,7 +24,6 @@ import numpy as np
 from mabn_ref.arrays import Array, namespace
 from mabn_ref.nn import bias, centralize, conv2d, global_average_pool, linear, relu, residual, standardize, upsample
 from mabn_ref.nn.layers import (
-    CURVES,
     Bias,
     Conv,
     ConvCache,
@@ -97,7 +96,7 @@ def init(
                 state = module.init(channels, config, dtype=dtype, xp=xp)
             case Curve(_, module, channels, start):
                 values = {"alpha": [start], "s": [0.0], "gamma": [1.0] * channels, "beta": [0.0] * channels}
-                p = {name: xp.asarray(values[name], dtype=dtype) for name in CURVES[module]}
+                p = {name: xp.asarray(values[name], dtype=dtype) for name in module.PARAMETERS}
             case Bias(_, channels, start):
                 p = {"b": xp.asarray(start or [0.0] * channels, dtype=dtype)}
             case Linear(_, features_in, features_out):
@@ -163,7 +162,7 @@ def backward(
                 grads[i] = {"gamma": dgamma, "beta": dbeta}
             case Curve():
                 d, *found = layer.module.backward(d, cache)
-                grads[i] = dict(zip(CURVES[layer.module], found, strict=True))
+                grads[i] = dict(zip(layer.module.PARAMETERS, found, strict=True))
             case Bias():
                 d, db = bias.backward(d, cache)
                 grads[i] = {"b": db}
