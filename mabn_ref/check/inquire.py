@@ -11,7 +11,7 @@ import numpy as np
 from mabn_ref import gradcheck
 from mabn_ref.arrays import Array
 from mabn_ref.check.observe import SPACES, About, config_of, observe
-from mabn_ref.check.scenarios import Scenario, inputs, parameters
+from mabn_ref.check.scenarios import HELD, Scenario, inputs, parameters
 from mabn_ref.check.target import Target
 
 
@@ -140,8 +140,8 @@ def _taken(target: Target, norm: str, scenario: Scenario) -> tuple[dict[int, str
 def derivative(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...]) -> str:
     """Say whether the gradients of the first step are the derivatives of forward, by numerical derivatives.
 
-    Every evaluation is a new layer's first step, so that no moving statistic gets in the way. Batch Renormalization
-    and MABN are not meant to be the derivative of forward, though MABN is at its first step, but for r.
+    Every evaluation is a new layer's first step, so that no moving statistic gets in the way. Those of `HELD` are not
+    meant to be the derivative of forward, though MABN is at its first step, but for r.
     """
     config = config_of(norm, scenario)
     single = scenario.dtype == "float32" or _coarse(target, norm, scenario, space)
@@ -177,6 +177,6 @@ def derivative(target: Target, norm: str, scenario: Scenario, space: tuple[int, 
         f"error {one.error:.1e})"
         for name, one in zip(names, found, strict=True)
     ]
-    held = norm in ("brn", "mabn", "online") and any(one.verdict != "ok" for one in found)
+    held = norm in HELD and any(one.verdict != "ok" for one in found)
     words = f"at its first step{', as far as float32 shows,' if single else ''} {', '.join(said)}"
     return words + "; it need not be, as backward takes some statistics for constants" * held

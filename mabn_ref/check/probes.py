@@ -15,7 +15,7 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.check.observe import config_of
-from mabn_ref.check.scenarios import ALONE, Scenario, parameters
+from mabn_ref.check.scenarios import ALONE, HELD, Scenario, parameters
 from mabn_ref.check.target import Target
 
 STEP = 3e-3
@@ -282,7 +282,7 @@ class Probe:
 
 
 _HOLD = ("hold", "backward_of")
-_READS_THEM = ("mabn", "online", "moving", "powernorm", "un")
+_READS_THEM = tuple(norm for norm in HELD if norm != "brn")
 PROBES: tuple[Probe, ...] = (
     Probe(
         "input kept", "x and dz are compared after the call, x after backward too, with what they were before.",
@@ -306,7 +306,7 @@ PROBES: tuple[Probe, ...] = (
     Probe(
         "second derivatives", "The derivative of dx is compared with central differences of dx.",
         "second-derivative-wrong", "The derivative of dx is wrong, as a gradient penalty takes it.",
-        _second_derivative, ("second_derivative",), ("brn", *_READS_THEM),
+        _second_derivative, ("second_derivative",), HELD,
         "r and d, or the averages, are constants in backward",
     ),
     Probe(

@@ -22,6 +22,8 @@ LIKE = {"eval-norm": "bn"}
 """Those that train as another does."""
 ALONE = tuple(name for name, module in MODULES.items() if module in (group_norm, rms_norm))
 """Those in which every sample has statistics of its own."""
+HELD = ("brn", "mabn", "online", "moving", "powernorm", "un")
+"""Those whose backward takes some statistics for constants, so that it need not be the derivative of forward."""
 
 SEVERAL = "several in a call"
 """The scenario whose calls hold several normalisation batches."""

@@ -10,7 +10,7 @@ import pytest
 from mabn_ref.check.inquire import derivative
 from mabn_ref.check.observe import About, Trace, observe
 from mabn_ref.check.run import plan
-from mabn_ref.check.scenarios import Scenario, scenarios
+from mabn_ref.check.scenarios import HELD, MODULES, SETTINGS, Scenario, scenarios
 from mabn_ref.check.target import FunctionsTarget
 from mabn_ref.check.tolerance import Case
 from mabn_ref.mistakes import named, wrong
@@ -129,3 +129,11 @@ def test_whether_backward_is_the_derivative_of_forward_is_said(functions: Any, s
     words = derivative(FunctionsTarget(functions), "bn", Scenario(name="", norm_batch=4, steps=1), (2,))
     assert f"dx {said} the derivative of forward" in words
     assert "dgamma is the derivative of forward" in words
+
+
+@pytest.mark.parametrize("norm", MODULES)
+def test_a_right_backward_that_is_no_derivative_is_said_to_need_not_be_one(norm: str) -> None:
+    scenario = Scenario(name="", norm_batch=4, steps=1, settings=SETTINGS[norm])
+    words = derivative(FunctionsTarget(MODULES[norm]), norm, scenario, (2,))
+    assert ("not the derivative of forward" in words) == ("it need not be" in words)
+    assert norm in HELD or "not the derivative" not in words
