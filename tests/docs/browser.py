@@ -50,6 +50,7 @@ class Browser:
         os.close(write_there)
         self._read, self._write, self._buffer, self._count = read_here, write_here, b"", 0
         self.events: list[dict[str, Any]] = []
+        self._shown: tuple[tuple[int, int], bool] | None = None
         self._session: str | None = None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -85,6 +86,9 @@ class Browser:
 
     def resize(self, size: tuple[int, int], *, dark: bool = False) -> None:
         """Show the page, and those after it, at this size and in this colour scheme."""
+        if self._shown == (size, dark):
+            return
+        self._shown = size, dark
         metrics = dict(zip(("width", "height"), size, strict=True))
         self.call("Emulation.setDeviceMetricsOverride", **metrics, deviceScaleFactor=1, mobile=size == PHONE)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
