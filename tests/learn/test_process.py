@@ -171,6 +171,13 @@ def test_changed_arguments_and_replaced_numpy_are_noticed() -> None:
     assert student.replaced == {"numpy.sum"}
 
 
+def test_what_is_replaced_in_a_module_that_numpy_imports_late_is_noticed() -> None:
+    source = "import numpy as np\nnp.random.default_rng = None\ndef f(x): return x"
+    with Student(source, "exercise.py", LIMITS) as student:
+        student.f(1)
+    assert student.replaced == {"numpy.random.default_rng"}
+
+
 def test_arrays_inside_a_cache_are_not_to_be_changed_either() -> None:
     with Student("def f(cache):\n    cache[0][:] = 0\n    return 1", "exercise.py", LIMITS) as student:
         student.f((np.ones(3), 2.0))
