@@ -79,6 +79,10 @@ class Student(contextlib.AbstractContextManager["Student"]):
         self._folder = tempfile.TemporaryDirectory(prefix="mabn-exercise-", ignore_cleanup_errors=True)
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed by `close`
         self._process = _start(self._limits, self._folder.name, self._sandbox, self._output)
+        self._wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._listen, daemon=True)
+        self._reader.start()
         try:
             self._ends = time.monotonic() + _STARTING
             self._receive("Python")
@@ -95,6 +99,7 @@ class Student(contextlib.AbstractContextManager["Student"]):
     def close(self) -> None:
         """End the process and all that it started and that is still in its group."""
         _kill(self._process)
+        self._wanted.put(False)
         self._reader.join(0.5)
         if self._process.stdout is not None and not self._reader.is_alive():
             self._process.stdout.close()  # else a process that got away holds the other end
@@ -158,8 +163,7 @@ class Student(contextlib.AbstractContextManager["Student"]):
             raise self._error
         assert self._process.stdin is not None
         try:
-            for piece in child.frame(message, buffers):
-                _write(self._process.stdin.fileno(), piece, self._ends)
+            _write(self._process.stdin.fileno(), b"".join(child.frame(message, buffers)), self._ends)
         except TimeoutError:
             raise self._fail("timeout", self._too_slow(str(message.get("function", "")))) from None
         except OSError:  # it is gone, which the answer will say
@@ -195,15 +199,13 @@ class Student(contextlib.AbstractContextManager["Student"]):
 
     def _next(self, name: str) -> Any:
         """The next answer, unless time is up or the process has ended (its children may hold the line open)."""
-        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._reader = threading.Thread(target=self._listen, args=[answers], daemon=True)
-        self._reader.start()
+        self._wanted.put(True)
         while True:
             ended, answer = self._process.poll() is not None, None
             if time.monotonic() >= self._ends and not ended:
                 raise self._fail("timeout", self._too_slow(name))
             with contextlib.suppress(queue.Empty):
-                answer = answers.get(timeout=max(min(self._ends - time.monotonic(), 0.25), 0.0))
+                answer = self._answers.get(timeout=max(min(self._ends - time.monotonic(), 0.25), 0.0))
             if os.fstat(self._output.fileno()).st_size > self._limits.printed:
                 raise self._fail("printed", f"the code printed more than {self._limits.printed:,} characters")
             if answer is not None:
@@ -237,15 +239,16 @@ class Student(contextlib.AbstractContextManager["Student"]):
         _kill(self._process)
         return self._error
 
-    def _listen(self, answers: queue.SimpleQueue[Any]) -> None:
-        """Put one answer into the queue. Runs in a thread, which ends with the process."""
+    def _listen(self) -> None:
+        """Put each answer that is wanted into the queue. Runs in a thread, which ends with the first that is none."""
         assert self._process.stdout is not None
         try:
-            answers.put(_answer(self._process.stdout, self._limits.answer))  # type: ignore[arg-type]
+            while self._wanted.get():
+                self._answers.put(_answer(self._process.stdout, self._limits.answer))  # type: ignore[arg-type]
         except ValueError as error:
-            answers.put(StudentError("unsendable", f"it returned too much: {error}"))
+            self._answers.put(StudentError("unsendable", f"it returned too much: {error}"))
         except Exception:
-            answers.put(self._ended())
+            self._answers.put(self._ended())
 
     def _ended(self) -> StudentError:
         if self._error is not None:
@@ -286,10 +289,11 @@ def _write(file: int, data: bytes, until: float) -> None:
     os.set_blocking(file, False)
     left = memoryview(data)
     while left:
-        if not select.select([], [file], [], max(until - time.monotonic(), 0.0))[1]:
-            raise TimeoutError
-        with contextlib.suppress(BlockingIOError):
+        try:
             left = left[os.write(file, left) :]
+        except BlockingIOError:
+            if not select.select([], [file], [], max(until - time.monotonic(), 0.0))[1]:
+                raise TimeoutError from None
 
 
 def _start(limits: Limits, folder: str, sandbox: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
