@@ -133,9 +133,12 @@ def twice(questions: Iterable[Any], seed: int, answer: Callable[[Any], Any]) -> 
     return found
 
 
-def anew(code: Any) -> Any:
-    """The student's functions in a fresh process, where there is one: what they kept outside of results is gone."""
-    return getattr(code, "_anew", lambda: code)()
+def apart(code: Any) -> Any:
+    """The student's functions in a second process, where there is one: what the first one keeps is not there.
+
+    It is the same process on all cases.
+    """
+    return getattr(code, "_apart", lambda: code)()
 
 
 def parts(function: str, result: Any, *names: str) -> dict[str, Any]:

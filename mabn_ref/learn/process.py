@@ -8,6 +8,7 @@ files. Memory, files and CPU time are limited by the operating system where it c
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import json
 import math
@@ -22,6 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NamedTuple
 
@@ -47,6 +49,13 @@ class Limits(NamedTuple):
     answer: int = 1_000_000  #: bytes of one result, and of the arguments of one function that is called here
 
 
+@dataclass
+class _Time:
+    """What is left of the time of one file."""
+
+    left: float
+
+
 class Student(contextlib.AbstractContextManager["Student"]):
     """The functions of a student's file as attributes, each call made in the student's process.
 
@@ -70,7 +79,8 @@ class Student(contextlib.AbstractContextManager["Student"]):
         self.replaced: set[str] = set()
         """Names of NumPy that the code put something else under."""
         self._source, self._filename, self._limits, self._sandbox = source, filename, limits, tuple(sandbox)
-        self._left = limits.seconds
+        self._time = _Time(limits.seconds)
+        self._other: Student | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -98,6 +108,9 @@ class Student(contextlib.AbstractContextManager["Student"]):
 
     def close(self) -> None:
         """End the process and all that it started and that is still in its group."""
+        if self._other is not None:
+            self._other.close()
+            self.printed, self._other = self.printed + self._other.printed, None
         _kill(self._process)
         self._wanted.put(False)
         self._reader.join(0.5)
@@ -112,21 +125,32 @@ class Student(contextlib.AbstractContextManager["Student"]):
             self._output.close()
         self._folder.cleanup()
 
-    def _anew(self) -> Student:
-        """This file again, in a process that has seen none of the calls before."""
-        self.close()
-        self._begin()
-        return self
+    def _apart(self) -> Student:
+        """The same file in a second process, which sees none of the calls that are made in this one.
+
+        Both together have the time of one. What is noted of their calls is in the same sets.
+        """
+        if self._other is None:
+            self._other = copy.copy(self)
+            self._other.printed = ""
+            self._other._begin()
+        return self._other
+
+    @property
+    def _errors(self) -> list[StudentError]:
+        """What ended the process, and the second one."""
+        own = [] if self._error is None else [self._error]
+        return own if self._other is None else own + self._other._errors
 
     @property
     def ended(self) -> bool:
         """Whether the process is gone, or stopped because of what the code did."""
-        return self._error is not None
+        return bool(self._errors)
 
     @property
     def out_of_time(self) -> bool:
         """Whether it was stopped because its time was up."""
-        return self._error is not None and self._error.kind == "timeout"
+        return any(error.kind == "timeout" for error in self._errors)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
@@ -136,11 +160,11 @@ class Student(contextlib.AbstractContextManager["Student"]):
     @contextlib.contextmanager
     def _in_time(self) -> Iterator[None]:
         """Take what the block takes from the time that is left."""
-        self._ends = time.monotonic() + self._left
+        self._ends = time.monotonic() + self._time.left
         try:
             yield
         finally:
-            self._left = self._ends - time.monotonic()
+            self._time.left = self._ends - time.monotonic()
 
     def _call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         functions: list[Callable[..., Any]] = []

@@ -227,3 +227,32 @@ def test_nothing_of_this_process_is_within_reach() -> None:
         path, modules, environment, files = student.f()
     assert (path, modules, files) == ([], [], [])
     assert "HOME" not in environment
+
+
+def test_a_second_process_sees_none_of_the_calls_of_the_first() -> None:
+    source = "seen = []\nprint('read')\ndef f(x):\n    seen.append(int(x[0]))\n    x += 1\n    return seen\n"
+    with Student(source, "exercise.py", LIMITS) as student:
+        assert student.f(np.zeros(1)) == [0]
+        assert student.changed == {("f", "x")}
+        student.changed.clear()
+        assert student._apart().f(np.ones(1)) == [1]
+        assert student.changed == {("f", "x")}
+        assert student.f(np.full(1, 2)) == [0, 2]
+        assert student._apart().f(np.full(1, 3)) == [1, 3]
+    assert student.printed == "read\nread\n"
+
+
+def test_two_processes_of_a_file_have_the_time_of_one_and_end_together() -> None:
+    source = "import os, time\ndef f(seconds): time.sleep(seconds)\ndef g(): os._exit(0)\n"
+    with Student(source, "exercise.py", LIMITS) as student:
+        second = student._apart()
+        left = student._time.left
+        second.f(0.01)
+        student.f(0.01)
+        assert student._time is second._time
+        assert student._time.left <= left - 0.02
+        assert not student.ended
+        with pytest.raises(StudentError):
+            second.g()
+        assert student.ended
+        assert not student.out_of_time

@@ -9,7 +9,7 @@ import numpy as np
 from mabn_ref.learn.checking import (
     Check,
     add_gradients,
-    anew,
+    apart,
     batch,
     close,
     gradient_judge,
@@ -90,7 +90,7 @@ def _values(kept):
 
 def observe_backward(code, case):
     _, _, kept = _forward(code, case)
-    code = anew(code)  # where nothing is kept but what forward returned
+    code = apart(code)  # where nothing is kept but what forward returned
     found = []
     for step, one in reversed(list(zip(case.steps, kept, strict=True))):
         found.insert(0, unpack("backward", code.backward(step.dz, one), *GRADIENTS))
