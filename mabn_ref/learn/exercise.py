@@ -47,9 +47,16 @@ class Exercise:
     hints: tuple[str, ...]
     skeleton: str  #: the student's file as it is at the beginning
     solution: str
-    #: ``draw(rng, k) -> case``, ``CHECKS``, and where it differs from 6 and 5, ``CASES`` and ``SECONDS``
-    checks: SimpleNamespace = field(repr=False)
+    checks_file: Path = field(repr=False)
     mistakes: Mapping[str, Mistake] = field(repr=False)  #: those that it recognises, by name
+
+    @functools.cached_property
+    def checks(self) -> SimpleNamespace:
+        """``draw(rng, k) -> case``, ``CHECKS``, and where it differs from 6 and 5, ``CASES`` and ``SECONDS``.
+
+        Run when it is first asked for: of a whole course, most are not.
+        """
+        return run_source(self.checks_file.read_text("utf-8"), str(self.checks_file))
 
     @property
     def number(self) -> int:
@@ -151,7 +158,7 @@ def _read(path: Path) -> Exercise:
         hints=tuple(hint.strip() for hint in hints),
         skeleton=_skeleton(marked),
         solution=_solution(marked),
-        checks=run_source((path / "checks.py").read_text("utf-8"), str(path / "checks.py")),
+        checks_file=path / "checks.py",
         mistakes=_mistakes(path / "mistakes.toml"),
     )
 
