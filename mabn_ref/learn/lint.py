@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import doctest
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import mabn_ref
 from mabn_ref.learn.exercise import COURSE, Exercise, course, run_source
 from mabn_ref.learn.judge import check_code, check_source
 from mabn_ref.learn.plain_text import as_text
+from mabn_ref.learn.process import Limits
 from mabn_ref.learn.report import Report
 
 _DERIVED = {"mabn-one-call", "mabn-adjoint"}
@@ -53,11 +55,13 @@ def lint(exercise: Exercise, exercises: tuple[Exercise, ...] = (), seeds: Sequen
         except ValueError as error:
             yield str(error).removeprefix(f"{exercise.name}: ")
             return  # nothing can be judged
-    for seed in seeds:
-        solved = check_source(exercise, exercise.solution, seeds=(seed,))
+    if seeds:
+        limits = Limits(seconds=exercise.seconds * len(seeds))
+        solved = check_source(exercise, exercise.solution, seeds=tuple(seeds), limits=limits)
         if not solved.passed:
             yield f"its own solution fails: {_first_fault(solved)}"
-        if check_source(exercise, exercise.skeleton, seeds=(seed,)).passed:
+        skeleton = run_source(exercise.skeleton, f"{exercise.name}_skeleton")
+        if any(check_code(exercise, skeleton, seeds=(seed,)).passed for seed in seeds):
             yield "the skeleton passes as it is"
     yield from _faults_of_example(exercise)
     yield from _faults_of_mistakes(exercise, seeds)
@@ -96,11 +100,12 @@ def _faults_of_texts(exercise: Exercise) -> Iterator[str]:
         yield "statement.md names no tutorial: a line 'Tutorial: 2'"
 
 
-def _labels() -> set[str]:
+@functools.cache
+def _labels() -> frozenset[str]:
     """Labels of equations that an exercise can be about: code of the package is tagged with them."""
     package = Path(mabn_ref.__file__).parent
     tags = (tag for path in package.rglob("*.py") for tag in re.findall(r"# eq: (.*)", path.read_text("utf-8")))
-    return _DERIVED | {label for tag in tags for label in re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", tag)}
+    return frozenset(_DERIVED | {label for tag in tags for label in re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", tag)})
 
 
 def _faults_of_skeleton(exercise: Exercise, exercises: tuple[Exercise, ...]) -> Iterator[str]:
