@@ -181,7 +181,7 @@ def mean_square(x: Array) -> Array:
     array([5., 2.])
     """
     values = x.reshape(-1, x.shape[-1])
-    return np.sum(values**2, axis=0) / len(values)
+    return (values**2).sum(axis=0) / len(values)
 
 
 def moments(x: Array) -> tuple[Array, Array]:
@@ -193,7 +193,7 @@ def moments(x: Array) -> tuple[Array, Array]:
     (array([2., 1.]), array([1., 1.]))
     """
     values = x.reshape(-1, x.shape[-1])
-    mu = np.sum(values, axis=0) / len(values)
+    mu = values.sum(axis=0) / len(values)
     return mu, mean_square(values - mu)
 
 

@@ -183,6 +183,7 @@ class _Known:
         self.cases = [case for seed in seeds for case in exercise.draw(seed, exercise.cases)]
         self.right = _values(exercise, run_source(exercise.solution, f"{exercise.name}_solution"), self.cases)
         self._changed: dict[tuple[str, ...], _Values] = {}
+        self._on_first: dict[tuple[str, ...], _Values] = {}
         self._joining = {name for check in exercise.checks.CHECKS if check.joins for name in check.parts}
         skeleton = _values(exercise, run_source(exercise.skeleton, f"{exercise.name}_skeleton"), self.cases)
         # What is handed out right counts only with a part that is not.
@@ -291,26 +292,39 @@ class _Known:
     def _candidates(self, student: _Values, wrong: set[str], tried: list[_Tried]) -> Iterator[_Tried]:
         """Each mistake, then each pair, that changes no part but some of `wrong`; they are noted in `tried`.
 
-        Looked at one by one, since running them all takes long: of pairs, those of mistakes that fit so far.
+        Looked at one by one, since running them all takes long: of pairs, those of mistakes that fit so far, and on
+        all cases only if they fit on the first.
         """
         possible = wrong | self._joining
         known = [name for name in self.exercise.mistakes if self._values_changed_by(name).keys() <= possible]
-        for group in itertools.chain(((name,) for name in known), itertools.combinations(known, 2)):
+        pairs = (pair for pair in itertools.combinations(known, 2) if self._may_fit(pair, student, possible))
+        for group in itertools.chain(((name,) for name in known), pairs):
             changed = self._values_changed_by(*group)
             if changed and changed.keys() <= possible:
                 tried.append(self._tried(group, student))
                 yield tried[-1]
 
+    def _may_fit(self, group: tuple[str, ...], student: _Values, possible: set[str]) -> bool:
+        """Whether mistakes give some part of the student on the first case; if none, then none on all of them."""
+        if group not in self._on_first:
+            self._on_first[group] = self._mistaken(group, self.cases[:1])
+        made = self._on_first[group]
+        return any(same(student[name][:1], made[name]) for name in possible & made.keys())
+
     def _values_changed_by(self, *group: str) -> _Values:
         """The parts that mistakes change together, and their values; none where edits are in each other's way."""
         if group not in self._changed:
-            source = self.exercise.with_mistakes(*group)
-            made = {}
-            if source is not None:
-                code = run_source(source, f"{self.exercise.name}_mistaken")
-                made = _all_told(_values(self.exercise, code, self.cases))
+            made = self._mistaken(group, self.cases)
             self._changed[group] = {name: made[name] for name in made if not same(made[name], self.right[name])}
         return self._changed[group]
+
+    def _mistaken(self, group: tuple[str, ...], cases: list[Any]) -> _Values:
+        """What the solution gives with mistakes in it; nothing where their edits are in each other's way."""
+        source = self.exercise.with_mistakes(*group)
+        if source is None:
+            return {}
+        code = run_source(source, f"{self.exercise.name}_mistaken")
+        return _all_told(_values(self.exercise, code, cases))
 
 
 _known_on = functools.lru_cache(maxsize=64)(_Known)
