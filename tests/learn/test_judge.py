@@ -18,6 +18,8 @@ from mabn_ref.learn.judges import Judges, grade_one
 from mabn_ref.learn.process import Limits
 from mabn_ref.learn.result_form import form_fault, same
 from mabn_ref.learn.terminal import Style, verdict
+from tests.learn.clock import Clock
+from tests.signals import HUNG
 
 BACKWARD = find("04_bn_backward")
 
@@ -53,10 +55,10 @@ def test_a_mistake_beside_an_unknown_one() -> None:
     assert report.points == 1
 
 
-def test_a_function_that_hangs_leaves_the_others_their_points() -> None:
+def test_a_function_that_hangs_leaves_the_others_their_points(clock: Clock) -> None:
     running = find("running_statistics")
-    source = running.solution.replace("    mean = decay", "    while True: pass\n    mean = decay")
-    report = check_source(running, source, limits=Limits(seconds=3))  # the other functions take milliseconds
+    source = running.solution.replace("    mean = decay", f"    {clock.hang}\n    mean = decay")
+    report = check_source(running, source, limits=Limits(seconds=HUNG))
     assert [part.name for part in report.parts if part.ok] == ["start", "z"]
     assert [error.kind for error in report.errors] == ["timeout"]
 
@@ -72,12 +74,13 @@ LOOPS = {
 
 
 @pytest.mark.parametrize("loops", LOOPS)
-def test_a_file_is_not_run_on_after_its_last_time_out(loops: str) -> None:
+def test_a_file_is_not_run_on_after_its_last_time_out(loops: str, clock: Clock) -> None:
     where, timeouts, stopped, right = LOOPS[loops]
     head, *functions = GRAPH.solution.split("\ndef ")
-    looping = [text.replace('"""\n    ', '"""\n    while True: pass\n    ') for text in functions]
+    looping = [text.replace('"""\n    ', f'"""\n    {clock.hang}\n    ') for text in functions]
     source = "\ndef ".join([head, *(looping[k] if k in where else text for k, text in enumerate(functions))])
-    report = check_source(GRAPH, source, limits=Limits(seconds=1.5), timeouts=timeouts)
+    report = check_source(GRAPH, source, limits=Limits(seconds=HUNG), timeouts=timeouts)
+    assert clock.jumps == len(stopped)
     assert {str(error).partition(" ")[0] for error in report.errors if error.kind == "timeout"} == stopped
     assert {part.name for part in report.parts if part.ok} == right
     not_run = [str(error) for error in report.errors if error.kind == "not run"]
@@ -110,7 +113,7 @@ IN_PLACE = {
 
 
 @pytest.mark.parametrize("what", IN_PLACE)
-def test_all_points_and_not_passed_is_said(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_points_and_not_passed_is_said(what: str, judges: Judges, capsys: pytest.CaptureFixture[str]) -> None:
     """In a terminal, in a class's reports, and in a notebook, and with the same points."""
     name, old, new = IN_PLACE[what]
     exercise = find(name)
@@ -128,8 +131,7 @@ def test_all_points_and_not_passed_is_said(what: str, capsys: pytest.CaptureFixt
     assert f": {most} of {most}\n\nN{lacks[1:]}.\n\n- " in reported
     notebook.check(name, vars(run_source(source, "in place")))
     assert capsys.readouterr().out == f"{exercise.name}: {most} of {most} points, {lacks}\n"
-    with Judges(1) as judges:
-        assert judges.grade_one("ada", exercise.name, "exercise.py", source, (0,)) == graded
+    assert judges.grade_one("ada", exercise.name, "exercise.py", source, (0,)) == graded
 
 
 def test_replacing_numpy_is_told() -> None:
@@ -260,7 +262,9 @@ HALF_MENDED = {
 
 
 @pytest.mark.parametrize("name", HALF_MENDED)
-def test_what_is_right_is_not_called_wrong_for_want_of_a_point(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_right_is_not_called_wrong_for_want_of_a_point(
+    name: str, judges: Judges, capsys: pytest.CaptureFixture[str]
+) -> None:
     """In a terminal, in a class's reports, and in a notebook."""
     old, new, right, others = HALF_MENDED[name]
     hunt = find(name)
@@ -271,8 +275,7 @@ def test_what_is_right_is_not_called_wrong_for_want_of_a_point(name: str, capsys
     why = f"as it was given; no point until {others} is right"
     said = verdict(report, hunt, Path("exercise.py"), source, Style()).splitlines()
     graded = grade_one("ada", hunt.name, "exercise.py", source, (0,))
-    with Judges(1) as judges:
-        assert judges.grade_one("ada", hunt.name, "exercise.py", source, (0,)) == graded
+    assert judges.grade_one("ada", hunt.name, "exercise.py", source, (0,)) == graded
     reported = student_report([graded]).splitlines()
     assert not report.summary.startswith(tuple(right))
     for part in right:

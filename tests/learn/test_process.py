@@ -15,20 +15,21 @@ import mabn_ref
 from mabn_ref.learn import process
 from mabn_ref.learn.process import Limits, Student
 from mabn_ref.learn.student_error import StudentError
+from tests.learn.clock import Clock
 from tests.signals import HUNG
 
 LIMITS = Limits(seconds=HUNG, megabytes=400, printed=10_000, answer=1_000_000)
-ENDLESS = LIMITS._replace(seconds=1.5)
+ENDLESS = LIMITS._replace(seconds=0.5)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="limits of the operating system and signals are POSIX")
 
 HOSTILE = {
     "endless loop": (
-        "def f(x):\n    while True: pass",
-        "f was stopped after 1.5 s: is there a loop that never ends?",
+        "def f(x):\n    HANG",
+        f"f was stopped after {HUNG} s: is there a loop that never ends?",
     ),
     "endless loop at the top": (
         "while True: pass",
-        "the file was stopped after 1.5 s: is there a loop that never ends?",
+        "the file was stopped after 0.5 s: is there a loop that never ends?",
     ),
     "exit": ("import sys\ndef f(x): sys.exit(0)", "f ends the program (exit); return a result instead"),
     "exit at once": ("raise SystemExit", "the file ends the program (exit); return a result instead"),
@@ -90,12 +91,13 @@ def said(source: str, limits: Limits = LIMITS) -> str:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hostile(name: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """What never ends is stopped by the limit of its functions, and not by the one that Python may take to start."""
     monkeypatch.setattr(process, "_STARTING", 2 * HUNG)
     source, message = HOSTILE[name]
     started = time.monotonic()
-    assert said(source, ENDLESS if "endless" in name else LIMITS).startswith(message)
+    limits = ENDLESS if name == "endless loop at the top" else LIMITS
+    assert said(source.replace("HANG", clock.hang), limits).startswith(message)
     assert time.monotonic() - started < HUNG
 
 
