@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
 import sys
+import textwrap
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from mabn_ref.learn.exercise import find
 from mabn_ref.learn.grade import grade
 from mabn_ref.learn.process import Limits, Student
 from mabn_ref.learn.student_error import StudentError
+from tests.learn.clock import Clock
 from tests.signals import HUNG
 
 LIMITS = Limits(seconds=HUNG, megabytes=400, printed=10_000, answer=1_000_000)
@@ -33,13 +37,16 @@ bubblewrap = pytest.mark.skipif(not WORKS, reason="bubblewrap is not installed, 
 MOMENTS = find("moments")
 
 
-def ask(code: str, limits: Limits = LIMITS) -> object:
+def sandboxed(codes: Sequence[str]) -> Student:
+    """A file in the sandbox, with a function f0, f1 and so on of these lines each."""
+    functions = (f"def f{k}():\n{textwrap.indent(code, '    ')}\n" for k, code in enumerate(codes))
+    return Student("import os, sys, socket\n" + "".join(functions), "exercise.py", LIMITS, sandbox.command())
+
+
+def ask(code: str) -> object:
     """What a function of these lines returns in the sandbox."""
-    body = "".join(f"    {line}\n" for line in code.splitlines())
-    with Student(
-        f"import os, sys, socket\ndef f(x=None):\n{body}", "exercise.py", limits, sandbox.command()
-    ) as student:
-        return student.f()
+    with sandboxed([code]) as student:
+        return student.f0()
 
 
 OUT_OF_REACH = {
@@ -71,9 +78,26 @@ OUT_OF_REACH = {
 }
 
 
+ACTS = {"a child", "a child in a name space of its own", "the mounts", "files without end"}
+"""What changes its sandbox, and so has one of its own; the others only look around."""
+
+
+@pytest.fixture(scope="module")
+def looking() -> Iterator[Student]:
+    """A file with a function for each of `OUT_OF_REACH`, in their order."""
+    with sandboxed(list(OUT_OF_REACH.values())) as student:
+        yield student
+
+
 @bubblewrap
-@pytest.mark.parametrize("name", OUT_OF_REACH)
-def test_out_of_reach(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in OUT_OF_REACH if name not in ACTS])
+def test_out_of_reach(name: str, looking: Student) -> None:
+    assert not getattr(looking, f"f{list(OUT_OF_REACH).index(name)}")()
+
+
+@bubblewrap
+@pytest.mark.parametrize("name", [name for name in OUT_OF_REACH if name in ACTS])
+def test_out_of_reach_of_what_acts(name: str) -> None:
     assert not ask(OUT_OF_REACH[name])
 
 
@@ -88,16 +112,26 @@ def test_a_package_among_temporary_files_is_found(tmp_path: Path, monkeypatch: p
     assert ask("return 3") == 3
 
 
+def running() -> set[str]:
+    """Sandboxes that are children of this process."""
+    listed = ["ps", "--ppid", str(os.getpid()), "-o", "pid,args"]
+    lines = subprocess.run(listed, capture_output=True, text=True, check=False).stdout.splitlines()
+    return {line for line in lines if "bwrap" in line}
+
+
 @bubblewrap
 def test_nothing_is_left_running() -> None:
+    before = running()
     mark = f"unlikely_{os.getpid()}"
-    source = f"import os\ndef f():\n    os.setsid()\n    os.symlink('x', '/tmp/{mark}')\n    while True: pass\n"
+    source = (
+        f"import os, time\ndef f():\n    os.setsid()\n    os.symlink('x', '/tmp/{mark}')\n    time.sleep({HUNG})\n"
+    )
     student = Student(source, "exercise.py", LIMITS._replace(seconds=1), sandbox.command())
+    assert running() > before
     with student, pytest.raises(StudentError, match="was stopped"):
         student.f()
     deadline = time.monotonic() + HUNG
-    listed = ["ps", "--ppid", str(os.getpid()), "-o", "args"]
-    while "bwrap" in subprocess.run(listed, capture_output=True, text=True, check=False).stdout:
+    while running() - before:
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
@@ -154,7 +188,7 @@ def f(x):
         except OSError:
             pass
 """,
-    "a line that is not read": "import time\ndef f(x): time.sleep(99)\n",
+    "a line that is not read": "def f(x): HANG\n",
     "calls without end": "def f(x, g):\n    while True: g(1.0)\n",
     "a tuple of thousands of fields": (
         "class T(tuple): _fields = tuple('a%d' % n for n in range(5000))\ndef f(x): return T(range(5000))\n"
@@ -166,15 +200,23 @@ def f(x):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes that can be waited for")
 @pytest.mark.parametrize("name", UNBOUNDED)
-def test_the_judge_is_neither_stopped_nor_filled(name: str) -> None:
-    limits = Limits(seconds=2.0)
+def test_the_judge_is_neither_stopped_nor_filled(name: str, clock: Clock) -> None:
+    asked = itertools.count(1)
+
+    def called(value: float) -> float:
+        """Time is up once calls have come for long."""
+        if next(asked) == 1000:
+            clock.jump()
+        return value
+
+    limits = Limits(seconds=HUNG)
     started = time.monotonic()
-    with Student(UNBOUNDED[name], "exercise.py", limits) as student:
+    with Student(UNBOUNDED[name].replace("HANG", clock.hang), "exercise.py", limits) as student:
         if name == "a tuple of thousands of fields":
             assert len(student.f(1)) == 5000
             return
         with pytest.raises(StudentError):
-            student.f(*([np.ones(3), lambda value: value] if "calls" in name else [np.ones(10**6)]))
+            student.f(*([np.ones(3), called] if "calls" in name else [np.ones(10**6)]))
         if name == "a line that is not read":  # and is full: nothing waits for it either
             with pytest.raises(StudentError):
                 student.f(np.ones(10**6))
