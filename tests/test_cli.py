@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import builtins
+import io
 import json
 import os
 import re
@@ -17,7 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.cli import checks, compare, learn, main, options, paper, teach, train
+from mabn_ref.__main__ import main as program_main
+from mabn_ref.cli import COMMANDS, checks, compare, learn, main, options, paper, teach, train
 from mabn_ref.cli.parser import Parser
 from mabn_ref.train import sweeps
 from mabn_ref.train.config import DEFAULTS, RunConfig
@@ -55,7 +57,9 @@ def launch(command: list[str], cwd: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_compare_from_end_to_end_and_again(tmp_path: Path) -> None:
+def test_compare_from_end_to_end_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["compare", *SMALLEST, "--seeds", "2", "--mabn-window", "16", "64", "--out", "out"]
     process = start(*arguments, cwd=tmp_path)
     out, err = process.communicate(timeout=HUNG)
@@ -91,9 +95,9 @@ def test_compare_from_end_to_end_and_again(tmp_path: Path) -> None:
         assert [line.keys() for line in record["epochs"]] == [{"epoch", "train_loss", "train_error", "test_error"}]
 
     before = (tmp_path / "out" / "results.jsonl").read_bytes()
-    again = start(*arguments, cwd=tmp_path)
-    second_out, second_err = again.communicate(timeout=HUNG)
-    assert again.returncode == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 0
+    second_out, second_err = capsys.readouterr()
     assert second_out == out
     assert (
         second_err.strip() == f"14 of 14 runs are in {Path('out') / 'results.jsonl'} already; --fresh runs them again"
@@ -101,15 +105,17 @@ def test_compare_from_end_to_end_and_again(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "results.jsonl").read_bytes() == before
 
 
-def test_compare_without_unicode(tmp_path: Path) -> None:
+def test_compare_without_unicode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where the terminal is ASCII, or a pipe has a code page."""
-    arguments = ["compare", *SMALLEST, "--seeds", "3", "--rows", "bn-2", "--jobs", "1", "--out", "out"]
+    arguments = ["compare", *SMALLEST, "--seeds", "3", "--rows", "bn-2", "--jobs", "1", "--out", str(tmp_path)]
     for encoding, interval, bar in (("ascii", "?", "#"), ("cp1252", "±", "#"), ("utf-8", "±", "█")):
-        command = [sys.executable, "-m", "mabn_ref", *arguments]
-        environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(Path(__file__).parents[1])}
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr
-        out = done.stdout.decode(encoding)
+        printed = io.BytesIO()
+        with monkeypatch.context() as as_there:
+            as_there.setattr(sys, "argv", ["mabn-ref", *arguments])
+            as_there.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding=encoding))
+            as_there.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+            assert program_main() == 0
+            out = printed.getvalue().decode(encoding)
         assert re.search(rf"BN 2 +3 +[\d.]+ {re.escape(interval)} [\d.]+ ", out)
         assert bar * 20 in out
 
@@ -472,8 +478,8 @@ def test_a_directory_that_cannot_be_written_exits_1(tmp_path: Path, capsys: pyte
         assert capsys.readouterr().err.endswith(said)
 
 
-COMMANDS = ("compare", "paper", "train", "fetch", "export", "gradcheck", "mistakes", "check", "vectors", "learn")
-HELP = [*([name, "--help"] for name in COMMANDS), *(["learn", action, "--help"] for action in learn.ACTIONS)]
+NAMES = [name for names in COMMANDS.values() for name in names]
+HELP = [*([name, "--help"] for name in NAMES), *(["learn", action, "--help"] for action in learn.ACTIONS)]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *HELP, ["--version"]], ids=" ".join)
@@ -525,6 +531,26 @@ def test_a_folder_after_the_options_of_the_course(
     (args,) = given
     assert (args.folder, args.only) == (Path(folder), only)
     assert getattr(args, "csv", None) == (csv and Path(csv))
+
+
+def test_every_command_is_known_by_its_file() -> None:
+    found = {}
+    for module in (compare, paper, train, checks, learn):
+        commands = argparse.ArgumentParser().add_subparsers()
+        module.add(commands)
+        found[module.__name__.rpartition(".")[2]] = tuple(commands.choices)
+    assert found == COMMANDS
+
+
+def test_a_command_imports_its_own_file_alone() -> None:
+    code = (
+        "import sys\nfrom mabn_ref.cli import main\nmain(sys.argv[1:])\n"
+        "print(*sorted(name for name in sys.modules if name.startswith('mabn_ref.cli.')), file=sys.stderr)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, "learn", "--help"], capture_output=True, text=True, check=True
+    ).stderr
+    assert {f"mabn_ref.cli.{name}" for name in COMMANDS} & {*said.split()} == {"mabn_ref.cli.learn"}
 
 
 def test_no_folder_is_still_said(capsys: pytest.CaptureFixture[str]) -> None:

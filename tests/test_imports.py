@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from mabn_ref.cli import COMMANDS
 from tests.benchmarks.processes import ROOT, python
 
 CORE = "mabn_ref, mabn_ref.norms, mabn_ref.nn"
+COMMAND_LINE = ", ".join(f"mabn_ref.cli.{file}" for file in COMMANDS)
 OPTIONAL = (
     "matplotlib tqdm pooch threadpoolctl torch jax flax keras cupy hypothesis pytest array_api_strict sphinx mpmath "
     "scipy onnx pycocotools"
@@ -40,7 +42,7 @@ def test_import_is_little_work_beside_numpys() -> None:
         assert 0 < beyond < share * numpy_alone, modules
 
 
-@pytest.mark.parametrize("modules", ["mabn_ref", f"{CORE}, mabn_ref.gradcheck, mabn_ref.check, mabn_ref.cli"])
+@pytest.mark.parametrize("modules", ["mabn_ref", f"{CORE}, mabn_ref.gradcheck, mabn_ref.check, {COMMAND_LINE}"])
 def test_no_optional_package_is_imported(modules: str) -> None:
     code = f"import sys, {modules}; print(*sorted(set({OPTIONAL!r}.split()) & set(sys.modules)))"
     assert python(code).split() == []

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from mabn_ref import __version__
-from mabn_ref.cli import checks, compare, learn, paper, train
 from mabn_ref.cli.parser import Parser, UsageError
 from mabn_ref.train.devices import DeviceError
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "compare": ("compare",),
+    "paper": ("paper",),
+    "train": ("train", "fetch", "export"),
+    "checks": ("gradcheck", "mistakes", "check", "vectors"),
+    "learn": ("learn",),
+}
+"""The commands of each file. That of the command which is given is imported alone: all take twice as long."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,11 +58,14 @@ def _run(argv: Sequence[str] | None) -> int:
     parser = Parser(prog="mabn-ref", description="A NumPy reference for BN, BRN, modified BN and MABN.")
     parser.add_argument("--version", action="version", version=f"mabn-ref {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (compare, paper, train, checks, learn):
-        command.add(commands)
+    argv = sys.argv[1:] if argv is None else argv
     name = "mabn-ref"
     try:
-        args = parser.parse_args(learn.with_action(sys.argv[1:] if argv is None else argv))
+        for file in _needed(argv):
+            command = importlib.import_module(f"mabn_ref.cli.{file}")
+            command.add(commands)
+            argv = command.with_action(argv) if file == "learn" else argv
+        args = parser.parse_args(argv)
         name = f"mabn-ref {args.command}"
         return args.run(args) or 0
     except SystemExit as stop:
@@ -69,6 +81,11 @@ def _run(argv: Sequence[str] | None) -> int:
     except KeyboardInterrupt as stop:
         print(f"{name}: interrupted{''.join(f'; {note}' for note in stop.args)}", file=sys.stderr)
         return 130
+
+
+def _needed(argv: Sequence[str]) -> list[str]:
+    """The file of the command that is given; all files where none is, or a misspelt one, whose message lists them."""
+    return [file for file, names in COMMANDS.items() if argv and argv[0] in names] or list(COMMANDS)
 
 
 def _told(error: Exception) -> str:

@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 
 from mabn_ref import cli
+from mabn_ref.cli import checks, compare, learn, paper, train
 from tests.docs.building import DOCS, written
 
 PAGES = written()
@@ -47,8 +48,8 @@ def _commands() -> list[str]:
 def test_commands_exist(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line takes the commands of the pages, options included; what they do is tested elsewhere."""
     asked: list[str] = []
-    doings = {cli.compare: ["run"], cli.paper: ["run"], cli.train: ["run", "_fetch", "_export"], cli.learn: ["run"]}
-    doings[cli.checks] = ["_gradcheck", "_mistakes", "_check", "_vectors"]
+    doings = {compare: ["run"], paper: ["run"], train: ["run", "_fetch", "_export"], learn: ["run"]}
+    doings[checks] = ["_gradcheck", "_mistakes", "_check", "_vectors"]
     for module, names in doings.items():
         for name in names:
             _replace_run(module, name, asked, monkeypatch)
