@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def floors(package: Path = PACKAGE) -> list[list[str]]:
     return [ground, *_UPPER_FLOORS]
 
 
+@functools.cache  # to read every file of the package takes a second
 def arrows(package: Path = PACKAGE) -> dict[tuple[str, str], set[str]]:
     """From the room that imports to the one that is imported, with the files that do it."""
     rooms = {path.relative_to(package).parts[0].removesuffix(".py") for path in package.rglob("*.py")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,12 @@ _ROLE = re.compile(r":math:`((?:[^`\\]|\\.)+)`", re.DOTALL)
 _BLOCK = re.compile(r"^( *)\.\. (math|equation):: *(.*)\n((?:\1 +.*\n|\s*\n)*)", re.MULTILINE)
 
 
-def _sources() -> Iterator[tuple[str, str]]:
+@functools.cache
+def _sources() -> list[tuple[str, str]]:
+    return [*_found()]
+
+
+def _found() -> Iterator[tuple[str, str]]:
     for page in written():
         yield page.relative_to(ROOT).as_posix(), page.read_text(encoding="utf-8")
     for path in sorted([*(ROOT / "mabn_ref").rglob("*.py"), *(ROOT / "tutorials").glob("*.py")]):
