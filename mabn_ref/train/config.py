@@ -225,7 +225,7 @@ class RunConfig(Checked):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name, ready for JSON."""
-        return dataclasses.asdict(self)
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
 def recipe(norm: str, **settings: Any) -> RunConfig:
