@@ -53,7 +53,14 @@ seconds = time.process_time()
 print("\\n" + json.dumps({{"seconds": seconds, "figures": figures}}))
 """
 
-SHORTER = {"08_training_with_controls": ("= 300, 75, 32, range(4)", "= 50, 25, 32, range(3)")}
+SHORTER = {
+    "01_what_batch_norm_does": {"in range(100)": "in range(20)"},
+    "08_training_with_controls": {
+        "= 300, 75, 32, range(4)": "= 50, 5, 32, range(3)",
+        "train_size=2400, test_size=1000": "train_size=160, test_size=100",
+    },
+    "12_data_parallel": {"= 20, 32, 0.05": "= 4, 32, 0.05"},
+}
 """What is replaced in scripts that train for long; the pages and the profile `thorough` run all of it."""
 
 
@@ -61,10 +68,11 @@ def shortened(script: Path, folder: Path) -> Path:
     """The script, or a copy in the folder that trains for fewer steps."""
     if script.stem not in SHORTER or many(0, 1):
         return script
-    full, short = SHORTER[script.stem]
     source = script.read_text(encoding="utf-8")
-    assert source.count(full) == 1
-    (folder / script.name).write_text(source.replace(full, short), encoding="utf-8")
+    for full, short in SHORTER[script.stem].items():
+        assert source.count(full) == 1, full
+        source = source.replace(full, short)
+    (folder / script.name).write_text(source, encoding="utf-8")
     return folder / script.name
 
 
