@@ -78,19 +78,32 @@ def textures(family: Labels, rng: np.random.Generator) -> Floats:
     v = cycles * (y * np.cos(angle) - x * np.sin(angle)) + along
     radius = cycles * np.hypot(x - centre_x, y - centre_y) + across
 
-    two_pi = 2 * np.pi
-    zigzag = np.abs(2 * (v / 1.5 % 1) - 1)
-    waves = (
-        np.sin(two_pi * u),
-        1.2 * np.sin(two_pi * u / 1.4) * np.sin(two_pi * v / 1.4),
-        np.sin(two_pi * radius),
-        2.5 * (np.cos(np.pi * u) * np.cos(np.pi * v)) ** 2 - 1,
-        np.sin(two_pi * (u + 2 * bend * zigzag)),
-    )
-    values: Floats = np.choose(family[:, None, None], waves)
+    values = np.empty_like(u)
+    for number, name in enumerate(FAMILIES):
+        these = family == number
+        values[these] = _wave(name, u[these], v[these], radius[these], bend[these])
     # A soft edge: between a sine wave and a hard step.
     texture: Floats = 0.5 + 0.5 * np.tanh(2.5 * values) / np.tanh(2.5)
     return texture
+
+
+def _wave(name: str, u: Floats, v: Floats, radius: Floats, bend: Floats) -> Floats:
+    """The texture of a family before its edges are made hard: waves over two directions, or over the radius."""
+    two_pi = 2 * np.pi
+    wave: Floats
+    match name:
+        case "stripes":
+            wave = np.sin(two_pi * u)
+        case "checks":
+            wave = 1.2 * np.sin(two_pi * u / 1.4) * np.sin(two_pi * v / 1.4)
+        case "rings":
+            wave = np.sin(two_pi * radius)
+        case "dots":
+            wave = 2.5 * (np.cos(np.pi * u) * np.cos(np.pi * v)) ** 2 - 1
+        case "zigzags":
+            zigzag = np.abs(2 * (v / 1.5 % 1) - 1)
+            wave = np.sin(two_pi * (u + 2 * bend * zigzag))
+    return wave
 
 
 def colours(palette: Labels, rng: np.random.Generator) -> tuple[Floats, Floats]:

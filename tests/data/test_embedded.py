@@ -64,6 +64,25 @@ def test_classes_are_what_their_names_say() -> None:
     assert redness[warm].mean() > 20 > -20 > redness[~warm].mean()
 
 
+def test_textures_are_what_their_names_say() -> None:
+    """Stripes rise and fall in one direction, dots are few on a dark ground, and nothing else is like either."""
+    family = np.repeat(np.arange(5), 40)
+    texture = embedded.textures(family, np.random.default_rng(0))
+    down, across = np.gradient(texture, axis=(1, 2))
+    a, b, c = (np.sum(part, axis=(1, 2)) for part in (across**2, down**2, across * down))
+    in_one_direction = np.hypot(a - b, 2 * c) / (a + b)  # 1 if all gradients are parallel
+    assert in_one_direction[family == 0].min() > 0.8 > 0.5 > in_one_direction[family != 0].max()
+    lightness = texture.mean(axis=(1, 2))
+    assert lightness[family == 3].max() < 0.35 < 0.4 < lightness[family != 3].min()
+
+
+def test_a_texture_does_not_depend_on_the_families_beside_it() -> None:
+    mixed = embedded.textures(np.arange(30) % 5, np.random.default_rng(1))
+    for number in range(5):
+        alone = embedded.textures(np.full(30, number), np.random.default_rng(1))
+        np.testing.assert_array_equal(mixed[number::5], alone[number::5])
+
+
 def test_palettes_overlap_a_little() -> None:
     train, _ = embedded.generate(1000, 1, 0)
     redness = train.images[..., 0].mean(axis=(1, 2)) - train.images[..., 2].mean(axis=(1, 2))
