@@ -13,6 +13,7 @@ from mabn_ref.train.config import recipe
 
 def test_theorem_2_on_made_up_and_on_recorded_activations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(theorem2, "_RUNS", 200)
+    monkeypatch.setattr(theorem2, "_CHANNELS", 2)
     config = recipe("bn", norm_batch=32, width=4, epochs=1, train_size=96, test_size=10)
     record = theorem2.run_gaps(config)
     context = Context((0,), {"width": 4, "epochs": 1, "train_size": 96, "test_size": 10})

@@ -9,7 +9,7 @@ import hashlib
 from mabn_ref.train import loop
 from mabn_ref.train.config import RunConfig
 for seed in (0, 1):
-    setup = loop.prepare(RunConfig(width=8, epochs=1, train_size=320, test_size=20, seed=seed))
+    setup = loop.prepare(RunConfig(width=8, epochs=1, train_size=96, test_size=20, seed=seed))
     *_, last = loop.run(setup, loop.begin(setup))
     digest = hashlib.sha256()
     for layer in [*last.params, *last.velocity]:
