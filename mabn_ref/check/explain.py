@@ -19,7 +19,7 @@ from mabn_ref.check.hyper_parameters import hyper_parameter_choices
 from mabn_ref.check.models import BENDABLE
 from mabn_ref.check.report import Finding
 from mabn_ref.check.scenarios import LIKE
-from mabn_ref.check.tolerance import TENSORS, Case, Difference, first_difference
+from mabn_ref.check.tolerance import TENSORS, Case, Difference, compared, first_difference
 from mabn_ref.mistakes import named
 
 DEEPEST = 3
@@ -128,7 +128,10 @@ class _Judge:
             key = k, convention, tensors
             if key not in self.known:
                 self.left -= 1
-                self.known[key] = first_difference(case, convention, tensors)
+                if more:  # one of many: most are given up at their first step
+                    self.known[key] = first_difference(case, convention, tensors)
+                else:  # of what is kept, the turn of every tensor comes
+                    self.known[key] = compared(case, convention).first(tensors)
             if self.known[key] is not None:
                 return self.known[key]
         return None
@@ -224,7 +227,7 @@ def _words(choice: Choice, cases: Sequence[Case]) -> str:
 def _finding(tensor: str, choice: Choice, best: Explanation, cases: Sequence[Case]) -> Finding:
     words, mistake, fine = _words(choice, cases), choice.mistake, choice.accepted
     if "{last}" in words:
-        whole = [case for case in cases if first_difference(case, best.convention(case), agreed(best)) is None]
+        whole = [case for case in cases if compared(case, best.convention(case)).first(agreed(best)) is None]
         words = words.format(last=max((case.iterations for case in whole or cases), default=0))
     if "{zero}" in words:
         words = words.format(zero=_still(cases))

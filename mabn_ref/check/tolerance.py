@@ -7,7 +7,7 @@ import decimal
 import functools
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -73,6 +73,7 @@ class Case:
         self.parameters = [[a.astype(trace.scenario.dtype).astype(np.float64) for a in pair] for pair in drawn]
         self.roles = roles_of(self)
         self._batches: dict[tuple[Any, ...], list[Batch]] = {}
+        self._compared: dict[tuple[Any, ...], Comparison] = {}
         kept = [*trace.values.values(), *(trace.states[name] for name, role in self.roles.items() if role)]
         dtypes = [values[0].dtype for values in kept if values[0].dtype in ULPS]
         dtype = min(
@@ -168,7 +169,8 @@ def _role(name: str, values: list[Array], channels: int) -> str:
     return "mean" if "mean" in name or name.endswith("mu") else ""
 
 
-class Look(NamedTuple):
+@dataclass
+class Look:
     """A tensor of one step: what is there, what belongs there, how large it is, and what error is forgiven."""
 
     step: int
@@ -178,7 +180,7 @@ class Look(NamedTuple):
     size: Array
     rtol: Array
 
-    @property
+    @functools.cached_property
     def errors(self) -> Array:
         """Relative errors, infinite where a number is not finite."""
         errors = np.abs(self.got - self.expected) / np.maximum(self.size, 1e-300)
@@ -195,23 +197,44 @@ def first_difference(case: Case, convention: Convention, tensors: Collection[str
 def _difference(case: Case, look: Look) -> Difference | None:
     errors = look.errors
     excess = errors / look.rtol
-    worst = np.unravel_index(np.argmax(excess), excess.shape)
-    if excess[worst] <= 1:
+    if excess.max() <= 1:
         return None
+    worst = np.unravel_index(np.argmax(excess), excess.shape)
     numbers = float(look.got[worst]), float(look.expected[worst]), float(errors[worst])
     return Difference(case.trace.scenario.name, look.step, look.name, tuple(map(int, worst)), *numbers)
 
 
-def compared(case: Case, convention: Convention) -> tuple[Difference | None, dict[str, float]]:
-    """Return the first difference, and the largest relative error of every tensor over all steps."""
-    first: Difference | None = None
-    worst: dict[str, float] = {}
+@dataclass(frozen=True)
+class Comparison:
+    """What all steps of a case show, compared with a convention."""
+
+    differences: dict[str, Difference]  #: the first of every tensor that differs, the earliest of them first
+    errors: dict[str, float]  #: the largest relative error of every tensor
+
+    def first(self, tensors: Collection[str] = TENSORS) -> Difference | None:
+        """The first difference of some tensors, as `first_difference` finds it."""
+        return next((found for tensor, found in self.differences.items() if tensor in tensors), None)
+
+
+def compared(case: Case, convention: Convention) -> Comparison:
+    """Compare every tensor in one run; a case remembers what came of it, as long as its tensors have these roles."""
+    key = convention, *case.roles.items()
+    if key not in case._compared:
+        case._compared[key] = _compared(case, convention)
+    return case._compared[key]
+
+
+def _compared(case: Case, convention: Convention) -> Comparison:
+    differences: dict[str, Difference] = {}
+    errors: dict[str, float] = {}
     with np.errstate(all="ignore"):
         for look in _looks(case, convention, TENSORS):
-            first = first or _difference(case, look)
-            name = look.name if look.name in TENSORS else "state"
-            worst[name] = max(worst.get(name, 0.0), float(np.max(look.errors)))
-    return first, worst
+            tensor = look.name if look.name in TENSORS else "state"
+            difference = None if tensor in differences else _difference(case, look)
+            if difference:
+                differences[tensor] = difference
+            errors[tensor] = max(errors.get(tensor, 0.0), float(look.errors.max()))
+    return Comparison(differences, errors)
 
 
 def _looks(case: Case, convention: Convention, tensors: Collection[str]) -> Iterator[Look]:
@@ -246,7 +269,7 @@ def _states(case: Case, k: int, model: Any, sizes: Array, rtol: Array) -> Iterat
             if own == role and kind in state
         ]
         if looks:  # of several by one name the nearest: what else a layer keeps is its own affair
-            yield min(looks, key=lambda look: np.max(look.errors / rtol))
+            yield min(looks, key=lambda look: (look.errors / rtol).max())
 
 
 def _gradients(case: Case, k: int, model: Any, tensors: Collection[str], rtol: Array) -> Iterator[Look]:
@@ -265,7 +288,7 @@ def _gradients(case: Case, k: int, model: Any, tensors: Collection[str], rtol: A
 
 
 def _size(a: Array) -> Array:
-    return np.asarray(np.max(np.abs(a), axis=tuple(range(a.ndim - 1))))
+    return np.asarray(np.abs(a).max(axis=tuple(range(a.ndim - 1))))
 
 
 EXACT_STEPS = 2

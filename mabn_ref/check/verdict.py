@@ -131,7 +131,7 @@ def _digits(best: Explanation, telling: Sequence[Case]) -> list[str]:
     """What is to be said where nothing explains z, though it is nearly right in every step of every scenario."""
     if "z" in agreed(best):
         return []
-    worst = max(compared(case, best.convention(case))[1]["z"] for case in telling)
+    worst = max(compared(case, best.convention(case)).errors["z"] for case in telling)
     if not FEW_DIGITS[0] < worst < FEW_DIGITS[1]:
         return []
     return [f"z is right to {worst:.0e} everywhere, {COARSE}"]
@@ -217,7 +217,7 @@ def _best(telling: Sequence[Case], cases: Sequence[Case], about: About) -> Expla
     found = explain(young)
     if len(young) < len(telling) and (
         found[0].unexplained
-        or any(first_difference(case, found[0].convention(case), TENSORS) for case in telling if case not in young)
+        or any(compared(case, found[0].convention(case)).differences for case in telling if case not in young)
     ):
         later = explain(telling)
         found = found if len(later[0].unexplained) > len(found[0].unexplained) else later
@@ -271,8 +271,8 @@ def _row(norm: str, trace: Trace, case: Case | None, best: Explanation, about: A
     if case is None:
         return Row(name, trace.finished, failure, {}), stopped
     convention = best.convention(case)
-    first, errors = compared(case, convention)
-    difference = first or stopped
+    comparison = compared(case, convention)
+    difference = comparison.first() or stopped
     whole = replace(convention, shared_by="call")
     if (
         difference
@@ -281,4 +281,4 @@ def _row(norm: str, trace: Trace, case: Case | None, best: Explanation, about: A
         and first_difference(case, whole, agreed(best)) is None
     ):
         return Row(name, 0, "a call is one normalisation batch, whatever norm_batch says", {}), ""
-    return Row(name, trace.finished, failure, errors), difference
+    return Row(name, trace.finished, failure, comparison.errors), difference

@@ -20,7 +20,7 @@ from tests.check.edited import Stubborn
 
 def errors(norm: str, scenario: Scenario) -> dict[str, float]:
     case = Case(norm, observe(FunctionsTarget(MODULES[norm]), norm, scenario, (2,)))
-    return compared(case, from_config(norm, case.config))[1]
+    return compared(case, from_config(norm, case.config)).errors
 
 
 @pytest.mark.parametrize("norm", MODULES)
@@ -52,7 +52,7 @@ def test_it_has_every_choice_of_mabn(settings: dict[str, Any], left_open: dict[s
     scenario = Scenario(name="", norm_batch=2, groups=groups, steps=8, settings=every)
     case = Case("mabn", observe(Stubborn(mabn_variants, left_open), "mabn", scenario, (2,)))
     config = mabn_variants.Config(**vars(case.config) | left_open)
-    assert max(compared(case, from_config("mabn", config))[1].values()) < 1e-12
+    assert max(compared(case, from_config("mabn", config)).errors.values()) < 1e-12
 
 
 def test_it_has_both_averages_of_batch_renormalization() -> None:

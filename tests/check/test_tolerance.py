@@ -12,7 +12,7 @@ from mabn_ref.check.conventions import from_config
 from mabn_ref.check.observe import observe
 from mabn_ref.check.scenarios import MODULES
 from mabn_ref.check.target import FunctionsTarget
-from mabn_ref.check.tolerance import TENSORS, Case, first_difference
+from mabn_ref.check.tolerance import TENSORS, Case, compared, first_difference
 from tests.check.judging import judged, told
 
 
@@ -67,6 +67,27 @@ def test_an_error_of_a_millionth_is_a_disagreement(norm: str, tensor: str) -> No
 
 def test_a_moving_statistic_that_is_no_number_is_a_disagreement() -> None:
     assert not agrees("bn", Off("bn", "state", np.nan, channel=1))
+
+
+@pytest.mark.parametrize("norm", MODULES)
+def test_one_run_over_all_tensors_finds_the_first_difference_of_each(norm: str) -> None:
+    start = next(s for s in told(norm) if s.name == "start")
+    right = Case(norm, observe(FunctionsTarget(MODULES[norm]), norm, start, (2,)))
+    for tensor in TENSORS:
+        case = Case(norm, observe(Off(norm, tensor, 1e-3), norm, start, (2,)))
+        found = compared(case, from_config(norm, case.config))
+        for asked in (TENSORS, (tensor, "dbeta"), *((one,) for one in TENSORS)):
+            assert found.first(asked) == first_difference(case, from_config(norm, case.config), asked), asked
+        assert set(found.errors) == set(compared(right, from_config(norm, case.config)).errors)
+
+
+def test_what_a_case_remembers_holds_for_the_roles_that_its_tensors_had() -> None:
+    start = next(s for s in told("bn") if s.name == "start")
+    case = Case("bn", observe(Off("bn", "state", 1e-3), "bn", start, (2,)))
+    convention = from_config("bn", case.config)
+    assert list(compared(case, convention).differences) == ["state"]
+    case.roles = dict.fromkeys(case.roles, "")
+    assert not compared(case, convention).differences
 
 
 @pytest.mark.parametrize("norm", MODULES)
