@@ -5,6 +5,7 @@ The right dx is the derivative of the layer's own forward, r and d held; of MABN
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -33,7 +34,7 @@ class Terms(NamedTuple):
 
 
 def _mean(a: Array) -> Array:
-    return np.mean(a, axis=1, keepdims=True)
+    return np.asarray(a.sum(axis=1, keepdims=True) / a.shape[1])
 
 
 def _terms(model: Model, dz: Array) -> Terms:
@@ -93,8 +94,8 @@ def of_parameters(
     for kind, a in ((c.dgamma, terms), (c.dbeta, shifted)):
         summed = whole(a)
         axes = tuple(range(summed.ndim - 1))
-        total = np.sum(summed, axis=axes)
-        yield total / {"mean": np.prod(summed.shape[:-1]), "mean over samples": len(summed)}.get(kind, 1)
+        over = {"mean": math.prod(summed.shape[:-1]), "mean over samples": len(summed)}
+        yield summed.sum(axis=axes) / over.get(kind, 1)
 
 
 def backward(model: Model, dz: Array) -> tuple[Array, Array, Array]:
@@ -109,56 +110,63 @@ def backward(model: Model, dz: Array) -> tuple[Array, Array, Array]:
 
 
 def _derivative(model: Model, p: Pass, t: Terms) -> Array:
-    c, before_gamma = model.c, t.dz * t.r
-    axis = (1, 2) if c.shared_by == "channels" else (1,)
-    g, psi, late_g, late_psi = (
-        np.mean(a, axis=axis, keepdims=True) for a in (t.dy, t.y * t.dy, before_gamma, t.y * before_gamma)
-    )
-    if not model.centred or c.by != "batch":
-        g, late_g = 0 * g, 0 * late_g
-    right = (t.dy - g - t.moved * psi) / t.sigma
-    late = (before_gamma - late_g - t.moved * late_psi) / t.sigma
-    if c.eps_at == "after r":  # the shift d * sqrt(var) / sigma depends on x too
-        slope = _mean(t.dn) * p.d[:, None] * (1 / t.std**2 - 1 / t.sigma**2)
-        right = right + slope * t.moved * t.sigma
-        late = late + slope * t.moved * t.sigma / p.gamma
-    hat = p.sigma_hat[:, None]
-    steep = {
-        "squares": lambda: 2 * t.sigma / hat**2,
-        "variance": lambda: 2 * t.sigma / hat,
-        "variance over square": lambda: 2 * t.sigma / hat**2,
-        "inverted": lambda: -hat / t.sigma**2,
-    }.get(c.r_of, lambda: 1 / hat)()
-    through_r = np.where(p.r_free[:, None], _mean(t.dn * t.y), 0) * steep * t.moved
-    through_d = np.where(p.d_free[:, None], _mean(t.dn), 0) / hat
-    whole = [np.mean(a, axis=0, keepdims=True) for a in (g, psi)]
-    y_std = t.y * t.sigma / t.std
-    positions = t.n // p.batch.samples
-    formulas = {
+    c, hat = model.c, p.sigma_hat[:, None]
+    positions, y_std = t.n // p.batch.samples, t.y * t.sigma / t.std
+
+    def means(dy: Array) -> tuple[Array, Array]:
+        """g and Psi."""
+        found = _mean(dy) if model.centred and c.by == "batch" else 0 * t.sigma, _mean(t.y * dy)
+        return tuple(np.mean(a, axis=2, keepdims=True) for a in found) if c.shared_by == "channels" else found
+
+    def through_shift() -> Any:
+        """What the shift d * sqrt(var) / sigma adds, which depends on x too."""
+        if c.eps_at != "after r":
+            return 0.0
+        return _mean(t.dn) * p.d[:, None] * (1 / t.std**2 - 1 / t.sigma**2) * t.moved * t.sigma
+
+    def late() -> Array:
+        """The right one, gamma forgotten."""
+        return (bare - means(bare)[0] - t.moved * means(bare)[1]) / t.sigma + through_shift() / p.gamma
+
+    def through_r() -> Array:
+        steep = {
+            "squares": lambda: 2 * t.sigma / hat**2,
+            "variance": lambda: 2 * t.sigma / hat,
+            "variance over square": lambda: 2 * t.sigma / hat**2,
+            "inverted": lambda: -hat / t.sigma**2,
+        }.get(c.r_of, lambda: 1 / hat)()
+        return np.where(p.r_free[:, None], _mean(t.dn * t.y), 0) * steep * t.moved
+
+    def through_d() -> Array:
+        return np.where(p.d_free[:, None], _mean(t.dn), 0) / hat
+
+    bare, (g, psi) = t.dz * t.r, means(t.dy)
+    right = (t.dy - g - t.moved * psi) / t.sigma + through_shift()
+    formulas: dict[str, Callable[[], Array]] = {
         "right": lambda: right,
         "no g": lambda: (t.dy - t.moved * psi) / t.sigma,
         "no psi": lambda: (t.dy - g) / t.sigma,
         "psi twice": lambda: (t.dy - g - 2 * t.moved * psi) / t.sigma,
         "psi added": lambda: (t.dy - g + t.moved * psi) / t.sigma,
-        "no gamma, psi added": lambda: (before_gamma - late_g + t.moved * late_psi) / t.sigma,
+        "no gamma, psi added": lambda: (bare - means(bare)[0] + t.moved * means(bare)[1]) / t.sigma,
         "psi halved": lambda: (t.dy - g - t.moved * psi / 2) / t.sigma,
         "over samples": lambda: (t.dy - positions * (g + t.moved * psi)) / t.sigma,
         "g over samples": lambda: (t.dy - positions * g - t.moved * psi) / t.sigma,
         "psi over samples": lambda: (t.dy - g - positions * t.moved * psi) / t.sigma,
         "statistics constant": lambda: t.dy / t.sigma,
         "sums": lambda: (t.dy - t.n * g - t.moved * t.n * psi) / t.sigma,
-        "whole call": lambda: (t.dy - whole[0] - t.moved * whole[1]) / t.sigma,
-        "gamma last": lambda: p.gamma * late,
-        "no gamma": lambda: late,
+        "whole call": lambda: (t.dy - g.mean(axis=0) - t.moved * psi.mean(axis=0)) / t.sigma,
+        "gamma last": lambda: p.gamma * late(),
+        "no gamma": late,
         "over variance": lambda: right / t.sigma,
         "over std": lambda: right * t.sigma / t.std,
         "times sigma": lambda: right * t.sigma,
         "recomputed without eps": lambda: (t.dy - g - y_std * _mean(y_std * t.dy)) / t.std,
         "keeps g": lambda: right - _mean(t.dy) / t.sigma,
         "r forgotten": lambda: right / t.r,
-        "through r": lambda: right + through_r,
-        "through d": lambda: right + through_d,
-        "through r and d": lambda: right + through_r + through_d,
+        "through r": lambda: right + through_r(),
+        "through d": lambda: right + through_d(),
+        "through r and d": lambda: right + through_r() + through_d(),
         "formula (4)": lambda: (t.dy - g - t.y * psi) / t.sigma,
     }
     return formulas[c.dx]()

@@ -6,7 +6,9 @@ like the layers it stands for. A test holds it to `mabn_ref.norms` where it is b
 
 from __future__ import annotations
 
-from dataclasses import replace
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +18,8 @@ from mabn_ref.check.conventions import Convention
 from mabn_ref.check.scenarios import LIKE
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True)
+class Batch:
     """A call in the canonical form (G, M, K), with its statistics (G, K).
 
     Of normalisation batches K is C, or positions times C; where samples are alone it is 1.
@@ -40,12 +43,17 @@ class Batch(NamedTuple):
         """Bring the canonical form, or what is repeated along M, into the shape of the call."""
         if a.shape != self.x.shape:
             a = np.broadcast_to(a, self.x.shape)
-        back = [self.order.index(k) for k in range(len(self.order))]
-        return a.reshape([self.split[k] for k in self.order]).transpose(back).reshape(self.shape)
+        apart, back = self._back
+        return a.reshape(apart).transpose(back).reshape(self.shape)
+
+    @functools.cached_property
+    def _back(self) -> tuple[list[int], list[int]]:
+        """The axes of `split` as they are in the canonical form, and the order that brings them back."""
+        return [self.split[k] for k in self.order], [self.order.index(k) for k in range(len(self.order))]
 
     def largest(self, a: Array) -> Array:
         """The largest value of the canonical form in every channel, (C,)."""
-        return np.asarray(np.max(self.whole(a).reshape(-1, self.shape[-1]), axis=0))
+        return np.asarray(self.whole(a).reshape(-1, self.shape[-1]).max(axis=0))
 
 
 def batch_of(x: Array, samples: int, shared_by: str) -> Batch:
@@ -129,9 +137,14 @@ class Pass(NamedTuple):
     beta: Array
 
 
+def _repeated(a: Array, positions: int) -> Array:
+    """Repeat what is of channels, as often as K has them."""
+    return a if positions == 1 else np.tile(a, positions)
+
+
 def _stacked(rows: list[Any]) -> tuple[Array, Array]:
     means, seconds = zip(*rows, strict=True)
-    return np.stack(means), np.stack(seconds)
+    return np.array(means), np.array(seconds)
 
 
 def _seen(centred: Array, u: Array, sigma: Array, used: Array, c: Convention) -> tuple[Array, Array]:
@@ -179,9 +192,9 @@ class Model:
         centre = batch.mean
         if c.by != "batch":
             means, seconds = before if c.by == "before" else after
-            centre, sigma = np.tile(means, batch.positions), self._moving_root(seconds, batch.positions)
+            centre, sigma = _repeated(means, batch.positions), self._moving_root(seconds, batch.positions)
         means, seconds = before if c.read == "before" else after
-        mean_hat, sigma_hat = np.tile(means, batch.positions), self._moving_root(seconds, batch.positions)
+        mean_hat, sigma_hat = _repeated(means, batch.positions), self._moving_root(seconds, batch.positions)
         centred = batch.x - (centre[:, None] if self.centred else 0)
         seen = None
         if observed is not None and "measured" in (c.clip, c.r_max, c.d_max):
@@ -199,7 +212,7 @@ class Model:
 
     def _along(self, batch: Batch, a: Array) -> Array:
         """Repeat gamma or beta, (C,), along the canonical form."""
-        return np.tile(a, batch.positions)
+        return _repeated(a, batch.positions)
 
     @property
     def centred(self) -> bool:
@@ -226,25 +239,25 @@ class Model:
             average = (sum(np.sqrt(row) for row in rows) / count) ** 2 if rooted else sum(rows) / count
             used.append(square if own else average)
             shares.append(np.full(square.shape, 1.0 if own else 1 / count))
-        return np.stack(used), np.stack(shares)
+        return np.array(used), np.array(shares)
 
     def _moved(
         self, batch: Batch, raw: Array, own: Array, used: Array, gamma: Array, beta: Array
     ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         """Update the moving averages; return means and seconds, (G, C), before and after each batch."""
         c, n, samples = self.c, batch.x.shape[1], batch.samples
-        fed = {
-            "as used": own,
-            "biased": raw,
-            "unbiased": raw * (n / max(n - 1, 1)),
-            "unbiased twice": raw * (n / max(n - 1, 1)) ** 2,
-            "nothing": raw,
-            "over samples": raw * (samples / (samples - 1)) if samples > 1 else np.full_like(raw, np.nan),
-            "with eps": raw + c.eps,
-        }.get(c.fed)
-        if fed is None:
-            fed = raw / root(used, c) ** 2 * (gamma**2 if c.fed == "outputs" else 1)
-        fed = used if c.fed_by == "window" else fed
+        kinds: dict[str, Callable[[], Array]] = {
+            "as used": lambda: own,
+            "biased": lambda: raw,
+            "unbiased": lambda: raw * (n / max(n - 1, 1)),
+            "unbiased twice": lambda: raw * (n / max(n - 1, 1)) ** 2,
+            "nothing": lambda: raw,
+            "over samples": lambda: raw * (samples / (samples - 1)) if samples > 1 else np.full_like(raw, np.nan),
+            "with eps": lambda: raw + c.eps,
+            "normalised": lambda: raw / root(used, c) ** 2,
+            "outputs": lambda: raw / root(used, c) ** 2 * gamma**2,
+        }
+        fed = used if c.fed_by == "window" else kinds[c.fed]()
         means = batch.mean if c.mean_fed == "inputs" else 0 * batch.mean + (beta if c.mean_fed == "outputs" else 0)
         if c.fed_per == "call":
             fed, means = (np.mean(a, axis=0, keepdims=True) * np.ones((len(raw), 1), int) for a in (fed, means))
@@ -281,7 +294,7 @@ class Model:
             hat = np.sqrt(square) if c.moving_eps == "none" else root(square, c)
         if c.moving_eps == "twice":
             hat = np.sqrt(hat**2 + c.eps)
-        return np.tile(hat, positions)
+        return _repeated(hat, positions)
 
     def _corrections(
         self, batch: Batch, sigma: Array, used: Array, sigma_hat: Array, mean_hat: Array, seen: Any
