@@ -60,25 +60,26 @@ class _Table:
     def findings(self, rng: np.random.Generator) -> list[Finding]:
         """Return the worst entry that needs no second look, and all those that do."""
         doubtful = ~self._accepted()
+        lines = np.flatnonzero(doubtful.any(axis=0)).tolist()
         if self.stepped is not None:
-            # it is judged by Cauchy and Riemann's condition before it judges anything, first where it is off most
+            # it is judged by Cauchy and Riemann's condition where it is off most, and on every line that it judges
             off = np.abs(self.claim.cotangents @ self.stepped.T - self.numeric)
             most = int(np.argmax(np.max(off / np.maximum(self.top, np.finfo(float).tiny)[:, None], axis=0)))
-            lines = sorted(np.flatnonzero(doubtful.any(axis=0)).tolist(), key=lambda p: p != most)
-            if any(self._not_analytic(self.stepped, p) for p in lines):
-                doubtful = ~self._accepted()
+            if most in lines and self._not_analytic(self.stepped, most):
+                return self.findings(rng)
         found = []
         errors = np.where(doubtful, -1.0, self.errors / np.maximum(self.top, np.finfo(float).tiny)[:, None])
         k, p = map(int, np.unravel_index(np.argmax(errors), errors.shape))
         if not doubtful.all():
             found.append(self._entry("ok", k, p))
-        order = np.flatnonzero(doubtful.any(axis=0))
-        for p in sorted(order.tolist(), key=lambda p: -float(np.max(self.errors[:NEAR_ONE, p]))):
+        for p in sorted(lines, key=lambda p: -float(np.max(self.errors[:NEAR_ONE, p]))):
+            if self.stepped is not None and self._not_analytic(self.stepped, p):
+                return self.findings(rng)
             stepped = None if self.stepped is None else self.stepped[p]
             found += Sight(self.claim, self.lines[p], self.view(p), stepped, self.top).findings(rng)
             if verdict.worst(found).verdict == "wrong":
                 return found
-        kinked = [p for p in order.tolist() if self.view(p).kinked.any() and np.count_nonzero(self.lines[p]) > 1]
+        kinked = [p for p in lines if self.view(p).kinked.any() and np.count_nonzero(self.lines[p]) > 1]
         for p in kinked[:1]:  # every direction has all elements in it
             elements = _kinked_elements(self.claim, self.lines[p], self.view(p), self.top, rng)
             found += elements or [self._entry(KINKED, 0, p)]
