@@ -81,6 +81,18 @@ def skip_member(app: Sphinx, what: str, name: str, member: Any, skip: bool, opti
     return None if (document.autodoc_class, name) in analyzer.attr_docs else True
 
 
+LONGEST = 240
+"""Characters of a constant's value; more of them say nothing beside its description."""
+
+
+def hide_values(app: Sphinx, doctree: nodes.document) -> None:
+    """Take out values that are long, or no Python: modules and functions, with addresses and this machine's paths."""
+    for node in list(doctree.findall(addnodes.desc_annotation)):
+        text = node.astext()
+        if text.startswith(" = ") and (len(text) > LONGEST or re.search(r"<[\w.-]+ |\w+Path\(", text)):
+            node.parent.remove(node)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("name", Lenient())
     app.add_config_value("outside_names", {}, "env", types=frozenset({dict}))
@@ -88,4 +100,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", keep_attribute, priority=400)
     app.connect("autodoc-process-docstring", restore_attribute, priority=600)
     app.connect("autodoc-skip-member", skip_member)
+    app.connect("doctree-read", hide_values)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

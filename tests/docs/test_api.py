@@ -14,6 +14,7 @@ import pytest
 import mabn_ref
 from mabn_ref.arrays import namespace
 from mabn_ref.norms import NORMS, batch_norm, mabn_variants
+from tests.docs.building import complaints, configuration
 
 API = Path(__file__).parents[2] / "docs" / "api"
 INTERNAL = {"causes", "checks", "nn.common", "nn.layers"}
@@ -95,3 +96,22 @@ def test_letters_in_docstrings_are_set_as_formulas_and_code_is_not(shared: Any, 
     letters, lines = importlib.import_module("letters"), written.split("\n")
     letters.set_letters(None, "function", "mabn_ref.norms.mabn.forward", None, None, lines)
     assert "\n".join(lines) == shown
+
+
+@pytest.mark.docs
+def test_values_that_are_no_python_or_long_are_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "constants.py").write_text(
+        "import math, pathlib\n"
+        "SHORT = 24.5  #: shown\n"
+        "MODULES = {'a': math}  #: not\n"
+        "CALLS = (len, 24.5)  #: not\n"
+        "PLACE = pathlib.Path('/home/24.5')  #: not\n"
+        f"LONG = {[24.5] * 60}  #: not\n"
+    )
+    (tmp_path / "conf.py").write_text(configuration("sphinx.ext.autodoc", "names"))
+    (tmp_path / "index.rst").write_text("Constants\n=========\n\n.. automodule:: constants\n   :members:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert complaints(tmp_path) == ""
+    page = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
+    assert page.count("24.5") == 1
+    assert all(name in page for name in ("SHORT", "MODULES", "CALLS", "PLACE", "LONG"))

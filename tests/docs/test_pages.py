@@ -29,6 +29,7 @@ _CHECKS = r"""(() => {
     problematic: document.querySelectorAll('.problematic').length,
   };
 })()"""
+ROOT = Path(__file__).parents[2]
 PARTS = 12
 """Of the pages, so that several processes share the work."""
 _OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -128,6 +129,11 @@ def test_links_lead_somewhere(html: Path) -> None:
             assert to in places or to.exists(), f"{page.relative_to(html)}: {link}"
             if fragment and to in places:
                 assert fragment in places[to], f"{page.relative_to(html)}: {link}"
+
+
+def test_no_page_shows_where_it_was_built(html: Path) -> None:
+    for page in _pages(html):
+        assert str(ROOT) not in page.read_text("utf-8"), page.relative_to(html)
 
 
 def test_nothing_is_loaded_from_elsewhere(html: Path) -> None:
