@@ -67,6 +67,28 @@ def test_refuses(name: str, rows: int) -> None:
         assert "refused" in repr(wrong)
 
 
+def test_refuses_where_it_is_off_least_of_all_lines() -> None:
+    """Differences along the first line are lost in rounding, by more than the complex step is off on the second."""
+    x = np.array([0.25, 0.75])
+
+    def forward(x: Any) -> Any:
+        return np.sin(x) + far + part * abs(x), x
+
+    far, part = np.array([1e9, 0]), np.array([0, 1e-5])
+    (found,) = check(forward, lambda dout, x: dout * (np.cos(x) + part), (x,)).inputs
+    assert found.verdict == "ok"
+    assert found.complex_error is None
+    assert "not analytic" in found.refusal
+
+
+def test_refuses_where_it_is_off_though_another_line_shows_that_the_gradient_is_wrong() -> None:
+    x = np.array([0.25, 0.75])
+    (found,) = check(lambda x: (x + [0, 0.1] * abs(x), None), lambda dout, cache: dout * [2.0, 1.1], (x,)).inputs
+    assert found.verdict == "wrong"
+    assert found.complex_error is None
+    assert "not analytic" in found.refusal
+
+
 def test_refuses_real_output() -> None:
     """For complex input."""
     (found,) = check(lambda x: (abs(x), x), lambda dout, x: dout * np.sign(x), (np.array([0.3, -2.0]),)).inputs
