@@ -25,13 +25,17 @@ DRAWS = 2  #: of a mistake's own inputs; a symptom is seen on all of them
 
 
 class Case:
-    """A mistake beside the right pass, on the same inputs."""
+    """A mistake, and the implementation that has it, beside the right pass, on the same inputs."""
 
-    def __init__(self, mistake: Mistake, inputs: Any, *, ones: bool = False) -> None:
-        self.mistake, self.inputs = mistake, inputs
+    def __init__(self, mistake: Mistake, implementation: Any, inputs: Any, *, ones: bool = False) -> None:
+        self.mistake, self.implementation, self.inputs = mistake, implementation, inputs
         with np.errstate(all="ignore"):
-            modules = (wrong(mistake), mistake.subject)
+            modules = (implementation, mistake.subject)
             self.wrong, self.right = (_run(module, mistake.subject_name, inputs, ones) for module in modules)
+
+    def on(self, inputs: Any, *, ones: bool = False) -> Case:
+        """The same on other inputs."""
+        return Case(self.mistake, self.implementation, inputs, ones=ones)
 
     def same(self, *kinds: str) -> bool:
         """Whether the results of these kinds are right, or all of them."""
@@ -57,7 +61,7 @@ class Case:
         config: Any = getattr(self.inputs, "config", None)
         if not all(hasattr(config, name) for name in settings):
             return False
-        return Case(self.mistake, self.inputs._replace(config=replace(config, **settings))).same()
+        return self.on(self.inputs._replace(config=replace(config, **settings))).same()
 
 
 def _run(module: Any, subject: str, inputs: Any, ones: bool) -> dict[tuple[str, int], Array]:
@@ -101,13 +105,13 @@ def _depends_on_company(case: Case) -> bool:
 def _passes_with_ones(case: Case) -> bool:
     if isinstance(case.inputs, Steps) or not case.same("z"):
         return False
-    return not _fine_in_training(case) and Case(case.mistake, case.inputs, ones=True).same("z", "dx", "dparameter")
+    return not _fine_in_training(case) and case.on(case.inputs, ones=True).same("z", "dx", "dparameter")
 
 
 def _right_while_gamma_is_one(case: Case) -> bool:
     if not isinstance(case.inputs, Calls):
         return False
-    return Case(case.mistake, case.inputs._replace(gamma=np.ones_like(case.inputs.gamma))).same()
+    return case.on(case.inputs._replace(gamma=np.ones_like(case.inputs.gamma))).same()
 
 
 def _right_for_vectors(case: Case) -> bool:
@@ -117,7 +121,7 @@ def _right_for_vectors(case: Case) -> bool:
     positions, norm_batch = math.prod(space), case.inputs.config.norm_batch or samples
     xs, dzs = (np.reshape(arrays, (len(arrays), -1, channels)) for arrays in (case.inputs.xs, case.inputs.dzs))
     config = replace(case.inputs.config, norm_batch=norm_batch * positions)
-    return positions > 1 and Case(case.mistake, case.inputs._replace(xs=xs, dzs=dzs, config=config)).same()
+    return positions > 1 and case.on(case.inputs._replace(xs=xs, dzs=dzs, config=config)).same()
 
 
 def _hardly_wrong_for_many(case: Case) -> bool:
@@ -127,7 +131,7 @@ def _hardly_wrong_for_many(case: Case) -> bool:
     config, errors = replace(case.inputs.config, norm_batch=None), []
     for samples in (2, 32):
         xs, dzs = rng.standard_normal((2, 6, samples, 4, channels))
-        errors.append(Case(case.mistake, case.inputs._replace(xs=1 + xs, dzs=dzs, config=config)).error())
+        errors.append(case.on(case.inputs._replace(xs=1 + xs, dzs=dzs, config=config)).error())
     return errors[1] < errors[0] / 10
 
 
@@ -142,7 +146,7 @@ def _passes_gradient_check(case: Case) -> bool:
     subject = case.mistake.subject_name
     if isinstance(case.inputs, Steps) or subject in ("mabn", "online_norm") or case.same("z"):
         return False
-    return gradient(subject, wrong(case.mistake), case.inputs).accepted
+    return gradient(subject, case.implementation, case.inputs).accepted
 
 
 SYMPTOMS: dict[str, Callable[[Case], bool]] = {
@@ -178,6 +182,7 @@ def symptoms(mistake: Mistake) -> list[str]:
     ['The loss is fine, and evaluation is bad', 'Wrong only where the variance is small: without eps all is right']
     """
     seeds = [[zlib.crc32(mistake.name.encode()), k] for k in range(DRAWS)]
-    cases = [Case(mistake, mistake.draw(np.random.default_rng(seed))) for seed in seeds]
+    implementation = wrong(mistake)
+    cases = [Case(mistake, implementation, mistake.draw(np.random.default_rng(seed))) for seed in seeds]
     found = [seen for seen, is_seen in SYMPTOMS.items() if all(is_seen(case) for case in cases)]
     return found or [NOTHING_SPECIAL]
