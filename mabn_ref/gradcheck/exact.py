@@ -27,6 +27,8 @@ def _decimal(number: object) -> decimal.Decimal | None:
         return number.value
     if isinstance(number, decimal.Decimal):
         return number
+    if isinstance(number, int | float):  # as most are; of the others the abstract classes know, which takes longer
+        return decimal.Decimal(number)
     if isinstance(number, numbers.Integral):
         return decimal.Decimal(int(number))
     if isinstance(number, numbers.Real):
@@ -34,14 +36,21 @@ def _decimal(number: object) -> decimal.Decimal | None:
     return None
 
 
+def _made(value: decimal.Decimal) -> Exact:
+    """An `Exact` of the result of an operation, about which nothing has to be asked."""
+    number = Exact.__new__(Exact)
+    number.value = value
+    return number
+
+
 def _operators(operation: Callable[[decimal.Decimal, decimal.Decimal], decimal.Decimal]) -> tuple[Any, Any]:
     def straight(self: Exact, other: object) -> Any:
-        right = _decimal(other)
-        return NotImplemented if right is None else Exact(operation(self.value, right))
+        right = other.value if isinstance(other, Exact) else _decimal(other)
+        return NotImplemented if right is None else _made(operation(self.value, right))
 
     def reflected(self: Exact, other: object) -> Any:
         left = _decimal(other)
-        return NotImplemented if left is None else Exact(operation(left, self.value))
+        return NotImplemented if left is None else _made(operation(left, self.value))
 
     return straight, reflected
 
@@ -71,10 +80,10 @@ class Exact:
     __pow__, __rpow__ = _operators(_context.power)
 
     def __neg__(self) -> Exact:
-        return Exact(_context.minus(self.value))
+        return _made(_context.minus(self.value))
 
     def __abs__(self) -> Exact:
-        return Exact(_context.abs(self.value))
+        return _made(_context.abs(self.value))
 
     def __eq__(self, other: object) -> bool:
         right = _decimal(other)
@@ -99,24 +108,24 @@ class Exact:
 
     def sqrt(self) -> Exact:
         """Return the square root."""
-        return Exact(_context.sqrt(self.value))
+        return _made(_context.sqrt(self.value))
 
     def exp(self) -> Exact:
         """Return e to this power."""
-        return Exact(_context.exp(self.value))
+        return _made(_context.exp(self.value))
 
     def log(self) -> Exact:
         """Return the natural logarithm."""
-        return Exact(_context.ln(self.value))
+        return _made(_context.ln(self.value))
 
     def log1p(self) -> Exact:
         """Return the natural logarithm of one plus this."""
-        return Exact(_context.ln(_context.add(self.value, 1)))
+        return _made(_context.ln(_context.add(self.value, 1)))
 
     def tanh(self) -> Exact:
         """Return the hyperbolic tangent."""
         e = _context.exp(_context.multiply(2, self.value))
-        return Exact(_context.divide(_context.subtract(e, 1), _context.add(e, 1)))
+        return _made(_context.divide(_context.subtract(e, 1), _context.add(e, 1)))
 
 
 def exact(x: npt.ArrayLike) -> Array:
