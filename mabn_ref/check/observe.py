@@ -22,7 +22,7 @@ class Trace:
 
     scenario: Scenario
     space: tuple[int, ...]  #: the axes between N and C
-    #: "z", "dx", "dgamma" and "dbeta", where the layer has them, with one array a step; "inferred" with one array
+    #: "z", "dx", "dgamma" and "dbeta", where the layer has them, with one array per step; "inferred" with one array
     values: dict[str, list[Array]] = field(default_factory=dict)
     #: moving statistics after each step, by the layer's names
     states: dict[str, list[Array]] = field(default_factory=dict)

@@ -59,7 +59,7 @@ def normaliser(name: str, module: Any, channels: int, config: Any) -> Norm | Cur
     >>> normaliser("norm1", dynamic_tanh, 8, None).start
     0.5
     """
-    curved = hasattr(module, "PARAMETERS")
+    curved = config is None and hasattr(module, "PARAMETERS")  # somebody's normaliser may have that name too
     return Curve(name, module, channels) if curved else Norm(name, module, channels, config)
 
 

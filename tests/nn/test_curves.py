@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from mabn_ref.gradcheck import check, exact
 from mabn_ref.nn import dynamic_erf, dynamic_tanh, network, relu
+from mabn_ref.nn.layers import normaliser
+from mabn_ref.norms import batch_norm
 
 CURVES = {"tanh": (dynamic_tanh, 1), "erf": (dynamic_erf, 2)}
 each = pytest.mark.parametrize("name", CURVES)
@@ -111,3 +115,9 @@ def test_the_series_of_the_error_function_is_the_error_function():
 def test_no_other_module_is_a_curve():
     with pytest.raises(ValueError, match=r"curve: module is <module .*>, expected dynamic_tanh or dynamic_erf"):
         network.init([network.Curve("curve", relu, 3)], np.random.default_rng(0))
+
+
+def test_a_normaliser_with_a_constant_of_that_name_is_no_curve() -> None:
+    module = SimpleNamespace(**vars(batch_norm), PARAMETERS=("gamma", "beta"))
+    assert isinstance(normaliser("norm", module, 3, batch_norm.Config()), network.Norm)
+    assert isinstance(normaliser("curve", dynamic_tanh, 3, None), network.Curve)

@@ -1,4 +1,4 @@
-"""Which hyper-parameters a user gave a layer, as keywords or in an instance, and what layers call them."""
+"""The hyper-parameters that a user gave a layer, by keyword or in an instance, and the names layers have for them."""
 
 from __future__ import annotations
 
