@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import tempfile
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 from mabn_ref.paper import long, search
 from mabn_ref.paper.figures import KINDS
@@ -24,6 +26,16 @@ def test_a_study_without_any_run_says_so_and_claims_nothing(name: str) -> None:
     if name != "theorem2":  # half of which is a simulation
         assert all("no verdict" in line for line in outcome.verdicts)
     assert all(str(table) for table in outcome.tables)
+
+
+def test_the_same_numbers_give_the_same_file() -> None:
+    files = []
+    for _ in range(2):
+        figure = Figure()
+        figure.subplots().plot([1, 2], [3, 1], label="a line")
+        files.append(data_uri(figure))
+    assert files[0] == files[1]
+    assert b"<dc:date>" not in base64.b64decode(files[0].partition(",")[2])
 
 
 def test_the_sizes_of_the_studies() -> None:
@@ -58,7 +70,7 @@ def test_the_sizes_of_the_studies() -> None:
 # table9 measures: test_folding.py; table6 is drawn as table3 is
 @pytest.mark.parametrize("name", [name for name in STUDIES if name not in ("table6", "table9")])
 def test_pictures_are_the_same_from_the_file(name: str) -> None:
-    """The data are what JSON gives back, and all that is drawn."""
+    """The data are what JSON gives back, and all that drawing is given."""
     study, context = STUDIES[name], CONTEXT._replace(settings={"epochs": 1, "width": 16, "lr": 0.1, "test_size": 4})
     found: list[dict[str, Any]] = []
     while missing := [run for run in study.plan(context, found) if not results.find(found, run)]:
@@ -77,15 +89,11 @@ def test_pictures_are_the_same_from_the_file(name: str) -> None:
         }
     data = study.outcome(context, found).data
     read = json.loads(json.dumps(data, allow_nan=False))
-    assert read == data
-    ours, again = study.draw(data), study.draw(read)
-    assert ours.keys() == again.keys()
-    assert ours
-    for suffix, figure in ours.items():
+    assert repr(read) == repr(data)  # in types, too, so that what is drawn of one is what is drawn of the other
+    figures = study.draw(read)
+    assert figures
+    for figure in figures.values():
         assert any(axes.lines or axes.images or axes.containers for axes in figure.axes)
-        for either in (figure, again[suffix]):
-            either.set_layout_engine("none")  # which follows from what is drawn, and takes longest
-        assert data_uri(figure) == data_uri(again[suffix])
 
 
 def test_every_name_has_its_study() -> None:
