@@ -282,7 +282,7 @@ class Probe:
 
 
 _HOLD = ("hold", "backward_of")
-_READS_THEM = tuple(norm for norm in HELD if norm != "brn")
+_MOVING = tuple(norm for norm in HELD if norm != "brn")  # both passes read what earlier batches left
 PROBES: tuple[Probe, ...] = (
     Probe(
         "input kept", "x and dz are compared after the call, x after backward too, with what they were before.",
@@ -300,8 +300,7 @@ PROBES: tuple[Probe, ...] = (
     Probe(
         "two forward passes before the backward passes", "As where a layer is used twice in one graph.",
         "one-pass-remembered", "Backward uses what a later forward pass left.", _two_forwards, _HOLD,
-        ("mabn", "online", "powernorm", "un"),
-        "backward has a memory of its own, which is in the order of the passes",
+        _MOVING, "backward has a memory of its own, which is in the order of the passes",
     ),
     Probe(
         "second derivatives", "The derivative of dx is compared with central differences of dx.",
@@ -335,7 +334,7 @@ PROBES: tuple[Probe, ...] = (
     Probe(
         "mean of 8192 standard deviations", "In float32, against the same numbers about 0.", "one-pass-variance",
         "In float32 the variance is lost at a mean of 8192 standard deviations, as with E[x^2] - E[x]^2; subtract "
-        "the mean first.", _far_mean, (), ("modified-bn", *_READS_THEM), "no variance of the batch is taken",
+        "the mean first.", _far_mean, (), ("modified-bn", *_MOVING), "no variance of the batch is taken",
     ),
     *(
         Probe(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
+from mabn_ref.mistakes import derivatives
 from mabn_ref.norms import NORMS, batch_renorm, group_norm, rms_norm
 
 MODULES: dict[str, Any] = {name: norm.module for name, norm in NORMS.items() if name != "sync-bn"}
@@ -22,7 +23,7 @@ LIKE = {"eval-norm": "bn"}
 """Those that train as another does."""
 ALONE = tuple(name for name, module in MODULES.items() if module in (group_norm, rms_norm))
 """Those in which every sample has statistics of its own."""
-HELD = ("brn", "mabn", "online", "moving", "powernorm", "un")
+HELD = tuple(n for n, norm in MODULES.items() if n not in LIKE and norm.__name__.split(".")[-1] in derivatives.HELD)
 """Those whose backward takes some statistics for constants, so that it need not be the derivative of forward."""
 
 SEVERAL = "several in a call"

@@ -9,6 +9,7 @@ import pytest
 
 from mabn_ref.gradcheck.exact import exact, to_float
 from mabn_ref.norms import (
+    NORMS,
     eval_norm,
     frozen_batch_norm,
     group_norm,
@@ -51,6 +52,10 @@ OTHERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "unified_norm": (unified_norm, {"outliers": True, "window": 2}),
     "frozen_batch_norm": (frozen_batch_norm, {}),
 }
+
+
+def test_no_normaliser_is_forgotten() -> None:
+    assert {norm.module for norm in NORMS.values()} <= {module for module, _ in (CASES | OTHERS).values()}
 
 
 def two_calls(module: Any, config: Any, x: Any, dz: Any, gamma: Any, beta: Any, state: Any) -> list[Any]:
