@@ -18,6 +18,8 @@ from hypothesis import HealthCheck, Phase, settings
 SLOW = {
     "benchmarks",
     "gpu",
+    "test_cli.py",
+    "test_storage.py",
     "test_tutorials.py",
     "check/test_checker.py",
     "check/test_choices.py",
@@ -25,6 +27,7 @@ SLOW = {
     "check/test_hyper.py",
     "check/test_sample_norms.py",
     "check/test_search.py",
+    "check/test_takes.py",
     "data/test_embedded.py",
     "data/test_own_files.py",
     "docs/test_code_blocks.py",
@@ -33,8 +36,10 @@ SLOW = {
     "gradcheck/test_kinks.py",
     "gradcheck/test_taylor.py",
     "gradcheck/test_verdicts.py",
+    "learn/test_class.py",
     "learn/test_course.py",
     "learn/test_grade.py",
+    "learn/test_hostile.py",
     "learn/test_judge.py",
     "learn/test_learn.py",
     "learn/test_lint.py",
@@ -45,9 +50,11 @@ SLOW = {
     "mistakes/test_catalogue.py",
     "mistakes/test_oracles.py",
     "mistakes/test_gradient_table.py",
+    "mistakes/test_symptoms.py",
     "norms/test_gradients.py",
     "norms/test_sync_batch_norm.py",
     "paper/test_committed.py",
+    "paper/test_detection_studies.py",
     "paper/test_factorial.py",
     "paper/test_figures.py",
     "paper/test_folding.py",
@@ -65,12 +72,8 @@ SLOW = {
     "train/test_segmentation.py",
     "train/test_theorems.py",
     "train/test_workers.py",
-    "test_cli.py::test_a_worker_that_dies_loses_its_run_alone",
-    "test_cli.py::test_compare_from_end_to_end_and_again",
-    "test_cli.py::test_ctrl_c_in_train_says_how_to_go_on",
-    "test_cli.py::test_ctrl_c_leaves_whole_files_and_the_same_command_goes_on",
 }
-"""What `--fast` leaves out: folders, files and functions that take more than a second or two of a core."""
+"""What `--fast` leaves out: folders and files with tests that take more than a second or two of a core."""
 
 quiet = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("dev", deadline=None, max_examples=25, suppress_health_check=quiet)
@@ -123,7 +126,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         apart |= {item for item in items if item.get_closest_marker("real_layers")}
     if config.getoption("--fast"):
         apart |= {item for item in items if any(map(item.get_closest_marker, ("slow", "docs", "frameworks", "dask")))}
-        apart |= {item for item in items if f"{_place(item.path)}::{item.name.partition('[')[0]}" in SLOW}
     if apart:
         config.hook.pytest_deselected(items=list(apart))
         items[:] = [item for item in items if item not in apart]

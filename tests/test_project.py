@@ -47,7 +47,4 @@ def test_files_that_contributing_names_exist() -> None:
 
 
 def test_what_fast_leaves_out_exists() -> None:
-    for place in SLOW:
-        file, _, function = place.partition("::")
-        assert (ROOT / "tests" / file).exists(), place
-        assert not function or f"def {function}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), place
+    assert [place for place in SLOW if not (ROOT / "tests" / place).exists()] == []
