@@ -26,7 +26,7 @@ _SHOWS = {
 """What is looked for of the fields of a Config, and where it shows."""
 _USUAL = {"eps": (1e-5, 1e-3), "decay": (0.9, 0.99, 0.98), "clip": (5.0,), "warmup": (0, 100)}
 _USUAL |= {"decay_forward": (0.999, 0.99), "decay_backward": (0.99, 0.999)}
-_SWAPPED = {"bn": "bn", "brn": "bn", "modified-bn": "modified", "mabn": "mabn"}
+_SWAPPED = {"bn": "bn", "brn": "bn", "in": "bn", "modified-bn": "modified", "mabn": "mabn"}
 """The first word of the mistake by which the weights of an average are exchanged."""
 
 

@@ -225,8 +225,8 @@ class Tracked(NamedTuple):
     var: Any
 
 
-def tracking(functions: Any) -> SimpleNamespace:
-    """Instance norm with moving statistics for inference, unbiased, as PyTorch has them."""
+def tracking(functions: Any, kept: float = 0.9) -> SimpleNamespace:
+    """Instance norm with moving statistics for inference, unbiased, as PyTorch has them; `kept` is their decay."""
 
     def init(channels: int, config: Any, *, dtype: Any) -> Tracked:
         return Tracked(np.zeros(channels), np.ones(channels))
@@ -235,7 +235,8 @@ def tracking(functions: Any) -> SimpleNamespace:
         z, cache, _ = functions.forward(x, gamma, beta, functions.State(), config)
         flat = x.reshape(len(x), -1, x.shape[-1])
         mean, var = flat.mean(axis=1).mean(axis=0), flat.var(axis=1, ddof=1).mean(axis=0)
-        return z, cache, Tracked(0.9 * state.mean + 0.1 * mean, 0.9 * state.var + 0.1 * var)
+        moved = (kept * old + (1 - kept) * new for old, new in ((state.mean, mean), (state.var, var)))
+        return z, cache, Tracked(*moved)
 
     def infer(x: Any, gamma: Any, beta: Any, state: Tracked, config: Any) -> Any:
         return gamma * (x - state.mean) / np.sqrt(state.var + config.eps) + beta
@@ -893,6 +894,9 @@ add(
     "gn ln in", "infer_by", "sample", functions=of_batch, wrap=right_inference, beside=("gn-statistics-of-the-batch",)
 )
 add("in", "infer_by", "moving", wrap=tracking, conforms=True)
+for value, kept in ((twice, 0.81), (1.0, 1.0), (0.0, 0.0)):
+    moves = functools.partial(tracking, kept=kept)
+    add("in", "decay", value, wrap=moves, beside=("Inference has moving statistics",))
 add("rms", "affine", "beta forgotten", wrap=functools.partial(shifting, "beta forgotten"), conforms=True)
 for name, value, mistake in (
     ("statistic", "variance", "rms-mean-subtracted"),

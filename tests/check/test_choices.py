@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from mabn_ref.check.choices import CHOICES, LATE
 from mabn_ref.check.scenarios import LIKE
 from mabn_ref.norms import batch_norm
 from tests.check.confusion import applicable
-from tests.check.edited import LAYERS, SEVERAL, edited
+from tests.check.edited import LAYERS, SEVERAL, edited, tracking
 from tests.check.judging import GIVEN, judged, told
 
 IDS = [f"{norm}-{name}-{getattr(value, '__name__', value)}" for norm, name, value in LAYERS]
@@ -48,6 +50,13 @@ def test_several_things_are_said(name: str) -> None:
     assert len(said) == len(layer.beside), said
     assert all(any(word.startswith(one) for word in said) for one in layer.beside), said
     assert report.conforms is layer.conforms
+
+
+def test_instance_norm_may_have_the_weights_of_its_averages_exchanged() -> None:
+    layer = replace(LAYERS["in", "infer_by", "moving"], wrap=partial(tracking, kept=0.1))
+    report = judged("in", layer.target("in"), told("in"))
+    assert report.mistakes == ["bn-weights-swapped"]
+    assert not report.differences
 
 
 def test_every_choice_has_a_layer() -> None:

@@ -142,6 +142,10 @@ def test_what_else_layers_of_pytorch_are(torch: Any) -> None:
     report = check(torch.nn.InstanceNorm2d, "in", short=True, extra={"track_running_stats": True})
     assert report.conforms, str(report)
     assert ["track_running_stats" in finding.words for finding in report.findings] == [True]
+    report = check(torch.nn.InstanceNorm2d, "in", short=True, extra={"track_running_stats": True, "momentum": None})
+    assert [f.accepted for f in report.findings] == [False, True]
+    assert report.findings[0].words == "The moving averages never move."  # PyTorch takes None for 0 there
+    assert not report.differences
 
 
 @pytest.mark.frameworks
