@@ -35,7 +35,7 @@ def _erf(a: Array) -> Array:
     That is e^(-a^2) (a + 2/3 a^3 + 4/15 a^5 + ...) times the slope at 0, in which nothing cancels.
     """
     if a.dtype in (np.float32, np.float64):
-        return np.vectorize(math.erf, otypes=[a.dtype])(a)
+        return np.fromiter(map(math.erf, a.ravel().tolist()), a.dtype, a.size).reshape(a.shape)
     series = 1
     for n in range(_TERMS, 0, -1):
         series = 1 + 2 * a * a / (2 * n + 1) * series
