@@ -33,11 +33,12 @@ class SampleModel(Model):
         return batch.cut(np.broadcast_to(a, batch.shape))
 
     def _moved(self, batch: Batch, raw: Array, own: Array, *rest: Any) -> Any:
-        """Average the samples' own statistics, unbiased, over samples and then over calls; training reads none."""
+        """Average the samples' own statistics over samples and then over calls; training reads none."""
         c, n = self.c, batch.x.shape[1]
         if c.infer_by != "moving":  # nor does anything else
             return ((batch.mean, own),) * 2
-        fed = (batch.whole(a[:, None]) for a in (batch.mean, raw * (n / max(n - 1, 1))))
+        bessel = 1.0 if c.fed == "biased" else n / max(n - 1, 1)
+        fed = (batch.whole(a[:, None]) for a in (batch.mean, raw * bessel))
         means = (np.mean(a, axis=tuple(range(a.ndim - 1))) for a in fed)
         self.moving = tuple(c.decay * old + (1 - c.decay) * new for old, new in zip(self.moving, means, strict=True))
         return ((batch.mean, own),) * 2

@@ -225,8 +225,8 @@ class Tracked(NamedTuple):
     var: Any
 
 
-def tracking(functions: Any, kept: float = 0.9) -> SimpleNamespace:
-    """Instance norm with moving statistics for inference, unbiased, as PyTorch has them; `kept` is their decay."""
+def tracking(functions: Any, kept: float = 0.9, bessel: int = 1) -> SimpleNamespace:
+    """Instance norm with moving statistics for inference, as PyTorch has them; `kept` is their decay."""
 
     def init(channels: int, config: Any, *, dtype: Any) -> Tracked:
         return Tracked(np.zeros(channels), np.ones(channels))
@@ -234,7 +234,7 @@ def tracking(functions: Any, kept: float = 0.9) -> SimpleNamespace:
     def forward(x: Any, gamma: Any, beta: Any, state: Tracked, config: Any) -> Any:
         z, cache, _ = functions.forward(x, gamma, beta, functions.State(), config)
         flat = x.reshape(len(x), -1, x.shape[-1])
-        mean, var = flat.mean(axis=1).mean(axis=0), flat.var(axis=1, ddof=1).mean(axis=0)
+        mean, var = flat.mean(axis=1).mean(axis=0), flat.var(axis=1, ddof=bessel).mean(axis=0)
         moved = (kept * old + (1 - kept) * new for old, new in ((state.mean, mean), (state.var, var)))
         return z, cache, Tracked(*moved)
 
@@ -894,9 +894,10 @@ add(
     "gn ln in", "infer_by", "sample", functions=of_batch, wrap=right_inference, beside=("gn-statistics-of-the-batch",)
 )
 add("in", "infer_by", "moving", wrap=tracking, conforms=True)
+AND_MOVING = ("Inference has moving statistics",)
+add("in", "fed", "biased", wrap=functools.partial(tracking, bessel=0), beside=AND_MOVING, conforms=True)
 for value, kept in ((twice, 0.81), (1.0, 1.0), (0.0, 0.0)):
-    moves = functools.partial(tracking, kept=kept)
-    add("in", "decay", value, wrap=moves, beside=("Inference has moving statistics",))
+    add("in", "decay", value, wrap=functools.partial(tracking, kept=kept), beside=AND_MOVING)
 add("rms", "affine", "beta forgotten", wrap=functools.partial(shifting, "beta forgotten"), conforms=True)
 for name, value, mistake in (
     ("statistic", "variance", "rms-mean-subtracted"),
