@@ -56,7 +56,7 @@ def hyper_parameter_choices(
                 words = f"decay is {value:g}: the new value weighs {1 - value:g}, as if the weights were exchanged."
                 fine = False
             found.append(choice(_SHOWS[name], norm, {name: value}, words, fine))
-    if kind in _SWAPPED and norm != "eval-norm":
+    if kind in _SWAPPED and norm not in ("eval-norm", "in"):
         found += [
             choice("inferred", norm, {"infer_eps": value}, f"Inference has an eps of its own, {value:g}.")
             for value in _plausible("eps", numbers, channels)

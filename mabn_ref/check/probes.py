@@ -300,7 +300,8 @@ PROBES: tuple[Probe, ...] = (
     Probe(
         "two forward passes before the backward passes", "As where a layer is used twice in one graph.",
         "one-pass-remembered", "Backward uses what a later forward pass left.", _two_forwards, _HOLD,
-        _MOVING, "backward has a memory of its own, which is in the order of the passes",
+        tuple(norm for norm in _MOVING if norm != "moving"),
+        "backward has a memory of its own, which is in the order of the passes",
     ),
     Probe(
         "second derivatives", "The derivative of dx is compared with central differences of dx.",
