@@ -82,7 +82,12 @@ _AVERAGES = choices(
         "running_var matches the unbiased variance: PyTorch's convention, n/(n-1) = {bessel:.4g} at n = {values}.",
         ACCEPTED,
     ),
-    ("in", {"fed": "biased"}, "The moving variance is fed the biased one; that of PyTorch is unbiased.", ACCEPTED),
+    (
+        "in",
+        {"fed": "biased"},
+        "The moving variance averages biased variances; PyTorch averages unbiased ones.",
+        ACCEPTED,
+    ),
     (BN, {"fed": "biased"}, "running_var takes the biased variance, though training normalises by the unbiased one."),
     (CHI, {"fed": "unbiased"}, "Your moving average is fed chi_B^2 times n / (n - 1)."),
     ("bn", {"fed": "normalised"}, "Your moving variance is fed that of normalised values, about 1, not that of x."),

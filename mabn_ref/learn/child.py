@@ -83,7 +83,7 @@ def arrays_in(value: Any, array_type: type) -> list[Any]:
 
 
 def arguments(function: Any, args: Any, kwargs: Any) -> list[tuple[str, Any]]:
-    """The arguments of a call, each with the name of its parameter; the name is "" where it is not known."""
+    """Pair the name of each parameter with the argument given for it; the name is "" where it is unknown."""
     code = getattr(function, "__code__", None)
     names = code.co_varnames[: code.co_argcount] if code else ()
     return [(names[k] if k < len(names) else "", value) for k, value in enumerate(args)] + list(kwargs.items())

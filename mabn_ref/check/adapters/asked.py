@@ -1,4 +1,4 @@
-"""The hyper-parameters that a user gave a layer, by keyword or in an instance, and the names layers have for them."""
+"""Which hyper-parameters a user set on a layer, by keyword or on an instance, and what layers call them."""
 
 from __future__ import annotations
 
