@@ -51,6 +51,34 @@ def test_it_is_recognised_by_name(flax: Any) -> None:
     assert report.preset == "Flax"
 
 
+@pytest.mark.parametrize("kind", ["linen", "nnx"])
+def test_arguments_of_the_call_are_asked_for_and_given(flax: Any, kind: str) -> None:
+    class Linen(flax.linen.BatchNorm):  # type: ignore[name-defined,misc]
+        def __call__(self, x: Any, learning: bool, scale: float) -> Any:
+            return scale * super().__call__(x, use_running_average=not learning)
+
+    class Nnx(flax.nnx.BatchNorm):  # type: ignore[name-defined,misc]
+        def __call__(self, x: Any, learning: bool, scale: float) -> Any:
+            return scale * super().__call__(x, use_running_average=not learning)
+
+    own = {"linen": Linen, "nnx": Nnx}[kind]
+    assert "needs the argument 'learning'" in observe(adapt(own), "bn", SCENARIO, (3,)).failure
+    found = observe(adapt(own, call={"learning": "training", "scale": 2.0}), "bn", SCENARIO, (3,))
+    plain = observe(adapt(getattr(flax, kind).BatchNorm), "bn", SCENARIO, (3,))
+    assert found.failure == ""
+    for name in ("z", "dx", "inferred"):
+        np.testing.assert_allclose(found.values[name][0], 2 * plain.values[name][0])
+
+
+def test_arguments_of_a_pure_function_are_given(jax: Any) -> None:
+    def apply(x: Any, gamma: Any, beta: Any, state: Any, training: bool, *, scale: float = 1.0) -> Any:
+        return scale * gamma * x + beta, state
+
+    pure = SimpleNamespace(init=lambda channels: {}, apply=apply)
+    found, plain = (observe(adapt(pure, call=call), "bn", SCENARIO, ()) for call in ({"scale": 2.0}, None))
+    np.testing.assert_allclose(found.values["dx"][0], 2 * plain.values["dx"][0])
+
+
 def test_its_default_takes_the_variance_in_one_pass(flax: Any) -> None:
     report = check(flax.linen.BatchNorm, "bn", norm_batch=4, short=True)
     assert report.mistakes == ["one-pass-variance"], str(report)

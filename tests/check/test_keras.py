@@ -42,6 +42,19 @@ class RootOfOne(FunctionsTarget):
         return layer
 
 
+def test_arguments_of_the_call_are_asked_for_and_given(keras: Any) -> None:
+    class Told(keras.layers.BatchNormalization):  # type: ignore[name-defined,misc]
+        def call(self, inputs: Any, learning: bool, scale: float) -> Any:
+            return scale * super().call(inputs, training=learning)
+
+    assert "Told.call needs the argument 'learning'" in observe(adapt(Told), "bn", SCENARIO, (3,)).failure
+    found = observe(adapt(Told, call={"learning": "training", "scale": 2.0}), "bn", SCENARIO, (3,))
+    plain = observe(adapt(keras.layers.BatchNormalization), "bn", SCENARIO, (3,))
+    assert found.failure == ""
+    for name in ("z", "dx", "inferred"):
+        np.testing.assert_allclose(found.values[name][0], 2 * plain.values[name][0], rtol=1e-6)
+
+
 def test_batch_normalization_is_ours(keras: Any) -> None:
     """Biased, the old value's weight called momentum."""
     target = adapt(keras.layers.BatchNormalization)

@@ -69,9 +69,11 @@ def test_a_target_and_a_norm_are_asked_for(capsys: pytest.CaptureFixture[str]) -
     assert "the following arguments are required: --as" in capsys.readouterr().err
 
 
-def test_an_axis_is_refused_where_arrays_are_channels_last() -> None:
-    with pytest.raises(TypeError, match="axis is 1, but FunctionsTarget takes none"):
+def test_an_axis_or_an_argument_of_the_call_is_refused_where_there_is_none() -> None:
+    with pytest.raises(TypeError, match="axis is 1, but FunctionsTarget takes none: arrays are channels last"):
         adapt(batch_norm, axis=1)
+    with pytest.raises(TypeError, match="'mask': None}, but FunctionsTarget takes none: its"):
+        adapt(batch_norm, call={"mask": None})
 
 
 @pytest.mark.parametrize("norm", ["bn", "modified-bn", "mabn"])

@@ -131,7 +131,7 @@ def adapt(
     axis : int, optional
         The axis of its channels, of a layer of PyTorch or NumPy; found out by default.
     call : mapping, optional
-        Keywords for every call of a layer of PyTorch or NumPy; the values "training" and "inference" are the mode.
+        Keywords for every call of a framework's layer; the values "training" and "inference" are the mode.
 
     Returns
     -------
@@ -149,11 +149,12 @@ def adapt(
     'FunctionsTarget'
     """
     found = _adapted(thing, extra)
-    for name, value in (("axis", axis), ("call", call or None)):
+    always = "its functions are always called with the same arguments"
+    for name, value, why in (("axis", axis, "arrays are channels last"), ("call", call or None, always)):
         if value is None:
             continue
         if not hasattr(found, name):
-            raise TypeError(f"{name} is {value!r}, but {type(found).__name__} takes none: arrays are channels last")
+            raise TypeError(f"{name} is {value!r}, but {type(found).__name__} takes none: {why}")
         setattr(found, name, value)
     if axis is not None:
         found.axes = (axis,)  # type: ignore[attr-defined]

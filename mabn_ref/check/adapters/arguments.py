@@ -112,6 +112,8 @@ class Constructed:
 
     def __init__(self, source: Any, extra: Mapping[str, Any] | None = None) -> None:
         self.source, self.extra = source, dict(extra or {})
+        self.call: Mapping[str, Any] = {}
+        """What the user gives to every call."""
         self.given: frozenset[str] | None = frozenset()
         self.numbers: tuple[float, ...] = ()
         self.defaults: dict[str, float] = {}
@@ -122,13 +124,15 @@ class Constructed:
         self.own: dict[str, float] = {}
         """What the layer itself keeps, by the fields of the Config."""
 
-    def call_keywords(self, call: Callable[..., Any], training: bool) -> dict[str, Any]:
-        """Return the keywords of a call: the mode, if it takes one, and what the user gives, as `adapt` has it."""
+    def told(self, training: bool) -> dict[str, Any]:
+        """Return what the user gives to a call, as `adapt` has it."""
         modes = {"training": training, "inference": not training}
-        told: Mapping[str, Any] = getattr(self, "call", {})
-        given = {name: modes.get(v, v) if isinstance(v, str) else v for name, v in told.items()}
-        tells = any(isinstance(v, str) and v in modes for v in told.values())
-        found = ({} if tells else self.mode_keyword(call, training)) | given
+        return {name: modes.get(v, v) if isinstance(v, str) else v for name, v in self.call.items()}
+
+    def call_keywords(self, call: Callable[..., Any], training: bool) -> dict[str, Any]:
+        """Return the keywords of a call: the mode, if it takes one, and what the user gives."""
+        mode = {} if self.told(True) != self.told(False) else self.mode_keyword(call, training)
+        found = mode | self.told(training)
         others = list(signature(call).parameters.values())[1:]
         needed = (p.name for p in others if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
         missing = next((name for name in needed if name not in found), None)

@@ -79,13 +79,13 @@ class LinenTarget(_FlaxTarget):
         z, new = module.apply({"params": params, **state}, x, **flag, mutable=list(state))
         return (z if leaves(self.jax, params) else gamma * z + beta), new
 
-    def _ready(self, layer: Layer, training: bool) -> tuple[Any, dict[str, bool]]:
-        """The module, told whether it trains, and the keyword that tells its call."""
+    def _ready(self, layer: Layer, training: bool) -> tuple[Any, dict[str, Any]]:
+        """The module, told whether it trains, and the keywords of its call."""
         module = layer.made[0]
-        flag = training_flag(module.__call__, training)
-        if not flag and (own := training_flag(type(module), training)):
+        found, other = (self.call_keywords(module.__call__, mode) for mode in (training, not training))
+        if found == other and (own := training_flag(type(module), training)):
             module = module.clone(**own)
-        return module, flag
+        return module, found
 
 
 class NnxTarget(_FlaxTarget):
@@ -115,6 +115,6 @@ class NnxTarget(_FlaxTarget):
         params = self.placed(layer, params, gamma, beta)
         module = nnx.merge(graph, params, with_leaves(self.jax, state, {}))  # new variables, which may be changed
         module.train() if training else module.eval()
-        z = module(x, **training_flag(module.__call__, training))
+        z = module(x, **self.call_keywords(module.__call__, training))
         new = nnx.split(module, nnx.Param, ...)[2]
         return (z if leaves(self.jax, params) else gamma * z + beta), new

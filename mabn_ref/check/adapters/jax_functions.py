@@ -106,7 +106,7 @@ class JaxTarget(Holding, Constructed):
 
     def apply(self, layer: Layer, x: Any, gamma: Any, beta: Any, state: Any, training: bool) -> tuple[Any, Any]:
         """Return z and the new state."""
-        z, state = self.source.apply(x, gamma, beta, state, training, **layer.made[1])
+        z, state = self.source.apply(x, gamma, beta, state, training, **layer.made[1] | self.told(training))
         return z, state
 
     def forward(self, layer: Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, counts, named, squeezed, training_flag
+from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, counts, named, squeezed
 from mabn_ref.check.adapters.asked import signature
 from mabn_ref.check.adapters.jax_functions import Step
 from mabn_ref.extras import require
@@ -21,6 +21,8 @@ class _Layer:
         self.keras, self.make, self.channels = keras, make, channels
         self.layer: Any = None
         self.parameters: list[Any] = []
+        self.keywords: dict[str, Any] = {}
+        """Of the last call: the mode, by the name that the layer has for it, and what the user gives."""
         self.step: Step | None = None
         self.backward: Any = None
 
@@ -78,8 +80,9 @@ class KerasTarget(Constructed):
         for variable, value in zip(layer.parameters, (gamma, beta), strict=True):
             if variable is not None:
                 variable.assign(value.reshape(variable.shape).astype(x.dtype))
+        layer.keywords = self.call_keywords(layer.layer.call, training)
         if not training:
-            return _numpy(layer.layer(x, training=False))
+            return _numpy(layer.layer(x, **{"training": False} | layer.keywords))
         z, layer.backward = _RUN[self.backend](layer, x)
         return _numpy(z)
 
@@ -118,7 +121,7 @@ def _numpy(value: Any) -> Array:
 def _torch(layer: _Layer, x: Array) -> tuple[Any, Any]:
     grad, to_tensor = require("torch", "torch").autograd.grad, layer.keras.ops.convert_to_tensor
     given = to_tensor(x).requires_grad_()
-    z = layer.layer(given.clone(), training=True)
+    z = layer.layer(given.clone(), **{"training": True} | layer.keywords)
     inputs = [given, *(v.value for v in layer.parameters if v is not None)]
     return z, lambda dz: grad((z * to_tensor(dz)).sum(), inputs)
 
@@ -128,8 +131,8 @@ def _jax(layer: _Layer, x: Array) -> tuple[Any, Any]:
     trained, kept = layer.layer.trainable_variables, layer.layer.non_trainable_variables
 
     if layer.step is None:
-        mode = training_flag(layer.layer.call, True)  # which not every layer takes
-        layer.step = Step(jax, lambda x, values, state: layer.layer.stateless_call(values, state, x, **mode))
+        told = layer.keywords  # `training` is not among them if the layer itself does not take it
+        layer.step = Step(jax, lambda x, values, state: layer.layer.stateless_call(values, state, x, **told))
     z, pull, new = layer.step(jax.numpy.asarray(x), [v.value for v in trained], [v.value for v in kept])
     for variable, value in zip(kept, new, strict=True):
         variable.assign(value)
@@ -147,7 +150,7 @@ def _tensorflow(layer: _Layer, x: Array) -> tuple[Any, Any]:
     given = tensorflow.constant(x)
     with tensorflow.GradientTape() as tape:
         tape.watch(given)
-        z = layer.layer(given, training=True)
+        z = layer.layer(given, **{"training": True} | layer.keywords)
     inputs = [given, *(v.value for v in layer.parameters if v is not None)]
     return z, lambda dz: tape.gradient(z, inputs, tensorflow.constant(dz))
 

@@ -56,7 +56,6 @@ class NumpyTarget(Constructed):
         super().__init__(source, extra)
         self.axes: tuple[int, ...] = -1, 1
         self.axis = self.axes[0]
-        self.call: Mapping[str, Any] = {}
         if not callable(source):
             sizes = [np.size(v) for v in vars(source).values() if isinstance(v, np.ndarray)]
             self.channels = max(set(sizes), key=sizes.count, default=None)

@@ -57,7 +57,6 @@ class TorchTarget(Holding, Constructed):
         first = -1 if issubclass(kind, last) else 1
         self.axes: tuple[int, ...] = first, -first
         self.axis = self.axes[0]
-        self.call: Mapping[str, Any] = {}
         if isinstance(source, self.torch.nn.Module):
             self.channels = _width(source)
         tracks = getattr(source, "track_running_stats", self.extra.get("track_running_stats", True))
