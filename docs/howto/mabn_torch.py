@@ -75,6 +75,17 @@ class Centred(torch.nn.Module):
         return weight - weight.mean(list(range(1, weight.ndim)), keepdim=True)
 
 
+def converted(norm, **settings):
+    """An `MABN2d` that computes at inference what a trained `BatchNorm2d` does."""
+    layer = MABN2d(norm.num_features, eps=norm.eps, **settings).to(norm.weight)
+    sigma = torch.sqrt(norm.running_var + norm.eps)
+    with torch.no_grad():
+        layer.chi2.copy_(norm.running_var + norm.running_mean**2)
+        layer.weight.copy_(norm.weight * torch.sqrt(layer.chi2 + layer.eps) / sigma)
+        layer.bias.copy_(norm.bias - norm.weight * norm.running_mean / sigma)
+    return layer
+
+
 def block(channels_in, channels_out):
     """What takes the place of convolution, `BatchNorm2d` and ReLU."""
     convolution = torch.nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)

@@ -49,6 +49,19 @@ def test_half_precision_has_statistics_in_single(torch: Any, copied: Any) -> Non
     assert layer.eval()(x).dtype == torch.float16
 
 
+def test_a_converted_layer_infers_what_batch_norm_does(torch: Any, copied: Any) -> None:
+    """eq: convert-chi2, convert-affine"""
+    norm = torch.nn.BatchNorm2d(3, eps=1e-3).double()
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([1.5, -2.0, 0.5]))
+        norm.bias.copy_(torch.tensor([0.3, 0.0, -1.0]))
+        for _ in range(20):
+            norm(5 + 3 * torch.randn(8, 3, 4, 4, dtype=torch.float64))
+    layer, x = copied.converted(norm, window=4).eval(), torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    torch.testing.assert_close(layer(x), norm.eval()(x), rtol=1e-12, atol=1e-12)
+    assert len(layer.chi2_window) == 4
+
+
 def test_second_derivatives_are_refused(torch: Any, copied: Any) -> None:
     x = torch.randn(8, 3, requires_grad=True)
     (dx,) = torch.autograd.grad(copied.MABN2d(3)(x).square().sum(), x, create_graph=True)
