@@ -60,8 +60,9 @@ def last_loss(rate, normalised, gain):
 # .. admonition:: Predict before you run
 #    :class: predict
 #
-#    Guessing among ten classes costs :math:`\log 10 \approx 2.30` nats. At how many of the six learning rates will
-#    the network do clearly better than that, with either size of first weights? And with batch normalisation?
+#    Guessing among ten classes costs :math:`\log 10 \approx 2.30` nats, the unit of a loss with natural logarithms.
+#    At how many of the six learning rates will the network do clearly better than that, with either size of first
+#    weights? And with batch normalisation?
 
 rates = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]
 looks = {
@@ -149,7 +150,7 @@ for title, unit, values in (
     draw(title, "sample (number)", unit, first, second, height=2.6, xticks=number)
 
 # %%
-# Some layers need another mean and another spread. Therefore two numbers per channel, :math:`\gamma` and
+# Some layers need a different mean and spread. Therefore two numbers per channel, :math:`\gamma` and
 # :math:`\beta`, are learned along with the weights, :eq:`affine` (3):
 #
 # .. math:: z_b = \gamma \, y_b + \beta .
@@ -211,9 +212,10 @@ print(normalised(np.array([[1.0], [0.2], [-0.5], [0.1]])).ravel())
 print(normalised(np.array([[1.0], [2.0], [1.5], [0.8]])).ravel())
 
 # %%
-# First it is large, then it is small. The mean and the variance of a batch are *estimates* of those of all data, and
-# the smaller the batch, the worse the estimates. Draw the other members of the batch from a normal distribution with
-# mean 0 and variance 1. Over all data, :math:`x = 1` would become :math:`y = 1`, :eq:`population` (6).
+# First it is large, then it is small. The mean and the variance of a batch :math:`B` are *estimates* of those of all
+# data, and the smaller the batch, the worse the estimates; :math:`|B|` is the number of its samples. Draw the other
+# members of the batch from a normal distribution with mean 0 and variance 1. Over all data, :math:`x = 1` would
+# become :math:`y = 1`, :eq:`population` (6).
 #
 # .. admonition:: Predict before you run
 #    :class: predict
@@ -234,8 +236,8 @@ for size, values in zip(sizes, draws, strict=True):
 
 # %%
 # With two values in the batch nothing is left of the number itself: the larger one becomes 1 and the smaller one -1,
-# whatever they are. Even with 128, nine results out of ten spread over a third. This noise is what the next
-# tutorials are about.
+# whatever they are. Nine results out of ten lie between 0.75 and 1.25 only with 128 values; with 64 they just miss
+# it. This noise is what the next tutorials are about.
 
 low, middle, high = np.quantile(draws, [0.05, 0.5, 0.95], axis=1)
 draw(
@@ -269,7 +271,8 @@ alone = batch_norm.infer(np.array([[8.0]]), one, zero, state, config)
 print("x = 8, on its own, becomes", alone.ravel())
 
 # %%
-# The data have mean 5 and standard deviation 3, so 8 should become 1, and very nearly does.
+# The data have mean 5 and standard deviation 3, so 8 should become 1. It becomes 1.07, since the averages have not
+# quite arrived.
 #
 # Questions
 # ---------
@@ -278,7 +281,7 @@ print("x = 8, on its own, becomes", alone.ravel())
 #    output, and what will its gradient be?
 # 2. Somebody doubles all weights of the convolution before batch normalisation. What happens to the output? And to
 #    the gradient of the loss with respect to those weights?
-# 3. At :math:`|B| = 2` with one value per sample, :math:`y` is 1 or -1 (almost). Which information about :math:`x`
+# 3. At :math:`|B| = 2` with one value per sample, :math:`y` is 1 or -1 (almost). What information about :math:`x`
 #    gets through? Why can a network for images still be trained at :math:`|B| = 2`?
 #
 # .. admonition:: Answers

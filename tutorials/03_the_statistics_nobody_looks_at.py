@@ -184,8 +184,8 @@ for i, size in enumerate(sizes):
 # %%
 # The forward statistics of two images are rough but usable. Those of the backward pass vary, at the same \|B\|, by
 # many times what they estimate. That is not an accident: they are the gradients of :math:`\gamma` and :math:`\beta`,
-# which training drives towards zero. The value to be estimated shrinks; the noise stays. All four improve at the same
-# slow rate, with the square root of \|B\|.
+# which training drives towards zero. The value to be estimated shrinks; the noise stays. All four improve slowly: the
+# mean with the square root of \|B\|, the other three somewhat faster.
 
 draw(
     "How much a batch statistic varies from batch to batch",
@@ -249,9 +249,9 @@ for M in (8, 128, 2048):
 #       \approx 1`, :math:`\Psi` is 1 minus the mean of :math:`y_b t_b`. They vanish when the targets have mean zero,
 #       and when the straight line that fits the targets best has slope one: when no shift and no stretch would help.
 #    2. Those of the mean and the variance. :math:`g` and :math:`\Psi` still come from the batch alone.
-#    3. Independent noise falls by the square root of 16, to a quarter, which is that of a batch of 32. If the weights
-#       have moved, the average contains old values too, and lags behind the present one. Tutorial 04 is about this
-#       trade-off.
+#    3. Independent noise falls by the square root of 16, to a quarter: from about 20 to about 5. (A batch of 32 has
+#       3: there the forward pass is steadier, too.) If the weights have moved, the average contains old values too,
+#       and lags behind the present one. Tutorial 04 is about this trade-off.
 
 # %%
 # Exercises

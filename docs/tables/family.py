@@ -9,13 +9,13 @@ from mabn_ref.norms import NORMS, sync_batch_norm
 
 # what shares a statistic; forward divides by; backward takes off dy; statistics of a set, forward and backward; users
 BY_HAND = {
-    "bn": ("column", "its own sigma, mean off", "g + y Psi", "2 + 2", "convolutional networks"),
-    "brn": ("column", "the same, then r and d", "g + y Psi, r and d constant", "2 + 2", "reinforcement learning"),
-    "modified-bn": ("column", "its own chi", "y Psi", "1 + 1", "a step on the way to MABN"),
-    "mabn": ("columns of m batches", "the root mean chi^2, then r", "y times the mean Psi", "1 + 1", "research"),
-    "gn": ("group of columns in a sample", "its own sigma, mean off", "g + y Psi", "2 + 2", "detection, diffusion"),
-    "ln": ("sample, or row", "its own sigma, mean off", "g + y Psi", "2 + 2", "Transformers"),
-    "in": ("column in a sample", "its own sigma, mean off", "g + y Psi", "2 + 2", "style transfer"),
+    "bn": ("column", "its own σ, mean off", "g + y Ψ", "2 + 2", "convolutional networks"),
+    "brn": ("column", "the same, then r and d", "g + y Ψ, r and d constant", "2 + 2", "reinforcement learning"),
+    "modified-bn": ("column", "its own χ", "y Ψ", "1 + 1", "a step on the way to MABN"),
+    "mabn": ("columns of m batches", "the root mean χ², then r", "y times the mean Ψ", "1 + 1", "research"),
+    "gn": ("group of columns in a sample", "its own σ, mean off", "g + y Ψ", "2 + 2", "detection, diffusion"),
+    "ln": ("sample, or row", "its own σ, mean off", "g + y Ψ", "2 + 2", "Transformers"),
+    "in": ("column in a sample", "its own σ, mean off", "g + y Ψ", "2 + 2", "style transfer"),
     "moving": (
         "columns of batches",
         "averages to choose from",
@@ -23,14 +23,14 @@ BY_HAND = {
         "2 + 2",
         "the paper's Table 4",
     ),
-    "sync-bn": ("column over ranks", "its own sigma, mean off", "g + y Psi", "2 + 2", "training on many devices"),
+    "sync-bn": ("column over ranks", "its own σ, mean off", "g + y Ψ", "2 + 2", "training on many devices"),
     "online": ("columns of samples", "the average before", "u and v, running sums", "2 + 2", "research"),
-    "eval-norm": ("column", "its own sigma, mean off", "g + y Psi", "2 + 2", "research"),
-    "frozen-bn": ("nothing", "a constant sigma, mean off", "nothing", "0 + 0", "fine-tuned detectors"),
-    "rms": ("row", "its own chi", "y Psi", "1 + 1", "language models"),
-    "frn": ("column in a sample", "its own chi", "y Psi", "1 + 1", "Bayesian neural networks"),
-    "powernorm": ("columns of batches", "the root average chi^2 before", "y times a share of v", "1 + 1", "research"),
-    "un": ("columns of m batches", "the geometric mean chi", "y times an average of mean Psi", "1 + 1", "research"),
+    "eval-norm": ("column", "its own σ, mean off", "g + y Ψ", "2 + 2", "research"),
+    "frozen-bn": ("nothing", "a constant σ, mean off", "nothing", "0 + 0", "fine-tuned detectors"),
+    "rms": ("row", "its own χ", "y Ψ", "1 + 1", "language models"),
+    "frn": ("column in a sample", "its own χ", "y Ψ", "1 + 1", "Bayesian neural networks"),
+    "powernorm": ("columns of batches", "the root average χ² before", "y times a share of v", "1 + 1", "research"),
+    "un": ("columns of m batches", "the geometric mean χ", "y times an average of mean Ψ", "1 + 1", "research"),
 }
 COUNTERS = {"iteration", "backward_iteration"}
 

@@ -61,8 +61,8 @@ def check(
         Seed of cotangents and directions.
     double_backward : callable, optional
         ``double_backward(dgradients, dout, cache) -> gradients``: the backward pass of `backward`, which is then
-        checked too. dgradients is a tuple with the gradient by each of those that backward returned; returned are the
-        gradients by dout and by each of the inputs of forward. In the result they are "dout of backward" and so on.
+        checked too. dgradients is a tuple with a gradient for each of those that backward returned; returned are the
+        gradients for dout and for each of the inputs of forward. In the result they are "dout of backward" and so on.
 
     Raises
     ------

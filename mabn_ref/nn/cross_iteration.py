@@ -30,7 +30,7 @@ from mabn_ref.nn.common import check_cotangent, check_rank, check_varied
 
 
 class Batch(NamedTuple):
-    """What later iterations need of one: the weight, the statistics under it, and their derivatives by it."""
+    """What later iterations need of one: the weight, its statistics, and their derivatives with respect to it."""
 
     w: Array  #: (kh, kw, in, C)
     mean: Array  #: (C,)

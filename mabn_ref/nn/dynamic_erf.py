@@ -1,4 +1,4 @@
-"""Derf, the successor of Dynamic Tanh: the error function in the place of the tangent, and a shift inside it.
+"""Derf, the successor of Dynamic Tanh: the error function in place of the hyperbolic tangent, and a shift inside it.
 
 Chen, Lu, Zhu, Sun and Liu, "Stronger Normalization-Free Transformers", 2025. See `mabn_ref.nn.dynamic_tanh`. NumPy
 has no error function, so that this is the standard library's, value by value, and takes arrays of NumPy alone.

@@ -2,7 +2,7 @@
 
 A gradient penalty is such a loss: the size of dL/dx is a term of it, and training differentiates through `backward`.
 `double_backward` is to `mabn_ref.norms.batch_norm.backward` what that is to `forward`. In its names, as everywhere,
-"d" and a name is the gradient of the loss by it, so that ``ddx`` is the gradient by ``dx``.
+a name with "d" in front is the gradient of the loss with respect to it: ``ddx`` is that with respect to ``dx``.
 
 Examples
 --------
@@ -30,11 +30,11 @@ from mabn_ref.norms.common import mean, merge, split
 def double_backward(
     ddx: Array, ddgamma: Array, ddbeta: Array, dz: Array, cache: Cache
 ) -> tuple[Array, Array, Array, Array]:
-    """Gradients by dz and by forward's x, gamma and beta of a loss that depends on dx, dgamma and dbeta.
+    """Gradients, for dz and forward's x, gamma and beta, of a loss that depends on dx, dgamma and dbeta.
 
     Implements :eq:`bn-double-dz`, :eq:`bn-double-gamma`, :eq:`bn-double-y` and :eq:`bn-double-x`. `dz` and `cache`
     are those that ``backward`` took, and ``ddx``, ``ddgamma``, ``ddbeta`` have the shapes of what it returned. The
-    gradient by beta is zero: no gradient depends on it.
+    gradient for beta is zero: no gradient depends on it.
     """
     checks.gradient_statistics(dz, (cache, Cache))
     y, sigma, gamma, _, shape, config = cache

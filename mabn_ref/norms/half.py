@@ -1,9 +1,9 @@
 """Half precision: x, z, dz and dx are float16, and everything between is computed in float32.
 
-A float16 has 11 binary digits and ends at 65,504. That is enough for a value, and not for a sum of many or a square.
-So the values are taken to float32 as they come in, the normaliser does there what it always does, and what it returns
-per value is rounded back. gamma, beta, their gradients, the statistics, the state and the cache are float32. The
-normalisers themselves refuse float16: which precision sums have is a choice, and this is it.
+A float16 has 11 binary digits and ends at 65,504. That is enough for one value, but not for a sum of many or for a
+square. So the values are taken to float32 as they come in, the normaliser does there what it always does, and what it
+returns per value is rounded back. gamma, beta, their gradients, the statistics, the state and the cache are float32.
+The normalisers themselves refuse float16: which precision sums have is a choice, and this is it.
 
 Parameters
 ----------
