@@ -83,7 +83,8 @@ def with_behaviour(report: Report, found: Sequence[Outcome]) -> Report:
     """Return a report with what the probes found."""
     lost = {getattr(difference, "tensor", "") for difference in report.differences}
     wrong = {finding.tensor for finding in report.findings if not finding.accepted}
-    by_eps = any("eps" in finding.words for finding in report.findings if not finding.accepted)
+    in_training = [f for f in report.findings if not f.accepted and f.tensor != "inferred"]
+    by_eps = any("eps" in finding.words for finding in in_training)
     known: dict[str, str] = {}
     if "z" in lost:
         known = dict.fromkeys(OF_THE_OUTPUT, "its output is not understood")

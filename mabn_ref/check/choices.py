@@ -115,11 +115,7 @@ _AVERAGES = choices(
     ("brn", {"start": "root"}, "The moving sigma starts at 1, as in Keras; Ioffe's at sqrt(1 + eps).", ACCEPTED),
     (ALL, {"start": "first"}, "The moving average starts at the first value.", ACCEPTED),
     ("brn mabn", {"average_of": "bare root"}, "The moving average is of the root without eps in it.", ACCEPTED),
-    (
-        "bn",
-        {"average_of": "bare root", "infer_eps": "root again"},
-        "The moving average is of the standard deviation, and inference takes its root as if it were a variance.",
-    ),
+    ("bn", {"average_of": "bare root"}, "The moving average is of the standard deviation, not of the variance."),
     (f"{ALL} in", {"decay": _twice}, "The moving averages are updated twice in every step."),
     ("bn modified-bn in", {"decay": 1.0}, "The moving averages never move."),
     ("bn in", {"decay": 0.0}, "The moving statistics are those of the last batch: nothing is averaged."),
@@ -281,6 +277,11 @@ _INFERENCE = choices(
     (ALL, {"infer_eps": "inside"}, "Inference has eps inside the root.", ACCEPTED),
     (ALL, {"infer_eps": "none"}, "bn-infer-no-eps"),
     (ALL, {"infer_eps": "twice"}, "Your inference has eps in the root twice."),
+    (
+        "bn",
+        {"infer_eps": "root again"},
+        "Inference takes the root of the averaged standard deviation, as if it were a variance.",
+    ),
     (BN, {"infer_eps": "no root"}, "Your inference divides by the variance; take its root."),
     (CHI, {"infer_eps": "no root"}, "Your inference divides by chi^2; take its root."),
     (ALONE, {"infer_by": "sample"}, "Inference is right; training is not.", ACCEPTED),
@@ -377,6 +378,12 @@ _INPUT_GRADIENT = choices(
     ("online", "averaged", "online-control-averaged"),
     ("online", "v after", "online-control-of-this-sample"),
     ("online", "no control", "Your dx is dy / sigma: nothing takes u and v off."),
+    (
+        "powernorm",
+        {"backward_by": "batch"},
+        "dx is divided by the batch's own root mean square, as in the authors' code.",
+        ACCEPTED,
+    ),
 ) + choices("dx dgamma dbeta", ("online", {"dx": "scale held"}, "online-scale-held"))
 
 

@@ -26,6 +26,7 @@ class Convention:
     groups: int = 1
     decay_forward: float = 0.999
     decay_backward: float = 0.99
+    backward_by: str = "moving"  #: PowerNorm's backward divides by forward's root, or by that of the "batch"
     norm_batch: int = 1  #: |B|, as far as inference depends on it
     #: which values share statistics: also those of a whole "call", all "channels" together, every "position", or
     #: every "sample"
@@ -196,6 +197,7 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
     "ln": (_PAPER, Preset("Transformers", {"over": "position"}, {})),
     "rms": (_PAPER, Preset("PyTorch", _NO_SHIFT, {}), Preset("Keras 3 and Flax", _NO_SHIFT, {"eps": 1e-6})),
     "eval-norm": (_PAPER, Preset("PyTorch", {"fed": "unbiased"}, {"eps": 1e-5, "decay": 0.9})),
+    "powernorm": (_PAPER, Preset("the authors' code", {"backward_by": "batch"}, {})),
     "online": (
         Preset("the paper", {}, {"decay_forward": 0.999, "decay_backward": 0.99, "eps": 1e-5}),
         Preset("the authors' later code", {"guard": "clamp"}, {"decay_forward": 0.999, "eps": 1e-5}),

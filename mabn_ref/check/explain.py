@@ -95,8 +95,22 @@ def explain(cases: Sequence[Case]) -> list[Explanation]:
         found += live
         if not fewest:
             break
+    found = [_debiased(explanation) for explanation in found]
     best = min(explanation.cost for explanation in found)
     return list(dict.fromkeys(explanation for explanation in found if explanation.cost == best))
+
+
+def _debiased(explanation: Explanation) -> Explanation:
+    """Averages that start at 0 and are divided by the sum of their weights at inference: two choices that are one."""
+    parts = {("start", 0.0), ("infer_by", "debiased")}
+    found = [(tensor, c) for tensor, c in explanation.choices if len(c.changes) == 1 and c.changes[0] in parts]
+    if len(found) < 2:
+        return explanation
+    words = "The moving averages start at 0, and inference divides them by the sum of their weights, as Adam does."
+    tensor, first = found[0]
+    whole = replace(first, changes=tuple(parts), words=words, mistake="", accepted=True)
+    rest = [choice for choice in explanation.choices if choice not in found]
+    return replace(explanation, choices=((tensor, whole), *rest))
 
 
 def _heeding(choice: Choice, case: Case) -> Choice:
@@ -147,6 +161,8 @@ def _settled(judge: _Judge, so_far: Explanation, tensor: str, offered: Sequence[
     looked = (tensor, "state") if tensor == "z" and "decay" in so_far.settled else (tensor,)
     first = judge.difference(so_far, looked)
     fresh = [c for c in offered if tensor in c.shows and not _fields(c) & so_far.settled]
+    if "z" in [difference.tensor for difference in so_far.unexplained]:  # what shows in z is not seen elsewhere alone
+        fresh = [c for c in fresh if "z" not in c.shows]
     if tensor == "inferred" and so_far.unexplained:
         deepest = min(deepest, 1)  # `findings` says nothing of it then: it is not worth the longest of the searches
     more = _fewest(judge, so_far, looked, fresh, deepest) if first else ()
@@ -271,8 +287,9 @@ def _against(name: str, cases: Sequence[Case]) -> str:
 
 
 def _bounds(best: Explanation, cases: Sequence[Case]) -> list[tuple[int, float, float]]:
-    """For every age: the last iteration, and the largest bounds that were reached."""
+    """For every age: the last iteration, and the largest bounds that were reached; first those of 1 and 0, if any."""
     spans: dict[int, tuple[int, float, float]] = {}
+    off: list[int] = []
     for case in cases:
         age = case.trace.scenario.age
         with np.errstate(all="ignore"):
@@ -280,9 +297,13 @@ def _bounds(best: Explanation, cases: Sequence[Case]) -> list[tuple[int, float, 
                 if age and k + 1 == case.trace.scenario.age_after:
                     model.bounds.clear()
         r, d = (round(max(values), 9) for values in zip(*model.bounds, strict=True))
+        if not age:
+            none = itertools.takewhile(lambda bounds: max(bounds[0] - 1, bounds[1]) < 1e-9, model.bounds)
+            off += [len(list(none))] if (r, d) != (1.0, 0.0) else []
         before = spans.get(age, (0, 1.0, 0.0))
         spans[age] = max(before[0], model.iteration), max(before[1], r), max(before[2], d)
-    return [spans[age] for age in sorted(spans)]
+    warm_up = min(off, default=0)
+    return [(warm_up, 1.0, 0.0)] * bool(warm_up) + [spans[age] for age in sorted(spans)]
 
 
 _TIMES = {"eps": 1.5, "clip": 0.9, "r_max": 0.9, "d_max": 0.9}

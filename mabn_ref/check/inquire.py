@@ -47,6 +47,7 @@ def inquire(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
         asked=dict(getattr(target, "asked", {})),
         unknown=dict(getattr(target, "unknown", {})),
         own=dict(getattr(target, "own", {})),
+        misfits=dict(getattr(target, "misfits", {})),
         coarse=not single and any(_coarse(target, norm, scenario, space) for space in _spaces_of(refused)[:1]),
         other_axes=[other for other in run if other != axis],
         clear=len(clear) == 1,
@@ -169,9 +170,12 @@ def derivative(target: Target, norm: str, scenario: Scenario, space: tuple[int, 
             return [np.array(found[k]).astype(kept) for k in told]
 
         names = [("dx", "dgamma", "dbeta")[k] for k in told]
-        found = gradcheck.check(some, backward, tuple(given[k] for k in told), names=names).inputs
+        checked = gradcheck.check(some, backward, tuple(given[k] for k in told), names=names)
     except Exception as error:
         return f"its derivative cannot be taken: {type(error).__name__}: {error}"
+    if checked.violations:
+        return f"its derivative cannot be taken: of new layers, {'; '.join(checked.violations)}"
+    found = checked.inputs
     said = [
         f"{name} is {'' if one.verdict == 'ok' else 'not '}the derivative of forward (Taylor {one.taylor}, largest "
         f"error {one.error:.1e})"

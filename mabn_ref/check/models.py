@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,11 @@ BENDABLE: dict[str, Any] = {
 def model_of(norm: str, convention: Convention, channels: int, config: Any = None) -> Any:
     """Return the layer that a target of this name is compared with; `config` is for one without a bendable model."""
     kind = BENDABLE.get(norm)
-    return kind(norm, convention, channels) if kind else ModuleModel(MODULES[norm], config, channels)
+    if kind:
+        return kind(norm, convention, channels)
+    if hasattr(config, "backward_by"):
+        config = replace(config, backward_by=convention.backward_by)
+    return ModuleModel(MODULES[norm], config, channels)
 
 
 def call_of(norm: str, x: Array, samples: int, convention: Convention) -> Batch:

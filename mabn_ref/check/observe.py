@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.scenarios import MODULES, Scenario, inputs, parameters
+from mabn_ref.check.scenarios import MODULES, Scenario, constants, inputs, parameters
 from mabn_ref.check.target import Target, last_own_line
 
 SPACES: tuple[tuple[int, ...], ...] = ((2, 3), (3,), (), (2, 1, 3))
@@ -33,6 +33,8 @@ class Trace:
     skipped: str = ""  #: why the scenario was left out or could not be set up, or ""
     part: str = ""  #: what it did last: "forward", "backward", or "inference"
     not_finite: str = ""  #: the output that it stopped at, NaN or infinite, such as "dx is NaN"; or ""
+    raised: bool = False  #: whether it stopped at an error of the target's own
+    frozen: bool = False  #: whether it was given constants for its mean and variance
 
     @property
     def finished(self) -> int:
@@ -75,7 +77,7 @@ def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
     trace = Trace(scenario, space)
     with np.errstate(all="ignore"):
         try:
-            _run(target, config_of(norm, scenario), trace)
+            _run(target, norm, trace)
         except NotSetUp as why:
             trace.skipped = str(why)
         except Refused as refusal:
@@ -83,6 +85,7 @@ def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
         except (Exception, SystemExit) as error:
             line = last_own_line(error)
             place = f" ({Path(line.filename).name}, line {line.lineno})" if line else ""
+            trace.raised = True
             trace.failure = f"{type(error).__name__}: {error}{place}"
     trace.values = {name: values for name, values in trace.values.items() if values}
     # a statistic that comes later, or changes its shape, cannot be followed
@@ -94,9 +97,11 @@ def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
     return trace
 
 
-def _run(target: Target, config: Any, trace: Trace) -> None:
+def _run(target: Target, norm: str, trace: Trace) -> None:
     scenario = trace.scenario
-    layer = target.make(scenario.channels, config)
+    layer = target.make(scenario.channels, config_of(norm, scenario))
+    if norm == "frozen-bn" and hasattr(target, "freeze"):
+        trace.frozen = target.freeze(layer, *constants(scenario))
     for step, (x, dz) in enumerate(inputs(scenario, trace.space), 1):
         trace.failed_at = step
         gamma, beta = (array.astype(scenario.dtype) for array in parameters(step - 1, scenario.channels))
@@ -163,6 +168,8 @@ class About:
     #: numbers that its user made it with, by names that say nothing
     unknown: dict[str, float] = field(default_factory=dict)
     own: dict[str, float] = field(default_factory=dict)  #: what the layer itself keeps, by the fields of the Config
+    #: the shapes of a scale or a shift that has not one number per channel, by its name
+    misfits: dict[str, Any] = field(default_factory=dict)
     coarse: bool = False  #: whether it computes in float32 where it is given float64, and returns it
     other_axes: list[int] = field(default_factory=list)  #: the axes with which it runs too
     clear: bool = True  #: whether gamma and beta are those of the channels of `axis` alone

@@ -166,6 +166,14 @@ def parameters(step: int = 0, channels: int = CHANNELS) -> tuple[Array, Array]:
     return np.resize(gamma * (1 + 0.3 * moved), channels), np.resize(beta - 0.2 * moved, channels)
 
 
+def constants(scenario: Scenario) -> tuple[Array, Array]:
+    """Return a mean and a variance, (C,), for a layer that takes them for constants: about those of its inputs."""
+    sizes = np.resize(SCALES, scenario.channels)
+    mean, spread = np.array([0.7, -1.1, 0.4, -0.6, 1.3]), np.array([0.8, 1.3, 1.1, 0.7, 1.6])
+    found = sizes * np.resize(mean, sizes.shape), (sizes * np.resize(spread, sizes.shape)) ** 2
+    return found[0].astype(scenario.dtype), found[1].astype(scenario.dtype)
+
+
 def inputs(scenario: Scenario, space: tuple[int, ...]) -> Iterator[tuple[Array, Array]]:
     """Yield x and dz of every step, and last an x for inference, with None.
 

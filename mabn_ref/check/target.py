@@ -34,6 +34,8 @@ class Target(Protocol):
     ``age(layer, iterations)``
         Sets the layer's own count of iterations, so that a schedule over thousands of them can be looked at; False
         if there is none, and the scenario is said not to have run.
+    ``freeze(layer, mean, var)``
+        Sets the constants of frozen batch normalisation; False if they cannot be found.
 
     Examples
     --------
@@ -117,6 +119,13 @@ class FunctionsTarget(Holding):
     def state(self, layer: SimpleNamespace) -> dict[str, Any]:
         return dict(layer.state._asdict())
 
+    def freeze(self, layer: SimpleNamespace, mean: Array, var: Array) -> bool:
+        """Set the constants, and say whether there are any."""
+        state = self.functions.init(layer.channels, layer.config, dtype=mean.dtype)
+        there = {"mean", "var"} <= set(getattr(state, "_fields", ()))
+        layer.state = state._replace(mean=mean, var=var) if there else None
+        return there
+
     def age(self, layer: SimpleNamespace, iterations: int) -> bool:
         """Set the count of iterations, and say whether there is one."""
         counts = layer.state is not None and hasattr(layer.state, "iteration")
@@ -171,6 +180,20 @@ class Watched:
         arrays = [value for value in given if isinstance(value, np.ndarray)]
         on = f", on an array of shape {arrays[0].shape}, {arrays[0].dtype}" if arrays else ""
         return f"in call {calls[name]} of {name}{mode}{on}"
+
+
+def statistic(name: str) -> str:
+    """Return "mean" or "second", for a second moment or its root, by what a layer calls it; "" if by neither.
+
+    Examples
+    --------
+    >>> statistic("bn.running_var"), statistic("moving_mean"), statistic("count")
+    ('second', 'mean', '')
+    """
+    name = name.rpartition(".")[2].lower()
+    if any(word in name for word in ("var", "std", "sigma", "stdev", "chi", "x2", "square", "rms", "second")):
+        return "second"
+    return "mean" if "mean" in name or name.endswith("mu") else ""
 
 
 def last_own_line(error: BaseException) -> traceback.FrameSummary | None:

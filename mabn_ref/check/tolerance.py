@@ -16,7 +16,8 @@ from mabn_ref.check.batch_model import Batch
 from mabn_ref.check.conventions import Convention, asked_for, from_config
 from mabn_ref.check.models import BENDABLE, backward, call_of, model_of
 from mabn_ref.check.observe import About, Trace, config_of
-from mabn_ref.check.scenarios import ALONE, SETTINGS, inputs, parameters
+from mabn_ref.check.scenarios import ALONE, SETTINGS, constants, inputs, parameters
+from mabn_ref.check.target import statistic
 from mabn_ref.gradcheck import exact, ulps
 
 TENSORS = ("z", "state", "inferred", "dx", "dgamma", "dbeta")
@@ -83,7 +84,10 @@ class Case:
 
     def model(self, convention: Convention) -> Any:
         """The layer with this convention that the target is compared with."""
-        return model_of(self.norm, convention, self.channels, self.config)
+        model = model_of(self.norm, convention, self.channels, self.config)
+        if self.trace.frozen:
+            model.kept = type(model.kept)(*(a.astype(np.float64) for a in constants(self.trace.scenario)))
+        return model
 
     def replay(self, convention: Convention) -> Iterator[tuple[int, Any, Array]]:
         """Run that layer over the trace: yield step, counted from 0, the layer after its forward pass, and its z."""
@@ -161,12 +165,7 @@ def _moves(values: list[Array]) -> bool:
 
 def _role(name: str, values: list[Array], channels: int) -> str:
     """Whether a moving statistic is a mean or a second moment, by its shape and its name."""
-    if np.shape(values[0]) != (channels,) or values[0].dtype.kind != "f":
-        return ""
-    name = name.rpartition(".")[2].lower()
-    if any(word in name for word in ("var", "std", "sigma", "stdev", "chi", "x2", "square", "rms", "second")):
-        return "second"
-    return "mean" if "mean" in name or name.endswith("mu") else ""
+    return statistic(name) if np.shape(values[0]) == (channels,) and values[0].dtype.kind == "f" else ""
 
 
 @dataclass
@@ -241,7 +240,8 @@ def _looks(case: Case, convention: Convention, tensors: Collection[str]) -> Iter
     trace = case.trace
     batches = case.batches(convention)
     back = any(name in tensors for name in ("dx", "dgamma", "dbeta"))
-    sizes = np.zeros(case.channels)
+    # a mean of all batches forgets where it started, but for the rounding of that
+    sizes = np.full(case.channels, 1.0 if convention.decay == "cumulative" else 0.0)
     rtol: Array = np.zeros(case.channels)
     model = None
     for k, model, z in case.replay(convention):

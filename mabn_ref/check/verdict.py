@@ -32,7 +32,7 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
     telling = _telling(list(cases.values()), about)
     if not telling:
         rows = [Row(t.scenario.name, 0, t.skipped or t.failure, {}) for t in found]
-        if about.not_finite:  # which is a difference, and no reason
+        if about.broken:  # which is a difference, and no reason
             refused = {rank: why for rank, why in about.refused.items() if rank not in about.broken}
             return Report(name, norm, "", broken=_broken(about), refused=refused, rows=rows)
         # a reason why nothing runs is one for the inputs, and not for a scenario that is left out besides
@@ -67,7 +67,13 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
         broken=_broken(about),
         not_run={row.scenario: row.why for row in rows if not row.errors},
         notes=list(dict.fromkeys(notes)),
-        limits=[*_precision(about, best, notes), *_limits(about, best, read_off)],
+        limits=[
+            *_precision(about, best, notes),
+            *_refused_numbers(found),
+            *["its constants stayed as they were made"] * (norm == "frozen-bn" and not all(t.frozen for t in run)),
+            *["how its averages move late in training is not known"] * any(row.why == COUNTED for row in rows),
+            *_limits(about, best, read_off),
+        ],
         ulps=rounding_errors(exact[0], best.convention(exact[0])) if exact else {},
     )
 
@@ -102,14 +108,32 @@ def _precision(about: About, best: Explanation, notes: Sequence[str]) -> list[st
     return list(dict.fromkeys(found))
 
 
+COUNTED = "its averages depend on the count of iterations that was set"
+"""As where they are sums that are divided by it; such a layer cannot be made older."""
+
+
+def _refuses(trace: Trace) -> bool:
+    """Whether forward raises at once for the number of samples that a scenario is about, which is no fault."""
+    of_a_number = trace.scenario.name.startswith(("|B| = ", "N = "))
+    return of_a_number and trace.raised and trace.part == "forward" and not trace.finished
+
+
+def _refused_numbers(found: Sequence[Trace]) -> list[str]:
+    """What a headline is to say of numbers of samples that the layer refuses."""
+    numbers = [str(trace.scenario.norm_batch) for trace in found if _refuses(trace)]
+    return [f"it refuses calls of {listed(numbers)} sample{'s' * (numbers != ['1'])}"] if numbers else []
+
+
 def _limits(about: About, best: Explanation, read_off: Mapping[str, Any]) -> list[str]:
-    """What a headline is to say of numbers whose names say nothing."""
-    found = []
+    """What a headline is to say of parameters of another size, and of numbers whose names say nothing."""
+    misfits = [f"{name} of shape {tuple(shape)}" for name, shape in about.misfits.items()]
+    numbers = "are not one number" if len(misfits) > 1 else "is not one number"
+    found = [f"its {listed(misfits)} {numbers} per channel: gamma and beta were applied outside"] if misfits else []
     held = [*read_off.values(), *(value for _, choice in best.choices for _, value in choice.changes)]
     held += [part for value in held if isinstance(value, tuple) for part in value]
-    numbers = [v for value in held if isinstance(value, int | float) for v in (value, 1 - value)]
+    known = [v for value in held if isinstance(value, int | float) for v in (value, 1 - value)]
     for name, value in about.unknown.items():
-        if read_off and not any(abs(value - v) < 1e-9 for v in numbers):
+        if read_off and not any(abs(value - v) < 1e-9 for v in known):
             found.append(f"whether it keeps to {name}={value:g} is not known: that name is not")
     return found
 
@@ -224,7 +248,7 @@ def _best(telling: Sequence[Case], cases: Sequence[Case], about: About) -> Expla
     norm = telling[0].norm
     if LIKE.get(norm, norm) == "bn" and not any(_averages_seen(case, found[0]) for case in telling):
         found = [e for e in found if not e.preset.changes] or found  # whose changes are in the averages alone
-    best = max(found, key=lambda e: sum(e.preset.defaults.get(name) == v for name, v in about.defaults.items()))
+    best = max(found, key=lambda e: (_steps_alike(e, telling), _defaults_alike(e, about)))
     late = next((choice for _, choice in best.choices if choice.changes == (("renorm_from", LATE),)), None)
     if late is None:
         return best
@@ -236,6 +260,22 @@ def _best(telling: Sequence[Case], cases: Sequence[Case], about: About) -> Expla
     words = f"r is other than 1 from iteration {first.step} on."
     exact = replace(late, changes=(("renorm_from", first.step),), words=words)
     return replace(best, choices=tuple((t, exact if choice is late else choice) for t, choice in best.choices))
+
+
+def _steps_alike(explanation: Explanation, telling: Sequence[Case]) -> tuple[float, int]:
+    """The step at which z first differs in any case, and the sum of those of all tensors in all cases."""
+    earliest, steps = np.inf, 0
+    for case in telling:
+        differences = compared(case, explanation.convention(case)).differences
+        steps += sum(differences[t].step if t in differences else case.trace.finished + 2 for t in TENSORS)
+        if "z" in differences:
+            earliest = min(earliest, differences["z"].step)
+    return earliest, steps
+
+
+def _defaults_alike(explanation: Explanation, about: About) -> int:
+    """How many of the numbers that the layer has unless told otherwise are those of the convention."""
+    return sum(explanation.preset.defaults.get(name) == value for name, value in about.defaults.items())
 
 
 def _averages_seen(case: Case, best: Explanation) -> bool:
@@ -264,6 +304,8 @@ def _row(norm: str, trace: Trace, case: Case | None, best: Explanation, about: A
         if trace.not_finite:
             return Row(name, 0, failure, {}), f"{name}: one value per channel: {failure}"
         return Row(name, 0, f"one value per channel: {failure or 'the output is beta'}", {}), ""
+    if _refuses(trace):
+        return Row(name, 0, failure, {}), ""
     if failure and not trace.finished and name == "ramps":
         return Row(name, 0, f"it takes no ramps: {failure}", {}), ""
     step = f", step {trace.failed_at}" if trace.failed_at else ""
@@ -273,6 +315,8 @@ def _row(norm: str, trace: Trace, case: Case | None, best: Explanation, about: A
     convention = best.convention(case)
     comparison = compared(case, convention)
     difference = comparison.first() or stopped
+    if trace.scenario.age and difference and not stopped and {*comparison.differences} <= {"state", "inferred"}:
+        return Row(name, 0, COUNTED, {}), ""
     whole = replace(convention, shared_by="call")
     if (
         difference

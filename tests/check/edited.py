@@ -853,7 +853,10 @@ for norm, line, s, back in (
     inference = [infers(norm, largest)] * (norm in ("bn", "modified-bn"))
     root = line, f"{divisor} = {largest.format(s=s)}"
     add(norm, "eps_at", "largest", root, (back, back.replace("psi", masked.format(s=divisor))), *inference)
-add("bn", "average_of", "bare root", (EMA_VAR, EMA_VAR.replace(" var, config.decay", " np.sqrt(var), config.decay")))
+bare = EMA_VAR, EMA_VAR.replace(" var, config.decay", " np.sqrt(var), config.decay")
+add("bn", "average_of", "bare root", bare, infers("bn", "np.sqrt({s} ** 2 + config.eps)"))
+add("bn", "infer_eps", "root again", bare, beside=("The moving average is of the standard deviation",))
+add("powernorm", "backward_by", "batch", settings={"backward_by": "batch"}, conforms=True)
 twice = value_of("The moving averages are updated twice")
 add("bn brn modified-bn mabn", "decay", twice, settings={"decay": lambda config: config.decay**2})
 add("bn modified-bn", "decay", 1.0, wrap=never_moving)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, named, training_flag
+import numpy as np
+
+from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, named, training_flag, zero_centred
 from mabn_ref.check.adapters.asked import signature
 from mabn_ref.check.adapters.jax_functions import Compiled, JaxTarget, Layer, leaves, with_leaves
 from mabn_ref.extras import require
@@ -38,8 +40,20 @@ class _FlaxTarget(JaxTarget):
         if not found:  # no parameters of its own: they are applied outside
             layer.has_scale = layer.has_shift = True
             return params
-        new = {path: a.reshape(found[path].shape) for path, a in ((scale, gamma), (shift, beta)) if path is not None}
+        for path in filter(None, (scale, shift)):
+            if found[path].size != layer.channels:
+                raise ValueError(
+                    f"{path} has shape {found[path].shape}, expected {layer.channels} numbers, one per channel"
+                )
+        given = (scale, gamma - 1 if layer.zero_centred else gamma), (shift, beta)
+        new = {path: a.reshape(found[path].shape) for path, a in given if path is not None}
         return with_leaves(self.jax, params, new)
+
+    def centred(self, params: Any, infer: Callable[[], Any]) -> bool:
+        """Whether gamma is 1 + scale, by what `infer` returns with the parameters as they start."""
+        found = leaves(self.jax, params)
+        scale = named(found, SCALES)
+        return zero_centred(None if scale is None else np.asarray(found[scale]), lambda: np.asarray(infer()))
 
 
 class LinenTarget(_FlaxTarget):
@@ -71,6 +85,7 @@ class LinenTarget(_FlaxTarget):
             self.inits[like] = Compiled(self.jax, lambda x: module.init(self.jax.random.key(0), x, **flag))
         variables = self.inits[like](x)
         layer.made[1] = variables.get("params", {})
+        layer.zero_centred = self.centred(layer.made[1], lambda: module.apply(variables, x, **flag))
         return self.converted({name: kept for name, kept in variables.items() if name != "params"}, x)
 
     def apply(self, layer: Layer, x: Any, gamma: Any, beta: Any, state: Any, training: bool) -> tuple[Any, Any]:
@@ -108,7 +123,15 @@ class NnxTarget(_FlaxTarget):
         return repr((layer.channels, graph)) if len(leaves(self.jax, params)) <= 2 else ""
 
     def start(self, layer: Layer, x: Any) -> Any:
-        return self.converted(layer.made[2], x)
+        graph, params, state = layer.made
+
+        def inferred() -> Any:
+            module = self.flax.nnx.merge(graph, params, with_leaves(self.jax, state, {}))
+            module.eval()
+            return module(x, **self.call_keywords(module.__call__, False))
+
+        layer.zero_centred = self.centred(params, inferred)
+        return self.converted(state, x)
 
     def apply(self, layer: Layer, x: Any, gamma: Any, beta: Any, state: Any, training: bool) -> tuple[Any, Any]:
         nnx, (graph, params, _) = self.flax.nnx, layer.made

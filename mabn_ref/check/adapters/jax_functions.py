@@ -27,6 +27,7 @@ class Layer:
         self.step: Step | None = None
         self.cache: Any = None
         self.has_scale = self.has_shift = True
+        self.zero_centred: bool | None = None  #: whether gamma is 1 + scale, once that is known
 
 
 class Compiled:

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, counts, named, squeezed
+from mabn_ref.check.adapters.arguments import (
+    SCALES,
+    SHIFTS,
+    Constructed,
+    counts,
+    named,
+    squeezed,
+    zero_centred,
+)
 from mabn_ref.check.adapters.asked import signature
 from mabn_ref.check.adapters.jax_functions import Step
 from mabn_ref.extras import require
@@ -21,6 +29,8 @@ class _Layer:
         self.keras, self.make, self.channels = keras, make, channels
         self.layer: Any = None
         self.parameters: list[Any] = []
+        self.zero_centred: bool | None = None
+        """Whether gamma is 1 + scale, once that is known."""
         self.keywords: dict[str, Any] = {}
         """Of the last call: the mode, by the name that the layer has for it, and what the user gives."""
         self.step: Step | None = None
@@ -77,7 +87,11 @@ class KerasTarget(Constructed):
         # Keras computes in float32 whatever it is given, unless its backend is TensorFlow
         x = x.astype(self.keras.backend.result_type(str(x.dtype)))
         layer.build(x)
-        for variable, value in zip(layer.parameters, (gamma, beta), strict=True):
+        if layer.zero_centred is None:
+            scale, told = layer.parameters[0], {"training": False} | self.call_keywords(layer.layer.call, False)
+            start = None if scale is None else _numpy(scale.value)
+            layer.zero_centred = zero_centred(start, lambda: _numpy(layer.layer(x, **told)))
+        for variable, value in zip(layer.parameters, (gamma - layer.zero_centred, beta), strict=True):
             if variable is not None:
                 variable.assign(value.reshape(variable.shape).astype(x.dtype))
         layer.keywords = self.call_keywords(layer.layer.call, training)

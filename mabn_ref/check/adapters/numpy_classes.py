@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, counts, mode_flags, squeezed
+from mabn_ref.check.adapters.arguments import (
+    SCALES,
+    SHIFTS,
+    Constructed,
+    counts,
+    mode_flags,
+    squeezed,
+    zero_centred,
+)
+from mabn_ref.check.target import statistic
 
 _GRADIENTS = ("grads", "gradients", "grad")
 """What classes call a dictionary of gradients; otherwise they are attributes such as dgamma or gamma_grad."""
@@ -26,6 +35,8 @@ class _Layer:
         tables = [vars(thing), *(value for value in vars(thing).values() if isinstance(value, dict))]
         places = [(table, name) for table in tables for name in table]
         self.scale, self.shift = (_place(places, names, channels) for names in (SCALES, SHIFTS))
+        self.zero_centred: bool | None = None
+        """Whether gamma is 1 + scale, once that is known."""
         self.per_channel = {n for n, v in kept(self) if isinstance(v, np.ndarray) and v.size == channels}
 
 
@@ -70,27 +81,36 @@ class NumpyTarget(Constructed):
         return _Layer(made, channels)
 
     def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
-        for place, value in ((layer.scale, gamma), (layer.shift, beta)):
+        if layer.zero_centred is None:
+            start = None if layer.scale is None else layer.scale[0][layer.scale[1]]
+            alone = np.moveaxis(x, -1, self.axis).copy()
+            layer.zero_centred = zero_centred(start, lambda: self._run(copy.deepcopy(layer.thing), alone, False))
+        for place, value in ((layer.scale, gamma - layer.zero_centred), (layer.shift, beta)):
             if place is not None:
                 old = place[0][place[1]]
                 place[0][place[1]] = value.reshape(np.shape(old)).copy()
-        for name, value in mode_flags(training).items():
-            if isinstance(getattr(layer.thing, name, None), bool):
-                setattr(layer.thing, name, value)
-        switch = getattr(layer.thing, "train" if training else "eval", None)
-        if callable(switch):
-            switch()
         given = np.moveaxis(x, -1, self.axis).copy()
         before = given.copy()
-        z = layer.thing.forward(given, **self.call_keywords(layer.thing.forward, training))
+        z = self._run(layer.thing, given, training)
         self._seen(x, given, before)
         if training:
             layer.handed = given, x
-        z = z[0] if isinstance(z, tuple) else z
         grown = [n for n, v in kept(layer) if n in layer.per_channel and np.size(v) > layer.channels]
         if grown:
             raise ValueError(f"{grown[0]} becomes one number per channel and position: it takes (N, C) alone")
-        return np.moveaxis(np.asarray(z), self.axis, -1) if np.ndim(z) == x.ndim else np.asarray(z)
+        return z
+
+    def _run(self, thing: Any, given: Array, training: bool) -> Array:
+        """The output of an object, told whether it trains, with its channels last."""
+        for name, value in mode_flags(training).items():
+            if isinstance(getattr(thing, name, None), bool):
+                setattr(thing, name, value)
+        switch = getattr(thing, "train" if training else "eval", None)
+        if callable(switch):
+            switch()
+        z = thing.forward(given, **self.call_keywords(thing.forward, training))
+        z = np.asarray(z[0] if isinstance(z, tuple) else z)
+        return np.moveaxis(z, self.axis, -1) if z.ndim == given.ndim else z
 
     def mode_keyword(self, call: Any, training: bool) -> dict[str, Any]:
         found: dict[str, Any] = super().mode_keyword(call, training)
@@ -146,6 +166,16 @@ class NumpyTarget(Constructed):
             setattr(layer.thing, name, iterations)
         return bool(named)
 
+    def freeze(self, layer: _Layer, mean: Array, var: Array) -> bool:
+        """Set the arrays that are called a mean and a variance, and say whether there are both."""
+        arrays = {statistic(n): n for n, v in vars(layer.thing).items() if np.size(v) == layer.channels}
+        there = {"mean", "second"} <= arrays.keys()
+        for role, value in (("mean", mean), ("second", var)) if there else ():
+            setattr(layer.thing, arrays[role], value.reshape(np.shape(getattr(layer.thing, arrays[role]))))
+        return there
+
     def copy(self, layer: _Layer) -> _Layer:
         """Return a deep copy."""
-        return _Layer(copy.deepcopy(layer.thing), layer.channels)
+        other = _Layer(copy.deepcopy(layer.thing), layer.channels)
+        other.zero_centred = layer.zero_centred
+        return other

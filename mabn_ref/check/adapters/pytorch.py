@@ -12,7 +12,7 @@ import numpy as np
 from mabn_ref.arrays import Array
 from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, counts, named, squeezed
 from mabn_ref.check.probes import NotOffered
-from mabn_ref.check.target import Holding
+from mabn_ref.check.target import Holding, statistic
 from mabn_ref.extras import require
 
 
@@ -65,6 +65,8 @@ class TorchTarget(Holding, Constructed):
     def make(self, channels: int, config: Any) -> _Layer:
         if isinstance(self.source, self.torch.nn.Module):
             module = copy.deepcopy(self.source)
+            for part in module.modules():  # what it was trained on is not a setting
+                getattr(part, "reset_running_stats", lambda: None)()
         else:
             mixin = self.torch.nn.modules.lazy.LazyModuleMixin
             lazy = isinstance(self.source, type) and issubclass(self.source, mixin)
@@ -138,7 +140,7 @@ class TorchTarget(Holding, Constructed):
         parts = (*module.parameters(), *module.buffers())
         if any(torch.nn.parameter.is_lazy(part) for part in parts):
             self._tried(module, layer.x)
-        sized = {n: p for n, p in module.named_parameters() if p.numel() == layer.channels}
+        sized = {n: p for n, p in self._parameters(module) if p.numel() == layer.channels}
         scale, shift = named(sized, SCALES), named(sized, SHIFTS)
         starts = {n: p for n, p in sized.items() if n not in (scale, shift)}
         scale = scale or next((n for n, p in starts.items() if bool((p == 1).all())), None)
@@ -147,10 +149,19 @@ class TorchTarget(Holding, Constructed):
             scale = next((n for n in unknown if self._scales(module, n, layer.x)), None)
         shift = shift or next((n for n in unknown if n != scale), None)
         layer.scale, layer.shift = (sized.get(name or "") for name in (scale, shift))
+        if scale is None and shift is None:
+            shapes = {name: tuple(p.shape) for name, p in self._parameters(module)}
+            found = filter(None, (named(shapes, names) for names in (SCALES, SHIFTS)))
+            self.misfits = {name: shapes[name] for name in found}
         if scale is not None and bool((layer.scale == 0).all()):
             layer.zero_centred = self._moves(self._tried(copy.deepcopy(module), layer.x))
         layer.numbers = [self._numbers(module)]
         layer.ready = True
+
+    def _parameters(self, module: Any) -> list[tuple[str, Any]]:
+        """The parameters by name; of a module without any, the buffers that are called like a scale or a shift."""
+        buffers = (pair for pair in module.named_buffers() if named(dict([pair]), (*SCALES, *SHIFTS)))
+        return list(module.named_parameters()) or list(buffers)
 
     def _tried(self, module: Any, x: Any) -> Any:
         """The output of an inference."""
@@ -174,7 +185,8 @@ class TorchTarget(Holding, Constructed):
 
     def backward(self, layer: _Layer, dz: Array) -> tuple[Array, Array | None, Array | None]:
         torch, (x, z, outer, own) = self.torch, layer.cache
-        inputs = [x, *(outer or (layer.scale, layer.shift))]
+        own_parameters = (None if t is None or not t.requires_grad else t for t in (layer.scale, layer.shift))
+        inputs = [x, *(outer or own_parameters)]
         wanted = [t for t in inputs if t is not None]
         arrays = []
         if layer.handed is not None:
@@ -221,6 +233,14 @@ class TorchTarget(Holding, Constructed):
                     setattr(module, name, type(value)(iterations))
                     found = True
         return found
+
+    def freeze(self, layer: _Layer, mean: Array, var: Array) -> bool:
+        """Set the buffers that are called a mean and a variance, and say whether there are both."""
+        tensors = {statistic(n): t for n, t in self._tensors(layer.module) if t.numel() == layer.channels}
+        there = {"mean", "second"} <= tensors.keys()
+        for role, value in (("mean", mean), ("second", var)) if there else ():
+            tensors[role].data = self.torch.tensor(value.reshape(tensors[role].shape))
+        return there
 
     # what the probes of `mabn_ref.check.behaviour` need
 
@@ -279,7 +299,8 @@ class TorchTarget(Holding, Constructed):
 
     def _same(self, layer: _Layer, module: Any) -> _Layer:
         other = _Layer(module, layer.channels)
-        for old, new in zip(layer.module.parameters(), module.parameters(), strict=True):
+        both = zip(self._parameters(layer.module), self._parameters(module), strict=True)
+        for (_, old), (_, new) in both:
             if old is layer.scale:
                 other.scale = new
             if old is layer.shift:

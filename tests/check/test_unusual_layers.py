@@ -1,0 +1,419 @@
+"""What a report says of layers that are wrong or right in unusual ways: no more than was seen, no false reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mabn_ref.check import check
+from mabn_ref.norms import batch_renorm, frozen_batch_norm
+
+SHORT: dict[str, Any] = {"norm_batch": 4, "short": True}
+
+
+def with_functions(module: Any, **own: Callable[..., Any]) -> SimpleNamespace:
+    return SimpleNamespace(**{**vars(module), **own})
+
+
+class Layer:
+    """Batch normalisation as a class of NumPy."""
+
+    def __init__(self, channels: int, eps: float = 1e-5, decay: float = 0.9) -> None:
+        self.gamma, self.beta = np.ones(channels), np.zeros(channels)
+        self.running_mean, self.running_var = np.zeros(channels), np.ones(channels)
+        self.eps, self.decay, self.t = eps, decay, 0
+
+    def forward(self, x: Any, training: bool = True) -> Any:
+        if not training:
+            return self.inferred(x).astype(x.dtype)
+        axes = tuple(range(x.ndim - 1))
+        mean, var = x.mean(axes), x.var(axes)
+        self.move(mean, var)
+        self.sigma = np.sqrt(var + self.eps)
+        self.y = (x - mean) / self.sigma
+        return (self.gamma * self.y + self.beta).astype(x.dtype)
+
+    def move(self, mean: Any, var: Any) -> None:
+        self.t += 1
+        self.running_mean = self.decay * self.running_mean + (1 - self.decay) * mean
+        self.running_var = self.decay * self.running_var + (1 - self.decay) * var
+
+    def inferred(self, x: Any) -> Any:
+        return self.gamma * (x - self.running_mean) / np.sqrt(self.running_var + self.eps) + self.beta
+
+    def backward(self, dz: Any) -> Any:
+        axes = tuple(range(dz.ndim - 1))
+        dgamma, dbeta = (dz * self.y).sum(axes), dz.sum(axes)
+        values = dz.size // dz.shape[-1]
+        dx = self.gamma * (dz - dbeta / values - self.y * dgamma / values) / self.sigma
+        return dx.astype(dz.dtype), dgamma, dbeta
+
+
+def test_the_class_itself_conforms() -> None:
+    report = check(Layer, "bn", **SHORT)
+    assert report.conforms, str(report)
+
+
+def test_a_layer_that_differs_from_itself_is_not_said_to_have_other_faults() -> None:
+    rng = np.random.default_rng(0)
+
+    class Noisy(Layer):
+        def forward(self, x: Any, training: bool = True) -> Any:
+            z = super().forward(x, training)
+            return (z + 0.01 * rng.standard_normal(z.shape) * training).astype(x.dtype)
+
+    report = check(Noisy, "bn", **SHORT)
+    assert not report.conforms
+    assert not report.mistakes, str(report)
+    assert "of new layers, forward returned other numbers on a second call" in report.taylor
+    assert report.not_run["train, infer, train again"].startswith("two new layers return different numbers")
+
+
+def test_the_first_difference_is_that_from_the_convention_that_agrees_the_longest() -> None:
+    """Not from that of a framework which has the same defaults: its moving variance is another one everywhere."""
+
+    class Odd(Layer):
+        def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+            super().__init__(channels, eps, 1 - momentum)
+
+        def forward(self, x: Any, training: bool = True) -> Any:
+            self.off = 1 + 1e-3 * (training and len(x) > 100)
+            return (super().forward(x, training) * self.off).astype(x.dtype)
+
+        def move(self, mean: Any, var: Any) -> None:
+            super().move(mean, var * self.off)
+
+    report = check(Odd, "bn", short=True)
+    assert {getattr(d, "scenario", d) for d in report.differences} == {"|B| = 257"}, str(report)
+
+
+class Adam(Layer):
+    """Averages that start at 0."""
+
+    def __init__(self, channels: int, eps: float = 1e-5, decay: float = 0.9) -> None:
+        super().__init__(channels, eps, decay)
+        self.running_var = np.zeros(channels)
+
+    def inferred(self, x: Any) -> Any:
+        weights = 1 - self.decay**self.t
+        mean, var = self.running_mean / weights, self.running_var / weights
+        return self.gamma * (x - mean) / np.sqrt(var + self.eps) + self.beta
+
+
+def test_averages_from_0_that_inference_divides_are_a_convention() -> None:
+    report = check(Adam, "bn", **SHORT)
+    assert report.conforms, str(report)
+    assert any("start at 0, and inference divides them" in finding.words for finding in report.findings)
+
+    class Forgot(Adam):
+        def inferred(self, x: Any) -> Any:
+            return Layer.inferred(self, x)
+
+    assert check(Forgot, "bn", **SHORT).mistakes == ["bn-variance-starts-at-zero"]
+
+
+def test_a_number_of_samples_that_forward_refuses_is_a_limit_and_no_difference() -> None:
+    class Several(Layer):
+        def forward(self, x: Any, training: bool = True) -> Any:
+            if training and len(x) < 2:
+                raise ValueError("need two samples")
+            return super().forward(x, training)
+
+    class NotOne(Layer):
+        def forward(self, x: Any, training: bool = True) -> Any:
+            z = super().forward(x, training)
+            return z[:0] if training and len(x) < 2 else z
+
+    report = check(Several, "bn", short=True)
+    assert report.conforms, str(report)
+    assert report.limits == ["it refuses calls of 1 sample"]
+    assert "need two samples" in report.not_run["|B| = 1"]
+    assert not check(NotOne, "bn", short=True).conforms  # what it returns is no refusal
+
+
+@pytest.mark.parametrize("part", ["inference", "backward"])
+def test_a_pass_that_always_fails_is_named_where_forward_works(part: str) -> None:
+    class Unfinished(Layer):
+        def inferred(self, x: Any) -> Any:
+            if part == "inference":
+                raise NotImplementedError("fold me first")
+            return super().inferred(x)
+
+        def backward(self, dz: Any) -> Any:
+            if part == "backward":
+                raise NotImplementedError("fold me first")
+            return super().backward(dz)
+
+    report = check(Unfinished, "bn", **SHORT)
+    assert not report.conforms
+    assert f"forward works, and {part} fails: NotImplementedError: fold me first" in str(report).splitlines()[0]
+
+
+def test_an_eps_of_inference_is_no_cause_of_nan_in_training() -> None:
+    class Rooted(Layer):
+        def inferred(self, x: Any) -> Any:
+            return self.gamma * (x - self.running_mean) / np.sqrt(self.running_var + 1e-3) + self.beta
+
+        def backward(self, dz: Any) -> Any:
+            dx, *rest = super().backward(dz)
+            var = self.sigma**2 - self.eps
+            return (dx * np.where(var <= 1e-15, np.nan, 1)).astype(dz.dtype), *rest
+
+    report = check(Rooted, "bn", **SHORT)
+    assert "not-finite-on-a-constant" in report.mistakes, str(report)
+
+
+def test_what_shows_in_the_output_is_not_said_by_a_gradient_alone() -> None:
+    """No gradient reaches beta, which is in the output all the same, and twice."""
+
+    class Detached(Layer):
+        def forward(self, x: Any, training: bool = True) -> Any:
+            return (super().forward(x, training) + self.beta).astype(x.dtype)
+
+        def backward(self, dz: Any) -> Any:
+            dx, dgamma, dbeta = super().backward(dz)
+            return dx, dgamma, 0 * dbeta
+
+    words = [finding.words for finding in check(Detached, "bn", **SHORT).findings]
+    assert any("no gradient reaches beta" in one for one in words), words
+    assert not any("not in your output" in one for one in words), words
+
+
+@pytest.mark.parametrize(
+    ("divisor", "said"),
+    [
+        (lambda s, eps: np.sqrt(s**2 + eps), []),
+        (lambda s, eps: np.sqrt(s + eps), ["Inference takes the root of the averaged standard deviation"]),
+    ],
+)
+def test_an_average_of_standard_deviations_is_told_from_what_inference_makes_of_it(
+    divisor: Callable[..., Any], said: list[str]
+) -> None:
+    class Roots(Layer):
+        def move(self, mean: Any, var: Any) -> None:
+            super().move(mean, np.sqrt(var))
+
+        def inferred(self, x: Any) -> Any:
+            return self.gamma * (x - self.running_mean) / divisor(self.running_var, self.eps) + self.beta
+
+    report = check(Roots, "bn", **SHORT)
+    words = [finding.words for finding in report.findings if finding.tensor == "inferred"]
+    assert report.understood, str(report)
+    assert len(words) == len(said)
+    assert all(word.startswith(one) for word, one in zip(words, said, strict=True))
+
+
+def test_averages_that_are_divided_by_the_count_are_not_made_older() -> None:
+    class Sums(Layer):
+        def __init__(self, channels: int, eps: float = 1e-5) -> None:
+            super().__init__(channels, eps)
+            self.sums, self.num_batches = np.zeros((2, channels)), 0
+
+        def move(self, mean: Any, var: Any) -> None:
+            self.num_batches += 1
+            self.sums = self.sums + np.stack([mean, var])
+            self.running_mean, self.running_var = self.sums / self.num_batches
+
+    report = check(Sums, "bn", **SHORT)
+    assert report.conforms, str(report)
+    assert "depend on the count" in report.not_run["from iteration 150,000"]
+    assert report.limits == ["how its averages move late in training is not known"]
+
+
+def test_a_mean_of_all_batches_may_have_the_rounding_of_its_start() -> None:
+    """In single precision 1 + (v - 1) is not v."""
+
+    class Steps(Layer):
+        def __init__(self, channels: int, eps: float = 1e-5) -> None:
+            super().__init__(channels, eps)
+
+        def move(self, mean: Any, var: Any) -> None:
+            self.t += 1
+            for name, value in (("running_mean", mean), ("running_var", var)):
+                old = getattr(self, name).astype(value.dtype)
+                setattr(self, name, old + (value - old) / value.dtype.type(self.t))
+
+    report = check(Steps, "bn", **SHORT)
+    assert report.conforms, str(report)
+
+
+def test_a_scale_that_starts_at_0_beside_1_is_recognised_in_numpy() -> None:
+    class OnePlus(Layer):
+        def __init__(self, channels: int, eps: float = 1e-5, decay: float = 0.9) -> None:
+            super().__init__(channels, eps, decay)
+            del self.gamma
+            self.scale = np.zeros(channels)
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "gamma":
+                return 1 + self.scale
+            raise AttributeError(name)
+
+    report = check(OnePlus, "bn", **SHORT)
+    assert report.conforms, str(report)
+
+
+def test_the_warm_up_of_batch_renormalization_is_among_its_bounds() -> None:
+    def forward(x: Any, gamma: Any, beta: Any, state: Any, config: Any) -> Any:
+        if hasattr(config.r_max, "at"):
+            raise TypeError("bounds are numbers here")
+        early = state.iteration < 10
+        used = batch_renorm.Config(**vars(config) | {"r_max": 1.0, "d_max": 0.0}) if early else config
+        z, cache, state = batch_renorm.forward(x, gamma, beta, state, used)
+        return z, cache._replace(config=config), state
+
+    report = check(with_functions(batch_renorm, forward=forward), "brn", **SHORT)
+    words = next(finding.words for finding in report.findings if "bounds" in finding.words)
+    assert "are 1 and 0 up to iteration 10; 2 and 1.5 up to" in words
+
+
+def frozen(infer: Callable[..., Any]) -> Any:
+    """Frozen batch normalisation of NumPy, with its map per channel."""
+
+    class Frozen:
+        def __init__(self, channels: int, eps: float = 1e-5) -> None:
+            self.gamma, self.beta, self.eps = np.ones(channels), np.zeros(channels), eps
+            self.running_mean, self.running_var = np.zeros(channels), np.ones(channels)
+
+        def forward(self, x: Any, training: bool = True) -> Any:
+            scale, shift = infer(self.gamma, self.beta, self.running_mean, self.running_var, self.eps)
+            self.x, self.scale_of_x = x, scale
+            return (scale * x + shift).astype(x.dtype)
+
+        def backward(self, dz: Any) -> Any:
+            y = (self.x - self.running_mean) / np.sqrt(self.running_var + self.eps)
+            axes = tuple(range(dz.ndim - 1))
+            return (dz * self.scale_of_x).astype(dz.dtype), (dz * y).sum(axes), dz.sum(axes)
+
+    return Frozen
+
+
+def _right(gamma: Any, beta: Any, mean: Any, var: Any, eps: float) -> Any:
+    scale = gamma / np.sqrt(var + eps)
+    return scale, beta - scale * mean
+
+
+@pytest.mark.parametrize(
+    ("infer", "conforms"),
+    [
+        (_right, True),
+        (lambda g, b, m, v, eps: (_right(g, b, m, v, eps)[0], b + _right(g, b, m, v, eps)[0] * m), False),
+        (lambda g, b, m, v, eps: (g / (v + eps), b - g / (v + eps) * m), False),
+        (lambda g, b, m, v, eps: (g / np.sqrt(1 + eps), b), False),
+    ],
+    ids=["right", "mean added", "no root", "constants not read"],
+)
+def test_frozen_batch_norm_is_checked_with_constants_that_count(infer: Callable[..., Any], conforms: bool) -> None:
+    report = check(frozen(infer), "frozen-bn", **SHORT)
+    assert report.conforms is conforms, str(report)
+    assert not report.limits
+
+
+def test_constants_that_cannot_be_set_are_a_limit() -> None:
+    ours = check(frozen_batch_norm, "frozen-bn", **SHORT)
+    assert ours.conforms
+    assert not ours.limits
+
+    class Hidden(frozen(_right)):  # type: ignore[misc]
+        def __init__(self, channels: int, eps: float = 1e-5) -> None:
+            super().__init__(channels, eps)
+            self.kept = [self.running_mean, self.running_var]
+            del self.running_mean, self.running_var
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("running_mean", "running_var"):
+                return self.kept[name == "running_var"]
+            raise AttributeError(name)
+
+    report = check(Hidden, "frozen-bn", **SHORT)
+    assert report.conforms, str(report)
+    assert report.limits == ["its constants stayed as they were made"]
+
+
+@pytest.fixture
+def torch() -> Any:
+    return pytest.importorskip("torch", reason="PyTorch is not installed")
+
+
+@pytest.mark.frameworks
+def test_what_an_instance_was_trained_on_is_no_setting(torch: Any) -> None:
+    layer = torch.nn.BatchNorm1d(5, momentum=0.3)
+    layer(3 + torch.randn(8, 5))
+    report = check(layer, "bn", **SHORT)
+    assert report.conforms, str(report)
+
+    class Frozen(torch.nn.Module):  # type: ignore[name-defined,misc]
+        """Buffers alone, as in detection code."""
+
+        def __init__(self, channels: int, eps: float = 1e-5) -> None:
+            super().__init__()
+            self.eps = eps
+            for name, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+                self.register_buffer(name, torch.full((channels,), value))
+
+        def forward(self, x: Any) -> Any:
+            scale = self.weight / torch.sqrt(self.running_var + self.eps)
+            shift = self.bias - scale * self.running_mean
+            shape = [-1] + [1] * (x.ndim - 2)
+            return scale.reshape(shape) * x + shift.reshape(shape)
+
+    trained = Frozen(5)
+    trained.weight.mul_(1.5), trained.running_mean.add_(2), trained.running_var.mul_(3)
+    for source in (Frozen, trained):
+        report = check(source, "frozen-bn", **SHORT)
+        assert report.conforms, str(report)
+        assert not any("constants" in limit for limit in report.limits)
+
+
+@pytest.mark.frameworks
+def test_a_scale_of_another_size_is_said(torch: Any) -> None:
+    class One(torch.nn.Module):  # type: ignore[name-defined,misc]
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.norm = torch.nn.BatchNorm1d(channels, affine=False)
+            self.weight, self.bias = (torch.nn.Parameter(torch.full((1,), v)) for v in (1.0, 0.0))
+
+        def forward(self, x: Any) -> Any:
+            return self.weight * self.norm(x) + self.bias
+
+    report = check(One, "bn", **SHORT)
+    said = "its weight of shape (1,) and bias of shape (1,) are not one number per channel"
+    assert any(limit.startswith(said) for limit in report.limits), str(report)
+
+
+@pytest.mark.frameworks
+def test_the_scale_of_a_flax_module_has_its_size_and_its_start_looked_at() -> None:
+    linen = pytest.importorskip("flax.linen", reason="Flax is not installed")
+    jnp = pytest.importorskip("jax.numpy")
+
+    class Gemma(linen.Module):  # type: ignore[name-defined,misc]
+        size: int = 0
+
+        @linen.compact
+        def __call__(self, x: Any) -> Any:
+            scale = self.param("scale", linen.initializers.zeros_init(), (self.size or x.shape[-1],))
+            return x / jnp.sqrt(jnp.mean(x * x, axis=-1, keepdims=True) + 1e-6) * (1 + scale)
+
+    assert check(Gemma(), "rms", **SHORT).conforms
+    assert "scale has shape (1,), expected 6 numbers, one per channel" in str(check(Gemma(size=1), "rms", **SHORT))
+
+
+@pytest.mark.frameworks
+def test_a_scale_of_keras_that_starts_at_0_beside_1() -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    keras = pytest.importorskip("keras", reason="Keras is not installed")
+
+    class Gemma(keras.layers.Layer):  # type: ignore[name-defined,misc]
+        def build(self, shape: Any) -> None:
+            self.scale = self.add_weight(name="scale", shape=(shape[-1],), initializer="zeros")
+
+        def call(self, x: Any) -> Any:
+            mean = keras.ops.mean(keras.ops.square(x), axis=-1, keepdims=True)
+            return x * keras.ops.rsqrt(mean + 1e-6) * (1 + self.scale)
+
+    report = check(Gemma, "rms", **SHORT)
+    assert report.conforms, str(report)
