@@ -195,18 +195,18 @@ _frozen_statistics = partial(_frozen, equation="bn-infer", oracle="recurrence")
 
 MISTAKES |= {
     "frozen-batch-statistics-in-backward": _frozen_backward(
-        edits={"dx = dy / sigma": "dx = (dy - mean(dy) - y * mean(y * dy)) / sigma"},
+        edits={"dx = dy / sigma": "dx = (dy - np.mean(dy, (0, 1)) - y * np.mean(y * dy, (0, 1))) / sigma"},
         sentence="Your dx subtracts g and y * Psi; the statistics are constants, and nothing flows through them.",
     ),
     "frozen-variance-of-the-batch": _frozen_forward(
         edits={
             "sigma = root(state.var + config.eps)": "sigma = root(statistics(x, config)[1][0] + config.eps)",
-            "dx = dy / sigma": "dx = (dy - (y - mean(y)) * mean(y * dy)) / sigma",
+            "dx = dy / sigma": "dx = (dy - (y - np.mean(y, (0, 1))) * np.mean(y * dy, (0, 1))) / sigma",
         },
         sentence="Your training pass divides by the batch's standard deviation; a frozen layer uses its constants.",
     ),
     "frozen-keeps-averaging": _frozen_statistics(
-        edits={"State(*map(copied, state))": "State(0.9 * state.mean + 0.1 * mean(x)[0, 0], copied(state.var))"},
+        edits={"State(*map(copied, state))": "State(0.9 * state.mean + 0.1 * np.mean(x, (0, 1)), copied(state.var))"},
         sentence="Your moving mean still moves in training; a frozen layer changes neither constant.",
     ),
 }

@@ -23,7 +23,7 @@ import numpy as np
 from mabn_ref.arrays import Array, check_own, copied, total
 from mabn_ref.norms import batch_norm, checks
 from mabn_ref.norms.checks import Checked, setting
-from mabn_ref.norms.common import mean, merge, root, split
+from mabn_ref.norms.common import gradient_means, merge, root, split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +75,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     """The two batch statistics of dy that backward leaves out: :eq:`bn-gradient-statistics` (5)."""
     checks.gradient_statistics(dz, (cache, Cache))
-    dy = split(dz, None) * cache.gamma
-    g = mean(dy)  # eq: bn-gradient-statistics (5)
-    psi = mean(cache.y * dy)  # eq: bn-gradient-statistics (5)
-    return g[:, 0, :], psi[:, 0, :]
+    return gradient_means(split(dz, None), cache.y, cache.gamma)
 
 
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
