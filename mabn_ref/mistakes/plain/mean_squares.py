@@ -166,14 +166,10 @@ class UnifiedNorm(ModifiedBatchNorm):
         super().__init__(channels, config)
         self.psi = np.zeros(channels)
         self.chi2_window = self.psi_window = np.zeros((config.window, channels))
-        self.came_back = 0
 
     def geometric(self, values: Array) -> Array:
         """The root of the product."""
         return np.prod(values, axis=0) ** (1 / len(values))
-
-    def of_batch(self, t: int) -> bool:
-        return bool(t <= self.config.window or t < self.config.warmup)
 
     def part_forward(self, values: Array, gamma: Array, beta: Array) -> Array:
         self.iteration += 1
@@ -187,24 +183,23 @@ class UnifiedNorm(ModifiedBatchNorm):
             apart = sum(window) / len(window) - self.geometric(window)
             if np.any(apart > recorded * len(window)):
                 window[-1], alone = self.chi2, True
-        own = alone or self.of_batch(t)
+        own = alone or t <= self.config.window or t < self.config.warmup
         used = chi2 if own else self.geometric(window)
         r = ((used + eps) / (self.chi2 + eps)) ** 0.5
         r = np.minimum(np.maximum(r, 1 / self.config.clip), self.config.clip)
         if alone or t < self.config.renorm_from:
             r = np.ones_like(r)
         chi = (used + eps) ** 0.5
-        self.saved.append((values / chi, chi, r, alone, gamma))
+        self.saved.append((values / chi, chi, r, alone, own, gamma))
         self.chi2 = self.averaged(self.chi2, used)
         return gamma * values / chi + beta
 
     def part_backward(self, upstream: Array, *saved: Any) -> tuple[Array, Array]:
-        y, chi, r, alone, gamma = saved
-        self.came_back += 1
+        y, chi, r, alone, own, gamma = saved
         g = gamma * upstream * r
         psi = sum(g * y) / len(y)
         self.psi_window = window = pushed(self.psi_window, self.psi if alone else psi)
-        mean = psi if alone or self.of_batch(self.came_back) else sum(window) / len(window)
+        mean = psi if own else sum(window) / len(window)
         self.psi = self.averaged(self.psi, mean)
         scale = np.max(np.abs(g), axis=0) * np.max(np.abs(y), axis=0) + np.max(np.abs(window), axis=0)
         self.sizes = {"psi": scale, "psi_window": scale, "chi2_window": np.max(self.chi2_window, axis=0)}

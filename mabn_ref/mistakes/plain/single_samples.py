@@ -14,6 +14,8 @@ from mabn_ref.mistakes.plain.batch_statistics import BatchNorm, Normaliser
 class GroupNorm(Normaliser):
     """Batch normalisation's equations over the values of one sample and one group of channels."""
 
+    centring = 1  #: 0 where no mean is subtracted
+
     def parts(self, x: Array) -> Iterator[tuple[Array, slice]]:
         """The groups of every sample."""
         each = 1 if self.config.groups is None else x.shape[-1] // self.config.groups
@@ -23,14 +25,15 @@ class GroupNorm(Normaliser):
                 yield sample[..., channels], channels
 
     def part_forward(self, values: Array, gamma: Array, beta: Array) -> Array:
-        sigma = (np.mean((values - np.mean(values)) ** 2) + self.config.eps) ** 0.5
-        y = (values - np.mean(values)) / sigma
+        centred = values - self.centring * np.mean(values)
+        sigma = (np.mean(centred**2) + self.config.eps) ** 0.5
+        y = centred / sigma
         self.saved.append((y, sigma, gamma))
         return gamma * y + beta
 
     def part_backward(self, upstream: Array, *saved: Any) -> tuple[Array, Array]:
         y, sigma, gamma = saved
-        jacobian = np.eye(y.size) - 1 / y.size - np.outer(y, y) / y.size
+        jacobian = np.eye(y.size) - self.centring / y.size - np.outer(y, y) / y.size
         return ((upstream * gamma).ravel() @ jacobian / sigma).reshape(y.shape), upstream * y
 
     def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
@@ -40,22 +43,14 @@ class GroupNorm(Normaliser):
 class RMSNorm(GroupNorm):
     """Modified batch normalisation's equations over the channels of one position, or the positions of one channel."""
 
+    centring = 0
+
     def parts(self, x: Array) -> Iterator[tuple[Array, slice]]:
         """All values that share a mean square."""
         if self.config.axes == "channels":
             yield from ((row, slice(None)) for row in x.reshape(-1, x.shape[-1]))
         else:
             yield from ((x[n, ..., c : c + 1], slice(c, c + 1)) for n, c in np.ndindex(len(x), x.shape[-1]))
-
-    def part_forward(self, values: Array, gamma: Array, beta: Array) -> Array:
-        chi = (np.mean(values**2) + self.config.eps) ** 0.5
-        self.saved.append((values / chi, chi, gamma))
-        return gamma * (values / chi) + beta
-
-    def part_backward(self, upstream: Array, *saved: Any) -> tuple[Array, Array]:
-        y, chi, gamma = saved
-        jacobian = np.eye(y.size) - np.outer(y, y) / y.size
-        return ((upstream * gamma).ravel() @ jacobian / chi).reshape(y.shape), upstream * y
 
 
 class OnlineNorm(Normaliser):
