@@ -41,20 +41,13 @@ def fold(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Se
     """
     steps: list[Step] = []
     for layer, p, state in zip(layers, params, states, strict=True):
-        before = steps[-1] if steps else None
-        if (
-            isinstance(layer, Norm)
-            and hasattr(layer.module, "affine")
-            and isinstance(before, tuple)
-            and not isinstance(before, Folded)
-            and isinstance(before[0], Conv)
-        ):
-            conv, kernel = before[0], before[1]["w"]
-            w = network.weight_in_use(conv, kernel)
-            scale, shift = affine_of(layer, p, state)
-            steps[-1] = Folded(w * scale, shift, conv.stride, conv.padding, conv.name)  # eq: fold
-        else:
-            steps.append((layer, p, state))
+        match steps[-1:], layer:
+            case [(Conv() as conv, {"w": kernel}, _)], Norm(_, module) if hasattr(module, "affine"):
+                w = network.weight_in_use(conv, kernel)
+                scale, shift = affine_of(layer, p, state)
+                steps[-1] = Folded(w * scale, shift, conv.stride, conv.padding, conv.name)  # eq: fold
+            case _:
+                steps.append((layer, p, state))
     return steps
 
 
