@@ -204,7 +204,6 @@ RIGHT_DRAWS: Mapping[ModuleType, Draw] = {
     **{norm.module: right_draw(norm.module) for norm in norms.NORMS.values()},
     mabn_variants: right_draw(mabn_variants),
     norms.group_norm: grouped_calls(scale=_WIDE),
-    norms.moving_statistics: calls(norms.moving_statistics, scale=_WIDE, backward="batch"),
     norms.rms_norm: sample_calls(norms.rms_norm, channels=4, scale=_WIDE),
     norms.unified_norm: calls(norms.unified_norm, scale=_WIDE, window=1),
     norms.sync_batch_norm: calls(norms.sync_batch_norm, groups=1, scale=_WIDE),
