@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_float_array, check_inputs, check_plain, check_shaped, namespace
+from mabn_ref.arrays import Array, check_float_array, check_plain, check_shaped, namespace
 from mabn_ref.arrays import check_varied as check_varied
 
 _BLOCK_BYTES = 2**20
@@ -55,13 +54,6 @@ def check_targets(name: str, value: Array, logits: Array) -> None:
         raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {tuple(logits.shape)}, that of logits")
     if not bool(namespace(value).all((value == 0) | (value == 1))):
         raise ValueError(f"{name} has values other than 0 and 1, expected 1 where the answer is yes and 0 elsewhere")
-
-
-def check_curve(x: Array, numbers: Mapping[str, Array], gamma: Array, beta: Array) -> None:
-    """Refuse what a layer that is one curve for all cannot take: `numbers` are (1,), gamma and beta (C,)."""
-    check_inputs(x, gamma, beta)
-    for name, value in numbers.items():
-        check_shaped(name, value, (1,), like=x)
 
 
 def blocks(images: Array, values: int) -> list[slice]:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mabn_ref.arrays import Array, check_own, copied, total
-from mabn_ref.nn.common import check_cotangent, check_curve
+from mabn_ref.arrays import Array, check_inputs, check_own, check_shaped, copied, total
+from mabn_ref.nn.common import check_cotangent
 
 PARAMETERS = ("alpha", "s", "gamma", "beta")  #: in the order of the gradients
 _SLOPE = 2 / math.sqrt(math.pi)  #: of the error function at 0
@@ -51,7 +51,9 @@ def forward(x: Array, alpha: Array, s: Array, gamma: Array, beta: Array) -> tupl
     >>> forward(np.array([[-9.0], [0.0], [0.5]]), one, zero, one, zero)[0].ravel().round(3)
     array([-1.  ,  0.  ,  0.52])
     """
-    check_curve(x, {"alpha": alpha, "s": s}, gamma, beta)
+    check_inputs(x, gamma, beta)
+    check_shaped("alpha", alpha, (1,), like=x)
+    check_shaped("s", s, (1,), like=x)
     a = alpha * x + s  # eq: derf-forward
     y = _erf(a)  # eq: derf-forward
     z = gamma * y + beta  # eq: derf-forward

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mabn_ref.arrays import Array, check_own, copied, namespace, total
-from mabn_ref.nn.common import check_cotangent, check_curve
+from mabn_ref.arrays import Array, check_inputs, check_own, check_shaped, copied, namespace, total
+from mabn_ref.nn.common import check_cotangent
 
 PARAMETERS = ("alpha", "gamma", "beta")  #: in the order of the gradients
 
@@ -25,7 +25,8 @@ class Cache(NamedTuple):
 
 def forward(x: Array, alpha: Array, gamma: Array, beta: Array) -> tuple[Array, Cache]:
     """Return gamma * tanh(alpha * x) + beta for x, (..., C), alpha, (1,), gamma and beta, (C,): :eq:`dyt-forward`."""
-    check_curve(x, {"alpha": alpha}, gamma, beta)
+    check_inputs(x, gamma, beta)
+    check_shaped("alpha", alpha, (1,), like=x)
     y = namespace(x).tanh(alpha * x)  # eq: dyt-forward
     z = gamma * y + beta  # eq: dyt-forward
     return z, Cache(copied(x), y, copied(alpha), copied(gamma))
