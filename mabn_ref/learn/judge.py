@@ -158,15 +158,6 @@ def _seen_on(check: Check, code: Any, case: Any) -> dict[str, Any]:
     return dict.fromkeys(check.parts, wrong)
 
 
-def _all_told(values: _Values) -> _Values:
-    return {name: [_told(value) for value in on_cases] for name, on_cases in values.items()}
-
-
-def _told(value: Any) -> Any:
-    """A value that can be compared: what was raised is what it says."""
-    return f"{type(value).__name__}: {value}" if isinstance(value, StudentError | Malformed) else value
-
-
 class _Tried(NamedTuple):
     """Mistakes that were made together, to compare what they give with what the student has."""
 
@@ -219,10 +210,9 @@ class _Known:
                 else part
                 for part in parts
             ]
-        told = _all_told(values)
-        found, explained = self._recognised(told, wrong) if wrong else ((), frozenset())
+        found, explained = self._recognised(values, wrong) if wrong else ((), frozenset())
         said = [self.exercise.mistakes[name].sentence for name in found]
-        said += self._explanations(told, wrong - explained)
+        said += self._explanations(values, wrong - explained)
         return Report(
             exercise=self.exercise.name,
             parts=tuple(self._counted(parts)),
@@ -323,8 +313,7 @@ class _Known:
         source = self.exercise.with_mistakes(*group)
         if source is None:
             return {}
-        code = run_source(source, f"{self.exercise.name}_mistaken")
-        return _all_told(_values(self.exercise, code, cases))
+        return _values(self.exercise, run_source(source, f"{self.exercise.name}_mistaken"), cases)
 
 
 _known_on = functools.lru_cache(maxsize=64)(_Known)

@@ -123,6 +123,8 @@ def _which(shape: tuple[int, ...], wanted: tuple[int, ...], axes: Mapping[str, i
 def same(a: Any, b: Any, rtol: float = 1e-9) -> bool:
     """Whether two results are the same, in form and, to rounding, in numbers; nan equals nan.
 
+    An error in place of a result is the same as one of its type that says the same.
+
     Examples
     --------
     >>> same((1.0, np.ones(2)), (1.0, np.ones(2) + 1e-12)), same(np.ones(2), np.ones((2, 1)))
@@ -132,6 +134,8 @@ def same(a: Any, b: Any, rtol: float = 1e-9) -> bool:
         return a.keys() == b.keys() and all(same(a[key], b[key], rtol) for key in a)
     if isinstance(a, tuple | list) and isinstance(b, tuple | list):
         return len(a) == len(b) and all(same(x, y, rtol) for x, y in zip(a, b, strict=True))
+    if isinstance(a, Exception) and isinstance(b, Exception):
+        return type(a) is type(b) and str(a) == str(b)
     a, b = (bool(v) if isinstance(v, np.bool_) else v for v in (a, b))
     if isinstance(a, str | bool) or isinstance(b, str | bool) or a is None or b is None:
         return type(a) is type(b) and bool(a == b)

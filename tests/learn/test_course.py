@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mabn_ref.learn.exercise import Exercise, course, run_source
-from mabn_ref.learn.judge import _told, check_code
+from mabn_ref.learn.judge import check_code
 from mabn_ref.learn.lint import lint
 from mabn_ref.learn.result_form import same
 from tests.learn.mutants import mutants
@@ -96,5 +96,5 @@ def observed(exercise: Exercise, code: SimpleNamespace, cases: list[Any]) -> dic
             except Exception:
                 values = dict.fromkeys(check.parts, RAISED)
             for part in check.parts:
-                seen[part].append(_told(values[part]))
+                seen[part].append(values[part])
     return seen

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mabn_ref.learn import notebook
-from mabn_ref.learn.checking import close
+from mabn_ref.learn.checking import Malformed, close
 from mabn_ref.learn.exercise import find, run_source
 from mabn_ref.learn.gradebook import student_report
 from mabn_ref.learn.judge import _fault, check_code, check_source
@@ -226,6 +226,12 @@ def test_the_same_is_to_rounding_only() -> None:
     assert not same(x, x[:, None])
     assert same(np.array([np.nan, 1]), np.array([np.nan, 1]))
     assert not same(np.array([np.nan, 1]), np.array([1, 1]))
+
+
+def test_an_error_is_the_same_as_one_that_says_the_same() -> None:
+    error = Malformed("z has shape ()")
+    assert same([error], [Malformed("z has shape ()")])
+    assert not any(same(error, other) for other in (Malformed("z"), ValueError(str(error)), str(error), 1.0))
 
 
 def test_three_normalisers_are_told_which_of_them_is_wrong() -> None:
