@@ -18,6 +18,7 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import IO, Any
 
@@ -129,23 +130,20 @@ def _there(last: Sequence[str]) -> str:
 
 def _in_time(call: Callable[[], Any], limit: float) -> Any:
     """What a call returns; what it raises is raised."""
-    box: list[Any] = []
+    answer = Future[Any]()
 
     def work() -> None:
         try:
-            box.append((call(), None))
+            answer.set_result(call())
         except BaseException as error:
-            box.append((None, error))
+            answer.set_exception(error)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(limit)
-    if not box:
+    if not answer.done():
         raise Failed(f"it took longer than {limit:g} s")
-    found, error = box[0]
-    if error is not None:
-        raise error
-    return found
+    return answer.result()
 
 
 class Apart:
