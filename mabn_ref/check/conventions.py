@@ -101,26 +101,13 @@ HYPER_PARAMETERS = tuple(Convention.__dataclass_fields__)[:11]
 _MEANING: dict[str, Callable[[Any], dict[str, Any]]] = {
     "brn": lambda config: {"average_of": "root" if config.ema_of == "sigma" else "square"},
     "modified-bn": lambda config: {"statistic": "mean square"},
-    "mabn": lambda config: {"statistic": "mean square"} | _variants(config),
+    "mabn": lambda config: {"statistic": "mean square"},
     "rms": lambda config: {"statistic": "mean square", "over": "position"},
     "frn": lambda config: {"statistic": "mean square", "over": "channel"},
     "online": lambda config: {"guard": "scaling" if config.layer_scaling else "none"},
     "eval-norm": lambda config: {"infer_by": "mixture" if config.merged else "variances alone"},
 }
 """What a Config says of a convention in other words than the fields of the same names."""
-
-
-def _variants(config: Any) -> dict[str, Any]:
-    """What the Config of `mabn_ref.norms.mabn_variants` has besides that of MABN."""
-    if not hasattr(config, "partial_window"):
-        return {}
-    return {
-        "partial": config.partial_window,
-        "fed_by": config.ema_of,
-        "fed_per": config.ema_per.replace("_", "-"),
-        "read": config.ema_read,
-        "start": config.ema_start,
-    }
 
 
 def from_config(norm: str, config: Any) -> Convention:
