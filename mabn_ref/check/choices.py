@@ -32,10 +32,13 @@ class Choice:
     accepted: bool  #: whether it is not a disagreement
 
 
-def choice(shows: str, norms: str, changes: Mapping[str, Any] | str, said: str, accepted: bool = False) -> Choice:
+def choice(
+    shows: str, norms: str, changes: Mapping[str, Any] | str, said: str, accepted: bool = False, mistake: str = ""
+) -> Choice:
     """Return a choice; names are separated by spaces, and what is said is a sentence or the name of a mistake.
 
     Where a gradient has another formula, `changes` is the formula's name alone: the field is called as the gradient.
+    A sentence of its own for a mistake of the catalogue goes with the name of that, `mistake`.
 
     Examples
     --------
@@ -43,9 +46,9 @@ def choice(shows: str, norms: str, changes: Mapping[str, Any] | str, said: str, 
     'Your dx is what you get without the g_B term of equation (4): every x also moves the mean.'
     """
     changes = {shows: changes} if isinstance(changes, str) else changes
-    mistake = "" if " " in said else said
-    words = named(mistake).sentence if mistake else said
-    return Choice(tuple(changes.items()), tuple(norms.split()), tuple(shows.split()), words, mistake, accepted)
+    if " " not in said:
+        said, mistake = named(said).sentence, said
+    return Choice(tuple(changes.items()), tuple(norms.split()), tuple(shows.split()), said, mistake, accepted)
 
 
 def choices(shows: str, *rows: tuple[Any, ...]) -> tuple[Choice, ...]:
@@ -387,23 +390,7 @@ _INPUT_GRADIENT = choices(
 ) + choices("dx dgamma dbeta", ("online", {"dx": "scale held"}, "online-scale-held"))
 
 
-def _divided(name: str) -> tuple[Choice, ...]:
-    """dgamma or dbeta as a mean: the sentence of the catalogue is of both."""
-    mistake, parameter = named("bn-parameter-means"), name.removeprefix("d")
-    over = {"mean": (f"{EVERY} online", "the values of a channel"), "mean over samples": (EVERY, "the samples")}
-    return tuple(
-        Choice(
-            ((name, kind),),
-            tuple(norms.split()),
-            (name,),
-            f"Your {name} is a mean over {of}; every value used {parameter}, so it must be a sum.",
-            mistake.name,
-            False,
-        )
-        for kind, (norms, of) in over.items()
-    )
-
-
+_MEAN = "Your d{0} is a mean over {1}; every value used {0}, so it must be a sum."
 _PARAMETER_GRADIENTS = choices(
     "dgamma",
     ("brn", "without d", "Your dgamma sums dz * r * y and leaves out d."),
@@ -414,22 +401,16 @@ _PARAMETER_GRADIENTS = choices(
     (EVERY, "of dz", "Your dgamma sums dz alone, as dbeta does; it must sum dz * y, y being the normalised x."),
     (EVERY, "of z", "Your dgamma sums dz times the output z; it sums dz * y, the normalised x."),
     (EVERY, "none", "Your dgamma is 0: no gradient reaches gamma, as where weight.data is read."),
+    (f"{EVERY} online", "mean", _MEAN.format("gamma", "the values of a channel"), False, "bn-parameter-means"),
+    (EVERY, "mean over samples", _MEAN.format("gamma", "the samples"), False, "bn-parameter-means"),
 ) + choices(
     "dbeta",
     (EVERY, "none", "Your dbeta is 0: no gradient reaches beta, as where bias.data is read."),
+    (f"{EVERY} online", "mean", _MEAN.format("beta", "the values of a channel"), False, "bn-parameter-means"),
+    (EVERY, "mean over samples", _MEAN.format("beta", "the samples"), False, "bn-parameter-means"),
 )
 
-CHOICES = (
-    _AVERAGES
-    + _STATISTICS
-    + _AFFINE
-    + _OUTPUT
-    + _INFERENCE
-    + _INPUT_GRADIENT
-    + _PARAMETER_GRADIENTS
-    + _divided("dgamma")
-    + _divided("dbeta")
-)
+CHOICES = _AVERAGES + _STATISTICS + _AFFINE + _OUTPUT + _INFERENCE + _INPUT_GRADIENT + _PARAMETER_GRADIENTS
 """Conventions first: a number that a convention explains is no mistake."""
 
 AS_CONVENTION = {"mabn-ema-of-window": "The exponential average is fed the window's mean, as in the authors' code."}
