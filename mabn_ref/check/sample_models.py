@@ -14,16 +14,12 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.check.batch_gradients import of_parameters
-from mabn_ref.check.batch_model import Batch, Model, affine, root, samples_of
+from mabn_ref.check.batch_model import Batch, Model, root, samples_of
 from mabn_ref.check.conventions import Convention
 
 
 class SampleModel(Model):
     """Group, layer or instance normalisation: a layer without memory, but for moving statistics at inference."""
-
-    def __init__(self, norm: str, convention: Convention, channels: int) -> None:
-        super().__init__(norm, convention, channels)
-        self.moving: tuple[Any, Any] = 0.0, 1.0
 
     @property
     def centred(self) -> bool:
@@ -35,18 +31,18 @@ class SampleModel(Model):
     def _moved(self, batch: Batch, raw: Array, own: Array, *rest: Any) -> Any:
         """Average the samples' own statistics over samples and then over calls; training reads none."""
         c, n = self.c, batch.x.shape[1]
-        if c.infer_by != "moving":  # nor does anything else
-            return ((batch.mean, own),) * 2
-        bessel = 1.0 if c.fed == "biased" else n / max(n - 1, 1)
-        fed = (batch.whole(a[:, None]) for a in (batch.mean, raw * bessel))
-        means = (np.mean(a, axis=tuple(range(a.ndim - 1))) for a in fed)
-        self.moving = tuple(c.decay * old + (1 - c.decay) * new for old, new in zip(self.moving, means, strict=True))
+        if c.infer_by == "moving":  # nothing else reads them
+            bessel = 1.0 if c.fed == "biased" else n / max(n - 1, 1)
+            fed = (batch.whole(a[:, None]) for a in (batch.mean, raw * bessel))
+            mean, second = (np.mean(a, axis=tuple(range(a.ndim - 1))) for a in fed)
+            self.mean = c.decay * self.mean + (1 - c.decay) * mean
+            self.second = c.decay * self.second + (1 - c.decay) * second
         return ((batch.mean, own),) * 2
 
     def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
         c = self.c
         if c.infer_by == "moving":
-            return affine((x - self.moving[0]) / root(self.moving[1], c), gamma, beta, c)
+            return super().infer(x, gamma, beta)
         alone = replace(c, over="sample", grouping="neighbours")
         # a copy, since backward is of the last training pass
         return copy(self).forward(samples_of(x, alone if c.infer_by == "sample" else c), gamma, beta)
