@@ -1,7 +1,4 @@
-"""How a layer behaves besides its numbers: it is put through the probes, and what they find is told.
-
-Every probe holds the layer against itself, put through the same in another way, so that no convention matters.
-"""
+"""How a layer behaves besides its numbers: it is put through the probes, and what they find is told."""
 
 from __future__ import annotations
 

@@ -81,8 +81,7 @@ class Report:
     @property
     def conforms(self) -> bool:
         """Whether all numbers are those of the equations, in some accepted convention."""
-        fine = not self.differences and not self.broken
-        return fine and all(finding.accepted for finding in self.findings) and bool(self.preset)
+        return self.understood and all(finding.accepted for finding in self.findings)
 
     @property
     def understood(self) -> bool:

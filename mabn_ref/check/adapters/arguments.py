@@ -186,9 +186,8 @@ class Constructed:
         whose first argument is a hyper-parameter never is.
         """
         source, kind = self.source, made_of(self.source)
-        name = by_name(source)
         first = kind == "channels" or not isinstance(source, type) or (channels_first and kind != "settings")
-        first = bool(name) or (first and not _keywords_alone(source))
+        first = first and not _keywords_alone(source)
         call = self.arguments(source, config, {**more, **self.extra}, hidden=int(first))
         if call.channels:
             return lambda channels: source(**{call.channels: channels}, **call.keywords)
