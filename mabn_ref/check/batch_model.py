@@ -260,17 +260,13 @@ class Model:
         fed = used if c.fed_by == "window" else kinds[c.fed]()
         means = batch.mean if c.mean_fed == "inputs" else 0 * batch.mean + (beta if c.mean_fed == "outputs" else 0)
         if c.fed_per == "call":
-            fed, means = (np.mean(a, axis=0, keepdims=True) * np.ones((len(raw), 1), int) for a in (fed, means))
+            fed, means = (np.mean(a, axis=0, keepdims=True) for a in (fed, means))
         if batch.positions > 1:
-            fed, means = (np.mean(a.reshape(len(raw), batch.positions, -1), axis=1) for a in (fed, means))
+            fed, means = (np.mean(a.reshape(len(a), batch.positions, -1), axis=1) for a in (fed, means))
         values = _averaged_of(fed, c)
         before: list[Any] = []
         after: list[Any] = []
         for g, (mean, value) in enumerate(zip(means, values, strict=True)):
-            if g and c.fed_per == "call":
-                before.append(before[0])
-                after.append(after[0])
-                continue
             old = mean if self.mean is None else self.mean, value if self.second is None else self.second
             decay = 1 - 1 / (self.iteration + g + 1) if c.decay == "cumulative" else c.decay
             if c.stops and self.iteration + g + 1 > c.stops:
@@ -284,7 +280,8 @@ class Model:
                 self.mean, self.second = self.mean / weights, self.second / weights
             before.append(old)
             after.append((self.mean, self.second))
-        return _stacked(before), _stacked(after)
+        repeats = len(raw) // len(values)  # of a call that is averaged first, one for all its batches
+        return _stacked(before * repeats), _stacked(after * repeats)
 
     def _moving_root(self, second: Array, positions: int) -> Array:
         c = self.c
