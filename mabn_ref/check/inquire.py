@@ -10,64 +10,70 @@ import numpy as np
 
 from mabn_ref import gradcheck
 from mabn_ref.arrays import Array
-from mabn_ref.check.observe import SPACES, About, config_of, observe
+from mabn_ref.check.observe import SPACES, About, Trace, config_of, observe
 from mabn_ref.check.scenarios import HELD, Scenario, inputs, parameters
 from mabn_ref.check.target import Target
 
 
-def spaces(target: Target, norm: str, scenario: Scenario) -> dict[int, str]:
-    """Try ranks 4, 3, 2 and 5; return why each is refused, "" where it is not."""
+def one_step(target: Target, norm: str, scenario: Scenario) -> dict[int, Trace]:
+    """Return what comes of one step of ranks 4, 3, 2 and 5: in float32 if no other precision is taken."""
     one = {space: replace(scenario, space=space, steps=1) for space in SPACES}
-    return {len(space) + 2: observe(target, norm, one[space], space).failure for space in SPACES}
+    found = {len(space) + 2: observe(target, norm, one[space], space) for space in SPACES}
+    if _taken(found) or scenario.dtype == "float32":
+        return found
+    in_single = one_step(target, norm, replace(scenario, dtype="float32"))
+    return in_single if _taken(in_single) else found
+
+
+def _taken(traces: Mapping[int, Trace]) -> list[Trace]:
+    """The ranks that are not refused, the preferred ones first."""
+    return [trace for trace in traces.values() if not trace.failure]
 
 
 def inquire(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...] = ()) -> About:
     """Try a target on one step of every rank, in float64, and in float32 if it takes none."""
     scenario = replace(scenario, width=getattr(target, "channels", None))
     axes: Any = getattr(target, "axes", (None,))
-    tried = {axis: _taken(_turned(target, axis), norm, scenario) for axis in axes}
-    run = [axis for axis, (refused, _) in tried.items() if not all(refused[rank] for rank in (3, 4))]
+    tried = {axis: one_step(_turned(target, axis), norm, scenario) for axis in axes}
+    run = [axis for axis, traces in tried.items() if not all(traces[rank].failure for rank in (3, 4))]
     clear = run if len(run) < 2 else [a for a in run if _per_channel(_turned(target, a), norm, scenario, tried[a])]
     # where several run, it moves the axes itself
-    axis = (clear or run or sorted(axes, key=lambda axis: sum(map(bool, tried[axis][0].values()))))[0]
+    axis = (clear or run or sorted(axes, key=lambda axis: -len(_taken(tried[axis]))))[0]
     _turned(target, axis)
-    refused, single = tried[axis]
+    traces = tried[axis]
+    single = traces[4].scenario.dtype == "float32"
     given: Any = getattr(target, "given", None)
+    named = ("defaults", "asked", "unknown", "own", "misfits")
+    told: dict[str, Any] = {name: dict(getattr(target, name, {})) for name in named}
     return About(
         given=None if given is None else sorted(given),
         groups=getattr(target, "groups", None),
         numbers=sorted(set(getattr(target, "numbers", ()))),
-        defaults=dict(getattr(target, "defaults", {})),
         ages=hasattr(target, "age"),
-        refused=refused,
+        refused={rank: trace.failure for rank, trace in traces.items()},
         single=single,
         channels=scenario.width,
         axis=axis,
         tracks=getattr(target, "tracks", True),
-        asked=dict(getattr(target, "asked", {})),
-        unknown=dict(getattr(target, "unknown", {})),
-        own=dict(getattr(target, "own", {})),
-        misfits=dict(getattr(target, "misfits", {})),
-        coarse=not single and any(_coarse(target, norm, scenario, space) for space in _spaces_of(refused)[:1]),
+        coarse=not single and any(_coarse(target, norm, scenario, trace.space) for trace in _taken(traces)[:1]),
         other_axes=[other for other in run if other != axis],
         clear=len(clear) == 1,
-        **_broken(target, norm, replace(scenario, dtype="float32") if single else scenario, refused),
+        **_broken(norm, traces),
+        **told,
     )
 
 
-def _broken(target: Target, norm: str, scenario: Scenario, refused: Mapping[int, str]) -> dict[str, Any]:
+def _broken(norm: str, traces: Mapping[int, Trace]) -> dict[str, Any]:
     """What goes wrong after forward has accepted an input: an error in a later pass, or NaN. Neither is a refusal."""
     broken, not_finite = {}, []
-    for space in SPACES:
-        values = scenario.norm_batch * int(np.prod(space))
-        if not refused[len(space) + 2] or values == 1 or (norm == "in" and not space):
+    for rank, trace in traces.items():
+        if trace.scenario.norm_batch * np.prod(trace.space) == 1 or (norm == "in" and not trace.space):
             continue  # of one value there is no variance
-        trace = observe(target, norm, replace(scenario, space=space, steps=1), space)
         if trace.not_finite:
-            broken[len(space) + 2] = trace.not_finite + " at inference" * (trace.part == "inference")
-            not_finite.append(len(space) + 2)
+            broken[rank] = trace.not_finite + " at inference" * (trace.part == "inference")
+            not_finite.append(rank)
         elif trace.failure and trace.part in ("backward", "inference"):
-            broken[len(space) + 2] = f"forward works, and {trace.part} fails: {trace.failure}"
+            broken[rank] = f"forward works, and {trace.part} fails: {trace.failure}"
     return {"broken": broken, "not_finite": not_finite}
 
 
@@ -75,11 +81,6 @@ def _turned(target: Target, axis: int | None) -> Target:
     if axis is not None:
         target.axis = axis  # type: ignore[attr-defined]
     return target
-
-
-def _spaces_of(refused: Mapping[int, str]) -> list[tuple[int, ...]]:
-    """The axes that are taken, the preferred ones first."""
-    return [space for space in SPACES if not refused[len(space) + 2]]
 
 
 def _first_steps(
@@ -96,12 +97,12 @@ def _first_steps(
     return found
 
 
-def _per_channel(target: Target, norm: str, scenario: Scenario, taken: tuple[dict[int, str], bool]) -> bool:
+def _per_channel(target: Target, norm: str, scenario: Scenario, traces: Mapping[int, Trace]) -> bool:
     """Whether gamma and beta of one channel change the output in that channel, and in no other."""
-    refused, single = taken
-    scenario = replace(scenario, dtype="float32") if single else scenario
+    first = _taken(traces)[0]
+    scenario = replace(scenario, dtype=first.scenario.dtype)
     one = 1 + np.eye(scenario.channels)[0]
-    before, after = _first_steps(target, norm, scenario, _spaces_of(refused)[0], [(1, 1, 1), (1, one, one)])
+    before, after = _first_steps(target, norm, scenario, first.space, [(1, 1, 1), (1, one, one)])
     there = np.any(before != after, axis=tuple(range(before.ndim - 1)))
     return bool(there[0] and not there[1:].any())
 
@@ -127,15 +128,6 @@ def _coarse(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
     size = np.max(np.abs(moved[-1]))
     curved = max(float(np.max(np.abs(d - k * moved[0]))) for k, d in enumerate(moved, 1))
     return bool(1e-2 * size < curved and size < 1e-4 * np.max(np.abs(start)))
-
-
-def _taken(target: Target, norm: str, scenario: Scenario) -> tuple[dict[int, str], bool]:
-    """Why every rank is refused, and whether that is of float32, as nothing else is taken."""
-    refused = spaces(target, norm, scenario)
-    if not all(refused.values()):
-        return refused, False
-    in_single = spaces(target, norm, replace(scenario, dtype="float32"))
-    return (refused, False) if all(in_single.values()) else (in_single, True)
 
 
 def derivative(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...]) -> str:
