@@ -41,18 +41,9 @@ class Trace:
         """The number of steps of which everything is there."""
         return max(self.failed_at - 1, 0) if self.failure else len(self.values.get("z", []))
 
-    def note(self, text: str) -> None:
-        """Add a note, unless it is there."""
-        if text not in self.notes:
-            self.notes.append(text)
-
 
 class Refused(Exception):
     """What the target returned cannot be used."""
-
-
-class NotSetUp(Exception):
-    """The scenario is not one that the target can be put through."""
 
 
 def config_of(norm: str, scenario: Scenario) -> Any:
@@ -78,8 +69,6 @@ def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
     with np.errstate(all="ignore"):
         try:
             _run(target, norm, trace)
-        except NotSetUp as why:
-            trace.skipped = str(why)
         except Refused as refusal:
             trace.failure = str(refusal)
         except (Exception, SystemExit) as error:
@@ -128,7 +117,8 @@ def _run(target: Target, norm: str, trace: Trace) -> None:
                 trace.states.setdefault(name, []).append(array)
         aged = scenario.age and step == scenario.age_after
         if aged and target.age(layer, scenario.age) is False:  # type: ignore[attr-defined]
-            raise NotSetUp("it keeps no count of iterations that can be found and set")
+            trace.skipped = "it keeps no count of iterations that can be found and set"
+            return
 
 
 def _usable(name: str, value: Any, shape: tuple[int, ...], trace: Trace) -> Array:
@@ -139,10 +129,8 @@ def _usable(name: str, value: Any, shape: tuple[int, ...], trace: Trace) -> Arra
         raise Refused(f"{name} has dtype {array.dtype}, expected {trace.scenario.dtype}")
     if array.dtype != trace.scenario.dtype:
         note = f"{name} is {array.dtype} where x is {trace.scenario.dtype}"
-        if trace.part != "inference":
-            trace.note(note)
-        elif note not in trace.notes:
-            trace.note(f"{note}, at inference")
+        if note not in trace.notes:
+            trace.notes.append(note + ", at inference" * (trace.part == "inference"))
     if not np.isfinite(array).all():
         where = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
         trace.not_finite = f"{name} is {'NaN' if np.isnan(array[where]) else array[where]}"
