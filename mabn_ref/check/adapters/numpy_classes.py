@@ -30,8 +30,8 @@ class _Layer:
 
     def __init__(self, thing: Any, channels: int) -> None:
         self.thing, self.channels = thing, channels
-        self.handed: tuple[Array, Array] | None = None
-        """What the object got for x at the last forward pass in training, and the x of the caller."""
+        self.handed: list[tuple[Array, Array, Array]] = []
+        """Of the last pass in training: the caller's x, what the object got for it, and a copy of that."""
         tables = [vars(thing), *(value for value in vars(thing).values() if isinstance(value, dict))]
         places = [(table, name) for table in tables for name in table]
         self.scale, self.shift = (_place(places, names, channels) for names in (SCALES, SHIFTS))
@@ -94,7 +94,7 @@ class NumpyTarget(Constructed):
         z = self._run(layer.thing, given, training)
         self._seen(x, given, before)
         if training:
-            layer.handed = given, x
+            layer.handed = [(x, given, given.copy())]
         grown = [n for n, v in kept(layer) if n in layer.per_channel and np.size(v) > layer.channels]
         if grown:
             raise ValueError(f"{grown[0]} becomes one number per channel and position: it takes (N, C) alone")
@@ -125,10 +125,7 @@ class NumpyTarget(Constructed):
 
     def backward(self, layer: _Layer, dz: Array) -> tuple[Array, Array | None, Array | None]:
         given = np.moveaxis(dz, -1, self.axis).copy()
-        arrays = [(dz, given, given.copy())]
-        if layer.handed is not None:
-            kept, x = layer.handed
-            arrays.append((x, kept, kept.copy()))
+        arrays = [(dz, given, given.copy()), *layer.handed]
         found = layer.thing.backward(given)
         for array in arrays:
             self._seen(*array)

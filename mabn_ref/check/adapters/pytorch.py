@@ -30,8 +30,8 @@ class _Layer:
         self.z: Any = None
         self.cache: Any = None
         """Both, gamma and beta where the module has none, and the module's own output."""
-        self.handed: tuple[Any, Array] | None = None
-        """What the module got for x at the last forward pass in training, and the x of the caller."""
+        self.handed: list[tuple[Array, Any, Any]] = []
+        """Of the last pass in training: the caller's x, what the module got for it, and a copy of that."""
         self.numbers: list[dict[str, float]] = []
         """Every number of the module, before the first pass in training and after each of the last two."""
 
@@ -85,7 +85,7 @@ class TorchTarget(Holding, Constructed):
         given = self._call(layer, self._first(x), gamma, beta, dtype, training=training, grad=training)
         self._seen(x, given, layer.x)
         if training:
-            layer.handed = given, x
+            layer.handed = [(x, given, given.clone())]
         return self._last(layer.z)
 
     def _seen(self, a: Array, given: Any, before: Any) -> None:
@@ -188,10 +188,7 @@ class TorchTarget(Holding, Constructed):
         own_parameters = (None if t is None or not t.requires_grad else t for t in (layer.scale, layer.shift))
         inputs = [x, *(outer or own_parameters)]
         wanted = [t for t in inputs if t is not None]
-        arrays = []
-        if layer.handed is not None:
-            kept, caller = layer.handed
-            arrays.append((caller, kept, kept.clone()))
+        arrays = [*layer.handed]
         # the gradient that reaches the module's output is its dz
         hook = own.register_hook(lambda g: arrays.append((dz, g, g.clone()))) if own.requires_grad else None
         found = self._grad(z, dz, wanted, allow_unused=True) if z.requires_grad else [None]
@@ -299,12 +296,9 @@ class TorchTarget(Holding, Constructed):
 
     def _same(self, layer: _Layer, module: Any) -> _Layer:
         other = _Layer(module, layer.channels)
-        both = zip(self._parameters(layer.module), self._parameters(module), strict=True)
-        for (_, old), (_, new) in both:
-            if old is layer.scale:
-                other.scale = new
-            if old is layer.shift:
-                other.shift = new
+        both = ([parameter for _, parameter in self._parameters(m)] for m in (layer.module, module))
+        new = dict(zip(*both, strict=True))
+        other.scale, other.shift = new.get(layer.scale), new.get(layer.shift)
         other.zero_centred, other.ready, other.numbers = layer.zero_centred, True, [self._numbers(module)]
         return other
 
