@@ -36,10 +36,8 @@ class _FlaxTarget(JaxTarget):
         """Put the parameters where the module has them, once it is known where."""
         found = leaves(self.jax, params)
         scale, shift = (named(found, names) for names in (SCALES, SHIFTS))
-        layer.has_scale, layer.has_shift = scale is not None, shift is not None
-        if not found:  # no parameters of its own: they are applied outside
-            layer.has_scale = layer.has_shift = True
-            return params
+        # a module without parameters of its own has them applied outside
+        layer.has_scale, layer.has_shift = (path is not None or not found for path in (scale, shift))
         for path in filter(None, (scale, shift)):
             if found[path].size != layer.channels:
                 raise ValueError(
