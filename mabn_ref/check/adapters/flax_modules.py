@@ -14,7 +14,7 @@ from mabn_ref.extras import require
 
 
 class _FlaxTarget(JaxTarget):
-    """What the modules of linen and of nnx have in common."""
+    """What the modules of linen and of nnx have in common; `Layer.made` begins with the module and its parameters."""
 
     def __init__(self, source: Any, extra: Mapping[str, Any] | None = None) -> None:
         super().__init__(source, extra)
@@ -25,6 +25,10 @@ class _FlaxTarget(JaxTarget):
         taken = signature(self.source).parameters
         return self.constructor(config, {name: value for name, value in more.items() if name in taken})(channels)
 
+    def key(self, layer: Layer) -> str:
+        # of other parameters than scale and shift the values are part of what is compiled
+        return repr((layer.channels, layer.made[0])) if len(leaves(self.jax, layer.made[1])) <= 2 else ""
+
     def converted(self, state: Any, x: Any) -> Any:
         """The moving statistics in the dtype of `x`; Flax starts them in float32."""
         jnp = self.jax.numpy
@@ -32,9 +36,9 @@ class _FlaxTarget(JaxTarget):
         new = {path: a.astype(x.dtype) for path, a in found.items() if jnp.issubdtype(a.dtype, jnp.floating)}
         return with_leaves(self.jax, state, found | new)
 
-    def placed(self, layer: Layer, params: Any, gamma: Any, beta: Any) -> Any:
+    def placed(self, layer: Layer, gamma: Any, beta: Any) -> Any:
         """Put the parameters where the module has them, once it is known where."""
-        found = leaves(self.jax, params)
+        found = leaves(self.jax, layer.made[1])
         scale, shift = (named(found, names) for names in (SCALES, SHIFTS))
         # a module without parameters of its own has them applied outside
         layer.has_scale, layer.has_shift = (path is not None or not found for path in (scale, shift))
@@ -45,7 +49,7 @@ class _FlaxTarget(JaxTarget):
                 )
         given = (scale, gamma - 1 if layer.zero_centred else gamma), (shift, beta)
         new = {path: a.reshape(found[path].shape) for path, a in given if path is not None}
-        return with_leaves(self.jax, params, new)
+        return with_leaves(self.jax, layer.made[1], new)
 
     def centred(self, params: Any, infer: Callable[[], Any]) -> bool:
         """Whether gamma is 1 + scale, by what `infer` returns with the parameters as they start."""
@@ -72,10 +76,6 @@ class LinenTarget(_FlaxTarget):
         self.keeps([module])
         return Layer(channels, [module, None])
 
-    def key(self, layer: Layer) -> str:
-        # of other parameters than scale and shift the values are part of what is compiled
-        return repr((layer.channels, layer.made[0])) if len(leaves(self.jax, layer.made[1])) <= 2 else ""
-
     def start(self, layer: Layer, x: Any) -> Any:
         module, flag = self._ready(layer, False)
         like = repr((module, flag))
@@ -88,7 +88,7 @@ class LinenTarget(_FlaxTarget):
 
     def apply(self, layer: Layer, x: Any, gamma: Any, beta: Any, state: Any, training: bool) -> tuple[Any, Any]:
         module, flag = self._ready(layer, training)
-        params = self.placed(layer, layer.made[1], gamma, beta)
+        params = self.placed(layer, gamma, beta)
         z, new = module.apply({"params": params, **state}, x, **flag, mutable=list(state))
         return (z if leaves(self.jax, params) else gamma * z + beta), new
 
@@ -116,10 +116,6 @@ class NnxTarget(_FlaxTarget):
         self.keeps([module])
         return Layer(channels, nnx.split(module, nnx.Param, ...))
 
-    def key(self, layer: Layer) -> str:
-        graph, params, _ = layer.made
-        return repr((layer.channels, graph)) if len(leaves(self.jax, params)) <= 2 else ""
-
     def start(self, layer: Layer, x: Any) -> Any:
         graph, params, state = layer.made
 
@@ -132,8 +128,7 @@ class NnxTarget(_FlaxTarget):
         return self.converted(state, x)
 
     def apply(self, layer: Layer, x: Any, gamma: Any, beta: Any, state: Any, training: bool) -> tuple[Any, Any]:
-        nnx, (graph, params, _) = self.flax.nnx, layer.made
-        params = self.placed(layer, params, gamma, beta)
+        nnx, graph, params = self.flax.nnx, layer.made[0], self.placed(layer, gamma, beta)
         module = nnx.merge(graph, params, with_leaves(self.jax, state, {}))  # new variables, which may be changed
         module.train() if training else module.eval()
         z = module(x, **self.call_keywords(module.__call__, training))
