@@ -43,8 +43,7 @@ def inquire(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
     traces = tried[axis]
     single = traces[4].scenario.dtype == "float32"
     given: Any = getattr(target, "given", None)
-    named = ("defaults", "asked", "unknown", "own", "misfits")
-    told: dict[str, Any] = {name: dict(getattr(target, name, {})) for name in named}
+    told: dict[str, Any] = {name: dict(getattr(target, name, {})) for name in ("defaults", "asked", "unknown", "own")}
     return About(
         given=None if given is None else sorted(given),
         groups=getattr(target, "groups", None),
@@ -57,6 +56,7 @@ def inquire(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
         tracks=getattr(target, "tracks", True),
         coarse=not single and any(_coarse(target, norm, scenario, trace.space) for trace in _taken(traces)[:1]),
         other_axes=[other for other in run if other != axis],
+        limits=list(getattr(target, "limits", ())),
         clear=len(clear) == 1,
         **_broken(norm, traces),
         **told,

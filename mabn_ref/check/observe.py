@@ -33,7 +33,7 @@ class Trace:
     skipped: str = ""  #: why the scenario was left out or could not be set up, or ""
     part: str = ""  #: what it did last: "forward", "backward", or "inference"
     not_finite: str = ""  #: the output that it stopped at, NaN or infinite, such as "dx is NaN"; or ""
-    raised: bool = False  #: whether it stopped at an error of the target's own
+    raised: str = ""  #: the type of the error of the target's own that it stopped at, or ""
     frozen: bool = False  #: whether it was given constants for its mean and variance
 
     @property
@@ -74,7 +74,7 @@ def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
         except (Exception, SystemExit) as error:
             line = last_own_line(error)
             place = f" ({Path(line.filename).name}, line {line.lineno})" if line else ""
-            trace.raised = True
+            trace.raised = type(error).__name__
             trace.failure = f"{type(error).__name__}: {error}{place}"
     trace.values = {name: values for name, values in trace.values.items() if values}
     # a statistic that comes later, or changes its shape, cannot be followed
@@ -156,8 +156,7 @@ class About:
     #: numbers that its user made it with, by names that say nothing
     unknown: dict[str, float] = field(default_factory=dict)
     own: dict[str, float] = field(default_factory=dict)  #: what the layer itself keeps, by the fields of the Config
-    #: the shapes of a scale or a shift that has not one number per channel, by its name
-    misfits: dict[str, Any] = field(default_factory=dict)
+    limits: list[str] = field(default_factory=list)  #: what is to be known of its parameters
     coarse: bool = False  #: whether it computes in float32 where it is given float64, and returns it
     other_axes: list[int] = field(default_factory=list)  #: the axes with which it runs too
     clear: bool = True  #: whether gamma and beta are those of the channels of `axis` alone

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol, runtime_checkable
@@ -194,6 +194,19 @@ def statistic(name: str) -> str:
     if any(word in name for word in ("var", "std", "sigma", "stdev", "chi", "x2", "square", "rms", "second")):
         return "second"
     return "mean" if "mean" in name or name.endswith("mu") else ""
+
+
+def mean_and_variance(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of a mean and of a variance, if there is one of each and no other statistic; or nothing.
+
+    Examples
+    --------
+    >>> mean_and_variance(["weight", "running_var", "running_mean"]), mean_and_variance(["mean", "var", "inv_std"])
+    (('running_mean', 'running_var'), ())
+    """
+    found = [(statistic(name), name) for name in names if statistic(name)]
+    roles, words = sorted(role for role, _ in found), " ".join(name.lower() for _, name in found)
+    return tuple(name for _, name in sorted(found)) if roles == ["mean", "second"] and "var" in words else ()
 
 
 def last_own_line(error: BaseException) -> traceback.FrameSummary | None:

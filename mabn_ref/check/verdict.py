@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mabn_ref.check.conventions import Convention
 from mabn_ref.check.explain import Explanation, agreed, explain, findings, numbers_read_off
 from mabn_ref.check.hyper_parameters import LATE
 from mabn_ref.check.observe import About, Trace
@@ -51,6 +52,7 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
     notes += [f"{', '.join(caches)}: no moving statistic, by its numbers; all else agrees"] * bool(caches)
     single = [case for case in cases.values() if case.trace.scenario.dtype == "float32" and not case.trace.failure]
     fine = not best.unexplained and all(choice.accepted for _, choice in best.choices)
+    notes += [] if fine else about.limits
     exact = single[:1] if fine and telling[0].channels <= WIDEST else []
     rows = [row for row, _ in judged]
     seen = {len(t.space) + 2 for t, row in zip(found, rows, strict=True) if row.errors}
@@ -69,7 +71,8 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
         notes=list(dict.fromkeys(notes)),
         limits=[
             *_precision(about, best, notes),
-            *_refused_numbers(found),
+            *_refused_numbers(norm, found),
+            *(about.limits if fine else []),
             *["its constants stayed as they were made"] * (norm == "frozen-bn" and not all(t.frozen for t in run)),
             *["how its averages move late in training is not known"] * any(row.why == COUNTED for row in rows),
             *_limits(about, best, read_off),
@@ -108,32 +111,37 @@ def _precision(about: About, best: Explanation, notes: Sequence[str]) -> list[st
     return list(dict.fromkeys(found))
 
 
-COUNTED = "its averages depend on the count of iterations that was set"
-"""As where they are sums that are divided by it; such a layer cannot be made older."""
+COUNTED = "its averages are divided by a count or by weights that belong to the count that was set"
+"""A layer whose averages are of all batches, or start at 0, cannot be made older by its count alone."""
+REFUSALS = ("ValueError", "AssertionError", "NotImplementedError")
+"""Errors that say that an input is not taken; others are what happens where nobody has thought of it."""
 
 
-def _refuses(trace: Trace) -> bool:
-    """Whether forward raises at once for the number of samples that a scenario is about, which is no fault."""
-    of_a_number = trace.scenario.name.startswith(("|B| = ", "N = "))
-    return of_a_number and trace.raised and trace.part == "forward" and not trace.finished
+def _counts(convention: Convention) -> bool:
+    """Whether the averages are divided by what goes with a count of iterations."""
+    return convention.decay == "cumulative" or "debiased" in (convention.start, convention.infer_by)
 
 
-def _refused_numbers(found: Sequence[Trace]) -> list[str]:
+def _refuses(norm: str, trace: Trace) -> bool:
+    """Whether forward refuses at once the number of samples that a scenario is about, which is no fault."""
+    of_a_number = trace.scenario.name.startswith(("|B| = ", "N = ")) and not _one_value(norm, trace)
+    return of_a_number and trace.raised in REFUSALS and trace.part == "forward" and not trace.finished
+
+
+def _refused_numbers(norm: str, found: Sequence[Trace]) -> list[str]:
     """What a headline is to say of numbers of samples that the layer refuses."""
-    numbers = [str(trace.scenario.norm_batch) for trace in found if _refuses(trace)]
+    numbers = [str(trace.scenario.norm_batch) for trace in found if _refuses(norm, trace)]
     return [f"it refuses calls of {listed(numbers)} sample{'s' * (numbers != ['1'])}"] if numbers else []
 
 
 def _limits(about: About, best: Explanation, read_off: Mapping[str, Any]) -> list[str]:
-    """What a headline is to say of parameters of another size, and of numbers whose names say nothing."""
-    misfits = [f"{name} of shape {tuple(shape)}" for name, shape in about.misfits.items()]
-    numbers = "are not one number" if len(misfits) > 1 else "is not one number"
-    found = [f"its {listed(misfits)} {numbers} per channel: gamma and beta were applied outside"] if misfits else []
+    """What a headline is to say of numbers whose names say nothing."""
+    found = []
     held = [*read_off.values(), *(value for _, choice in best.choices for _, value in choice.changes)]
     held += [part for value in held if isinstance(value, tuple) for part in value]
-    known = [v for value in held if isinstance(value, int | float) for v in (value, 1 - value)]
+    numbers = [v for value in held if isinstance(value, int | float) for v in (value, 1 - value)]
     for name, value in about.unknown.items():
-        if read_off and not any(abs(value - v) < 1e-9 for v in known):
+        if read_off and not any(abs(value - v) < 1e-9 for v in numbers):
             found.append(f"whether it keeps to {name}={value:g} is not known: that name is not")
     return found
 
@@ -304,7 +312,7 @@ def _row(norm: str, trace: Trace, case: Case | None, best: Explanation, about: A
         if trace.not_finite:
             return Row(name, 0, failure, {}), f"{name}: one value per channel: {failure}"
         return Row(name, 0, f"one value per channel: {failure or 'the output is beta'}", {}), ""
-    if _refuses(trace):
+    if _refuses(norm, trace):
         return Row(name, 0, failure, {}), ""
     if failure and not trace.finished and name == "ramps":
         return Row(name, 0, f"it takes no ramps: {failure}", {}), ""
@@ -315,7 +323,8 @@ def _row(norm: str, trace: Trace, case: Case | None, best: Explanation, about: A
     convention = best.convention(case)
     comparison = compared(case, convention)
     difference = comparison.first() or stopped
-    if trace.scenario.age and difference and not stopped and {*comparison.differences} <= {"state", "inferred"}:
+    late = trace.scenario.age and not stopped and {*comparison.differences} <= {"state", "inferred"}
+    if difference and late and _counts(convention):
         return Row(name, 0, COUNTED, {}), ""
     whole = replace(convention, shared_by="call")
     if (

@@ -51,11 +51,12 @@ class _FlaxTarget(JaxTarget):
         new = {path: a.reshape(found[path].shape) for path, a in given if path is not None}
         return with_leaves(self.jax, layer.made[1], new)
 
-    def centred(self, params: Any, infer: Callable[[], Any]) -> bool:
+    def centred(self, params: Any, infer: Callable[[Any], Any], like: Any) -> bool:
         """Whether gamma is 1 + scale, by what `infer` returns with the parameters as they start."""
         found = leaves(self.jax, params)
         scale = named(found, SCALES)
-        return zero_centred(None if scale is None else np.asarray(found[scale]), lambda: np.asarray(infer()))
+        start = None if scale is None else np.asarray(found[scale])
+        return zero_centred(start, lambda x: np.asarray(infer(self.jax.numpy.asarray(x))), np.asarray(like))
 
 
 class LinenTarget(_FlaxTarget):
@@ -83,7 +84,7 @@ class LinenTarget(_FlaxTarget):
             self.inits[like] = Compiled(self.jax, lambda x: module.init(self.jax.random.key(0), x, **flag))
         variables = self.inits[like](x)
         layer.made[1] = variables.get("params", {})
-        layer.zero_centred = self.centred(layer.made[1], lambda: module.apply(variables, x, **flag))
+        layer.zero_centred = self.centred(layer.made[1], lambda x: module.apply(variables, x, **flag), x)
         return self.converted({name: kept for name, kept in variables.items() if name != "params"}, x)
 
     def apply(self, layer: Layer, x: Any, gamma: Any, beta: Any, state: Any, training: bool) -> tuple[Any, Any]:
@@ -119,12 +120,12 @@ class NnxTarget(_FlaxTarget):
     def start(self, layer: Layer, x: Any) -> Any:
         graph, params, state = layer.made
 
-        def inferred() -> Any:
+        def inferred(x: Any) -> Any:
             module = self.flax.nnx.merge(graph, params, with_leaves(self.jax, state, {}))
             module.eval()
             return module(x, **self.call_keywords(module.__call__, False))
 
-        layer.zero_centred = self.centred(params, inferred)
+        layer.zero_centred = self.centred(params, inferred, x)
         return self.converted(state, x)
 
     def apply(self, layer: Layer, x: Any, gamma: Any, beta: Any, state: Any, training: bool) -> tuple[Any, Any]:

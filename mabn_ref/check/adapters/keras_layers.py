@@ -90,7 +90,7 @@ class KerasTarget(Constructed):
         if layer.zero_centred is None:
             scale, told = layer.parameters[0], {"training": False} | self.call_keywords(layer.layer.call, False)
             start = None if scale is None else _numpy(scale.value)
-            layer.zero_centred = zero_centred(start, lambda: _numpy(layer.layer(x, **told)))
+            layer.zero_centred = zero_centred(start, lambda x: _numpy(layer.layer(x, **told)), x)
         for variable, value in zip(layer.parameters, (gamma - layer.zero_centred, beta), strict=True):
             if variable is not None:
                 variable.assign(value.reshape(variable.shape).astype(x.dtype))

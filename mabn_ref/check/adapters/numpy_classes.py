@@ -19,7 +19,7 @@ from mabn_ref.check.adapters.arguments import (
     squeezed,
     zero_centred,
 )
-from mabn_ref.check.target import statistic
+from mabn_ref.check.target import mean_and_variance
 
 _GRADIENTS = ("grads", "gradients", "grad")
 """What classes call a dictionary of gradients; otherwise they are attributes such as dgamma or gamma_grad."""
@@ -83,8 +83,9 @@ class NumpyTarget(Constructed):
     def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
         if layer.zero_centred is None:
             start = None if layer.scale is None else layer.scale[0][layer.scale[1]]
-            alone = np.moveaxis(x, -1, self.axis).copy()
-            layer.zero_centred = zero_centred(start, lambda: self._run(copy.deepcopy(layer.thing), alone, False))
+            layer.zero_centred = zero_centred(
+                start, lambda x: self._run(copy.deepcopy(layer.thing), np.moveaxis(x, -1, self.axis).copy(), False), x
+            )
         for place, value in ((layer.scale, gamma - layer.zero_centred), (layer.shift, beta)):
             if place is not None:
                 old = place[0][place[1]]
@@ -165,11 +166,10 @@ class NumpyTarget(Constructed):
 
     def freeze(self, layer: _Layer, mean: Array, var: Array) -> bool:
         """Set the arrays that are called a mean and a variance, and say whether there are both."""
-        arrays = {statistic(n): n for n, v in vars(layer.thing).items() if np.size(v) == layer.channels}
-        there = {"mean", "second"} <= arrays.keys()
-        for role, value in (("mean", mean), ("second", var)) if there else ():
-            setattr(layer.thing, arrays[role], value.reshape(np.shape(getattr(layer.thing, arrays[role]))))
-        return there
+        found = mean_and_variance(n for n, v in vars(layer.thing).items() if np.size(v) == layer.channels)
+        for name, value in zip(found, (mean, var), strict=False):
+            setattr(layer.thing, name, value.reshape(np.shape(getattr(layer.thing, name))))
+        return bool(found)
 
     def copy(self, layer: _Layer) -> _Layer:
         """Return a deep copy."""

@@ -12,7 +12,7 @@ import numpy as np
 from mabn_ref.arrays import Array
 from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, counts, named, squeezed
 from mabn_ref.check.probes import NotOffered
-from mabn_ref.check.target import Holding, statistic
+from mabn_ref.check.target import Holding, mean_and_variance
 from mabn_ref.extras import require
 
 
@@ -24,6 +24,8 @@ class _Layer:
         self.ready = False
         self.scale: Any = None
         self.shift: Any = None
+        self.frozen = False
+        """Whether its buffers are constants, those called weight and bias too."""
         self.zero_centred = False
         """Whether gamma is 1 + scale."""
         self.x: Any = None
@@ -66,7 +68,8 @@ class TorchTarget(Holding, Constructed):
         if isinstance(self.source, self.torch.nn.Module):
             module = copy.deepcopy(self.source)
             for part in module.modules():  # what it was trained on is not a setting
-                getattr(part, "reset_running_stats", lambda: None)()
+                if isinstance(part, self.torch.nn.modules.batchnorm._NormBase):
+                    part.reset_running_stats()
         else:
             mixin = self.torch.nn.modules.lazy.LazyModuleMixin
             lazy = isinstance(self.source, type) and issubclass(self.source, mixin)
@@ -140,7 +143,8 @@ class TorchTarget(Holding, Constructed):
         parts = (*module.parameters(), *module.buffers())
         if any(torch.nn.parameter.is_lazy(part) for part in parts):
             self._tried(module, layer.x)
-        sized = {n: p for n, p in self._parameters(module) if p.numel() == layer.channels}
+        everything = dict(self._parameters(layer, module))
+        sized = {n: p for n, p in everything.items() if p.numel() == layer.channels}
         scale, shift = named(sized, SCALES), named(sized, SHIFTS)
         starts = {n: p for n, p in sized.items() if n not in (scale, shift)}
         scale = scale or next((n for n, p in starts.items() if bool((p == 1).all())), None)
@@ -149,19 +153,21 @@ class TorchTarget(Holding, Constructed):
             scale = next((n for n in unknown if self._scales(module, n, layer.x)), None)
         shift = shift or next((n for n in unknown if n != scale), None)
         layer.scale, layer.shift = (sized.get(name or "") for name in (scale, shift))
-        if scale is None and shift is None:
-            shapes = {name: tuple(p.shape) for name, p in self._parameters(module)}
-            found = filter(None, (named(shapes, names) for names in (SCALES, SHIFTS)))
-            self.misfits = {name: shapes[name] for name in found}
+        named_so = [name for names in (SCALES, SHIFTS) if (name := named(everything, names))]
+        shapes = {name: tuple(everything[name].shape) for name in named_so if name not in sized}
+        still = [name for name in (scale, shift) if name is not None and not sized[name].requires_grad]
+        misfit = "is not one number per channel, and was left alone"
+        self.limits = [f"its {name} of shape {shape} {misfit}" for name, shape in shapes.items()]
+        self.limits += [f"its {name} is not trained, nor its gradient compared" for name in still]
         if scale is not None and bool((layer.scale == 0).all()):
             layer.zero_centred = self._moves(self._tried(copy.deepcopy(module), layer.x))
         layer.numbers = [self._numbers(module)]
         layer.ready = True
 
-    def _parameters(self, module: Any) -> list[tuple[str, Any]]:
-        """The parameters by name; of a module without any, the buffers that are called like a scale or a shift."""
-        buffers = (pair for pair in module.named_buffers() if named(dict([pair]), (*SCALES, *SHIFTS)))
-        return list(module.named_parameters()) or list(buffers)
+    def _parameters(self, layer: _Layer, module: Any) -> list[tuple[str, Any]]:
+        """The parameters by name; of a frozen module without any, the buffers called like a scale or a shift."""
+        buffers = [(n, b) for n, b in module.named_buffers() if named({n: b}, (*SCALES, *SHIFTS))]
+        return list(module.named_parameters()) or buffers * layer.frozen
 
     def _tried(self, module: Any, x: Any) -> Any:
         """The output of an inference."""
@@ -233,11 +239,12 @@ class TorchTarget(Holding, Constructed):
 
     def freeze(self, layer: _Layer, mean: Array, var: Array) -> bool:
         """Set the buffers that are called a mean and a variance, and say whether there are both."""
-        tensors = {statistic(n): t for n, t in self._tensors(layer.module) if t.numel() == layer.channels}
-        there = {"mean", "second"} <= tensors.keys()
-        for role, value in (("mean", mean), ("second", var)) if there else ():
-            tensors[role].data = self.torch.tensor(value.reshape(tensors[role].shape))
-        return there
+        layer.frozen = True
+        tensors = {name: t for name, t in self._tensors(layer.module) if t.numel() == layer.channels}
+        found = mean_and_variance(tensors)
+        for name, value in zip(found, (mean, var), strict=False):
+            tensors[name].data = self.torch.tensor(value.reshape(tensors[name].shape))
+        return bool(found)
 
     # what the probes of `mabn_ref.check.behaviour` need
 
@@ -296,9 +303,10 @@ class TorchTarget(Holding, Constructed):
 
     def _same(self, layer: _Layer, module: Any) -> _Layer:
         other = _Layer(module, layer.channels)
-        both = ([parameter for _, parameter in self._parameters(m)] for m in (layer.module, module))
+        both = ([parameter for _, parameter in self._parameters(layer, m)] for m in (layer.module, module))
         new = dict(zip(*both, strict=True))
         other.scale, other.shift = new.get(layer.scale), new.get(layer.shift)
+        other.frozen = layer.frozen
         other.zero_centred, other.ready, other.numbers = layer.zero_centred, True, [self._numbers(module)]
         return other
 
