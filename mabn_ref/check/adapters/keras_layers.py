@@ -144,9 +144,15 @@ def _jax(layer: _Layer, x: Array) -> tuple[Any, Any]:
     jax = require("jax", "frameworks")
     trained, kept = layer.layer.trainable_variables, layer.layer.non_trainable_variables
 
+    def run(x: Any, values: Any, state: Any) -> tuple[Any, Any]:
+        # not `stateless_call`, which does not tell the layers inside that they are trained
+        held = [*zip(trained, values, strict=True), *zip(kept, state, strict=True)]
+        with layer.keras.StatelessScope(held) as scope:
+            z = layer.layer(x, **{"training": True} | layer.keywords)
+        return z, [scope.get_current_value(variable) for variable in kept]
+
     if layer.step is None:
-        told = layer.keywords  # `training` is not among them if the layer itself does not take it
-        layer.step = Step(jax, lambda x, values, state: layer.layer.stateless_call(values, state, x, **told))
+        layer.step = Step(jax, run)
     z, pull, new = layer.step(jax.numpy.asarray(x), [v.value for v in trained], [v.value for v in kept])
     for variable, value in zip(kept, new, strict=True):
         variable.assign(value)
