@@ -9,10 +9,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.check import check
+from mabn_ref.check import check, explain
+from mabn_ref.check.adapters import adapt
+from mabn_ref.check.report import Report
+from mabn_ref.check.scenarios import scenarios
 from mabn_ref.norms import batch_renorm, frozen_batch_norm
+from tests.check.judging import judged
 
 SHORT: dict[str, Any] = {"norm_batch": 4, "short": True}
+
+
+@pytest.fixture(autouse=True)
+def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nothing explains is not worth the longest of the searches here."""
+    monkeypatch.setattr(explain, "DEEPEST", 1)
+
+
+def seen(kind: Any, *names: str, norm: str = "bn", given: str = "eps decay", **more: Any) -> Report:
+    """What is said of a layer after the first scenario, and those named: all that some tests need."""
+    chosen = [scenario for scenario in scenarios(norm, short=True) if scenario.name in ("start", *names)]
+    return judged(norm, adapt(kind), chosen, given=frozenset(given.split()), **more)
 
 
 def with_functions(module: Any, **own: Callable[..., Any]) -> SimpleNamespace:
@@ -87,7 +103,7 @@ def test_the_first_difference_is_that_from_the_convention_that_agrees_the_longes
         def move(self, mean: Any, var: Any) -> None:
             super().move(mean, var * self.off)
 
-    report = check(Odd, "bn", short=True)
+    report = seen(Odd, "|B| = 2", "|B| = 257", given="eps", defaults={"eps": 1e-5, "decay": 0.9})
     assert {getattr(d, "scenario", d) for d in report.differences} == {"|B| = 257"}, str(report)
 
 
@@ -105,7 +121,7 @@ class Adam(Layer):
 
 
 def test_averages_from_0_that_inference_divides_are_a_convention() -> None:
-    report = check(Adam, "bn", **SHORT)
+    report = seen(Adam)
     assert report.conforms, str(report)
     assert any("start at 0, and inference divides them" in finding.words for finding in report.findings)
 
@@ -113,7 +129,7 @@ def test_averages_from_0_that_inference_divides_are_a_convention() -> None:
         def inferred(self, x: Any) -> Any:
             return Layer.inferred(self, x)
 
-    assert check(Forgot, "bn", **SHORT).mistakes == ["bn-variance-starts-at-zero"]
+    assert seen(Forgot).mistakes == ["bn-variance-starts-at-zero"]
 
 
 def test_a_number_of_samples_that_forward_refuses_is_a_limit_and_no_difference() -> None:
@@ -132,12 +148,12 @@ def test_a_number_of_samples_that_forward_refuses_is_a_limit_and_no_difference()
         def forward(self, x: Any, training: bool = True) -> Any:
             return super().forward(x, training) + np.zeros(200)[len(x)]
 
-    report = check(Several, "bn", short=True)
+    report = seen(Several, "|B| = 1")
     assert report.conforms, str(report)
     assert report.limits == ["it refuses calls of 1 sample"]
     assert "need two samples" in report.not_run["|B| = 1"]
-    assert not check(NotOne, "bn", short=True).conforms  # what it returns is no refusal
-    assert not check(Buffered, "bn", short=True).conforms  # nor is a crash
+    assert not seen(NotOne, "|B| = 1").conforms  # what it returns is no refusal
+    assert not seen(Buffered, "|B| = 257").conforms  # nor is a crash
 
 
 @pytest.mark.parametrize("part", ["inference", "backward"])
@@ -183,7 +199,7 @@ def test_what_shows_in_the_output_is_not_said_by_a_gradient_alone() -> None:
             dx, dgamma, dbeta = super().backward(dz)
             return dx, dgamma, 0 * dbeta
 
-    words = [finding.words for finding in check(Detached, "bn", **SHORT).findings]
+    words = [finding.words for finding in seen(Detached).findings]
     assert any("no gradient reaches beta" in one for one in words), words
     assert not any("not in your output" in one for one in words), words
 
@@ -205,7 +221,7 @@ def test_an_average_of_standard_deviations_is_told_from_what_inference_makes_of_
         def inferred(self, x: Any) -> Any:
             return self.gamma * (x - self.running_mean) / divisor(self.running_var, self.eps) + self.beta
 
-    report = check(Roots, "bn", **SHORT)
+    report = seen(Roots)
     words = [finding.words for finding in report.findings if finding.tensor == "inferred"]
     assert report.understood, str(report)
     assert len(words) == len(said)
@@ -223,7 +239,7 @@ def test_averages_that_are_divided_by_the_count_are_not_made_older() -> None:
             self.sums = self.sums + np.stack([mean, var])
             self.running_mean, self.running_var = self.sums / self.num_batches
 
-    report = check(Sums, "bn", **SHORT)
+    report = seen(Sums, "from iteration 150,000", given="eps")
     assert report.conforms, str(report)
     assert "are divided by a count" in report.not_run["from iteration 150,000"]
     assert report.limits == ["how its averages move late in training is not known"]
@@ -245,7 +261,7 @@ def test_averages_that_move_otherwise_late_in_training_are_a_difference() -> Non
             return super().inferred(x) * (2 if self.steps > 1000 else 1)
 
     for own in (Later, Doubled):
-        report = check(own, "bn", **SHORT)
+        report = seen(own, "from iteration 150,000")
         assert not report.conforms, str(report)
         assert any("from iteration 150,000" in str(difference) for difference in report.differences)
 
@@ -263,7 +279,7 @@ def test_a_mean_of_all_batches_may_have_the_rounding_of_its_start() -> None:
                 old = getattr(self, name).astype(value.dtype)
                 setattr(self, name, old + (value - old) / value.dtype.type(self.t))
 
-    report = check(Steps, "bn", **SHORT)
+    report = seen(Steps, "float32", given="eps")
     assert report.conforms, str(report)
 
 
