@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ class Trace:
     skipped: str = ""  #: why the scenario was left out or could not be set up, or ""
     part: str = ""  #: what it did last: "forward", "backward", or "inference"
     not_finite: str = ""  #: the output that it stopped at, NaN or infinite, such as "dx is NaN"; or ""
-    raised: str = ""  #: the type of the error of the target's own that it stopped at, or ""
+    raised: str = ""  #: the type of the error that it stopped at, if a ``raise`` or ``assert`` made it; or ""
     frozen: bool = False  #: whether it was given constants for its mean and variance
 
     @property
@@ -74,7 +75,8 @@ def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
         except (Exception, SystemExit) as error:
             line = last_own_line(error)
             place = f" ({Path(line.filename).name}, line {line.lineno})" if line else ""
-            trace.raised = type(error).__name__
+            last = traceback.extract_tb(error.__traceback__)[-1].line or ""
+            trace.raised = type(error).__name__ if last.startswith(("raise", "assert")) else ""
             trace.failure = f"{type(error).__name__}: {error}{place}"
     trace.values = {name: values for name, values in trace.values.items() if values}
     # a statistic that comes later, or changes its shape, cannot be followed

@@ -111,10 +111,10 @@ def _precision(about: About, best: Explanation, notes: Sequence[str]) -> list[st
     return list(dict.fromkeys(found))
 
 
-COUNTED = "its averages are divided by a count or by weights that belong to the count that was set"
+COUNTED = "its averages are divided by a count or by weights, which setting the count alone makes wrong"
 """A layer whose averages are of all batches, or start at 0, cannot be made older by its count alone."""
 REFUSALS = ("ValueError", "AssertionError", "NotImplementedError")
-"""Errors that say that an input is not taken; others are what happens where nobody has thought of it."""
+"""Errors by which code says that it does not take an input; NumPy's own, of shapes for one, are no such statement."""
 
 
 def _counts(convention: Convention) -> bool:

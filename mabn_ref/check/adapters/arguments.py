@@ -127,12 +127,12 @@ class Constructed:
         """What is to be known of its parameters."""
 
     def told(self, training: bool) -> dict[str, Any]:
-        """Return what the user gives to a call, as `adapt` has it."""
+        """Return the user's keywords for a call, in which "training" and "inference" stand for the mode."""
         modes = {"training": training, "inference": not training}
         return {name: modes.get(v, v) if isinstance(v, str) else v for name, v in self.call.items()}
 
     def call_keywords(self, call: Callable[..., Any], training: bool) -> dict[str, Any]:
-        """Return the keywords of a call: the mode, if it takes one, and what the user gives."""
+        """Return the keywords of a call: the mode, if it takes one, and the user's own."""
         mode = {} if self.told(True) != self.told(False) else self.mode_keyword(call, training)
         found = mode | self.told(training)
         others = list(signature(call).parameters.values())[1:]
