@@ -6,7 +6,7 @@ the four ways to reject one. ``mabn-ref mistakes`` shows that each is rejected a
 A new mistake is one entry in the file of its kind::
 
     edit.py            what a mistake is, and the edited module
-    wrong_*.py         the catalogue
+    wrong_*.py         the catalogue; a file of this name is found by it
     random_*.py        inputs on which mistakes are active, and those for right passes
     oracles.py         definitions and derivatives against an implementation
     symptoms.py        what is seen of a mistake first
@@ -20,22 +20,18 @@ A new mistake is one entry in the file of its kind::
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
+from pkgutil import iter_modules
 
-from mabn_ref.mistakes import (
-    wrong_batch_norms,
-    wrong_batch_renorm,
-    wrong_layers,
-    wrong_moving_averages,
-    wrong_sample_norms,
-)
 from mabn_ref.mistakes.edit import Mistake, edited, wrong
 
 __all__ = ["MISTAKES", "Mistake", "edited", "named", "wrong"]
 
+_FILES = [file.name for file in iter_modules(__path__) if file.name.startswith("wrong_")]
 MISTAKES: tuple[Mistake, ...] = tuple(
     replace(mistake, name=name)
-    for file in (wrong_batch_norms, wrong_batch_renorm, wrong_moving_averages, wrong_sample_norms, wrong_layers)
-    for name, mistake in file.MISTAKES.items()
+    for file in sorted(_FILES, key="wrong_layers".__eq__)  # normalisers first
+    for name, mistake in import_module(f"{__name__}.{file}").MISTAKES.items()
 )
 
 

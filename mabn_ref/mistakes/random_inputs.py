@@ -16,6 +16,7 @@ import numpy as np
 
 from mabn_ref import nn, norms
 from mabn_ref.arrays import Array
+from mabn_ref.mistakes import plain
 from mabn_ref.mistakes import random_layer_inputs as layers
 from mabn_ref.mistakes.random_layer_inputs import Draw, factors, one_of
 from mabn_ref.norms import mabn_variants
@@ -171,7 +172,6 @@ _SETTINGS_OF: Mapping[ModuleType, Mapping[str, tuple[Any, ...]]] = {
         "d_max": (0.0, 0.5, 5.0, _ramp(0.0, 2.0)),
     },
     norms.moving_statistics: {"forward": ("batch", "ema"), "backward": ()},  # others have no derivative
-    norms.power_norm: {"warmup": (0,), "backward_by": ()},  # in warm-up backward is no derivative
     norms.sync_batch_norm: {"norm_batch": (None,)},  # what the ranks have is the batch
 }
 """Where a field is another in this module; of an empty tuple nothing is drawn."""
@@ -197,7 +197,8 @@ _WIDE = (1e-3, 1e3)
 def right_draw(module: ModuleType) -> Draw:
     """Inputs for any right normaliser, which shares statistics if its Config has `norm_batch`."""
     of_batches = any(field.name == "norm_batch" for field in fields(module.Config))
-    return calls(module, scale=_WIDE) if of_batches else sample_calls(module)
+    definition = plain.NORMALISERS.get(module.__name__.rpartition(".")[2], plain.Normaliser)
+    return calls(module, scale=_WIDE, **definition.derivative_with) if of_batches else sample_calls(module)
 
 
 RIGHT_DRAWS: Mapping[ModuleType, Draw] = {
@@ -205,7 +206,6 @@ RIGHT_DRAWS: Mapping[ModuleType, Draw] = {
     mabn_variants: right_draw(mabn_variants),
     norms.group_norm: grouped_calls(scale=_WIDE),
     norms.rms_norm: sample_calls(norms.rms_norm, channels=4, scale=_WIDE),
-    norms.unified_norm: calls(norms.unified_norm, scale=_WIDE, window=1),
     norms.sync_batch_norm: calls(norms.sync_batch_norm, groups=1, scale=_WIDE),
     nn.conv2d: layers.convolution(),
     nn.cross_iteration: layers.windows,

@@ -1,4 +1,4 @@
-"""What people get wrong in modified batch normalisation, in MABN, in PowerNorm and in Unified Normalization."""
+"""What people get wrong in modified batch normalisation and in MABN."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from mabn_ref.mistakes.edit import Mistake
 from mabn_ref.mistakes.random_inputs import calls
-from mabn_ref.norms import mabn, modified_batch_norm, power_norm, unified_norm
+from mabn_ref.norms import mabn, modified_batch_norm
 
 _modified = partial(Mistake, subject=modified_batch_norm, draw=calls(modified_batch_norm))
 _modified_backward = partial(_modified, equation="modified-backward (16)", oracle="gradient")
@@ -183,46 +183,5 @@ MISTAKES |= {
         },
         sentence="Your inference divides by the simple average of the last batches; use the exponential one.",
         equation="modified-infer",
-    ),
-}
-
-_four_calls = calls(power_norm, decay=0.9, decay_backward=0.5, count=4, warmup=0)
-_power = partial(Mistake, subject=power_norm, equation="power-control", oracle="recurrence", draw=_four_calls)
-
-MISTAKES |= {
-    "power-average-after": _power(
-        edits={"(chi2_batch, before,": "(chi2_batch, after,"},
-        sentence="Your forward divides by an average that already includes this batch; use the one from before it.",
-        equation="power-normalise",
-    ),
-    "power-v-of-dy": _power(
-        edits={"psi, held * sums(y * y) / values": "psi, 0 * psi"},
-        sentence="Your v adds up all of Psi; it should add up what is left once the share of v is subtracted.",
-    ),
-    "power-psi-of-this-batch": _power(
-        edits={"dy = dz * gamma - held * v * y": "dy = dz * gamma - psi * y"},
-        sentence="Your dx uses this batch's Psi, as modified batch normalisation does; PowerNorm uses a share of v.",
-    ),
-}
-
-_from_the_start: dict[str, Any] = {"count": 6, "groups": 1, "outliers": False, "warmup": 0, "renorm_from": 1}
-_six_calls = calls(unified_norm, window=3, decay=0.5, clip=5.0, **_from_the_start)
-_unified = partial(Mistake, subject=unified_norm, oracle="recurrence", draw=_six_calls)
-
-MISTAKES |= {
-    "unified-arithmetic-mean": _unified(
-        edits={"batch if own else geometric_mean(window)": "batch if own else xp.mean(window, axis=0)"},
-        sentence="Your window takes the arithmetic mean, as MABN does; Unified Normalization takes the geometric.",
-        equation="unified-mean",
-    ),
-    "unified-r-in-forward": _unified(
-        edits={"z = gamma * y + beta": "z = gamma * r * y + beta"},
-        sentence="Your output is multiplied by r, as in MABN; here r belongs in backward only.",
-        equation="affine (3)",
-    ),
-    "unified-window-alone": _unified(
-        edits={"subtracted.append(mean if alone[g] else average)": "subtracted.append(mean)"},
-        sentence="Your dx subtracts the window's mean of Psi; here subtract an exponential average of that mean.",
-        equation="unified-psi",
     ),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ class Normaliser:
 
     kept: tuple[str, ...] = ()  #: the attributes that are fields of the state
     held = ""  #: of what its backward pass is the derivative, where that is not all of forward, in a word or two
+    derivative_with: ClassVar[dict[str, Any]] = {}  #: fields of the Config with which it is, if it is with some alone
 
     def __init__(self, channels: int, config: Any) -> None:
         self.config = config
