@@ -122,6 +122,7 @@ class Beside(_Recorded):
 
     required_arguments = 1
     final_argument_whitespace = True
+    option_spec = dict.fromkeys(("record",), directives.unchanged_required)
 
     def made(self, results: dict[str, Any]) -> list[nodes.Node]:
         section = results["results"][self.arguments[0]]

@@ -3,8 +3,7 @@
 Of a layer, of batch norm, of modified batch norm and of group norm it is forward itself. Of Batch Renormalization it
 is forward with r and d held at their numbers. Of MABN it is one call with r held, the earlier batches of both windows
 being numbers: an earlier Psi is then zero, and (20) is the derivative. Of Online Normalization
-it is one sample, both control variables being zero, and of PowerNorm one batch. Of Unified Normalization it is
-forward with a window of one batch.
+it is one sample, both control variables being zero. Of others their definitions say it (`HELD`).
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref.nn import dynamic_tanh, networks
-from mabn_ref.norms import batch_norm, group_norm, power_norm, rms_norm, unified_norm
+from mabn_ref.nn import dynamic_erf, dynamic_tanh, networks, threshold
+from mabn_ref.norms import batch_norm, frozen_batch_norm, group_norm, power_norm, rms_norm, unified_norm
 from tests.benchmarks import torch_networks
 from tests.benchmarks.normalisers import forward_backward
 from tests.benchmarks.processes import python
@@ -47,16 +47,24 @@ def ours(shape: tuple[int, ...]) -> dict[str, Callable[[], Any]]:
         "FRN": (rms_norm, rms_norm.Config(eps=EPS, axes="positions")),
         "PowerNorm": (power_norm, power_norm.Config(eps=EPS)),
         "UN": (unified_norm, unified_norm.Config(eps=EPS)),
+        "frozen BN": (frozen_batch_norm, frozen_batch_norm.Config(eps=EPS)),
     }
     found = {name: forward_backward(module, config, shape) for name, (module, config) in norms.items()}
     x, dz = _drawn(shape)
-    alpha, one = np.full(1, 0.5, dtype=np.float32), np.ones(shape[-1], dtype=np.float32)
+    one, alpha = np.ones(shape[-1], dtype=np.float32), np.full(1, 0.5, dtype=np.float32)
 
-    def curve() -> Any:
-        z, cache = dynamic_tanh.forward(x, alpha, one, 0 * one)
-        return z, dynamic_tanh.backward(dz, cache)[0]
+    def passes(module: Any, *parameters: Any) -> Callable[[], Any]:
+        def call() -> Any:
+            z, cache = module.forward(x, *parameters)
+            return z, module.backward(dz, cache)[0]
 
-    return found | {"DyT": curve}
+        return call
+
+    return found | {
+        "threshold": passes(threshold, 0 * one),
+        "DyT": passes(dynamic_tanh, alpha, one, 0 * one),
+        "Derf": passes(dynamic_erf, alpha, 0 * alpha, one, 0 * one),
+    }
 
 
 def _drawn(shape: tuple[int, ...]) -> list[Any]:
@@ -70,19 +78,21 @@ def theirs(torch: Any, shape: tuple[int, ...], *, compiled: bool = False) -> dic
     from tests.benchmarks.torch_relatives import LAYERS
 
     x, dz = (torch.tensor(np.moveaxis(a, -1, 1)).contiguous() for a in _drawn(shape))
-    leaves = x.requires_grad_(), torch.ones(shape[-1], requires_grad=True), torch.zeros(shape[-1], requires_grad=True)
+    one, alpha = torch.ones(shape[-1]), torch.full((1,), 0.5)
+    own = {"threshold": (0 * one,), "DyT": (alpha, one, 0 * one), "Derf": (alpha, 0 * alpha, one, 0 * one)}
 
-    def passes(layer: Any) -> Callable[[], Any]:
+    def passes(name: str, layer: Any) -> Callable[[], Any]:
+        leaves = [leaf.clone().requires_grad_() for leaf in (x, *own.get(name, (one, 0 * one)))]
+
         def call() -> Any:
             z = layer(*leaves)
             return z.detach(), torch.autograd.grad(z, leaves, dz)[0]
 
         return call
 
-    found = {name: passes(make(shape[-1])) for name, make in LAYERS.items()}
     if not compiled:
-        return found
-    return _that_run({name: passes(torch.compile(make(shape[-1]))) for name, make in LAYERS.items()})
+        return {name: passes(name, make(shape[-1])) for name, make in LAYERS.items()}
+    return _that_run({name: passes(name, torch.compile(make(shape[-1]))) for name, make in LAYERS.items()})
 
 
 def _that_run(calls: dict[str, Callable[[], Any]]) -> dict[str, Callable[[], Any]]:

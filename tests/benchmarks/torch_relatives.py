@@ -98,6 +98,12 @@ def _grouped(groups: int | None) -> Any:
     return lambda x, gamma, beta: torch.nn.functional.group_norm(x, groups or x.shape[1], gamma, beta, EPS)
 
 
+def _frozen(channels: int) -> Any:
+    """PyTorch's own with the constants that it starts with."""
+    mean, var = torch.zeros(channels), torch.ones(channels)
+    return lambda x, gamma, beta: torch.nn.functional.batch_norm(x, mean, var, gamma, beta, training=False, eps=EPS)
+
+
 LAYERS: dict[str, Any] = {
     "BN": lambda channels: (
         lambda x, g, b: torch.nn.functional.batch_norm(x, None, None, g, b, training=True, eps=EPS)
@@ -109,6 +115,9 @@ LAYERS: dict[str, Any] = {
     "FRN": lambda channels: frn,
     "PowerNorm": PowerNorm,
     "UN": UnifiedNorm,
-    "DyT": lambda channels: lambda x, g, b: torch.tanh(0.5 * x) * g[:, None, None] + b[:, None, None],
+    "frozen BN": _frozen,
+    "threshold": lambda channels: lambda x, tau: torch.maximum(x, tau[:, None, None]),
+    "DyT": lambda channels: lambda x, alpha, g, b: torch.tanh(alpha * x) * g[:, None, None] + b[:, None, None],
+    "Derf": lambda channels: lambda x, alpha, s, g, b: torch.erf(alpha * x + s) * g[:, None, None] + b[:, None, None],
 }
-"""For a number of channels, a function of x, gamma and beta."""
+"""For a number of channels, a function of x and the parameters, gamma and beta at the end."""
