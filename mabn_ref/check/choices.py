@@ -154,7 +154,8 @@ _STATISTICS = choices(
     ("bn brn gn ln in", {"eps_at": "outside"}, "bn-eps-outside"),
     (f"{CHI} {RMS}", {"eps_at": "outside"}, "Your forward divides by chi + eps; eps belongs inside the root."),
     (EVERY, {"eps_at": "twice"}, "bn-eps-twice"),
-    (EVERY, {"eps_at": "none"}, "bn-no-eps"),
+    ("bn brn gn ln in", {"eps_at": "none"}, "bn-no-eps"),
+    (f"{CHI} {RMS}", {"eps_at": "none"}, "Your forward divides by chi and leaves out eps."),
     (
         f"bn modified-bn {ALONE}",
         {"eps_at": "largest"},

@@ -287,7 +287,7 @@ def _against(name: str, cases: Sequence[Case]) -> str:
 
 
 def _bounds(best: Explanation, cases: Sequence[Case]) -> list[tuple[int, float, float]]:
-    """For every age: the last iteration, and the largest bounds that were reached; first those of 1 and 0, if any."""
+    """What lasts how long: the last iteration, and the largest bounds that were reached; first 1 and 0, if any."""
     spans: dict[int, tuple[int, float, float]] = {}
     off: list[int] = []
     for case in cases:
@@ -303,7 +303,8 @@ def _bounds(best: Explanation, cases: Sequence[Case]) -> list[tuple[int, float, 
         before = spans.get(age, (0, 1.0, 0.0))
         spans[age] = max(before[0], model.iteration), max(before[1], r), max(before[2], d)
     warm_up = min(off, default=0)
-    return [(warm_up, 1.0, 0.0)] * bool(warm_up) + [spans[age] for age in sorted(spans)]
+    found = [(warm_up, 1.0, 0.0)] * bool(warm_up) + [spans[age] for age in sorted(spans)]
+    return [span for span, after in zip(found, [*found[1:], ()], strict=True) if span[1:] != after[1:]]
 
 
 _TIMES = {"eps": 1.5, "clip": 0.9, "r_max": 0.9, "d_max": 0.9}

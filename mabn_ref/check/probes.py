@@ -96,12 +96,15 @@ def _apart(found: Sequence[Array], expected: Sequence[Array], tolerance: float) 
 def _input_kept(p: Probing) -> str:
     layer, found = p.new(), []
     x, dz = p.xs[0].copy(), p.dzs[0].copy()
-    p.target.forward(layer, x, p.gammas[0].copy(), p.betas[0].copy(), True)
+    z = p.target.forward(layer, x, p.gammas[0].copy(), p.betas[0].copy(), True)
     found += ["x in training"] * _changed(x, p.xs[0])
-    left = x.copy()
-    p.target.backward(layer, dz)
+    left, returned = x.copy(), [("z", z, np.array(z))]
+    dx = p.target.backward(layer, dz)[0]
     found += ["x in backward"] * _changed(x, left)
     found += ["dz in backward; a residual block hands it to its other branch too"] * _changed(dz, p.dzs[0])
+    returned.append(("dx", dx, np.array(dx)))
+    p.step(layer, 1)
+    found += [f"the {name} that it returned, in the next step" for name, a, before in returned if _changed(a, before)]
     x = p.xs[1].copy()
     p.target.forward(layer, x, p.gammas[1].copy(), p.betas[1].copy(), False)
     found += ["x in inference"] * _changed(x, p.xs[1])
@@ -280,7 +283,7 @@ class Probe:
     """One question about how a layer behaves."""
 
     name: str
-    done: str  #: what is done, for the docs
+    done: str  #: what is done, as the docs show it
     mistake: str
     sentence: str  #: what is said when it fails; what was found follows
     run: Callable[[Probing], str]  #: returns what is wrong, or ""
@@ -293,11 +296,12 @@ _HOLD = ("hold", "backward_of")
 _MOVING = tuple(norm for norm in HELD if norm != "brn")  # both passes read what earlier batches left
 PROBES: tuple[Probe, ...] = (
     Probe(
-        "input kept", "x and dz are compared after the call, x after backward too, with what they were before.",
-        "input-overwritten", "The layer overwrites what it is given, and its caller may still need it.", _input_kept,
+        "input kept", "x and dz are compared with what they were after the call, and x after backward; z and dx "
+        "after another step.",
+        "input-overwritten", "The layer overwrites an array that its caller may still need.", _input_kept,
     ),
     Probe(
-        "gradient at inference", "dx in eval mode is compared with central differences of the layer's own output.",
+        "gradient at inference", "In eval mode, dx is compared with central differences of the layer's own output.",
         "no-gradient-at-inference", "In eval mode dx is not the derivative of the output.", _inference_gradient,
         ("inference_gradient",),
     ),
@@ -324,8 +328,8 @@ PROBES: tuple[Probe, ...] = (
         ("reaching_back", *_HOLD),
     ),
     Probe(
-        "checkpoint", "A second layer loads the state_dict of the first, and infers.", "statistics-not-saved",
-        "state_dict does not restore the layer.", _checkpoint, ("restore",),
+        "checkpoint", "A second layer, which has inferred before, loads the ``state_dict`` of the first.",
+        "statistics-not-saved", "state_dict does not restore the layer.", _checkpoint, ("restore",),
     ),
     Probe(
         "instances apart", "One instance infers the same before and after another is trained.",
@@ -336,7 +340,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("pickling", "A pickled layer infers the same.", "pickle-differs", "A pickled layer is not the layer.",
           _pickle, ("pickled",)),
     Probe(
-        "constant channel", "z and dx of a channel whose values are all the same are finite.",
+        "constant channel", "z and dx are finite where all values of a channel, or of a sample, are the same.",
         "not-finite-on-a-constant", "A channel or a sample of one constant gives numbers that are not finite.",
         _constant,
     ),

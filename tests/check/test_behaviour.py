@@ -71,6 +71,27 @@ def test_an_array_of_the_caller_that_backward_overwrites_is_named(name: str) -> 
     assert (kind, f"({name} in backward" in words) == ("fault", True)
 
 
+@pytest.mark.parametrize("name", ["z", "dx"])
+def test_a_buffer_that_is_returned_and_used_again_is_named(name: str) -> None:
+    class Reusing(FunctionsTarget):
+        def forward(self, layer: Any, *given: Any) -> Any:
+            return self._placed("z", layer, super().forward(layer, *given))
+
+        def backward(self, layer: Any, dz: Any) -> Any:
+            dx, *rest = super().backward(layer, dz)
+            return self._placed("dx", layer, dx), *rest
+
+        def _placed(self, kind: str, layer: Any, a: Any) -> Any:
+            if kind != name:
+                return a
+            layer.buffer = getattr(layer, "buffer", a)
+            layer.buffer[...] = a
+            return layer.buffer
+
+    kind, words = found(Reusing(batch_norm))["input kept"]
+    assert (kind, f"(the {name} that it returned, in the next step)" in words) == ("fault", True)
+
+
 class Remembering(FunctionsTarget):
     """Backward takes the cache of the last pass, whichever is asked for."""
 
@@ -147,7 +168,7 @@ def test_a_fault_is_a_finding_and_the_layer_does_not_conform() -> None:
     assert not report.conforms
     assert report.understood
     assert report.mistakes == ["input-overwritten"]
-    assert "behaviour: The layer overwrites what it is given" in str(report)
+    assert "behaviour: The layer overwrites an array that its caller may still need" in str(report)
     assert ": DIFFERS in its behaviour alone (input-overwritten); its numbers conform on (N, C), " in str(report)
 
 
