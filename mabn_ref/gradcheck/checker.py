@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref.arrays import Array
+from mabn_ref.arrays import Array, check_at_least, shown
 from mabn_ref.gradcheck import passes, probes
 from mabn_ref.gradcheck.compare import compare
 from mabn_ref.gradcheck.exact import DIGITS, exact, to_float
@@ -56,11 +56,12 @@ def check(
     state : optional
         Anything the functions close over that must not change: arrays and numbers in tuples, lists and dicts.
     rtol : float, optional
-        Tolerance of an error relative to the derivative itself: to the sum of what each output has in it. By default
-        1e-7 (5e-3 for a forward that stays float32, 1e-25 for exact numbers). What the rounding of the inputs and of
-        the outputs may give is forgiven besides, but never more than 1e-2 of the input's largest derivative.
+        Tolerance of an error relative to the derivative itself: to the sum of what each output has in it; 0 or more.
+        By default 1e-7 (1e-4 where an input is float32, 5e-3 for a forward that stays float32, 1e-25 for exact
+        numbers). What the rounding of the inputs and of the outputs may give is forgiven besides, and the result says
+        so, but never more than 1e-2 of the input's largest derivative.
     seed : int
-        Seed of cotangents and directions.
+        Seed of cotangents and directions, 0 or more.
     double_backward : callable, optional
         ``double_backward(dgradients, dout, cache) -> gradients``: the backward pass of `backward`, which is then
         checked too. dgradients is a tuple with a gradient for each of those that backward returned; returned are the
@@ -69,9 +70,9 @@ def check(
     Raises
     ------
     TypeError, ValueError
-        If an input, the output or a gradient is not a plain, finite, non-empty array of such a dtype, gradients do
-        not have the number and shapes of the inputs, `names` are not as many, `forward` does not return a pair, or it
-        is not finite near the inputs.
+        If an argument is not of its kind or range; if an input, the output or a gradient is not a plain, finite,
+        non-empty array of such a dtype; if gradients do not have the number and shapes of the inputs, `names` are not
+        as many, `forward` does not return a pair, or it is not finite near the inputs.
 
     Examples
     --------
@@ -86,6 +87,13 @@ def check(
       x: wrong; worst error by central differences 4.6e-01, by complex step 4.9e-01; Taylor 2.9e-01 (order 1.00)
         at x[1] backward says -2.14748457, differences say -1.15509511 (step 1.2e-04)
     """
+    functions: dict[str, Any] = {"forward": forward, "backward": backward}
+    functions |= {} if double_backward is None else {"double_backward": double_backward}
+    for name, function in functions.items():
+        if not callable(function):
+            raise TypeError(f"{name} is {shown(function)}, expected a function")
+    check_at_least("rtol", 0.0 if rtol is None else rtol, 0.0)
+    check_at_least("seed", seed, 0, whole=True)
     names = passes.read_names(names, forward, inputs)
     arrays = passes.read_inputs(inputs, names)
     rng = np.random.default_rng(seed)
@@ -106,7 +114,7 @@ def check(
     cotangents = np.stack([c.ravel() for c in rehearsed.cotangents])
     found = []
     with np.errstate(all="ignore"):
-        rounding = cache(lambda: _rounding(forward, at, _flat(center)))
+        inherited = cache(lambda: _inherited(forward, at, _flat(center)))
         for i, name in enumerate(names):
             claim = Claim(
                 name=name,
@@ -118,14 +126,14 @@ def check(
                 cotangents=cotangents,
                 gradients=np.stack([gradients[i].ravel() for gradients in rehearsed.gradients]),
                 rtol=tolerance,
-                rounding=rounding,
+                inherited=inherited,
                 eps=_eps(center),
                 coarser=eps / _eps(center),
                 conditioning=max(far, 1.0),
             )
             found.append(compare(claim, rng))
         if all(result.verdict != "wrong" for result in found):
-            size = float(np.linalg.norm(to_float(cotangents[0]) * rounding()))
+            size = float(np.linalg.norm(to_float(cotangents[0]) * claim.rounding()))
             slack = [SLACK * eps / _eps(center) * size / unit for unit in units]
             found = passes.check_linearity(rehearsed, found, tolerance, slack)
     first = Result(tuple(found), (), tolerance, seed)
@@ -165,13 +173,13 @@ def _passes_of_backward(
     return gradients, pull
 
 
-def _rounding(forward: Callable[..., Any], at: Sequence[Array], center: Array) -> Array:
-    """How far each output may be off: by its own rounding, and by that of all inputs.
+def _inherited(forward: Callable[..., Any], at: Sequence[Array], center: Array) -> Array:
+    """How far each output may be off by the rounding of all inputs.
 
     That is taken from larger moves, in proportion, so that only a forward that follows its inputs is given it.
     """
     eps = _eps(center)
-    off = eps * to_float(abs(center))
+    off = np.zeros(center.shape)
     rng = np.random.default_rng(0)
     for _ in range(2):
         nudged = (x * (1 + NUDGE * eps * rng.choice([-1.0, 1.0], x.shape)) for x in at)

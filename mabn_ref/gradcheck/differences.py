@@ -38,8 +38,8 @@ class View(NamedTuple):
 
     At a kink `slope` is the mean of the slopes to the right and to the left and `jump` their difference; elsewhere
     `jump` is 0. `uncertainty` is how far slopes at neighbouring steps differ. `grain` is the least amount by which
-    the output moves, or 0 if it follows the smallest step; one that does not move at all has no uncertainty. `near`
-    are outputs of which a kink was seen within larger steps, or that move to one side alone.
+    the output moves, or 0 if it follows the smallest step; one that does not move at all has no uncertainty. `reach`
+    is the largest. `near` are outputs of which a kink was seen within larger steps, or that move to one side alone.
     """
 
     slope: Array
@@ -48,6 +48,7 @@ class View(NamedTuple):
     uncertainty: Array
     step: Array
     grain: Array
+    reach: Array
     near: Array
 
 
@@ -80,7 +81,9 @@ def climb(along: Along, center: Array, t: float, rounding: Array) -> View:
 
     moving: Array = (moves > 0).any(axis=1)
     flat: Array = (moves == 0).all(axis=1)
-    grain = _grain(moves, flat)
+    to_right, to_left = ((moves[:, side] > 0).any(axis=(0, 1)) for side in (slice(2), slice(2, 4)))
+    # what moves to one side alone has a kink there, whatever it moves by
+    grain = np.where(to_right & to_left, _grain(moves, flat), 0.0)
     # rounding grows eightfold from step to step, so the next gaps show what a lucky agreement would hide
     apart = gaps + 4 * floors[1:]
     apart[:-1] = np.fmax(apart[:-1], gaps[1:] / 8)
@@ -88,7 +91,8 @@ def climb(along: Along, center: Array, t: float, rounding: Array) -> View:
     apart += np.where(flat[1:], 0.5, 4.0) * grain / steps[1:, None]
     apart[~(np.isfinite(gaps) & np.isfinite(apart))] = np.inf
     apart = np.where(np.arange(len(apart))[:, None] < first, np.inf, apart)
-    least = np.maximum(FLAT * to_float(abs(center)), np.finfo(float).tiny)
+    reach = np.max(np.where(np.isfinite(moves), moves, 0.0), axis=(0, 1))
+    least = np.maximum(FLAT * np.maximum(to_float(abs(center)), reach), np.finfo(float).tiny)
     # an output that no longer moves at small steps has no slope of 0 there if larger steps agree on another one
     sizes = to_float(abs(slopes))
     resolved = np.any(moving[1:] & (np.fmax(apart, heights[1:]) < RESOLVED * sizes[1:]), axis=0)
@@ -102,7 +106,6 @@ def climb(along: Along, center: Array, t: float, rounding: Array) -> View:
     best = np.where(kinked, np.argmin(both, axis=0), best)
 
     still = flat.all(axis=0)
-    to_right, to_left = ((moves[:, side] > 0).any(axis=(0, 1)) for side in (slice(2), slice(2, 4)))
 
     def chosen(rows: Array) -> Array:
         return np.take_along_axis(rows, best[None], axis=0)[0]
@@ -114,6 +117,7 @@ def climb(along: Along, center: Array, t: float, rounding: Array) -> View:
         uncertainty=np.where(still, 0.0, np.where(kinked, chosen(both), chosen(apart))),
         step=steps[1:][best],
         grain=grain,
+        reach=reach,
         near=(first > 0) | (to_right != to_left),
     )
 

@@ -76,6 +76,8 @@ def read_names(names: Sequence[str] | None, forward: Callable[..., Any], inputs:
         except (TypeError, ValueError):  # built-in functions have no signature
             names = []
         return tuple(names) if len(names) == count else tuple(f"inputs[{k}]" for k in range(count))
+    if isinstance(names, str):
+        raise TypeError(f"names is {names!r}, expected a sequence of names, one for each input")
     if len(names) != count:
         raise ValueError(f"names has {len(names)} entries {tuple(names)}, expected {count}, one for each input")
     return tuple(names)

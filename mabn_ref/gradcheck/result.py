@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from mabn_ref.gradcheck.differences import Taylor
@@ -41,12 +42,13 @@ class InputResult:
             f"{self.name}: {self.verdict}; worst error by central differences {self.error:.1e}, "
             f"by complex step {stepped}; Taylor {self.taylor}"
         )
-        if self.verdict == "ok":
-            return line
-        return (
-            f"{line}\n    at {self.name}{list(self.index or ())} backward says {self.analytic:.9g}, "
-            f"differences say {self.numeric:.9g} (step {self.step:.1e})"
-        ) + (f"\n    {self.reason}" if self.reason else "")
+        if self.verdict != "ok":
+            where = "along a random direction" if self.index is None else f"at {self.name}{list(self.index)}"
+            measured = f", differences say {self.numeric:.9g} (step {self.step:.1e})"
+            if math.isnan(self.step):  # not linear in dout: both numbers are those of backward
+                measured = f" and {self.numeric:.9g}"
+            line += f"\n    {where} backward says {self.analytic:.9g}{measured}"
+        return f"{line}\n    {self.reason}" if self.reason else line
 
 
 @dataclass(frozen=True, repr=False)

@@ -30,8 +30,9 @@ class Claim:
     """What backward says: that `gradients` are those of <cotangent, function(x)> at this `x`, one row for each.
 
     `pull` is backward, of one more cotangent; `units` is the unit of each element of x, `center` the output there,
-    `eps` that of the output's numbers; `rounding` gives the rounding of each output, `coarser` is how many times that
-    the gradients' numbers have, and `conditioning` is how many units from zero any input of forward lies.
+    `eps` that of the output's numbers; `inherited` gives what the rounding of the inputs does to each output,
+    `coarser` is how many times that the gradients' numbers have, and `conditioning` is how many units from zero any
+    input of forward lies.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Claim:
     cotangents: Array
     gradients: Array
     rtol: float
-    rounding: Callable[[], Array]
+    inherited: Callable[[], Array]
     eps: float
     coarser: float
     conditioning: float
@@ -52,6 +53,13 @@ class Claim:
         """Return the output as a function of how far x has moved in a direction."""
         direction = direction.reshape(self.x.shape)
         return lambda t: self.function(np.asarray(self.x + t * direction))
+
+    def rounding(self, reach: Array | float = np.inf) -> Array:
+        """How far each output may be off; what a gradient may be of outputs that move by `reach`.
+
+        Backward may have been left an output, and its rounding, but no constant that dwarfs whatever moves.
+        """
+        return np.fmax(self.eps * np.fmin(to_float(abs(self.center)), reach), self.inherited())
 
     def view(self, line: Array) -> View:
         """Climb a ladder of steps along a line."""
@@ -123,8 +131,12 @@ class Sight(NamedTuple):
         doubt = TRUST * float(weights @ view.uncertainty)
         # a derivative that cannot be told from 0 may be the rounding of any output, others that of those that move
         counted = (view.uncertainty > 0) | (size <= doubt)
-        rounding = SLACK * claim.coarser * float(weights @ np.where(counted, claim.rounding(), 0.0))
-        allowed = claim.rtol * size + (min(rounding, COARSEST * largest) if size > doubt else rounding)
+        rounding, passed_on = (
+            SLACK * claim.coarser * float(weights @ np.where(counted, each, 0.0))
+            for each in (claim.rounding(), claim.rounding(view.reach))
+        )
+        near_0 = size <= doubt and abs(float(analytic)) <= rounding
+        allowed = claim.rtol * size + (rounding if near_0 else min(passed_on, COARSEST * largest))
         off = abs(float(analytic - slope))
         error, reason = max(off - half, 0.0), ""
         kinked = bool(half > 0)
@@ -136,9 +148,11 @@ class Sight(NamedTuple):
             exact = cotangent @ stepped
             if error > allowed and abs(exact - slope) <= max(doubt, 1e-6 * largest) and doubt <= BELIEVED * largest:
                 # differences may be too noisy to tell either from the truth; the complex step is not noisy
-                slope, error, doubt = exact, abs(float(analytic - exact)), 0.0
+                slope, error, doubt, rounding = exact, abs(float(analytic - exact)), 0.0, passed_on
         if error <= allowed or (error <= doubt and doubt <= claim.rtol * largest):
             verdict = KINKED if kinked else "ok"
+            if not kinked and error > claim.rtol * size > 0:
+                reason = f"rounding explains an error of {allowed / size:.0e} here, more than rtol"
         elif error <= max(doubt, rounding):
             verdict, reason = "undecided", self._unclear(weights, doubt / size, rounding / size)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,26 @@ def test_inputs(inputs: Any, error: Any, message: str) -> None:
     """Dtype, finiteness, emptiness."""
     with pytest.raises(error, match=message):
         check(forward, backward, inputs)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "error", "message"),
+    [
+        ("forward", None, TypeError, "forward is None, expected a function"),
+        ("backward", 3, TypeError, "backward is 3, expected a function"),
+        ("double_backward", 0, TypeError, "double_backward is 0, expected a function"),
+        ("rtol", "1e-7", TypeError, "rtol is '1e-7', expected a finite number of at least 0"),
+        ("rtol", -1.0, ValueError, "rtol is -1.0, expected a finite number of at least 0"),
+        ("rtol", np.nan, ValueError, "rtol is nan, expected a finite number of at least 0"),
+        ("seed", -1, ValueError, "seed is -1, expected an integer of at least 0"),
+        ("seed", 1.5, TypeError, "seed is 1.5, expected an integer of at least 0"),
+        ("names", "x", TypeError, "names is 'x', expected a sequence of names"),
+    ],
+)
+def test_other_arguments(argument: str, value: Any, error: Any, message: str) -> None:
+    given: dict[str, Any] = {"forward": forward, "backward": backward, "inputs": (x, w), argument: value}
+    with pytest.raises(error, match=re.escape(message)):
+        check(**given)
 
 
 def test_names() -> None:

@@ -87,12 +87,29 @@ def test_kinks_that_no_step_is_clear_of_are_the_reason_that_is_given() -> None:
         assert "a kink lies too near: differences show" in result.worst.reason
 
 
-def test_moves_that_are_multiples_by_chance_leave_both_reasons() -> None:
-    """The steps to the right of 3/32 move the second output by 29, 13 and 1 times a 32nd."""
+def test_moves_that_are_multiples_by_chance_are_no_rounding() -> None:
+    """The steps to the right of 3/32 move the second output by 29, 13 and 1 times a 32nd, the others not at all."""
     x = np.array([[-1.82e-8], [0.0937548811679036]])
-    result = check(threshold.forward, threshold.backward, (x, np.zeros(1)))
-    assert result.worst.reason.startswith("a kink lies too near, or forward is too coarse: "), result
-    assert result.worst.reason.endswith("an output of 0.0938 moves in steps of 3e-02")
+    assert check(threshold.forward, threshold.backward, (x, np.zeros(1))).verdict == "ok"
+
+
+@pytest.mark.parametrize("size", [1000, 5000])
+def test_among_many_outputs_that_are_off_some_move_by_multiples_by_chance(size: int) -> None:
+    for seed in range(4):
+        x = np.random.default_rng(seed).standard_normal(size)
+        for f, slope in ((lambda x: np.maximum(x, 0), x > 0), (lambda x: np.clip(x, -1, 1), abs(x) < 1)):
+            result = check(lambda x: (f(x), None), lambda dout, _: dout * slope, (x,))  # noqa: B023
+            assert result.verdict == "ok", result
+
+
+@pytest.mark.parametrize("x", [np.zeros(4), np.r_[np.zeros(4), 0.3, -2.0]], ids=["zeros", "some zeros"])
+def test_a_slope_that_vanishes_with_the_step_has_no_kink(x: Any) -> None:
+    """Squares of one side, at 0: every step shows another slope, each an eighth of the one before."""
+    assert (
+        check(lambda x: (np.maximum(x, 0) ** 2, x), lambda dout, x: 2 * dout * np.maximum(x, 0), (x,)).verdict == "ok"
+    )
+    assert check(lambda x: (x * abs(x), x), lambda dout, x: 2 * dout * abs(x), (x,)).verdict == "ok"
+    assert check(lambda x: (x * abs(x), x), lambda dout, x: dout * (2 * abs(x) + 1e-6), (x,)).verdict == "wrong"
 
 
 def test_a_kink_does_not_excuse_a_mistake_elsewhere() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -188,6 +189,51 @@ def test_noise_is_told_from_error() -> None:
         assert check(real_forward, lambda dout, x: 1.5 * backward(dout, x), (x,), seed=seed).verdict == "wrong"
         # the complex step is not noisy, and decides where differences cannot contradict it
         assert check(forward, backward, (x,), seed=seed).verdict == "ok"
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e9, 1e12])
+@pytest.mark.parametrize("of_sum", [False, True])
+def test_an_offset_that_backward_has_no_part_in_excuses_no_error(offset: float, of_sum: bool) -> None:
+    """The complex step shows it. Without that, differences cannot: what is not right is not called so."""
+
+    def forward(x: Any) -> Any:
+        return (np.sum(x * x) if of_sum else x * x) + offset, x
+
+    def off_by(part: float) -> Any:
+        return lambda dout, x: 2 * (1 + part) * dout * x
+
+    x = np.random.default_rng(0).standard_normal((6, 7))
+    assert check(forward, off_by(0), (x,)).verdict == "ok"
+    for part in (1e-3, 1e-5):
+        assert check(forward, off_by(part), (x,)).verdict == "wrong"
+        real = check(lambda x: forward(np.real(x)), off_by(part), (x,))
+        assert real.verdict in ("undecided", "wrong"), real
+
+
+def test_an_accepted_error_above_the_tolerance_is_told_to_be_rounding() -> None:
+    """Batch norm in single precision at a mean of 10^3 and 10^4 standard deviations."""
+
+    def forward(x: Any) -> Any:
+        centred = x - np.mean(x, axis=0)
+        sigma = np.sqrt(np.mean(centred**2, axis=0) + x.dtype.type(1e-5))
+        return centred / sigma, (centred / sigma, sigma)
+
+    def with_psi(part: float) -> Any:
+        def backward(dout: Any, cache: Any) -> Any:
+            y, sigma = cache
+            return (dout - np.mean(dout, axis=0) - part * y * np.mean(y * dout, axis=0)) / sigma
+
+        return backward
+
+    drawn = np.random.default_rng(0).standard_normal((8, 4))
+    for mean in (1e3, 1e4):
+        x = (drawn + mean).astype(np.float32)
+        assert check(forward, with_psi(1), (x,)).verdict == "ok"
+        assert check(forward, with_psi(0.9), (x,)).verdict == "wrong"
+        almost = check(forward, with_psi(0.999), (x,))
+        assert almost.verdict == "ok"
+        assert almost.worst.error > almost.rtol
+        assert re.search(r"rounding explains an error of (5e-03|1e-02) here, more than rtol", str(almost)), almost
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1.0, 1e4])
