@@ -50,6 +50,7 @@ class State(NamedTuple):
     u: Array  #: the sum of the mean gradients that `backward` has let through
     v: Array  #: the sum of the mean products of y and gradient that it has let through
     iteration: int = 0  #: samples so far
+    backward_iteration: int = 0  #: the same, of those that came back
 
 
 class Cache(NamedTuple):
@@ -94,7 +95,8 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     y = (x - moving_mu) / sigma  # eq: online-normalise
     z, scale = _scaled(gamma * y + beta, config)
     cache = Cache(y, sigma, copied(z), scale, copied(gamma), t, shape, config)
-    state = State(new_mu[-1, 0, :], new_var[-1, 0, :], copied(state.u), copied(state.v), t + x.shape[0])
+    kept = copied(state.u), copied(state.v)
+    state = State(new_mu[-1, 0, :], new_var[-1, 0, :], *kept, t + x.shape[0], state.backward_iteration)
     return merge(z, shape), cache, state
 
 
@@ -141,7 +143,8 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     through = (g - held * v * sums(y) / values) / sigma
     u, u_after = accumulated(state.u, through, held * namespace(dz).ones_like(through))  # eq: online-control-u
     dx = dy / sigma - held * u  # eq: online-backward
-    return merge(dx, cache.shape), dgamma, dbeta, state._replace(u=u_after, v=v_after)
+    state = state._replace(u=u_after, v=v_after, backward_iteration=cache.iteration + y.shape[0])
+    return merge(dx, cache.shape), dgamma, dbeta, state
 
 
 def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:

@@ -133,7 +133,7 @@ def test_what_backward_is_instead(decay: float) -> None:
     dz = 1 + 2 * cache.y + rng.standard_normal(x.shape)  # comes with both parts
     held, u, v = 1 - decay, np.zeros((samples + 1, 2)), np.zeros((samples + 1, 2))
     for t in range(samples):  # one call a sample shows u and v before each
-        one = cache._replace(y=cache.y[t : t + 1], sigma=cache.sigma[t : t + 1], shape=(1, 8, 2))
+        one = cache._replace(y=cache.y[t : t + 1], sigma=cache.sigma[t : t + 1], shape=(1, 8, 2), iteration=t)
         dx, _, _, after = online_norm.backward(dz[t : t + 1], one, after)
         u[t + 1], v[t + 1] = after.u, after.v
         g = (dx[0] + held * u[t]) * cache.sigma[t]
