@@ -35,6 +35,8 @@ def form_fault(name: str, value: Any, expected: Any, axes: Mapping[str, int]) ->
     --------
     >>> print(form_fault("mu", np.zeros(6), np.zeros(3), {"N": 6, "C": 3}))
     mu has shape (6,), which is (N,); expected (3,), which is (C,): it keeps axis N and lacks axis C
+    >>> print(form_fault("mu", np.zeros((6, 3)), np.zeros((6, 1, 3)), {}))
+    mu has shape (6, 3); expected (6, 1, 3): keep axis 1, with length 1 (keepdims=True)
     """
     value = bool(value) if isinstance(value, np.bool_) else value
     if isinstance(expected, tuple | list | dict):
@@ -76,12 +78,18 @@ def unnamed(name: str, value: Any, expected: Any) -> str | None:
 def _parts_fault(name: str, value: Any, expected: Any, axes: Mapping[str, int]) -> str | None:
     if isinstance(expected, dict):
         keys, items = list(expected), list(expected.values())
+        right = f"a dict of {', '.join(map(str, keys))}"
         found = [value.get(key) for key in keys] if isinstance(value, dict) else None
     else:
         keys, items = list(getattr(expected, "_fields", range(len(expected)))), list(expected)
+        right = (
+            ", ".join(keys)
+            if hasattr(expected, "_fields")
+            else f"a {type(expected).__name__} of {described(expected)}"
+        )
         found = list(value) if isinstance(value, tuple | list) and len(value) == len(items) else None
     if found is None:
-        return f"{name} is {described(value)}, expected {', '.join(map(str, keys))}"
+        return f"{name} is {described(value)}, expected {right}"
     for key, ours, theirs in zip(keys, items, found, strict=True):
         fault = form_fault(f"{name}.{key}" if isinstance(key, str) else f"{name}[{key}]", theirs, ours, axes)
         if fault:
@@ -104,19 +112,30 @@ def _named(shape: tuple[int, ...], axes: Mapping[str, int]) -> str:
     return f"{shape}, which is ({', '.join(letters)}{',' if len(letters) == 1 else ''})"
 
 
+def _axes(names: list[Any]) -> str:
+    """Some axes by their names, as in a sentence."""
+    *first, last = map(str, names)
+    return f"axes {', '.join(first)} and {last}" if first else f"axis {last}"
+
+
 def _which(shape: tuple[int, ...], wanted: tuple[int, ...], axes: Mapping[str, int]) -> str:
+    ones = [k for k, size in enumerate(wanted) if size == 1]
+    if len(shape) < len(wanted) and [n for n in shape if n != 1] == [n for n in wanted if n != 1]:
+        return f": keep {_axes(ones)}, with length 1 (keepdims=True)"
     found, right = _letters(shape, axes), _letters(wanted, axes)
     if found is not None and right is not None:
         if [letter for letter in found if letter != "1"] == right:
             return ": drop the axes of length 1"
-        extra = [letter for letter in found if letter not in right]
-        lacking = [letter for letter in right if letter not in found]
-        said = [f"keeps axis {', '.join(extra)}"] if extra else []
-        said += [f"lacks axis {', '.join(lacking)}"] if lacking else []
+        extra = [letter for letter in found if letter not in [*right, "1"]]
+        lacking = [letter for letter in right if letter not in [*found, "1"]]
+        said = [f"keeps {_axes(extra)}"] if extra else []
+        said += [f"lacks {_axes(lacking)}"] if lacking else []
+        if found.count("1") < len(ones):
+            said.append(f"does not have length 1 along {_axes(ones)} (keepdims=True)")
         return f": it {' and '.join(said)}" if said else ""
     if len(shape) == len(wanted):
         wrong = [k for k, (a, b) in enumerate(zip(shape, wanted, strict=True)) if a != b]
-        return f": axis {', '.join(map(str, wrong))} is of another length"
+        return f": {_axes(wrong)} {'are' if wrong[1:] else 'is'} of another length"
     return f": it has {len(shape)} axes instead of {len(wanted)}"
 
 

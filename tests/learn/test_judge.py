@@ -181,6 +181,15 @@ def test_functions_of_a_notebook() -> None:
     assert [error.kind for error in report.errors] == ["raised"]
 
 
+def test_losses_in_an_array_are_told_that_a_list_is_expected() -> None:
+    training = find("train_and_compare")
+    code = run_source(
+        training.solution.replace("params, state, losses\n", "params, state, np.array(losses)\n"), "losses"
+    )
+    (wrong,) = (part.message for part in check_code(training, code).parts if not part.ok)
+    assert wrong == "losses is an array of shape (1,), expected a list of 1 value"
+
+
 AXES = {"N": 6, "H": 2, "W": 5, "C": 3}
 
 
@@ -189,7 +198,10 @@ AXES = {"N": 6, "H": 2, "W": 5, "C": 3}
     [
         (
             np.zeros((6, 2)),
-            "v has shape (6, 2), which is (N, H); expected (3,), which is (C,): it keeps axis N, H and lacks axis C",
+            (
+                "v has shape (6, 2), which is (N, H); expected (3,), which is (C,): "
+                "it keeps axes N and H and lacks axis C"
+            ),
         ),
         (
             np.zeros((1, 1, 3)),
@@ -208,6 +220,20 @@ AXES = {"N": 6, "H": 2, "W": 5, "C": 3}
 )
 def test_the_axis_that_is_wrong_is_named(value: object, message: str | None) -> None:
     assert form_fault("v", value, np.zeros(3), AXES) == message
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted", "said"),
+    [
+        ((6, 3), (6, 1, 1, 3), "keep axes 1 and 2, with length 1 (keepdims=True)"),
+        ((), (1, 1), "keep axes 0 and 1, with length 1 (keepdims=True)"),
+        ((6,), (1, 1, 1, 3), "it keeps axis N and lacks axis C and does not have length 1 along axes 0, 1 and 2"),
+        ((4, 7), (2, 5), "axes 0 and 1 are of another length"),
+        ((4, 5), (2, 5), "axis 0 is of another length"),
+    ],
+)
+def test_axes_are_named_in_a_sentence(shape: tuple[int, ...], wanted: tuple[int, ...], said: str) -> None:
+    assert f": {said}" in (form_fault("v", np.zeros(shape), np.zeros(wanted), AXES) or "")
 
 
 def test_parts_of_a_cache_are_named() -> None:
