@@ -13,6 +13,7 @@ import numpy as np
 from mabn_ref.arrays import Array
 from mabn_ref.learn.regression import Explainer
 from mabn_ref.learn.result_form import described, form_fault
+from mabn_ref.learn.student_error import Malformed
 
 _SPACES = ((), (5,), (2, 5), ())
 _EPS = (1e-5, 0.1, 1.0)
@@ -61,10 +62,6 @@ class Check:
         return cls(observe, judges, **rest)
 
 
-class Malformed(Exception):
-    """A result does not come apart into what was asked for; the message is for the student."""
-
-
 def unpack(function: str, result: Any, *names: str) -> Any:
     """Take a function's result apart into the values of these names.
 
@@ -77,7 +74,7 @@ def unpack(function: str, result: Any, *names: str) -> Any:
     --------
     >>> unpack("moments", np.zeros(3), "mu", "var")
     Traceback (most recent call last):
-    mabn_ref.learn.checking.Malformed: moments returned an array of shape (3,), expected mu, var
+    mabn_ref.learn.student_error.Malformed: moments returned an array of shape (3,), expected mu, var
     """
     if not isinstance(result, tuple | list) or len(result) != len(names):
         raise Malformed(f"{function} returned {described(result)}, expected {', '.join(names)}")
@@ -96,7 +93,7 @@ def formed(name: str, value: Any, expected: Any, axes: Mapping[str, int] | None 
     --------
     >>> formed("s", np.ones(3), np.zeros(4))
     Traceback (most recent call last):
-    mabn_ref.learn.checking.Malformed: s has shape (3,); expected (4,): axis 0 is of another length
+    mabn_ref.learn.student_error.Malformed: s has shape (3,); expected (4,): axis 0 is of another length
     """
     fault = form_fault(name, value, expected, axes or {})
     if fault is not None:
@@ -110,6 +107,19 @@ def part(made: Callable[[], Any]) -> Any:
         return made()
     except Malformed as error:
         return error
+
+
+def verdict(function: str, result: Any) -> bool:
+    """Return the True or False of a test that the student wrote, or raise a `Malformed`.
+
+    Examples
+    --------
+    >>> verdict("check", np.bool_(True))
+    True
+    """
+    if not isinstance(result, bool | np.bool_):
+        raise Malformed(f"{function} returned {described(result)}, expected True or False")
+    return bool(result)
 
 
 def shuffled(questions: Iterable[Any], seed: int) -> list[Any]:
@@ -241,6 +251,20 @@ def close(value: Any, right: Any, rtol: float = 1e-7) -> bool:
     """
     right = np.asarray(right)
     return bool(np.max(np.abs(value - right), initial=0.0) <= rtol * np.max(np.abs(right), initial=1e-6))
+
+
+def root_faults(name: str, root: Array, square: Array, otherwise: str) -> Iterator[str]:
+    """Yield what is wrong with a root: that it is negative, or `otherwise` that its square is not `square`.
+
+    Examples
+    --------
+    >>> list(root_faults("sigma", np.array([-2.0]), np.array([4.0]), "sigma squared is not the variance plus eps"))
+    ['sigma is negative: it is the positive root']
+    """
+    if np.any(root < 0):
+        yield f"{name} is negative: it is the positive root"
+    if not close(root**2, square):
+        yield otherwise
 
 
 def gradient(function: Callable[[Array], Array], x: Array, dz: Array) -> Array:

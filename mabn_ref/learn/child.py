@@ -137,8 +137,13 @@ def decode(
     return inner(tree)
 
 
-def plain_named(name: str, fields: list[str]) -> Callable[..., Any]:
-    """A named tuple of these fields, or a plain tuple where they cannot be names, or are too many to be meant."""
+def plain_named(name: str, fields: list[str], own: Any = None) -> Callable[..., Any]:
+    """A named tuple of these fields, or a plain tuple where they cannot be names, or are too many to be meant.
+
+    It is the class `own`, if that one has these fields.
+    """
+    if isinstance(own, type) and list(getattr(own, "_fields", ())) == fields:
+        return own
     if len(fields) > 100 or sum(map(len, fields)) + len(name) > 10_000:
         return lambda *items: items
     try:
@@ -173,7 +178,7 @@ def read_frame(stream: BinaryIO, limit: int) -> tuple[dict[str, Any], list[bytes
     """
     head, rest = struct.unpack("<QQ", _exactly(stream, 16))
     if head + rest > limit:
-        raise ValueError(f"a frame of {head + rest} bytes, expected at most {limit}")
+        raise ValueError(f"{head + rest:,} bytes, expected at most {limit:,} (a number of float64 has 8)")
     if head > _LONGEST_HEAD:
         raise ValueError("expected the numbers in arrays and not in lists")
     message = json.loads(_exactly(stream, head))
@@ -263,17 +268,20 @@ class _Serving:
 
     def named(self, name: str, fields: list[str]) -> Callable[..., Any]:
         """The student's own class of that name, if it has these fields."""
-        own = vars(self.module).get(name)
-        if isinstance(own, type) and list(getattr(own, "_fields", ())) == fields:
-            return own
-        return plain_named(name, fields)
+        return plain_named(name, fields, vars(self.module).get(name))
 
     def remote(self, k: int) -> Callable[..., Any]:
         """A function of the other side."""
 
         def function(*args: Any, **kwargs: Any) -> Any:
             tree, buffers = encode([list(args), kwargs])
-            write_frame(self.out, {"call": k, "content": tree}, buffers)
+            lines: list[list[Any]] = []
+            at = sys._getframe().f_back
+            while at is not None:
+                if at.f_code.co_filename == self.filename:
+                    lines.insert(0, [at.f_lineno, at.f_code.co_name])
+                at = at.f_back
+            write_frame(self.out, {"call": k, "content": tree, "trace": lines[:1] + lines[1:][-10:]}, buffers)
             return self.decoded(*read_frame(self.stream, _LONGEST_REQUEST))
 
         return function

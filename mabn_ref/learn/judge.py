@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mabn_ref.learn import child
-from mabn_ref.learn.checking import Check, Judge, Malformed
+from mabn_ref.learn.checking import Check, Judge
 from mabn_ref.learn.exercise import Exercise, run_source
 from mabn_ref.learn.process import Limits, Student
 from mabn_ref.learn.report import Part, Report
 from mabn_ref.learn.result_form import form_fault, same, unnamed
-from mabn_ref.learn.student_error import StudentError
+from mabn_ref.learn.student_error import Malformed, StudentError
+from mabn_ref.learn.watched import Watched
 
 
 def check_source(
@@ -84,37 +83,8 @@ def check_code(exercise: Exercise, code: Any, seeds: Sequence[int] = (0,)) -> Re
     False
     """
     known = _known_on(exercise, tuple(seeds))
-    watched = _Watched(code)
+    watched = Watched(code)
     return known.report(_values(exercise, watched, known.cases), _notes_of_changed(watched.changed), "")
-
-
-class _Watched:
-    """Functions of this process, each call with arrays of its own: the cases are kept and must stay as they are."""
-
-    def __init__(self, code: Any) -> None:
-        self._code = code
-        self.changed: set[tuple[str, str]] = set()
-        """Functions that changed an array they were given, each with the argument that holds it."""
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        function = getattr(self._code, name, None)
-        if not callable(function):
-            raise StudentError("missing", f"there is no function {name}")
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            own_args, own_kwargs = copy.deepcopy((args, kwargs))
-            given = [
-                (argument, array, array.tobytes())
-                for argument, value in child.arguments(function, own_args, own_kwargs)
-                for array in child.arrays_in(value, np.ndarray)
-            ]
-            result = function(*own_args, **own_kwargs)
-            self.changed |= {(name, argument) for argument, a, before in given if a.tobytes() != before}
-            return result
-
-        return call
 
 
 def _notes_of_changed(changed: Iterable[tuple[str, str]]) -> list[str]:
@@ -146,15 +116,17 @@ def _seen(check: Check, code: Any, cases: list[Any]) -> _Values:
 
 
 def _seen_on(check: Check, code: Any, case: Any) -> dict[str, Any]:
-    """What one check sees on one case; what goes wrong in the functions is the value of all its parts."""
+    """What one check sees on one case; what goes wrong in the functions is the value of all its parts.
+
+    Whatever a student's functions raise is a `StudentError` here. Anything else was raised by the check, on a result
+    that nobody thought of.
+    """
     try:
         return check.observe(code, case)
     except (StudentError, Malformed) as error:
         wrong: Exception = error
-    except NotImplementedError:
-        wrong = StudentError("todo", "this is still to be written")
-    except Exception as error:
-        wrong = StudentError("raised", f"your code raised {type(error).__name__}: {error}")
+    except Exception:
+        wrong = StudentError("form", "what your code returned is not in the form that the statement asks for")
     return dict.fromkeys(check.parts, wrong)
 
 

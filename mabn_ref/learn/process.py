@@ -31,12 +31,13 @@ import numpy as np
 
 from mabn_ref.learn import child
 from mabn_ref.learn.sandbox import NOBODY, python
-from mabn_ref.learn.student_error import StudentError, error_of_exit, error_of_message
+from mabn_ref.learn.student_error import StudentError, error_of_exit, error_of_message, handed, unsendable
 
 _CALLS = 16
 """How many times `Limits.answer` the arguments may have of all functions that one call of the student's calls."""
 _STARTING = 60.0
 """Seconds for Python and NumPy to start, on a slow and busy machine; no code of a student runs yet."""
+_ARGUMENT, _OF_NUMPY = r"[A-Za-z_][A-Za-z0-9_]{,40}", r"numpy[A-Za-z0-9_.]{1,80}"
 _NO_RESULT = "its process answered what no result looks like"
 
 
@@ -172,8 +173,8 @@ class Student(contextlib.AbstractContextManager["Student"]):
         with self._in_time():
             self._send({"function": name, "content": tree}, buffers)
             message, buffers = self._receive(name, functions)
-            self.changed |= {(name, argument) for argument in _names_of_arguments(message.get("changed"))}
-            self.replaced |= _names_of_numpy(message.get("replaced"))
+            self.changed |= {(name, argument) for argument in _names(message.get("changed"), _ARGUMENT)}
+            self.replaced |= _names(message.get("replaced"), _OF_NUMPY) - {""}
             return self._decoded(message, buffers)
 
     def _decoded(self, message: dict[str, Any], buffers: list[bytes]) -> Any:
@@ -206,12 +207,14 @@ class Student(contextlib.AbstractContextManager["Student"]):
                 bytes_left -= size
                 if bytes_left < 0:
                     raise self._fail("died", f"{name} hands over too much to the functions that it calls")
-                self._called(message, buffers, functions)
+                try:
+                    self._send(*_answered(message, self._decoded(message, buffers), functions))
+                except StudentError as wrong:
+                    raise self._keep(wrong) from None
             elif "missing" in message:
                 raise StudentError("missing", f"there is no function {name} in the file")
             elif "unsendable" in message:
-                expected = "expected arrays and numbers, alone or in tuples"
-                raise StudentError("unsendable", f"{name} returned {message['unsendable']}; {expected}")
+                raise unsendable(name, message["unsendable"])
             elif "error" in message:
                 try:
                     error = error_of_message(name, message, self._limits.megabytes)
@@ -236,20 +239,6 @@ class Student(contextlib.AbstractContextManager["Student"]):
                 return answer
             if ended:
                 raise self._keep(self._ended())
-
-    def _called(self, message: dict[str, Any], buffers: list[bytes], functions: list[Callable[..., Any]]) -> None:
-        """Answer a call of one of our functions."""
-        k = message["call"]
-        if not isinstance(k, int) or not 0 <= k < len(functions):
-            raise self._fail("died", _NO_RESULT)
-        content = self._decoded(message, buffers)
-        try:
-            args, kwargs = content
-            tree, out = child.encode(functions[k](*args, **kwargs))
-        except Exception as error:
-            name = getattr(functions[k], "__name__", "the function")
-            raise self._fail("raised", f"{name}, which your code called, raised: {error}") from None
-        self._send({"content": tree}, out)
 
     def _too_slow(self, name: str) -> str:
         return f"{name or 'the file'} was stopped after {self._limits.seconds:g} s: is there a loop that never ends?"
@@ -291,18 +280,24 @@ def _answer(stream: BinaryIO, limit: int) -> tuple[dict[str, Any], list[bytes], 
     return message, buffers, sum(map(len, buffers)) + 6 * len(json.dumps(message))
 
 
-def _names_of_numpy(names: Any) -> set[str]:
-    """Those words of a process's answer that can be names; it is the student's, and what it says is printed."""
-    found = names[:3] if isinstance(names, list) else []
-    return {name for name in found if isinstance(name, str) and re.fullmatch(r"numpy[A-Za-z0-9_.]{1,80}", name)}
+def _answered(
+    message: dict[str, Any], content: Any, functions: list[Callable[..., Any]]
+) -> tuple[dict[str, Any], list[bytes]]:
+    """The answer to a call of one of our functions; the call is the student's, and may be in any form."""
+    try:
+        function, trace = functions[message["call"]], StudentError("", "", message["trace"]).trace
+        args, kwargs = content
+        kwargs = dict(kwargs)
+    except Exception:
+        raise StudentError("died", _NO_RESULT) from None
+    tree, out = child.encode(handed(function, args, kwargs, trace))
+    return {"content": tree}, out
 
 
-def _names_of_arguments(names: Any) -> set[str]:
-    """Those words of a process's answer that can be arguments, "" for what can be none; it is the student's, too."""
+def _names(names: Any, form: str) -> set[str]:
+    """Words of a process's answer, "" for one of another form; it is the student's, and what it says is printed."""
     found = names[:3] if isinstance(names, list) else []
-    return {
-        name if isinstance(name, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{,40}", name) else "" for name in found
-    }
+    return {name if isinstance(name, str) and re.fullmatch(form, name) else "" for name in found}
 
 
 def _write(file: int, data: bytes, until: float) -> None:

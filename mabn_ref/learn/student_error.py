@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import signal
+from collections.abc import Callable
 from typing import Any
+
+from mabn_ref.learn.result_form import described
+
+
+class Malformed(Exception):
+    """A value of the student's does not come apart into what was asked for; the message is for the student."""
 
 
 class StudentError(Exception):
@@ -12,7 +21,7 @@ class StudentError(Exception):
     def __init__(self, kind: str, message: str, trace: list[Any] | None = None) -> None:
         super().__init__(message[:3000])
         self.kind = kind
-        """"todo", "raised", "syntax", "timeout", "not run", "died", "killed", "printed", "missing", "unsendable"."""
+        """One of todo, raised, syntax, timeout, not run, died, killed, printed, missing, unsendable, form."""
         self.trace = [(int(line), str(name)) for line, name in list(trace or [])[:12]]
         """Lines of the student's file that the error went through, outermost first, each with its function."""
 
@@ -32,9 +41,20 @@ class StudentError(Exception):
         """
         if self.line is None:
             return []
-        code = source.splitlines()
+        code = lines_of(source)
         around = range(max(self.line - 1, 1), min(self.line + 1, len(code)) + 1)
         return [f"{'>' if k == self.line else ' '} {k:>4} | {code[k - 1]}" for k in around]
+
+
+def lines_of(source: str) -> list[str]:
+    r"""The lines of Python code, as Python counts them: a form feed, say, ends none.
+
+    Examples
+    --------
+    >>> lines_of("a = 1\f\nb = 2\n")
+    ['a = 1\x0c', 'b = 2']
+    """
+    return re.split(r"\r\n?|\n", source.removesuffix("\n"))
 
 
 def error_of_message(name: str, message: dict[str, Any], megabytes: int) -> StudentError:
@@ -54,6 +74,43 @@ def error_of_message(name: str, message: dict[str, Any], megabytes: int) -> Stud
     else:
         said = f"{where} raised {kind}: {text}" if text else f"{where} raised {kind}"
     return StudentError("raised", said, trace)
+
+
+def unsendable(name: str, what: str) -> StudentError:
+    """Say that the function `name` returned what no result can be."""
+    expected = "expected numbers and arrays of them, in double precision at most, alone or in tuples, lists or dicts"
+    return StudentError("unsendable", f"{name} returned {what}; {expected}")
+
+
+def handed(function: Callable[..., Any], args: Any, kwargs: Any, trace: list[Any] | None = None) -> Any:
+    """Call a function that was handed to the student's code, as that code called it, from the lines of `trace`.
+
+    A `Malformed` says what is wrong with an argument. Anything else that goes wrong would speak of the inside of a
+    function that the student did not write.
+
+    Examples
+    --------
+    >>> def f(x):
+    ...     return x[0]
+    >>> handed(f, [2], {"h": 1})
+    Traceback (most recent call last):
+    mabn_ref.learn.student_error.StudentError: your code calls f wrongly: got an unexpected keyword argument 'h'
+    >>> handed(f, [2], {})
+    Traceback (most recent call last):
+    mabn_ref.learn.student_error.StudentError: your code calls f with what it does not work on: a number
+    """
+    name = function.__name__
+    try:
+        return function(*args, **kwargs)
+    except Malformed as error:
+        said = f"wrongly: {error}"
+    except Exception:
+        said = f"with what it does not work on: {', '.join(map(described, [*args, *kwargs.values()]))}"
+        try:
+            inspect.signature(function).bind(*args, **kwargs)
+        except TypeError as error:
+            said = f"wrongly: {error}"
+    raise StudentError("raised", f"your code calls {name} {said}", trace)
 
 
 def error_of_exit(code: int) -> StudentError:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from mabn_ref.learn import notebook
-from mabn_ref.learn.checking import Malformed, close
+from mabn_ref.learn.checking import Check, Malformed, close
 from mabn_ref.learn.exercise import find, run_source
 from mabn_ref.learn.gradebook import student_report
-from mabn_ref.learn.judge import _fault, check_code, check_source
+from mabn_ref.learn.judge import _fault, _seen, check_code, check_source
 from mabn_ref.learn.judges import Judges, grade_one
 from mabn_ref.learn.process import Limits
 from mabn_ref.learn.result_form import form_fault, same
@@ -181,6 +181,51 @@ def test_functions_of_a_notebook() -> None:
     assert [error.kind for error in report.errors] == ["raised"]
 
 
+BOTH_WAYS = {
+    "the same arrays filled again": (
+        "moments",
+        (
+            "import numpy as np\nheld = {}\n"
+            "def moments(x):\n    axes, c = tuple(range(x.ndim - 1)), x.shape[-1]\n"
+            "    mu, var = held.setdefault(c, (np.empty(c), np.empty(c)))\n"
+            "    return np.mean(x, axis=axes, out=mu), np.var(x, axis=axes, out=var)\n"
+        ),
+        "",
+    ),
+    "a gradient changed in place": (
+        "train_and_compare",
+        find("train_and_compare").solution.replace(
+            "velocity = {name: momentum * velocity[name] + grads[name] for name in params}",
+            "for name in params:\n            grads[name] += momentum * velocity[name]\n        velocity = grads",
+        ),
+        "",
+    ),
+    "its own named tuple": (
+        "bn_backward",
+        BACKWARD.solution.replace(
+            "np.ndarray  # (C,)\n\n\n", "np.ndarray\n\n    def it(self):\n        return self\n\n\n"
+        ).replace("y, sigma, gamma = cache", "y, sigma, gamma = cache.it()"),
+        "",
+    ),
+    "no array": (
+        "moments",
+        "def moments(x):\n    return {1, 2}\n",
+        "moments returned a set; expected numbers and arrays of them, in double precision at most",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BOTH_WAYS)
+def test_a_notebook_is_judged_as_a_file_is(what: str) -> None:
+    name, source, said = BOTH_WAYS[what]
+    exercise = find(name)
+    here, apart = check_code(exercise, run_source(source, "cells")), check_source(exercise, source)
+    assert here.passed is apart.passed is not said
+    assert [str(error).startswith(said) for error in (*here.errors[:1], *apart.errors[:1])] == [True, True] * bool(
+        said
+    )
+
+
 def test_losses_in_an_array_are_told_that_a_list_is_expected() -> None:
     training = find("train_and_compare")
     code = run_source(
@@ -188,6 +233,14 @@ def test_losses_in_an_array_are_told_that_a_list_is_expected() -> None:
     )
     (wrong,) = (part.message for part in check_code(training, code).parts if not part.ok)
     assert wrong == "losses is an array of shape (1,), expected a list of 1 value"
+
+
+def test_an_error_of_a_check_is_not_said_to_be_one_of_the_student() -> None:
+    def observe(code: object, case: object) -> dict[str, object]:
+        return {"v": len(code)}  # type: ignore[arg-type]
+
+    (seen,) = _seen(Check(observe, {"v": lambda v, case: []}), None, [None])["v"]
+    assert str(seen) == "what your code returned is not in the form that the statement asks for"
 
 
 AXES = {"N": 6, "H": 2, "W": 5, "C": 3}

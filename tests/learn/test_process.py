@@ -21,6 +21,7 @@ from tests.signals import HUNG
 LIMITS = Limits(seconds=HUNG, megabytes=400, printed=10_000, answer=1_000_000)
 ENDLESS = LIMITS._replace(seconds=0.5)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="limits of the operating system and signals are POSIX")
+ACCEPTED = "expected numbers and arrays of them, in double precision at most, alone or in tuples, lists or dicts"
 
 HOSTILE = {
     "endless loop": (
@@ -41,21 +42,28 @@ HOSTILE = {
     "no Python": ("def f(x:\n    return x", "Python cannot read the file: '(' was never closed"),
     "nothing there": ("", "there is no function f in the file"),
     "not written": ("def f(x): raise NotImplementedError", "f is still to be written"),
-    "no array": ("def f(x): return {1, 2}", "f returned a set; expected arrays and numbers, alone or in tuples"),
+    "no array": ("def f(x): return {1, 2}", f"f returned a set; {ACCEPTED}"),
     "objects": (
         "import numpy as np\ndef f(x): return np.array([f])",
-        "f returned an array of dtype object; expected arrays and numbers, alone or in tuples",
+        f"f returned an array of dtype object; {ACCEPTED}",
     ),
-    "too much returned": ("import numpy as np\ndef f(x): return np.ones(10**6)", "it returned too much"),
+    "too much returned": (
+        "import numpy as np\ndef f(x): return np.ones(10**6)",
+        "it returned too much: 8,000,098 bytes, expected at most 1,000,000 ",
+    ),
     "flood": ("def f(x):\n    while True: print('x' * 1000)", "the code printed more than 10,000 characters"),
     "project": (
         "import mabn_ref",
         "No module named 'mabn_ref': NumPy and the standard library are all there is here",
     ),
     "endless recursion": ("def f(x): return f(x)", "f raised RecursionError: maximum recursion depth exceeded"),
+    "more than double precision": (
+        "import numpy as np\ndef f(x): return np.longdouble(x)",
+        f"f returned an array of dtype {np.dtype(np.longdouble)}; {ACCEPTED}",
+    ),
     "nested": (
         "def f(x):\n    for _ in range(50): x = (x,)\n    return x",
-        "f returned a value nested more than 20 deep; expected arrays and numbers, alone or in tuples",
+        f"f returned a value nested more than 20 deep; {ACCEPTED}",
     ),
     "error that cannot be shown": (
         "class E(Exception):\n    def __str__(self): raise ValueError\ndef f(x): raise E",
