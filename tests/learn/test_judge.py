@@ -212,6 +212,21 @@ BOTH_WAYS = {
         "def moments(x):\n    return {1, 2}\n",
         "moments returned a set; expected numbers and arrays of them, in double precision at most",
     ),
+    "a wrong argument": (
+        "gradient_check",
+        find("gradient_check").solution.replace("f(after)", "f(after[i])"),
+        "your code calls f wrongly: x has shape (), expected (5, 4)",
+    ),
+    "no such keyword": (
+        "gradient_check",
+        find("gradient_check").solution.replace("f(after)", "f(after, h=1)"),
+        "your code calls f wrongly: got an unexpected keyword argument 'h'",
+    ),
+    "keywords": (
+        "gradient_check",
+        find("gradient_check").solution.replace("f(after)", "f(x=after)").replace("rd(x, dz)", "rd(x=x, dz=dz)"),
+        "",
+    ),
 }
 
 
@@ -224,6 +239,31 @@ def test_a_notebook_is_judged_as_a_file_is(what: str) -> None:
     assert [str(error).startswith(said) for error in (*here.errors[:1], *apart.errors[:1])] == [True, True] * bool(
         said
     )
+
+
+def test_a_wrong_call_is_shown_with_its_line() -> None:
+    checking = find("gradient_check")
+    source = checking.solution.replace("forward(x).shape", "forward(x[0]).shape")
+    (error,) = check_source(checking, source).errors
+    assert str(error) == "your code calls forward wrongly: x has shape (4,), expected (5, 4)"
+    assert "forward(x[0]).shape" in error.excerpt(source)[1]
+
+
+COMPARED = {
+    "compared[row] = half": "compare, for {row}, returned a number, expected the mean difference, half the interval",
+    "compared = np.mean(d), half": "compare returned 2 values, expected a dict with two numbers for each of the rows",
+    "compared[row] = {}": "compare, for {row}, returned a dict, expected the mean difference, half the interval",
+    "compared[row] = (np.mean(d), None)": "interval.{row} is nothing, expected a number",
+}
+
+
+@pytest.mark.parametrize("line", COMPARED)
+def test_a_comparison_in_another_form_is_told_which_is_right(line: str) -> None:
+    training = find("train_and_compare")
+    code = run_source(training.solution.replace("compared[row] = (np.mean(d), half)", line), "compared")
+    said = {part.message for part in check_code(training, code).parts if not part.ok}
+    assert said <= {COMPARED[line].format(row=row) for row in ("BN 8 + WC", "BN 2 + WC", "MABN 2 + WC")}
+    assert said
 
 
 def test_losses_in_an_array_are_told_that_a_list_is_expected() -> None:
@@ -241,6 +281,11 @@ def test_an_error_of_a_check_is_not_said_to_be_one_of_the_student() -> None:
 
     (seen,) = _seen(Check(observe, {"v": lambda v, case: []}), None, [None])["v"]
     assert str(seen) == "what your code returned is not in the form that the statement asks for"
+    hunt = find("hunt_gradient_test")
+    code = run_source(hunt.solution.replace("return True", "return np.ones(2)"), "hunt")
+    assert {part.message for part in check_code(hunt, code).parts} == {
+        "gradient_test returned an array of shape (2,), expected True or False"
+    }
 
 
 AXES = {"N": 6, "H": 2, "W": 5, "C": 3}

@@ -9,7 +9,18 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, blind, bn_dx, close, gradient, judge_that, normalised, twice
+from mabn_ref.learn.checking import (
+    Check,
+    Malformed,
+    blind,
+    bn_dx,
+    close,
+    gradient,
+    judge_that,
+    normalised,
+    twice,
+    verdict,
+)
 
 CASES = 3
 OFFSET = 100.0
@@ -90,14 +101,21 @@ def observe_gradient(code, case):
     asked = []
 
     def f(x):
-        asked.append(np.array(x))
-        return case.f(np.asarray(x))
+        asked.append(np.array(_like("x", x, case.x)))
+        return case.f(asked[-1])
 
     found = code.numerical_gradient(f, case.x, case.dz)
     if np.shape(found) != case.x.shape:
         return {"gradient": found, "digits": "no derivative"}
     rough = close(found, case.right, 1e-3)
     return {"gradient": case.right if rough else found, "digits": _digits(found, asked, case) if rough else "none"}
+
+
+def _like(name, value, expected):
+    """What the student's code hands over as `name`, an array of the shape of another."""
+    if np.shape(value) != expected.shape:
+        raise Malformed(f"{name} has shape {np.shape(value)}, expected {expected.shape}")
+    return np.asarray(value)
 
 
 def _digits(found, asked, case):
@@ -116,20 +134,19 @@ def observe_check(code, case):
     asked = []
 
     def ask(said):
-        (right, forward, dx), weights = case.layers[said], []
+        (right, layer, dx), weights = case.layers[said], []
+
+        def forward(x):
+            return layer(_like("x", x, case.x))
 
         def backward(x, dz):
-            if np.shape(dz) != np.shape(forward(x)):
-                raise ValueError(f"dz has shape {np.shape(dz)}, expected that of z, {np.shape(forward(x))}")
-            weights.append(dz)
-            return dx(x, dz)
+            weights.append(_like("dz", dz, forward(x)))
+            return dx(np.asarray(x), weights[-1])
 
-        verdict = code.check(forward, backward, case.x)
-        if not isinstance(verdict, bool | np.bool_):
-            raise Malformed(f"check returned {type(verdict).__name__}, expected True or False")
+        answer = verdict("check", code.check(forward, backward, case.x))
         if said == first:
             asked.extend(weights)
-        return right if weights and _by_chance(dx, case.x, weights[-1]) else bool(verdict)
+        return right if weights and _by_chance(dx, case.x, weights[-1]) else answer
 
     verdicts = twice(case.layers, case.order, ask)
     kind = (blind(asked[0], _y(case.x)) or "random") if asked else "none"

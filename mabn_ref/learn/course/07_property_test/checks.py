@@ -6,7 +6,7 @@ that two tests with the same virtue or fault look the same.
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, batch, blind, bn_dx, normalised, shuffled, twice
+from mabn_ref.learn.checking import Check, Malformed, batch, blind, bn_dx, normalised, shuffled, twice, verdict
 
 CASES = 3
 DRAWS = 6
@@ -108,19 +108,13 @@ FAILS = {
 }
 
 
-def _said(name, result):
-    if not isinstance(result, bool | np.bool_):
-        raise Malformed(f"{name} returned {type(result).__name__}, expected True or False")
-    return bool(result)
-
-
 def _alike(backward):
     """A pass that refuses an x and a dz which together make far more numbers than each has."""
 
     def checked(x, dz):
         x, dz = np.asarray(x), np.asarray(dz)
         if np.broadcast(x, dz).size > max(x.size, dz.size):
-            raise ValueError(f"x has shape {x.shape} and dz has shape {dz.shape}, expected the same")
+            raise Malformed(f"x has shape {x.shape} and dz has shape {dz.shape}, expected the same")
         return backward(x, dz)
 
     checked.__name__ = "backward"
@@ -133,7 +127,7 @@ def _check(name):
     def observe(code, case):
         passes = dict(HOLDS[name]) | dict(FAILS[name])
         answers = twice(
-            passes, case.order, lambda said: _said(name, getattr(code, name)(_alike(passes[said]), case.x, case.dz))
+            passes, case.order, lambda said: verdict(name, getattr(code, name)(_alike(passes[said]), case.x, case.dz))
         )
         alarms = [said for said, _ in HOLDS[name] if not all(answers[said])]
         missed = [said for said, _ in FAILS[name] if any(answers[said])]
@@ -165,13 +159,13 @@ def observe_test(code, case):
             asked[x.tobytes() + dz.tobytes()] = np.array(x), np.array(dz)
             return backward(x, dz)
 
-        said = _said("test", code.test(noted))
+        said = verdict("test", code.test(noted))
         if not asked:
             return {"what is drawn": "nothing", "what is said": "nothing"}
         draws = list(asked.values())[:DRAWS]
         kinds += [_kind(x, dz) for x, dz in draws]
         # by the student's own three, so that a fault in one of them is not counted again
-        own = [_said(which, getattr(code, which)(backward, x, dz)) for which in HOLDS for x, dz in draws]
+        own = [verdict(which, getattr(code, which)(backward, x, dz)) for which in HOLDS for x, dz in draws]
         together.add(all(own))
         if said != all(own):
             wrong.append(name)

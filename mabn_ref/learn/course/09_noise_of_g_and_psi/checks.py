@@ -37,7 +37,7 @@ def _sample(case, other=0):
 
     def sample(count):
         if not 0 <= count <= 10**5:  # more than twice what any check needs; each value takes a hundred bytes here
-            raise ValueError(f"count is {count}, expected from 0 to 100,000 values")
+            raise Malformed(f"count is {count}, expected from 0 to 100,000 values")
         a, b = rng.standard_normal((int(count), 2)).T
         return case.far + 2 * a, 1.5 + case.weights[0] * a + case.weights[1] * b
 

@@ -30,17 +30,18 @@ def draw(rng, k):
     case.one_call = np.stack([gradient(iteration(t), case.x[t], case.u[t]) for t in range(T)])
     case.all_calls = gradient(lambda x: x / chi(x)[:, None], case.x, case.u)
     case.average = sum(np.eye(T, k=-j) for j in range(case.m)) / case.m  # of the past
-    case.behind, case.ahead = _mean(case.average), _mean(case.average.T)
+    case.behind, case.ahead = _mean("behind", case.average), _mean("ahead", case.average.T)
     return case
 
 
-def _mean(matrix):
-    """The mean over a window, of the first axis of whatever is handed over."""
+def _mean(name, matrix):
+    """The mean over a window, of the first axis of whatever is handed over, as a function of that name."""
 
     def mean(values):
         values = np.asarray(values)
         return np.tensordot(matrix, values, 1) if values.shape[:1] == (T,) else np.full(T, np.nan)
 
+    mean.__name__ = name
     return mean
 
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, close, formed, judge_that, part, unpack
+from mabn_ref.learn.checking import Check, Malformed, close, described, formed, judge_that, part, unpack
 from mabn_ref.norms import batch_norm, mabn
 from mabn_ref.train.table_layout import t_quantile
 
@@ -81,7 +81,7 @@ def observe_train(code, case):
         formed("params", params, first)
         formed("state", state, start)
         if np.size(batch) > SAMPLES:
-            raise ValueError(f"batch has {np.size(batch)} samples, expected those of one of batches")
+            raise Malformed(f"batch has {np.size(batch)} samples, expected those of one of batches")
         answer = _gradients(case, params, state, batch)
         calls.append(({name: np.array(value) for name, value in params.items()}, state, *answer))
         return answer
@@ -123,15 +123,25 @@ def _off(first, path, grads, case):
 
 def observe_compare(code, case):
     def run(row, seed):
+        if row not in ROWS or seed not in case.seeds:
+            raise Malformed(f"row is {row!r} and seed is {seed!r}, expected one of rows and one of seeds")
         return _error(case, row, int(seed))
 
     compared = code.compare(run, list(ROWS), case.base, case.seeds, case.t)
-    if not isinstance(compared, dict) or list(map(len, compared.values())) != [2] * len(ROWS):
-        raise Malformed(f"compare does not return a dict of two numbers for each of the {len(ROWS)} rows")
+    if not isinstance(compared, dict) or set(compared) != set(ROWS):
+        raise Malformed(
+            f"compare returned {described(compared)}, expected a dict with two numbers for each of the rows"
+        )
+    pairs = {row: _pair(row, numbers) for row, numbers in compared.items()}
     return {
-        "difference": {row: pair[0] for row, pair in compared.items()},
-        "interval": {row: pair[1] for row, pair in compared.items()},
+        "difference": {row: pair[0] for row, pair in pairs.items()},
+        "interval": {row: pair[1] for row, pair in pairs.items()},
     }
+
+
+def _pair(row, numbers):
+    numbers = list(numbers) if isinstance(numbers, np.ndarray) and numbers.ndim == 1 else numbers
+    return unpack(f"compare, for {row},", numbers, "the mean difference", "half the interval")
 
 
 def _wrong_steps(off, case):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, batch, bn_dx, judge_that, normalised, twice
+from mabn_ref.learn.checking import Check, Malformed, batch, bn_dx, judge_that, normalised, twice, verdict
 
 CASES = 4
 SECONDS = 20  # a test that takes element by element calls forward some thousand times
@@ -40,6 +40,8 @@ def _tested(code, case, kind, asked):
     eps = 0.3 if kind == "no_eps" else case.eps
 
     def forward(x):
+        if np.ndim(x) < 2 or np.shape(x)[-1] != case.x.shape[-1]:
+            raise Malformed(f"x has shape {np.shape(x)}, expected {case.x.shape}")
         return case.gamma * normalised(np.asarray(x), eps)[0] + case.beta
 
     def backward(x, dz):
@@ -47,7 +49,7 @@ def _tested(code, case, kind, asked):
         asked.append((np.asarray(x), dz))
         return _backward(x, dz, case.gamma, 0.0 if kind == "no_eps" else eps, kind)
 
-    return code.gradient_test(forward, backward, case.x.copy(), case.seed)
+    return verdict("gradient_test", code.gradient_test(forward, backward, case.x.copy(), case.seed))
 
 
 def _backward(x, dz, gamma, eps, kind):
