@@ -99,6 +99,33 @@ def test_a_trick_has_no_points(name: str) -> None:
     assert report.points <= honest, [(part.name, part.ok) for part in report.parts]
 
 
+RULED_OUT = {}
+for number, root, value, name in (
+    ("2", "np.sqrt(var", "gamma * y", "sigma"),
+    ("8", "np.sqrt(np.mean", "gamma * y", "sigma[0]"),
+    ("13", "np.sqrt(chi2", "gamma * y", "chi"),
+    ("27", "np.sqrt(np.mean", "gamma * y", "chi"),
+):
+    RULED_OUT[f"{number}: a negative root"] = (
+        number,
+        {root: f"-{root}", value: f"-{value}"},
+        {"cache": f"cache.{name} is negative: it is the positive root"},
+    )
+"""Number of the exercise, edits of its solution, and what is then wrong with which parts."""
+
+
+@pytest.mark.parametrize("what", RULED_OUT)
+def test_what_the_statement_rules_out_is_wrong(what: str) -> None:
+    number, edits, wrong = RULED_OUT[what]
+    source = find(number).solution
+    for old, new in edits.items():
+        assert old in source
+        source = source.replace(old, new)
+    messages = {part.name: part.message for part in check_code(find(number), run_source(source, "it")).parts}
+    assert {name for name, message in messages.items() if message} == set(wrong)
+    assert all(messages[name].startswith(said) for name, said in wrong.items()), messages
+
+
 def test_what_is_kept_outside_of_the_cache_is_gone() -> None:
     """The pass as it was, but for a cache that is a key of a dictionary in the module."""
     exercise = find("23")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, batch, close, moments
+from mabn_ref.learn.checking import Check, batch, close, moments, root_faults
 
 draw = batch
 
@@ -22,8 +22,8 @@ def judge_cache(cache, case):
     mu, var = moments(case.x)
     if not close(cache.gamma, case.gamma):
         yield "cache.gamma is not gamma"
-    if not close(cache.sigma**2, var + case.eps):
-        yield f"cache.sigma squared is not the variance plus eps, with eps = {case.eps:g}"
+    otherwise = f"cache.sigma squared is not the variance plus eps, with eps = {case.eps:g}"
+    yield from root_faults("cache.sigma", cache.sigma, var + case.eps, otherwise)
     if not close(cache.y * cache.sigma, case.x - mu):
         yield "cache.y times cache.sigma does not give the centred values back"
 

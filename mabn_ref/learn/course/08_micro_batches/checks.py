@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, add_gradients, batch, close, judge_that, moments, normalised
+from mabn_ref.learn.checking import Check, add_gradients, batch, close, judge_that, moments, normalised, root_faults
 from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx, without_gamma
 
 CASES = 4
@@ -51,8 +51,8 @@ def judge_z(z, case):
 def judge_cache(cache, case):
     for t, x in enumerate(_batches(case.x, case)):
         mu, var = moments(x)
-        if not close(cache.sigma[t] ** 2, var + case.eps):
-            yield f"cache.sigma[{t}] squared is not the variance plus eps of that normalisation batch"
+        otherwise = f"cache.sigma[{t}] squared is not the variance plus eps of that normalisation batch"
+        yield from root_faults(f"cache.sigma[{t}]", cache.sigma[t], var + case.eps, otherwise)
         if not close(cache.y[t] * cache.sigma[t], x - mu):
             yield f"cache.y[{t}] times cache.sigma[{t}] does not give the centred values back"
     if not close(cache.gamma, case.gamma):

@@ -4,7 +4,16 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, add_gradients, batch, close, gradient_faults, gradient_judges, mean_square
+from mabn_ref.learn.checking import (
+    Check,
+    add_gradients,
+    batch,
+    close,
+    gradient_faults,
+    gradient_judges,
+    mean_square,
+    root_faults,
+)
 from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx, without_gamma
 
 Cache = namedtuple("Cache", ["y", "chi", "gamma"])
@@ -28,8 +37,8 @@ def judge_z(z, case):
 def judge_cache(cache, case):
     if not close(cache.gamma, case.gamma):
         yield "cache.gamma is not gamma"
-    if not close(cache.chi**2, mean_square(case.x) + case.eps):
-        yield f"cache.chi squared is not the mean square of x plus eps, with eps = {case.eps:g}"
+    otherwise = f"cache.chi squared is not the mean square of x plus eps, with eps = {case.eps:g}"
+    yield from root_faults("cache.chi", cache.chi, mean_square(case.x) + case.eps, otherwise)
     if not close(cache.y * cache.chi, case.x):
         yield "cache.y times cache.chi does not give x back"
 

@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, add_gradients, batch, close, gradient_judges, part
+from mabn_ref.learn.checking import Check, Malformed, add_gradients, batch, close, gradient_judges, part, root_faults
 
 Cache = namedtuple("Cache", ["y", "chi", "gamma"])
 NAMES = ("modified BN", "FRN", "RMSNorm")
@@ -76,8 +76,8 @@ def judge_z(z, case):
 def judge_cache(cache, case):
     if not close(cache.gamma, case.gamma):
         yield "cache.gamma is not gamma"
-    if not close(cache.chi**2, _mean_square(case, case.x) + case.eps):
-        yield f"cache.chi squared is not the mean square over the axes plus eps, with eps = {case.eps:g}"
+    otherwise = f"cache.chi squared is not the mean square over the axes plus eps, with eps = {case.eps:g}"
+    yield from root_faults("cache.chi", cache.chi, _mean_square(case, case.x) + case.eps, otherwise)
     if not close(cache.y * cache.chi, case.x):
         yield "cache.y times cache.chi does not give x back"
 
