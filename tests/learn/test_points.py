@@ -99,7 +99,18 @@ def test_a_trick_has_no_points(name: str) -> None:
     assert report.points <= honest, [(part.name, part.ok) for part in report.parts]
 
 
-RULED_OUT = {}
+RULED_OUT = {
+    "9: exponents quoted with some noise": (
+        "9",
+        {
+            "    of_g, of_psi = np.array([noise(sample, size, trials) for size in sizes]).T\n": "",
+            "return exponent(sizes, of_g), exponent(sizes, of_psi)": (
+                "return tuple(-0.5 + 0.01 * np.random.default_rng().standard_normal(2))"
+            ),
+        },
+        {"law": "where x has two values and u follows x, the exponents come out near -1/2 and -1; yours are -0."},
+    ),
+}
 for number, root, value, name in (
     ("2", "np.sqrt(var", "gamma * y", "sigma"),
     ("8", "np.sqrt(np.mean", "gamma * y", "sigma[0]"),
