@@ -110,6 +110,24 @@ RULED_OUT = {
         },
         {"law": "where x has two values and u follows x, the exponents come out near -1/2 and -1; yours are -0."},
     ),
+    "6: a tolerance that is too wide": (
+        "6",
+        {"error < 1e-4": "error < 9e-3"},
+        {"rejects the wrong": "it accepts wrong ones: one that is off by two thousandths"},
+    ),
+    "7: tolerances that are too wide": (
+        "7",
+        {"1e-9": "1e-2"},
+        dict.fromkeys(
+            ("no_shift fails", "no_stretch fails", "scales fails"),
+            "with usual numbers it says True where the property fails: one that is off by a few thousandths",
+        ),
+    ),
+    "27: an axis that is no tuple": (
+        "27",
+        {"(rank - 1,)": "rank - 1"},
+        {"axes of RMSNorm": "axes_of('RMSNorm', 3) is not a tuple of axes, each from -3 to 2"},
+    ),
 }
 for number, root, value, name in (
     ("2", "np.sqrt(var", "gamma * y", "sigma"),

@@ -89,7 +89,7 @@ def _layers(w, k):
         },
         {
             "a layer with tiny gradients": (True, _times(1e-9, _y), _times(1e-9, _dx)),
-            "one that is off by a hundredth": (False, _y, _times(1.01, _dx)),
+            "one that is off by two thousandths": (False, _y, _times(1.002, _dx)),
             "one that is off by a fifth": (False, _y, _times(1.2, _dx)),
             "one with the sign turned round": (False, _y, _times(-1, _dx)),
             "one that returns zeros": (False, _y, _times(0, _dx)),

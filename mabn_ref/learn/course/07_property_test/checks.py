@@ -67,6 +67,27 @@ def _one_channel_right(wrong):
     return backward
 
 
+OFF = 3e-3
+"""Part of the numbers by which a pass may be off without more than its digits showing it."""
+
+
+def _with_shift(x, dz):
+    """Off by a shift: the sum over a channel is some thousandths of the sum of sizes."""
+    dx = bn_dx(x, dz)
+    return dx + OFF * np.mean(np.abs(dx), axis=_axes(x))
+
+
+def _with_stretch(x, dz):
+    dx, y = bn_dx(x, dz), _y(x)
+    return dx + OFF * np.mean(np.abs(dx * y), axis=_axes(x)) * y
+
+
+def _with_power(x, dz):
+    """Off by a power of sigma: twice x makes it smaller by half and some thousandths."""
+    return bn_dx(x, dz, sigma=np.std(x, axis=_axes(x)) ** (1 + 2 * OFF))
+
+
+NEARLY = "one that is off by a few thousandths"
 NAN = ("one that holds a nan", _with_nan)
 NO_G = ("batch normalisation without g", lambda x, dz: bn_dx(x, dz, g=0))
 NO_PSI = ("batch normalisation without Psi", lambda x, dz: bn_dx(x, dz, psi=0))
@@ -90,6 +111,7 @@ FAILS = {
         NO_G,
         ("one whose channels make up for one another", lambda x, dz: bn_dx(x, dz) + _by_turns(x, dz)),
         ("one that takes off too much", lambda x, dz: bn_dx(x, dz, g=2 * _size(dz))),
+        (NEARLY, _with_shift),
     ),
     "no_stretch": _fails(
         NO_PSI,
@@ -99,11 +121,13 @@ FAILS = {
             lambda x, dz: bn_dx(x, dz) + _by_turns(x, dz) * _y(x) / np.std(x, axis=_axes(x)),
         ),
         ("one that takes off too much", lambda x, dz: bn_dx(x, dz, psi=2 * _size(dz))),
+        (NEARLY, _with_stretch),
     ),
     "scales": _fails(
         NO_ROOT,
         ("one that does not divide by sigma", lambda x, dz: bn_dx(x, dz, sigma=1.0)),
         ("one that multiplies by sigma", lambda x, dz: bn_dx(x, dz, sigma=1 / np.std(x, axis=_axes(x)))),
+        (NEARLY, _with_power),
     ),
 }
 

@@ -36,9 +36,10 @@ def _normalised(case, x):
 def _letters(case, name, axes):
     """The axes by their letters, as a word."""
     rank, letters = case.x.ndim, list(case.axes)
-    axes = axes if isinstance(axes, tuple | list) else (axes,)
-    if not all(isinstance(axis, int | np.integer) and -rank <= axis < rank for axis in axes):
-        raise Malformed(f"axes_of({name!r}, {rank}) is not a tuple of axes from 0 to {rank - 1}")
+    if not isinstance(axes, tuple) or not all(
+        isinstance(axis, int | np.integer) and -rank <= axis < rank for axis in axes
+    ):
+        raise Malformed(f"axes_of({name!r}, {rank}) is not a tuple of axes, each from {-rank} to {rank - 1}")
     return "".join(sorted({letters[axis] for axis in axes}, key=letters.index))
 
 
