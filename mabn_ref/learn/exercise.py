@@ -130,10 +130,21 @@ class Exercise:
 
 
 def run_source(source: str, name: str) -> SimpleNamespace:
-    """Execute source of the course itself, never of a student, and return what it defines."""
+    """Execute source of the course itself, never of a student, and return what it defines.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be executed, with what Python says and the line.
+    """
     module = ModuleType(name)
     sys.modules[name] = module  # typing looks the module of a NamedTuple up
-    exec(compile(source, name, "exec", dont_inherit=True), vars(module))
+    try:
+        exec(compile(source, name, "exec", dont_inherit=True), vars(module))
+    except SyntaxError as error:
+        raise ValueError(f"{name}: {error.msg}: {(error.text or '').strip()}") from error
+    except Exception as error:
+        raise ValueError(f"{name}: {type(error).__name__}: {error}") from error
     return SimpleNamespace(**vars(module))
 
 

@@ -107,11 +107,12 @@ class Folder:
     def reset(self, exercise: Exercise) -> Path | None:
         """Put the skeleton back; return where the student's file is kept, or None if nothing was in it.
 
-        A file that is the skeleton does not take the place of one kept before.
+        A file that is the skeleton does not take the place of one kept before. A folder that is in its place is kept,
+        too.
         """
         path = self.file(exercise)
         old = None
-        if path.exists() and path.read_bytes() != exercise.skeleton.encode():
+        if path.is_dir() or (path.exists() and path.read_bytes() != exercise.skeleton.encode()):
             old = path.replace(path.with_name(FILE + ".old"))
         storage.write(path, exercise.skeleton.encode())
         progress = self.load()
@@ -123,10 +124,13 @@ class Folder:
         try:
             with (self.path / STATE).open("rb") as file:
                 data = storage.as_json(file.read(_LARGEST))
-            hints = {str(name): int(count) for name, count in data["hints"].items()}
-            return Progress(frozenset(map(str, data["passed"])), hints, str(data["current"]))
+            passed, hints, current = data["passed"], data["hints"], data["current"]
+            words = type(passed) is list and all(type(name) is str for name in [*passed, current])
+            if words and all(type(count) is int and count >= 0 for count in hints.values()):
+                return Progress(frozenset(passed), hints, current)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return Progress()
+            pass
+        return Progress()
 
     def save(self, progress: Progress) -> None:
         """Write the progress."""

@@ -48,13 +48,16 @@ def lint(exercise: Exercise, exercises: tuple[Exercise, ...] = (), seeds: Sequen
     []
     """
     yield from _faults_of_texts(exercise)
+    try:
+        run_source(exercise.solution, "solution.py")
+        run_source(exercise.skeleton, "the skeleton")
+        vars(exercise.checks)
+        for name in exercise.mistakes:
+            run_source(exercise.with_mistakes(name) or "", f"the mistake {name}")
+    except (ValueError, OSError) as error:
+        yield str(error).removeprefix(f"{exercise.name}: ")
+        return  # nothing can be judged
     yield from _faults_of_skeleton(exercise, exercises)
-    for name in exercise.mistakes:
-        try:
-            exercise.with_mistakes(name)
-        except ValueError as error:
-            yield str(error).removeprefix(f"{exercise.name}: ")
-            return  # nothing can be judged
     if seeds:
         limits = Limits(seconds=exercise.seconds * len(seeds))
         solved = check_source(exercise, exercise.solution, seeds=tuple(seeds), limits=limits)

@@ -18,10 +18,11 @@ from mabn_ref.learn.folder import Folder
 from mabn_ref.learn.judge import check_source
 from mabn_ref.learn.plain_text import as_text, shown
 from mabn_ref.learn.report import Report
-from mabn_ref.learn.student_error import StudentError
+from mabn_ref.learn.student_error import StudentError, lines_of
 
 _CODES = {"bold": "1", "green": "32", "red": "31", "dim": "2", "cyan": "36"}
 _PRINTED_LINES = 6
+_BACKSLASH = "\\"
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,9 @@ def verdict(report: Report, exercise: Exercise, path: Path, source: str, style: 
         message = "" if part.ok or part.message in unwritten else message
         said.add(part.message)
         indent = " " * (11 + wide)
-        text = textwrap.fill(message, style.width, initial_indent=indent, subsequent_indent=indent).lstrip()
+        text = textwrap.fill(
+            _on_one_line(message), style.width, initial_indent=indent, subsequent_indent=indent
+        ).lstrip()
         blocks.append(f"  {mark}  {part.name:<{wide}}  {text}".rstrip())
     blocks += ["", style.wrap(report.score)]
     if report.printed.strip():
@@ -119,16 +122,21 @@ def verdict(report: Report, exercise: Exercise, path: Path, source: str, style: 
 
 def _error(error: StudentError, path: Path, source: str, style: Style) -> str:
     """The error, and the student's own line with one before and after it; the rest is folded away."""
-    lines = [style.wrap(str(error)[:600])]
+    lines = [style.wrap(_on_one_line(str(error)[:600]))]
     if error.line is None:
         return lines[0]
     lines.append(f"  {place(path, error.line, style)}")
-    lines += [
-        style(f"  {line}"[: style.width], "bold" if line.startswith(">") else "dim") for line in error.excerpt(source)
-    ]
+    for line in error.excerpt(source.expandtabs(4)):
+        code = f"  {shown(line, kept=_BACKSLASH)}"[: style.width]
+        lines.append(style(code, "bold" if line.startswith(">") else "dim"))
     if len(error.trace) > 1:
         lines.append(style(f"  called from line {', '.join(str(line) for line, _ in error.trace[:-1])}", "dim"))
     return "\n".join(lines)
+
+
+def _on_one_line(text: str) -> str:
+    """What a student's code says, with nothing in it that moves the cursor."""
+    return shown(" ".join(text.split()))
 
 
 def _printed(text: str) -> str:
@@ -164,7 +172,7 @@ def _beside(exercise: Exercise, source: str, style: Style) -> str:
     """A student's code and the model solution, line by line: what differs, with a little around it."""
     without_marks = re.sub(r"^ *# TODO.*\n", "", source, flags=re.MULTILINE)
     yours, model = (
-        [line.rstrip() for line in re.sub(r"\n{3,}", "\n\n\n", text).strip().splitlines()]
+        [line.rstrip() for line in lines_of(re.sub(r"\n{3,}", "\n\n\n", text).strip())]
         for text in (without_marks, exercise.solution)
     )
     lines = list(difflib.unified_diff(yours, model, n=2, lineterm=""))[2:]
@@ -173,7 +181,7 @@ def _beside(exercise: Exercise, source: str, style: Style) -> str:
     colours = {"-": "red", "+": "green", "@": "dim"}
     body = []
     for line in lines:
-        text = "..." if line.startswith("@@") else shown(line.expandtabs(4), kept="\\")
+        text = "..." if line.startswith("@@") else shown(line.expandtabs(4), kept=_BACKSLASH)
         text = f"  {text}".rstrip()
         body.append(style(text, colours[line[0]]) if line[0] in colours else text)
     return "\n".join([f"  {style('Another way to write it (- yours, + the model solution):', 'bold')}", "", *body])
@@ -202,7 +210,7 @@ def check_all(folder: Folder, seeds: Sequence[int], style: Style, show: Callable
         mark = style("to do ", "dim") if unwritten else style("wrong ", "red")
         mark = style("open  ", "dim") if report.lacks else mark
         mark = style("passed", "green") if report.passed else mark
-        show(f"{mark} {exercise.name:<28}{report.points} of {len(report.parts)}  {report.summary}".rstrip())
+        show(f"{mark} {exercise.name:<28}{report.points} of {len(report.parts)}  {shown(report.summary)}".rstrip())
     show(f"\n{progress_bar(folder)}")
     return passed == len(folder.exercises)
 

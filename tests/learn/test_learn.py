@@ -14,7 +14,7 @@ import pytest
 import mabn_ref
 from mabn_ref.cli import main
 from mabn_ref.learn.exercise import course, find
-from mabn_ref.learn.folder import STATE, Folder
+from mabn_ref.learn.folder import STATE, Folder, Progress
 from mabn_ref.learn.terminal import Style
 from mabn_ref.learn.watch import watch
 from tests.signals import HUNG
@@ -131,6 +131,23 @@ def test_a_damaged_state_counts_as_none(folder: Folder) -> None:
     for text in ("", "[]", '{"passed": 3}', '{"passed": [], "hints": [], "current": ""}'):
         (folder.path / STATE).write_text(text)
         assert folder.current().name == "01_moments"
+    right = {"passed": ["01_moments"], "hints": {"01_moments": 2}, "current": "02_bn_forward"}
+    assert load(folder, right).hints == {"01_moments": 2}
+    for key, value in (
+        ("hints", {"01_moments": -7}),
+        ("hints", {"01_moments": 1.5}),
+        ("hints", {"01_moments": "2"}),
+        ("passed", "01_moments"),
+        ("passed", [1]),
+        ("current", None),
+    ):
+        assert load(folder, right | {key: value}) == Progress(), (key, value)
+        assert main(["learn", "hint", "1", "--dir", str(folder.path)]) == 0
+
+
+def load(folder: Folder, state: dict[str, object]) -> Progress:
+    (folder.path / STATE).write_text(json.dumps(state))
+    return folder.load()
 
 
 @pytest.mark.parametrize(
@@ -251,6 +268,28 @@ def test_files_that_cannot_be_read(folder: Folder, capsys: pytest.CaptureFixture
     assert "wrong  01_moments                  01_moments/exercise.py is not valid UTF-8" in capsys.readouterr().out
 
 
+def test_a_folder_in_the_place_of_a_file_is_kept_by_reset(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    folder.file(MOMENTS).unlink()
+    (folder.file(MOMENTS) / "mine").mkdir(parents=True)
+    assert main(["learn", "check", "1"]) == 1
+    assert "cannot be read; mabn-ref learn reset 01_moments writes a new one" in capsys.readouterr().out
+    assert main(["learn", "reset", "1"]) == 0
+    assert "kept as exercise.py.old" in capsys.readouterr().out
+    assert folder.file(MOMENTS).read_text() == MOMENTS.skeleton
+    assert (folder.file(MOMENTS).with_name("exercise.py.old") / "mine").is_dir()
+
+
+def test_the_line_of_an_error_is_the_one_that_python_counts(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.file(MOMENTS).write_text("\x0c\ndef moments(x):\n    # \x1b[2J\n    return 1 / 0\n", newline="\n")
+    assert main(["learn", "check", "1"]) == 1
+    out = capsys.readouterr().out
+    assert ">    4 |     return 1 / 0\n" in out
+    assert r"     3 |     # \x1b[2J" in out
+    assert "\x1b" not in out
+
+
 def test_a_file_with_a_byte_order_mark_is_read(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     """Editors on Windows put it there, and Python reads it."""
     folder.file(MOMENTS).write_text(MOMENTS.solution, encoding="utf-8-sig")
@@ -262,6 +301,15 @@ def test_what_is_printed_moves_no_cursor(folder: Folder, capsys: pytest.CaptureF
     assert main(["learn", "check", "1"]) == 1
     out = capsys.readouterr().out
     assert r"\x1b[2Jhello\x07" in out
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("more", [[], ["--all"]])
+def test_what_is_raised_moves_no_cursor(folder: Folder, capsys: pytest.CaptureFixture[str], more: list[str]) -> None:
+    folder.file(MOMENTS).write_text("def moments(x): raise ValueError('\\x1b[2Jhello\\x07\\n  there')\n")
+    assert main(["learn", "check", *more]) == 1
+    out = capsys.readouterr().out
+    assert r"moments raised ValueError: \x1b[2Jhello\x07 there" in out
     assert "\x1b" not in out
 
 

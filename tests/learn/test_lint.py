@@ -70,6 +70,16 @@ BROKEN = {
     "the mistake sum-for-mean is answered by: Your var is the standard deviation": replaced(
         "mistakes.toml", "np.sum(centred**2, axis=axes)", "np.sqrt(np.mean(centred**2, axis=axes))"
     ),
+    "01_moments: solution.py: '(' was never closed: return (mu, var": replaced(
+        "solution.py", "return mu, var", "return (mu, var"
+    ),
+    "01_moments: solution.py: NameError: name 'half' is not defined": replaced(
+        "solution.py", "import numpy as np", "import numpy as np\n\nhalf"
+    ),
+    "checks.py: '(' was never closed": replaced("checks.py", '"var": judge_var}),)', '"var": judge_var}),'),
+    "01_moments: the mistake sum-for-mean: '(' was never closed": replaced(
+        "mistakes.toml", "np.sum(centred**2, axis=axes)", "np.sum(centred**2, axis=axes"
+    ),
     "its name is not two digits": lambda folder: shutil.move(folder, folder.with_name("01_Moments")),
     "two exercises have the number 01": lambda folder: shutil.copytree(folder, folder.with_name("01_other")),
     "two exercises have the name moments": lambda folder: shutil.copytree(folder, folder.with_name("02_moments")),
