@@ -77,7 +77,7 @@ def _grade(args: argparse.Namespace) -> int:
     everyone = students(args.folder)
     for name, reason in left_out(args.folder):
         print(f"not graded: {shown(name)} ({reason})", file=sys.stderr)
-    command = [] if args.no_sandbox else sandbox.command()
+    command = [] if args.no_sandbox else sandbox.command(args.folder)
     total = len(everyone) * len(exercises)
     jobs = min(args.jobs or os.cpu_count() or 1, total)
     seed = secrets.randbelow(10**9) if args.seed is None else args.seed

@@ -6,32 +6,50 @@ megabytes; and no network, no other process, no other file. All of it is gone wh
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from mabn_ref.learn import child
+from mabn_ref.learn.exercise import COURSE
 
 _SCRATCH = 16 << 20
 """Bytes of the folder that a submission may write to."""
-_LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/etc/ld.so.cache")
+_LIB = ("lib", "lib32", "lib64")
+_SYSTEM = tuple(Path(root, lib) for root in ("/", "/usr") for lib in _LIB)
+_LINKER = (Path("/etc/ld.so.cache"), Path("/etc/alternatives"))
+"""Where the system's linker looks libraries up; Debian's NumPy finds its BLAS through the second."""
 NOBODY = 65534
 """Whom a submission runs as where root grades."""
-_TRIAL = (
-    "import os, socket; print(len(os.listdir('/proc/self/fd')) > 0, os.path.exists('/etc/passwd'), os.getpid() < 9)"
-)
+_TRIAL = """
+import json, os, sys
+secret = set(map(tuple, json.load(sys.stdin)))
+print(len(os.listdir("/proc/self/fd")) > 0, os.path.exists("/etc/passwd"), os.getpid() < 9)
+for folder, inner, _ in os.walk("/"):
+    if folder == "/":
+        inner.remove("proc")
+    for path in [os.path.join(folder, name) for name in inner]:
+        state = os.lstat(path)
+        if (state.st_dev, state.st_ino) in secret or path.endswith("/mabn_ref/learn/course"):
+            print(path)
+"""
 
 
 class SandboxError(OSError):
     """There is no sandbox here; the message says what to install."""
 
 
-def command() -> list[str]:
+def command(submissions: Path | None = None) -> list[str]:
     """Return the words that come before those of a Python process, once they have been tried.
+
+    The trial goes through all folders that can be seen in there. Neither the course nor a folder of `submissions` may
+    be among them, under whatever name.
 
     Raises
     ------
@@ -44,11 +62,26 @@ def command() -> list[str]:
             "submissions run in bubblewrap, which is not installed (Debian and Ubuntu: apt install bubblewrap); "
             "--no-sandbox grades the files of students that you trust without it"
         )
-    words = [bwrap, *_options()]
-    trial = subprocess.run([*words, python(), "-I", "-S", "-c", _TRIAL], capture_output=True, text=True, check=False)
-    if trial.stdout.split() != ["True", "False", "True"]:
-        said = " ".join(trial.stderr.split())[:300] or f"it printed {trial.stdout!r}"
+    given = [] if submissions is None else [submissions.resolve()]
+    words = [bwrap, *_options(*given)]
+    secret = [inner for folder in (COURSE, *given) for inner in (folder, *folder.iterdir())]
+    trial = subprocess.run(
+        [*words, python(), "-I", "-S", "-c", _TRIAL],
+        input=json.dumps([(state.st_dev, state.st_ino) for state in map(Path.lstat, secret)]),
+        capture_output=True,
+        text=True,
+        errors="backslashreplace",
+        check=False,
+    )
+    works, *seen = trial.stdout.splitlines() or [""]
+    if works != "True False True" or trial.returncode:
+        said = " ".join(trial.stderr.split())[:300] or f"it printed {trial.stdout[:300]!r}"
         raise SandboxError(f"bubblewrap (0.8 or later is needed) cannot start a process here: {said}")
+    if seen:
+        raise SandboxError(
+            f"submissions could read {seen[0]}, which lies among the libraries that Python needs: move it, or use "
+            "another Python"
+        )
     return words
 
 
@@ -59,12 +92,27 @@ def python() -> str:
 
 def _shown(place: Path) -> list[str]:
     """Show a file or a folder, if it is there; whoever runs in the sandbox may go through the folders above it."""
-    above = [word for folder in reversed(place.parents[:-1]) for word in ("--perms", "0755", "--dir", str(folder))]
-    return [*above, "--ro-bind", str(place), str(place)] if place.exists() else []
+    return [*_above(place), "--ro-bind", str(place), str(place)] if place.exists() else []
 
 
-def _options() -> list[str]:
-    prefix, package = Path(sys.base_prefix), Path(np.__file__).resolve().parent
+def _above(place: Path) -> list[str]:
+    return [word for folder in reversed(place.parents[:-1]) for word in ("--perms", "0755", "--dir", str(folder))]
+
+
+def _no_libraries(shown: Path) -> Iterator[Path]:
+    """Folders among libraries that are not to be seen: packages and, where these are not the system's, all others."""
+    own = Path(os.__file__).parent.name  # python3.11, the standard library
+    for place, inner, _ in os.walk(shown):
+        for folder in [Path(place, name) for name in inner]:
+            others = place == str(shown) and shown not in _SYSTEM and folder.name != own
+            if not folder.is_symlink() and (others or folder.name in ("site-packages", "dist-packages")):
+                inner.remove(folder.name)
+                yield folder
+
+
+def _options(*secret: Path) -> list[str]:
+    """The options of bubblewrap; `secret` folders are hidden, as is the package with its solutions."""
+    package = Path(np.__file__).resolve().parent
     words = ["--die-with-parent", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
     words += ["--unshare-cgroup-try", "--hostname", "exercise"]
     if os.getuid() == 0:  # root's processes are not counted: `child` becomes nobody before it runs the file
@@ -73,13 +121,21 @@ def _options() -> list[str]:
         words += ["--unshare-user", "--disable-userns"]
     words += ["--proc", "/proc", "--dev", "/dev"]
     words += ["--size", str(_SCRATCH), "--perms", "1777", "--tmpfs", "/tmp"]  # first: Python may lie in there
-    for place in (*map(Path, _LIBRARIES), prefix):
+    roots = [Path(root).resolve() for root in ("/usr/local", sys.base_prefix, sys.base_exec_prefix)]
+    places = [place for place in (*_SYSTEM, *(root / lib for root in roots for lib in _LIB)) if place.is_dir()]
+    libraries = list(dict.fromkeys(place.resolve() for place in places))
+    for place in (*libraries, *_LINKER, Path(python())):
         words += _shown(place)
-    # Other packages, this one and its solutions among them, are not to be seen.
-    for folder in {*prefix.glob("lib*/python3*"), *Path("/usr/lib").glob("python3*")}:
-        for packages in ("site-packages", "dist-packages"):
-            if (folder / packages).is_dir():
-                words += ["--tmpfs", str(folder / packages)]
+    for place in dict.fromkeys(places):  # a second view of a folder would show what is hidden in the first
+        words += [*_above(place), "--symlink", str(place.resolve()), str(place)] if place.is_symlink() else []
+    hidden = [folder for place in libraries for folder in _no_libraries(place)]
+    hidden += [
+        folder
+        for folder in (COURSE.parents[1].resolve(), *secret)
+        if any(place in folder.parents for place in libraries)
+    ]
+    for folder in dict.fromkeys(hidden):
+        words += ["--tmpfs", str(folder)]
     for place in (package, package.with_name("numpy.libs"), Path(child.__file__).resolve()):
         words += _shown(place)
     words += ["--size", "65536", "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--remount-ro", "/"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import shutil
@@ -37,10 +38,16 @@ bubblewrap = pytest.mark.skipif(not WORKS, reason="bubblewrap is not installed, 
 MOMENTS = find("moments")
 
 
+@functools.cache
+def words(child_file: str) -> list[str]:
+    """The words of a sandbox that shows this file, tried once."""
+    return sandbox.command()
+
+
 def sandboxed(codes: Sequence[str]) -> Student:
     """A file in the sandbox, with a function f0, f1 and so on of these lines each."""
     functions = (f"def f{k}():\n{textwrap.indent(code, '    ')}\n" for k, code in enumerate(codes))
-    return Student("import os, sys, socket\n" + "".join(functions), "exercise.py", LIMITS, sandbox.command())
+    return Student("import os, sys, socket\n" + "".join(functions), "exercise.py", LIMITS, words(child.__file__))
 
 
 def ask(code: str) -> object:
@@ -112,6 +119,52 @@ def test_a_package_among_temporary_files_is_found(tmp_path: Path, monkeypatch: p
     assert ask("return 3") == 3
 
 
+PACKAGES = ("python3/dist-packages", "sdk/lib/python3.12/site-packages", "clone/mabn_ref")
+"""Where solutions may lie below a folder of libraries; the last is what is asked for by name."""
+
+
+@pytest.fixture
+def libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A made-up folder of the system's libraries, which has a second name as /usr/lib has, and holds solutions."""
+    folder, link = tmp_path / "usr" / "lib", tmp_path / "lib"
+    for place in PACKAGES:
+        (folder / place / "learn" / "course").mkdir(parents=True)
+    (folder / "libexample.so").touch()
+    link.symlink_to("usr/lib")
+    monkeypatch.setattr(sandbox, "_SYSTEM", (*sandbox._SYSTEM, link, folder))
+    monkeypatch.setattr(sandbox, "COURSE", folder / PACKAGES[-1] / "learn" / "course")
+    return folder
+
+
+@bubblewrap
+def test_packages_among_the_systems_libraries_are_hidden_under_every_name(libraries: Path) -> None:
+    (libraries / "class" / "ada").mkdir(parents=True)
+    words = [*sandbox.command(libraries / "class"), sandbox.python(), "-I", "-S", "-c"]
+    program = f"import glob; print(*glob.glob('**', root_dir={str(libraries.parents[1] / 'lib')!r}, recursive=True))"
+    said = subprocess.run([*words, program], capture_output=True, text=True, check=True).stdout.split()
+    assert "libexample.so" in said
+    assert {*PACKAGES, "class"} < set(said), "the folders are there"
+    assert not [path for path in said if path.endswith(("learn", "ada"))], "and they are empty"
+
+
+@bubblewrap
+def test_a_sandbox_that_shows_what_is_secret_is_refused(libraries: Path) -> None:
+    with pytest.raises(sandbox.SandboxError, match=rf"^submissions could read {libraries}, which lies among the lib"):
+        sandbox.command(libraries.parent)  # as if the libraries were a student's
+    (libraries / "copy" / "mabn_ref" / "learn" / "course").mkdir(parents=True)
+    with pytest.raises(sandbox.SandboxError, match=r"copy/mabn_ref/learn/course, .*: move it, or use another"):
+        sandbox.command()
+
+
+@bubblewrap
+def test_of_the_systems_python_only_interpreter_and_libraries_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "base_prefix", "/usr")
+    monkeypatch.setattr(sys, "base_exec_prefix", "/usr")
+    words = sandbox._options()
+    shown = {words[k + 1] for k, word in enumerate(words) if word == "--ro-bind"}
+    assert not shown & {"/usr", "/usr/bin", "/usr/local", "/usr/share", "/usr/src"}
+
+
 def running() -> set[str]:
     """Sandboxes that are children of this process."""
     listed = ["ps", "--ppid", str(os.getpid()), "-o", "pid,args"]
@@ -126,7 +179,7 @@ def test_nothing_is_left_running() -> None:
     source = (
         f"import os, time\ndef f():\n    os.setsid()\n    os.symlink('x', '/tmp/{mark}')\n    time.sleep({HUNG})\n"
     )
-    student = Student(source, "exercise.py", LIMITS._replace(seconds=1), sandbox.command())
+    student = Student(source, "exercise.py", LIMITS._replace(seconds=1), words(child.__file__))
     assert running() > before
     with student, pytest.raises(StudentError, match="was stopped"):
         student.f()
@@ -148,7 +201,7 @@ def test_solutions_pass_and_signals_are_told_as_without(tmp_path: Path) -> None:
         place.parent.mkdir(parents=True)
         place.write_text(source)
     with ThreadPoolExecutor(2) as pool:
-        found = {g.student: g for g in grade(tmp_path, [MOMENTS], (0, 5), pool, sandbox=sandbox.command())}
+        found = {g.student: g for g in grade(tmp_path, [MOMENTS], (0, 5), pool, sandbox=words(child.__file__))}
     assert found["good"].points == 2, found["good"]
     assert found["killed"].said == "its process was stopped (SIGKILL): too much time or memory"
     assert found["crash"].said == "its process crashed (SIGSEGV)"
