@@ -75,7 +75,7 @@ def _grade(args: argparse.Namespace) -> int:
     tqdm = require("tqdm", "run").tqdm
     exercises = _only(args.only)
     everyone = students(args.folder)
-    for name, reason in left_out(args.folder):
+    for name, reason in left_out(args.folder, exercises):
         print(f"not graded: {shown(name)} ({reason})", file=sys.stderr)
     command = [] if args.no_sandbox else sandbox.command(args.folder)
     total = len(everyone) * len(exercises)

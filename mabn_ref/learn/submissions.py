@@ -14,6 +14,8 @@ from mabn_ref import storage
 from mabn_ref.learn.exercise import Exercise, course
 from mabn_ref.learn.folder import FILE
 
+_CODE = (".py", ".ipynb")
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 _DEEPEST = 4
 _LARGEST = 1_000_000
 _LONGEST = 200_000
@@ -43,27 +45,65 @@ def students(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def left_out(folder: Path) -> list[tuple[str, str]]:
-    """What is in a folder of submissions and is not graded, each with the reason."""
+def left_out(folder: Path, exercises: Sequence[Exercise] | None = None) -> list[tuple[str, str]]:
+    """What is in a folder of submissions and is not graded, each with the reason; `exercises` are those graded."""
     found = [(path.name, _left_out(path) or ("" if path.is_dir() else "not a folder")) for path in folder.iterdir()]
     for student in students(folder):
-        found += [(str(path.relative_to(folder)), reason) for path, reason in _misnamed(student)]
+        told = [*_misnamed(student), *_passed_over(student, course() if exercises is None else exercises)]
+        found += [(str(path.relative_to(folder)), reason) for path, reason in told]
     return sorted((name, reason) for name, reason in found if reason)
 
 
 def _misnamed(student: Path) -> Iterator[tuple[Path, str]]:
-    """Code of a student that is in the place of no exercise and looks as if it were meant for one."""
+    """What a student's folder holds in the place of no exercise and looks as if it were meant for one."""
     names = [exercise.name for exercise in course()]
-    for path in _files(student):
-        name, hidden = _exercise_name(path), any(part.startswith(".") for part in path.relative_to(student).parts)
-        near = difflib.get_close_matches(name, names, n=1)
-        if name and name not in names and not hidden and (near or path.name == FILE):
-            yield path, f"no exercise is called {name}" + (f"; {near[0]}?" if near else "")
+    for path, is_link in _files(student, _MOST):
+        inside = path.relative_to(student)
+        if not any(part.startswith(".") for part in inside.parts):
+            reason = _fault_of_place(path, is_link, len(inside.parts) > _DEEPEST, names)
+            if reason:
+                yield path, reason
+
+
+def _fault_of_place(path: Path, is_link: bool, too_deep: bool, names: Sequence[str]) -> str:
+    """Why a file is not taken though it may be meant for an exercise; "" if it is taken, or is not meant for one."""
+    is_text = path.suffix == ".txt"
+    name = _exercise_name(path.with_suffix("") if is_text else path)
+    if too_deep:
+        return f"more than {_DEEPEST} levels down" if name in names else ""
+    if is_link:
+        return "a link"
+    if path.suffix.lower() in _ARCHIVES:
+        return "an archive"
+    if name in names:
+        return "its name ends in .txt" if is_text else ""
+    if path.parent.name in names and (path.suffix in _CODE or (is_text and path.name.lower().startswith("exercise"))):
+        return f"it is not called {FILE}"
+    near = difflib.get_close_matches(name, names, n=1)
+    if not name or not (near or name == path.parent.name):
+        return ""
+    return f"no exercise is called {name}" + (f"; {near[0]}?" if near else "")
+
+
+def _passed_over(student: Path, exercises: Sequence[Exercise]) -> Iterator[tuple[Path, str]]:
+    """Files of exercises that have another one, which counts."""
+    for exercise, paths in _handed_in(student, exercises):
+        taken = _that_counts(exercise, paths)
+        for path in paths:
+            if path == taken:
+                continue
+            if path in paths[: paths.index(taken)]:
+                reason = "the skeleton, untouched; another file of this exercise counts"
+            elif len(taken.parts) < len(path.parts):
+                reason = "another file of this exercise is nearer to the top"
+            else:
+                reason = "another file of this exercise comes first by name"
+            yield path, f"{reason}: {taken.relative_to(student)}"
 
 
 def _exercise_name(path: Path) -> str:
     """Of which exercise a file is the code, by its place; "" if it is no code."""
-    return path.parent.name if path.name == FILE else path.stem if path.suffix in (".py", ".ipynb") else ""
+    return path.parent.name if path.name == FILE else path.stem if path.suffix in _CODE else ""
 
 
 def _left_out(path: Path) -> str:
@@ -74,25 +114,40 @@ def _left_out(path: Path) -> str:
 
 
 def submitted(student: Path, exercises: Sequence[Exercise]) -> dict[str, Path]:
-    """The file of each exercise that a student has handed in, the one nearest to the top where there are several.
+    """The file of each exercise that a student has handed in.
 
-    It is ``NN_name/exercise.py``, ``NN_name.py`` or ``NN_name.ipynb``, in the student's folder or further down.
+    It is ``NN_name/exercise.py``, ``NN_name.py`` or ``NN_name.ipynb``, in the student's folder or further down. Where
+    there are several, the one nearest to the top counts, and of those the first by name; a skeleton that nobody has
+    touched counts only where all of them are.
     """
-    names = {exercise.name for exercise in exercises}
-    found: dict[str, Path] = {}
-    for path in _files(student):
-        if _exercise_name(path) in names:
-            found.setdefault(_exercise_name(path), path)
-    return found
+    return {exercise.name: _that_counts(exercise, paths) for exercise, paths in _handed_in(student, exercises)}
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Files up to some depth and number, those nearest to the top first; links are not followed."""
+def _handed_in(student: Path, exercises: Sequence[Exercise]) -> list[tuple[Exercise, list[Path]]]:
+    """The files of each exercise that has any, those nearest to the top first."""
+    found: dict[str, list[Path]] = {}
+    for path, _ in _files(student):
+        found.setdefault(_exercise_name(path), []).append(path)
+    return [(exercise, found[exercise.name]) for exercise in exercises if exercise.name in found]
+
+
+def _that_counts(exercise: Exercise, paths: Sequence[Path]) -> Path:
+    def touched(path: Path) -> bool:
+        try:
+            return source_of(path).split() != exercise.skeleton.split()
+        except Unreadable:
+            return True
+
+    return next(filter(touched, paths), paths[0]) if paths[1:] else paths[0]
+
+
+def _files(folder: Path, deepest: int = _DEEPEST) -> Iterator[tuple[Path, bool]]:
+    """Files up to some depth and number, those nearest to the top first, and whether each is a link."""
     level, left = [str(folder)], _MOST
-    for _ in range(_DEEPEST):
+    while level and deepest:
         entries = list(itertools.islice((entry for place in level for entry in _entries(place)), left))
-        left -= len(entries)
-        yield from (Path(entry.path) for entry in entries if not entry.is_dir(follow_symlinks=False))
+        left, deepest = left - len(entries), deepest - 1
+        yield from ((Path(e.path), e.is_symlink()) for e in entries if not e.is_dir(follow_symlinks=False))
         level = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 

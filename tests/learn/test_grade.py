@@ -248,10 +248,51 @@ def test_where_files_may_lie(tmp_path: Path) -> None:
 def test_what_looks_as_if_it_were_meant_for_an_exercise_is_named(tmp_path: Path) -> None:
     for place in ("moments.py", "01_momments/exercise.py", "helpers.py", ".ipynb_checkpoints/01_moment.ipynb", FILE):
         hand_in(tmp_path, "a", MOMENTS.solution, place)
+    for name in ("exercise (1).py", "Exercise.py", "solution.ipynb", "exercise.txt", "exercise.py.txt", "notes.txt"):
+        hand_in(tmp_path, "b", MOMENTS.solution, Path(MOMENTS.name, name))
+    for place in ("01_moments.py.txt", "course.zip", "old/course.tar.gz", "1/2/3/4/01_moments.py", "1/2/3/4/x.zip"):
+        hand_in(tmp_path, "c", "", place)
+    (tmp_path / "c" / MOMENTS.name).symlink_to(tmp_path / "a" / MOMENTS.name)
     assert left_out(tmp_path) == [
         ("a/01_momments/exercise.py", "no exercise is called 01_momments; 01_moments?"),
         ("a/moments.py", "no exercise is called moments; 01_moments?"),
+        ("b/01_moments/Exercise.py", "it is not called exercise.py"),
+        ("b/01_moments/exercise (1).py", "it is not called exercise.py"),
+        ("b/01_moments/exercise.py.txt", "its name ends in .txt"),
+        ("b/01_moments/exercise.txt", "it is not called exercise.py"),
+        ("b/01_moments/solution.ipynb", "it is not called exercise.py"),
+        ("c/01_moments", "a link"),
+        ("c/01_moments.py.txt", "its name ends in .txt"),
+        ("c/1/2/3/4/01_moments.py", "more than 4 levels down"),
+        ("c/course.zip", "an archive"),
+        ("c/old/course.tar.gz", "an archive"),
     ]
+
+
+def test_of_several_files_of_an_exercise_one_counts_and_the_others_are_named(tmp_path: Path) -> None:
+    solved, given = notebook.as_notebook(MOMENTS), notebook.as_notebook(MOMENTS)
+    solved["cells"][1]["source"] = MOMENTS.solution
+    hand_in(tmp_path, "ada", MOMENTS.skeleton)
+    hand_in(tmp_path, "ada", json.dumps(given), "01_moments.ipynb")
+    hand_in(tmp_path, "ada", json.dumps(solved), "notebooks/01_moments.ipynb")
+    hand_in(tmp_path, "bob", MOMENTS.skeleton, "v1/01_moments.py")
+    hand_in(tmp_path, "bob", MOMENTS.skeleton)
+    hand_in(tmp_path, "eve", MOMENTS.solution, "v1/01_moments.py")
+    hand_in(tmp_path, "eve", MOMENTS.solution, "v1/01_moments.ipynb")
+    hand_in(tmp_path, "eve", MOMENTS.skeleton, "v1/2/01_moments.py")
+    skeleton = "the skeleton, untouched; another file of this exercise counts: "
+    first = "another file of this exercise comes first by name: "
+    nearer = "another file of this exercise is nearer to the top: "
+    assert left_out(tmp_path) == [
+        ("ada/01_moments.ipynb", f"{skeleton}notebooks/01_moments.ipynb"),
+        ("ada/01_moments/exercise.py", f"{skeleton}notebooks/01_moments.ipynb"),
+        ("bob/v1/01_moments.py", f"{first}01_moments/exercise.py"),
+        ("eve/v1/01_moments.py", f"{first}v1/01_moments.ipynb"),
+        ("eve/v1/2/01_moments.py", f"{nearer}v1/01_moments.ipynb"),
+    ]
+    assert left_out(tmp_path, [FORWARD]) == []
+    assert submitted(tmp_path / "ada", BOTH) == {"01_moments": tmp_path / "ada" / "notebooks" / "01_moments.ipynb"}
+    assert submitted(tmp_path / "bob", BOTH) == {"01_moments": tmp_path / "bob" / FILE}
 
 
 def test_one_students_folder_is_no_class(tmp_path: Path) -> None:
