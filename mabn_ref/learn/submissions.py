@@ -10,9 +10,9 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mabn_ref import storage
 from mabn_ref.learn.exercise import Exercise, course
 from mabn_ref.learn.folder import FILE
+from mabn_ref.learn.notebook_code import notebook_source
 
 _CODE = (".py", ".ipynb")
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
@@ -177,28 +177,10 @@ def source_of(path: Path) -> str:
         raise Unreadable(f"cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise Unreadable("is not valid UTF-8") from error
-    source = notebook_source(text) if path.suffix == ".ipynb" else text
+    try:
+        source = notebook_source(text) if path.suffix == ".ipynb" else text
+    except ValueError as error:
+        raise Unreadable(str(error)) from error
     if len(source) > _LONGEST:
         raise Unreadable(f"has {len(source):,} characters of code, expected at most {_LONGEST:,}")
     return source
-
-
-def notebook_source(text: str) -> str:
-    """The student's code of a notebook: cells marked as answers or, where there are none, all but checks.
-
-    Examples
-    --------
-    >>> import json
-    >>> cells = [{"cell_type": "code", "source": "x = 1", "metadata": {"mabn_ref": "answer"}}]
-    >>> notebook_source(json.dumps({"cells": cells}))
-    'x = 1'
-    """
-    try:
-        cells = [cell for cell in storage.as_json(text)["cells"] if cell["cell_type"] == "code"]
-        marked = [cell for cell in cells if cell.get("metadata", {}).get("mabn_ref") == "answer"]
-        others = [cell for cell in cells if cell.get("metadata", {}).get("mabn_ref") != "check"]
-        sources = ["".join(cell["source"]) for cell in marked or others]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unreadable("is not a notebook") from error
-    lines = [line for source in sources for line in [*source.splitlines(), ""]]
-    return "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in lines).rstrip("\n")

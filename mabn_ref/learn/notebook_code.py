@@ -1,0 +1,145 @@
+"""The student's code in a notebook: Python without what only Jupyter understands, and without cells that check."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterable, Iterator
+
+from mabn_ref import storage
+
+_PIECE = re.compile(
+    r"""(?P<text>(?P<three>'''|\"{3})(?:\\.|(?!(?P=three)).)*(?:(?P=three)|\Z)"""
+    r"""|(?P<one>['"])(?:\\.|(?!(?P=one))[^\\\n])*(?P=one)?|\#[^\n]*|\\\n)"""
+    r"""|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<end>\n)|(?P<help>\?(?=\??[ \t]*(?:\n|\Z)))|(?P<into>=[ \t]*[%!])""",
+    re.DOTALL,
+)
+"""What decides where a statement ends. `help` and `into`, as in ``x?`` and ``files = !ls``, are not Python."""
+_MAGIC = re.compile(r"[ \t]*[%!?,;/]")
+"""How statements of IPython begin, and none of Python does."""
+_LINE = re.compile(r"(?:\\.|[^\\\n])*(?:\n|\Z)", re.DOTALL)
+_OTHER_LANGUAGE = re.compile(r"\s*%%(?!(?:time|timeit|capture|prun)\b)")
+_CHECK = re.compile(
+    r"from mabn_ref\.learn import notebook\b|notebook\.check|import otter\b|grader\s*(?:=\s*otter\b|\.\w+\()"
+)
+"""Statements of the cells that check, as `notebook.as_notebook` and Otter-Grader write them."""
+_WORD = re.compile(r"(?<![\w.])[^\W\d]\w*")
+_DEFINITION = re.compile(
+    r"(?:@.*\n)*(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)|([A-Z][A-Z0-9_]*)[ \t]*(?::[^=\n]*)?=(?!=)"
+)
+
+
+def notebook_source(text: str) -> str:
+    """The student's code of a notebook, in the order of its cells.
+
+    That is the cells marked as answers, with the functions, classes, imports and constants of other cells that these
+    use; or, where no cell is marked, all but checks.
+
+    Raises
+    ------
+    ValueError
+        If it is not a notebook.
+
+    Examples
+    --------
+    >>> import json
+    >>> cells = [{"cell_type": "code", "source": "x = 1", "metadata": {"mabn_ref": "answer"}}]
+    >>> notebook_source(json.dumps({"cells": cells}))
+    'x = 1'
+    """
+    try:
+        cells = [cell for cell in storage.as_json(text)["cells"] if cell["cell_type"] == "code"]
+        marks = [cell.get("metadata", {}).get("mabn_ref") for cell in cells]
+        sources = ["".join(cell["source"]).replace("\r\n", "\n").replace("\r", "\n") for cell in cells]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError("is not a notebook") from error
+    codes = [
+        (mark == "answer", _blocks(_statements(source)))
+        for mark, source in zip(marks, sources, strict=True)
+        if mark != "check" and not _OTHER_LANGUAGE.match(source)
+    ]
+    answers = [block for marked, blocks in codes if marked for block in blocks]
+    if "answer" in marks:
+        used = _used(answers, [block for marked, blocks in codes if not marked for block in blocks])
+        codes = [(marked, blocks if marked else [b for b in blocks if b in used]) for marked, blocks in codes]
+    return "\n".join("".join(blocks) for _, blocks in codes if blocks).rstrip("\n")
+
+
+def _statements(code: str) -> Iterator[str]:
+    """Each statement with its lines; for one of IPython, or of a check, as many lines that do nothing."""
+    code, start = code if code.endswith("\n") else f"{code}\n", 0
+    while start < len(code):
+        end, instead = _end(code, start)
+        statement, start = code[start:end], end
+        bare = statement.lstrip(" \t")
+        if instead is None and not _CHECK.match(bare):
+            yield statement
+        else:
+            indent = statement.removesuffix(bare)
+            yield (instead or (indent and f"{indent}pass")) + "\n" * statement.count("\n")
+
+
+def _end(code: str, start: int) -> tuple[int, str | None]:
+    """Where a statement ends and, if it is one of IPython, what stands in its place."""
+    if _MAGIC.match(code, start):
+        return _end_of_line(code, start), ""
+    depth = 0
+    for found in _PIECE.finditer(code, start):
+        kind = found.lastgroup
+        depth = max(depth + (kind == "open") - (kind == "close"), 0)
+        if depth == 0 and kind == "end":
+            return found.end(), None
+        if depth == 0 and kind in ("help", "into"):
+            instead = f"{code[start : found.start()]}= None" if kind == "into" else ""
+            return _end_of_line(code, found.end()), instead
+    return len(code), None
+
+
+def _end_of_line(code: str, start: int) -> int:
+    found = _LINE.match(code, start)
+    return found.end() if found else len(code)
+
+
+def _blocks(statements: Iterable[str]) -> list[str]:
+    """Statements with those that are indented below them, and with their decorators."""
+    blocks: list[list[str]] = []
+    decorated = False
+    for statement in statements:
+        inner = statement[0].isspace() or statement[0] == "#"
+        if blocks and (inner or decorated):
+            blocks[-1].append(statement)
+        else:
+            blocks.append([statement])
+        decorated = statement.startswith("@") or (inner and decorated)
+    return ["".join(block) for block in blocks]
+
+
+def _used(answers: Iterable[str], others: Iterable[str]) -> set[str]:
+    """Those of the other blocks that define what the answers, or one another, use and do not define."""
+    defining: dict[str, list[str]] = {}
+    for block in others:
+        for name in _defined(block):
+            defining.setdefault(name, []).append(block)
+    for name in {name for block in answers for name in _defined(block)}:
+        defining.pop(name, None)
+    used, wanted = set[str](), [name for block in answers for name in _words(block)]
+    while wanted:
+        for block in defining.pop(wanted.pop(), ()):
+            if block not in used:
+                used.add(block)
+                wanted += _words(block)
+    return used
+
+
+def _defined(block: str) -> set[str]:
+    """The functions, classes, modules and constants that a block defines."""
+    if block.startswith(("import ", "from ")):
+        return set(_words(block))
+    found = _DEFINITION.match(block)
+    return {found[1] or found[2]} if found else set()
+
+
+def _words(block: str) -> list[str]:
+    """The names in a block, attributes, strings and comments left out."""
+    code = _PIECE.sub(lambda found: " " if found["text"] else found[0], block)
+    return [word for word in _WORD.findall(code) if not keyword.iskeyword(word)]

@@ -1,0 +1,75 @@
+"""What of a notebook is the student's code: what Jupyter would run of it, the checks left out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mabn_ref.learn import notebook
+from mabn_ref.learn.exercise import find
+from mabn_ref.learn.notebook_code import notebook_source
+
+MOMENTS = find("moments")
+
+
+def source(*cells: tuple[str, str]) -> str:
+    """The code of a notebook with these cells, each with its mark."""
+    made = [{"cell_type": "code", "source": code, "metadata": {"mabn_ref": mark}} for mark, code in cells]
+    return notebook_source(json.dumps({"cells": made}))
+
+
+OF_JUPYTER = {
+    "%time f()\n!!ls \\\n  -l\nx = 1": "\n\n\nx = 1",
+    "%%time\nx = 1": "\nx = 1",
+    "%%bash\nls": "",
+    "if a:\n    !echo it's\n    %ls\ny = 2": "if a:\n    pass\n    pass\ny = 2",
+    "t = %timeit -o f('\n    files = !ls (\ny = 2": "t = None\n    files = None\ny = 2",
+    "np.mean?\nnp.mean??  \n?np.mean\nx = f[0]?": "\n\n\n",
+    "from mabn_ref.learn import notebook\nnotebook.check(\n    'x', globals()\n)\nx = 1": "\n\n\n\nx = 1",
+}
+OF_PYTHON = (
+    "k = (n\n    % (n + 1)\n    != 2)",
+    "k = n \\\n    % 2",
+    "s = '''it's\n% of\n! note\nwhy?\n'''",
+    's = "\\""; t = """\\"""\n%"""',
+    "s = 'a\u2028b\x0cc\x85d'",
+    "x %= 2  # why?",
+    "x = {'a': '=%', '?': b'!'}",
+    "f'{x=!r}'\n# files = !ls",
+    "x = (1,  # it's :(\n    2)\nassert x != 1",
+)
+
+
+@pytest.mark.parametrize("code", OF_JUPYTER)
+def test_what_only_jupyter_runs_is_left_out_and_lines_stay_where_they_are(code: str) -> None:
+    assert source(("answer", code)) == OF_JUPYTER[code].rstrip("\n")
+    assert source(("answer", f"{code}\n# end")).endswith("# end" if OF_JUPYTER[code] else "")
+
+
+@pytest.mark.parametrize("code", OF_PYTHON)
+def test_what_is_python_stays_as_it_is(code: str) -> None:
+    assert source(("answer", code)) == code
+    compile(code, "cell", "exec")
+
+
+def test_what_the_answer_uses_of_other_cells_comes_along() -> None:
+    other = (
+        "import numpy as np, matplotlib\nimport torch  # np\nfrom math import (\n    pi,\n)\n\nEPS: float = 1e-5\n"
+        "x = np.loadtxt('x')\n@cached  # memory\n@wraps\ndef axes(x):\n\n    return around(x)\n\nplot(axes(x))\n"
+        "def around(x): return 1\nclass Unused: pass\ndef moments(x): return 0\n"
+    )
+    answer = "def moments(x):\n    # torch, Unused\n    return np.mean(x, axes(x)), x.torch * 'torch' + EPS * pi\n"
+    assert source(("", other), ("answer", answer), ("", "%pylab\nEPS = 2\nplot()")) == (
+        "import numpy as np, matplotlib\nfrom math import (\n    pi,\n)\n\nEPS: float = 1e-5\n"
+        "@cached  # memory\n@wraps\ndef axes(x):\n\n    return around(x)\n\ndef around(x): return 1\n\n"
+        f"{answer}\nEPS = 2"
+    )
+
+
+@pytest.mark.parametrize("kind", notebook.FORMATS)
+def test_cells_that_check_are_known_without_their_marks(kind: str) -> None:
+    book: dict[str, Any] = notebook.as_notebook(MOMENTS, kind)
+    cells = [("", cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
+    assert source(*cells) == MOMENTS.skeleton.strip()
