@@ -75,6 +75,9 @@ def _grade(args: argparse.Namespace) -> int:
     tqdm = require("tqdm", "run").tqdm
     exercises = _only(args.only)
     everyone = students(args.folder)
+    for option, place in (("--csv", args.csv and args.csv.parent), ("--reports", args.reports)):
+        if place and args.folder.resolve() in place.resolve().parents:
+            raise UsageError(f"argument {option}: {place} is in {args.folder}, where each folder is a student's")
     for name, reason in left_out(args.folder, exercises):
         print(f"not graded: {shown(name)} ({reason})", file=sys.stderr)
     command = [] if args.no_sandbox else sandbox.command(args.folder)

@@ -372,3 +372,15 @@ def test_what_cannot_be_written_is_found_out_before_anything_runs(
     for option, value in (("--csv", tmp_path / "file" / "a.csv"), ("--reports", tmp_path / "file")):
         assert main([*arguments, option, str(value)]) == 1
         assert "is a file" in capsys.readouterr().err or value.name == "a.csv"
+
+
+@pytest.mark.parametrize("option", [["--reports", "reports"], ["--csv", "out/grades.csv"], ["--reports", "ada/01"]])
+def test_nothing_is_written_where_it_would_be_a_students(
+    option: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ada").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main(["learn", "grade", ".", "--only", "1", "--no-sandbox", *option]) == 2
+    assert f"argument {option[0]}: {Path(option[1]).parts[0]}" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["ada"]
+    assert main(["learn", "grade", ".", "--only", "1", "--no-sandbox", "--csv"]) == 0, "a file is no student"
