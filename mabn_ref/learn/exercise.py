@@ -100,7 +100,7 @@ class Exercise:
 
     @property
     def seconds(self) -> float:
-        """Time limit of the student's code."""
+        """Time limit of the student's code, on the cases of one seed."""
         return float(getattr(self.checks, "SECONDS", 5))
 
     def draw(self, seed: int, count: int) -> list[Any]:

@@ -34,7 +34,7 @@ def check_source(
     out of time leaves the others theirs; after so many `timeouts` the rest is not run.
 
     Each seed gives as many random cases as the exercise says. The limits are by default those of `Limits`, with the
-    exercise's own time.
+    exercise's own time for the cases of each seed.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def check_source(
     >>> check_source(exercise, exercise.solution).passed
     True
     """
-    limits = Limits(seconds=exercise.seconds) if limits is None else limits
+    limits = Limits(seconds=exercise.seconds * len(seeds)) if limits is None else limits
     known = _known_on(exercise, tuple(seeds))
     values: _Values = {}
     students: list[Student] = []

@@ -28,7 +28,7 @@ _LONGEST = 1 << 20
 _WIDEST = 118
 """Characters of a line of a student's file in a report."""
 _PATIENCE = 600.0
-"""Seconds for one file; what it does itself is limited far below that."""
+"""Seconds for one file and the cases of one seed; what it does itself is limited far below that."""
 
 
 class Stop(NamedTuple):
@@ -127,7 +127,7 @@ class Judges(contextlib.AbstractContextManager["Judges"]):
         judge = self._take()
         assert judge.stdin is not None
         assert judge.stdout is not None
-        stop = threading.Timer(_PATIENCE, judge.kill)
+        stop = threading.Timer(_PATIENCE * len(seeds), judge.kill)
         stop.start()
         try:
             write_frame(judge.stdin, asked, [source.encode()])  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from mabn_ref.cli import main
-from mabn_ref.learn import notebook
+from mabn_ref.learn import judge, notebook
 from mabn_ref.learn.exercise import find
 from mabn_ref.learn.grade import grade, hidden_seeds
 from mabn_ref.learn.gradebook import as_csv, student_report
@@ -78,7 +78,7 @@ def test_a_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 HOSTILE: dict[str, tuple[str, str]] = {
-    "loop": ("HANG", "the file was stopped after 5 s: is there a loop that never ends?"),
+    "loop": ("HANG", "the file was stopped after 10 s: is there a loop that never ends?"),
     "exit": ("import os\nos._exit(0)", "its process ended by itself (exit code 0)"),
     "flood": ("while True: print('x' * 10**4)", "the code printed more than 100,000 characters"),
     "null": ("x = '\0'", "Python cannot read the file: source code string cannot contain null bytes"),
@@ -200,6 +200,19 @@ def test_a_worker_that_dies_loses_its_file_alone_which_is_run_again(tmp_path: Pa
         assert found["bob"].points == 2
     else:
         assert found["bob"].said == "could not be checked: RuntimeError: its worker process was killed by SIGKILL"
+
+
+def test_the_time_limit_grows_with_the_number_of_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    class Timed(judge.Student):
+        def __init__(self, source: str, filename: str, limits: Any, sandbox: Any) -> None:
+            given.append(limits.seconds)
+            super().__init__(source, filename, limits, sandbox)
+
+    monkeypatch.setattr(judge, "Student", Timed)
+    assert grade_one("ada", MOMENTS.name, FILE.name, MOMENTS.solution, hidden_seeds(1, 3)).points == 2
+    assert given == [4 * MOMENTS.seconds]
 
 
 def test_what_runs_out_of_time_beside_the_others_is_run_again_alone(tmp_path: Path, clock: Clock) -> None:
