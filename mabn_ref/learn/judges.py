@@ -13,6 +13,7 @@ import queue
 import secrets
 import subprocess
 import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -100,6 +101,8 @@ class Judges(contextlib.AbstractContextManager["Judges"]):
 
     def __init__(self, jobs: int) -> None:
         self.threads = ThreadPoolExecutor(jobs)
+        # what a judge that is killed leaves in there goes with it
+        self._folder = tempfile.TemporaryDirectory(prefix="mabn-grading-", ignore_cleanup_errors=True)
         self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
         self._alive: set[subprocess.Popen[bytes]] = set()
         _shut(True)
@@ -149,7 +152,8 @@ class Judges(contextlib.AbstractContextManager["Judges"]):
         with contextlib.suppress(queue.Empty):
             return self._idle.get_nowait()
         one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import _serve; _serve()"
+        program = f"import sys, tempfile; sys.path[:] = {sys.path!r}; tempfile.tempdir = {self._folder.name!r}; "
+        program += f"from {__name__} import _serve; _serve()"
         judge = subprocess.Popen(
             [sys.executable, "-P", "-c", program],
             stdin=subprocess.PIPE,
@@ -169,6 +173,7 @@ class Judges(contextlib.AbstractContextManager["Judges"]):
                 judge.kill()
             with contextlib.suppress(OSError):
                 judge.communicate()  # which closes the line on which it is asked, and so ends it
+        self._folder.cleanup()
         _shut(False)
 
 

@@ -6,6 +6,8 @@ import csv
 import json
 import os
 import sys
+import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -17,11 +19,12 @@ import pytest
 from mabn_ref.cli import main
 from mabn_ref.learn import judge, notebook
 from mabn_ref.learn.exercise import find
-from mabn_ref.learn.grade import grade, hidden_seeds
+from mabn_ref.learn.grade import grade, grade_class, hidden_seeds
 from mabn_ref.learn.gradebook import as_csv, student_report
 from mabn_ref.learn.judges import Grade, Judges, grade_one
 from mabn_ref.learn.submissions import left_out, source_of, students, submitted
 from tests.learn.clock import Clock
+from tests.signals import HUNG
 
 MOMENTS, FORWARD = find("moments"), find("bn_forward")
 BOTH = (MOMENTS, FORWARD)
@@ -213,6 +216,40 @@ def test_the_time_limit_grows_with_the_number_of_cases(monkeypatch: pytest.Monke
     monkeypatch.setattr(judge, "Student", Timed)
     assert grade_one("ada", MOMENTS.name, FILE.name, MOMENTS.solution, hidden_seeds(1, 3)).points == 2
     assert given == [4 * MOMENTS.seconds]
+
+
+def test_what_is_graded_is_in_the_table_at_once_and_stays_there(tmp_path: Path) -> None:
+    table, seen = tmp_path / "grades.csv", []
+    for name in ("ada", "bob", "eve"):
+        (tmp_path / "class" / name).mkdir(parents=True)
+
+    def progress(given: Grade) -> None:
+        seen.append(table.read_text())
+        if given.student == "eve":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        grade_class(tmp_path / "class", [MOMENTS], SEEDS, 1, (), table, progress)
+    assert '"ada"' in seen[1]
+    assert [line.partition(",")[0] for line in table.read_text().splitlines()] == ['"student"', '"ada"', '"bob"']
+
+
+def test_an_interruption_leaves_no_folder_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def interrupted() -> None:
+        with Judges(1) as judges:
+            waits = "import time\ntime.sleep(2)\n"
+            judges.threads.submit(judges.grade_one, "ada", MOMENTS.name, FILE.name, waits, (0,))
+            until = time.monotonic() + HUNG
+            while not list(tmp_path.rglob("mabn-exercise-*")) and time.monotonic() < until:
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_runs_out_of_time_beside_the_others_is_run_again_alone(tmp_path: Path, clock: Clock) -> None:
