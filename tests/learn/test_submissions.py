@@ -1,0 +1,133 @@
+"""A folder of submissions: which files count, and what is said of the others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from mabn_ref.cli import main
+from mabn_ref.learn import notebook
+from mabn_ref.learn.exercise import find
+from mabn_ref.learn.grade import grade
+from mabn_ref.learn.submissions import left_out, source_of, students, submitted
+from tests.learn.hand_in import FILE, hand_in
+
+MOMENTS, FORWARD = find("moments"), find("bn_forward")
+BOTH = (MOMENTS, FORWARD)
+
+
+def test_where_files_may_lie(tmp_path: Path) -> None:
+    solved = notebook.as_notebook(MOMENTS)
+    solved["cells"][1]["source"] = MOMENTS.solution.splitlines(keepends=True)  # as Jupyter writes it
+    places = {
+        "a": FILE,
+        "b": "01_moments.py",
+        "c": "course/01_moments/exercise.py",
+        "d": "ps1/01_moments.ipynb",
+    }
+    for name, place in places.items():
+        hand_in(tmp_path, name, json.dumps(solved) if str(place).endswith("ipynb") else MOMENTS.solution, place)
+    hand_in(tmp_path, "c", "old", "course/old/01_moments/exercise.py")
+    assert [path.name for path in students(tmp_path)] == list("abcd")
+    for name, place in places.items():
+        assert submitted(tmp_path / name, BOTH) == {"01_moments": tmp_path / name / place}
+    with ThreadPoolExecutor(2) as pool:
+        assert {g.points for g in grade(tmp_path, [MOMENTS], (0, 5), pool)} == {2}
+
+
+def test_what_looks_as_if_it_were_meant_for_an_exercise_is_named(tmp_path: Path) -> None:
+    for place in ("moments.py", "01_momments/exercise.py", "helpers.py", ".ipynb_checkpoints/01_moment.ipynb", FILE):
+        hand_in(tmp_path, "a", MOMENTS.solution, place)
+    for name in ("exercise (1).py", "Exercise.py", "solution.ipynb", "exercise.txt", "exercise.py.txt", "notes.txt"):
+        hand_in(tmp_path, "b", MOMENTS.solution, Path(MOMENTS.name, name))
+    for place in ("01_moments.py.txt", "course.zip", "old/course.tar.gz", "1/2/3/4/01_moments.py", "1/2/3/4/x.zip"):
+        hand_in(tmp_path, "c", "", place)
+    (tmp_path / "c" / MOMENTS.name).symlink_to(tmp_path / "a" / MOMENTS.name)
+    assert left_out(tmp_path) == [
+        ("a/01_momments/exercise.py", "no exercise is called 01_momments; 01_moments?"),
+        ("a/moments.py", "no exercise is called moments; 01_moments?"),
+        ("b/01_moments/Exercise.py", "it is not called exercise.py"),
+        ("b/01_moments/exercise (1).py", "it is not called exercise.py"),
+        ("b/01_moments/exercise.py.txt", "its name ends in .txt"),
+        ("b/01_moments/exercise.txt", "it is not called exercise.py"),
+        ("b/01_moments/solution.ipynb", "it is not called exercise.py"),
+        ("c/01_moments", "a link"),
+        ("c/01_moments.py.txt", "its name ends in .txt"),
+        ("c/1/2/3/4/01_moments.py", "more than 4 levels down"),
+        ("c/course.zip", "an archive"),
+        ("c/old/course.tar.gz", "an archive"),
+    ]
+
+
+def test_of_several_files_of_an_exercise_one_counts_and_the_others_are_named(tmp_path: Path) -> None:
+    solved, given = notebook.as_notebook(MOMENTS), notebook.as_notebook(MOMENTS)
+    solved["cells"][1]["source"] = MOMENTS.solution
+    hand_in(tmp_path, "ada", MOMENTS.skeleton)
+    hand_in(tmp_path, "ada", json.dumps(given), "01_moments.ipynb")
+    hand_in(tmp_path, "ada", json.dumps(solved), "notebooks/01_moments.ipynb")
+    hand_in(tmp_path, "bob", MOMENTS.skeleton, "v1/01_moments.py")
+    hand_in(tmp_path, "bob", MOMENTS.skeleton)
+    hand_in(tmp_path, "eve", MOMENTS.solution, "v1/01_moments.py")
+    hand_in(tmp_path, "eve", MOMENTS.solution, "v1/01_moments.ipynb")
+    hand_in(tmp_path, "eve", MOMENTS.skeleton, "v1/2/01_moments.py")
+    skeleton = "the skeleton, untouched; another file of this exercise counts: "
+    first = "another file of this exercise comes first by name: "
+    nearer = "another file of this exercise is nearer to the top: "
+    assert left_out(tmp_path) == [
+        ("ada/01_moments.ipynb", f"{skeleton}notebooks/01_moments.ipynb"),
+        ("ada/01_moments/exercise.py", f"{skeleton}notebooks/01_moments.ipynb"),
+        ("bob/v1/01_moments.py", f"{first}01_moments/exercise.py"),
+        ("eve/v1/01_moments.py", f"{first}v1/01_moments.ipynb"),
+        ("eve/v1/2/01_moments.py", f"{nearer}v1/01_moments.ipynb"),
+    ]
+    assert left_out(tmp_path, [FORWARD]) == []
+    assert submitted(tmp_path / "ada", BOTH) == {"01_moments": tmp_path / "ada" / "notebooks" / "01_moments.ipynb"}
+    assert submitted(tmp_path / "bob", BOTH) == {"01_moments": tmp_path / "bob" / FILE}
+
+
+def test_one_students_folder_is_no_class(tmp_path: Path) -> None:
+    hand_in(tmp_path, "ada", MOMENTS.solution)
+    with pytest.raises(ValueError, match=r"ada holds exercises and no students, expected the folder above it$"):
+        students(tmp_path / "ada")
+
+
+def test_a_notebook_without_marks_gives_its_code_without_magics(tmp_path: Path) -> None:
+    cells = [
+        {"cell_type": "markdown", "source": "text"},
+        {"cell_type": "code", "source": ["%matplotlib inline\n", "x = 1"], "metadata": {}},
+        {"cell_type": "code", "source": "!ls\ny = 2"},
+        {"cell_type": "code", "source": "check()", "metadata": {"mabn_ref": "check"}},
+    ]
+    path = hand_in(tmp_path, "a", json.dumps({"cells": cells}), "01_moments.ipynb")
+    assert source_of(path) == "\nx = 1\n\n\ny = 2"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "is not a folder"),
+        (lambda path: path.mkdir(), "holds no folders, expected one for each student"),
+    ],
+)
+def test_no_submissions(
+    make: Callable[[Path], None], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(tmp_path / "class")
+    assert main(["learn", "grade", str(tmp_path / "class")]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--reports", "reports"], ["--csv", "out/grades.csv"], ["--reports", "ada/01"]])
+def test_nothing_is_written_where_it_would_be_a_students(
+    option: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ada").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main(["learn", "grade", ".", "--only", "1", "--no-sandbox", *option]) == 2
+    assert f"argument {option[0]}: {Path(option[1]).parts[0]}" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["ada"]
+    assert main(["learn", "grade", ".", "--only", "1", "--no-sandbox", "--csv"]) == 0, "a file is no student"
