@@ -132,10 +132,9 @@ def _groups(layer: Norm) -> int:
     """How many groups group, layer or instance normalisation has; another normaliser is refused by its title."""
     module = layer.module.module if isinstance(layer.module, Devices) else layer.module
     if module is not group_norm:
-        title = module.__name__.rpartition(".")[2]
-        for norm in NORMS.values():
-            if norm.module is module and norm.settings.items() <= vars(layer.config).items():
-                title = norm.title
+        own = [norm for norm in NORMS.values() if norm.module is module]
+        titles = (norm.title for norm in own if norm.settings.items() <= vars(layer.config).items())
+        title = next(titles, module.__name__.rpartition(".")[2])
         raise ValueError(
             f"{layer.name} is {title}, which is not linear at inference, so that it cannot be folded; expected a "
             "normaliser with affine, or group, layer or instance normalisation"

@@ -44,10 +44,7 @@ def _letters(case, name, axes):
 
 
 def observe_axes(code, case):
-    return {
-        f"axes of {name}": part(lambda name=name: _letters(case, name, code.axes_of(name, case.x.ndim)))
-        for name in NAMES
-    }
+    return {f"axes of {of}": part(lambda of=of: _letters(case, of, code.axes_of(of, case.x.ndim))) for of in NAMES}
 
 
 def _judge_axes(name):
