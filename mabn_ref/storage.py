@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
@@ -62,6 +63,24 @@ def write(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a file to the first free name of ``NAME.old``, ``NAME.old2`` and so on, and return that.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for content in (b"first", b"second"):
+    ...         write(Path(folder, "a"), content)
+    ...         print(put_aside(Path(folder, "a")).name)
+    a.old
+    a.old2
+    """
+    names = (path.with_name(f"{path.name}.old{'' if number == 1 else number}") for number in count(1))
+    kept = next(name for name in names if not os.path.lexists(name))
+    return path.rename(kept)
 
 
 def _opened_alone(path: Path, wait: Callable[[str], object] = lambda holder: None) -> IO[bytes]:

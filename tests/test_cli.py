@@ -21,7 +21,7 @@ import pytest
 from mabn_ref.__main__ import main as program_main
 from mabn_ref.cli import COMMANDS, checks, compare, learn, main, options, paper, teach, train
 from mabn_ref.cli.parser import Parser
-from mabn_ref.train import sweeps
+from mabn_ref.train import results, sweeps
 from mabn_ref.train.config import DEFAULTS, RunConfig
 from tests.signals import HUNG, program
 
@@ -128,6 +128,25 @@ def test_fresh_starts_over_and_keeps_the_old_file(tmp_path: Path, capfd: pytest.
     assert (tmp_path / "results.jsonl.old").read_bytes() == old
     assert len(contents(tmp_path)) == 1
     assert "already" not in capfd.readouterr().err
+
+
+def test_no_start_with_fresh_loses_the_results_of_one_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted at once, the second time with nothing recorded yet."""
+
+    def interrupted(*_: Any) -> Any:
+        results.prepare(tmp_path / "results.jsonl")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweeps, "sweep", interrupted)
+    for content in ('{"seed": 1}\n', "", '{"seed": 2}\n'):
+        (tmp_path / "results.jsonl").write_text(content)
+        assert main(["compare", *SMALLEST, "--seeds", "1", "--jobs", "1", "--fresh", "--out", str(tmp_path)]) == 130
+        assert "; the same command without --fresh resumes with the runs that" in capsys.readouterr().err
+    assert (tmp_path / "results.jsonl.old").read_text() == '{"seed": 1}\n'
+    assert (tmp_path / "results.jsonl.old2").read_text() == '{"seed": 2}\n'
+    assert not (tmp_path / "results.jsonl.old3").exists()
 
 
 def test_runs_that_diverge_are_reported_and_the_others_go_on(

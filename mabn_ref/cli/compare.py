@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mabn_ref import storage
 from mabn_ref.cli import options
 from mabn_ref.cli.parser import add_command, add_number, add_place, name_from, number, usage_errors
 from mabn_ref.train.comparison import DEFAULT_ROWS, ROWS, collect, learning_curves, plan, sketch, table
@@ -41,7 +42,7 @@ def add(commands: Any) -> None:
     options.add_run_options(parser)
     output = parser.add_argument_group("output")
     add_place(output, "--out", "write to DIR (default %(default)s)", Path("results"))
-    fresh = "start over; the old results stay in DIR/results.jsonl.old"
+    fresh = "start over; the old results stay in DIR/results.jsonl.old, those after them in .old2 and so on"
     output.add_argument("--fresh", action="store_true", help=fresh)
 
 
@@ -59,15 +60,16 @@ def _compare(args: argparse.Namespace, configs: list[RunConfig], images: int) ->
     from mabn_ref.train import results
 
     path = args.out / "results.jsonl"
+    if args.fresh and path.exists() and path.stat().st_size:
+        print(f"the old results are now {storage.put_aside(path)}", file=sys.stderr)
     with usage_errors():
-        if args.fresh and path.exists():
-            path.replace(path.with_name(path.name + ".old"))
         records = results.read(path)
     missing = results.missing(configs, records)
     if len(missing) < len(configs):
         there = f"{len(configs) - len(missing)} of {len(configs)} runs are in {path} already"
         print(f"{there}; --fresh runs them again", file=sys.stderr)
-    done = options.sweep(missing, args, path) if missing else []
+    again = "the same command without --fresh" if args.fresh else "the same command"
+    done = options.sweep(missing, args, path, again=again) if missing else []
     records += [record for record in done if not isinstance(record, Exception)]
     failed = [error for error in done if isinstance(error, Exception)]
 
@@ -81,7 +83,7 @@ def _compare(args: argparse.Namespace, configs: list[RunConfig], images: int) ->
     print(textwrap.fill(_legend(configs, args.seeds), WIDTH))
     learning_curves(args.out / "curves.png", rows, title[0].upper() + title[1:])
     print(options.written([path, args.out / "curves.png"]))
-    return options.code_of(failed, "compare")
+    return options.code_of(failed, "compare", again)
 
 
 def _legend(configs: Sequence[RunConfig], seeds: int) -> str:

@@ -122,10 +122,12 @@ def sweep(
     dask: str | None = None,
     name: str = "",
     lacking: Path | None = None,
+    again: str = "the same command",
 ) -> list[dict[str, Any] | Exception]:
     """Run `configs` with one bar for all and a line for each; return their records, or why they failed.
 
-    `lacking` is where the message after an interrupt says that runs are missing; by default `path`.
+    `lacking` is where the message after an interrupt says that runs are missing; by default `path`. `again` is what
+    it says to run.
     """
     from mabn_ref.train import sweeps
     from mabn_ref.train.progress import Bar
@@ -139,7 +141,7 @@ def sweep(
                 records.append(record)
                 bar.end(config, f"{name}{names[config]}{_end_of(record)}")
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"the same command resumes with the runs that {lacking or path} lacks") from None
+        raise KeyboardInterrupt(f"{again} resumes with the runs that {lacking or path} lacks") from None
     return records
 
 
@@ -168,13 +170,13 @@ def _end_of(record: dict[str, Any] | Exception) -> str:
 _LASTING = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
-def code_of(errors: Sequence[Exception], command: str) -> int:
-    """Print how many runs failed, and whether it is worth repeating the command; return its exit code."""
+def code_of(errors: Sequence[Exception], command: str, again: str = "the same command") -> int:
+    """Print how many runs failed, and whether it is worth repeating the command, as `again`; return its exit code."""
     if not errors:
         return 0
     lasting = all(isinstance(error, _LASTING) for error in errors)
-    again = f"would fail again: {errors[0]}" if lasting else "runs them again"
-    print(f"mabn-ref {command}: error: runs that failed: {len(errors)}; the same command {again}", file=sys.stderr)
+    advice = f"the same command would fail again: {errors[0]}" if lasting else f"{again} runs them again"
+    print(f"mabn-ref {command}: error: runs that failed: {len(errors)}; {advice}", file=sys.stderr)
     return 1
 
 
