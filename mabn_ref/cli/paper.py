@@ -13,10 +13,10 @@ from typing import Any
 
 from mabn_ref import storage
 from mabn_ref.cli import options
-from mabn_ref.cli.parser import add_command, add_name, add_number, add_place, usage_errors
+from mabn_ref.cli.parser import UsageError, add_command, add_name, add_number, add_place, usage_errors
 from mabn_ref.cli.progress import Progress
 from mabn_ref.paper import output
-from mabn_ref.paper.study import STUDIES, Context, Outcome, Study, complete
+from mabn_ref.paper.study import OPTIONS, STUDIES, Context, Outcome, Study, complete
 from mabn_ref.paper.summary import summary
 from mabn_ref.train import results
 from mabn_ref.train.config import RunConfig
@@ -28,7 +28,8 @@ what it finds beside the paper's numbers, with 95 % intervals and verdicts, and
 writes DIR/NAME.json, .png and .svg. "all" does every study and also writes
 DIR/report.html, one page. A finished run is one line of a file in DIR and is not
 repeated: an interrupted command resumes, and studies share the runs they have in
-common.
+common. An option that a study does not read is an error; "all" gives each what it
+reads.
 """
 _EPILOG = f"studies:\n{STUDIES.listing()}"
 
@@ -38,7 +39,7 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "paper", run, "the paper's tables, figures and theorems", _DESCRIPTION, _EPILOG)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_name(parser, "name", "study", (*STUDIES, "all"), f"{', '.join(STUDIES)}, or all")
-    seeds = "run seeds 0 to N - 1 (default 3; theorems 1; on scenes 5)"
+    seeds = "run seeds 0 to N - 1 (default 3; theorem2 1; long and on scenes 5)"
     add_number(parser, "--seeds", int, None, seeds, at_least=1)
     where = parser.add_mutually_exclusive_group()
     add_number(where, "--jobs", int, None, "runs in parallel (default: one per core)", at_least=1)
@@ -52,15 +53,12 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one study or all of them."""
+    if args.name != "all":
+        _refuse_unread(args)
     options.require(args)
-    with usage_errors():
-        said = options.said(args)
     command = f"mabn-ref {shlex.join(_without_places(sys.argv[1:]))}"
     names = list(STUDIES) if args.name == "all" else [args.name]
-    contexts = {
-        name: STUDIES[name].suited(Context(tuple(range(args.seeds or STUDIES[name].seeds)), said, args.layer))
-        for name in names
-    }
+    contexts = {name: _context(args, STUDIES[name]) for name in names}
     with usage_errors():
         first = [config for name in names for config in STUDIES[name].plan(contexts[name], [])]
     # Those from files are the same images in all runs; the others are generated and need no look.
@@ -68,6 +66,26 @@ def run(args: argparse.Namespace) -> int:
         options.require_images(config)
     with options.lock(args.out / ".lock"):
         return _run_studies(args, contexts, command)
+
+
+def _refuse_unread(args: argparse.Namespace) -> None:
+    """Refuse an option that the study does not read, unless it says what holds without it."""
+    reads = STUDIES[args.name].reads
+    for name in sorted(OPTIONS - reads):
+        if (value := getattr(args, name)) != args.parser.get_default(name):
+            known = ", ".join(_option(read) for read in sorted(reads)) or "no option but --out"
+            raise UsageError(f"argument {_option(name, value)}: {args.name} does not read it, expected {known}")
+
+
+def _option(name: str, value: object = None) -> str:
+    return f"--{'no-' if value is False else ''}{name.replace('_', '-')}"
+
+
+def _context(args: argparse.Namespace, study: Study) -> Context:
+    """What the command line says to a study of what it reads; "all" says things to some that others do not read."""
+    seeds = args.seeds if args.seeds is not None and "seeds" in study.reads else study.seeds
+    said = {field: value for field, value in options.said(args).items() if field in study.reads}
+    return study.suited(Context(tuple(range(seeds)), said, args.layer))
 
 
 def _run_studies(args: argparse.Namespace, contexts: Mapping[str, Context], command: str) -> int:

@@ -109,7 +109,7 @@ def family(folder: Path) -> list[Judged]:
         if content.get("study") not in STUDIES or not content["runs"]:
             continue
         study = STUDIES[content["study"]]
-        context = Context(tuple(content["seeds"]), content["settings"], content["layer"])
+        context = Context(tuple(content["seeds"]), content["settings"], content.get("layer", "norm4"))
         outcome = study.outcome(context, results.read(file.parent / study.file))
         if outcome.differences:
             found += [

@@ -13,7 +13,7 @@ from mabn_ref.data import boxes
 from mabn_ref.extras import require
 from mabn_ref.paper import claims
 from mabn_ref.paper.claims import Claim, Found, Row, config, error_text, measure
-from mabn_ref.paper.study import Context, Outcome, Records, Study, usual
+from mabn_ref.paper.study import RUNS, Context, Outcome, Records, Study, usual
 from mabn_ref.train import plotting, results
 from mabn_ref.train.config import GROUPS, RunConfig
 from mabn_ref.train.runs import run_boxes
@@ -152,7 +152,7 @@ def study_of(
         figure = plotting.errors_by_row(data["rows"], title, "AP (%)")
         return {"": figure} | ({"scenes": _pictures(data["scenes"])} if data["scenes"]["rows"] else {})
 
-    return Study(title, plan, outcome, draw, run=run_boxes, file="boxes.jsonl", seeds=5, suited=suited)
+    return Study(title, plan, outcome, draw, run=run_boxes, file="boxes.jsonl", seeds=5, suited=suited, reads=RUNS)
 
 
 def _details(rows: Sequence[Row], found: Mapping[str, Found]) -> Table:

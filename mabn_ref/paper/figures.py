@@ -13,7 +13,7 @@ from mabn_ref.norms import batch_norm, modified_batch_norm
 from mabn_ref.norms.common import merge, split
 from mabn_ref.paper.claims import Row, configs, plan_of
 from mabn_ref.paper.recorder import recorded
-from mabn_ref.paper.study import Context, Outcome, Records, Study
+from mabn_ref.paper.study import IMAGES, Context, Outcome, Records, Study
 from mabn_ref.train import plotting, results
 from mabn_ref.train.config import RunConfig, label
 from mabn_ref.train.devices import to_host
@@ -158,4 +158,4 @@ def _relative(values: dict[str, list[float]]) -> float | None:
 
 
 _TITLE = "Figures 2, 3 and 4: batch statistics during training"
-FIGURES = Study(_TITLE, plan_of(_ROWS), _outcome, _draw, run_recorded, "recordings.jsonl")
+FIGURES = Study(_TITLE, plan_of(_ROWS), _outcome, _draw, run_recorded, "recordings.jsonl", reads=IMAGES | {"layer"})

@@ -67,8 +67,8 @@ def write(
     """Write a study's pictures as PNG and SVG, and its numbers as JSON; return the paths.
 
     The JSON holds the tables, verdicts and notes as they are printed, the numbers behind them, which pictures are
-    drawn from, the settings and seeds, the command, and the versions and machines of the runs; or those of this
-    process, where a study simulates or measures without any run.
+    drawn from, the settings and seeds, the layer if the study reads one, the command, and the versions and machines
+    of the runs; or those of this process, where a study simulates or measures without any run.
     """
     used = [record for config in planned if (record := results.find(records, config)) is not None]
     sources = used if planned else [results.made_with()]
@@ -76,7 +76,9 @@ def write(
         "study": name,
         "title": study.title,
         "command": command,
-        **context._asdict(),
+        "seeds": context.seeds,
+        "settings": context.settings,
+        **({"layer": context.layer} if "layer" in study.reads else {}),
         "runs": len(used),
         "run_seconds": sum(record["seconds"] for record in used),
         "versions": _distinct(record["versions"] for record in sources),

@@ -39,6 +39,16 @@ def usual(context: Context, own: Mapping[str, Any] = MappingProxyType({}), **fix
     return context._replace(settings=filled({**context.settings, **fixed}, own))
 
 
+RUNS = frozenset(
+    ("seeds", "jobs", "dask", "device", "train_size", "test_size", "width", "epochs", "lr", "weight_decay")
+)
+"""Options of ``mabn-ref paper`` that a study of runs reads, as argparse names them."""
+IMAGES = RUNS | {"data", "data_dir", "network", "augment"}
+"""Those of a study of runs on whole images. Scenes are generated, not augmented, and have a network of their own."""
+OPTIONS = IMAGES | {"layer"}
+"""All that some study reads and another one may not."""
+
+
 class Study(NamedTuple):
     """A study: its runs, and what is made of their records."""
 
@@ -55,6 +65,8 @@ class Study(NamedTuple):
     seeds: int = 3
     #: what it makes of what the command line says: all settings, those that it does not say as well
     suited: Callable[[Context], Context] = usual
+    #: which of `OPTIONS` it reads: another one is refused, and what it writes says nothing of that
+    reads: frozenset[str] = IMAGES
 
 
 def no_runs(context: Context, records: Records) -> list[RunConfig]:

@@ -18,7 +18,7 @@ from mabn_ref.extras import require
 from mabn_ref.paper import claims
 from mabn_ref.paper.claims import Claim, Found, Row, configs
 from mabn_ref.paper.detection import drawn, examples
-from mabn_ref.paper.study import Context, Outcome, Records, Study, usual
+from mabn_ref.paper.study import RUNS, Context, Outcome, Records, Study, usual
 from mabn_ref.train import plotting
 from mabn_ref.train.config import GROUPS, RunConfig
 from mabn_ref.train.runs import run_pixels
@@ -41,8 +41,8 @@ def _methods(small: Mapping[str, Any], **of_mabn: Any) -> dict[str, dict[str, An
 
 _METHODS = _methods({"gradient_batch": 2, "norm_batch": 2}, renorm_after=RENORM_AFTER)
 _ON_DEVICES = _methods({"gradient_batch": 16, "norm_batch": 2, "devices": 8})
-_USUAL: dict[str, Any] = {"augment": True, "width": 16, "lr": 0.03}
-"""What is not as with whole images if nothing else is said. Rows do not augment, whatever the settings say."""
+_USUAL: dict[str, Any] = {"width": 16, "lr": 0.03}
+"""What is not as with whole images if nothing else is said."""
 _USUAL_ON_DEVICES = _USUAL | {"lr": 0.06}
 """A quarter of SyncBN 16's rate in the first protocol, at which BRN, MABN and GN stay near the background."""
 _PAPER = {"BN 2": "0", "BRN 2": "+0.19", "MABN 2 + WC": "+1.09", "SyncBN 16": "+1.41"}
@@ -127,7 +127,7 @@ def _pictures(found: Mapping[str, Any]) -> Any:
 def _study(
     title: str, methods: Mapping[str, Any], own: Mapping[str, Any], of_table: str, of_figure: str, notes: list[str]
 ) -> Study:
-    suited = partial(usual, own=own, data="embedded", data_dir=None, network="plain")
+    suited = partial(usual, own=own, data="embedded", data_dir=None, augment=False, network="plain")
 
     def plan(context: Context, records: Records) -> list[RunConfig]:
         context = suited(context)
@@ -144,7 +144,9 @@ def _study(
         figure = plotting.errors_by_row(data["rows"], of_figure, "mean IoU (%)")
         return {"": figure} | ({"scenes": _pictures(data["scenes"])} if data["scenes"]["rows"] else {})
 
-    return Study(title, plan, outcome, draw, run=run_pixels, file="segmentation.jsonl", seeds=5, suited=suited)
+    return Study(
+        title, plan, outcome, draw, run=run_pixels, file="segmentation.jsonl", seeds=5, suited=suited, reads=RUNS
+    )
 
 
 TABLE8 = _study(

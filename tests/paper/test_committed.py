@@ -38,7 +38,8 @@ def differing(ours: Any, theirs: Any, where: str = "") -> list[str]:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: "/".join(file.relative_to(RESULTS).parts))
 def test_a_committed_study_is_what_the_code_makes_of_its_records(file: Path) -> None:
     kept = json.loads(file.read_text(encoding="utf-8"))
-    study, context = STUDIES[kept["study"]], Context(tuple(kept["seeds"]), kept["settings"], kept["layer"])
+    study = STUDIES[kept["study"]]
+    context = Context(tuple(kept["seeds"]), kept["settings"], kept.get("layer", "norm4"))
     records = results.read(file.parent / study.file)
     planned = study.plan(context, records)
     assert kept["runs"] == sum(results.find(records, config) is not None for config in planned) == len(planned)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -14,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from mabn_ref.cli import main
+from mabn_ref.cli import main, paper
 from mabn_ref.cli.paper import _without_places
 from mabn_ref.paper import output
 from mabn_ref.paper.output import write
+from mabn_ref.paper.study import OPTIONS as READ
 from mabn_ref.paper.study import STUDIES, Context, Outcome, complete
 from mabn_ref.train import results, sweeps
 from mabn_ref.train.config import RunConfig
@@ -187,23 +189,22 @@ def test_a_study_without_runs_says_where_it_was_computed(tmp_path: Path) -> None
     text = (tmp_path / "theorem1.json").read_text()
     found = json.loads(text)
     assert found["runs"] == 0
+    assert "layer" not in found
     assert (found["versions"], found["machines"]) == ([made_with()["versions"]], [made_with()["machine"]])
     assert found["data"] == outcome.data
     assert max(map(len, text.splitlines())) > 400, "a curve is on one line"
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "said", "lr"),
+    ("name", "said", "lr"),
     [
-        ("theorem1", "embedded", None, None),
-        ("table2", "embedded", "embedded", 0.06),
-        ("table8", "directory", "embedded", 0.03),
-        ("table8", "embedded", "embedded", 0.03),
+        ("theorem1", None, None),
+        ("table2", "embedded", 0.06),
+        ("table8", "embedded", 0.03),
     ],
 )
 def test_images_are_named_only_where_they_were_trained_on(
     name: str,
-    data: str,
     said: str | None,
     lr: float | None,
     capsys: pytest.CaptureFixture[str],
@@ -215,8 +216,7 @@ def test_images_are_named_only_where_they_were_trained_on(
     monkeypatch.setattr("mabn_ref.cli.paper.complete", lambda study, context, *_: (study.plan(context, []), []))
     written: list[Context] = []
     monkeypatch.setattr(output, "write", lambda name, study, outcome, context, *_: written.append(context) or [])
-    options = [] if data == "embedded" else ["--data-dir", "nowhere"]
-    assert main(["paper", name, "--seeds", "1", *options]) == 0
+    assert main(["paper", name, *([] if said is None else ["--seeds", "1"])]) == 0
     out = capsys.readouterr().out
     if said is None:
         assert "data" not in out
@@ -231,6 +231,52 @@ def test_wrong_names_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert main(["paper", "figures", "--layer", "norm9", "--out", str(tmp_path / "out")]) == 2
     assert "argument --layer: unknown layer 'norm9'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "expected"),
+    [
+        ("theorem1", "--seeds 5", "no option but --out"),
+        ("theorem1", "--lr 3", "no option but --out"),
+        ("table9", "--seeds 2", "--width"),
+        ("table9", "--jobs 2", "--width"),
+        ("table2", "--layer norm2", "--augment, --dask, --data, --data-dir, --device"),
+        *(
+            (name, words, "--dask, --device, --epochs, --jobs, --lr, --seeds, --test-size, --train-size, --weight")
+            for name in ("table3", "table6", "table8")
+            for words in ("--data cifar10", "--data-dir d", "--network resnet8", "--augment", "--no-augment")
+        ),
+    ],
+)
+def test_what_a_study_does_not_read_is_refused(
+    name: str, words: str, expected: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["paper", name, *words.split(), "--out", str(tmp_path / "out")]) == 2
+    said = f"error: argument {words.split()[0]}: {name} does not read it, expected {expected}"
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_all_studies_are_told_what_they_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    contexts: dict[str, Context] = {}
+    monkeypatch.setattr("mabn_ref.cli.paper._run_studies", lambda _, found, command: contexts.update(found) or 0)
+    words = "--network resnet8 --augment --seeds 2 --width 5 --layer norm2"
+    assert main(["paper", "all", *words.split(), "--out", str(tmp_path)]) == 0
+    shared = ("network", "augment", "width", "data")
+    told = {name: {field: contexts[name].settings.get(field) for field in shared} for name in contexts}
+    assert told["table2"] == {"network": "resnet8", "augment": True, "width": 5, "data": "embedded"}
+    assert told["table3"] == told["table8"] == {"network": "plain", "augment": False, "width": 5, "data": "embedded"}
+    assert (contexts["theorem1"].settings, contexts["theorem1"].seeds) == ({}, (0,))
+    assert (contexts["table9"].settings, contexts["table9"].seeds) == ({"width": 5}, (0,))
+    assert {contexts[name].seeds for name in ("table2", "long", "theorem2")} == {(0, 1)}
+
+
+def test_every_option_of_a_study_can_be_declared() -> None:
+    commands = argparse.ArgumentParser().add_subparsers()
+    paper.add(commands)
+    known = {action.dest for action in commands.choices["paper"]._actions if action.option_strings}
+    assert known == READ | {"help", "out"}
+    assert set().union(*(study.reads for study in STUDIES.values())) == READ
 
 
 def test_a_missing_dask_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
