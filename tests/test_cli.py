@@ -392,10 +392,8 @@ def test_a_directory_of_record_files(tmp_path: Path, capsys: pytest.CaptureFixtu
     config = contents(tmp_path)[0]["config"]
     assert (config["data"], config["train_size"], config["test_size"]) == ("directory", None, None)
     assert main([*arguments, "--train-size", "100"]) == 2
-    said = (
-        f"train_size is 100, but {tmp_path / 'data_batch_*.bin'} holds 70 images: ask for 70 at most, or add images\n"
-    )
-    assert capsys.readouterr().err.endswith(f"error: {said}")
+    said = f"{tmp_path / 'data_batch_*.bin'} holds 70 images: ask for 70 at most, or add images\n"
+    assert capsys.readouterr().err.endswith(f"error: argument --train-size: 100, but {said}")
 
 
 @pytest.mark.parametrize(
@@ -422,10 +420,27 @@ def test_a_directory_of_record_files(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("train --epochs 1.5", "argument --epochs: '1.5', expected an integer of at least 1"),
         ("train --lr nan", "argument --lr: nan, expected a number of at least 0"),
         ("train --lr -1", "argument --lr: -1, expected a number of at least 0"),
-        ("train --decay 1", "mabn-ref train: error: decay is 1.0, expected a number in [0, 1)"),
+        ("train --lr inf", "argument --lr: inf, expected a finite number"),
+        ("train --decay inf", "argument --decay: inf, expected at most 1"),
+        ("train --decay 1", "mabn-ref train: error: argument --decay: 1.0, expected a number in [0, 1)"),
+        ("train --norm gn --decay 0.5", "error: argument --decay: 0.5 with --norm gn, expected 0.98: it is for 'bn'"),
+        (
+            "train --norm bn --mabn-window 3",
+            "argument --mabn-window: 3 with --norm bn, expected None: it is for 'mabn'",
+        ),
+        (
+            "train --devices 3",
+            "argument --devices: 3, expected a divisor of 16, the normalisation batches of --norm-batch 2 in",
+        ),
         ("train --wc --ws", "mabn-ref train: error: argument --ws: not allowed with argument --wc"),
-        ("train --norm-batch 3", "mabn-ref train: error: norm_batch is 3, expected a divisor of gradient_batch=32"),
-        ("train --train-size 8", "mabn-ref train: error: train_size is 8, expected an integer of at least 32"),
+        (
+            "train --norm-batch 3",
+            "mabn-ref train: error: argument --norm-batch: 3, expected a divisor of gradient_batch=32",
+        ),
+        (
+            "train --train-size 8",
+            "mabn-ref train: error: argument --train-size: 8, expected an integer of at least 32",
+        ),
         ("compare --seeds 0", "argument --seeds: 0, expected an integer of at least 1"),
         ("compare --data embedded --data-dir x", "argument --data-dir: not allowed with argument --data"),
         ("train --data-dir nowhere", "no data_batch_*.bin and no test_batch*.bin in nowhere"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from mabn_ref import __version__
-from mabn_ref.cli.parser import Parser, UsageError
+from mabn_ref.cli.parser import Parser, UsageError, in_options
 from mabn_ref.train.devices import DeviceError
 
 __all__ = ["COMMANDS", "main"]
@@ -59,7 +60,7 @@ def _run(argv: Sequence[str] | None) -> int:
     parser.add_argument("--version", action="version", version=f"mabn-ref {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     argv = sys.argv[1:] if argv is None else argv
-    name = "mabn-ref"
+    name, args = "mabn-ref", argparse.Namespace(parser=None)
     try:
         for file in _needed(argv):
             command = importlib.import_module(f"mabn_ref.cli.{file}")
@@ -71,7 +72,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
     except UsageError as error:
-        print(f"{name}: error: {error}", file=sys.stderr)
+        print(f"{name}: error: {in_options(str(error), args.parser)}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,30 @@ def usage_errors() -> Iterator[None]:
         yield
     except ValueError as error:
         raise UsageError(error) from error
+
+
+def in_options(message: str, parser: argparse.ArgumentParser | None) -> str:
+    """Return a message about a value, "width is 3, expected ...", as one about the option that sets it, if one does.
+
+    Examples
+    --------
+    >>> parser = Parser()
+    >>> for option in ("--norm", "--norm-batch"):
+    ...     _ = parser.add_argument(option)
+    >>> in_options("norm_batch is 2 with norm='gn', expected 1", parser)
+    'argument --norm-batch: 2 with --norm gn, expected 1'
+    """
+    actions = [] if parser is None else parser._actions
+    known = {action.dest: action.option_strings[0] for action in actions if action.option_strings}
+    name, verb, rest = message.partition(" is ")
+    if not verb or name not in known:
+        return message
+
+    def with_option(said: re.Match[str]) -> str:
+        return f"{known[said[1]]} {said[2]}" if said[1] in known else said[0]
+
+    rest = re.sub(r"\b(\w+)='?([\w.-]+)'?", with_option, rest)
+    return f"argument {known[name]}: {rest}"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -70,7 +95,8 @@ def number(kind: type[int] | type[float], at_least: float = 0, at_most: float | 
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r}, {expected}") from None
         if not at_least <= value <= most:
-            limit = f"expected at most {most:g}" if value > most else expected
+            limit = "a finite number" if most == sys.float_info.max else f"at most {most:g}"
+            limit = f"expected {limit}" if value > most else expected
             raise argparse.ArgumentTypeError(f"{text}, {limit}")
         return value
 
@@ -87,11 +113,13 @@ def add_number(
     at_least: float = 0,
     at_most: float | None = None,
     metavar: str = "N",
+    **more: Any,
 ) -> None:
     """Add an option that takes a number, with its default in the help, unless that is None: it depends on others."""
     if default is not None:
         help += " (default %(default)s)"
-    group.add_argument(option, type=number(kind, at_least, at_most), default=default, metavar=metavar, help=help)
+    checked = number(kind, at_least, at_most)
+    group.add_argument(option, type=checked, default=default, metavar=metavar, help=help, **more)
 
 
 def add_name(

@@ -35,16 +35,17 @@ def add(commands: Any) -> None:
     add_number(norm, "--norm-batch", int, None, samples, at_least=1)
     norm.add_argument(
         "--wc",
+        dest="centralized",
         action=argparse.BooleanOptionalAction,
         help="centralise the weights of the convolutions (default: as in the paper, with modified-bn and mabn only)",
     )
-    norm.add_argument("--ws", action="store_true", help="standardise them instead")
+    norm.add_argument("--ws", dest="standardized", action="store_true", help="standardise them instead")
     decays = ", ".join(f"{name} {decay}" for name, decay in DECAY.items() if name in _NORMS)
     old = f"weight of the old value in moving averages (default {decays})"
     add_number(norm, "--decay", float, None, old, at_most=1)
     add_number(norm, "--groups", int, None, f"groups of channels, of gn (default {GROUPS})", at_least=1)
     windows = "normalisation batches in MABN's moving averages (default: as many as one gradient batch has)"
-    add_number(norm, "--mabn-window", int, None, windows, at_least=1, at_most=100_000, metavar="M")
+    add_number(norm, "--mabn-window", int, None, windows, at_least=1, at_most=100_000, metavar="M", dest="window")
     options.add_devices(norm)
     options.add_run_options(parser)
     add_number(parser, "--seed", int, 0, "seed of the weights, order, flips and crops")
@@ -96,13 +97,13 @@ def run(args: argparse.Namespace) -> int:
     from mabn_ref.train import starting
 
     options.require(args)
-    chosen = {"centralized": "wc", "decay": "decay", "window": "mabn_window", "groups": "groups"}
-    given = {field: getattr(args, option) for field, option in chosen.items() if getattr(args, option) is not None}
-    if args.ws and args.wc:
+    chosen = ("centralized", "decay", "window", "groups")
+    given = {field: getattr(args, field) for field in chosen if getattr(args, field) is not None}
+    if args.standardized and args.centralized:
         raise UsageError("argument --ws: not allowed with argument --wc")
     if args.re_estimate and "iteration" not in state_fields(args.norm):
         raise UsageError(f"argument --re-estimate: {args.norm} has no moving statistics")
-    if args.ws:
+    if args.standardized:
         given = {"standardized": True, "centralized": False} | given
     with usage_errors():
         source = None if args.start is None else starting.from_checkpoint(args.start)

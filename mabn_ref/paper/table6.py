@@ -9,6 +9,7 @@ from mabn_ref.paper.claims import Claim, Row, configs
 from mabn_ref.paper.pretraining import CENTRALIZED, PLAIN, run_tuned
 from mabn_ref.paper.study import Context, Outcome, Records
 from mabn_ref.train import results
+from mabn_ref.train.config import RunConfig
 from mabn_ref.train.table_layout import Table, mean_interval, text
 
 _USUAL = detection.USUAL | {"train_size": 400, "textured": True}
@@ -21,7 +22,7 @@ _STARTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "MABN 2 + WC": ("MABN 2 + WC", CENTRALIZED, {}),
     "BRN 2": ("BRN 2", PLAIN, {}),
     "BN 2": ("BN 2", PLAIN, {}),
-    "frozen BN": ("BN 2", PLAIN, {"norm": "frozen-bn", "norm_batch": 1, "devices": 1}),
+    "frozen BN": ("BN 2", PLAIN, {"norm": "frozen-bn", "norm_batch": 1, "devices": 1, "decay": RunConfig.decay}),
     _SYNC_WC: ("SyncBN 16", CENTRALIZED, {"centralized": True}),
 }
 """By row its method, what it begins from, and what differs from the method."""

@@ -21,7 +21,7 @@ import numpy as np
 from mabn_ref import storage
 from mabn_ref.arrays import namespace
 from mabn_ref.nn import convert, network
-from mabn_ref.train.config import LATER_FIELDS, RunConfig
+from mabn_ref.train.config import RunConfig, of_record
 from mabn_ref.train.devices import mapped, to_device, to_host
 from mabn_ref.train.loop import Epoch, Progress, layers_of
 from mabn_ref.train.tasks import BOXES, CLASSES, PIXELS, Task
@@ -207,14 +207,14 @@ def _values(name: str, stream: IO[bytes], dtype: np.dtype[Any], shape: tuple[int
 
 
 def _meta(path: Path, members: dict[str, IO[bytes]]) -> dict[str, Any]:
-    """Take ``meta`` out of the members, with the fields of `config` that are later, or refuse what it cannot be."""
+    """Take ``meta`` out of the members, `config` as of today, or refuse what it cannot be."""
     try:
         dtype, shape, fortran = _header("meta", stream := members.pop("meta"))
         if shape != () or dtype.kind != "U" or dtype.itemsize > _LONGEST_META:
             raise ValueError("meta is not a text")
         meta: dict[str, Any] = storage.as_json(_values("meta", stream, dtype, shape, fortran).item())
         if meta["format"] == _FORMAT and isinstance(meta["config"], dict) and meta.keys() >= set(_META):
-            return meta | {"config": LATER_FIELDS | meta["config"]}
+            return meta | {"config": of_record(meta["config"])}
         reason = f"its format is {meta['format']}, expected {_FORMAT}"
     except (KeyError, TypeError, ValueError, AttributeError):
         reason = "it has no description of a run"

@@ -87,12 +87,26 @@ LATER_FIELDS: dict[str, Any] = {
 }
 """Fields of `RunConfig` that records and checkpoints made before them lack, with what was so then."""
 
-_OF_ONE_NORM = {"groups": "gn", "ramp": "brn", "estimated": "eval-norm", "head_warmup": "mabn"} | dict.fromkeys(
-    ("form", "forward_average", "backward_average"), "moving"
-)
-_SAME_IN_CONFIG = ("norm_batch", "decay", "clip", "r_max", "d_max", "form", "groups", "estimated")
-"""Fields that mean the same in a normaliser's Config, if it has them. `warmup` is not one: here it is of the rate."""
-_OTHERWISE_IN_CONFIG = {"forward": "forward_average", "backward": "backward_average"}
+_IN_CONFIG = {
+    **{
+        name: name
+        for name in ("norm_batch", "decay", "window", "clip", "r_max", "d_max", "form", "groups", "estimated")
+    },
+    **{"decay_forward": "decay", "renorm_from": "renorm_after"},
+    **{"forward": "forward_average", "backward": "backward_average"},
+}
+"""Which field gives a setting of a normaliser's Config its value. `warmup` is not one: here it is of the rate."""
+_READ_BY = {
+    field: tuple(
+        norm
+        for norm, of_norm in TRAINED.items()
+        if any(_IN_CONFIG.get(name) == field for name in _fields(norm) - of_norm.settings.keys())
+    )
+    for field in _IN_CONFIG.values()
+    if field != "norm_batch"  # which is 1, and not its default, where nobody reads it
+}
+_READ_BY |= {"r_max": ("brn",), "ramp": ("brn",), "head_warmup": ("mabn",), "clip": (*_READ_BY["clip"], "moving")}
+"""The normalisers of a field that not all of them read. The r_max of "moving" is `clip`."""
 _AVERAGES = {"batch": "BS", "sma": "SMAS", "ema": "EMAS"}
 _COUNT: dict[str, Any] = {"at_least": 1, "whole": True}
 _FROM_0 = _COUNT | {"at_least": 0}
@@ -186,7 +200,7 @@ class RunConfig(Checked):
             build(self, steps=1)
         except ValueError as error:  # of the normaliser's own Config, under the name that the field has here
             name, _, said = str(error).partition(" ")
-            raise ValueError(f"{_OTHERWISE_IN_CONFIG.get(name, name)} {said}, with norm={self.norm!r}") from error
+            raise ValueError(f"{_IN_CONFIG.get(name, name)} {said}, with norm={self.norm!r}") from error
 
     def _misfits(self) -> Iterator[str]:
         """Say which fields do not go together, one sentence for each."""
@@ -194,14 +208,13 @@ class RunConfig(Checked):
             yield f"data_dir is {self.data_dir!r} with data={self.data!r}, expected one with 'directory' only"
         if self.data == "embedded" and None in (self.train_size, self.test_size):
             yield "train_size or test_size is None, expected a number: embedded data has no end"
-        if self.window is not None and "window" not in _fields(self.norm):
-            yield f"window is {self.window} with norm={self.norm!r}, expected None: MABN alone has one"
         if self.norm in SAMPLE_NORMS and self.norm_batch != 1:
             yield f"norm_batch is {self.norm_batch} with norm={self.norm!r}, expected 1: no other sample counts"
-        for name, norm in _OF_ONE_NORM.items():
+        for name, norms in _READ_BY.items():
             value, unused = getattr(self, name), getattr(RunConfig, name)
-            if value != unused and self.norm != norm:
-                yield f"{name} is {value!r} with norm={self.norm!r}, expected {unused}: it is for {norm!r} alone"
+            if value != unused and self.norm not in norms:
+                those = ", ".join(map(repr, norms))
+                yield f"{name} is {value!r} with norm={self.norm!r}, expected {unused}: it is for {those} alone"
         if self.centralized and self.standardized:
             yield "standardized is True with centralized=True, expected at most one of them to be"
         if self.centralized and self.gradient_centralized:
@@ -228,6 +241,20 @@ class RunConfig(Checked):
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
+_UNREAD = {
+    norm: {name: getattr(RunConfig, name) for name, norms in _READ_BY.items() if norm not in norms}
+    for norm in TRAINED
+}
+
+
+def of_record(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that a record or a checkpoint has, as a run of today says them.
+
+    Later fields are filled in. Those that the normaliser does not read have their defaults, whatever was said.
+    """
+    return LATER_FIELDS | dict(config) | _UNREAD.get(str(config.get("norm")), {})
+
+
 def recipe(norm: str, **settings: Any) -> RunConfig:
     """Return a run of `norm` with the paper's pairing and this project's decay, unless `settings` say otherwise."""
     paired = norm in CENTRALIZED or settings.get("form") == "modified"
@@ -244,10 +271,10 @@ def is_control(config: RunConfig) -> bool:
 def build(config: RunConfig, steps: int) -> tuple[Any, Any]:
     """Return the normaliser's module, on as many devices as the run has, and its Config; or a curve and None.
 
-    Fields of one name are taken over; a normaliser counts the normalisation batches of one device, of which a
-    gradient batch has `RunConfig.micro_batches` divided by `devices`. A window without a length holds `micro_batches`
-    on any number of devices, as in the authors' code. `steps` are the gradient batches of the run, into which Batch
-    Renormalization squeezes its schedule.
+    Fields are taken over where the Config has them; a normaliser counts the normalisation batches of one device, of
+    which a gradient batch has `RunConfig.micro_batches` divided by `devices`. A window without a length holds
+    `micro_batches` on any number of devices, as in the authors' code. `steps` are the gradient batches of the run,
+    into which Batch Renormalization squeezes its schedule.
 
     Examples
     --------
@@ -258,7 +285,7 @@ def build(config: RunConfig, steps: int) -> tuple[Any, Any]:
     norm, per_step = TRAINED[config.norm], config.micro_batches // config.devices
     if not hasattr(norm.module, "Config"):
         return norm.module, None
-    given = {name: getattr(config, name) for name in _SAME_IN_CONFIG}
+    given = {name: getattr(config, field) for name, field in _IN_CONFIG.items()}
     given["window"] = config.micro_batches if config.window is None else config.window
     given["renorm_from"] = config.renorm_after * per_step + 1
     match config.norm:
@@ -266,10 +293,8 @@ def build(config: RunConfig, steps: int) -> tuple[Any, Any]:
             given |= _ioffes_schedule(config, steps * per_step)
         case "gn":  # whose default depends on the width
             given["groups"] = groups_of(config)
-        case "moving":  # whose averages go by other names, and whose bound of r is called as in BRN
-            given |= {"forward": config.forward_average, "backward": config.backward_average, "r_max": config.clip}
-        case "online":  # which has two, of which inference reads this one
-            given["decay_forward"] = config.decay
+        case "moving":  # whose bound of r is called as in BRN
+            given["r_max"] = config.clip
     taken = {name: given[name] for name in _fields(config.norm) & given.keys()}
     return on_devices(norm.module, config.devices), norm.module.Config(**taken | dict(norm.settings))
 

@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from mabn_ref import __version__, storage
-from mabn_ref.train.config import LATER_FIELDS, RunConfig
+from mabn_ref.train.config import RunConfig, of_record
 
 _LONGEST = 4 * 2**20  #: bytes of a line: a hundred times the longest record of the project's own
 _LARGEST = 64 * 2**20  #: bytes of a file: some thousands of runs
@@ -106,9 +106,9 @@ def _lines(path: Path, file: IO[bytes]) -> Iterator[bytes]:
 
 
 def find(records: Sequence[dict[str, Any]], config: RunConfig) -> dict[str, Any] | None:
-    """Return the last record of exactly this configuration, if any; it may be older than one of `LATER_FIELDS`."""
+    """Return the last record of exactly this configuration, if any; see `config.of_record`."""
     wanted = config.as_dict()
-    return next((record for record in reversed(records) if LATER_FIELDS | record.get("config", {}) == wanted), None)
+    return next((record for record in reversed(records) if of_record(record.get("config", {})) == wanted), None)
 
 
 def by_seed(records: Sequence[dict[str, Any]], configs: Sequence[RunConfig]) -> list[dict[int, dict[str, Any]]]:

@@ -372,12 +372,12 @@ WRONG: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "fewer than asked": (
         good,
         ["--train-size", "100"],
-        "train_size is 100, but own/data_batch_*.bin holds 70 images: a",
+        "argument --train-size: 100, but own/data_batch_*.bin holds 70 images: a",
     ),
     "fewer to test": (
         good,
         ["--test-size", "30"],
-        "test_size is 30, but own/test_batch*.bin holds 20 images: ask for",
+        "argument --test-size: 30, but own/test_batch*.bin holds 20 images: ask for",
     ),
     "few of a class": (
         few_of_a_class,

@@ -26,7 +26,7 @@ def ending(config: Any, prepared: Any = None) -> loop.Progress:
 @pytest.mark.parametrize("norm", ["bn", "brn", "modified-bn", "mabn"])
 def test_training_is_bit_identical(norm: str) -> None:
     """Weights, velocities and states at the end, not the errors alone."""
-    config = recipe(norm, norm_batch=2, renorm_after=1, **TINY)
+    config = recipe(norm, norm_batch=2, **TINY, **({"renorm_after": 1} if norm == "mabn" else {}))
 
     def watched(setup: loop.Setup) -> loop.Setup:
         return setup._replace(layers=recorded(setup.layers, lambda *_: None))

@@ -69,7 +69,29 @@ def test_a_directory_is_named_by_its_path_where_there_is_one(data: str) -> None:
     [
         ({"norm": "gn", "norm_batch": 2}, "norm_batch is 2 with norm='gn', expected 1: no other sample counts"),
         ({"norm": "bn", "groups": 4}, "groups is 4 with norm='bn', expected None: it is for 'gn' alone"),
-        ({"norm": "bn", "window": 4}, "window is 4 with norm='bn', expected None: MABN alone has one"),
+        (
+            {"norm": "bn", "window": 4},
+            "window is 4 with norm='bn', expected None: it is for 'mabn', 'moving', 'un' alone",
+        ),
+        (
+            {"norm": "gn", "norm_batch": 1, "decay": 0.5},
+            "decay is 0.5 with norm='gn', expected 0.98: it is for 'bn', 'brn'",
+        ),
+        *(
+            ({"norm": norm, "norm_batch": 1, "decay": 0.5}, f"decay is 0.5 with norm='{norm}', expected 0.98")
+            for norm in ("ln", "in", "rms", "frn", "frozen-bn", "dyt", "derf")
+        ),
+        (
+            {"norm": "ln", "norm_batch": 1, "groups": 2},
+            "groups is 2 with norm='ln', expected None: it is for 'gn' alone",
+        ),
+        (
+            {"norm": "bn", "clip": 2.0},
+            "clip is 2.0 with norm='bn', expected 5.0: it is for 'mabn', 'un', 'moving' alone",
+        ),
+        ({"norm": "mabn", "r_max": 2.0}, "r_max is 2.0 with norm='mabn', expected 3.0: it is for 'brn' alone"),
+        ({"norm": "bn", "d_max": 2.0}, "d_max is 2.0 with norm='bn', expected 5.0: it is for 'brn', 'moving' alone"),
+        ({"norm": "brn", "renorm_after": 2}, "renorm_after is 2 with norm='brn', expected 100"),
         ({"norm": "mabn", "ramp": 1.0}, "ramp is 1.0 with norm='mabn', expected None"),
         ({"norm": "mabn", "form": "vanilla"}, "form is 'vanilla' with norm='mabn', expected None"),
         ({"norm": "moving"}, "form is None, expected one of 'vanilla', 'modified', with norm='moving'"),

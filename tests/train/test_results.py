@@ -68,6 +68,14 @@ def test_only_an_identical_configuration_counts_as_run(tmp_path: Path) -> None:
     assert found["status"] == "done"
 
 
+def test_a_record_of_a_setting_that_its_normaliser_does_not_read_is_of_the_run_without() -> None:
+    """As earlier versions wrote them."""
+    config = recipe("gn", norm_batch=1)
+    record = {"status": "done", "config": config.as_dict() | {"decay": 0.5, "clip": 2.0}}
+    assert results.find([record], config) is record
+    assert results.find([record | {"config": recipe("bn", decay=0.5).as_dict()}], recipe("bn")) is None
+
+
 def test_a_record_that_does_not_say_how_its_run_ended_is_not_of_one_that_did() -> None:
     config = recipe("bn")
     record = {"config": config.as_dict()}

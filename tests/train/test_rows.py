@@ -51,7 +51,8 @@ def test_the_recipe_is_the_papers_pairing_with_this_projects_decay(norm: str) ->
     assert (config.centralized, config.standardized) == (norm in CENTRED_IN_THE_PAPER, False)
     assert config.decay == {"brn": 0.99, "online": 0.999}.get(norm, 0.98)
     assert set(DECAY) <= set(TRAINED) - {"dyt", "derf"}
-    assert recipe(**ALL[norm], decay=0.5, centralized=True).decay == 0.5
+    if norm.split()[0] in DECAY:
+        assert recipe(**ALL[norm], decay=0.5, centralized=True).decay == 0.5
     assert recipe(**ALL[norm], centralized=not config.centralized).centralized != config.centralized
 
 
