@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 import textwrap
 from pathlib import Path
@@ -23,6 +24,7 @@ Write the network of a checkpoint as an ONNX file. Its normalisers are folded in
 group, layer and instance normalisation, which cannot be, are written as they are. Images come in as (N, 3, H, W),
 normalised as in training. Needs the extra "onnx".
 """
+_FILES = ("results.jsonl", "curve.png", ".lock")  #: in the directory of --out
 _NORMS = [name for name in TRAINED if name != "moving"]  # which has a configuration of its own: see `mabn-ref paper`
 
 
@@ -54,7 +56,7 @@ def add(commands: Any) -> None:
     output = parser.add_argument_group("output")
     add_place(output, "--out", "append to DIR/results.jsonl and draw DIR/curve.png")
     kept = "keep a checkpoint in FILE; if there is one, resume from it"
-    add_place(output, "--checkpoint", kept, metavar="FILE")
+    output.add_argument("--checkpoint", type=_file, metavar="FILE", help=kept)
     begun = "begin from the network of this checkpoint; layers of another name or shape start fresh"
     add_place(output, "--from", begun, metavar="CHECKPOINT", dest="start")
     add_number(output, "--checkpoint-every", int, 100, "gradient batches between checkpoints", at_least=1)
@@ -118,22 +120,47 @@ def run(args: argparse.Namespace) -> int:
         )
         images = options.require_images(config)
     with contextlib.ExitStack() as locks:
-        if args.out is not None:
-            locks.enter_context(options.lock(args.out / ".lock"))
         if args.checkpoint is not None:
+            _refuse_files_of(args.out, args.checkpoint)
             locks.enter_context(options.lock(args.checkpoint.with_name(args.checkpoint.name + ".lock")))
-        return _train(args, config, images, source)
+        return _train(args, config, images, source, locks)
 
 
-def _train(args: argparse.Namespace, config: RunConfig, images: int, source: starting.Source | None) -> int:
+def _file(text: str) -> Path:
+    """Refuse a name that no file can have."""
+    path = place(text)
+    if not path.name or path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is a directory, expected a file or the name of a new one")
+    return path
+
+
+def _refuse_files_of(out: Path | None, checkpoint: Path) -> None:
+    """Refuse a checkpoint in the place of a file that `--out` writes."""
+    if out is not None and os.path.realpath(checkpoint) in {os.path.realpath(out / name) for name in _FILES}:
+        raise UsageError(f"argument --checkpoint: {checkpoint} is what --out writes, expected another file")
+
+
+def _train(
+    args: argparse.Namespace,
+    config: RunConfig,
+    images: int,
+    source: starting.Source | None,
+    locks: contextlib.ExitStack,
+) -> int:
     from mabn_ref.train import checkpoints, comparison, population, results, runs, starting
     from mabn_ref.train.progress import Bar
 
-    records, trained = list[dict[str, Any]](), False
-    if args.out is not None:
-        with usage_errors():
-            records = results.read(args.out / "results.jsonl")
-            results.prepare(args.out / "results.jsonl")
+    records, begun, trained = list[dict[str, Any]](), False, False
+
+    def watched(*_: object) -> None:
+        """Look at the results before the first step, but not before the run has its checkpoint: it may be refused."""
+        nonlocal begun
+        if args.out is not None and not begun:
+            locks.enter_context(options.lock(args.out / ".lock"))
+            with usage_errors():
+                records.extend(results.read(args.out / "results.jsonl"))
+                results.prepare(args.out / "results.jsonl")
+        begun = True
 
     def report(now: runs.Report) -> None:
         nonlocal trained
@@ -150,6 +177,7 @@ def _train(args: argparse.Namespace, config: RunConfig, images: int, source: sta
             record = (population.run_reestimated if args.re_estimate else runs.run_one)(
                 config,
                 report=report,
+                watched=watched,
                 checkpoint=args.checkpoint,
                 checkpoint_every=args.checkpoint_every,
                 device=args.device,
