@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import IO, Any
@@ -128,10 +129,10 @@ def lock(path: Path, wait: Callable[[str], object]) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def as_json(text: str | bytes) -> Any:
+def as_json(text: str | bytes, most: float = sys.float_info.max) -> Any:
     """Return the value of a JSON text; whatever is wrong with it is a ValueError.
 
-    Numbers that JSON does not have (NaN, Infinity, 1e999) are refused.
+    Numbers that JSON does not have (NaN, Infinity) are refused, and those beyond `most`, integers too.
 
     Examples
     --------
@@ -139,8 +140,9 @@ def as_json(text: str | bytes) -> Any:
     Traceback (most recent call last):
     ValueError: not JSON: nested too deeply
     """
+    whole, other = partial(_limited, int, most), partial(_limited, float, most)
     try:
-        return json.loads(text, parse_constant=_no_number, parse_float=_finite)
+        return json.loads(text, parse_constant=_no_number, parse_float=other, parse_int=whole)
     except RecursionError:
         raise ValueError("not JSON: nested too deeply") from None
     except ValueError as error:
@@ -151,6 +153,8 @@ def _no_number(name: str) -> float:
     raise ValueError(f"{name} is not a number of JSON")
 
 
-def _finite(text: str) -> float:
-    value = float(text)
-    return value if abs(value) < float("inf") else _no_number(text)
+def _limited(kind: type[int] | type[float], most: float, text: str) -> float:
+    value = kind(text)
+    if abs(value) > most:
+        raise ValueError(f"{text[:20]} is beyond {most:g}")
+    return value

@@ -119,6 +119,9 @@ def test_whatever_is_wrong_with_json_is_a_value_error(text: str) -> None:
         storage.as_json(text)
 
 
+EPOCH = {"epoch": 1, "train_loss": 1.0, "train_error": 1.0, "test_error": 1.0, "seconds": 1.0}
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -127,6 +130,12 @@ def test_whatever_is_wrong_with_json_is_a_value_error(text: str) -> None:
         {"epochs": [3]},
         {"epochs": [{"test_error": "3"}]},
         {"epochs": [{}]},
+        {"epochs": []},
+        *({"epochs": [EPOCH | {"test_error": error}]} for error in (10**400, 1e308, -1e308, -5, True)),
+        {"epochs": [EPOCH | {"train_loss": 10**400}]},
+        {"seconds": 10**400},
+        {"status": "diverged", "message": ...},
+        *({name: ...} for name in ("status", "versions", "machine", "seconds", "epochs")),
         {"seconds": "1"},
         {"versions": 3},
         {"status": None},
@@ -134,10 +143,11 @@ def test_whatever_is_wrong_with_json_is_a_value_error(text: str) -> None:
     ],
 )
 def test_a_record_that_readers_would_stumble_on_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
-    epoch = {"epoch": 1, "train_loss": 1.0, "train_error": 1.0, "test_error": 1.0, "seconds": 1.0}
-    record = {"status": "done", "seed": 0, "config": {}, "versions": {}, "seconds": 1, "epochs": [epoch]}
+    record = {"status": "done", "message": None, "seed": 0, "config": {}, "versions": {}, "machine": {}, "seconds": 1}
+    record |= {"epochs": [EPOCH]}
+    changed = {name: value for name, value in (record | change).items() if value is not ...}
     path = tmp_path / "results.jsonl"
-    path.write_text(json.dumps(record) + "\n" + json.dumps(record | change) + "\n")
+    path.write_text(json.dumps(record) + "\n" + json.dumps(changed) + "\n")
     with pytest.raises(ValueError, match=r"results\.jsonl, line 2, is not a record of a run"):
         results.read(path)
 

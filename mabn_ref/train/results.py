@@ -17,6 +17,8 @@ from mabn_ref.train.config import RunConfig, of_record
 _LONGEST = 4 * 2**20  #: bytes of a line: a hundred times the longest record of the project's own
 _LARGEST = 64 * 2**20  #: bytes of a file: some thousands of runs
 
+_MOST = 1e100  #: numbers of a record: squares of them can be summed
+
 _KINDS: dict[str, Any] = {
     "status": str,
     "config": dict,
@@ -27,6 +29,7 @@ _KINDS: dict[str, Any] = {
     "epochs": list,
 }
 """What readers take from a record."""
+_OF_A_RUN = _KINDS.keys() - {"seed"}  #: what they take from every one that has a `config`: the seed is there, too
 
 
 def prepare(path: Path) -> None:
@@ -135,16 +138,21 @@ def made_with(device: str = "cpu") -> dict[str, Any]:
 def _record(line: bytes) -> dict[str, Any] | None:
     """The record of a line, or None if what readers take from one is not of its type."""
     try:
-        value = storage.as_json(line)
+        value = storage.as_json(line, _MOST)
     except ValueError:
         return None
     if not isinstance(value, dict):
         return None
     if not all(isinstance(value[name], _KINDS[name]) for name in _KINDS & value.keys()):
         return None
-    for epoch in value.get("epochs", []):
-        if not isinstance(epoch, dict) or not all(isinstance(figure, (int, float)) for figure in epoch.values()):
+    done, epochs = value.get("status") == "done", value.get("epochs", [])
+    if "config" in value and not (value.keys() >= _OF_A_RUN and (epochs if done else "message" in value)):
+        return None
+    for epoch in epochs:
+        if not isinstance(epoch, dict) or not all(type(figure) in (int, float) for figure in epoch.values()):
             return None
-        if value.get("status") == "done" and "test_error" not in epoch:
+        if done and "test_error" not in epoch:
+            return None
+        if not all(0 <= epoch.get(name, 0) <= 100 for name in ("train_error", "test_error")):
             return None
     return value

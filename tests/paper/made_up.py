@@ -20,6 +20,9 @@ def records(configs: list[RunConfig], error: Any) -> list[dict[str, Any]]:
             "status": "done",
             "message": None,
             "config": config.as_dict(),
+            "versions": {},
+            "machine": {},
+            "seconds": 1.0,
             "epochs": [{"test_error": float(error(config)), "train_error": 1.0}],
         }
         for config in configs
