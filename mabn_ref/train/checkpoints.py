@@ -24,12 +24,15 @@ from mabn_ref.nn import convert, network
 from mabn_ref.train.config import RunConfig, of_record
 from mabn_ref.train.devices import mapped, to_device, to_host
 from mabn_ref.train.loop import Epoch, Progress, layers_of
-from mabn_ref.train.tasks import BOXES, CLASSES, PIXELS, Task
+from mabn_ref.train.tasks import BOXES, CLASSES, PIXELS
 
 Array = np.ndarray[Any, Any]
 _FORMAT = 1
 _OVERHEAD = 1024  #: bytes that a member's headers take beside its array, at most
 _LONGEST_META = 16 * 2**20
+_LEAST = 4  #: numbers of weights to a byte, so that a file that somebody has compressed is read
+_MOST = 1e100  #: numbers of a description: squares of them can be summed
+_FIGURES = len(Epoch._fields) - len(Epoch._field_defaults)  #: those at the beginning of an epoch's that every run has
 _META = ("rng", "epoch", "step", "loss_sum", "wrong", "seconds", "history")
 
 
@@ -75,6 +78,7 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
     if found.keys() != expected.keys():
         name = min(found.keys() ^ expected.keys())
         raise CheckpointError(f"{path} {'lacks' if name in expected else 'has an unknown'} array {name}")
+    _check_counts(path, found)
     xp = namespace(next(iter(like.params[0].values())))
     position = _position(path, meta, found["order"], config, len(like.order))
     return like._replace(**to_device(_restored(layers, found), xp), order=found["order"], **position)
@@ -89,34 +93,58 @@ def load_network(path: Path) -> tuple[RunConfig, convert.Network]:
     with _archive(path) as members:
         meta = _meta(path, members)
         config = RunConfig(**meta["config"])
-        layers, params, states = _network(config, members)
+        layers = _layers_like(path, config, members)
+        params, states = network.init(layers, np.random.default_rng(0))
         like = {"params": params, "states": states}
         expected = named(like)
         found = expected | {name: _array(path, name, members[name], expected) for name in expected if name in members}
         if lacking := [name for name in expected.keys() - members.keys() if not name.endswith("iteration")]:
             raise CheckpointError(f"{path} lacks array {min(lacking)}")
+    _check_counts(path, found)
     return config, convert.Network(layers, **_restored(like, found))
 
 
-def _network(config: RunConfig, members: dict[str, IO[bytes]]) -> tuple[list[Any], Any, Any]:
-    """The start of the network whose parameters have the members' names and shapes; of images, where none has."""
+def _layers_like(path: Path, config: RunConfig, members: dict[str, IO[bytes]]) -> list[Any]:
+    """The layers whose weights have the members' names and shapes; no arrays are made to find that out."""
     shapes = {}
     for name, stream in members.items():
-        if name.startswith("params/"):
+        if name.startswith("params/") and name.endswith("/w"):
             shapes[name] = _header(name, stream)[1]
             stream.seek(0)
-    for task in (PIXELS, BOXES):
+    for task in (PIXELS, BOXES, CLASSES):
         with contextlib.suppress(ValueError):  # the configuration has fields of another task
-            found = _start(config, task)
-            if {name: value.shape for name, value in named({"params": found[1]}).items()} == shapes:
-                return found
-    return _start(config, CLASSES)
+            # of the steps only the schedule of Batch Renormalization knows
+            layers = layers_of(config, 1, task)
+            expected = {f"params/{n:02d}/w": shape for n, layer in enumerate(layers) if (shape := _weight(layer))}
+            if expected == shapes:
+                break
+    else:
+        name = min(name for name in expected.keys() | shapes.keys() if expected.get(name) != shapes.get(name))
+        if name not in expected or name not in shapes:
+            raise CheckpointError(f"{path} {'lacks' if name in expected else 'has an unknown'} array {name}")
+        raise CheckpointError(f"{path}: {name} has shape {shapes[name]}, expected {expected[name]}")
+    least = sum(map(math.prod, shapes.values())) // _LEAST
+    if (size := path.stat().st_size) < least:
+        raise CheckpointError(f"{path} has {size} bytes, expected at least {least} of weights of these shapes")
+    return layers
 
 
-def _start(config: RunConfig, task: Task) -> tuple[list[Any], Any, Any]:
-    """Layers, parameters and states before the first step."""
-    layers = layers_of(config, 1, task)  # of the steps only the schedule of Batch Renormalization knows
-    return layers, *network.init(layers, np.random.default_rng(0))
+def _weight(layer: Any) -> tuple[int, ...]:
+    """The shape of its weights; none of another layer."""
+    match layer:
+        case network.Conv(_, channels_in, channels_out, kernel):
+            return (kernel, kernel, channels_in, channels_out)
+        case network.Linear(_, features_in, features_out):
+            return (features_in, features_out)
+    return ()
+
+
+def _check_counts(path: Path, found: dict[str, Array]) -> None:
+    """Refuse iterations that no run counts: negative ones, and more in backward than in forward."""
+    for name in [name for name in found if name.endswith("iteration")]:
+        value, forward = found[name], found[name.replace("backward_iteration", "iteration")]
+        if value < 0 or value > max(forward, 0):
+            raise CheckpointError(f"{path} is a damaged checkpoint: {name} is {value}")
 
 
 def _layers(progress: Progress) -> dict[str, Any]:
@@ -212,10 +240,13 @@ def _meta(path: Path, members: dict[str, IO[bytes]]) -> dict[str, Any]:
         dtype, shape, fortran = _header("meta", stream := members.pop("meta"))
         if shape != () or dtype.kind != "U" or dtype.itemsize > _LONGEST_META:
             raise ValueError("meta is not a text")
-        meta: dict[str, Any] = storage.as_json(_values("meta", stream, dtype, shape, fortran).item())
-        if meta["format"] == _FORMAT and isinstance(meta["config"], dict) and meta.keys() >= set(_META):
+        meta: dict[str, Any] = storage.as_json(_values("meta", stream, dtype, shape, fortran).item(), _MOST)
+        if meta["format"] != _FORMAT:
+            reason = f"its format is {meta['format']}, expected {_FORMAT}"
+        elif isinstance(meta["config"], dict) and meta.keys() >= set(_META):
             return meta | {"config": of_record(meta["config"])}
-        reason = f"its format is {meta['format']}, expected {_FORMAT}"
+        else:
+            raise ValueError("meta is of something else")
     except (KeyError, TypeError, ValueError, AttributeError):
         reason = "it has no description of a run"
     raise CheckpointError(f"{path} is not a checkpoint of this version of mabn_ref: {reason}")
@@ -234,7 +265,8 @@ def _position(path: Path, meta: dict[str, Any], order: Any, config: RunConfig, i
             and 0 <= meta["step"] <= steps
             and [line.epoch for line in history] == list(range(1, meta["epoch"] + 1))
             and all(type(meta[name]) in (int, float) for name in ("loss_sum", "wrong", "seconds"))
-            and all(value is None or type(value) in (int, float) for line in history for value in line)
+            and all(type(value) in (int, float) for line in history for value in line if value is not None)
+            and None not in [line[place] for line in history for place in range(_FIGURES)]
             and np.array_equal(np.sort(order), np.arange(images))
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):

@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +270,8 @@ def test_a_foreign_file_is_refused_without_running_it(tmp_path: Path, content: b
             r"params/00/w is float32 of",
         ),
         (lambda arrays: arrays.update({"params/00/w": np.zeros((3, 3, 3, 4))}), r"params/00/w is float64 of"),
+        (lambda arrays: arrays.update({"states/01/iteration": np.array(-5)}), "states/01/iteration is -5"),
+        (lambda arrays: arrays.update({"states/01/backward_iteration": np.array(3)}), "backward_iteration is 3"),
     ],
 )
 def test_arrays_that_do_not_fit_are_named(tmp_path: Path, change: Any, reason: str) -> None:
@@ -282,6 +285,43 @@ def test_arrays_that_do_not_fit_are_named(tmp_path: Path, change: Any, reason: s
     np.savez(path, **arrays)
     with pytest.raises(ValueError, match=reason):
         checkpoints.load(path, config, begin)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            lambda meta: meta["config"].update(width=2500),
+            r"params/00/w has shape \(3, 3, 3, 4\), expected \(3, 3, 3, 25",
+        ),
+        (lambda meta: meta["config"].update(network="resnet8"), "params/.*/w"),
+        (lambda meta: meta.update(config=[]), "it has no description of a run"),
+        (lambda meta: meta.update(seconds=10**400), "it has no description of a run"),
+    ],
+)
+def test_a_forged_description_builds_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any, reason: str
+) -> None:
+    config, path = recipe("mabn", **MABN), tmp_path / "run.npz"
+    checkpoints.save(path, config, start(config)[1])
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = dict(archive)
+    change(meta := json.loads(arrays["meta"].item()))
+    np.savez(path, **arrays | {"meta": np.array(json.dumps(meta))})
+    monkeypatch.setattr("mabn_ref.nn.network.init", lambda *_: pytest.fail("a network was built"))
+    with pytest.raises(checkpoints.CheckpointError, match=rf"run\.npz.*{reason}"):
+        checkpoints.load_network(path)
+
+
+def test_a_header_without_its_data_builds_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide, path = recipe("bn", **TINY | {"width": 32}), tmp_path / "run.npz"
+    checkpoints.save(path, wide, start(wide)[1])
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(tmp_path / "cut.npz", "w") as cut:
+        for name in whole.namelist():
+            cut.writestr(name, whole.read(name) if name == "meta.npy" else whole.read(name)[:128])
+    monkeypatch.setattr("mabn_ref.nn.network.init", lambda *_: pytest.fail("a network was built"))
+    with pytest.raises(checkpoints.CheckpointError, match=r"cut\.npz has \d+ bytes, expected at least"):
+        checkpoints.load_network(tmp_path / "cut.npz")
 
 
 def test_the_format_is_as_described(tmp_path: Path) -> None:
@@ -326,6 +366,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
         {"history": [[1]]},
         {"history": 3},
         {"loss_sum": None},
+        {"epoch": 1, "history": [[1] + [None] * 8]},
     ],
 )
 def test_a_position_that_no_run_has_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
