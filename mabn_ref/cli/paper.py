@@ -43,12 +43,22 @@ def add(commands: Any) -> None:
     add_number(parser, "--seeds", int, None, seeds, at_least=1)
     where = parser.add_mutually_exclusive_group()
     add_number(where, "--jobs", int, None, "runs in parallel (default: one per core)", at_least=1)
-    where.add_argument("--dask", metavar="ADDRESS", help="run on the Dask cluster at tcp://HOST:PORT (extra dask)")
+    cluster = "run on the Dask cluster at tcp://HOST:PORT (extra dask)"
+    where.add_argument("--dask", type=_address, metavar="ADDRESS", help=cluster)
     layers = [f"norm{n}" for n in range(1, 8)]
     shown = "the layer that figures shows, norm1 to norm7 (default %(default)s)"
     add_name(parser, "--layer", "layer", layers, shown, "norm4")
     options.add_run_options(parser)
     add_place(parser, "--out", "write to DIR (default %(default)s)", Path("paper"))
+
+
+def _address(text: str) -> str:
+    """Refuse what cannot be the address of a scheduler; whether there is one takes seconds to find out."""
+    scheme, _, place = text.rpartition("://")
+    host, _, port = place.rpartition(":")
+    if scheme not in ("", "tcp", "tls") or not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected tcp://HOST:PORT or HOST:PORT")
+    return text
 
 
 def run(args: argparse.Namespace) -> int:

@@ -61,16 +61,18 @@ def executor(
 ) -> Iterator[Executor]:
     """Open an executor for `sweep`: `jobs` worker processes, or a Dask cluster.
 
-    `dask` is the address of a Dask scheduler, "tcp://host:port": an `OSError` if there is none, an `ImportError` if
-    dask.distributed is not installed. Its workers need this package, and the data if they are files. A run that dies
-    with its worker is run again elsewhere by Dask, three times at most. ``on_report(config, report)`` is called while
-    runs go on; a Dask cluster does not report.
+    `dask` is the address of a Dask scheduler, "tcp://host:port": a `ValueError` if it has no port or an unknown
+    scheme, an `OSError` if nobody answers, an `ImportError` if dask.distributed is not installed. Its workers need
+    this package, and the data if they are files. A run that dies with its worker is run again elsewhere by Dask,
+    three times at most. ``on_report(config, report)`` is called while runs go on; a Dask cluster does not report.
     """
     if dask is None:
         with Workers(jobs, on_report=on_report) as workers:
             yield workers
         return
     distributed: Any = require("distributed", "dask")
+    # a Client that refuses its address waits for 20 seconds before it is gone, and that ends in an error, too
+    distributed.comm.get_address_host_port(dask, strict=True)
     with distributed.Client(dask, timeout="10s", set_as_default=False) as client:
         # pure=False: a run is run whenever it is asked for, whatever Dask remembers of one like it
         pool = client.get_executor(pure=False)

@@ -319,6 +319,15 @@ def test_a_dask_cluster_gives_the_records_of_worker_processes(tmp_path: Path) ->
 
 
 @pytest.mark.dask
+@pytest.mark.parametrize("address", ["nowhere", "foo://host:1"])
+def test_an_address_that_dask_does_not_know_opens_no_client(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    monkeypatch.setattr(distributed, "Client", lambda *_, **__: pytest.fail("a client was opened"))
+    with pytest.raises(ValueError, match=r"port|scheme"), executor(1, address):
+        pass
+
+
+@pytest.mark.dask
 def test_a_scheduler_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="dask.distributed is not installed")
     arguments = [
