@@ -121,9 +121,9 @@ def lock(path: Path, wait: Callable[[str], object]) -> Iterator[None]:
     with named(path):
         file = _opened_alone(path, wait)
     with file:
-        file.write(f"process {os.getpid()} ({shlex.join(sys.argv)})".encode(errors="replace"))
-        file.flush()
         try:
+            with named(path):  # past the buffer, which would be written once more where that fails
+                os.write(file.fileno(), f"process {os.getpid()} ({shlex.join(sys.argv)})".encode(errors="replace"))
             yield
         finally:
             path.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from mabn_ref import storage
+from mabn_ref.cli import main
 from mabn_ref.train import checkpoints, loop, results
 from mabn_ref.train.config import RunConfig, recipe
 from tests.signals import HUNG
@@ -109,6 +110,29 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"No space left.*picture\.png"):
         storage.write(tmp_path / "picture.png", full)
     assert [left.name for left in tmp_path.iterdir()] == ["results.jsonl"]
+
+
+def test_a_lock_on_a_full_disk_is_named_and_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match=r"No space left.*\.lock"), storage.lock(tmp_path / ".lock", print):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("size", [1, 10**6])
+def test_a_full_standard_output_is_named(
+    size: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """When the last of it is flushed, and while the command prints."""
+    monkeypatch.setattr("mabn_ref.cli.train._fetch", lambda args: print("x" * size))
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["fetch", "cifar10"]) == 1
+    assert capsys.readouterr().err == "mabn-ref: error: standard output: No space left on device\n"
 
 
 @pytest.mark.parametrize(

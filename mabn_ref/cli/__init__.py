@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import TypeGuard
 
 from mabn_ref import __version__
 from mabn_ref.cli.parser import Parser, UsageError, in_options
@@ -48,9 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(argv)
         if sys.stdout is not None:  # None if whoever started this has closed it
             sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
-        return 141
+        if isinstance(error, BrokenPipeError):
+            return 141
+        print(f"mabn-ref: error: standard output: {error.strerror}", file=sys.stderr)
+        return 1
     return code
 
 
@@ -74,9 +79,9 @@ def _run(argv: Sequence[str] | None) -> int:
     except UsageError as error:
         print(f"{name}: error: {in_options(str(error), args.parser)}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        raise
     except (OSError, MemoryError, ImportError, DeviceError) as error:
+        if isinstance(error, BrokenPipeError) or (_is_full(error) and error.filename is None):
+            raise  # of standard output: a full disk elsewhere says which file it is about
         print(f"{name}: error: {_told(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
@@ -87,6 +92,10 @@ def _run(argv: Sequence[str] | None) -> int:
 def _needed(argv: Sequence[str]) -> list[str]:
     """The file of the command that is given; all files where none is, or a misspelt one, whose message lists them."""
     return [file for file, names in COMMANDS.items() if argv and argv[0] in names] or list(COMMANDS)
+
+
+def _is_full(error: Exception) -> TypeGuard[OSError]:
+    return isinstance(error, OSError) and error.errno == errno.ENOSPC
 
 
 def _told(error: Exception) -> str:
