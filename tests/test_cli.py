@@ -153,8 +153,11 @@ def test_runs_that_diverge_are_reported_and_the_others_go_on(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["compare", *SMALLEST, "--seeds", "1", "--rows", "bn-32", "mabn-2", "--out", str(tmp_path)]
-    assert main([*arguments, "--lr", "1e30"]) == 0
+    assert main([*arguments, "--lr", "1e30"]) == 1
     captured = capfd.readouterr()
+    assert captured.err.endswith("mabn-ref compare: error: every run diverged; there is no curve to draw\n")
+    assert "after each epoch" not in captured.out
+    assert [file.name for file in tmp_path.iterdir()] == ["results.jsonl"]
     assert "BN 32, seed 0 diverged: step 2: layer norm1: x reaches" in captured.err
     assert "0 (1 diverged)" in captured.out
     assert {record["status"] for record in contents(tmp_path)} == {"diverged"}

@@ -77,12 +77,18 @@ def _compare(args: argparse.Namespace, configs: list[RunConfig], images: int) ->
     trained = f"{options.data_title(configs[0], images)}, {options.count(configs[0].epochs, 'epoch')}"
     title = f"{trained}, {options.count(args.seeds, 'seed')}"
     print(f"Test error in % on {title}\n\n{table(rows)}\n")
-    blocks = options.can_print("▁█")
-    scale = "a block from 0 to the highest" if blocks else "a digit is tens of per cent"
-    print(f"Test error after each epoch ({scale}), and after the last:\n\n{sketch(rows, blocks=blocks)}\n")
+    ended, files = any(row.curves for row in rows), [path]
+    if ended:
+        blocks = options.can_print("▁█")
+        scale = "a block from 0 to the highest" if blocks else "a digit is tens of per cent"
+        print(f"Test error after each epoch ({scale}), and after the last:\n\n{sketch(rows, blocks=blocks)}\n")
+        files.append(args.out / "curves.png")
+        learning_curves(files[-1], rows, title[0].upper() + title[1:])
     print(textwrap.fill(_legend(configs, args.seeds), WIDTH))
-    learning_curves(args.out / "curves.png", rows, title[0].upper() + title[1:])
-    print(options.written([path, args.out / "curves.png"]))
+    print(options.written(files))
+    if not ended and not failed:
+        print("mabn-ref compare: error: every run diverged; there is no curve to draw", file=sys.stderr)
+        return 1
     return options.code_of(failed, "compare", again)
 
 

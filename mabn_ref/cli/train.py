@@ -195,9 +195,10 @@ def _train(
         if not any(_of_one_training(old, record, config) for old in records):
             files.append(args.out / "results.jsonl")
             results.append(files[-1], record)
-        files.append(args.out / "curve.png")
-        title = f"{label(config)}, {options.data_title(config, images)}"
-        comparison.learning_curves(files[-1], comparison.collect([config], [record]), title)
+        if record["status"] == "done":
+            files.append(args.out / "curve.png")
+            title = f"{label(config)}, {options.data_title(config, images)}"
+            comparison.learning_curves(files[-1], comparison.collect([config], [record]), title)
     if source is not None:
         layers = (f"{what} {', '.join(names)}" for what, names in record["start"]["layers"].items())
         print(textwrap.fill(f"Began from {source.name}: {'; '.join(layers)}", WIDTH, subsequent_indent="  "))
