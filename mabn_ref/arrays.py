@@ -199,6 +199,12 @@ def check_own(*pairs: tuple[Any, type]) -> None:
             raise TypeError(f"{own.__name__.lower()} is {kind(value)}, expected {kind_of(own)}")
 
 
+def check_generator(rng: Any) -> None:
+    """Refuse what draws no numbers, such as the seed of what does."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng is {shown(rng)}, expected a numpy Generator, such as numpy.random.default_rng(0)")
+
+
 def check_plain(name: str, x: Array) -> None:
     """Refuse what is not an array of NumPy itself, CuPy or array-api-strict; NumPy's scalars pass.
 

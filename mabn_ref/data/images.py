@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mabn_ref.arrays import check_at_least
+from mabn_ref.arrays import check_at_least, check_generator
 from mabn_ref.data.dataset import Dataset, Images, check_dataset, check_images
 
 PADDING = 4
@@ -63,6 +63,7 @@ def flip_and_crop(images: Images, rng: np.random.Generator) -> Images:
     (4, 2)
     """
     check_images(images)
+    check_generator(rng)
     n, height, width, _ = images.shape
     flip = rng.random((n, 1, 1, 1)) < 0.5
     top = rng.integers(0, 2 * PADDING + 1, n)

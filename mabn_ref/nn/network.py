@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref.arrays import Array, namespace
+from mabn_ref.arrays import Array, check_generator, namespace
 from mabn_ref.nn import bias, centralize, conv2d, global_average_pool, linear, relu, residual, standardize, upsample
 from mabn_ref.nn.layers import (
     Bias,
@@ -78,6 +78,7 @@ def init(
     before gives, and a Config of another normaliser are errors.
     """
     check_layers(layers)
+    check_generator(rng)
     params: list[dict[str, Array]] = []
     states: list[Any] = []
 

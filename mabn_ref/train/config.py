@@ -205,7 +205,12 @@ class RunConfig(Checked):
     def _misfits(self) -> Iterator[str]:
         """Say which fields do not go together, one sentence for each."""
         if not isinstance(self.data_dir, str if self.data == "directory" else type(None)):
-            yield f"data_dir is {self.data_dir!r} with data={self.data!r}, expected one with 'directory' only"
+            expected = "the path of a directory" if self.data == "directory" else "None: it is for 'directory' alone"
+            yield f"data_dir is {self.data_dir!r} with data={self.data!r}, expected {expected}"
+        if type(self.start) not in (str, type(None)):
+            yield f"start is {self.start!r}, expected the name of a network or None"
+        if not 0 < self.exposure <= 1:
+            yield f"exposure is {self.exposure}, expected a number in (0, 1]"
         if self.data == "embedded" and None in (self.train_size, self.test_size):
             yield "train_size or test_size is None, expected a number: embedded data has no end"
         if self.norm in SAMPLE_NORMS and self.norm_batch != 1:

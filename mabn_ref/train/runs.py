@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mabn_ref.arrays import check_at_least, kind
 from mabn_ref.extras import require
 from mabn_ref.train import checkpoints, devices, loop, own_statistics, starting
 from mabn_ref.train.config import RunConfig
@@ -69,8 +70,9 @@ def run_one(
     >>> record["status"], record["seed"], len(record["epochs"])
     ('done', 0, 1)
     """
-    if checkpoint_every < 1:
-        raise ValueError(f"checkpoint_every is {checkpoint_every}, expected at least 1")
+    if not isinstance(config, RunConfig):
+        raise TypeError(f"config is {kind(config)}, expected a RunConfig")
+    check_at_least("checkpoint_every", checkpoint_every, 1, whole=True)
     if config.start != (None if source is None else source.name):
         raise ValueError(f"start is {config.start!r}, expected the name of the source: {source and source.name!r}")
     status, message = "done", None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mabn_ref.data.images import flip_and_crop
+from mabn_ref.nn import network
 
 
 def random_images(n: int, seed: int, low: int = 1) -> np.ndarray:
@@ -71,3 +74,11 @@ def test_generator_advances() -> None:
 def test_bad_images_are_named(images: object, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         flip_and_crop(images, np.random.default_rng(0))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "draws", [lambda rng: flip_and_crop(random_images(2, 0), rng), lambda rng: network.init([], rng)]
+)
+def test_a_seed_in_the_place_of_a_generator_is_named(draws: Callable[[object], object]) -> None:
+    with pytest.raises(TypeError, match="rng is 0, expected a numpy Generator"):
+        draws(0)

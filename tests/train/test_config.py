@@ -43,6 +43,9 @@ from mabn_ref.train.config import RunConfig, groups_of, is_control, label, recip
         ("weight_decay", -1e-4),
         ("warmup", -1),
         ("seed", -1),
+        ("start", 5),
+        ("exposure", 2.0),
+        ("exposure", 0.0),
     ],
 )
 def test_a_value_out_of_range_is_named(field: str, value: Any) -> None:
@@ -58,10 +61,18 @@ def test_a_value_of_another_type_is_named(field: str, value: Any) -> None:
         RunConfig(**{field: value})
 
 
-@pytest.mark.parametrize("data", ["embedded", "directory"])
-def test_a_directory_is_named_by_its_path_where_there_is_one(data: str) -> None:
-    with pytest.raises(ValueError, match=f"data_dir is 3 with data='{data}', expected one with 'directory' only"):
-        RunConfig(data=data, data_dir=3)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("data", "data_dir", "expected"),
+    [
+        ("embedded", 3, "None: it is for 'directory' alone"),
+        ("cifar10", "'x'", "None: it is for 'directory' alone"),
+        ("directory", 3, "the path of a directory"),
+        ("directory", None, "the path of a directory"),
+    ],
+)
+def test_a_directory_is_named_by_its_path_where_there_is_one(data: str, data_dir: Any, expected: str) -> None:
+    with pytest.raises(ValueError, match=f"data_dir is {data_dir} with data='{data}', expected {expected}"):
+        RunConfig(data=data, data_dir=data_dir.strip("'") if isinstance(data_dir, str) else data_dir)
 
 
 @pytest.mark.parametrize(

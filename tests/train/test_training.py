@@ -196,3 +196,14 @@ def test_the_test_error_counts_the_last_partial_batch(monkeypatch: pytest.Monkey
     monkeypatch.setattr(network, "infer", guess_zero)
     *_, end = loop.run(setup, loop.begin(setup))
     assert end.history[0].test_error == 100 * np.mean(setup.images.test.labels != 0)
+
+
+@pytest.mark.parametrize(("every", "error"), [("a", TypeError), (1.5, TypeError), (True, TypeError), (0, ValueError)])
+def test_what_is_no_number_of_gradient_batches_is_named(every: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=f"checkpoint_every is {every!r}, expected an integer of at least 1"):
+        run_one(recipe("bn", **TINY), checkpoint_every=every)
+
+
+def test_a_dictionary_is_no_configuration() -> None:
+    with pytest.raises(TypeError, match="config is a dict, expected a RunConfig"):
+        run_one(TINY)  # type: ignore[arg-type]
