@@ -72,8 +72,11 @@ def fetch_cifar10(
     pooch = require("pooch", "data")
     directory = cache_directory(cache_dir)
     directory.mkdir(parents=True, exist_ok=True)
+    archive = directory / _ARCHIVE
+    # pooch downloads anew what is there already, but damaged
+    damaged = f"The file that is there, {archive}, does not have the hash {sha256}. " if archive.exists() else ""
     by_hand = (
-        f"To go on by hand, download {CIFAR10_URL} elsewhere and place it as {directory / _ARCHIVE}, "
+        f"{damaged}To go on by hand, download {CIFAR10_URL} elsewhere and place it as {archive}, "
         "or unpack it and name its directory with --data-dir."
     )
     try:

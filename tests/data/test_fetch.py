@@ -113,6 +113,10 @@ def test_unreachable_server_says_how_to_place_the_file(server: Server, tmp_path:
     with pytest.raises(ConnectionError, match=r"could not download .*cifar-10-binary\.tar\.gz.*--data-dir") as caught:
         fetch.fetch_cifar10(tmp_path, url, SHA256, progress=False)
     assert str(tmp_path / "cifar-10-binary.tar.gz") in str(caught.value)
+    assert "hash" not in str(caught.value)
+    (tmp_path / "cifar-10-binary.tar.gz").write_bytes(CONTENT[:-1])
+    with pytest.raises(ConnectionError, match=rf"tar\.gz, does not have the hash {SHA256}\. To go on by hand"):
+        fetch.fetch_cifar10(tmp_path, url, SHA256, progress=False)
 
 
 def test_file_placed_by_hand_is_used(tmp_path: Path) -> None:
