@@ -621,3 +621,16 @@ def actions_of(command: argparse.ArgumentParser) -> dict[str, Any]:
     """The parsers of a command's actions."""
     (action,) = (action for action in command._actions if isinstance(action, argparse._SubParsersAction))
     return dict(action.choices)
+
+
+def test_help_says_what_holds_of_every_normaliser(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "(default 2; 1 for gn, ln, in, online, rms, frn, frozen-bn, dyt, derf)" in said
+    assert "(default: the greatest common divisor of 8 and the width)" in said
+    assert "training images, as equally many per class as possible" in said
+
+
+def test_one_draw_is_not_several(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["gradcheck", "relu", "--draws", "1", "--jobs", "1"]) == 0
+    assert "; 1 draw of each" in capsys.readouterr().out

@@ -117,7 +117,8 @@ def _gradcheck(args: argparse.Namespace) -> int:
             progress.step()
     for failure in wrong:
         print(f"\n{failure}")
-    print(f"\n{'all gradients are right' if not wrong else f'wrong: {len(wrong)}'}; {args.draws} draws of each")
+    drawn = f"{args.draws} draw{'' if args.draws == 1 else 's'}"
+    print(f"\n{'all gradients are right' if not wrong else f'wrong: {len(wrong)}'}; {drawn} of each")
     return int(bool(wrong))
 
 

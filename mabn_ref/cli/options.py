@@ -33,8 +33,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     recipe = parser.add_argument_group("sizes and recipe")
     for field, meaning, most in (
-        ("train_size", "training images, equally many per class", 10**7),
-        ("test_size", "test images, equally many per class", 10**7),
+        ("train_size", "training images, as equally many per class as possible", 10**7),
+        ("test_size", "test images, likewise", 10**7),
         ("width", "channels of the first convolution", 4096),
         ("epochs", "passes over the training images", 10**6),
     ):

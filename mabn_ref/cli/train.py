@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "train", run, "train one network", "Train a network with one normaliser.")
     norm = parser.add_argument_group("normaliser")
     add_name(norm, "--norm", "norm", _NORMS, f"{', '.join(_NORMS)}; default mabn", "mabn")
-    samples = "samples that share statistics (default 2; 1 for gn, ln, in)"
+    samples = f"samples that share statistics (default 2; 1 for {', '.join(SAMPLE_NORMS)})"
     add_number(norm, "--norm-batch", int, None, samples, at_least=1)
     norm.add_argument(
         "--wc",
@@ -45,7 +45,8 @@ def add(commands: Any) -> None:
     decays = ", ".join(f"{name} {decay}" for name, decay in DECAY.items() if name in _NORMS)
     old = f"weight of the old value in moving averages (default {decays})"
     add_number(norm, "--decay", float, None, old, at_most=1)
-    add_number(norm, "--groups", int, None, f"groups of channels, of gn (default {GROUPS})", at_least=1)
+    divisor = f"groups of channels, of gn (default: the greatest common divisor of {GROUPS} and the width)"
+    add_number(norm, "--groups", int, None, divisor, at_least=1)
     windows = "normalisation batches in MABN's moving averages (default: as many as one gradient batch has)"
     add_number(norm, "--mabn-window", int, None, windows, at_least=1, at_most=100_000, metavar="M", dest="window")
     options.add_devices(norm)

@@ -348,7 +348,8 @@ def label(config: RunConfig) -> str:
         averages = (_AVERAGES[str(name)] for name in (config.forward_average, config.backward_average))
         text = f"{config.form} {'/'.join(averages)} {config.norm_batch}"
     elif config.norm in SAMPLE_NORMS:
-        text = title + (f" ({groups_of(config)} groups)" if config.norm == "gn" else "")
+        groups = groups_of(config) if config.norm == "gn" else 0
+        text = title + (f" ({groups} group{'' if groups == 1 else 's'})" if groups else "")
     else:
         text = f"{title} {config.norm_batch}"
     marks = {

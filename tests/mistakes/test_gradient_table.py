@@ -24,7 +24,7 @@ def test_every_pass_is_checked_and_right(capsys: pytest.CaptureFixture[str]) -> 
     draws = many(1, 3)
     assert cli.main(["gradcheck", "--draws", str(draws)]) == 0
     out = capsys.readouterr().out
-    assert f"all gradients are right; {draws} draws of each" in out
+    assert f"all gradients are right; {draws} draw{'s' if draws > 1 else ''} of each" in out
     lines = out.splitlines()[1:-2]
     assert [line.split()[0] for line in lines if not line.startswith(" ")] == list(NAMES)
     assert all(" ok" in line for line in lines)

@@ -124,6 +124,7 @@ def test_labels_of_the_others() -> None:
     factorial = {"form": "modified", "forward_average": "sma", "backward_average": "ema"}
     assert label(recipe("moving", **factorial)) == "modified SMAS/EMAS 2 + WC"
     assert [label(recipe(name, norm_batch=1)) for name in ("gn", "ln", "in")] == ["GN (8 groups)", "LN", "IN"]
+    assert label(recipe("gn", norm_batch=1, width=5)) == "GN (1 group)"
     assert label(recipe("eval-norm", estimated=True)) == "EvalNorm 2 estimated"
     assert not is_control(recipe("moving", **factorial))
     assert is_control(recipe("moving", **{**factorial, "form": "vanilla"}, centralized=True))
