@@ -21,9 +21,10 @@ import numpy as np
 from mabn_ref import storage
 from mabn_ref.arrays import namespace
 from mabn_ref.nn import convert, network
-from mabn_ref.train.config import RunConfig, of_record
+from mabn_ref.train.config import RunConfig
 from mabn_ref.train.devices import mapped, to_device, to_host
 from mabn_ref.train.loop import Epoch, Progress, layers_of
+from mabn_ref.train.results import of_record
 from mabn_ref.train.tasks import BOXES, CLASSES, PIXELS
 
 Array = np.ndarray[Any, Any]

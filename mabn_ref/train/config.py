@@ -87,16 +87,11 @@ LATER_FIELDS: dict[str, Any] = {
 }
 """Fields of `RunConfig` that records and checkpoints made before them lack, with what was so then."""
 
-_IN_CONFIG = {
-    **{
-        name: name
-        for name in ("norm_batch", "decay", "window", "clip", "r_max", "d_max", "form", "groups", "estimated")
-    },
-    **{"decay_forward": "decay", "renorm_from": "renorm_after"},
-    **{"forward": "forward_average", "backward": "backward_average"},
-}
+_SAME_IN_CONFIG = ("norm_batch", "decay", "window", "clip", "r_max", "d_max", "form", "groups", "estimated")
+_IN_CONFIG = {name: name for name in _SAME_IN_CONFIG} | {"decay_forward": "decay", "renorm_from": "renorm_after"}
+_IN_CONFIG |= {"forward": "forward_average", "backward": "backward_average"}
 """Which field gives a setting of a normaliser's Config its value. `warmup` is not one: here it is of the rate."""
-_READ_BY = {
+READ_BY = {
     field: tuple(
         norm
         for norm, of_norm in TRAINED.items()
@@ -105,7 +100,7 @@ _READ_BY = {
     for field in _IN_CONFIG.values()
     if field != "norm_batch"  # which is 1, and not its default, where nobody reads it
 }
-_READ_BY |= {"r_max": ("brn",), "ramp": ("brn",), "head_warmup": ("mabn",), "clip": (*_READ_BY["clip"], "moving")}
+READ_BY |= {"r_max": ("brn",), "ramp": ("brn",), "head_warmup": ("mabn",), "clip": (*READ_BY["clip"], "moving")}
 """The normalisers of a field that not all of them read. The r_max of "moving" is `clip`."""
 _AVERAGES = {"batch": "BS", "sma": "SMAS", "ema": "EMAS"}
 _COUNT: dict[str, Any] = {"at_least": 1, "whole": True}
@@ -215,7 +210,7 @@ class RunConfig(Checked):
             yield "train_size or test_size is None, expected a number: embedded data has no end"
         if self.norm in SAMPLE_NORMS and self.norm_batch != 1:
             yield f"norm_batch is {self.norm_batch} with norm={self.norm!r}, expected 1: no other sample counts"
-        for name, norms in _READ_BY.items():
+        for name, norms in READ_BY.items():
             value, unused = getattr(self, name), getattr(RunConfig, name)
             if value != unused and self.norm not in norms:
                 those = ", ".join(map(repr, norms))
@@ -244,20 +239,6 @@ class RunConfig(Checked):
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name, ready for JSON."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-
-
-_UNREAD = {
-    norm: {name: getattr(RunConfig, name) for name, norms in _READ_BY.items() if norm not in norms}
-    for norm in TRAINED
-}
-
-
-def of_record(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that a record or a checkpoint has, as a run of today says them.
-
-    Later fields are filled in. Those that the normaliser does not read have their defaults, whatever was said.
-    """
-    return LATER_FIELDS | dict(config) | _UNREAD.get(str(config.get("norm")), {})
 
 
 def recipe(norm: str, **settings: Any) -> RunConfig:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from mabn_ref import __version__, storage
-from mabn_ref.train.config import RunConfig, of_record
+from mabn_ref.train.config import LATER_FIELDS, READ_BY, TRAINED, RunConfig
 
 _LONGEST = 4 * 2**20  #: bytes of a line: a hundred times the longest record of the project's own
 _LARGEST = 64 * 2**20  #: bytes of a file: some thousands of runs
@@ -30,6 +30,19 @@ _KINDS: dict[str, Any] = {
 }
 """What readers take from a record."""
 _OF_A_RUN = _KINDS.keys() - {"seed"}  #: what they take from every one that has a `config`: the seed is there, too
+
+
+_UNREAD = {
+    norm: {name: getattr(RunConfig, name) for name, norms in READ_BY.items() if norm not in norms} for norm in TRAINED
+}
+
+
+def of_record(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that a record or a checkpoint has, as a run of today has them.
+
+    Later fields are filled in. Those that the normaliser does not read have their defaults, whatever was said.
+    """
+    return LATER_FIELDS | dict(config) | _UNREAD.get(str(config.get("norm")), {})
 
 
 def prepare(path: Path) -> None:
@@ -109,7 +122,7 @@ def _lines(path: Path, file: IO[bytes]) -> Iterator[bytes]:
 
 
 def find(records: Sequence[dict[str, Any]], config: RunConfig) -> dict[str, Any] | None:
-    """Return the last record of exactly this configuration, if any; see `config.of_record`."""
+    """Return the last record of exactly this configuration, if any; see `of_record`."""
     wanted = config.as_dict()
     return next((record for record in reversed(records) if of_record(record.get("config", {})) == wanted), None)
 
