@@ -155,6 +155,7 @@ EPOCH = {"epoch": 1, "train_loss": 1.0, "train_error": 1.0, "test_error": 1.0, "
         {"epochs": [{"test_error": "3"}]},
         {"epochs": [{}]},
         {"epochs": []},
+        {"config": {"epochs": 2}},
         *({"epochs": [EPOCH | {"test_error": error}]} for error in (10**400, 1e308, -1e308, -5, True)),
         {"epochs": [EPOCH | {"train_loss": 10**400}]},
         {"seconds": 10**400},

@@ -161,6 +161,8 @@ def _record(line: bytes) -> dict[str, Any] | None:
     done, epochs = value.get("status") == "done", value.get("epochs", [])
     if "config" in value and not (value.keys() >= _OF_A_RUN and (epochs if done else "message" in value)):
         return None
+    if done and value.get("config", {}).get("epochs", len(epochs)) != len(epochs):
+        return None  # curves of other seeds are as long as that of this one
     for epoch in epochs:
         if not isinstance(epoch, dict) or not all(type(figure) in (int, float) for figure in epoch.values()):
             return None

@@ -37,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for config in study.plan(context, []):
         record: dict[str, Any] = {"status": "done", "message": None, "config": config.as_dict(), "seconds": 360.0}
         record |= {"versions": {"numpy": "2.0"}, "machine": {"system": "Linux", "cores": 2}}
-        record["epochs"] = [{"test_error": 40.0 + config.seed + 10 * (config.norm == "bn")}]
+        record["epochs"] = [{"test_error": 40.0 + config.seed + 10 * (config.norm == "bn")}] * config.epochs
         results.append(place / study.file, record)
     records_ = results.read(place / study.file)
     outcome, planned = study.outcome(context, records_), study.plan(context, records_)

@@ -23,7 +23,7 @@ def records(configs: list[RunConfig], error: Any) -> list[dict[str, Any]]:
             "versions": {},
             "machine": {},
             "seconds": 1.0,
-            "epochs": [{"test_error": float(error(config)), "train_error": 1.0}],
+            "epochs": [{"test_error": float(error(config)), "train_error": 1.0}] * config.epochs,
         }
         for config in configs
     ]

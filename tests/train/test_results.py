@@ -52,7 +52,7 @@ def test_numbers_that_json_lacks_are_refused(tmp_path: Path) -> None:
 def test_only_an_identical_configuration_counts_as_run(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     mine, other = recipe("mabn", seed=0), recipe("mabn", seed=0, lr=0.05)
-    record = {"message": None, "seconds": 1.0, "epochs": [{"test_error": 1.0}], **results.made_with()}
+    record = {"message": None, "seconds": 1.0, "epochs": [{"test_error": 1.0}] * 8, **results.made_with()}
     for status in ("diverged", "done"):
         results.append(path, {"config": mine.as_dict(), "status": status} | record)
     results.append(path, {"config": {"norm": "mabn"}, "status": "done"} | record)
