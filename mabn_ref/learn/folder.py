@@ -107,13 +107,12 @@ class Folder:
     def reset(self, exercise: Exercise) -> Path | None:
         """Put the skeleton back; return where the student's file is kept, or None if nothing was in it.
 
-        A file that is the skeleton does not take the place of one kept before. A folder that is in its place is kept,
-        too.
+        A file that is the skeleton is not kept. A folder that is in its place is.
         """
         path = self.file(exercise)
         old = None
         if path.is_dir() or (path.exists() and path.read_bytes() != exercise.skeleton.encode()):
-            old = path.replace(path.with_name(FILE + ".old"))
+            old = storage.put_aside(path)
         storage.write(path, exercise.skeleton.encode())
         progress = self.load()
         self.save(replace(progress, passed=progress.passed - {exercise.name}))

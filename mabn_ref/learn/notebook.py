@@ -112,7 +112,8 @@ def export(folder: Path, exercises: Sequence[Exercise], kind: str = "plain") -> 
     """Write one notebook for each exercise, as the layout of `kind` wants them, and return the files.
 
     For nbgrader `folder` is the course's, in which the notebooks go to ``source/NN_name/``; for Otter they go to the
-    folder itself and their tests to ``tests/``. A file that is there and is another is kept as ``NAME.old``.
+    folder itself and their tests to ``tests/``. A file that is there and is another is kept as ``NAME.old``, or
+    ``NAME.old2`` and so on.
     """
     written = []
     for exercise in exercises:
@@ -123,7 +124,7 @@ def export(folder: Path, exercises: Sequence[Exercise], kind: str = "plain") -> 
             files[folder / "tests" / f"{exercise.name}.py"] = _otter_tests(exercise)
         for place, text in files.items():
             if place.exists() and place.read_bytes() != text.encode():
-                place.replace(place.with_name(f"{place.name}.old"))
+                storage.put_aside(place)
             storage.write(place, text.encode())
             written.append(place)
     return written

@@ -91,6 +91,10 @@ def test_what_is_kept_outlives_a_second_reset(folder: Folder, capsys: pytest.Cap
     assert main(["learn", "reset", "1", "--dir", str(folder.path)]) == 0
     assert "kept" not in capsys.readouterr().out
     assert folder.file(MOMENTS).with_name("exercise.py.old").read_text() == MOMENTS.solution
+    folder.file(MOMENTS).write_text("another beginning\n")
+    assert main(["learn", "reset", "1", "--dir", str(folder.path)]) == 0
+    assert "kept as exercise.py.old2" in capsys.readouterr().out
+    assert folder.file(MOMENTS).with_name("exercise.py.old").read_text() == MOMENTS.solution
 
 
 def test_what_is_not_begun_is_not_called_wrong(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
