@@ -296,8 +296,7 @@ _HOLD = ("hold", "backward_of")
 _MOVING = tuple(norm for norm in HELD if norm != "brn")  # both passes read what earlier batches left
 PROBES: tuple[Probe, ...] = (
     Probe(
-        "input kept", "x and dz are compared with what they were after the call, and x after backward; z and dx "
-        "after another step.",
+        "input kept", "x and dz are what they were, after each pass, and the z and dx of one step after the next.",
         "input-overwritten", "The layer overwrites an array that its caller may still need.", _input_kept,
     ),
     Probe(
