@@ -59,7 +59,7 @@ def check(
         Tolerance of an error relative to the derivative itself: to the sum of what each output has in it; 0 or more.
         By default 1e-7 (1e-4 where an input is float32, 5e-3 for a forward that stays float32, 1e-25 for exact
         numbers). What the rounding of the inputs and of the outputs may give is forgiven besides, and the result says
-        so, but never more than 1e-2 of the input's largest derivative.
+        so, but never more than 1e-2 of the input's largest derivative, unless that cannot be told from 0.
     seed : int
         Seed of cotangents and directions, 0 or more.
     double_backward : callable, optional
@@ -115,6 +115,7 @@ def check(
     found = []
     with np.errstate(all="ignore"):
         inherited = cache(lambda: _inherited(forward, at, _flat(center)))
+        swing = cache(lambda: _swing(forward, at, _flat(center)))
         for i, name in enumerate(names):
             claim = Claim(
                 name=name,
@@ -127,6 +128,7 @@ def check(
                 gradients=np.stack([gradients[i].ravel() for gradients in rehearsed.gradients]),
                 rtol=tolerance,
                 inherited=inherited,
+                swing=swing,
                 eps=_eps(center),
                 coarser=eps / _eps(center),
                 conditioning=max(far, 1.0),
@@ -186,6 +188,18 @@ def _inherited(forward: Callable[..., Any], at: Sequence[Array], center: Array) 
         with suppress(Exception):  # a neighbour outside of forward's domain says nothing
             off = np.fmax(off, to_float(abs(_flat(forward(*nudged)[0]) - center)) / NUDGE)
     return np.where(np.isfinite(off), off, 0.0)
+
+
+def _swing(forward: Callable[..., Any], at: Sequence[Array], center: Array) -> Array:
+    """How far each output lies from those of no inputs, of half of them and of the opposite; infinite if unknown.
+
+    A constant that forward adds is no part of that. The 1 that a saturated tanh has come to is.
+    """
+    far = np.full(center.shape, np.nan)
+    for part in (0.0, 0.5, -1.0):
+        with suppress(Exception):
+            far = np.fmax(far, to_float(abs(_flat(forward(*(part * x for x in at))[0]) - center)))
+    return np.where(np.isnan(far), np.inf, far)
 
 
 def _of_input(forward: Callable[..., Any], at: Sequence[Array], i: int) -> Callable[[Array], Array]:

@@ -30,9 +30,9 @@ class Claim:
     """What backward says: that `gradients` are those of <cotangent, function(x)> at this `x`, one row for each.
 
     `pull` is backward, of one more cotangent; `units` is the unit of each element of x, `center` the output there,
-    `eps` that of the output's numbers; `inherited` gives what the rounding of the inputs does to each output,
-    `coarser` is how many times that the gradients' numbers have, and `conditioning` is how many units from zero any
-    input of forward lies.
+    `eps` that of the output's numbers; `inherited` gives what the rounding of the inputs does to each output, and
+    `swing` how far it lies from where the inputs are others altogether. `coarser` is how many times `eps` the
+    gradients' numbers have, and `conditioning` is how many units from zero any input of forward lies.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Claim:
     gradients: Array
     rtol: float
     inherited: Callable[[], Array]
+    swing: Callable[[], Array]
     eps: float
     coarser: float
     conditioning: float
@@ -55,10 +56,7 @@ class Claim:
         return lambda t: self.function(np.asarray(self.x + t * direction))
 
     def rounding(self, reach: Array | float = np.inf) -> Array:
-        """How far each output may be off; what a gradient may be of outputs that move by `reach`.
-
-        Backward may have been left an output, and its rounding, but no constant that dwarfs whatever moves.
-        """
+        """How far each output may be off; or what backward may have of it, which is no constant beyond `reach`."""
         return np.fmax(self.eps * np.fmin(to_float(abs(self.center)), reach), self.inherited())
 
     def view(self, line: Array) -> View:
@@ -133,26 +131,25 @@ class Sight(NamedTuple):
         counted = (view.uncertainty > 0) | (size <= doubt)
         rounding, passed_on = (
             SLACK * claim.coarser * float(weights @ np.where(counted, each, 0.0))
-            for each in (claim.rounding(), claim.rounding(view.reach))
+            for each in (claim.rounding(), claim.rounding(np.fmax(view.reach, claim.swing())))
         )
-        near_0 = size <= doubt and abs(float(analytic)) <= rounding
-        allowed = claim.rtol * size + (rounding if near_0 else min(passed_on, COARSEST * largest))
         off = abs(float(analytic - slope))
         error, reason = max(off - half, 0.0), ""
         kinked = bool(half > 0)
+        if not kinked and stepped is not None and error > claim.rtol * size:
+            exact = cotangent @ stepped
+            if abs(exact - slope) <= max(doubt, 1e-6 * largest) and doubt <= BELIEVED * largest > 0:
+                # differences may be too noisy to tell either from the truth; the complex step is not noisy
+                slope, error, doubt, rounding = exact, abs(float(analytic - exact)), 0.0, passed_on
+        allowed = claim.rtol * size + (min(rounding, COARSEST * largest) if largest > doubt else rounding)
         if kinked:
             low, high = float(slope) - half, float(slope) + half
             allowed += min(doubt, COARSEST * largest)
             reason = f"slopes to either side are {low:.9g} and {high:.9g}, times the cotangent"
-        elif stepped is not None:
-            exact = cotangent @ stepped
-            if error > allowed and abs(exact - slope) <= max(doubt, 1e-6 * largest) and doubt <= BELIEVED * largest:
-                # differences may be too noisy to tell either from the truth; the complex step is not noisy
-                slope, error, doubt, rounding = exact, abs(float(analytic - exact)), 0.0, passed_on
         if error <= allowed or (error <= doubt and doubt <= claim.rtol * largest):
             verdict = KINKED if kinked else "ok"
-            if not kinked and error > claim.rtol * size > 0:
-                reason = f"rounding explains an error of {allowed / size:.0e} here, more than rtol"
+            if not kinked and error > claim.rtol * largest > 0:
+                reason = f"rounding explains an error of {allowed / largest:.0e} here, more than rtol"
         elif error <= max(doubt, rounding):
             verdict, reason = "undecided", self._unclear(weights, doubt / size, rounding / size)
         else:
