@@ -24,16 +24,20 @@ _CHECK = re.compile(
 )
 """Statements of the cells that check, as `notebook.as_notebook` and Otter-Grader write them."""
 _WORD = re.compile(r"(?<![\w.])[^\W\d]\w*")
-_DEFINITION = re.compile(
-    r"(?:@.*\n)*(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)|([A-Z][A-Z0-9_]*)[ \t]*(?::[^=\n]*)?=(?!=)"
+_DEFINITION = re.compile(r"(?:@.*\n)*(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)")
+_BRANCH = re.compile(r"(?:elif|else|except|finally)\b")
+_PARAMETERS = re.compile(r"(?:\bdef[ \t]+\w+[ \t]*\(|\blambda\b)([^):]*)")
+_BINDING = re.compile(
+    r"^[ \t]*(?:(?:import|from)[ \t]+(.*)|([\w.,* \t]+?)(?::[^=\n]+)?(?:[-+*/%&|^@]|//|\*\*|<<|>>)?=(?!=))",
+    re.MULTILINE,
 )
 
 
 def notebook_source(text: str) -> str:
     """The student's code of a notebook, in the order of its cells.
 
-    That is the cells marked as answers, with the functions, classes, imports and constants of other cells that these
-    use; or, where no cell is marked, all but checks.
+    That is the cells marked as answers, with what other cells define of the names that these read; or, where no cell
+    is marked, all but checks. An assignment of another cell may fail, as what it is made of may not be there.
 
     Raises
     ------
@@ -61,7 +65,9 @@ def notebook_source(text: str) -> str:
     answers = [block for marked, blocks in codes if marked for block in blocks]
     if "answer" in marks:
         used = _used(answers, [block for marked, blocks in codes if not marked for block in blocks])
-        codes = [(marked, blocks if marked else [b for b in blocks if b in used]) for marked, blocks in codes]
+        codes = [
+            (marked, blocks if marked else [_guarded(b) for b in blocks if b in used]) for marked, blocks in codes
+        ]
     return "\n".join("".join(blocks) for _, blocks in codes if blocks).rstrip("\n")
 
 
@@ -101,11 +107,11 @@ def _end_of_line(code: str, start: int) -> int:
 
 
 def _blocks(statements: Iterable[str]) -> list[str]:
-    """Statements with those that are indented below them, and with their decorators."""
+    """Statements with those that are indented below them, with their decorators, and with their other branches."""
     blocks: list[list[str]] = []
     decorated = False
     for statement in statements:
-        inner = statement[0].isspace() or statement[0] == "#"
+        inner = statement[0].isspace() or statement[0] == "#" or _BRANCH.match(statement) is not None
         if blocks and (inner or decorated):
             blocks[-1].append(statement)
         else:
@@ -115,31 +121,52 @@ def _blocks(statements: Iterable[str]) -> list[str]:
 
 
 def _used(answers: Iterable[str], others: Iterable[str]) -> set[str]:
-    """Those of the other blocks that define what the answers, or one another, use and do not define."""
+    """Those of the other blocks that define what the answers, or one another, read."""
     defining: dict[str, list[str]] = {}
     for block in others:
         for name in _defined(block):
             defining.setdefault(name, []).append(block)
     for name in {name for block in answers for name in _defined(block)}:
         defining.pop(name, None)
-    used, wanted = set[str](), [name for block in answers for name in _words(block)]
+    used, wanted = set[str](), ["*", *(name for block in answers for name in _read(block))]
     while wanted:
         for block in defining.pop(wanted.pop(), ()):
             if block not in used:
                 used.add(block)
-                wanted += _words(block)
+                wanted += _read(block)
     return used
 
 
 def _defined(block: str) -> set[str]:
-    """The functions, classes, modules and constants that a block defines."""
-    if block.startswith(("import ", "from ")):
-        return set(_words(block))
+    """The names that a block binds, "*" for all of a module."""
     found = _DEFINITION.match(block)
-    return {found[1] or found[2]} if found else set()
+    if found:
+        return {found[1]}
+    if block.startswith(("import ", "from ")):
+        return {*_words(block), *("*" in block) * "*"}
+    bound = [imported or target for imported, target in _BINDING.findall(_bare(block))]
+    return {name for names in bound for name in _words(names)}
 
 
-def _words(block: str) -> list[str]:
-    """The names in a block, attributes, strings and comments left out."""
-    code = _PIECE.sub(lambda found: " " if found["text"] else found[0], block)
-    return [word for word in _WORD.findall(code) if not keyword.iskeyword(word)]
+def _read(block: str) -> set[str]:
+    """The names in a block that are neither its arguments nor bound in it, as far as lines show that."""
+    code = _bare(block)
+    own = _PARAMETERS.findall(code) + [target for _, target in _BINDING.findall(code)]
+    return set(_words(code)) - {name for names in own for name in _words(names)}
+
+
+def _guarded(block: str) -> str:
+    """What defines a function or imports as it is; what computes something may fail."""
+    if _DEFINITION.match(block) or block.startswith(("import ", "from ")):
+        return block
+    return f"try:\n    exec({block!r})\nexcept Exception:\n    pass\n"
+
+
+def _bare(block: str) -> str:
+    """The code of a block without strings and comments."""
+    return _PIECE.sub(lambda found: " " if found["text"] else found[0], block)
+
+
+def _words(code: str) -> list[str]:
+    """The names in a piece of code, attributes left out."""
+    return [word for word in _WORD.findall(_bare(code)) if not keyword.iskeyword(word)]

@@ -61,11 +61,41 @@ def test_what_the_answer_uses_of_other_cells_comes_along() -> None:
         "def around(x): return 1\nclass Unused: pass\ndef moments(x): return 0\n"
     )
     answer = "def moments(x):\n    # torch, Unused\n    return np.mean(x, axes(x)), x.torch * 'torch' + EPS * pi\n"
-    assert source(("", other), ("answer", answer), ("", "%pylab\nEPS = 2\nplot()")) == (
-        "import numpy as np, matplotlib\nfrom math import (\n    pi,\n)\n\nEPS: float = 1e-5\n"
+    eps = guarded("EPS: float = 1e-5\n")
+    assert source(("", other), ("answer", answer), ("", "%pylab\nplot()")) == (
+        "import numpy as np, matplotlib\nfrom math import (\n    pi,\n)\n\n"
+        f"{eps}"
         "@cached  # memory\n@wraps\ndef axes(x):\n\n    return around(x)\n\ndef around(x): return 1\n\n"
-        f"{answer}\nEPS = 2"
+        f"{answer}".rstrip("\n")
     )
+
+
+def guarded(block: str) -> str:
+    return f"try:\n    exec({block!r})\nexcept Exception:\n    pass\n"
+
+
+@pytest.mark.parametrize(
+    ("other", "expression"),
+    [
+        ("two = 2", "two"),
+        ("ONE, two = 1, 2", "two"),
+        ("two = 1\ntwo += 1", "two"),
+        ("if True:\n    two = 2\nelse:\n    two = 3", "two"),
+        ("twice = lambda x: 2 * x", "twice(1)"),
+        ("one = 1\nmore = lambda x: x + one", "more(1)"),
+        ("from math import *", "round(e) - 1"),
+        ("try:\n    import numpy as np\nexcept ImportError:\n    raise", "int(np.sqrt(4))"),
+        ("import json\ntwo = json.loads('2')", "two"),
+        ("two = 2\nimport nothing_like_that\ntwo = 3\ntwo = nothing_like_that", "two - 1"),
+    ],
+)
+def test_what_the_answer_reads_is_computed_whatever_else_fails(other: str, expression: str) -> None:
+    answer = f"def answer(x):\n    y = {expression}\n    return y\n"
+    code = source(("", f"x = y = 1 / 0\n{other}\nplot(two)"), ("answer", answer))
+    assert "1 / 0" not in code
+    names: dict[str, Any] = {}
+    exec(code.replace("import nothing_like_that", "nothing_like_that = 3"), names)
+    assert names["answer"](0) == 2
 
 
 @pytest.mark.parametrize("kind", notebook.FORMATS)
