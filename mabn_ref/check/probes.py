@@ -98,17 +98,19 @@ def _input_kept(p: Probing) -> str:
     x, dz = p.xs[0].copy(), p.dzs[0].copy()
     z = p.target.forward(layer, x, p.gammas[0].copy(), p.betas[0].copy(), True)
     found += ["x in training"] * _changed(x, p.xs[0])
-    left, returned = x.copy(), [("z", z, np.array(z))]
+    left = x.copy()
     dx = p.target.backward(layer, dz)[0]
     found += ["x in backward"] * _changed(x, left)
     found += ["dz in backward; a residual block hands it to its other branch too"] * _changed(dz, p.dzs[0])
-    returned.append(("dx", dx, np.array(dx)))
+    returned = [(name, a, np.array(a)) for name, a in (("z", z), ("dx", dx))]
     p.step(layer, 1)
     found += [f"the {name} that it returned, in the next step" for name, a, before in returned if _changed(a, before)]
     x = p.xs[1].copy()
-    p.target.forward(layer, x, p.gammas[1].copy(), p.betas[1].copy(), False)
+    z = p.target.forward(layer, x, p.gammas[1].copy(), p.betas[1].copy(), False)
     found += ["x in inference"] * _changed(x, p.xs[1])
-    return ", ".join(found)
+    before = np.array(z)
+    p.infer(layer, 2)
+    return ", ".join(found + ["the z that it returned, in the next inference"] * _changed(z, before))
 
 
 def _changed(a: Array, before: Array) -> bool:
@@ -296,7 +298,7 @@ _HOLD = ("hold", "backward_of")
 _MOVING = tuple(norm for norm in HELD if norm != "brn")  # both passes read what earlier batches left
 PROBES: tuple[Probe, ...] = (
     Probe(
-        "input kept", "x and dz are what they were, after each pass, and the z and dx of one step after the next.",
+        "input kept", "After each pass x and dz are what they were, and after the next call z and dx are, too.",
         "input-overwritten", "The layer overwrites an array that its caller may still need.", _input_kept,
     ),
     Probe(

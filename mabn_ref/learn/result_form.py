@@ -13,8 +13,8 @@ def described(value: Any) -> str:
 
     Examples
     --------
-    >>> described(None), described((1, 2)), described(np.zeros((2, 3)))
-    ('nothing', '2 values', 'an array of shape (2, 3)')
+    >>> described(None), described((1, 2)), described(np.zeros((2, 3))), described(True)
+    ('nothing', '2 values', 'an array of shape (2, 3)', 'True')
     """
     if value is None:
         return "nothing"
@@ -22,6 +22,8 @@ def described(value: Any) -> str:
         return f"{len(value)} value{'' if len(value) == 1 else 's'}"
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape}"
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value))
     return f"a {'number' if np.isscalar(value) and not isinstance(value, str) else type(value).__name__}"
 
 

@@ -22,7 +22,7 @@ class StudentError(Exception):
         super().__init__(message[:3000])
         self.kind = kind
         """One of todo, raised, syntax, timeout, not run, died, killed, printed, missing, unsendable, form."""
-        self.trace = [(int(line), str(name)) for line, name in list(trace or [])[:12]]
+        self.trace = [(min(int(line), 10**6), str(name)[:100]) for line, name in list(trace or [])[:12]]
         """Lines of the student's file that the error went through, outermost first, each with its function."""
 
     @property

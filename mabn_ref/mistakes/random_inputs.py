@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -198,7 +199,7 @@ def right_draw(module: ModuleType) -> Draw:
     """Inputs for any right normaliser, which shares statistics if its Config has `norm_batch`."""
     of_batches = any(field.name == "norm_batch" for field in fields(module.Config))
     definition = plain.NORMALISERS.get(module.__name__.rpartition(".")[2], plain.Normaliser)
-    return calls(module, scale=_WIDE, **definition.derivative_with) if of_batches else sample_calls(module)
+    return (partial(calls, scale=_WIDE) if of_batches else sample_calls)(module, **definition.derivative_with)
 
 
 RIGHT_DRAWS: Mapping[ModuleType, Draw] = {

@@ -43,7 +43,7 @@ class Config(Checked):
 
 
 class State(NamedTuple):
-    """Moving statistics, all of shape (C,); `backward` changes `u` and `v`, `forward` the others and the count."""
+    """Moving statistics, all of shape (C,); `backward` changes `u`, `v` and its own count alone."""
 
     mean: Array  #: at first 0, moved by :eq:`online-mean`
     var: Array  #: at first 1, moved by :eq:`online-variance`

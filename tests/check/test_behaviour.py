@@ -89,7 +89,8 @@ def test_a_buffer_that_is_returned_and_used_again_is_named(name: str) -> None:
             return layer.buffer
 
     kind, words = found(Reusing(batch_norm))["input kept"]
-    assert (kind, f"(the {name} that it returned, in the next step)" in words) == ("fault", True)
+    assert (kind, f"(the {name} that it returned, in the next step" in words) == ("fault", True)
+    assert ("in the next inference)" in words) is (name == "z")
 
 
 class Remembering(FunctionsTarget):
@@ -363,6 +364,20 @@ def test_a_backward_pass_of_pytorch_that_overwrites_its_callers_tensors_is_a_fau
 
     kind, words = found(Writing)["input kept"]
     assert (kind == "fault", f"({name} in backward" in words) == (bool(name), bool(name)), words
+
+
+@pytest.mark.frameworks
+def test_a_module_that_fills_its_output_again_is_named(torch: Any) -> None:
+    class Reusing(torch.nn.BatchNorm2d):  # type: ignore[name-defined,misc]
+        def forward(self, x: Any) -> Any:
+            z = super().forward(x)
+            if getattr(self, "last", None) is not None and self.last.shape == z.shape:
+                self.last.data.copy_(z.detach())
+            object.__setattr__(self, "last", z)
+            return z
+
+    kind, words = found(Reusing)["input kept"]
+    assert (kind, "(the z that it returned, in the next step" in words) == ("fault", True)
 
 
 @pytest.mark.frameworks

@@ -346,7 +346,7 @@ class TorchTarget(Holding, Constructed):
 
     def _last(self, t: Any) -> Array:
         array = t.detach().numpy()
-        return np.array(array if self.axis == -1 or array.ndim < 2 else np.moveaxis(array, self.axis, -1))
+        return np.asarray(array if self.axis == -1 or array.ndim < 2 else np.moveaxis(array, self.axis, -1))
 
 
 def _width(module: Any) -> int | None:
