@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.benchmarks import __main__ as benchmarks
-from tests.benchmarks import processes, timing, training_step
+from tests.benchmarks import processes, relatives, timing, training_step
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "benchmarks"
 
@@ -75,6 +75,8 @@ def test_the_recorded_results_are_of_these_benchmarks() -> None:
         assert set(recorded["results"]) == set(benchmarks.SECTIONS)
         (steps,) = recorded["results"]["step"]["tables"].values()
         assert set(training_step.contestants(None, 1)) < set(steps)
+    recorded = json.loads((RESULTS / "relatives.json").read_text(encoding="utf-8"))
+    assert set(relatives.ours((2, 2, 2, 8))) < set(recorded["results"]["relatives"]["tables"])
 
 
 def test_peak_memory_of_a_small_training_run() -> None:
