@@ -341,7 +341,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("pickling", "A pickled layer infers the same.", "pickle-differs", "A pickled layer is not the layer.",
           _pickle, ("pickled",)),
     Probe(
-        "constant channel", "z and dx are finite where all values of a channel, or of a sample, are the same.",
+        "constant channel", "z and dx are finite when all values of a channel, or of a sample, are equal.",
         "not-finite-on-a-constant", "A channel or a sample of one constant gives numbers that are not finite.",
         _constant,
     ),

@@ -100,7 +100,7 @@ def _above(place: Path) -> list[str]:
 
 
 def _no_libraries(shown: Path) -> Iterator[Path]:
-    """Folders among libraries that are not to be seen: packages and, where these are not the system's, all others."""
+    """Folders to hide: those of packages and, outside the system's own, all but the standard library."""
     own = Path(os.__file__).parent.name  # python3.11, the standard library
     for place, inner, _ in os.walk(shown):
         for folder in [Path(place, name) for name in inner]:
