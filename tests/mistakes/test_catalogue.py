@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import mabn_ref
+from mabn_ref import norms
 from mabn_ref.mistakes import MISTAKES, Mistake, named, plain, wrong
 from mabn_ref.mistakes.one_call import over_ranks
 from mabn_ref.mistakes.oracles import ORACLES
@@ -28,7 +29,6 @@ from mabn_ref.norms import (
     online_norm,
     rms_norm,
     sync_batch_norm,
-    unified_norm,
 )
 
 NORMS = tuple(dict.fromkeys(m.subject for m in MISTAKES if m.subject.__name__.startswith("mabn_ref.norms")))
@@ -167,6 +167,8 @@ def test_wrong_passes_run_on_any_configuration_and_shape(module: Any, norm_batch
 def test_no_two_mistakes_of_a_normaliser_give_the_same_numbers(module: Any) -> None:
     """So that numbers have one explanation."""
     settings: dict[str, Any] = {"eps": 0.3, "decay": 0.9}
+    if shares(module):
+        settings |= next(norm.example for norm in norms.NORMS.values() if norm.module is module)
     if module is batch_renorm:
         ramp = {"start": 2, "stop": 8}
         bounds = {
@@ -174,8 +176,6 @@ def test_no_two_mistakes_of_a_normaliser_give_the_same_numbers(module: Any) -> N
             "d_max": batch_renorm.Ramp(**ramp, first=0.1, last=1.0),
         }
         settings |= bounds | {"ema_of": "sigma"}
-    if module is unified_norm:
-        settings |= {"window": 3, "clip": 1.2, "warmup": 0, "renorm_from": 1, "outliers": False}
     if module is mabn:
         settings |= {"window": 6, "clip": 1.2, "warmup": 4, "renorm_from": 1}
     of_batches = calls(module, groups=2, norm_batch=3, space=(2, 2), channels=3, count=6, **settings)

@@ -43,7 +43,7 @@ def test_everything_with_a_backward_pass_is_in_the_table() -> None:
     subjects = {m.__name__.rpartition(".")[2] for m in RIGHT_DRAWS if hasattr(m, "backward")}
     assert subjects == set(NAMES)
     assert all("-backward" in equation(name) and len(equation(name)) < 31 for name in NAMES)
-    assert equation("unified_norm") == "unified-backward, m = 1"
+    assert equation("mabn") == "mabn-backward (20), one call"
     assert set(HELD) < set(NAMES)
 
 

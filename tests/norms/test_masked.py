@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mabn_ref.gradcheck import check
-from mabn_ref.norms import NORMS, batch_norm, eval_norm, group_norm, mabn, masked, modified_batch_norm, unified_norm
+from mabn_ref.norms import NORMS, batch_norm, eval_norm, group_norm, mabn, masked, modified_batch_norm
 from tests.strategies import many, parameters
 
 SHAPE, STEPS = (4, 5, 3), 6
@@ -189,8 +189,8 @@ def test_what_cannot_be_meant_is_refused() -> None:
         forward(config=eval_norm.Config(norm_batch=2))
     with pytest.raises(TypeError, match=r"config is a group_norm\.Config, expected that of a normaliser whose"):
         forward(config=group_norm.Config())
-    with pytest.raises(TypeError, match=r"unified_norm\.Config, expected a batch_norm\.Config"):
-        forward(config=unified_norm.Config())
+    with pytest.raises(TypeError, match=r"mabn\.Config, expected a batch_norm\.Config"):
+        forward(config=mabn.Config())
     with pytest.raises(TypeError, match=r"mask is a numpy\.ndarray of float64, expected an array of bool"):
         forward(mask=mask.astype(float))
     with pytest.raises(TypeError, match="mask is a list, expected an array of bool"):
