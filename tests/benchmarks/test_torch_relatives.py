@@ -13,7 +13,7 @@ SHAPE = (4, 3, 3, 8)
 
 @pytest.mark.frameworks
 def test_opponents_agree_over_several_calls() -> None:
-    """More than a window, so that both phases of Unified Normalization come up."""
+    """More than a window, so that what begins with a full one comes up too."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     ours, theirs = relatives.ours(SHAPE), relatives.theirs(torch, SHAPE)
     assert ours.keys() == theirs.keys()
