@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mabn_ref.gradcheck import check
 from mabn_ref.mistakes.oracles import forward, recurrence
 from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS
+from mabn_ref.nn import threshold
 from mabn_ref.norms import modified_batch_norm, rms_norm
 from mabn_ref.norms.rms_norm import Config, State
 from tests.strategies import parameters, sample, seeds
@@ -127,6 +128,27 @@ def test_against_pytorch(eps: float) -> None:
     ours = run(x, dz, gamma, np.zeros(6), Config(eps=eps))
     for a, b in zip(ours, (z.detach(), leaf.grad, theirs.weight.grad), strict=False):
         np.testing.assert_allclose(a, b.numpy(), rtol=1e-12, atol=1e-12 * np.abs(a).max())
+
+
+@pytest.mark.frameworks
+def test_frn_and_its_threshold_against_autograd() -> None:
+    """eq: rms-statistics, rms-normalise, rms-backward, threshold-forward, threshold-backward"""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    for seed in range(5):
+        inputs = drawn(seed, (4, 3, 2, 6))
+        tau = np.random.default_rng(seed).standard_normal(6)
+        x, gamma, beta, cut = (torch.tensor(a, requires_grad=True) for a in (inputs[0], *inputs[2:], tau))
+        normalised = x * torch.rsqrt(torch.mean(x**2, dim=(1, 2), keepdim=True) + 1e-5)
+        out = torch.maximum(gamma * normalised + beta, cut)
+        out.backward(torch.tensor(inputs[1]))
+        config = Config(axes="positions", eps=1e-5)
+        z, cache, _ = rms_norm.forward(inputs[0], *inputs[2:], NONE, config)
+        ours, threshold_cache = threshold.forward(z, tau)
+        dz, dtau = threshold.backward(inputs[1], threshold_cache)
+        *gradients, _ = rms_norm.backward(dz, cache, NONE)
+        found = (ours, *gradients, dtau)
+        for a, b in zip(found, (out.detach(), x.grad, gamma.grad, beta.grad, cut.grad), strict=True):
+            np.testing.assert_allclose(a, b.numpy(), rtol=1e-12, atol=1e-12 * np.abs(a).max())
 
 
 def test_bad_settings_are_refused() -> None:
