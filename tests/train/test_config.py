@@ -82,7 +82,7 @@ def test_a_directory_is_named_by_its_path_where_there_is_one(data: str, data_dir
         ({"norm": "bn", "groups": 4}, "groups is 4 with norm='bn', expected None: it is for 'gn' alone"),
         (
             {"norm": "bn", "window": 4},
-            "window is 4 with norm='bn', expected None: it is for 'mabn', 'moving',",
+            "window is 4 with norm='bn', expected None: it is for 'mabn', 'moving'",
         ),
         (
             {"norm": "gn", "norm_batch": 1, "decay": 0.5},
