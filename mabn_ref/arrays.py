@@ -36,6 +36,11 @@ def namespace(x: Array) -> Any:
     return sys.modules[type(x).__module__.partition(".")[0]]
 
 
+def reshaped(x: Array, shape: tuple[int, ...]) -> Array:
+    """Return x in another shape; the method of an array, where there is one, takes a tenth of the function's time."""
+    return x.reshape(shape) if hasattr(x, "reshape") else namespace(x).reshape(x, shape)
+
+
 _BLOCK = 512
 
 
@@ -52,22 +57,21 @@ def sums(x: Array) -> Array:
     >>> sums(np.full((1, 3, 2), 2.0))
     array([[6., 6.]])
     """
-    xp = namespace(x)
     groups, values, channels = x.shape
     width = min(values, _BLOCK)
-    ones = xp.reshape(xp.ones_like(x[:1, :width, :1]), (1, width))
+    ones = namespace(x).ones((1, width), dtype=x.dtype, **_device(x))
     if values == width:
         return (ones @ x)[:, 0, :]
     whole = values - values % width
-    parts = (ones @ xp.reshape(x[:, :whole, :], (groups, -1, width, channels)))[:, :, 0, :]
+    parts = (ones @ reshaped(x[:, :whole, :], (groups, -1, width, channels)))[:, :, 0, :]
     if whole < values:
-        parts = xp.concat([parts, sums(x[:, whole:, :])[:, None, :]], axis=1)
+        parts = namespace(x).concat([parts, sums(x[:, whole:, :])[:, None, :]], axis=1)
     return sums(parts)
 
 
 def total(x: Array) -> Array:
     """Sum over all axes but the last, block by block as in `sums`: one value per channel."""
-    return sums(namespace(x).reshape(x, (1, -1, x.shape[-1])))[0, :]
+    return sums(reshaped(x, (1, -1, x.shape[-1])))[0, :]
 
 
 def check_squares(name: str, x: Array, mean_square: Array, *, place: str = "channel") -> None:
@@ -116,12 +120,11 @@ def less(x: Array, row: Array) -> Array:
     array([[[4., 4.],
             [6., 6.]]])
     """
-    xp = namespace(x)
     groups, values, channels = x.shape
     length = 8192 if values * channels >= 2**17 else 512
     times = math.gcd(values, 2 ** ((length - 1) // channels).bit_length())
-    rows = xp.reshape(x, (groups, values // times, times * channels))
-    return xp.reshape(rows - xp.tile(row, (1, times))[:, None, :], x.shape)
+    rows = reshaped(x, (groups, values // times, times, channels))
+    return reshaped(rows - namespace(x).repeat(row[:, None, None, :], times, axis=2), x.shape)
 
 
 def check_at_least(name: str, value: Any, lowest: float, *, below: float = math.inf, whole: bool = False) -> None:

@@ -9,7 +9,18 @@ from __future__ import annotations
 from typing import Any
 
 from mabn_ref import arrays
-from mabn_ref.arrays import Array, check_at_least, check_float_array, check_squares, less, like, namespace, shown
+from mabn_ref.arrays import (
+    Array,
+    check_at_least,
+    check_float_array,
+    check_squares,
+    less,
+    like,
+    namespace,
+    reshaped,
+    shown,
+    zeros,
+)
 from mabn_ref.norms.checks import Ramp, check_shape
 
 
@@ -34,12 +45,12 @@ def split(x: Array, norm_batch: int | None) -> Array:
     check_at_least("norm_batch", norm_batch, 1, whole=True)
     if samples % norm_batch:
         raise ValueError(f"x has {samples} samples, expected a multiple of norm_batch={norm_batch}")
-    return namespace(x).reshape(x, (samples // norm_batch, -1, x.shape[-1]))
+    return reshaped(x, (samples // norm_batch, -1, x.shape[-1]))
 
 
 def merge(x: Array, shape: tuple[int, ...]) -> Array:
     """Undo `split`; `shape` is that of x before it."""
-    return namespace(x).reshape(x, shape)
+    return reshaped(x, shape)
 
 
 def sums(x: Array) -> Array:
@@ -139,7 +150,7 @@ def ema(
     array([3., 4.])
     """
     rows = _rows("old", (1, *old.shape), batch_values)
-    steps, xp = rows.shape[0], namespace(rows)
+    steps = rows.shape[0]
     if decay is None and seen is not None:
         decays = [(seen + t) / (seen + t + 1) for t in range(steps)]  # eq: cumulative-average
         fresh = like(rows, [1 / (seen + t + 1) for t in range(steps)])[:, None] * rows  # eq: cumulative-average
@@ -151,11 +162,11 @@ def ema(
         raise ValueError(
             f"decay is {shown(decay)}, expected a number in [0, 1], or None and how many values were seen"
         )
-    averages = [old]
+    averages = zeros((steps + 1, rows.shape[1]), rows)
+    averages[0, :] = old
     for t in range(steps):
-        averages.append(decays[t] * averages[-1] + fresh[t, :])  # eq: averages (7)
-    sequence = xp.stack(averages)
-    return xp.reshape(sequence[:-1, :], batch_values.shape), xp.reshape(sequence[1:, :], batch_values.shape)
+        averages[t + 1, :] = decays[t] * averages[t, :] + fresh[t, :]  # eq: averages (7)
+    return reshaped(averages[:-1, :], batch_values.shape), reshaped(averages[1:, :], batch_values.shape)
 
 
 def sma(held: Array, batch_values: Array, *, seen: int | None = None) -> tuple[Array, Array]:
