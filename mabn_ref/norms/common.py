@@ -19,7 +19,6 @@ from mabn_ref.arrays import (
     namespace,
     reshaped,
     shown,
-    zeros,
 )
 from mabn_ref.norms.checks import Ramp, check_shape
 
@@ -162,10 +161,9 @@ def ema(
         raise ValueError(
             f"decay is {shown(decay)}, expected a number in [0, 1], or None and how many values were seen"
         )
-    averages = zeros((steps + 1, rows.shape[1]), rows)
-    averages[0, :] = old
+    averages = namespace(rows).concat([old[None, :], fresh])
     for t in range(steps):
-        averages[t + 1, :] = decays[t] * averages[t, :] + fresh[t, :]  # eq: averages (7)
+        averages[t + 1, :] += decays[t] * averages[t, :]  # eq: averages (7)
     return reshaped(averages[:-1, :], batch_values.shape), reshaped(averages[1:, :], batch_values.shape)
 
 
