@@ -163,7 +163,7 @@ def test_a_state_made_by_hand_needs_no_count(own: str) -> None:
     module.backward(X, cache, after)
 
 
-COUNTING = [name for name, (module, _) in MODULES.items() if "backward_iteration" in module.State._fields]
+COUNTING_BACK = [name for name, (module, _) in MODULES.items() if "backward_iteration" in module.State._fields]
 
 
 @pytest.mark.parametrize("own", sorted(MODULES))
@@ -171,10 +171,10 @@ def test_only_who_counts_what_came_back_changes_its_state_in_backward(own: str) 
     module, _, _, cache, state = made(own)
     *_, after = module.backward(X, cache, state)
     changed = [name for name, a, b in zip(state._fields, state, after, strict=True) if not np.array_equal(a, b)]
-    assert ("backward_iteration" in changed) == bool(changed) == (own in COUNTING)
+    assert ("backward_iteration" in changed) == bool(changed) == (own in COUNTING_BACK)
 
 
-@pytest.mark.parametrize("own", COUNTING)
+@pytest.mark.parametrize("own", COUNTING_BACK)
 def test_a_cache_goes_through_backward_once_and_in_order(own: str) -> None:
     module, config, _, first, state = made(own)
     _, second, state = module.forward(X, ONE, ONE, state, config)
