@@ -123,8 +123,9 @@ def less(x: Array, row: Array) -> Array:
     groups, values, channels = x.shape
     length = 8192 if values * channels >= 2**17 else 512
     times = math.gcd(values, 2 ** ((length - 1) // channels).bit_length())
-    rows = reshaped(x, (groups, values // times, times, channels))
-    return reshaped(rows - namespace(x).repeat(row[:, None, None, :], times, axis=2), x.shape)
+    rows = reshaped(x, (groups, values // times, times * channels))
+    repeated = namespace(x).repeat(row[:, None, :], times, axis=1)
+    return reshaped(rows - reshaped(repeated, (groups, 1, times * channels)), x.shape)
 
 
 def check_at_least(name: str, value: Any, lowest: float, *, below: float = math.inf, whole: bool = False) -> None:

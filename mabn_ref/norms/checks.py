@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable
 from numbers import Integral, Real
@@ -155,20 +154,14 @@ def forward(
     shared = x.shape[0] if norm_batch is None else norm_batch
     if centred:
         check_varied(shared * math.prod(x.shape[1:-1]), f"x has shape {tuple(x.shape)} and norm_batch={norm_batch}")
-    check_state(state[0], init, x.shape[-1], config[0], x)
+    check_state(state[0], init(x.shape[-1], config[0], dtype=np.float64), x)
 
 
-def check_state(state: Any, init: Init, channels: int, config: Any, like: Array) -> None:
-    """Refuse a state whose arrays do not have the shapes of those that `init` makes, or the dtype of `like`."""
-    for name, shape in _shapes(init, channels, config).items():
-        check_shaped(f"state.{name}", getattr(state, name), shape, like=like, real=True)
-
-
-@functools.lru_cache(maxsize=16)  # arrays made for their shapes alone take as long as a pass over a small x
-def _shapes(init: Init, channels: int, config: Any) -> dict[str, tuple[int, ...]]:
-    """The shapes of the arrays in a state."""
-    made = init(channels, config, dtype=np.float64)._asdict()
-    return {name: tuple(value.shape) for name, value in made.items() if hasattr(value, "shape")}
+def check_state(state: Any, expected: Any, like: Array) -> None:
+    """Refuse a state whose arrays do not have the shapes of those in `expected`, or the dtype of `like`."""
+    for name, value in expected._asdict().items():
+        if hasattr(value, "shape"):
+            check_shaped(f"state.{name}", getattr(state, name), tuple(value.shape), like=like, real=True)
 
 
 def gradient_statistics(dz: Array, cache: Pair) -> None:
@@ -194,7 +187,7 @@ def backward(
     check_own(cache, state)
     gradient_statistics(dz, cache)
     (found, _), (current, _) = cache, state
-    check_state(current, init, found.shape[-1], found.config, dz)
+    check_state(current, init(found.shape[-1], found.config, dtype=np.float64), dz)
     if not hasattr(current, "iteration"):
         return
     first, after = found.iteration, found.iteration + iterations(found)
@@ -218,8 +211,8 @@ def affine(gamma: Array, beta: Array, state: Pair, config: Pair, init: Init) -> 
     shape = tuple(gamma.shape)
     if len(shape) != 1 or tuple(beta.shape) != shape:
         raise ValueError(f"gamma and beta have shapes {shape} and {tuple(beta.shape)}, expected (C,) twice")
-    for name, wanted in _shapes(init, *shape, config[0]).items():
-        if wanted == shape:
+    for name, value in init(*shape, config[0], dtype=np.float64)._asdict().items():
+        if getattr(value, "shape", ()) == shape:
             check_shaped(f"state.{name}", getattr(state[0], name), shape, like=gamma, real=True)
 
 

@@ -152,7 +152,7 @@ def _trained(cache: Cache, state: State) -> tuple[batch_norm.Cache, batch_norm.S
 def infer(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> Array:
     """Normalise each sample by the mixture of its own and the moving statistics: :eq:`eval-mixture`."""
     checks.infer(x, gamma, beta, (state, State), (config, Config), init)
-    checks.check_state(state, init, x.shape[-1], config, x)
+    checks.check_state(state, init(x.shape[-1], config, dtype=np.float64), x)
     sample_mean, sample_var, centred = _of_samples(x)
     _, var = mixture(sample_mean, sample_var, state.mean, state.var, state.a, state.b, config)
     off = (1 - state.a) * (sample_mean - state.mean)  # the sample's mean less the mixture's, without their rounding

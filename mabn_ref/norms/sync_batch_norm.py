@@ -164,7 +164,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     """Normalise by mean and variance of the whole batch: :eq:`bn-normalise` (1), :eq:`affine` (3)."""
     check_own((state, State), (config, Config))
     checks.check_inputs(x, gamma, beta, samples=0)
-    checks.check_state(state, init, x.shape[-1], config, x)
+    checks.check_state(state, init(x.shape[-1], config, dtype=np.float64), x)
     shape, t = tuple(x.shape), state.iteration
     mu, var, centred, values = _moments(x, config)
     _, moving_mean = ema(state.mean, mu, config.decay, t)  # eq: ema-forward (12)

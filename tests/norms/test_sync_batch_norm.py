@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
 from typing import Any
 
 import numpy as np
@@ -333,6 +335,26 @@ def test_a_communicator_without_allreduce(communicator: Any) -> None:
         TypeError, match=r"communicator is .*, which has no allreduce; expected an object whose allred"
     ):
         sync_batch_norm.Config(communicator=communicator)
+
+
+def test_a_communicator_needs_no_hash_and_is_not_kept() -> None:
+    """One of mpi4py has none; one of threads holds the arrays of the last sum."""
+
+    class Unhashable:
+        __hash__ = None  # type: ignore[assignment]
+
+        def allreduce(self, value: Any) -> Any:
+            return value
+
+    communicator, x, one = Unhashable(), np.random.default_rng(0).standard_normal((4, 3)), np.ones(3)
+    config = sync_batch_norm.Config(communicator=communicator)
+    z, cache, state = sync_batch_norm.forward(x, one, one, sync_batch_norm.init(3, config, dtype=float), config)
+    sync_batch_norm.backward(z, cache, state)
+    sync_batch_norm.infer(x, one, one, state, config)
+    held = weakref.ref(communicator)
+    del communicator, config, cache
+    gc.collect()
+    assert held() is None
 
 
 def test_fifty_steps_on_four_ranks_follow_the_run_of_one_process() -> None:
