@@ -25,7 +25,7 @@ def test_the_authors_code_step_by_step() -> None:
 @pytest.mark.parametrize("settings", [{"warmup": 0}, {"warmup": 5, "backward_by": "batch"}])
 def test_runs_follow_the_plain_recurrence(settings: dict[str, Any]) -> None:
     """eq: power-normalise, power-control, power-backward, modified-infer"""
-    for seed in range(many(5, 40)):
+    for seed in range(many(5, 125)):
         inputs = calls(power_norm, **settings)(np.random.default_rng(seed))
         for oracle in (forward, recurrence):
             verdict = oracle("power_norm", power_norm, inputs)

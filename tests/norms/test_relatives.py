@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.norms import NORMS, moving_statistics
+from mabn_ref.norms import NORMS, mabn, moving_statistics
 from tests.norms.several_calls import drawn, run
 
 RELATIVES = [
@@ -24,7 +24,8 @@ def test_one_call_is_many_calls_and_a_cache_goes_once(module: Any) -> None:
     apart, end = run(module, config, xs, dzs, gamma, beta, start)
     z, cache, after = module.forward(xs.reshape(-1, 3), gamma, beta, start, config)
     dx, *_, state = module.backward(dzs.reshape(-1, 3), cache, after)
-    np.testing.assert_allclose(z.reshape(xs.shape), apart[0], rtol=1e-13)
+    # MABN's window is summed in another order when it moves on by several batches at once.
+    np.testing.assert_allclose(z.reshape(xs.shape), apart[0], rtol=1e-13 if module is mabn else 0)
     np.testing.assert_allclose(dx.reshape(xs.shape), apart[1], rtol=1e-13, atol=1e-15)
     for a, b in zip(state, end, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-13)

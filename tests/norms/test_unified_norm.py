@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mabn_ref.mistakes.gradient_table import equation
 from mabn_ref.mistakes.oracles import forward, gradient, recurrence
 from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS, calls
 from mabn_ref.norms import modified_batch_norm, unified_norm
@@ -33,7 +34,7 @@ def test_the_authors_code_where_r_is_other_than_one() -> None:
 )
 def test_runs_follow_the_plain_recurrence(settings: dict[str, Any]) -> None:
     """eq: unified-mean, unified-normalise, unified-psi, unified-backward, modified-infer"""
-    for seed in range(many(5, 40)):
+    for seed in range(many(5, 125)):
         inputs = calls(unified_norm, **settings)(np.random.default_rng(seed))
         for oracle in (forward, recurrence):
             verdict = oracle("unified_norm", unified_norm, inputs)
@@ -42,6 +43,7 @@ def test_runs_follow_the_plain_recurrence(settings: dict[str, Any]) -> None:
 
 def test_with_a_window_of_one_batch_it_is_a_derivative() -> None:
     """eq: unified-backward"""
+    assert equation("unified_norm") == "unified-backward, m = 1"
     for seed in range(3):
         assert gradient("unified_norm", unified_norm, RIGHT_DRAWS[unified_norm](np.random.default_rng(seed))).accepted
 
