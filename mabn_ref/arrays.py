@@ -253,7 +253,7 @@ def check_float_array(
     x : array
         The argument.
     like : array or dtype, optional
-        Another argument, or its dtype, which `x` must share when both are real floating arrays.
+        Another argument, whose library `x` must share, or a dtype; both dtypes must be one if they are real.
     like_name : str
         That argument's name.
     real : bool
@@ -269,6 +269,9 @@ def check_float_array(
     TypeError: x has dtype int64, expected float32 or float64
     """
     check_plain(name, x)
+    if hasattr(like, "dtype") and namespace(x) is not namespace(like):
+        library = namespace(like).__name__
+        raise TypeError(f"{name} is {kind(x)}, expected an array of {library}, the library of {like_name}")
     dtype = _name(x.dtype)
     beside = None if like is None else _name(getattr(like, "dtype", like))
     if beside in _REAL and dtype != beside and (real or dtype in _REAL):

@@ -296,3 +296,22 @@ def test_the_settings_of_a_mismatch_would_have_trained_silently() -> None:
     """The fields overlap, which is why nothing but the class tells them apart."""
     assert {"eps", "norm_batch", "decay"} <= set(vars(mabn.Config())) & set(vars(moving_statistics.Config()))
     assert mabn.Config().decay != batch_norm.Config().decay
+
+
+@pytest.mark.parametrize("own", sorted(MODULES))
+def test_libraries_are_not_mixed(own: str) -> None:
+    """NumPy would take an array of another library into a result, and the state would be of both."""
+    strict = pytest.importorskip("array_api_strict")
+    module, config, _, cache, state = made(own)
+    theirs = module.init(4, config, dtype=strict.float64, xp=strict)
+    wanted = "expected an array of numpy, the library of "
+    with pytest.raises(TypeError, match=f"^gamma is an array_api_strict.*, {wanted}x$"):
+        module.forward(X, strict.ones(4, dtype=strict.float64), ONE, state, config)
+    with pytest.raises(TypeError, match=f"^dz is an array_api_strict.*, {wanted}the forward pass$"):
+        module.backward(strict.asarray(X), cache, state)
+    for name in (name for name, value in theirs._asdict().items() if hasattr(value, "dtype")):
+        mixed = state._replace(**{name: getattr(theirs, name)})
+        with pytest.raises(TypeError, match=rf"^state\.{name} is an array_api_strict.*, {wanted}x$"):
+            module.forward(X, ONE, ONE, mixed, config)
+        with pytest.raises(TypeError, match=rf"^state\.{name} is an array_api_strict.*, {wanted}"):
+            module.backward(X, cache, mixed)
