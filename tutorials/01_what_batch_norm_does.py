@@ -94,10 +94,10 @@ draw(
 #
 # Why it works is less settled. Its inventors pointed to the moving inputs: each layer has to follow what the layers
 # before it change (Ioffe and Szegedy, 2015). But networks train just as well when noise is put back after the
-# normaliser (Santurkar et al., 2018), so that cannot be all. Two effects are well supported. Signals keep their size
-# at every depth, whatever the first weights are; and a step that is too long makes the weights longer, which makes
-# the following steps count less (question 2 below). Both allow larger learning rates (Bjorck et al., 2018). One small
-# network with one seed, as here, shows the effect and does not explain it.
+# normaliser (Santurkar et al., 2018), so that cannot be the whole story. Two effects are well supported. Signals keep
+# their size at every depth, whatever the first weights are; and a step that is too long makes the weights longer,
+# which makes the following steps count less (question 2 below). Both allow larger learning rates (Bjorck et al.,
+# 2018). One small network with one seed, as here, shows the effect and does not explain it.
 #
 # Four samples by hand
 # --------------------
@@ -212,10 +212,10 @@ print(normalised(np.array([[1.0], [0.2], [-0.5], [0.1]])).ravel())
 print(normalised(np.array([[1.0], [2.0], [1.5], [0.8]])).ravel())
 
 # %%
-# First it is large, then it is small. The mean and the variance of a batch :math:`B` are *estimates* of those of all
-# data, and the smaller the batch, the worse the estimates; :math:`|B|` is the number of its samples. Draw the other
-# members of the batch from a normal distribution with mean 0 and variance 1. Over all data, :math:`x = 1` would
-# become :math:`y = 1`, :eq:`population` (6).
+# In the first it comes out large, in the second small. The mean and the variance of a batch :math:`B` are *estimates*
+# of those of all data, and the smaller the batch, the worse the estimates; :math:`|B|` is the number of its samples.
+# Draw the other members of the batch from a normal distribution with mean 0 and variance 1. Over all data,
+# :math:`x = 1` would become :math:`y = 1`, :eq:`population` (6).
 #
 # .. admonition:: Predict before you run
 #    :class: predict
@@ -279,8 +279,8 @@ print("x = 8, on its own, becomes", alone.ravel())
 #
 # 1. A convolution before batch normalisation has a bias, a number added to each channel. What does it do to the
 #    output, and what will its gradient be?
-# 2. Somebody doubles all weights of the convolution before batch normalisation. What happens to the output? And to
-#    the gradient of the loss with respect to those weights?
+# 2. Someone doubles all weights of the convolution before batch normalisation. What happens to the output? And to the
+#    gradient of the loss with respect to those weights?
 # 3. At :math:`|B| = 2` with one value per sample, :math:`y` is 1 or -1 (almost). What information about :math:`x`
 #    gets through? Why can a network for images still be trained at :math:`|B| = 2`?
 #

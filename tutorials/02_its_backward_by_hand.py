@@ -47,7 +47,7 @@ dz = np.array([0.3, -0.8, 0.4, 1.0])
 #
 # The rule is always the same: a value's gradient is the sum over everything it was used for. :math:`\mu` and
 # :math:`\sigma` were used for all four values, so their gradients are sums over the batch. These are the lines of
-# :eq:`bn-graph`; keep the drawing of the graph on :doc:`/derivations/batch_norm` beside them, and follow its arrows
+# :eq:`bn-graph`; keep the drawing of the graph on :doc:`/derivations/batch_norm` next to them, and follow its arrows
 # upwards, from :math:`z` to :math:`x`:
 
 dy = gamma * dz
@@ -139,8 +139,8 @@ draw(
 
 # %%
 # In double precision a step of about :math:`10^{-5}` is good to ten digits. In single precision rounding is half a
-# billion times coarser: the best step is about a hundredth, and gives four or five digits. For this reason,
-# run gradient checks in double precision.
+# billion times coarser: the best step is about a hundredth, and gives four or five digits. So run gradient checks in
+# double precision.
 #
 # A check that cannot fail
 # ------------------------
@@ -269,7 +269,7 @@ for f in (right, *wrong):
 # 1. The four numbers in ``dx`` sum to zero. Why must they, whatever the loss?
 # 2. With only two values in the batch, :math:`y = (-1, 1)` apart from the effect of :math:`\epsilon`. Put that into
 #    (4). What is left of the gradient?
-# 3. Somebody checks batch normalisation with the loss :math:`\sum_b z_b^2` at :math:`\beta = 0`, finds that backward
+# 3. Someone checks batch normalisation with the loss :math:`\sum_b z_b^2` at :math:`\beta = 0`, finds that backward
 #    and differences agree, and is satisfied. What has been shown? What changes if :math:`\beta` is 1?
 #
 # .. admonition:: Answers

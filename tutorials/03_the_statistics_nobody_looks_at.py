@@ -88,7 +88,7 @@ print("g =", dbeta / 6, " Psi =", dgamma / 6)
 # In a real network
 # -----------------
 #
-# Ask the small network of this project, on its own generated images. First we train it for 50 steps with
+# We ask the small network of this project, on its own generated images. First we train it for 50 steps with
 # :math:`|B| = 32`, so that its gradients are those of a network at work.
 
 train, _ = embedded.generate(train_size=1600, test_size=10, seed=0)
@@ -158,8 +158,8 @@ draw(
 # How good are they?
 # ------------------
 #
-# For each of the four statistics take the spread over batches, and divide it by what all 512 images give, both as a
-# root mean square over the channels. At a ratio of 0.1 the estimate is good; above 1 it is more noise than value.
+# For each of the four statistics, take the spread over batches and divide it by the value for all 512 images, both as
+# a root mean square over the channels. At a ratio of 0.1 the estimate is good; above 1 it is more noise than value.
 #
 # .. admonition:: Predict before you run
 #    :class: predict
@@ -228,8 +228,8 @@ for M in (8, 128, 2048):
 # normalisation is known to train well. So noise is not fatal by itself, and the figure alone does not show that noise
 # is the cause of what goes wrong at :math:`|B| = 2`. A shared error of :math:`g` even *helps* a weight: the sum of
 # the :math:`u_b` is off by the same amount, and one is subtracted from the other
-# (:doc:`/derivations/hidden_statistics`). The paper's answer is to take the noise away and to see what happens. What
-# can be proved about it is in :doc:`/derivations/theorem2`.
+# (:doc:`/derivations/hidden_statistics`). The paper's answer is to take the noise away and see what happens.
+# :doc:`/derivations/theorem2` says what can be proved about it.
 #
 # Questions
 # ---------

@@ -2,7 +2,7 @@ r"""
 04 Moving averages
 ==================
 
-The statistics of two images are noisy. The batches before had statistics too: what does averaging over them gain, and
+The statistics of two images are noisy. Earlier batches had statistics too: what does averaging over them gain, and
 what does it cost? MABN is built on the answer: it averages all its statistics, some in one way and some in another.
 """
 

@@ -74,7 +74,7 @@ print("Psi", psi)
 print("dx ", dx)
 
 # %%
-# Is it true? With the loss :math:`L = \sum_b u_b y_b`, move each :math:`x_b` a little up and down, and look:
+# Is that right? With the loss :math:`L = \sum_b u_b y_b`, move each :math:`x_b` up and down a little, and look:
 
 
 def loss(x):
@@ -170,7 +170,7 @@ draw(
 # ---------------------------
 #
 # That was the aim. Take a population of values and gradients whose statistics are known, compute the gradient with
-# those, and ask how far the gradient of a small batch is from it. Here are 20,000 samples of four positions; half the
+# them, and see how far the gradient of a small batch is from it. Here are 20,000 samples of four positions; half the
 # variance of :math:`x` is shared by the positions of a sample, and its mean is zero, as after centring.
 
 x = np.sqrt(0.5) * (rng.standard_normal((20_000, 4, 1)) + rng.standard_normal((20_000, 1, 1)))

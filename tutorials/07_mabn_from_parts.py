@@ -96,7 +96,7 @@ print("z of the last batch", zs[-1])
 
 # %%
 # Here :math:`r` reaches its clip, 1.5, in the first iteration, since the exponential average starts at 1, and again
-# with the large batch. Where :math:`r` is not clipped, the value is :math:`r y_b = x_b / \hat\chi`, exactly that of
+# with the large batch. Where :math:`r` is not clipped, the value is :math:`r y_b = x_b / \hat\chi`, exactly as at
 # inference.
 #
 # The backward statistic: a simple average

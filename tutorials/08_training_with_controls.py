@@ -11,8 +11,8 @@ answer is about MABN? A table that compares the wrong rows can be right in every
 # Images
 # ------
 #
-# From a seed the package generates a data set with the shape of CIFAR-10: ten classes of textures. To finish in half
-# a minute we train on random crops of 16 by 16 pixels.
+# The package generates a data set shaped like CIFAR-10 from a seed: ten classes of textures. To finish in half a
+# minute we train on random crops of 16 by 16 pixels.
 
 # sphinx_gallery_thumbnail_number = 2
 from pathlib import Path
@@ -202,8 +202,8 @@ for one, other in (
     print(f"{one:11} minus {other:9}  {show(difference)}  {seen}")
 
 # %%
-# Besides, the images are artificial, the network is tiny, and so is the run. Another learning rate or a longer run
-# may change the order: with centred weights BN does better in some settings and worse in others.
+# Also, the images are artificial, the network is tiny, and so is the run. Another learning rate or a longer run may
+# change the order: with centred weights BN does better in some settings and worse in others.
 #
 # The real figures
 # ----------------
@@ -242,8 +242,8 @@ for bottom, top in (("BN 2", "BN 32"), ("BN 2 + WC", "BN 32 + WC")):
 # ---------
 #
 # 1. Why are the differences taken seed by seed before they are averaged, and not from the two means?
-# 2. A table without controls says "MABN 2 beats BN 2 by 8 points". Which two other explanations are there, that have
-#    nothing to do with averaging statistics?
+# 2. A table without controls says "MABN 2 beats BN 2 by 8 points". Which two other explanations have nothing to do
+#    with averaging statistics?
 # 3. BN 2 is tested with moving averages of statistics that come from two images each. How could those make its test
 #    error worse although its weights are as good as any, and how would you find out?
 #

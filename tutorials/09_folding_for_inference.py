@@ -185,9 +185,9 @@ draw(
 )
 
 # %%
-# The ratio depends on the machine: what folding saves is passes over memory, and few multiplications; the
-# convolutions remain. It is the same for batch normalisation and MABN. Normalisers that compute statistics of each
-# sample at inference too, such as group or layer normalisation, cannot be folded: they are not straight lines.
+# The ratio depends on the machine: folding saves passes over memory, but few multiplications; the convolutions
+# remain. It is the same for batch normalisation and MABN. Normalisers that compute statistics of each sample at
+# inference too, such as group or layer normalisation, cannot be folded: they are not straight lines.
 #
 # Questions
 # ---------

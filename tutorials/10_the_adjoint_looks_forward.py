@@ -97,8 +97,8 @@ axes.figure.colorbar(shown, extend="min", label="size of the derivative (loss / 
 plt.show()
 
 # %%
-# The input of an iteration affects its own loss, and the next two losses through the window: how strongly, depends on
-# the :math:`\Psi` of those iterations, which may be near zero. So there are two derivatives that one could mean.
+# The input of an iteration affects its own loss, and the next two losses through the window; how strongly depends on
+# the :math:`\Psi` of those iterations, which may be near zero. So there are two derivatives that you could mean.
 #
 # (a) One call
 # ------------
@@ -149,7 +149,7 @@ print("all calls (b)", all_calls[t])
 print("MABN (20)    ", of_mabn.reshape(T, M)[t])
 
 # %%
-# They are not even close. This is not surprising: the :math:`c` are drawn at random, so that the expectation of
+# They are not even close. This is not surprising: the :math:`c` are drawn at random, so the expectation of
 # :math:`\Psi` is close to zero, and three values say nothing about the next three.
 #
 # How good is the approximation?
@@ -224,7 +224,7 @@ draw(
 #
 # Cross-Iteration BN, a rival of MABN, has a window too, and sends back the true derivative of one call: batch norm's
 # backward pass with both of its statistics divided by the length of the window, :eq:`cbn-backward`. For a normaliser
-# without a mean that is (a). A normaliser's backward pass is there to take off the part of the gradient along
+# without a mean that is (a). A normaliser's backward pass is there to remove the part of the gradient along
 # :math:`y`. How much of it do (a) and (20) leave, with a steady :math:`\Psi`?
 
 c = x + noise
@@ -237,10 +237,10 @@ for m in (1, 4, 16, 64):
     print(f"m = {m:2}", *(f"  {name}: {round(100 * part):3} % left" for name, part in left.items()))
 
 # %%
-# A single call hardly changes a long window, so its derivative takes off only :math:`1/m` of that part and leaves
-# :math:`1 - 1/m`. (A little less in short windows, where :math:`y` and :math:`\Psi` are large together.) MABN takes
-# off the whole at any length, since its window averages :math:`\Psi` as well. :doc:`/derivations/cross_iteration`
-# derives the first.
+# A single call hardly changes a long window, so its derivative removes only :math:`1/m` of that part and leaves
+# :math:`1 - 1/m`. (A little less in short windows, where :math:`y` and :math:`\Psi` are large together.) MABN removes
+# all of it at any length, since its window averages :math:`\Psi` as well. :doc:`/derivations/cross_iteration` derives
+# the first.
 #
 # Questions
 # ---------
@@ -248,7 +248,7 @@ for m in (1, 4, 16, 64):
 # 1. A colleague checks MABN by finite differences of one call and finds an error of a few per cent. Is the
 #    implementation wrong? Which two things could be compared instead?
 # 2. Could one compute (b) exactly in training, instead of approximating it?
-# 3. An exponential average looks at the past alone, too. What is its transpose, and what would that mean for a
+# 3. An exponential average also looks only at the past. What is its transpose, and what would that mean for a
 #    normaliser that divides by an exponential average and is meant to be exact?
 #
 # .. admonition:: Answers

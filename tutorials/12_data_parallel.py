@@ -15,8 +15,8 @@ Debian's ``openmpi-bin``. The numbers are the same.
 # A communicator that counts
 # --------------------------
 #
-# All that the workers, called *ranks*, need is one call: ``allreduce(value)`` returns, on every rank, the sum of what
-# all ranks passed to it. The communicator below passes the call on and counts the bytes that its rank sends.
+# The workers, called *ranks*, need only one call: ``allreduce(value)`` returns, on every rank, the sum of what all
+# ranks passed to it. The communicator below passes the call on and counts the bytes that its rank sends.
 
 import numpy as np
 from _plots import BLUE, GREY, RED, draw
@@ -115,9 +115,8 @@ if rank == 0:  # one rank speaks for all
 #
 # So each rank of MABN has moving averages and a window of its own. PyTorch's ``DistributedDataParallel`` undoes that:
 # it copies the buffers of rank 0 to all ranks before every forward pass, and averages and windows are buffers. Two
-# devices in one process (`mabn_ref.norms.devices`) show what becomes of it. Whoever trains MABN or Batch
-# Renormalization passes ``broadcast_buffers=False``, as MABN's authors do. Batch norm does not read its averages in
-# training.
+# devices in one process (`mabn_ref.norms.devices`) show what happens. To train MABN or Batch Renormalization, pass
+# ``broadcast_buffers=False``, as MABN's authors do. Batch norm does not read its averages in training.
 
 
 def psi_windows(broadcast):
@@ -137,7 +136,7 @@ if rank == 0:
         print(f"broadcast {broadcast!s:<5}   Psi window of device 0 {first}   of device 1 {second}")
 
 # %%
-# With the broadcast, device 1 has device 0's window but for the last entry: what it found before is lost.
+# With the broadcast, device 1 has device 0's window except for the last entry: what it found before is lost.
 #
 # Four ranks as one
 # -----------------
