@@ -1,4 +1,4 @@
-r"""Batch, simple or exponential averages in either direction, in vanilla or modified form: one general normaliser.
+r"""Moving statistics: batch, simple or exponential averages in either direction, in vanilla or modified form.
 
 It varies one thing at a time, as Table 4 of Yan et al., ICLR 2020, does. The modified form is the vanilla one with
 the mean held at 0 in forward and g held at 0 in backward, and that is how it is written. **backward is the derivative
