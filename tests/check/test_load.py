@@ -29,7 +29,10 @@ def test_a_path_names_an_attribute_of_a_module_in_the_current_directory(
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("no_such_package.norms:Norm", "there is no module 'no_such_package' here"),
+        ("no_such_package.norms:Norm", "there is no module 'no_such_package' here$"),
+        ("mabn_ref.check.target.Target", r"no module '.*' here; did you mean 'mabn_ref.check.target:Target'\?"),
+        ("mabn_ref.check.target.Nothing", "there is no module 'mabn_ref.check.target.Nothing' here$"),
+        ("no_such_package.Norm", "there is no module 'no_such_package' here$"),
         ("mabn_ref.norms:batchnorm", r"mabn_ref.norms has no 'batchnorm'; did you mean 'batch_norm'\?"),
         ("mabn_ref.norms:nothing_like_it", "mabn_ref.norms has no 'nothing_like_it'$"),
         (":MyBN", "expected a module and a name in it, such as my_package.norms:MyMABN2d"),

@@ -69,7 +69,9 @@ def load(path: str) -> Any:
             ) from error
         if error.name is None or not (module_name + ".").startswith(error.name + "."):
             raise ValueError(f"target is {path!r}, but {_where(error)}") from error
-        raise ValueError(f"target is {path!r}, but there is no module {error.name!r} here") from error
+        above, _, last = module_name.rpartition(".")  # a class, as Python writes it: torch.nn.BatchNorm2d
+        meant = f"; did you mean '{above}:{last}'?" if hasattr(sys.modules.get(above), last) else ""
+        raise ValueError(f"target is {path!r}, but there is no module {error.name!r} here{meant}") from error
     except Exception as error:
         raise ValueError(f"target is {path!r}, but {_where(error)}") from error
     for part in filter(None, name.split(".")):
