@@ -66,7 +66,7 @@ def test_what_a_module_raises_is_told_with_its_line(
 
 def test_a_module_names_the_classes_that_may_be_meant() -> None:
     module = ModuleType("layers")
-    exec("class First: ...\nclass Second: ...\nfrom types import SimpleNamespace", module.__dict__)
+    exec("class First: ...\nclass _Pass: ...\nclass Second: ...\nfrom types import SimpleNamespace", module.__dict__)
     with pytest.raises(TypeError, match=r"^target is the module layers, expected a name in it .*: First, Second$"):
         adapt(module)
 

@@ -190,8 +190,8 @@ def _adapted(thing: Any, extra: Mapping[str, Any] | None) -> Target:
 
 
 def _classes(module: ModuleType) -> list[str]:
-    """The names of the classes that a module defines."""
-    found = [(name, value) for name, value in vars(module).items() if isinstance(value, type)]
+    """The public names of the classes that a module defines."""
+    found = [(name, value) for name, value in vars(module).items() if isinstance(value, type) and name[0] != "_"]
     return [name for name, value in found if value.__module__ == module.__name__]
 
 
