@@ -44,4 +44,6 @@ def errors(folder, norm, make, dtype):
                 error = np.abs(np.stack([call[name] for call in found]) - expected)
                 size = np.max(np.abs(expected), axis=axes)  # of the channel
                 worst[name] = max(worst.get(name, 0.0), float(np.max(error / size)))
+    if not worst:  # no error is as small as that of a layer that was never run
+        raise ValueError(f"norm is {norm!r}, but no file in {folder} is of that")
     return worst

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,12 @@ def test_the_small_set_is_small_and_the_index_says_what_is_in_it() -> None:
             assert np.isfinite(value).all()
             if key in ("x", "dz", "gamma", "beta", "infer.x"):
                 assert np.array_equal(value, value.astype(np.float32))
+
+
+def test_the_reader_of_the_page_does_not_pass_a_layer_that_it_never_ran() -> None:
+    reader = Path(__file__).parents[2] / "docs" / "howto" / "read_vectors.py"
+    with pytest.raises(ValueError, match=r"^norm is 'batch_norm', but no file in .*small_vectors is of that$"):
+        runpy.run_path(str(reader))["errors"](SHIPPED, "batch_norm", None, np.float64)
 
 
 def test_the_inputs_do_not_hang_on_the_last_bits_of_this_machine() -> None:
