@@ -55,7 +55,8 @@ def _start(args: argparse.Namespace) -> None:
     new = folder.make()
     written = f"{len(new)} exercise{'' if len(new) == 1 else 's'} written to {args.folder}"
     print(f"{written}, {len(folder.exercises) - len(new)} were there already.")
-    print(f"\n  cd {args.folder}\n  mabn-ref learn show\n  mabn-ref learn watch\n")
+    there = "" if folder.path.resolve() == Path.cwd() else f"  cd {args.folder}\n"
+    print(f"\n{there}  mabn-ref learn show\n  mabn-ref learn watch\n")
     print(f"show prints the statement of {folder.current().name}, watch checks its exercise.py whenever you save it.")
 
 

@@ -85,6 +85,17 @@ def test_a_folder_is_completed_and_nothing_in_it_lost(folder: Folder, capsys: py
     assert folder.file(MOMENTS).read_text() == MOMENTS.solution
 
 
+def test_whoever_is_in_the_folder_is_not_sent_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["learn", "start", "work"]) == 0
+    assert "\n\n  cd work\n  mabn-ref learn show\n" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path / "work")
+    assert main(["learn", "start", "."]) == 0
+    assert "were there already.\n\n  mabn-ref learn show\n" in capsys.readouterr().out
+
+
 def test_what_is_kept_outlives_a_second_reset(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     solve(folder)
     folder.reset(MOMENTS)
