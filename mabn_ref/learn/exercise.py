@@ -223,7 +223,7 @@ def _mistakes(path: Path) -> dict[str, Mistake]:
 
 
 def find(name: str, exercises: Sequence[Exercise] | None = None) -> Exercise:
-    """Look an exercise up by name, by number, or by the name without its number; by default in the course.
+    """Look an exercise up by name, with its number or without, by number, or by its file; in the course by default.
 
     Raises
     ------
@@ -234,9 +234,12 @@ def find(name: str, exercises: Sequence[Exercise] | None = None) -> Exercise:
     --------
     >>> find("2").name, find("bn_forward").name, find("02_bn_forward/").name
     ('02_bn_forward', '02_bn_forward', '02_bn_forward')
+    >>> find("./02_bn_forward/exercise.py").name
+    '02_bn_forward'
     """
     exercises = course() if exercises is None else exercises
-    plain = name.rstrip("/\\")  # a shell that completes the name of a folder puts a slash after it
+    # A shell completes the name of a folder, with a slash after it, and then that of the file in it.
+    plain = name.replace("\\", "/").rstrip("/").removeprefix("./").removesuffix("/exercise.py")
     for exercise in exercises:
         if plain in (exercise.name, str(exercise.number), exercise.name[:2], exercise.name[3:]):
             return exercise
