@@ -592,6 +592,11 @@ def test_a_command_imports_its_own_file_alone() -> None:
     assert {f"mabn_ref.cli.{name}" for name in COMMANDS} & {*said.split()} == {"mabn_ref.cli.learn"}
 
 
+def test_the_help_names_the_graders_that_notebooks_are_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["learn", "export", "--help"]) == 0
+    assert "one of plain, nbgrader, otter; default plain" in " ".join(capsys.readouterr().out.split())
+
+
 def test_no_folder_is_still_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["vectors", "--norms", "bn", "mabn"]) == 2
     assert capsys.readouterr().err.endswith("the following arguments are required: DIR\n")

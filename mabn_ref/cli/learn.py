@@ -200,7 +200,7 @@ def add(commands: Any) -> None:
     for name, (act, text) in _STUDENT.items():
         added = action(name, act, f"{text[0].upper()}{text[1:]}.")
         if name == "start":
-            add_place(added, "folder")
+            add_place(added, "folder", "the working folder; created if it does not exist")
             continue
         add_place(added, "--dir", "the working folder (default: here)", Path())
         if name == "hint":

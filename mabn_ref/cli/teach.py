@@ -45,8 +45,9 @@ def add(action: Callable[..., Any]) -> None:
         "Write a notebook for each exercise: plain, for nbgrader (a graded cell for each part), or for Otter-Grader "
         "(with its test files).",
     )
-    add_place(export, "folder")
-    export.add_argument("--for", dest="kind", choices=notebook.FORMATS, default="plain", metavar="GRADER")
+    add_place(export, "folder", "write to DIR; created if it does not exist")
+    help = f"one of {', '.join(notebook.FORMATS)}; default %(default)s"
+    export.add_argument("--for", dest="kind", choices=notebook.FORMATS, default="plain", metavar="GRADER", help=help)
     export.add_argument("--only", nargs="+", type=_exercise, default=(), metavar="NAME", help="these exercises alone")
     lint = action(
         "lint",
