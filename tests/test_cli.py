@@ -447,7 +447,9 @@ def test_a_directory_of_record_files(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("compare --seeds 0", "argument --seeds: 0, expected an integer of at least 1"),
         ("compare --data embedded --data-dir x", "argument --data-dir: not allowed with argument --data"),
         ("train --data-dir nowhere", "no data_batch_*.bin and no test_batch*.bin in nowhere"),
-        ("", "mabn-ref: error: the following arguments are required: COMMAND"),
+        ("", "mabn-ref: error: the following arguments are required: COMMAND; mabn-ref --help says more\n"),
+        ("learn", "required: ACTION; mabn-ref learn --help says more\n"),
+        ("check torch.nn:BatchNorm2d", "required: --as; mabn-ref check --help says more\n"),
     ],
 )
 def test_wrong_arguments_are_one_line_and_exit_2(
@@ -599,7 +601,7 @@ def test_the_help_names_the_graders_that_notebooks_are_for(capsys: pytest.Captur
 
 def test_no_folder_is_still_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["vectors", "--norms", "bn", "mabn"]) == 2
-    assert capsys.readouterr().err.endswith("the following arguments are required: DIR\n")
+    assert capsys.readouterr().err.endswith("are required: DIR; mabn-ref vectors --help says more\n")
     assert main(["vectors", "--norms", "mban", "out"]) == 2
     assert "unknown norm 'mban': did you mean 'mabn'?" in capsys.readouterr().err
 

@@ -146,7 +146,7 @@ def _check(args: argparse.Namespace) -> int:
         return _template(args.template)
     missing = [name for name, value in (("TARGET", args.target), ("--as", args.norm)) if value is None]
     if missing:
-        raise UsageError(f"the following arguments are required: {', '.join(missing)}")
+        args.parser.error(f"the following arguments are required: {', '.join(missing)}")
     from mabn_ref.check import check
 
     progress = None if args.json or not sys.stderr.isatty() else _progress

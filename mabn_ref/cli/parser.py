@@ -169,7 +169,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with 2."""
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        hint = f"; {self.prog} --help says more" if "arguments are required" in message else ""
+        self.exit(2, f"{self.prog}: error: {message}{hint}\n")
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Parse as `argparse` does, arguments first that an option would swallow."""
