@@ -108,7 +108,7 @@ def check_squares(name: str, x: Array, mean_square: Array, *, place: str = "chan
 
 
 def less(x: Array, row: Array) -> Array:
-    """``x - row[:, None, :]`` for (G, M, C) and (G, C), with several values per channel in each row of memory.
+    """``x - row[:, None, :]`` for (G, M, C) and (G, C) or (1, C), with several values per channel in a row of memory.
 
     That is about twice as fast for a few channels. Long rows are best, since NumPy copies those of fewer than 8192
     numbers into a buffer first, but only where they are short beside x.
@@ -119,13 +119,17 @@ def less(x: Array, row: Array) -> Array:
     >>> less(np.array([[[5.0, 6.0], [7.0, 8.0]]]), np.array([[1.0, 2.0]]))
     array([[[4., 4.],
             [6., 6.]]])
+    >>> less(np.array([[[5.0, 6.0]], [[7.0, 8.0]]]), np.array([[1.0, 2.0]]))
+    array([[[4., 4.]],
+    <BLANKLINE>
+           [[6., 6.]]])
     """
     groups, values, channels = x.shape
     length = 8192 if values * channels >= 2**17 else 512
     times = math.gcd(values, 2 ** ((length - 1) // channels).bit_length())
     rows = reshaped(x, (groups, values // times, times * channels))
     repeated = namespace(x).repeat(row[:, None, :], times, axis=1)
-    return reshaped(rows - reshaped(repeated, (groups, 1, times * channels)), x.shape)
+    return reshaped(rows - reshaped(repeated, (row.shape[0], 1, times * channels)), x.shape)
 
 
 def check_at_least(name: str, value: Any, lowest: float, *, below: float = math.inf, whole: bool = False) -> None:
