@@ -77,6 +77,8 @@ class Centred(torch.nn.Module):
 
 def converted(norm, **settings):
     """An `MABN2d` that computes at inference what a trained `BatchNorm2d` does."""
+    if norm.weight is None or norm.running_var is None:
+        raise ValueError(f"norm is {norm}, expected one with gamma and beta and with moving statistics")
     layer = MABN2d(norm.num_features, eps=norm.eps, **settings).to(norm.weight)
     sigma = torch.sqrt(norm.running_var + norm.eps)
     with torch.no_grad():

@@ -62,6 +62,14 @@ def test_a_converted_layer_infers_what_batch_norm_does(torch: Any, copied: Any) 
     assert len(layer.chi2_window) == 4
 
 
+def test_a_layer_without_what_is_converted_is_refused(torch: Any, copied: Any) -> None:
+    for lacking in ("affine", "track_running_stats"):
+        with pytest.raises(
+            ValueError, match=rf"^norm is BatchNorm2d\(4, .*{lacking}=False.*\), expected one with gamma"
+        ):
+            copied.converted(torch.nn.BatchNorm2d(4, **{lacking: False}))
+
+
 def test_second_derivatives_are_refused(torch: Any, copied: Any) -> None:
     x = torch.randn(8, 3, requires_grad=True)
     (dx,) = torch.autograd.grad(copied.MABN2d(3)(x).square().sum(), x, create_graph=True)
