@@ -119,10 +119,8 @@ def less(x: Array, row: Array) -> Array:
     >>> less(np.array([[[5.0, 6.0], [7.0, 8.0]]]), np.array([[1.0, 2.0]]))
     array([[[4., 4.],
             [6., 6.]]])
-    >>> less(np.array([[[5.0, 6.0]], [[7.0, 8.0]]]), np.array([[1.0, 2.0]]))
-    array([[[4., 4.]],
-    <BLANKLINE>
-           [[6., 6.]]])
+    >>> less(np.array([[[5.0, 6.0]], [[7.0, 8.0]]]), np.array([[1.0, 2.0]])).tolist()
+    [[[4.0, 4.0]], [[6.0, 6.0]]]
     """
     groups, values, channels = x.shape
     length = 8192 if values * channels >= 2**17 else 512

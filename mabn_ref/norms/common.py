@@ -161,7 +161,7 @@ def ema(
         raise ValueError(
             f"decay is {shown(decay)}, expected a number in [0, 1], or None and how many values were seen"
         )
-    averages = namespace(rows).concat([old[None, :], fresh])
+    averages = namespace(rows).concat([old[None, :], fresh])  # so far the shares of the new values alone
     for t in range(steps):
         averages[t + 1, :] += decays[t] * averages[t, :]  # eq: averages (7)
     return reshaped(averages[:-1, :], batch_values.shape), reshaped(averages[1:, :], batch_values.shape)
