@@ -8,4 +8,5 @@ from mabn_ref.norms import NORMS
 print(".. list-table::\n   :widths: 28 72\n")
 for module, names in groupby(CHECKED, key=lambda name: NORMS[name].module):
     print(f"   * - {', '.join(f'``{name}``' for name in names)}")
-    print(f"     - :mod:`{module.__doc__.partition(':')[0]} <{module.__name__}>`")
+    page = module.__name__.removeprefix("mabn_ref.")
+    print(f"     - :doc:`{module.__doc__.partition(':')[0]} </api/{page}>`")
