@@ -125,6 +125,8 @@ def less(x: Array, row: Array) -> Array:
     groups, values, channels = x.shape
     length = 8192 if values * channels >= 2**17 else 512
     times = math.gcd(values, 2 ** ((length - 1) // channels).bit_length())
+    if times == 1:
+        return x - row[:, None, :]
     rows = reshaped(x, (groups, values // times, times * channels))
     repeated = namespace(x).repeat(row[:, None, :], times, axis=1)
     return reshaped(rows - reshaped(repeated, (row.shape[0], 1, times * channels)), x.shape)
