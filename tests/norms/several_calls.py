@@ -8,6 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from mabn_ref.mistakes.oracles import forward, recurrence
+from mabn_ref.mistakes.random_inputs import calls
+from tests.strategies import many
+
 TRACES = Path(__file__).parent.parent / "traces"
 
 
@@ -38,3 +42,13 @@ def follow_the_authors(module: Any, part: str = "", **begun: Any) -> None:
     pairs = [*zip(found, (t[key] for key in ("z", "dx", "dgamma", "dbeta")), strict=True)]
     for ours, theirs in [*pairs, *((getattr(state, key), value) for key, value in ends.items())]:
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12 * np.abs(theirs).max())
+
+
+def follow_the_recurrence(module: Any, settings: dict[str, Any]) -> None:
+    """Several calls on random inputs, outputs and what they leave behind, against the plain definition."""
+    name = module.__name__.rpartition(".")[2]
+    for seed in range(many(5, 125)):
+        inputs = calls(module, **settings)(np.random.default_rng(seed))
+        for oracle in (forward, recurrence):
+            verdict = oracle(name, module, inputs)
+            assert verdict.error <= 1e-12, (seed, verdict)
