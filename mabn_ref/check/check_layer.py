@@ -9,12 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 from mabn_ref.check.behaviour import Outcome, laid_to_causes, outcomes, with_behaviour
-from mabn_ref.check.inquire import derivative
-from mabn_ref.check.observe import About, Trace
+from mabn_ref.check.explain import agreed, explain
+from mabn_ref.check.inquire import derivative, inquire
+from mabn_ref.check.observe import About, Trace, observe
 from mabn_ref.check.probes import PROBES, Probe
 from mabn_ref.check.report import Report
-from mabn_ref.check.run import Apart, Failed, Here, plan, runner, traces
-from mabn_ref.check.scenarios import ALONE, MODULES, Scenario, scenarios
+from mabn_ref.check.run import Apart, Failed, Here, instead, plan, runner, traces
+from mabn_ref.check.scenarios import ALONE, LIKE, MODULES, Scenario, scenarios
+from mabn_ref.check.tolerance import Case
 from mabn_ref.check.verdict import COARSE, judge
 
 
@@ -111,6 +113,10 @@ def check(
         if lost & {"z", "dx", "dgamma", "dbeta"} and not any(COARSE in note for note in report.notes):
             with contextlib.suppress(Failed):
                 report = replace(report, taylor=runs.ask(derivative, first))
+        odd = [finding for finding in report.findings if finding.tensor in ("state", "z") and not finding.accepted]
+        if "z" in lost or len(odd) > 1:
+            told("other normalisers")
+            report = replace(report, other=_other(runs, norm, first.scenario.norm_batch))
         return report
 
 
@@ -136,6 +142,27 @@ def _of_either_axis(
         words += "" if report.conforms else f", and it conforms with neither; --axis {other} shows the other"
     note = f"it runs with its channels on axis {taken} and on axis {other}: {words}"
     return about, replace(report, notes=[*report.notes, note])
+
+
+def _other(runs: Here | Apart, norm: str, norm_batch: int) -> str:
+    """The other normaliser that has the layer's outputs in a sequence of a few steps; the nearest, "" if none has.
+
+    It leaves the layer with its channels on the axis that suits the last one that was tried.
+    """
+    found: dict[str, tuple[int, int, int]] = {}
+    with contextlib.suppress(Failed):  # what hangs once would do so a dozen times
+        for other in MODULES:
+            if other == norm or other in LIKE:
+                continue
+            first = scenarios(other, norm_batch=norm_batch, short=True)[0]
+            about = runs.ask(functools.partial(instead, inquire, other), Trace(first, ()))
+            planned = plan(about, [first])[0]
+            trace = planned if planned.skipped else runs.ask(functools.partial(instead, observe, other), planned)
+            if trace.finished:
+                best = explain([Case(other, trace, about)], deepest=1)[0]
+                if "z" in agreed(best) and all(choice.accepted for tensor, choice in best.choices if tensor == "z"):
+                    found[other] = best.cost
+    return min(found, key=found.__getitem__, default="")
 
 
 SHARED = "instances-share-state"

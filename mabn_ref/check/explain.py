@@ -59,8 +59,11 @@ class Explanation:
         return Convention(**values)
 
 
-def explain(cases: Sequence[Case]) -> list[Explanation]:
-    """Search for what reproduces all cases of a target, and return the best explanations, equally good."""
+def explain(cases: Sequence[Case], deepest: int | None = None) -> list[Explanation]:
+    """Search for what reproduces all cases of a target, and return the best explanations, equally good.
+
+    At most `deepest` deviations in one tensor are tried together, by default `DEEPEST`.
+    """
     norm, given, about = cases[0].norm, cases[0].given, cases[0].about
     # a layer that is handed the whole Config need not heed all of it, and may have phases of its own
     whole = given >= set(vars(cases[0].config))
@@ -85,11 +88,11 @@ def explain(cases: Sequence[Case]) -> list[Explanation]:
     order = ("state", "z") if norm in READS_AVERAGES else ("z", "state")
     judge = _Judge(cases)
     found: list[Explanation] = []
-    for deepest in range(DEEPEST + 1):
+    for depth in range((DEEPEST if deepest is None else deepest) + 1):
         judge.left = COMPARISONS
         live = [Explanation(preset) for preset in presets_of(norm)]
         for tensor in (*order, "inferred", "dx", "dgamma", "dbeta"):
-            live = [_settled(judge, explanation, tensor, offered, deepest) for explanation in live]
+            live = [_settled(judge, explanation, tensor, offered, depth) for explanation in live]
             fewest = min(explanation.cost[0] for explanation in live)
             live = [explanation for explanation in live if explanation.cost[0] == fewest]
         found += live

@@ -70,8 +70,10 @@ class Report:
     notes: Sequence[str] = ()  #: what is unusual and does no harm
     #: errors in float32 against exact arithmetic: (median, largest) in units in the last place, of z and dx
     ulps: dict[str, tuple[float, float]] = field(default_factory=dict)
+    other: str = ""  #: where its outputs are not understood, the other normaliser whose they are, if there is one
     taylor: str = ""  #: whether backward is the derivative of forward, where a gradient is not understood
     ranks: Sequence[int] = ()  #: the numbers of axes of the inputs that were run, and compared
+    differing: Sequence[int] = ()  #: those of them for which something is left that nothing reproduces
     refused: dict[int, str] = field(default_factory=dict)  #: those that were not, and why
     not_run: dict[str, str] = field(default_factory=dict)  #: scenarios and probes that were not run, and why
     behaviour: Sequence[str] = ()  #: the probes of `mabn_ref.check.behaviour` that found nothing
@@ -104,6 +106,7 @@ class Report:
                 "conforms": self.conforms,
                 "understood": self.understood,
                 "axes": list(self.ranks),
+                "differing_axes": list(self.differing),
                 "limits": list(self.limits),
                 "broken": self.broken,
                 "not_run": {**{f"{rank} axes": why for rank, why in self.refused.items()}, **self.not_run},
@@ -114,6 +117,7 @@ class Report:
                 "scenarios": [asdict(row) for row in self.rows],
                 "notes": list(self.notes),
                 "float32_ulps": {name: list(values) for name, values in self.ulps.items()},
+                "other": self.other,
                 "taylor": self.taylor,
                 "behaviour": list(self.behaviour),
             }
@@ -122,9 +126,11 @@ class Report:
 
     def __str__(self) -> str:
         """Return a report of some twenty lines."""
-        lines = [f"{self.target} as {NAMES.get(self.norm) or NORMS[self.norm].title}: {self._verdict()}"]
+        lines = [f"{self.target} as {_called(self.norm)}: {self._verdict()}"]
         if self.conforms:
             lines.append(f"  the same choices as {self.preset}")
+        if self.other:
+            lines.append(f"  its outputs are those of {_called(self.other)}: check it with --as {self.other}")
         if self.hyper:
             values = ", ".join(f"{name} {_plain(value)}" for name, value in self.hyper.items())
             lines.append(f"  read off its numbers: {values}")
@@ -159,6 +165,10 @@ class Report:
             return f"DIFFERS: {self.broken}{self._covered()}" if self.broken else "it could not be compared"
         wrong = [finding for finding in self.findings if not finding.accepted]
         alone = not self.differences and all(finding.tensor == "behaviour" for finding in wrong)
+        if self.differences and not wrong and not self.broken and set(self.differing) < set(self.ranks):
+            right = [INPUTS[rank] for rank in self.ranks if rank not in self.differing]
+            differing = [INPUTS[rank] for rank in self.differing]
+            return f"DIFFERS on {listed(differing)}; its numbers conform on {listed(right)}"
         if not self.conforms and not alone:
             known = "for known reasons" if len(wrong) > 1 else "for a known reason"
             return "DIFFERS" + (f", {known}" if self.understood else "") + (f"; {self.broken}" if self.broken else "")
@@ -202,6 +212,10 @@ class Report:
 def listed(names: Sequence[str]) -> str:
     """Return names with commas, and "and" before the last."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _called(norm: str) -> str:
+    return NAMES.get(norm) or NORMS[norm].title
 
 
 def _finite(tree: Any) -> Any:

@@ -98,6 +98,11 @@ def traces(
     return found
 
 
+def instead(what: Callable[..., Any], other: str, target: Any, norm: str, *where: Any) -> Any:
+    """Ask `what` of a target as another normaliser than the one, `norm`, that it is checked as."""
+    return what(target, other, *where)
+
+
 class Here:
     """A target in this process; takes an object that `adapt` takes, what it is to be, keywords, and seconds."""
 

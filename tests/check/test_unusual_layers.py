@@ -527,3 +527,59 @@ def test_a_scale_of_keras_that_starts_at_0_beside_1() -> None:
 
     report = check(Gemma, "rms", **SHORT)
     assert report.conforms, str(report)
+
+
+def test_a_layer_that_is_another_normaliser_is_called_by_its_name() -> None:
+    """Its gradients may be wrong: it is what forward computes."""
+
+    class NoG(Layer):
+        def backward(self, dz: Any) -> Any:
+            dx, dgamma, dbeta = super().backward(dz)
+            return dx + self.gamma * dbeta / self.sigma / (dz.size // dz.shape[-1]), dgamma, dbeta
+
+    class RootMeanSquare(Layer):
+        def forward(self, x: Any, training: bool = True) -> Any:
+            self.sigma = np.sqrt((x**2).mean(-1, keepdims=True) + self.eps)
+            self.y = x / self.sigma
+            return (self.gamma * self.y + self.beta).astype(x.dtype)
+
+    for own, norm, other in ((Layer, "frozen-bn", "bn"), (NoG, "mabn", "bn"), (RootMeanSquare, "bn", "rms")):
+        report = check(own, norm, **SHORT)
+        assert (report.conforms, report.other, report.to_dict()["other"]) == (False, other, other), str(report)
+        assert str(report).splitlines()[1].endswith(f"check it with --as {other}")
+
+
+def test_a_layer_that_is_no_normaliser_is_called_by_no_name() -> None:
+    class Shifted(Layer):
+        def forward(self, x: Any, training: bool = True) -> Any:
+            return (super().forward(x, training) + 1e-3 * np.abs(x)).astype(x.dtype)
+
+    report = check(Shifted, "bn", **SHORT)
+    assert (report.conforms, report.other) == (False, "")
+
+
+def test_a_layer_that_is_wrong_on_some_inputs_is_said_to_be_right_on_the_others() -> None:
+    class Sequences(Layer):
+        def forward(self, x: Any, training: bool = True) -> Any:
+            return super().forward(x, training) * (1 + 0.1 * (x.ndim == 3 and training))
+
+    class Volumes(Layer):
+        def backward(self, dz: Any) -> Any:
+            dx, *rest = super().backward(dz)
+            return dx * (1 + 0.1 * (dz.ndim == 5)), *rest
+
+    where = "conform on (N, C), images and"
+    for own, rank, words in (
+        (Sequences, 3, f"DIFFERS on sequences; its numbers {where} volumes"),
+        (Volumes, 5, "DIFFERS on volumes; its numbers conform on (N, C), sequences and images"),
+    ):
+        report = check(own, "bn", **SHORT)
+        assert report.differing == [rank]
+        assert str(report).splitlines()[0].endswith(words), str(report)
+
+    class Everywhere(Sequences):
+        def backward(self, dz: Any) -> Any:
+            dx, *rest = super().backward(dz)
+            return dx * np.where(dx > 0, 1.1, 1), *rest
+
+    assert str(check(Everywhere, "bn", **SHORT)).splitlines()[0].endswith(": DIFFERS")
