@@ -63,7 +63,10 @@ def _start(args: argparse.Namespace) -> None:
 def _opened(args: argparse.Namespace) -> tuple[Folder, Exercise, terminal.Style]:
     """The folder, the exercise that is meant, and how to write."""
     folder = Folder.find(args.dir)
-    exercise = find(args.name, folder.exercises) if args.name is not None else folder.current()
+    if args.name is not None:
+        exercise = find(args.name, folder.exercises)
+    else:
+        exercise = folder.around(args.dir) or folder.current()
     return folder, exercise, terminal.style_for(sys.stdout)
 
 
@@ -132,7 +135,7 @@ def _reset(args: argparse.Namespace) -> None:
 
 def _solution(args: argparse.Namespace) -> None:
     folder, exercise, style = _opened(args)
-    exercise = exercise if args.name is not None else folder.chosen()
+    exercise = exercise if args.name is not None or folder.around(args.dir) else folder.chosen()
     print(terminal.solution(folder, exercise, style))
 
 
@@ -170,8 +173,8 @@ Then, in that folder:
 
 {_table(_STUDENT)}
 
-Without NAME each means the exercise that you checked last or, once that has
-passed, the first open one.
+Without NAME each means the exercise whose folder you are in; elsewhere the one
+that you checked last or, once that has passed, the first open one.
 
 For teachers:
 

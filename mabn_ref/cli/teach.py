@@ -15,7 +15,7 @@ from mabn_ref.cli.progress import Progress
 from mabn_ref.extras import require
 from mabn_ref.learn import notebook, sandbox
 from mabn_ref.learn.exercise import COURSE, Exercise, course, find
-from mabn_ref.learn.grade import grade_class, hidden_seeds
+from mabn_ref.learn.grade import NOT_HANDED_IN, grade_class, hidden_seeds
 from mabn_ref.learn.gradebook import write_reports
 from mabn_ref.learn.plain_text import shown
 from mabn_ref.learn.submissions import left_out, students
@@ -95,8 +95,11 @@ def _grade(args: argparse.Namespace) -> int:
     for student in everyone:
         own = [given for given in grades if given.student == student.name]
         lacking = ", ".join(given.exercise for given in own if given.lacks)
-        note = f"  not passed yet: {lacking}" if lacking else ""
-        print(f"{shown(student.name):<{wide}}  {sum(given.points for given in own):>4} of {most}{note}")
+        there = sum(given.said != NOT_HANDED_IN for given in own)
+        notes = [f"{there} of {len(own)} handed in"] * (there < len(own))
+        notes += [f"not passed yet: {lacking}"] * bool(lacking)
+        points = f"{sum(given.points for given in own):>4} of {most}"
+        print("  ".join([f"{shown(student.name):<{wide}}", points, *notes]))
     how = "without a sandbox" if args.no_sandbox else "in bubblewrap"
     print(f"Run {how}; hidden cases of --seed {seed}, --hidden {args.hidden}")
     if args.csv:

@@ -31,7 +31,8 @@ checks the current exercise every time you save it. Without it,
     mabn-ref learn solution NAME   the model solution, once yours passes
     mabn-ref learn reset NAME      start over; your file is kept as exercise.py.old
 
-Without NAME each means the exercise that you checked last or, once that has passed, the first open one.
+Without NAME each means the exercise whose folder you are in; from this folder, the one that you checked last or, once
+that has passed, the first open one.
 """
 
 
@@ -135,6 +136,11 @@ class Folder:
         """Write the progress."""
         data = {"passed": sorted(progress.passed), "hints": progress.hints, "current": progress.current}
         storage.write(self.path / STATE, f"{json.dumps(data, indent=1)}\n".encode())
+
+    def around(self, start: Path) -> Exercise | None:
+        """The exercise whose folder `start` is, or is in."""
+        inside = start.resolve().relative_to(self.path.resolve()).parts[:1]
+        return next((exercise for exercise in self.exercises if inside == (exercise.name,)), None)
 
     def chosen(self) -> Exercise:
         """The exercise last worked on; at the beginning the first."""

@@ -15,6 +15,8 @@ from mabn_ref.learn.gradebook import write_csv
 from mabn_ref.learn.judges import Grade, Judges, grade_one
 from mabn_ref.learn.submissions import Unreadable, source_of, students, submitted
 
+NOT_HANDED_IN = "not handed in"
+
 
 def hidden_seeds(seed: int, count: int) -> tuple[int, ...]:
     """Seed 0, which students may have tried, and `count` that follow from `seed` and that they cannot know.
@@ -110,7 +112,7 @@ def grade(
         for exercise in exercises:
             path, key = handed_in.get(exercise.name), (name, exercise.name)
             if path is None:
-                grades[key] = _no_points(name, exercise, "not handed in")
+                grades[key] = _no_points(name, exercise, NOT_HANDED_IN)
                 continue
             try:
                 sources[key] = path.name, source_of(path)

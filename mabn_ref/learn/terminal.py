@@ -161,7 +161,9 @@ def check(folder: Folder, exercise: Exercise, seeds: Sequence[int], style: Style
         return False, f"{exercise.name}\n\n  {place(path, None, style)} {error}; {again}"
     said = verdict(report, exercise, path, source, style)
     if not report.passed:
-        return False, said
+        notebooks = sorted(shown(other.name) for other in path.parent.glob("*.ipynb"))
+        note = f"{path.name} was checked, not {notebooks[0]}: run that in Jupyter." if notebooks else ""
+        return False, f"{said}\n\n{style.wrap(note)}".rstrip()
     following = folder.following(exercise)
     last = style("That was the last one: all exercises have passed.", "green")
     ahead = f"Next is {following.name}: {following.title}." if following else last

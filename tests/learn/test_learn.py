@@ -230,6 +230,34 @@ def test_jumping_about_returns_to_the_first_open_exercise(folder: Folder, capsys
     assert current() == {"01_moments"}
 
 
+def test_in_the_folder_of_an_exercise_commands_mean_that_one(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    solve(folder, "bn_forward")
+    deeper = folder.path / "02_bn_forward" / "notes"
+    deeper.mkdir()
+    monkeypatch.chdir(deeper)
+    for action, said in (("check", "02_bn_forward"), ("hint", "02_bn_forward"), ("solution", "One way to write it:")):
+        assert main(["learn", action]) == 0
+        assert said in capsys.readouterr().out
+    assert main(["learn", "check", "1"]) == 1, "a name comes first"
+    assert "01_moments" in capsys.readouterr().out
+    monkeypatch.chdir(folder.path)
+    assert main(["learn", "check", "--dir", "02_bn_forward"]) == 0
+    assert "02_bn_forward" in capsys.readouterr().out
+
+
+def test_a_notebook_beside_the_file_is_not_what_is_checked(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.file(MOMENTS).with_name("mine.ipynb").write_text("{}")
+    assert main(["learn", "check"]) == 1
+    assert "exercise.py was checked, not mine.ipynb: run that in Jupyter." in capsys.readouterr().out
+    solve(folder)
+    assert main(["learn", "check"]) == 0
+    assert "ipynb" not in capsys.readouterr().out
+
+
 def test_what_differs_from_the_model_solution_is_shown(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     own = MOMENTS.solution.replace("    centred = x - mu\n", "    # TODO: x\n    centred = x - mu  # mine\n")
     folder.file(MOMENTS).write_text(own)

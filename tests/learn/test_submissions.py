@@ -131,3 +131,18 @@ def test_nothing_is_written_where_it_would_be_a_students(
     assert f"argument {option[0]}: {Path(option[1]).parts[0]}" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["ada"]
     assert main(["learn", "grade", ".", "--only", "1", "--no-sandbox", "--csv"]) == 0, "a file is no student"
+
+
+def test_a_student_with_nothing_right_is_told_from_one_who_handed_in_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("ada", "bob", "eve"):
+        (tmp_path / name).mkdir()
+    for exercise in (find("1"), find("2")):
+        hand_in(tmp_path, "ada", exercise.skeleton, f"{exercise.name}.py")
+    hand_in(tmp_path, "bob", find("1").skeleton, "01_moments.py")
+    assert main(["learn", "grade", str(tmp_path), "--only", "1", "2", "--no-sandbox", "--jobs", "1"]) == 0
+    ada, bob, eve = capsys.readouterr().out.splitlines()[:3]
+    assert ada.split() == ["ada", "0", "of", "4"]
+    assert bob.endswith("0 of 4  1 of 2 handed in")
+    assert eve.endswith("0 of 4  0 of 2 handed in")
