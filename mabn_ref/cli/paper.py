@@ -99,7 +99,7 @@ def _context(args: argparse.Namespace, study: Study) -> Context:
 
 
 def _run_studies(args: argparse.Namespace, contexts: Mapping[str, Context], command: str) -> int:
-    failed, found = list[Exception](), dict[str, tuple[Study, Outcome]]()
+    failed, found, lost = list[Exception](), dict[str, tuple[Study, Outcome]](), list[str]()
 
     def run_missing(name: str, configs: list[RunConfig]) -> list[dict[str, Any] | Exception]:
         study, path = STUDIES[name], args.out / STUDIES[name].file
@@ -123,12 +123,16 @@ def _run_studies(args: argparse.Namespace, contexts: Mapping[str, Context], comm
         paths = output.write(name, study, outcome, context, args.out, command, planned, records)
         print(f"{options.written(paths)}\n\n{textwrap.fill(summary(outcome.verdicts), WIDTH)}".rstrip() + "\n")
         found[name] = (study, outcome)
+        ended = {record["status"] for config in planned if (record := results.find(records, config)) is not None}
+        lost += [name] * (ended == {"diverged"})
     if args.name == "all":
         path = args.out / "report.html"
         html = output.page(found, f"{_about(options.settings(args))}; {_made_with()}; {command}")
         storage.write(path, html.encode())
         print(f"Written: {path}")
-    return options.code_of(failed, "paper")
+    if lost:
+        print(f"mabn-ref paper: error: every run of {', '.join(lost)} diverged", file=sys.stderr)
+    return options.code_of(failed, "paper") or int(bool(lost))
 
 
 def _without_places(words: Sequence[str]) -> list[str]:

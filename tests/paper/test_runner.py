@@ -44,6 +44,15 @@ def contents(path: Path) -> list[Any]:
     return sorted(records, key=lambda record: json.dumps(record["config"]))
 
 
+def test_a_study_of_which_every_run_diverged_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["paper", "figure1b", *OPTIONS, "--seeds", "1", "--jobs", "1", "--out", str(tmp_path)]
+    assert main([*words, "--lr", "1e9"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.endswith("mabn-ref paper: error: every run of figure1b diverged\n")
+    assert (tmp_path / "figure1b.json").exists()
+    assert main([*words, "--lr", "0.01"]) == 0, "the runs that diverged are others"
+
+
 def dies_with_seed_1(config: Any, **keywords: Any) -> dict[str, Any]:
     """Run, in a process that ends on some."""
     if config.norm == "mabn" and config.seed == 1:
