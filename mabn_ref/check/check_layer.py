@@ -144,6 +144,10 @@ def _of_either_axis(
     return about, replace(report, notes=[*report.notes, note])
 
 
+FEW = 5
+"""Steps that tell one normaliser from another."""
+
+
 def _other(runs: Here | Apart, norm: str, norm_batch: int) -> str:
     """The other normaliser that has the layer's outputs in a sequence of a few steps; the nearest, "" if none has.
 
@@ -154,7 +158,7 @@ def _other(runs: Here | Apart, norm: str, norm_batch: int) -> str:
         for other in MODULES:
             if other == norm or other in LIKE:
                 continue
-            first = scenarios(other, norm_batch=norm_batch, short=True)[0]
+            first = replace(scenarios(other, norm_batch=norm_batch, short=True)[0], steps=FEW)
             about = runs.ask(functools.partial(instead, inquire, other), Trace(first, ()))
             planned = plan(about, [first])[0]
             trace = planned if planned.skipped else runs.ask(functools.partial(instead, observe, other), planned)

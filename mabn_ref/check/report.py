@@ -73,7 +73,8 @@ class Report:
     other: str = ""  #: where its outputs are not understood, the other normaliser whose they are, if there is one
     taylor: str = ""  #: whether backward is the derivative of forward, where a gradient is not understood
     ranks: Sequence[int] = ()  #: the numbers of axes of the inputs that were run, and compared
-    differing: Sequence[int] = ()  #: those of them for which something is left that nothing reproduces
+    #: those of them for which something is left that nothing reproduces; none where most scenarios are of such a one
+    differing: Sequence[int] = ()
     refused: dict[int, str] = field(default_factory=dict)  #: those that were not, and why
     not_run: dict[str, str] = field(default_factory=dict)  #: scenarios and probes that were not run, and why
     behaviour: Sequence[str] = ()  #: the probes of `mabn_ref.check.behaviour` that found nothing
@@ -165,7 +166,7 @@ class Report:
             return f"DIFFERS: {self.broken}{self._covered()}" if self.broken else "it could not be compared"
         wrong = [finding for finding in self.findings if not finding.accepted]
         alone = not self.differences and all(finding.tensor == "behaviour" for finding in wrong)
-        if self.differences and not wrong and not self.broken and set(self.differing) < set(self.ranks):
+        if self.differing and not wrong and not self.broken:
             right = [INPUTS[rank] for rank in self.ranks if rank not in self.differing]
             differing = [INPUTS[rank] for rank in self.differing]
             return f"DIFFERS on {listed(differing)}; its numbers conform on {listed(right)}"
