@@ -196,41 +196,53 @@ def _graph(p: Probing) -> str:
     return ", ".join(p.target.reaching_back(layer, first))
 
 
+def _goes_on(p: Probing, other: Any, layer: Any) -> str:
+    """Say where a layer that has the state of another infers or trains otherwise, or ""."""
+    if words := p.apart([p.infer(other, 2)], [p.infer(layer, 2)]):
+        return f"inference returns {words}"
+    words = p.apart(p.step(other, 2), p.step(layer, 2))  # averages of backward show nowhere else
+    return f"training goes on with {words}" if words else ""
+
+
 def _checkpoint(p: Probing) -> str:
-    layer, other = p.new(), p.new()
-    p.step(layer, 0), p.step(layer, 1)
+    layer, _ = _twins(p)
+    other = p.new()
+    p.step(layer, 1)
     p.infer(other, 2)
     lost, apart = p.target.restore(other, layer)
-    words = p.apart([p.infer(other, 2)], [p.infer(layer, 2)])
+    words = _goes_on(p, other, layer)
     if words and apart:
         raise Limit(
             f"{', '.join(apart)} {'is' if len(apart) == 1 else 'are'} not in state_dict: the layer's owner saves them"
         )
     named = f"; it lacks {', '.join(lost)}" if lost else ""
-    return f"after loading it, inference returns {words}{named}" if words else ""
+    return f"after loading it, {words}{named}" if words else ""
 
 
 def _copy(p: Probing) -> str:
-    layer = p.new()
-    p.step(layer, 0)
+    layer, twin = _twins(p)
     before = p.infer(layer, 2)
     other = p.target.copy(layer)
     if words := p.apart([p.infer(other, 2)], [before]):
         return f"the copy returns {words}"
-    p.step(other, 1)
-    words = p.apart([p.infer(layer, 2)], [before])
-    return f"training the copy changes the original: it returns {words}" if words else ""
+    trained = p.step(other, 1)
+    if words := p.apart([p.infer(layer, 2)], [before]):
+        return f"training the copy changes the original: it returns {words}"
+    expected = p.step(twin, 1)
+    if words := p.apart(trained, expected):
+        return f"training the copy goes on with {words}"
+    words = p.apart(p.step(layer, 1), expected)
+    return f"training the copy changes the original: it goes on with {words}" if words else ""
 
 
 def _pickle(p: Probing) -> str:
-    layer = p.new()
-    p.step(layer, 0)
+    layer, _ = _twins(p)
     try:
         other = p.target.pickled(layer)
     except Exception as error:
         raise Limit(f"it cannot be pickled ({type(error).__name__}: {str(error).splitlines()[0]})") from error
-    words = p.apart([p.infer(other, 2)], [p.infer(layer, 2)])
-    return f"the copy returns {words}" if words else ""
+    words = _goes_on(p, other, layer)
+    return f"of the copy, {words}" if words else ""
 
 
 def _apart_from_others(p: Probing) -> str:
@@ -329,17 +341,22 @@ PROBES: tuple[Probe, ...] = (
         ("reaching_back", *_HOLD),
     ),
     Probe(
-        "checkpoint", "A second layer, which has inferred before, loads the ``state_dict`` of the first.",
+        "checkpoint",
+        "A second layer that has inferred before loads the ``state_dict`` of the first; both infer and train alike.",
         "statistics-not-saved", "state_dict does not restore the layer.", _checkpoint, ("restore",),
     ),
     Probe(
         "instances apart", "One instance infers the same before and after another is trained.",
         "instances-share-state", "Instances share what they keep, as in attributes of the class.", _apart_from_others,
     ),
-    Probe("deep copy", "A copy infers the same, and shares nothing.", "copy-differs", "A deep copy is not the layer.",
-          _copy, ("copy",)),
-    Probe("pickling", "A pickled layer infers the same.", "pickle-differs", "A pickled layer is not the layer.",
-          _pickle, ("pickled",)),
+    Probe(
+        "deep copy", "A copy infers and trains the same, and shares nothing.", "copy-differs",
+        "A deep copy is not the layer.", _copy, ("copy",),
+    ),
+    Probe(
+        "pickling", "A pickled layer infers and trains the same.", "pickle-differs",
+        "A pickled layer is not the layer.", _pickle, ("pickled",),
+    ),
     Probe(
         "constant channel", "z and dx are finite when all values of a channel, or of a sample, are equal.",
         "not-finite-on-a-constant", "A channel or a sample of one constant gives numbers that are not finite.",

@@ -52,6 +52,12 @@ class MABN2d(torch.nn.Module):
         self.register_buffer("chi2_window", torch.zeros(window, channels, dtype=dtype))
         self.register_buffer("psi_window", torch.zeros(window, channels, dtype=dtype))
 
+    def get_extra_state(self) -> int:  # in state_dict: where the rings of the windows begin
+        return self.iteration
+
+    def set_extra_state(self, state: int) -> None:
+        self.iteration = state
+
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return functional.batch_norm(x, self.zero, self.chi2, self.weight, self.bias, False, 0.0, self.eps)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -325,7 +327,7 @@ def test_a_right_layer_of_pytorch_behaves(torch: Any) -> None:
         ("Leaking", "statistics detached", "running_mean, running_var"),
         ("Losing", "checkpoint", "it lacks running_var"),
         ("Sharing", "deep copy", "training the copy changes the original"),
-        ("Reducing", "pickling", "the copy returns"),
+        ("Reducing", "pickling", "of the copy, inference returns"),
         ("Overflowing", "float16", "on inputs of size 100 z is"),
         ("Twice", "second derivatives", "differences give"),
     ],
@@ -334,6 +336,52 @@ def test_a_fault_of_a_layer_of_pytorch_is_found(torch: Any, name: str, probe: st
     said = found(layers(torch)[name])
     assert {p: words for p, (kind, words) in said.items() if kind == "fault"}.keys() == {probe}
     assert words in said[probe][1]
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("probe", ["", "checkpoint", "deep copy", "pickling"])
+def test_what_only_backward_reads_is_to_be_saved_and_copied_too(
+    torch: Any, probe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MABN's Psi: inference, and where r is not clipped the output, know nothing of it."""
+    from tests.benchmarks.torch_mabn import MABN2d
+
+    class Forgets(MABN2d):
+        def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+            state = super().state_dict(*args, **kwargs)
+            if probe == "checkpoint":
+                state["psi_window"] = 0 * state["psi_window"]
+            return state
+
+        def __deepcopy__(self, memo: Any) -> Any:
+            copied = type(self)(len(self.weight), dtype=self.weight.dtype)
+            copied.__dict__ |= {name: copy.deepcopy(value, memo) for name, value in self.__dict__.items()}
+            if probe == "deep copy":
+                copied.psi_window = 0 * copied.psi_window
+            return copied
+
+        def __getstate__(self) -> Any:
+            state = self.__dict__.copy()
+            if probe == "pickling":
+                state["_buffers"] = {**state["_buffers"], "psi_window": 0 * self.psi_window}
+            return state
+
+    Forgets.__qualname__ = "Forgets"  # pickle looks classes up by module and name
+    monkeypatch.setattr(sys.modules[__name__], "Forgets", Forgets, raising=False)
+    said = found(Forgets, "mabn")
+    assert {p for p, (kind, _) in said.items() if kind == "fault"} == {probe} - {""}
+    assert not probe or "goes on with" in said[probe][1]
+
+
+@pytest.mark.frameworks
+def test_a_count_that_is_not_saved_is_found(torch: Any) -> None:
+    from tests.benchmarks.torch_mabn import MABN2d
+
+    class Uncounted(MABN2d):
+        def get_extra_state(self) -> int:
+            return 0
+
+    assert faults(Uncounted, "mabn") == {"checkpoint"}
 
 
 @pytest.mark.frameworks
