@@ -114,7 +114,7 @@ def check(
             with contextlib.suppress(Failed):
                 report = replace(report, taylor=runs.ask(derivative, first))
         odd = [finding for finding in report.findings if finding.tensor in ("state", "z") and not finding.accepted]
-        if "z" in lost or len(odd) > 1:
+        if "z" in lost or len(odd) + bool(lost) > 1:
             told("other normalisers")
             report = replace(report, other=_other(runs, norm, first.scenario.norm_batch))
         return report
@@ -149,23 +149,28 @@ FEW = 5
 
 
 def _other(runs: Here | Apart, norm: str, norm_batch: int) -> str:
-    """The other normaliser that has the layer's outputs in a sequence of a few steps; the nearest, "" if none has.
+    """The other normaliser that has the layer's outputs in a sequence of a few steps; the nearest.
 
-    It leaves the layer with its channels on the axis that suits the last one that was tried.
+    It is "" if none has, or if those of the first scenario are its own, `norm`: Batch Renormalization starts as batch
+    norm. The layer is left with its channels on the axis that suits the last one that was tried.
     """
     found: dict[str, tuple[int, int, int]] = {}
-    with contextlib.suppress(Failed):  # what hangs once would do so a dozen times
-        for other in MODULES:
-            if other == norm or other in LIKE:
-                continue
-            first = replace(scenarios(other, norm_batch=norm_batch, short=True)[0], steps=FEW)
+    for other in (norm, *(name for name in MODULES if name != norm and name not in LIKE)):
+        first = scenarios(other, norm_batch=norm_batch, short=True)[0]
+        first = first if other == norm else replace(first, steps=FEW)
+        try:
             about = runs.ask(functools.partial(instead, inquire, other), Trace(first, ()))
             planned = plan(about, [first])[0]
             trace = planned if planned.skipped else runs.ask(functools.partial(instead, observe, other), planned)
-            if trace.finished:
-                best = explain([Case(other, trace, about)], deepest=1)[0]
-                if "z" in agreed(best) and all(choice.accepted for tensor, choice in best.choices if tensor == "z"):
-                    found[other] = best.cost
+            best = explain([Case(other, trace, about)], deepest=1)[0] if trace.finished else None
+        except Failed:  # what hangs once would do so a dozen times
+            break
+        except ValueError:  # what its user asked for is nothing that the other can be asked for
+            continue
+        if best and "z" in agreed(best) and all(c.accepted for tensor, c in best.choices if tensor == "z"):
+            if other == norm:
+                return ""
+            found[other] = best.cost
     return min(found, key=found.__getitem__, default="")
 
 

@@ -73,8 +73,8 @@ class Report:
     other: str = ""  #: where its outputs are not understood, the other normaliser whose they are, if there is one
     taylor: str = ""  #: whether backward is the derivative of forward, where a gradient is not understood
     ranks: Sequence[int] = ()  #: the numbers of axes of the inputs that were run, and compared
-    #: those of them for which something is left that nothing reproduces; none where most scenarios are of such a one
-    differing: Sequence[int] = ()
+    differing: Sequence[int] = ()  #: those of them for which something is left that nothing reproduces
+    usual: int = 0  #: the one that most scenarios are of: the few of others do not prove that those are right
     refused: dict[int, str] = field(default_factory=dict)  #: those that were not, and why
     not_run: dict[str, str] = field(default_factory=dict)  #: scenarios and probes that were not run, and why
     behaviour: Sequence[str] = ()  #: the probes of `mabn_ref.check.behaviour` that found nothing
@@ -145,7 +145,8 @@ class Report:
                 named = f" [{named}]" if named else ""
                 lines.append(f"  {where}{finding.words}{named}")
         if self.differences:
-            lines.append("what nothing here explains:" if self.preset else "why:")
+            told = "where it first differs:" if self.other else "what nothing here explains:"
+            lines.append(told if self.preset else "why:")
             lines += [f"  {difference}" for difference in self.differences]
         if not self.preset:
             return "\n".join(lines)
@@ -166,10 +167,9 @@ class Report:
             return f"DIFFERS: {self.broken}{self._covered()}" if self.broken else "it could not be compared"
         wrong = [finding for finding in self.findings if not finding.accepted]
         alone = not self.differences and all(finding.tensor == "behaviour" for finding in wrong)
-        if self.differing and not wrong and not self.broken:
-            right = [INPUTS[rank] for rank in self.ranks if rank not in self.differing]
-            differing = [INPUTS[rank] for rank in self.differing]
-            return f"DIFFERS on {listed(differing)}; its numbers conform on {listed(right)}"
+        if self.differing and self.usual not in self.differing and not wrong and not self.broken:
+            where = f"DIFFERS on {listed([INPUTS[rank] for rank in self.differing])}; its numbers conform"
+            return where + self._covered(self.differing) + "".join(f"; but {limit}" for limit in self.limits)
         if not self.conforms and not alone:
             known = "for known reasons" if len(wrong) > 1 else "for a known reason"
             return "DIFFERS" + (f", {known}" if self.understood else "") + (f"; {self.broken}" if self.broken else "")
@@ -181,9 +181,9 @@ class Report:
             return f"DIFFERS in its behaviour alone ({faults}); its numbers conform{self._covered()}"
         return f"conforms{self._covered()}" + "".join(f"; but {limit}" for limit in self.limits)
 
-    def _covered(self) -> str:
-        """On which inputs, and which were not run."""
-        ran = [INPUTS[rank] for rank in self.ranks]
+    def _covered(self, differing: Sequence[int] = ()) -> str:
+        """On which inputs, but for some, and which were not run."""
+        ran = [INPUTS[rank] for rank in self.ranks if rank not in differing]
         not_run = [INPUTS[rank] for rank in sorted(self.refused)]
         covered = f" on {listed(ran)}" if ran else ""
         if self.refused.get(4):

@@ -57,7 +57,6 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
     rows = [row for row, _ in judged]
     seen = {len(t.space) + 2 for t, row in zip(found, rows, strict=True) if row.errors}
     differing = {len(t.space) + 2 for t, (_, difference) in zip(found, judged, strict=True) if difference}
-    usual = len(telling[0].trace.space) + 2  # most scenarios have that rank; the few of others prove less
     return Report(
         target=name,
         norm=norm,
@@ -67,7 +66,8 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
         differences=_each_once([difference for _, difference in judged if difference]),
         rows=rows,
         ranks=sorted(seen),
-        differing=[] if usual in differing else sorted(differing),
+        differing=sorted(differing),
+        usual=len(run[0].space) + 2,
         refused={rank: why for rank, why in about.refused.items() if rank not in seen and rank not in about.broken},
         broken=_broken(about),
         not_run={row.scenario: row.why for row in rows if not row.errors},
