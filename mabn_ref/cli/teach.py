@@ -79,7 +79,8 @@ def _grade(args: argparse.Namespace) -> int:
     for option, place in (("--csv", args.csv and args.csv.parent), ("--reports", args.reports)):
         if place and args.folder.resolve() in place.resolve().parents:
             raise UsageError(f"argument {option}: {place} is in {args.folder}, where each folder is a student's")
-    for name, reason in left_out(args.folder, exercises):
+    passed_over = left_out(args.folder, exercises)
+    for name, reason in passed_over:
         print(f"not graded: {shown(name)} ({reason})", file=sys.stderr)
     command = [] if args.no_sandbox else sandbox.command(args.folder)
     total = len(everyone) * len(exercises)
@@ -106,7 +107,8 @@ def _grade(args: argparse.Namespace) -> int:
         print(f"Written: {args.csv}")
     failed = []
     if args.reports:
-        failed = write_reports(args.reports, grades, f"\nHidden cases: {args.hidden} of --seed {seed}. Run {how}.\n")
+        about = f"\nHidden cases: {args.hidden} of --seed {seed}. Run {how}.\n"
+        failed = write_reports(args.reports, grades, about, passed_over)
         print(f"Written: {len(everyone) - len(failed)} reports in {args.reports}")
     for error in failed:
         print(f"mabn-ref learn: error: {error}", file=sys.stderr)

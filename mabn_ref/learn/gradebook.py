@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -49,10 +50,14 @@ def write_csv(path: Path, grades: Iterable[Grade]) -> None:
     storage.write(path, as_csv(grades).encode())
 
 
-def student_report(grades: Sequence[Grade]) -> str:
-    """What one student is told, as Markdown: no numbers of hidden cases in it."""
+def student_report(grades: Sequence[Grade], left_out: Iterable[tuple[str, str]] = ()) -> str:
+    """What one student is told, as Markdown: no numbers of hidden cases in it.
+
+    `left_out` is what of the student's was not graded, and why.
+    """
     total, most = sum(g.points for g in grades), sum(g.of for g in grades)
     lines = [f"# {_code(shown(grades[0].student))}: {total} of {most} points", ""]
+    lines += [f"Not graded: {_code(path)} ({reason}).\n" for path, reason in left_out]
     for given in grades:
         lines += [f"## {given.exercise}: {given.points} of {given.of}", ""]
         lines += [*(f"{sentence}\n" for sentence in given.sentences)]
@@ -78,11 +83,17 @@ def _code(text: str) -> str:
     return "`" + shown(" ".join(text.replace("`", "'").split())) + "`"
 
 
-def write_reports(folder: Path, grades: Sequence[Grade], about: str = "") -> list[OSError]:
-    """Write a file for each student, `about` at its end; return why some of them could not be written."""
+def write_reports(
+    folder: Path, grades: Sequence[Grade], about: str = "", left_out: Sequence[tuple[str, str]] = ()
+) -> list[OSError]:
+    """Write a file for each student, `about` at its end; return why some of them could not be written.
+
+    `left_out` is what was not graded, by its path from the folder of submissions, and why.
+    """
     failed = []
     for student in dict.fromkeys(given.student for given in grades):
-        text = student_report([given for given in grades if given.student == student]) + about
+        own = [(path, reason) for path, reason in left_out if path.startswith(f"{student}{os.sep}")]
+        text = student_report([given for given in grades if given.student == student], own) + about
         try:
             storage.write(folder / report_name(student), text.encode())
         except OSError as error:

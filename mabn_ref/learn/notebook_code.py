@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from mabn_ref import storage
 
@@ -36,8 +36,9 @@ _BINDING = re.compile(
 def notebook_source(text: str) -> str:
     """The student's code of a notebook, in the order of its cells.
 
-    That is the cells marked as answers, with what other cells define of the names that these read; or, where no cell
-    is marked, all but checks. An assignment of another cell may fail, as what it is made of may not be there.
+    That is the cells marked as answers, those of their functions that are defined again before a check, and what
+    others define of the names that these read; or, where no cell is marked, all but checks. An assignment of another
+    cell may fail, as what it is made of may not be there.
 
     Raises
     ------
@@ -58,17 +59,29 @@ def notebook_source(text: str) -> str:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError("is not a notebook") from error
     codes = [
-        (mark == "answer", _blocks(_statements(source)))
+        (mark, _blocks(_statements(source)) if mark != "check" and not _OTHER_LANGUAGE.match(source) else [])
         for mark, source in zip(marks, sources, strict=True)
-        if mark != "check" and not _OTHER_LANGUAGE.match(source)
     ]
-    answers = [block for marked, blocks in codes if marked for block in blocks]
     if "answer" in marks:
-        used = _used(answers, [block for marked, blocks in codes if not marked for block in blocks])
+        answers = [block for mark, blocks in codes if mark == "answer" for block in blocks]
+        answers += _defined_again(answers, codes)
+        used = _used(answers, [block for _, blocks in codes for block in blocks if block not in answers])
         codes = [
-            (marked, blocks if marked else [_guarded(b) for b in blocks if b in used]) for marked, blocks in codes
+            (mark, [block if block in answers else _guarded(block) for block in blocks if block in {*answers, *used}])
+            for mark, blocks in codes
         ]
     return "\n".join("".join(blocks) for _, blocks in codes if blocks).rstrip("\n")
+
+
+def _defined_again(answers: Sequence[str], codes: Iterable[tuple[str | None, list[str]]]) -> list[str]:
+    """Blocks that define a function of the answers once more, in the cells between an answer and a check."""
+    names = {found[1] for block in answers if (found := _DEFINITION.match(block))}
+    found_again, between = [], False
+    for mark, blocks in codes:
+        between = mark == "answer" or (between and mark != "check")
+        if between and mark != "answer":
+            found_again += [b for b in blocks if (found := _DEFINITION.match(b)) and found[1] in names]
+    return found_again
 
 
 def _statements(code: str) -> Iterator[str]:

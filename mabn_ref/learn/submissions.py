@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import itertools
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -68,7 +69,7 @@ def _misnamed(student: Path) -> Iterator[tuple[Path, str]]:
 def _fault_of_place(path: Path, is_link: bool, too_deep: bool, names: Sequence[str]) -> str:
     """Why a file is not taken though it may be meant for an exercise; "" if it is taken, or is not meant for one."""
     is_text = path.suffix == ".txt"
-    name = _exercise_name(path.with_suffix("") if is_text else path)
+    name = (_exercise_name(path.with_suffix("")) or path.stem) if is_text else _exercise_name(path)
     if too_deep:
         return f"more than {_DEEPEST} levels down" if name in names else ""
     if is_link:
@@ -79,10 +80,16 @@ def _fault_of_place(path: Path, is_link: bool, too_deep: bool, names: Sequence[s
         return "its name ends in .txt" if is_text else ""
     if path.parent.name in names and (path.suffix in _CODE or (is_text and path.name.lower().startswith("exercise"))):
         return f"it is not called {FILE}"
-    near = difflib.get_close_matches(name, names, n=1)
+    near = difflib.get_close_matches(name, names, n=1) or _of_number(name, names)
     if not name or not (near or name == path.parent.name):
         return ""
     return f"no exercise is called {name}" + (f"; {near[0]}?" if near else "")
+
+
+def _of_number(name: str, names: Sequence[str]) -> list[str]:
+    """The exercise that has the number in a name: of "1", "ex01" and "Exercise 1" the first."""
+    digits = re.sub(r"\D", " ", name).split()
+    return [exercise for exercise in names if digits[:1] and int(exercise[:2]) == int(digits[0])]
 
 
 def _passed_over(student: Path, exercises: Sequence[Exercise]) -> Iterator[tuple[Path, str]]:

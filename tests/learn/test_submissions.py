@@ -40,6 +40,8 @@ def test_where_files_may_lie(tmp_path: Path) -> None:
 
 
 def test_what_looks_as_if_it_were_meant_for_an_exercise_is_named(tmp_path: Path) -> None:
+    for place in ("1.py", "Exercise 2.ipynb", "ex04.py", "ex99.py", "02_bn_forward.txt"):
+        hand_in(tmp_path, "A", MOMENTS.solution, place)
     for place in ("moments.py", "01_momments/exercise.py", "helpers.py", ".ipynb_checkpoints/01_moment.ipynb", FILE):
         hand_in(tmp_path, "a", MOMENTS.solution, place)
     for name in ("exercise (1).py", "Exercise.py", "solution.ipynb", "exercise.txt", "exercise.py.txt", "notes.txt"):
@@ -48,6 +50,10 @@ def test_what_looks_as_if_it_were_meant_for_an_exercise_is_named(tmp_path: Path)
         hand_in(tmp_path, "c", "", place)
     (tmp_path / "c" / MOMENTS.name).symlink_to(tmp_path / "a" / MOMENTS.name)
     assert left_out(tmp_path) == [
+        ("A/02_bn_forward.txt", "its name ends in .txt"),
+        ("A/1.py", "no exercise is called 1; 01_moments?"),
+        ("A/Exercise 2.ipynb", "no exercise is called Exercise 2; 02_bn_forward?"),
+        ("A/ex04.py", "no exercise is called ex04; 04_bn_backward?"),
         ("a/01_momments/exercise.py", "no exercise is called 01_momments; 01_moments?"),
         ("a/moments.py", "no exercise is called moments; 01_moments?"),
         ("b/01_moments/Exercise.py", "it is not called exercise.py"),
@@ -133,6 +139,24 @@ def test_nothing_is_written_where_it_would_be_a_students(
     assert main(["learn", "grade", ".", "--only", "1", "--no-sandbox", "--csv"]) == 0, "a file is no student"
 
 
+def test_a_function_that_another_cell_defines_again_before_the_check_counts(tmp_path: Path) -> None:
+    """As in Jupyter, where the check sees the last one that has run."""
+    given = notebook.as_notebook(MOMENTS)
+    code = [cell for cell in given["cells"] if cell["cell_type"] == "code"]
+    assert [cell["metadata"].get("mabn_ref") for cell in code][-2:] == ["answer", "check"]
+    answered, scratch = ({"cell_type": "code", "source": text, "metadata": {}} for text in ("", ""))
+    answered["source"] = f"pie = 3\n{MOMENTS.solution}"
+    scratch["source"] = "def moments(x):\n    return 0 * x, x\n"
+    place = given["cells"].index(code[-1])
+    given["cells"] = [scratch, *given["cells"][:place], answered, *given["cells"][place:], scratch]
+    source = source_of(hand_in(tmp_path, "ada", json.dumps(given), "01_moments.ipynb"))
+    assert source.count("def moments") == 2
+    assert "return 0 * x" not in source
+    assert "pie" not in source
+    with ThreadPoolExecutor(1) as pool:
+        assert [g.points for g in grade(tmp_path, [MOMENTS], (0,), pool)] == [2]
+
+
 def test_a_student_with_nothing_right_is_told_from_one_who_handed_in_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,7 +165,12 @@ def test_a_student_with_nothing_right_is_told_from_one_who_handed_in_nothing(
     for exercise in (find("1"), find("2")):
         hand_in(tmp_path, "ada", exercise.skeleton, f"{exercise.name}.py")
     hand_in(tmp_path, "bob", find("1").skeleton, "01_moments.py")
-    assert main(["learn", "grade", str(tmp_path), "--only", "1", "2", "--no-sandbox", "--jobs", "1"]) == 0
+    hand_in(tmp_path, "bob", find("2").solution, "2.py")
+    reports = tmp_path.parent / f"{tmp_path.name}-reports"
+    words = ["learn", "grade", str(tmp_path), "--only", "1", "2", "--no-sandbox", "--jobs", "1"]
+    assert main([*words, "--reports", str(reports)]) == 0
+    said = "Not graded: `bob/2.py` (no exercise is called 2; 02_bn_forward?)."
+    assert [said in (reports / f"{name}.md").read_text() for name in ("ada", "bob", "eve")] == [False, True, False]
     ada, bob, eve = capsys.readouterr().out.splitlines()[:3]
     assert ada.split() == ["ada", "0", "of", "4"]
     assert bob.endswith("0 of 4  1 of 2 handed in")
