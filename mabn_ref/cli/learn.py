@@ -102,10 +102,13 @@ def _check(args: argparse.Namespace) -> int:
     if args.all:
         with Progress("exercises", len(folder.exercises)) as progress:
             return int(not terminal.check_all(folder, seeds, style, progress.step))
-    moved = folder.chosen() != exercise
+    moved = folder.chosen() != exercise and exercise.name not in folder.load().passed
     folder.choose(exercise)
     passed, said = terminal.check(folder, exercise, seeds, style)
     print(f"{said}\n\n{terminal.progress_bar(folder)}")
+    following = folder.following(exercise)
+    if passed and following and folder.around(args.dir):
+        print(f"\n  cd {folder.file(following).parent}")
     if moved and not passed:
         print(f"The current exercise is now {exercise.name}.")
     return int(not passed)

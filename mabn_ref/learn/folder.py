@@ -21,7 +21,8 @@ Each folder holds a statement, `statement.md`, and the file to work on, `exercis
 
     mabn-ref learn watch
 
-checks the current exercise every time you save it. Without it,
+checks the current exercise every time you save it. Each file stands alone: copy into it what you need from another.
+Let a function return None where a result is still missing, so that the others are judged. Without `watch`,
 
     mabn-ref learn show [NAME]     the statement, its formulas readable in a terminal
     mabn-ref learn edit [NAME]     open exercise.py in your editor ($VISUAL or $EDITOR)
@@ -64,7 +65,7 @@ class Folder:
         for path in (start.resolve(), *start.resolve().parents):
             if (path / STATE).is_file():
                 return cls(path)
-        raise FileNotFoundError(f"{start} is in no folder of exercises; mabn-ref learn DIR makes one")
+        raise FileNotFoundError(f"{start.resolve()} is in no folder of exercises; mabn-ref learn DIR makes one")
 
     def make(self) -> list[str]:
         """Write what is missing, touching no file that is there; return the names of the exercises that are new.

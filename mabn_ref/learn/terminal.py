@@ -154,16 +154,16 @@ def fresh_seeds() -> tuple[int, int]:
 def check(folder: Folder, exercise: Exercise, seeds: Sequence[int], style: Style) -> tuple[bool, str]:
     """Check the student's file, remember whether it passed, and return that with what to say."""
     path = folder.file(exercise)
+    notebooks = sorted(shown(other.name) for other in path.parent.glob("[!.]*.ipynb"))
+    note = f"\n\n  {path.name} was checked, not {notebooks[0]}: run that in Jupyter." if notebooks else ""
     try:
         source, report = _source_and_report(folder, exercise, seeds)
     except ValueError as error:
         again = f"mabn-ref learn reset {exercise.name} writes a new one"
-        return False, f"{exercise.name}\n\n  {place(path, None, style)} {error}; {again}"
+        return False, f"{exercise.name}\n\n  {place(path, None, style)} {error}; {again}{note}"
     said = verdict(report, exercise, path, source, style)
     if not report.passed:
-        notebooks = sorted(shown(other.name) for other in path.parent.glob("*.ipynb"))
-        note = f"{path.name} was checked, not {notebooks[0]}: run that in Jupyter." if notebooks else ""
-        return False, f"{said}\n\n{style.wrap(note)}".rstrip()
+        return False, f"{said}{note}"
     following = folder.following(exercise)
     last = style("That was the last one: all exercises have passed.", "green")
     ahead = f"Next is {following.name}: {following.title}." if following else last
@@ -270,6 +270,6 @@ def _hint(exercise: Exercise, k: int, style: Style) -> str:
 def solution(folder: Folder, exercise: Exercise, style: Style) -> str:
     """The model solution; a `ValueError` while the student's has not passed."""
     if exercise.name not in folder.load().passed:
-        raise ValueError(f"{exercise.name} has not passed yet; mabn-ref learn hint {exercise.name} helps on")
+        raise ValueError(f"{exercise.name} has not passed yet; for help, mabn-ref learn hint {exercise.name}")
     body = "\n".join(f"  {line}".rstrip() for line in exercise.solution.splitlines())
     return f"  {style('One way to write it:', 'bold')}\n\n{body}"

@@ -242,6 +242,14 @@ def test_in_the_folder_of_an_exercise_commands_mean_that_one(
         assert said in capsys.readouterr().out
     assert main(["learn", "check", "1"]) == 1, "a name comes first"
     assert "01_moments" in capsys.readouterr().out
+    assert main(["learn", "solution"]) == 0, "of another exercise than the current one"
+    assert "Cache" in capsys.readouterr().out
+    assert main(["learn", "check"]) == 0
+    assert f"  cd {folder.path.resolve() / '01_moments'}\n" in capsys.readouterr().out
+    linked = folder.path.parent / "linked"
+    linked.symlink_to(folder.path / "02_bn_forward")
+    assert main(["learn", "show", "--dir", str(linked)]) == 0
+    assert "Batch normalisation, forward" in capsys.readouterr().out
     monkeypatch.chdir(folder.path)
     assert main(["learn", "check", "--dir", "02_bn_forward"]) == 0
     assert "02_bn_forward" in capsys.readouterr().out
@@ -250,9 +258,14 @@ def test_in_the_folder_of_an_exercise_commands_mean_that_one(
 def test_a_notebook_beside_the_file_is_not_what_is_checked(
     folder: Folder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder.file(MOMENTS).with_name("mine.ipynb").write_text("{}")
+    said = "exercise.py was checked, not mine.ipynb: run that in Jupyter."
+    for name in ("mine.ipynb", "._a.ipynb"):
+        folder.file(MOMENTS).with_name(name).write_text("{}")
     assert main(["learn", "check"]) == 1
-    assert "exercise.py was checked, not mine.ipynb: run that in Jupyter." in capsys.readouterr().out
+    assert said in capsys.readouterr().out
+    folder.file(MOMENTS).unlink()
+    assert main(["learn", "check"]) == 1
+    assert said in capsys.readouterr().out
     solve(folder)
     assert main(["learn", "check"]) == 0
     assert "ipynb" not in capsys.readouterr().out

@@ -17,7 +17,7 @@ def draw(rng, k):
 
 judge_mu = judge_that(
     lambda mu, case: close(np.sum(case.values - mu, axis=0) / len(case.values) + FAR, FAR, 1e-13),
-    "mu is not the mean: less mu, the values of a channel do not sum to zero",
+    "mu is not the mean: after subtracting it, the values of a channel do not sum to zero",
 )
 
 

@@ -58,7 +58,7 @@ def judge_forgets(averages, case):
 
 judge_exponential = judge_that(
     lambda new, case: close(new, case.values + case.decay * (np.stack([case.start, *new[:-1]]) - case.values)),
-    "an average does not come by the part 1 - decay nearer to its value (decay = {case.decay:g})",
+    "each average should move towards the new value by 1 - decay of the distance (decay = {case.decay:g})",
 )
 judge_equal = judge_that(
     lambda decay, case: close((1 - decay) * case.m, 1 + decay),

@@ -10,7 +10,7 @@ from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx, without_ga
 Cache = namedtuple("Cache", ["y", "chi", "r", "gamma"])
 
 # The window m, how many values it holds before this batch, and whether those are zeros.
-SETTINGS = ((4, 3, True), (4, 4, False), (1, 1, False), (7, 3, False), (4, 0, False), (7, 7, False))
+SETTINGS = ((5, 4, True), (4, 4, False), (1, 1, False), (7, 3, False), (4, 0, False), (7, 7, False))
 
 
 def draw(rng, k):
@@ -46,7 +46,7 @@ def judge_dx(dx, case):
             yield f"with this batch alone in the window, {fault}"
     elif not close(dx, case.dx):
         before = case.count - 1
-        yield f"dx is off: the {before} Psi before this one are to add - y / chi times their part of the mean to it"
+        yield f"dx is wrong by the part of the {before} earlier Psi: each should add -y / chi * Psi / {case.count}"
 
 
 def judge_window(psi_window, case):
