@@ -123,7 +123,7 @@ def _run_studies(args: argparse.Namespace, contexts: Mapping[str, Context], comm
         paths = output.write(name, study, outcome, context, args.out, command, planned, records)
         print(f"{options.written(paths)}\n\n{textwrap.fill(summary(outcome.verdicts), WIDTH)}".rstrip() + "\n")
         found[name] = (study, outcome)
-        ended = {record["status"] for config in planned if (record := results.find(records, config)) is not None}
+        ended = {(results.find(records, config) or {}).get("status") for config in planned}
         lost += [name] * (ended == {"diverged"})
     if args.name == "all":
         path = args.out / "report.html"

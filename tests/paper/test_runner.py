@@ -51,6 +51,10 @@ def test_a_study_of_which_every_run_diverged_is_an_error(tmp_path: Path, capsys:
     assert captured.err.endswith("mabn-ref paper: error: every run of figure1b diverged\n")
     assert (tmp_path / "figure1b.json").exists()
     assert main([*words, "--lr", "0.01"]) == 0, "the runs that diverged are others"
+    path = tmp_path / STUDIES["figure1b"].file
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, lines[0].replace("1000000000.0", "0.01")]) + "\n")
+    assert main([*words, "--lr", "0.01"]) == 0, "one of them diverged"
 
 
 def dies_with_seed_1(config: Any, **keywords: Any) -> dict[str, Any]:
