@@ -98,8 +98,9 @@ def test_the_speed_is_what_was_recorded() -> None:
     def beside_torch(of: dict[str, float]) -> list[str]:
         return [f"{of['BN 32'] / of[f'PyTorch BN 32{layout}']:.2f}" for layout in ("", ", channels last")]
 
-    new, old = times("results"), times("avx2")
+    new, old, intel = times("results"), times("avx2"), times("intel")
     assert f"MABN 2 takes {new['MABN 2 + WC'] / new['BN 32']:.2f} times as long as with BN 32" in text
     contiguous, last = beside_torch(new)
     assert f"takes {contiguous} times as long as in PyTorch, {last} if that has channels last" in text
-    assert f"without AVX-512 {' and '.join(beside_torch(old))} (" in text
+    assert f"without AVX-512 {' and '.join(beside_torch(old))}; where" in text
+    assert f"where memory is slow {' and '.join(beside_torch(intel))} (" in text

@@ -141,11 +141,12 @@ def _with_quartiles(median: float, low: float, high: float) -> str:
 
 
 class Claims(_Recorded):
-    """``benchmark-claims``: the targets beside what was measured, in either record."""
+    """``benchmark-claims``: the targets beside what was measured, in each record of all sections."""
 
     def made(self, results: dict[str, Any]) -> list[nodes.Node]:
-        both = zip(claims(results), claims(recorded("avx2")), strict=True)
-        return [_table(["", "target", "AVX-512", "AVX2"], [[*claim, there] for claim, (*_, there) in both])]
+        each = zip(claims(results), claims(recorded("avx2")), claims(recorded("intel")), strict=True)
+        rows = [[*claim, *(measured for *_, measured in others)] for claim, *others in each]
+        return [_table(["", "target", "AMD, AVX-512", "AMD, AVX2", "Intel"], rows)]
 
 
 class Gap(_Recorded):
