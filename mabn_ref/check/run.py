@@ -108,15 +108,17 @@ class Here:
 
     def __init__(self, thing: Any, norm: str, extra: Mapping[str, Any], limit: float, **adapted: Any) -> None:
         self.target, self.norm, self.limit = adapt(thing, extra, **adapted), norm, limit
+        self.axes = getattr(self.target, "axes", ())
 
     def about(self, scenario: Scenario) -> About:
         """Ask what the target is; `Failed` is raised if it hangs at once."""
         about: About = self.ask(inquire, Trace(scenario, ()))
         return about
 
-    def turn(self, axis: int) -> None:
-        """Take the channels of a layer to be on another axis."""
-        self.target.axis, self.target.axes = axis, (axis,)  # type: ignore[attr-defined]
+    def turn(self, axis: int | None) -> None:
+        """Take the channels of a layer to be on another axis; None: find it out again."""
+        self.target.axes = self.axes if axis is None else (axis,)  # type: ignore[attr-defined]
+        self.target.axis = self.target.axes[0]  # type: ignore[attr-defined]
 
     def ask(self, what: Callable[..., Any], planned: Trace) -> Any:
         """Return ``what(target, norm, scenario, space)``; `Failed` is raised if it takes too long."""
@@ -172,8 +174,8 @@ class Apart:
             self.adapted["axis"] = about.axis
         return about
 
-    def turn(self, axis: int) -> None:
-        """Take the channels of a layer to be on another axis."""
+    def turn(self, axis: int | None) -> None:
+        """Take the channels of a layer to be on another axis; None: find it out again."""
         self.adapted["axis"] = axis
         self.stop()
 

@@ -49,6 +49,11 @@ def test_averages_of_all_batches_are_a_convention_unless_a_decay_is_asked_for(to
     assert ["averages of all batches" in f.words for f in report.findings if not f.accepted] == [True]
 
 
+@pytest.mark.parametrize("norm", ["bn", "ln"])
+def test_a_layer_that_runs_with_either_axis_is_called_by_the_name_that_fits_one(torch: Any, norm: str) -> None:
+    assert check(torch.nn.InstanceNorm2d, norm, norm_batch=4, short=True).other == "in"
+
+
 def test_layers_from_scratch_conform(torch: Any) -> None:
     from tests.benchmarks.torch_mabn import MABN2d
     from tests.check.torch_brn import BatchRenorm
