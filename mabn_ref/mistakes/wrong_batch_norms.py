@@ -152,7 +152,8 @@ MISTAKES = {
             "ema(state.mean, mu, config.decay, t)": "ema(state.mean, mu, 1 - config.decay, t)",
             "ema(state.var, var, config.decay, t)": "ema(state.var, var, 1 - config.decay, t)",
         },
-        sentence="Your moving statistics multiply the new value by decay; decay is the weight of the old one.",
+        sentence="Your moving statistics multiply the new value by decay, which is the weight of the old one "
+        "(1 - momentum in PyTorch, momentum in Keras).",
     ),
     "bn-running-var-over-samples": _bn_moving(
         edits={

@@ -83,6 +83,14 @@ def test_what_is_a_target_is_left_alone_and_what_cannot_be_one_is_refused() -> N
     with pytest.raises(TypeError, match=r"target is 3, expected four functions"):
         adapt(3)
 
+    def batchnorm_forward(x: Any, gamma: Any, beta: Any, bn_param: Any) -> Any:
+        return x
+
+    with pytest.raises(
+        TypeError, match=r"batchnorm_forward at .*mabn-ref check --template FILE writes four functions"
+    ):
+        adapt(batchnorm_forward)
+
 
 @pytest.mark.parametrize(
     ("default", "passed"), [(0.1, 0.25), (0.9, 0.75)], ids=["the new value's weight", "the old value's weight"]

@@ -204,7 +204,12 @@ def _framework(thing: Any) -> str:
     if not found and callable(thing) and not isinstance(thing, type):
         keywords: dict[str, Any] = {"config": _ANY} if "config" in signature(thing).parameters else {}
         name = by_name(thing)
-        made = thing(**keywords, **{name: 60}) if name else thing(60, **keywords)
+        channels, keywords = ([], {**keywords, name: 60}) if name else ([60], keywords)
+        try:
+            signature(thing).bind(*channels, **keywords)
+        except TypeError:  # it takes more than a number of channels
+            return ""
+        made = thing(*channels, **keywords)
         if made is thing:
             return ""
         if _has(made, "forward", "backward") and not _framework(made):
