@@ -14,6 +14,7 @@ from pathlib import Path
 from mabn_ref.learn.exercise import Exercise, course
 from mabn_ref.learn.folder import FILE
 from mabn_ref.learn.notebook_code import notebook_source
+from mabn_ref.learn.plain_text import shown
 
 _CODE = (".py", ".ipynb")
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
@@ -52,7 +53,7 @@ def left_out(folder: Path, exercises: Sequence[Exercise] | None = None) -> list[
     for student in students(folder):
         told = [*_misnamed(student), *_passed_over(student, course() if exercises is None else exercises)]
         found += [(str(path.relative_to(folder)), reason) for path, reason in told]
-    return sorted((name, reason) for name, reason in found if reason)
+    return sorted((name, shown(reason)) for name, reason in found if reason)
 
 
 def _misnamed(student: Path) -> Iterator[tuple[Path, str]]:

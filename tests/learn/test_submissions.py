@@ -69,6 +69,13 @@ def test_what_looks_as_if_it_were_meant_for_an_exercise_is_named(tmp_path: Path)
     ]
 
 
+def test_the_reason_why_a_file_is_not_graded_moves_no_cursor(tmp_path: Path) -> None:
+    hand_in(tmp_path, "a", "", "01_moments\x1b[2J.py")
+    ((_, reason),) = left_out(tmp_path)
+    assert "\x1b" not in reason
+    assert reason.startswith("no exercise is called 01_moments")
+
+
 def test_of_several_files_of_an_exercise_one_counts_and_the_others_are_named(tmp_path: Path) -> None:
     solved, given = notebook.as_notebook(MOMENTS), notebook.as_notebook(MOMENTS)
     solved["cells"][1]["source"] = MOMENTS.solution
