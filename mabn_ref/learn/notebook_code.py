@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from mabn_ref import storage
 
@@ -63,17 +63,17 @@ def notebook_source(text: str) -> str:
         for mark, source in zip(marks, sources, strict=True)
     ]
     if "answer" in marks:
-        answers = [block for mark, blocks in codes if mark == "answer" for block in blocks]
-        answers += _defined_again(answers, codes)
+        answers = {block for mark, blocks in codes if mark == "answer" for block in blocks}
+        answers = {*answers, *_defined_again(answers, codes)}
         used = _used(answers, [block for _, blocks in codes for block in blocks if block not in answers])
         codes = [
-            (mark, [block if block in answers else _guarded(block) for block in blocks if block in {*answers, *used}])
+            (mark, [b if b in answers else _guarded(b) for b in blocks if b in answers or b in used])
             for mark, blocks in codes
         ]
     return "\n".join("".join(blocks) for _, blocks in codes if blocks).rstrip("\n")
 
 
-def _defined_again(answers: Sequence[str], codes: Iterable[tuple[str | None, list[str]]]) -> list[str]:
+def _defined_again(answers: Iterable[str], codes: Iterable[tuple[str | None, list[str]]]) -> list[str]:
     """Blocks that define a function of the answers once more, in the cells between an answer and a check."""
     names = {found[1] for block in answers if (found := _DEFINITION.match(block))}
     found_again, between = [], False

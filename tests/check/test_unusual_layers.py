@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -527,6 +528,29 @@ def test_a_scale_of_keras_that_starts_at_0_beside_1() -> None:
 
     report = check(Gemma, "rms", **SHORT)
     assert report.conforms, str(report)
+
+
+def test_a_copy_that_shares_what_backward_alone_reads_is_found() -> None:
+    class Remembering(Layer):
+        """Its gradient has a part that grows with the batches so far."""
+
+        def __init__(self, channels: int, eps: float = 1e-5, decay: float = 0.9) -> None:
+            super().__init__(channels, eps, decay)
+            self.batches: list[int] = []
+
+        def backward(self, dz: Any) -> Any:
+            self.batches.append(len(dz))
+            dx, *rest = super().backward(dz)
+            return dx + 1e-3 * len(self.batches), *rest
+
+        def __deepcopy__(self, memo: Any) -> Any:
+            copied = type(self)(len(self.gamma))
+            copied.__dict__ |= {k: v if k == "batches" else copy.deepcopy(v, memo) for k, v in self.__dict__.items()}
+            return copied
+
+    faults = [finding for finding in check(Remembering, "bn", **SHORT).findings if finding.tensor == "behaviour"]
+    assert [finding.mistake for finding in faults] == ["copy-differs"]
+    assert "training the copy changes the original: it goes on with" in faults[0].words
 
 
 def test_a_layer_that_is_another_normaliser_is_called_by_its_name() -> None:

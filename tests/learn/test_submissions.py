@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,7 @@ from mabn_ref.cli import main
 from mabn_ref.learn import notebook
 from mabn_ref.learn.exercise import find
 from mabn_ref.learn.grade import grade
-from mabn_ref.learn.submissions import left_out, source_of, students, submitted
+from mabn_ref.learn.submissions import Unreadable, left_out, source_of, students, submitted
 from tests.learn.hand_in import FILE, hand_in
 
 MOMENTS, FORWARD = find("moments"), find("bn_forward")
@@ -162,6 +163,18 @@ def test_a_function_that_another_cell_defines_again_before_the_check_counts(tmp_
     assert "pie" not in source
     with ThreadPoolExecutor(1) as pool:
         assert [g.points for g in grade(tmp_path, [MOMENTS], (0,), pool)] == [2]
+
+
+def test_a_notebook_of_very_many_statements_is_read_in_about_a_second(tmp_path: Path) -> None:
+    """Whoever looks all of them up for each of them is at it for many minutes."""
+    answer, other = ("\n".join(f"{name}{k}=1" for k in range(30_000)) for name in "ab")
+    cells = [{"cell_type": "code", "source": answer, "metadata": {"mabn_ref": "answer"}}]
+    cells += [{"cell_type": "code", "source": other, "metadata": {}}]
+    path = hand_in(tmp_path, "ada", json.dumps({"cells": cells}), "01_moments.ipynb")
+    started = time.process_time()
+    with pytest.raises(Unreadable, match="characters of code"):
+        source_of(path)
+    assert time.process_time() - started < 20
 
 
 def test_a_student_with_nothing_right_is_told_from_one_who_handed_in_nothing(
