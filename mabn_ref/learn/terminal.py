@@ -245,12 +245,12 @@ def statement(exercise: Exercise, style: Style) -> str:
 
 
 def hint(folder: Folder, exercise: Exercise, style: Style) -> str:
-    """The next hint; after the last that there are no more."""
+    """The next hint; after the last all of them again."""
     progress = folder.load()
     taken = progress.hints.get(exercise.name, 0)
     if taken >= len(exercise.hints):
-        said = f"There are no more hints: you have had all {len(exercise.hints)}."
-        return style.wrap(f"{said} mabn-ref learn hint {exercise.name} --all shows them again.")
+        said = f"There are no more hints. Here are all {len(exercise.hints)} again."
+        return f"{style.wrap(said)}\n\n{hints_taken(folder, exercise, style)}"
     folder.save(replace(progress, hints={**progress.hints, exercise.name: taken + 1}))
     return _hint(exercise, taken, style)
 

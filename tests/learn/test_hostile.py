@@ -472,9 +472,14 @@ def _running() -> list[str]:
     return [line for line in found.stdout.splitlines() if "bwrap" in line]
 
 
+@pytest.fixture(scope="module")
+def sandboxed() -> list[str]:
+    return sandbox.command()
+
+
 @bubblewrap
 @pytest.mark.parametrize("kind", KINDS)
-def test_hostile(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hostile(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandboxed: list[str]) -> None:
     for number, (name, body) in enumerate(KINDS[kind].items()):
         exercise, source = _source(name, body)
         place = tmp_path / f"{number:02}" / exercise / "exercise.py"
@@ -491,7 +496,7 @@ def test_hostile(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     digest, before = package_digest(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
-        grades = grade(tmp_path, exercises, (0,), pool, sandbox=sandbox.command())
+        grades = grade(tmp_path, exercises, (0,), pool, sandbox=sandboxed)
     assert time.monotonic() - started < HUNG + 10 * LIMITS.seconds * len(KINDS[kind])
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < MOST_MEMORY
     assert package_digest() == digest

@@ -51,7 +51,9 @@ def test_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "Hint 1 of 3" in said("hint")
     assert "Hint 1 of 3" not in said("hint")
     assert "Hint 3 of 3" in said("hint")
-    assert "There are no more hints: you have had all 3." in said("hint")
+    again = said("hint")
+    assert "There are no more hints. Here are all 3 again." in again
+    assert all(f"Hint {k} of 3" in again for k in (1, 2, 3))
     assert said("hint", "--all").index("Hint 1 of 3") < said("hint", "--all").index("Hint 3 of 3")
     assert "has not passed yet" in said("solution", code=2)
     wrong = MOMENTS.with_mistakes("values-less-one")
