@@ -183,7 +183,7 @@ def formats(folder: Path) -> dict[str, Format]:
         "state of a course": (state, course.load, (), (changed_json,) * 3),
         "vectors, index": (index, lambda: list(read(folder / "vectors")), refused, (changed_json,) * 4),
         "vectors, arrays": (arrays, lambda: list(read(folder / "vectors")), refused, ()),
-        "notebook": (book, lambda: source_of(book), (Unreadable,), (changed_json,) * 4),
+        "notebook": (book, lambda: source_of(book, find("moments")), (Unreadable,), (changed_json,) * 4),
         "CIFAR files": (places / "data_batch_2.bin", lambda: cifar.read_directory(places), refused, ()),
         "CIFAR archive": (archive, lambda: cifar.read_archive(archive), refused, (changed_tar,) * 4),
     }

@@ -89,6 +89,11 @@ class Exercise:
         return found.group(1) if found else ""
 
     @property
+    def asked(self) -> tuple[str, ...]:
+        """The functions and classes of a student's file."""
+        return tuple(re.findall(r"^(?:def|class) (\w+)", self.skeleton, re.MULTILINE))
+
+    @property
     def parts(self) -> tuple[str, ...]:
         """What is judged separately, a point each."""
         return tuple(part for check in self.checks.CHECKS for part in check.parts)

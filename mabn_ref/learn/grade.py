@@ -115,7 +115,7 @@ def grade(
                 grades[key] = _no_points(name, exercise, NOT_HANDED_IN)
                 continue
             try:
-                sources[key] = path.name, source_of(path)
+                sources[key] = path.name, source_of(path, exercise)
             except Unreadable as error:
                 grades[key] = _no_points(name, exercise, f"{path.name} {error}")
     for given in grades.values():

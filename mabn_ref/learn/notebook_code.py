@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from mabn_ref import storage
 
@@ -33,12 +33,13 @@ _BINDING = re.compile(
 )
 
 
-def notebook_source(text: str) -> str:
+def notebook_source(text: str, asked: Collection[str] = ()) -> str:
     """The student's code of a notebook, in the order of its cells.
 
-    That is the cells marked as answers, those of their functions that are defined again before a check, and what
-    others define of the names that these read; or, where no cell is marked, all but checks. An assignment of another
-    cell may fail, as what it is made of may not be there.
+    That is the cells marked as answers; what of these, and of the names that the exercise has `asked` for, is defined
+    again before a check; and what other cells define of the names that are asked for and not there yet, or that all
+    this reads. Where no cell is marked, it is all but checks. An assignment of another cell may fail, as what it is
+    made of may not be there.
 
     Raises
     ------
@@ -64,23 +65,27 @@ def notebook_source(text: str) -> str:
     ]
     if "answer" in marks:
         answers = {block for mark, blocks in codes if mark == "answer" for block in blocks}
-        answers = {*answers, *_defined_again(answers, codes)}
-        used = _used(answers, [block for _, blocks in codes for block in blocks if block not in answers])
+        answers = {*answers, *_defined_again({*asked, *_definitions(answers)}, codes)}
+        used = _used(answers, [block for _, blocks in codes for block in blocks if block not in answers], asked)
         codes = [
-            (mark, [b if b in answers else _guarded(b) for b in blocks if b in answers or b in used])
+            (mark, [b if mark == "answer" else _guarded(b) for b in blocks if b in answers or b in used])
             for mark, blocks in codes
         ]
     return "\n".join("".join(blocks) for _, blocks in codes if blocks).rstrip("\n")
 
 
-def _defined_again(answers: Iterable[str], codes: Iterable[tuple[str | None, list[str]]]) -> list[str]:
-    """Blocks that define a function of the answers once more, in the cells between an answer and a check."""
-    names = {found[1] for block in answers if (found := _DEFINITION.match(block))}
+def _definitions(blocks: Iterable[str]) -> set[str]:
+    """The names of functions and classes."""
+    return {found[1] for block in blocks if (found := _DEFINITION.match(block))}
+
+
+def _defined_again(names: Collection[str], codes: Iterable[tuple[str | None, list[str]]]) -> list[str]:
+    """Blocks that define one of these names, in the cells between an answer and a check."""
     found_again, between = [], False
     for mark, blocks in codes:
         between = mark == "answer" or (between and mark != "check")
         if between and mark != "answer":
-            found_again += [b for b in blocks if (found := _DEFINITION.match(b)) and found[1] in names]
+            found_again += [block for block in blocks if not _defined(block).isdisjoint(names)]
     return found_again
 
 
@@ -133,15 +138,15 @@ def _blocks(statements: Iterable[str]) -> list[str]:
     return ["".join(block) for block in blocks]
 
 
-def _used(answers: Iterable[str], others: Iterable[str]) -> set[str]:
-    """Those of the other blocks that define what the answers, or one another, read."""
+def _used(answers: Iterable[str], others: Iterable[str], asked: Iterable[str]) -> set[str]:
+    """Those of the other blocks that define what is asked for, or what the answers, or one another, read."""
     defining: dict[str, list[str]] = {}
     for block in others:
         for name in _defined(block):
             defining.setdefault(name, []).append(block)
     for name in {name for block in answers for name in _defined(block)}:
         defining.pop(name, None)
-    used, wanted = set[str](), ["*", *(name for block in answers for name in _read(block))]
+    used, wanted = set[str](), ["*", *asked, *(name for block in answers for name in _read(block))]
     while wanted:
         for block in defining.pop(wanted.pop(), ()):
             if block not in used:

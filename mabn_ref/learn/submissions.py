@@ -79,7 +79,7 @@ def _fault_of_place(path: Path, is_link: bool, too_deep: bool, names: Sequence[s
         return "an archive"
     if name in names:
         return "its name ends in .txt" if is_text else ""
-    if path.parent.name in names and (path.suffix in _CODE or (is_text and path.name.lower().startswith("exercise"))):
+    if path.parent.name in names and (_is_code(path) or (is_text and path.name.lower().startswith("exercise"))):
         return f"it is not called {FILE}"
     near = difflib.get_close_matches(name, names, n=1) or _of_number(name, names)
     if not name or not (near or name == path.parent.name):
@@ -111,7 +111,12 @@ def _passed_over(student: Path, exercises: Sequence[Exercise]) -> Iterator[tuple
 
 def _exercise_name(path: Path) -> str:
     """Of which exercise a file is the code, by its place; "" if it is no code."""
-    return path.parent.name if path.name == FILE else path.stem if path.suffix in _CODE else ""
+    return path.parent.name if path.name == FILE else path.stem if _is_code(path) else ""
+
+
+def _is_code(path: Path) -> bool:
+    """Whether it is called so; some systems write names in capitals."""
+    return path.suffix.lower() in _CODE
 
 
 def _left_out(path: Path) -> str:
@@ -142,7 +147,7 @@ def _handed_in(student: Path, exercises: Sequence[Exercise]) -> list[tuple[Exerc
 def _that_counts(exercise: Exercise, paths: Sequence[Path]) -> Path:
     def touched(path: Path) -> bool:
         try:
-            return source_of(path).split() != exercise.skeleton.split()
+            return source_of(path, exercise).split() != exercise.skeleton.split()
         except Unreadable:
             return True
 
@@ -166,8 +171,8 @@ def _entries(place: str) -> list[os.DirEntry[str]]:
     return []
 
 
-def source_of(path: Path) -> str:
-    """Read a submitted file.
+def source_of(path: Path, exercise: Exercise) -> str:
+    """Read a file that was submitted for an exercise.
 
     Raises
     ------
@@ -184,9 +189,9 @@ def source_of(path: Path) -> str:
     except OSError as error:
         raise Unreadable(f"cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise Unreadable("is not valid UTF-8") from error
+        raise Unreadable("is not valid UTF-8, in which it must be saved") from error
     try:
-        source = notebook_source(text) if path.suffix == ".ipynb" else text
+        source = notebook_source(text, exercise.asked) if path.suffix.lower() == ".ipynb" else text
     except ValueError as error:
         raise Unreadable(str(error)) from error
     if len(source) > _LONGEST:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,11 +31,12 @@ def test_where_files_may_lie(tmp_path: Path) -> None:
         "b": "01_moments.py",
         "c": "course/01_moments/exercise.py",
         "d": "ps1/01_moments.ipynb",
+        "e": "01_moments.PY",
     }
     for name, place in places.items():
         hand_in(tmp_path, name, json.dumps(solved) if str(place).endswith("ipynb") else MOMENTS.solution, place)
     hand_in(tmp_path, "c", "old", "course/old/01_moments/exercise.py")
-    assert [path.name for path in students(tmp_path)] == list("abcd")
+    assert [path.name for path in students(tmp_path)] == list("abcde")
     for name, place in places.items():
         assert submitted(tmp_path / name, BOTH) == {"01_moments": tmp_path / name / place}
     with ThreadPoolExecutor(2) as pool:
@@ -117,7 +120,7 @@ def test_a_notebook_without_marks_gives_its_code_without_magics(tmp_path: Path) 
         {"cell_type": "code", "source": "check()", "metadata": {"mabn_ref": "check"}},
     ]
     path = hand_in(tmp_path, "a", json.dumps({"cells": cells}), "01_moments.ipynb")
-    assert source_of(path) == "\nx = 1\n\n\ny = 2"
+    assert source_of(path, MOMENTS) == "\nx = 1\n\n\ny = 2"
 
 
 @pytest.mark.parametrize(
@@ -157,12 +160,50 @@ def test_a_function_that_another_cell_defines_again_before_the_check_counts(tmp_
     scratch["source"] = "def moments(x):\n    return 0 * x, x\n"
     place = given["cells"].index(code[-1])
     given["cells"] = [scratch, *given["cells"][:place], answered, *given["cells"][place:], scratch]
-    source = source_of(hand_in(tmp_path, "ada", json.dumps(given), "01_moments.ipynb"))
+    source = source_of(hand_in(tmp_path, "ada", json.dumps(given), "01_moments.ipynb"), MOMENTS)
     assert source.count("def moments") == 2
     assert "return 0 * x" not in source
     assert "pie" not in source
     with ThreadPoolExecutor(1) as pool:
         assert [g.points for g in grade(tmp_path, [MOMENTS], (0,), pool)] == [2]
+
+
+AVERAGES = find("05_running_statistics")
+HEAD, INIT, UPDATE, INFER = re.split(r"(?=^def )", AVERAGES.solution, flags=re.MULTILINE)
+SHORT = """update = lambda state, x, decay: State(*(decay * a + (1 - decay) * b for a, b in zip(
+    state, (x.mean(tuple(range(x.ndim - 1))), x.var(tuple(range(x.ndim - 1)))))))
+"""
+CELLS = {
+    "below an empty one": [("answer", ""), ("", AVERAGES.solution)],
+    "above an empty one": [("", AVERAGES.solution), ("answer", "")],
+    "below comments": [("answer", AVERAGES.skeleton.replace("\n", "\n# ")), ("", AVERAGES.solution)],
+    "functions below": [("answer", HEAD), ("", INIT + UPDATE + INFER)],
+    "some below": [("answer", HEAD + INIT), ("", UPDATE + INFER)],
+    "some above": [("", HEAD + INIT), ("answer", UPDATE + INFER)],
+    "each below the skeleton": [("answer", AVERAGES.skeleton), ("", HEAD), ("", INIT), ("", UPDATE), ("", INFER)],
+    "a lambda below": [("answer", HEAD + INIT), ("", SHORT), ("", INFER)],
+    "a lambda again": [("answer", HEAD + INIT + UPDATE.replace("1 - decay", "decay") + INFER), ("", SHORT)],
+}
+
+
+@pytest.mark.parametrize("cells", CELLS.values(), ids=CELLS)
+def test_a_notebook_that_passes_where_it_was_written_has_all_points(
+    cells: list[tuple[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In whatever cells the functions are."""
+    given = notebook.as_notebook(AVERAGES)
+    place = next(k for k, cell in enumerate(given["cells"]) if cell["metadata"].get("mabn_ref") == "answer")
+    given["cells"][place : place + 1] = [
+        {"cell_type": "code", "source": text, "metadata": {"mabn_ref": mark} if mark else {}} for mark, text in cells
+    ]
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for cell in given["cells"]:
+        if cell["cell_type"] == "code":
+            exec(cell["source"], names)
+    assert "passed, 4 of 4" in capsys.readouterr().out
+    hand_in(tmp_path, "ada", json.dumps(given), f"{AVERAGES.name}.ipynb")
+    with ThreadPoolExecutor(1) as pool:
+        assert [(g.points, g.said) for g in grade(tmp_path, [AVERAGES], (0,), pool)] == [(4, "")]
 
 
 def test_a_notebook_of_very_many_statements_is_read_in_about_a_second(tmp_path: Path) -> None:
@@ -173,7 +214,7 @@ def test_a_notebook_of_very_many_statements_is_read_in_about_a_second(tmp_path: 
     path = hand_in(tmp_path, "ada", json.dumps({"cells": cells}), "01_moments.ipynb")
     started = time.process_time()
     with pytest.raises(Unreadable, match="characters of code"):
-        source_of(path)
+        source_of(path, MOMENTS)
     assert time.process_time() - started < 20
 
 
