@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shlex
@@ -50,6 +51,8 @@ def write(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
     ...     print(Path(folder, "a").read_bytes())
     b'whole'
     """
+    if path.is_dir():  # to replace it would fail with the name of the temporary file
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     # One fixed name: what a killed run leaves behind is overwritten by the next, so that nothing piles up.
     temporary = path.with_name(path.name + ".tmp")

@@ -112,6 +112,13 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     assert [left.name for left in tmp_path.iterdir()] == ["results.jsonl"]
 
 
+def test_a_folder_in_the_place_of_a_file_is_named_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"table\.csv'$"):
+        storage.write(tmp_path / "table.csv", b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+
+
 def test_a_lock_on_a_full_disk_is_named_and_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

@@ -222,7 +222,7 @@ def _source_and_report(folder: Folder, exercise: Exercise, seeds: Sequence[int])
     try:
         source = folder.file(exercise).read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except UnicodeDecodeError:
-        raise ValueError("is not valid UTF-8") from None
+        raise ValueError("is not valid UTF-8, in which it must be saved") from None
     except OSError:
         raise ValueError("cannot be read") from None
     report = check_source(exercise, source, seeds=seeds)

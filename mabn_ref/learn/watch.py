@@ -51,6 +51,7 @@ def watch(
                 if following := folder.following(exercise):
                     exercise = following
                     break
+                show(_frame(folder, exercise, f"{said}\n\n  No other exercise is open.", style))
             elif pressed == "h":
                 show(_frame(folder, exercise, f"{said}\n\n{hint(folder, exercise, style)}", style))
             elif pressed == "s":

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -369,6 +370,14 @@ def test_what_is_raised_moves_no_cursor(folder: Folder, capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     assert r"moments raised ValueError: \x1b[2Jhello\x07 there" in out
     assert "\x1b" not in out
+
+
+def test_the_key_for_the_next_exercise_says_where_there_is_none(folder: Folder) -> None:
+    folder.save(replace(folder.load(), passed=frozenset(e.name for e in folder.exercises)))
+    screens: list[str] = []
+    pressed = iter("nq")
+    watch(folder, MOMENTS, lambda seconds: next(pressed), Style(), screens.append)
+    assert "No other exercise is open." in screens[-1]
 
 
 def test_watching(folder: Folder) -> None:
