@@ -22,6 +22,7 @@ The files, in the order in which to read them::
     sample_models.py         group, layer and instance normalisation, EvalNorm and Online Normalization
     tolerance.py         a trace against a convention, up to the first difference
     explain.py           the fewest deviations that reproduce the numbers, and what is said of them
+    probing.py           what its behaviour is asked with
     probes.py            what is asked of its behaviour: each probe holds a layer against itself
     behaviour.py         what the probes find
     report.py            the report: text, or a dictionary for JSON

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mabn_ref.check.probes import PROBES, Limit, NotOffered, Probe, Probing
+from mabn_ref.check.probes import PROBES, Probe
+from mabn_ref.check.probing import Limit, NotOffered, Probing
 from mabn_ref.check.report import Finding, Report
 from mabn_ref.check.scenarios import LIKE, Scenario
 from mabn_ref.check.target import Target
@@ -42,7 +43,11 @@ def laid_to_causes(found: Sequence[Outcome]) -> list[Outcome]:
 _COPIES = {"checkpoint", "deep copy", "pickling"}
 _FOLLOW = (
     ("statistics-keep-the-graph", {"deep copy", "pickling"}, "the statistics keep their graphs"),
-    ("inference-leaves-traces", {"gradient at inference", *_COPIES}, "every inference changes the layer"),
+    (
+        "inference-leaves-traces",
+        {"gradient at inference", "one sample at inference", *_COPIES},
+        "every inference changes the layer",
+    ),
     ("instances-share-state", _COPIES, "instances share what they keep"),
 )
 """What a fault is followed by: the same fault, seen by other probes."""
@@ -72,7 +77,7 @@ def _outcome(probe: Probe, p: Probing) -> Outcome:
     )  # fmt: skip
 
 
-OF_THE_OUTPUT = ("second-derivative-wrong", "one-pass-variance", "float16-range", "bfloat16-range")
+OF_THE_OUTPUT = ("second-derivative-wrong", "zero-gamma", "one-pass-variance", "float16-range", "bfloat16-range")
 """What a probe may find only because the output itself is wrong, which is said already."""
 
 
@@ -87,6 +92,8 @@ def with_behaviour(report: Report, found: Sequence[Outcome]) -> Report:
         known = dict.fromkeys(OF_THE_OUTPUT, "its output is not understood")
     elif (lost | wrong) & {"z", "dx"}:
         known = {"second-derivative-wrong": "its dx is wrong already"}
+    if (lost | wrong) & {"dx", "dgamma", "dbeta"}:
+        known |= {"zero-gamma": "its gradients are wrong already"}
     if by_eps:
         known["not-finite-on-a-constant"] = "its eps is another, or stands elsewhere"
     found = [_laid_to(known.get(o.mistake), o) for o in found]

@@ -11,7 +11,7 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.check.scenarios import MODULES, Scenario, constants, inputs, parameters
-from mabn_ref.check.target import Target, last_own_line
+from mabn_ref.check.target import Target, in_short, last_own_line
 
 SPACES: tuple[tuple[int, ...], ...] = ((2, 3), (3,), (), (2, 1, 3))
 """Of ranks 4, 3, 2 and 5, in the order in which they are preferred."""
@@ -77,7 +77,7 @@ def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
             place = f" ({Path(line.filename).name}, line {line.lineno})" if line else ""
             last = traceback.extract_tb(error.__traceback__)[-1].line or ""
             trace.raised = type(error).__name__ if last.startswith(("raise", "assert")) else ""
-            trace.failure = f"{type(error).__name__}: {error}{place}"
+            trace.failure = f"{type(error).__name__}: {in_short(error)}{place}"
     trace.values = {name: values for name, values in trace.values.items() if values}
     # a statistic that comes later, or changes its shape, cannot be followed
     trace.states = {

@@ -7,16 +7,18 @@ says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.observe import config_of
-from mabn_ref.check.scenarios import ALONE, HELD, Scenario, parameters
-from mabn_ref.check.target import Target
+from mabn_ref.check.probing import Limit, NotOffered, Probing, apart, arrays
+from mabn_ref.check.scenarios import ALONE, HELD
+from mabn_ref.check.target import statistic
 
 STEP = 3e-3
 """Of central differences: harmless in single precision, and exact where inference is a straight line."""
@@ -29,68 +31,8 @@ ALMOST = 0.1
 """What float32 may lose at such a mean: it keeps three digits of a sample's distance from it."""
 OF_SIZE_100 = {"float16": 0.05, "bfloat16": 0.1}
 """Half precisions, and what may be lost in each, on inputs of size 100."""
-
-
-class NotOffered(Exception):
-    """The layer does not offer what a probe asks for, and says so."""
-
-
-class Limit(Exception):
-    """Something to know of the layer that is not a fault of its numbers."""
-
-
-class Probing:
-    """A target, and what it is given: small inputs, the same in every probe."""
-
-    def __init__(self, target: Target, norm: str, scenario: Scenario, space: tuple[int, ...]) -> None:
-        self.target: Any = target
-        self.norm, self.channels = norm, scenario.channels
-        self.shape = (scenario.samples, *space, self.channels)
-        self.dtype, self.config = scenario.dtype, config_of(norm, scenario)
-        rng = np.random.default_rng(7)
-        # multiples of 2^-9 up to 8, exact in half precision
-        drawn = np.clip(np.rint(512 * rng.standard_normal((6, *self.shape))) / 512, -4, 4)
-        self.xs, self.dzs = drawn[:3].astype(self.dtype), drawn[3:].astype(self.dtype)
-        self.gammas, self.betas = zip(
-            *([a.astype(self.dtype) for a in parameters(k, self.channels)] for k in range(3)), strict=True
-        )
-
-    def new(self) -> Any:
-        """A new layer."""
-        return self.target.make(self.channels, self.config)
-
-    def train(self, layer: Any, k: int, by: int | None = None, training: bool = True) -> Array:
-        """The k-th forward pass, with the parameters of the step `by`."""
-        gamma, beta = (a[k if by is None else by].copy() for a in (self.gammas, self.betas))
-        return np.array(self.target.forward(layer, self.xs[k].copy(), gamma, beta, training))
-
-    def step(self, layer: Any, k: int, by: int | None = None) -> list[Array]:
-        """The k-th pass forward and backward: z, dx, dgamma and dbeta."""
-        z = self.train(layer, k, by)
-        return [z, *_arrays(self.target.backward(layer, self.dzs[k].copy()))]
-
-    def infer(self, layer: Any, k: int = 0, by: int | None = None) -> Array:
-        """Inference on the k-th input, with the parameters of the step `by`."""
-        return self.train(layer, k, by, training=False)
-
-    def apart(self, found: Sequence[Array], expected: Sequence[Array]) -> str:
-        """Say where arrays differ that are to be the same, or ""."""
-        return _apart(found, expected, 1e-9 if self.dtype == "float64" else 1e-4)
-
-
-def _arrays(values: Sequence[Any]) -> list[Array]:
-    return [np.array(value) for value in values if value is not None]
-
-
-def _apart(found: Sequence[Array], expected: Sequence[Array], tolerance: float) -> str:
-    """Say where two lists of arrays differ, or ""."""
-    for a, b in zip(found, expected, strict=True):
-        size = np.max(np.abs(b)) + 1e-3
-        error = np.where(np.isfinite(a), np.abs(a - b), np.inf) / size
-        worst = np.unravel_index(np.argmax(error), error.shape)
-        if error[worst] > tolerance:
-            return f"{a[worst]:.4g} where {b[worst]:.4g} is due"
-    return ""
+LATE = 150_000
+"""Iterations after which a schedule is where it stays."""
 
 
 def _input_kept(p: Probing) -> str:
@@ -169,7 +111,7 @@ def _two_forwards(p: Probing) -> str:
     for k in (0, 1):
         p.train(one, k, by=0)
         held.append(p.target.hold(one))
-    found = [a for k in (0, 1) for a in _arrays(p.target.backward_of(one, held[k], p.dzs[k].copy()))]
+    found = [a for k in (0, 1) for a in arrays(p.target.backward_of(one, held[k], p.dzs[k].copy()))]
     words = p.apart(found, expected)
     return f"the first pass's gradient is {words}" if words else ""
 
@@ -200,21 +142,30 @@ def _goes_on(p: Probing, other: Any, layer: Any) -> str:
     """Say where a layer that has the state of another infers or trains otherwise, or ""."""
     if words := p.apart([p.infer(other, 2)], [p.infer(layer, 2)]):
         return f"inference returns {words}"
-    words = p.apart(p.step(other, 2), p.step(layer, 2))  # averages of backward show nowhere else
-    return f"training goes on with {words}" if words else ""
+    if words := p.apart(p.step(other, 2), p.step(layer, 2)):  # averages of backward show nowhere else
+        return f"training goes on with {words}"
+    words = p.apart([p.infer(other, 0)], [p.infer(layer, 0)])  # and neither does how the others move
+    return f"inference after more training returns {words}" if words else ""
+
+
+def _grown_old(p: Probing) -> Any:
+    """A layer that counts, if it does, as many iterations as it has after some days."""
+    layer, _ = _twins(p)
+    p.step(layer, 1)
+    if hasattr(p.target, "age"):
+        p.target.age(layer, LATE)
+    return layer
 
 
 def _checkpoint(p: Probing) -> str:
-    layer, _ = _twins(p)
-    other = p.new()
-    p.step(layer, 1)
-    p.infer(other, 2)
-    lost, apart = p.target.restore(other, layer)
+    layer, other = _grown_old(p), p.new()
+    with contextlib.suppress(Exception):  # before it has seen a batch it may refuse
+        p.infer(other, 2)
+    lost, elsewhere = p.target.restore(other, layer)
     words = _goes_on(p, other, layer)
-    if words and apart:
-        raise Limit(
-            f"{', '.join(apart)} {'is' if len(apart) == 1 else 'are'} not in state_dict: the layer's owner saves them"
-        )
+    if words and elsewhere:
+        are = "is" if len(elsewhere) == 1 else "are"
+        raise Limit(f"{', '.join(elsewhere)} {are} not in state_dict: the layer's owner saves them")
     named = f"; it lacks {', '.join(lost)}" if lost else ""
     return f"after loading it, {words}{named}" if words else ""
 
@@ -229,14 +180,14 @@ def _copy(p: Probing) -> str:
     if words := p.apart([p.infer(layer, 2)], [before]):
         return f"training the copy changes the original: it returns {words}"
     expected = p.step(twin, 1)
-    if words := p.apart(trained, expected):
+    if words := p.apart(trained, expected) or p.apart([p.infer(other, 0)], [p.infer(twin, 0)]):
         return f"training the copy goes on with {words}"
     words = p.apart(p.step(layer, 1), expected)
     return f"training the copy changes the original: it goes on with {words}" if words else ""
 
 
 def _pickle(p: Probing) -> str:
-    layer, _ = _twins(p)
+    layer = _grown_old(p)
     try:
         other = p.target.pickled(layer)
     except Exception as error:
@@ -272,24 +223,109 @@ def _far_mean(p: Probing) -> str:
     """Of the same numbers about 0 and about `FAR`, in float32; z is the same, but for d of Batch Renormalization."""
     x = p.xs[0].astype(np.float32)
     one, none = np.ones(p.channels, np.float32), np.zeros(p.channels, np.float32)
-    near, far = (np.array(p.target.forward(p.new(), a, one, none, True), float) for a in (x, x + np.float32(FAR)))
+    layers = p.new(), p.new()
+    given = zip(layers, (x, x + np.float32(FAR)), strict=True)
+    near, far = (np.array(p.target.forward(layer, a, one, none, True), float) for layer, a in given)
     if abs(np.mean(far)) > 0.5 and p.norm != "brn":
         raise NotOffered(f"its output is not centred there: its mean is {np.mean(far):.3g}")
     if p.norm == "brn":  # d is the same for all values of a channel
         near, far = (a - np.mean(a, axis=tuple(range(x.ndim - 1))) for a in (near, far))
-    return _apart([far], [near], ALMOST)
+    if words := apart([far], [near], ALMOST):
+        return words
+    kept = [p.target.state(layer) for layer in layers]
+    spread = [name for name in kept[0] if statistic(name) == "second" and re.search("var|std|sigma", name)]
+    for name in spread:
+        there, due = (np.array(state[name], float) for state in reversed(kept))
+        if words := apart([there], [due], ALMOST):
+            return f"{name} is {words}"
+    return ""
 
 
 def _half(p: Probing, name: str) -> str:
     x = 100 * p.xs[0].astype(float)
-    try:
-        z, dx, expected = p.target.in_precision(name, p.channels, p.config, x, p.dzs[0])
-    except Exception as error:
-        raise NotOffered(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
+    with _offered():
+        z, dx, expected, returned = p.target.in_precision(name, p.channels, p.config, x, p.dzs[0])
     if not np.isfinite(dx).all():
         return "dx is not finite on inputs of size 100"
-    words = _apart([z], [expected], OF_SIZE_100[name])
-    return f"on inputs of size 100 z is {words}" if words else ""
+    if words := apart([z], [expected], OF_SIZE_100[name]):
+        return f"on inputs of size 100 z is {words}"
+    if returned != name:
+        raise Limit(f"z is {returned} where x is {name}")
+    return ""
+
+
+def _one_sample(p: Probing) -> str:
+    layer = p.new()
+    p.step(layer, 0)
+    among = p.infer(layer, 1)
+    with _offered():
+        one, two = (p.infer(layer, 1, samples=samples) for samples in (1, 2))
+    if len(among) < 3 or p.apart([two], [among[:2]]):
+        raise NotOffered("what it makes of a sample depends on the others")
+    words = p.apart([one], [among[:1]])
+    return f"z is {words}" if words else ""
+
+
+def _fewer_samples(p: Probing) -> str:
+    """A batch that is smaller than the one before it, against the same in a new layer."""
+    fewer = p.shape[0] - 1
+    found = []
+    for samples in (p.shape[0], fewer):
+        one, other = _twins(p)[0], p.new()
+        with _offered():
+            found.append(p.apart(p.step(one, 1, samples=samples), p.step(other, 1, samples=samples)))
+    if fewer < 2 or found[0]:
+        raise NotOffered("its outputs depend on earlier batches" if found[0] else "its batches are too small")
+    return f"{fewer} samples after {p.shape[0]}: {found[1]}" if found[1] else ""
+
+
+def _zero_gamma(p: Probing) -> str:
+    _twins(p)
+    x, gamma, beta, dz = p.of_step(0)
+    gradients = []
+    for scale in (gamma, 0 * gamma):
+        layer = p.new()
+        p.target.forward(layer, x.copy(), scale, beta.copy(), True)
+        gradients.append(arrays(p.target.backward(layer, dz.copy())))
+    expected, found = gradients
+    words = p.apart(found, [0 * found[0], *expected[1:]])  # z = gamma * y + beta: gamma is in dx alone
+    return f"of dx, dgamma or dbeta one is {words}" if words else ""
+
+
+def _input_without_gradient(p: Probing) -> str:
+    _twins(p)
+    layer, other = p.new(), p.new()
+    found = p.target.without_input_gradient(layer, *p.of_step(0))
+    if words := p.apart(found, p.step(other, 0)[-len(found) :]):
+        return f"of dgamma and dbeta one is {words}"
+    words = p.apart([p.infer(layer, 1)], [p.infer(other, 1)])
+    return f"inference after it returns {words}" if words else ""
+
+
+def _layout(p: Probing) -> str:
+    _twins(p)
+    with _offered():
+        found = p.target.in_other_layout(p.new(), *p.of_step(0))
+    words = p.apart(found, p.step(p.new(), 0))
+    return f"of z, dx, dgamma and dbeta one is {words}" if words else ""
+
+
+def _second_backward(p: Probing) -> str:
+    layer = p.new()
+    p.train(layer, 0)
+    with _offered():
+        first, second = p.target.backward_twice(layer, p.dzs[0].copy())
+    words = p.apart(second, first)
+    return f"of dx, dgamma and dbeta one is {words}" if words else ""
+
+
+@contextlib.contextmanager
+def _offered() -> Iterator[None]:
+    """What is refused aloud gives no wrong numbers."""
+    try:
+        yield
+    except Exception as error:
+        raise NotOffered(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
 
 
 @dataclass(frozen=True)
@@ -308,6 +344,10 @@ class Probe:
 
 _HOLD = ("hold", "backward_of")
 _MOVING = tuple(norm for norm in HELD if norm != "brn")  # both passes read what earlier batches left
+_IN_ORDER = (
+    tuple(norm for norm in _MOVING if norm != "moving"),
+    ("backward has a memory of its own, which is in the order of the passes"),
+)
 PROBES: tuple[Probe, ...] = (
     Probe(
         "input kept", "After each pass x and dz are what they were, and after the next call z and dx are, too.",
@@ -324,9 +364,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "two forward passes before the backward passes", "As where a layer is used twice in one graph.",
-        "one-pass-remembered", "Backward uses what a later forward pass left.", _two_forwards, _HOLD,
-        tuple(norm for norm in _MOVING if norm != "moving"),
-        "backward has a memory of its own, which is in the order of the passes",
+        "one-pass-remembered", "Backward uses what a later forward pass left.", _two_forwards, _HOLD, *_IN_ORDER,
     ),
     Probe(
         "second derivatives", "The derivative of dx is compared with central differences of dx.",
@@ -339,6 +377,32 @@ PROBES: tuple[Probe, ...] = (
         "statistics-keep-the-graph",
         "The moving statistics are not detached: the graphs of all earlier steps stay in memory.", _graph,
         ("reaching_back", *_HOLD),
+    ),
+    Probe(
+        "a smaller batch later", "z and the gradients of a batch with one sample less, against those of a new layer.",
+        "first-batch-kept", "The layer goes by the size of an earlier batch.", _fewer_samples,
+    ),
+    Probe(
+        "one sample at inference", "A sample alone, against the same among others.", "one-sample-differs",
+        "At inference a sample alone is not what it is among others.", _one_sample,
+    ),
+    Probe(
+        "gamma of 0", "dx is 0, and dgamma and dbeta are those of another gamma.", "zero-gamma",
+        "Where gamma is 0 the gradients are wrong, as at the beginning of many residual networks.", _zero_gamma,
+        (), ("online",), "gamma is in its layer scaling, too",
+    ),
+    Probe(
+        "input without a gradient", "As of a network's first layer: dgamma, dbeta and the statistics are the same.",
+        "first-layer-differs", "The layer is another where its input needs no gradient, as a network's first layer.",
+        _input_without_gradient, ("without_input_gradient",),
+    ),
+    Probe(
+        "memory layout", "x and dz with channels last in memory; first, if the layer takes them last.",
+        "layout-ignored", "The layer takes for granted how its input lies in memory.", _layout, ("in_other_layout",),
+    ),
+    Probe(
+        "a second backward pass", "Through the same graph, as retain_graph=True allows.", "graph-spoilt",
+        "Backward changes what it needs the next time.", _second_backward, ("backward_twice",), *_IN_ORDER,
     ),
     Probe(
         "checkpoint",

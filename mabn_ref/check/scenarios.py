@@ -112,6 +112,9 @@ def scenarios(norm: str, *, norm_batch: int | None = None, groups: int = 1, shor
         other |= {"warmup": 8, "clip": 5.0}
     small = replace(first, name="small eps", steps=10 if alone else 36, settings={**usual, **other})
     found = [first, small, *_of_its_own(norm, first, small)]
+    if "decay" in MODULES[norm].Config.__dataclass_fields__:  # the usual one may be written into a layer
+        other = {**small.settings, "decay": 0.7}
+        found.append(replace(small, name="decay 0.7", steps=12, settings=other, recorded=False))
     found.append(replace(small, name="float32", dtype="float32"))
     found += [
         replace(small, name=f"rank {len(space) + 2}", space=space, steps=min(12, small.steps))

@@ -182,6 +182,10 @@ class Watched:
         return f"in call {calls[name]} of {name}{mode}{on}"
 
 
+MOVING = ("running", "moving", "ema", "average", "avg")
+"""Words in the names of moving statistics, and not in those of a batch's."""
+
+
 def statistic(name: str) -> str:
     """Return "mean" or "second", for a second moment or its root, by what a layer calls it; "" if by neither.
 
@@ -207,6 +211,12 @@ def mean_and_variance(names: Iterable[str]) -> tuple[str, ...]:
     found = [(statistic(name), name) for name in names if statistic(name)]
     roles, words = sorted(role for role, _ in found), " ".join(name.lower() for _, name in found)
     return tuple(name for _, name in sorted(found)) if roles == ["mean", "second"] and "var" in words else ()
+
+
+def in_short(error: BaseException) -> str:
+    """What an error says; of a long text, such as one with a traceback in it, the first and the last line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{lines[0]} ... {lines[-1]}" if len(lines) > 3 else str(error)
 
 
 def last_own_line(error: BaseException) -> traceback.FrameSummary | None:

@@ -17,7 +17,7 @@ from mabn_ref.check.conventions import Convention, asked_for, from_config
 from mabn_ref.check.models import BENDABLE, backward, call_of, model_of
 from mabn_ref.check.observe import About, Trace, config_of
 from mabn_ref.check.scenarios import ALONE, SETTINGS, constants, inputs, parameters
-from mabn_ref.check.target import statistic
+from mabn_ref.check.target import MOVING, statistic
 from mabn_ref.gradcheck import exact, ulps
 
 TENSORS = ("z", "state", "inferred", "dx", "dgamma", "dbeta")
@@ -146,10 +146,6 @@ def roles_by_name(case: Case) -> dict[str, str]:
         left = own & called or own & still or own
         roles |= dict.fromkeys(own - left, "")
     return roles
-
-
-MOVING = ("running", "moving", "ema", "average", "avg")
-"""Words in the names of moving statistics, and not in those of a batch's."""
 
 
 def _roles(case: Case) -> dict[str, str]:

@@ -304,6 +304,146 @@ def layers(torch: Any) -> dict[str, Any]:
         def normalised(self, x: Any, mean: Any, var: Any) -> Any:
             return Once.apply(x, self.eps) if self.training else super().normalised(x, mean, var)
 
+    class Uncounted(Right):
+        """A mean of all batches, by a count that is no buffer."""
+
+        count = 0
+
+        def update(self, mean: Any, var: Any) -> None:
+            self.count += 1
+            self.momentum = 1 / self.count
+            super().update(mean, var)
+
+    class Bound(Right):
+        """Inference is bound to the layer that it was made with."""
+
+        def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+            super().__init__(channels, eps, momentum)
+            self.kept = (lambda: (self.running_mean, self.running_var),)
+
+        def statistics(self, x: Any) -> Any:
+            return super().statistics(x) if self.training else self.kept[0]()
+
+        def forward(self, x: Any) -> Any:
+            mean, var = self.statistics(x)
+            if self.training:
+                self.update(mean, var)
+            return self.normalised(x, mean, var) * self.shaped(self.weight, x) + self.shaped(self.bias, x)
+
+        def __reduce__(self) -> Any:
+            return type(self), (len(self.weight), self.eps, self.momentum), self.__getstate__()
+
+        def __getstate__(self) -> Any:
+            return {k: v for k, v in self.__dict__.items() if k != "kept"}
+
+        def __deepcopy__(self, memo: Any) -> Any:
+            other = type(self)(len(self.weight), self.eps, self.momentum)
+            other.__dict__ |= {k: copy.deepcopy(v, memo) for k, v in self.__getstate__().items()}
+            other.kept = self.kept
+            return other
+
+    class Folded(Right):
+        """What was folded for inference is dropped by a change of mode alone."""
+
+        folded: Any = None
+
+        def train(self, mode: bool = True) -> Any:
+            self.folded = None
+            return super().train(mode)
+
+        def normalised(self, x: Any, mean: Any, var: Any) -> Any:
+            if self.training:
+                return super().normalised(x, mean, var)
+            self.folded = self.folded or (mean.clone(), var.clone())
+            return super().normalised(x, *self.folded)
+
+    class FirstSize(Right):
+        share: Any = None
+
+        def statistics(self, x: Any) -> Any:
+            dims = [d for d in range(x.ndim) if d != 1]
+            self.share = self.share or x.shape[1] / x.numel()
+            mean = (x * self.share).sum(dims)
+            return mean, ((x - self.shaped(mean, x)) ** 2 * self.share).sum(dims)
+
+    class Single(Right):
+        def forward(self, x: Any) -> Any:
+            return super().forward(x) if self.training or len(x) > 1 else super().forward(x - x.mean())
+
+    class Squeezing(Right):
+        def forward(self, x: Any) -> Any:
+            return super().forward(x) if self.training else super().forward(x).squeeze(0)
+
+    class Recovering(torch.autograd.Function):  # type: ignore[name-defined,misc]
+        """y is computed from z, by a division by gamma."""
+
+        @staticmethod
+        def forward(ctx: Any, y: Any, gamma: Any) -> Any:
+            ctx.save_for_backward(y * gamma, gamma)
+            return y * gamma
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            z, gamma = ctx.saved_tensors
+            dims = [d for d in range(z.ndim) if d != 1]
+            return grads[0] * gamma, (grads[0] * (z / gamma)).sum(dims, keepdim=True)
+
+    class FromOutput(Right):
+        def forward(self, x: Any) -> Any:
+            if not self.training:
+                return super().forward(x)
+            mean, var = self.statistics(x)
+            self.update(mean, var)
+            y = self.normalised(x, mean, var)
+            return Recovering.apply(y, self.shaped(self.weight, x)) + self.shaped(self.bias, x)
+
+    class Averaged(Right):
+        """The output is right; what is averaged is E[x^2] - E[x]^2."""
+
+        def statistics(self, x: Any) -> Any:
+            dims = [d for d in range(x.ndim) if d != 1]
+            self.one_pass = ((x * x).mean(dims) - x.mean(dims) ** 2).detach()
+            return super().statistics(x)
+
+        def update(self, mean: Any, var: Any) -> None:
+            super().update(mean, self.one_pass)
+            del self.one_pass
+
+    class Inner(Right):
+        """Its averages move where x comes from another layer."""
+
+        def forward(self, x: Any) -> Any:
+            self.moves = x.grad_fn is not None
+            return super().forward(x)
+
+        def update(self, mean: Any, var: Any) -> None:
+            if self.moves:
+                super().update(mean, var)
+
+    class Strided(Right):
+        def forward(self, x: Any) -> Any:
+            return super().forward(torch.as_strided(x, x.shape, torch.empty(x.shape).stride()))
+
+    class Spoiling(torch.autograd.Function):  # type: ignore[name-defined,misc]
+        @staticmethod
+        def forward(ctx: Any, y: Any, gamma: Any) -> Any:
+            ctx.y, ctx.gamma = y.clone(), gamma
+            return y * gamma
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            dims = [d for d in range(ctx.y.ndim) if d != 1]
+            return grads[0] * ctx.gamma, ctx.y.mul_(grads[0]).sum(dims, keepdim=True)
+
+    class Spoilt(Right):
+        def forward(self, x: Any) -> Any:
+            if not self.training:
+                return super().forward(x)
+            mean, var = self.statistics(x)
+            self.update(mean, var)
+            y = self.normalised(x, mean, var)
+            return Spoiling.apply(y, self.shaped(self.weight, x)) + self.shaped(self.bias, x)
+
     found = {k: v for k, v in locals().items() if isinstance(v, type) and issubclass(v, Right)}
     for name, kind in found.items():  # pickle looks classes up by module and name
         kind.__module__, kind.__qualname__ = __name__, name
@@ -330,6 +470,17 @@ def test_a_right_layer_of_pytorch_behaves(torch: Any) -> None:
         ("Reducing", "pickling", "of the copy, inference returns"),
         ("Overflowing", "float16", "on inputs of size 100 z is"),
         ("Twice", "second derivatives", "differences give"),
+        ("Uncounted", "checkpoint", "inference after more training returns"),
+        ("Bound", "deep copy", "training the copy goes on with"),
+        ("Folded", "checkpoint", "after loading it, inference returns"),
+        ("FirstSize", "a smaller batch later", "3 samples after 4"),
+        ("Single", "one sample at inference", "z is "),
+        ("Squeezing", "one sample at inference", "z is of shape"),
+        ("FromOutput", "gamma of 0", "one is nan where"),
+        ("Averaged", "mean of 8192 standard deviations", "running_var is"),
+        ("Inner", "input without a gradient", "inference after it returns"),
+        ("Strided", "memory layout", "one is "),
+        ("Spoilt", "a second backward pass", "one is "),
     ],
 )
 def test_a_fault_of_a_layer_of_pytorch_is_found(torch: Any, name: str, probe: str, words: str) -> None:
@@ -371,6 +522,82 @@ def test_what_only_backward_reads_is_to_be_saved_and_copied_too(
     said = found(Forgets, "mabn")
     assert {p for p, (kind, _) in said.items() if kind == "fault"} == {probe} - {""}
     assert not probe or "goes on with" in said[probe][1]
+
+
+@pytest.mark.frameworks
+def test_what_a_layer_refuses_aloud_is_no_fault(torch: Any) -> None:
+    class Refusing(layers(torch)["Right"]):  # type: ignore[misc]
+        def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+            super().__init__(channels, eps, momentum)
+            self.register_buffer("batches", torch.tensor(0))
+
+        def forward(self, x: Any) -> Any:
+            self.batches += self.training
+            if not self.training and self.batches == 0:
+                raise RuntimeError("no statistics yet")
+            return super().forward(x.view(len(x), -1).view(x.shape))
+
+    said = found(Refusing)
+    assert {probe: kind for probe, (kind, _) in said.items() if kind != "fine"} == {
+        "memory layout": "not run",
+        "pickling": "limit",  # as it is with any class of a function
+    }
+    assert "view size is not compatible" in said["memory layout"][1]
+
+
+@pytest.mark.frameworks
+def test_an_output_in_another_precision_than_half_is_said(torch: Any) -> None:
+    class Single(layers(torch)["Right"]):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            z = super().forward(x)
+            return z if x.dtype == torch.float64 else z.float()
+
+    report = check(Single, "bn", **SHORT)
+    assert report.conforms
+    assert "z is float32 where x is float16" in str(report).partition("\n")[0]
+
+
+@pytest.mark.frameworks
+def test_averages_that_are_parameters_are_compared_and_said_to_be_trained(torch: Any) -> None:
+    class Trained(layers(torch)["Right"]):  # type: ignore[misc]
+        def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+            super().__init__(channels, eps, momentum)
+            for name in ("running_mean", "running_var"):
+                kept = getattr(self, name)
+                delattr(self, name)
+                setattr(self, name, torch.nn.Parameter(kept))
+
+    report = check(Trained, "bn", **SHORT)
+    assert report.conforms
+    assert "its running_var is a parameter, which an optimiser moves" in str(report).partition("\n")[0]
+    assert all(row.errors["state"] < 1e-6 for row in report.rows if row.errors)
+
+
+@pytest.mark.frameworks
+def test_what_the_check_writes_into_buffers_is_no_change_by_inference(torch: Any) -> None:
+    class Frozen(torch.nn.Module):  # type: ignore[name-defined,misc]
+        def __init__(self, channels: int, eps: float = 1e-5) -> None:
+            super().__init__()
+            self.eps = eps
+            for name, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+                self.register_buffer(name, torch.full((channels,), value))
+
+        def forward(self, x: Any) -> Any:
+            scale = self.weight * (self.running_var + self.eps).rsqrt()
+            shift = self.bias - self.running_mean * scale
+            return x * scale.view(1, -1, *[1] * (x.ndim - 2)) + shift.view(1, -1, *[1] * (x.ndim - 2))
+
+    report = check(Frozen, "frozen-bn", **SHORT)
+    assert report.conforms
+    assert not [note for note in report.notes if "inference changes" in note]
+
+
+@pytest.mark.frameworks
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_module_behaves(torch: Any) -> None:
+    said = found(lambda num_features: torch.jit.script(torch.nn.BatchNorm2d(num_features)))
+    assert {kind for kind, _ in said.values()} == {"fine", "limit"}
+    assert [probe for probe, (kind, _) in said.items() if kind == "limit"] == ["pickling"]
 
 
 @pytest.mark.frameworks

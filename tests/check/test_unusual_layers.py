@@ -553,6 +553,70 @@ def test_a_copy_that_shares_what_backward_alone_reads_is_found() -> None:
     assert "training the copy changes the original: it goes on with" in faults[0].words
 
 
+def renamed(scale: str, shift: str) -> type[Layer]:
+    """The class with other names for its parameters."""
+
+    def under(name: str) -> property:
+        return property(lambda self: vars(self)[name], lambda self, value: vars(self).update({name: value}))
+
+    return type("Renamed", (Layer,), {"gamma": under(scale), "beta": under(shift)})
+
+
+@pytest.mark.parametrize("names", [("gamma", "beta"), ("W", "b")])
+def test_gradients_that_add_up_until_they_are_cleared_are_right(names: tuple[str, str]) -> None:
+    class Adding(renamed(*names)):  # type: ignore[misc]
+        def zero_grad(self) -> None:
+            self.grads = {f"d{name}": np.zeros(len(self.running_mean)) for name in names}
+
+        def backward(self, dz: Any) -> Any:
+            dx, *rest = super().backward(dz)
+            for name, gradient in zip(names, rest, strict=True):
+                self.grads[f"d{name}"] = self.grads[f"d{name}"] + gradient
+            return dx
+
+    report = check(Adding, "bn", **SHORT)
+    assert report.conforms, str(report)
+    assert all({"dgamma", "dbeta"} <= set(row.errors) for row in report.rows if row.errors)
+
+
+def test_parameters_that_are_not_found_are_said_to_be() -> None:
+    report = check(renamed("stretch", "lift"), "bn", **SHORT)
+    assert not report.conforms
+    assert "no gamma of its own was found by its name, and none was set" in str(report)
+
+
+@pytest.mark.parametrize("field", ["decay", "eps"])
+def test_a_number_that_is_taken_and_not_heeded_is_named(field: str) -> None:
+    class Deaf(Layer):
+        def __init__(self, channels: int, eps: float = 1e-5, decay: float = 0.9) -> None:
+            own = {"eps": eps, "decay": decay} | {field: {"eps": 1e-5, "decay": 0.9}[field]}
+            super().__init__(channels, **own)
+
+    report = check(Deaf, "bn", **SHORT)
+    assert not report.conforms
+    assert f"{field} is" in str(report)
+    assert "whatever it is given" in str(report)
+
+
+def test_what_is_right_in_most_scenarios_is_not_said_to_be_coarse() -> None:
+    """A kernel that leaves the last samples of a large batch out."""
+
+    class Tiled(Layer):
+        def forward(self, x: Any, training: bool = True) -> Any:
+            whole = x[: len(x) // 64 * 64] if training and len(x) > 64 else x
+            axes = tuple(range(x.ndim - 1))
+            z = super().forward(x, training)
+            if whole is x:
+                return z
+            self.y = (x - whole.mean(axes)) / (sigma := np.sqrt(whole.var(axes) + self.eps))
+            self.sigma = sigma
+            return (self.gamma * self.y + self.beta).astype(x.dtype)
+
+    report = str(check(Tiled, "bn"))
+    assert "|B| = 257, step 1: z" in report
+    assert "everywhere" not in report
+
+
 def test_a_layer_that_is_another_normaliser_is_called_by_its_name() -> None:
     """Its gradients may be wrong: it is what forward computes."""
 

@@ -108,6 +108,9 @@ def decay_of(momentum: float, default: Any, is_new: bool) -> float:
 def signature(call: Callable[..., Any]) -> inspect.Signature:
     """Return the signature of a function, or of a class's constructor, whatever its metaclass does."""
     if not isinstance(call, type):
-        return inspect.signature(call)
+        try:
+            return inspect.signature(call)
+        except ValueError:  # compiled code may say nothing of its arguments
+            return inspect.signature(lambda x: None)
     found = inspect.signature(call.__init__)  # type: ignore[misc]
     return found.replace(parameters=list(found.parameters.values())[1:])

@@ -34,7 +34,7 @@ class _Layer:
         """Of the last pass in training: the caller's x, what the object got for it, and a copy of that."""
         tables = [vars(thing), *(value for value in vars(thing).values() if isinstance(value, dict))]
         places = [(table, name) for table in tables for name in table]
-        self.scale, self.shift = (_place(places, names, channels) for names in (SCALES, SHIFTS))
+        self.scale, self.shift = (_place(places, names, channels) for names in ((*SCALES, "w"), (*SHIFTS, "b")))
         self.zero_centred: bool | None = None
         """Whether gamma is 1 + scale, once that is known."""
         self.per_channel = {n for n, v in kept(self) if isinstance(v, np.ndarray) and v.size == channels}
@@ -78,7 +78,9 @@ class NumpyTarget(Constructed):
         made = self.constructor(config, {}, channels_first=True)(channels)
         self.numbers += tuple(float(v) for v in vars(made).values() if type(v) in (int, float))
         self.keeps([made])
-        return _Layer(made, channels)
+        layer = _Layer(made, channels)
+        self.limits = ["no gamma of its own was found by its name, and none was set"] * (layer.scale is None)
+        return layer
 
     def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
         if layer.zero_centred is None:
@@ -127,6 +129,8 @@ class NumpyTarget(Constructed):
     def backward(self, layer: _Layer, dz: Array) -> tuple[Array, Array | None, Array | None]:
         given = np.moveaxis(dz, -1, self.axis).copy()
         arrays = [(dz, given, given.copy()), *layer.handed]
+        if callable(zero := getattr(layer.thing, "zero_grad", None)):  # some add the gradients of all passes up
+            zero()
         found = layer.thing.backward(given)
         for array in arrays:
             self._seen(*array)

@@ -11,8 +11,8 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, counts, named, squeezed
-from mabn_ref.check.probes import NotOffered
-from mabn_ref.check.target import Holding, mean_and_variance
+from mabn_ref.check.probing import NotOffered
+from mabn_ref.check.target import MOVING, Holding, mean_and_variance, statistic
 from mabn_ref.extras import require
 
 
@@ -22,6 +22,8 @@ class _Layer:
     def __init__(self, module: Any, channels: int) -> None:
         self.module, self.channels = module, channels
         self.ready = False
+        self.training: bool | None = None
+        """The mode that it was last told."""
         self.scale: Any = None
         self.shift: Any = None
         self.frozen = False
@@ -104,7 +106,9 @@ class TorchTarget(Holding, Constructed):
         layer.x = x.detach().to(dtype).clone().requires_grad_(grad)
         module.to(dtype)
         self._prepare(layer)
-        module.train(training)
+        if layer.training is not training:  # as its user does: not before every pass
+            module.train(training)
+            layer.training = training
         outer = None
         with torch.no_grad():
             for parameter, value in ((layer.scale, gamma - layer.zero_centred), (layer.shift, beta)):
@@ -158,6 +162,11 @@ class TorchTarget(Holding, Constructed):
         still = [name for name in (scale, shift) if name is not None and not sized[name].requires_grad]
         misfit = "is not one number per channel, and was left alone"
         self.limits = [f"its {name} of shape {shape} {misfit}" for name, shape in shapes.items()]
+        self.limits += [
+            f"its {name} is a parameter, which an optimiser moves"
+            for name, parameter in module.named_parameters()
+            if _averages(name) and parameter.requires_grad
+        ]
         self.limits += [f"its {name} is not trained, nor its gradient compared" for name in still]
         if scale is not None and bool((layer.scale == 0).all()):
             layer.zero_centred = self._moves(self._tried(copy.deepcopy(module), layer.x))
@@ -167,7 +176,7 @@ class TorchTarget(Holding, Constructed):
     def _parameters(self, layer: _Layer, module: Any) -> list[tuple[str, Any]]:
         """The parameters by name; of a frozen module without any, the buffers called like a scale or a shift."""
         buffers = [(n, b) for n, b in module.named_buffers() if named({n: b}, (*SCALES, *SHIFTS))]
-        return list(module.named_parameters()) or buffers * layer.frozen
+        return [(n, p) for n, p in module.named_parameters() if not _averages(n)] or buffers * layer.frozen
 
     def _tried(self, module: Any, x: Any) -> Any:
         """The output of an inference."""
@@ -190,9 +199,8 @@ class TorchTarget(Holding, Constructed):
         return self._moves(self._tried(other, x) - before)
 
     def backward(self, layer: _Layer, dz: Array) -> tuple[Array, Array | None, Array | None]:
-        torch, (x, z, outer, own) = self.torch, layer.cache
-        own_parameters = (None if t is None or not t.requires_grad else t for t in (layer.scale, layer.shift))
-        inputs = [x, *(outer or own_parameters)]
+        torch, (_, z, _, own) = self.torch, layer.cache
+        inputs = self._differentiated(layer)
         wanted = [t for t in inputs if t is not None]
         arrays = [*layer.handed]
         # the gradient that reaches the module's output is its dz
@@ -210,12 +218,19 @@ class TorchTarget(Holding, Constructed):
         parameters = (None if g is None else g.numpy().reshape(-1).copy() for g in (dgamma, dbeta))
         return (self._last(dx), *parameters)
 
-    def _grad(self, z: Any, dz: Array, wanted: list[Any], **options: Any) -> Any:
+    def _differentiated(self, layer: _Layer) -> list[Any]:
+        """x, gamma and beta of the last pass, None for what there is no gradient of."""
+        x, _, outer, _ = layer.cache
+        return [x, *(outer or (t if t is not None and t.requires_grad else None for t in (layer.scale, layer.shift)))]
+
+    def _grad(self, z: Any, dz: Any, wanted: list[Any], **options: Any) -> Any:
         """The gradients of the sum of dz * z; handed dz itself, autograd would import SymPy, which takes a second."""
-        return self.torch.autograd.grad((z * self._first(dz).to(z.dtype)).sum(), wanted, **options)
+        dz = self._first(dz) if isinstance(dz, np.ndarray) else dz
+        return self.torch.autograd.grad((z * dz.to(z.dtype)).sum(), wanted, **options)
 
     def state(self, layer: _Layer) -> dict[str, Array]:
-        return {name: squeezed(t.detach().numpy(), layer.channels) for name, t in self._tensors(layer.module)}
+        tensors = [(n, t) for n, t in self._tensors(layer.module) if t is not layer.scale and t is not layer.shift]
+        return {name: squeezed(t.detach().numpy(), layer.channels) for name, t in tensors}
 
     def age(self, layer: _Layer, iterations: int) -> bool:
         """Set everything that counts, and say whether anything does.
@@ -263,6 +278,8 @@ class TorchTarget(Holding, Constructed):
         self._call(layer, given, gamma, beta, given.dtype, training=True, grad=True)
         try:
             dx = self._grad(layer.z, dz, [layer.x], create_graph=True)[0]
+            if not dx.requires_grad:
+                raise NotOffered("its backward cannot be differentiated, as under once_differentiable")
             weighed = (dx * self._first(v)).sum()
             found = grad(weighed, layer.x, allow_unused=True, retain_graph=True)[0]
             if found is None:
@@ -270,6 +287,38 @@ class TorchTarget(Holding, Constructed):
         except (RuntimeError, NotImplementedError) as error:  # a layer that says so gives no wrong numbers
             raise NotOffered(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
         return np.zeros_like(x) if found is None else self._last(found)
+
+    def without_input_gradient(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> list[Array]:
+        """Return dgamma and dbeta of a pass in training on an x that needs no gradient; zeros where none arrive."""
+        given = self._first(x)
+        self._call(layer, given, gamma, beta, given.dtype, training=True, grad=False)
+        wanted = [t for t in self._differentiated(layer)[1:] if t is not None and t.requires_grad]
+        if not wanted:
+            raise NotOffered("it has no parameters that are trained")
+        found: Any = [None] * len(wanted)
+        if layer.z.requires_grad:
+            found = self._grad(layer.z, dz, wanted, allow_unused=True)
+        pairs = zip(found, wanted, strict=True)
+        return [(self.torch.zeros_like(t) if g is None else g).detach().numpy().reshape(-1).copy() for g, t in pairs]
+
+    def in_other_layout(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> list[Array]:
+        """Return z and the gradients of a pass in training whose x and dz lie in memory as is not usual."""
+        if x.ndim < 3:
+            raise NotOffered("without positions there is one layout")
+        given, seed = self._first(x, turned=True), self._first(dz, turned=True)
+        self._call(layer, given, gamma, beta, given.dtype, training=True, grad=True)
+        return [self._last(layer.z), *self._gradients(layer, seed)]
+
+    def backward_twice(self, layer: _Layer, dz: Array) -> tuple[list[Array], list[Array]]:
+        """Return the gradients of the last pass, taken twice from one graph."""
+        first = self._gradients(layer, dz, retain_graph=True)
+        return first, self._gradients(layer, dz)
+
+    def _gradients(self, layer: _Layer, dz: Any, **options: Any) -> list[Array]:
+        """Those of x, gamma and beta that there are."""
+        wanted = [t for t in self._differentiated(layer) if t is not None]
+        dx, *others = self._grad(layer.z, dz, wanted, **options)
+        return [self._last(dx).copy(), *(g.numpy().reshape(-1).copy() for g in others)]
 
     def reaching_back(self, layer: _Layer, held: Any) -> list[str]:
         """Return the statistics from which gradients reach the input of an earlier pass."""
@@ -310,8 +359,10 @@ class TorchTarget(Holding, Constructed):
         other.zero_centred, other.ready, other.numbers = layer.zero_centred, True, [self._numbers(module)]
         return other
 
-    def in_precision(self, name: str, channels: int, config: Any, x: Array, dz: Array) -> tuple[Array, Array, Array]:
-        """Return z and dx of a new layer in a half precision, and z in float64 of the same numbers."""
+    def in_precision(
+        self, name: str, channels: int, config: Any, x: Array, dz: Array
+    ) -> tuple[Array, Array, Array, str]:
+        """Return z and dx of a new layer in a half precision, z in float64 of the same numbers, and its z's dtype."""
         torch, one = self.torch, np.ones(channels)
         low, given = getattr(torch, name), self._first(x).to(getattr(torch, name))
         outputs = []
@@ -321,7 +372,7 @@ class TorchTarget(Holding, Constructed):
             outputs.append(layer)
         dx = self._grad(outputs[0].z, dz, [outputs[0].x])[0]
         z, expected = (self._last(layer.z.double()) for layer in outputs)
-        return z, self._last(dx.double()), expected
+        return z, self._last(dx.double()), expected, str(outputs[0].cache[-1].dtype).removeprefix("torch.")
 
     def _numbers(self, module: Any) -> dict[str, float]:
         """Every number of a module: attributes, and tensors of one value."""
@@ -331,8 +382,9 @@ class TorchTarget(Holding, Constructed):
         return found
 
     def _tensors(self, module: Any) -> Iterator[tuple[str, Any]]:
-        """Buffers, and tensors that are kept as plain attributes or in dictionaries."""
+        """Buffers, parameters that are called as averages are, and tensors in plain attributes or in dictionaries."""
         yield from module.named_buffers()
+        yield from ((name, parameter) for name, parameter in module.named_parameters() if _averages(name))
         for prefix, part in module.named_modules():
             for name, value in vars(part).items():
                 path = f"{prefix}.{name}".lstrip(".")
@@ -341,12 +393,22 @@ class TorchTarget(Holding, Constructed):
                 elif isinstance(value, dict) and not name.startswith("_"):
                     yield from ((f"{path}[{k}]", v) for k, v in value.items() if isinstance(v, self.torch.Tensor))
 
-    def _first(self, a: Array) -> Any:
+    def _first(self, a: Array, turned: bool = False) -> Any:
+        """An array as the module takes it, contiguous or, if `turned`, with its channels elsewhere in memory."""
+        if turned and self.axis == -1:
+            return self.torch.tensor(np.moveaxis(a, -1, 1).copy()).movedim(1, -1)
+        if turned:
+            return self.torch.tensor(a.copy()).movedim(-1, self.axis)
         return self.torch.tensor(a if self.axis == -1 else np.moveaxis(a, -1, self.axis).copy())
 
     def _last(self, t: Any) -> Array:
         array = t.detach().numpy()
         return np.asarray(array if self.axis == -1 or array.ndim < 2 else np.moveaxis(array, self.axis, -1))
+
+
+def _averages(name: str) -> bool:
+    """Whether a parameter is called as a moving statistic is."""
+    return bool(statistic(name)) and any(word in name.lower() for word in MOVING)
 
 
 def _width(module: Any) -> int | None:

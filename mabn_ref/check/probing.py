@@ -1,0 +1,84 @@
+"""What every probe works with: a target, small inputs that are the same for all, and how two answers are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+from mabn_ref.check.observe import config_of
+from mabn_ref.check.scenarios import Scenario, parameters
+from mabn_ref.check.target import Target
+
+
+class NotOffered(Exception):
+    """The layer does not offer what a probe asks for, and says so."""
+
+
+class Limit(Exception):
+    """Something to know of the layer that is not a fault of its numbers."""
+
+
+class Probing:
+    """A target, and what it is given: small inputs, the same in every probe."""
+
+    def __init__(self, target: Target, norm: str, scenario: Scenario, space: tuple[int, ...]) -> None:
+        self.target: Any = target
+        self.norm, self.channels = norm, scenario.channels
+        self.shape = (scenario.samples, *space, self.channels)
+        self.dtype, self.config = scenario.dtype, config_of(norm, scenario)
+        rng = np.random.default_rng(7)
+        # multiples of 2^-9 up to 8, exact in half precision
+        drawn = np.clip(np.rint(512 * rng.standard_normal((6, *self.shape))) / 512, -4, 4)
+        self.xs, self.dzs = drawn[:3].astype(self.dtype), drawn[3:].astype(self.dtype)
+        self.gammas, self.betas = zip(
+            *([a.astype(self.dtype) for a in parameters(k, self.channels)] for k in range(3)), strict=True
+        )
+
+    def new(self) -> Any:
+        """A new layer."""
+        return self.target.make(self.channels, self.config)
+
+    def train(
+        self, layer: Any, k: int, by: int | None = None, samples: int | None = None, training: bool = True
+    ) -> Array:
+        """The k-th forward pass, with the parameters of the step `by`, on the first `samples`."""
+        gamma, beta = (a[k if by is None else by].copy() for a in (self.gammas, self.betas))
+        return np.array(self.target.forward(layer, self.xs[k][:samples].copy(), gamma, beta, training))
+
+    def step(self, layer: Any, k: int, by: int | None = None, samples: int | None = None) -> list[Array]:
+        """The k-th pass forward and backward: z, dx, dgamma and dbeta."""
+        z = self.train(layer, k, by, samples)
+        return [z, *arrays(self.target.backward(layer, self.dzs[k][:samples].copy()))]
+
+    def infer(self, layer: Any, k: int = 0, by: int | None = None, samples: int | None = None) -> Array:
+        """Inference on the k-th input, with the parameters of the step `by`."""
+        return self.train(layer, k, by, samples, training=False)
+
+    def of_step(self, k: int) -> tuple[Array, Array, Array, Array]:
+        """Copies of the k-th x, gamma, beta and dz."""
+        return self.xs[k].copy(), self.gammas[k].copy(), self.betas[k].copy(), self.dzs[k].copy()
+
+    def apart(self, found: Sequence[Array], expected: Sequence[Array]) -> str:
+        """Say where arrays differ that are to be the same, or ""."""
+        return apart(found, expected, 1e-9 if self.dtype == "float64" else 1e-4)
+
+
+def arrays(values: Sequence[Any]) -> list[Array]:
+    """Copies of those that are there."""
+    return [np.array(value) for value in values if value is not None]
+
+
+def apart(found: Sequence[Array], expected: Sequence[Array], tolerance: float) -> str:
+    """Say where two lists of arrays differ, or ""."""
+    for a, b in zip(found, expected, strict=True):
+        if a.shape != b.shape:
+            return f"of shape {a.shape} where {b.shape} is due"
+        size = np.max(np.abs(b)) + 1e-3
+        error = np.where(np.isfinite(a), np.abs(a - b), np.inf) / size
+        worst = np.unravel_index(np.argmax(error), error.shape)
+        if error[worst] > tolerance:
+            return f"{a[worst]:.4g} where {b[worst]:.4g} is due"
+    return ""
