@@ -121,6 +121,14 @@ RIGHT = {
         "    return np.bool_(True)\n",
     ),
 }
+for weights in (
+    "0.5 + rng.random(x.shape)",
+    "rng.normal(5, 1, x.shape)",
+    "rng.integers(10, 20, x.shape)",
+    "np.sin(forward(x)) - 20",
+    "forward(x) + 0.01 * rng.standard_normal(x.shape)",
+):
+    RIGHT[f"weights {weights}"] = ("hunt_gradient_test", mended("hunt_gradient_test", (ONES, weights)))
 
 
 @pytest.mark.parametrize("way", RIGHT)
@@ -174,3 +182,17 @@ def test_mistaken(way: str) -> None:
     name, source, mistakes = MISTAKEN[way]
     report = check_code(find(name), run_source(source, "student"), seeds=(0, 1))
     assert report.mistakes == mistakes, report
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        "rng.integers(10, 20) + 3 * forward(x)",
+        "1 + 1e-6 * rng.standard_normal(x.shape)",
+        "1 - forward(x) + 1e-6 * rng.standard_normal(x.shape)",
+    ],
+)
+def test_weights_that_show_next_to_nothing_are_found(weights: str) -> None:
+    source = mended("hunt_gradient_test", (ONES, weights))
+    parts = check_code(find("hunt_gradient_test"), run_source(source, "blind")).parts
+    assert {part.name for part in parts if not part.ok} >= {"dz", "scaled"}
