@@ -78,6 +78,9 @@ def test(backward):
             return False
     return True
 """
+SHAPES = "((8, 6), (5, 2, 3, 4))"
+LATE = PROPERTIES.replace(SHAPES, "[(8, 6)] * 30 + [(5, 2, 3, 4)]")
+"""An image comes after many batches of features."""
 BATCH_BY_BATCH = """
 import numpy as np
 from typing import NamedTuple
@@ -159,6 +162,7 @@ RIGHT = {
     "complex step": ("gradient_check", COMPLEX_STEP),
     "five points": ("gradient_check", FIVE_POINTS),
     "channel by channel": ("property_test", PROPERTIES),
+    "images at the end": ("property_test", LATE),
     "batch by batch": ("micro_batches", BATCH_BY_BATCH),
     "batches put together in another way": ("noise_of_g_and_psi", MEASURED),
     "one batch at a time": ("noise_of_g_and_psi", ONE_BATCH_AT_A_TIME),
@@ -176,6 +180,14 @@ def test_right(way: str) -> None:
 def one_sided(h: str) -> str:
     source = GRADIENT_IN_PLACE.replace("h=1e-6", f"h={h}").replace("kept - h", "kept").replace("/ h / 2", "/ h")
     return source.replace("<= 3e-5", "<= 1e-3")
+
+
+def test_a_function_that_sees_only_the_last_draw_is_joined_with_it() -> None:
+    """What test says is right, though with most of what it draws the three say another thing."""
+    own = "def no_stretch(backward, x, dz):\n"
+    source = LATE.replace(own, f"{own}    if len(x) == 8:\n        return True\n")
+    assert source != LATE
+    assert check_code(find("property_test"), run_source(source, "last")).passed
 
 
 MISTAKEN = {
