@@ -190,6 +190,24 @@ def test_a_function_that_sees_only_the_last_draw_is_joined_with_it() -> None:
     assert check_code(find("property_test"), run_source(source, "last")).passed
 
 
+FIXED = {
+    "scales": ("backward(x, dz) / 2, atol=0)", "backward(x, dz) / 2)"),
+    "no_shift": ("abs(sum(c)) < 1e-6 * max(abs(c))", "abs(sum(c)) < 1e-6 * max(1, *abs(c))"),
+    "no_stretch": ("np.linalg.norm(dx) * np.linalg.norm(values)", "max(1, np.linalg.norm(dx))"),
+}
+"""What a function compares with, and a fixed number in its place."""
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_what_sees_no_tiny_numbers_keeps_the_point_for_what_it_lets_through(name: str) -> None:
+    old, new = FIXED[name]
+    assert old in PROPERTIES
+    report = check_code(find("property_test"), run_source(PROPERTIES.replace(old, new), "fixed"))
+    wrong = {part.name: part.message for part in report.parts if not part.ok}
+    assert wrong.keys() == {f"{name} fails"}
+    assert wrong[f"{name} fails"].startswith("with tiny numbers it says True where the property fails: ")
+
+
 MISTAKEN = {
     "one-sided, step 1e-4": ("gradient_check", one_sided("1e-4"), ("one-sided",)),
     "one-sided, step 1e-8": ("gradient_check", one_sided("1e-8"), ("one-sided",)),
@@ -229,6 +247,11 @@ MISTAKEN |= {
             "np.allclose(channels(backward(x, dz)).sum(1), 0)",
         ),
         ("shift-absolute",),
+    ),
+    "allclose, with its own atol": (
+        "property_test",
+        PROPERTIES.replace("backward(x, dz) / 2, atol=0)", "backward(x, dz) / 2)"),
+        ("scales-absolute",),
     ),
     "one of three not asked": (
         "property_test",

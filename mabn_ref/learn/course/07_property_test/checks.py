@@ -157,8 +157,10 @@ def _check(name):
         )
         alarms = [said for said, _ in HOLDS[name] if not all(answers[said])]
         missed = [said for said, _ in FAILS[name] if any(answers[said])]
-        right, wrong = RIGHT[0], FAILS[name][0][0]
-        alike = Malformed(f"it says the same of {right} and of {wrong}") if answers[right] == answers[wrong] else ""
+        right, wrong, alike = RIGHT[0], FAILS[name][0][0], ""
+        # with numbers of other sizes a fixed tolerance does so, too, which costs the one point that it should
+        if case.numbers == "usual" and answers[right] == answers[wrong]:
+            alike = Malformed(f"it says the same of {right} and of {wrong}")
         return {f"{name} holds": "; ".join(alarms) or alike, f"{name} fails": "; ".join(missed) or alike}
 
     return Check(observe, {f"{name} holds": _judge_holds, f"{name} fails": _judge_fails})
