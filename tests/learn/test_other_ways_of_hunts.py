@@ -184,6 +184,16 @@ def test_mistaken(way: str) -> None:
     assert report.mistakes == mistakes, report
 
 
+@pytest.mark.parametrize("centred", ["w", "w - np.mean(w)", "(w - w.mean((0, 1, 2))) / w.std((0, 1, 2))"])
+def test_a_kernel_without_s_is_not_said_to_have_it_nor_to_be_centred(centred: str) -> None:
+    """Each sentence holds beside the other."""
+    folding = find("folding")
+    source = folding.solution.replace("w - np.mean(w, axis=(0, 1, 2))", centred).replace("w_c * s", "w_c")
+    report = check_code(folding, run_source(source, "unscaled"))
+    assert report.mistakes[1:] == ("not-scaled",)
+    assert not any(said in " ".join(report.sentences) for said in ("times s", "is the centred", "is the stored"))
+
+
 @pytest.mark.parametrize(
     "weights",
     [
