@@ -117,13 +117,21 @@ def explain_dx(
     )
 
 
-def shares(values: Array) -> dict[str, Array]:
-    """What a sum over the values of each channel may be multiplied by."""
+def counts(values: Array) -> dict[str, int]:
+    """What a sum over the values of each channel is divided by where it should be a sum."""
+    return {"N, the number of samples": len(values), "M": values[..., 0].size}
+
+
+def shares(divisors: Mapping[str, int]) -> dict[str, Array]:
+    """What a sum over the values of each channel may be multiplied by: to divide it by one of these.
+
+    Examples
+    --------
+    >>> list(shares({"M": 4}).values())
+    [array(0.25)]
+    """
     said = "{names} {is} divided by %s; what a parameter was used for adds up, so it is a sum"
-    return {
-        said % "N, the number of samples": np.array(1 / len(values)),
-        said % "M": np.array(1 / values[..., 0].size),
-    }
+    return {said % name: np.array(1 / count) for name, count in divisors.items()}
 
 
 def explain_multiple(of: str, right: Callable[[Any], Array], *others: Callable[[Any], Ways]) -> Explainer:
@@ -135,11 +143,15 @@ def explain_multiple(of: str, right: Callable[[Any], Array], *others: Callable[[
     return explain_sum(of, [Term(of, 1, ways)])
 
 
-EXPLAIN_PARAMETERS: Mapping[str, Explainer] = {
-    name: explain_multiple(name, operator.attrgetter(name), lambda case: shares(case.dz))
-    for name in ("dgamma", "dbeta")
-}
-"""Of the gradients that are attributes of a case."""
+def explain_parameters(divisors: Callable[[Any], Mapping[str, int]]) -> dict[str, Explainer]:
+    """Make the explainers of dgamma and dbeta, attributes of a case, which may be divided by one of some numbers."""
+    return {
+        name: explain_multiple(name, operator.attrgetter(name), lambda case: shares(divisors(case)))
+        for name in ("dgamma", "dbeta")
+    }
+
+
+EXPLAIN_PARAMETERS: Mapping[str, Explainer] = explain_parameters(lambda case: counts(case.dz))
 
 
 def without_gamma(case: Any) -> Ways:

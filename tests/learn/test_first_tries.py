@@ -183,6 +183,26 @@ def test_a_wrong_coefficient_in_a_later_exercise(name: str) -> None:
     assert report.sentences == (said,)
 
 
+@pytest.mark.parametrize(
+    ("summed", "by"),
+    [
+        ("mean(1).sum(0)", "M, the number of values in a normalisation batch"),
+        ("mean((0, 1))", "G * M, the number of values in the whole call"),
+        ("sum((0, 1)) / len(dz)", "N, the number of samples"),
+        ("sum((0, 1)) / (len(dz) // len(y))", "norm_batch"),
+    ],
+)
+def test_what_the_parameters_of_micro_batches_are_divided_by(summed: str, by: str) -> None:
+    exercise = find("micro_batches")
+    source = exercise.solution.replace("np.sum(dz.reshape(y.shape) * y, axis=(0, 1))", f"(d * y).{summed}")
+    source = source.replace("np.sum(dz.reshape(y.shape), axis=(0, 1))", f"d.{summed}")
+    source = source.replace("    dgamma =", "    d = dz.reshape(y.shape)\n    dgamma =")
+    why = "what a parameter was used for adds up, so it is a sum"
+    assert check_code(exercise, run_source(source, "tried")).sentences == tuple(
+        f"Your {name} is divided by {by}; {why}." for name in ("dgamma", "dbeta")
+    )
+
+
 def test_what_the_batch_hides_is_not_told() -> None:
     """A g of the samples alone is told only of images: of (N, C) it is right."""
     report = judged(4, {"np.mean(dy, axis=axes)": "np.mean(dy, axis=0)"})

@@ -123,6 +123,21 @@ def test_right(way: str) -> None:
 
 
 MISTAKEN = {
+    "r behind the graph, too": (
+        "brn_backward",
+        BRN_GRAPH.replace("return dx.reshape(shape)", "return dx.reshape(shape) * cache.r"),
+        ("r-twice",),
+    ),
+    "r in front and r behind": (
+        "mabn_backward",
+        MABN_GRAPH.replace("return dx", "return cache.r * dx"),
+        ("r-twice",),
+    ),
+    "r where y is, and again": (
+        "mabn_backward",
+        MABN_GRAPH.replace("dy = cache.gamma * cache.r * dz", "dy = cache.r * (cache.gamma * cache.r * dz)"),
+        ("r-squared",),
+    ),
     "every route of an automatic derivative": (
         "brn_backward",
         BRN_GRAPH.replace(

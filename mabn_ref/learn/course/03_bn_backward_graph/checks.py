@@ -5,7 +5,7 @@ from collections import namedtuple
 import numpy as np
 
 from mabn_ref.learn.checking import Check, batch, close, gradient, mean_square, moments, normalised, unpack
-from mabn_ref.learn.explainers import explain_multiple, factors, means, shares
+from mabn_ref.learn.explainers import counts, explain_multiple, factors, means, shares
 from mabn_ref.learn.regression import Term, explain_sum
 
 CASES = 4
@@ -68,7 +68,7 @@ def _counts(case):
 
 
 def _shares(case):
-    return shares(case.x)
+    return shares(counts(case.x))
 
 
 def _multiple(part, *others, name=""):

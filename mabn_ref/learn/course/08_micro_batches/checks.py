@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from mabn_ref.learn.checking import Check, add_gradients, batch, close, judge_that, moments, normalised, root_faults
-from mabn_ref.learn.explainers import EXPLAIN_PARAMETERS, explain_dx, without_gamma
+from mabn_ref.learn.explainers import explain_dx, explain_parameters, without_gamma
 
 CASES = 4
 Cache = namedtuple("Cache", ["y", "sigma", "gamma"])
@@ -86,12 +86,22 @@ def explain_parts(values, cases):
     return _EXPLAIN_PART(pieces, parts)
 
 
+def _counts(case):
+    batches, values = case.cache.y.shape[:2]
+    return {
+        "N, the number of samples": len(case.dz),
+        "norm_batch": case.norm_batch,
+        "M, the number of values in a normalisation batch": values,
+        "G * M, the number of values in the whole call": batches * values,
+    }
+
+
 CHECKS = (
     Check.of("split(x, norm_batch)", {"split": judge_split}),
     Check.of("forward(x, gamma, beta, eps, norm_batch)", {"z": judge_z, "cache": judge_cache}),
     Check.of(
         "backward(dz, cache)",
         {"dx": judge_dx, "dgamma": judge_dgamma, "dbeta": judge_dbeta},
-        explain={"dx": explain_parts, **EXPLAIN_PARAMETERS},
+        explain={"dx": explain_parts, **explain_parameters(_counts)},
     ),
 )
