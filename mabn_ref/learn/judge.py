@@ -14,7 +14,7 @@ from mabn_ref.learn.checking import Check, Judge
 from mabn_ref.learn.exercise import Exercise, run_source
 from mabn_ref.learn.process import Limits, Student
 from mabn_ref.learn.report import Part, Report
-from mabn_ref.learn.result_form import form_fault, same, unnamed
+from mabn_ref.learn.result_form import form_fault, only_zeros, same, unnamed
 from mabn_ref.learn.student_error import Malformed, StudentError
 from mabn_ref.learn.watched import Watched
 
@@ -249,7 +249,7 @@ class _Known:
 
     def _tried(self, group: tuple[str, ...], student: _Values) -> _Tried:
         changed = self._values_changed_by(*group)
-        return _Tried(group, set(changed), {name for name in changed if same(student[name], changed[name])})
+        return _Tried(group, set(changed), {name for name in changed if _made_by(changed[name], student[name])})
 
     def _candidates(self, student: _Values, wrong: set[str], tried: list[_Tried]) -> Iterator[_Tried]:
         """Each mistake, then each pair, that changes no part but some of `wrong`; they are noted in `tried`.
@@ -290,6 +290,11 @@ class _Known:
 
 _known_on = functools.lru_cache(maxsize=64)(_Known)
 """What is known on the cases of some seeds, kept: many codes are judged on the same."""
+
+
+def _made_by(mistaken: list[Any], values: list[Any]) -> bool:
+    """Whether values are those of a mistake; zeros are not those of one that leaves rounding errors."""
+    return same(values, mistaken) and only_zeros(values) <= only_zeros(mistaken)
 
 
 def _fault(name: str, judge: Judge, cases: list[Any], values: list[Any], right: list[Any]) -> str | None:

@@ -170,3 +170,18 @@ def same(a: Any, b: Any, rtol: float = 1e-9) -> bool:
     finite = b[np.isfinite(b)]
     atol = rtol * float(np.max(np.abs(finite), initial=0.0))
     return bool(np.allclose(a, b, rtol=0, atol=max(atol, 1e-13), equal_nan=True))
+
+
+def only_zeros(value: Any) -> bool:
+    """Whether all the numbers of a result are exactly zero, as what was put there to be written later often is.
+
+    Examples
+    --------
+    >>> only_zeros([(0.0, np.zeros(2)), 0]), only_zeros(np.array([0.0, 1e-17])), only_zeros([])
+    (True, False, False)
+    """
+    if isinstance(value, tuple | list | dict):
+        items = list(value.values()) if isinstance(value, dict) else value
+        return len(items) > 0 and all(map(only_zeros, items))
+    numbers = isinstance(value, np.ndarray | np.number | int | float) and not isinstance(value, bool)
+    return numbers and not np.any(value)

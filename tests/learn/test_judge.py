@@ -47,6 +47,31 @@ def test_two_mistakes_at_once() -> None:
     assert check_source(BACKWARD, source).sentences == tuple(BACKWARD.mistakes[name].sentence for name in both)
 
 
+PLACEHOLDERS = {
+    "no means": ("weight_centralization", {"np.sum(w_c * mu[:, None], axis=(0, 1, 2))": "np.zeros(len(w_c.T))"}),
+    "no Psi": ("noise_of_g_and_psi", {"np.mean(y * u, axis=1)": "0 * g"}),
+}
+
+
+@pytest.mark.parametrize("what", PLACEHOLDERS)
+def test_zeros_are_not_taken_for_a_mistake_that_comes_out_next_to_zero(what: str) -> None:
+    name, edits = PLACEHOLDERS[what]
+    exercise = find(name)
+    source = exercise.solution
+    for old, new in edits.items():
+        assert old in source
+        source = source.replace(old, new)
+    report = check_code(exercise, run_source(source, "zeros"))
+    assert not report.passed
+    assert not report.mistakes
+
+
+def test_zeros_that_a_mistake_gives_are_known() -> None:
+    folding = find("folding")
+    source = folding.solution.replace("b = t", "b = np.zeros(len(t))")
+    assert check_code(folding, run_source(source, "zeros")).mistakes == ("no-bias",)
+
+
 def test_a_mistake_beside_an_unknown_one() -> None:
     source = BACKWARD.with_mistakes("no-g")
     assert source is not None
