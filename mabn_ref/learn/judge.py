@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +20,15 @@ from mabn_ref.learn.student_error import Malformed, StudentError
 from mabn_ref.learn.watched import Watched
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without warnings of what runs here but is no student's: mistakes made together, a judge on odd numbers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@_quiet()
 def check_source(
     exercise: Exercise,
     source: str,
@@ -141,6 +151,7 @@ class _Tried(NamedTuple):
 class _Known:
     """What is known of an exercise on some cases: the right results and, once asked for, those of its mistakes."""
 
+    @_quiet()
     def __init__(self, exercise: Exercise, seeds: Sequence[int]) -> None:
         self.exercise = exercise
         self.cases = [case for seed in seeds for case in exercise.draw(seed, exercise.cases)]
@@ -165,6 +176,7 @@ class _Known:
             for message in [_fault(name, judge, self.cases, values[name], self.right[name])]
         ]
 
+    @_quiet()
     def report(self, values: _Values, notes: list[str], printed: str) -> Report:
         """The verdict on what the checks saw of a student's functions."""
         parts = self._parts(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import namedtuple
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from mabn_ref.learn import notebook
 from mabn_ref.learn.checking import Check, Malformed, close
 from mabn_ref.learn.exercise import find, run_source
 from mabn_ref.learn.gradebook import student_report
-from mabn_ref.learn.judge import _fault, _seen, check_code, check_source
+from mabn_ref.learn.judge import _fault, _known_on, _seen, check_code, check_source
 from mabn_ref.learn.judges import Judges, grade_one
 from mabn_ref.learn.process import Limits
 from mabn_ref.learn.result_form import form_fault, same
@@ -45,6 +46,28 @@ def test_two_mistakes_at_once() -> None:
     source = BACKWARD.with_mistakes(*both)
     assert source is not None
     assert check_source(BACKWARD, source).sentences == tuple(BACKWARD.mistakes[name].sentence for name in both)
+
+
+def test_no_warning_of_the_judge_reaches_the_student() -> None:
+    """Neither of a test that draws no sample, nor of mistakes that are tried together."""
+    test = find("property_test")
+    warm = find("mabn_warmup")
+    files = {
+        test: test.solution.replace("standard_normal((2, 6, 4, 3))", "standard_normal((2, 0, 4, 3))"),
+        warm: warm.with_mistakes("r-in-warm-up", "counted-from-zero", "forward-only", "counted-twice") or "",
+    }
+    for exercise, source in files.items():
+        _known_on.cache_clear()
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            assert not check_source(exercise, source).passed
+        assert not [str(warning.message) for warning in seen]
+
+
+def test_a_warning_of_the_students_own_is_left_to_them() -> None:
+    source = BACKWARD.solution.replace("dy = dz", "import warnings\n    warnings.warn('mine')\n    dy = dz")
+    with pytest.warns(UserWarning, match="mine"):
+        check_code(BACKWARD, run_source(source, "warning"))
 
 
 PLACEHOLDERS = {
