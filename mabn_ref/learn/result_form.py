@@ -52,10 +52,10 @@ def form_fault(name: str, value: Any, expected: Any, axes: Mapping[str, int]) ->
         return f"{name} is {described(value)}, expected {right}"
     shape = np.shape(value)
     if shape != wanted:
-        return f"{name} has shape {_named(shape, axes)}; expected {_named(wanted, axes)}{_which(shape, wanted, axes)}"
+        return _shape_fault(name, shape, wanted, axes)
     kind, kept = np.asarray(value).dtype, np.asarray(expected).dtype
     if shape and kind != kept:
-        return f"{name} has dtype {kind}, expected {kept}, the dtype of the input"
+        return f"{name} has dtype {kind}, expected {kept}, the dtype of this exercise's arrays"
     if not np.all(np.isfinite(value)) and np.all(np.isfinite(expected)):
         return f"{name} is not finite: it has nan or inf in it"
     return None
@@ -99,16 +99,29 @@ def _parts_fault(name: str, value: Any, expected: Any, axes: Mapping[str, int]) 
     return None
 
 
+COUNTED = "held"
+"""The letter of an axis that is as long as values have been collected: another length there is no other axis."""
+
+
 def _letters(shape: tuple[int, ...], axes: Mapping[str, int]) -> list[str] | None:
     """The axes of a shape by their letters, None where sizes do not tell."""
     by_size = {size: letter for letter, size in axes.items()}
     if len(by_size) < len(axes) or not all(size in by_size or size == 1 for size in shape):
         return None
-    return [by_size.get(size, "1") for size in shape]
+    letters = [by_size.get(size, "1") for size in shape]
+    named = [letter for letter in letters if letter != "1"]
+    return letters if len(set(named)) == len(named) else None
 
 
-def _named(shape: tuple[int, ...], axes: Mapping[str, int]) -> str:
-    letters = _letters(shape, axes)
+def _shape_fault(name: str, shape: tuple[int, ...], wanted: tuple[int, ...], axes: Mapping[str, int]) -> str:
+    """Say that a shape is not the one that is wanted, and what is wrong with it."""
+    right = _letters(wanted, axes)
+    found = None if COUNTED in (right or ()) else _letters(shape, axes)
+    which = _which(shape, wanted, found, right)
+    return f"{name} has shape {_named(shape, found)}; expected {_named(wanted, right)}{which}"
+
+
+def _named(shape: tuple[int, ...], letters: list[str] | None) -> str:
     if not letters:
         return str(shape) if shape else "() (a single number)"
     return f"{shape}, which is ({', '.join(letters)}{',' if len(letters) == 1 else ''})"
@@ -120,11 +133,11 @@ def _axes(names: list[Any]) -> str:
     return f"axes {', '.join(first)} and {last}" if first else f"axis {last}"
 
 
-def _which(shape: tuple[int, ...], wanted: tuple[int, ...], axes: Mapping[str, int]) -> str:
+def _which(shape: tuple[int, ...], wanted: tuple[int, ...], found: list[str] | None, right: list[str] | None) -> str:
+    """What is wrong with a shape, of which the axes are known by their letters, or are not."""
     ones = [k for k, size in enumerate(wanted) if size == 1]
     if len(shape) < len(wanted) and [n for n in shape if n != 1] == [n for n in wanted if n != 1]:
         return f": keep {_axes(ones)}, with length 1 (keepdims=True)"
-    found, right = _letters(shape, axes), _letters(wanted, axes)
     if found is not None and right is not None:
         if [letter for letter in found if letter != "1"] == right:
             return ": drop the axes of length 1"
@@ -136,9 +149,10 @@ def _which(shape: tuple[int, ...], wanted: tuple[int, ...], axes: Mapping[str, i
             said.append(f"does not have length 1 along {_axes(ones)} (keepdims=True)")
         return f": it {' and '.join(said)}" if said else ""
     if len(shape) == len(wanted):
-        wrong = [k for k, (a, b) in enumerate(zip(shape, wanted, strict=True)) if a != b]
+        names = range(len(wanted)) if right is None or "1" in right else right
+        wrong = [name for name, a, b in zip(names, shape, wanted, strict=True) if a != b]
         return f": {_axes(wrong)} {'are' if wrong[1:] else 'is'} of another length"
-    return f": it has {len(shape)} axes instead of {len(wanted)}"
+    return f": it has {len(shape)} {'axis' if len(shape) == 1 else 'axes'} instead of {len(wanted)}"
 
 
 def same(a: Any, b: Any, rtol: float = 1e-9) -> bool:

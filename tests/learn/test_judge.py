@@ -353,13 +353,13 @@ AXES = {"N": 6, "H": 2, "W": 5, "C": 3}
             np.zeros((1, 1, 3)),
             "v has shape (1, 1, 3), which is (1, 1, C); expected (3,), which is (C,): drop the axes of length 1",
         ),
-        (np.zeros(4), "v has shape (4,); expected (3,), which is (C,): axis 0 is of another length"),
+        (np.zeros(4), "v has shape (4,); expected (3,), which is (C,): axis C is of another length"),
         (np.zeros((4, 3)), "v has shape (4, 3); expected (3,), which is (C,): it has 2 axes instead of 1"),
         (1.0, "v has shape () (a single number); expected (3,), which is (C,): it lacks axis C"),
         (None, "v is nothing, expected an array of shape (3,)"),
         ((1, 2), "v is 2 values, expected an array of shape (3,)"),
         ("word", "v is a str, expected an array of shape (3,)"),
-        (np.zeros(3, dtype=np.float32), "v has dtype float32, expected float64, the dtype of the input"),
+        (np.zeros(3, dtype=np.float32), "v has dtype float32, expected float64, the dtype of this exercise's arrays"),
         (np.array([1, np.nan, 1]), "v is not finite: it has nan or inf in it"),
         (np.zeros(3), None),
     ],
@@ -374,12 +374,31 @@ def test_the_axis_that_is_wrong_is_named(value: object, message: str | None) -> 
         ((6, 3), (6, 1, 1, 3), "keep axes 1 and 2, with length 1 (keepdims=True)"),
         ((), (1, 1), "keep axes 0 and 1, with length 1 (keepdims=True)"),
         ((6,), (1, 1, 1, 3), "it keeps axis N and lacks axis C and does not have length 1 along axes 0, 1 and 2"),
-        ((4, 7), (2, 5), "axes 0 and 1 are of another length"),
-        ((4, 5), (2, 5), "axis 0 is of another length"),
+        ((4, 7), (2, 5), "axes H and W are of another length"),
+        ((4, 5), (2, 5), "axis H is of another length"),
+        ((5, 4), (5, 7), "axis 1 is of another length"),
+        ((3, 3), (5, 3), "axis W is of another length"),  # which is no (C, C)
+        ((4,), (2, 5), "it has 1 axis instead of 2"),
     ],
 )
 def test_axes_are_named_in_a_sentence(shape: tuple[int, ...], wanted: tuple[int, ...], said: str) -> None:
     assert f": {said}" in (form_fault("v", np.zeros(shape), np.zeros(wanted), AXES) or "")
+
+
+def test_a_window_of_another_length_is_not_taken_for_other_axes() -> None:
+    """Whatever the lengths of other axes are: here those of N, W and C."""
+    for held in (6, 5, 3):
+        fault = form_fault("v", np.zeros((held, 3)), np.zeros((4, 3)), AXES | {"held": 4})
+        assert fault == (
+            f"v has shape ({held}, 3); expected (4, 3), which is (held, C): axis held is of another length"
+        )
+
+
+def test_two_coefficients_of_a_line_are_not_said_to_be_an_axis_of_the_batch() -> None:
+    source = "import numpy as np\ndef exponent(sizes, noises): return np.polyfit(np.log(sizes), np.log(noises), 1)\n"
+    report = check_code(find("noise_of_g_and_psi"), run_source(source, "line"))
+    (said,) = (part.message for part in report.parts if part.name == "exponent")
+    assert said == "exponent has shape (2,); expected () (a single number): it has 1 axis instead of 0"
 
 
 def test_parts_of_a_cache_are_named() -> None:

@@ -21,7 +21,7 @@ OTHER_SIZES, OTHER_TRIALS = np.array([16, 512]), 120
 
 
 def draw(rng, k):
-    case = SimpleNamespace(seed=int(rng.integers(2**31)), far=(3.0, -5.0)[k % 2], size=(2, 6)[k % 2])
+    case = SimpleNamespace(seed=int(rng.integers(2**31)), far=(3.0, -5.0)[k % 2], size=(4, 6)[k % 2])
     case.weights = rng.uniform(0.5, 2.0, 2)
     x, u = _sample(case)(7 * case.size)
     case.x, case.u = x.reshape(7, case.size), u.reshape(7, case.size)
