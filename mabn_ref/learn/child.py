@@ -69,7 +69,8 @@ def encode(value: Any, functions: list[Callable[..., Any]] | None = None) -> tup
         if callable(value) and functions is not None:
             functions.append(value)
             return {"function": len(functions) - 1}
-        raise Unsendable(f"a {type(value).__name__}")
+        own = hasattr(value, "__dict__") or hasattr(value, "__dataclass_fields__")  # most likely the student's class
+        raise Unsendable(f"a {type(value).__name__}{' that is no NamedTuple' if own and not callable(value) else ''}")
 
     return described(value, 0), buffers
 

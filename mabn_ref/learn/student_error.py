@@ -78,7 +78,8 @@ def error_of_message(name: str, message: dict[str, Any], megabytes: int) -> Stud
 
 def unsendable(name: str, what: str) -> StudentError:
     """Say that the function `name` returned what no result can be."""
-    expected = "expected numbers and arrays of them, in double precision at most, alone or in tuples, lists or dicts"
+    held = "alone or in tuples (a NamedTuple is one), lists or dicts"
+    expected = f"expected numbers and arrays of them, in double precision at most, {held}"
     return StudentError("unsendable", f"{name} returned {what}; {expected}")
 
 

@@ -21,7 +21,10 @@ from tests.signals import HUNG
 LIMITS = Limits(seconds=HUNG, megabytes=400, printed=10_000, answer=1_000_000)
 ENDLESS = LIMITS._replace(seconds=0.5)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="limits of the operating system and signals are POSIX")
-ACCEPTED = "expected numbers and arrays of them, in double precision at most, alone or in tuples, lists or dicts"
+ACCEPTED = (
+    "expected numbers and arrays of them, in double precision at most, "
+    "alone or in tuples (a NamedTuple is one), lists or dicts"
+)
 
 HOSTILE = {
     "endless loop": (
@@ -42,6 +45,17 @@ HOSTILE = {
     "no Python": ("def f(x:\n    return x", "Python cannot read the file: '(' was never closed"),
     "nothing there": ("", "there is no function f in the file"),
     "not written": ("def f(x): raise NotImplementedError", "f is still to be written"),
+    "a class of one's own": (
+        "class Cache:\n    y = 1\ndef f(x): return x, Cache()",
+        f"f returned a Cache that is no NamedTuple; {ACCEPTED}",
+    ),
+    "a dataclass with slots": (
+        (
+            "from dataclasses import dataclass\n@dataclass(slots=True)\nclass State:\n    y: int\n"
+            "def f(x): return State(1)"
+        ),
+        f"f returned a State that is no NamedTuple; {ACCEPTED}",
+    ),
     "no array": ("def f(x): return {1, 2}", f"f returned a set; {ACCEPTED}"),
     "objects": (
         "import numpy as np\ndef f(x): return np.array([f])",
