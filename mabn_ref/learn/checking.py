@@ -15,7 +15,8 @@ from mabn_ref.learn.regression import Explainer
 from mabn_ref.learn.result_form import described, form_fault
 from mabn_ref.learn.student_error import Malformed
 
-_SPACES = ((), (5,), (2, 5), ())
+_SPACES = ((), (5,), (2, 5), (2, 1, 5))
+_LETTERS = ("", "W", "HW", "H1W")
 _EPS = (1e-5, 0.1, 1.0)
 _STEP = 2.0**-70
 
@@ -159,9 +160,9 @@ def parts(function: str, result: Any, *names: str) -> dict[str, Any]:
 def batch(rng: np.random.Generator, k: int, *, samples: int = 6) -> SimpleNamespace:
     """Draw a batch and all that a normaliser wants with it, for the k-th case.
 
-    Rank and eps go round with k, so that every four cases hold (N, C), (N, W, C) and (N, H, W, C), and every three a
-    small, a large and a very large eps. All axes have different lengths (`samples` is none of 2, 3 and 5), which
-    `axes` has by letter, for messages.
+    Rank and eps go round with k, so that every four cases hold (N, C), (N, W, C), (N, H, W, C) and (N, H, 1, W, C),
+    and every three a small, a large and a very large eps. All axes have different lengths (`samples` is none of 2, 3
+    and 5), which `axes` has by letter, for messages.
 
     Examples
     --------
@@ -178,7 +179,7 @@ def batch(rng: np.random.Generator, k: int, *, samples: int = 6) -> SimpleNamesp
         beta=rng.standard_normal(3),
         eps=_EPS[k % len(_EPS)],
         dz=rng.standard_normal(shape),
-        axes=dict(zip(("N", *"HW"[2 - len(space) :], "C"), shape, strict=True)),
+        axes={letter: n for letter, n in zip(("N", *_LETTERS[len(space)], "C"), shape, strict=True) if letter != "1"},
     )
 
 

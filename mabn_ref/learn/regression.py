@@ -91,7 +91,8 @@ def explain_sum(
         if not fits:
             return ()
         _, divided, fit = min(fits, key=lambda item: item[0])
-        return tuple(_said(of, fit, divided, max(shapes, key=len)))
+        largest = max(shapes, key=lambda shape: sum(n > 1 for n in shape))
+        return tuple(_said(of, fit, divided, largest))
 
     return explain
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.learn.exercise import Exercise, course, run_source
+from mabn_ref.learn.exercise import Exercise, course, find, run_source
 from mabn_ref.learn.judge import check_code
 from mabn_ref.learn.lint import lint
 from mabn_ref.learn.result_form import same
@@ -37,6 +37,21 @@ def test_no_mark_of_a_solution_is_handed_out() -> None:
 def test_lint(exercise: Exercise) -> None:
     """Among others: the skeleton fails, the solution passes, each mistake gets exactly its sentence."""
     assert list(lint(exercise, course(), seeds=range(many(1, 2)))) == []
+
+
+RANKS = {
+    "01_moments": ("axes = tuple(range(x.ndim - 1))", "axes = ((0,), (0, 1), (0, 1, 2))[x.ndim - 2]"),
+    "04_bn_backward": ("axes = tuple(range(dz.ndim - 1))", "axes = tuple(range(min(dz.ndim, 4) - 1))"),
+}
+
+
+@pytest.mark.parametrize("name", RANKS)
+def test_a_code_for_images_at_most_does_not_pass(name: str) -> None:
+    """Where a statement says any rank, one that none of its formulas spells out is among the cases."""
+    exercise, (old, new) = find(name), RANKS[name]
+    assert old in exercise.solution
+    report = check_code(exercise, run_source(exercise.solution.replace(old, new), "to rank 4"))
+    assert not any(part.ok for part in report.parts)
 
 
 @pytest.mark.parametrize("exercise", EXERCISES)
