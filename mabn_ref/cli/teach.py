@@ -138,5 +138,6 @@ def _lint(args: argparse.Namespace) -> int:
             faults += 1
     known = sum(len(exercise.mistakes) for exercise in exercises)
     said = "nothing wrong" if not faults else f"{faults} thing{'' if faults == 1 else 's'} wrong"
-    print(f"{len(exercises)} exercises, {known} mistakes that they know: {said}")
+    looked_at = "1 exercise" if len(exercises) == 1 else f"{len(exercises)} exercises"
+    print(f"{looked_at}, {known} mistake{'' if known == 1 else 's'} known: {said}")
     return int(faults > 0)

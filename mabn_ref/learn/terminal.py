@@ -166,8 +166,13 @@ def check(folder: Folder, exercise: Exercise, seeds: Sequence[int], style: Style
         return False, f"{said}{note}"
     following = folder.following(exercise)
     last = style("That was the last one: all exercises have passed.", "green")
-    ahead = f"Next is {following.name}: {following.title}." if following else last
+    ahead = f"Next is {following.name}: {_ended(following.title)}" if following else last
     return True, f"{said}\n\n{_beside(exercise, source, style)}\n\n{_read_on(exercise, style)}\n\n  {ahead}"
+
+
+def _ended(title: str) -> str:
+    """A title as the end of a sentence."""
+    return title if title.endswith(("?", "!", ".")) else f"{title}."
 
 
 def _beside(exercise: Exercise, source: str, style: Style) -> str:

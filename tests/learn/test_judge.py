@@ -323,6 +323,15 @@ def test_losses_in_an_array_are_told_that_a_list_is_expected() -> None:
     assert wrong == "losses is an array of shape (1,), expected a list of 1 value"
 
 
+@pytest.mark.parametrize(("loop", "often"), [("batches[1:]", "not at all"), ("[*batches, *batches]", "twice")])
+def test_how_often_gradients_is_called_is_said_in_words(loop: str, often: str) -> None:
+    training = find("train_and_compare")
+    source = training.solution.replace("for batch in batches:", f"for batch in {loop}:")
+    assert source != training.solution
+    said = {part.message for part in check_code(training, run_source(source, "often")).parts if not part.ok}
+    assert f"train calls gradients {often}, expected once a batch, here once" in said
+
+
 def test_an_error_of_a_check_is_not_said_to_be_one_of_the_student() -> None:
     def observe(code: object, case: object) -> dict[str, object]:
         return {"v": len(code)}  # type: ignore[arg-type]

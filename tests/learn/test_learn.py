@@ -16,7 +16,7 @@ import mabn_ref
 from mabn_ref.cli import main
 from mabn_ref.learn.exercise import course, find
 from mabn_ref.learn.folder import STATE, Folder, Progress
-from mabn_ref.learn.terminal import Style
+from mabn_ref.learn.terminal import Style, check
 from mabn_ref.learn.watch import watch
 from tests.signals import HUNG
 
@@ -231,6 +231,18 @@ def test_jumping_about_returns_to_the_first_open_exercise(folder: Folder, capsys
     assert main(["learn", "check"]) == 0
     assert "Next is 01_moments" in capsys.readouterr().out
     assert current() == {"01_moments"}
+
+
+@pytest.mark.parametrize(("name", "end"), [("25", "have?"), ("19", "the convolution.")])
+def test_the_next_title_ends_as_a_sentence(
+    name: str, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Folder(tmp_path / "work", [find("moments"), find(name)])
+    made.make()
+    solve(made)
+    passed, said = check(made, find("moments"), (0,), Style())
+    assert passed
+    assert said.endswith(f" {end}")
 
 
 def test_in_the_folder_of_an_exercise_commands_mean_that_one(

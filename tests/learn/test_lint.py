@@ -111,5 +111,5 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     shutil.copytree(COURSE / "01_moments", folder)
     assert main(["learn", "lint", "--course", str(tmp_path), "--table"]) == 0
     *table, last = capsys.readouterr().out.splitlines()
-    assert last == "1 exercises, 8 mistakes that they know: nothing wrong"
+    assert last == "1 exercise, 8 mistakes known: nothing wrong"
     assert [line.split()[:2] for line in table[1:]] == [[name, name] for name in find("moments").mistakes]

@@ -73,6 +73,10 @@ def _error(case, row, seed):
     return case.errors[row, seed]
 
 
+def _times(count):
+    return {0: "not at all", 1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
 def observe_train(code, case):
     """What is wrong with each of the three, given what `gradients` answered: nothing is counted twice."""
     calls = []
@@ -91,7 +95,8 @@ def observe_train(code, case):
     result = code.train(gradients, given, start, case.batches, case.lr, case.momentum)
     params, last, losses = unpack("train", result, "params", "state", "losses")
     if len(calls) != len(case.batches):
-        raise Malformed(f"train calls gradients {len(calls)} times, expected once a batch, {len(case.batches)} times")
+        often, there_are = _times(len(calls)), _times(len(case.batches))
+        raise Malformed(f"train calls gradients {often}, expected once a batch, here {there_are}")
 
     path, states, right_losses, grads, new_states = map(list, zip(*calls, strict=True))
 
