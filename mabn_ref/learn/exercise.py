@@ -121,6 +121,9 @@ class Exercise:
             If a piece that is to be edited does not occur exactly once in the solution.
         """
         source = self.solution
+        edited = [old for name in names for old in self.mistakes[name].edits]
+        if len(set(edited)) < len(edited):  # of what the first made of a piece, the second might find a part
+            return None
         for name in names:
             for old, new in self.mistakes[name].edits.items():
                 if source.count(old) != 1:
