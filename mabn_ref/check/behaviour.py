@@ -101,7 +101,7 @@ def with_behaviour(report: Report, found: Sequence[Outcome]) -> Report:
     return replace(
         report,
         findings=[*report.findings, *(Finding("behaviour", o.words, o.mistake) for o in faults)],
-        limits=[*report.limits, *(o.words for o in found if o.kind == "limit")],
+        limits=list(dict.fromkeys([*report.limits, *(o.words for o in found if o.kind == "limit")])),
         not_run=report.not_run | {o.probe: o.words for o in found if o.kind == "not run"},
         behaviour=[o.probe for o in found if o.kind == "fine"],
     )

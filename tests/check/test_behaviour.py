@@ -525,6 +525,67 @@ def test_what_only_backward_reads_is_to_be_saved_and_copied_too(
 
 
 @pytest.mark.frameworks
+def test_a_layer_that_computes_in_float32_behaves(torch: Any) -> None:
+    """In another layout it adds up in another order."""
+
+    class Single(layers(torch)["Right"]):  # type: ignore[misc]
+        def normalised(self, x: Any, mean: Any, var: Any) -> Any:
+            return super().normalised(x.float(), mean.float(), var.float()).to(x.dtype)
+
+        def statistics(self, x: Any) -> Any:
+            return [a.to(x.dtype) for a in super().statistics(x.float())]
+
+    assert faults(Single) == set()
+
+
+@pytest.mark.frameworks
+def test_a_place_in_a_ring_is_not_a_count(torch: Any) -> None:
+    class Ring(layers(torch)["Right"]):  # type: ignore[misc]
+        def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+            super().__init__(channels, eps, momentum)
+            self.register_buffer("last", torch.zeros(3))
+            self.place = 0
+
+        def update(self, mean: Any, var: Any) -> None:
+            super().update(mean, var)
+            self.last[self.place] = mean.mean().detach()
+            self.place = (self.place + 1) % 3
+
+    report = check(Ring, "bn", **SHORT)
+    assert report.conforms, str(report)
+    assert "what a pass adds one to is no count (IndexError" in report.not_run["from iteration 150,000"]
+
+
+@pytest.mark.frameworks
+def test_gamma_of_0_is_not_asked_of_a_layer_without(torch: Any) -> None:
+    class Shifting(layers(torch)["Right"]):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            own = self.shaped(self.weight, x)
+            return super().forward(x) + (1 - own) * self.normalised(x, *self.statistics(x))
+
+    assert found(Shifting)["gamma of 0"] == ("not run", "gamma is not in its output")
+
+
+@pytest.mark.frameworks
+def test_parameters_called_as_averages_may_be_gamma_and_beta(torch: Any) -> None:
+    class Named(torch.nn.Module):  # type: ignore[name-defined,misc]
+        def __init__(self, channels: int, eps: float = 1e-5) -> None:
+            super().__init__()
+            self.average_std, self.average_mean = (
+                torch.nn.Parameter(a) for a in (torch.ones(channels), torch.zeros(channels))
+            )
+            self.norm = torch.nn.BatchNorm2d(channels, eps, affine=False)
+
+        def forward(self, x: Any) -> Any:
+            return self.norm(x) * self.average_std.view(1, -1, 1, 1) + self.average_mean.view(1, -1, 1, 1)
+
+    report = check(Named, "bn", **SHORT)
+    assert report.conforms
+    assert not report.limits or "an optimiser moves" not in str(report.limits)
+    assert all({"dgamma", "dbeta"} <= set(row.errors) for row in report.rows if row.errors)
+
+
+@pytest.mark.frameworks
 def test_what_a_layer_refuses_aloud_is_no_fault(torch: Any) -> None:
     class Refusing(layers(torch)["Right"]):  # type: ignore[misc]
         def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
@@ -554,7 +615,7 @@ def test_an_output_in_another_precision_than_half_is_said(torch: Any) -> None:
 
     report = check(Single, "bn", **SHORT)
     assert report.conforms
-    assert "z is float32 where x is float16" in str(report).partition("\n")[0]
+    assert "z is float32 where x is of half precision" in str(report).partition("\n")[0]
 
 
 @pytest.mark.frameworks

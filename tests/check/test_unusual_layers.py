@@ -579,6 +579,32 @@ def test_gradients_that_add_up_until_they_are_cleared_are_right(names: tuple[str
     assert all({"dgamma", "dbeta"} <= set(row.errors) for row in report.rows if row.errors)
 
 
+def test_what_is_cleared_before_a_pass_may_be_what_backward_needs() -> None:
+    class Clearing(Layer):
+        def zero_grad(self) -> None:
+            self.y = self.sigma = None
+
+    class Asking(Layer):
+        def zero_grad(self, optimiser: Any) -> None:
+            raise AssertionError
+
+    assert check(Clearing, "bn", **SHORT).conforms
+    assert check(Asking, "bn", **SHORT).conforms
+
+
+def test_a_short_name_is_beta_where_there_is_no_other() -> None:
+    class Early(Layer):
+        def __init__(self, channels: int, eps: float = 1e-5, decay: float = 0.9) -> None:
+            self.b = np.zeros(channels)  # the mean of the batch
+            super().__init__(channels, eps, decay)
+
+        def move(self, mean: Any, var: Any) -> None:
+            self.b = mean
+            super().move(mean, var)
+
+    assert check(Early, "bn", **SHORT).conforms
+
+
 def test_parameters_that_are_not_found_are_said_to_be() -> None:
     report = check(renamed("stretch", "lift"), "bn", **SHORT)
     assert not report.conforms

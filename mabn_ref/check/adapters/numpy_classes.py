@@ -34,7 +34,10 @@ class _Layer:
         """Of the last pass in training: the caller's x, what the object got for it, and a copy of that."""
         tables = [vars(thing), *(value for value in vars(thing).values() if isinstance(value, dict))]
         places = [(table, name) for table in tables for name in table]
-        self.scale, self.shift = (_place(places, names, channels) for names in ((*SCALES, "w"), (*SHIFTS, "b")))
+        self.scale, self.shift = (
+            _place(places, names, channels) or _place(places, short, channels)
+            for names, short in ((SCALES, ("w",)), (SHIFTS, ("b",)))
+        )
         self.zero_centred: bool | None = None
         """Whether gamma is 1 + scale, once that is known."""
         self.per_channel = {n for n, v in kept(self) if isinstance(v, np.ndarray) and v.size == channels}
@@ -92,6 +95,9 @@ class NumpyTarget(Constructed):
             if place is not None:
                 old = place[0][place[1]]
                 place[0][place[1]] = value.reshape(np.shape(old)).copy()
+        zero = getattr(layer.thing, "zero_grad", None)
+        if training and callable(zero) and not inspect.signature(zero).parameters:
+            zero()  # some add the gradients of all passes up
         given = np.moveaxis(x, -1, self.axis).copy()
         before = given.copy()
         z = self._run(layer.thing, given, training)
@@ -129,8 +135,6 @@ class NumpyTarget(Constructed):
     def backward(self, layer: _Layer, dz: Array) -> tuple[Array, Array | None, Array | None]:
         given = np.moveaxis(dz, -1, self.axis).copy()
         arrays = [(dz, given, given.copy()), *layer.handed]
-        if callable(zero := getattr(layer.thing, "zero_grad", None)):  # some add the gradients of all passes up
-            zero()
         found = layer.thing.backward(given)
         for array in arrays:
             self._seen(*array)

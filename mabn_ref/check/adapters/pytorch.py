@@ -151,6 +151,8 @@ class TorchTarget(Holding, Constructed):
         sized = {n: p for n, p in everything.items() if p.numel() == layer.channels}
         scale, shift = named(sized, SCALES), named(sized, SHIFTS)
         starts = {n: p for n, p in sized.items() if n not in (scale, shift)}
+        if scale or shift or not all(map(_averages, starts)):  # a name is a hint, and no more
+            starts = {n: p for n, p in starts.items() if not _averages(n)}
         scale = scale or next((n for n, p in starts.items() if bool((p == 1).all())), None)
         unknown = [n for n, p in starts.items() if n != scale and bool((p == 0).all())]
         if scale is None and len(unknown) > (shift is None):  # that scale, which makes the output move with the input
@@ -164,8 +166,8 @@ class TorchTarget(Holding, Constructed):
         self.limits = [f"its {name} of shape {shape} {misfit}" for name, shape in shapes.items()]
         self.limits += [
             f"its {name} is a parameter, which an optimiser moves"
-            for name, parameter in module.named_parameters()
-            if _averages(name) and parameter.requires_grad
+            for name, parameter in sized.items()
+            if _averages(name) and name not in (scale, shift) and parameter.requires_grad
         ]
         self.limits += [f"its {name} is not trained, nor its gradient compared" for name in still]
         if scale is not None and bool((layer.scale == 0).all()):
@@ -176,7 +178,7 @@ class TorchTarget(Holding, Constructed):
     def _parameters(self, layer: _Layer, module: Any) -> list[tuple[str, Any]]:
         """The parameters by name; of a frozen module without any, the buffers called like a scale or a shift."""
         buffers = [(n, b) for n, b in module.named_buffers() if named({n: b}, (*SCALES, *SHIFTS))]
-        return [(n, p) for n, p in module.named_parameters() if not _averages(n)] or buffers * layer.frozen
+        return list(module.named_parameters()) or buffers * layer.frozen
 
     def _tried(self, module: Any, x: Any) -> Any:
         """The output of an inference."""
