@@ -25,6 +25,8 @@ _CHECK = re.compile(
 """Statements of the cells that check, as `notebook.as_notebook` and Otter-Grader write them."""
 _WORD = re.compile(r"(?<![\w.])[^\W\d]\w*")
 _DEFINITION = re.compile(r"(?:@.*\n)*(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)")
+_ASSIGNMENT = re.compile(r"(\w+)[ \t]*(?::[^=\n]+)?=(?!=)")
+_IMPORT = re.compile(r"(?:from[^\n]*?\s)?import\b([^;]*)")
 _BRANCH = re.compile(r"(?:elif|else|except|finally)\b")
 _PARAMETERS = re.compile(r"(?:\bdef[ \t]+\w+[ \t]*\(|\blambda\b)([^):]*)")
 _BINDING = re.compile(
@@ -37,9 +39,9 @@ def notebook_source(text: str, asked: Collection[str] = ()) -> str:
     """The student's code of a notebook, in the order of its cells.
 
     That is the cells marked as answers; what of these, and of the names that the exercise has `asked` for, is defined
-    again before a check; and what other cells define of the names that are asked for and not there yet, or that all
-    this reads. Where no cell is marked, it is all but checks. An assignment of another cell may fail, as what it is
-    made of may not be there.
+    again before a check; and what other cells, those before the last check first, define of the names that are asked
+    for and not there yet, or that all this reads. Where no cell is marked, it is all but checks. An assignment of
+    another cell may fail, as what it is made of may not be there.
 
     Raises
     ------
@@ -66,7 +68,11 @@ def notebook_source(text: str, asked: Collection[str] = ()) -> str:
     if "answer" in marks:
         answers = {block for mark, blocks in codes if mark == "answer" for block in blocks}
         answers = {*answers, *_defined_again({*asked, *_definitions(answers)}, codes)}
-        used = _used(answers, [block for _, blocks in codes for block in blocks if block not in answers], asked)
+        checks = [place for place, (mark, _) in enumerate(codes) if mark == "check"]
+        end = checks[-1] if checks else len(codes)
+        parts = codes[:end], codes[end:]
+        others = [[block for _, blocks in part for block in blocks if block not in answers] for part in parts]
+        used = _used(answers, others, asked)
         codes = [
             (mark, [b if mark == "answer" else _guarded(b) for b in blocks if b in answers or b in used])
             for mark, blocks in codes
@@ -85,7 +91,7 @@ def _defined_again(names: Collection[str], codes: Iterable[tuple[str | None, lis
     for mark, blocks in codes:
         between = mark == "answer" or (between and mark != "check")
         if between and mark != "answer":
-            found_again += [block for block in blocks if not _defined(block).isdisjoint(names)]
+            found_again += [block for block in blocks if _redefined(block) in names]
     return found_again
 
 
@@ -138,12 +144,20 @@ def _blocks(statements: Iterable[str]) -> list[str]:
     return ["".join(block) for block in blocks]
 
 
-def _used(answers: Iterable[str], others: Iterable[str], asked: Iterable[str]) -> set[str]:
-    """Those of the other blocks that define what is asked for, or what the answers, or one another, read."""
+def _redefined(block: str) -> str:
+    """The name of the function or class that a block defines, or that it assigns; "" if it does something else."""
+    found = _DEFINITION.match(block) or _ASSIGNMENT.match(block)
+    return found[1] if found else ""
+
+
+def _used(answers: Iterable[str], others: Iterable[Iterable[str]], asked: Iterable[str]) -> set[str]:
+    """What other blocks, the first group before the second, define of what is asked for, or of what these read."""
     defining: dict[str, list[str]] = {}
-    for block in others:
-        for name in _defined(block):
-            defining.setdefault(name, []).append(block)
+    for group in others:
+        known = set(defining)
+        for block in group:
+            for name in _defined(block) - known:
+                defining.setdefault(name, []).append(block)
     for name in {name for block in answers for name in _defined(block)}:
         defining.pop(name, None)
     used, wanted = set[str](), ["*", *asked, *(name for block in answers for name in _read(block))]
@@ -160,16 +174,18 @@ def _defined(block: str) -> set[str]:
     found = _DEFINITION.match(block)
     if found:
         return {found[1]}
-    if block.startswith(("import ", "from ")):
-        return {*_words(block), *("*" in block) * "*"}
-    bound = [imported or target for imported, target in _BINDING.findall(_bare(block))]
+    imported = _IMPORT.fullmatch(_bare(block))
+    if imported:
+        parts = [part.split() for part in re.sub(r"[()]", " ", imported[1]).split(",")]
+        return {part[-1].partition(".")[0] for part in parts if part}
+    bound = [words or target for words, target in _BINDING.findall(_at_depth_0(block))]
     return {name for names in bound for name in _words(names)}
 
 
 def _read(block: str) -> set[str]:
     """The names in a block that are neither its arguments nor bound in it, as far as lines show that."""
     code = _bare(block)
-    own = _PARAMETERS.findall(code) + [target for _, target in _BINDING.findall(code)]
+    own = _PARAMETERS.findall(code) + [target for _, target in _BINDING.findall(_at_depth_0(block))]
     return set(_words(code)) - {name for names in own for name in _words(names)}
 
 
@@ -178,6 +194,15 @@ def _guarded(block: str) -> str:
     if _DEFINITION.match(block) or block.startswith(("import ", "from ")):
         return block
     return f"try:\n    exec({block!r})\nexcept Exception:\n    pass\n"
+
+
+def _at_depth_0(block: str) -> str:
+    """The code of a block without what is in brackets, such as the keywords of a call."""
+    depth, kept = 0, []
+    for piece in re.split(r"([(\[{]|[)\]}])", _bare(block)):
+        depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(piece, 0) if len(piece) == 1 else 0
+        kept += [piece] * (depth == 0)
+    return "".join(kept)
 
 
 def _bare(block: str) -> str:

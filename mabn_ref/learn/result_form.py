@@ -146,7 +146,8 @@ def _which(shape: tuple[int, ...], wanted: tuple[int, ...], found: list[str] | N
         said = [f"keeps {_axes(extra)}"] if extra else []
         said += [f"lacks {_axes(lacking)}"] if lacking else []
         if found.count("1") < len(ones):
-            said.append(f"does not have length 1 along {_axes(ones)} (keepdims=True)")
+            longer = [k for k in ones if len(shape) != len(wanted) or shape[k] != 1]
+            said.append(f"does not have length 1 along {_axes(longer)} (keepdims=True)")
         return f": it {' and '.join(said)}" if said else ""
     if len(shape) == len(wanted):
         names = range(len(wanted)) if right is None or "1" in right else right

@@ -383,6 +383,7 @@ def test_the_axis_that_is_wrong_is_named(value: object, message: str | None) -> 
         ((6, 3), (6, 1, 1, 3), "keep axes 1 and 2, with length 1 (keepdims=True)"),
         ((), (1, 1), "keep axes 0 and 1, with length 1 (keepdims=True)"),
         ((6,), (1, 1, 1, 3), "it keeps axis N and lacks axis C and does not have length 1 along axes 0, 1 and 2"),
+        ((6, 1, 3), (6, 1, 1), "it keeps axis C and does not have length 1 along axis 2 (keepdims=True)"),
         ((4, 7), (2, 5), "axes H and W are of another length"),
         ((4, 5), (2, 5), "axis H is of another length"),
         ((5, 4), (5, 7), "axis 1 is of another length"),

@@ -70,6 +70,12 @@ def test_what_the_answer_uses_of_other_cells_comes_along() -> None:
     )
 
 
+@pytest.mark.parametrize("other", ["show(\n    f=f,\n)\n", "from m import f as g\n", "if f(1) == 1:\n    pass\n"])
+def test_what_only_mentions_a_function_does_not_define_it(other: str) -> None:
+    answer = "def f(x): return x"
+    assert source(("answer", answer), ("", other)) == answer
+
+
 def guarded(block: str) -> str:
     return f"try:\n    exec({block!r})\nexcept Exception:\n    pass\n"
 

@@ -182,6 +182,22 @@ CELLS = {
     "some above": [("", HEAD + INIT), ("answer", UPDATE + INFER)],
     "each below the skeleton": [("answer", AVERAGES.skeleton), ("", HEAD), ("", INIT), ("", UPDATE), ("", INFER)],
     "a lambda below": [("answer", HEAD + INIT), ("", SHORT), ("", INFER)],
+    "an import of the same name": [
+        ("answer", AVERAGES.solution),
+        ("", "from mabn_ref.norms.batch_norm import init as ours, infer as theirs\n"),
+    ],
+    "above, and tried below the check": [
+        ("", AVERAGES.solution),
+        ("answer", ""),
+        ("check", ""),
+        ("", "def init(channels): return channels\n"),
+    ],
+    "above, and imported below the check": [
+        ("", AVERAGES.solution),
+        ("answer", ""),
+        ("check", ""),
+        ("", "from mabn_ref.norms.batch_norm import init\n"),
+    ],
     "a lambda again": [("answer", HEAD + INIT + UPDATE.replace("1 - decay", "decay") + INFER), ("", SHORT)],
 }
 
@@ -192,10 +208,13 @@ def test_a_notebook_that_passes_where_it_was_written_has_all_points(
 ) -> None:
     """In whatever cells the functions are."""
     given = notebook.as_notebook(AVERAGES)
-    place = next(k for k, cell in enumerate(given["cells"]) if cell["metadata"].get("mabn_ref") == "answer")
-    given["cells"][place : place + 1] = [
-        {"cell_type": "code", "source": text, "metadata": {"mabn_ref": mark} if mark else {}} for mark, text in cells
+    *first, (_, answer), (_, check) = ((cell["metadata"].get("mabn_ref"), cell) for cell in given["cells"])
+    made = [dict(answer, source=text, metadata={"mabn_ref": mark} if mark else {}) for mark, text in cells]
+    given["cells"] = [
+        *(cell for _, cell in first),
+        *(check if c["metadata"].get("mabn_ref") == "check" else c for c in made),
     ]
+    given["cells"] += [check] * (check not in given["cells"])
     names: dict[str, Any] = {"__name__": "__main__"}
     for cell in given["cells"]:
         if cell["cell_type"] == "code":
