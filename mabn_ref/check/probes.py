@@ -351,7 +351,7 @@ _HOLD = ("hold", "backward_of")
 _MOVING = tuple(norm for norm in HELD if norm != "brn")  # both passes read what earlier batches left
 _IN_ORDER = (
     tuple(norm for norm in _MOVING if norm != "moving"),
-    ("backward has a memory of its own, which is in the order of the passes"),
+    "backward has a memory of its own, which is in the order of the passes",
 )
 PROBES: tuple[Probe, ...] = (
     Probe(
@@ -402,7 +402,7 @@ PROBES: tuple[Probe, ...] = (
         _input_without_gradient, ("without_input_gradient",),
     ),
     Probe(
-        "memory layout", "x and dz with channels last in memory; first, if the layer takes them last.",
+        "memory layout", "x and dz lie with channels last in memory, or first if the layer takes them last.",
         "layout-ignored", "The layer takes for granted how its input lies in memory.", _layout, ("in_other_layout",),
     ),
     Probe(
