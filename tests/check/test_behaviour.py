@@ -539,6 +539,21 @@ def test_a_layer_that_computes_in_float32_behaves(torch: Any) -> None:
 
 
 @pytest.mark.frameworks
+def test_a_count_that_is_not_saved_is_found_though_it_matters_late_alone(torch: Any) -> None:
+    class Scheduled(layers(torch)["Right"]):  # type: ignore[misc]
+        iteration = 0
+
+        def update(self, mean: Any, var: Any) -> None:
+            super().update(mean, var)
+            self.iteration += 1
+
+        def normalised(self, x: Any, mean: Any, var: Any) -> Any:
+            return super().normalised(x, mean, var) * (1 + (self.iteration > 100_000))
+
+    assert faults(Scheduled) == {"checkpoint"}
+
+
+@pytest.mark.frameworks
 def test_a_place_in_a_ring_is_not_a_count(torch: Any) -> None:
     class Ring(layers(torch)["Right"]):  # type: ignore[misc]
         def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
