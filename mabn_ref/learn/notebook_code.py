@@ -197,7 +197,7 @@ def _guarded(block: str) -> str:
 
 
 def _at_depth_0(block: str) -> str:
-    """The code of a block without what is in brackets, such as the keywords of a call."""
+    """The code of a block outside all brackets: there, ``name=`` is an assignment and not a keyword."""
     depth, kept = 0, []
     for piece in re.split(r"([(\[{]|[)\]}])", _bare(block)):
         depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(piece, 0) if len(piece) == 1 else 0

@@ -447,6 +447,9 @@ def test_what_an_instance_was_trained_on_is_no_setting(torch: Any) -> None:
         report = check(source, "frozen-bn", **SHORT)
         assert report.conforms, str(report)
         assert not any("constants" in limit for limit in report.limits)
+        assert not any("inference changes" in note for note in report.notes), (
+            "the check wrote gamma and beta into them"
+        )
 
 
 @pytest.mark.frameworks

@@ -329,7 +329,7 @@ def test_how_often_gradients_is_called_is_said_in_words(loop: str, often: str) -
     source = training.solution.replace("for batch in batches:", f"for batch in {loop}:")
     assert source != training.solution
     said = {part.message for part in check_code(training, run_source(source, "often")).parts if not part.ok}
-    assert f"train calls gradients {often}, expected once a batch, here once" in said
+    assert f"train calls gradients {often}, expected once for each batch, so once" in said
 
 
 def test_an_error_of_a_check_is_not_said_to_be_one_of_the_student() -> None:

@@ -364,7 +364,7 @@ class TorchTarget(Holding, Constructed):
     def in_precision(
         self, name: str, channels: int, config: Any, x: Array, dz: Array
     ) -> tuple[Array, Array, Array, str]:
-        """Return z and dx of a new layer in a half precision, z in float64 of the same numbers, and its z's dtype."""
+        """Return z and dx of a new layer in a half precision, its z in float64, and the dtype of the first z."""
         torch, one = self.torch, np.ones(channels)
         low, given = getattr(torch, name), self._first(x).to(getattr(torch, name))
         outputs = []

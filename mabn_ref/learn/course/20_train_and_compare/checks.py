@@ -96,7 +96,7 @@ def observe_train(code, case):
     params, last, losses = unpack("train", result, "params", "state", "losses")
     if len(calls) != len(case.batches):
         often, there_are = _times(len(calls)), _times(len(case.batches))
-        raise Malformed(f"train calls gradients {often}, expected once a batch, here {there_are}")
+        raise Malformed(f"train calls gradients {often}, expected once for each batch, so {there_are}")
 
     path, states, right_losses, grads, new_states = map(list, zip(*calls, strict=True))
 
