@@ -78,7 +78,8 @@ def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
             last = traceback.extract_tb(error.__traceback__)[-1].line or ""
             trace.raised = type(error).__name__ if last.startswith(("raise", "assert")) else ""
             trace.failure = f"{type(error).__name__}: {in_short(error)}{place}"
-            if scenario.age and trace.failed_at == scenario.age_after + 1:  # such as a place in a ring
+            if isinstance(error, IndexError) and scenario.age and trace.failed_at == scenario.age_after + 1:
+                # most likely a place in a ring
                 trace.skipped = f"set to {scenario.age:,}, what a pass adds one to is no count ({trace.failure})"
     trace.values = {name: values for name, values in trace.values.items() if values}
     # a statistic that comes later, or changes its shape, cannot be followed

@@ -573,6 +573,24 @@ def test_a_place_in_a_ring_is_not_a_count(torch: Any) -> None:
 
 
 @pytest.mark.frameworks
+def test_a_layer_that_fails_late_is_not_excused(torch: Any) -> None:
+    class Short(layers(torch)["Right"]):  # type: ignore[misc]
+        def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+            super().__init__(channels, eps, momentum)
+            self.iteration = 0
+
+        def update(self, mean: Any, var: Any) -> None:
+            super().update(mean, var)
+            self.iteration += 1
+            if self.iteration > 100_000:
+                raise OverflowError("too many iterations")
+
+    report = check(Short, "bn", **SHORT)
+    assert not report.conforms
+    assert "OverflowError: too many iterations" in str(report)
+
+
+@pytest.mark.frameworks
 def test_gamma_of_0_is_not_asked_of_a_layer_without(torch: Any) -> None:
     class Shifting(layers(torch)["Right"]):  # type: ignore[misc]
         def forward(self, x: Any) -> Any:
