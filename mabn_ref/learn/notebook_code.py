@@ -25,6 +25,7 @@ _CHECK = re.compile(
 """Statements of the cells that check, as `notebook.as_notebook` and Otter-Grader write them."""
 _WORD = re.compile(r"(?<![\w.])[^\W\d]\w*")
 _DEFINITION = re.compile(r"(?:@.*\n)*(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)")
+_IN_BRANCH = re.compile(r"^[ \t]+(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)", re.MULTILINE)
 _ASSIGNMENT = re.compile(r"(\w+)[ \t]*(?::[^=\n]+)?=(?!=)")
 _IMPORT = re.compile(r"(?:from[^\n]*?\s)?import\b([^;]*)")
 _BRANCH = re.compile(r"(?:elif|else|except|finally)\b")
@@ -67,7 +68,8 @@ def notebook_source(text: str, asked: Collection[str] = ()) -> str:
     ]
     if "answer" in marks:
         answers = {block for mark, blocks in codes if mark == "answer" for block in blocks}
-        answers = {*answers, *_defined_again({*asked, *_definitions(answers)}, codes)}
+        own = {name for block in answers for name in _definitions(block)}
+        answers = {*answers, *_defined_again({*asked, *own}, codes)}
         checks = [place for place, (mark, _) in enumerate(codes) if mark == "check"]
         end = checks[-1] if checks else len(codes)
         parts = codes[:end], codes[end:]
@@ -80,18 +82,19 @@ def notebook_source(text: str, asked: Collection[str] = ()) -> str:
     return "\n".join("".join(blocks) for _, blocks in codes if blocks).rstrip("\n")
 
 
-def _definitions(blocks: Iterable[str]) -> set[str]:
-    """The names of functions and classes."""
-    return {found[1] for block in blocks if (found := _DEFINITION.match(block))}
+def _definitions(block: str) -> set[str]:
+    """The functions and classes that a block defines, be it in a branch."""
+    found = _DEFINITION.match(block)
+    return {found[1]} if found else set(_IN_BRANCH.findall(_bare(block)))
 
 
-def _defined_again(names: Collection[str], codes: Iterable[tuple[str | None, list[str]]]) -> list[str]:
+def _defined_again(names: set[str], codes: Iterable[tuple[str | None, list[str]]]) -> list[str]:
     """Blocks that define one of these names, in the cells between an answer and a check."""
     found_again, between = [], False
     for mark, blocks in codes:
         between = mark == "answer" or (between and mark != "check")
         if between and mark != "answer":
-            found_again += [block for block in blocks if _redefined(block) in names]
+            found_again += [block for block in blocks if not names.isdisjoint(_redefined(block))]
     return found_again
 
 
@@ -144,10 +147,10 @@ def _blocks(statements: Iterable[str]) -> list[str]:
     return ["".join(block) for block in blocks]
 
 
-def _redefined(block: str) -> str:
-    """The name of the function or class that a block defines, or that it assigns; "" if it does something else."""
-    found = _DEFINITION.match(block) or _ASSIGNMENT.match(block)
-    return found[1] if found else ""
+def _redefined(block: str) -> set[str]:
+    """The functions and classes that a block defines, and the name that it assigns."""
+    assigned = _ASSIGNMENT.match(block)
+    return _definitions(block) | ({assigned[1]} if assigned else set())
 
 
 def _used(answers: Iterable[str], others: Iterable[Iterable[str]], asked: Iterable[str]) -> set[str]:
@@ -171,15 +174,14 @@ def _used(answers: Iterable[str], others: Iterable[Iterable[str]], asked: Iterab
 
 def _defined(block: str) -> set[str]:
     """The names that a block binds, "*" for all of a module."""
-    found = _DEFINITION.match(block)
-    if found:
-        return {found[1]}
+    if _DEFINITION.match(block):
+        return _definitions(block)
     imported = _IMPORT.fullmatch(_bare(block))
     if imported:
         parts = [part.split() for part in re.sub(r"[()]", " ", imported[1]).split(",")]
         return {part[-1].partition(".")[0] for part in parts if part}
     bound = [words or target for words, target in _BINDING.findall(_at_depth_0(block))]
-    return {name for names in bound for name in _words(names)}
+    return _definitions(block).union(*map(_words, bound))
 
 
 def _read(block: str) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,10 +15,10 @@ from mabn_ref.learn.notebook_code import notebook_source
 MOMENTS = find("moments")
 
 
-def source(*cells: tuple[str, str]) -> str:
+def source(*cells: tuple[str, str], asked: Sequence[str] = ()) -> str:
     """The code of a notebook with these cells, each with its mark."""
     made = [{"cell_type": "code", "source": code, "metadata": {"mabn_ref": mark}} for mark, code in cells]
-    return notebook_source(json.dumps({"cells": made}))
+    return notebook_source(json.dumps({"cells": made}), asked)
 
 
 OF_JUPYTER = {
@@ -76,6 +77,16 @@ def test_what_only_mentions_a_function_does_not_define_it(other: str) -> None:
     assert source(("answer", answer), ("", other)) == answer
 
 
+@pytest.mark.parametrize("head", ["if np.ndim(1) == 0:\n", "try:\n    1 / 0\nexcept ZeroDivisionError:\n"])
+def test_a_function_that_is_asked_for_may_stand_in_a_branch(head: str) -> None:
+    answer, branch = "import numpy as np\n", f"{head}    def moments(x):\n        return x\n"
+    for cells in ([branch], ["def moments(x): return 0\n", "x = 1\n", branch]):
+        marked = [("answer", answer), *(("", cell) for cell in cells), ("check", "")]
+        names: dict[str, Any] = {}
+        exec(source(*marked, asked=["moments"]), names)
+        assert names["moments"](2) == 2
+
+
 def guarded(block: str) -> str:
     return f"try:\n    exec({block!r})\nexcept Exception:\n    pass\n"
 
@@ -87,6 +98,7 @@ def guarded(block: str) -> str:
         ("ONE, two = 1, 2", "two"),
         ("two = 1\ntwo += 1", "two"),
         ("if True:\n    two = 2\nelse:\n    two = 3", "two"),
+        ("if True:\n    def twice(x): return 2 * x\n", "twice(1)"),
         ("twice = lambda x: 2 * x", "twice(1)"),
         ("one = 1\nmore = lambda x: x + one", "more(1)"),
         ("from math import *", "round(e) - 1"),
