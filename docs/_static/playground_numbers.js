@@ -51,13 +51,13 @@ const numbers = (() => {
     const values = x.length;
     const mu = forward("mu", "mu", "mu = mean of x", mean(x), "One number for the whole batch: all values share it.");
     const centred = forward("centred", "centred", "centred = x - mu", x.map((value) => value - mu),
-      "Each value less the mean.");
+      "Each value minus the mean.");
     const variance = forward("var", "var", "var = mean of centred^2", mean(times(centred, centred)),
       "The second number that all values share.");
     const sigma = forward("sigma", "sigma", "sigma = sqrt(var + eps)", Math.sqrt(variance + eps),
       "The standard deviation; ε = 0.00001 keeps it from being 0.");
     const y = forward("y", "y", "y = centred / sigma", centred.map((value) => value / sigma),
-      "The normalised values: mean 0, variance 1 but for ε.");
+      "The normalised values: mean 0, variance 1 apart from ε.");
     forward("z", "z", "z = gamma * y + beta", y.map((value) => gamma * value + beta), "What the next layer gets.");
 
     backward("z", "dz", "dz", dz, "Given by the layers after: how the loss changes with each z.");
@@ -68,12 +68,12 @@ const numbers = (() => {
       "The direct route to the centred values. Another one, through the variance, follows.");
     const dsigma = backward("sigma", "dsigma", "dsigma = -sums(dy * centred) / sigma**2",
       -sum(times(dy, centred)) / sigma ** 2,
-      "σ divides every value, so its gradient is a sum over the batch: but for a factor, the statistic Ψ.");
+      "σ divides every value, so its gradient is a sum over the batch: up to a factor, this is the statistic Ψ.");
     const dvar = backward("var", "dvar", "dvar = dsigma / (2 * sigma)", dsigma / (2 * sigma), "Through the root.");
     const dcentred = backward("centred", "dcentred", "dcentred = dcentred + 2 * centred * dvar / values",
       direct.map((value, i) => value + (2 * centred[i] * dvar) / values), "The second route is added to the first.");
     const dmu = backward("mu", "dmu", "dmu = -sums(dcentred)", -sum(dcentred),
-      "μ is subtracted from every value, so its gradient is a sum too: but for a factor, the statistic g.");
+      "μ is subtracted from every value, so its gradient is a sum too: up to a factor, this is the statistic g.");
     const dx = backward("x", "dx", "dx = dcentred + dmu / values", dcentred.map((value) => value + dmu / values),
       "The third route, through the mean. The numbers of dx sum to 0: shifting the whole batch changes nothing.");
     return list;
@@ -87,7 +87,7 @@ const numbers = (() => {
       "The one number that all values share. No mean is subtracted.");
     const chi = forward("chi", "chi", "chi = sqrt(chi2 + eps)", Math.sqrt(chi2 + eps), "The root mean square.");
     const y = forward("y", "y", "y = x / chi", x.map((value) => value / chi),
-      "The normalised values: mean square 1 but for ε.");
+      "The normalised values: mean square 1 apart from ε.");
     forward("z", "z", "z = gamma * y + beta", y.map((value) => gamma * value + beta), "What the next layer gets.");
 
     backward("z", "dz", "dz", dz, "Given by the layers after: how the loss changes with each z.");
@@ -97,7 +97,7 @@ const numbers = (() => {
     const direct = backward("x", "dx", "dx = dy / chi", dy.map((value) => value / chi),
       "The direct route to x. One more, through the mean square, follows.");
     const dchi = backward("chi", "dchi", "dchi = -sums(dy * x) / chi**2", -sum(times(dy, x)) / chi ** 2,
-      "χ divides every value, so its gradient is a sum over the batch: but for a factor, the statistic Ψ.");
+      "χ divides every value, so its gradient is a sum over the batch: up to a factor, this is the statistic Ψ.");
     const dchi2 = backward("chi2", "dchi2", "dchi2 = dchi / (2 * chi)", dchi / (2 * chi), "Through the root.");
     backward("x", "dx", "dx = dx + 2 * x * dchi2 / values",
       direct.map((value, i) => value + (2 * x[i] * dchi2) / values),

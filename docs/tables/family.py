@@ -7,7 +7,7 @@ import numpy as np
 from mabn_ref import gradcheck
 from mabn_ref.norms import NORMS, sync_batch_norm
 
-# what shares a statistic; forward divides by; backward takes off dy; statistics of a set, forward and backward; users
+# what shares a statistic; forward divides by; backward subtracts dy; statistics of a set, forward and backward; users
 BY_HAND = {
     "bn": ("column", "its own σ, mean off", "g + y Ψ", "2 + 2", "convolutional networks"),
     "brn": ("column", "the same, then r and d", "g + y Ψ, r and d constant", "2 + 2", "reinforcement learning"),
@@ -95,7 +95,7 @@ if BY_HAND.keys() != NORMS.keys():
 titles = {name: f"`{norm.title} <{norm.module.__name__}>`" for name, norm in NORMS.items()}
 titles = {name: f":mod:{title}" for name, title in titles.items()}
 table(
-    ("normaliser", "what shares a statistic", "forward divides by", "backward takes off"),
+    ("normaliser", "what shares a statistic", "forward divides by", "backward subtracts"),
     [(titles[name], *by_hand[:3]) for name, by_hand in BY_HAND.items()],
 )
 yes = {True: "yes", False: "no"}
