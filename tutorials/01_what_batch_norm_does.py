@@ -10,11 +10,11 @@ make of them, why did anyone want that, and what does it cost?
 # Why anyone wanted it
 # --------------------
 #
-# Deep networks used to be hard to train: the learning rate had to be just right, and so did the first weights. Let us
-# look at that before we define anything. Here is a network of eight small layers for the images that this package
+# Deep networks used to be hard to train: the learning rate had to be just right, and so did the initial weights. Let
+# us look at that before we define anything. Here is a network of eight small layers for the images that this package
 # generates, shrunk to 8 by 8 pixels. We train it for 100 steps with six learning rates, as it is and with batch
-# normalisation after each layer, and with two sizes of first weights: ``gain`` 1, for which each ReLU halves the mean
-# square of the signal, and :math:`\sqrt 2`, which makes up for that.
+# normalisation after each layer, and with two sizes of the initial weights: ``gain`` 1, for which each ReLU halves
+# the mean square of the signal, and :math:`\sqrt 2`, which makes up for that.
 
 # sphinx_gallery_thumbnail_number = 4
 import numpy as np
@@ -61,8 +61,8 @@ def last_loss(rate, normalised, gain):
 #    :class: predict
 #
 #    Guessing among ten classes costs :math:`\log 10 \approx 2.30` nats, the unit of a loss with natural logarithms.
-#    At how many of the six learning rates will the network do clearly better than that, with either size of first
-#    weights? And with batch normalisation?
+#    At how many of the six learning rates will the network do clearly better than that, with either size of
+#    initial weights? And with batch normalisation?
 
 rates = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]
 looks = {
@@ -88,14 +88,14 @@ draw(
 )
 
 # %%
-# As it is, the network learns at two of the six rates or at four, depending on its first weights. With batch
-# normalisation it learns at all six, its best loss is lower, and the first weights hardly matter. That is why people
-# wanted it: deep networks train without a search for the right settings.
+# As it is, the network learns at two of the six rates or at five, depending on its initial weights. With batch
+# normalisation it learns at all six, its best loss is lower, and the initial weights hardly matter. That is why
+# people wanted it: deep networks train without a search for the right settings.
 #
 # Why it works is less settled. Its inventors pointed to the moving inputs: each layer has to follow what the layers
 # before it change (Ioffe and Szegedy, 2015). But networks train just as well when noise is put back after the
 # normaliser (Santurkar et al., 2018), so that cannot be the whole story. Two effects are well supported. Signals keep
-# their size at every depth, whatever the first weights are; and a step that is too long makes the weights longer,
+# their size at every depth, whatever the initial weights are; and a step that is too long makes the weights longer,
 # which makes the following steps count less (question 2 below). Both allow larger learning rates (Bjorck et al.,
 # 2018). One small network with one seed, as here, shows the effect and does not explain it.
 #
@@ -109,7 +109,9 @@ x = np.array([[2.0, 100.0], [4.0, 300.0], [3.0, 150.0], [3.0, 250.0]])
 print(x)
 
 # %%
-# Batch normalisation takes the mean and the variance of each channel over the batch, :eq:`bn-statistics` (2):
+# Batch normalisation takes the mean and the variance of each channel over the batch, :eq:`bn-statistics` (2). (Such a
+# name leads to the derivation of the equation. The number, where there is one, is that of the paper by Yan et al.,
+# ICLR 2020, so (2) comes before (1) here.)
 #
 # .. math::
 #

@@ -2,9 +2,9 @@ r"""
 02 Its backward pass, by hand, and checked
 ==========================================
 
-Each input of batch normalisation reaches the loss by three routes. What is its gradient, and how do you know that the
-one you wrote is right? It is worth knowing: this pass is easy to get wrong, and a network with a wrong one often
-trains all the same, only worse.
+Each input of batch normalisation reaches the loss by three routes: through its own output, through the mean and
+through the variance. What is its gradient, and how do you know that the one you wrote is right? It is worth knowing:
+this pass is easy to get wrong, and a network with a wrong one often trains all the same, only worse.
 """
 
 # %%
@@ -229,12 +229,13 @@ draw(
 )
 
 # %%
-# What does it properly
-# ---------------------
+# A check that can fail
+# ----------------------
 #
-# `mabn_ref.gradcheck.check` takes any forward pass with its backward pass. It draws random cotangents, chooses its
-# steps, and uses complex steps as a second opinion. Here are three channels, two spatial positions and all three
-# inputs:
+# `mabn_ref.gradcheck.check` takes any forward pass with its backward pass. It draws random cotangents and chooses its
+# steps. As a second opinion it takes a *complex step*, a tiny step in the imaginary direction, in which nothing
+# cancels; :doc:`/derivations/gradient_checks` explains this and the Taylor remainder that it also prints. Here are
+# three channels, two spatial positions and all three inputs:
 
 inputs = rng.standard_normal((4, 2, 3)), rng.standard_normal(3), rng.standard_normal(3)
 begin = batch_norm.init(3, config, dtype=x.dtype)

@@ -3,8 +3,8 @@ r"""
 =======================================
 
 Batch normalisation uses a mean and a variance of the batch. Its backward pass uses two more statistics. What are
-they, and how good are they when the batch has two images? A repair such as Batch Renormalization (tutorial 05) mends
-only the first two. If the other two are worse, most of the problem is still there.
+they, and how good are they when the batch has two images? A remedy such as Batch Renormalization (tutorial 05)
+corrects only the first two. If the other two are worse, most of the problem is still there.
 """
 
 # %%
@@ -183,9 +183,10 @@ for i, size in enumerate(sizes):
 
 # %%
 # The forward statistics of two images are rough but usable. Those of the backward pass vary, at the same \|B\|, by
-# many times what they estimate. That is not an accident: they are the gradients of :math:`\gamma` and :math:`\beta`,
-# which training drives towards zero. The value to be estimated shrinks; the noise stays. All four improve slowly: the
-# mean with the square root of \|B\|, the other three somewhat faster.
+# many times what they estimate. (:doc:`/findings/figures` says three and a half times: it compares with batches of
+# 32, whose :math:`g` and :math:`\Psi` are noisy themselves.) That is not an accident: they are the gradients of
+# :math:`\gamma` and :math:`\beta`, which training drives towards zero. The value to be estimated shrinks; the noise
+# stays. All four improve slowly: the mean with the square root of \|B\|, the other three somewhat faster.
 
 draw(
     "How much a batch statistic varies from batch to batch",

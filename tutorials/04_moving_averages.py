@@ -65,7 +65,7 @@ ages = np.arange(60)
 draw(
     "How much weight an average gives to the past",
     "age of the value (iterations)",
-    "weight (parts of 1)",
+    "weight (fraction of 1)",
     (ages, (ages < m) / m, BLUE, "o", "simple, m = 16"),
     (ages, (1 - alpha) * alpha**ages, RED, "--", "exponential, α = 0.98"),
     (ages, (1 - equal) * equal**ages, GREY, ".", "exponential, α = 15/17"),
@@ -99,7 +99,7 @@ t = np.arange(1, 121)
 draw(
     "Variance of moving averages, m = 16, α = 0.98",
     "t (iterations)",
-    "variance (parts of one value's)",
+    "variance (relative to that of one value)",
     (t, np.var(simple, axis=1) / w, GREY, "s", "simple, measured"),
     (t, 1 / np.minimum(t, m), BLUE, "-", "simple, (11); 1/t while t < m"),
     (t, np.var(exponential, axis=1) / w, GREY, ".", "exponential, measured"),

@@ -210,9 +210,9 @@ draw(
 )
 
 # %%
-# The batch's own :math:`\chi` scatters. The simple average is calm, and :math:`m` batches after the jump it has
-# forgotten the old scale. The exponential one is calmer still and takes longer, and :math:`r` makes up for the
-# difference:
+# The batch's own :math:`\chi` scatters. The simple average is calm, and :math:`m = 16` batches after the jump it has
+# forgotten the old scale. The exponential one is calmer still and takes more than a hundred. Meanwhile :math:`r` goes
+# up, to 1.6, and makes up for the difference:
 
 draw(
     "Renormalisation makes up for the difference",

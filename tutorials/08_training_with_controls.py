@@ -71,7 +71,7 @@ def layers_of(norm, config, centralized):
 # %%
 # Training is a loop over gradient batches of 32 images: draw, forward, loss, backward, step. ``norm_batch`` alone
 # says how many of the 32 share statistics, so that nothing else changes with :math:`|B|`. The seed determines the
-# first weights, the order of the images and the crops. It is the same for all methods, so their runs can be paired.
+# initial weights, the order of the images and the crops. It is the same for all methods, so their runs can be paired.
 
 
 def run(norm, config, centralized, seed):
@@ -168,7 +168,8 @@ draw(
 )
 
 # %%
-# And the loss on the training images on the way there, the mean over the seeds and over 25 steps:
+# BN 32 has the lowest mean error and BN 2 + WC the highest: in this short run centred weights hurt BN 2. Here is the
+# loss on the training images on the way there, as a mean over the seeds and over 25 steps:
 
 looks = [(GREY, "o-"), (RED, "s-"), (BLUE, "^-"), (GREY, "o--"), (RED, "s--")]
 every = 25
@@ -242,8 +243,8 @@ for bottom, top in (("BN 2", "BN 32"), ("BN 2 + WC", "BN 32 + WC")):
 # ---------
 #
 # 1. Why are the differences taken seed by seed before they are averaged, and not from the two means?
-# 2. A table without controls says "MABN 2 beats BN 2 by 8 points". Which two other explanations have nothing to do
-#    with averaging statistics?
+# 2. A table without controls says "MABN 2 beats BN 2 by 8 points". Name two other explanations that have nothing to
+#    do with averaging statistics.
 # 3. BN 2 is tested with moving averages of statistics that come from two images each. How could those make its test
 #    error worse although its weights are as good as any, and how would you find out?
 #

@@ -106,7 +106,7 @@ print("conforms:", report.conforms)
 # With one line moved, the layer is what it was meant to be.
 
 
-class Mended(ModifiedBatchNorm):
+class Fixed(ModifiedBatchNorm):
     def statistic(self, x):
         chi2 = (x * x).mean([d for d in range(x.dim()) if d != 1])
         with torch.no_grad():
@@ -114,8 +114,8 @@ class Mended(ModifiedBatchNorm):
         return chi2
 
 
-assert_conforms(Mended, "modified-bn", short=True)
-print("conforms:", check(Mended, "modified-bn", short=True).conforms)
+assert_conforms(Fixed, "modified-bn", short=True)
+print("conforms:", check(Fixed, "modified-bn", short=True).conforms)
 
 # %%
 # Does it matter?
