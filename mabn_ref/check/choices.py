@@ -381,7 +381,7 @@ _INPUT_GRADIENT = choices(
     ("online", "u before control", "online-u-before-control"),
     ("online", "averaged", "online-control-averaged"),
     ("online", "v after", "online-control-of-this-sample"),
-    ("online", "no control", "Your dx is dy / sigma: nothing takes u and v off."),
+    ("online", "no control", "Your dx is dy / sigma: u and v are not subtracted."),
     (
         "powernorm",
         {"backward_by": "batch"},

@@ -194,8 +194,8 @@ def _skeleton(marked: str) -> str:
     def half(x):
         # TODO: one line
         raise NotImplementedError
-    >>> print(_skeleton("# TODO: mend it\\n\\n# BUG: x = 1\\nx = 2\\n"), end="")
-    # TODO: mend it
+    >>> print(_skeleton("# TODO: fix it\\n\\n# BUG: x = 1\\nx = 2\\n"), end="")
+    # TODO: fix it
     <BLANKLINE>
     x = 1
     """

@@ -189,7 +189,7 @@ class _Known:
                 errors.setdefault(str(stopped), stopped)
         if wrong - self._joining:  # whether a part that joins others is wrong by itself cannot be known
             parts = [
-                part._replace(message=f"{part.message}; mend the functions that it calls first")
+                part._replace(message=f"{part.message}; fix the functions that it calls first")
                 if part.name in wrong & self._joining
                 else part
                 for part in parts

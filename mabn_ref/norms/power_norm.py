@@ -1,7 +1,7 @@
 r"""PowerNorm: a moving mean square in forward, and a running sum of what was let through in backward.
 
 Shen et al., "PowerNorm: Rethinking Batch Normalization in Transformers", ICML 2020. It divides by the average of the
-batches before, as MABN does where r is not clipped, and takes off the share 1 - decay_backward of a running sum v of
+batches before, as MABN does where r is not clipped, and subtracts the share 1 - decay_backward of a running sum v of
 the gradient along y, as Online Normalization does for each sample. **backward is not the derivative of forward**. The
 example: the first batch is divided by 1, the second by 5, the root of its predecessor's mean square.
 
@@ -33,7 +33,7 @@ from mabn_ref.norms.modified_batch_norm import statistics as statistics
 class Config(modified_batch_norm.Config):
     """Hyper-parameters."""
 
-    decay_backward: float = setting(0.9, at_least=0, below=1, note="1 minus the share of v that backward takes off")
+    decay_backward: float = setting(0.9, at_least=0, below=1, note="1 minus the share of v that backward subtracts")
     warmup: int = setting(0, at_least=0, whole=True, imitation=True, note="batch's own chi while iteration <= warmup")
     backward_by: str = setting("moving", choices=("moving", "batch"), imitation=True, note="the chi in dx = dy / chi")
 

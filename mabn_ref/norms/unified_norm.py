@@ -2,7 +2,7 @@ r"""Unified Normalization: MABN with a geometric mean, and r in backward alone.
 
 Yang et al., "Unified Normalization for Accelerating and Stabilizing Transformers", 2022. Forward divides by the root
 of the geometric mean of the last mean squares, once the window is full, which a single large batch moves less than
-MABN's. Backward multiplies dy by r, which forward leaves out, and takes off an exponential average of the window's
+MABN's. Backward multiplies dy by r, which forward leaves out, and subtracts an exponential average of the window's
 mean of Psi. **backward is not the derivative of forward.** With `outliers`, a batch that is far from the others
 of the window is normalised by itself, in both passes. The example: the second batch is divided by the root of
 sqrt(1 * 16).

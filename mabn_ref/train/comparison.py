@@ -21,7 +21,7 @@ from mabn_ref.train.config import SAMPLE_NORMS, TRAINED, RunConfig, is_control, 
 from mabn_ref.train.table_layout import Table, mean_interval, paired_difference, text
 
 BASELINES = ("BN 2", "BN 2 + WC", "BN 32", "BN 32 + WC")
-"""Rows that the others are compared with: small batches first, which is what MABN is to mend."""
+"""Rows that the others are compared with: small batches first, which MABN is meant for."""
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _CURVE, _BAR = 20, 24  #: the most columns that `sketch` takes for the epochs, and those of the longest bar
 DEFAULT_ROWS = ("bn-32", "bn-2", "brn-2", "mabn-2", "bn-32-wc", "bn-2-wc")

@@ -69,7 +69,7 @@ def prepare(path: Path) -> None:
 def append(path: Path, record: dict[str, Any]) -> None:
     """Append a record, of finite numbers, as one line and wait until it is on the disk.
 
-    `prepare` the file first, for that mends a truncated last line.
+    `prepare` the file first, for that repairs a truncated last line.
     """
     line = json.dumps(record, allow_nan=False) + "\n"
     with storage.named(path), path.open("ab") as file:

@@ -1,4 +1,4 @@
-"""Checks of the mended layer."""
+"""Checks of the fixed layer."""
 
 from mabn_ref.learn.checking import Check, add_gradients, batch, close, gradient_judges, judge_that, normalised, parts
 

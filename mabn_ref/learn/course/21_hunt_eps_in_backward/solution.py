@@ -2,7 +2,7 @@
 
 import numpy as np
 
-# TODO: with eps = 1e-5 the gradients look right, with eps = 0.5 they do not. Find the bug and mend it.
+# TODO: with eps = 1e-5 the gradients look right, with eps = 0.5 they do not. Find the bug and fix it.
 
 
 def forward(x, gamma, beta, eps):

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# TODO: with eps = 0.1, a batch repeated for ever gives other numbers in inference than in training. Mend it.
+# TODO: with eps = 0.1, a batch repeated for ever gives other numbers in inference than in training. Fix it.
 
 
 class State(NamedTuple):

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# TODO: forward and backward of one batch after the other give wrong gradients, though z is right. Mend it.
+# TODO: forward and backward of one batch after the other give wrong gradients, though z is right. Fix it.
 
 
 class Settings(NamedTuple):

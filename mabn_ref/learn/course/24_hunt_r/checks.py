@@ -1,4 +1,4 @@
-"""Checks of the mended layer."""
+"""Checks of the fixed layer."""
 
 import numpy as np
 

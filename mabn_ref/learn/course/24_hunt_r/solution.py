@@ -2,7 +2,7 @@
 
 import numpy as np
 
-# TODO: scale x by 100, and the moving statistics with it: z should be the same, and is not. Mend it.
+# TODO: scale x by 100, and the moving statistics with it: z should be the same, and is not. Fix it.
 
 
 def forward(x, gamma, beta, mean_hat, var_hat, r_max, d_max, eps):

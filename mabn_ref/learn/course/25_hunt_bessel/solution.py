@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# TODO: with x of shape (N, C) all is well; with images the moving variance is too large. Mend it.
+# TODO: with x of shape (N, C) all is well; with images the moving variance is too large. Fix it.
 
 
 class State(NamedTuple):

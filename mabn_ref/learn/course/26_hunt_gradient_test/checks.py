@@ -1,4 +1,4 @@
-"""Checks of the mended test: it is run on right passes and on wrong ones."""
+"""Checks of the fixed test: it is run on right passes and on wrong ones."""
 
 import numpy as np
 

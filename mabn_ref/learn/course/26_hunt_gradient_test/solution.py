@@ -2,7 +2,7 @@
 
 import numpy as np
 
-# TODO: a backward that returns zeros passes this test. Find the line and mend it.
+# TODO: a backward that returns zeros passes this test. Find the line and fix it.
 
 STEP = 1e-5
 TOLERANCE = 1e-6
