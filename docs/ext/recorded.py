@@ -42,8 +42,11 @@ SPELLED_OUT = {
     "BS": "batch statistics",
     "SMAS": "simple moving average statistics",
     "EMAS": "exponential moving average statistics",
-    "WC": "centralised weights",
+    "WC": "centralised weights: the mean of each kernel is subtracted",
+    "WS": "standardised weights: centralised, and divided by their standard deviation",
+    "GC": "centralised gradients: the mean of each kernel's gradient is subtracted",
 }
+"""Abbreviations that a table explains where they are pointed at; the page of findings lists them, too."""
 SHADES = 9
 STYLE = Path(__file__).parents[1] / "figures" / "pages.mplstyle"
 _FINDING = re.compile(r"^\.\. finding:: (?:.+\n)+\n((?:   .+\n)+)", re.MULTILINE)
