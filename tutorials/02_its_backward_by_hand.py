@@ -47,8 +47,9 @@ dz = np.array([0.3, -0.8, 0.4, 1.0])
 #
 # The rule is always the same: a value's gradient is the sum over everything it was used for. :math:`\mu` and
 # :math:`\sigma` were used for all four values, so their gradients are sums over the batch. These are the lines of
-# :eq:`bn-graph`; keep the drawing of the graph on :doc:`/derivations/batch_norm` next to them, and follow its arrows
-# upwards, from :math:`z` to :math:`x`:
+# :eq:`bn-graph`. Follow the red arrows of the drawing upwards, from :math:`z` to :math:`x`:
+#
+# .. graph:: batch_norm
 
 dy = gamma * dz
 dsigma = -np.sum(dy * centred) / sigma**2

@@ -243,8 +243,8 @@ for bottom, top in (("BN 2", "BN 32"), ("BN 2 + WC", "BN 32 + WC")):
 # ---------
 #
 # 1. Why are the differences taken seed by seed before they are averaged, and not from the two means?
-# 2. A table without controls says "MABN 2 beats BN 2 by 8 points". Name two other explanations that have nothing to
-#    do with averaging statistics.
+# 2. A table without controls says "MABN 2 beats BN 2 by 8 points". What else could explain that, apart from averaged
+#    statistics? Name two things.
 # 3. BN 2 is tested with moving averages of statistics that come from two images each. How could those make its test
 #    error worse although its weights are as good as any, and how would you find out?
 #

@@ -28,6 +28,7 @@ def markdown(text: str, macros: dict[str, Any]) -> str:
     text = re.sub(r":\w+:`([^`]+)`", r"`\1`", text)
     text = _FOLDED.sub(_details, text)
     text = _BOX.sub(_quote, text)
+    text = re.sub(r"^\.\. graph:: .+$", "*(The drawing is on the page of this tutorial.)*", text, flags=re.MULTILINE)
     text = text.replace(
         ".. exercises::", "`mabn-ref learn course` makes a folder of exercises that check themselves."
     )

@@ -105,6 +105,13 @@ def test_a_box_becomes_a_quotation(notebooks: ModuleType) -> None:
     )
 
 
+def test_of_a_drawing_it_says_where_it_is(notebooks: ModuleType) -> None:
+    text = "Follow the arrows:\n\n.. graph:: batch_norm\n\nThen"
+    assert notebooks.markdown(text, MACROS) == (
+        "Follow the arrows:\n\n*(The drawing is on the page of this tutorial.)*\n\nThen"
+    )
+
+
 def test_a_record_stands_under_its_cells(unrun: ModuleType) -> None:
     code = ".. GENERATED FROM PYTHON SOURCE LINES 1-2\n\n.. code-block:: Python\n\n    {}\n\n\n"
     page = "Title\n=====\n\n" + "".join(code.format(line) for line in ("a()", "b = 1", "c()")) + "The end.\n"
