@@ -19,11 +19,11 @@ Nothing is trained here. Both return new lists and change nothing that they are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mabn_ref.arrays import Array, copied, namespace
-from mabn_ref.nn import centralize, conv2d, network
+from mabn_ref.nn import centralize, conv2d, folding, network
 from mabn_ref.nn.network import Conv, Layer, Norm
 
 _AT_ONCE = 50
@@ -43,7 +43,10 @@ class Network(NamedTuple):
 def convert(
     layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Sequence[Any], module: Any, config: Any
 ) -> Network:
-    """Exchange every normaliser with a moving mean and variance for `module`; inference stays, to rounding.
+    """Exchange every linear normaliser with a moving mean and variance for `module`; inference stays, to rounding.
+
+    Linear means that inference is one scale and shift per channel: EvalNorm's is not, and that of Online
+    Normalization is only without layer scaling.
 
     `module` is one of `mabn_ref.norms` and `config` its Config. One that keeps mean and variance takes them over.
     For one that keeps a mean square, modified batch normalisation and MABN, chi^2 becomes what it will measure, and
@@ -57,22 +60,23 @@ def convert(
     TypeError
         If `module` keeps no statistics of this kind, or a state is not of its layer's normaliser.
     ValueError
-        If there is nothing to convert, if `config` starts its averages from the first batch, or if its eps is another
-        and nothing can make up for that.
+        If there is nothing to convert, if `module` is not linear as `config` sets it, if `config` starts its averages
+        from the first batch, or if its eps is another and nothing can make up for that.
     """
     network.check_parallel(layers, params=params, states=states)
     network.check_config(module, config)
     if getattr(config, "ema_start", None) == "first":
         raise ValueError("ema_start is 'first', expected a number: the first batch would replace what is converted")
     after = Network(list(layers), [dict(p) for p in params], list(states))
-    found = list(of_mean_and_variance(layers, states))
+    found = [i for i in of_mean_and_variance(layers, states) if folding.is_linear(layers[i])]
     if not found:
         raise ValueError(
-            "layers have no normaliser with a moving mean and variance, expected at least one to convert"
+            "layers have no linear normaliser with a moving mean and variance, expected at least one to convert"
         )
     for i in found:
         layer, p, state = layers[i], params[i], states[i]
         assert isinstance(layer, Norm)
+        after.layers[i] = Norm(layer.name, module, layer.channels, config)
         xp = namespace(state.var)
         start = module.init(layer.channels, config, dtype=state.var.dtype, xp=xp)
         if hasattr(start, "chi2"):
@@ -89,16 +93,18 @@ def convert(
             raise TypeError(
                 f"module is {module.__name__}, expected one that keeps a mean and variance or a mean square"
             )
-        after.layers[i] = Norm(layer.name, module, layer.channels, config)
+        if not folding.is_linear(after.layers[i]):
+            raise ValueError(f"module is {module.__name__}, which as config sets it is not linear at inference")
     return after
 
 
-def of_mean_and_variance(layers: Sequence[Layer], states: Sequence[Any]) -> Iterator[int]:
-    """Where the normalisers are whose inference is that of batch normalisation."""
-    for i, (layer, state) in enumerate(zip(layers, states, strict=True)):
-        known = isinstance(layer, Norm) and hasattr(layer.module, "affine")
-        if known and {"mean", "var"} <= set(getattr(state, "_fields", ())):
-            yield i
+def of_mean_and_variance(layers: Sequence[Layer], states: Sequence[Any]) -> list[int]:
+    """Where the normalisers are that keep a moving mean and variance."""
+    return [
+        i
+        for i, (layer, state) in enumerate(zip(layers, states, strict=True))
+        if isinstance(layer, Norm) and {"mean", "var"} <= set(getattr(state, "_fields", ()))
+    ]
 
 
 def centre(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+
 from mabn_ref.arrays import Array
 from mabn_ref.nn import conv2d, network, residual
-from mabn_ref.nn.network import Bias, Conv, GlobalAveragePool, Layer, Linear, Norm, ReLU
+from mabn_ref.nn.network import Bias, Conv, GlobalAveragePool, Layer, Linear, Norm, ReLU, Upsample
 from mabn_ref.nn.residual import Add, Exchange, Keep
 
 
@@ -60,6 +62,18 @@ def affine_of(layer: Norm, p: dict[str, Array], state: Any) -> tuple[Array, Arra
     return scale, shift
 
 
+def is_linear(layer: Layer) -> bool:
+    """Whether a layer is a normaliser that, as it is set, is one scale and shift per channel at inference."""
+    if not isinstance(layer, Norm) or not hasattr(layer.module, "affine"):
+        return False
+    state = layer.module.init(layer.channels, layer.config, dtype=np.float64)
+    try:
+        layer.module.affine(np.ones(layer.channels), np.zeros(layer.channels), state, layer.config)
+    except ValueError:
+        return False
+    return True
+
+
 def infer_folded(steps: Sequence[Step], x: Array) -> Array:
     """Return the logits of `network.infer`, to rounding, by the steps from `fold`."""
     held = None
@@ -82,16 +96,22 @@ class Operations(NamedTuple):
 
 _LINEAR = 2
 """A value times a scale, plus a shift."""
-_OF_THE_SAMPLE = 7
-"""A value added to the mean, centred, squared, added to the variance, divided by sigma, times gamma, plus beta."""
+_OF_THE_GROUP = 7
+"""A value added to its group's mean, centred, squared, added to the variance, divided, times gamma, plus beta."""
 
 
 def operations(layers: Sequence[Layer], size: int = 32, *, folded: bool = False) -> Operations:
     """Count the arithmetic of one image of `size` pixels a side, a multiplication and an addition as one each.
 
     Counted is what the formulas say: :mod:`mabn_ref.nn.winograd` computes convolutions with less.
-    Of normalisers with `affine` that are `folded` a bias is left, one addition a value. Statistics themselves, one
+    Of linear normalisers that are `folded` a bias is left, one addition a value. Statistics themselves, one
     root and division per channel or group, are left out: they are few.
+
+    Raises
+    ------
+    ValueError
+        If a layer's arithmetic is not among what is counted: of normalisers only those that are linear as they are
+        set, and group normalisation, are.
     """
     convolutions = normalisers = others = 0
     channels, held = 0, None
@@ -101,10 +121,12 @@ def operations(layers: Sequence[Layer], size: int = 32, *, folded: bool = False)
                 size = (size + 2 * padding - kernel) // stride + 1
                 convolutions += 2 * kernel * kernel * channels_in * channels_out * size * size
                 channels = channels_out
-            case Norm(_, module):
-                linear = hasattr(module, "affine")
-                each = (1 if folded else _LINEAR) if linear else _OF_THE_SAMPLE
-                normalisers += each * channels * size * size
+            case Norm() if is_linear(layer):
+                normalisers += (1 if folded else _LINEAR) * channels * size * size
+            case Norm() if hasattr(layer.config, "groups"):
+                normalisers += _OF_THE_GROUP * channels * size * size
+            case Upsample(_, factor):
+                size *= factor
             case Bias() | ReLU() | GlobalAveragePool():
                 others += channels * size * size
             case Keep() | Exchange() | Add():
@@ -112,4 +134,6 @@ def operations(layers: Sequence[Layer], size: int = 32, *, folded: bool = False)
                 others += channels * size * size if isinstance(layer, Add) else 0
             case Linear(_, features_in, features_out):
                 others += 2 * features_in * features_out
+            case _:
+                raise ValueError(f"the arithmetic of {layer.name} is not counted, expected layers without it")
     return Operations(convolutions, normalisers, others)

@@ -6,9 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mabn_ref.nn import convert, network
+from mabn_ref.nn import convert, folding, network
 from mabn_ref.nn.network import Conv, Layer, Norm
-from mabn_ref.norms import mabn, modified_batch_norm
 from mabn_ref.norms.devices import Devices, States
 from mabn_ref.train import checkpoints
 from mabn_ref.train.config import label
@@ -16,7 +15,8 @@ from mabn_ref.train.devices import to_device
 from mabn_ref.train.loop import Progress, Setup, to_input
 
 MEASURED = 300  #: training images on which statistics are measured where weights have to be centred
-_MEAN_SQUARES = (mabn, modified_batch_norm)
+_KINDS = ({"mean", "var"}, {"chi2"})
+"""Moving statistics by the names of a state's fields."""
 
 
 class DoesNotFit(ValueError):
@@ -130,17 +130,18 @@ def _normaliser(layer: Norm, fresh: Any, old: Norm, p: dict[str, Any], state: An
     of_one = fresh if many is None else fresh.each[0]
     if not getattr(of_one, "_fields", ()):  # the statistics of a sample are its own
         return "taken", p, fresh
-    if list(convert.of_mean_and_variance([old], [state])):
+    linear = all(folding.is_linear(norm) for norm in (old, layer._replace(module=module)))
+    if linear and module is not old.module and convert.of_mean_and_variance([old], [state]):
         try:
             net = convert.convert([old], [p], [state], module, layer.config)
         except TypeError:  # it keeps no statistics of this kind
             return "statistics fresh", p, fresh
         except ValueError as error:
             raise DoesNotFit(f"{layer.name}: {error}") from error
-        what = "taken" if module is old.module else "converted"
-        p, of_one = net.params[0], net.states[0]
-    elif module in _MEAN_SQUARES and old.module in _MEAN_SQUARES:
-        what, of_one = "taken", of_one._replace(chi2=state.chi2)
+        what, p, of_one = "converted", net.params[0], net.states[0]
     else:
-        return "statistics fresh", p, fresh
+        kept = next((kind for kind in _KINDS if all(kind <= set(s._fields) for s in (state, of_one))), None)
+        if kept is None:
+            return "statistics fresh", p, fresh
+        what, of_one = "taken", of_one._replace(**{name: getattr(state, name) for name in kept})
     return what, p, of_one if many is None else States((of_one,) * many)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,17 +12,29 @@ from hypothesis import strategies as st
 from mabn_ref.nn import centralize, conv2d, network, networks
 from mabn_ref.nn.convert import centre, convert, covariance, optimally_centred
 from mabn_ref.norms import (
+    NORMS,
     batch_norm,
     batch_renorm,
+    eval_norm,
     frozen_batch_norm,
     group_norm,
     mabn,
     mabn_variants,
     modified_batch_norm,
+    online_norm,
 )
 from mabn_ref.train import boxes
 
 CONFIG = batch_norm.Config(eps=1e-3)
+
+
+def made(module, words):
+    """A Config for four channels, or None where it cannot be so."""
+    groups = {"groups": 2} if hasattr(module.Config, "groups") else {}
+    try:
+        return module.Config(**groups, **words)
+    except (TypeError, ValueError):
+        return None
 
 
 def trained(*, centralized=False, seed=0, dtype=np.float64, make=networks.small_network):
@@ -53,6 +67,42 @@ def test_mean_and_variance_are_taken_over(module):
     np.testing.assert_array_equal(network.infer(*after, images), network.infer(*before, images))
     with pytest.raises(ValueError, match=r"^config\.eps is 0\.1, expected 0\.001, that of norm1$"):
         convert(*before, module, module.Config(eps=0.1))
+
+
+WORDS = {}, {"norm_batch": 2}, {"layer_scaling": False}
+CONFIGS = {name: [c for words in WORDS if (c := made(entry.module, words))] for name, entry in NORMS.items()}
+
+
+@pytest.mark.parametrize("target", NORMS)
+@pytest.mark.parametrize("source", NORMS)
+def test_of_any_two_normalisers_inference_stays_or_is_refused(source, target):
+    """Online Normalization with layer scaling and EvalNorm are not linear; they were converted all the same."""
+    rng = np.random.default_rng(0)
+    for old, new in itertools.product(CONFIGS[source], CONFIGS[target]):
+        layers = [network.Norm("norm", NORMS[source].module, 4, old)]
+        params, states = network.init(layers, rng, dtype=np.float64)
+        for _ in range(3):
+            x = rng.standard_normal((4, 3, 3, 4)) + 1
+            _, _, states = network.forward(layers, params, states, x)
+        try:
+            after = convert(layers, params, states, NORMS[target].module, new)
+        except (TypeError, ValueError):
+            continue
+        expected = network.infer(layers, params, states, x)
+        np.testing.assert_allclose(network.infer(*after, x), expected, rtol=1e-12, atol=1e-12)
+
+
+NOT_LINEAR = [(online_norm, {"layer_scaling": True}), (eval_norm, {"norm_batch": 2})]
+
+
+@pytest.mark.parametrize(("module", "words"), NOT_LINEAR)
+def test_a_normaliser_that_is_not_linear_is_refused_on_both_sides(module, words):
+    *before, _ = trained()
+    with pytest.raises(ValueError, match=rf"^module is {module.__name__}, which as config sets it is not linear"):
+        convert(*before, module, module.Config(eps=CONFIG.eps, **words))
+    layers = [network.Norm("norm", module, 2, module.Config(**words))]
+    with pytest.raises(ValueError, match=r"^layers have no linear normaliser"):
+        convert(layers, *network.init(layers, np.random.default_rng(0)), mabn, mabn.Config())
 
 
 def test_training_goes_on_without_a_jump():
@@ -209,7 +259,7 @@ def test_refused(module, config, error, said):
 def test_nothing_to_convert():
     layers = networks.small_network(group_norm, group_norm.Config(groups=1), width=2)
     params, states = network.init(layers, np.random.default_rng(0))
-    with pytest.raises(ValueError, match=r"^layers have no normaliser with a moving mean and variance"):
+    with pytest.raises(ValueError, match=r"^layers have no linear normaliser with a moving mean and variance"):
         convert(layers, params, states, mabn, mabn.Config())
     with pytest.raises(ValueError, match=r"^layers have no convolution before a normaliser"):
         centre(layers, params, states, np.zeros((1, 32, 32, 3)))

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.nn import network, networks
+from mabn_ref.nn import dynamic_tanh, network, networks
 from mabn_ref.nn.folding import Folded, fold, infer_folded, operations
-from mabn_ref.norms import batch_norm, group_norm
+from mabn_ref.norms import batch_norm, eval_norm, group_norm, online_norm, rms_norm
 from mabn_ref.paper import table9
 from mabn_ref.paper.study import Context
 from mabn_ref.paper.table9 import TABLE9, measure_cost
@@ -64,6 +64,17 @@ def test_operations_by_hand() -> None:
     assert operations(layers, 8, folded=True).normalisers == values
     layers[1] = network.Norm("norm", group_norm, 4, group_norm.Config.layer())
     assert operations(layers, 8, folded=True).normalisers == 7 * values
+    layers[2:3] = [network.Upsample("up", 3), network.Conv("conv2", 4, 1, kernel=1, padding=0)]
+    assert operations(layers, 8).convolutions == 2 * 27 * values + 2 * 4 * 9 * 16
+
+
+@pytest.mark.parametrize("module", [rms_norm, eval_norm, online_norm])
+def test_arithmetic_that_is_not_counted_is_named(module: Any) -> None:
+    layers = [network.Norm("norm", module, 4, module.Config(**{"norm_batch": 2} if module is eval_norm else {}))]
+    with pytest.raises(ValueError, match=r"^the arithmetic of norm is not counted"):
+        operations(layers)
+    with pytest.raises(ValueError, match=r"^the arithmetic of curve is not counted"):
+        operations([network.Curve("curve", dynamic_tanh, 4)])
 
 
 def test_costs_of_all_are_measured_in_one_run() -> None:

@@ -61,6 +61,18 @@ def test_statistics_of_one_kind_are_taken_over(tmp_path: Path, devices: int) -> 
     assert progress.states[1].iteration == 0
 
 
+NOT_LINEAR = [("bn", "online"), ("online", "bn"), ("bn", "eval-norm"), ("online", "online")]
+
+
+@pytest.mark.parametrize(("old", "new"), NOT_LINEAR)
+def test_where_inference_cannot_stay_the_moving_statistics_are_taken(tmp_path: Path, old: str, new: str) -> None:
+    source, end, _ = trained(tmp_path, old, norm_batch=1 if old == "online" else 4)
+    _, progress, layers = begun(source, new, norm_batch=1 if new == "online" else 4)
+    assert layers.keys() == {"taken"}
+    for field in ("mean", "var"):
+        np.testing.assert_array_equal(getattr(progress.states[1], field), getattr(end.states[1], field))
+
+
 def test_a_centralised_weight_is_taken_as_it_was_used(tmp_path: Path) -> None:
     source, end, before = trained(tmp_path, centralized=True)
     setup, progress, _ = begun(source, "bn", norm_batch=32, centralized=False)
