@@ -135,7 +135,13 @@ def init(channels: Any, config: Pair, dtype: Any, xp: Any) -> None:
     """Refuse arguments of `init`."""
     check_own(config)
     check_at_least("channels", channels, 1, whole=True)
-    check_float_array("the state", xp.zeros((1,), dtype=dtype), real=True)
+    try:
+        like = xp.zeros((1,), dtype=dtype)
+    except TypeError as error:
+        raise TypeError(f"dtype is {shown(dtype)}, expected float32 or float64") from error
+    if dtype is None:  # which an array library takes for its own default
+        raise TypeError("dtype is None, expected float32 or float64")
+    check_float_array("the state", like, real=True)
 
 
 def statistics(config: Any) -> None:
@@ -158,10 +164,12 @@ def forward(
 
 
 def check_state(state: Any, expected: Any, like: Array) -> None:
-    """Refuse a state whose arrays do not have the shapes of those in `expected`, or the dtype of `like`."""
+    """Refuse a state whose arrays lack the shapes of those in `expected` or the dtype of `like`; and a bad count."""
     for name, value in expected._asdict().items():
         if hasattr(value, "shape"):
             check_shaped(f"state.{name}", getattr(state, name), tuple(value.shape), like=like, real=True)
+        else:
+            check_at_least(f"state.{name}", getattr(state, name), 0, whole=True)
 
 
 def gradient_statistics(dz: Array, cache: Pair) -> None:

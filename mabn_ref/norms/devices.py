@@ -67,11 +67,12 @@ class Devices:
         """Normalise every device's part by itself."""
         before = self._each("state", state, States)
         check_shape(x)
-        norm_batch = getattr(config, "norm_batch", None) or 1
-        if x.shape[0] % (self.count * norm_batch):
+        norm_batch = getattr(config, "norm_batch", None)
+        multiple = self.count * (norm_batch or 1)
+        if x.shape[0] % multiple:
+            each = f"norm_batch={norm_batch} on each of" if norm_batch else "equal parts for"
             raise ValueError(
-                f"x has {x.shape[0]} samples, expected a multiple of {self.count * norm_batch}: "
-                f"norm_batch={norm_batch} on each of {self.count} devices"
+                f"x has {x.shape[0]} samples, expected a multiple of {multiple}: {each} {self.count} devices"
             )
         parts = zip(self._cut(x), before, strict=True)
         found = [self.module.forward(part, gamma, beta, of_one, config) for part, of_one in parts]

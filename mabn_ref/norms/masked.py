@@ -7,7 +7,8 @@ positions of x and dz is never read; z and dx are 0 there. All valid values of a
 Parameters
 ----------
 module : module
-    A normaliser whose samples share statistics: `mabn_ref.norms.batch_norm`, `mabn_ref.norms.mabn`, ...
+    A normaliser whose samples share statistics: `mabn_ref.norms.batch_norm`, `mabn_ref.norms.mabn`, ..., except
+    `mabn_ref.norms.eval_norm`, whose inference has statistics of each sample.
 mask : array of bool, shape (N, ...)
     The shape of `x` without its channels; True where a position is valid.
 
@@ -31,7 +32,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from mabn_ref.arrays import Array, check_plain, kind, namespace
+from mabn_ref.arrays import Array, check_own, check_plain, kind, namespace
 from mabn_ref.norms.checks import Settings
 
 
@@ -53,8 +54,11 @@ def forward(
 
 def backward(module: ModuleType, dz: Array, cache: Cache, state: Any) -> tuple[Array, Array, Array, Any]:
     """Go back through the valid values: :eq:`masked-backward`."""
+    check_own((cache, Cache))
     valid, mask = cache
-    _check_shape("dz", dz, mask)
+    check_plain("dz", dz)
+    if tuple(dz.shape[:-1]) != tuple(mask.shape):
+        raise ValueError(f"dz has shape {tuple(dz.shape)}, expected {tuple(mask.shape)} of the mask and channels")
     dx, dgamma, dbeta, state = module.backward(dz[mask], valid, state)  # eq: masked-backward
     return _put_back(dx, mask, dz), dgamma, dbeta, state
 
@@ -80,12 +84,10 @@ def _check(x: Array, mask: Array, config: Any) -> None:
         of = f" of {mask.dtype}" if hasattr(mask, "dtype") else ""
         raise TypeError(f"mask is {kind(mask)}{of}, expected an array of bool")
     check_plain("mask", mask)
-    _check_shape("x", x, mask)
+    check_plain("x", x)
+    if tuple(x.shape[:-1]) != tuple(mask.shape):
+        raise ValueError(
+            f"mask has shape {tuple(mask.shape)}, expected {tuple(x.shape[:-1])}, that of x without its channels"
+        )
     if not bool(namespace(mask).any(mask)):
         raise ValueError("mask is False everywhere, expected a valid position")
-
-
-def _check_shape(name: str, x: Array, mask: Array) -> None:
-    check_plain(name, x)
-    if tuple(x.shape[:-1]) != tuple(mask.shape):
-        raise ValueError(f"{name} has shape {tuple(x.shape)}, expected {tuple(mask.shape)} of the mask and channels")

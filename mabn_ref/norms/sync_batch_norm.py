@@ -85,7 +85,8 @@ def statistics(x: Array, config: Config) -> tuple[Array, Array]:
 
 def _moments(x: Array, config: Config) -> tuple[Array, Array, Array, float]:
     """Mean, variance, this rank's centred values (G, M, C), and the values per channel over all ranks."""
-    shape, x = tuple(x.shape), _split(x, config)
+    canonical = _split(x, config)
+    shape, x = tuple(x.shape), canonical
     groups, ranks, values = _agreed(x, config)
     if values == 0:
         raise ValueError(f"x has shape {shape}, and no other rank has samples, expected some on at least one rank")

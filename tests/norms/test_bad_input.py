@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mabn_ref.norms import batch_renorm, mabn, mabn_variants
+from mabn_ref.norms import NORMS, batch_renorm, eval_norm, mabn, mabn_variants
 from mabn_ref.norms.common import ema, sma, split
 from tests.strategies import ALL
 
@@ -79,6 +80,26 @@ def test_state_of_another_layer(name: str) -> None:
         module.forward(np.ones((4, 3)), ONE, ZERO, state, config)
     with pytest.raises(ValueError, match=r"state\.\w+ has shape \(2,\), expected \(3,\)"):
         module.infer(np.ones((4, 3)), ONE, ZERO, state, config)
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_a_count_that_is_none(name: str) -> None:
+    """From -1 a correction divided by 0; 3.0, as JSON may return it, ended in a slice."""
+    module = NORMS[name].module
+    config = module.Config(**{"norm_batch": 2} if module is eval_norm else {})
+    state = module.init(32, config, dtype=np.float64)
+    arguments = np.ones((4, 3, 32)), np.ones(32), np.zeros(32)
+    counts = [field for field in state._fields if field.endswith("iteration")]
+    for field, value in itertools.product(counts, (-1, 3.0, None, True)):
+        error = ValueError if value == -1 else TypeError
+        with pytest.raises(error, match=rf"^state\.{field} is {value}, expected an integer of at least 0$"):
+            module.forward(*arguments, state._replace(**{field: value}), config)
+
+
+@pytest.mark.parametrize("dtype", [None, 3, "no dtype", np.int32])
+def test_a_dtype_that_no_state_has(dtype: Any) -> None:
+    with pytest.raises(TypeError, match=r"dtype .*, expected float32 or float64"):
+        mabn.init(3, mabn.Config(), dtype=dtype)
 
 
 def test_state_of_another_window() -> None:
@@ -301,3 +322,11 @@ def test_one_field_of_the_state_of_another_dtype_or_shape(name: str, field: str)
     for wrong in (double, short) if inference else ():
         with pytest.raises((TypeError, ValueError), match=rf"state\.{field} has"):
             module.affine(one, 0 * one, wrong, module.Config())
+
+
+@pytest.mark.parametrize("name", [name for name, entry in NORMS.items() if hasattr(entry.module, "statistics")])
+def test_statistics_of_no_array(name: str) -> None:
+    module = NORMS[name].module
+    config = module.Config(**{"norm_batch": 2} if module is eval_norm else {})
+    with pytest.raises(TypeError, match=r"^x is a list, expected an array"):
+        module.statistics([[1.0], [2.0]], config)

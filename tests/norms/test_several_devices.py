@@ -146,6 +146,8 @@ def test_errors_name_what_does_not_fit() -> None:
     state = two.init(4, config, dtype=x.dtype)
     with pytest.raises(ValueError, match="x has 6 samples, expected a multiple of 4: norm_batch=2 on each of 2"):
         two.forward(x, gamma, beta, state, config)
+    with pytest.raises(ValueError, match="x has 5 samples, expected a multiple of 2: equal parts for 2 devices"):
+        two.forward(x[:5], gamma, beta, state, batch_norm.Config())
     of_one = batch_norm.init(4, config, dtype=x.dtype)
     for call, images in ((two.forward, [x[:4]]), (two.infer, [x]), (two.affine, [])):
         with pytest.raises(TypeError, match=r"state is a batch_norm.State, expected a devices.States of 2 devices"):
