@@ -27,7 +27,7 @@ Step: TypeAlias = Folded | tuple[Layer, dict[str, Array], Any]
 
 
 def fold(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Sequence[Any]) -> list[Step]:
-    """Fold every normaliser that has `affine` into the convolution right before it: :eq:`fold`.
+    """Fold every linear normaliser into the convolution right before it: :eq:`fold`.
 
     Returns what `infer_folded` runs: `Folded` convolutions, and the layers that nothing was done to.
 
@@ -44,7 +44,7 @@ def fold(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Se
     steps: list[Step] = []
     for layer, p, state in zip(layers, params, states, strict=True):
         match steps[-1:], layer:
-            case [(Conv() as conv, {"w": kernel}, _)], Norm(_, module) if hasattr(module, "affine"):
+            case [(Conv() as conv, {"w": kernel}, _)], Norm() if is_linear(layer):
                 w = network.weight_in_use(conv, kernel)
                 scale, shift = affine_of(layer, p, state)
                 steps[-1] = Folded(w * scale, shift, conv.stride, conv.padding, conv.name)  # eq: fold

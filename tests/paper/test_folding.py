@@ -51,6 +51,17 @@ def test_what_is_not_linear_is_left() -> None:
     np.testing.assert_array_equal(infer_folded(steps, x), network.infer(layers, params, states, x))
 
 
+def test_online_norm_is_folded_without_layer_scaling_alone() -> None:
+    layers, _, _, x = trained("", norm="online", norm_batch=1)
+    for layer_scaling, folded in ((True, 0), (False, 7)):
+        config = online_norm.Config(layer_scaling=layer_scaling)
+        made = [layer._replace(config=config) if isinstance(layer, network.Norm) else layer for layer in layers]
+        params, states = network.init(made, np.random.default_rng(0), dtype=x.dtype)
+        steps = fold(made, params, states)
+        assert sum(isinstance(step, Folded) for step in steps) == folded
+        np.testing.assert_allclose(infer_folded(steps, x), network.infer(made, params, states, x), rtol=1e-9)
+
+
 def test_operations_by_hand() -> None:
     layers = [
         network.Conv("conv", 3, 4, kernel=3, stride=2, padding=1),
