@@ -83,18 +83,15 @@ OF_THE_OUTPUT = ("second-derivative-wrong", "zero-gamma", "one-pass-variance", "
 
 def with_behaviour(report: Report, found: Sequence[Outcome]) -> Report:
     """Return a report with what the probes found."""
-    lost = {getattr(difference, "tensor", "") for difference in report.differences}
-    wrong = {finding.tensor for finding in report.findings if not finding.accepted}
-    in_training = [f for f in report.findings if not f.accepted and f.tensor != "inferred"]
-    by_eps = any("eps" in finding.words for finding in in_training)
+    amiss = report.lost | {finding.tensor for finding in report.wrong}
     known: dict[str, str] = {}
-    if "z" in lost:
+    if "z" in report.lost:
         known = dict.fromkeys(OF_THE_OUTPUT, "its output is not understood")
-    elif (lost | wrong) & {"z", "dx"}:
+    elif amiss & {"z", "dx"}:
         known = {"second-derivative-wrong": "its dx is wrong already"}
-    if (lost | wrong) & {"dx", "dgamma", "dbeta"}:
+    if amiss & {"dx", "dgamma", "dbeta"}:
         known |= {"zero-gamma": "its gradients are wrong already"}
-    if by_eps:
+    if any("eps" in finding.words for finding in report.wrong if finding.tensor != "inferred"):
         known["not-finite-on-a-constant"] = "its eps is another, or stands elsewhere"
     found = [_laid_to(known.get(o.mistake), o) for o in found]
     faults = [o for o in found if o.kind == "fault" and o.mistake not in report.mistakes]  # one line for one fact

@@ -110,12 +110,11 @@ def check(
         report = with_behaviour(report, _behaviour(runs, first))
         if SHARED in report.mistakes and isinstance(runs, Apart):
             report = _not_shared(report, runs, about, first)
-        lost = {getattr(difference, "tensor", "") for difference in report.differences}
-        if lost & {"z", "dx", "dgamma", "dbeta"} and not any(COARSE in note for note in report.notes):
+        if report.lost & {"z", "dx", "dgamma", "dbeta"} and not any(COARSE in note for note in report.notes):
             with contextlib.suppress(Failed):
                 report = replace(report, taylor=runs.ask(derivative, first))
-        odd = [finding for finding in report.findings if finding.tensor in ("state", "z") and not finding.accepted]
-        if "z" in lost or len(odd) + bool(lost) > 1:
+        odd = [finding for finding in report.wrong if finding.tensor in ("state", "z")]
+        if "z" in report.lost or len(odd) + bool(report.differences) > 1:
             told("other normalisers")
             if either:  # another one may have its channels on another axis
                 runs.turn(None)
@@ -185,7 +184,7 @@ def _not_shared(report: Report, runs: Apart, about: About, first: Trace) -> Repo
     runs.stop()
     with contextlib.suppress(Failed):
         alone = judge(report.target, report.norm, about, traces(runs, about, [first.scenario]))
-        if alone.conforms and all(getattr(d, "tensor", "") not in ("z", "dx") for d in report.differences):
+        if alone.conforms and not report.lost & {"z", "dx"}:
             note = "the first instance of a process conforms; the others go on with what it has left"
             found = [replace(f, tensor="inferred") if f.mistake == SHARED else f for f in report.findings]
             return replace(report, findings=found, differences=[], notes=[*report.notes, note])

@@ -84,12 +84,22 @@ class Report:
     @property
     def conforms(self) -> bool:
         """Whether all numbers are those of the equations, in some accepted convention."""
-        return self.understood and all(finding.accepted for finding in self.findings)
+        return self.understood and not self.wrong
 
     @property
     def understood(self) -> bool:
         """Whether the layer ran, and everything that it returned is reproduced, mistakes included."""
         return bool(self.preset) and not self.differences and not self.broken
+
+    @property
+    def wrong(self) -> list[Finding]:
+        """The findings that are a disagreement, and no convention."""
+        return [finding for finding in self.findings if not finding.accepted]
+
+    @property
+    def lost(self) -> set[str]:
+        """The tensors in which there is something that nothing reproduces."""
+        return {difference.tensor for difference in self.differences if isinstance(difference, Difference)}
 
     @property
     def mistakes(self) -> list[str]:
@@ -135,9 +145,8 @@ class Report:
         if self.hyper:
             values = ", ".join(f"{name} {_plain(value)}" for name, value in self.hyper.items())
             lines.append(f"  read off its numbers: {values}")
-        wrong = [finding for finding in self.findings if not finding.accepted]
         kept = [finding for finding in self.findings if finding.accepted]
-        for title, found in (("what is wrong", wrong), ("its conventions", kept)):
+        for title, found in (("what is wrong", self.wrong), ("its conventions", kept)):
             lines += [f"{title}:"] if found else []
             for finding in found:
                 where = f"{finding.tensor}: " if finding.tensor else ""
@@ -165,7 +174,7 @@ class Report:
     def _verdict(self) -> str:
         if not self.preset:
             return f"DIFFERS: {self.broken}{self._covered()}" if self.broken else "it could not be compared"
-        wrong = [finding for finding in self.findings if not finding.accepted]
+        wrong = self.wrong
         alone = not self.differences and all(finding.tensor == "behaviour" for finding in wrong)
         if self.differing and self.usual not in self.differing and not wrong and not self.broken:
             where = f"DIFFERS on {listed([INPUTS[rank] for rank in self.differing])}; its numbers conform"
@@ -199,8 +208,7 @@ class Report:
         return ["not run:"] * bool(named) + [f"  {', '.join(names)}: {why}" for why, names in named.items()]
 
     def _table(self) -> list[str]:
-        wrong = any(not finding.accepted for finding in self.findings)
-        title = "errors left after that" if wrong else "largest relative errors"
+        title = "errors left after that" if self.wrong else "largest relative errors"
         lines = [f"{title:<26}{'steps':>5}" + "".join(f"{name:>9}" for name in TENSORS)]
         for row in self.rows:
             if not row.errors:
