@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from mabn_ref.check.behaviour import Outcome, laid_to_causes, outcomes, with_behaviour
-from mabn_ref.check.explain import agreed, explain
+from mabn_ref.check.explain import explain
 from mabn_ref.check.inquire import derivative, inquire
 from mabn_ref.check.observe import About, Trace, observe
 from mabn_ref.check.probes import PROBES, Probe
@@ -169,7 +169,7 @@ def _other(runs: Here | Apart, norm: str, norm_batch: int) -> str:
             break
         except ValueError:  # what its user asked for is nothing that the other can be asked for
             continue
-        if best and "z" in agreed(best) and all(c.accepted for tensor, c in best.choices if tensor == "z"):
+        if best and "z" not in best.lost and all(c.accepted for tensor, c in best.choices if tensor == "z"):
             if other == norm:
                 return ""
             found[other] = best.cost

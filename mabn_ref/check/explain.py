@@ -46,8 +46,26 @@ class Explanation:
     def cost(self) -> tuple[int, int, int]:
         """Less is better: unexplained tensors, disagreements, deviations."""
         wrong = sum(not choice.accepted for _, choice in self.choices)
-        lost = [difference.tensor for difference in self.unexplained]
-        return len(lost) + 2 * ("z" in lost), wrong, len(self.choices)  # without z, two gradients are not looked at
+        unseen = 2 * ("z" in self.lost)  # without z, two gradients are not looked at
+        return len(self.unexplained) + unseen, wrong, len(self.choices)
+
+    @property
+    def conforms(self) -> bool:
+        """Whether all numbers are reproduced, by what is accepted."""
+        return not self.unexplained and all(choice.accepted for _, choice in self.choices)
+
+    @property
+    def lost(self) -> set[str]:
+        """Those of `TENSORS` for which nothing was found."""
+        return {d.tensor if d.tensor in TENSORS else "state" for d in self.unexplained}
+
+    @property
+    def agreed(self) -> tuple[str, ...]:
+        """Those of `TENSORS` that are reproduced."""
+        unknown = self.lost | (
+            {"dx", "dgamma"} if "z" in self.lost else set()
+        )  # the gradients of what is not understood
+        return tuple(tensor for tensor in TENSORS if tensor not in unknown)
 
     def convention(self, case: Case, *more: Choice) -> Convention:
         """Return the convention of a case: what the layer was given, the preset, the deviations, then some more."""
@@ -158,13 +176,13 @@ def _settled(judge: _Judge, so_far: Explanation, tensor: str, offered: Sequence[
     """Explain one more tensor."""
     if tensor == "state" and not any(judge.cases[0].roles.values()):
         return so_far
-    if tensor in ("dx", "dgamma") and "z" in [difference.tensor for difference in so_far.unexplained]:
+    if tensor in ("dx", "dgamma") and "z" in so_far.lost:
         return so_far  # the gradient of what is not understood
     # what explains an output must leave the moving statistics what they are known to be
     looked = (tensor, "state") if tensor == "z" and "decay" in so_far.settled else (tensor,)
     first = judge.difference(so_far, looked)
     fresh = [c for c in offered if tensor in c.shows and not _fields(c) & so_far.settled]
-    if "z" in [difference.tensor for difference in so_far.unexplained]:  # what shows in z is not seen elsewhere alone
+    if "z" in so_far.lost:  # what shows in z is not seen elsewhere alone
         fresh = [c for c in fresh if "z" not in c.shows]
     if tensor == "inferred" and so_far.unexplained:
         deepest = min(deepest, 1)  # `findings` says nothing of it then: it is not worth the longest of the searches
@@ -199,18 +217,10 @@ def _fewest(
     return None
 
 
-def agreed(best: Explanation) -> tuple[str, ...]:
-    """The tensors that an explanation reproduces."""
-    lost = {d.tensor if d.tensor in TENSORS else "state" for d in best.unexplained}
-    lost |= {"dx", "dgamma"} if "z" in lost else set()  # the gradients of what is not understood
-    return tuple(tensor for tensor in TENSORS if tensor not in lost)
-
-
 def _shows(best: Explanation, cases: Sequence[Case], changes: Mapping[str, Any]) -> bool:
     """Whether another value of some fields is told apart by tensors that agree with the explanation."""
-    tensors = agreed(best)
     return any(
-        first_difference(case, replace(best.convention(case), **changes), tensors) is not None for case in cases
+        first_difference(case, replace(best.convention(case), **changes), best.agreed) is not None for case in cases
     )
 
 
@@ -220,8 +230,7 @@ def findings(best: Explanation, cases: Sequence[Case]) -> list[Finding]:
     What no tensor proves is not said: a convention that would make no difference, and a cause of something wrong at
     inference in a layer whose output in training, or what it averages, is not understood.
     """
-    known = agreed(best)
-    doubtful = {"inferred"} if "z" not in known or "state" not in known else set()
+    doubtful = {"inferred"} if best.lost & {"z", "state"} else set()
     decided = cases[0].given | {name for _, choice in best.choices for name in _fields(choice)}
     own = [
         Finding("", AS_CONVENTION.get(choice.mistake) or _words(choice, cases), accepted=True)
@@ -246,7 +255,7 @@ def _words(choice: Choice, cases: Sequence[Case]) -> str:
 def _finding(tensor: str, choice: Choice, best: Explanation, cases: Sequence[Case]) -> Finding:
     words, mistake, fine = _words(choice, cases), choice.mistake, choice.accepted
     if "{last}" in words:
-        whole = [case for case in cases if compared(case, best.convention(case)).first(agreed(best)) is None]
+        whole = [case for case in cases if compared(case, best.convention(case)).first(best.agreed) is None]
         words = words.format(last=max((case.iterations for case in whole or cases), default=0))
     if "{zero}" in words:
         words = words.format(zero=_still(cases))

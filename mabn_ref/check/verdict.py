@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.check.conventions import Convention
-from mabn_ref.check.explain import Explanation, agreed, explain, findings, numbers_read_off
+from mabn_ref.check.explain import Explanation, explain, findings, numbers_read_off
 from mabn_ref.check.hyper_parameters import LATE
 from mabn_ref.check.observe import About, Trace
 from mabn_ref.check.report import INPUTS, Finding, Report, Row, listed
@@ -51,9 +51,8 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
     notes += ["it raises in float64, so everything was run in float32"] * about.single
     notes += [f"{', '.join(caches)}: no moving statistic, by its numbers; all else agrees"] * bool(caches)
     single = [case for case in cases.values() if case.trace.scenario.dtype == "float32" and not case.trace.failure]
-    fine = not best.unexplained and all(choice.accepted for _, choice in best.choices)
-    notes += [] if fine else about.limits
-    exact = single[:1] if fine and telling[0].channels <= WIDEST else []
+    notes += [] if best.conforms else about.limits
+    exact = single[:1] if best.conforms and telling[0].channels <= WIDEST else []
     rows = [row for row, _ in judged]
     seen = {len(t.space) + 2 for t, row in zip(found, rows, strict=True) if row.errors}
     differing = {len(t.space) + 2 for t, (_, difference) in zip(found, judged, strict=True) if difference}
@@ -75,7 +74,7 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
         limits=[
             *_precision(about, best, notes),
             *_refused_numbers(norm, found),
-            *(about.limits if fine else []),
+            *(about.limits if best.conforms else []),
             *["its constants stayed as they were made"] * (norm == "frozen-bn" and not all(t.frozen for t in run)),
             *["how its averages move late in training is not known"] * any(row.why == COUNTED for row in rows),
             *_limits(about, best, read_off),
@@ -103,7 +102,7 @@ def _precision(about: About, best: Explanation, notes: Sequence[str]) -> list[st
     if about.single:
         return ["it raises in float64, so everything was run in float32"]
     found = ["it computes in float32, in part or in whole, where it is given float64"] * (
-        about.coarse and "z" in agreed(best)
+        about.coarse and "z" not in best.lost
     )
     told = [
         match.groups() for note in notes if (match := re.fullmatch(r"(z|dx) is (\w+) where x is (\w+)(.*)", note))
@@ -164,7 +163,7 @@ COARSE = "as if its statistics were taken in float16 or bfloat16"
 
 def _digits(best: Explanation, telling: Sequence[Case]) -> list[str]:
     """What is to be said where nothing explains z, though it is nearly right in every step of every scenario."""
-    if "z" in agreed(best):
+    if "z" not in best.lost:
         return []
     worst = [compared(case, best.convention(case)).errors["z"] for case in telling]
     if not (FEW_DIGITS[0] < max(worst) < FEW_DIGITS[1]) or min(worst) < FEW_DIGITS[0] / 10:
@@ -200,13 +199,13 @@ def _without_caches(telling: Sequence[Case], cases: Sequence[Case], about: About
     best = _by_name(telling, cases, about, _best(telling, cases, about))
     roles = [case.roles for case in cases]
     caches: list[str] = []
-    while best.unexplained and all(d.tensor not in TENSORS for d in best.unexplained):
+    while best.lost == {"state"}:
         named = {d.tensor for d in best.unexplained}
         for case in cases:
             case.roles = {name: "" if name in named else role for name, role in case.roles.items()}
         caches += sorted(named)
         best = _best(telling, cases, about)
-    if caches and (best.unexplained or any(not choice.accepted for _, choice in best.choices)):
+    if caches and not best.conforms:
         for case, known in zip(cases, roles, strict=True):
             case.roles = known
         return _best(telling, cases, about), []
@@ -291,8 +290,7 @@ def _defaults_alike(explanation: Explanation, about: About) -> int:
 
 def _averages_seen(case: Case, best: Explanation) -> bool:
     """Whether anything that batch norm's moving averages go into was compared, and understood."""
-    lost = [difference.tensor for difference in best.unexplained]
-    return any(case.roles.values()) or ("inferred" in case.trace.values and "inferred" not in lost)
+    return any(case.roles.values()) or ("inferred" in case.trace.values and "inferred" not in best.lost)
 
 
 def _one_value(norm: str, trace: Trace) -> bool:
@@ -330,11 +328,6 @@ def _row(norm: str, trace: Trace, case: Case | None, best: Explanation, about: A
     if difference and late and _counts(convention):
         return Row(name, 0, COUNTED, {}), ""
     whole = replace(convention, shared_by="call")
-    if (
-        difference
-        and name == SEVERAL
-        and about.groups is None
-        and first_difference(case, whole, agreed(best)) is None
-    ):
+    if difference and name == SEVERAL and about.groups is None and first_difference(case, whole, best.agreed) is None:
         return Row(name, 0, "a call is one normalisation batch, whatever norm_batch says", {}), ""
     return Row(name, trace.finished, failure, comparison.errors), difference
