@@ -30,7 +30,7 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
     """Explain what a target returned, scenario by scenario."""
     run = [trace for trace in found if not trace.skipped]
     cases = {id(t): Case(norm, t, about) for t in run if t.finished and not _one_value(norm, t)}
-    telling = _telling(list(cases.values()), about)
+    telling = _telling(list(cases.values()))
     if not telling:
         rows = [Row(t.scenario.name, 0, t.skipped or t.failure, {}) for t in found]
         if about.broken:  # which is a difference, and no reason
@@ -40,7 +40,7 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
         why = [trace.failure for trace in run if trace.failure]
         why = why or list(filter(None, about.refused.values())) or [row.why for row in rows]
         return Report(name, norm, "", differences=list(dict.fromkeys(why)), rows=rows)
-    best, caches = _without_caches(telling, list(cases.values()), about)
+    best, caches = _without_caches(telling, list(cases.values()))
     read_off = numbers_read_off(best, telling)
     judged = [_row(norm, trace, cases.get(id(trace)), best, about) for trace in found]
     notes = [note for trace in run for note in trace.notes]
@@ -194,9 +194,9 @@ def _each_once(differences: Sequence[Difference | str]) -> list[Difference | str
     return found
 
 
-def _without_caches(telling: Sequence[Case], cases: Sequence[Case], about: About) -> tuple[Explanation, list[str]]:
+def _without_caches(telling: Sequence[Case], cases: Sequence[Case]) -> tuple[Explanation, list[str]]:
     """The best explanation, and what is no moving statistic: nothing reproduces it, and everything else agrees."""
-    best = _by_name(telling, cases, about, _best(telling, cases, about))
+    best = _by_name(telling, cases, _best(telling, cases))
     roles = [case.roles for case in cases]
     caches: list[str] = []
     while best.lost == {"state"}:
@@ -204,15 +204,15 @@ def _without_caches(telling: Sequence[Case], cases: Sequence[Case], about: About
         for case in cases:
             case.roles = {name: "" if name in named else role for name, role in case.roles.items()}
         caches += sorted(named)
-        best = _best(telling, cases, about)
+        best = _best(telling, cases)
     if caches and not best.conforms:
         for case, known in zip(cases, roles, strict=True):
             case.roles = known
-        return _best(telling, cases, about), []
+        return _best(telling, cases), []
     return best, caches
 
 
-def _by_name(telling: Sequence[Case], cases: Sequence[Case], about: About, best: Explanation) -> Explanation:
+def _by_name(telling: Sequence[Case], cases: Sequence[Case], best: Explanation) -> Explanation:
     """The best explanation, with what a layer keeps of a batch left out, if that explains no less.
 
     Averages that never move are not taken for such at first, where something else by their name does: some classes
@@ -225,7 +225,7 @@ def _by_name(telling: Sequence[Case], cases: Sequence[Case], about: About, best:
     for case in cases:
         case.roles = roles_by_name(case)
     if before != [case.roles for case in cases]:
-        other = _best(telling, cases, about)
+        other = _best(telling, cases)
         if other.cost <= best.cost:
             return other
     for case, known in zip(cases, before, strict=True):
@@ -233,9 +233,9 @@ def _by_name(telling: Sequence[Case], cases: Sequence[Case], about: About, best:
     return best
 
 
-def _telling(cases: Sequence[Case], about: About) -> list[Case]:
+def _telling(cases: Sequence[Case]) -> list[Case]:
     """The cases from which conventions are told: whole, in float64 if there are any, and not long."""
-    found = [case for case in cases if not (case.trace.scenario.name == SEVERAL and about.groups is None)]
+    found = [case for case in cases if not (case.trace.scenario.name == SEVERAL and case.about.groups is None)]
     for wanted in (
         lambda case: case.trace.scenario.dtype == "float64",
         lambda case: not case.trace.failure,
@@ -245,7 +245,7 @@ def _telling(cases: Sequence[Case], about: About) -> list[Case]:
     return found
 
 
-def _best(telling: Sequence[Case], cases: Sequence[Case], about: About) -> Explanation:
+def _best(telling: Sequence[Case], cases: Sequence[Case]) -> Explanation:
     """The best explanation: of the scenarios from the start, and of those later in a schedule if that can be had."""
     young = [case for case in telling if not case.trace.scenario.age]
     found = explain(young)
@@ -258,7 +258,7 @@ def _best(telling: Sequence[Case], cases: Sequence[Case], about: About) -> Expla
     norm = telling[0].norm
     if LIKE.get(norm, norm) == "bn" and not any(_averages_seen(case, found[0]) for case in telling):
         found = [e for e in found if not e.preset.changes] or found  # whose changes are in the averages alone
-    best = max(found, key=lambda e: (_steps_alike(e, telling), _defaults_alike(e, about)))
+    best = max(found, key=lambda e: (_steps_alike(e, telling), _defaults_alike(e, telling[0].about)))
     late = next((choice for _, choice in best.choices if choice.changes == (("renorm_from", LATE),)), None)
     if late is None:
         return best
