@@ -29,28 +29,12 @@ class _Layer:
         self.keras, self.make, self.channels = keras, make, channels
         self.layer: Any = None
         self.parameters: list[Any] = []
-        self.zero_centred: bool | None = None
-        """Whether gamma is 1 + scale, once that is known."""
+        self.zero_centred = False
+        """Whether gamma is 1 + scale."""
         self.keywords: dict[str, Any] = {}
-        """Of the last call: the mode, by the name that the layer has for it, and what the user gives."""
+        """Of the last call: the mode, and what the user gives."""
         self.step: Step | None = None
         self.backward: Any = None
-
-    def build(self, x: Array) -> None:
-        """Make the layer in the dtype of `x`, unless that is done."""
-        if self.layer is not None:
-            return
-        policy = self.keras.config.dtype_policy()
-        self.keras.config.set_dtype_policy(str(x.dtype))
-        try:
-            layer = self.make()
-            if not layer.built:
-                layer.build(x.shape)
-        finally:
-            self.keras.config.set_dtype_policy(policy)
-        found = {v.path: v for v in layer.trainable_variables if np.prod(v.shape) == self.channels}
-        self.parameters = [found.get(named(found, names) or "") for names in (SCALES, SHIFTS)]
-        self.layer = layer
 
 
 class KerasTarget(Constructed):
@@ -83,22 +67,40 @@ class KerasTarget(Constructed):
             self.given |= {"r_max", "d_max"}
         return _Layer(self.keras, lambda: construct(channels), channels)
 
+    def call_keywords(self, call: Callable[..., Any], training: bool) -> dict[str, Any]:
+        # every layer of Keras can be told whether it trains, also where its `call` is not
+        return {"training": training} | super().call_keywords(call, training)
+
     def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
         # Keras computes in float32 whatever it is given, unless its backend is TensorFlow
         x = x.astype(self.keras.backend.result_type(str(x.dtype)))
-        layer.build(x)
-        if layer.zero_centred is None:
-            scale, told = layer.parameters[0], {"training": False} | self.call_keywords(layer.layer.call, False)
-            start = None if scale is None else _numpy(scale.value)
-            layer.zero_centred = zero_centred(start, lambda x: _numpy(layer.layer(x, **told)), x)
+        if layer.layer is None:
+            self._build(layer, x)
         for variable, value in zip(layer.parameters, (gamma - layer.zero_centred, beta), strict=True):
             if variable is not None:
                 variable.assign(value.reshape(variable.shape).astype(x.dtype))
         layer.keywords = self.call_keywords(layer.layer.call, training)
         if not training:
-            return _numpy(layer.layer(x, **{"training": False} | layer.keywords))
+            return _numpy(layer.layer(x, **layer.keywords))
         z, layer.backward = _RUN[self.backend](layer, x)
         return _numpy(z)
+
+    def _build(self, layer: _Layer, x: Array) -> None:
+        """Make the layer in the dtype of `x`, and find its parameters."""
+        policy = self.keras.config.dtype_policy()
+        self.keras.config.set_dtype_policy(str(x.dtype))
+        try:
+            made = layer.make()
+            if not made.built:
+                made.build(x.shape)
+        finally:
+            self.keras.config.set_dtype_policy(policy)
+        found = {v.path: v for v in made.trainable_variables if np.prod(v.shape) == layer.channels}
+        layer.parameters = [found.get(named(found, names) or "") for names in (SCALES, SHIFTS)]
+        scale, told = layer.parameters[0], self.call_keywords(made.call, False)
+        start = None if scale is None else _numpy(scale.value)
+        layer.zero_centred = zero_centred(start, lambda x: _numpy(made(x, **told)), x)
+        layer.layer = made
 
     def backward(self, layer: _Layer, dz: Array) -> tuple[Array, Array | None, Array | None]:
         dx, *found = layer.backward(dz.astype(self.keras.backend.result_type(str(dz.dtype))))
@@ -135,7 +137,7 @@ def _numpy(value: Any) -> Array:
 def _torch(layer: _Layer, x: Array) -> tuple[Any, Any]:
     grad, to_tensor = require("torch", "torch").autograd.grad, layer.keras.ops.convert_to_tensor
     given = to_tensor(x).requires_grad_()
-    z = layer.layer(given.clone(), **{"training": True} | layer.keywords)
+    z = layer.layer(given.clone(), **layer.keywords)
     inputs = [given, *(v.value for v in layer.parameters if v is not None)]
     return z, lambda dz: grad((z * to_tensor(dz)).sum(), inputs)
 
@@ -148,7 +150,7 @@ def _jax(layer: _Layer, x: Array) -> tuple[Any, Any]:
         # not `stateless_call`, which does not tell the layers inside that they are trained
         held = [*zip(trained, values, strict=True), *zip(kept, state, strict=True)]
         with layer.keras.StatelessScope(held) as scope:
-            z = layer.layer(x, **{"training": True} | layer.keywords)
+            z = layer.layer(x, **layer.keywords)
         return z, [scope.get_current_value(variable) for variable in kept]
 
     if layer.step is None:
@@ -170,7 +172,7 @@ def _tensorflow(layer: _Layer, x: Array) -> tuple[Any, Any]:
     given = tensorflow.constant(x)
     with tensorflow.GradientTape() as tape:
         tape.watch(given)
-        z = layer.layer(given, **{"training": True} | layer.keywords)
+        z = layer.layer(given, **layer.keywords)
     inputs = [given, *(v.value for v in layer.parameters if v is not None)]
     return z, lambda dz: tape.gradient(z, inputs, tensorflow.constant(dz))
 
