@@ -86,8 +86,7 @@ class TorchTarget(Holding, Constructed):
         unbatched = getattr(module, "_get_no_batch_dim", None)
         if unbatched is not None and unbatched() == x.ndim:  # instance norm would take samples for channels
             raise ValueError(f"{type(module).__name__} takes an input of rank {x.ndim} for one without a batch")
-        dtype = torch.float64 if x.dtype == np.float64 else torch.float32
-        given = self._call(layer, self._first(x), gamma, beta, dtype, training=training, grad=training)
+        given = self._call(layer, self._first(x), gamma, beta, training=training, grad=training)
         self._seen(x, given, layer.x)
         if training:
             layer.handed = [(x, given, given.clone())]
@@ -98,13 +97,11 @@ class TorchTarget(Holding, Constructed):
         if not self.torch.equal(given, before):
             a[...] = self._last(given)
 
-    def _call(
-        self, layer: _Layer, x: Any, gamma: Array, beta: Array, dtype: Any, *, training: bool, grad: bool
-    ) -> Any:
-        """Run the module, and return the tensor that it was given, as it is afterwards."""
+    def _call(self, layer: _Layer, x: Any, gamma: Array, beta: Array, *, training: bool, grad: bool) -> Any:
+        """Run the module in the dtype of `x`, and return the tensor that it was given, as it is afterwards."""
         torch, module = self.torch, layer.module
-        layer.x = x.detach().to(dtype).clone().requires_grad_(grad)
-        module.to(dtype)
+        layer.x = x.clone().requires_grad_(grad)
+        module.to(x.dtype)
         self._prepare(layer)
         if layer.training is not training:  # as its user does: not before every pass
             module.train(training)
@@ -122,7 +119,7 @@ class TorchTarget(Holding, Constructed):
         z = own = self._output(module(given, **self.call_keywords(module.forward, training)), given)
         if layer.scale is None and layer.shift is None:  # no parameters of its own: apply them outside
             shape = [-1 if a == self.axis % x.ndim else 1 for a in range(x.ndim)]
-            outer = [torch.tensor(v, dtype=dtype, requires_grad=grad) for v in (gamma, beta)]
+            outer = [torch.tensor(v, dtype=x.dtype, requires_grad=grad) for v in (gamma, beta)]
             z = outer[0].reshape(shape) * z + outer[1].reshape(shape)
         layer.z, layer.cache = z, (layer.x, z, outer, own)
         if training:
@@ -267,8 +264,7 @@ class TorchTarget(Holding, Constructed):
 
     def inference_gradient(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> Array | None:
         """Return dx in eval mode, None where no gradient reaches x."""
-        given = self._first(x)
-        self._call(layer, given, gamma, beta, given.dtype, training=False, grad=True)
+        self._call(layer, self._first(x), gamma, beta, training=False, grad=True)
         if not layer.z.requires_grad:
             return None
         found = self._grad(layer.z, dz, [layer.x], allow_unused=True)[0]
@@ -276,14 +272,13 @@ class TorchTarget(Holding, Constructed):
 
     def second_derivative(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array, v: Array) -> Array:
         """Return the gradient by x of the sum of v * dx."""
-        grad, given = self.torch.autograd.grad, self._first(x)
-        self._call(layer, given, gamma, beta, given.dtype, training=True, grad=True)
+        self._call(layer, self._first(x), gamma, beta, training=True, grad=True)
         try:
             dx = self._grad(layer.z, dz, [layer.x], create_graph=True)[0]
             if not dx.requires_grad:
                 raise NotOffered("its backward cannot be differentiated, as under once_differentiable")
             weighed = (dx * self._first(v)).sum()
-            found = grad(weighed, layer.x, allow_unused=True, retain_graph=True)[0]
+            found = self.torch.autograd.grad(weighed, layer.x, allow_unused=True, retain_graph=True)[0]
             if found is None:
                 weighed.backward()  # raises where a layer says that it cannot be differentiated twice
         except (RuntimeError, NotImplementedError) as error:  # a layer that says so gives no wrong numbers
@@ -292,8 +287,7 @@ class TorchTarget(Holding, Constructed):
 
     def without_input_gradient(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> list[Array]:
         """Return dgamma and dbeta of a pass in training on an x that needs no gradient; zeros where none arrive."""
-        given = self._first(x)
-        self._call(layer, given, gamma, beta, given.dtype, training=True, grad=False)
+        self._call(layer, self._first(x), gamma, beta, training=True, grad=False)
         wanted = [t for t in self._differentiated(layer)[1:] if t is not None and t.requires_grad]
         if not wanted:
             raise NotOffered("it has no parameters that are trained")
@@ -307,9 +301,8 @@ class TorchTarget(Holding, Constructed):
         """Return z and the gradients of a pass in training whose x and dz lie in memory as is not usual."""
         if x.ndim < 3:
             raise NotOffered("without positions there is one layout")
-        given, seed = self._first(x, turned=True), self._first(dz, turned=True)
-        self._call(layer, given, gamma, beta, given.dtype, training=True, grad=True)
-        return [self._last(layer.z), *self._gradients(layer, seed)]
+        self._call(layer, self._first(x, turned=True), gamma, beta, training=True, grad=True)
+        return [self._last(layer.z), *self._gradients(layer, self._first(dz, turned=True))]
 
     def backward_twice(self, layer: _Layer, dz: Array) -> tuple[list[Array], list[Array]]:
         """Return the gradients of the last pass, taken twice from one graph."""
@@ -365,16 +358,13 @@ class TorchTarget(Holding, Constructed):
         self, name: str, channels: int, config: Any, x: Array, dz: Array
     ) -> tuple[Array, Array, Array, str]:
         """Return z and dx of a new layer in a half precision, its z in float64, and the dtype of the first z."""
-        torch, one = self.torch, np.ones(channels)
-        low, given = getattr(torch, name), self._first(x).to(getattr(torch, name))
-        outputs = []
-        for dtype in (low, torch.float64):
-            layer = self.make(channels, config)
-            self._call(layer, given, one, 0 * one, dtype, training=True, grad=dtype == low)
-            outputs.append(layer)
-        dx = self._grad(outputs[0].z, dz, [outputs[0].x])[0]
-        z, expected = (self._last(layer.z.double()) for layer in outputs)
-        return z, self._last(dx.double()), expected, str(outputs[0].cache[-1].dtype).removeprefix("torch.")
+        one, given = np.ones(channels), self._first(x).to(getattr(self.torch, name))
+        low, exact = self.make(channels, config), self.make(channels, config)
+        self._call(low, given, one, 0 * one, training=True, grad=True)
+        self._call(exact, given.double(), one, 0 * one, training=True, grad=False)
+        dx = self._grad(low.z, dz, [low.x])[0]
+        z, dx, expected = (self._last(t.double()) for t in (low.z, dx, exact.z))
+        return z, dx, expected, str(low.cache[-1].dtype).removeprefix("torch.")
 
     def _numbers(self, module: Any) -> dict[str, float]:
         """Every number of a module: attributes, and tensors of one value."""
