@@ -76,7 +76,7 @@ class TorchTarget(Holding, Constructed):
             mixin = self.torch.nn.modules.lazy.LazyModuleMixin
             lazy = isinstance(self.source, type) and issubclass(self.source, mixin)
             module = self.constructor(config, {}, channels_first=not lazy)(channels)
-        self.numbers += tuple(float(v) for m in module.modules() for v in vars(m).values() if type(v) in (int, float))
+        self.numbers += tuple(float(v) for *_, v in _attributes(module) if type(v) in (int, float))
         self.keeps(list(module.modules()))
         return _Layer(module, channels)
 
@@ -243,12 +243,10 @@ class TorchTarget(Holding, Constructed):
             if tensor.numel() == 1 and (name in moved or counts(name)):
                 tensor.detach().fill_(iterations)
                 found = True
-        for prefix, module in layer.module.named_modules():
-            for name, value in list(vars(module).items()):
-                path = f"{prefix}.{name}".lstrip(".")
-                if type(value) in (int, float) and (path in moved or (value == 0 and counts(name))):
-                    setattr(module, name, type(value)(iterations))
-                    found = True
+        for path, part, name, value in _attributes(layer.module):
+            if type(value) in (int, float) and (path in moved or (value == 0 and counts(name))):
+                setattr(part, name, type(value)(iterations))
+                found = True
         return found
 
     def freeze(self, layer: _Layer, mean: Array, var: Array) -> bool:
@@ -369,21 +367,17 @@ class TorchTarget(Holding, Constructed):
     def _numbers(self, module: Any) -> dict[str, float]:
         """Every number of a module: attributes, and tensors of one value."""
         found = {name: float(t.detach()) for name, t in self._tensors(module) if t.numel() == 1}
-        for prefix, part in module.named_modules():
-            found |= {f"{prefix}.{n}".lstrip("."): float(v) for n, v in vars(part).items() if type(v) in (int, float)}
-        return found
+        return found | {path: float(v) for path, *_, v in _attributes(module) if type(v) in (int, float)}
 
     def _tensors(self, module: Any) -> Iterator[tuple[str, Any]]:
         """Buffers, parameters that are called as averages are, and tensors in plain attributes or in dictionaries."""
         yield from module.named_buffers()
         yield from ((name, parameter) for name, parameter in module.named_parameters() if _averages(name))
-        for prefix, part in module.named_modules():
-            for name, value in vars(part).items():
-                path = f"{prefix}.{name}".lstrip(".")
-                if isinstance(value, self.torch.Tensor):
-                    yield path, value
-                elif isinstance(value, dict) and not name.startswith("_"):
-                    yield from ((f"{path}[{k}]", v) for k, v in value.items() if isinstance(v, self.torch.Tensor))
+        for path, _, name, value in _attributes(module):
+            if isinstance(value, self.torch.Tensor):
+                yield path, value
+            elif isinstance(value, dict) and not name.startswith("_"):
+                yield from ((f"{path}[{k}]", v) for k, v in value.items() if isinstance(v, self.torch.Tensor))
 
     def _first(self, a: Array, turned: bool = False) -> Any:
         """An array as the module takes it, contiguous or, if `turned`, with its channels elsewhere in memory."""
@@ -396,6 +390,12 @@ class TorchTarget(Holding, Constructed):
     def _last(self, t: Any) -> Array:
         array = t.detach().numpy()
         return np.asarray(array if self.axis == -1 or array.ndim < 2 else np.moveaxis(array, self.axis, -1))
+
+
+def _attributes(module: Any) -> list[tuple[str, Any, str, Any]]:
+    """The attributes of a module and of its parts: path, part, name and value."""
+    parts = module.named_modules()
+    return [(f"{path}.{n}".lstrip("."), part, n, v) for path, part in parts for n, v in vars(part).items()]
 
 
 def _averages(name: str) -> bool:
