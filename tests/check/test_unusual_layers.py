@@ -500,6 +500,22 @@ def test_a_scale_of_another_size_is_said(torch: Any) -> None:
 
 
 @pytest.mark.frameworks
+def test_a_scale_of_pytorch_that_starts_at_0_is_recognised_on_one_sample(torch: Any) -> None:
+    class Gemma(torch.nn.Module):  # type: ignore[name-defined,misc]
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(channels))
+
+        def forward(self, x: Any) -> Any:
+            if x.ndim > 2:
+                raise ValueError("it takes (N, C) alone")
+            return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-6) * (1 + self.weight)
+
+    report = check(Gemma, "rms", norm_batch=1, short=True)
+    assert report.conforms, str(report)
+
+
+@pytest.mark.frameworks
 def test_the_scale_of_a_flax_module_has_its_size_and_its_start_looked_at() -> None:
     linen = pytest.importorskip("flax.linen", reason="Flax is not installed")
     jnp = pytest.importorskip("jax.numpy")

@@ -178,9 +178,9 @@ class TorchTarget(Holding, Constructed):
         return list(module.named_parameters()) or buffers * layer.frozen
 
     def _tried(self, module: Any, x: Any) -> Any:
-        """The output of an inference."""
+        """The output of an inference on samples of either sign: of one alone no output moves."""
         with self.torch.no_grad():
-            given = x.detach().clone()
+            given = self.torch.cat([x, -x])
             module.eval()
             return self._output(module(given, **self.call_keywords(module.forward, False)), given)
 
