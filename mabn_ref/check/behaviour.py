@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mabn_ref.check.probes import PROBES, Probe
-from mabn_ref.check.probing import Limit, NotOffered, Probing
+from mabn_ref.check.probing import Limit, NotOffered, Probing, first_line
 from mabn_ref.check.report import Finding, Report
 from mabn_ref.check.scenarios import LIKE, Scenario
 from mabn_ref.check.target import Target
@@ -70,8 +70,7 @@ def _outcome(probe: Probe, p: Probing) -> Outcome:
     except Limit as limit:
         return Outcome(probe.name, "limit", str(limit))
     except Exception as error:
-        said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        return Outcome(probe.name, "fault", f"{probe.name}: it raises {said}", probe.mistake)
+        return Outcome(probe.name, "fault", f"{probe.name}: it raises {first_line(error)}", probe.mistake)
     return Outcome(probe.name, "fault", f"{probe.sentence} ({words})", probe.mistake) if words else Outcome(
         probe.name, "fine"
     )  # fmt: skip

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.probing import Limit, NotOffered, Probing, apart, arrays
+from mabn_ref.check.probing import Limit, NotOffered, Probing, apart, arrays, first_line
 from mabn_ref.check.scenarios import ALONE, HELD
 from mabn_ref.check.target import statistic
 
@@ -194,7 +194,7 @@ def _pickle(p: Probing) -> str:
     try:
         other = p.target.pickled(layer)
     except Exception as error:
-        raise Limit(f"it cannot be pickled ({type(error).__name__}: {str(error).splitlines()[0]})") from error
+        raise Limit(f"it cannot be pickled ({first_line(error)})") from error
     words = _goes_on(p, other, layer)
     return f"of the copy, {words}" if words else ""
 
@@ -309,6 +309,8 @@ def _input_without_gradient(p: Probing) -> str:
 
 def _layout(p: Probing) -> str:
     _twins(p)
+    if len(p.shape) < 3:
+        raise NotOffered("without positions there is one layout")
     with _offered():
         found = p.target.in_other_layout(p.new(), *p.of_step(0))
     words = p.apart(found, p.step(p.new(), 0))
@@ -330,7 +332,7 @@ def _offered() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise NotOffered(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+        raise NotOffered(first_line(error)) from error
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,11 @@ class Probing:
         return apart(found, expected, 1e-5 if self.dtype == "float64" else 1e-4)
 
 
+def first_line(error: Exception) -> str:
+    """The type of an error, and the first line of what it says."""
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+
+
 def arrays(values: Sequence[Any]) -> list[Array]:
     """Copies of those that are there."""
     return [np.array(value) for value in values if value is not None]

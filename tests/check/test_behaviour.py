@@ -641,6 +641,26 @@ def test_what_a_layer_refuses_aloud_is_no_fault(torch: Any) -> None:
 
 
 @pytest.mark.frameworks
+def test_what_cannot_be_pickled_need_not_say_why(torch: Any) -> None:
+    class Silent(layers(torch)["Right"]):  # type: ignore[misc]
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            raise TypeError
+
+        def __deepcopy__(self, memo: Any) -> Any:
+            copied = type(self)(len(self.weight))
+            copied.__dict__ |= {name: copy.deepcopy(value, memo) for name, value in self.__dict__.items()}
+            return copied
+
+    assert found(Silent)["pickling"] == ("limit", "it cannot be pickled (TypeError: )")
+
+
+@pytest.mark.frameworks
+def test_without_positions_there_is_one_layout(torch: Any) -> None:
+    said = found(torch.nn.BatchNorm1d, space=())
+    assert said["memory layout"] == ("not run", "without positions there is one layout")
+
+
+@pytest.mark.frameworks
 def test_an_output_in_another_precision_than_half_is_said(torch: Any) -> None:
     class Single(layers(torch)["Right"]):  # type: ignore[misc]
         def forward(self, x: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, counts, named, squeezed
-from mabn_ref.check.probing import NotOffered
+from mabn_ref.check.probing import NotOffered, first_line
 from mabn_ref.check.target import MOVING, Holding, mean_and_variance, statistic
 from mabn_ref.extras import require
 
@@ -280,7 +280,7 @@ class TorchTarget(Holding, Constructed):
             if found is None:
                 weighed.backward()  # raises where a layer says that it cannot be differentiated twice
         except (RuntimeError, NotImplementedError) as error:  # a layer that says so gives no wrong numbers
-            raise NotOffered(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
+            raise NotOffered(first_line(error)) from error
         return np.zeros_like(x) if found is None else self._last(found)
 
     def without_input_gradient(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> list[Array]:
@@ -297,8 +297,6 @@ class TorchTarget(Holding, Constructed):
 
     def in_other_layout(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> list[Array]:
         """Return z and the gradients of a pass in training whose x and dz lie in memory as is not usual."""
-        if x.ndim < 3:
-            raise NotOffered("without positions there is one layout")
         self._call(layer, self._first(x, turned=True), gamma, beta, training=True, grad=True)
         return [self._last(layer.z), *self._gradients(layer, self._first(dz, turned=True))]
 
