@@ -75,6 +75,14 @@ def test_the_class_itself_conforms() -> None:
     assert report.conforms, str(report)
 
 
+def test_an_instance_that_can_be_called_is_no_function_of_the_channels() -> None:
+    class Called(Layer):
+        __call__ = Layer.forward
+
+    report = check(Called(5), "bn", **SHORT)
+    assert report.conforms, str(report)
+
+
 def test_a_layer_that_differs_from_itself_is_not_said_to_have_other_faults() -> None:
     rng = np.random.default_rng(0)
 

@@ -170,10 +170,7 @@ def _adapted(thing: Any, extra: Mapping[str, Any] | None) -> Target:
         return thing
     if _has(thing, "init", "forward", "backward", "infer"):
         return FunctionsTarget(thing)
-    kind = _framework(thing) or ("init and apply" if _has(thing, "init", "apply") else "")
-    if not kind and _has(thing, "forward", "backward") and not isinstance(thing, ModuleType):
-        kind = "forward and backward"
-    if kind:
+    if kind := _kind(thing):
         module, name = _ADAPTERS[kind]
         found: Target = getattr(importlib.import_module(f"{__name__}.{module}"), name)(thing, extra)
         return found
@@ -195,27 +192,30 @@ def _classes(module: ModuleType) -> list[str]:
     return [name for name, value in found if value.__module__ == module.__name__]
 
 
-def _framework(thing: Any) -> str:
-    """The framework that a class, an instance or a function's result belongs to, or ""."""
+def _kind(thing: Any) -> str:
+    """Which of `_ADAPTERS` is for a class, an instance, or what a function returns; "" if none is."""
     kind = thing if isinstance(thing, type) else type(thing)
     modules = [base.__module__ + "." for base in kind.__mro__]
-    # a layer of Keras is a module of PyTorch too, where that is its backend
-    found = [name for name in _ADAPTERS if any(module.startswith(name + ".") for module in modules)]
-    if not found and callable(thing) and not isinstance(thing, type):
-        keywords: dict[str, Any] = {"config": _ANY} if "config" in signature(thing).parameters else {}
-        name = by_name(thing)
-        channels, keywords = ([], {**keywords, name: 60}) if name else ([60], keywords)
-        try:
-            signature(thing).bind(*channels, **keywords)
-        except TypeError:  # it takes more than a number of channels
-            return ""
-        made = thing(*channels, **keywords)
-        if made is thing:
-            return ""
-        if _has(made, "forward", "backward") and not _framework(made):
-            return "forward and backward"
-        return _framework(made) if callable(made) else ""
-    return found[0] if found else ""
+    for name in _ADAPTERS:  # a layer of Keras is a module of PyTorch too, where that is its backend
+        if any(module.startswith(name + ".") for module in modules):
+            return name
+    if _has(thing, "init", "apply"):
+        return "init and apply"
+    if _has(thing, "forward", "backward") and not isinstance(thing, ModuleType):
+        return "forward and backward"
+    if isinstance(thing, type) or not callable(thing):
+        return ""
+    keywords: dict[str, Any] = {"config": _ANY} if "config" in signature(thing).parameters else {}
+    channels = [60]
+    if name := by_name(thing):
+        channels, keywords[name] = [], 60
+    try:
+        signature(thing).bind(*channels, **keywords)
+    except TypeError:  # it takes more than a number of channels
+        return ""
+    made = thing(*channels, **keywords)
+    found = "" if made is thing else _kind(made)
+    return found if found != "init and apply" else ""
 
 
 def _has(thing: Any, *names: str) -> bool:
