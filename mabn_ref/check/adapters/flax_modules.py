@@ -16,15 +16,6 @@ from mabn_ref.extras import require
 class _FlaxTarget(JaxTarget):
     """What the modules of linen and of nnx have in common; `Layer.made` begins with the module and its parameters."""
 
-    def __init__(self, source: Any, extra: Mapping[str, Any] | None = None) -> None:
-        super().__init__(source, extra)
-        self.flax = require("flax", "frameworks")
-
-    def construct(self, channels: int, config: Any, more: Mapping[str, Any]) -> Any:
-        """Make a module, the hyper-parameters by their names; `more` are keywords that it may take."""
-        taken = signature(self.source).parameters
-        return self.constructor(config, {name: value for name, value in more.items() if name in taken})(channels)
-
     def key(self, layer: Layer) -> str:
         # of other parameters than scale and shift the values are part of what is compiled
         return repr((layer.channels, layer.made[0])) if len(leaves(self.jax, layer.made[1])) <= 2 else ""
@@ -69,11 +60,12 @@ class LinenTarget(_FlaxTarget):
 
     def __init__(self, source: Any, extra: Mapping[str, Any] | None = None) -> None:
         super().__init__(source, extra)
+        self.linen = require("flax.linen", "frameworks")
         self.inits: dict[str, Compiled] = {}
 
     def make(self, channels: int, config: Any) -> Layer:
-        linen = require("flax.linen", "frameworks")
-        module = self.source if isinstance(self.source, linen.Module) else self.construct(channels, config, {})
+        is_one = isinstance(self.source, self.linen.Module)
+        module = self.source if is_one else self.constructor(config, {})(channels)
         self.keeps([module])
         return Layer(channels, [module, None])
 
@@ -110,10 +102,17 @@ class NnxTarget(_FlaxTarget):
     ``NnxTarget(flax.nnx.BatchNorm)`` in a test, ``mabn-ref check flax.nnx:BatchNorm --as bn`` in a terminal.
     """
 
+    def __init__(self, source: Any, extra: Mapping[str, Any] | None = None) -> None:
+        super().__init__(source, extra)
+        self.nnx = require("flax.nnx", "frameworks")
+
     def make(self, channels: int, config: Any) -> Layer:
-        nnx = require("flax.nnx", "frameworks")
-        is_one = isinstance(self.source, nnx.Module)
-        module = nnx.clone(self.source) if is_one else self.construct(channels, config, {"rngs": nnx.Rngs(0)})
+        nnx = self.nnx
+        if isinstance(self.source, nnx.Module):
+            module = nnx.clone(self.source)
+        else:
+            more = {"rngs": nnx.Rngs(0)} if "rngs" in signature(self.source).parameters else {}
+            module = self.constructor(config, more)(channels)
         self.keeps([module])
         return Layer(channels, nnx.split(module, nnx.Param, ...))
 
@@ -121,7 +120,7 @@ class NnxTarget(_FlaxTarget):
         graph, params, state = layer.made
 
         def inferred(x: Any) -> Any:
-            module = self.flax.nnx.merge(graph, params, with_leaves(self.jax, state, {}))
+            module = self.nnx.merge(graph, params, with_leaves(self.jax, state, {}))
             module.eval()
             return module(x, **self.call_keywords(module.__call__, False))
 
@@ -129,7 +128,7 @@ class NnxTarget(_FlaxTarget):
         return self.converted(state, x)
 
     def apply(self, layer: Layer, x: Any, gamma: Any, beta: Any, state: Any, training: bool) -> tuple[Any, Any]:
-        nnx, graph, params = self.flax.nnx, layer.made[0], self.placed(layer, gamma, beta)
+        nnx, graph, params = self.nnx, layer.made[0], self.placed(layer, gamma, beta)
         module = nnx.merge(graph, params, with_leaves(self.jax, state, {}))  # new variables, which may be changed
         module.train() if training else module.eval()
         z = module(x, **self.call_keywords(module.__call__, training))
