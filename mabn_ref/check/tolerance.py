@@ -149,19 +149,17 @@ def roles_by_name(case: Case) -> dict[str, str]:
 
 
 def _roles(case: Case) -> dict[str, str]:
+    """Whether a moving statistic is a mean or a second moment, by its shape and its name."""
     if case.norm in ALONE:
         return {}
-    channels = case.trace.scenario.channels
-    return {name: _role(name, values, channels) for name, values in case.trace.states.items()}
+    return {
+        name: statistic(name) if values[0].shape == (case.channels,) and values[0].dtype.kind == "f" else ""
+        for name, values in case.trace.states.items()
+    }
 
 
 def _moves(values: list[Array]) -> bool:
     return any(not np.array_equal(values[0], value) for value in values[1:])
-
-
-def _role(name: str, values: list[Array], channels: int) -> str:
-    """Whether a moving statistic is a mean or a second moment, by its shape and its name."""
-    return statistic(name) if np.shape(values[0]) == (channels,) and values[0].dtype.kind == "f" else ""
 
 
 @dataclass
