@@ -17,8 +17,8 @@ from mabn_ref.check.target import Target
 
 def one_step(target: Target, norm: str, scenario: Scenario) -> dict[int, Trace]:
     """Return what comes of one step of ranks 4, 3, 2 and 5: in float32 if no other precision is taken."""
-    one = {space: replace(scenario, space=space, steps=1) for space in SPACES}
-    found = {len(space) + 2: observe(target, norm, one[space], space) for space in SPACES}
+    one = replace(scenario, steps=1)
+    found = {len(space) + 2: observe(target, norm, replace(one, space=space), space) for space in SPACES}
     if _taken(found) or scenario.dtype == "float32":
         return found
     in_single = one_step(target, norm, replace(scenario, dtype="float32"))

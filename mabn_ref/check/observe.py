@@ -81,7 +81,6 @@ def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
             if isinstance(error, IndexError) and scenario.age and trace.failed_at == scenario.age_after + 1:
                 # most likely a place in a ring
                 trace.skipped = f"set to {scenario.age:,}, what a pass adds one to is no count ({trace.failure})"
-    trace.values = {name: values for name, values in trace.values.items() if values}
     # a statistic that comes later, or changes its shape, cannot be followed
     trace.states = {
         name: values
@@ -116,7 +115,8 @@ def _run(target: Target, norm: str, trace: Trace) -> None:
             ("dx", "dgamma", "dbeta"), target.backward(layer, dz.copy()), (x.shape, *[gamma.shape] * 2), strict=True
         ):
             if value is not None:
-                trace.values.setdefault(name, []).append(_usable(name, value, shape, trace))
+                array = _usable(name, value, shape, trace)
+                trace.values.setdefault(name, []).append(array)
         for name, value in target.state(layer).items():
             if (array := np.array(value)).dtype.kind != "O":
                 trace.states.setdefault(name, []).append(array)
