@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
 def outcomes(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...], only: str = "") -> list[Outcome]:
     """Put a target through all probes, or through the one of a name."""
     with np.errstate(all="ignore"):
-        p = Probing(target, norm, replace(scenario, groups=1), space)
+        p = Probing(target, norm, scenario, space)
         return laid_to_causes([_outcome(probe, p) for probe in PROBES if only in ("", probe.name)])
 
 
@@ -71,9 +71,9 @@ def _outcome(probe: Probe, p: Probing) -> Outcome:
         return Outcome(probe.name, "limit", str(limit))
     except Exception as error:
         return Outcome(probe.name, "fault", f"{probe.name}: it raises {first_line(error)}", probe.mistake)
-    return Outcome(probe.name, "fault", f"{probe.sentence} ({words})", probe.mistake) if words else Outcome(
-        probe.name, "fine"
-    )  # fmt: skip
+    if not words:
+        return Outcome(probe.name, "fine")
+    return Outcome(probe.name, "fault", f"{probe.sentence} ({words})", probe.mistake)
 
 
 OF_THE_OUTPUT = ("second-derivative-wrong", "zero-gamma", "one-pass-variance", "float16-range", "bfloat16-range")

@@ -103,7 +103,7 @@ def check(
                 about, report = _of_either_axis(runs, about, report, wanted, told)
         except Failed as why:
             return Report(name, norm, "", differences=[f"when it was first called: {why}"])
-        first = plan(about, scenarios(norm, norm_batch=norm_batch)[:1])[0]
+        first = plan(about, [replace(wanted[0], groups=1)])[0]
         if first.skipped or not report.preset:
             return report
         told("behaviour")
