@@ -52,7 +52,7 @@ def say(stream: BinaryIO, words: str) -> None:
     stream.flush()
 
 
-def read_answer(stream: IO[bytes], told: Callable[[str], None] = lambda words: None) -> tuple[str, Any]:
+def read_answer(stream: IO[bytes], told: Callable[[str], None]) -> tuple[str, Any]:
     """Read an answer: its kind, with an `About`, a text, a list, or the fields of a `Trace`.
 
     `told` hears what is said before. `Garbled` is raised if it is no answer, EOFError if the stream ends in it.

@@ -23,7 +23,7 @@ BENDABLE: dict[str, Any] = {
 """The models that have every known convention, by the name of the normaliser."""
 
 
-def model_of(norm: str, convention: Convention, channels: int, config: Any = None) -> Any:
+def model_of(norm: str, convention: Convention, channels: int, config: Any) -> Any:
     """Return the layer that a target of this name is compared with; `config` is for one without a bendable model."""
     kind = BENDABLE.get(norm)
     if kind:

@@ -8,6 +8,7 @@ says so.
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -284,7 +285,7 @@ def _fewer_samples(p: Probing) -> str:
 
 def _zero_gamma(p: Probing) -> str:
     _twins(p)
-    x, gamma, beta, dz = p.of_step(0)
+    x, gamma, beta, dz = p.first_step()
     outputs, gradients = [], []
     for scale in (gamma, 0 * gamma):
         layer = p.new()
@@ -300,7 +301,7 @@ def _zero_gamma(p: Probing) -> str:
 def _input_without_gradient(p: Probing) -> str:
     _twins(p)
     layer, other = p.new(), p.new()
-    found = p.target.without_input_gradient(layer, *p.of_step(0))
+    found = p.target.without_input_gradient(layer, *p.first_step())
     if words := p.apart(found, p.step(other, 0)[-len(found) :]):
         return f"of dgamma and dbeta one is {words}"
     words = p.apart([p.infer(layer, 1)], [p.infer(other, 1)])
@@ -312,7 +313,7 @@ def _layout(p: Probing) -> str:
     if len(p.shape) < 3:
         raise NotOffered("without positions there is one layout")
     with _offered():
-        found = p.target.in_other_layout(p.new(), *p.of_step(0))
+        found = p.target.in_other_layout(p.new(), *p.first_step())
     words = p.apart(found, p.step(p.new(), 0))
     return f"of z, dx, dgamma and dbeta one is {words}" if words else ""
 
@@ -442,8 +443,7 @@ PROBES: tuple[Probe, ...] = (
         Probe(
             name, f"The layer in {name} on inputs of size 100, against itself in float64.", f"{name}-range",
             f"In {name} the layer leaves the range of the numbers, or loses their digits.",
-            lambda p, name=name: _half(p, name),  # type: ignore[misc]
-            ("in_precision",),
+            functools.partial(_half, name=name), ("in_precision",),
         )
         for name in OF_SIZE_100
     ),

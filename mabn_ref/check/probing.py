@@ -53,13 +53,13 @@ class Probing:
         z = self.train(layer, k, by, samples)
         return [z, *arrays(self.target.backward(layer, self.dzs[k][:samples].copy()))]
 
-    def infer(self, layer: Any, k: int = 0, by: int | None = None, samples: int | None = None) -> Array:
+    def infer(self, layer: Any, k: int, by: int | None = None, samples: int | None = None) -> Array:
         """Inference on the k-th input, with the parameters of the step `by`."""
         return self.train(layer, k, by, samples, training=False)
 
-    def of_step(self, k: int) -> tuple[Array, Array, Array, Array]:
-        """Copies of the k-th x, gamma, beta and dz."""
-        return self.xs[k].copy(), self.gammas[k].copy(), self.betas[k].copy(), self.dzs[k].copy()
+    def first_step(self) -> tuple[Array, Array, Array, Array]:
+        """Copies of the first x, gamma, beta and dz."""
+        return self.xs[0].copy(), self.gammas[0].copy(), self.betas[0].copy(), self.dzs[0].copy()
 
     def apart(self, found: Sequence[Array], expected: Sequence[Array]) -> str:
         """Say where arrays differ that are to be the same, or ""; a layer may always compute in float32."""
