@@ -79,7 +79,12 @@ def _plausible(name: str, numbers: Sequence[float], channels: int) -> list[Any]:
         return [n for n in range(1, channels + 1) if not channels % n]
     if name == "clip":
         return sorted({v for v in values if 1 < v < 100})
-    return sorted({int(v) for v in values if v == int(v) and (v or name == "warmup") and 0 <= v <= 512})
+    return _whole(values, 0 if name == "warmup" else 1, 512)
+
+
+def _whole(numbers: Sequence[float], least: int, most: int) -> list[int]:
+    """The whole numbers among those that a layer has."""
+    return sorted({int(v) for v in numbers if least <= v <= most and v == int(v)})
 
 
 def _guards(given: bool) -> list[Choice]:
@@ -96,8 +101,7 @@ def _renorm_from(given: bool, numbers: Sequence[float]) -> list[Choice]:
     starts: list[tuple[Any, str]] = [(1, "the first iteration"), (lambda c: c["window"] + 1, "the full window")]
     starts += [(lambda c: max(c["warmup"], 1), "the end of warm-up"), (lambda c: c["warmup"] + 1, "after warm-up")]
     starts.append((LATE, "an iteration after the scenarios from the start"))
-    whole = sorted({int(v) for v in numbers if v == int(v) and 1 < v < 5000})
-    starts += [(first, f"iteration {first}") for v in whole for first in (v, v + 1)]
+    starts += [(first, f"iteration {first}") for v in _whole(numbers, 2, 4999) for first in (v, v + 1)]
     return [
         choice("z", "mabn", {"renorm_from": first}, f"r is other than 1 from {words} on.", not given)
         for first, words in starts
@@ -118,7 +122,7 @@ def _warmup_and_clip(given: frozenset[str]) -> list[Choice]:
 def _blends(numbers: Sequence[float]) -> list[Choice]:
     """A warm-up of r and d over so many iterations, at once or little by little; without a bound it never ends."""
     found = []
-    for length in sorted({int(v) for v in numbers if v == int(v) and 2 <= v <= 1_000_000}):
+    for length in _whole(numbers, 2, 1_000_000):
         for kind, comes in (("steps", f"iteration // {length}"), ("slope", f"iteration / {length}")):
             words = f"r and d come in by min(1, {comes})."
             found.append(choice("z", "brn", {"blend": (length, kind, 1.0)}, words, True))

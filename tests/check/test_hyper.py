@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from mabn_ref.check.conventions import Preset, presets_of
 from mabn_ref.check.models import BENDABLE
 from mabn_ref.check.observe import config_of
 from mabn_ref.check.report import NAMES, Report
+from mabn_ref.check.scenarios import MODULES
 from mabn_ref.check.target import FunctionsTarget
 from mabn_ref.norms import batch_norm, mabn_variants
 from mabn_ref.norms.batch_renorm import Ramp
@@ -60,6 +62,12 @@ def test_a_number_is_read_off_and_is_wrong_where_it_was_given(norm: str, name: s
     assert [finding.words for finding in report.findings] == [words], str(report)
     assert report.hyper.get(name) == (None if taken else value)
     assert report.conforms is not taken
+
+
+@pytest.mark.parametrize("norm", ["brn", "mabn"])
+def test_a_number_that_is_not_finite_is_no_count(norm: str) -> None:
+    report = judged(norm, FunctionsTarget(MODULES[norm]), told(norm), numbers=(math.inf, math.nan))
+    assert report.conforms, str(report)
 
 
 OWN_FIRST = {"partial_window": "batch", "ema_of": "window"}
