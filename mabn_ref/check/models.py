@@ -58,7 +58,6 @@ class ModuleModel:
         self.largest: tuple[Array, Array] = np.ones(channels), np.ones(channels)
 
     def forward(self, batch: Batch, gamma: Array, beta: Array, observed: Array | None = None) -> Array:
-        """Return z and go on; `observed` is there for the sake of the other models."""
         x = batch.x.reshape(batch.shape)
         z, self.cache, self.kept = self.module.forward(x, gamma, beta, self.kept, self.config)
         steep = 1 / np.sqrt(batch.var[:, None] + self.config.eps)
@@ -66,16 +65,13 @@ class ModuleModel:
         return np.asarray(z)
 
     def backward(self, dz: Array) -> tuple[Array, Array, Array]:
-        """Return dx, dgamma and dbeta."""
         dx, dgamma, dbeta, self.kept = self.module.backward(dz, self.cache, self.kept)
         return dx, dgamma, dbeta
 
     def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
-        """Return the output of inference."""
         return np.asarray(self.module.infer(x, gamma, beta, self.kept, self.config))
 
     def state(self) -> dict[str, Array]:
-        """The moving statistics: a mean, and the square and the root of the second moment, where there are any."""
         named = self.kept._asdict()
         found = {"mean": named["mean"]} if "mean" in named else {}
         square = named.get("var", named.get("chi2"))

@@ -111,7 +111,7 @@ class Here:
         self.axes = getattr(self.target, "axes", ())
 
     def about(self, scenario: Scenario) -> About:
-        """Ask what the target is; `Failed` is raised if it hangs at once."""
+        """Ask what the target is; `Failed` is raised if it hangs or dies at once."""
         about: About = self.ask(inquire, Trace(scenario, ()))
         return about
 
@@ -168,14 +168,12 @@ class Apart:
         self.errors: IO[bytes] = tempfile.TemporaryFile(prefix="mabn-ref-")  # noqa: SIM115
 
     def about(self, scenario: Scenario) -> About:
-        """Ask what the target is; `Failed` is raised if it hangs or dies at once."""
         about: About = self.ask(inquire, Trace(scenario, ()), IMPORTS + self.limit)
         if about.axis is not None:  # known, too, by a process that takes the place of this one
             self.adapted["axis"] = about.axis
         return about
 
     def turn(self, axis: int | None) -> None:
-        """Take the channels of a layer to be on another axis; None: find it out again."""
         self.adapted["axis"] = axis
         self.stop()
 

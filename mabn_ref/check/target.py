@@ -120,14 +120,12 @@ class FunctionsTarget(Holding):
         return dict(layer.state._asdict())
 
     def freeze(self, layer: SimpleNamespace, mean: Array, var: Array) -> bool:
-        """Set the constants, and say whether there are any."""
         state = self.functions.init(layer.channels, layer.config, dtype=mean.dtype)
         there = {"mean", "var"} <= set(getattr(state, "_fields", ()))
         layer.state = state._replace(mean=mean, var=var) if there else None
         return there
 
     def age(self, layer: SimpleNamespace, iterations: int) -> bool:
-        """Set the count of iterations, and say whether there is one."""
         counts = layer.state is not None and hasattr(layer.state, "iteration")
         if counts:
             layer.state = layer.state._replace(iteration=iterations)

@@ -51,12 +51,7 @@ class _FlaxTarget(JaxTarget):
 
 
 class LinenTarget(_FlaxTarget):
-    """A `flax.linen.Module`: its class, an instance, or a function of the number of channels that returns one.
-
-    Examples
-    --------
-    ``LinenTarget(flax.linen.BatchNorm)`` in a test, ``mabn-ref check flax.linen:BatchNorm --as bn`` in a terminal.
-    """
+    """A `flax.linen.Module`: its class, an instance, or a function of the number of channels that returns one."""
 
     def __init__(self, source: Any, extra: Mapping[str, Any] | None = None) -> None:
         super().__init__(source, extra)
@@ -95,12 +90,7 @@ class LinenTarget(_FlaxTarget):
 
 
 class NnxTarget(_FlaxTarget):
-    """A `flax.nnx.Module`: its class, an instance, or a function of the number of channels that returns one.
-
-    Examples
-    --------
-    ``NnxTarget(flax.nnx.BatchNorm)`` in a test, ``mabn-ref check flax.nnx:BatchNorm --as bn`` in a terminal.
-    """
+    """A `flax.nnx.Module`: its class, an instance, or a function of the number of channels that returns one."""
 
     def __init__(self, source: Any, extra: Mapping[str, Any] | None = None) -> None:
         super().__init__(source, extra)

@@ -155,7 +155,6 @@ class JaxTarget(Holding, Constructed):
         return {path: squeezed(leaf, layer.channels) for path, leaf in leaves(self.jax, layer.state).items()}
 
     def age(self, layer: Layer, iterations: int) -> bool:
-        """Set everything that counts, and say whether anything does."""
         found = leaves(self.jax, layer.state)
         new = {path: np.full_like(a, iterations) for path, a in found.items() if np.size(a) == 1 and counts(path)}
         layer.state = with_leaves(self.jax, layer.state, new)

@@ -41,11 +41,6 @@ class KerasTarget(Constructed):
     """A layer class, an instance, made anew from its configuration, or a function of the number of channels.
 
     As Batch Renormalization, ``keras.layers.BatchNormalization`` gets ``renorm=True``, its clipping and both momenta.
-
-    Examples
-    --------
-    ``KerasTarget(keras.layers.BatchNormalization)`` in a test, or
-    ``KERAS_BACKEND=torch mabn-ref check keras.layers:BatchNormalization --as bn`` in a terminal.
     """
 
     def __init__(self, source: Any, extra: Mapping[str, Any] | None = None) -> None:
@@ -112,7 +107,6 @@ class KerasTarget(Constructed):
         return {v.name: squeezed(_numpy(v.value), layer.channels) for v in layer.layer.non_trainable_variables}
 
     def age(self, layer: _Layer, iterations: int) -> bool:
-        """Set everything that counts, and say whether anything does."""
         counting = [v for v in layer.layer.non_trainable_variables if np.prod(v.shape) == 1 and counts(v.path)]
         for variable in counting:
             variable.assign(np.full(variable.shape, iterations))

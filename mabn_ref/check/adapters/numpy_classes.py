@@ -166,21 +166,20 @@ class NumpyTarget(Constructed):
         }
 
     def age(self, layer: _Layer, iterations: int) -> bool:
-        """Set whole numbers called after steps, iterations or batches, and say whether there are any."""
+        """Set whole numbers called after steps, iterations or batches."""
         named = [n for n, v in vars(layer.thing).items() if type(v) is int and counts(n)]
         for name in named:
             setattr(layer.thing, name, iterations)
         return bool(named)
 
     def freeze(self, layer: _Layer, mean: Array, var: Array) -> bool:
-        """Set the arrays that are called a mean and a variance, and say whether there are both."""
+        """Set the arrays that are called a mean and a variance."""
         found = mean_and_variance(n for n, v in vars(layer.thing).items() if np.size(v) == layer.channels)
         for name, value in zip(found, (mean, var), strict=False):
             setattr(layer.thing, name, value.reshape(np.shape(getattr(layer.thing, name))))
         return bool(found)
 
     def copy(self, layer: _Layer) -> _Layer:
-        """Return a deep copy."""
         other = _Layer(copy.deepcopy(layer.thing), layer.channels)
         other.zero_centred = layer.zero_centred
         return other

@@ -45,10 +45,6 @@ class TorchTarget(Holding, Constructed):
 
     Its channel axis is whichever of `axes` it takes images with, unless `adapt` is told: first 1 is tried, and -1 of
     a `torch.nn.LayerNorm` or `torch.nn.RMSNorm`.
-
-    Examples
-    --------
-    ``TorchTarget(torch.nn.BatchNorm2d)`` in a test, ``mabn-ref check torch.nn:BatchNorm2d --as bn`` in a terminal.
     """
 
     momentum_is_new = True
@@ -232,10 +228,7 @@ class TorchTarget(Holding, Constructed):
         return {name: squeezed(t.detach().numpy(), layer.channels) for name, t in tensors}
 
     def age(self, layer: _Layer, iterations: int) -> bool:
-        """Set everything that counts, and say whether anything does.
-
-        That is what a pass in training adds one to, and whole numbers called after steps, iterations or batches.
-        """
+        """Set what a pass in training adds one to, and whole numbers called after steps, iterations or batches."""
         before, after = layer.numbers[-2:] if len(layer.numbers) > 1 else ({}, {})
         moved = {name for name, value in after.items() if value - before.get(name, value) == 1}
         found = False
@@ -250,7 +243,7 @@ class TorchTarget(Holding, Constructed):
         return found
 
     def freeze(self, layer: _Layer, mean: Array, var: Array) -> bool:
-        """Set the buffers that are called a mean and a variance, and say whether there are both."""
+        """Set the buffers that are called a mean and a variance."""
         layer.frozen = True
         tensors = {name: t for name, t in self._tensors(layer.module) if t.numel() == layer.channels}
         found = mean_and_variance(tensors)
@@ -334,7 +327,6 @@ class TorchTarget(Holding, Constructed):
         return [n for n in names if "[" not in n], [n for n in names if "[" in n]
 
     def copy(self, layer: _Layer) -> _Layer:
-        """Return a deep copy."""
         return self._same(layer, copy.deepcopy(layer.module))
 
     def pickled(self, layer: _Layer) -> _Layer:
