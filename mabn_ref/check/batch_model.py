@@ -188,12 +188,12 @@ class Model:
         early = [self._own(g) for g in range(groups)]
         used, share = self._windowed(own, early)
         sigma = root(used, c)
-        before, after = self._moved(batch, raw, own, used, gamma, beta)
+        moved = self._moved(batch, raw, own, used, gamma, beta)
         centre = batch.mean
         if c.by != "batch":
-            means, seconds = before if c.by == "before" else after
+            means, seconds = moved[c.by]
             centre, sigma = _repeated(means, batch.positions), self._moving_root(seconds, batch.positions)
-        means, seconds = before if c.read == "before" else after
+        means, seconds = moved[c.read]
         mean_hat, sigma_hat = _repeated(means, batch.positions), self._moving_root(seconds, batch.positions)
         centred = batch.x - (centre[:, None] if self.centred else 0)
         seen = None
@@ -243,8 +243,8 @@ class Model:
 
     def _moved(
         self, batch: Batch, raw: Array, own: Array, used: Array, gamma: Array, beta: Array
-    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        """Update the moving averages; return means and seconds, (G, C), before and after each batch."""
+    ) -> dict[str, tuple[Array, Array]]:
+        """Update the moving averages; return means and seconds, (G, C), "before" and "after" each batch."""
         c, n, samples = self.c, batch.x.shape[1], batch.samples
         kinds: dict[str, Callable[[], Array]] = {
             "as used": lambda: own,
@@ -281,7 +281,7 @@ class Model:
             before.append(old)
             after.append((self.mean, self.second))
         repeats = len(raw) // len(values)  # of a call that is averaged first, one for all its batches
-        return _stacked(before * repeats), _stacked(after * repeats)
+        return {"before": _stacked(before * repeats), "after": _stacked(after * repeats)}
 
     def _moving_root(self, second: Array, positions: int) -> Array:
         c = self.c
