@@ -58,23 +58,22 @@ def inquire(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
         other_axes=[other for other in run if other != axis],
         limits=list(getattr(target, "limits", ())),
         clear=len(clear) == 1,
-        **_broken(norm, traces),
+        broken=_broken(norm, traces),
         **told,
     )
 
 
-def _broken(norm: str, traces: Mapping[int, Trace]) -> dict[str, Any]:
+def _broken(norm: str, traces: Mapping[int, Trace]) -> dict[int, str]:
     """What goes wrong after forward has accepted an input: an error in a later pass, or NaN. Neither is a refusal."""
-    broken, not_finite = {}, []
+    broken = {}
     for rank, trace in traces.items():
         if trace.scenario.norm_batch * np.prod(trace.space) == 1 or (norm == "in" and not trace.space):
             continue  # of one value there is no variance
         if trace.not_finite:
             broken[rank] = trace.not_finite + " at inference" * (trace.part == "inference")
-            not_finite.append(rank)
         elif trace.failure and trace.part in ("backward", "inference"):
             broken[rank] = f"forward works, and {trace.part} fails: {trace.failure}"
-    return {"broken": broken, "not_finite": not_finite}
+    return broken
 
 
 def _turned(target: Target, axis: int | None) -> Target:

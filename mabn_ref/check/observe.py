@@ -167,7 +167,6 @@ class About:
     clear: bool = True  #: whether gamma and beta are those of the channels of `axis` alone
     #: what goes wrong with inputs of a rank that forward takes, by the rank: such a rank is not refused
     broken: dict[int, str] = field(default_factory=dict)
-    not_finite: list[int] = field(default_factory=list)  #: of these ranks, those where what goes wrong is NaN or inf
 
     def fields(self, norm: str) -> frozenset[str]:
         """The fields of the Config that the target takes, and those of a `Convention` that one of them decides."""

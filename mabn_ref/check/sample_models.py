@@ -47,9 +47,6 @@ class SampleModel(Model):
         # a copy, since backward is of the last training pass
         return copy(self).forward(samples_of(x, alone if c.infer_by == "sample" else c), gamma, beta)
 
-    def state(self) -> dict[str, Array]:
-        return {}
-
     def sizes(self) -> tuple[Array, Array]:
         p, batch = self.last, self.last.batch
         rounded = np.abs(batch.x / p.sigma[:, None]) * 1e-6  # of a group of one value y is but rounding
