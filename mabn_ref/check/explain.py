@@ -62,9 +62,8 @@ class Explanation:
     @property
     def agreed(self) -> tuple[str, ...]:
         """Those of `TENSORS` that are reproduced."""
-        unknown = self.lost | (
-            {"dx", "dgamma"} if "z" in self.lost else set()
-        )  # the gradients of what is not understood
+        # without z its gradients are not understood
+        unknown = self.lost | {"dx", "dgamma"} if "z" in self.lost else self.lost
         return tuple(tensor for tensor in TENSORS if tensor not in unknown)
 
     def convention(self, case: Case, *more: Choice) -> Convention:

@@ -267,9 +267,15 @@ def _best(telling: Sequence[Case], cases: Sequence[Case]) -> Explanation:
     first = first_difference(longest, best.convention(longest), ("z",))
     if first is None:
         return best
-    words = f"r is other than 1 from iteration {first.step} on."
-    exact = replace(late, changes=(("renorm_from", first.step),), words=words)
-    return replace(best, choices=tuple((t, exact if choice is late else choice) for t, choice in best.choices))
+    of_a_call = longest.trace.scenario.groups
+    for start in range((first.step - 1) * of_a_call + 1, first.step * of_a_call + 1):
+        words = f"r is other than 1 from iteration {start} on."
+        exact = replace(late, changes=(("renorm_from", start),), words=words)
+        best = replace(best, choices=tuple((t, exact if c is late else c) for t, c in best.choices))
+        if first_difference(longest, best.convention(longest), ("z",)) is None:
+            break
+        late = exact
+    return best
 
 
 def _steps_alike(explanation: Explanation, telling: Sequence[Case]) -> tuple[float, int]:

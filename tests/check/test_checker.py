@@ -366,6 +366,18 @@ def test_where_r_starts_late_is_found() -> None:
     assert "r is other than 1 from iteration 410 on." in str(report)
 
 
+def test_where_r_starts_is_an_iteration_and_no_call() -> None:
+    class Late(layers.FunctionsTarget):
+        given = GIVEN
+
+        def make(self, channels: int, config: Any) -> Any:
+            return super().make(channels, replace(config, renorm_from=500))
+
+    report = check(Late(mabn), "mabn", norm_batch=2, groups=2)  # in the 250th call
+    assert report.conforms, str(report)
+    assert report.hyper["renorm_from"] == 500
+
+
 def test_a_layer_that_takes_a_call_as_one_batch_may() -> None:
     functions = wrong(named("bn-whole-call"))
     target = layers.FunctionsTarget(functions)

@@ -79,6 +79,25 @@ def test_arguments_of_a_pure_function_are_given(jax: Any) -> None:
     np.testing.assert_allclose(found.values["dx"][0], 2 * plain.values["dx"][0])
 
 
+def test_keywords_of_a_pure_function_go_to_the_one_that_takes_them(jax: Any) -> None:
+    def init(channels: int, size: float) -> Any:
+        return {"size": jax.numpy.ones(channels) * size}
+
+    def apply(x: Any, gamma: Any, beta: Any, state: Any, training: bool, *, scale: float = 1.0) -> Any:
+        return scale * state["size"] * gamma * x + beta, state
+
+    target = adapt(SimpleNamespace(init=init, apply=apply), {"size": 3.0, "scale": 2.0})
+    found = observe(target, "bn", SCENARIO, ())
+    one = observe(adapt(SimpleNamespace(init=init, apply=apply), {"size": 1.0}), "bn", SCENARIO, ())
+    np.testing.assert_allclose(found.values["dx"][0], 6 * one.values["dx"][0], rtol=1e-6)
+    assert (
+        "unexpected keyword argument 'nope'"
+        in observe(
+            adapt(SimpleNamespace(init=init, apply=apply), {"size": 1.0, "nope": 1}), "bn", SCENARIO, ()
+        ).failure
+    )
+
+
 def test_its_default_takes_the_variance_in_one_pass(flax: Any) -> None:
     report = check(flax.linen.BatchNorm, "bn", norm_batch=4, short=True)
     assert report.mistakes == ["one-pass-variance"], str(report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -543,6 +544,7 @@ def test_the_scale_of_a_flax_module_has_its_size_and_its_start_looked_at() -> No
 @pytest.mark.frameworks
 def test_a_scale_of_keras_that_starts_at_0_beside_1() -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
+    os.environ.setdefault("KERAS_BACKEND", "torch")  # once it is loaded it has one, which is as good
     keras = pytest.importorskip("keras", reason="Keras is not installed")
 
     class Gemma(keras.layers.Layer):  # type: ignore[name-defined,misc]

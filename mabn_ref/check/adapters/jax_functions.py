@@ -93,8 +93,11 @@ class JaxTarget(Holding, Constructed):
         return repr((layer.channels, layer.made))
 
     def make(self, channels: int, config: Any) -> Layer:
-        starting = self.arguments(self.source.init, config, {})
-        applying = self.arguments(self.source.apply, config, self.extra, hidden=5)
+        of_init, of_apply = (signature(call).parameters for call in (self.source.init, self.source.apply))
+        first = {name: value for name, value in self.extra.items() if name in of_init}
+        rest = {name: value for name, value in self.extra.items() if name in of_apply or name not in of_init}
+        starting = self.arguments(self.source.init, config, first)
+        applying = self.arguments(self.source.apply, config, rest, hidden=5)
         return Layer(channels, (starting.keywords, applying.keywords))
 
     def precision(self, x: Array) -> Any:
