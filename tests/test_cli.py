@@ -329,7 +329,7 @@ def test_what_is_said_of_a_study_holds_though_it_is_usual_for_other_images(
 ) -> None:
     """`--lr 0.06` is what generated images have if nothing is said, and scenes have not."""
     contexts: dict[str, Any] = {}
-    monkeypatch.setattr(paper, "_run_studies", lambda _, found, command: contexts.update(found) or 0)
+    monkeypatch.setattr(paper, "_run_studies", lambda _, found, *rest: contexts.update(found) or 0)
     for name in ("table8", "table3", "long"):
         said = DEFAULTS["embedded"] | {"weight_decay": RunConfig.weight_decay}
         if name != "long":

@@ -7,7 +7,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mabn_ref import storage
 from mabn_ref.cli import options
@@ -15,6 +15,9 @@ from mabn_ref.cli.parser import add_command, add_number, add_place, name_from, n
 from mabn_ref.train.comparison import DEFAULT_ROWS, ROWS, collect, learning_curves, plan, sketch, table
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.table_layout import FEWEST, WIDTH
+
+if TYPE_CHECKING:
+    from mabn_ref.train import datasets
 
 _DESCRIPTION = """\
 Train one small network with several normalisers and several seeds, and compare the test errors. All rows of a seed
@@ -56,26 +59,25 @@ def run(args: argparse.Namespace) -> int:
         return _compare(args, configs, images)
 
 
-def _compare(args: argparse.Namespace, configs: list[RunConfig], images: int) -> int:
+def _compare(args: argparse.Namespace, configs: list[RunConfig], images: datasets.Images) -> int:
     from mabn_ref.train import results
 
     path = args.out / "results.jsonl"
     if args.fresh and path.exists() and path.stat().st_size:
         print(f"the old results are now {storage.put_aside(path)}", file=sys.stderr)
-    with usage_errors():
-        records = results.read(path)
+    records = options.recorded(path, configs, images.digest)
     missing = results.missing(configs, records)
     if len(missing) < len(configs):
         there = f"{len(configs) - len(missing)} of {len(configs)} runs are in {path} already"
         print(f"{there}; --fresh runs them again", file=sys.stderr)
     again = "the same command without --fresh" if args.fresh else "the same command"
-    done = options.sweep(missing, args, path, again=again) if missing else []
+    done = options.sweep(missing, args, path, digest=images.digest, again=again) if missing else []
     records += [record for record in done if not isinstance(record, Exception)]
     failed = [error for error in done if isinstance(error, Exception)]
 
     rows = collect(configs, records)
-    trained = f"{options.data_title(configs[0], images)}, {options.count(configs[0].epochs, 'epoch')}"
-    title = f"{trained}, {options.count(args.seeds, 'seed')}"
+    data = options.data_title(configs[0], len(images.train.labels))
+    title = f"{data}, {options.count(configs[0].epochs, 'epoch')}, {options.count(args.seeds, 'seed')}"
     print(f"Test error in % on {title}\n\n{table(rows)}\n")
     ended, files = any(row.curves for row in rows), [path]
     if ended:

@@ -10,7 +10,7 @@ import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mabn_ref import extras, storage
 from mabn_ref.cli.parser import add_name, add_number, usage_errors
@@ -18,6 +18,9 @@ from mabn_ref.nn.networks import NETWORKS
 from mabn_ref.train.config import DEFAULTS, RunConfig, filled, label
 from mabn_ref.train.devices import DEVICES, library
 from mabn_ref.train.table_layout import WIDTH
+
+if TYPE_CHECKING:
+    from mabn_ref.train import datasets
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -98,8 +101,8 @@ def lock(path: Path) -> contextlib.AbstractContextManager[None]:
     return storage.lock(path, lambda holder: print(f"waiting for {holder}, which holds {path}", file=sys.stderr))
 
 
-def require_images(config: RunConfig) -> int:
-    """Return how many training images there are, and say what is odd about them.
+def require_images(config: RunConfig) -> datasets.Images:
+    """Return the images, and say what is odd about them.
 
     Images that are not there, or that nothing can be learned from, are a `UsageError` now rather than in every run.
     """
@@ -110,7 +113,21 @@ def require_images(config: RunConfig) -> int:
     for colour, mean, std in zip(("red", "green", "blue"), images.mean, images.std, strict=True):
         if std == 0:
             print(f"note: {colour} is {mean:.0f} in all training images; training leaves it out", file=sys.stderr)
-    return len(images.train.labels)
+    return images
+
+
+def recorded(path: Path, configs: Sequence[RunConfig], digest: str | None) -> list[dict[str, Any]]:
+    """Read the records of a file but those of other images, and say how many of `configs` are done again for that."""
+    from mabn_ref.train import results
+
+    with usage_errors():
+        found = results.read(path)
+    records = results.of_images(found, digest)
+    if again := [config for config in results.missing(configs, records) if results.find(found, config)]:
+        images = f"other images than {again[0].data_dir} holds now"
+        kept = "they are done again, and the old records stay in the file"
+        print(f"{len(again)} of {len(configs)} runs in {path} are of {images}: {kept}", file=sys.stderr)
+    return records
 
 
 def sweep(
@@ -118,6 +135,7 @@ def sweep(
     args: argparse.Namespace,
     path: Path,
     *,
+    digest: str | None,
     run: Callable[..., dict[str, Any]] | None = None,
     dask: str | None = None,
     name: str = "",
@@ -126,10 +144,10 @@ def sweep(
 ) -> list[dict[str, Any] | Exception]:
     """Run `configs` with one bar for all and a line for each; return their records, or why they failed.
 
-    `lacking` is where the message after an interrupt says that runs are missing; by default `path`. `again` is what
-    it says to run.
+    `digest` is that of the images. `lacking` is where the message after an interrupt says that runs are missing; by
+    default `path`. `again` is what it says to run.
     """
-    from mabn_ref.train import sweeps
+    from mabn_ref.train import results, sweeps
     from mabn_ref.train.progress import Bar
     from mabn_ref.train.runs import run_one
 
@@ -138,6 +156,8 @@ def sweep(
     try:
         with Bar(runs=len(configs)) as bar, sweeps.executor(jobs, dask, bar.report) as pool:
             for config, record in sweeps.sweep(configs, pool, path, args.device, run or run_one):
+                if not isinstance(record, Exception) and not results.of_images([record], digest):
+                    record = RuntimeError(f"{config.data_dir} held other images than when this command began")
                 records.append(record)
                 bar.end(config, f"{name}{names[config]}{_end_of(record)}")
     except KeyboardInterrupt:

@@ -70,12 +70,12 @@ def run(args: argparse.Namespace) -> int:
     names = list(STUDIES) if args.name == "all" else [args.name]
     contexts = {name: _context(args, STUDIES[name]) for name in names}
     with usage_errors():
-        first = [config for name in names for config in STUDIES[name].plan(contexts[name], [])]
+        first = {name: STUDIES[name].plan(contexts[name], []) for name in names}
     # Those from files are the same images in all runs; the others are generated and need no look.
-    for config in [config for config in first if config.data != "embedded"][:1]:
-        options.require_images(config)
+    named = [config for configs in first.values() for config in configs if config.data != "embedded"]
+    digest = options.require_images(named[0]).digest if named else None
     with options.lock(args.out / ".lock"):
-        return _run_studies(args, contexts, command)
+        return _run_studies(args, contexts, command, first, digest)
 
 
 def _refuse_unread(args: argparse.Namespace) -> None:
@@ -98,20 +98,29 @@ def _context(args: argparse.Namespace, study: Study) -> Context:
     return study.suited(Context(tuple(range(seeds)), said, args.layer))
 
 
-def _run_studies(args: argparse.Namespace, contexts: Mapping[str, Context], command: str) -> int:
+def _run_studies(
+    args: argparse.Namespace,
+    contexts: Mapping[str, Context],
+    command: str,
+    first: Mapping[str, Sequence[RunConfig]],
+    digest: str | None,
+) -> int:
     failed, found, lost = list[Exception](), dict[str, tuple[Study, Outcome]](), list[str]()
 
     def run_missing(name: str, configs: list[RunConfig]) -> list[dict[str, Any] | Exception]:
         study, path = STUDIES[name], args.out / STUDIES[name].file
         print(f"{name}: {options.count(len(configs), 'run')} to do in {path}", file=sys.stderr)
-        done = options.sweep(configs, args, path, run=study.run, dask=args.dask, name=f"{name}, ", lacking=args.out)
+        done = options.sweep(
+            configs, args, path, digest=digest, run=study.run, dask=args.dask, name=f"{name}, ", lacking=args.out
+        )
         failed.extend(error for error in done if isinstance(error, Exception))
         return done
 
     for name, context in contexts.items():
         study = STUDIES[name]
+        known = options.recorded(args.out / study.file, first[name], digest)
         with usage_errors():
-            planned, records = complete(study, context, args.out, partial(run_missing, name))
+            planned, records = complete(study, context, known, partial(run_missing, name))
             with Progress(name):
                 outcome = study.outcome(context, records)
         # A study that simulates or measures has no images.

@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
             start=None if source is None else source.name,
         )
-        images = options.require_images(config)
+        images = len(options.require_images(config).train.labels)
     with contextlib.ExitStack() as locks:
         if args.checkpoint is not None:
             _refuse_files_of(args.out, args.checkpoint)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -75,15 +74,17 @@ def no_runs(context: Context, records: Records) -> list[RunConfig]:
 
 
 def complete(
-    study: Study, context: Context, out: Path, run: Callable[[list[RunConfig]], Iterable[dict[str, Any] | Exception]]
+    study: Study,
+    context: Context,
+    known: Records,
+    run: Callable[[list[RunConfig]], Iterable[dict[str, Any] | Exception]],
 ) -> tuple[list[RunConfig], list[dict[str, Any]]]:
-    """Read the study's file once, run what it lacks, and again while the study decides on further runs by outcome.
+    """Run what is not `known`, and again while the study decides on further runs by outcome.
 
-    The file is in the directory `out`. `run` runs a list of configurations, adds their records to the file, and
-    returns them, or why they failed; what failed is not asked for again. Returned are all runs of the study, and all
-    records of the file.
+    `run` runs a list of configurations, and returns their records, or why they failed; what failed is not asked for
+    again. Returned are all runs of the study, and the records that are known then.
     """
-    records, tried = results.read(out / study.file), set[RunConfig]()
+    records, tried = list(known), set[RunConfig]()
     while True:
         planned = study.plan(context, records)
         configs = [config for config in results.missing(planned, records) if config not in tried]

@@ -2,7 +2,7 @@
 
 The arrays are ``params/03/w``, ``velocity/03/w``, ``states/04/chi2`` and so on, by layer number and name, of several
 devices ``states/04/0/chi2``, by the device's number too; and ``order``. ``meta`` is JSON: the format's version, the
-configuration, the generator's state, the position and the history. Nothing is pickled.
+configuration, the digest of the images, the generator's state, the position and the history. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def save(path: Path, config: RunConfig, progress: Progress) -> None:
 
     Arrays of a device are copied to the host.
     """
-    meta = {"format": _FORMAT, "config": config.as_dict()} | {name: getattr(progress, name) for name in _META}
+    meta = {"format": _FORMAT, "config": config.as_dict(), "images": progress.digest}
+    meta |= {name: getattr(progress, name) for name in _META}
     arrays: dict[str, Any] = {"order": progress.order} | named(_layers(progress))
     assert not any(value.dtype.hasobject for value in arrays.values())
     arrays["meta"] = np.array(json.dumps(meta))
@@ -58,8 +59,8 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
 
     `like` is its start, which says what names, shapes and dtypes to expect, and on which device.
 
-    A `CheckpointError` says that the file is damaged, not a checkpoint, or of another configuration or version; an
-    `OSError` that there is none, or that it cannot be read.
+    A `CheckpointError` says that the file is damaged, not a checkpoint, or of another configuration or version, or of
+    other images; an `OSError` that there is none, or that it cannot be read.
     """
     layers = _layers(like)
     expected = {"order": like.order} | named(layers)
@@ -73,6 +74,13 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
         ]
         if differing:
             raise CheckpointError(f"{path} is a checkpoint of another run: {'; '.join(differing)}")
+        # Files made before there were digests have none, and neither has what goes on from them.
+        digest = meta.get("images")
+        if digest is not None and digest != like.digest:
+            raise CheckpointError(
+                f"{path} is a checkpoint of other images than {config.data_dir} holds now, digest {digest} there and "
+                f"{like.digest} here: name another file, or put those images back"
+            )
         found = {name: _array(path, name, stream, expected) for name, stream in members.items()}
     # Files of version 0.1 lack the counts with a default, which are only ever compared with those of caches to come.
     found = named({"states": [getattr(state, "_field_defaults", None) for state in like.states]}) | found
@@ -82,7 +90,7 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
     _check_counts(path, found)
     xp = namespace(next(iter(like.params[0].values())))
     position = _position(path, meta, found["order"], config, len(like.order))
-    return like._replace(**to_device(_restored(layers, found), xp), order=found["order"], **position)
+    return like._replace(**to_device(_restored(layers, found), xp), order=found["order"], digest=digest, **position)
 
 
 def load_network(path: Path) -> tuple[RunConfig, convert.Network]:

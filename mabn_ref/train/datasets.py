@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,8 @@ class Images(NamedTuple):
     test: Dataset
     mean: npt.NDArray[Any]
     std: npt.NDArray[Any]
+    #: of both sets, labels included, as they were read from a directory; None where the configuration determines them
+    digest: str | None = None
 
 
 def load(config: RunConfig) -> Images:
@@ -48,7 +51,7 @@ def load(config: RunConfig) -> Images:
     else:
         images = _read(config.data_dir, config.train_size, config.test_size, _stamp(config.data_dir))
     if config.held_out:
-        images = _halves(images.train)
+        images = _halves(images.train)._replace(digest=images.digest)
     if config.data != "embedded":
         _check(images, config)
     return images
@@ -69,7 +72,17 @@ def _read(data_dir: str | None, train_size: int | None, test_size: int | None, s
         train, test = cifar.read_archive(fetch.fetch_cifar10())
     train = _part("train_size", train, train_size, _source(data_dir, KINDS[0]))
     test = _part("test_size", test, test_size, _source(data_dir, KINDS[1]))
-    return _scaled(train, test)
+    # the hash of the archive was compared when it was fetched
+    return _scaled(train, test)._replace(digest=None if data_dir is None else _digest(train, test))
+
+
+def _digest(*sets: Dataset) -> str:
+    """Some digits that are others where any pixel, label, number or order of the images is."""
+    seen = hashlib.sha256()
+    for images, labels in sets:
+        seen.update(np.ascontiguousarray(images).data)
+        seen.update(labels.astype(np.uint8).data)
+    return seen.hexdigest()[:16]
 
 
 def _scaled(train: Dataset, test: Dataset) -> Images:

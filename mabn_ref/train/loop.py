@@ -75,6 +75,7 @@ class Progress(NamedTuple):
     wrong: int
     seconds: float  #: this epoch's so far
     history: tuple[Epoch, ...]
+    digest: str | None = None  #: that of the images of all steps so far; None if it is not known, or needs none
     predicted: Any = None  #: `predictions` after the last epoch; decides nothing, and no checkpoint keeps it
 
 
@@ -99,7 +100,8 @@ def begin(setup: Setup) -> Progress:
     params, states = network.init(setup.layers, weights, dtype=setup.xp.float32, xp=setup.xp)
     first = order.permutation(len(setup.images.train.labels))
     rng = order.bit_generator.state
-    return Progress(params, optimiser.init(params), states, rng, first, epoch=0, history=(), **_BEFORE_AN_EPOCH)
+    begun = {"epoch": 0, "history": (), "digest": setup.images.digest, **_BEFORE_AN_EPOCH}
+    return Progress(params, optimiser.init(params), states, rng, first, **begun)
 
 
 def run(setup: Setup, progress: Progress) -> Iterator[Progress]:

@@ -127,6 +127,20 @@ def find(records: Sequence[dict[str, Any]], config: RunConfig) -> dict[str, Any]
     return next((record for record in reversed(records) if of_record(record.get("config", {})) == wanted), None)
 
 
+def of_images(records: Sequence[dict[str, Any]], digest: str | None) -> list[dict[str, Any]]:
+    """Return the records that are not known to be of other images than those of a digest; see `datasets.Images`.
+
+    The name of a directory is part of a configuration, and says nothing of what is in it. Records made before there
+    were digests have none and stay, as those of generated images do.
+
+    Examples
+    --------
+    >>> of_images([{"seed": 0, "images": "3f"}, {"seed": 1, "images": "a0"}, {"seed": 2}], digest="a0")
+    [{'seed': 1, 'images': 'a0'}, {'seed': 2}]
+    """
+    return [record for record in records if record.get("images") in (None, digest)]
+
+
 def by_seed(records: Sequence[dict[str, Any]], configs: Sequence[RunConfig]) -> list[dict[int, dict[str, Any]]]:
     """Return the records of a row's runs by seed: those that ended, and those that diverged."""
     found = {config.seed: record for config in configs if (record := find(records, config)) is not None}

@@ -45,7 +45,8 @@ def run_one(
     `epochs`, a list of `loop.Epoch.figures`. Of pixels also `mean_iou`, the last one in %, and `predictions`, the
     last ones of the first test scenes, a string of digits each; of boxes `ap`, `ap50`, `ap75`
     and `predictions`. A run with a source has `start`: what the source says of itself, and `starting.begin` of the
-    layers. Errors are those of `datasets.load`, `checkpoints.load` and `devices.library`, and an
+    layers. A run on images from a directory has `images`, their digest, unless it went on from a checkpoint without
+    one. Errors are those of `datasets.load`, `checkpoints.load` and `devices.library`, and an
     ImportError without threadpoolctl.
 
     Parameters
@@ -102,6 +103,8 @@ def run_one(
                     report(_report(setup, progress))
         except loop.Diverged as error:
             status, message = "diverged", str(error)
+        if progress.digest is not None:
+            further |= {"images": progress.digest}
         further |= _examples(setup, progress, status)
         if finished is not None and status == "done":
             further |= finished(setup, progress)

@@ -7,9 +7,11 @@ import io
 import json
 import os
 import pickle
+import re
 import tarfile
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from mabn_ref.cli import main
 from mabn_ref.data import cifar
 from mabn_ref.data.dataset import Dataset
 from mabn_ref.data.images import balanced
-from mabn_ref.train import datasets
+from mabn_ref.train import datasets, sweeps
 
 SMALL = ["--epochs", "1", "--width", "4"]
 COMMANDS = (
@@ -549,6 +551,103 @@ def test_files_that_change_are_read_again(tmp_path: Path) -> None:
     assert datasets.load(config).train.labels.tolist() == before.train.labels[::-1].tolist()
     (tmp_path / "data_batch_2.bin").write_bytes(records(40).tobytes())
     assert len(datasets.load(config).train.labels) == 110
+
+
+def other_images(folder: Path) -> None:
+    """As many, of the same labels."""
+    change(folder, "data_batch_1.bin", lambda found: found[:, 1:].sort(axis=0))
+
+
+@pytest.mark.parametrize(("command", "runs"), [(COMMANDS[1], 1), (COMMANDS[2], 13)])
+def test_runs_on_other_images_of_the_same_name_are_done_again(
+    command: list[str], runs: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "own"
+    good(folder)
+    first = trained(command, folder)
+    kept = (folder / "data_batch_1.bin").read_bytes()
+    other_images(folder)
+    capfd.readouterr()
+    second = trained(command, folder)
+    path = tmp_path / f"out-{command[0]}" / "results.jsonl"
+    assert capfd.readouterr().err.splitlines()[0] == (
+        f"{runs} of {runs} runs in {path} are of other images than {folder} holds now: they are done again, and the "
+        "old records stay in the file"
+    )
+    assert second[:runs] == first
+    assert len(second) == 2 * runs
+    assert len({record["images"] for record in second}) == 2
+    # either are known now, and so are those of a version that did not write which images they are of
+    for raw in (kept, (folder / "data_batch_1.bin").read_bytes()):
+        (folder / "data_batch_1.bin").write_bytes(raw)
+        assert trained(command, folder) == second
+    older = [{name: value for name, value in record.items() if name != "images"} for record in first]
+    path.write_text("".join(f"{json.dumps(record)}\n" for record in older))
+    assert trained(command, folder) == older
+    assert "other images" not in capfd.readouterr().err
+
+
+def test_the_table_is_of_the_images_that_are_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whichever were trained on last."""
+    folder = tmp_path / "own"
+    found = {}
+    for name, alter in (("first", good), ("second", other_images)):
+        alter(folder)
+        *_, record = trained(COMMANDS[1], folder)
+        found[name] = (folder / "data_batch_1.bin").read_bytes(), record
+    lines = []
+    for error, (_, record) in zip((11.0, 22.0), found.values(), strict=True):
+        record["epochs"][-1]["test_error"] = error  # type: ignore[index]
+        lines.append(f"{json.dumps(record)}\n")
+    (tmp_path / "out-compare" / "results.jsonl").write_text("".join(lines))
+    for error, (raw, _) in zip(("11.00", "22.00"), found.values(), strict=True):
+        (folder / "data_batch_1.bin").write_bytes(raw)
+        capfd.readouterr()
+        trained(COMMANDS[1], folder)
+        assert f" {error} (1 run) " in capfd.readouterr().out
+
+
+def test_images_that_change_while_a_command_runs_are_a_run_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A table has runs on the same images alone; the same command then does all of them again."""
+    folder, load = tmp_path / "own", datasets.load
+    good(folder)
+    monkeypatch.setattr(sweeps, "executor", lambda *_: ThreadPoolExecutor(1))
+
+    def changing(config: datasets.RunConfig) -> datasets.Images:
+        if config.seed == 1:
+            other_images(folder)
+        return load(config)
+
+    monkeypatch.setattr(datasets, "load", changing)
+    command = ["compare", "--rows", "bn-32", "--seeds", "2", "--jobs", "1", "--data-dir", str(folder), *SMALL]
+    assert main([*command, "--out", str(tmp_path)]) == 1
+    said = capfd.readouterr()
+    why = f"{folder} held other images than when this command began"
+    assert f"BN 32, seed 1 failed: RuntimeError: {why}" in said.err
+    assert said.err.endswith("error: runs that failed: 1; the same command runs them again\n")
+    assert re.search(r"BN 32 +1 ", said.out)
+    monkeypatch.undo()
+    assert main([*command, "--out", str(tmp_path)]) == 0
+    assert f"1 of 2 runs in {tmp_path / 'results.jsonl'} are of other images" in capfd.readouterr().err
+
+
+def test_a_checkpoint_of_other_images_of_the_same_name_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, checkpoint = tmp_path / "own", tmp_path / "run.npz"
+    good(folder)
+    options = ["--checkpoint", str(checkpoint)]
+    (record,) = trained(COMMANDS[0], folder, *options)
+    kept = checkpoint.read_bytes()
+    other_images(folder)
+    assert main([*COMMANDS[0], "--data-dir", str(folder), *SMALL, *options]) == 2
+    said = (
+        f"{checkpoint} is a checkpoint of other images than {folder} holds now, digest {record['images']} there and"
+    )
+    assert f"mabn-ref train: error: {said} " in capfd.readouterr().err
+    assert checkpoint.read_bytes() == kept
 
 
 def test_what_lies_beside_the_records_is_left_alone(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mabn_ref.paper.study import Context, Study, complete
 from mabn_ref.train.config import RunConfig
+from mabn_ref.train.results import read
 from mabn_ref.train.sweeps import executor, sweep
 
 CONTEXT = Context((0, 1, 2), {"epochs": 1})
@@ -38,7 +39,7 @@ def run_all(study: Study, context: Context, folder: Path, run: Callable[..., Any
             ended.extend(record for _, record in sweep(configs, workers, folder / study.file, run=run))
         return ended
 
-    planned, found = complete(study, context, folder, in_one_go)
+    planned, found = complete(study, context, [], in_one_go)
     assert [record["status"] for record in ended if isinstance(record, dict)] == ["done"] * len(planned), ended
-    assert complete(study, context, folder, lambda configs: configs[0]) == (planned, found)  # type: ignore[arg-type, return-value]
+    assert complete(study, context, read(folder / study.file), lambda configs: configs[0]) == (planned, found)  # type: ignore[arg-type, return-value]
     return planned, found

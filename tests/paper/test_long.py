@@ -96,7 +96,7 @@ def test_the_lines_of_runs_that_differ_in_the_rate_alone_say_it(
     trials = LONG.plan(CONTEXT, [])
     chosen = [*trials[:3], dataclasses.replace(trials[0], seed=0)]
     arguments = argparse.Namespace(jobs=1, device="cpu")
-    options.sweep(chosen, arguments, tmp_path / LONG.file, run=run, name="long, ")
+    options.sweep(chosen, arguments, tmp_path / LONG.file, digest=None, run=run, name="long, ")
     said = [line.partition(": test error")[0] for line in capsys.readouterr().err.splitlines() if ": test" in line]
     alike = [f"long, BN 32, held-out images, lr {rate}, seed 1000" for rate in (0.03, 0.06, 0.12)]
     assert sorted(said) == sorted([*alike, "long, BN 32, held-out images, seed 0"])
@@ -193,8 +193,8 @@ def test_a_small_one_goes_on_where_it_was_killed(tmp_path: Path, monkeypatch: py
             yield record
 
     with pytest.raises(KeyboardInterrupt):
-        complete(LONG, context, tmp_path, run)
-    planned, recorded = complete(LONG, context, tmp_path, run)
+        complete(LONG, context, results.read(file), run)
+    planned, recorded = complete(LONG, context, results.read(file), run)
     assert [config for config in ran if config] == planned
     assert len(planned) == len(set(planned)) == 2 * 3 + 2
     assert {record["status"] for record in recorded} == {"done"}

@@ -87,7 +87,7 @@ def test_a_study_that_plans_by_outcome_is_asked_again_and_failures_are_not_retri
         assert len(ended) == len(configs)
         return [record for _, record in ended]
 
-    planned, records = complete(study, context, tmp_path, run)
+    planned, records = complete(study, context, [], run)
     # the three methods with a failed run have no best setting yet, so the other three have their two seeds
     assert [len(configs) for configs in asked] == [72, 3 * 2]
     assert {config.seed for config in asked[1]} == {0, 1}
@@ -124,7 +124,7 @@ def test_a_dying_worker_loses_its_run_alone_and_is_reported(tmp_path: Path) -> N
             ended.extend(sweeps.sweep(configs, workers, tmp_path / study.file, run=dies_with_seed_1))
         return [record for _, record in ended]
 
-    planned, records = complete(study, context, tmp_path, run)
+    planned, records = complete(study, context, [], run)
     lost = {(config.norm, config.seed) for config, record in ended if isinstance(record, WorkerDied)}
     assert lost == {("mabn", 1)}
     missing = results.missing(planned, records)
@@ -272,7 +272,7 @@ def test_what_a_study_does_not_read_is_refused(
 
 def test_all_studies_are_told_what_they_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     contexts: dict[str, Context] = {}
-    monkeypatch.setattr("mabn_ref.cli.paper._run_studies", lambda _, found, command: contexts.update(found) or 0)
+    monkeypatch.setattr("mabn_ref.cli.paper._run_studies", lambda _, found, *rest: contexts.update(found) or 0)
     words = "--network resnet8 --augment --seeds 2 --width 5 --layer norm2"
     assert main(["paper", "all", *words.split(), "--out", str(tmp_path)]) == 0
     shared = ("network", "augment", "width", "data")

@@ -122,6 +122,23 @@ def test_run_one_goes_on_and_keeps_its_checkpoint_up_to_date(tmp_path: Path) -> 
     assert [line["test_error"] for line in again["epochs"]] == [line["test_error"] for line in straight["epochs"]]
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_checkpoint_of_other_images_is_refused_and_one_that_cannot_tell_is_not(tmp_path: Path, known: bool) -> None:
+    """What goes on from one of version 0.1, which has no digest, cannot tell either."""
+    config = recipe("bn", data="directory", data_dir="own", **TINY)
+    setup, begin = start(recipe("bn", **TINY))
+    path, digest = tmp_path / "run.npz", "3f" if known else None
+    checkpoints.save(path, config, begin._replace(digest=digest))
+    for now in ("3f", "a0"):
+        if known and now == "a0":
+            said = rf"^{path} is a checkpoint of other images than own holds now, digest 3f there and a0 here: name"
+            with pytest.raises(checkpoints.CheckpointError, match=said):
+                checkpoints.load(path, config, begin._replace(digest=now))
+        else:
+            loaded = checkpoints.load(path, config, begin._replace(digest=now))
+            assert next(loop.run(setup, loaded)).digest == digest
+
+
 KILLS = [
     ("mabn_ref.nn.network:backward", 5, False),  # in the middle of a step
     ("zipfile:ZipFile.open", 250, True),  # in the middle of the archive; one is read first, at a start that goes on

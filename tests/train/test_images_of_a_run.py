@@ -33,6 +33,40 @@ def test_of_a_directory(
         np.testing.assert_allclose(found.std, pixels.std(axis=0), rtol=1e-12)
 
 
+def test_a_digest_tells_images_apart_wherever_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pixel, label and number counts, and the order; the directory's name does not, nor what is left out."""
+    (images, labels), test = embedded.generate(100, 20, seed=7)
+    pixel, swapped = images.copy(), np.arange(100)
+    pixel[99, 31, 31, 2] ^= 1
+    swapped[:2] = 1, 0
+    last = Dataset(images[99:], labels[99:])
+    both = Dataset(np.concatenate([last.images, test.images]), np.concatenate([last.labels, test.labels]))
+    kinds = {
+        "images": (Dataset(images, labels), test),
+        "a pixel": (Dataset(pixel, labels), test),
+        "a label": (Dataset(images, np.append(labels[:-1], (labels[-1] + 1) % 10)), test),
+        "the order": (Dataset(images[swapped], labels[swapped]), test),
+        "a test image": (Dataset(images, labels), Dataset(test.images[1:], test.labels[1:])),
+        "one in the other set": (Dataset(images[:99], labels[:99]), both),
+    }
+    digests = {}
+    for name, sets in kinds.items():
+        for place in ("here", "there"):
+            folder = tmp_path / name / place
+            folder.mkdir(parents=True)
+            monkeypatch.setattr(cifar, "read_directory", lambda *_, sets=sets: sets)
+            settings = {"data": "directory", "data_dir": str(folder), "train_size": None, "test_size": None}
+            digests[name, place] = datasets.load(RunConfig(**settings)).digest
+            assert datasets.load(RunConfig(**settings, held_out=True)).digest == digests[name, place]
+        assert digests[name, "here"] == digests[name, "there"] != None  # noqa: E711
+    assert len(set(digests.values())) == len(kinds)
+    # of parts that are the same images, the rest may differ
+    part = RunConfig(**settings | {"train_size": 40, "test_size": 10})
+    first = datasets.load(part)
+    assert first.digest not in digests.values()
+    assert datasets.load(RunConfig()).digest is None
+
+
 def test_of_the_embedded_set_one_size_after_another() -> None:
     """Images are kept for the next run of the process, which may want others."""
     for train_size, test_size in ((64, 20), (64, 30), (96, 20), (64, 20)):
