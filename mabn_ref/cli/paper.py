@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mabn_ref import storage
 from mabn_ref.cli import options
@@ -21,6 +21,9 @@ from mabn_ref.paper.summary import summary
 from mabn_ref.train import results
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.table_layout import WIDTH
+
+if TYPE_CHECKING:
+    from mabn_ref.train import datasets
 
 _DESCRIPTION = """\
 Reproduce a table, figure or theorem of the paper in miniature. The command prints
@@ -73,7 +76,10 @@ def run(args: argparse.Namespace) -> int:
         first = {name: STUDIES[name].plan(contexts[name], []) for name in names}
     # Those from files are the same images in all runs; the others are generated and need no look.
     named = [config for configs in first.values() for config in configs if config.data != "embedded"]
-    digest = options.require_images(named[0]).digest if named else None
+    images = options.require_images(named[0]) if named else None
+    for name, configs in first.items():
+        _refuse_few_images(name, configs, images)
+    digest = images.digest if images else None
     with options.lock(args.out / ".lock"):
         return _run_studies(args, contexts, command, first, digest)
 
@@ -85,6 +91,20 @@ def _refuse_unread(args: argparse.Namespace) -> None:
         if (value := getattr(args, name)) != args.parser.get_default(name):
             known = ", ".join(_option(read) for read in sorted(reads)) or "no option but --out"
             raise UsageError(f"argument {_option(name, value)}: {args.name} does not read it, expected {known}")
+
+
+def _refuse_few_images(name: str, configs: Sequence[RunConfig], images: datasets.Images | None) -> None:
+    """Refuse fewer gradient batches than the study needs; `images` are those of runs that have a directory."""
+    for config in configs[:1]:
+        fewest = STUDIES[name].batches * config.gradient_batch
+        held, said = config.train_size, f"train_size is {config.train_size}"
+        if held is None and images is not None:
+            held = len(images.train.labels)
+            said = f"{config.data_dir} holds {held} training images"
+        if held is not None and held < fewest:
+            raise UsageError(
+                f"{said}, expected at least {fewest}: {name} needs {STUDIES[name].batches} gradient batches"
+            )
 
 
 def _option(name: str, value: object = None) -> str:

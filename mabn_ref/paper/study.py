@@ -66,6 +66,8 @@ class Study(NamedTuple):
     suited: Callable[[Context], Context] = usual
     #: which of `OPTIONS` it reads: another one is refused, and what it writes says nothing of that
     reads: frozenset[str] = IMAGES
+    #: gradient batches for which there must be training images
+    batches: int = 1
 
 
 def no_runs(context: Context, records: Records) -> list[RunConfig]:

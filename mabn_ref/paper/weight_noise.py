@@ -26,6 +26,7 @@ from mabn_ref.train.table_layout import FEWEST, Interval, Table, mean_interval, 
 
 UPDATES = (0, 200, 600)  #: the updates after which the noise is measured, besides the last
 _BATCHES = 40
+_FEWEST = 2  #: gradient batches over which there is a variance
 _DIGITS = 6
 _MEDIAN = "median"
 _FORMS = {
@@ -49,7 +50,7 @@ def _gradient_batches(setup: Setup, progress: Progress) -> Iterator[dict[str, tu
     layers = recorded(setup.layers, lambda name, x, dz, cache, state: last.update({name: (dz, cache)}))
     rng = np.random.default_rng(config.seed)
     order = rng.permutation(len(train.labels))
-    for k in range(min(_BATCHES, setup.steps)):
+    for k in range(_used(setup.steps)):
         chosen = order[k * config.gradient_batch :][: config.gradient_batch]
         pixels = train.images[chosen]
         if config.augment:
@@ -62,6 +63,11 @@ def _gradient_batches(setup: Setup, progress: Progress) -> Iterator[dict[str, tu
         }
 
 
+def _used(steps: int) -> int:
+    """How many gradient batches are looked at, of those that an epoch has."""
+    return min(_BATCHES, steps)
+
+
 def gradient_noise(setup: Setup, progress: Progress) -> dict[str, dict[str, dict[str, float]]]:
     """Measure, of batch norm with the weights as they are, the noise of dx and of the weights' gradients.
 
@@ -70,8 +76,14 @@ def gradient_noise(setup: Setup, progress: Progress) -> dict[str, dict[str, dict
 
     By convolution and form ("batch", "no g", "population g", "population Psi", "population"): "weights", the variance
     of dL/dW over gradient batches, summed over W; "signal", its squared mean, likewise, less what the variance adds;
-    "dx", the mean squared distance of dx to that with population values.
+    "dx", the mean squared distance of dx to that with population values. Fewer than two gradient batches are a
+    ValueError.
     """
+    if setup.steps < _FEWEST:
+        raise ValueError(
+            f"there are {len(setup.images.train.labels)} training images, expected at least "
+            f"{_FEWEST * setup.config.gradient_batch}: a variance over gradient batches takes {_FEWEST} of them"
+        )
     of_batches: dict[str, list[list[Array]]] = {}
     for found in _gradient_batches(setup, progress):
         for name, (_, _, dz, kept) in found.items():
@@ -118,42 +130,49 @@ def run_watched(config: RunConfig, **keywords: Any) -> dict[str, Any]:
     """Train batch norm as `run_one` does, and look at the noise of the gradients a few times on the way.
 
     The record has `noise`, too: what `gradient_noise` finds, by the number of updates before it, for those of
-    `UPDATES` that the run has and its end.
+    `UPDATES` that the run has and its end; and `batches`, over how many gradient batches.
     """
     noise: dict[str, Any] = {}
+    batches = 0
 
     def watched(setup: Setup, progress: Progress) -> None:
-        done = setup.done(progress)
+        nonlocal batches
+        done, batches = setup.done(progress), _used(setup.steps)
         if (done in UPDATES or done == setup.steps * config.epochs) and str(done) not in noise:
             noise[str(done)] = gradient_noise(setup, progress)
 
     record = run_one(config, watched=watched, **keywords)
-    return {**record, "noise": noise}
+    return {**record, "noise": noise, "batches": batches}
 
 
 _ROWS = rows_of("bn-2", "bn-2-wc")
-_NOTES = [
-    (
-        "The weights are trained with batch norm. What comes back to a normaliser is the same for all forms, and so "
-        "is its forward pass: they differ in the g and Psi of that one layer's backward pass. The modified form has "
-        "no g."
-    ),
-    (
-        f"Variance over {_BATCHES} gradient batches at fixed weights, summed over the weights of a layer. Population "
-        "values are the means over those batches."
-    ),
-    "Noise of dx: the squared distance to dx with population values, as Theorem 2, repaired, has it.",
-    (
-        "Verdicts are on the median of the seven layers. The records have the squared mean of dL/dW too, as "
-        "`signal`; so few batches measure it too coarsely for a table."
-    ),
-]
+
+
+def _notes(batches: int) -> list[str]:
+    return [
+        (
+            "The weights are trained with batch norm. What comes back to a normaliser is the same for all forms, and "
+            "so is its forward pass: they differ in the g and Psi of that one layer's backward pass. The modified "
+            "form has no g."
+        ),
+        (
+            f"Variance over {batches} gradient batches at fixed weights, summed over the weights of a layer. "
+            "Population values are the means over those batches."
+        ),
+        "Noise of dx: the squared distance to dx with population values, as Theorem 2, repaired, has it.",
+        (
+            "Verdicts are on the median of the seven layers. The records have the squared mean of dL/dW too, as "
+            "`signal`; so few batches measure it too coarsely for a table."
+        ),
+    ]
 
 
 def _outcome(context: Context, records: Records) -> Outcome:
     data: dict[str, dict[str, Any]] = {}
+    batches = _BATCHES  # of records that do not say so: those of earlier versions
     for row in _ROWS:
         done, _ = results.by_seed(records, configs([row], context))
+        batches = next((record["batches"] for record in done.values() if "batches" in record), batches)
         data[row.label] = {str(seed): _changes(record["noise"]) for seed, record in done.items() if "noise" in record}
     tables, verdicts = [], []
     for label, seeds in data.items():
@@ -168,7 +187,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
         verdicts += [
             _verdict(f"{label}, after {k} updates", _over(seeds, k, _MEDIAN, "no g", "weights")) for k in first
         ]
-    return Outcome(tables, verdicts, _NOTES, data)
+    return Outcome(tables, verdicts, _notes(batches), data)
 
 
 def _changes(noise: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,4 +248,5 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _TITLE = "What reaches the weights: the noise of their gradients"
-WEIGHT_NOISE = Study(_TITLE, plan_of(_ROWS), _outcome, _draw, run_watched, "weight_noise.jsonl")
+_PLAN, _FILE = plan_of(_ROWS), "weight_noise.jsonl"
+WEIGHT_NOISE = Study(_TITLE, _PLAN, _outcome, _draw, run_watched, _FILE, batches=_FEWEST)

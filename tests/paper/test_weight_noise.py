@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mabn_ref.cli import main
+from mabn_ref.data import cifar, embedded
 from mabn_ref.nn import network
 from mabn_ref.paper import weight_noise
 from mabn_ref.paper.study import Context
@@ -85,6 +87,32 @@ def test_looking_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [line["train_loss"] for line in record["epochs"]] == [line["train_loss"] for line in plain["epochs"]]
     assert record["epochs"][-1]["test_error"] == plain["epochs"][-1]["test_error"]
     assert json.loads(json.dumps(record["noise"], allow_nan=False)) == record["noise"]
+
+
+def test_one_gradient_batch_is_refused_before_any_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of an option as of a directory; in Python at the first look."""
+    least = "expected at least 64: weight_noise needs 2 gradient batches\n"
+    out = ["--epochs", "1", "--width", "4", "--out", str(tmp_path / "out")]
+    assert main(["paper", "weight_noise", "--train-size", "63", *out]) == 2
+    assert capsys.readouterr().err == f"mabn-ref paper: error: argument --train-size: 63, {least}"
+    train, test = embedded.generate(63, 10, seed=0)
+    monkeypatch.setattr(cifar, "read_directory", lambda *_: (train, test))
+    assert main(["paper", "weight_noise", "--data-dir", str(tmp_path), *out]) == 2
+    assert capsys.readouterr().err == f"mabn-ref paper: error: {tmp_path} holds 63 training images, {least}"
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ValueError, match=r"^there are 63 training images, expected at least 64: a variance"):
+        run_watched(recipe("bn", **TINY | {"train_size": 63}))
+
+
+@pytest.mark.parametrize(("size", "batches"), [(64, 2), (95, 2), (192, 6)])
+def test_the_notes_say_over_how_many_gradient_batches(size: int, batches: int) -> None:
+    context = Context((0,), TINY | {"train_size": size})
+    rows = WEIGHT_NOISE.plan(context, [])
+    outcome = WEIGHT_NOISE.outcome(context, [run_watched(run) for run in rows])
+    assert f"Variance over {batches} gradient batches" in outcome.notes[1]
+    assert "Variance over 40 gradient batches" in WEIGHT_NOISE.outcome(context, []).notes[1]
 
 
 def noise(without_g: float) -> dict[str, Any]:
