@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -315,12 +316,53 @@ def test_a_run_that_is_recorded_is_not_recorded_again_after_a_kill(tmp_path: Pat
     assert len(results.read(tmp_path / "results.jsonl")) == 1
 
 
-@posix
-@pytest.mark.parametrize("environment", [{}, {"PYTHONIOENCODING": "ascii"}])
-def test_a_closed_or_ascii_output_is_not_an_error(environment: dict[str, str]) -> None:
-    shell = f"{sys.executable} -m mabn_ref gradcheck --help {'>&-' if not environment else ''}"
-    result = subprocess.run(
-        ["sh", "-c", shell], cwd=ROOT, env=os.environ | environment, capture_output=True, timeout=HUNG, check=False
+def in_shell(words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    shell = f"{sys.executable} -m mabn_ref {words}"
+    env = os.environ | environment
+    return subprocess.run(
+        ["sh", "-c", shell], cwd=ROOT, env=env, capture_output=True, text=True, timeout=HUNG, check=False
     )
-    assert result.returncode == 0, result.stderr
-    assert b"Traceback" not in result.stderr
+
+
+@posix
+def test_an_ascii_output_is_not_an_error() -> None:
+    result = in_shell("gradcheck --help", PYTHONIOENCODING="ascii")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@posix
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("train {sizes} --out {out}", 0),
+        ("compare {sizes} --jobs 1 --seeds 1 --rows bn-2 --out {out}", 0),
+        ("vectors --small {out}", 0),
+        ("gradcheck bias --draws 1 --jobs 1", 0),
+        ("train --norm unknown --out {out}", 2),
+        ("train --help", 0),
+    ],
+)
+def test_a_command_works_with_closed_outputs(words: str, code: int, tmp_path: Path) -> None:
+    """Either, and all; what is open has what is printed there anyway, and files what is written to them."""
+    written, said = [], {}
+    for closed in ("", ">&-", "2>&-", "<&- >&- 2>&-"):
+        out = tmp_path / str(len(said))
+        result = in_shell(f"{words.format(sizes=' '.join(SIZES), out=out)} {closed}", PYTHONWARNINGS="error")
+        assert result.returncode == code, (closed, result)
+        said[closed] = [
+            re.sub(r"[\d.]+ s\b", "", text.replace(str(out), "OUT")).split()
+            for text in (result.stdout, result.stderr)
+        ]
+        written.append(sorted(path.name for path in out.rglob("*")))
+    assert written == written[:1] * 4
+    stdout, stderr = said[""]
+    assert [said[closed] for closed in said] == [[stdout, stderr], [[], stderr], [stdout, []], [[], []]]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("words", ["--version", "--help", "train --help", "learn --help"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_help_that_cannot_be_written_is_an_error(words: str, unbuffered: str) -> None:
+    result = in_shell(f"{words} > /dev/full", PYTHONUNBUFFERED=unbuffered)
+    said = "mabn-ref: error: standard output: No space left on device\n"
+    assert (result.returncode, result.stderr) == (1, said)

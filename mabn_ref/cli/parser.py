@@ -172,6 +172,13 @@ class Parser(argparse.ArgumentParser):
         hint = f"; {self.prog} --help says more" if "arguments are required" in message else ""
         self.exit(2, f"{self.prog}: error: {message}{hint}\n")
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print; `argparse` passes over an error where that is help or a version, and no buffer puts it off."""
+        if file is sys.stdout:
+            file.write(message)
+        else:
+            super()._print_message(message, file)
+
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Parse as `argparse` does, arguments first that an option would swallow."""
         return super().parse_known_args(self._arguments_first(sys.argv[1:] if args is None else args), namespace)
