@@ -112,6 +112,15 @@ def _read_file(path: Path) -> Dataset:
         raise ValueError(f"{path} is {size} bytes long, more than fits into memory: use fewer images") from None
 
 
+class _Stream(gzip.GzipFile):
+    """The bytes of an archive, of which `tarfile` takes as many at once as a header says that a name has."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= MEMBER_LIMIT:
+            raise tarfile.ReadError(f"a part of {size} bytes, expected at most {MEMBER_LIMIT}")
+        return super().read(size)
+
+
 def read_archive(path: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
     """Read ``cifar-10-binary.tar.gz`` in memory: ``data_batch_1.bin`` to ``_5.bin``, and ``test_batch.bin``.
 
@@ -132,7 +141,7 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
     parts: dict[str, Dataset] = {}
     foreign: str | None = None
     try:
-        with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+        with _Stream(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             for member in archive:
                 foreign = foreign or causes.of_name(member.name)
                 if member.name in wanted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,27 @@ def test_archive_refuses_links_and_special_files(tmp_path: Path, files: dict[str
     del files[MEMBERS[0]]
     with pytest.raises(ValueError, match=r"data_batch_1\.bin is a link or a special file, expected a regular file"):
         cifar.read_archive(write_archive(tmp_path / "a.tar.gz", files, extra=[member]))
+
+
+@pytest.mark.parametrize("size", [2**63, 3 * 2**30, cifar.MEMBER_LIMIT + 1, -(2**40)])
+@pytest.mark.parametrize(
+    "kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE]
+)
+def test_archive_refuses_a_name_that_would_fill_the_memory(tmp_path: Path, size: int, kind: bytes) -> None:
+    """Nothing of that size is read: not 3 GB, nor, where the size is negative, all that is left."""
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = kind, size
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(10**7)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            ValueError, match=r"a\.tar\.gz cannot be read as a gzip-compressed tar archive: a part of"
+        ):
+            cifar.read_archive(path)
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
 
 
 def test_archive_refuses_a_member_there_twice(tmp_path: Path, files: dict[str, bytes]) -> None:
