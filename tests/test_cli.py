@@ -424,21 +424,31 @@ def test_a_directory_of_record_files(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("train --lr nan", "argument --lr: nan, expected a number of at least 0"),
         ("train --lr -1", "argument --lr: -1, expected a number of at least 0"),
         ("train --lr inf", "argument --lr: inf, expected a finite number"),
-        ("train --decay inf", "argument --decay: inf, expected at most 1"),
+        ("train --decay inf", "argument --decay: inf, expected a finite number"),
         ("train --decay 1", "mabn-ref train: error: argument --decay: 1.0, expected a number in [0, 1)"),
-        ("train --norm gn --decay 0.5", "error: argument --decay: 0.5 with --norm gn, expected 0.98: it is for 'bn'"),
+        ("train --decay 1.5", "argument --decay: 1.5, expected a number in [0, 1)"),
+        ("train --decay 1", "argument --decay: 1.0, expected a number in [0, 1)"),
         (
-            "train --norm bn --mabn-window 3",
-            "argument --mabn-window: 3 with --norm bn, expected None: it is for 'mabn'",
+            "train --norm gn --decay 0.5",
+            "error: argument --decay: 0.5 with --norm gn, expected none: it is for bn, brn, modified-bn, mabn,",
+        ),
+        ("train --norm bn --groups 2", "argument --groups: 2 with --norm bn, expected none: it is for gn alone"),
+        (
+            "train --norm bn --mabn-window 4",
+            "argument --mabn-window: 4 with --norm bn, expected none: it is for mabn, un alone",
         ),
         (
             "train --devices 3",
-            "argument --devices: 3, expected a divisor of 16, the normalisation batches of --norm-batch 2 in",
+            "argument --devices: 3, expected a divisor of 16, the normalisation batches of 2 in a gradient batch",
+        ),
+        (
+            "compare --devices 3",
+            "argument --devices: 3, expected a divisor of 16, the normalisation batches of 2 in a gradient batch",
         ),
         ("train --wc --ws", "mabn-ref train: error: argument --ws: not allowed with argument --wc"),
         (
             "train --norm-batch 3",
-            "mabn-ref train: error: argument --norm-batch: 3, expected a divisor of gradient_batch=32",
+            "train: error: argument --norm-batch: 3, expected a divisor of 32, the images of a gradient batch",
         ),
         (
             "train --train-size 8",

@@ -31,8 +31,8 @@ what it finds beside the paper's numbers, with 95 % intervals and verdicts, and
 writes DIR/NAME.json, .png and .svg. "all" does every study and also writes
 DIR/report.html, one page. A finished run is one line of a file in DIR and is not
 repeated: an interrupted command resumes, and studies share the runs they have in
-common. An option that a study does not read is an error; "all" gives each what it
-reads.
+common. An option that a study does not read is an error, unless it says what holds
+anyway; "all" gives each what it reads.
 """
 _EPILOG = f"studies:\n{STUDIES.listing()}"
 
@@ -89,7 +89,7 @@ def _refuse_unread(args: argparse.Namespace) -> None:
     reads = STUDIES[args.name].reads
     for name in sorted(OPTIONS - reads):
         if (value := getattr(args, name)) != args.parser.get_default(name):
-            known = ", ".join(_option(read) for read in sorted(reads)) or "no option but --out"
+            known = ", ".join(_option(read) for read in sorted({*reads, "out"}))
             raise UsageError(f"argument {_option(name, value)}: {args.name} does not read it, expected {known}")
 
 

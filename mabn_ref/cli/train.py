@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any
 from mabn_ref import extras, storage
 from mabn_ref.cli import options
 from mabn_ref.cli.parser import UsageError, add_command, add_name, add_number, add_place, place, usage_errors
-from mabn_ref.train.config import DECAY, GROUPS, SAMPLE_NORMS, TRAINED, RunConfig, label, recipe, state_fields
+from mabn_ref.train.config import (
+    DECAY,
+    GROUPS,
+    READ_BY,
+    SAMPLE_NORMS,
+    TRAINED,
+    RunConfig,
+    label,
+    recipe,
+    state_fields,
+)
 from mabn_ref.train.table_layout import WIDTH
 
 if TYPE_CHECKING:
@@ -44,7 +54,7 @@ def add(commands: Any) -> None:
     norm.add_argument("--ws", dest="standardized", action="store_true", help="standardise them instead")
     decays = ", ".join(f"{name} {decay}" for name, decay in DECAY.items() if name in _NORMS)
     old = f"weight of the old value in moving averages (default {decays})"
-    add_number(norm, "--decay", float, None, old, at_most=1)
+    add_number(norm, "--decay", float, None, old)
     divisor = f"groups of channels, of gn (default: the greatest common divisor of {GROUPS} and the width)"
     add_number(norm, "--groups", int, None, divisor, at_least=1)
     windows = "normalisation batches in MABN's moving averages (default: as many as one gradient batch has)"
@@ -102,6 +112,13 @@ def run(args: argparse.Namespace) -> int:
     options.require(args)
     chosen = ("centralized", "decay", "window", "groups")
     given = {field: getattr(args, field) for field in chosen if getattr(args, field) is not None}
+    for field, norms in READ_BY.items():
+        unused = getattr(RunConfig, field)
+        if args.norm not in norms and given.get(field, unused) != unused:
+            those = ", ".join(norm for norm in norms if norm in _NORMS)
+            raise UsageError(
+                f"{field} is {given[field]} with norm={args.norm}, expected none: it is for {those} alone"
+            )
     if args.standardized and args.centralized:
         raise UsageError("argument --ws: not allowed with argument --wc")
     if args.re_estimate and "iteration" not in state_fields(args.norm):

@@ -122,7 +122,7 @@ class RunConfig(Checked):
     'MABN 2 + WC, m=64'
     >>> RunConfig(norm_batch=5)
     Traceback (most recent call last):
-    ValueError: norm_batch is 5, expected a divisor of gradient_batch=32
+    ValueError: norm_batch is 5, expected a divisor of 32, the images of a gradient batch
     """
 
     norm: str = setting("mabn", choices=tuple(TRAINED), note="a key of `TRAINED`")
@@ -220,11 +220,12 @@ class RunConfig(Checked):
         if self.centralized and self.gradient_centralized:
             yield "gradient_centralized is True with centralized=True, expected at most one: that gradient is centred"
         if self.gradient_batch % self.norm_batch:
-            yield f"norm_batch is {self.norm_batch}, expected a divisor of gradient_batch={self.gradient_batch}"
+            images = f"{self.gradient_batch}, the images of a gradient batch"
+            yield f"norm_batch is {self.norm_batch}, expected a divisor of {images}"
         elif self.micro_batches % self.devices:
             yield (
                 f"devices is {self.devices}, expected a divisor of {self.micro_batches}, the normalisation batches "
-                f"of norm_batch={self.norm_batch} in gradient_batch={self.gradient_batch}"
+                f"of {self.norm_batch} in a gradient batch of {self.gradient_batch}"
             )
         if self.groups is not None and self.width % self.groups:
             yield f"groups is {self.groups}, expected a divisor of width={self.width}"

@@ -249,13 +249,17 @@ def test_wrong_names_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: 
 @pytest.mark.parametrize(
     ("name", "words", "expected"),
     [
-        ("theorem1", "--seeds 5", "no option but --out"),
-        ("theorem1", "--lr 3", "no option but --out"),
-        ("table9", "--seeds 2", "--width"),
-        ("table9", "--jobs 2", "--width"),
+        ("theorem1", "--seeds 5", "--out\n"),
+        ("theorem1", "--lr 3", "--out\n"),
+        ("table9", "--seeds 2", "--out, --width\n"),
+        ("table9", "--jobs 2", "--out, --width\n"),
         ("table2", "--layer norm2", "--augment, --dask, --data, --data-dir, --device"),
         *(
-            (name, words, "--dask, --device, --epochs, --jobs, --lr, --seeds, --test-size, --train-size, --weight")
+            (
+                name,
+                words,
+                "--dask, --device, --epochs, --jobs, --lr, --out, --seeds, --test-size, --train-size, --weight",
+            )
             for name in ("table3", "table6", "table8")
             for words in ("--data cifar10", "--data-dir d", "--network resnet8", "--augment", "--no-augment")
         ),
