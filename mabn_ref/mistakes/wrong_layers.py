@@ -260,11 +260,11 @@ MISTAKES = {
         sentence="Your union is the sum of both areas, which has the intersection twice.",
     ),
     "iou-union-held": _iou_backward(
-        edits={"(u * d_i - i * (sides - d_i))": "(u * d_i)"},
+        edits={"(d_i - i / u * (sides - d_i))": "d_i"},
         sentence="Your gradient treats the union as a constant; a side that moves changes it, too.",
     ),
     "iou-of-distances": _iou_backward(
-        edits={"-d * (u * d_i": "-(u * d_i"},
+        edits={"-d * (d_i": "-(d_i"},
         sentence="Your gradient is that of the distances; back through their exponential there is a factor d.",
     ),
     "iou-outside-sides-count": _iou_backward(

@@ -23,7 +23,8 @@ def forward(logs: Array, truth: Array) -> tuple[Array, Cache]:
     """Return the mean over N boxes of 1 - intersection / union, as an array of shape (): :eq:`iou-loss-forward`.
 
     `logs` (N, 4) are logarithms of the predicted distances from a place to the left, top, right and bottom side, and
-    `truth` (N, 4) the true distances, all positive: so the place is inside both boxes, and they overlap.
+    `truth` (N, 4) the true distances, all positive: so the place is inside both boxes, and they overlap. Distances
+    that overflow, of logarithms from 88 on in float32, have no gradient.
     """
     check_rank("logs", logs, "N, 4")
     for name, value in (("logs", logs), ("truth", truth)):
@@ -61,7 +62,8 @@ def backward(dloss: Array | float, cache: Cache) -> Array:
     dloss = check_scalar_cotangent("dloss", dloss, cache.d, "logs")
     d, inside, sides, overlap_sides, i, u = cache
     d_i = inside * overlap_sides
-    dlogs: Array = -d * (u * d_i - i * (sides - d_i)) / u**2 * (dloss / d.shape[0])  # eq: iou-loss-backward
+    # Not divided by u**2, which overflows long before u does.
+    dlogs: Array = -d * (d_i - i / u * (sides - d_i)) / u * (dloss / d.shape[0])  # eq: iou-loss-backward
     return dlogs
 
 

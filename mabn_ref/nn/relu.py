@@ -27,6 +27,8 @@ def forward(x: Array) -> tuple[Array, Cache]:
 def backward(dout: Array, cache: Cache) -> Array:
     """Return dL/dx: `dout` where the input was positive, zero elsewhere, at exactly 0 too: :eq:`relu-backward`.
 
+    A `dout` that is not finite gives NaN where the input was not positive.
+
     Examples
     --------
     >>> import numpy as np

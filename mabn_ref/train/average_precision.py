@@ -27,7 +27,7 @@ def average_precision(detections: Array, truth: Array, classes: int) -> dict[str
 
     `detections` (N, D, 6) are, for each of N images, class, score, left, top, right, bottom, from the highest score
     down; `truth` (N, B, 5) class, left, top, right, bottom. The class is -1 where there is none. Classes without a
-    true box do not count.
+    true box do not count; truth without any is a ValueError.
 
     Examples
     --------
@@ -47,6 +47,8 @@ def average_precision(detections: Array, truth: Array, classes: int) -> dict[str
             mine = kinds == k
             order = np.argsort(-scores[mine], kind="stable")
             values.append([_area(right[mine][order, t], many) for t in range(len(THRESHOLDS))])
+    if not values:
+        raise ValueError(f"truth has no box of a class from 0 to {classes - 1}, expected at least one")
     by_threshold = 100 * np.mean(values, axis=0)
     return {"ap": float(np.mean(by_threshold)), "ap50": float(by_threshold[0]), "ap75": float(by_threshold[5])}
 

@@ -48,6 +48,23 @@ def test_the_right_box_costs_nothing_and_pixels_can_be_counted():
     assert float(loss) == pytest.approx(1 - np.sum(pixels[0] & pixels[1]) / np.sum(pixels[0] | pixels[1]))
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize("large", [10, 25, 30, 35, 40, 44, 60, 85])
+@pytest.mark.parametrize("sides", [(0,), (0, 1), (1, 2), (0, 1, 2, 3)])
+def test_the_gradient_of_a_box_that_is_far_too_large(large, sides):
+    """In float32 that of float64, as far as float32 has such small numbers, and never NaN.
+
+    eq: iou-loss-backward
+    """
+    logs, truth = drawn(5, n=1)
+    logs[0, list(sides)] = large + np.arange(len(sides)) / 8
+    exact, single = (
+        iou_loss.backward(1.0, iou_loss.forward(logs.astype(dtype), truth.astype(dtype))[1])
+        for dtype in (np.float64, np.float32)
+    )
+    np.testing.assert_allclose(single, exact, rtol=1e-3, atol=1e-37)
+
+
 def test_a_step_down_the_gradient_brings_the_boxes_together():
     logs, truth = drawn(1)
     first, _ = iou_loss.forward(logs, truth)

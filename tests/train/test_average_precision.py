@@ -118,6 +118,13 @@ def test_perfect_and_useless() -> None:
     assert average_precision(none, truth, 3)["ap"] == 0
 
 
+@pytest.mark.parametrize("kind", [-1, 2])
+def test_truth_without_a_box_of_the_classes_is_refused(kind: int) -> None:
+    found = np.array([[[0, 0.9, 0, 0, 4, 4]]])
+    with pytest.raises(ValueError, match=r"^truth has no box of a class from 0 to 1, expected at least one$"):
+        average_precision(found, np.array([[[kind, 0, 0, 4, 4]]]), 2)
+
+
 def test_a_better_detection_first_is_worth_more() -> None:
     right, wrong = [0, 0.9, 0, 0, 9, 9], [0, 0.9, 30, 30, 39, 39]
     first, last = (
