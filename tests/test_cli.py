@@ -17,11 +17,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from mabn_ref.__main__ import main as program_main
 from mabn_ref.cli import COMMANDS, checks, compare, learn, main, options, paper, teach, train
 from mabn_ref.cli.parser import Parser
-from mabn_ref.train import results, sweeps
+from mabn_ref.paper.study import STUDIES
+from mabn_ref.train import progress, results, sweeps
 from mabn_ref.train.config import DEFAULTS, RunConfig
 from tests.signals import HUNG, program
 
@@ -382,6 +384,26 @@ def test_images_are_augmented_unless_they_are_generated(source: str, said: str, 
     parser = argparse.ArgumentParser()
     options.add_run_options(parser)
     assert options.settings(parser.parse_args(["--data", source, *said.split()]))["augment"] is augment
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_help_of_paper_is_as_wide_as_the_terminal(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(["paper", "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert columns - 15 < max(map(len, lines)) < columns
+    assert [line.split()[0] for line in lines[lines.index("studies:") + 1 :] if line[2:3].strip()] == list(STUDIES)
+
+
+@pytest.mark.parametrize("described", ["training", "12/12 runs"])
+def test_the_bar_fits_80_columns(described: str) -> None:
+    """With a bar that can be seen to grow."""
+    numbers = {"n": 4608, "total": 4800, "elapsed": 1200.0, "rate": 3424.64, "postfix": "loss 1.639, error 75.2 %"}
+    line = tqdm.format_meter(**numbers, ncols=79, prefix=described, bar_format=progress._FORMAT, unit=" images")
+    assert line.endswith("error 75.2 %")
+    assert 5 <= len(line.split("|")[1]) <= 20
 
 
 def test_a_directory_of_record_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,13 +26,11 @@ if TYPE_CHECKING:
     from mabn_ref.train import datasets
 
 _DESCRIPTION = """\
-Reproduce a table, figure or theorem of the paper in miniature. The command prints
-what it finds beside the paper's numbers, with 95 % intervals and verdicts, and
-writes DIR/NAME.json, .png and .svg. "all" does every study and also writes
-DIR/report.html, one page. A finished run is one line of a file in DIR and is not
-repeated: an interrupted command resumes, and studies share the runs they have in
-common. An option that a study does not read is an error, unless it says what holds
-anyway; "all" gives each what it reads.
+Reproduce a table, figure or theorem of the paper in miniature. The command prints what it finds beside the paper's
+numbers, with 95 % intervals and verdicts, and writes DIR/NAME.json, .png and .svg. "all" does every study and also
+writes DIR/report.html, one page. A finished run is one line of a file in DIR and is not repeated: an interrupted
+command resumes, and studies share the runs they have in common. An option that a study does not read is an error,
+unless it says what holds anyway; "all" gives each what it reads.
 """
 _EPILOG = f"studies:\n{STUDIES.listing()}"
 
@@ -40,7 +38,7 @@ _EPILOG = f"studies:\n{STUDIES.listing()}"
 def add(commands: Any) -> None:
     """Add the command and its options."""
     parser = add_command(commands, "paper", run, "the paper's tables, figures and theorems", _DESCRIPTION, _EPILOG)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.formatter_class = _Help
     add_name(parser, "name", "study", (*STUDIES, "all"), f"{', '.join(STUDIES)}, or all")
     seeds = "run seeds 0 to N - 1 (default 3; theorem2 1; long and on scenes 5)"
     add_number(parser, "--seeds", int, None, seeds, at_least=1)
@@ -53,6 +51,16 @@ def add(commands: Any) -> None:
     add_name(parser, "--layer", "layer", layers, shown, "norm4")
     options.add_run_options(parser)
     add_place(parser, "--out", "write to DIR (default %(default)s)", Path("paper"))
+
+
+class _Help(argparse.HelpFormatter):
+    """Help in which the list of studies keeps its lines."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text != _EPILOG:
+            return super()._fill_text(text, width, indent)
+        # to the column of what a study is about
+        return "\n".join(textwrap.fill(line, width, subsequent_indent=" " * 16) for line in text.splitlines())
 
 
 def _address(text: str) -> str:

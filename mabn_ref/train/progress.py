@@ -11,11 +11,12 @@ from mabn_ref.extras import require
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.runs import Report
 
-_FORMAT = "{desc} {percentage:3.0f} % |{bar}| {n_fmt}/{total_fmt} images, {rate_fmt}, {remaining} left{postfix}"
+# Without the numbers of images, for which 80 columns have no room beside the loss and the error.
+_FORMAT = "{desc} {percentage:3.0f} % |{bar}| {rate_fmt}, {remaining} left{postfix}"
 
 
 class Bar:
-    """Images done in all runs, images/s, time left, and the mean loss and error of the runs that are going on.
+    """How much of all runs is done, images/s, time left, and the mean loss and error of the runs that are going on.
 
     On standard error, and drawn only where that is a terminal; lines from `say` are printed anywhere. `runs` is how
     many will report.
