@@ -20,6 +20,8 @@ from mabn_ref.arrays import Array
 
 DIGITS = 50
 _context = decimal.Context(prec=DIGITS)
+_longer = decimal.Context(prec=2 * DIGITS + 10)
+"""What 1 + x is computed in. Where x is so small that it loses digits even there, x is the answer."""
 
 
 def _decimal(number: object) -> decimal.Decimal | None:
@@ -79,6 +81,12 @@ class Exact:
     __truediv__, __rtruediv__ = _operators(_context.divide)
     __pow__, __rpow__ = _operators(_context.power)
 
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __pos__(self) -> Exact:
+        return self
+
     def __neg__(self) -> Exact:
         return _made(_context.minus(self.value))
 
@@ -119,13 +127,30 @@ class Exact:
         return _made(_context.ln(self.value))
 
     def log1p(self) -> Exact:
-        """Return the natural logarithm of one plus this."""
-        return _made(_context.ln(_context.add(self.value, 1)))
+        """Return the natural logarithm of one plus this.
+
+        >>> Exact(1e-60).log1p() / Exact(1e-60)
+        Exact('1')
+        """
+        if self._is_below(DIGITS + 2):  # the next term, x^2 / 2, is beyond the last digit
+            return self
+        return _made(_context.plus(_longer.ln(_longer.add(self.value, 1))))
 
     def tanh(self) -> Exact:
-        """Return the hyperbolic tangent."""
-        e = _context.exp(_context.multiply(2, self.value))
-        return _made(_context.divide(_context.subtract(e, 1), _context.add(e, 1)))
+        """Return the hyperbolic tangent.
+
+        >>> Exact(1e-60).tanh() / Exact(1e-60), Exact(-1e9).tanh()
+        (Exact('1'), Exact('-1'))
+        """
+        if self._is_below(DIGITS // 2 + 1):  # the next term is -x^3 / 3
+            return self
+        e = _longer.exp(_longer.multiply(-2, self.value.copy_abs()))  # which does not overflow
+        size = _context.divide(_longer.subtract(1, e), _longer.add(1, e))
+        return _made(size.copy_sign(self.value))
+
+    def _is_below(self, digits: int) -> bool:
+        """Whether the size is below 10**-digits."""
+        return not self.value or self.value.adjusted() < -digits
 
 
 def exact(x: npt.ArrayLike) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -44,6 +44,44 @@ def test_comparisons_and_conversions() -> None:
         Exact("1")
     with pytest.raises(TypeError):
         a + "1"  # type: ignore[operator]
+
+
+def test_truth_and_sign() -> None:
+    """Zeros are false, so that NumPy counts them as such; unary plus is there beside minus."""
+    zeros = exact([0.0, -0.0, 2.0, -1e-300])
+    assert zeros.astype(bool).tolist() == [False, False, True, True]
+    assert np.count_nonzero(zeros) == 2
+    assert not np.any(zeros[:2])
+    assert (+zeros == zeros).all()
+
+
+@pytest.mark.parametrize("name", ["tanh", "log1p"])
+def test_of_small_and_large_numbers(name: str) -> None:
+    """All fifty digits of numbers down to the least float, against the definitions with 900."""
+    longer = Context(prec=900)
+
+    def definition(x: Decimal) -> Decimal:
+        if name == "log1p":
+            return longer.ln(longer.add(1, x))
+        e = longer.exp(longer.multiply(2, x))
+        return longer.divide(longer.subtract(e, 1), longer.add(e, 1))
+
+    for exponent in range(-324, 3):
+        for digits in ("1.25", "3.7", "-9.3"):
+            x = Decimal(f"{digits}e{exponent}")
+            if name == "tanh" or x > -1:
+                got, truth = getattr(Exact(x), name)().value, definition(x)
+                assert abs(longer.divide(longer.subtract(got, truth), truth)) < Decimal("6e-50"), x
+    assert getattr(Exact(0), name)() == 0
+    small = np.array([5e-324, 1e-60, -1e-30, 1e-10])
+    assert np.max(ulps(getattr(np, name)(small), getattr(np, name)(exact(small)))) < 2
+
+
+def test_tanh_does_not_overflow() -> None:
+    """Neither on one side nor on the other."""
+    far = exact([1.2e6, -1.2e6, 1e300, -1e300])
+    assert np.tanh(far).tolist() == [1, -1, 1, -1]
+    assert np.tanh(exact([56.0]))[0] < 1
 
 
 def test_numpy_functions() -> None:
