@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -96,15 +95,32 @@ def check(
     check_at_least("seed", seed, 0, whole=True)
     names = passes.read_names(names, forward, inputs)
     arrays = passes.read_inputs(inputs, names)
+    first, dout = _check_pair(passes.Pair(forward, backward), arrays, names, state, rtol, seed)
+    if double_backward is None or first.violations:
+        return first
+    pair = _passes_of_backward(forward, backward, double_backward, arrays)
+    names = [f"{name} of backward" for name in ("dout", *names)]
+    try:
+        second, _ = _check_pair(pair, (dout, *arrays), names, state, rtol, seed)
+    except Exception as error:
+        error.add_note("in the check of double_backward, in which backward is what is differentiated")
+        raise
+    return replace(first, inputs=(*first.inputs, *second.inputs), violations=second.violations)
+
+
+def _check_pair(
+    pair: passes.Pair, arrays: tuple[Array, ...], names: Sequence[str], state: Any, rtol: float | None, seed: int
+) -> tuple[Result, Array]:
+    """Check one backward pass, of arguments that have been looked at; return its first cotangent, too."""
     rng = np.random.default_rng(seed)
-    rehearsed = passes.rehearse(forward, backward, arrays, names, state, lambda out: _cotangents(rng, out))
+    rehearsed = passes.rehearse(pair, arrays, names, state, lambda out: _cotangents(rng, out))
     if rehearsed.violations:
-        return Result((), rehearsed.violations, float("nan"), seed)
+        return Result((), rehearsed.violations, float("nan"), seed), rehearsed.cotangents[0]
     at = tuple(x.astype(np.float64) if x.dtype == np.float32 else x for x in arrays)
     try:
-        center, _ = passes.run_forward(forward, at)
+        center, _ = passes.run_forward(pair, at)
     except Exception as error:
-        error.add_note("forward raised this for its inputs in float64, in which they are differentiated")
+        error.add_note(f"{pair.names[0]} raised this for its inputs in float64, in which they are differentiated")
         raise
     units = [probes.units(x) for x in at]
     far = max(float(np.max(np.abs(to_float(x)) / unit)) for x, unit in zip(at, units, strict=True))
@@ -114,12 +130,13 @@ def check(
     cotangents = np.stack([c.ravel() for c in rehearsed.cotangents])
     found = []
     with np.errstate(all="ignore"):
-        inherited = cache(lambda: _inherited(forward, at, _flat(center)))
-        swing = cache(lambda: _swing(forward, at, _flat(center)))
+        inherited = cache(lambda: _inherited(pair.forward, at, _flat(center)))
+        swing = cache(lambda: _swing(pair.forward, at, _flat(center)))
         for i, name in enumerate(names):
             claim = Claim(
                 name=name,
-                function=_of_input(forward, at, i),
+                functions=pair.names,
+                function=_of_input(pair.forward, at, i),
                 pull=_of_cotangent(rehearsed.backward, rehearsed.out, i),
                 x=at[i],
                 units=units[i].ravel(),
@@ -137,28 +154,13 @@ def check(
         if all(result.verdict != "wrong" for result in found):
             size = float(np.linalg.norm(to_float(cotangents[0]) * claim.rounding()))
             slack = [SLACK * eps / _eps(center) * size / unit for unit in units]
-            found = passes.check_linearity(rehearsed, found, tolerance, slack)
-    first = Result(tuple(found), (), tolerance, seed)
-    if double_backward is None:
-        return first
-    arguments = (rehearsed.cotangents[0], *arrays)
-    pair = _passes_of_backward(forward, backward, double_backward, arrays)
-    names = [f"{name} of backward" for name in ("dout", *names)]
-    try:
-        second = check(*pair, arguments, names=names, state=state, rtol=rtol, seed=seed)
-    except Exception as error:
-        error.add_note(
-            "in the check of double_backward; there, backward is called forward and double_backward backward"
-        )
-        raise
-    own_name = {"forward": "backward", "backward": "double_backward"}
-    said = (re.sub("forward|backward", lambda word: own_name[word[0]], line) for line in second.violations)
-    return replace(first, inputs=(*first.inputs, *second.inputs), violations=tuple(said))
+            found = passes.check_linearity(pair, rehearsed, found, tolerance, slack)
+    return Result(tuple(found), (), tolerance, seed), rehearsed.cotangents[0]
 
 
 def _passes_of_backward(
     forward: Callable[..., Any], backward: Callable[..., Any], double_backward: Callable[..., Any], inputs: Any
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
+) -> passes.Pair:
     """`backward` as a forward pass, of dout and the inputs to all gradients, flat and joined; and its backward."""
     ends = np.cumsum([x.size for x in inputs])[:-1]
 
@@ -172,7 +174,7 @@ def _passes_of_backward(
         parts = zip(np.split(cotangent, ends), inputs, strict=True)
         return double_backward(tuple(part.reshape(x.shape) for part, x in parts), *dout_and_cache)
 
-    return gradients, pull
+    return passes.Pair(gradients, pull, second=True)
 
 
 def _inherited(forward: Callable[..., Any], at: Sequence[Array], center: Array) -> Array:

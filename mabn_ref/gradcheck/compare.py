@@ -46,7 +46,7 @@ class _Table:
         self.stepped: Array | None = None
         self.refusal = ""
         try:
-            self.stepped = complex_slopes([claim.along(line) for line in lines])
+            self.stepped = complex_slopes([claim.along(line) for line in lines], claim.functions[0])
         except NotAnalytic as reason:
             self.refusal = str(reason)
         self.views: dict[int, View] = {}
@@ -116,7 +116,9 @@ class _Table:
         if (off <= trusted).all():
             return False
         part = np.max(off / np.maximum(self.top, np.finfo(float).tiny))
-        self.refusal = f"forward is not analytic: the complex step is off central differences by {part:.1e}"
+        self.refusal = (
+            f"{claim.functions[0]} is not analytic: the complex step is off central differences by {part:.1e}"
+        )
         self.stepped = None
         return True
 
@@ -203,4 +205,5 @@ def _report(claim: Claim, table: _Table, found: Finding, rng: np.random.Generato
             * float(to_float(abs(found.cotangent)) @ to_float(abs(claim.center))),
         ),
         reason=found.reason,
+        function=claim.functions[1],
     )

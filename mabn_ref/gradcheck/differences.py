@@ -139,13 +139,13 @@ class NotAnalytic(Exception):
     """The complex step does not apply; the message says why."""
 
 
-def complex_slopes(lines: Sequence[Along]) -> Array:
+def complex_slopes(lines: Sequence[Along], name: str) -> Array:
     """Return Im f(i h) / h, the derivative at 0 of every output without cancellation, one row for each line.
 
     If f is not analytic, the number is silently wrong: ``np.var`` takes |z|^2, ``np.abs`` and a real buffer drop the
     imaginary part. So what it gives is believed only where it agrees with central differences (Cauchy and Riemann's
-    condition: the derivative along i h is that along h). `NotAnalytic` is raised if the forward raises for complex
-    input, or returns real or non-finite numbers.
+    condition: the derivative along i h is that along h). `NotAnalytic` is raised if the forward, which is called
+    `name`, raises for complex input, or returns real or non-finite numbers.
     """
     rows = []
     with warnings.catch_warnings():
@@ -154,12 +154,12 @@ def complex_slopes(lines: Sequence[Along]) -> Array:
             try:
                 out = along(1j * COMPLEX_STEP)
             except Exception as error:  # whatever the forward makes of complex numbers, it is a reason
-                raise NotAnalytic(f"forward raised {type(error).__name__} for complex input: {error}") from error
+                raise NotAnalytic(f"{name} raised {type(error).__name__} for complex input: {error}") from error
             if not np.iscomplexobj(out):
-                raise NotAnalytic(f"forward returned {out.dtype} for complex input")
+                raise NotAnalytic(f"{name} returned {out.dtype} for complex input")
             rows.append(out.imag / COMPLEX_STEP)
     if not np.isfinite(rows).all():
-        raise NotAnalytic("forward is not finite for complex input")
+        raise NotAnalytic(f"{name} is not finite for complex input")
     return np.stack(rows)
 
 

@@ -10,7 +10,7 @@ import inspect
 import numbers
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -23,6 +23,35 @@ Backward: TypeAlias = Callable[[Array], tuple[Array, ...]]
 
 FACTORS = (-1.0, 2.0**-20, -(2.0**-13), 2.0**-7, -(2.0**7), 2.0**13, -(2.0**20))
 """What the first cotangent is multiplied by: a millionth to a million, exactly."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two functions under test, and what messages call them and what they are given.
+
+    In the check of `double_backward` the `second` two are backward and double_backward, inputs and cache begin with
+    the dout of backward, and what double_backward is given first are dgradients.
+    """
+
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    second: bool = False
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the two are called."""
+        return ("backward", "double_backward") if self.second else ("forward", "backward")
+
+    @property
+    def cotangent(self) -> str:
+        """What the first argument of the second one is called."""
+        return "dgradients" if self.second else "dout"
+
+    def given(self, inputs: Sequence[Array], cache: Any = ()) -> dict[str, Any]:
+        """Whatever else the two are given, by the names that the caller knows."""
+        if self.second:
+            return {"dout": inputs[0], "inputs": inputs[1:], "cache": cache[1:]}
+        return {"inputs": inputs, "cache": cache}
 
 
 class Rehearsal(NamedTuple):
@@ -83,39 +112,41 @@ def read_names(names: Sequence[str] | None, forward: Callable[..., Any], inputs:
     return tuple(names)
 
 
-def run_forward(forward: Callable[..., Any], inputs: Sequence[Array]) -> tuple[Array, Any]:
+def run_forward(pair: Pair, inputs: Sequence[Array]) -> tuple[Array, Any]:
     """Call `forward` and refuse anything but a pair (out, cache) with finite floating-point numbers in out."""
-    pair = forward(*inputs)
-    if not isinstance(pair, tuple) or len(pair) != 2:
-        what = f"a tuple of {len(pair)}" if isinstance(pair, tuple) else f"a {type(pair).__name__}"
-        raise TypeError(f"forward returned {what}, expected the pair (out, cache)")
-    _check_plain("forward's out", pair[0])
-    out = np.asarray(pair[0])
-    _check_numbers("forward's out", out)
-    return out, pair[1]
+    name = pair.names[0]
+    returned = pair.forward(*inputs)
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        what = f"a tuple of {len(returned)}" if isinstance(returned, tuple) else f"a {type(returned).__name__}"
+        raise TypeError(f"{name} returned {what}, expected the pair (out, cache)")
+    _check_plain(f"{name}'s out", returned[0])
+    out = np.asarray(returned[0])
+    _check_numbers(f"{name}'s out", out)
+    return out, returned[1]
 
 
 def _run_backward(
-    backward: Callable[..., Any], dout: Array, cache: Any, inputs: Sequence[Array], names: Sequence[str]
+    pair: Pair, dout: Array, cache: Any, inputs: Sequence[Array], names: Sequence[str]
 ) -> tuple[Array, ...]:
-    """Call `backward` and refuse anything but one gradient for each input, of that input's shape."""
-    returned = backward(dout, cache)
+    """Call `backward` and refuse anything but one gradient for each input."""
+    who = pair.names[1]
+    returned = pair.backward(dout, cache)
     claimed = returned if isinstance(returned, (tuple, list)) else [returned]
     if len(claimed) != len(inputs):
         what = "None" if returned is None else f"{len(claimed)} gradients"
-        raise ValueError(f"backward returned {what}, expected {len(inputs)}, those of {', '.join(names)}")
+        raise ValueError(f"{who} returned {what}, expected {len(inputs)}, those of {', '.join(names)}")
     for name, g, x in zip(names, claimed, inputs, strict=True):
         if g is None:
-            raise TypeError(f"backward's gradient of {name} is None, expected an array of shape {x.shape}")
-        _check_plain(f"backward's gradient of {name}", g)
-    return tuple(np.array(g) for g in claimed)
+            raise TypeError(f"{who}'s gradient of {name} is None, expected an array of shape {x.shape}")
+        _check_plain(f"{who}'s gradient of {name}", g)
+    return tuple(map(np.asarray, claimed))
 
 
-def _check_gradients(gradients: Sequence[Array], inputs: Sequence[Array], names: Sequence[str]) -> None:
+def _check_gradients(who: str, gradients: Sequence[Array], inputs: Sequence[Array], names: Sequence[str]) -> None:
     for name, g, x in zip(names, gradients, inputs, strict=True):
         if g.shape != x.shape:
-            raise ValueError(f"backward's gradient of {name} has shape {g.shape}, expected {x.shape}")
-        _check_numbers(f"backward's gradient of {name}", g)
+            raise ValueError(f"{who}'s gradient of {name} has shape {g.shape}, expected {x.shape}")
+        _check_numbers(f"{who}'s gradient of {name}", g)
 
 
 def _contents(tree: Any) -> list[Any]:
@@ -137,8 +168,7 @@ def _watched(found: list[str], who: str, **given: Any) -> Iterator[None]:
 
 
 def rehearse(
-    forward: Callable[..., Any],
-    backward: Callable[..., Any],
+    pair: Pair,
     inputs: Sequence[Array],
     names: Sequence[str],
     state: Any,
@@ -149,38 +179,40 @@ def rehearse(
     `draw` makes the cotangents for an output.
     """
     found: list[str] = []
-    with _watched(found, "forward", inputs=inputs, state=state):
-        out, cache = run_forward(forward, inputs)
+    forward, backward = pair.names
+    with _watched(found, forward, **pair.given(inputs), state=state):
+        out, cache = run_forward(pair, inputs)
     cotangents = draw(out)
     if not found:
         first = _contents(out)
-        with _watched(found, "a second forward", out=out, cache=cache):
-            again, _ = run_forward(forward, inputs)
+        with _watched(found, f"a second {forward}", out=out, cache=cache):
+            again, _ = run_forward(pair, inputs)
             # other numbers, which forward may refuse, reveal a buffer that calls share
             with np.errstate(all="ignore"), suppress(Exception):
-                forward(*(x * 0.75 for x in inputs))
+                pair.forward(*(x * 0.75 for x in inputs))
         if _contents(again) != first:
-            found.append("forward returned other numbers on a second call")
+            found.append(f"{forward} returned other numbers on a second call")
 
     def pull(dout: Array) -> tuple[Array, ...]:
-        return _run_backward(backward, dout, cache, inputs, names)
+        return tuple(map(np.array, _run_backward(pair, dout, cache, inputs, names)))
 
     if found:
         return Rehearsal(out, cotangents, [], pull, tuple(found))
-    with _watched(found, "backward", inputs=inputs, cache=cache, dout=cotangents[0], state=state):
-        gradients = [pull(cotangents[0])]
-    _check_gradients(gradients[0], inputs, names)
+    with _watched(found, backward, **pair.given(inputs, cache), **{pair.cotangent: cotangents[0]}, state=state):
+        returned = _run_backward(pair, cotangents[0], cache, inputs, names)
+        gradients = [tuple(map(np.array, returned))]
+    _check_gradients(backward, gradients[0], inputs, names)
     if not found:
         for cotangent in cotangents[1:]:
             gradients.append(pull(cotangent))
-            _check_gradients(gradients[-1], inputs, names)
+            _check_gradients(backward, gradients[-1], inputs, names)
         if _contents(pull(cotangents[0])) != _contents(gradients[0]):
-            found.append("backward returned other numbers on a second call")
+            found.append(f"{backward} returned other numbers on a second call")
     return Rehearsal(out, cotangents, gradients, pull, tuple(found))
 
 
 def check_linearity(
-    rehearsed: Rehearsal, found: Sequence[InputResult], rtol: float, slack: Sequence[Array]
+    pair: Pair, rehearsed: Rehearsal, found: Sequence[InputResult], rtol: float, slack: Sequence[Array]
 ) -> list[InputResult]:
     """Return what was found, with the verdict "wrong" where a gradient does not grow in proportion to dout.
 
@@ -206,8 +238,8 @@ def check_linearity(
                 analytic=float(got[where]),
                 numeric=float(expected[where]),
                 step=float("nan"),
-                reason=f"backward is not linear in dout: this is what it says for {factor:.3g} times dout, "
-                f"divided by {factor:.3g}, and what it says for dout",
+                reason=f"{pair.names[1]} is not linear in {pair.cotangent}: this is what it says for {factor:.3g} "
+                f"times {pair.cotangent}, divided by {factor:.3g}, and what it says for {pair.cotangent}",
             )
     return results
 

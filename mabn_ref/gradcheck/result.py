@@ -34,6 +34,7 @@ class InputResult:
     step: float  #: the step of that difference, in units of the input (of its spread along a direction)
     taylor: Taylor  #: the first-order part of the Taylor remainder along a random direction
     reason: str = ""  #: what is behind the verdict where numbers alone do not say it, or ""
+    function: str = "backward"  #: whose gradient it is; "double_backward" for those of the pass of that name
 
     def __str__(self) -> str:
         """Return one line, and for anything but "ok" a second one with the worst element."""
@@ -47,7 +48,7 @@ class InputResult:
             measured = f", differences say {self.numeric:.9g} (step {self.step:.1e})"
             if math.isnan(self.step):  # not linear in dout: both numbers are those of backward
                 measured = f" and {self.numeric:.9g}"
-            line += f"\n    {where} backward says {self.analytic:.9g}{measured}"
+            line += f"\n    {where} {self.function} says {self.analytic:.9g}{measured}"
         return f"{line}\n    {self.reason}" if self.reason else line
 
 

@@ -29,13 +29,15 @@ KINKED = "not differentiable here"
 class Claim:
     """What backward says: that `gradients` are those of <cotangent, function(x)> at this `x`, one row for each.
 
-    `pull` is backward, of one more cotangent; `units` is the unit of each element of x, `center` the output there,
-    `eps` that of the output's numbers; `inherited` gives what the rounding of the inputs does to each output, and
-    `swing` how far it lies from where the inputs are others altogether. `coarser` is how many times `eps` the
-    gradients' numbers have, and `conditioning` is how many units from zero any input of forward lies.
+    `functions` are the names of forward and backward. `pull` is backward, of one more cotangent; `units` is the unit
+    of each element of x, `center` the output there, `eps` that of the output's numbers; `inherited` gives what the
+    rounding of the inputs does to each output, and `swing` how far it lies from where the inputs are others
+    altogether. `coarser` is how many times `eps` the gradients' numbers have, and `conditioning` is how many units
+    from zero any input of forward lies.
     """
 
     name: str
+    functions: tuple[str, str]
     function: Callable[[Array], Array]
     pull: Callable[[Array], Array]
     x: Array
@@ -63,7 +65,8 @@ class Claim:
         """Climb a ladder of steps along a line."""
         view = climb(self.along(line), self.center, self.step, self.rounding())
         if not np.isfinite(view.uncertainty).all():
-            raise ValueError(f"forward is not finite near {self.name}, expected finite numbers around the inputs")
+            forward, _ = self.functions
+            raise ValueError(f"{forward} is not finite near {self.name}, expected finite numbers around the inputs")
         return view
 
     @cached_property
@@ -163,7 +166,7 @@ class Sight(NamedTuple):
         j = int(np.argmax(weights * view.uncertainty))
         center, grain = float(claim.center[j]), float(view.grain[j])
         coarse = grain > 100 * claim.eps * abs(center)
-        cause = "forward is too coarse"
+        cause = f"{claim.functions[0]} is too coarse"
         if view.near[j] and doubt >= rounding:
             # beside a kink, what it moves by may be multiples of one number by chance
             cause = f"a kink lies too near, or {cause}" if coarse else "a kink lies too near"
@@ -190,7 +193,7 @@ def narrowed(claim: Claim, found: Finding, analytic: bool) -> Array | None:
 
     def disagreement(line: Array) -> tuple[float, float]:
         if analytic:
-            slope = complex_slopes([claim.along(line)])[0]
+            slope = complex_slopes([claim.along(line)], claim.functions[0])[0]
             unsure = SLACK * (weights @ claim.rounding())
         else:
             view = claim.view(line)

@@ -66,13 +66,25 @@ def test_impure_ones_are_named() -> None:
         calls[0] += 1
         return [value + calls[0] for value in double_backward(dgradients, dout, cache)]
 
+    def empties(dgradients: Any, dout: Any, cache: Any) -> Any:
+        found = double_backward(dgradients, dout, cache)
+        dgradients[0][...] = 0
+        return found
+
+    def scales(dgradients: Any, dout: Any, cache: Any) -> Any:
+        dout *= 2
+        return double_backward(dgradients, dout, cache)
+
     for wrong, said in (
+        (empties, "double_backward changed dgradients"),
+        (scales, "double_backward changed dout"),
         (changes, "double_backward changed cache"),
         (differs, "double_backward returned other numbers on a second call"),
     ):
         result = check(forward, backward, (X, W), double_backward=wrong)
         assert result.verdict == "impure"
         assert said in result.violations
+        assert said != "double_backward changed dout" or len(result.violations) == 1
 
 
 def test_an_impure_backward_is_reported_before_anything_is_differentiated_twice() -> None:
@@ -85,6 +97,24 @@ def test_an_impure_backward_is_reported_before_anything_is_differentiated_twice(
 
 
 def test_too_few_gradients() -> None:
-    with pytest.raises(ValueError, match="2 gradients, expected 3, those of dout of backward, x of") as caught:
+    said = "double_backward returned 2 gradients, expected 3, those of dout of backward, x of"
+    with pytest.raises(ValueError, match=said) as caught:
         check(forward, backward, (X, W), double_backward=lambda *a: double_backward(*a)[1:])
     assert "in the check of double_backward" in caught.value.__notes__[0]
+
+
+def test_each_function_is_called_by_its_own_name() -> None:
+    """Backward is what is differentiated; what it does with complex numbers is not said of forward."""
+
+    def real(dout: Any, cache: Any) -> Any:
+        return tuple(map(np.real, backward(dout, cache)))
+
+    result = check(forward, real, (X, W), double_backward=lambda *a: double_backward(*a, forget=True))
+    assert result.worst.refusal == "backward returned float64 for complex input"
+    assert "double_backward says" in str(result.worst)
+
+    def clipped(dgradients: Any, dout: Any, cache: Any) -> Any:
+        return double_backward(tuple(np.clip(g, -5e3, 5e3) for g in dgradients), dout, cache)
+
+    reason = check(forward, backward, (X, W), double_backward=clipped).worst.reason
+    assert reason.startswith("double_backward is not linear in dgradients: ")
