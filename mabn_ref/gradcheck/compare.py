@@ -40,7 +40,7 @@ class _Table:
         self.errors = to_float(abs(self.analytic - self.numeric))
         self.jumps = weights @ to_float(abs(jumps)).T
         self.sizes = verdict.sizes(weights, slopes, lines)
-        self.top = np.max(self.sizes, axis=1)
+        self.top = np.max(np.where(np.isfinite(self.sizes), self.sizes, 0.0), axis=1)
         moving = (moves > 0) | ~(moves > 0).any(axis=1, keepdims=True)
         self.noise = claim.eps * (weights * to_float(abs(claim.center))) @ moving.T
         self.stepped: Array | None = None
@@ -174,7 +174,7 @@ def _report(claim: Claim, table: _Table, found: Finding, rng: np.random.Generato
         line = line if narrow is None else narrow
         slope = found.cotangent @ claim.view(line).slope
     claimed = verdict.sizes(to_float(abs(claim.gradients)), table.lines, table.lines)
-    largest = np.max(np.maximum(table.sizes, claimed), axis=1)
+    largest = np.maximum(table.top, np.max(claimed, axis=1))
     scale = np.maximum(largest, np.finfo(float).tiny)
     complex_error = None
     if table.stepped is not None:

@@ -166,12 +166,16 @@ def complex_slopes(lines: Sequence[Along], name: str) -> Array:
 class Taylor(NamedTuple):
     """The first-order part of the remainder."""
 
-    a: float  #: its coefficient, relative to the size of the derivative (see `check` for what that is)
+    #: its coefficient, relative to the size of the derivative (see `check` for what that is); NaN if forward is not
+    #: finite there
+    a: float
     floor: float  #: the size of `a` that rounding alone explains
     order: float  #: observed order of R(h): 2 for a gradient, 1 for a wrong one; NaN where the remainder is rounding
 
     def __str__(self) -> str:
         """Return "exact" if the remainder is rounding, else the coefficient and the order."""
+        if np.isnan(self.a):
+            return "not finite"
         return "exact" if np.isnan(self.order) else f"{self.a:.1e} (order {self.order:.2f})"
 
 

@@ -53,9 +53,21 @@ class Claim:
     conditioning: float
 
     def along(self, direction: Array) -> Along:
-        """Return the output as a function of how far x has moved in a direction."""
+        """Return the output as a function of how far x has moved in a direction.
+
+        Where forward raises it is NaN: what it says of a neighbour outside of its domain is no error of the caller's.
+        """
         direction = direction.reshape(self.x.shape)
-        return lambda t: self.function(np.asarray(self.x + t * direction))
+
+        def at(t: Any) -> Array:
+            try:
+                return self.function(np.asarray(self.x + t * direction))
+            except Exception:
+                if np.iscomplexobj(t) or self.center.dtype == object:  # exact numbers have no NaN
+                    raise
+                return np.full_like(self.center, np.nan)
+
+        return at
 
     def rounding(self, reach: Array | float = np.inf) -> Array:
         """How far each output may be off; or what backward may have of it, which is no constant beyond `reach`."""
@@ -65,9 +77,28 @@ class Claim:
         """Climb a ladder of steps along a line."""
         view = climb(self.along(line), self.center, self.step, self.rounding())
         if not np.isfinite(view.uncertainty).all():
-            forward, _ = self.functions
-            raise ValueError(f"{forward} is not finite near {self.name}, expected finite numbers around the inputs")
+            raise self._out_of_domain(line)
         return view
+
+    def _out_of_domain(self, line: Array) -> ValueError:
+        """Say what forward does around x that no step is clear of, along a line."""
+        forward, _ = self.functions
+        said = ValueError(f"{forward} is not finite near {self.name}, expected finite numbers around the inputs")
+        j, *others = np.flatnonzero(line)
+        for t in (self.step, -self.step):
+            moved = self.x + t * line.reshape(self.x.shape)
+            try:
+                self.function(moved)
+            except Exception as error:
+                where = list(map(int, np.unravel_index(j, self.x.shape)))
+                at = "several elements" if others else f"{moved[tuple(where)]:.17g} at {where}"
+                said.__cause__ = error
+                said.add_note(
+                    f"{forward} raised {type(error).__name__} for {self.name} with {at}, {abs(t * line[j]):.1e} from "
+                    "the input: it is called at neighbours of the inputs, and has to take some of them on either side"
+                )
+                break
+        return said
 
     @cached_property
     def step(self) -> float:

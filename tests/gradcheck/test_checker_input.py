@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mabn_ref.gradcheck import check
+from mabn_ref.gradcheck import check, exact
 
 x = np.array([[0.5, -1.0, 2.0], [1.0, 0.3, -0.2]])
 w = np.array([1.0, 2.0, 3.0])
@@ -163,3 +163,39 @@ def test_numbers_without_axes() -> None:
     """A number in, a number out."""
     result = check(lambda x: (float(x) ** 2 if np.isrealobj(x) else x**2, x), lambda dout, x: 2 * x * dout, (1.5,))
     assert (result.verdict, result.worst.index) == ("ok", ())
+
+
+def log_of_part(p: Any) -> Any:
+    if np.any(p <= 0) or np.any(p >= 1):  # NumPy orders complex numbers by their real part
+        raise ValueError("p must lie between 0 and 1")
+    return np.log(p), p
+
+
+@pytest.mark.parametrize("size", [3, 100])
+def test_a_forward_that_refuses_numbers_outside_of_its_domain(size: int) -> None:
+    """Steps that it refuses are passed over, as those where it is not a number are."""
+    p = np.random.default_rng(0).uniform(0.3, 0.7, size)
+    p[:3] = 0.5, 0.9999, 0.01
+    assert check(log_of_part, lambda dout, p: dout / p, (p,)).verdict == "ok"
+    wrong = check(log_of_part, lambda dout, p: dout / p * (1 + 1e-3 * (p > 0.99)), (p,))
+    assert (wrong.verdict, wrong.worst.index) == ("wrong", (1,))
+
+
+def test_a_forward_that_refuses_every_neighbour() -> None:
+    """The error is the checker's, names the neighbour, and has that of forward as its cause."""
+
+    def forward(p: Any) -> Any:
+        if np.any(p.real > 1):
+            raise ValueError("p must be at most 1")
+        return p * p, p
+
+    with pytest.raises(ValueError, match="forward is not finite near p, expected finite numbers around") as caught:
+        check(forward, lambda dout, p: 2 * dout * p, (np.array([0.5, 1.0]),))
+    assert str(caught.value.__cause__) == "p must be at most 1"
+    assert re.search(r"forward raised ValueError for p with 1\.000\d+ at \[1\]", caught.value.__notes__[0])
+
+
+def test_exact_numbers_outside_of_the_domain() -> None:
+    """Which have no NaN: the error is that of forward."""
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        check(lambda p: log_of_part(p), lambda dout, p: dout / p, (exact([0.5, 1 - 1e-12]),))
