@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from mabn_ref.arrays import Array
+from mabn_ref.arrays import Array, shown
 from mabn_ref.gradcheck.exact import to_float
 from mabn_ref.gradcheck.result import InputResult
 
@@ -93,7 +93,13 @@ def read_inputs(inputs: Sequence[Any], names: Sequence[str]) -> tuple[Array, ...
 
 
 def read_names(names: Sequence[str] | None, forward: Callable[..., Any], inputs: Sequence[Any]) -> tuple[str, ...]:
-    """Return the names given, or else those of the parameters of `forward`."""
+    """Return the names given, or else those of the parameters of `forward` that take the inputs.
+
+    Examples
+    --------
+    >>> read_names(None, lambda x, gamma, eps=1e-5: ..., (1.0, 2.0))
+    ('x', 'gamma')
+    """
     if not isinstance(inputs, (tuple, list)):
         raise TypeError(f"inputs is a {type(inputs).__name__}, expected a tuple of arrays")
     if not inputs:
@@ -101,12 +107,12 @@ def read_names(names: Sequence[str] | None, forward: Callable[..., Any], inputs:
     count = len(inputs)
     if names is None:
         try:
-            names = list(inspect.signature(forward).parameters)
-        except (TypeError, ValueError):  # built-in functions have no signature
+            names = list(inspect.signature(forward).bind(*inputs).arguments)
+        except (TypeError, ValueError):  # built-in functions have no signature; others do not take the inputs
             names = []
         return tuple(names) if len(names) == count else tuple(f"inputs[{k}]" for k in range(count))
-    if isinstance(names, str):
-        raise TypeError(f"names is {names!r}, expected a sequence of names, one for each input")
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise TypeError(f"names is {shown(names)}, expected a sequence of names, one for each input")
     if len(names) != count:
         raise ValueError(f"names has {len(names)} entries {tuple(names)}, expected {count}, one for each input")
     return tuple(names)
@@ -203,9 +209,10 @@ def rehearse(
         gradients = [tuple(map(np.array, returned))]
     _check_gradients(backward, gradients[0], inputs, names)
     if not found:
-        for cotangent in cotangents[1:]:
-            gradients.append(pull(cotangent))
-            _check_gradients(backward, gradients[-1], inputs, names)
+        with _watched(found, f"a second {backward}", gradients=returned):
+            for cotangent in cotangents[1:]:
+                gradients.append(pull(cotangent))
+                _check_gradients(backward, gradients[-1], inputs, names)
         if _contents(pull(cotangents[0])) != _contents(gradients[0]):
             found.append(f"{backward} returned other numbers on a second call")
     return Rehearsal(out, cotangents, gradients, pull, tuple(found))

@@ -70,6 +70,7 @@ def test_inputs(inputs: Any, error: Any, message: str) -> None:
         ("seed", -1, ValueError, "seed is -1, expected an integer of at least 0"),
         ("seed", 1.5, TypeError, "seed is 1.5, expected an integer of at least 0"),
         ("names", "x", TypeError, "names is 'x', expected a sequence of names"),
+        ("names", 3, TypeError, "names is 3, expected a sequence of names"),
     ],
 )
 def test_other_arguments(argument: str, value: Any, error: Any, message: str) -> None:
@@ -85,6 +86,11 @@ def test_names() -> None:
     assert [found.name for found in check(forward, backward, (x, w)).inputs] == ["x", "w"]
     assert [found.name for found in check(forward, backward, (x, w), names=("a", "b")).inputs] == ["a", "b"]
     assert check(lambda *a: (a[0] * 2, None), lambda d, _: 2 * d, (x,)).worst.name == "a"
+
+    def optional(x: Any, w: Any, eps: float = 0.0) -> Any:
+        return forward(x, w + eps)
+
+    assert [found.name for found in check(optional, backward, (x, w)).inputs] == ["x", "w"]
     assert [found.name for found in check(lambda *a: forward(*a), backward, (x, w)).inputs] == [
         "inputs[0]",
         "inputs[1]",

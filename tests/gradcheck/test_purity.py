@@ -135,3 +135,13 @@ def test_an_output_shared_between_calls() -> None:
 
     sentences = ("a second forward changed out", "forward returned other numbers on a second call")
     reject(forward, square_backward, *sentences)
+
+
+def test_gradients_shared_between_calls() -> None:
+    """The backward of a second layer, or of a second cotangent, must not overwrite them."""
+    buffer = np.empty_like(x)
+    reject(
+        square,
+        lambda dout, cache: np.multiply(2 * dout, cache["x"], out=buffer),
+        "a second backward changed gradients",
+    )
