@@ -34,6 +34,7 @@ SLOW = {
     "gradcheck/test_complex_step.py",
     "gradcheck/test_functions.py",
     "gradcheck/test_kinks.py",
+    "gradcheck/test_rounding.py",
     "gradcheck/test_taylor.py",
     "gradcheck/test_verdicts.py",
     "learn/test_class.py",

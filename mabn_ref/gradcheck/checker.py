@@ -58,7 +58,8 @@ def check(
         Tolerance of an error relative to the derivative itself: to the sum of what each output has in it; 0 or more.
         By default 1e-7 (1e-4 where an input is float32, 5e-3 for a forward that stays float32, 1e-25 for exact
         numbers). What the rounding of the inputs and of the outputs may give is forgiven besides, and the result says
-        so, but never more than 1e-2 of the input's largest derivative, unless that cannot be told from 0.
+        so, but never more than 1e-2 of the input's largest derivative, unless that cannot be told from 0. What both
+        passes are seen to round on their way is, too.
     seed : int
         Seed of cotangents and directions, 0 or more.
     double_backward : callable, optional
@@ -138,6 +139,7 @@ def _check_pair(
                 functions=pair.names,
                 function=_of_input(pair.forward, at, i),
                 pull=_of_cotangent(rehearsed.backward, rehearsed.out, i),
+                pull_at=_of_cotangent_at(pair, at, i, center),
                 x=at[i],
                 units=units[i].ravel(),
                 center=_flat(center),
@@ -212,6 +214,17 @@ def _of_input(forward: Callable[..., Any], at: Sequence[Array], i: int) -> Calla
 def _of_cotangent(backward: passes.Backward, out: Array, i: int) -> Callable[[Array], Array]:
     """The flattened gradient of input `i` as a function of the flattened cotangent alone."""
     return lambda c: backward(c.reshape(out.shape).astype(out.dtype))[i].ravel()
+
+
+def _of_cotangent_at(pair: passes.Pair, at: Sequence[Array], i: int, out: Array) -> Callable[[Array, Array], Array]:
+    """The same where input `i` is another."""
+
+    def pull_at(c: Array, x: Array) -> Array:
+        _, cache = pair.forward(*at[:i], x, *at[i + 1 :])
+        returned = pair.backward(c.reshape(out.shape).astype(out.dtype), cache)
+        return np.asarray(returned[i] if isinstance(returned, (tuple, list)) else returned).ravel()
+
+    return pull_at
 
 
 def _flat(out: Any) -> Array:

@@ -39,7 +39,8 @@ class View(NamedTuple):
     At a kink `slope` is the mean of the slopes to the right and to the left and `jump` their difference; elsewhere
     `jump` is 0. `uncertainty` is how far slopes at neighbouring steps differ. `grain` is the least amount by which
     the output moves, or 0 if it follows the smallest step; one that does not move at all has no uncertainty. `reach`
-    is the largest. `near` are outputs of which a kink was seen within larger steps, or that move to one side alone.
+    is the largest, and 0 for such an output. `near` are outputs of which a kink was seen within larger steps, or that
+    move to one side alone.
     """
 
     slope: Array

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -13,12 +14,14 @@ from mabn_ref.arrays import Array
 from mabn_ref.gradcheck.differences import Along, View, climb, complex_slopes
 from mabn_ref.gradcheck.exact import to_float
 from mabn_ref.gradcheck.result import VERDICTS
+from mabn_ref.gradcheck.rounding import rounding_along
 
 TRUST = 10  #: where differences settle to within u, a gradient is wrong if it is off by more than this many u
 SLACK = 20  #: a right gradient may be off by this many times the rounding of <|cotangent|, |output|>
 BELIEVED = 0.1
 """The complex step decides if differences, which have to confirm it, settle to this fraction of the derivative."""
 
+MEASURED = 64  #: what is taken for rounding of a number on the way is at most so many times that number's eps
 COARSEST = 1e-2  #: but by no more than this part of the largest derivative, whatever the rounding
 SINGLE = 16  #: of the outputs that have a kink along one line, so many are looked at one by one
 NEAR_ONE = 3  #: the first cotangents, whose numbers are of one size
@@ -29,17 +32,18 @@ KINKED = "not differentiable here"
 class Claim:
     """What backward says: that `gradients` are those of <cotangent, function(x)> at this `x`, one row for each.
 
-    `functions` are the names of forward and backward. `pull` is backward, of one more cotangent; `units` is the unit
-    of each element of x, `center` the output there, `eps` that of the output's numbers; `inherited` gives what the
-    rounding of the inputs does to each output, and `swing` how far it lies from where the inputs are others
-    altogether. `coarser` is how many times `eps` the gradients' numbers have, and `conditioning` is how many units
-    from zero any input of forward lies.
+    `functions` are the names of forward and backward. `pull` is backward, of one more cotangent, `pull_at` that at
+    another x; `units` is the unit of each element of x, `center` the output there, `eps` that of its numbers;
+    `inherited` gives what the rounding of the inputs does to each output, and `swing` how far it lies from where the
+    inputs are others altogether. `coarser` is how many times `eps` the gradients' numbers have, and `conditioning` is
+    how many units from zero any input of forward lies. `measured` keeps views that took long.
     """
 
     name: str
     functions: tuple[str, str]
     function: Callable[[Array], Array]
     pull: Callable[[Array], Array]
+    pull_at: Callable[[Array, Array], Array]
     x: Array
     units: Array
     center: Array
@@ -51,6 +55,7 @@ class Claim:
     eps: float
     coarser: float
     conditioning: float
+    measured: dict[bytes, View] = field(default_factory=dict)
 
     def along(self, direction: Array) -> Along:
         """Return the output as a function of how far x has moved in a direction.
@@ -73,12 +78,51 @@ class Claim:
         """How far each output may be off; or what backward may have of it, which is no constant beyond `reach`."""
         return np.fmax(self.eps * np.fmin(to_float(abs(self.center)), reach), self.inherited())
 
-    def view(self, line: Array) -> View:
-        """Climb a ladder of steps along a line."""
-        view = climb(self.along(line), self.center, self.step, self.rounding())
+    def view(self, line: Array, rounding: Array | float = 0.0) -> View:
+        """Climb a ladder of steps along a line, with some rounding of the outputs besides that which is known."""
+        view = climb(self.along(line), self.center, self.step, self.rounding() + rounding)
         if not np.isfinite(view.uncertainty).all():
             raise self._out_of_domain(line)
         return view
+
+    def measured_view(self, line: Array) -> View:
+        """Climb it with the rounding of what is computed on the way to the outputs, measured along the line."""
+        key = line.tobytes()
+        if key not in self.measured:
+            self.measured[key] = self.view(line, rounding_along(self.along(line), self.most_inside()))
+        return self.measured[key]
+
+    def most_inside(self) -> Array:
+        """Return the most that is taken for such rounding."""
+        return MEASURED * self.eps * np.fmax(to_float(abs(self.center)), self.known_swing())
+
+    def rounding_of_backward(self, line: Array, cotangent: Array, most: float) -> float:
+        """Return how far <gradient, line> is rounded, measured."""
+        along = line.reshape(self.x.shape)
+
+        def at(t: float) -> Array:
+            try:
+                return np.atleast_1d(self.pull_at(cotangent, self.x + t * along) @ line)
+            except Exception:  # as in `along`
+                return np.array([np.nan])
+
+        return float(rounding_along(at, np.array([most]))[0])
+
+    def known_swing(self) -> Array:
+        """Return the swing of the outputs, 0 where it is unknown."""
+        swing = self.swing()
+        return np.where(np.isfinite(swing), swing, 0.0)
+
+    def dependent(self, line: Array) -> Array:
+        """Return which outputs move where the elements of a line are 0, half as large, opposite or the largest."""
+        on = (line != 0).reshape(self.x.shape)
+        largest = np.max(abs(self.x))
+        moves = np.zeros(self.center.shape, dtype=bool)
+        for values in (0 * self.x, self.x / 2, -self.x, 0 * self.x + largest, 0 * self.x - largest):
+            with suppress(Exception):
+                moved = to_float(abs(self.function(np.where(on, values, self.x)) - self.center))
+                moves |= np.isfinite(moved) & (moved > 0)
+        return moves
 
     def _out_of_domain(self, line: Array) -> ValueError:
         """Say what forward does around x that no step is clear of, along a line."""
@@ -118,6 +162,9 @@ class Finding(NamedTuple):
     cotangent: Array
     gradient: Array
     reason: str = ""
+    left: float = 0.0  #: the error that was judged, which no kink excuses
+    size: float = 0.0  #: of the derivative
+    stepped: bool = False  #: whether the complex step was believed
 
 
 def worst(findings: Sequence[Finding]) -> Finding:
@@ -133,6 +180,7 @@ class Sight(NamedTuple):
     view: View
     stepped: Array | None
     top: Array  #: the largest derivative, for each cotangent
+    measured: bool = False  #: whether the ladder knows how far what is computed on the way rounds the outputs
 
     def findings(self, rng: np.random.Generator) -> list[Finding]:
         """Judge by what is seen; where outputs have kinks along the line, those, and the rest without them."""
@@ -154,7 +202,26 @@ class Sight(NamedTuple):
         return found
 
     def _judge(self, row: int, cotangent: Array, gradient: Array) -> Finding:
-        claim, line, view, stepped, top = self
+        """Judge the gradient for one cotangent; measure what both passes round on their way if it seems wrong."""
+        claim, view = self.claim, self.view
+        found = self._weigh(row, cotangent, gradient)
+        if found.verdict != "wrong" or (view.kinked & (cotangent != 0)).any():
+            return found
+        if not found.stepped:
+            hidden = self._hidden(found)
+            if hidden.any():  # the others show an error on their own
+                rest = np.where(hidden, 0 * cotangent, cotangent)
+                return self._judge(row, rest, claim.pull(rest))
+            closer = self._closer(found)
+            if closer is not None:
+                return closer._judge(row, cotangent, gradient)
+        return self._weigh(row, cotangent, gradient, *self._of_backward(found))
+
+    def _weigh(
+        self, row: int, cotangent: Array, gradient: Array, of_backward: float = 0.0, unseen: float = 0.0
+    ) -> Finding:
+        """Weigh an error against what rounding explains: what is known, and that of backward, seen and unseen."""
+        claim, line, view, stepped, top, _ = self
         weights = to_float(abs(cotangent))
         analytic, slope = gradient @ line, cotangent @ view.slope
         half = weights @ to_float(abs(view.jump)) / 2
@@ -169,12 +236,14 @@ class Sight(NamedTuple):
         )
         off = abs(float(analytic - slope))
         error, reason = max(off - half, 0.0), ""
-        kinked = bool(half > 0)
+        kinked, believed = bool(half > 0), False
         if not kinked and stepped is not None and error > claim.rtol * size:
             exact = cotangent @ stepped
             if abs(exact - slope) <= max(doubt, 1e-6 * largest) and doubt <= BELIEVED * largest > 0:
                 # differences may be too noisy to tell either from the truth; the complex step is not noisy
                 slope, error, doubt, rounding = exact, abs(float(analytic - exact)), 0.0, passed_on
+                believed = True
+        rounding += of_backward
         allowed = claim.rtol * size + (min(rounding, COARSEST * largest) if largest > doubt else rounding)
         if kinked:
             low, high = float(slope) - half, float(slope) + half
@@ -186,10 +255,42 @@ class Sight(NamedTuple):
                 reason = f"rounding explains an error of {allowed / largest:.0e} here, more than rtol"
         elif error <= max(doubt, rounding):
             verdict, reason = "undecided", self._unclear(weights, doubt / size, rounding / size)
+        elif error <= unseen:
+            verdict, reason = "undecided", self._rounded_away(error, largest)
         else:
             verdict = "wrong"
         step = float(view.step[int(np.argmax(weights * to_float(abs(view.slope))))])
-        return Finding(verdict, off, slope, step, row, line, cotangent, gradient, reason)
+        return Finding(verdict, off, slope, step, row, line, cotangent, gradient, reason, error, size, believed)
+
+    def _hidden(self, found: Finding) -> Array:
+        """Return the outputs that stand still as they round their derivative away, if that explains the error."""
+        claim = self.claim
+        rounding = SLACK * claim.eps * claim.coarser * np.fmax(to_float(abs(claim.center)), claim.known_swing())
+        rounding *= to_float(abs(found.cotangent)) * (self.view.reach == 0)
+        if found.left <= np.sum(rounding):
+            rounding *= claim.dependent(self.line)
+        return np.asarray((rounding > 0) & (found.left <= np.sum(rounding)))
+
+    def _closer(self, found: Finding) -> Sight | None:
+        """Climb once more with rounding inside of forward measured, if that can explain the error."""
+        claim, view = self.claim, self.view
+        weights = to_float(abs(found.cotangent))
+        if self.measured or found.left > TRUST * float(weights @ (claim.most_inside() / view.step)):
+            return None
+        return self._replace(view=claim.measured_view(self.line), measured=True)
+
+    def _of_backward(self, found: Finding) -> tuple[float, float]:
+        """Return how much of the error is seen to be backward's rounding, and how much may be.
+
+        What backward computes on the way is not known. It is as large as the gradient, or as how far outputs swing.
+        """
+        claim = self.claim
+        swing = np.where(self.view.reach > 0, claim.known_swing(), 0.0)
+        rounding = claim.eps * (found.size + float(to_float(abs(found.cotangent)) @ swing))
+        if found.left > TRUST * MEASURED * claim.coarser * rounding:
+            return 0.0, 0.0
+        seen = TRUST * claim.coarser * claim.rounding_of_backward(self.line, found.cotangent, MEASURED * rounding)
+        return seen, max(seen, SLACK * claim.coarser * rounding)
 
     def _unclear(self, weights: Array, doubt: float, rounding: float) -> str:
         """Say why differences cannot decide, by what the output that spoils them most looks like."""
@@ -206,6 +307,10 @@ class Sight(NamedTuple):
             f"and rtol is {claim.rtol:.0e}"
         )
         return f"{said}; an output of {center:.3g} moves in steps of {grain:.0e}" if coarse else said
+
+    def _rounded_away(self, error: float, largest: float) -> str:
+        part = f"{error / largest:.0e} of the largest derivative"
+        return f"{self.claim.functions[1]} is off by {part}, which may be what it rounds on its way"
 
     def _localised(self, found: Finding) -> Finding:
         """Trace an accepted error that rounding does not explain to the element of the line that it comes from."""

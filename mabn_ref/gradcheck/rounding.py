@@ -1,0 +1,43 @@
+"""How far a function is rounded by what it computes on the way to its value."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+from mabn_ref.gradcheck.differences import Along
+from mabn_ref.gradcheck.exact import to_float
+
+HALVED = 4.0 * 2.0 ** -np.arange(26)  #: the steps, in units, at which it is looked for
+
+
+def rounding_along(along: Along, most: Array) -> Array:
+    """Return how far each output is rounded along a line, as its fourth differences show.
+
+    That may be far more than its own size tells: 1 + tanh(x) at -10 is a few multiples of 2**-53. With the step
+    halved the difference of a smooth function falls to 1/16. Rounding stays, until nothing on the way rounds in
+    another way any more: then it is gone at once. A narrow bend stays, too, while it is not resolved, and falls after
+    that. What is larger than `most` is not rounding.
+
+    Examples
+    --------
+    >>> seen = rounding_along(lambda t: np.array([np.tanh(1 + t), 1 + np.tanh(t - 10)]), np.full(2, 1e-14))
+    >>> (2.0**-55 < seen) & (seen < 2.0**-51)
+    array([ True,  True])
+    """
+    center = along(0.0)
+    left = np.stack([_fourth(along, center, h) for h in HALVED])
+    before, after = left[:-1], left[1:]
+    stays = after > before / 8
+    falls = ~stays & (after > before / 64)
+    rounding = np.zeros(left.shape, dtype=bool)
+    for m in range(len(left) - 1, 0, -1):
+        ends_well = rounding[m + 1] | ~falls[m] if m + 1 < len(left) else True
+        rounding[m] = stays[m - 1] & ends_well
+    return np.asarray(np.max(np.where(rounding & (left <= most), left, 0.0), axis=0))
+
+
+def _fourth(along: Along, center: Array, h: float) -> Array:
+    """The fourth difference, in which rounding is as large as in one value."""
+    values = along(-2 * h) + along(2 * h) - 4 * (along(-h) + along(h)) + 6 * center
+    return to_float(abs(values)) / np.sqrt(70.0)
