@@ -36,9 +36,10 @@ def check(
     The derivatives are those of <c, forward(inputs)> for random cotangents c: never ones and never the output, for
     which a normaliser's gradient vanishes and every mistake passes. Three are near one, a fourth runs over six
     decades, and backward has to be linear from a millionth of the first to a million times it. Inputs of up to 64
-    elements are checked element by element, larger ones along three random directions. Where outputs have a kink they
-    are silenced and the rest is checked; at the kink itself the gradient has to lie between the slopes on its two
-    sides. Float32 inputs are differentiated in float64.
+    elements are checked element by element, larger ones along three random directions and at most eight more, one for
+    the elements of each size of derivative that would drown in them. Where outputs have a kink they are silenced and
+    the rest is checked; at the kink itself the gradient has to lie between the slopes on its two sides. Float32
+    inputs are differentiated in float64.
 
     Parameters
     ----------

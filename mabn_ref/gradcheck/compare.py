@@ -22,7 +22,11 @@ SEARCHED = 2048  #: how many parts of a large input are searched for the element
 
 def compare(claim: Claim, rng: np.random.Generator) -> InputResult:
     """Apply one stencil along each line, and climb a ladder of steps where doubt remains."""
-    table = _Table(claim, probes.directions(claim.units, rng))
+    lines = probes.directions(claim.units, rng)
+    if claim.units.size > probes.SMALL:
+        sizes = np.max(to_float(abs(claim.gradients[:NEAR_ONE])), axis=0) * claim.units
+        lines = np.concat([lines, probes.drowned(lines[0], sizes)])
+    table = _Table(claim, lines)
     return _report(claim, table, verdict.worst(table.findings(rng)), rng)
 
 
@@ -80,7 +84,8 @@ class _Table:
             if verdict.worst(found).verdict == "wrong":
                 return found
         kinked = [p for p in lines if self.view(p).kinked.any() and np.count_nonzero(self.lines[p]) > 1]
-        for p in kinked[:1]:  # every direction has all elements in it
+        whole = [p for p in kinked if self.lines[p].all()]
+        for p in whole[:1] or kinked:  # a whole direction has all elements in it
             elements = _kinked_elements(self.claim, self.lines[p], self.view(p), self.top, rng)
             found += elements or [self._entry(KINKED, 0, p)]
         return found

@@ -15,6 +15,11 @@ from mabn_ref.arrays import Array
 SMALL = 64
 """An input of at most this many elements is checked element by element, a larger one along random directions."""
 
+DROWNED = 2.0**-13
+"""Elements whose derivatives are below this fraction of the largest one are looked at in a direction of their own."""
+
+CLASSES = 8  #: in at most so many such directions
+
 CONSTANT = 2.0**-44  #: a channel whose spread is below this fraction of its size counts as constant
 DECADES = 2.0**-6  #: a channel whose typical size is below this fraction of its spread runs over many decades
 
@@ -64,3 +69,25 @@ def directions(units: Array, rng: np.random.Generator) -> Array:
     if units.size <= SMALL:
         return np.diag(units)
     return np.asarray(bounded(rng, (3, units.size)) * units)
+
+
+def drowned(line: Array, sizes: Array) -> Array:
+    """Return the parts of a line that drown in it, of elements whose derivatives are of one size, one part a row.
+
+    `sizes` are what backward claims, in units. A class spans a factor of 1 / `DROWNED`; all that is smaller is in the
+    last one, but for elements whose claim is 0, which are a class of their own. A claim that is far too small is one
+    of the largest errors in its class, and one that is far too large in its own.
+
+    Examples
+    --------
+    >>> drowned(np.ones(6), np.array([3.0, 1e-5, 0.0, 1.0, 2e-5, 0.0]))
+    array([[0., 1., 0., 0., 1., 0.],
+           [0., 0., 1., 0., 0., 1.]])
+    """
+    largest = np.max(sizes)
+    if not largest > 0:
+        return np.empty((0, line.size))
+    of_class = np.floor(np.log2(np.where(sizes > 0, sizes, largest) / largest) / np.log2(DROWNED))
+    of_class = np.where(sizes > 0, np.minimum(of_class, CLASSES - 1), CLASSES)
+    rows = [np.where(of_class == k, line, 0.0) for k in np.unique(of_class)[1:]]
+    return np.reshape(rows, (-1, line.size))

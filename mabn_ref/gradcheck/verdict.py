@@ -330,7 +330,7 @@ def narrowed(claim: Claim, found: Finding, analytic: bool) -> Array | None:
     def disagreement(line: Array) -> tuple[float, float]:
         if analytic:
             slope = complex_slopes([claim.along(line)], claim.functions[0])[0]
-            unsure = SLACK * (weights @ claim.rounding())
+            unsure = SLACK * float(weights @ np.where(slope != 0, claim.rounding(), 0.0))
         else:
             view = claim.view(line)
             slope, unsure = view.slope, TRUST * (weights @ view.uncertainty)
