@@ -23,6 +23,7 @@ BELIEVED = 0.1
 
 MEASURED = 64  #: what is taken for rounding of a number on the way is at most so many times that number's eps
 COARSEST = 1e-2  #: but by no more than this part of the largest derivative, whatever the rounding
+JUMPED = 2.0 ** np.array([-27, -23, -18])  #: a move that stays the same at these parts of a step is a jump
 SINGLE = 16  #: of the outputs that have a kink along one line, so many are looked at one by one
 NEAR_ONE = 3  #: the first cotangents, whose numbers are of one size
 KINKED = "not differentiable here"
@@ -124,6 +125,16 @@ class Claim:
                 moves |= np.isfinite(moved) & (moved > 0)
         return moves
 
+    def jumping(self, line: Array) -> Array:
+        """Return which outputs move to one side alone, by as much at the smallest steps as at larger ones."""
+        along = self.along(line)
+        right, left = (
+            np.stack([to_float(abs(along(side * t) - self.center)) for t in JUMPED * self.step]) for side in (1, -1)
+        )
+        moves = np.where(right[0] > left[0], right, left)
+        jumps = (np.ptp(moves, axis=0) < 0.01 * moves[0]) & (np.fmin(right, left) < 0.01 * moves).all(axis=0)
+        return np.asarray(jumps & (moves[0] > 1e3 * self.rounding()))
+
     def _out_of_domain(self, line: Array) -> ValueError:
         """Say what forward does around x that no step is clear of, along a line."""
         forward, _ = self.functions
@@ -205,7 +216,15 @@ class Sight(NamedTuple):
         """Judge the gradient for one cotangent; measure what both passes round on their way if it seems wrong."""
         claim, view = self.claim, self.view
         found = self._weigh(row, cotangent, gradient)
-        if found.verdict != "wrong" or (view.kinked & (cotangent != 0)).any():
+        if found.verdict not in ("wrong", "undecided") or (view.kinked & (cotangent != 0)).any():
+            return found
+        jumping = (cotangent != 0) & (not found.stepped and claim.jumping(self.line))
+        if jumping.any():
+            rest = np.where(jumping, 0 * cotangent, cotangent)
+            others = self._judge(row, rest, claim.pull(rest))
+            reason = f"{claim.functions[0]} jumps here, and has no derivative"
+            return others if others.verdict == "wrong" else found._replace(verdict="undecided", reason=reason)
+        if found.verdict == "undecided":
             return found
         if not found.stepped:
             hidden = self._hidden(found)
@@ -254,7 +273,7 @@ class Sight(NamedTuple):
             if not kinked and error > claim.rtol * largest > 0:
                 reason = f"rounding explains an error of {allowed / largest:.0e} here, more than rtol"
         elif error <= max(doubt, rounding):
-            verdict, reason = "undecided", self._unclear(weights, doubt / size, rounding / size)
+            verdict, reason = "undecided", self._unclear(weights, doubt, rounding, size)
         elif error <= unseen:
             verdict, reason = "undecided", self._rounded_away(error, largest)
         else:
@@ -292,7 +311,7 @@ class Sight(NamedTuple):
         seen = TRUST * claim.coarser * claim.rounding_of_backward(self.line, found.cotangent, MEASURED * rounding)
         return seen, max(seen, SLACK * claim.coarser * rounding)
 
-    def _unclear(self, weights: Array, doubt: float, rounding: float) -> str:
+    def _unclear(self, weights: Array, doubt: float, rounding: float, size: float) -> str:
         """Say why differences cannot decide, by what the output that spoils them most looks like."""
         claim, view = self.claim, self.view
         j = int(np.argmax(weights * view.uncertainty))
@@ -302,10 +321,9 @@ class Sight(NamedTuple):
         if view.near[j] and doubt >= rounding:
             # beside a kink, what it moves by may be multiples of one number by chance
             cause = f"a kink lies too near, or {cause}" if coarse else "a kink lies too near"
-        said = (
-            f"{cause}: differences show this derivative to {max(doubt, rounding):.0e} of its size, "
-            f"and rtol is {claim.rtol:.0e}"
-        )
+        unsure = max(doubt, rounding)
+        shown = f"to {unsure / size:.0e} of its size" if size > 0 else f"only to be less than {unsure:.0e}"
+        said = f"{cause}: differences show this derivative {shown}, and rtol is {claim.rtol:.0e}"
         return f"{said}; an output of {center:.3g} moves in steps of {grain:.0e}" if coarse else said
 
     def _rounded_away(self, error: float, largest: float) -> str:

@@ -307,3 +307,31 @@ def test_a_mistake_on_one_element_is_named() -> None:
     pair = row_max("at the smallest")
     result = run(pair, 0)
     assert abs(result.worst.analytic - result.worst.numeric) > 0.4
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+def test_a_jump_is_called_one(slope: float) -> None:
+    """A step at 0, and rounding at a half, with either slope that somebody may give them: there is none."""
+    for f, x in ((lambda x: np.where(x.real > 0, 1.0, 0.0), 0.0), (np.round, 0.5)):
+        result = check(lambda x, f=f: (f(x), None), lambda dout, _: slope * dout, (np.array([x]),))
+        assert result.verdict == "undecided"
+        assert result.worst.reason == "forward jumps here, and has no derivative"
+
+
+def test_a_jump_excuses_no_other_output() -> None:
+    """One that jumps and one that does not, of the same number."""
+
+    def forward(x: Any) -> Any:
+        return np.concat([np.where(x.real > 0, 1.0, 0.0), np.sin(x.real)]), x
+
+    x = np.zeros(1)
+    assert check(forward, lambda dout, x: dout[1:] * np.cos(x), (x,)).verdict == "undecided"
+    assert check(forward, lambda dout, x: 1.01 * dout[1:] * np.cos(x), (x,)).verdict == "wrong"
+
+
+def test_a_derivative_of_0_has_no_part_of_its_size() -> None:
+    """Rounding, whose backward lets gradients through."""
+    result = check(lambda x: (np.round(x), None), lambda dout, _: dout, (np.array([0.3, -1.2]),))
+    assert result.verdict == "undecided"
+    assert "only to be less than" in result.worst.reason
+    assert "inf" not in str(result.worst)
