@@ -103,16 +103,16 @@ def _refuse_unread(args: argparse.Namespace) -> None:
 
 def _refuse_few_images(name: str, configs: Sequence[RunConfig], images: datasets.Images | None) -> None:
     """Refuse fewer gradient batches than the study needs; `images` are those of runs that have a directory."""
-    for config in configs[:1]:
-        fewest = STUDIES[name].batches * config.gradient_batch
-        held, said = config.train_size, f"train_size is {config.train_size}"
-        if held is None and images is not None:
-            held = len(images.train.labels)
-            said = f"{config.data_dir} holds {held} training images"
-        if held is not None and held < fewest:
-            raise UsageError(
-                f"{said}, expected at least {fewest}: {name} needs {STUDIES[name].batches} gradient batches"
-            )
+    if not configs:
+        return
+    config, batches = configs[0], STUDIES[name].batches
+    fewest = batches * config.gradient_batch
+    held, said = config.train_size, f"train_size is {config.train_size}"
+    if held is None and images is not None:
+        held = len(images.train.labels)
+        said = f"{config.data_dir} holds {held} training images{' besides those held out' * config.held_out}"
+    if held is not None and held < fewest:
+        raise UsageError(f"{said}, expected at least {fewest}: {name} needs {batches} gradient batches")
 
 
 def _option(name: str, value: object = None) -> str:
