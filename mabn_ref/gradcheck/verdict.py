@@ -13,6 +13,7 @@ import numpy as np
 from mabn_ref.arrays import Array
 from mabn_ref.gradcheck.differences import Along, View, climb, complex_slopes
 from mabn_ref.gradcheck.exact import to_float
+from mabn_ref.gradcheck.probes import SMALL
 from mabn_ref.gradcheck.result import VERDICTS
 from mabn_ref.gradcheck.rounding import rounding_along
 
@@ -21,7 +22,8 @@ SLACK = 20  #: a right gradient may be off by this many times the rounding of <|
 BELIEVED = 0.1
 """The complex step decides if differences, which have to confirm it, settle to this fraction of the derivative."""
 
-MEASURED = 64  #: what is taken for rounding of a number on the way is at most so many times that number's eps
+MEASURED = 1024  #: what is taken for rounding of a number on the way is at most so many times that number's eps
+LEAST = 2.0**10  #: so many least normal numbers may be missing in a gradient: what underflows is multiplied later
 COARSEST = 1e-2  #: but by no more than this part of the largest derivative, whatever the rounding
 JUMPED = 2.0 ** np.array([-27, -23, -18])  #: a move that stays the same at these parts of a step is a jump
 SINGLE = 16  #: of the outputs that have a kink along one line, so many are looked at one by one
@@ -176,6 +178,7 @@ class Finding(NamedTuple):
     left: float = 0.0  #: the error that was judged, which no kink excuses
     size: float = 0.0  #: of the derivative
     stepped: bool = False  #: whether the complex step was believed
+    explained: bool = False  #: by what backward was seen to round on its way
 
 
 def worst(findings: Sequence[Finding]) -> Finding:
@@ -197,6 +200,8 @@ class Sight(NamedTuple):
         """Judge by what is seen; where outputs have kinks along the line, those, and the rest without them."""
         claim, kinked = self.claim, self.view.kinked
         rows = smooth = list(zip(claim.cotangents, claim.gradients, strict=True))
+        if self.line.size > SMALL and not self.line.all():
+            rows = smooth = rows[:1]  # what goes beyond one cotangent is seen along the whole directions
         if kinked.any():
             smooth = [(c, claim.pull(c)) for c in (np.where(kinked, 0 * c, c) for c, _ in rows)]
         found = [self._judge(k, c, g) for k, (c, g) in enumerate(smooth)]
@@ -262,7 +267,9 @@ class Sight(NamedTuple):
                 # differences may be too noisy to tell either from the truth; the complex step is not noisy
                 slope, error, doubt, rounding = exact, abs(float(analytic - exact)), 0.0, passed_on
                 believed = True
-        rounding += of_backward
+        # near the least normal number of its dtype a gradient has few digits, or none
+        least = LEAST * float(np.finfo(gradient.dtype).tiny) if gradient.dtype.kind == "f" else 0.0
+        rounding += of_backward + least * float(np.sum(to_float(abs(line))))
         allowed = claim.rtol * size + (min(rounding, COARSEST * largest) if largest > doubt else rounding)
         if kinked:
             low, high = float(slope) - half, float(slope) + half
@@ -279,7 +286,21 @@ class Sight(NamedTuple):
         else:
             verdict = "wrong"
         step = float(view.step[int(np.argmax(weights * to_float(abs(view.slope))))])
-        return Finding(verdict, off, slope, step, row, line, cotangent, gradient, reason, error, size, believed)
+        return Finding(
+            verdict,
+            off,
+            slope,
+            step,
+            row,
+            line,
+            cotangent,
+            gradient,
+            reason,
+            error,
+            size,
+            believed,
+            error <= of_backward,
+        )
 
     def _hidden(self, found: Finding) -> Array:
         """Return the outputs that stand still as they round their derivative away, if that explains the error."""
@@ -332,7 +353,8 @@ class Sight(NamedTuple):
 
     def _localised(self, found: Finding) -> Finding:
         """Trace an accepted error that rounding does not explain to the element of the line that it comes from."""
-        line = narrowed(self.claim, found, self.stepped is not None) if found.verdict == "ok" else None
+        open_ = found.verdict == "ok" and not found.explained
+        line = narrowed(self.claim, found, self.stepped is not None) if open_ else None
         if line is None:
             return found
         closer = Sight(self.claim, line, self.claim.view(line), None, 0 * self.top)
