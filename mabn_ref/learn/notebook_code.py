@@ -25,7 +25,7 @@ _CHECK = re.compile(
 """Statements of the cells that check, as `notebook.as_notebook` and Otter-Grader write them."""
 _WORD = re.compile(r"(?<![\w.])[^\W\d]\w*")
 _DEFINITION = re.compile(r"(?:@.*\n)*(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)")
-_IN_BRANCH = re.compile(r"^[ \t]+(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)", re.MULTILINE)
+_IN_BRANCH = re.compile(r"([ \t]+)(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)")
 _ASSIGNMENT = re.compile(r"(\w+)[ \t]*(?::[^=\n]+)?=(?!=)")
 _IMPORT = re.compile(r"(?:from[^\n]*?\s)?import\b([^;]*)")
 _BRANCH = re.compile(r"(?:elif|else|except|finally)\b")
@@ -83,9 +83,16 @@ def notebook_source(text: str, asked: Collection[str] = ()) -> str:
 
 
 def _definitions(block: str) -> set[str]:
-    """The functions and classes that a block defines, be it in a branch."""
-    found = _DEFINITION.match(block)
-    return {found[1]} if found else set(_IN_BRANCH.findall(_bare(block)))
+    """The functions and classes that a block defines, be it in a branch, but not those inside of another."""
+    if found := _DEFINITION.match(block):
+        return {found[1]}
+    names, margin = set[str](), ""  # of the function or class that the lines are in
+    for line in filter(str.strip, _bare(block).splitlines()):
+        if margin and line.startswith(margin) and line[len(margin)].isspace():
+            continue
+        found = _IN_BRANCH.match(line)
+        names, margin = (names | {found[2]}, found[1]) if found else (names, "")
+    return names
 
 
 def _defined_again(names: set[str], codes: Iterable[tuple[str | None, list[str]]]) -> list[str]:

@@ -87,6 +87,16 @@ def test_a_function_that_is_asked_for_may_stand_in_a_branch(head: str) -> None:
         assert names["moments"](2) == 2
 
 
+def test_a_method_in_a_branch_is_no_function() -> None:
+    method = "    class Layer:\n        def f(self): return 1\n\n        def g(self): return 2\n"
+    answer, again = f"if True:\n{method}    def g(): return 3\n", f"for k in 1, 2:\n{method}    train(Layer())\n"
+    other = "def f(): return 4\n"
+    names: dict[str, Any] = {}
+    code = source(("", other), ("answer", answer), ("", again), ("check", ""), asked=["f", "g"])
+    exec(code, names)
+    assert (names["f"](), names["g"]()) == (4, 3)
+
+
 def guarded(block: str) -> str:
     return f"try:\n    exec({block!r})\nexcept Exception:\n    pass\n"
 
