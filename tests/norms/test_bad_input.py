@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,18 @@ def test_a_count_that_is_none(name: str) -> None:
         error = ValueError if value == -1 else TypeError
         with pytest.raises(error, match=rf"^state\.{field} is {value}, expected an integer of at least 0$"):
             module.forward(*arguments, state._replace(**{field: value}), config)
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_a_state_may_come_from_a_file(name: str, tmp_path: Path) -> None:
+    module = NORMS[name].module
+    config = module.Config(**{"norm_batch": 2} if module is eval_norm else {})
+    state = module.init(32, config, dtype=np.float64)
+    np.savez(tmp_path / "state.npz", **state._asdict())
+    read = type(state)(**np.load(tmp_path / "state.npz"))  # counts are arrays of shape ()
+    x = np.random.default_rng(0).standard_normal((4, 3, 32))
+    expected, found = (module.forward(x, np.ones(32), np.zeros(32), s, config)[0] for s in (state, read))
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("dtype", [None, 3, "no dtype", np.int32])
