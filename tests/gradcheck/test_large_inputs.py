@@ -14,6 +14,7 @@ from mabn_ref.gradcheck.probes import CLASSES, DROWNED, drowned
 from tests.strategies import many
 
 Array = np.ndarray
+K = np.sqrt(2 / np.pi)
 SEEDS = range(many(10, 100))
 
 
@@ -147,3 +148,55 @@ def test_right_passes_with_derivatives_over_many_decades_stay_right() -> None:
         inputs = rng.standard_normal((12, 10)) * scale, rng.standard_normal((10, 7)) / scale[:, None] / 4
         verdicts[check(network, network_backward, inputs, seed=seed).verdict] += 1
     assert verdicts == {"ok": verdicts.total()}
+
+
+def gelu(x: Array) -> Any:
+    t = np.tanh(K * (x + 0.044715 * x**3))
+    return 0.5 * x * (1 + t), (x, t)
+
+
+def gelu_backward(dout: Array, cache: Any) -> Array:
+    x, t = cache
+    return dout * (0.5 * (1 + t) + 0.5 * x * (1 - t**2) * K * (1 + 3 * 0.044715 * x**2))
+
+
+@pytest.mark.parametrize("seed", [1, 7, 8])
+def test_what_backward_rounds_of_a_saturated_tail_is_no_error(seed: int) -> None:
+    """Some hundred eps of the outputs, at inputs near -6."""
+    x = 200 * np.random.default_rng(seed).standard_normal((20, 10))
+    assert check(gelu, gelu_backward, (x,), seed=seed).verdict == "ok"
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize("scale", [30, 60, 200])
+def test_gradients_that_underflow_in_float32(scale: int) -> None:
+    def silu(x: Array) -> Any:
+        s = 1 / (1 + np.exp(-x))
+        return x * s, (x, s)
+
+    def backward(dout: Array, cache: Any) -> Array:
+        x, s = cache
+        return dout * (s + x * s * (1 - s))
+
+    for seed in range(6):
+        x = (scale * np.random.default_rng(seed).standard_normal((20, 10))).astype(np.float32)
+        assert check(silu, backward, (x,), seed=seed).verdict == "ok"
+
+
+def test_tails_of_many_elements_are_looked_at_together() -> None:
+    """How often the passes run does not grow with the elements; it was three thousand times."""
+    for rows in (30, 300):
+        counts = Counter[str]()
+
+        def forward(x: Array, counts: Counter[str] = counts) -> Any:
+            counts["forward"] += 1
+            return gelu(x)
+
+        def backward(dout: Array, cache: Any, counts: Counter[str] = counts) -> Array:
+            counts["backward"] += 1
+            return gelu_backward(dout, cache)
+
+        x = 10 * np.random.default_rng(0).standard_normal((rows, 100))
+        assert check(forward, backward, (x,)).verdict == "ok"
+        assert counts["forward"] < 600
+        assert counts["backward"] < 300
