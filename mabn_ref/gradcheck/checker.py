@@ -12,10 +12,11 @@ import numpy as np
 
 from mabn_ref.arrays import Array, check_at_least, shown
 from mabn_ref.gradcheck import passes, probes
+from mabn_ref.gradcheck.claim import Claim
 from mabn_ref.gradcheck.compare import compare
 from mabn_ref.gradcheck.exact import DIGITS, exact, to_float
 from mabn_ref.gradcheck.result import Result
-from mabn_ref.gradcheck.verdict import SLACK, Claim
+from mabn_ref.gradcheck.verdict import SLACK
 
 NUDGE = 2.0**12  #: how many times their rounding inputs are moved by, to see what rounding does to the output
 

@@ -9,10 +9,11 @@ import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.gradcheck import probes, verdict
+from mabn_ref.gradcheck.claim import Claim
 from mabn_ref.gradcheck.differences import NotAnalytic, View, complex_slopes, stencil, taylor_remainder
 from mabn_ref.gradcheck.exact import to_float
 from mabn_ref.gradcheck.result import InputResult
-from mabn_ref.gradcheck.verdict import KINKED, NEAR_ONE, SLACK, TRUST, Claim, Finding, Sight
+from mabn_ref.gradcheck.verdict import KINKED, NEAR_ONE, SLACK, TRUST, Finding, Sight
 
 KINK = 1e-4
 """A jump between the one-sided slopes is examined if it is above this fraction of the largest derivative."""

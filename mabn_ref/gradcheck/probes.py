@@ -72,11 +72,11 @@ def directions(units: Array, rng: np.random.Generator) -> Array:
 
 
 def drowned(line: Array, sizes: Array) -> Array:
-    """Return the parts of a line that drown in it, of elements whose derivatives are of one size, one part a row.
+    """Return parts of a line, one a row, of elements whose derivatives are alike and too small to show in the line.
 
-    `sizes` are what backward claims, in units. A class spans a factor of 1 / `DROWNED`; all that is smaller is in the
-    last one, but for elements whose claim is 0, which are a class of their own. A claim that is far too small is one
-    of the largest errors in its class, and one that is far too large in its own.
+    `sizes` (n,) are the derivatives that backward claims, in units, and `line` is (n,). A part spans a factor of
+    1 / `DROWNED`; the last one has everything smaller. Elements with a claim of 0 are a part of their own. A claim
+    that is far too small or too large makes one of the largest errors of its part.
 
     Examples
     --------

@@ -1,0 +1,151 @@
+"""What backward says of one input, and what can be measured of both passes around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from mabn_ref.arrays import Array
+from mabn_ref.gradcheck.differences import Along, View, climb
+from mabn_ref.gradcheck.exact import to_float
+from mabn_ref.gradcheck.rounding import rounding_along
+
+MEASURED = 1024  #: what is taken for rounding of a number on the way is at most so many times that number's eps
+JUMPED = 2.0 ** np.array([-27, -23, -18])  #: a move that stays the same at these parts of a step is a jump
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What backward says: that `gradients` are those of <cotangent, function(x)> at this `x`, one row for each.
+
+    `functions` are the names of forward and backward. `pull` is backward, of one more cotangent, `pull_at` that at
+    another x; `units` is the unit of each element of x, `center` the output there, `eps` that of its numbers;
+    `inherited` gives what the rounding of the inputs does to each output, and `swing` how far it lies from where the
+    inputs are others altogether. `coarser` is how many times `eps` the gradients' numbers have, and `conditioning` is
+    how many units from zero any input of forward lies. `measured` keeps views that took long.
+    """
+
+    name: str
+    functions: tuple[str, str]
+    function: Callable[[Array], Array]
+    pull: Callable[[Array], Array]
+    pull_at: Callable[[Array, Array], Array]
+    x: Array
+    units: Array
+    center: Array
+    cotangents: Array
+    gradients: Array
+    rtol: float
+    inherited: Callable[[], Array]
+    swing: Callable[[], Array]
+    eps: float
+    coarser: float
+    conditioning: float
+    measured: dict[bytes, View] = field(default_factory=dict)
+
+    def along(self, direction: Array) -> Along:
+        """Return the output as a function of how far x has moved in a direction.
+
+        Where forward raises it is NaN: what it says of a neighbour outside of its domain is no error of the caller's.
+        """
+        direction = direction.reshape(self.x.shape)
+
+        def at(t: Any) -> Array:
+            try:
+                return self.function(np.asarray(self.x + t * direction))
+            except Exception:
+                if np.iscomplexobj(t) or self.center.dtype == object:  # exact numbers have no NaN
+                    raise
+                return np.full_like(self.center, np.nan)
+
+        return at
+
+    def rounding(self, reach: Array | float = np.inf) -> Array:
+        """How far each output may be off; or what backward may have of it, which is no constant beyond `reach`."""
+        return np.fmax(self.eps * np.fmin(to_float(abs(self.center)), reach), self.inherited())
+
+    def view(self, line: Array, rounding: Array | float = 0.0) -> View:
+        """Climb a ladder of steps along a line, with some rounding of the outputs besides that which is known."""
+        view = climb(self.along(line), self.center, self.step, self.rounding() + rounding)
+        if not np.isfinite(view.uncertainty).all():
+            raise self._out_of_domain(line)
+        return view
+
+    def measured_view(self, line: Array) -> View:
+        """Climb it with the rounding of what is computed on the way to the outputs, measured along the line."""
+        key = line.tobytes()
+        if key not in self.measured:
+            self.measured[key] = self.view(line, rounding_along(self.along(line), self.most_inside()))
+        return self.measured[key]
+
+    def most_inside(self) -> Array:
+        """Return the most that is taken for such rounding."""
+        return MEASURED * self.eps * np.fmax(to_float(abs(self.center)), self.known_swing())
+
+    def rounding_of_backward(self, line: Array, cotangent: Array, most: float) -> float:
+        """Return how far <gradient, line> is rounded, measured."""
+        along = line.reshape(self.x.shape)
+
+        def at(t: float) -> Array:
+            try:
+                return np.atleast_1d(self.pull_at(cotangent, self.x + t * along) @ line)
+            except Exception:  # as in `along`
+                return np.array([np.nan])
+
+        return float(rounding_along(at, np.array([most]))[0])
+
+    def known_swing(self) -> Array:
+        """Return the swing of the outputs, 0 where it is unknown."""
+        swing = self.swing()
+        return np.where(np.isfinite(swing), swing, 0.0)
+
+    def dependent(self, line: Array) -> Array:
+        """Return which outputs move where the elements of a line are 0, half as large, opposite or the largest."""
+        on = (line != 0).reshape(self.x.shape)
+        largest = np.max(abs(self.x))
+        moves = np.zeros(self.center.shape, dtype=bool)
+        for values in (0 * self.x, self.x / 2, -self.x, 0 * self.x + largest, 0 * self.x - largest):
+            with suppress(Exception):
+                moved = to_float(abs(self.function(np.where(on, values, self.x)) - self.center))
+                moves |= np.isfinite(moved) & (moved > 0)
+        return moves
+
+    def jumping(self, line: Array) -> Array:
+        """Return which outputs move to one side alone, by as much at the smallest steps as at larger ones."""
+        along = self.along(line)
+        right, left = (
+            np.stack([to_float(abs(along(side * t) - self.center)) for t in JUMPED * self.step]) for side in (1, -1)
+        )
+        moves = np.where(right[0] > left[0], right, left)
+        jumps = (np.ptp(moves, axis=0) < 0.01 * moves[0]) & (np.fmin(right, left) < 0.01 * moves).all(axis=0)
+        return np.asarray(jumps & (moves[0] > 1e3 * self.rounding()))
+
+    def _out_of_domain(self, line: Array) -> ValueError:
+        """Say what forward does around x that no step is clear of, along a line."""
+        forward, _ = self.functions
+        said = ValueError(f"{forward} is not finite near {self.name}, expected finite numbers around the inputs")
+        j, *others = np.flatnonzero(line)
+        for t in (self.step, -self.step):
+            moved = self.x + t * line.reshape(self.x.shape)
+            try:
+                self.function(moved)
+            except Exception as error:
+                where = list(map(int, np.unravel_index(j, self.x.shape)))
+                at = "several elements" if others else f"{moved[tuple(where)]:.17g} at {where}"
+                said.__cause__ = error
+                said.add_note(
+                    f"{forward} raised {type(error).__name__} for {self.name} with {at}, {abs(t * line[j]):.1e} from "
+                    "the input: it is called at neighbours of the inputs, and has to take some of them on either side"
+                )
+                break
+        return said
+
+    @cached_property
+    def step(self) -> float:
+        """The step of the first stencil, a power of two: it balances truncation, step**4, and rounding, eps/step."""
+        return float(2.0 ** np.round(np.log2(self.eps) / 5))
