@@ -215,6 +215,10 @@ def rehearse(
                 _check_gradients(backward, gradients[-1], inputs, names)
         if _contents(pull(cotangents[0])) != _contents(gradients[0]):
             found.append(f"{backward} returned other numbers on a second call")
+    if not found:
+        run_forward(pair, inputs)
+        if _contents(pull(cotangents[0])) != _contents(gradients[0]):
+            found.append(f"{backward} goes by the last call of {forward}, not by the cache that it is given")
     return Rehearsal(out, cotangents, gradients, pull, tuple(found))
 
 

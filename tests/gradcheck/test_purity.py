@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -145,3 +146,31 @@ def test_gradients_shared_between_calls() -> None:
         lambda dout, cache: np.multiply(2 * dout, cache["x"], out=buffer),
         "a second backward changed gradients",
     )
+
+
+class Held:
+    """A layer that keeps what backward needs in itself, as many people write theirs."""
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x * x
+
+    def backward(self, dout: Any) -> Any:
+        return 2 * dout * self.x
+
+
+def test_a_layer_that_holds_what_backward_needs() -> None:
+    """Its gradients are those of the last forward; a copy of the layer as the cache makes a pair of it."""
+    layer, goes_by = Held(), "backward goes by the last call of forward, not by the cache that it is given"
+    reject(lambda x: (layer.forward(x), None), lambda dout, _: layer.backward(dout), goes_by)
+    last: list[Any] = []
+
+    def half_of_it(x: Any) -> Any:
+        last[:] = [x.sum()]
+        return x * x.sum(), {"x": x}
+
+    reject(half_of_it, lambda dout, cache: dout * last[0] + np.sum(dout * cache["x"]), goes_by)
+    result = check(
+        lambda x: (layer.forward(x), copy.deepcopy(layer)), lambda dout, cached: cached.backward(dout), (x,)
+    )
+    assert result.verdict == "ok"
