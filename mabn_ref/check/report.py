@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -29,6 +30,13 @@ NAMES = {
 
 INPUTS = {2: "(N, C)", 3: "sequences", 4: "images", 5: "volumes"}
 """What a headline calls inputs, by the number of their axes."""
+
+
+WIDTH = 80
+"""Columns of a terminal."""
+
+COLUMNS = {name: max(8, len(name) + 1) for name in TENSORS}
+"""How wide those of the table are."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +144,7 @@ class Report:
         return kept
 
     def __str__(self) -> str:
-        """Return a report of some twenty lines."""
+        """Return a report of some thirty lines: the verdict, in one line however long, and what it rests on."""
         lines = [f"{self.target} as {_called(self.norm)}: {self._verdict()}"]
         if self.conforms:
             lines.append(f"  the same choices as {self.preset}")
@@ -158,18 +166,18 @@ class Report:
             lines.append(told if self.preset else "why:")
             lines += [f"  {difference}" for difference in self.differences]
         if not self.preset:
-            return "\n".join(lines)
+            return "\n".join([lines[0], *map(_filled, lines[1:])])
         if self.taylor:
             lines.append(f"  {self.taylor}")
         lines += self._not_run()
         if self.behaviour:
             lines.append(f"behaves as it should: {', '.join(self.behaviour)}")
-        lines += self._table()
+        after = []
         if self.ulps:
             worst = ", ".join(f"{name} {m:.1f} (largest {w:.0f})" for name, (m, w) in self.ulps.items())
-            lines.append(f"float32 against exact arithmetic, median error in ulps: {worst}")
-        lines += [f"note: {note}" for note in self.notes]
-        return "\n".join(lines)
+            after.append(f"float32 against exact arithmetic, median error in ulps: {worst}")
+        after += [f"note: {note}" for note in self.notes]
+        return "\n".join([lines[0], *map(_filled, lines[1:]), *self._table(), *map(_filled, after)])
 
     def _verdict(self) -> str:
         if not self.preset:
@@ -209,13 +217,21 @@ class Report:
 
     def _table(self) -> list[str]:
         title = "errors left after that" if self.wrong else "largest relative errors"
-        lines = [f"{title:<26}{'steps':>5}" + "".join(f"{name:>9}" for name in TENSORS)]
+        lines = [f"{title:<25}{'steps':>5}" + "".join(f"{name:>{w}}" for name, w in COLUMNS.items())]
         for row in self.rows:
             if not row.errors:
                 continue
-            errors = "".join(f"{row.errors[name]:9.0e}" if name in row.errors else " " * 9 for name in TENSORS)
-            lines.append(f"  {row.scenario:<24}{row.steps:>5}{errors}{f'  stopped: {row.why}' if row.why else ''}")
+            errors = "".join(
+                f"{row.errors[name]:{w}.0e}" if name in row.errors else " " * w for name, w in COLUMNS.items()
+            )
+            lines.append(f"  {row.scenario:<23}{row.steps:>5}{errors}{f'  stopped: {row.why}' if row.why else ''}")
         return lines
+
+
+def _filled(line: str) -> str:
+    """Break a line where a terminal ends; what follows is indented by two more spaces."""
+    indent = " " * (2 + len(line) - len(line.lstrip()))
+    return textwrap.fill(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def listed(names: Sequence[str]) -> str:

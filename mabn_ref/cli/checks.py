@@ -110,9 +110,9 @@ def _gradcheck(args: argparse.Namespace) -> int:
         progress.say(FORMAT.format(*HEADER))
         of_names = run(partial(check_all, draws=args.draws, seed=args.seed), names)
         for name, lines in zip(names, of_names, strict=True):
-            for k, line in enumerate(lines):
-                titles = ("", "") if k else (name, equation(name))
-                progress.say(FORMAT.format(*titles, line.name, *line.errors, line.verdict))
+            progress.say(f"{name}: {equation(name)}")
+            for line in lines:
+                progress.say(FORMAT.format(line.name, *line.errors, line.verdict))
                 wrong += [] if line.failure is None else [line.failure]
             progress.step()
     for failure in wrong:

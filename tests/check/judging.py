@@ -17,6 +17,11 @@ GIVEN = frozenset({"eps", "decay", "window", "clip", "r_max", "d_max", "norm_bat
 }
 
 
+def sentences(report: Report) -> str:
+    """The text of a report in one line, as nobody broke it."""
+    return " ".join(str(report).split())
+
+
 def told(norm: str, names: Sequence[str] = (), steps: int = 0) -> list[Scenario]:
     """The scenarios from which conventions are told, cut short, and others by name."""
     few = scenarios(norm, norm_batch=4, short=True)

@@ -22,7 +22,7 @@ from mabn_ref.cli import main
 from mabn_ref.mistakes import named, wrong
 from mabn_ref.norms import batch_norm, mabn
 from tests.check import layers
-from tests.check.judging import GIVEN, judged, told
+from tests.check.judging import GIVEN, judged, sentences, told
 
 SHORT = {"norm_batch": 8, "short": True}
 
@@ -142,7 +142,7 @@ def test_a_target_that_hangs_at_once_gets_a_report_that_says_where(function: str
     report = check(target, "bn", time_limit=0.5, **SHORT)
     assert not report.conforms
     assert report.differences == [f"when it was first called: it took longer than 0.5 s; it was {said}"]
-    assert "it could not be compared" in str(report)
+    assert "it could not be compared" in sentences(report)
 
 
 def test_a_layer_that_ends_its_process_at_once_gets_the_report_that_was_asked_for(
@@ -206,7 +206,7 @@ def _odd_backward(dz: Any, *rest: Any) -> Any:
 def test_what_is_no_number_or_has_another_shape_is_no_refusal(target: Any, said: str) -> None:
     report = check(target, "bn", **SHORT)
     assert not report.conforms
-    assert f": DIFFERS: {said}" in str(report)
+    assert f": DIFFERS: {said}" in sentences(report)
 
 
 @pytest.mark.parametrize("groups", [1, 3])
@@ -257,7 +257,7 @@ def test_a_layer_that_fails_on_images_and_is_wrong_elsewhere_is_said_to_be_both(
             return super().forward(layer, x, gamma, 0 * beta, training)
 
     said = ": DIFFERS; on images forward works, and backward fails: Run"
-    assert said in str(check(Both(), "bn", **SHORT))
+    assert said in sentences(check(Both(), "bn", **SHORT))
 
 
 def test_a_layer_that_cannot_be_made_for_one_scenario_came_to_no_step_of_it() -> None:
@@ -330,7 +330,7 @@ def test_a_target_that_never_runs_is_no_target_and_says_why_once() -> None:
     first, title, why = str(report).splitlines()
     assert "it could not be compared" in first
     assert (title, "not today" in why) == ("why:", True)
-    assert "RuntimeError: not today" in str(report)
+    assert "RuntimeError: not today" in sentences(report)
 
 
 def test_an_error_is_told_with_the_targets_own_line_and_no_other() -> None:
@@ -346,9 +346,9 @@ def test_an_error_is_told_with_the_targets_own_line_and_no_other() -> None:
 
     line = Sums.forward.__code__.co_firstlineno + 1
     report = check(Sums, "bn", **SHORT)
-    assert f"(test_checker.py, line {line})" in str(report)
+    assert f"(test_checker.py, line {line})" in sentences(report)
     report = check(Sums, "bn", extra={"nope": 1}, **SHORT)
-    assert str(report).splitlines()[-1].endswith("__init__() got an unexpected keyword argument 'nope'")
+    assert sentences(report).endswith("__init__() got an unexpected keyword argument 'nope'")
 
 
 def test_where_r_starts_late_is_found() -> None:
@@ -363,7 +363,7 @@ def test_where_r_starts_late_is_found() -> None:
     report = judged("mabn", Late(mabn), chosen, given=GIVEN - {"warmup"})
     assert report.conforms, str(report)
     assert report.hyper["renorm_from"] == 410
-    assert "r is other than 1 from iteration 410 on." in str(report)
+    assert "r is other than 1 from iteration 410 on." in sentences(report)
 
 
 def test_where_r_starts_is_an_iteration_and_no_call() -> None:
@@ -385,7 +385,7 @@ def test_a_layer_that_takes_a_call_as_one_batch_may() -> None:
     target.groups = None  # type: ignore[assignment]
     report = check(target, "bn", **SHORT)
     assert report.conforms
-    assert "a call is one normalisation batch, whatever norm_batch says" in str(report)
+    assert "a call is one normalisation batch, whatever norm_batch says" in sentences(report)
 
 
 def test_a_path_to_nothing_and_a_wrong_norm_are_errors() -> None:

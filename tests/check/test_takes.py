@@ -19,6 +19,7 @@ from mabn_ref.check.report import Report
 from mabn_ref.check.scenarios import Scenario, scenarios
 from mabn_ref.cli import main
 from mabn_ref.norms import batch_norm
+from tests.check.judging import sentences
 from tests.check.test_behaviour import found, layers
 
 SCENARIO = Scenario(name="", norm_batch=4, steps=3, settings={"decay": 0.75, "eps": 0.1})
@@ -122,7 +123,7 @@ def test_a_class_of_numpy_with_forward_and_backward() -> None:
     assert report.conforms, str(report)
     assert set(report.rows[0].errors) == {"z", "state", "inferred", "dx", "dgamma", "dbeta"}
     assert list(report.ranks) == [4]
-    assert "conforms on images; not run: (N, C), sequences and volumes" in str(report)
+    assert "conforms on images; not run: (N, C), sequences and volumes" in sentences(report)
     assert {getattr(d, "tensor", d) for d in check(Doubled, "bn", **SHORT).differences} == {"dgamma"}
 
 
@@ -324,7 +325,9 @@ def test_the_mode_is_known_by_its_name_beside_other_arguments_of_the_call(forwar
 )
 def test_an_argument_of_the_call_that_is_missing_is_asked_for(forward: Any, call: Any, missing: str) -> None:
     report = check(_told(forward), "bn", call=call, **SHORT)
-    assert f"needs the argument {missing!r}, whose meaning is not known: give it to every call (--call" in str(report)
+    assert f"needs the argument {missing!r}, whose meaning is not known: give it to every call (--call" in sentences(
+        report
+    )
 
 
 @pytest.mark.frameworks
@@ -333,7 +336,7 @@ def test_a_module_of_pytorch_asks_for_an_argument_of_its_call_too(torch: Any) ->
         def forward(self, x: Any, *, mask: Any) -> Any:
             return super().forward(x)
 
-    assert "Masked.forward needs the argument 'mask'" in str(check(Masked, "bn", **SHORT))
+    assert "Masked.forward needs the argument 'mask'" in sentences(check(Masked, "bn", **SHORT))
     assert check(Masked, "bn", call={"mask": None}, **SHORT).conforms
 
 
@@ -452,8 +455,9 @@ class Moving:
 def test_a_layer_that_runs_with_its_channels_on_either_axis_is_taken_as_the_one_it_means() -> None:
     report = check(Moving(), "bn", **SHORT)
     assert report.conforms, str(report)
-    assert "it runs with its channels on axis 1 and on axis -1: gamma and beta are of the channels of axis 1" in str(
-        report
+    assert (
+        "it runs with its channels on axis 1 and on axis -1: gamma and beta are of the channels of axis 1"
+        in sentences(report)
     )
     assert not any("it runs with its channels" in note for note in check(Moving(), "bn", axis=1, **SHORT).notes)
 
@@ -589,7 +593,7 @@ def test_a_class_of_vectors_is_not_wrong_on_images_and_the_headline_says_it() ->
     assert report.conforms, str(report)
     assert list(report.ranks) == [2]
     assert set(report.rows[0].errors) == {"z", "state", "inferred", "dx", "dgamma", "dbeta"}
-    assert "images were not run: ValueError: running[mean] becomes one number per channel and" in str(report)
+    assert "images were not run: ValueError: running[mean] becomes one number per channel and" in sentences(report)
 
 
 class Caching:
