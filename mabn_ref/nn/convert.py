@@ -94,7 +94,7 @@ def convert(
                 f"module is {module.__name__}, expected one that keeps a mean and variance or a mean square"
             )
         if not folding.is_linear(after.layers[i]):
-            raise ValueError(f"module is {module.__name__}, which as config sets it is not linear at inference")
+            raise ValueError(f"module is {module.__name__}, expected one that config makes linear at inference")
     return after
 
 
@@ -132,7 +132,9 @@ def centre(
     after = Network(list(layers), [dict(p) for p in params], list(states))
     norms = set(of_mean_and_variance(layers, states))
     if not any(isinstance(layer, Conv) and i + 1 in norms for i, layer in enumerate(layers)):
-        raise ValueError("layers have no convolution before a normaliser with a moving mean and variance to centre")
+        raise ValueError(
+            "layers have no convolution before a normaliser with a moving mean and variance, expected at least one"
+        )
     x, held = images, None
     for i, layer in enumerate(layers):
         if isinstance(layer, Conv) and i + 1 in norms:

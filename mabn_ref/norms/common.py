@@ -148,7 +148,7 @@ def ema(
     >>> ema(np.array([1.0]), np.array([[3.0], [5.0]]), None, seen=0)[1].ravel()
     array([3., 4.])
     """
-    rows = _rows("old", (1, *old.shape), batch_values)
+    rows = _rows("old", old, "(C,)", batch_values)
     steps = rows.shape[0]
     if decay is None and seen is not None:
         decays = [(seen + t) / (seen + t + 1) for t in range(steps)]  # eq: cumulative-average
@@ -183,7 +183,7 @@ def sma(held: Array, batch_values: Array, *, seen: int | None = None) -> tuple[A
     >>> averages.ravel(), held.ravel()
     (array([4., 5., 8.]), array([ 6., 10.]))
     """
-    rows = _rows("held", tuple(held.shape), batch_values)
+    rows = _rows("held", held, "(m, C)", batch_values)
     window, steps, xp = held.shape[0], rows.shape[0], namespace(rows)
     rows = xp.concat([held, rows])
     averages = _window_sums(rows[1:, :], window)
@@ -203,16 +203,15 @@ def accumulated(start: Array, added: Array, held: Array) -> tuple[Array, Array]:
     return namespace(added).stack(before)[:, None, :], s
 
 
-def _rows(name: str, shape: tuple[int, ...], batch_values: Array) -> Array:
-    """The batch values as (G, C)."""
+def _rows(name: str, before: Array, form: str, batch_values: Array) -> Array:
+    """The batch values as (G, C), which what was kept `before` goes with."""
     if len(batch_values.shape) == 3 and batch_values.shape[1] == 1:
         batch_values = batch_values[:, 0, :]
     if len(batch_values.shape) != 2 or 0 in batch_values.shape:
         raise ValueError(f"batch_values has shape {tuple(batch_values.shape)}, expected (G, C), no axis empty")
-    if len(shape) != 2 or shape[0] == 0 or shape[1] != batch_values.shape[1]:
-        raise ValueError(
-            f"{name} does not have the {batch_values.shape[1]} channels of batch_values in its last axis"
-        )
+    shape, channels = tuple(before.shape), batch_values.shape[1]
+    if len(shape) != form.count("C") + form.count("m") or 0 in shape or shape[-1] != channels:
+        raise ValueError(f"{name} has shape {shape}, expected {form} with C = {channels}, as in batch_values")
     return batch_values
 
 

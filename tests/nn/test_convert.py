@@ -98,7 +98,7 @@ NOT_LINEAR = [(online_norm, {"layer_scaling": True}), (eval_norm, {"norm_batch":
 @pytest.mark.parametrize(("module", "words"), NOT_LINEAR)
 def test_a_normaliser_that_is_not_linear_is_refused_on_both_sides(module, words):
     *before, _ = trained()
-    with pytest.raises(ValueError, match=rf"^module is {module.__name__}, which as config sets it is not linear"):
+    with pytest.raises(ValueError, match=rf"^module is {module.__name__}, expected one that config makes linear"):
         convert(*before, module, module.Config(eps=CONFIG.eps, **words))
     layers = [network.Norm("norm", module, 2, module.Config(**words))]
     with pytest.raises(ValueError, match=r"^layers have no linear normaliser"):
