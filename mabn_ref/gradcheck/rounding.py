@@ -14,7 +14,7 @@ HALVED = 4.0 * 2.0 ** -np.arange(26)  #: the steps, in units, at which it is loo
 def rounding_along(along: Along, most: Array) -> Array:
     """Return how far each output is rounded along a line, as its fourth differences show.
 
-    That may be far more than its own size tells: 1 + tanh(x) at -10 is a few multiples of 2**-53. With the step
+    That may be far more than its own size tells: 1 + tanh(x) at -10 is 4e-9, and a multiple of 2**-53. With the step
     halved the difference of a smooth function falls to 1/16. Rounding stays, until nothing on the way rounds in
     another way any more: then it is gone at once. A narrow bend stays, too, while it is not resolved, and falls after
     that. What is larger than `most` is not rounding.
