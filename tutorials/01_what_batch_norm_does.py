@@ -273,8 +273,8 @@ alone = batch_norm.infer(np.array([[8.0]]), one, zero, state, config)
 print("x = 8, on its own, becomes", alone.ravel())
 
 # %%
-# The data have mean 5 and standard deviation 3, so 8 should become 1. It becomes 1.07, since the averages have not
-# quite arrived.
+# The data have mean 5 and standard deviation 3, so 8 should become 1. It becomes 1.07. After 100 batches nothing of
+# the start is left, but the averages reach back over some twenty batches only, and so are noisy themselves.
 #
 # Questions
 # ---------

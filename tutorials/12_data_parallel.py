@@ -172,8 +172,8 @@ if rank == 0:
 # .. admonition:: Answers
 #    :collapsible: closed
 #
-#    1. The statistics are two numbers per channel in each direction. The gradients are mostly those of kernels, which
-#       have nine numbers for each pair of channels. Neither grows with the images.
+#    1. The statistics take four numbers per channel in forward, two in backward, and seven per layer. The gradients
+#       are mostly those of kernels, which have nine numbers for each pair of channels. Neither grows with the images.
 #    2. Any will do, since all estimate the same quantity; their mean is a better estimate. It can be taken once, at
 #       the end.
 #    3. ``share`` must be this rank's part of all images, because the loss is a mean over all of them. In
