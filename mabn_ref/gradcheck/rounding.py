@@ -14,10 +14,9 @@ HALVED = 4.0 * 2.0 ** -np.arange(26)  #: the steps, in units, at which it is loo
 def rounding_along(along: Along, most: Array) -> Array:
     """Return how far each output is rounded along a line, as its fourth differences show.
 
-    That may be far more than its own size tells: 1 + tanh(x) at -10 is 4e-9, and a multiple of 2**-53. With the step
-    halved the difference of a smooth function falls to 1/16. Rounding stays, until nothing on the way rounds in
-    another way any more: then it is gone at once. A narrow bend stays, too, while it is not resolved, and falls after
-    that. What is larger than `most` is not rounding.
+    That may be far more than its size suggests: 1 + tanh(x) at -10 is 4e-9, and a multiple of 2**-53. When the step
+    is halved, the difference of a smooth function falls to 1/16. Rounding stays the same. What is larger than `most`
+    is not taken for rounding.
 
     Examples
     --------
@@ -27,14 +26,8 @@ def rounding_along(along: Along, most: Array) -> Array:
     """
     center = along(0.0)
     left = np.stack([_fourth(along, center, h) for h in HALVED])
-    before, after = left[:-1], left[1:]
-    stays = after > before / 8
-    falls = ~stays & (after > before / 64)
-    rounding = np.zeros(left.shape, dtype=bool)
-    for m in range(len(left) - 1, 0, -1):
-        ends_well = rounding[m + 1] | ~falls[m] if m + 1 < len(left) else True
-        rounding[m] = stays[m - 1] & ends_well
-    return np.asarray(np.max(np.where(rounding & (left <= most), left, 0.0), axis=0))
+    stays = left[1:] > left[:-1] / 8
+    return np.asarray(np.max(np.where(stays & (left[1:] <= most), left[1:], 0.0), axis=0))
 
 
 def _fourth(along: Along, center: Array, h: float) -> Array:

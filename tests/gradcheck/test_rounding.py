@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mabn_ref.gradcheck import check
+from mabn_ref.gradcheck.rounding import rounding_along
 from tests.strategies import many
 
 Array = np.ndarray
@@ -77,6 +78,21 @@ PASSES = {
     "softmax, real only": (real_only(softmax), softmax_backward),
     "log-softmax": (log_softmax, lambda dout, p: dout - p * np.sum(dout, axis=1, keepdims=True)),
 }
+
+
+def test_rounding_is_measured_as_large_as_it_is() -> None:
+    """A sine rounded to multiples of a grain, which moves a value by half of it at most; and one that is not."""
+    for grain in 2.0 ** np.arange(-45, -24, 5):
+        for start in np.arange(0.0, 4.0, 0.3):
+
+            def rounded(t: float, start: float = start, grain: float = grain) -> Array:
+                smooth = np.sin(1 + start + 1.3 * t)
+                return np.array([grain * np.round(smooth / grain), smooth])
+
+            seen = rounding_along(rounded, np.array([16 * grain, 16 * grain]))
+            assert grain / 5 < seen[0] < 1.2 * grain
+            assert seen[1] < 2.0**-52
+            assert rounding_along(rounded, np.array([grain / 16, 0.0])).tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("name", PASSES)
