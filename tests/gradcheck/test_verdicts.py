@@ -329,6 +329,19 @@ def test_a_jump_excuses_no_other_output() -> None:
     assert check(forward, lambda dout, x: 1.01 * dout[1:] * np.cos(x), (x,)).verdict == "wrong"
 
 
+@pytest.mark.parametrize("power", [1.5, 2, 3])
+def test_a_bend_that_moves_on_one_side_alone_is_no_jump(power: float) -> None:
+    """max(x, 0)**p, whose derivative at 0 is 0, and not 1."""
+
+    def backward(dout: Any, x: Any) -> Any:
+        return dout * (power * np.maximum(x, 0) ** (power - 1) + (x == 0))
+
+    def forward(x: Any) -> Any:  # of real numbers alone: the complex step would decide
+        return np.maximum(x.astype(float, casting="safe"), 0) ** power, x
+
+    assert check(forward, backward, (np.array([0.0, 1.0, -1.0, 2.0]),)).verdict == "wrong"
+
+
 def test_a_derivative_of_0_has_no_part_of_its_size() -> None:
     """Rounding, whose backward lets gradients through."""
     result = check(lambda x: (np.round(x), None), lambda dout, _: dout, (np.array([0.3, -1.2]),))
