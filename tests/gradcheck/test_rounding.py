@@ -161,3 +161,16 @@ def test_a_softmax_that_hides_a_probability_still_shows_what_is_said_of_it() -> 
 
     result = check(forward, wrong, (x,))
     assert (result.verdict, result.worst.index[1]) == ("undecided", 2), result
+
+
+def test_the_rounding_of_an_output_excuses_no_gradient_of_what_it_does_not_depend_on() -> None:
+    """exp(25) rounds by 1e-5, and has nothing to do with the other element."""
+
+    def forward(x: Array) -> Any:  # of real numbers alone: the complex step would decide
+        return np.stack([np.exp(x[0]), np.sin(x[1])]).astype(float, casting="safe"), x
+
+    def backward(dout: Array, x: Array) -> Any:
+        return np.stack([dout[0] * np.exp(x[0]), dout[1] * np.cos(x[1]) + 1e-5 * dout[0]])
+
+    result = check(forward, backward, (np.array([25.0, 0.3]),))
+    assert (result.verdict, result.worst.index) == ("wrong", (1,)), result
