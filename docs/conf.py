@@ -33,6 +33,7 @@ extensions = [
     "local_scripts",
     "equations",
     "annotated",
+    "api",
     "sidebar",
     "catalogue",
     "exercises",

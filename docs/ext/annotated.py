@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pages
 import scan
 from docutils import nodes
 from equations import Trace, anchor, code_page, equations, formula, stated_for
@@ -137,19 +138,15 @@ class ResolveFormulas(SphinxPostTransform):
 
 def write_pages(app: Sphinx) -> None:
     """Write a page for every file that mentions an equation, and their index."""
-    folder = Path(app.srcdir) / "code"
-    folder.mkdir(exist_ok=True)
     trace: Trace = app.env.mabn_trace
     paths = {p.path for by_label in (trace.code, trace.tests) for group in by_label.values() for p in group}
-    pages = {f"{code_page(path)}.rst": _page(path) for path in paths}
-    pages["code/index.rst"] = _index(sorted(paths, key=lambda path: ("/norms/" not in path, path)))
-    for name, text in pages.items():
-        page = Path(app.srcdir) / name
-        if not page.exists() or page.read_text(encoding="utf-8") != text:
-            page.write_text(text, encoding="utf-8")
-    for page in folder.glob("*.rst"):
-        if f"code/{page.name}" not in pages:
-            page.unlink()
+    written = {f"{_name(path)}.rst": _page(path) for path in paths}
+    written["index.rst"] = _index(sorted(paths, key=lambda path: ("/norms/" not in path, path)))
+    pages.write(Path(app.srcdir) / "code", written, "*.rst")
+
+
+def _name(path: str) -> str:
+    return code_page(path).removeprefix("code/")
 
 
 def _page(path: str) -> str:
@@ -161,7 +158,7 @@ def _index(paths: list[str]) -> str:
     """The index of all pages; its sidebar lists the code alone, since nobody looks for a test by its file's name."""
     title = "Annotated source"
     text = [title, "=" * len(title), "", "Every file that computes or tests an equation: the formula, then the line."]
-    names = [code_page(path).removeprefix("code/") for path in paths]
+    names = [_name(path) for path in paths]
     text += ["", ".. toctree::", "   :maxdepth: 1", "   :caption: Code", ""]
     text += [f"   {name}" for name in names if name.startswith("mabn_ref.")]
     text += ["", "The tests:", ""]

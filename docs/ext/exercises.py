@@ -12,6 +12,7 @@ import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pages
 import scan
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -107,17 +108,9 @@ class ExercisesDirective(SphinxDirective):
 
 def write_pages(app: Sphinx) -> None:
     """Write a page for each exercise, and remove those of exercises that are gone."""
-    folder = Path(app.srcdir) / "course"
-    folder.mkdir(exist_ok=True)
     scripts = [path.stem for path in scan.scripts(Path(app.config.source_root))]
-    pages = {f"{exercise.name}.rst": page(exercise, scripts) for exercise in course()}
-    for name, text in pages.items():
-        path = folder / name
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
-    for path in folder.glob("[0-9]*.rst"):
-        if path.name not in pages:
-            path.unlink()
+    written = {f"{exercise.name}.rst": page(exercise, scripts) for exercise in course()}
+    pages.write(Path(app.srcdir) / "course", written, "[0-9]*.rst")
 
 
 def page(exercise: Exercise, scripts: list[str]) -> str:
