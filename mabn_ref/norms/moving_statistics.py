@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mabn_ref.arrays import Array, check_own, copied, namespace, total
-from mabn_ref.norms import batch_norm, checks
+from mabn_ref.norms import batch_norm, checks, common
 from mabn_ref.norms.checks import Settings, setting
 from mabn_ref.norms.common import centre, clip, ema, mean, mean_square, merge, root, sma, split, sums, switched
 
@@ -161,11 +161,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
     """The batch statistics g and Psi, the values that are averaged, of dy: :eq:`bn-gradient-statistics` (5)."""
     checks.gradient_statistics(dz, (cache, Cache))
-    dz, y, values = split(dz, cache.config.norm_batch), cache.y, cache.y.shape[1]
-    scale = cache.gamma * cache.r
-    g = scale * sums(dz) / values  # eq: bn-gradient-statistics (5)
-    psi = scale * sums(dz * y) / values  # eq: bn-gradient-statistics (5)
-    return g[:, 0, :], psi[:, 0, :]
+    return common.gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma * cache.r)
 
 
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
