@@ -16,17 +16,13 @@ NAMES = {
     "bn": "batch normalisation",
     "brn": "Batch Renormalization",
     "modified-bn": "modified batch normalisation",
-    "mabn": "MABN",
     "gn": "group normalisation",
     "ln": "layer normalisation",
     "in": "instance normalisation",
-    "eval-norm": "EvalNorm",
     "online": "Online Normalization",
-    "rms": "RMSNorm",
     "frn": "Filter Response Normalization",
 }
 """What a sentence calls them, where that is not what tables do."""
-
 
 INPUTS = {2: "(N, C)", 3: "sequences", 4: "images", 5: "volumes"}
 """What a headline calls inputs, by the number of their axes."""
@@ -145,11 +141,11 @@ class Report:
 
     def __str__(self) -> str:
         """Return a report of some thirty lines: the verdict, in one line however long, and what it rests on."""
-        lines = [f"{self.target} as {_called(self.norm)}: {self._verdict()}"]
+        lines = [f"{self.target} as {called(self.norm)}: {self._verdict()}"]
         if self.conforms:
             lines.append(f"  the same choices as {self.preset}")
         if self.other:
-            lines.append(f"  its outputs are those of {_called(self.other)}: check it with --as {self.other}")
+            lines.append(f"  its outputs are those of {called(self.other)}: check it with --as {self.other}")
         if self.hyper:
             values = ", ".join(f"{name} {_plain(value)}" for name, value in self.hyper.items())
             lines.append(f"  read off its numbers: {values}")
@@ -239,7 +235,8 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def _called(norm: str) -> str:
+def called(norm: str) -> str:
+    """Return what a sentence calls a normaliser."""
     return NAMES.get(norm) or NORMS[norm].title
 
 

@@ -11,7 +11,7 @@ import pytest
 from mabn_ref.check.conventions import Preset, presets_of
 from mabn_ref.check.models import BENDABLE
 from mabn_ref.check.observe import config_of
-from mabn_ref.check.report import NAMES, Report
+from mabn_ref.check.report import Report, called
 from mabn_ref.check.scenarios import MODULES
 from mabn_ref.check.target import FunctionsTarget
 from mabn_ref.norms import batch_norm, mabn_variants
@@ -282,7 +282,7 @@ def test_a_convention_is_called_by_its_name(norm: str, preset: str, layer: Layer
     report = judged(norm, layer.target(norm), told(norm), defaults=defaults)
     assert report.preset == preset
     assert report.conforms
-    assert str(report).startswith(f"layer as {NAMES[norm]}: conforms")
+    assert str(report).startswith(f"layer as {called(norm)}: conforms")
     assert f"  the same choices as {preset}\n" in str(report)
 
 
