@@ -14,9 +14,9 @@ _BLOCK_BYTES = 2**20
 """How much is gathered for one block of images: small enough for the cache, large enough for quick products."""
 
 
-def check_rank(name: str, x: Array, axes: str, *, like: Array | None = None, like_name: str = "x") -> None:
+def check_rank(name: str, x: Array, axes: str, *, like: Array | None = None) -> None:
     """Refuse anything but a floating array with the named axes, none of them empty; `axes` reads "N, H, W, C"."""
-    check_float_array(name, x, like=like, like_name=like_name)
+    check_float_array(name, x, like=like)
     if len(x.shape) != axes.count(",") + 1 or 0 in x.shape:
         last = ": channels last, no axis empty" if axes.endswith(" C") else ", no axis empty"
         raise ValueError(f"{name} has shape {tuple(x.shape)}, expected ({axes}){last}")

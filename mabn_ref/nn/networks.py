@@ -52,7 +52,6 @@ def residual_network(
     config: Any,
     *,
     depth: int = 8,
-    stem_stride: int = 2,
     centralized: bool = False,
     standardized: bool = False,
     classes: int = 10,
@@ -61,8 +60,8 @@ def residual_network(
     """He's residual network for small images: a 3x3 convolution, three stages of blocks, pool and linear.
 
     `depth` is 6 n + 2 for n blocks of two convolutions in each stage. A 32x32 image becomes maps of 16, 8 and 4
-    pixels, of `width` to 4 * `width` channels. With `stem_stride` 1, He's own, they have 32, 16 and 8 pixels, and a
-    step takes several times as long. Where a stage begins with another size, the shortcut is a 1x1 convolution with
+    pixels, of `width` to 4 * `width` channels: He's first convolution has stride 1, with which a step takes several
+    times as long. Where a stage begins with another size, the shortcut is a 1x1 convolution with
     a normaliser, "project4" and "norm_project4" beside "conv4"; else the block's input. The other arguments are those
     of `small_network`, which has as many convolutions as depth 8, shortcuts aside.
 
@@ -73,7 +72,6 @@ def residual_network(
     """
     check_at_least("classes", classes, 1, whole=True)
     check_at_least("width", width, 1, whole=True)
-    check_at_least("stem_stride", stem_stride, 1, whole=True)
     check_at_least("depth", depth, 8, whole=True)
     if depth % 6 != 2:
         raise ValueError(f"depth is {depth}, expected 8, 14, 20, ...: 6 n + 2 for n blocks per stage")
@@ -84,7 +82,7 @@ def residual_network(
         norm = name.replace("conv", "norm").replace("project", "norm_project")
         return [conv, normaliser(norm, module, gives, config)]
 
-    layers, number, channels = convolved("conv1", 3, width, stem_stride), count(2), width
+    layers, number, channels = convolved("conv1", 3, width, 2), count(2), width
     layers.append(ReLU("relu1"))
     for stage in range(3):
         gives = width * 2**stage
