@@ -42,7 +42,8 @@ def of_record(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Later fields are filled in. Those that the normaliser does not read have their defaults, whatever was said.
     """
-    return LATER_FIELDS | dict(config) | _UNREAD.get(str(config.get("norm")), {})
+    later = {name: getattr(RunConfig, name) for name in LATER_FIELDS}
+    return later | dict(config) | _UNREAD.get(str(config.get("norm")), {})
 
 
 def prepare(path: Path) -> None:

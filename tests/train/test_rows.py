@@ -13,7 +13,7 @@ import pytest
 from mabn_ref.paper import equation6, figures, table1_table2, theorem2
 from mabn_ref.train import comparison
 from mabn_ref.train.comparison import ROWS, plan
-from mabn_ref.train.config import DECAY, LATER_FIELDS, SAMPLE_NORMS, TRAINED, RunConfig, is_control, label, recipe
+from mabn_ref.train.config import DECAY, SAMPLE_NORMS, TRAINED, RunConfig, is_control, label, recipe
 
 CENTRED_IN_THE_PAPER = {"modified-bn", "mabn", "moving modified"}
 MOVING: dict[str, Any] = {"norm": "moving", "forward_average": "sma", "backward_average": "batch"}
@@ -128,10 +128,6 @@ def test_rows_of_the_whole_gradient_batch_stay_on_one_device() -> None:
     found = comparison.table(comparison.collect(configs, records))
     assert found.header[3:] == ("minus BN 2", "minus BN 2 + WC", "minus BN 32")
     assert {line[0].strip(): line[3] for line in found.rows if len(line) > 1}[labels[2]] == "+1.00 ± 0.00"
-
-
-def test_what_older_records_lack_is_what_is_so_unless_it_is_asked_for() -> None:
-    assert {name: getattr(RunConfig(), name) for name in LATER_FIELDS} == LATER_FIELDS
 
 
 def test_rows_are_paired_by_seed_and_the_pairing_comes_first() -> None:
