@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from details import Details, Summary
 from docutils import nodes
 from sphinx.application import Sphinx
 
@@ -16,11 +17,7 @@ def fold(app: Sphinx, doctree: nodes.document) -> None:
         before, call, after = f"\n{block.astext()}".partition("\ndraw(\n")
         if not call:
             continue
-        shown = [
-            nodes.raw("", "<details><summary>Code of the figure</summary>", format="html"),
-            _code(f"draw(\n{after}", block),
-            nodes.raw("", "</details>", format="html"),
-        ]
+        shown = [Details("", Summary("", "Code of the figure"), _code(f"draw(\n{after}", block))]
         if before.strip():
             shown.insert(0, _code(before.strip("\n"), block))
         block.replace_self(shown)
@@ -31,5 +28,6 @@ def _code(text: str, like: nodes.literal_block) -> nodes.literal_block:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.setup_extension("details")
     app.connect("doctree-read", fold)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

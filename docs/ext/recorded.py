@@ -21,6 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from details import Details, Summary
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx import addnodes
@@ -54,10 +55,6 @@ _FINDING = re.compile(r"^\.\. finding:: (?:.+\n)+\n((?:   .+\n)+)", re.MULTILINE
 
 class recorded_table(nodes.table):
     """A table whose title has the paper's number: Sphinx's own would stand before it."""
-
-
-class folded(nodes.Element):
-    """What is shown when its summary is clicked."""
 
 
 class FindingDirective(SphinxDirective):
@@ -283,7 +280,7 @@ def _list(title: str, items: list[list[nodes.Node]]) -> list[nodes.Node]:
 
 
 def _fold(summary: str, *body: nodes.Node) -> nodes.Node:
-    return folded("", *body, summary=summary)
+    return Details("", Summary("", summary), *body, classes=["folded"])
 
 
 def _number(cell: str) -> float | None:
@@ -349,19 +346,11 @@ def _joined(entries: list[dict[str, Any]], *, named: bool = False) -> str:
     )
 
 
-def _open(html: Any, node: folded) -> None:
-    html.body.append(f'<details class="folded"><summary>{html.encode(node["summary"])}</summary>')
-
-
-def _close(html: Any, node: folded) -> None:
-    html.body.append("</details>")
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.setup_extension("details")
     app.add_node(
         recorded_table, html=(lambda html, node: html.visit_table(node), lambda html, node: html.depart_table(node))
     )
-    app.add_node(folded, html=(_open, _close))
     app.add_directive("finding", FindingDirective)
     app.add_directive("recorded", RecordedDirective)
     app.add_directive("recorded-overview", OverviewDirective)

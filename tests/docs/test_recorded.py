@@ -142,7 +142,7 @@ def test_cells_are_the_darker_the_larger_their_error(folder: Path) -> None:
 
 def test_what_is_secondary_is_folded_and_abbreviations_are_spelled_out(folder: Path) -> None:
     html = built(folder, "Page\n====\n\n.. recorded:: results/table2.json\n")
-    summaries = re.findall(r"<details class=\"folded\"><summary>(.*?)</summary>", html)
+    summaries = re.findall(r"<details class=\"folded\">\s*<summary>\s*(.*?)</summary>", html)
     verdicts = json.loads((folder / "results/table2.json").read_text())["verdicts"]
     assert summaries == [f"Verdicts ({len(verdicts)})", "To read the numbers", "Where they come from"]
     assert html.count("</details>") == 3
