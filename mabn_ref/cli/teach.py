@@ -12,7 +12,6 @@ from typing import Any
 
 from mabn_ref.cli.parser import UsageError, add_number, add_place
 from mabn_ref.cli.progress import Progress
-from mabn_ref.extras import require
 from mabn_ref.learn import notebook, sandbox
 from mabn_ref.learn.exercise import COURSE, Exercise, course, find
 from mabn_ref.learn.grade import NOT_HANDED_IN, grade_class, hidden_seeds
@@ -26,8 +25,7 @@ def add(action: Callable[..., Any]) -> None:
     grade = action(
         "grade",
         _grade,
-        "Grade SUBMISSIONS/STUDENT/NN_name/exercise.py, or NN_name.py or NN_name.ipynb, of all students. Needs the "
-        "extra run.",
+        "Grade SUBMISSIONS/STUDENT/NN_name/exercise.py, or NN_name.py or NN_name.ipynb, of all students.",
     )
     add_place(grade, "folder", "with a folder for each student", metavar="SUBMISSIONS")
     add_place(grade, "--csv", "write a table (grades.csv)", metavar="FILE", nargs="?", const=Path("grades.csv"))
@@ -73,7 +71,6 @@ def _only(chosen: Sequence[str]) -> list[Exercise]:
 
 
 def _grade(args: argparse.Namespace) -> int:
-    tqdm = require("tqdm", "run").tqdm
     exercises = _only(args.only)
     everyone = students(args.folder)
     for option, place in (("--csv", args.csv and args.csv.parent), ("--reports", args.reports)):
@@ -89,8 +86,8 @@ def _grade(args: argparse.Namespace) -> int:
     seeds = hidden_seeds(seed, args.hidden)
     if args.reports:  # what cannot be written is found out before anything is graded
         args.reports.mkdir(parents=True, exist_ok=True)
-    with tqdm(total=total, unit=" files", disable=None, dynamic_ncols=True) as bar:
-        grades = grade_class(args.folder, exercises, seeds, jobs, command, args.csv, lambda given: bar.update())
+    with Progress("files", total) as progress:
+        grades = grade_class(args.folder, exercises, seeds, jobs, command, args.csv, lambda given: progress.step())
     most = sum(len(exercise.parts) for exercise in exercises)
     wide = max(len(shown(student.name)) for student in everyone)
     for student in everyone:
