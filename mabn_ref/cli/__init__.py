@@ -8,7 +8,6 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import TypeGuard
 
 from mabn_ref import __version__
 from mabn_ref.cli.parser import Parser, UsageError, in_options
@@ -79,7 +78,7 @@ def _run(argv: Sequence[str] | None) -> int:
         print(f"{name}: error: {in_options(str(error), args.parser)}", file=sys.stderr)
         return 2
     except (OSError, MemoryError, ImportError, DeviceError) as error:
-        if isinstance(error, BrokenPipeError) or (_is_full(error) and error.filename is None):
+        if isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.ENOSPC) and error.filename is None:
             raise  # of standard output: a full disk elsewhere says which file it is about
         print(f"{name}: error: {_told(error)}", file=sys.stderr)
         return 1
@@ -91,10 +90,6 @@ def _run(argv: Sequence[str] | None) -> int:
 def _needed(argv: Sequence[str]) -> list[str]:
     """The file of the command that is given; all files where none is, or a misspelt one, whose message lists them."""
     return [file for file, names in COMMANDS.items() if argv and argv[0] in names] or list(COMMANDS)
-
-
-def _is_full(error: Exception) -> TypeGuard[OSError]:
-    return isinstance(error, OSError) and error.errno == errno.ENOSPC
 
 
 def _told(error: Exception) -> str:
