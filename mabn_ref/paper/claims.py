@@ -99,7 +99,7 @@ def outcome_of(
     """Return an outcome with verdicts on the claims whose rows are there, and with `row_data` before further data."""
     known = [claim for claim in claims if {claim.a, claim.b} <= found.keys()]
     verdicts = [verdict(claim, found) for claim in known]
-    differences = [difference(claim, found) for claim in known]
+    differences = [between(found[claim.a], found[claim.b]) for claim in known]
     return Outcome(tables, verdicts, notes, {"rows": row_data(rows, found), **data}, differences)
 
 
@@ -177,13 +177,11 @@ def counts_text(found: Sequence[Measured]) -> str:
     return "-".join(map(str, sorted({len(row.errors) for row in found})))
 
 
-def difference(claim: Claim, found: Found) -> Interval | None:
-    """Return the paired difference that a claim is judged by; None if no seed has both rows."""
-    return between(found[claim.a], found[claim.b])
-
-
 def between(a: Measured, b: Measured) -> Interval | None:
-    """Return the mean of a's error less b's over the seeds of both, and over test images where all have hits."""
+    """Return the mean of a's error less b's over the seeds of both, and over test images where all have hits.
+
+    It is what a claim is judged by; None if no seed has both.
+    """
     shared = sorted(a.errors.keys() & b.errors.keys())
     if not shared or a.hits is None or b.hits is None or not set(shared) <= a.hits.keys() & b.hits.keys():
         return paired_difference(a.errors, b.errors)
@@ -218,15 +216,15 @@ def verdict(claim: Claim, found: Found) -> str:
     lost = sum(len(found[label].diverged) for label in (claim.a, claim.b))
     runs = f"{lost} run{'' if lost == 1 else 's'}"
     left = f", {runs} that diverged left out" if lost else ""
-    between = difference(claim, found)
+    difference = between(found[claim.a], found[claim.b])
     if claim.lower is None:
-        return f"{claim.a} minus {claim.b}: {effect(between)}{left} ({claim.source})"
-    said, side = f"{claim.a} {'below' if claim.lower else 'like'} {claim.b}", side_of_zero(between)
-    if between is None or side is None:
+        return f"{claim.a} minus {claim.b}: {effect(difference)}{left} ({claim.source})"
+    said, side = f"{claim.a} {'below' if claim.lower else 'like'} {claim.b}", side_of_zero(difference)
+    if difference is None or side is None:
         why = f"fewer than {FEWEST} pairs" + (f", {runs} diverged" if lost else "")
         return f"{said}: no verdict, {why} ({claim.source})"
     decided = BELOW[side] if claim.lower else "does not hold" if side else "no difference found"
-    over = f"{text(between, '+')} over {between.runs} pairs{left}"
+    over = f"{text(difference, '+')} over {difference.runs} pairs{left}"
     return f"{said}: {decided}; the difference is {over} ({claim.source})"
 
 
