@@ -83,11 +83,12 @@ def arrays_in(value: Any, array_type: type) -> list[Any]:
     return [array for item in inner for array in arrays_in(item, array_type)]
 
 
-def arguments(function: Any, args: Any, kwargs: Any) -> list[tuple[str, Any]]:
-    """Pair the name of each parameter with the argument given for it; the name is "" where it is unknown."""
+def arrays_given(function: Any, args: Any, kwargs: Any, array_type: type) -> list[tuple[str, Any, bytes]]:
+    """All arrays in the arguments of a call: the name of the parameter, "" where it is unknown, and the bytes."""
     code = getattr(function, "__code__", None)
     names = code.co_varnames[: code.co_argcount] if code else ()
-    return [(names[k] if k < len(names) else "", value) for k, value in enumerate(args)] + list(kwargs.items())
+    given = [(names[k] if k < len(names) else "", value) for k, value in enumerate(args)] + list(kwargs.items())
+    return [(name, array, array.tobytes()) for name, value in given for array in arrays_in(value, array_type)]
 
 
 def decode(
@@ -295,11 +296,7 @@ class _Serving:
         if not callable(function):
             return {"missing": message["function"]}, []
         args, kwargs = self.decoded(message, buffers)
-        given = [
-            (name, array, array.tobytes())
-            for name, value in arguments(function, args, kwargs)
-            for array in arrays_in(value, self.numpy.ndarray)
-        ]
+        given = arrays_given(function, args, kwargs, self.numpy.ndarray)
         try:
             result = function(*args, **kwargs)
             tree, sent = encode(result)

@@ -32,11 +32,7 @@ class Watched:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             own_args, own_kwargs = _copied([args, kwargs], self._named, self._handed)
-            given = [
-                (argument, array, array.tobytes())
-                for argument, value in child.arguments(function, own_args, own_kwargs)
-                for array in child.arrays_in(value, np.ndarray)
-            ]
+            given = child.arrays_given(function, own_args, own_kwargs, np.ndarray)
             try:
                 result = _copied(function(*own_args, **own_kwargs), child.plain_named)
             except StudentError:
