@@ -28,10 +28,11 @@ def our_step(
     centralized: bool = False,
     width: int = 32,
     make: Callable[..., Any] = networks.small_network,
+    xp: Any = np,
 ) -> Callable[[], None]:
     """A step that goes on from where the last one ended: forward, backward, SGD."""
     layers = make(module, config, centralized=centralized, width=width)
-    params, states = network.init(layers, np.random.default_rng(0))
+    params, states = network.init(layers, np.random.default_rng(0), xp=xp)
     held = [params, optimiser.init(params), states]
 
     def step() -> None:

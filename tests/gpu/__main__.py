@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from mabn_ref import __version__, storage
-from mabn_ref.nn import network, networks, optimiser, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, mabn
 from mabn_ref.train import devices
 from tests.benchmarks.timing import Timing, summary, table
+from tests.benchmarks.training_step import our_step
 
 
 def _step(xp: Any, module: Any, samples: int, width: int) -> Callable[[], None]:
@@ -26,17 +26,11 @@ def _step(xp: Any, module: Any, samples: int, width: int) -> Callable[[], None]:
     rng = np.random.default_rng(0)
     x, labels = rng.standard_normal((samples, 32, 32, 3), dtype=np.float32), rng.integers(0, 10, samples)
     images, truth = devices.to_device([x, labels], xp)
-    layers = networks.small_network(module, module.Config(norm_batch=2), centralized=module is mabn, width=width)
-    params, states = network.init(layers, rng, dtype=xp.float32, xp=xp)
-    held = [params, optimiser.init(params), states]
+    config = module.Config(norm_batch=2)
+    started = our_step(module, config, images, truth, centralized=module is mabn, width=width, xp=xp)
 
     def step() -> None:
-        params, velocity, states = held
-        logits, caches, states = network.forward(layers, params, states, images)
-        _, cache = softmax_cross_entropy.forward(logits, truth)
-        grads, states = network.backward(layers, softmax_cross_entropy.backward(1.0, cache), caches, states)
-        params, velocity = optimiser.step(params, grads, velocity, lr=1e-3, momentum=0.9, weight_decay=5e-4)
-        held[:] = params, velocity, states
+        started()
         if xp is not np:
             xp.cuda.Device().synchronize()
 
