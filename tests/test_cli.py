@@ -31,9 +31,9 @@ SMALLEST = ["--epochs", "1", "--width", "4", "--train-size", "64", "--test-size"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 
 
-def contents(out: Path) -> list[dict[str, Any]]:
-    """What results.jsonl says, but for times, in the order of its configurations."""
-    records = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+def contents(out: Path, file: str = "results.jsonl") -> list[dict[str, Any]]:
+    """What a file of results says, but for times, in the order of its configurations."""
+    records = [json.loads(line) for line in (out / file).read_text().splitlines()]
     for record in records:
         record.pop("seconds")
         for line in record["epochs"]:

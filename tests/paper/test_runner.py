@@ -28,20 +28,10 @@ from mabn_ref.train.runs import run_one
 from mabn_ref.train.sweeps import executor
 from mabn_ref.train.workers import WorkerDied, Workers
 from tests.signals import HUNG, program
+from tests.test_cli import contents, posix
 
 TINY: dict[str, Any] = {"width": 4, "epochs": 1, "train_size": 64, "test_size": 20}
 OPTIONS = ["--epochs", "1", "--width", "4", "--train-size", "64", "--test-size", "20"]
-posix = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
-
-
-def contents(path: Path) -> list[Any]:
-    """What a file of results says, but for times, in the order of its configurations."""
-    records = [json.loads(line) for line in path.read_text().splitlines()]
-    for record in records:
-        record.pop("seconds")
-        for line in record["epochs"]:
-            line.pop("seconds")
-    return sorted(records, key=lambda record: json.dumps(record["config"]))
 
 
 def test_a_study_of_which_every_run_diverged_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,11 +137,11 @@ def test_a_killed_sweep_ends_with_the_content_of_one_that_was_not(
         file.write(b'{"status": "done", "conf')
     assert main(arguments) == 0
     assert "10 runs to do" in capsys.readouterr().err
-    found, whole = contents(path), tmp_path / "whole.jsonl"
+    found, whole = contents(tmp_path), tmp_path / "whole.jsonl"
     for record in found:
         results.append(whole, run_one(RunConfig(**record["config"])))
     assert len(found) == 13
-    assert found == contents(whole)
+    assert found == contents(tmp_path, "whole.jsonl")
     assert (tmp_path / "table2.json").read_text() != ""
 
 
@@ -332,7 +322,8 @@ def test_a_dask_cluster_gives_the_records_of_worker_processes(tmp_path: Path) ->
         for process in processes:
             process.wait(timeout=HUNG)
     assert main([*arguments, "--out", str(tmp_path / "here")]) == 0
-    assert contents(tmp_path / "cluster" / "precise.jsonl") == contents(tmp_path / "here" / "precise.jsonl")
+    cluster, here = (contents(tmp_path / place, "precise.jsonl") for place in ("cluster", "here"))
+    assert cluster == here
 
 
 @pytest.mark.dask
