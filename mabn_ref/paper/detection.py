@@ -21,7 +21,7 @@ from mabn_ref.train.table_layout import Table, text
 from mabn_ref.train.tasks import EXAMPLES
 
 WINDOW = 16
-"""The paper's m in Table 3. Its Table 5 says 32; the code that goes with it divides 32 by the batch of 2."""
+"""The paper's m for COCO. Its Table 5 says 32; the code that goes with it divides 32 by the batch of 2."""
 
 USUAL = {"train_size": 1600, "test_size": 400, "width": 16, "epochs": 10, "lr": 0.1, "weight_decay": 1e-4}
 """Sizes and recipe if nothing else is said."""

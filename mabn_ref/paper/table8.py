@@ -17,14 +17,13 @@ from mabn_ref.data import scenes
 from mabn_ref.extras import require
 from mabn_ref.paper import claims
 from mabn_ref.paper.claims import Claim, Found, Row, configs
-from mabn_ref.paper.detection import drawn, examples
+from mabn_ref.paper.detection import WINDOW, drawn, examples
 from mabn_ref.paper.study import RUNS, Context, Outcome, Records, Study, usual
 from mabn_ref.train import plotting
 from mabn_ref.train.config import GROUPS, RunConfig
 from mabn_ref.train.runs import run_pixels
 from mabn_ref.train.table_layout import Table
 
-WINDOW = 16  #: the paper's m for COCO
 RENORM_AFTER = 1600  #: normalisation batches of MABN with r = 1, as many as in the runs on single images
 
 
