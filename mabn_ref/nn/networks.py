@@ -60,8 +60,8 @@ def residual_network(
     """He's residual network for small images: a 3x3 convolution, three stages of blocks, pool and linear.
 
     `depth` is 6 n + 2 for n blocks of two convolutions in each stage. A 32x32 image becomes maps of 16, 8 and 4
-    pixels, of `width` to 4 * `width` channels: He's first convolution has stride 1, with which a step takes several
-    times as long. Where a stage begins with another size, the shortcut is a 1x1 convolution with
+    pixels, of `width` to 4 * `width` channels. (He's first convolution has stride 1: maps twice as large, and a step
+    that takes several times as long.) Where a stage begins with another size, the shortcut is a 1x1 convolution with
     a normaliser, "project4" and "norm_project4" beside "conv4"; else the block's input. The other arguments are those
     of `small_network`, which has as many convolutions as depth 8, shortcuts aside.
 

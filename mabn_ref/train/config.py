@@ -77,10 +77,24 @@ def filled(said: Mapping[str, Any], usual: Mapping[str, Any] = MappingProxyType(
     return {**DEFAULTS[source["data"]], "weight_decay": RunConfig.weight_decay, **usual, **source}
 
 
-LATER_FIELDS = (
-    "devices", "head_warmup", "exposure", "network", "standardized", "estimated", "heads", "textured",
-    "gradient_centralized", "held_out", "ramp", "form", "forward_average", "backward_average", "groups", "start",
-)  # fmt: skip
+LATER_FIELDS = [
+    "devices",
+    "head_warmup",
+    "exposure",
+    "network",
+    "standardized",
+    "estimated",
+    "heads",
+    "textured",
+    "gradient_centralized",
+    "held_out",
+    "ramp",
+    "form",
+    "forward_average",
+    "backward_average",
+    "groups",
+    "start",
+]
 """Fields of `RunConfig` that records and checkpoints made before them lack: their defaults are what was so then."""
 
 _SAME_IN_CONFIG = ("norm_batch", "decay", "window", "clip", "r_max", "d_max", "form", "groups", "estimated")
