@@ -84,7 +84,7 @@ THREE = {
     ),
     "the derivative of 1 / sigma, as other notes have it": (
         {DVAR: "-0.5 * dsigma * sigma**-3"},
-        ["Your dvar is divided by sigma squared too often", "Your dvar has the wrong sign."],
+        ["Your dvar is divided by sigma^2 once too often", "Your dvar has the wrong sign."],
     ),
     "len(dcentred) for M": (
         {CENTRING: "dcentred + dmu / len(dcentred)"},

@@ -113,7 +113,7 @@ RULED_OUT = {
     "6: a tolerance that is too wide": (
         "6",
         {"error < 1e-4": "error < 9e-3"},
-        {"rejects the wrong": "it accepts wrong ones: one that is off by two thousandths"},
+        {"rejects the wrong": "it accepts wrong backward passes: one that is off by two thousandths"},
     ),
     "7: tolerances that are too wide": (
         "7",

@@ -25,7 +25,7 @@ def judge_var(var, case):
     spread = case.values - np.mean(case.values, axis=0)
     if not close(np.sum(spread**2, axis=0) / np.where(var == 0, 1, var), len(spread), 1e-8):
         if case.far:
-            yield "var is off where values lie around a million with a spread of one: it is lost to rounding"
+            yield "var is off where values lie around a million with a spread of one: rounding destroys it"
         yield (
             "var is not the variance: centred values of a channel, divided by the root of var, do not have mean "
             "square 1"

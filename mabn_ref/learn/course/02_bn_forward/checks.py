@@ -15,7 +15,7 @@ def judge_z(z, case):
     if not close(spread * (var + case.eps), case.gamma**2 * var):
         yield f"the variance of z over a channel is not gamma^2 v / (v + eps), with eps = {case.eps:g}"
     if not close((z - mean) * np.sqrt(var), case.gamma * (case.x - mu) * np.sqrt(spread) / abs(case.gamma)):
-        yield "z has the right mean and variance, but its values are not those of x in the same order"
+        yield "z has the right mean and variance, but is not x times one number per channel, shifted"
 
 
 def judge_cache(cache, case):

@@ -58,7 +58,7 @@ def _powers(case):
     return {
         "{names} {is} not divided by sigma": case.sigma,
         "{names} {is} divided by sigma once too often": 1 / case.sigma,
-        "{names} {is} divided by sigma squared too often: dsigma belongs to sigma, not to 1 / sigma": case.sigma**-2,
+        "{names} {is} divided by sigma^2 once too often: dsigma is for sigma, not for 1 / sigma": case.sigma**-2,
         "{names} {is} not divided by sigma squared": case.sigma**2,
     }
 

@@ -38,7 +38,7 @@ def observe_update(code, case):
 
 def _state(function, result):
     if getattr(result, "_fields", None) != State._fields:
-        raise Malformed(f"{function} returned something else than a State(mean, var)")
+        raise Malformed(f"{function} did not return a State(mean, var)")
     return result
 
 
@@ -54,14 +54,14 @@ def _judge(which, average):
         old = np.stack([case.state[which], *averages[:-1]])
         new = np.stack([moments(x)[which] for x in case.batches])
         if not close(averages, new + case.decay * (old - new)):
-            yield f"a batch does not bring {average} by the part 1 - decay nearer to its own (decay = {case.decay:g})"
+            yield f"a batch does not move {average} by 1 - decay of the distance to its own (decay = {case.decay:g})"
 
     return judge
 
 
 def judge_z(z, case):
     if not close((z - case.beta) * np.sqrt(case.state.var + case.eps), case.gamma * (case.x - case.state.mean)):
-        yield f"z is not gamma * (x - mean) / sqrt(var + eps) + beta of the state that is given, eps = {case.eps:g}"
+        yield f"z is not gamma * (x - mean) / sqrt(var + eps) + beta with the state that is given, eps = {case.eps:g}"
 
 
 CHECKS = (

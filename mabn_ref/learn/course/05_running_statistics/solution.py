@@ -23,12 +23,12 @@ def init(channels):
 
 
 def update(state, x, decay):
-    """Take one batch into the moving statistics.
+    """Update the moving statistics with one batch.
 
     state: a State
     x: array of shape (N, ..., C)
     decay: the weight of the old value, a number in [0, 1]
-    Returns a new State.
+    Returns a new State; state stays as it is.
     """
     # TODO
     axes = tuple(range(x.ndim - 1))

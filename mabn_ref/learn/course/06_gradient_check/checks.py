@@ -79,7 +79,7 @@ def _layers(w, k):
             "batch normalisation": (True, _y, _dx),
             "batch normalisation without g": (False, _y, _without_g),
             "one that holds a nan": (False, _y, _with_nan),
-            "a layer with tiny gradients, twice too large": (False, _times(1e-9, _y), _times(2e-9, _dx)),
+            "tiny gradients, each twice as large as it should be": (False, _times(1e-9, _y), _times(2e-9, _dx)),
         },
         {
             "a layer with huge gradients": (True, _times(1e9, _y), _times(1e9, _dx)),
@@ -154,7 +154,7 @@ def observe_check(code, case):
         return {"weights": kind, "accepts the right": "unseen", "rejects the wrong": "unseen"}
     wrong = {said: right for said, (right, *_) in case.layers.items() if set(verdicts[said]) != {right}}
     found = {one for both in verdicts.values() for one in both}
-    alike = Malformed(f"it says {found.pop()} of right and of wrong ones alike") if len(found) == 1 else ""
+    alike = Malformed(f"it says {found.pop()} for right and for wrong backward passes") if len(found) == 1 else ""
     return {
         "weights": kind,
         "accepts the right": "; ".join(said for said, right in wrong.items() if right) or alike,
@@ -176,31 +176,31 @@ judge_gradient = judge_that(
 )
 judge_error = judge_that(
     lambda error, case: close(error * np.max(np.abs(case.right)), np.max(np.abs(case.found - case.right))),
-    "the error times the largest right number is not the largest difference",
+    "the error times the largest right absolute value is not the largest absolute difference",
 )
 
 
 def judge_digits(digits, case):
     if digits != "enough":
         yield {
-            "one-sided": "f is not asked on both sides of x: such a difference is off by a term in h",
+            "one-sided": "f is not called on both sides of x: a one-sided difference is off by a term in h",
             "step too small": "the gradient loses digits to rounding: the step is too small",
             "step too large": "the gradient has too few digits for a step of 1e-5",
-        }.get(digits, "there is no gradient yet of which to count digits")
+        }.get(digits, "the gradient is not right to three digits yet, so further digits are not counted")
 
 
 def judge_weights(kind, case):
     if kind != "random":
         yield {
-            "constant": "backward is asked with the same weight for all values of a channel, which sees nothing",
-            "along y": "backward is asked with weights that follow z, which see next to nothing",
-        }.get(kind, "check never asks backward")
+            "constant": "backward is called with the same dz for all values of a channel, which shows nothing",
+            "along y": "backward is called with a dz that follows z, which shows next to nothing",
+        }.get(kind, "check never calls backward")
 
 
 def _judge_verdicts(misjudges):
     def judge(said, case):
         if said == "unseen":
-            yield "with such weights the verdict is chance"
+            yield "with such weights the verdict is a matter of chance"
         elif said:
             yield f"it {misjudges}: {said}"
 
@@ -214,8 +214,8 @@ CHECKS = (
         observe_check,
         {
             "weights": judge_weights,
-            "accepts the right": _judge_verdicts("rejects right ones, and four digits are enough"),
-            "rejects the wrong": _judge_verdicts("accepts wrong ones"),
+            "accepts the right": _judge_verdicts("rejects right backward passes, for which four digits are enough"),
+            "rejects the wrong": _judge_verdicts("accepts wrong backward passes"),
         },
     ),
 )

@@ -6,7 +6,7 @@ import numpy as np
 def numerical_gradient(f, x, dz):
     """Gradient of L(x) = sum of dz * f(x), by differences.
 
-    f: a function of an array of the shape of x; it returns one of the shape of dz, which may be another
+    f: a function; f(x) returns an array of the shape of dz, which may differ from that of x
     x, dz: arrays
     Returns an array of the shape of x.
     """
@@ -22,7 +22,7 @@ def numerical_gradient(f, x, dz):
 
 
 def relative_error(found, right):
-    """How far an array is from the right one.
+    """The largest difference, as a fraction of the largest right number.
 
     found, right: arrays of the same shape
     Returns a number.

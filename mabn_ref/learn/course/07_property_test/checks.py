@@ -13,7 +13,7 @@ from mabn_ref.learn.checking import Check, Malformed, batch, blind, bn_dx, norma
 CASES = 3
 DRAWS = 12
 """On so many inputs of a test that says True, at most, its three functions are asked: it may draw hundreds."""
-NOTHING_TO_JOIN = "with what test draws, your three functions together say the same of right and of wrong passes"
+NOTHING_TO_JOIN = "on what test draws, your three functions together say the same about right and about wrong passes"
 SIZES = ((1.0, "usual"), (1e12, "huge"), (1e-12, "tiny"))
 
 
@@ -160,7 +160,7 @@ def _check(name):
         right, wrong, alike = RIGHT[0], FAILS[name][0][0], ""
         # with numbers of other sizes a fixed tolerance does so, too, which costs the one point that it should
         if case.numbers == "usual" and answers[right] == answers[wrong]:
-            alike = Malformed(f"it says the same of {right} and of {wrong}")
+            alike = Malformed(f"it says the same about {right} and about {wrong}")
         return {f"{name} holds": "; ".join(alarms) or alike, f"{name} fails": "; ".join(missed) or alike}
 
     return Check(observe, {f"{name} holds": _judge_holds, f"{name} fails": _judge_fails})
@@ -214,7 +214,7 @@ def _of_all_shapes(draws):
 def _kind(x, dz):
     """Whether what is drawn can show what is wrong, or why not."""
     if x.shape != dz.shape or x.ndim < 2:
-        raise Malformed(f"test asks for an x of shape {x.shape} with a dz of shape {dz.shape}, expected (N, ..., C)")
+        raise Malformed(f"test draws x of shape {x.shape} and dz of shape {dz.shape}, expected (N, ..., C) for both")
     if x[..., 0].size < 3:
         return "two values"
     if fault := blind(dz, _y(x)):
@@ -231,7 +231,7 @@ def judge_drawn(kind, case):
             "two values": "a channel has two values at most: then the gradient is zero, and all properties hold",
             "constant": "dz is the same for all values of a channel: then the gradient is zero, whatever g does",
             "along y": "dz follows x: then the gradient is zero, whatever Psi does",
-            "one channel": "there is one channel: what goes wrong between channels cannot be seen",
+            "one channel": "x has one channel: what goes wrong between channels cannot be seen",
             "no positions": "x has rank 2: what goes wrong with the positions of an image cannot be seen",
         }[kind]
 
@@ -240,7 +240,7 @@ def judge_said(said, case):
     if said == "nothing":
         yield "test never asks backward"
     elif said:
-        yield f"test does not say what your three functions say together: {said}"
+        yield f"test does not return what your three functions say together: {said}"
 
 
 CHECKS = (

@@ -51,6 +51,7 @@ def scales(backward, x, dz):
 def test(backward):
     """Whether all three hold for an x and a dz that are drawn here.
 
+    backward: a function, as for no_shift
     Returns True or False.
     """
     # TODO: which shapes, which numbers?

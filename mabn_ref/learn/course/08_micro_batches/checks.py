@@ -35,7 +35,7 @@ def judge_split(values, case):
         if not np.array_equal(np.sort(values[t], axis=0), np.sort(ours, axis=0)):
             yield f"row {t} does not hold the values of {case.norm_batch} neighbouring samples, channel by channel"
         if not np.array_equal(values[t], ours):
-            yield f"row {t} holds the right values in another order"
+            yield f"row {t} holds the right values in the wrong order"
 
 
 def judge_z(z, case):

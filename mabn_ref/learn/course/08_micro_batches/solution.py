@@ -14,7 +14,7 @@ class Cache(NamedTuple):
 
 
 def split(x, norm_batch):
-    """Bring x to the form in which each row of the first axis is a normalisation batch.
+    """Reshape x so that each row of the first axis is a normalisation batch.
 
     x: array of shape (N, ..., C)
     norm_batch: an integer that divides N

@@ -109,7 +109,7 @@ def judge_exponent(k, case):
     logs = np.log(case.sizes), np.log(case.noises)
     rest = logs[1] - k * logs[0]
     if not close(np.sum((rest - np.mean(rest)) * logs[0]) + 1, 1):
-        yield "this slope leaves something: what the line does not explain still grows or falls with the size"
+        yield "this is not the slope of least squares: what the line leaves still grows or falls with the size"
 
 
 def judge_law(found, case):

@@ -62,7 +62,7 @@ judge_exponential = judge_that(
 )
 judge_equal = judge_that(
     lambda decay, case: close((1 - decay) * case.m, 1 + decay),
-    "with it, (1 - decay) / (1 + decay) is not 1 / m, for m = {case.m}",
+    "with this decay, (1 - decay) / (1 + decay) is not 1 / m, for m = {case.m}",
 )
 CHECKS = (
     Check(observe_simple, {"window": judge_window, "first": judge_first}),

@@ -32,6 +32,6 @@ def output_means(w_c, mu):
     mu: array of shape (in,), the means of the input channels
     Returns an array of shape (out,).
     """
-    # TODO: every weight times the mean of the channel that it looks at, summed over its filter
+    # TODO: every weight times the mean of its input channel, summed over its filter
     means = np.sum(w_c * mu[:, None], axis=(0, 1, 2))
     return means

@@ -57,7 +57,7 @@ def judge_chi(chi, case):
     if case.window == 1:
         yield "with a window of one, chi squared is not the batch's own mean square plus eps"
     if count < case.window:
-        yield f"with {count} of {case.window} values there, chi squared is not their mean plus eps"
+        yield f"with {count} of {case.window} values in the window, chi squared is not their mean plus eps"
     yield f"chi squared is not the mean of the last {count} mean squares, this batch's the last of them, plus eps"
 
 
@@ -89,7 +89,7 @@ def judge_window(chi2_window, case):
     if not close(chi2_window[-1], case.q):
         yield "the last row of state.chi2_window is not this batch's mean square"
     if not close(chi2_window, case.held):
-        yield "the rows of state.chi2_window before the last are not the latest of those there were, in their order"
+        yield "the rows of state.chi2_window before the last are not the latest of the earlier rows, in order"
 
 
 PARTS = {

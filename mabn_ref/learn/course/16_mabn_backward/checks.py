@@ -46,14 +46,14 @@ def judge_dx(dx, case):
             yield f"with this batch alone in the window, {fault}"
     elif not close(dx, case.dx):
         before = case.count - 1
-        yield f"dx is wrong by the part of the {before} earlier Psi: each should add -y / chi * Psi / {case.count}"
+        yield f"dx is wrong in what the {before} earlier Psi add: each should add -y / chi * Psi / {case.count}"
 
 
 def judge_window(psi_window, case):
     if not close(psi_window[-1], case.psi):
-        yield "the last row of psi_window is not the derivative of the loss by a stretch of y, divided by M"
+        yield "the last row of psi_window is not the derivative of the loss for a stretch of y, divided by M"
     if not close(psi_window[:-1], case.psi_window[len(case.psi_window) - case.count + 1 :]):
-        yield "the rows of psi_window before the last are not the latest of those there were, in their order"
+        yield "the rows of psi_window before the last are not the latest of the earlier rows, in order"
 
 
 def _averages(psi, case):

@@ -15,7 +15,7 @@ class Cache(NamedTuple):
 
 
 def backward(dz, cache, psi_window, window):
-    """What goes back to x, with the averaged Psi, and the gradients with respect to gamma and beta.
+    """What goes back to x, with the averaged Psi, and the gradients of the loss with respect to gamma and beta.
 
     dz: array of the shape of x, the gradient with respect to z
     cache: a Cache

@@ -111,7 +111,7 @@ def judge_state_forward(state, case):
     if not close(state.chi2_window, phase.held):
         yield f"{phase.when}, state.chi2_window is not the last values of chi^2, this batch's at the end"
     if not close(state.psi_window, phase.state.psi_window):
-        yield "forward changes state.psi_window, which is the business of backward"
+        yield "forward changes state.psi_window, which only backward may change"
 
 
 def judge_dx_warm(dx, case):

@@ -57,9 +57,9 @@ def judge_mabn(found, case):
     psi = np.sum(y * case.u, axis=1) / M
     through = (case.u - found * case.chi[:, None]) * y / np.sum(y**2, axis=1)[:, None]
     if not close(np.sum(through, axis=1), case.average @ psi):
-        yield "what is taken from u / chi is not y / chi times the mean of the past Psi"
+        yield "what is subtracted from u / chi is not y / chi times the mean of the past Psi"
     if not close(found, (case.u - y * (case.average @ psi)[:, None]) / case.chi[:, None]):
-        yield "what is taken from u / chi is not in the direction of y"
+        yield "what is subtracted from u / chi is not a multiple of y in each iteration"
 
 
 def _psi(case):
@@ -94,7 +94,7 @@ CHECKS = (
     Check.of("future_mean(values, m)", {"future_mean": judge_future_mean}),
     Check.of(
         "one_call(x, u, chi, m)",
-        {"one_call": gradient_judge("one_call", of="each loss by its own x")},
+        {"one_call": gradient_judge("one_call", of="each loss for its own x")},
         explain=_explain("one_call", "y * Psi / (m * chi)", lambda case: {"": _psi(case) / case.chi**2 / case.m}),
     ),
     Check.of(

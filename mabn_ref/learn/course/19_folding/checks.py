@@ -33,23 +33,23 @@ def observe_line(code, case):
 
 judge_s = judge_that(
     lambda s, case: close(s * np.sqrt(case.q + case.eps), case.gamma),
-    "s is not the slope: where x grows by sqrt(q + eps), z is to grow by gamma; eps is {case.eps:g}",
+    "s is not the slope: where x grows by sqrt(q + eps), z should grow by gamma; eps is {case.eps:g}",
 )
-judge_b = judge_that(lambda b, case: close(b, case.t), "b is not the bias: an image of zeros is to come out as t")
+judge_b = judge_that(lambda b, case: close(b, case.t), "b is not the bias: an image of zeros should come out as t")
 
 
 def judge_t(z, case):
     if not close(z, case.beta):
         m = "not 0" if case.m.any() else "0"
-        yield f"t is not the shift: where x = m, z is to be beta; m is {m} here"
+        yield f"t is not the shift: where x = m, z should be beta; m is {m} here"
 
 
 def judge_k(k, case):
     if np.max(np.abs(np.sum(k, axis=(0, 1, 2)))) > 1e-9:
-        yield "k is not centred: an image that is the same everywhere still gets through, and in training it did not"
+        yield "k is not centred: a constant image still gets through, which it did not in training"
     right = case.s * _convolved(case.images, centralize.forward(case.w)[0])
     if not close(_convolved(case.images, k), right):
-        yield "k is not the folded kernel: images come out otherwise than after the convolution and the factor s"
+        yield "k is not the folded kernel: images do not come out as from the convolution, times s"
 
 
 def _convolved(images, w):

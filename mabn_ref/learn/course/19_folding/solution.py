@@ -17,7 +17,7 @@ def line(gamma, beta, m, q, eps):
 
 
 def fold(w, s, t):
-    """The kernel and the bias of one convolution that does it all.
+    """The kernel and the bias of one convolution that also centres its weight and applies s and t.
 
     w: array of shape (kh, kw, in, out), the weight as it is stored, not yet centred
     s, t: arrays of shape (out,)

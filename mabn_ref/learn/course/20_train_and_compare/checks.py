@@ -176,12 +176,12 @@ judge_losses = judge_that(
 def judge_difference(difference, case):
     if difference[case.base] != 0:
         yield "compared with itself, with the same seeds, a row does not differ; yours does"
-    yield from _judged(difference, case, 0, "the difference of {row} is not the mean over the seeds of row less base")
+    yield from _judged(difference, case, 0, "the difference of {row} is not the mean over seeds of row minus base")
 
 
 def judge_interval(half, case):
     if half[case.base] != 0:
-        yield "compared with itself, with the same seeds, a row has an interval of width 0; yours has not"
+        yield "compared with itself, with the same seeds, a row has an interval of width 0; yours does not"
     yield from _judged(half, case, 1, "half the interval of {row} is not t s / sqrt(n)")
 
 

@@ -4,12 +4,12 @@ import numpy as np
 
 
 def train(gradients, params, state, batches, lr, momentum):
-    """Take one step a batch.
+    """Take one step per batch.
 
     gradients: a function; gradients(params, state, batch) returns the loss, the gradients and the new state
     params: dict of arrays; the gradients are a dict of the same names and shapes
-    state: the moving averages, whatever they are: hand them on
-    batches: list of gradient batches, whatever they are
+    state: the moving averages, of any type; pass them on
+    batches: list of gradient batches, of any type
     lr, momentum: numbers
     Returns new params, the new state and the list of losses, one for each batch; the params given stay as they are.
     """
@@ -29,9 +29,9 @@ def compare(run, rows, base, seeds, t):
 
     run: a function; run(row, seed) trains a network and returns its test error, a number
     rows: list of the rows' names
-    base: one of them
+    base: the name of the row to compare with
     seeds: list of whole numbers
-    t: a number, the quantile that the interval needs
+    t: a number, the quantile of Student's t for the interval
     Returns a dict: for each row a tuple of two numbers, the mean difference and half the width of its interval.
     """
     # TODO: the differences, their mean, and their spread, for each row

@@ -109,7 +109,7 @@ def judge_state(states, case):
 
 def judge_kept(besides, case):
     if (count := besides[0]) != 0:
-        yield f"{count:g} numbers are kept besides x, as many as an array as large as x has: keep x and compute again"
+        yield f"{count:g} numbers are kept besides x, as many as in an array of its size: keep x and compute again"
 
 
 def _judge(name):

@@ -40,7 +40,7 @@ def judge_d(d, case):
         return
     if np.any(abs(d) > (1 + 1e-9) * case.d_max):
         yield "d is outside its bounds: -d_max and d_max"
-    yield f"d is not the distance of the means in units of the moving sigma, clipped{_in_unit(case)}"
+    yield f"d is not mu minus the moving mean in units of the moving sigma, clipped{_in_unit(case)}"
 
 
 def judge_z(z, case):
@@ -53,7 +53,7 @@ def judge_z(z, case):
 
 
 def _in_unit(case):
-    return "" if case.unit == 1 else f", for x in a unit {case.unit:g} times as small"
+    return "" if case.unit == 1 else f", for x in a unit {case.unit:g} times smaller"
 
 
 CHECKS = (Check(observe, {"r": judge_r, "d": judge_d, "z": judge_z}),)

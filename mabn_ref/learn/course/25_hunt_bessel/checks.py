@@ -41,7 +41,7 @@ def judge_var(var, case):
     half = np.sum(apart, axis=(0, 1)) / (len(values) * (len(values) - 1)) / 2  # a value with itself does not count
     if not close((var - case.decay * case.state.var) / (1 - case.decay), half):
         yield (
-            f"for x of shape {case.x.shape}, what goes into var is not half the mean squared distance of two "
+            f"for x of shape {case.x.shape}, what goes into var is not half the mean squared distance between two "
             "different values of a channel"
         )
 

@@ -14,7 +14,7 @@ def gradient_test(forward, backward, x, seed):
     forward: a function; forward(x) returns z, an array of the shape of x
     backward: a function; backward(x, dz) returns dx, an array of the shape of x
     x: array of shape (N, ..., C)
-    seed: a whole number, for whatever is random
+    seed: a whole number, for all that is drawn at random
     Returns True or False.
     """
     rng = np.random.default_rng(seed)

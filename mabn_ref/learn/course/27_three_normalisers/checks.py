@@ -68,7 +68,7 @@ def judge_z(z, case):
             f"of x over the same axes and eps = {case.eps:g}"
         )
     if not close(y * np.sqrt(q), case.x * np.sqrt(found)):
-        yield "(z - beta) / gamma has the right mean square, but is not x times one number in each set"
+        yield "(z - beta) / gamma has the right mean square, but is not x times one number for each set"
 
 
 def judge_cache(cache, case):

@@ -17,7 +17,7 @@ def axes_of(name, rank):
     """The axes of the values that share a mean square.
 
     name: "modified BN", "FRN" or "RMSNorm"
-    rank: of x, at least 3
+    rank: the rank of x, at least 3
     Returns a tuple of integers.
     """
     # TODO: the batch and its positions, the positions alone, or the channels
