@@ -150,26 +150,26 @@ def _passes_gradient_check(case: Case) -> bool:
 
 
 SYMPTOMS: dict[str, Callable[[Case], bool]] = {
-    "The loss is fine, and evaluation is bad": _fine_in_training,
-    "An answer changes with the other images of the call": _depends_on_company,
+    "The training loss is fine, but evaluation is bad": _fine_in_training,
+    "At inference an output depends on the other images in the call": _depends_on_company,
     "A gradient check passes with an upstream gradient of ones": _passes_with_ones,
-    "A gradient check passes, and the output is wrong": _passes_gradient_check,
+    "A gradient check passes, but the output is wrong": _passes_gradient_check,
     "Right at first, while gamma is 1": _right_while_gamma_is_one,
-    "Wrong only where the variance is small: without eps all is right": lambda case: case.right_with(eps=0.0),
+    "Wrong only where the variance is small; right with eps = 0": lambda case: case.right_with(eps=0.0),
     "Right as long as a call is one normalisation batch": lambda case: (
         case.shares_statistics() and case.right_with(norm_batch=None)
     ),
     "Right for vectors, wrong for images": _right_for_vectors,
-    "Works at |B| = 32, and not at |B| = 2": _hardly_wrong_for_many,
+    "Works at |B| = 32, but not at |B| = 2": _hardly_wrong_for_many,
     "The first batch is right, later ones drift away": _only_first_batch_right,
-    "dx is right, the gradients of the parameters are not": lambda case: (
+    "dx is right, but the gradients of the parameters are not": lambda case: (
         case.same("z", "dx") and not case.same("dparameter")
     ),
-    "The output is right, and dx is not": lambda case: case.same("z") and not case.same("dx"),
+    "The output is right, but dx is not": lambda case: case.same("z") and not case.same("dx"),
 }
 """What is seen, and whether it is on given inputs."""
 
-NOTHING_SPECIAL = "The output is wrong, whatever goes in"
+NOTHING_SPECIAL = "The output is wrong for every input"
 
 
 def symptoms(mistake: Mistake) -> list[str]:
@@ -179,7 +179,7 @@ def symptoms(mistake: Mistake) -> list[str]:
     --------
     >>> from mabn_ref.mistakes import named
     >>> symptoms(named("bn-infer-no-eps"))
-    ['The loss is fine, and evaluation is bad', 'Wrong only where the variance is small: without eps all is right']
+    ['The training loss is fine, but evaluation is bad', 'Wrong only where the variance is small; right with eps = 0']
     """
     seeds = [[zlib.crc32(mistake.name.encode()), k] for k in range(DRAWS)]
     implementation = wrong(mistake)

@@ -165,7 +165,7 @@ MISTAKES = {
     ),
     "bn-running-var-holds-eps": _bn_moving(
         edits={"ema(state.var, var, config.decay, t)": "ema(state.var, var + config.eps, config.decay, t)"},
-        sentence="Your moving variance has eps in it already, so inference counts eps twice.",
+        sentence="Your moving variance already has eps in it, so inference counts eps twice.",
         draw=_large_eps,
     ),
     "bn-variance-starts-at-zero": _bn_moving(
@@ -210,7 +210,7 @@ MISTAKES |= {  # most are right on one rank, or where all have as many samples
             _VAR_OF_ALL: "var = _summed(sums(centred * centred) / x.shape[1], config) / ranks",
             "return mu, var, centred, values": "return mu, var, centred, ranks * x.shape[1]",
         },
-        sentence="Your statistics average the ranks' means; weigh each mean by its number of values.",
+        sentence="Your statistics average the ranks' means; weight each mean by its number of values.",
     ),
     "sync-backward-alone": _sync_means(
         edits={
@@ -228,6 +228,6 @@ MISTAKES |= {  # most are right on one rank, or where all have as many samples
             "total(dz_sum)": "_summed(total(dz_sum), cache.config)",
             "total(dzy_sum)": "_summed(total(dzy_sum), cache.config)",
         },
-        sentence="Your dgamma and dbeta are summed over the ranks here, and once more with all other gradients.",
+        sentence="Your dgamma and dbeta are summed over the ranks here, and will be again with all other gradients.",
     ),
 }

@@ -90,15 +90,15 @@ MISTAKES = {
     ),
     "cbn-spread-of-means-forgotten": _cbn_statistics(
         edits={"variances + (means - mean) ** 2": "variances", "y * psi": "(y - total(y) / count) * psi"},
-        sentence="Your variance is the mean of the variances; the means of the iterations differ, which counts too.",
+        sentence="Your variance is the mean of the iterations' variances; add the spread of their means.",
     ),
     "cbn-not-divided-by-the-window": _cbn_backward(
         edits={"(g + y * psi) / iterations": "(g + y * psi)"},
-        sentence="Your dx subtracts all of g and y Psi; this batch is one part in k of the statistics.",
+        sentence="Your dx subtracts all of g + y * Psi; divide it by k: this batch is one part in k of the window.",
     ),
     "cbn-window-held": _cbn_backward(
         edits={"(dy - (g + y * psi) / iterations)": "dy"},
-        sentence="Your dx takes the statistics of the window for constants; this batch is one part in k of them.",
+        sentence="Your dx treats the statistics of the window as constants; this batch is one part in k of them.",
     ),
     "centralize-per-input": _centralize_forward(
         edits={"w[:1, :1, :1, :]": "w[:1, :1, :, :1]", "axis=(0, 1, 2)": "axis=(0, 1, 3)"},
@@ -185,7 +185,7 @@ MISTAKES = {
     ),
     "dyt-alpha-forgotten-in-backward": _dyt_backward(
         edits={"dx = alpha * da": "dx = da"},
-        sentence="Your dx has no alpha in it, the slope of what is inside the tangent.",
+        sentence="Your dx lacks alpha, the slope of what is inside the tanh.",
     ),
     "dyt-slope-of-the-output": _dyt_backward(
         edits={"(1 - y * y)": "(1 - (gamma * y) ** 2)"},
@@ -193,11 +193,11 @@ MISTAKES = {
     ),
     "derf-alpha-forgotten-in-backward": _derf_backward(
         edits={"dx = alpha * da": "dx = da"},
-        sentence="Your dx has no alpha in it, the slope of what is inside the error function.",
+        sentence="Your dx lacks alpha, the slope of what is inside the error function.",
     ),
     "derf-slope-at-0": _derf_backward(
         edits={"gamma * _SLOPE * np.exp": "gamma * np.exp"},
-        sentence="Your slope is 1 at 0; that of the error function is 2 / sqrt(pi) there.",
+        sentence="Your slope is 1 at 0; the error function's is 2 / sqrt(pi) there.",
     ),
     "residual-one-branch": _residual_backward(
         edits={"return d, d  #": "return d, 0 * d  #"},
@@ -225,23 +225,23 @@ MISTAKES = {
     ),
     "loss-dloss-ignored": _loss_backward(
         edits={"(dloss / n)": "(1.0 / n)"},
-        sentence="Your dlogits do not depend on dloss, the gradient that comes in; it multiplies all of them.",
+        sentence="Your dlogits do not depend on dloss, the gradient that comes in; multiply them by it.",
     ),
     "focal-weights-swapped": _focal_forward(
         edits={"(1 - alpha) + (2 * alpha - 1) * yes": "alpha + (1 - 2 * alpha) * yes"},
-        sentence="Your alpha weighs the answers that are no; it belongs to yes, and 1 - alpha to no.",
+        sentence="Your alpha is the weight of no; it should be the weight of yes, and 1 - alpha that of no.",
     ),
     "focal-one-weight": _focal_forward(
         edits={"(1 - alpha) + (2 * alpha - 1) * yes": "alpha + 0 * yes"},
-        sentence="Your alpha weighs all answers alike; those that are no have 1 - alpha.",
+        sentence="Your alpha is the weight of all answers; give no the weight 1 - alpha.",
     ),
     "focal-over-all-answers": _focal_forward(
         edits={"max(int(xp.sum(truth)), 1)": "logits.shape[0] * logits.shape[1]"},
-        sentence="Your loss is a mean over all answers; divide the sum by the number of those that are yes.",
+        sentence="Your loss is a mean over all answers; divide the sum by the number of yes answers.",
     ),
     "focal-no-gamma-in-backward": _focal_backward(
         edits={"(gamma * p * log_p - q)": "(p * log_p - q)"},
-        sentence="Your gradient lacks the factor gamma that comes from the power.",
+        sentence="Your gradient lacks the factor gamma from the derivative of the power.",
     ),
     "focal-power-held": _focal_backward(
         edits={"(gamma * p * log_p - q)": "(-q)"},
@@ -249,7 +249,7 @@ MISTAKES = {
     ),
     "focal-sign-forgotten": _focal_backward(
         edits={"sign * weight * q**gamma": "weight * q**gamma"},
-        sentence="Your gradient pushes every score up; where the answer is no, the sign turns around.",
+        sentence="Your gradient pushes every score up; where the answer is no, turn its sign round.",
     ),
     "iou-max-for-min": _iou_forward(
         edits={"xp.minimum(d, truth)": "xp.maximum(d, truth)", "d < truth": "d > truth"},
@@ -257,7 +257,7 @@ MISTAKES = {
     ),
     "iou-overlap-counted-twice": _iou_forward(
         edits={"+ true_h * true_w - intersection": "+ true_h * true_w", "(sides - d_i)": "sides"},
-        sentence="Your union is the sum of both areas, which has the intersection twice.",
+        sentence="Your union is the sum of both areas, which counts the intersection twice.",
     ),
     "iou-union-held": _iou_backward(
         edits={"(d_i - i / u * (sides - d_i))": "d_i"},
@@ -265,11 +265,11 @@ MISTAKES = {
     ),
     "iou-of-distances": _iou_backward(
         edits={"-d * (d_i": "-(d_i"},
-        sentence="Your gradient is that of the distances; back through their exponential there is a factor d.",
+        sentence="Your gradient is for the distances; back through their exponential, multiply it by d.",
     ),
     "iou-outside-sides-count": _iou_backward(
         edits={"d_i = inside * overlap_sides": "d_i = overlap_sides"},
-        sentence="Your intersection grows with every side; outside the true box it ends at the true side.",
+        sentence="Your intersection grows with every side; beyond the true box a side no longer adds to it.",
     ),
     "sgd-velocity-averaged": _sgd(
         edits={"(grad[name] + weight_decay * p)": "(1 - momentum) * (grad[name] + weight_decay * p)"},
@@ -280,7 +280,7 @@ MISTAKES = {
             "(grad[name] + weight_decay * p)": "grad[name]",
             "p - lr * v[name]": "p - lr * (v[name] + weight_decay * p)",
         },
-        sentence="Your weight decay acts on the parameter directly; it is added to the gradient and goes through the "
-        "velocity.",
+        sentence="Your weight decay acts on the parameter directly; add it to the gradient, so that it goes "
+        "through the velocity.",
     ),
 }

@@ -22,7 +22,7 @@ MISTAKES = {
     ),
     "modified-keeps-g": _modified_backward(
         edits={"(dy - y * psi) / chi": "(dy - sums(dy) / values - y * psi) / chi"},
-        sentence="Your dx still has the g_B term of equation (4); no mean is subtracted here, so none comes back.",
+        sentence="Your dx still has the g_B term of equation (4); forward subtracts no mean, so backward has no g_B.",
     ),
     "modified-variance": _modified_statistics(
         edits={
@@ -89,7 +89,7 @@ MISTAKES |= {
             "dy = dz * (gamma * r)": "dy = dz * gamma",
             "psi_batch = gamma * r * dzy_sum / values": "psi_batch = gamma * dzy_sum / values",
         },
-        sentence="Your dx lacks r: equation (20) starts from dL/dy = r * dL/dz.",
+        sentence="Your dx lacks r: equation (20) starts from dy = gamma * r * dz.",
     ),
     "mabn-dx-averaged": _mabn_backward(
         edits={
@@ -153,11 +153,11 @@ MISTAKES |= {
     ),
     "mabn-r-of-squares": _mabn_forward(
         edits={"chi / root(before + config.eps)": "chi**2 / (before + config.eps)"},
-        sentence="Your r is a ratio of mean squares; take their roots first, chi over its exponential average.",
+        sentence="Your r is a ratio of mean squares; take their roots first, chi over chi_hat.",
     ),
     "mabn-no-renormalisation": _mabn_forward(
         edits={"r = switched(1, r, config.renorm_from, t)": "r = np.ones_like(chi)"},
-        sentence="Your output lacks r: equation (19) has Z = r * Y.",
+        sentence="Your output lacks r: by equation (19) gamma multiplies r * y, not y.",
         equation="mabn-forward (19)",
     ),
     "mabn-read-after-update": _mabn_forward(
@@ -169,7 +169,7 @@ MISTAKES |= {
             "ema(state.chi2, chi2_batch, config.decay)": "ema("
             "state.chi2, switched(chi2_batch, average, config.warmup, t), config.decay)"
         },
-        sentence="Your exponential average takes the window's mean, as the authors' code does; give it chi_B^2.",
+        sentence="Your exponential average takes in the window's mean, as the authors' code does; give it chi_B^2.",
     ),
     "mabn-weights-swapped": _mabn_moving(
         edits={"ema(state.chi2, chi2_batch, config.decay)": "ema(state.chi2, chi2_batch, 1 - config.decay)"},

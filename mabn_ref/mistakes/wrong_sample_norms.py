@@ -57,7 +57,7 @@ MISTAKES = {
             "repeat(one_of(x)[:, :, ::width], width, axis=2)": "tile(one_of(x)[:, :, : x.shape[2] // width], "
             "(1, 1, width))",
         },
-        sentence="Your groups take every groups-th channel; a group is C / groups neighbouring channels.",
+        sentence="Your groups take every groups-th channel; a group should hold C / groups neighbouring channels.",
     ),
 }
 
@@ -76,7 +76,7 @@ MISTAKES |= {
     ),
     "online-no-distance": _online_forward(
         edits={"fed = var + decay * (mu - moving_mu) ** 2": "fed = var"},
-        sentence="Your moving variance averages the variances of samples; add the spread of their means.",
+        sentence="Your moving variance averages the variances of the samples; add the spread of their means, too.",
     ),
     "online-distance-from-new-mean": _online_forward(
         edits={"decay * (mu - moving_mu) ** 2": "decay * (mu - new_mu) ** 2"},
@@ -85,7 +85,7 @@ MISTAKES |= {
     ),
     "online-v-of-dy": _online_control(
         edits={_V: "accumulated(state.v, psi, 0 * psi)"},
-        sentence="Your v adds up all that comes in; add up only what is let through, and it stays bounded.",
+        sentence="Your v adds up all of Psi; add up what is left after the share of v, and v stays bounded.",
     ),
     "online-u-before-control": _online_control(
         edits={_U: "accumulated(state.u, through, 0 * through)"},
@@ -97,11 +97,11 @@ MISTAKES |= {
             _V: "accumulated(state.v, held * psi, held + held**2 * sums(y * y) / values)",
             _U: "accumulated(state.u, held * through, held + held**2 * np.ones_like(through))",
         },
-        sentence="Your u and v are averages; they are sums, and the share 1 - decay_backward is subtracted.",
+        sentence="Your u and v are averages; they should be sums, and the share 1 - decay_backward is subtracted.",
     ),
     "online-control-of-this-sample": _online_control(
         edits={"dy = dz * gamma": "v = np.concatenate([v[1:], v_after[None, None, :]])\n    dy = dz * gamma"},
-        sentence="Your g subtracts v with this sample in it; subtract v from before this sample.",
+        sentence="Your dy subtracts a share of the v that includes this sample; use the v from before this sample.",
     ),
     "online-scale-held": _online(
         edits={"(dz - cache.z * _mean_of_sample(dz * cache.z)) / cache.scale": "dz / cache.scale"},
@@ -124,18 +124,18 @@ MISTAKES |= {
             "chi2 = mean_square(values, x)": "values = values - mean(values)\n    chi2 = mean_square(values, x)",
             "(dy - y * psi) / chi": "(dy - mean(dy) - y * psi) / chi",
         },
-        sentence="Your forward subtracts the mean, which is layer or instance normalisation; x is divided as it is.",
+        sentence="Your forward subtracts the mean, as layer normalisation does; divide x itself.",
     ),
     "rms-mean-square-of-the-sample": _rms_statistics(
         edits={
             "chi2 = mean_square(values, x)": f"chi2 = {_OF_SAMPLE.format('values * values', 'values')}",
             "psi = mean(y * dy)  #": f"psi = {_OF_SAMPLE.format('y * dy', 'y')}  #",
         },
-        sentence="Your mean square is over the positions and the channels of a sample; it is over one of them alone.",
+        sentence="Your mean square is over the positions and the channels of a sample; take only one of them.",
     ),
     "rms-no-statistics": _rms_backward(
         edits={"(dy - y * psi) / chi": "dy / chi"},
-        sentence="Your dx is dy / chi, as if the mean square were a constant; but it is computed from x.",
+        sentence="Your dx is dy / chi, as if the mean square were a constant; it is computed from x.",
     ),
     "rms-gamma-after-the-mean": _rms_backward(
         edits={
@@ -167,11 +167,11 @@ MISTAKES |= {
             "state.a, state.b, config)": "1 - state.a, 1 - state.b, config)",
             "off = (1 - state.a) * (sample_mean": "off = state.a * (sample_mean",
         },
-        sentence="Your inference weighs the moving statistics by a and b; these are the weights of the sample's.",
+        sentence="Your inference gives the moving statistics the weights a and b, which belong to the sample's own.",
     ),
     "eval-mean-alone": _eval(
         edits={"state.a, state.b, config)": "state.a, 0 * state.b, config)"},
-        sentence="Your inference mixes only the means; mix the variances too, the sample's with weight b.",
+        sentence="Your inference mixes only the means; mix the variances too, with weight b for the sample's.",
     ),
     "eval-whole-batch": _eval(
         edits={"centred = _of_samples(x)": "centred = _of_samples(x.reshape(1, -1, x.shape[-1]))"},
@@ -180,11 +180,11 @@ MISTAKES |= {
     ),
     "eval-uphill": _eval_estimate(
         edits={"a - config.rate": "a + config.rate", "b - config.rate": "b + config.rate"},
-        sentence="Your a and b step up the gradient, which makes the outputs differ more; step down it.",
+        sentence="Your a and b go up the gradient, which makes the outputs differ more; go down it.",
     ),
     "eval-one-for-both": _eval_estimate(
         edits={"return a, b\n": "return a, a\n"},
-        sentence="Your b equals your a; one weighs a mean, the other a variance, and each has its own gradient.",
+        sentence="Your b equals your a; a is the weight of a mean, b of a variance, and each has its own gradient.",
     ),
 }
 
@@ -207,6 +207,6 @@ MISTAKES |= {
     ),
     "frozen-keeps-averaging": _frozen_statistics(
         edits={"State(*map(copied, state))": "State(0.9 * state.mean + 0.1 * np.mean(x, (0, 1)), copied(state.var))"},
-        sentence="Your moving mean still moves in training; a frozen layer changes neither constant.",
+        sentence="Your moving mean still moves in training; a frozen layer changes neither mean nor variance.",
     ),
 }

@@ -26,7 +26,7 @@ MISTAKES = {
     ),
     "unified-window-alone": _unified(
         edits={"subtracted.append(mean if alone[g] else average)": "subtracted.append(mean)"},
-        sentence="Your dx subtracts the window's mean of Psi; here subtract an exponential average of that mean.",
+        sentence="Your dx uses the window's mean of Psi; here it needs an exponential average of that mean.",
         equation="unified-psi",
     ),
 }
