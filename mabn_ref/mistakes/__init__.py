@@ -1,4 +1,4 @@
-"""What people get wrong in these layers, as small edits of the right files: the sentence to tell them, what finds it.
+"""What people get wrong in these layers, as small edits of the right files, each with a sentence and what finds it.
 
 `MISTAKES` is the catalogue, `named` looks one up, `wrong` makes a whole implementation with it, and `oracles` holds
 the four ways to reject one. ``mabn-ref mistakes`` shows that each is rejected and that no right pass is.
@@ -9,9 +9,9 @@ A new mistake is one entry in the file of its kind::
     wrong_*.py         the catalogue; a file of this name is found by it
     random_*.py        inputs on which mistakes are active, and those for right passes
     oracles.py         definitions and derivatives against an implementation
-    symptoms.py        what is seen of a mistake first
+    symptoms.py        what one notices of a mistake first
     derivatives.py     which function's derivative a backward pass must be
-    one_call.py        ranks that share a batch as one normaliser, a residual block's markers as one layer
+    one_call.py        ranks that share a batch as one normaliser, markers of a residual block as one layer
     plain/             the definitions, as loops
     tally.py           mabn-ref mistakes
     gradient_table.py  mabn-ref gradcheck

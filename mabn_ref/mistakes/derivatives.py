@@ -1,9 +1,9 @@
 """The function whose derivative each backward pass must be, ready for `mabn_ref.gradcheck.check`.
 
-Of a layer, of batch norm, of modified batch norm and of group norm it is forward itself. Of Batch Renormalization it
-is forward with r and d held at their numbers. Of MABN it is one call with r held, the earlier batches of both windows
-being numbers: an earlier Psi is then zero, and (20) is the derivative. Of Online Normalization
-it is one sample, both control variables being zero. Of others their definitions say it (`HELD`).
+For layers, batch norm, modified batch norm and group norm it is forward itself. For Batch Renormalization it is
+forward with r and d held at their numbers. For MABN it is one call with r held and the earlier batches of both
+windows as numbers: with every earlier Psi zero, (20) is the derivative. For Online Normalization it is one sample
+with both control variables zero. For others their definitions say it (`HELD`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ none of moving statistics."""
 def passes(
     subject: str, implementation: Any, inputs: Calls | Call
 ) -> tuple[Callable[..., tuple[Array, Any]], Callable[..., Any], tuple[Array, ...]]:
-    """Return forward, backward and inputs of one call: of a layer, or the last of a normaliser's calls.
+    """Return forward, backward and inputs of one call: a layer's, or the last of a normaliser's.
 
     `subject` is the module's name, such as "batch_norm", and `implementation` the module or a version of it. Where
     backward depends on earlier batches, the call is of one normalisation batch. If the implementation is right,

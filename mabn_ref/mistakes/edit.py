@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 Old: TypeAlias = str | tuple[str, int]
-"""A text of the right file, which occurs once, or as often as is said beside it."""
+"""A text of the right file: it occurs once, or as often as the number beside it says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +70,12 @@ def edited(module: ModuleType, edits: Iterable[tuple[Old, str]], *, name: str = 
 
 
 def edited_source(module: ModuleType, edits: Iterable[tuple[Old, str]], *, name: str = "an edit") -> str:
-    """Return the source of `module` after edits, of old texts to new ones, in turn.
+    """Return the source of `module` after edits from old texts to new ones, in turn.
 
     Raises
     ------
     ValueError
-        If an old text does not occur once, or as often as is said; the message starts with `name`.
+        If an old text does not occur once, or as often as it should; the message starts with `name`.
     """
     source = inspect.getsource(module)
     for old, new in edits:

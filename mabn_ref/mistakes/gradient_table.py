@@ -1,4 +1,4 @@
-"""Gradient checks of a right pass by every method, summed up in a line for each of its inputs."""
+"""Gradient checks of a right pass by every method, summed up in one line per input."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Line(NamedTuple):
 
 
 def equation(name: str) -> str:
-    """Of the backward pass of `name`, as its docstring has it, and of what that is the derivative if not of forward.
+    """Return the equation of the backward pass of `name`, and what it is the derivative of, if not of forward.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def _module(name: str) -> Any:
 
 
 def check_all(name: str, draws: int, seed: int) -> list[Line]:
-    """Check the right implementation of `name`, a normaliser or a layer, on random draws; a line for each input.
+    """Check the right implementation of `name`, a normaliser or a layer, on random draws; return a line per input.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The two implementations that are called otherwise than the rest, as if they were not: residual markers, ranks."""
+"""The two implementations that are called differently, made to look like the rest: residual markers, ranks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mabn_ref.norms.communicators import run
 
 
 def as_one_call(subject: str, implementation: Any) -> Any:
-    """Return `one_block` or `over_ranks` of an implementation of their subjects; of another, the implementation."""
+    """Return `one_block` or `over_ranks` of an implementation of residual or sync_batch_norm; any other as it is."""
     made = {"residual": one_block, "sync_batch_norm": over_ranks}.get(subject)
     return implementation if made is None else made(implementation)
 

@@ -1,20 +1,20 @@
-"""Four ways to find a pass wrong, none of which takes its word for what is right.
+"""Four ways to find a pass wrong, none of which relies on the pass itself.
 
 ``forward``
     The output, and that of inference, against the definition in `plain`, call by call, from the implementation's own
     state.
 ``gradient``
-    Backward against numerical derivatives of forward (`mabn_ref.gradcheck`). Where backward is not the derivative of
-    forward by design, of Batch Renormalization with r and d held at their numbers.
+    Backward against numerical derivatives of forward (`mabn_ref.gradcheck`). Where backward by design is not that
+    derivative, against what it is the derivative of: for Batch Renormalization, forward with r and d held.
 ``one-call derivative``
     MABN's backward against numerical derivatives of one call, r held at its number. With a window in which every
     earlier Psi is zero, (20) is that derivative: the earlier batches are numbers to this call. And the Psi that
-    enters the window against (1/M) dL(a y)/da at a = 1, of which it is the definition.
+    enters the window against its definition, (1/M) dL(a y)/da at a = 1.
 ``recurrence``
     Several calls, forward and backward in turn, all outputs, gradients and states against `plain` from the start.
 
-A forward that is wrong and comes with its own derivative is right to ``gradient``; a backward that is wrong is right
-to ``forward``. That is why there are four.
+``gradient`` accepts a wrong forward that comes with its own derivative; ``forward`` accepts any backward. That is why
+there are four.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def _scales(x: Array, dz: Array, z: Array, dx: Array, state: dict[str, Any], inp
 
 
 def gradient(subject: str, implementation: Any, inputs: Calls | Call) -> Verdict:
-    """Compare backward with numerical derivatives of forward, in the last call; of BRN with r and d held fixed.
+    """Compare backward with numerical derivatives of forward, in the last call; for BRN with r and d held.
 
     MABN's backward is not a derivative of its forward, and has `one_call_derivative`.
 
@@ -209,7 +209,7 @@ def gradient(subject: str, implementation: Any, inputs: Calls | Call) -> Verdict
 
 
 def one_call_derivative(subject: str, implementation: Any, inputs: Calls) -> Verdict:
-    """Compare MABN's backward, earlier Psi being zero, with numerical derivatives of one call, and so its Psi.
+    """Compare MABN's backward, with earlier Psi zero, and its Psi with numerical derivatives of one call.
 
     It looks at one normalisation batch, the first of the inputs' last call, after all the other calls.
 
@@ -245,4 +245,4 @@ ORACLES: dict[str, Callable[[str, Any, Any], Verdict]] = {
     "one-call derivative": one_call_derivative,
     "recurrence": recurrence,
 }
-"""By the name that a mistake gives."""
+"""The oracles, by the names that mistakes give."""

@@ -1,7 +1,7 @@
-"""What somebody sees of a mistake first, found by running it beside the right pass: no list has to be kept.
+"""What one notices of a mistake first, found by running it beside the right pass, so that no list has to be kept.
 
 `SYMPTOMS` has the sentences, and `symptoms` says which of them are true of a mistake. "Right" means equal to the
-right pass, to rounding, in everything that several calls return: outputs, gradients, and inference at the end.
+right pass, up to rounding, in all that several calls return: outputs, gradients, and inference at the end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mabn_ref.mistakes.oracles import gradient
 from mabn_ref.mistakes.random_inputs import Calls
 from mabn_ref.mistakes.random_layer_inputs import Call, Steps
 
-DRAWS = 2  #: of a mistake's own inputs; a symptom is seen on all of them
+DRAWS = 2  #: draws of a mistake's own inputs; a symptom has to show on all of them
 
 
 class Case:
@@ -38,7 +38,7 @@ class Case:
         return Case(self.mistake, self.implementation, inputs, ones=ones)
 
     def same(self, *kinds: str) -> bool:
-        """Whether the results of these kinds are right, or all of them."""
+        """Whether the results of these kinds, or of all kinds if none is named, are right."""
         return all(self._error(key) <= 1e-9 for key in self.right if not kinds or key[0] in kinds)
 
     def error(self) -> float:
@@ -52,12 +52,12 @@ class Case:
         return float(np.max(np.abs(got - expected)) / max(float(np.max(np.abs(expected))), 1.0))
 
     def shares_statistics(self) -> bool:
-        """Whether the subject normalises by what samples have in common, so that its batch can be cut otherwise."""
+        """Whether samples of a call share statistics, so that the call can be cut into other batches."""
         shared = isinstance(self.inputs, Calls) and hasattr(self.inputs.config, "norm_batch")
         return shared and self.mistake.subject_name not in ("eval_norm", "sync_batch_norm")
 
     def right_with(self, **settings: Any) -> bool:
-        """Whether the inputs have a Config with these fields, and all is right where they have these values."""
+        """Whether the inputs have a Config with these fields, and all is right with these values."""
         config: Any = getattr(self.inputs, "config", None)
         if not all(hasattr(config, name) for name in settings):
             return False
@@ -167,7 +167,7 @@ SYMPTOMS: dict[str, Callable[[Case], bool]] = {
     ),
     "The output is right, but dx is not": lambda case: case.same("z") and not case.same("dx"),
 }
-"""What is seen, and whether it is on given inputs."""
+"""Each symptom, and the function that says whether a case shows it."""
 
 NOTHING_SPECIAL = "The output is wrong for every input"
 

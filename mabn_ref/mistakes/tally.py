@@ -1,4 +1,4 @@
-"""How many wrong passes the oracles reject and how many right ones they accept: all, or the command fails."""
+"""Count the wrong passes that oracles reject and the right ones they accept: if not all, the command fails."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def tally_right(module: ModuleType, oracle: str, draws: int) -> Tally:
 
 
 def right_passes() -> list[tuple[ModuleType, str]]:
-    """Every module with every oracle that rejects some mistake of it; MABN's variants with those of MABN."""
+    """Every module with every oracle that rejects a mistake in it; MABN's variants with the oracles of MABN."""
     pairs = [(mistake.subject, mistake.oracle) for mistake in MISTAKES]
     return list(dict.fromkeys(pairs + [(mabn_variants, oracle) for module, oracle in pairs if module is mabn]))
 
@@ -85,7 +85,7 @@ def judge(
     after_each: Callable[[], object] = lambda: None,
     run: Callable[[Callable[[int], Tally], Iterable[int]], Iterable[Tally]] = map,
 ) -> list[Tally]:
-    """Judge `draws` draws of every wrong pass and `seeds` of every right one; `after_each` is called that often.
+    """Judge `draws` draws of every wrong pass and `seeds` of every right one; `after_each` is called after each pass.
 
     `run` is `map`, or that of an executor of processes.
     """

@@ -1,4 +1,4 @@
-"""What people get wrong where no other sample counts: at all, in inference, or because statistics are frozen."""
+"""What people get wrong in normalisers whose samples do not share statistics: never, at inference, or once frozen."""
 
 from __future__ import annotations
 
