@@ -160,6 +160,7 @@ draw(
 #
 # For each of the four statistics, take the spread over batches and divide it by the value for all 512 images, both as
 # a root mean square over the channels. At a ratio of 0.1 the estimate is good; above 1 it is more noise than value.
+# (``ddof=1``, because the spread is about the mean of the same few batches: four at \|B\| = 128.)
 #
 # .. admonition:: Predict before you run
 #    :class: predict
@@ -170,7 +171,7 @@ draw(
 
 
 def relative_spread(size, name):
-    spread = np.std(seen[size][name], axis=0)
+    spread = np.std(seen[size][name], axis=0, ddof=1)
     value = seen[512][name]
     return np.sqrt(np.mean(spread**2) / np.mean(value**2))
 
