@@ -248,11 +248,12 @@ def _far_mean(p: Probing) -> str:
 def _half(p: Probing, name: str) -> str:
     x = 100 * p.xs[0].astype(float)
     with _offered():
-        z, dx, expected, returned = p.target.in_precision(name, p.channels, p.config, x, p.dzs[0])
-    if not np.isfinite(dx).all():
+        found, expected, returned = p.target.in_precision(name, p.channels, p.config, x, p.dzs[0])
+    if not np.isfinite(found["dx"]).all():
         return "dx is not finite on inputs of size 100"
-    if words := apart([z], [expected], OF_SIZE_100[name]):
-        return f"on inputs of size 100 z is {words}"
+    for what, due in expected.items():
+        if words := apart([found[what]], [due], OF_SIZE_100[name]):
+            return f"on inputs of size 100 {what} is {words}"
     if returned != name:
         raise Limit(f"z is {returned} where x is of half precision")
     return ""
@@ -441,7 +442,8 @@ PROBES: tuple[Probe, ...] = (
     ),
     *(
         Probe(
-            name, f"The layer in {name} on inputs of size 100, against itself in float64.", f"{name}-range",
+            name, f"The layer in {name} on inputs of size 100: output, gradients and inference against float64's.",
+            f"{name}-range",
             f"In {name} the layer leaves the range of the numbers, or loses their digits.",
             functools.partial(_half, name=name), ("in_precision",),
         )

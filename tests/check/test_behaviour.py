@@ -448,6 +448,27 @@ def layers(torch: Any) -> dict[str, Any]:
     class Spoilt(Scaled):
         scaled = Spoiling
 
+    class Halving(torch.autograd.Function):  # type: ignore[name-defined,misc]
+        @staticmethod
+        def forward(ctx: Any, y: Any, gamma: Any) -> Any:
+            ctx.save_for_backward(y, gamma)
+            return y * gamma
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            y, gamma = ctx.saved_tensors
+            dims = [d for d in range(y.ndim) if d != 1]
+            dgamma = (grads[0] * y).sum(dims, keepdim=True)
+            return grads[0] * gamma, dgamma / len(y) if y.dtype == torch.float16 else dgamma
+
+    class Halved(Scaled):
+        scaled = Halving
+
+    class HalfAtInference(Right):
+        def normalised(self, x: Any, mean: Any, var: Any) -> Any:
+            y = super().normalised(x, mean, var)
+            return y if self.training or y.dtype != torch.bfloat16 else y / 2
+
     found = {k: v for k, v in locals().items() if isinstance(v, type) and issubclass(v, Right)}
     for name, kind in found.items():  # pickle looks classes up by module and name
         kind.__module__, kind.__qualname__ = __name__, name
@@ -485,6 +506,8 @@ def test_a_right_layer_of_pytorch_behaves(torch: Any) -> None:
         ("Inner", "input without a gradient", "inference after it returns"),
         ("Strided", "memory layout", "one is "),
         ("Spoilt", "a second backward pass", "one is "),
+        ("Halved", "float16", "size 100 dgamma is"),
+        ("HalfAtInference", "bfloat16", "size 100 inference is"),
     ],
 )
 def test_a_fault_of_a_layer_of_pytorch_is_found(torch: Any, name: str, probe: str, words: str) -> None:

@@ -344,15 +344,25 @@ class TorchTarget(Holding, Constructed):
 
     def in_precision(
         self, name: str, channels: int, config: Any, x: Array, dz: Array
-    ) -> tuple[Array, Array, Array, str]:
-        """Return z and dx of a new layer in a half precision, its z in float64, and the dtype of the first z."""
-        one, given = np.ones(channels), self._first(x).to(getattr(self.torch, name))
-        low, exact = self.make(channels, config), self.make(channels, config)
-        self._call(low, given, one, 0 * one, training=True, grad=True)
-        self._call(exact, given.double(), one, 0 * one, training=True, grad=False)
-        dx = self._grad(low.z, dz, [low.x])[0]
-        z, dx, expected = (self._last(t.double()) for t in (low.z, dx, exact.z))
-        return z, dx, expected, str(low.cache[-1].dtype).removeprefix("torch.")
+    ) -> tuple[dict[str, Array], dict[str, Array], str]:
+        """Return what a new layer makes of x in a half precision, the same in float64, and the dtype of the first z.
+
+        That is z and the gradients of a pass in training, then an inference, by their names.
+        """
+        one, low = np.ones(channels), getattr(self.torch, name)
+        found: list[dict[str, Array]] = []
+        for dtype in (self.torch.float64, low):
+            layer, given = self.make(channels, config), self._first(x).to(low).to(dtype)
+            self._call(layer, given, one, 0 * one, training=True, grad=True)
+            returned = str(layer.cache[-1].dtype).removeprefix("torch.")
+            wanted = zip(("dx", "dgamma", "dbeta"), self._differentiated(layer), strict=True)
+            inputs = {name: t for name, t in wanted if t is not None}
+            gradients = self._grad(layer.z, dz, list(inputs.values()))
+            tensors = {"z": layer.z, **dict(zip(inputs, gradients, strict=True))}
+            self._call(layer, given, one, 0 * one, training=False, grad=False)
+            tensors["inference"] = layer.z
+            found.append({name: self._last(t.double()) for name, t in tensors.items()})
+        return found[1], found[0], returned
 
     def _numbers(self, module: Any) -> dict[str, float]:
         """Every number of a module: attributes, and tensors of one value."""
