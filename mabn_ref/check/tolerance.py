@@ -26,6 +26,9 @@ ULPS = {np.dtype(np.float64): 1e4, np.dtype(np.float32): 64.0}
 E[x^2] - E[x]^2, which loses as many more as the mean square is larger than the variance."""
 SLACK = 2e-7
 """What is forgiven besides, relative: float64 layers keep some of their constants in float32."""
+SLACK_OF_AVERAGES = 1e-7, 0.01
+"""What is forgiven of averages besides, over 1 - decay: with decay in float32 it has lost the digits that 1 and decay
+share. And the smallest 1 - decay that counts."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +240,8 @@ def _looks(case: Case, convention: Convention, tensors: Collection[str]) -> Iter
     # a mean of all batches forgets where it started, but for the rounding of that
     sizes = np.full(case.channels, 1.0 if convention.decay == "cumulative" else 0.0)
     rtol: Array = np.zeros(case.channels)
+    slack, least = SLACK_OF_AVERAGES
+    slack /= max(1 - convention.decay, least) if isinstance(convention.decay, float) else 1
     model = None
     for k, model, z in case.replay(convention):
         beta, rtol = case.parameters[k][1], case.tolerances[k]
@@ -244,13 +249,14 @@ def _looks(case: Case, convention: Convention, tensors: Collection[str]) -> Iter
             yield Look(k + 1, "z", trace.values["z"][k], z, _size(z) + np.abs(beta), rtol)
         if "state" in tensors and any(case.roles.values()) and k < trace.finished:
             sizes = np.maximum(sizes, batches[k].largest(batches[k].square[:, None]) + convention.eps)
-            yield from _states(case, k, model, sizes, rtol)
+            yield from _states(case, k, model, sizes, rtol + slack)
         if back and k < trace.finished:
             yield from _gradients(case, k, model, tensors, rtol)
     if "inferred" in tensors and "inferred" in trace.values and model is not None:
         gamma, beta = case.parameters[trace.finished]
         z = model.infer(case.steps[-1][0].astype(np.float64), gamma, beta)
-        yield Look(trace.finished + 1, "inferred", trace.values["inferred"][0], z, _size(z) + np.abs(beta), rtol)
+        size = _size(z) + np.abs(beta)
+        yield Look(trace.finished + 1, "inferred", trace.values["inferred"][0], z, size, rtol + slack)
 
 
 def _states(case: Case, k: int, model: Any, sizes: Array, rtol: Array) -> Iterator[Look]:

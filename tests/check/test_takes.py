@@ -560,6 +560,7 @@ class InPrecision(Course):
 def test_another_precision_than_that_of_the_input_is_said_in_the_headline(kept: dict[str, Any], said: str) -> None:
     report = check(type("InPrecision", (InPrecision,), kept), "bn", **SHORT)
     assert report.conforms, str(report)
+    assert not any("no moving statistic" in note for note in report.notes)
     assert str(report).splitlines()[0].partition(" volumes")[2] == said
 
 
