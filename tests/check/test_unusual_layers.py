@@ -80,7 +80,7 @@ def test_an_instance_that_can_be_called_is_no_function_of_the_channels() -> None
     class Called(Layer):
         __call__ = Layer.forward
 
-    report = check(Called(5), "bn", **SHORT)
+    report = check(Called(7), "bn", **SHORT)
     assert report.conforms, str(report)
 
 

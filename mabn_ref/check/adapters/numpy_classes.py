@@ -70,7 +70,7 @@ class NumpyTarget(Constructed):
         super().__init__(source, extra)
         self.axes: tuple[int, ...] = -1, 1
         self.axis = self.axes[0]
-        if not callable(source):
+        if not isinstance(source, type) and not inspect.isroutine(source):
             sizes = [np.size(v) for v in vars(source).values() if isinstance(v, np.ndarray)]
             self.channels = max(set(sizes), key=sizes.count, default=None)
 
