@@ -26,7 +26,7 @@ from mabn_ref.check.adapters import adapt, load
 from mabn_ref.check.answers import Garbled, read_answer, say, write_answer
 from mabn_ref.check.inquire import inquire
 from mabn_ref.check.observe import SPACES, About, Trace, observe
-from mabn_ref.check.scenarios import SEVERAL, Scenario
+from mabn_ref.check.scenarios import ALIKE, SEVERAL, Scenario
 from mabn_ref.check.target import Watched
 
 IMPORTS = 60.0
@@ -58,7 +58,11 @@ def plan(about: About, scenarios: Sequence[Scenario]) -> list[Trace]:
         skipped = about.refused[len(space) + 2]
         if scenario.age and not about.ages:
             skipped = "its count of iterations cannot be set"
-        scenario = replace(scenario, width=about.channels)
+        if scenario.name == ALIKE:
+            space = (scenario.channels,) * len(preferred)
+        if about.channels and (scenario.width or scenario.name == ALIKE):
+            skipped = f"it has {about.channels} channels already"
+        scenario = replace(scenario, width=about.channels or scenario.width)
         if any(hasattr(value, "at") for value in scenario.settings.values()) and about.given is not None:
             skipped = "it takes no ramps"
         if (about.channels or 0) % scenario.settings.get("groups", 1):

@@ -33,6 +33,10 @@ _FEW = (1, 2, 3, 8, 32)
 """Numbers of samples; the short set has the first two."""
 MANY = 257
 """More samples than any chunk or tile of a kernel is likely to hold."""
+ALIKE = "all sizes equal"
+"""The scenario of as many samples, and positions along every axis, as channels: no axis is known by its length."""
+WIDE = 16
+"""Channels that a kernel may take several at a time; the usual 5 or 6 are what is left over then."""
 
 SCALES = np.array([1.0, 0.03, 0.003, 30.0, 0.3])
 CHANNELS = len(SCALES)
@@ -64,7 +68,7 @@ class Scenario:
     age_after: int = 1  #: the step after which it is told
     #: every sample is normalised alone: the samples are of very different sizes, not the channels, which are 6
     alone: bool = False
-    #: the number of channels of a layer that has them already; None: 5, or 6 where samples are alone
+    #: the number of channels, that of a layer that has them already; None: 5, or 6 where samples are alone
     width: int | None = None
     recorded: bool = True  #: whether it is among the test vectors
 
@@ -124,11 +128,13 @@ def scenarios(norm: str, *, norm_batch: int | None = None, groups: int = 1, shor
         found.append(replace(small, name="from iteration 150,000", age=150_000, steps=12, recorded=False))
     shapes = {"rank 5": (2, 1, 3)} | ({} if norm == "in" else {"one pixel": (1, 1)})  # whose own variance is zero
     found += [replace(small, name=name, space=space, steps=6, recorded=False) for name, space in shapes.items()]
+    found.append(replace(small, name=f"{WIDE} channels", width=WIDE, steps=4, recorded=False))
     many = "N" if alone or norm == "online" else "|B|"
     if norm_batch is None:
         numbers = _FEW[: 2 if short else None]
         found += [replace(small, name=f"{many} = {b}", norm_batch=b, steps=min(16, small.steps)) for b in numbers]
         found.append(replace(small, name=f"{many} = {MANY}", norm_batch=MANY, steps=3, recorded=False))
+        found.append(replace(small, name=ALIKE, norm_batch=small.channels, steps=4, recorded=False))
     if not short:
         steps = 1100 if norm == "mabn" else 400
         found += [] if alone else [replace(small, name=f"{steps} steps", steps=steps)]

@@ -14,8 +14,9 @@ import pytest
 from mabn_ref.check import check, explain
 from mabn_ref.check.adapters import adapt
 from mabn_ref.check.report import Report
-from mabn_ref.check.scenarios import scenarios
-from mabn_ref.norms import batch_renorm, frozen_batch_norm
+from mabn_ref.check.scenarios import ALIKE, WIDE, scenarios
+from mabn_ref.check.target import FunctionsTarget
+from mabn_ref.norms import batch_norm, batch_renorm, frozen_batch_norm
 from tests.check.judging import judged, sentences
 
 SHORT: dict[str, Any] = {"norm_batch": 4, "short": True}
@@ -775,3 +776,30 @@ def test_a_layer_that_is_wrong_on_some_inputs_is_said_to_be_right_on_the_others(
         report = check(own, "bn", **SHORT)
         assert (report.conforms, report.other) == (False, ""), str(report)
         assert ": DIFFERS on" not in str(report).splitlines()[0]
+
+
+@pytest.mark.parametrize("name", [f"{WIDE} channels", ALIKE])
+def test_what_goes_by_the_lengths_of_axes_is_found(name: str) -> None:
+    class ByLength(FunctionsTarget):
+        """Its channels are on the first axis that is as long as gamma; a wide layer has a way of its own."""
+
+        axis = -1
+
+        def forward(self, layer: Any, x: Any, gamma: Any, beta: Any, training: bool) -> Any:
+            if name == ALIKE:
+                self.axis = x.shape.index(len(gamma))
+            z = super().forward(layer, np.moveaxis(x, self.axis, -1), gamma, beta, training)
+            return np.moveaxis(z, -1, self.axis) * (1 + (name != ALIKE and len(gamma) % 8 == 0))
+
+        def backward(self, layer: Any, dz: Any) -> Any:
+            dx, *rest = super().backward(layer, np.moveaxis(dz, self.axis, -1))
+            return np.moveaxis(dx, -1, self.axis), *rest
+
+    report = check(ByLength(batch_norm), "bn", short=True)
+    assert [(d.scenario, d.tensor) for d in report.differences if not isinstance(d, str)] == [(name, "z")]
+
+
+def test_the_width_of_a_layer_that_has_one_is_kept() -> None:
+    report = check(Layer(24), "bn", short=True)
+    assert report.conforms, str(report)
+    assert report.not_run[ALIKE] == report.not_run[f"{WIDE} channels"] == "it has 24 channels already"
