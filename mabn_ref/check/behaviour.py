@@ -90,6 +90,8 @@ def with_behaviour(report: Report, found: Sequence[Outcome]) -> Report:
         known = {"second-derivative-wrong": "its dx is wrong already"}
     if amiss & {"dx", "dgamma", "dbeta"}:
         known |= {"zero-gamma": "its gradients are wrong already"}
+    if amiss & {"dgamma", "dbeta"}:
+        known |= {"no-gradient-at-inference": "its gradients are wrong already"}
     if any("eps" in finding.words for finding in report.wrong if finding.tensor != "inferred"):
         known["not-finite-on-a-constant"] = "its eps is another, or stands elsewhere"
     found = [_laid_to(known.get(o.mistake), o) for o in found]

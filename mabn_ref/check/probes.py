@@ -63,18 +63,25 @@ def _changed(a: Array, before: Array) -> bool:
 def _inference_gradient(p: Probing) -> str:
     layer = p.new()
     p.step(layer, 0)
-    x, dz = p.xs[1], p.dzs[1]
-    dx = p.target.inference_gradient(layer, x.copy(), p.gammas[1], p.betas[1], dz)
-    if dx is None:
+    given, dz = (p.xs[1], p.gammas[1], p.betas[1]), p.dzs[1]
+    found = p.target.inference_gradient(layer, *(a.copy() for a in given), dz)
+    if found[0] is None:
         return "no gradient reaches x"
-    size = np.sqrt(np.sum(np.square(dx)))
-    for v in np.where(p.dzs[[0, 2]] < 0, -1.0, 1.0):
-        ends = [p.target.forward(layer, (x + h * v).astype(p.dtype), p.gammas[1], p.betas[1], False) for h in STEPS]
-        slope = np.sum(dz * (np.array(ends[0], float) - np.array(ends[1], float))) / (STEPS[0] - STEPS[1])
-        got = np.sum(dx * v)
-        if abs(got - slope) > CLOSE * max(size, abs(slope), 1e-3):
-            held = "; the statistics are detached: a value's gradient reaches that value alone" * _held(p, layer)
-            return f"a slope of {got:.4g}, not {slope:.4g}{held}"
+    for k, (name, gradient) in enumerate(zip(("x", "gamma", "beta"), found, strict=True)):
+        if gradient is None:
+            continue
+        size = np.sqrt(np.sum(np.square(gradient)))
+        for signs in np.where(p.dzs[[0, 2]] < 0, -1.0, 1.0):
+            v = signs.reshape(-1)[: gradient.size].reshape(gradient.shape)
+            ends = []
+            for h in STEPS:
+                moved = [(a + h * v).astype(p.dtype) if at == k else a.copy() for at, a in enumerate(given)]
+                ends.append(np.array(p.target.forward(layer, *moved, False), float))
+            slope = np.sum(dz * (ends[0] - ends[1])) / (STEPS[0] - STEPS[1])
+            got = np.sum(gradient * v)
+            if abs(got - slope) > CLOSE * max(size, abs(slope), 1e-3):
+                held = "; the statistics are detached: a value's gradient reaches that value alone"
+                return f"d{name}: a slope of {got:.4g}, not {slope:.4g}{held * (not k and _held(p, layer))}"
     return ""
 
 
@@ -82,7 +89,7 @@ def _held(p: Probing, layer: Any) -> bool:
     """Whether the gradient at inference of one value of the output reaches the same value of the input alone."""
     one = np.zeros_like(p.dzs[1])
     one.flat[0] = 1.0
-    dx = p.target.inference_gradient(layer, p.xs[1].copy(), p.gammas[1], p.betas[1], one)
+    dx = p.target.inference_gradient(layer, p.xs[1].copy(), p.gammas[1], p.betas[1], one)[0]
     return dx is not None and not np.any(dx.ravel()[1:])
 
 
@@ -363,8 +370,10 @@ PROBES: tuple[Probe, ...] = (
         "input-overwritten", "The layer overwrites an array that its caller may still need.", _input_kept,
     ),
     Probe(
-        "gradient at inference", "In eval mode, dx is compared with central differences of the layer's own output.",
-        "no-gradient-at-inference", "In eval mode dx is not the derivative of the output.", _inference_gradient,
+        "gradient at inference",
+        "In eval mode, dx, dgamma and dbeta are compared with central differences of the layer's own output.",
+        "no-gradient-at-inference", "In eval mode a gradient is not the derivative of the output.",
+        _inference_gradient,
         ("inference_gradient",),
     ),
     Probe(

@@ -448,6 +448,12 @@ def layers(torch: Any) -> dict[str, Any]:
     class Spoilt(Scaled):
         scaled = Spoiling
 
+    class Constants(Right):
+        """At inference no gradient reaches gamma and beta."""
+
+        def shaped(self, v: Any, x: Any) -> Any:
+            return super().shaped(v if self.training else v.detach(), x)
+
     class Halving(torch.autograd.Function):  # type: ignore[name-defined,misc]
         @staticmethod
         def forward(ctx: Any, y: Any, gamma: Any) -> Any:
@@ -506,6 +512,7 @@ def test_a_right_layer_of_pytorch_behaves(torch: Any) -> None:
         ("Inner", "input without a gradient", "inference after it returns"),
         ("Strided", "memory layout", "one is "),
         ("Spoilt", "a second backward pass", "one is "),
+        ("Constants", "gradient at inference", "dgamma: a slope of 0, not"),
         ("Halved", "float16", "size 100 dgamma is"),
         ("HalfAtInference", "bfloat16", "size 100 inference is"),
     ],
@@ -821,6 +828,37 @@ def test_a_layer_that_offers_no_second_derivative_is_not_at_fault(torch: Any) ->
     kind, words = found(Refusing)["second derivatives"]
     assert kind == "not run", words
     assert "once_differentiable" in words
+
+
+@pytest.mark.frameworks
+def test_parameters_without_a_gradient_are_one_fault_in_training_and_at_inference(torch: Any) -> None:
+    class Detached(layers(torch)["Right"]):  # type: ignore[misc]
+        def shaped(self, v: Any, x: Any) -> Any:
+            return super().shaped(v.detach() if v is self.weight or v is self.bias else v, x)
+
+    report = check(Detached, "bn", **SHORT)
+    assert {finding.tensor for finding in report.wrong} == {"dgamma", "dbeta"}
+    assert report.not_run["gradient at inference"] == "its gradients are wrong already"
+
+
+@pytest.mark.frameworks
+def test_a_pure_function_whose_parameters_are_constants_at_inference_is_at_fault() -> None:
+    jax = pytest.importorskip("jax", reason="JAX is not installed")
+
+    def init(channels: int) -> Any:
+        return {"mean": np.zeros(channels), "var": np.ones(channels)}
+
+    def apply(x: Any, gamma: Any, beta: Any, state: Any, training: bool, eps: float = 1e-5) -> Any:
+        mean, var = state["mean"], state["var"]
+        if training:
+            axes = tuple(range(x.ndim - 1))
+            mean, var = x.mean(axes), x.var(axes)
+            state = {name: 0.9 * state[name] + 0.1 * new for name, new in (("mean", mean), ("var", var))}
+        else:
+            gamma, beta = jax.lax.stop_gradient((gamma, beta))
+        return (x - mean) / (var + eps) ** 0.5 * gamma + beta, state
+
+    assert faults(SimpleNamespace(init=init, apply=apply)) == {"gradient at inference"}
 
 
 @pytest.mark.frameworks

@@ -165,12 +165,13 @@ class JaxTarget(Holding, Constructed):
 
     # what a probe of `mabn_ref.check.behaviour` needs; a state of JAX is all in the open, and immutable
 
-    def inference_gradient(self, layer: Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> Array:
-        """Return dx at inference."""
+    def inference_gradient(self, layer: Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> list[Array | None]:
+        """Return dx, dgamma and dbeta at inference, None for what the layer does not have."""
         with self.precision(x):
-            x_, gamma_, beta_, dz_ = map(self.jax.numpy.asarray, (x, gamma, beta, dz))
-            _, pull = self.jax.vjp(lambda x: self.apply(layer, x, gamma_, beta_, layer.state, False)[0], x_)
-            return np.asarray(pull(dz_)[0])
+            *given, dz_ = map(self.jax.numpy.asarray, (x, gamma, beta, dz))
+            _, pull = self.jax.vjp(lambda x, g, b: self.apply(layer, x, g, b, layer.state, False)[0], *given)
+            there = zip(pull(dz_), (True, layer.has_scale, layer.has_shift), strict=True)
+            return [np.asarray(gradient) if own else None for gradient, own in there]
 
 
 def x64(jax: Any) -> Any:

@@ -253,13 +253,19 @@ class TorchTarget(Holding, Constructed):
 
     # what the probes of `mabn_ref.check.behaviour` need
 
-    def inference_gradient(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> Array | None:
-        """Return dx in eval mode, None where no gradient reaches x."""
+    def inference_gradient(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> list[Array | None]:
+        """Return dx, dgamma and dbeta in eval mode, None for what the layer does not have.
+
+        That is dx also where no gradient reaches x; those of parameters are zero then.
+        """
         self._call(layer, self._first(x), gamma, beta, training=False, grad=True)
-        if not layer.z.requires_grad:
-            return None
-        found = self._grad(layer.z, dz, [layer.x], allow_unused=True)[0]
-        return None if found is None else self._last(found)
+        inputs = self._differentiated(layer)
+        wanted = [t for t in inputs if t is not None]
+        found = self._grad(layer.z, dz, wanted, allow_unused=True) if layer.z.requires_grad else [None] * len(wanted)
+        dx, *others = found
+        reached = iter(self.torch.zeros_like(t) if g is None else g for t, g in zip(wanted[1:], others, strict=True))
+        parameters = (None if t is None else next(reached).numpy().reshape(-1).copy() for t in inputs[1:])
+        return [None if dx is None else self._last(dx), *parameters]
 
     def second_derivative(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array, v: Array) -> Array:
         """Return the gradient by x of the sum of v * dx."""
