@@ -48,6 +48,7 @@ _FOLLOW = (
         {"gradient at inference", "one sample at inference", *_COPIES},
         "every inference changes the layer",
     ),
+    ("first-layer-differs", {"forward passes alone"}, "it goes by whether its input needs a gradient"),
     ("instances-share-state", _COPIES, "instances share what they keep"),
 )
 """What a fault is followed by: the same fault, seen by other probes."""

@@ -111,6 +111,18 @@ def _life(p: Probing) -> str:
     return f"inference after more training returns {words}" if words else ""
 
 
+def _forward_alone(p: Probing) -> str:
+    """Two forward passes in training, without gradients where that can be said, against two steps."""
+    one, other = _twins(p)
+    without = getattr(p.target, "without_gradients", contextlib.nullcontext)
+    with without(one), _offered():
+        found = [p.train(one, 1), p.train(one, 2)]
+    if words := p.apart(found, [p.step(other, 1)[0], p.step(other, 2)[0]]):
+        return f"z is {words}"
+    words = p.apart([p.infer(one, 0)], [p.infer(other, 0)])
+    return f"inference after them returns {words}" if words else ""
+
+
 def _two_forwards(p: Probing) -> str:
     _twins(p)
     one, other = p.new(), p.new()
@@ -260,7 +272,7 @@ def _half(p: Probing, name: str) -> str:
         return "dx is not finite on inputs of size 100"
     for what, due in expected.items():
         if words := apart([found[what]], [due], OF_SIZE_100[name]):
-            return f"on inputs of size 100 {what} is {words}"
+            return f"on inputs of size {1 if what == 'inference' else 100} {what} is {words}"
     if returned != name:
         raise Limit(f"z is {returned} where x is of half precision")
     return ""
@@ -271,24 +283,33 @@ def _one_sample(p: Probing) -> str:
     p.step(layer, 0)
     among = p.infer(layer, 1)
     with _offered():
-        one, two = (p.infer(layer, 1, samples=samples) for samples in (1, 2))
+        one, two = (p.infer(layer, 1, sizes=(samples,)) for samples in (1, 2))
     if len(among) < 3 or p.apart([two], [among[:2]]):
         raise NotOffered("what it makes of a sample depends on the others")
     words = p.apart([one], [among[:1]])
     return f"z is {words}" if words else ""
 
 
-def _fewer_samples(p: Probing) -> str:
-    """A batch that is smaller than the one before it, against the same in a new layer."""
-    fewer = p.shape[0] - 1
-    found = []
-    for samples in (p.shape[0], fewer):
+def _smaller(p: Probing) -> str:
+    """A batch of fewer samples or positions than the one before it, against the same in a new layer."""
+
+    def changed(*sizes: int | None) -> str:
         one, other = _twins(p)[0], p.new()
         with _offered():
-            found.append(p.apart(p.step(one, 1, samples=samples), p.step(other, 1, samples=samples)))
-    if fewer < 2 or found[0]:
-        raise NotOffered("its outputs depend on earlier batches" if found[0] else "its batches are too small")
-    return f"{fewer} samples after {p.shape[0]}: {found[1]}" if found[1] else ""
+            return p.apart(p.step(one, 1, sizes=sizes), p.step(other, 1, sizes=sizes))
+
+    samples, *space, _ = p.shape
+    if changed(samples):
+        raise NotOffered("its outputs depend on earlier batches")
+    if samples > 2 and (words := changed(samples - 1)):
+        return f"{samples - 1} samples after {samples}: {words}"
+    if space and space[-1] > 2:
+        with contextlib.suppress(NotOffered):  # a layer may be made for a size
+            words = changed(samples, space[-1] - 1)
+            return f"{space[-1] - 1} positions in a row after {space[-1]}: {words}" if words else ""
+    if samples < 3:
+        raise NotOffered("its batches are too small")
+    return ""
 
 
 def _zero_gamma(p: Probing) -> str:
@@ -316,6 +337,21 @@ def _input_without_gradient(p: Probing) -> str:
     return f"inference after it returns {words}" if words else ""
 
 
+def _frozen_parameters(p: Probing) -> str:
+    other = _twins(p)[1]
+    x, gamma, beta, dz = p.xs[1], p.gammas[1], p.betas[1], p.dzs[1]
+    p.train(other, 1)
+    expected = p.target.backward(other, dz.copy())
+    names = [name for name, a in zip(("dgamma", "dbeta"), expected[1:], strict=True) if a is not None]
+    for frozen in [names, *([name] for name in names)]:
+        layer = _twins(p)[0]
+        found = p.target.with_frozen(layer, frozen, x.copy(), gamma.copy(), beta.copy(), dz.copy())
+        pairs = [(a, b) for a, b in zip(found, expected, strict=True) if a is not None]
+        if words := p.apart(*(arrays(side) for side in zip(*pairs, strict=True))):
+            return f"{' and '.join(frozen)} not needed, a gradient is {words}"
+    return ""
+
+
 def _layout(p: Probing) -> str:
     _twins(p)
     if len(p.shape) < 3:
@@ -324,6 +360,20 @@ def _layout(p: Probing) -> str:
         found = p.target.in_other_layout(p.new(), *p.first_step())
     words = p.apart(found, p.step(p.new(), 0))
     return f"of z, dx, dgamma and dbeta one is {words}" if words else ""
+
+
+def _overwritten(p: Probing) -> str:
+    """What backward needs and does not find must be an error, as it is of what ``save_for_backward`` keeps."""
+    _twins(p)
+    expected = p.target.overwritten(p.new(), "", *p.first_step())
+    for name in ("z", "x"):
+        try:
+            found = p.target.overwritten(p.new(), name, *p.first_step())
+        except Exception:  # aloud
+            continue
+        if words := p.apart(found, expected):
+            return f"after {name} has changed, of dx, dgamma and dbeta one is {words}"
+    return ""
 
 
 def _second_backward(p: Probing) -> str:
@@ -381,6 +431,13 @@ PROBES: tuple[Probe, ...] = (
         "An inference changes what comes after it.", _life,
     ),
     Probe(
+        "forward passes alone",
+        "Two forward passes in training that no backward pass follows, under ``no_grad`` in PyTorch, as where "
+        "statistics are estimated again; then an inference.",
+        "backward-moves-averages", "In training a forward pass alone is not what it is before a backward pass.",
+        _forward_alone,
+    ),
+    Probe(
         "two forward passes before the backward passes", "As where a layer is used twice in one graph.",
         "one-pass-remembered", "Backward uses what a later forward pass left.", _two_forwards, _HOLD, *_IN_ORDER,
     ),
@@ -397,8 +454,9 @@ PROBES: tuple[Probe, ...] = (
         ("reaching_back", *_HOLD),
     ),
     Probe(
-        "a smaller batch later", "z and the gradients of a batch with one sample less, against those of a new layer.",
-        "first-batch-kept", "The layer goes by the size of an earlier batch.", _fewer_samples,
+        "a smaller batch later",
+        "z and the gradients of a batch with one sample less, or of shorter rows, against those of a new layer.",
+        "first-batch-kept", "The layer goes by the size of an earlier batch.", _smaller,
     ),
     Probe(
         "one sample at inference", "A sample alone, against the same among others.", "one-sample-differs",
@@ -415,8 +473,21 @@ PROBES: tuple[Probe, ...] = (
         _input_without_gradient, ("without_input_gradient",),
     ),
     Probe(
+        "gamma or beta frozen", "The other gradients are the same where gamma, beta or both need none.",
+        "frozen-parameters-differ", "Where a parameter needs no gradient, the other gradients are wrong.",
+        _frozen_parameters, ("with_frozen",),
+    ),
+    Probe(
         "memory layout", "x and dz lie with channels last in memory, or first if the layer takes them last.",
         "layout-ignored", "The layer takes for granted how its input lies in memory.", _layout, ("in_other_layout",),
+    ),
+    Probe(
+        "x or z overwritten",
+        "Before its backward pass another layer writes over z, or x, as a ReLU does with ``inplace=True``: an error, "
+        "or the same gradients.",
+        "reads-what-was-overwritten",
+        "Backward takes what another layer has written over x or z in place; save_for_backward would notice.",
+        _overwritten, ("overwritten",),
     ),
     Probe(
         "a second backward pass", "Through the same graph, as retain_graph=True allows.", "graph-spoilt",
@@ -451,7 +522,9 @@ PROBES: tuple[Probe, ...] = (
     ),
     *(
         Probe(
-            name, f"The layer in {name} on inputs of size 100: output, gradients and inference against float64's.",
+            name,
+            f"The layer in {name}: output and gradients on inputs of size 100, inference on those of size 1, against "
+            "the layer in float64.",
             f"{name}-range",
             f"In {name} the layer leaves the range of the numbers, or loses their digits.",
             functools.partial(_half, name=name), ("in_precision",),

@@ -42,20 +42,20 @@ class Probing:
         return self.target.make(self.channels, self.config)
 
     def train(
-        self, layer: Any, k: int, by: int | None = None, samples: int | None = None, training: bool = True
+        self, layer: Any, k: int, by: int | None = None, sizes: Sequence[int | None] = (), training: bool = True
     ) -> Array:
-        """The k-th forward pass, with the parameters of the step `by`, on the first `samples`."""
+        """The k-th forward pass, with the parameters of the step `by`, on so many samples, and positions in a row."""
         gamma, beta = (a[k if by is None else by].copy() for a in (self.gammas, self.betas))
-        return np.array(self.target.forward(layer, self.xs[k][:samples].copy(), gamma, beta, training))
+        return np.array(self.target.forward(layer, cut(self.xs[k], *sizes), gamma, beta, training))
 
-    def step(self, layer: Any, k: int, by: int | None = None, samples: int | None = None) -> list[Array]:
+    def step(self, layer: Any, k: int, by: int | None = None, sizes: Sequence[int | None] = ()) -> list[Array]:
         """The k-th pass forward and backward: z, dx, dgamma and dbeta."""
-        z = self.train(layer, k, by, samples)
-        return [z, *arrays(self.target.backward(layer, self.dzs[k][:samples].copy()))]
+        z = self.train(layer, k, by, sizes)
+        return [z, *arrays(self.target.backward(layer, cut(self.dzs[k], *sizes)))]
 
-    def infer(self, layer: Any, k: int, by: int | None = None, samples: int | None = None) -> Array:
+    def infer(self, layer: Any, k: int, by: int | None = None, sizes: Sequence[int | None] = ()) -> Array:
         """Inference on the k-th input, with the parameters of the step `by`."""
-        return self.train(layer, k, by, samples, training=False)
+        return self.train(layer, k, by, sizes, training=False)
 
     def first_step(self) -> tuple[Array, Array, Array, Array]:
         """Copies of the first x, gamma, beta and dz."""
@@ -64,6 +64,11 @@ class Probing:
     def apart(self, found: Sequence[Array], expected: Sequence[Array]) -> str:
         """Say where arrays differ that are to be the same, or ""; a layer may always compute in float32."""
         return apart(found, expected, 1e-5 if self.dtype == "float64" else 1e-4)
+
+
+def cut(a: Array, samples: int | None = None, positions: int | None = None) -> Array:
+    """A copy of the first samples, and of the first positions of every row."""
+    return a[:samples].copy() if positions is None else a[:samples, ..., :positions, :].copy()
 
 
 def first_line(error: Exception) -> str:

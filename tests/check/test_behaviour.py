@@ -103,6 +103,20 @@ class Remembering(FunctionsTarget):
         return self.backward(layer, dz)
 
 
+class MovedByBackward(FunctionsTarget):
+    """Its averages move in backward."""
+
+    def forward(self, layer: Any, x: Any, gamma: Any, beta: Any, training: bool) -> Any:
+        before = layer.state
+        z = super().forward(layer, x, gamma, beta, training)
+        layer.moved, layer.state = layer.state, before if training and before else layer.state
+        return z
+
+    def backward(self, layer: Any, dz: Any) -> Any:
+        layer.state = layer.moved
+        return super().backward(layer, dz)
+
+
 class Folding(FunctionsTarget):
     """The first inference fixes scale and shift for good."""
 
@@ -158,6 +172,7 @@ class Keeping(FunctionsTarget):
         (Overwriting, "input kept"),
         (OverwritingLater, "input kept"),
         (Remembering, "two forward passes before the backward passes"),
+        (MovedByBackward, "forward passes alone"),
         (Folding, "train, infer, train again"),
         (OnePass, "mean of 8192 standard deviations"),
         (NotFinite, "constant channel"),
@@ -448,6 +463,64 @@ def layers(torch: Any) -> dict[str, Any]:
     class Spoilt(Scaled):
         scaled = Spoiling
 
+    class Estimating(Right):
+        def update(self, mean: Any, var: Any) -> None:
+            if torch.is_grad_enabled():
+                super().update(mean, var)
+
+    class FirstRows(Right):
+        """Its sums are divided by the first batch's number of positions."""
+
+        positions: Any = None
+
+        def statistics(self, x: Any) -> Any:
+            dims = [d for d in range(x.ndim) if d != 1]
+            self.positions = self.positions or x[0, 0].numel()
+            mean = x.mean(dims) * (x[0, 0].numel() / self.positions)
+            return mean, ((x - self.shaped(mean, x)) ** 2).mean(dims)
+
+    class Sparing(torch.autograd.Function):  # type: ignore[name-defined,misc]
+        @staticmethod
+        def forward(ctx: Any, y: Any, gamma: Any) -> Any:
+            ctx.save_for_backward(y, gamma)
+            return y * gamma
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            y, gamma = ctx.saved_tensors
+            if not ctx.needs_input_grad[1]:
+                return grads[0], None
+            dims = [d for d in range(y.ndim) if d != 1]
+            return grads[0] * gamma, (grads[0] * y).sum(dims, keepdim=True)
+
+    class Spared(Scaled):
+        scaled = Sparing
+
+    class Holding(torch.autograd.Function):  # type: ignore[name-defined,misc]
+        @staticmethod
+        def forward(ctx: Any, y: Any, gamma: Any, beta: Any) -> Any:
+            ctx.save_for_backward(y, gamma)
+            ctx.z = y * gamma + beta
+            return ctx.z
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            y, gamma = ctx.saved_tensors
+            dims = [d for d in range(y.ndim) if d != 1]
+            dz = grads[0] * (ctx.z != 0)
+            return dz * gamma, (dz * y).sum(dims, keepdim=True), dz.sum(dims, keepdim=True)
+
+    class Held(Right):
+        """z is kept where autograd does not see that it is overwritten."""
+
+        def forward(self, x: Any) -> Any:
+            if not self.training:
+                return super().forward(x)
+            mean, var = self.statistics(x)
+            self.update(mean, var)
+            y = self.normalised(x, mean, var)
+            return Holding.apply(y, self.shaped(self.weight, x), self.shaped(self.bias, x))
+
     class Constants(Right):
         """At inference no gradient reaches gamma and beta."""
 
@@ -512,9 +585,13 @@ def test_a_right_layer_of_pytorch_behaves(torch: Any) -> None:
         ("Inner", "input without a gradient", "inference after it returns"),
         ("Strided", "memory layout", "one is "),
         ("Spoilt", "a second backward pass", "one is "),
+        ("Estimating", "forward passes alone", "inference after them returns"),
+        ("FirstRows", "a smaller batch later", "2 positions in a row after 3"),
+        ("Spared", "gamma or beta frozen", "dgamma and dbeta not needed, a gradient is"),
+        ("Held", "x or z overwritten", "after z has changed"),
         ("Constants", "gradient at inference", "dgamma: a slope of 0, not"),
         ("Halved", "float16", "size 100 dgamma is"),
-        ("HalfAtInference", "bfloat16", "size 100 inference is"),
+        ("HalfAtInference", "bfloat16", "size 1 inference is"),
     ],
 )
 def test_a_fault_of_a_layer_of_pytorch_is_found(torch: Any, name: str, probe: str, words: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -294,6 +294,38 @@ class TorchTarget(Holding, Constructed):
         pairs = zip(found, wanted, strict=True)
         return [(self.torch.zeros_like(t) if g is None else g).detach().numpy().reshape(-1).copy() for g, t in pairs]
 
+    def without_gradients(self, layer: _Layer) -> Any:
+        """Return a context in which nothing is recorded for a backward pass."""
+        return self.torch.no_grad()
+
+    def with_frozen(
+        self, layer: _Layer, frozen: Sequence[str], x: Array, gamma: Array, beta: Array, dz: Array
+    ) -> tuple[Array | None, ...]:
+        """Return dx, dgamma and dbeta of a pass in training, None of those that are `frozen`."""
+        own = {"dgamma": layer.scale, "dbeta": layer.shift}
+        still = [own[name] for name in frozen if own[name] is not None]
+        if not still:
+            raise NotOffered("it has no parameters that are trained")
+        for parameter in still:
+            parameter.requires_grad_(False)
+        self._call(layer, self._first(x), gamma, beta, training=True, grad=True)
+        return self.backward(layer, dz)
+
+    def overwritten(self, layer: _Layer, name: str, x: Array, gamma: Array, beta: Array, dz: Array) -> list[Array]:
+        """Return the gradients of a pass in training before whose backward "x" or "z" becomes 0.
+
+        They are those of x and of what parameters the module has, for a gradient that reaches its output.
+        """
+        given = self._call(layer, self._first(x), gamma, beta, training=True, grad=True)
+        own = layer.cache[-1]
+        total = (own * self._first(dz)).sum()  # before: of an output that is a view the graph is lost afterwards
+        wanted = [layer.x, *(t for t in (layer.scale, layer.shift) if t is not None and t.requires_grad)]
+        with self.torch.no_grad():
+            for tensor in {"x": [given], "z": [own]}.get(name, []):
+                tensor.zero_()
+        found = self.torch.autograd.grad(total, wanted, allow_unused=True)
+        return [g.numpy().copy() for g in found if g is not None]
+
     def in_other_layout(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> list[Array]:
         """Return z and the gradients of a pass in training whose x and dz lie in memory as is not usual."""
         self._call(layer, self._first(x, turned=True), gamma, beta, training=True, grad=True)
@@ -353,7 +385,8 @@ class TorchTarget(Holding, Constructed):
     ) -> tuple[dict[str, Array], dict[str, Array], str]:
         """Return what a new layer makes of x in a half precision, the same in float64, and the dtype of the first z.
 
-        That is z and the gradients of a pass in training, then an inference, by their names.
+        That is z and the gradients of a pass in training, by their names, and the inference of a layer that has
+        trained on x / 100, whose moving variances are in range.
         """
         one, low = np.ones(channels), getattr(self.torch, name)
         found: list[dict[str, Array]] = []
@@ -365,7 +398,9 @@ class TorchTarget(Holding, Constructed):
             inputs = {name: t for name, t in wanted if t is not None}
             gradients = self._grad(layer.z, dz, list(inputs.values()))
             tensors = {"z": layer.z, **dict(zip(inputs, gradients, strict=True))}
-            self._call(layer, given, one, 0 * one, training=False, grad=False)
+            layer, given = self.make(channels, config), self._first(x / 100).to(low).to(dtype)
+            for training in (True, False):
+                self._call(layer, given, one, 0 * one, training=training, grad=training)
             tensors["inference"] = layer.z
             found.append({name: self._last(t.double()) for name, t in tensors.items()})
         return found[1], found[0], returned
