@@ -224,8 +224,11 @@ def _apart_from_others(p: Probing) -> str:
     p.step(alone, 0)
     expected = p.infer(alone, 2)
     p.step(one, 0), p.step(other, 0), p.step(other, 1)
-    words = p.apart([p.infer(one, 2)], [expected])
-    return f"after another has trained, one returns {words}" if words else ""
+    before = p.infer(one, 2)
+    words = p.apart([before], [expected])
+    p.step(other, 2)
+    alike = not p.apart([p.infer(one, 2)], [before])  # then the two were made with other numbers
+    return f"after another has trained, one returns {words}" if words and not alike else ""
 
 
 def _constant(p: Probing) -> str:

@@ -182,6 +182,20 @@ def test_a_fault_is_found_by_its_probe_and_by_no_other(kind: Any, probe: str) ->
     assert faults(kind(batch_norm)) == {probe}
 
 
+def test_layers_that_start_with_random_numbers_are_not_said_to_share_them() -> None:
+    class Random(FunctionsTarget):
+        def make(self, channels: int, config: Any) -> Any:
+            layer = super().make(channels, config)
+            layer.factor = rng.uniform(0.5, 2, channels)
+            return layer
+
+        def forward(self, layer: Any, *given: Any) -> Any:
+            return super().forward(layer, *given) * layer.factor
+
+    rng = np.random.default_rng(0)
+    assert faults(Random(batch_norm)) <= {"mean of 8192 standard deviations"}
+
+
 def test_a_fault_is_a_finding_and_the_layer_does_not_conform() -> None:
     report = check(Overwriting(batch_norm), "bn", **SHORT)
     assert not report.conforms
