@@ -235,9 +235,27 @@ def test_the_axis_is_found_out(torch: Any) -> None:
 
 @pytest.mark.frameworks
 def test_no_moving_statistics_as_asked_for(torch: Any) -> None:
-    report = check(torch.nn.BatchNorm2d, "bn", extra={"track_running_stats": False}, **SHORT)
-    assert report.conforms, str(report)
-    assert any("track_running_stats=False" in finding.words for finding in report.findings)
+    off: dict[str, Any] = {"track_running_stats": False}
+    kind = torch.nn.BatchNorm2d
+    for source, extra in ((kind, off), (kind(5, **off), {}), (lambda channels: kind(channels, **off), {})):
+        report = check(source, "bn", extra=extra, **SHORT)
+        assert report.conforms, str(report)
+        assert any("track_running_stats=False" in finding.words for finding in report.findings)
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("alpha", lambda channels, eps=1e-5, alpha=0.1: Course(channels, eps, 1 - alpha)),
+        ("decay", lambda channels, eps=1e-5, decay=0.1: Course(channels, eps, 1 - decay)),
+        ("momentum", lambda channels, eps=1e-5, momentum=0.1: Course(channels, eps, 1 - momentum)),
+        ("alpha", lambda channels, eps=1e-5, alpha=0.9: Course(channels, eps, alpha)),
+    ],
+)
+def test_the_default_of_an_average_weight_says_whose_it_is(name: str, make: Any) -> None:
+    for extra in ({}, {name: 0.2}):
+        report = check(make, "bn", extra=extra, **SHORT)
+        assert report.conforms, str(report)
 
 
 @pytest.mark.frameworks

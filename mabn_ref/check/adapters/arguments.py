@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.asked import CHANNELS, NAMES, REAL_BATCH, asked_by, decay_of, kept_by, signature
+from mabn_ref.check.adapters.asked import CHANNELS, DECAYS, NAMES, REAL_BATCH, asked_by, decay_of, kept_by, signature
 
 SCALES = ("weight", "gamma", "scale")
 SHIFTS = ("bias", "beta", "shift", "offset")
@@ -41,8 +41,8 @@ def arguments_for(
     extra : mapping
         Keywords that go as they are, and win.
     momentum_is_new : bool
-        Whether "momentum" without a default is the weight of the new value. With one the default tells: it is the
-        weight of whichever value it makes the heavier one the old.
+        Whether "momentum" without a default is the weight of the new value. With one the default tells, as it does of
+        "decay" or "alpha": it is the weight of whichever value it makes the heavier one the old.
     hidden : int
         How many of the first arguments the caller gives.
 
@@ -69,11 +69,11 @@ def arguments_for(
         if name == "config":
             keywords[name] = config
             given |= set(vars(config))
-        elif name == "momentum" and hasattr(config, "decay"):
-            keywords[name] = decay_of(config.decay, default, momentum_is_new)
+        elif name in DECAYS and hasattr(config, "decay"):
+            keywords[name] = decay_of(config.decay, default, momentum_is_new and name == "momentum")
             given.add("decay")
             if isinstance(default, float):
-                defaults["decay"] = decay_of(default, default, momentum_is_new)
+                defaults["decay"] = decay_of(default, default, False)
         elif name in REAL_BATCH and hasattr(config, "window"):
             keywords[name] = config.window * config.norm_batch
             given.add("window")

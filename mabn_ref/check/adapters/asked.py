@@ -22,6 +22,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     "groups": ("groups", "num_groups", "n_groups", "group_count", "G"),
 }
 """By the field of a Config: what constructors call it."""
+DECAYS = ("momentum", *NAMES["decay"])
+"""What may be the weight of the old value or that of the new one."""
 REAL_BATCH = (
     "real_B",
     "real_batch",
@@ -65,6 +67,8 @@ def asked_by(
                 asked["decay"] = "cumulative"
             elif number and (tells or not momentum_is_new or value < 0.5):
                 asked["decay"] = decay_of(value, default if tells else float(value), momentum_is_new)
+        elif name in DECAYS and hasattr(config, "decay") and number:
+            asked["decay"] = decay_of(value, getattr(taken.get(name), "default", None), False)
         elif name == "layer_scaling" and isinstance(value, bool):
             asked["guard"] = "scaling" if value else "none"
         elif name in fields and number:

@@ -73,6 +73,8 @@ class TorchTarget(Holding, Constructed):
             lazy = isinstance(self.source, type) and issubclass(self.source, mixin)
             module = self.constructor(config, {}, channels_first=not lazy)(channels)
         self.numbers += tuple(float(v) for *_, v in _attributes(module) if type(v) in (int, float))
+        if not isinstance(self.source, type):  # what a function has made was asked for by its user
+            self.tracks &= all(getattr(part, "track_running_stats", True) for part in module.modules())
         self.keeps(list(module.modules()))
         return _Layer(module, channels)
 
