@@ -89,8 +89,9 @@ def with_behaviour(report: Report, found: Sequence[Outcome]) -> Report:
         known = dict.fromkeys(OF_THE_OUTPUT, "its output is not understood")
     elif amiss & {"z", "dx"}:
         known = {"second-derivative-wrong": "its dx is wrong already"}
-    if amiss & {"dx", "dgamma", "dbeta"}:
-        known |= {"zero-gamma": "its gradients are wrong already"}
+    of_gamma = any("gamma" in finding.words for finding in report.wrong if finding.tensor == "z")
+    if amiss & {"dx", "dgamma", "dbeta"} or of_gamma:
+        known |= {"zero-gamma": "its gamma is wrong already" if of_gamma else "its gradients are wrong already"}
     if amiss & {"dgamma", "dbeta"}:
         known |= {"no-gradient-at-inference": "its gradients are wrong already"}
     if any("eps" in finding.words for finding in report.wrong if finding.tensor != "inferred"):

@@ -968,6 +968,22 @@ def test_what_follows_from_a_wrong_output_is_not_said_again(torch: Any) -> None:
     assert "its output is not centred there: its mean is" in report.not_run["mean of 8192 standard deviations"]
 
 
+def test_a_wrong_order_of_gamma_and_beta_is_not_said_to_be_a_fault_where_gamma_is_0() -> None:
+    class Order(FunctionsTarget):
+        def forward(self, layer: Any, x: Any, gamma: Any, beta: Any, training: bool) -> Any:
+            layer.own = gamma, beta
+            return super().forward(layer, x, gamma, gamma * beta, training)
+
+        def backward(self, layer: Any, dz: Any) -> Any:
+            dx, dgamma, dbeta = super().backward(layer, dz)
+            gamma, beta = layer.own
+            return dx, dgamma + beta * dbeta, gamma * dbeta
+
+    report = check(Order(batch_norm), "bn", **SHORT)
+    assert [finding.tensor for finding in report.wrong] == ["z"], str(report)
+    assert report.not_run["gamma of 0"] == "its gamma is wrong already"
+
+
 def test_an_inference_that_moves_the_averages_is_one_difference_and_nothing_that_follows_from_it() -> None:
     class Restless(FunctionsTarget):
         def forward(self, layer: Any, x: Any, gamma: Any, beta: Any, training: bool) -> Any:

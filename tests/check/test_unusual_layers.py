@@ -562,6 +562,74 @@ def test_a_scale_of_keras_that_starts_at_0_beside_1() -> None:
     assert report.conforms, str(report)
 
 
+@pytest.mark.frameworks
+@pytest.mark.parametrize("right", [True, False])
+def test_parameters_of_flax_and_keras_without_the_usual_names_go_by_their_start(right: bool) -> None:
+    linen = pytest.importorskip("flax.linen", reason="Flax is not installed")
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras", reason="Keras is not installed")
+
+    def output(x: Any, scale: Any, shift: Any) -> Any:
+        y = (x - x.mean(-1, keepdims=True)) * (x.var(-1, keepdims=True) + 1e-5) ** -0.5
+        return y * scale + shift if right else (y + shift) * scale
+
+    class Unnamed(keras.layers.Layer):  # type: ignore[name-defined,misc]
+        def build(self, shape: Any) -> None:
+            self.scale = self.add_weight(shape=(shape[-1],), initializer="ones")
+            self.shift = self.add_weight(shape=(shape[-1],), initializer="zeros")
+
+        def call(self, x: Any) -> Any:
+            mean = keras.ops.mean(x, -1, keepdims=True)
+            var = keras.ops.mean(keras.ops.square(x - mean), -1, keepdims=True)
+            y = (x - mean) * keras.ops.rsqrt(var + 1e-5)
+            return y * self.scale + self.shift if right else (y + self.shift) * self.scale
+
+    class Greek(linen.Module):  # type: ignore[name-defined,misc]
+        @linen.compact
+        def __call__(self, x: Any) -> Any:
+            ones, zeros = linen.initializers.ones_init(), linen.initializers.zeros_init()
+            return output(x, self.param("alpha", ones, x.shape[-1:]), self.param("delta", zeros, x.shape[-1:]))
+
+    for layer in (Unnamed, Greek()):
+        report = check(layer, "ln", **SHORT)
+        assert report.conforms is right, str(report)
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("right", [True, False])
+def test_parameters_that_a_module_makes_at_its_first_call_are_set(torch: Any, right: bool) -> None:
+    class Late(torch.nn.Module):  # type: ignore[name-defined,misc]
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+
+        def forward(self, x: Any) -> Any:
+            if not hasattr(self, "weight"):
+                self.weight, self.bias = (torch.nn.Parameter(torch.full(x.shape[-1:], v)) for v in (1.0, 0.0))
+            y = torch.nn.functional.layer_norm(x, x.shape[-1:])
+            return y * self.weight + self.bias if right else (y + self.bias) * self.weight
+
+    report = check(Late, "ln", axis=-1, **SHORT)
+    assert report.conforms is right, str(report)
+    assert "input without a gradient" in report.behaviour
+
+
+@pytest.mark.frameworks
+def test_a_parameter_that_is_not_recognised_is_said(torch: Any) -> None:
+    class Stacked(torch.nn.Module):  # type: ignore[name-defined,misc]
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.both = torch.nn.Parameter(torch.stack([torch.ones(channels), torch.zeros(channels)]))
+
+        def forward(self, x: Any) -> Any:
+            return torch.nn.functional.layer_norm(x, x.shape[-1:], *self.both)
+
+    report = check(Stacked, "ln", axis=-1, **SHORT)
+    assert report.conforms, str(report)
+    said = "its both of shape (2, 6) was not taken for gamma or beta, and stayed as it was made"
+    assert said in report.limits
+
+
 def test_a_copy_that_shares_what_backward_alone_reads_is_found() -> None:
     class Remembering(Layer):
         """Its gradient has a part that grows with the batches so far."""

@@ -209,6 +209,21 @@ def named(parameters: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
     return next((path for path in parameters if _last(path) in names), None)
 
 
+def scale_and_shift(parameters: Mapping[str, Any], channels: int) -> tuple[str | None, str | None]:
+    """Return the paths of gamma and beta: by their names, or where there are none, of one that starts at 1, or at 0.
+
+    Examples
+    --------
+    >>> scale_and_shift({"norm/variable": np.ones(2), "norm/bias": np.zeros(2)}, 2)
+    ('norm/variable', 'norm/bias')
+    """
+    scale, shift = (named(parameters, names) for names in (SCALES, SHIFTS))
+    sized = {path: a for path, a in parameters.items() if np.size(a) == channels and path not in (scale, shift)}
+    scale = scale or next((path for path, a in sized.items() if np.all(np.asarray(a) == 1)), None)
+    shift = shift or next((path for path, a in sized.items() if np.all(np.asarray(a) == 0)), None)
+    return scale, shift
+
+
 def zero_centred(scale: Array | None, infer: Callable[[Array], Array], like: Array) -> bool:
     """Return whether gamma is 1 + scale: it starts at 0, and the output is more than a constant in some channel.
 

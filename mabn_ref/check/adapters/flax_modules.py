@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, named, training_flag, zero_centred
+from mabn_ref.check.adapters.arguments import SCALES, named, scale_and_shift, training_flag, zero_centred
 from mabn_ref.check.adapters.asked import signature
 from mabn_ref.check.adapters.jax_functions import Compiled, JaxTarget, Layer, leaves, with_leaves
 from mabn_ref.extras import require
@@ -30,7 +30,7 @@ class _FlaxTarget(JaxTarget):
     def placed(self, layer: Layer, gamma: Any, beta: Any) -> Any:
         """Put the parameters where the module has them, once it is known where."""
         found = leaves(self.jax, layer.made[1])
-        scale, shift = (named(found, names) for names in (SCALES, SHIFTS))
+        scale, shift = scale_and_shift(found, layer.channels)
         # a module without parameters of its own has them applied outside
         layer.has_scale, layer.has_shift = (path is not None or not found for path in (scale, shift))
         for path in filter(None, (scale, shift)):
@@ -45,7 +45,7 @@ class _FlaxTarget(JaxTarget):
     def centred(self, params: Any, infer: Callable[[Any], Any], like: Any) -> bool:
         """Whether gamma is 1 + scale, by what `infer` returns with the parameters as they start."""
         found = leaves(self.jax, params)
-        scale = named(found, SCALES)
+        scale = named(found, SCALES)  # of one that starts at 1 it is not
         start = None if scale is None else np.asarray(found[scale])
         return zero_centred(start, lambda x: np.asarray(infer(self.jax.numpy.asarray(x))), np.asarray(like))
 

@@ -8,15 +8,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.arguments import (
-    SCALES,
-    SHIFTS,
-    Constructed,
-    counts,
-    named,
-    squeezed,
-    zero_centred,
-)
+from mabn_ref.check.adapters.arguments import Constructed, counts, scale_and_shift, squeezed, zero_centred
 from mabn_ref.check.adapters.asked import signature
 from mabn_ref.check.adapters.jax_functions import Step
 from mabn_ref.extras import require
@@ -91,7 +83,8 @@ class KerasTarget(Constructed):
         finally:
             self.keras.config.set_dtype_policy(policy)
         found = {v.path: v for v in made.trainable_variables if np.prod(v.shape) == layer.channels}
-        layer.parameters = [found.get(named(found, names) or "") for names in (SCALES, SHIFTS)]
+        names = scale_and_shift({path: _numpy(v.value) for path, v in found.items()}, layer.channels)
+        layer.parameters = [found.get(name or "") for name in names]
         scale, told = layer.parameters[0], self.call_keywords(made.call, False)
         start = None if scale is None else _numpy(scale.value)
         layer.zero_centred = zero_centred(start, lambda x: _numpy(made(x, **told)), x)

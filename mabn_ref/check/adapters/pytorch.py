@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
@@ -140,8 +141,9 @@ class TorchTarget(Holding, Constructed):
             return
         torch, module = self.torch, layer.module
         parts = (*module.parameters(), *module.buffers())
-        if any(torch.nn.parameter.is_lazy(part) for part in parts):
+        if any(torch.nn.parameter.is_lazy(part) for part in parts) or self._makes_parameters(module, layer.x):
             self._tried(module, layer.x)
+            module.to(layer.x.dtype)
         everything = dict(self._parameters(layer, module))
         sized = {n: p for n, p in everything.items() if p.numel() == layer.channels}
         scale, shift = named(sized, SCALES), named(sized, SHIFTS)
@@ -156,6 +158,7 @@ class TorchTarget(Holding, Constructed):
         layer.scale, layer.shift = (sized.get(name or "") for name in (scale, shift))
         named_so = [name for names in (SCALES, SHIFTS) if (name := named(everything, names))]
         shapes = {name: tuple(everything[name].shape) for name in named_so if name not in sized}
+        others = {n: p for n, p in everything.items() if n not in (scale, shift, *shapes) and p.requires_grad}
         still = [name for name in (scale, shift) if name is not None and not sized[name].requires_grad]
         misfit = "is not one number per channel, and was left alone"
         self.limits = [f"its {name} of shape {shape} {misfit}" for name, shape in shapes.items()]
@@ -163,6 +166,11 @@ class TorchTarget(Holding, Constructed):
             f"its {name} is a parameter, which an optimiser moves"
             for name, parameter in sized.items()
             if _averages(name) and name not in (scale, shift) and parameter.requires_grad
+        ]
+        self.limits += [
+            f"its {name} of shape {tuple(parameter.shape)} was not taken for gamma or beta, and stayed as it was made"
+            for name, parameter in others.items()
+            if not _averages(name)
         ]
         self.limits += [f"its {name} is not trained, nor its gradient compared" for name in still]
         if scale is not None and bool((layer.scale == 0).all()):
@@ -174,6 +182,15 @@ class TorchTarget(Holding, Constructed):
         """The parameters by name; of a frozen module without any, the buffers called like a scale or a shift."""
         buffers = [(n, b) for n, b in module.named_buffers() if named({n: b}, (*SCALES, *SHIFTS))]
         return list(module.named_parameters()) or buffers * layer.frozen
+
+    def _makes_parameters(self, module: Any, x: Any) -> bool:
+        """Whether a module that has no parameters makes them at its first call, as a copy of it does."""
+        if any(True for _ in module.parameters()):
+            return False
+        other = copy.deepcopy(module)
+        with contextlib.suppress(Exception):  # before it has seen a batch it may refuse
+            self._tried(other, x)
+        return any(True for _ in other.parameters())
 
     def _tried(self, module: Any, x: Any) -> Any:
         """The output of an inference on samples of either sign: of one alone no output moves."""
