@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import keyword
 import re
-from collections.abc import Collection, Iterable, Iterator
+import symtable
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from mabn_ref import storage
 
@@ -23,26 +25,31 @@ _CHECK = re.compile(
     r"from mabn_ref\.learn import notebook\b|notebook\.check|import otter\b|grader\s*(?:=\s*otter\b|\.\w+\()"
 )
 """Statements of the cells that check, as `notebook.as_notebook` and Otter-Grader write them."""
-_WORD = re.compile(r"(?<![\w.])[^\W\d]\w*")
-_DEFINITION = re.compile(r"(?:@.*\n)*(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)")
-_IN_BRANCH = re.compile(r"([ \t]+)(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)")
-_ASSIGNMENT = re.compile(r"(\w+)[ \t]*(?::[^=\n]+)?=(?!=)")
-_IMPORT = re.compile(r"(?:from[^\n]*?\s)?import\b([^;]*)")
+_DEFINITION = re.compile(r"(?:@.*\n)*(?:async[ \t]+)?(?:def|class)[ \t]")
+_CHANGE = re.compile(r"(\w+)[ \t]*[.\[]")
+"""How a statement begins that may change an object, as ``table[0] = 1`` and ``table.append(1)`` do."""
+_STAR = re.compile(r"\bimport[ \t]*\*")
 _BRANCH = re.compile(r"(?:elif|else|except|finally)\b")
-_PARAMETERS = re.compile(r"(?:\bdef[ \t]+\w+[ \t]*\(|\blambda\b)([^):]*)")
-_BINDING = re.compile(
-    r"^[ \t]*(?:(?:import|from)[ \t]+(.*)|([\w.,* \t]+?)(?::[^=\n]+)?(?:[-+*/%&|^@]|//|\*\*|<<|>>)?=(?!=))",
-    re.MULTILINE,
-)
+_LOOKED_INTO = 50_000
+"""Characters of a block, at most, whose names are looked for: Python is long over a name with very many dots."""
+
+
+class _Names(NamedTuple):
+    """The names of a block that are not local to its functions."""
+
+    assigned: frozenset[str] = frozenset()  #: those of its functions and classes among them
+    imported: frozenset[str] = frozenset()  #: "*" for all of a module
+    read: frozenset[str] = frozenset()
+    read_later: frozenset[str] = frozenset()  #: by its functions
 
 
 def notebook_source(text: str, asked: Collection[str] = ()) -> str:
     """The student's code of a notebook, in the order of its cells.
 
-    That is the cells marked as answers; what of these, and of the names that the exercise has `asked` for, is defined
-    again before a check; and what other cells, those before the last check first, define of the names that are asked
-    for and not there yet, or that all this reads. Where no cell is marked, it is all but checks. An assignment of
-    another cell may fail, as what it is made of may not be there.
+    That is the cells marked as answers; what of the names that the exercise has `asked` for, and of those that
+    functions in these cells read, gets another value before a check; and what other cells, those before the last
+    check first, define of the names that are asked for and not there yet, or that all this reads. Where no cell is
+    marked, it is all but checks. An assignment of another cell may fail, as what it is made of may not be there.
 
     Raises
     ------
@@ -67,14 +74,16 @@ def notebook_source(text: str, asked: Collection[str] = ()) -> str:
         for mark, source in zip(marks, sources, strict=True)
     ]
     if "answer" in marks:
-        answers = {block for mark, blocks in codes if mark == "answer" for block in blocks}
-        own = {name for block in answers for name in _definitions(block)}
-        answers = {*answers, *_defined_again({*asked, *own}, codes)}
         checks = [place for place, (mark, _) in enumerate(codes) if mark == "check"]
         end = checks[-1] if checks else len(codes)
+        names = {block: _names(block) for _, blocks in codes for block in blocks}
+        answers = {block for mark, blocks in codes if mark == "answer" for block in blocks}
+        own = _all(names[block].assigned for block in answers)
+        again = {*asked, *(own & _all(names[block].read_later for block in answers))}
+        answers |= _given_again(again, codes, names)
         parts = codes[:end], codes[end:]
         others = [[block for _, blocks in part for block in blocks if block not in answers] for part in parts]
-        used = _used(answers, others, asked)
+        used = _used(answers, others, asked, names)
         codes = [
             (mark, [b if mark == "answer" else _guarded(b) for b in blocks if b in answers or b in used])
             for mark, blocks in codes
@@ -82,27 +91,51 @@ def notebook_source(text: str, asked: Collection[str] = ()) -> str:
     return "\n".join("".join(blocks) for _, blocks in codes if blocks).rstrip("\n")
 
 
-def _definitions(block: str) -> set[str]:
-    """The functions and classes that a block defines, be it in a branch, but not those inside of another."""
-    if found := _DEFINITION.match(block):
-        return {found[1]}
-    names, margin = set[str](), ""  # of the function or class that the lines are in
-    for line in filter(str.strip, _bare(block).splitlines()):
-        if margin and line.startswith(margin) and line[len(margin)].isspace():
-            continue
-        found = _IN_BRANCH.match(line)
-        names, margin = (names | {found[2]}, found[1]) if found else (names, "")
-    return names
+def _all(groups: Iterable[Iterable[str]]) -> set[str]:
+    return set[str]().union(*groups)
 
 
-def _defined_again(names: set[str], codes: Iterable[tuple[str | None, list[str]]]) -> list[str]:
-    """Blocks that define one of these names, in the cells between an answer and a check."""
-    found_again, between = [], False
+def _names(block: str) -> _Names:
+    """Look a block's names up as Python would; one that is no Python, which does nothing, has none."""
+    if len(block) > _LOOKED_INTO:
+        return _Names()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the student's code
+            top = symtable.symtable(block, "cell", "exec")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return _Names()
+    symbols, inner, later = top.get_symbols(), top.get_children(), set[str]()
+    while inner:
+        table = inner.pop()
+        inner += table.get_children()
+        later |= {symbol.get_name() for symbol in table.get_symbols() if symbol.is_global()}
+    imported = {symbol.get_name() for symbol in symbols if symbol.is_imported()}
+    return _Names(
+        assigned=frozenset(symbol.get_name() for symbol in symbols if symbol.is_assigned()),
+        imported=frozenset({*imported, "*"} if _STAR.search(block) else imported),
+        read=frozenset(later.union(symbol.get_name() for symbol in symbols if symbol.is_referenced())),
+        read_later=frozenset(later),
+    )
+
+
+def _changed(block: str) -> set[str]:
+    """The name of the object that a block may change."""
+    found = _CHANGE.match(block)
+    return {found[1]} if found else set()
+
+
+def _given_again(
+    wanted: set[str], codes: Iterable[tuple[str | None, list[str]]], names: Mapping[str, _Names]
+) -> set[str]:
+    """Blocks that give one of these names another value, in cells from an answer to the next check."""
+    found, between = set[str](), False
     for mark, blocks in codes:
-        between = mark == "answer" or (between and mark != "check")
+        between = between or mark == "answer"
         if between and mark != "answer":
-            found_again += [block for block in blocks if not names.isdisjoint(_redefined(block))]
-    return found_again
+            found |= {block for block in blocks if not wanted.isdisjoint(names[block].assigned | _changed(block))}
+        between = between and mark != "check"
+    return found
 
 
 def _statements(code: str) -> Iterator[str]:
@@ -154,48 +187,26 @@ def _blocks(statements: Iterable[str]) -> list[str]:
     return ["".join(block) for block in blocks]
 
 
-def _redefined(block: str) -> set[str]:
-    """The functions and classes that a block defines, and the name that it assigns."""
-    assigned = _ASSIGNMENT.match(block)
-    return _definitions(block) | ({assigned[1]} if assigned else set())
-
-
-def _used(answers: Iterable[str], others: Iterable[Iterable[str]], asked: Iterable[str]) -> set[str]:
+def _used(
+    answers: Iterable[str], others: Iterable[Iterable[str]], asked: Iterable[str], names: Mapping[str, _Names]
+) -> set[str]:
     """What other blocks, the first group before the second, define of what is asked for, or of what these read."""
+    modules = _all(of.imported for of in names.values())
     defining: dict[str, list[str]] = {}
     for group in others:
         known = set(defining)
         for block in group:
-            for name in _defined(block) - known:
+            for name in (names[block].assigned | names[block].imported | (_changed(block) - modules)) - known:
                 defining.setdefault(name, []).append(block)
-    for name in {name for block in answers for name in _defined(block)}:
+    for name in _all(names[block].assigned | names[block].imported for block in answers) - {"*"}:
         defining.pop(name, None)
-    used, wanted = set[str](), ["*", *asked, *(name for block in answers for name in _read(block))]
+    used, wanted = set[str](), ["*", *asked, *(name for block in answers for name in names[block].read)]
     while wanted:
         for block in defining.pop(wanted.pop(), ()):
             if block not in used:
                 used.add(block)
-                wanted += _read(block)
+                wanted += names[block].read
     return used
-
-
-def _defined(block: str) -> set[str]:
-    """The names that a block binds, "*" for all of a module."""
-    if _DEFINITION.match(block):
-        return _definitions(block)
-    imported = _IMPORT.fullmatch(_bare(block))
-    if imported:
-        parts = [part.split() for part in re.sub(r"[()]", " ", imported[1]).split(",")]
-        return {part[-1].partition(".")[0] for part in parts if part}
-    bound = [words or target for words, target in _BINDING.findall(_at_depth_0(block))]
-    return _definitions(block).union(*map(_words, bound))
-
-
-def _read(block: str) -> set[str]:
-    """The names in a block that are neither its arguments nor bound in it, as far as lines show that."""
-    code = _bare(block)
-    own = _PARAMETERS.findall(code) + [target for _, target in _BINDING.findall(_at_depth_0(block))]
-    return set(_words(code)) - {name for names in own for name in _words(names)}
 
 
 def _guarded(block: str) -> str:
@@ -203,22 +214,3 @@ def _guarded(block: str) -> str:
     if _DEFINITION.match(block) or block.startswith(("import ", "from ")):
         return block
     return f"try:\n    exec({block!r})\nexcept Exception:\n    pass\n"
-
-
-def _at_depth_0(block: str) -> str:
-    """The code of a block outside all brackets: there, ``name=`` is an assignment and not a keyword."""
-    depth, kept = 0, []
-    for piece in re.split(r"([(\[{]|[)\]}])", _bare(block)):
-        depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(piece, 0) if len(piece) == 1 else 0
-        kept += [piece] * (depth == 0)
-    return "".join(kept)
-
-
-def _bare(block: str) -> str:
-    """The code of a block without strings and comments."""
-    return _PIECE.sub(lambda found: " " if found["text"] else found[0], block)
-
-
-def _words(code: str) -> list[str]:
-    """The names in a piece of code, attributes left out."""
-    return [word for word in _WORD.findall(_bare(code)) if not keyword.iskeyword(word)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -115,6 +116,19 @@ def guarded(block: str) -> str:
         ("try:\n    import numpy as np\nexcept ImportError:\n    raise", "int(np.sqrt(4))"),
         ("import json\ntwo = json.loads('2')", "two"),
         ("two = 2\nimport nothing_like_that\ntwo = 3\ntwo = nothing_like_that", "two - 1"),
+        ("(one, two), [three] = (1, 2), [3]", "two"),
+        ("one = two = 2", "two"),
+        ("one = 1; two = 2", "two"),
+        ("if True: two = 2", "two"),
+        ("for two in (1, 2):\n    pass", "two"),
+        ("from contextlib import nullcontext\nwith nullcontext(2) as two:\n    pass", "two"),
+        ("match 2:\n    case two:\n        pass", "two"),
+        ("max(0, two := 2)", "two"),
+        ("twos = []\ntwos.append(2)", "twos[0]"),
+        ("twos = {}\ntwos['two'] = 2", "twos['two']"),
+        ("two = 2", "int(f'{two}')"),
+        ("two = 2", "(lambda n=two: n)()"),
+        ("two = 2", "(lambda two: two)(1) + two - 1"),
     ],
 )
 def test_what_the_answer_reads_is_computed_whatever_else_fails(other: str, expression: str) -> None:
@@ -124,6 +138,22 @@ def test_what_the_answer_reads_is_computed_whatever_else_fails(other: str, expre
     names: dict[str, Any] = {}
     exec(code.replace("import nothing_like_that", "nothing_like_that = 3"), names)
     assert names["answer"](0) == 2
+
+
+def test_what_stands_for_an_argument_that_is_left_out_is_read() -> None:
+    names: dict[str, Any] = {}
+    exec(source(("", "two = 2"), ("answer", "def answer(x, n=two):\n    return n")), names)
+    assert names["answer"](0) == 2
+
+
+@pytest.mark.parametrize(
+    "line", [" " * 50_000 + "\\\n two", "import " + "a." * 450_000 + "a"], ids=["spaces", "dots"]
+)
+def test_no_line_keeps_whoever_grades_waiting(line: str) -> None:
+    """A pattern that tries all ways to divide the spaces took minutes, and hours for all that a notebook may have."""
+    started = time.process_time()
+    assert source(("", line), ("answer", "two = 2")) == "two = 2"
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.parametrize("kind", notebook.FORMATS)

@@ -198,6 +198,14 @@ CELLS = {
         ("check", ""),
         ("", "from mabn_ref.norms.batch_norm import init\n"),
     ],
+    "a constant again": [
+        ("answer", f"PART = 0\n{AVERAGES.solution.replace('1 - decay', 'PART - decay')}"),
+        ("", "PART += 1\n"),
+    ],
+    "a list filled below": [
+        ("answer", f"PARTS = []\n{AVERAGES.solution.replace('1 - decay', 'PARTS[0] - decay')}"),
+        ("", "PARTS.append(1)\n"),
+    ],
     "a lambda again": [("answer", HEAD + INIT + UPDATE.replace("1 - decay", "decay") + INFER), ("", SHORT)],
 }
 
@@ -212,9 +220,12 @@ def test_a_notebook_that_passes_where_it_was_written_has_all_points(
     made = [dict(answer, source=text, metadata={"mabn_ref": mark} if mark else {}) for mark, text in cells]
     given["cells"] = [
         *(cell for _, cell in first),
-        *(check if c["metadata"].get("mabn_ref") == "check" else c for c in made),
+        *(
+            dict(check, source=f"{text}\n{check['source']}") if mark == "check" else cell
+            for (mark, text), cell in zip(cells, made, strict=True)
+        ),
     ]
-    given["cells"] += [check] * (check not in given["cells"])
+    given["cells"] += [check] * ("check" not in dict(cells))
     names: dict[str, Any] = {"__name__": "__main__"}
     for cell in given["cells"]:
         if cell["cell_type"] == "code":
