@@ -46,10 +46,11 @@ class _Names(NamedTuple):
 def notebook_source(text: str, asked: Collection[str] = ()) -> str:
     """The student's code of a notebook, in the order of its cells.
 
-    That is the cells marked as answers; what of the names that the exercise has `asked` for, and of those that
-    functions in these cells read, gets another value before a check; and what other cells, those before the last
-    check first, define of the names that are asked for and not there yet, or that all this reads. Where no cell is
-    marked, it is all but checks. An assignment of another cell may fail, as what it is made of may not be there.
+    That is the cells marked as answers, below the last check only while those above are unfinished; what of the names
+    that the exercise has `asked` for, and of those that functions in these cells read, gets another value before a
+    check; and what other cells, those before the last check first, define of the names that are asked
+    for and not there yet, or that all this reads. Where no cell is marked, it is all but checks. An assignment of
+    another cell may fail, as what it is made of may not be there.
 
     Raises
     ------
@@ -66,16 +67,19 @@ def notebook_source(text: str, asked: Collection[str] = ()) -> str:
     try:
         cells = [cell for cell in storage.as_json(text)["cells"] if cell["cell_type"] == "code"]
         marks = [cell.get("metadata", {}).get("mabn_ref") for cell in cells]
-        sources = ["".join(cell["source"]).replace("\r\n", "\n").replace("\r", "\n") for cell in cells]
+        sources = [_at_margin("".join(cell["source"]).replace("\r\n", "\n").replace("\r", "\n")) for cell in cells]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError("is not a notebook") from error
     codes = [
-        (mark, _blocks(_statements(source)) if mark != "check" and not _OTHER_LANGUAGE.match(source) else [])
+        (mark, [] if _OTHER_LANGUAGE.match(source) else _blocks(_statements(source)))
         for mark, source in zip(marks, sources, strict=True)
     ]
     if "answer" in marks:
         checks = [place for place, (mark, _) in enumerate(codes) if mark == "check"]
-        end = checks[-1] if checks else len(codes)
+        end = checks[-1] + 1 if checks else len(codes)
+        above = [block for mark, blocks in codes[:end] if mark == "answer" for block in blocks]
+        if above and not any("raise NotImplementedError" in block for block in above):
+            codes[end:] = [("", blocks) for _, blocks in codes[end:]]  # a copy, which no check has seen
         names = {block: _names(block) for _, blocks in codes for block in blocks}
         answers = {block for mark, blocks in codes if mark == "answer" for block in blocks}
         own = _all(names[block].assigned for block in answers)
@@ -88,7 +92,15 @@ def notebook_source(text: str, asked: Collection[str] = ()) -> str:
             (mark, [b if mark == "answer" else _guarded(b) for b in blocks if b in answers or b in used])
             for mark, blocks in codes
         ]
+    else:
+        codes = [(mark, blocks) for mark, blocks in codes if mark != "check"]
     return "\n".join("".join(blocks) for _, blocks in codes if blocks).rstrip("\n")
+
+
+def _at_margin(cell: str) -> str:
+    """A cell without the indentation of its first line, which Jupyter takes off the others, too."""
+    found = re.match(r"(?:[ \t]*\n)*([ \t]+)\S", cell)
+    return re.sub(f"^{found[1]}", "", cell, flags=re.MULTILINE) if found else cell
 
 
 def _all(groups: Iterable[Iterable[str]]) -> set[str]:

@@ -146,6 +146,12 @@ def test_what_stands_for_an_argument_that_is_left_out_is_read() -> None:
     assert names["answer"](0) == 2
 
 
+def test_a_cell_may_be_indented_as_a_whole() -> None:
+    cell = "\n\n    def moments(x):\n        return x\n    # end"
+    assert source(("answer", cell)) == "\n\ndef moments(x):\n    return x\n# end"
+    assert source(("", "  two = 2"), ("answer", "two")).startswith("try:\n    exec('two = 2")
+
+
 @pytest.mark.parametrize(
     "line", [" " * 50_000 + "\\\n two", "import " + "a." * 450_000 + "a"], ids=["spaces", "dots"]
 )

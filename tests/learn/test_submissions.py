@@ -206,6 +206,12 @@ CELLS = {
         ("answer", f"PARTS = []\n{AVERAGES.solution.replace('1 - decay', 'PARTS[0] - decay')}"),
         ("", "PARTS.append(1)\n"),
     ],
+    "in the cell that checks": [("answer", AVERAGES.skeleton), ("check", AVERAGES.solution)],
+    "a copy tried below the check": [
+        ("answer", AVERAGES.solution),
+        ("check", ""),
+        ("answer", AVERAGES.solution.replace("1 - decay", "decay")),
+    ],
     "a lambda again": [("answer", HEAD + INIT + UPDATE.replace("1 - decay", "decay") + INFER), ("", SHORT)],
 }
 
