@@ -12,7 +12,7 @@ import pytest
 
 from mabn_ref.learn import notebook
 from mabn_ref.learn.checking import Check, Malformed, close
-from mabn_ref.learn.exercise import find, run_source
+from mabn_ref.learn.exercise import Exercise, find, run_source
 from mabn_ref.learn.gradebook import student_report
 from mabn_ref.learn.judge import _fault, _known_on, _seen, check_code, check_source
 from mabn_ref.learn.judges import Judges, grade_one
@@ -32,6 +32,33 @@ def test_partial_credit() -> None:
     assert (report.points, report.passed, report.sentences) == (1, False, ())
     assert report.summary == f"dx: {report.parts[0].message}"
     assert report.summary.startswith("dx: dx is not the derivative of forward: at ")
+
+
+STATES, RENORM, MABN = find("05_running_statistics"), find("11_brn_forward"), find("15_mabn_forward")
+RENORM_RESULT, MABN_RESULT = (
+    next(line.strip() for line in exercise.solution.splitlines() if line.startswith("    return z, Cache"))
+    for exercise in (RENORM, MABN)
+)
+
+
+@pytest.mark.parametrize(
+    ("exercise", "line", "instead", "missing"),
+    [
+        (STATES, "State(mean, decay * state.var + (1 - decay) * var)", "State(mean, None)", {"var"}),
+        (STATES, "State(mean, decay * state.var + (1 - decay) * var)", "None", {"mean", "var"}),
+        (RENORM, RENORM_RESULT, "return z, None, State(mean_after, sigma_after)", {"r", "d", "cache"}),
+        (MABN, MABN_RESULT, "return z, None, State(chi2, held)", {"chi", "r", "cache"}),
+        (MABN, MABN_RESULT, "return z, Cache(y, chi, r, gamma), None", {"chi2", "chi2_window"}),
+        (MABN, MABN_RESULT, "return z, Cache(None, chi, r, gamma), State(None, held)", {"cache", "chi2"}),
+    ],
+)
+def test_none_stands_for_what_is_missing_and_the_rest_is_judged(
+    exercise: Exercise, line: str, instead: str, missing: set[str]
+) -> None:
+    assert line in exercise.solution
+    report = check_source(exercise, exercise.solution.replace(line, instead))
+    assert {part.name for part in report.parts if not part.ok} == missing
+    assert all("nothing" in part.message or "State" in part.message for part in report.parts if not part.ok)
 
 
 def test_a_gradient_that_does_not_sum_to_zero_is_told_so() -> None:

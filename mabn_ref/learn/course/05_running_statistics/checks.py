@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, Malformed, batch, close, moments
+from mabn_ref.learn.checking import Check, Malformed, batch, close, formed, moments, part
 
 STEPS = 3
 State = namedtuple("State", ["mean", "var"])
@@ -28,12 +28,13 @@ def observe_update(code, case):
     states = [case.state]
     for x in case.batches:
         states.append(_state("update", code.update(State(*states[-1]), x, case.decay)))
-    for name in ("mean", "var"):  # rows are stacked, so their form is looked at here
-        for state in states:
-            if np.shape(getattr(state, name)) != case.gamma.shape:
-                shape = np.shape(getattr(state, name))
-                raise Malformed(f"update: state.{name} has shape {shape}, expected (C,), which is {case.gamma.shape}")
-    return {"mean": np.stack([s.mean for s in states[1:]]), "var": np.stack([s.var for s in states[1:]])}
+    return {name: part(lambda name=name: _stacked(name, states, case)) for name in State._fields}
+
+
+def _stacked(name, states, case):
+    """One of the averages after each batch; rows are stacked, so their form is looked at here."""
+    rows = [getattr(state, name) for state in states[1:]]
+    return np.stack([formed(f"state.{name} of update", row, case.gamma, case.axes) for row in rows])
 
 
 def _state(function, result):

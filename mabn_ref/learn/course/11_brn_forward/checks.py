@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, batch, close, moments, normalised, unpack
+from mabn_ref.learn.checking import Check, Malformed, batch, close, moments, normalised, part, unpack
 
 State = namedtuple("State", ["mean", "sigma"])
 Rest = namedtuple("Cache", ["y", "sigma", "gamma"])
@@ -32,8 +32,12 @@ def draw(rng, k):
 def observe(code, case):
     result = code.forward(case.x, case.gamma, case.beta, case.state, case.eps, case.decay, case.r_max, case.d_max)
     z, cache, state = unpack("forward", result, "z", "cache", "state")
-    y, sigma, r, d, gamma = unpack("forward, as its cache,", cache, "y", "sigma", "r", "d", "gamma")
-    return {"z": z, "r": r, "d": d, "cache": Rest(y, sigma, gamma), "state": state}
+    seen = {"z": z, "state": state}
+    kept = part(lambda: unpack("forward, as its cache,", cache, "y", "sigma", "r", "d", "gamma"))
+    if isinstance(kept, Malformed):
+        return seen | dict.fromkeys(("r", "d", "cache"), kept)
+    y, sigma, r, d, gamma = kept
+    return seen | {"r": r, "d": d, "cache": Rest(y, sigma, gamma)}
 
 
 def judge_z(z, case):

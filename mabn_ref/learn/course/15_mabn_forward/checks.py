@@ -4,10 +4,11 @@ from collections import namedtuple
 
 import numpy as np
 
-from mabn_ref.learn.checking import Check, batch, close, judge_that, mean_square, unpack
+from mabn_ref.learn.checking import Check, Malformed, batch, close, judge_that, mean_square, part, unpack
 
 State = namedtuple("State", ["chi2", "chi2_window"])
 Rest = namedtuple("Cache", ["y", "gamma"])
+CACHE = ("y", "chi", "r", "gamma")
 
 # The window m, how many values it holds before this batch, and the clip.
 SETTINGS = ((4, 4, 100.0), (4, 0, 100.0), (4, 4, 1.3), (7, 3, 1.0), (7, 7, 1.3), (1, 1, 100.0))
@@ -35,9 +36,15 @@ def draw(rng, k):
 def observe(code, case):
     result = code.forward(case.x, case.gamma, case.beta, case.state, case.eps, case.window, case.decay, case.clip)
     z, cache, state = unpack("forward", result, "z", "cache", "state")
-    y, chi, r, gamma = unpack("forward, as its cache,", cache, "y", "chi", "r", "gamma")
-    chi2, chi2_window = unpack("forward, as its state,", state, "chi2", "chi2_window")
-    return {"z": z, "chi": chi, "r": r, "cache": Rest(y, gamma), "chi2": chi2, "chi2_window": chi2_window}
+    seen = {"z": z, **_fields("state", state, "chi2", "chi2_window"), **_fields("cache", cache, *CACHE)}
+    y, gamma = seen.pop("y"), seen.pop("gamma")
+    return seen | {"cache": y if isinstance(y, Malformed) else Rest(y, gamma)}
+
+
+def _fields(name, value, *fields):
+    """The fields of a cache or state, each under its name; if it is none, that is what is wrong with each."""
+    found = part(lambda: unpack(f"forward, as its {name},", value, *fields))
+    return dict.fromkeys(fields, found) if isinstance(found, Malformed) else dict(zip(fields, found, strict=True))
 
 
 def judge_z(z, case):
