@@ -30,7 +30,7 @@ from typing import IO, Any, BinaryIO, NamedTuple
 import numpy as np
 
 from mabn_ref.learn import child
-from mabn_ref.learn.sandbox import NOBODY, python
+from mabn_ref.learn.sandbox import NOBODY, python, without_keys
 from mabn_ref.learn.student_error import StudentError, error_of_exit, error_of_message, handed, unsendable
 
 _CALLS = 16
@@ -326,16 +326,18 @@ def _start(limits: Limits, folder: str, sandbox: Sequence[str], output: IO[bytes
         numbers += [str(NOBODY)] if os.getuid() == 0 else []
     kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
     one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return subprocess.Popen(
-        # no site-packages, no environment, nothing written beside the sources
-        [*sandbox, interpreter, "-I", "-S", "-B", "-X", "utf8", str(place), str(numpy_folder), *numbers],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=output,
-        cwd=folder,
-        env=kept | one,
-        start_new_session=True,
-    )
+    with without_keys(sandbox) as (words, files):
+        return subprocess.Popen(
+            # no site-packages, no environment, nothing written beside the sources
+            [*words, interpreter, "-I", "-S", "-B", "-X", "utf8", str(place), str(numpy_folder), *numbers],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            cwd=folder,
+            env=kept | one,
+            start_new_session=True,
+            pass_fds=files,
+        )
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

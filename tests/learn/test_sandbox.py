@@ -78,6 +78,10 @@ OUT_OF_REACH = {
         "import ctypes\nlibc = ctypes.CDLL(None)\nlibc.unshare(0x10020000)\nreturn libc.umount2(b'/usr', 2) == 0"
     ),
     "the judge's process": "return os.getppid() > 9",
+    "the kernel's keys": (  # those of the login, and those that another file of the same user left
+        "import ctypes\nn, add = {'x86_64': 248, 'aarch64': 217}.get(os.uname().machine), ctypes.CDLL(None).syscall\n"
+        "return n is not None and any(add(n, b'user', b'mabn', b'x', 1, ring) != -1 for ring in (-1, -3, -4))"
+    ),
     "files without end": (
         "try:\n    for n in range(1000):\n        open('/tmp/%d' % n, 'wb').write(bytes(900_000))\n"
         "except OSError:\n    return n > 30\nreturn True"
