@@ -80,7 +80,7 @@ def _fault_of_place(path: Path, is_link: bool, too_deep: bool, names: Sequence[s
     if name in names:
         return "its name ends in .txt" if is_text else ""
     if path.parent.name in names and (_is_code(path) or (is_text and path.name.lower().startswith("exercise"))):
-        return f"it is not called {FILE}"
+        return f"it is not called {f'{path.parent.name}.ipynb' if path.suffix.lower() == '.ipynb' else FILE}"
     near = difflib.get_close_matches(name, names, n=1) or _of_number(name, names)
     if not name or not (near or name == path.parent.name):
         return ""
@@ -194,6 +194,8 @@ def source_of(path: Path, exercise: Exercise) -> str:
         source = notebook_source(text, exercise.asked) if path.suffix.lower() == ".ipynb" else text
     except ValueError as error:
         raise Unreadable(str(error)) from error
+    if any("\ud800" <= letter <= "\udfff" for letter in source):  # half of a pair, which JSON can hold
+        raise Unreadable("is not valid Unicode")
     if len(source) > _LONGEST:
         raise Unreadable(f"has {len(source):,} characters of code, expected at most {_LONGEST:,}")
     return source

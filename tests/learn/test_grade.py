@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import sys
 import tempfile
@@ -98,6 +99,8 @@ def test_nobody_is_lost(tmp_path: Path, clock: Clock) -> None:
     os.mkfifo(tmp_path / "pipe" / FILE)
     hand_in(tmp_path, "folder", "", FILE / "x")
     hand_in(tmp_path, "book", "{}", "01_moments.ipynb")
+    half = json.dumps({"cells": [{"cell_type": "code", "source": f"x = '\ud800'\n{MOMENTS.solution}"}]})
+    hand_in(tmp_path, "half", half, "01_moments.ipynb")
     hand_in(tmp_path, "good", MOMENTS.solution)
     (tmp_path / "outside").symlink_to(tmp_path / "good")
 
@@ -113,6 +116,7 @@ def test_nobody_is_lost(tmp_path: Path, clock: Clock) -> None:
     assert found["link"].said == found["pipe"].said == "exercise.py is not an ordinary file"
     assert found["folder"].said == "not handed in"
     assert found["book"].said == "01_moments.ipynb is not a notebook"
+    assert found["half"].said == "01_moments.ipynb is not valid Unicode"
     assert all(student_report([g]).startswith("# ") for g in found.values())
     assert len(as_csv(found.values()).splitlines()) == len(found) + 1
 

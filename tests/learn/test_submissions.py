@@ -64,7 +64,7 @@ def test_what_looks_as_if_it_were_meant_for_an_exercise_is_named(tmp_path: Path)
         ("b/01_moments/exercise (1).py", "it is not called exercise.py"),
         ("b/01_moments/exercise.py.txt", "its name ends in .txt"),
         ("b/01_moments/exercise.txt", "it is not called exercise.py"),
-        ("b/01_moments/solution.ipynb", "it is not called exercise.py"),
+        ("b/01_moments/solution.ipynb", "it is not called 01_moments.ipynb"),
         ("c/01_moments", "a link"),
         ("c/01_moments.py.txt", "its name ends in .txt"),
         ("c/1/2/3/4/01_moments.py", "more than 4 levels down"),
