@@ -13,11 +13,11 @@
     affine(gamma, beta, state, config)         -> scale, shift
     infer(x, gamma, beta, state, config)       -> z
 
-All are pure: arguments are not changed, the new state is returned, and a cache holds copies of what the caller may
-change. What they take, return and raise is said once, here; the docs show it with each function. G is the number of
-normalisation batches in a call, N / norm_batch. Where each sample is normalised alone, G is N, and in group
-normalisation a group takes the place of a channel. `affine` is missing where inference is not an affine map, and
-`backward_graph` where the graph adds nothing.
+All functions are pure: they change no argument, return the new state, and keep copies in the cache of whatever the
+caller may change. Their arguments, results and errors are described once, here; the docs repeat them with each
+function. G is the number of normalisation batches in a call, N / norm_batch. If each sample is normalised alone, G is
+N, and in group normalisation a group takes the place of a channel. `affine` is missing where inference is not an
+affine map, and `backward_graph` where the graph adds nothing.
 
 Parameters
 ----------
@@ -26,17 +26,17 @@ x : array, shape (N, ..., C), float32 or float64, channels last
 gamma, beta : array, shape (C,), of the dtype of `x`
     Scale and shift per channel.
 state : State
-    From `init` or the call before. `backward` takes the one that its `forward` returned, or a later one.
+    From `init` or the previous call. `backward` takes the state that its `forward` returned, or a later one.
 config : Config
     The hyper-parameters, the same in every call.
 dz : array, shape (N, ..., C), of the dtype of the forward pass
     Gradient of the loss with respect to z.
 cache : Cache
-    From `forward`. Where backward keeps averages, each goes through once, in the order of the forward passes.
+    From `forward`. If backward keeps averages, give it each cache once, in the order of the forward passes.
 channels : int
     The number of channels, C.
 dtype, xp
-    float32 or float64, and the array library that makes the arrays.
+    float32 or float64, and the array library of the state's arrays.
 
 Returns
 -------
@@ -51,26 +51,26 @@ mu, var : array, shape (G, C)
 chi2 : array, shape (G, C)
     Mean square of each normalisation batch.
 g, psi : array, shape (G, C)
-    Means over each normalisation batch of dy and of y * dy, where dy is gamma * dz, times r where there is one.
+    Means of dy and of y * dy over each normalisation batch, where dy is gamma * dz, times r if there is one.
 dx : array, shape (N, ..., C)
     The gradient with respect to x.
 dgamma, dbeta : array, shape (C,)
     Gradients, summed over all samples.
 scale, shift : array, shape (C,)
-    Of the map z = scale * x + shift.
+    Coefficients of the map z = scale * x + shift.
 
 Raises
 ------
 TypeError
-    If a `State`, `Config` or `Cache` is not of this very module, or an array is not plain (a masked array, a matrix),
-    not float32 or float64, or of another dtype than the others.
+    If a `State`, `Config` or `Cache` belongs to another module, or an array is not plain (a masked array, a matrix),
+    is not float32 or float64, or differs in dtype from the others.
 ValueError
-    If shapes do not fit, `norm_batch` does not divide N, or a variance would be taken of one value per channel;
-    in backward, if the state is from before the forward pass, or was given this cache, or a later one, already.
+    If shapes do not fit, `norm_batch` does not divide N, or a variance would be that of one value per channel;
+    in backward, if the state is older than the forward pass, or this cache or a later one went through already.
 OverflowError
-    If the squares of finite values sum up to more than their dtype holds.
+    If the sum of the squares of finite values is too large for their dtype.
 
-Each error names the argument, its value and what was expected, before anything has changed.
+Each error names the argument, its value and what was expected, and is raised before anything changes.
 """
 
 from __future__ import annotations
@@ -127,4 +127,4 @@ NORMS: dict[str, Norm] = {
     "powernorm": Norm(power_norm, "PowerNorm", example={"decay_backward": 0.95}),
     "un": Norm(unified_norm, "UN", example={"window": 3, "clip": 2.0}),
 }
-"""Every normaliser, by the name that commands and records have for it. Nothing else lists them by hand."""
+"""Every normaliser, by its name in commands and records. No other list of them is kept by hand."""

@@ -1,8 +1,8 @@
 r"""Batch normalisation: equations (1) to (5).
 
-Ioffe and Szegedy, "Batch Normalization", 2015; equations as numbered in Yan et al., ICLR 2020. PyTorch's momentum is
-1 - decay, or None for None. The example: each normalisation batch is centred and divided by its own standard
-deviation, 3; a gradient that is the same for every sample becomes zero: a check with ones proves nothing.
+Ioffe and Szegedy, "Batch Normalization", 2015; equations numbered as in Yan et al., ICLR 2020. PyTorch's momentum is
+1 - decay, or None where decay is None. In the example each normalisation batch is centred and divided by its standard
+deviation, 3. A gradient that is the same for every sample becomes zero, so a gradient check with ones proves nothing.
 
 Examples
 --------
@@ -37,8 +37,8 @@ class Config(Settings):
 class State(NamedTuple):
     """Moving statistics."""
 
-    mean: Array  #: (C,), at first 0
-    var: Array  #: (C,), biased, at first 1
+    mean: Array  #: (C,), initially 0
+    var: Array  #: (C,), biased, initially 1
     iteration: int = 0  #: normalisation batches so far
 
 
@@ -60,7 +60,7 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
 
 
 def statistics(x: Array, config: Settings) -> tuple[Array, Array]:
-    """Batch mean and biased batch variance of every normalisation batch: :eq:`bn-statistics` (2)."""
+    """Mean and biased variance of each normalisation batch: :eq:`bn-statistics` (2)."""
     checks.statistics(config)
     x = split(x, config.norm_batch)
     mu, centred = centre(x)  # eq: bn-statistics (2)
@@ -85,7 +85,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
-    """The two batch statistics of backward, of dy: :eq:`bn-gradient-statistics` (5)."""
+    """The batch means g and Psi of dy and y * dy: :eq:`bn-gradient-statistics` (5)."""
     checks.gradient_statistics(dz, (cache, Cache))
     return gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma)
 
@@ -129,7 +129,7 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
 
 
 def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
-    """Inference as one map per channel, ``z = scale * x + shift``, to be folded: :eq:`fold`."""
+    """Inference as one map per channel, ``z = scale * x + shift``, which a convolution can absorb: :eq:`fold`."""
     checks.affine(gamma, beta, (state, State), (config, Config), init)
     scale = gamma / root(state.var + config.eps)  # eq: bn-infer
     return scale, beta - scale * state.mean  # eq: bn-infer

@@ -1,8 +1,8 @@
-"""The backward pass of batch normalisation, differentiated in its turn, for losses that contain a gradient.
+"""The derivative of batch normalisation's backward pass, for losses that contain a gradient.
 
-A gradient penalty is such a loss: the size of dL/dx is a term of it, and training differentiates through `backward`.
-`double_backward` is to `mabn_ref.norms.batch_norm.backward` what that is to `forward`. In its names, as everywhere,
-a name with "d" in front is the gradient of the loss with respect to it: ``ddx`` is that with respect to ``dx``.
+An example is a gradient penalty: the size of dL/dx is a term of the loss, so training differentiates `backward` too.
+`double_backward` does for `mabn_ref.norms.batch_norm.backward` what that does for `forward`. As everywhere, "d" in
+front of a name means the gradient of the loss with respect to it: ``ddx`` is the gradient with respect to ``dx``.
 
 Examples
 --------
@@ -33,8 +33,8 @@ def double_backward(
     """Gradients, for dz and forward's x, gamma and beta, of a loss that depends on dx, dgamma and dbeta.
 
     Implements :eq:`bn-double-dz`, :eq:`bn-double-gamma`, :eq:`bn-double-y` and :eq:`bn-double-x`. `dz` and `cache`
-    are those that ``backward`` took, and ``ddx``, ``ddgamma``, ``ddbeta`` have the shapes of what it returned. The
-    gradient for beta is zero: no gradient depends on it.
+    are the arguments of ``backward``, and ``ddx``, ``ddgamma``, ``ddbeta`` have the shapes of its results. The
+    gradient for beta is zero, as dx, dgamma and dbeta do not depend on it.
     """
     checks.gradient_statistics(dz, (cache, Cache))
     y, sigma, gamma, _, shape, config = cache

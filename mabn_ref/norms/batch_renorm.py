@@ -1,8 +1,8 @@
 r"""Batch Renormalization: equation (14) of Yan et al., ICLR 2020.
 
-Ioffe, "Batch Renormalization", 2017. Training normalises, up to a clip, by the moving statistics: in the example by 0
-and 1, then by 0.4 and 1.2. The corrections r and d that do this are constants in **backward, which is not the
-derivative of forward** unless they are held fixed.
+Ioffe, "Batch Renormalization", 2017. The corrections r and d, unless clipped, make training normalise by the moving
+statistics: in the example by mean 0 and sigma 1, then by 0.4 and 1.2. Backward treats r and d as constants, so
+**backward is not the derivative of forward** unless they are held fixed.
 
 Examples
 --------
@@ -50,8 +50,8 @@ class Config(Settings):
 class State(NamedTuple):
     """Moving statistics."""
 
-    mean: Array  #: (C,), at first 0
-    var: Array  #: (C,), at first 1; with ``ema_of="sigma"`` sigma is averaged, and this is its square minus eps
+    mean: Array  #: (C,), initially 0
+    var: Array  #: (C,), initially 1; with ``ema_of="sigma"`` sigma is averaged, and this is its square minus eps
     iteration: int  #: normalisation batches so far
 
 
@@ -75,7 +75,7 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
 
 
 def statistics(x: Array, config: Settings) -> tuple[Array, Array]:
-    """Batch mean and biased batch variance of every normalisation batch: :eq:`bn-statistics` (2)."""
+    """Mean and biased variance of each normalisation batch: :eq:`bn-statistics` (2)."""
     checks.statistics(config)
     x = split(x, config.norm_batch)
     mu, centred = centre(x)  # eq: bn-statistics (2)
@@ -109,13 +109,13 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
-    """The two batch statistics of backward, of dy: :eq:`bn-gradient-statistics` (5)."""
+    """The batch means g and Psi of dy and y * dy: :eq:`bn-gradient-statistics` (5)."""
     checks.gradient_statistics(dz, (cache, Cache))
     return gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma * cache.r)
 
 
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
-    """Gradients in closed form, r and d held constant: :eq:`brn-backward`."""
+    """Gradients in closed form, with r and d held constant: :eq:`brn-backward`."""
     checks.backward(dz, (cache, Cache), (state, State), init)
     dz, values = split(dz, cache.config.norm_batch), cache.y.shape[1]
     y, sigma, r, d, gamma, _, shape, _ = cache
@@ -153,7 +153,7 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
 
 
 def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
-    """Inference as one map per channel, ``z = scale * x + shift``, to be folded: :eq:`fold`."""
+    """Inference as one map per channel, ``z = scale * x + shift``, which a convolution can absorb: :eq:`fold`."""
     checks.affine(gamma, beta, (state, State), (config, Config), init)
     scale = gamma / root(state.var + config.eps)  # eq: bn-infer
     return scale, beta - scale * state.mean  # eq: bn-infer

@@ -1,4 +1,4 @@
-"""What a normaliser asks of its settings and of its arguments, before anything has changed.
+"""Checks of a normaliser's settings and arguments, made before anything changes.
 
 `forward` here refuses what `forward` of a normaliser cannot take, `backward` what `backward` cannot, and so on.
 """
@@ -43,27 +43,27 @@ def setting(
 ) -> Any:
     """Declare a field of a Config: its default, its range, and what it means; the docs show all three.
 
-    With `at_least` it is a number, an integer if `whole`; with `choices` one of these words; with a default of True
-    or False one of these. None is allowed where it is the default, or with `or_none`. The docs list a setting apart
-    if its only purpose is the `imitation` of the code of a paper's authors.
+    With `at_least` its value is a number, an integer if `whole`; with `choices`, one of these words; with a default
+    of True or False, one of the two. None is allowed if it is the default, or with `or_none`. The docs list a setting
+    separately if its only purpose is the `imitation` of the paper authors' code.
     """
     rule = {"at_least": at_least, "below": below, "whole": whole, "choices": choices, "or_none": or_none}
     return dataclasses.field(default=default, metadata={"note": note, "imitation": imitation} | rule)
 
 
 def expected(field: dataclasses.Field[Any]) -> str:
-    """Say what a value of a field that `setting` declared has to be."""
+    """Describe the values that a field declared by `setting` accepts."""
     rule = field.metadata
     kinds = [range_in_words(rule["at_least"], rule["below"], rule["whole"])] if rule["at_least"] is not None else []
     kinds += ["True or False"] if isinstance(field.default, bool) else map(repr, rule["choices"])
-    kinds += ["a Ramp of such"] if isinstance(field.default, Ramp) else []
+    kinds += ["a Ramp of such numbers"] if isinstance(field.default, Ramp) else []
     kinds += ["None"] if field.default is None or rule["or_none"] else []
     return " or ".join(kinds) or type(field.default).__name__
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Checked:
-    """A base of dataclasses whose fields are declared by `setting`: a value out of its range is refused by name."""
+    """Base of dataclasses whose fields are declared by `setting`; refuses values out of range, naming the field."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -128,13 +128,13 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name} is {shown(value)}, expected one of {', '.join(map(repr, choices))}")
 
 
-Pair: TypeAlias = tuple[Any, type]  #: an argument, and the very class that it has to be of
+Pair: TypeAlias = tuple[Any, type]  #: an argument, and the exact class it must have
 
 Init: TypeAlias = Callable[..., Any]  #: the normaliser's `init`, which knows the shapes of its state
 
 
 def init(channels: Any, config: Pair, dtype: Any, xp: Any) -> None:
-    """Refuse arguments of `init`."""
+    """Refuse bad arguments of `init`."""
     check_own(config)
     check_at_least("channels", channels, 1, whole=True)
     try:
@@ -147,7 +147,7 @@ def init(channels: Any, config: Pair, dtype: Any, xp: Any) -> None:
 
 
 def statistics(config: Any) -> None:
-    """Refuse what has no `norm_batch`; statistics of a batch are the same under any Config that has one."""
+    """Refuse a config without `norm_batch`, the only setting that the statistics of a batch depend on."""
     if not hasattr(config, "norm_batch"):
         raise TypeError(f"config is {kind(config)}, expected a Config with norm_batch")
 
@@ -155,7 +155,7 @@ def statistics(config: Any) -> None:
 def forward(
     x: Array, gamma: Array, beta: Array, state: Pair, config: Pair, init: Init, *, centred: bool = False
 ) -> None:
-    """Refuse arguments of `forward`; `centred`: it divides by the variance, which is 0 for one value per channel."""
+    """Refuse bad arguments of `forward`, and if `centred`, a single value per channel, whose variance is 0."""
     check_own(state, config)
     norm_batch = getattr(config[0], "norm_batch", None)
     check_inputs(x, gamma, beta)
@@ -166,7 +166,7 @@ def forward(
 
 
 def check_state(state: Any, expected: Any, like: Array) -> None:
-    """Refuse a state whose arrays lack the shapes of those in `expected` or the dtype of `like`; and a bad count."""
+    """Refuse a state with a bad count, or whose arrays lack the shapes in `expected` or the dtype of `like`."""
     for name, value in expected._asdict().items():
         if hasattr(value, "shape"):
             check_shaped(f"state.{name}", getattr(state, name), tuple(value.shape), like=like, real=True)
@@ -175,14 +175,14 @@ def check_state(state: Any, expected: Any, like: Array) -> None:
 
 
 def _count(value: Any) -> Any:
-    """An integer that a file returned as an array of one, and anything else as it is."""
+    """The integer in an array of one integer, as read from a file; anything else unchanged."""
     with contextlib.suppress(TypeError):
         return value if isinstance(value, bool) else operator.index(value)
     return value
 
 
 def gradient_statistics(dz: Array, cache: Pair) -> None:
-    """Refuse arguments of `gradient_statistics`: dz is of the shape and dtype of the forward pass."""
+    """Refuse bad arguments of `gradient_statistics`; dz must have the shape and dtype of the forward pass."""
     check_own(cache)
     y, shape = cache[0].y, tuple(cache[0].shape)
     check_shaped("dz", dz, shape, ", the shape of the forward pass", like=y, like_name="the forward pass", real=True)
@@ -196,10 +196,10 @@ def backward(
     *,
     iterations: Callable[[Any], int] = lambda cache: cache.y.shape[0],
 ) -> None:
-    """Refuse arguments of `backward`.
+    """Refuse bad arguments of `backward`.
 
-    If the state counts iterations, it has to include those of the cache, and none of these may have been through
-    backward. `iterations` says how many the forward pass was, by default one per normalisation batch.
+    If the state counts iterations, the count must include those of the cache, and none of these may have been through
+    backward yet. `iterations` returns how many a cache stands for, by default one per normalisation batch.
     """
     check_own(cache, state)
     gradient_statistics(dz, cache)
@@ -216,24 +216,24 @@ def backward(
     if getattr(current, "backward_iteration", 0) > first:
         raise ValueError(
             f"state.backward_iteration is {current.backward_iteration}, expected at most {first}: this cache, or one "
-            "of a later forward pass, went through backward already; each goes once, in the order of forward"
+            "of a later forward pass, went through backward already; use each once, in the order of forward"
         )
 
 
 def affine(gamma: Array, beta: Array, state: Pair, config: Pair, init: Init) -> None:
-    """Refuse arguments of `affine`; of the state, only arrays with one number per channel are checked."""
+    """Refuse bad arguments of `affine`; of the state, only arrays with one number per channel are checked."""
     check_own(state, config)
     check_float_array("gamma", gamma)
     check_float_array("beta", beta, like=gamma, like_name="gamma")
     shape = tuple(gamma.shape)
     if len(shape) != 1 or tuple(beta.shape) != shape:
-        raise ValueError(f"gamma and beta have shapes {shape} and {tuple(beta.shape)}, expected (C,) twice")
+        raise ValueError(f"gamma and beta have shapes {shape} and {tuple(beta.shape)}, expected (C,) for both")
     for name, value in init(*shape, config[0], dtype=np.float64)._asdict().items():
         if getattr(value, "shape", ()) == shape:
             check_shaped(f"state.{name}", getattr(state[0], name), shape, like=gamma, real=True)
 
 
 def infer(x: Array, gamma: Array, beta: Array, state: Pair, config: Pair, init: Init) -> None:
-    """Refuse arguments of `infer`; N need not be a multiple of `norm_batch`."""
+    """Refuse bad arguments of `infer`; N need not be a multiple of `norm_batch`."""
     check_inputs(x, gamma, beta)
     affine(gamma, beta, state, config, init)

@@ -27,7 +27,7 @@ def split(x: Array, norm_batch: int | None) -> Array:
     r"""Bring x, (N, ..., C), to the canonical form (G, M, C): G normalisation batches of M values per channel.
 
     The samples of one normalisation batch are neighbours along the first axis; all of a sample's positions count as
-    values of its channel. G = N / \|B\|, with \|B\| = `norm_batch`, which divides N; None: all N.
+    values of its channel. G = N / \|B\|, where \|B\| is `norm_batch`, a divisor of N, or N if that is None.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def split(x: Array, norm_batch: int | None) -> Array:
 
 
 def merge(x: Array, shape: tuple[int, ...]) -> Array:
-    """Undo `split`; `shape` is that of x before it."""
+    """Undo `split`; `shape` is the shape of x before it."""
     return reshaped(x, shape)
 
 
@@ -63,7 +63,7 @@ def mean(x: Array) -> Array:
 
 
 def mean_square(values: Array, x: Array | None = None) -> Array:
-    """Means of the squares, from (G, M, C) to (G, 1, C), that do not overflow where `x`, the input, is finite."""
+    """Means of squares, from (G, M, C) to (G, 1, C); an OverflowError if they overflow although `x` is finite."""
     found = mean(values * values)
     check_squares("x", values if x is None else x, found)
     return found
@@ -90,10 +90,10 @@ def clip(x: Array, low: Any, high: Any) -> Array:
 
 
 def centre(x: Array) -> tuple[Array, Array]:
-    """The mean, (G, 1, C), and x less the mean, (G, M, C), without the mean's rounding.
+    """The mean, (G, 1, C), and x minus the mean, (G, M, C), which is free of the mean's rounding.
 
-    The mean is taken of the distances from one of the values, and subtracted from these: the rounding of a large mean
-    is in the first result alone, and values that are all alike are exactly 0 when centred.
+    One of the values is subtracted from all, then the mean of the differences from these. So the rounding of a large
+    mean affects only the first result, and values that are all equal are exactly 0 when centred.
     """
     start = one_of(x)
     distances = less(x, start[:, 0, :])
@@ -102,7 +102,7 @@ def centre(x: Array) -> tuple[Array, Array]:
 
 
 def one_of(x: Array) -> Array:
-    """One value of each batch, (G, 1, C): the second largest of first, middle and last, lest it be far off."""
+    """One value of each batch, (G, 1, C): the median of first, middle and last, which is seldom an outlier."""
     xp, half = namespace(x), x.shape[1] // 2
     first, middle, last = x[:, :1, :], x[:, half : half + 1, :], x[:, -1:, :]
     return xp.maximum(xp.minimum(first, last), xp.minimum(xp.maximum(first, last), middle))
@@ -120,7 +120,7 @@ def switched(first: Array | float, then: Array, until: int, iteration: int) -> A
 
 
 def in_force(bound: float | Ramp, x: Array, iteration: int) -> Any:
-    """The bound of each normalisation batch of x, (G, M, C): a number, or (G, 1, 1) on a ramp."""
+    """The bound for each normalisation batch of x, (G, M, C): one number, or (G, 1, 1) on a ramp."""
     values = [bound.at(iteration + 1 + g) if isinstance(bound, Ramp) else float(bound) for g in range(x.shape[0])]
     return values[0] if values[0] == values[-1] else like(x, values)[:, None, None]
 
@@ -132,12 +132,12 @@ def ema(
 
     Implements :eq:`averages` (7) and :eq:`ema-forward` (12). `old`, (C,), is the average before the first value;
     `batch_values`, (G, C) or (G, 1, C), has one value per normalisation batch, in order; `decay` in [0, 1] is the
-    weight of the old value, or a list of G weights. Returned are the averages before and after each value was taken
-    in; the last of them is the next call's `old`. One value after the other, so that a call on many normalisation
-    batches gives the very numbers of many calls.
+    weight of the old value, or a list of G weights. Returns the averages before and after each value is taken in; the
+    last one is `old` in the next call. Values are taken in one by one, so that one call on many normalisation batches
+    gives exactly the numbers of many calls.
 
-    A decay of None, which needs to know how many values were `seen` before this call, makes it the mean of all values
-    so far: :eq:`cumulative-average`.
+    With a decay of None the average is the mean of all values so far, :eq:`cumulative-average`; `seen` then has to
+    say how many values came before this call.
 
     Examples
     --------
@@ -158,10 +158,8 @@ def ema(
     elif decay is not None and 0 <= decay <= 1:
         decays, fresh = [decay] * steps, (1 - decay) * rows
     else:
-        raise ValueError(
-            f"decay is {shown(decay)}, expected a number in [0, 1], or None and how many values were seen"
-        )
-    averages = namespace(rows).concat([old[None, :], fresh])  # so far the shares of the new values alone
+        raise ValueError(f"decay is {shown(decay)}, expected a number in [0, 1], or None together with `seen`")
+    averages = namespace(rows).concat([old[None, :], fresh])  # so far only the shares of the new values
     for t in range(steps):
         averages[t + 1, :] += decays[t] * averages[t, :]  # eq: averages (7)
     return reshaped(averages[:-1, :], batch_values.shape), reshaped(averages[1:, :], batch_values.shape)
@@ -171,10 +169,10 @@ def sma(held: Array, batch_values: Array, *, seen: int | None = None) -> tuple[A
     """Simple moving average over the last m values, the current one included, for every t of a sequence.
 
     Implements :eq:`averages` (7) and :eq:`sma-backward` (13). `held`, (m, C), has the last m values, oldest first,
-    zero where there has been none yet; `batch_values`, (G, C) or (G, 1, C), one value per normalisation batch, in
-    order. `seen` counts the values before this call: while fewer than m are held, the average is that of the values
-    held. None is a full window, in which zeros are values too. Returned are the averages at each step, and the window
-    for the next call. It never subtracts one cumulative sum from another, which would cancel.
+    with zeros where there are none yet; `batch_values`, (G, C) or (G, 1, C), has one value per normalisation batch,
+    in order. `seen` counts the values before this call: while fewer than m are held, the average is the mean of
+    those. None means a full window, whose zeros are values too. Returns the average at each step, and the window for
+    the next call. No cumulative sums are subtracted from each other, since digits would cancel.
 
     Examples
     --------
@@ -204,7 +202,7 @@ def accumulated(start: Array, added: Array, held: Array) -> tuple[Array, Array]:
 
 
 def _rows(name: str, before: Array, form: str, batch_values: Array) -> Array:
-    """The batch values as (G, C), which what was kept `before` goes with."""
+    """The batch values as (G, C); refuses a `before` that does not fit them."""
     if len(batch_values.shape) == 3 and batch_values.shape[1] == 1:
         batch_values = batch_values[:, 0, :]
     if len(batch_values.shape) != 2 or 0 in batch_values.shape:
@@ -220,7 +218,7 @@ def _window_sums(rows: Array, window: int) -> Array:
     count = rows.shape[0] - window + 1
     if window <= count:
         return _block_sums(rows, window)
-    # Most rows are in every sum. What is left, the rows before and after them, is a shorter window over fewer rows.
+    # Most rows are in every sum. The rest, the rows before and after them, needs a shorter window over fewer rows.
     shared = namespace(rows).sum(rows[count - 1 : window, :], axis=0)[None, :]
     if count == 1:
         return shared

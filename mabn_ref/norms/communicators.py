@@ -1,8 +1,8 @@
-"""Ranks that add up arrays: the one call that synchronised normalisation needs, without MPI.
+"""Sums of arrays over ranks: the one call that synchronised normalisation needs, without MPI.
 
 A *rank* is one of the workers that share a training step, numbered from 0. A communicator is any object with a method
 ``allreduce(value)`` that returns, on every rank, the sum of the values that all ranks passed: ``MPI.COMM_WORLD`` of
-mpi4py is one. Those here are for one process: `Alone`, and the ones that `run` hands out.
+mpi4py is one. The communicators here work within one process: `Alone`, and those that `run` hands out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 class Communicator(Protocol):
-    """What is asked of a communicator."""
+    """What a communicator has to offer."""
 
     def allreduce(self, value: Any) -> Any:
         """Return the sum over all ranks of `value`, which is not changed; every rank calls it, in the same order."""
@@ -29,7 +29,7 @@ class Communicator(Protocol):
 
 
 class RankDied(RuntimeError):
-    """One of the ranks of `run` raised an error; the message says which, and it is the cause of this one."""
+    """A rank of `run` raised an error, which is the cause of this one; the message says which rank and what."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,18 @@ class Alone:
 
 
 class _Ended(BaseException):
-    """Raised on ranks that would wait for ever for one that died; no ``except Exception`` is to catch it."""
+    """Ends ranks that would wait for ever for one that died; ``except Exception`` does not catch it."""
 
 
 class _Meeting:
-    """Where the ranks of one `run` leave a value each. The last that comes adds up, before any of them goes on."""
+    """Where each rank of one `run` leaves a value. The last one to arrive adds them up; then all go on."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._changed = threading.Condition()
         self._values: dict[int, Any] = {}
         self._sums: list[Any] | Exception = []
-        self._rounds = 0  # that are complete
+        self._rounds = 0  # completed
         self._returned: set[int] = set()
         self._died = False
 
@@ -79,7 +79,7 @@ class _Meeting:
             raise RuntimeError(f"rank {gone} has returned while this one waits for its part of a sum")
 
     def _add_up(self) -> None:
-        """Make a sum for each rank, which may change it; where values do not add up, an error for all."""
+        """Give each rank a sum of its own, which it may change; if the values cannot be added, all get the error."""
         values = [self._values[rank] for rank in range(self.size)]
         try:
             self._sums = [functools.reduce(operator.add, values) for _ in values]
@@ -114,8 +114,8 @@ class _Rank:
 def run(size: int, work: Callable[[Any], Result]) -> list[Result]:
     """Call ``work(communicator)`` on `size` ranks, threads of this process, and return their results by rank.
 
-    Rank 0 is the thread that calls. The communicator has `allreduce`, and `rank` and `size`, as those of mpi4py have.
-    If a rank raises an error, the others, which would wait for it for ever, are ended, and there is a `RankDied`.
+    Rank 0 is the calling thread. The communicator has `allreduce`, `rank` and `size`, as in mpi4py. If a rank raises
+    an error, the others, which would wait for it for ever, are ended, and `RankDied` is raised.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def run(size: int, work: Callable[[Any], Result]) -> list[Result]:
                 raise  # an interrupt does not wait for the others
             died.append((rank, error))
 
-    # In the context of the caller, where NumPy keeps what it does about overflow.
+    # In the caller's context, in which NumPy keeps its settings for overflow.
     ranks = [(contextvars.copy_context(), rank) for rank in range(1, size)]
     threads = [threading.Thread(target=there.run, args=(one, rank), daemon=True) for there, rank in ranks]
     for thread in threads:

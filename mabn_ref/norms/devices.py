@@ -1,13 +1,13 @@
 r"""Several devices, each of which normalises its own part of the batch with a `State` of its own.
 
-The paper's detectors are trained so: 8 devices hold 2 images each, and the weights, which all devices share, are
-updated once for the 16. `on_devices` makes of a normaliser one with the same functions that cuts the batch into equal
-parts, device 0 first. One device is the module itself. Inference reads the State of device 0, as whoever writes the
-checkpoint does. Here "device" is a role: all of them are computed by one process, one after the other.
+The paper's detectors are trained this way: 8 devices hold 2 images each, and the weights, which all devices share,
+are updated once for all 16. `on_devices` turns a normaliser into one with the same functions that cuts the batch into
+equal parts, device 0 first. For one device it returns the module itself. Inference reads the State of device 0, the
+one that goes into a checkpoint. Here "device" is only a role: one process computes all of them, one after the other.
 
 Examples
 --------
-Device 0 has seen the mean 4, device 1 the mean 8, and device 0 is the one that inference asks:
+Device 0 has seen the mean 4 and device 1 the mean 8; inference uses that of device 0:
 
 >>> from mabn_ref.norms import batch_norm
 >>> norm, config = on_devices(batch_norm, 2), batch_norm.Config(norm_batch=2, decay=0.0)
@@ -31,15 +31,15 @@ from mabn_ref.norms.checks import check_shape
 
 
 class States(NamedTuple):
-    """The moving statistics of all devices, none of which another one reads."""
+    """The moving statistics of all devices; no device reads those of another."""
 
-    each: tuple[Any, ...]  #: a State of the normaliser per device
+    each: tuple[Any, ...]  #: one State of the normaliser per device
 
 
 class Caches(NamedTuple):
     """What backward needs."""
 
-    each: tuple[Any, ...]  #: a Cache of the normaliser per device
+    each: tuple[Any, ...]  #: one Cache of the normaliser per device
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Devices:
     def forward(
         self, x: Array, gamma: Array, beta: Array, state: States, config: Any
     ) -> tuple[Array, Caches, States]:
-        """Normalise every device's part by itself."""
+        """Normalise each device's part separately."""
         before = self._each("state", state, States)
         check_shape(x)
         norm_batch = getattr(config, "norm_batch", None)
@@ -87,7 +87,7 @@ class Devices:
         return namespace(dz).concat(g), namespace(dz).concat(psi)
 
     def backward(self, dz: Array, cache: Caches, state: States) -> tuple[Array, Array, Array, States]:
-        """Go back on every device by itself; the devices share gamma and beta, so their gradients are sums."""
+        """Run backward on each device separately; gamma and beta are shared, so their gradients are summed."""
         caches, before = self._each("cache", cache, Caches), self._each("state", state, States)
         parts = zip(self._cut(dz), caches, before, strict=True)
         dx, dgamma, dbeta, states = zip(*(self.module.backward(*of_one) for of_one in parts), strict=True)
@@ -95,7 +95,7 @@ class Devices:
 
     @property
     def affine(self) -> Any:
-        """The function of the module that returns inference as one map per channel, of device 0; if there is one."""
+        """The module's function `affine`, applied to the state of device 0; missing if the module has none."""
         of_one = self.module.affine  # an AttributeError if there is none, as the module itself gives
         return lambda gamma, beta, state, config: of_one(gamma, beta, self._each("state", state, States)[0], config)
 
@@ -112,13 +112,13 @@ class Devices:
         return each
 
     def _cut(self, x: Array) -> list[Array]:
-        """The parts of the devices; what is left over goes to the last, whose function refuses its shape."""
+        """The devices' parts; a remainder goes to the last one, whose function then refuses the shape."""
         size, last = x.shape[0] // self.count, self.count - 1
         return [*(x[n * size : (n + 1) * size] for n in range(last)), x[last * size :]]
 
 
 def on_devices(module: Any, count: int) -> Any:
-    """Return the normaliser on `count` devices; on one it is the module itself.
+    """Return the normaliser on `count` devices; for one device, the module itself.
 
     Examples
     --------

@@ -1,9 +1,10 @@
-r"""EvalNorm: batch normalisation in training; at inference, statistics corrected by those of the one sample.
+r"""EvalNorm: batch normalisation in training; at inference, moving statistics corrected by those of each sample.
 
 Singh and Shrivastava, "EvalNorm: Estimating Batch Normalization Statistics for Evaluation", 2019. In a small batch a
-sample is a good part of its own mean and variance, and the trained network relies on that. So inference mixes
-the sample's statistics into the moving ones: it is not an affine map of x, and this module has no `affine`. The
-example: a sample of mean 4 and variance 1. With a = b = 1/2, the mean is 2 and the variance 1 + 4.
+sample contributes much to the mean and variance it is normalised by, and the trained network relies on that. So
+inference mixes the sample's statistics into the moving ones. It is then no affine map of x, and this module has no
+`affine`. In the example a sample has mean 4 and variance 1, and the moving statistics are 0 and 1. With a = b = 1/2,
+the mixed mean is 2 and the mixed variance 1 + 4.
 
 Examples
 --------
@@ -28,11 +29,11 @@ from mabn_ref.norms.common import centre, ema, mean_square, merge, root, split
 
 @dataclass(frozen=True, kw_only=True)
 class Config(batch_norm.Config):
-    """Hyper-parameters; `norm_batch`, n, has to be given: the rule of thumb is a = b = 1 / n."""
+    """Hyper-parameters; `norm_batch`, n, is required: a and b start from the rule of thumb 1 / n."""
 
     estimated: bool = setting(False, note="whether a and b, one each for the layer, are estimated in training")
-    rate: float = setting(0.01, at_least=0, note="step of a and b against their gradient, per normalisation batch")
-    merged: bool = setting(True, note="whether the mixture's variance has the term for the distance of the means")
+    rate: float = setting(0.01, at_least=0, note="step size of a and b down their gradient, per normalisation batch")
+    merged: bool = setting(True, note="whether the mixed variance has the term for the distance of the means")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,15 +44,15 @@ class Config(batch_norm.Config):
 class State(NamedTuple):
     """Moving statistics, and the weights of a sample's own statistics at inference."""
 
-    mean: Array  #: (C,), at first 0
-    var: Array  #: (C,), biased, at first 1
-    a: Array  #: (1,): the weight of the sample's mean, at first 1 / n
-    b: Array  #: (1,): the weight of the sample's variance, at first 1 / n
+    mean: Array  #: (C,), initially 0
+    var: Array  #: (C,), biased, initially 1
+    a: Array  #: (1,): the weight of the sample's mean, initially 1 / n
+    b: Array  #: (1,): the weight of the sample's variance, initially 1 / n
     iteration: int = 0  #: normalisation batches so far
 
 
 class Cache(batch_norm.Cache):
-    """What backward needs: that of `mabn_ref.norms.batch_norm`, with a `Config` of this module."""
+    """What backward needs: the fields of `mabn_ref.norms.batch_norm.Cache`, with a `Config` of this module."""
 
     __slots__ = ()
 
@@ -70,7 +71,7 @@ def _training(config: batch_norm.Config) -> batch_norm.Config:
 
 
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
-    """Batch normalisation, `mabn_ref.norms.batch_norm.forward`; a and b may take a step, :eq:`eval-estimate`."""
+    """Normalise as `mabn_ref.norms.batch_norm.forward` does; if `estimated`, a and b move: :eq:`eval-estimate`."""
     checks.forward(x, gamma, beta, (state, State), (config, Config), init, centred=True)
     z, cache, (mean, var, t) = batch_norm.forward(x, gamma, beta, _moving(state), _training(config))
     a, b = _estimated(x, state, config) if config.estimated else (copied(state.a), copied(state.b))
@@ -78,7 +79,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
 
 
 def _estimated(x: Array, state: State, config: Config) -> tuple[Array, Array]:
-    """The weights after a step for each normalisation batch; all x-sized work is in the statistics of the samples."""
+    """a and b after one step per normalisation batch; only the samples' statistics are work of the size of x."""
     xp, a, b = namespace(x), state.a, state.b
     mu, var = statistics(x, config)
     means, _ = ema(state.mean, mu, config.decay, state.iteration)
@@ -112,7 +113,7 @@ def _of_samples(x: Array) -> tuple[Array, Array, Array]:
 def mixture(
     sample_mean: Array, sample_var: Array, mean: Array, var: Array, a: Array, b: Array, config: Config
 ) -> tuple[Array, Array]:
-    """Mean and variance that samples are normalised by, their own at the weights a and b: :eq:`eval-mixture`."""
+    """Mean and variance to normalise samples by, with weights a and b for their own: :eq:`eval-mixture`."""
     distance = sample_mean - mean
     mixed = b * sample_var + (1 - b) * var  # eq: eval-mixture
     if config.merged:
@@ -122,13 +123,13 @@ def mixture(
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
-    """The two batch statistics of backward, of dy: :eq:`bn-gradient-statistics` (5)."""
+    """The batch means g and Psi of dy and y * dy: :eq:`bn-gradient-statistics` (5)."""
     checks.gradient_statistics(dz, (cache, Cache))
     return batch_norm.gradient_statistics(dz, batch_norm.Cache(*cache))
 
 
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
-    """Gradients of batch normalisation, :eq:`bn-backward` (4): what estimates a and b sends nothing back."""
+    """Gradients of batch normalisation, :eq:`bn-backward` (4); the estimates of a and b add nothing to them."""
     checks.backward(dz, (cache, Cache), (state, State), init)
     dx, dgamma, dbeta, _ = batch_norm.backward(dz, *_trained(cache, state))
     return dx, dgamma, dbeta, state
@@ -150,7 +151,7 @@ def _trained(cache: Cache, state: State) -> tuple[batch_norm.Cache, batch_norm.S
 
 
 def infer(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> Array:
-    """Normalise each sample by the mixture of its own and the moving statistics: :eq:`eval-mixture`."""
+    """Normalise each sample by a mixture of its own statistics and the moving ones: :eq:`eval-mixture`."""
     checks.infer(x, gamma, beta, (state, State), (config, Config), init)
     checks.check_state(state, init(x.shape[-1], config, dtype=np.float64), x)
     sample_mean, sample_var, centred = _of_samples(x)

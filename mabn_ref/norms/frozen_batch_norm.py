@@ -1,8 +1,9 @@
 r"""Frozen batch normalisation: the moving statistics of an earlier training, held as constants.
 
-What detection code did for years when it fine-tuned with two images per device: nothing is measured, so nothing is
-noisy, and nothing follows the new data. It is the limit of Batch Renormalization and MABN with decay -> 1, whose
-backward keeps neither g nor Psi. Convert a trained network (`mabn_ref.nn.convert`): `init` knows no statistics.
+Detection code did this for years when fine-tuning with two images per device: nothing is measured, so nothing is
+noisy, but nothing adapts to the new data either. For decay -> 1 the forward passes of Batch Renormalization and MABN
+approach this one, but here backward has neither g nor Psi. Start from a trained network (`mabn_ref.nn.convert`),
+since `init` has no statistics of the data.
 
 Examples
 --------
@@ -36,12 +37,12 @@ class Config(Checked):
 class State(NamedTuple):
     """The constants, which no pass changes."""
 
-    mean: Array  #: (C,), from `init` 0
-    var: Array  #: (C,), biased, from `init` 1
+    mean: Array  #: (C,), 0 from `init`
+    var: Array  #: (C,), biased, 1 from `init`
 
 
 class Cache(NamedTuple):
-    """What backward needs, in the canonical form (G, M, C), all samples of a call being one batch."""
+    """What backward needs, in the canonical form (G, M, C), with all samples of a call as one batch."""
 
     y: Array  #: (1, M, C): the normalised values
     sigma: Array  #: (C,): sqrt(var + eps)
@@ -57,7 +58,7 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
 
 
 def statistics(x: Array, config: Config) -> tuple[Array, Array]:
-    """The mean and biased variance of a call, (1, C), which forward does not look at: :eq:`bn-statistics` (2)."""
+    """Mean and biased variance of a call, (1, C), which forward does not use: :eq:`bn-statistics` (2)."""
     check_own((config, Config))
     return batch_norm.statistics(x, batch_norm.Config())
 
@@ -73,7 +74,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
-    """The two batch statistics of dy that backward leaves out: :eq:`bn-gradient-statistics` (5)."""
+    """The batch means g and Psi of dy and y * dy, which backward leaves out: :eq:`bn-gradient-statistics` (5)."""
     checks.gradient_statistics(dz, (cache, Cache))
     return gradient_means(split(dz, None), cache.y, cache.gamma)
 
@@ -91,12 +92,12 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
 
 
 def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
-    """Training and inference alike as one map per channel, ``z = scale * x + shift``, to be folded: :eq:`fold`."""
+    """Training and inference as one map per channel, ``z = scale * x + shift``, for folding: :eq:`fold`."""
     checks.affine(gamma, beta, (state, State), (config, Config), init)
     return batch_norm.affine(gamma, beta, batch_norm.State(*state), batch_norm.Config(eps=config.eps))
 
 
 def infer(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> Array:
-    """The training pass without a cache, that is inference of batch norm: :eq:`bn-infer`."""
+    """Normalise by the constants, as `forward` and the inference of batch norm do: :eq:`bn-infer`."""
     checks.infer(x, gamma, beta, (state, State), (config, Config), init)
     return batch_norm.infer(x, gamma, beta, batch_norm.State(*state), batch_norm.Config(eps=config.eps))

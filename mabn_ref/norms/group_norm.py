@@ -1,10 +1,10 @@
-r"""Group, layer and instance normalisation: one sample alone, a group of channels together.
+r"""Group, layer and instance normalisation: statistics of a single sample, over a group of channels.
 
 Wu and He, "Group Normalization", 2018; Ba, Kiros and Hinton, "Layer Normalization", 2016; Ulyanov, Vedaldi and
 Lempitsky, "Instance Normalization", 2016. The three differ in how many groups the channels form. No other sample
 takes part, so there are no moving statistics, and inference is the training pass. That is not an affine map of x,
-which is why this module has no `affine`. gamma and beta are one number per channel, not per group. The example: a
-gradient that is the same for a whole group is annihilated if gamma is.
+which is why this module has no `affine`. gamma and beta are one number per channel, not per group. In the example the
+gradient is constant within each group and becomes zero, since gamma is constant there too.
 
 Examples
 --------
@@ -37,8 +37,8 @@ class Config(Checked):
         at_least=1,
         whole=True,
         or_none=True,
-        note="groups of neighbouring channels that share statistics, dividing C. 1: layer normalisation, over all "
-        "positions and channels of a sample; None: one group per channel, instance normalisation",
+        note="number of groups of neighbouring channels that share statistics; it divides C. 1: layer normalisation, "
+        "over all positions and channels of a sample; None: one group per channel, instance normalisation",
     )
 
     @classmethod
@@ -53,7 +53,7 @@ class Config(Checked):
 
 
 class State(NamedTuple):
-    """Nothing: no statistic outlives its sample."""
+    """Empty: no statistics are kept from one call to the next."""
 
 
 class Cache(NamedTuple):
@@ -74,10 +74,10 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
 
 
 def split(x: Array, config: Config) -> Array:
-    """Bring x to (N, M, C), or to (N * groups, values, 1) where the values of a group are neighbours in memory.
+    """Bring x to (N, M, C), or to (N * groups, values, 1) if the values of a group are neighbours in memory.
 
-    They are where there is one group or one position. Each group is then a normalisation batch of one channel, and
-    its statistics are one number each. Elsewhere `group_mean` brings the channels of a group together.
+    They are if there is one group or one position. Each group is then a normalisation batch of one channel, with one
+    number per statistic. Otherwise `group_mean` brings the channels of a group together.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def split(x: Array, config: Config) -> Array:
 
 
 def _width(channels: int, config: Config) -> int:
-    """How many of the channels a group has."""
+    """The number of channels in a group."""
     groups = channels if config.groups is None else config.groups
     if channels % groups:
         raise ValueError(f"groups is {groups}, expected a divisor of the {channels} channels")
@@ -103,12 +103,12 @@ def _width(channels: int, config: Config) -> int:
 
 
 def _together(x: Array, config: Config) -> int:
-    """How many channels of x, in the form of `split`, are a group."""
+    """The number of channels in a group of x, which is in the form of `split`."""
     return 1 if x.shape[2] == 1 else _width(x.shape[2], config)
 
 
 def group_mean(x: Array, config: Config) -> Array:
-    """Means over each sample and group, at every channel of the group: from (N, M, C) to (N, 1, C).
+    """Means over each sample and group, repeated for every channel of the group: from (N, M, C) to (N, 1, C).
 
     Channels 0 to C / groups - 1 are the first group.
 
@@ -161,7 +161,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
-    """The two statistics of backward, of dy, of every sample and group, (N, groups): :eq:`gn-gradient-statistics`."""
+    """Means of dy and y * dy over every sample and group, (N, groups): :eq:`gn-gradient-statistics`."""
     checks.gradient_statistics(dz, (cache, Cache))
     dy = split(dz * cache.gamma, cache.config)
     g = group_mean(dy, cache.config)  # eq: gn-gradient-statistics

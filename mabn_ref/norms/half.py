@@ -1,25 +1,25 @@
 """Half precision: x, z, dz and dx are float16, and everything between is computed in float32.
 
 A float16 has 11 binary digits and ends at 65,504. That is enough for one value, but not for a sum of many or for a
-square. So the values are taken to float32 as they come in, the normaliser does there what it always does, and what it
-returns per value is rounded back. gamma, beta, their gradients, the statistics, the state and the cache are float32.
-The normalisers themselves refuse float16: which precision sums have is a choice, and this is it.
+square. So inputs are converted to float32, the normaliser works as usual, and what it returns per value is rounded
+back. gamma, beta, their gradients, the statistics, the state and the cache are float32. The normalisers themselves
+refuse float16, because somebody has to choose the precision of sums; this module chooses float32.
 
 Parameters
 ----------
 module : module
-    Any normaliser of `mabn_ref.norms`; the state is that of its ``init(..., dtype=numpy.float32)``.
+    Any normaliser of `mabn_ref.norms`; the state comes from its ``init(..., dtype=numpy.float32)``.
 x, dz : array of float16
     The input, and the gradient with respect to the output. The other arguments are those of the normaliser.
 
 Raises
 ------
 TypeError
-    If x or dz is not float16. What the normaliser refuses, it refuses here too.
+    If x or dz is not float16. The normaliser's own errors are raised as well.
 
 Examples
 --------
-The sum of these values is far beyond the largest float16, and their mean and spread come out right:
+The sum of these values is far beyond the largest float16, yet their mean and variance come out right:
 
 >>> import numpy as np
 >>> from mabn_ref.norms import batch_norm
@@ -47,7 +47,7 @@ def forward(
 
 
 def backward(module: ModuleType, dz: Array, cache: Any, state: Any) -> tuple[Array, Array, Array, Any]:
-    """Go back in float32, from the cache of float32; dx is rounded to float16, dgamma and dbeta are not."""
+    """Gradients, computed in float32 from the float32 cache; dx is rounded to float16, dgamma and dbeta are not."""
     dx, dgamma, dbeta, state = module.backward(_single("dz", dz), cache, state)
     return _half(dx), dgamma, dbeta, state
 

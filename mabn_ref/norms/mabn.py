@@ -1,9 +1,9 @@
 r"""Moving Average Batch Normalization: equations (19) and (20).
 
-Yan et al., "Towards Stabilizing Batch Statistics in Backward Propagation of Batch Normalization", ICLR 2020. Moving
-averages of chi^2 in forward and of Psi in backward, which is **not the derivative of forward** unless the window is
-one batch long. What the paper leaves open, and what its authors' code does, is in `mabn_ref.norms.mabn_variants`. The
-example: the second batch is divided by the root of the mean of both mean squares, sqrt((25 + 73) / 2) = 7.
+Yan et al., "Towards Stabilizing Batch Statistics in Backward Propagation of Batch Normalization", ICLR 2020. Forward
+uses a moving average of chi^2, backward one of Psi. So backward is **not the derivative of forward**, unless r is
+held and the window is one batch long. See `mabn_ref.norms.mabn_variants` for what the paper leaves open. In the
+example the second batch is divided by sqrt((25 + 73) / 2) = 7, the root of the mean of both mean squares.
 
 Examples
 --------
@@ -33,7 +33,7 @@ class Config(Settings):
     """Hyper-parameters."""
 
     decay: float = setting(0.98, at_least=0, below=1, note="alpha, weight of the old value in the moving chi^2")
-    window: int = setting(16, at_least=1, whole=True, note="m, the batch statistics in a simple moving average")
+    window: int = setting(16, at_least=1, whole=True, note="m, the number of batches in a simple moving average")
     clip: float = setting(5.0, at_least=1, note="lambda: r is clipped to [1 / lambda, lambda]; 1: no renormalisation")
     warmup: int = setting(0, at_least=0, whole=True, imitation=True, note="batch statistics while iteration < warmup")
     renorm_from: int = setting(1, at_least=1, whole=True, imitation=True, note="first iteration with r other than 1")
@@ -42,18 +42,18 @@ class Config(Settings):
 class State(NamedTuple):
     """Moving statistics."""
 
-    chi2: Array  #: (C,): the exponential moving average of chi^2, for r and for inference; at first 1
+    chi2: Array  #: (C,): the exponential moving average of chi^2, for r and for inference; initially 1
     chi2_window: Array  #: (m, C): the last m batch values of chi^2, oldest first, zero where there is none yet
-    psi_window: Array  #: (m, C): the same of Psi; `backward` changes this, and its own count, alone
+    psi_window: Array  #: (m, C): the same for Psi; `backward` changes only this and its own count
     iteration: int  #: normalisation batches so far
-    backward_iteration: int = 0  #: the same, of those that came back
+    backward_iteration: int = 0  #: iteration of the last batch that went through backward
 
 
 class Cache(NamedTuple):
     """What backward needs, in the canonical form (G, M, C)."""
 
     y: Array  #: (G, M, C): the normalised values
-    chi: Array  #: (G, 1, C): sqrt(chi2 + eps), of the average (or, in warm-up, the batch value) that forward used
+    chi: Array  #: (G, 1, C): sqrt(chi2 + eps), where chi2 is the average or, in warm-up, the batch's own value
     r: Array  #: (G, 1, C): the clipped ratio of chi to its exponential average, by which y is multiplied
     gamma: Array  #: (C,)
     iteration: int  #: iterations before this call
@@ -69,7 +69,7 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
 
 
 def statistics(x: Array, config: Settings) -> Array:
-    """Batch mean square chi^2 of every normalisation batch, (G, C): :eq:`modified-statistics` (15)."""
+    """Mean square chi^2 of each normalisation batch, (G, C): :eq:`modified-statistics` (15)."""
     checks.statistics(config)
     x = split(x, config.norm_batch)
     return mean_square(x)[:, 0, :]  # eq: modified-statistics (15)
@@ -93,7 +93,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
-    """The two batch statistics of backward, of dy: :eq:`bn-gradient-statistics` (5)."""
+    """The batch means g and Psi of dy and y * dy: :eq:`bn-gradient-statistics` (5)."""
     checks.gradient_statistics(dz, (cache, Cache))
     return gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma * cache.r)
 
@@ -102,7 +102,7 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     """Gradients with the averaged Psi: :eq:`mabn-backward` (20), :eq:`mabn-affine-backward`."""
     checks.backward(dz, (cache, Cache), (state, State), init)
     dz, values = split(dz, cache.config.norm_batch), cache.y.shape[1]
-    y, chi, r, gamma, t, shape, config = cache  # t: backward is in the phase that forward was in
+    y, chi, r, gamma, t, shape, config = cache  # t is that of forward: both passes are in the same phase
     dz_sum, dzy_sum = sums(dz), sums(dz * y)
     dbeta = total(dz_sum)  # eq: affine-backward
     dgamma = total(r * dzy_sum)  # eq: mabn-affine-backward
@@ -128,7 +128,7 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     # y = x / chi
     dx = dy / chi  # eq: mabn-graph
     ell = -sums(dy * y) / values  # eq: mabn-graph
-    # the batch's own share of the gradient of log chi, -M Psi, gives way to the average over the window
+    # the batch's own share of the gradient of log chi, -M Psi, is replaced by the average over the window
     ell_average, window = sma(-state.psi_window, ell, seen=t)  # eq: mabn-graph
     dlog_chi = values * switched(ell, ell_average, config.warmup, t)  # eq: mabn-graph
     # chi = sqrt(chi2 + eps)
@@ -140,7 +140,7 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
 
 
 def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
-    """Inference as one map per channel, ``z = scale * x + shift``, to be folded: :eq:`fold`."""
+    """Inference as one map per channel, ``z = scale * x + shift``, which a convolution can absorb: :eq:`fold`."""
     checks.affine(gamma, beta, (state, State), (config, Config), init)
     scale = gamma / root(state.chi2 + config.eps)  # eq: modified-infer
     return scale, beta

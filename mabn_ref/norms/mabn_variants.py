@@ -1,9 +1,9 @@
 r"""What the paper on MABN leaves open, and what its authors' three files do, as settings.
 
-With the defaults it is `mabn_ref.norms.mabn`, number for number. The settings change when a batch statistic gives way
-to an average, which is told to `mabn` as another count of iterations, and what r is taken from: the rest of MABN is
-called there. Iterations are normalisation batches counted from 1, or calls if ``ema_per="call"``; the docs give the
-reason for every setting.
+With the defaults this is `mabn_ref.norms.mabn`, number for number. The settings change when averages replace batch
+statistics, and what r is computed from. Backward is that of `mabn`, called with an adjusted count of iterations.
+Iterations are normalisation batches counted from 1, or calls if ``ema_per="call"``; the docs give the reason for
+every setting.
 
 The example imitates the authors' `MABN.py`. It starts with batch statistics, so the first two values are divided by
 the root mean square of their own batch, sqrt((1 + 49) / 2) = 5. There is no correction (r = 1) in the first 1,000
@@ -36,7 +36,7 @@ from mabn_ref.norms.mabn import statistics as statistics
 
 _PARTIAL = "before m statistics are held: the mean of those held, or batch statistics while iteration <= window"
 _FED = "what the exponential average is fed: the batch's chi^2, or the value that forward divides by"
-_OFTEN = "it is updated at every normalisation batch, or once per call with their mean"
+_OFTEN = "the exponential average is updated at every normalisation batch, or once per call with their mean"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +47,15 @@ class Config(mabn.Config):
     ema_of: str = setting("batch", imitation=True, choices=("batch", "window"), note=_FED)
     ema_per: str = setting("micro_batch", imitation=True, choices=("micro_batch", "call"), note=_OFTEN)
     ema_read: str = setting(
-        "before", imitation=True, choices=("before", "after"), note="r reads it before or after its update"
+        "before", imitation=True, choices=("before", "after"), note="r reads that average before or after its update"
     )
     ema_start: float | str = setting(
-        1.0, imitation=True, at_least=0, choices=("first",), note='"first": the first value fed'
+        1.0, imitation=True, at_least=0, choices=("first",), note='its start; "first": the first value fed'
     )
 
     @classmethod
     def paper(cls, **keywords: Any) -> Config:
-        """The paper's own behaviour, which is the default; `keywords` are those of `Config`."""
+        """The paper's own behaviour, the default; `keywords` are those of `Config`."""
         return cls(**keywords)
 
     @classmethod
@@ -74,24 +74,24 @@ class Config(mabn.Config):
 
     @classmethod
     def megvii_grouped(cls, **keywords: Any) -> Config:
-        """The behaviour of the authors' `cls/networks/MABN.py`, many normalisation batches in a call.
+        """The behaviour of the authors' `cls/networks/MABN.py`, with many normalisation batches in a call.
 
-        Theirs needs as many of them in a call as the window is long; here any number goes, as long as it is the same
-        in every call until the window is full: calls are counted, not normalisation batches. `keywords` are those of
-        `Config`.
+        Their code needs exactly as many in a call as the window is long. Here any number will do, but it must be the
+        same in every call until the window is full, since calls are counted, not normalisation batches. `keywords`
+        are those of `Config`.
         """
         theirs: dict[str, Any] = {"warmup": 2, "renorm_from": 100, "ema_of": "window"}
         return cls(**theirs | {"ema_per": "call", "ema_start": "first"} | keywords)
 
 
 class State(mabn.State):
-    """Moving statistics: those of `mabn_ref.norms.mabn.State`, its counts in iterations of this module."""
+    """Moving statistics: the fields of `mabn_ref.norms.mabn.State`, counting the iterations of this module."""
 
     __slots__ = ()
 
 
 class Cache(mabn.Cache):
-    """What backward needs: that of `mabn_ref.norms.mabn.Cache`."""
+    """What backward needs: the fields of `mabn_ref.norms.mabn.Cache`."""
 
     __slots__ = ()
 
@@ -129,23 +129,23 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
 
 
 def _iterations(cache: Any) -> int:
-    """How many of them a call is."""
+    """The number of iterations in a call."""
     return 1 if cache.config.ema_per == "call" else int(cache.y.shape[0])
 
 
 def _as_mabn(config: Any, iteration: int, groups: int) -> tuple[mabn.Config, int]:
-    """The settings and the iterations with which `mabn` goes over from batch statistics to averages as here."""
+    """The settings and iteration with which `mabn` switches from batch statistics to averages when this does."""
     plain = {field.name: getattr(config, field.name) for field in dataclasses.fields(mabn.Config)}
     if config.partial_window == "batch":
         plain["warmup"] = max(config.warmup, config.window + 1)
-    if config.ema_per == "call":  # which is as many iterations of `mabn` as it has normalisation batches
+    if config.ema_per == "call":  # one call is `groups` iterations of `mabn`
         iteration = iteration * groups
         plain |= {name: max((plain[name] - 1) * groups + 1, 0) for name in ("warmup", "renorm_from")}
     return mabn.Config(**plain), iteration
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
-    """The two batch statistics of backward, of dy: :eq:`bn-gradient-statistics` (5)."""
+    """The batch means g and Psi of dy and y * dy: :eq:`bn-gradient-statistics` (5)."""
     checks.gradient_statistics(dz, (cache, Cache))
     return mabn.gradient_statistics(dz, mabn.Cache(*cache))
 
@@ -174,7 +174,7 @@ def _passed_back(
 
 
 def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
-    """Inference as one map per channel, ``z = scale * x + shift``, to be folded: :eq:`fold`."""
+    """Inference as one map per channel, ``z = scale * x + shift``, which a convolution can absorb: :eq:`fold`."""
     checks.affine(gamma, beta, (state, State), (config, Config), init)
     return mabn.affine(gamma, beta, mabn.State(*state), _as_mabn(config, 0, 1)[0])
 

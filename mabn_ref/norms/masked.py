@@ -1,14 +1,14 @@
 r"""Statistics over valid positions only: sequences with padding.
 
-A batch statistic is a mean over positions, so a mask just chooses the values that it is a mean of. The valid ones are
-taken out, (M, C), the normaliser takes them for M samples, and its results are put back. What stands at the other
-positions of x and dz is never read; z and dx are 0 there. All valid values of a call are one normalisation batch.
+A batch statistic is a mean over positions, so a mask only selects the values to average. The valid values are taken
+out as (M, C), the normaliser treats them as M samples, and its results are put back. The other positions of x and dz
+are never read, and z and dx are 0 there. All valid values of a call form one normalisation batch.
 
 Parameters
 ----------
 module : module
     A normaliser whose samples share statistics: `mabn_ref.norms.batch_norm`, `mabn_ref.norms.mabn`, ..., except
-    `mabn_ref.norms.eval_norm`, whose inference has statistics of each sample.
+    `mabn_ref.norms.eval_norm`, whose inference uses the statistics of each sample.
 mask : array of bool, shape (N, ...)
     The shape of `x` without its channels; True where a position is valid.
 
@@ -53,12 +53,12 @@ def forward(
 
 
 def backward(module: ModuleType, dz: Array, cache: Cache, state: Any) -> tuple[Array, Array, Array, Any]:
-    """Go back through the valid values: :eq:`masked-backward`."""
+    """Gradients at the valid positions, 0 elsewhere: :eq:`masked-backward`."""
     check_own((cache, Cache))
     valid, mask = cache
     check_plain("dz", dz)
     if tuple(dz.shape[:-1]) != tuple(mask.shape):
-        raise ValueError(f"dz has shape {tuple(dz.shape)}, expected {tuple(mask.shape)} of the mask and channels")
+        raise ValueError(f"dz has shape {tuple(dz.shape)}, expected {tuple(mask.shape)}, as mask, and channels")
     dx, dgamma, dbeta, state = module.backward(dz[mask], valid, state)  # eq: masked-backward
     return _put_back(dx, mask, dz), dgamma, dbeta, state
 
@@ -77,9 +77,11 @@ def _put_back(values: Array, mask: Array, like: Array) -> Array:
 
 def _check(x: Array, mask: Array, config: Any) -> None:
     if not isinstance(config, Settings):
-        raise TypeError(f"config is {kind(config)}, expected that of a normaliser whose samples share statistics")
+        raise TypeError(
+            f"config is {kind(config)}, expected the Config of a normaliser whose samples share statistics"
+        )
     if config.norm_batch is not None:
-        raise ValueError(f"norm_batch is {config.norm_batch}, expected None: with a mask, a call is one of them")
+        raise ValueError(f"norm_batch is {config.norm_batch}, expected None: with a mask, a call is one batch")
     if not str(getattr(mask, "dtype", "")).endswith("bool"):
         of = f" of {mask.dtype}" if hasattr(mask, "dtype") else ""
         raise TypeError(f"mask is {kind(mask)}{of}, expected an array of bool")
@@ -90,4 +92,4 @@ def _check(x: Array, mask: Array, config: Any) -> None:
             f"mask has shape {tuple(mask.shape)}, expected {tuple(x.shape[:-1])}, that of x without its channels"
         )
     if not bool(namespace(mask).any(mask)):
-        raise ValueError("mask is False everywhere, expected a valid position")
+        raise ValueError("mask is False everywhere, expected at least one valid position")

@@ -1,8 +1,9 @@
 r"""Modified batch normalisation, which divides by the root mean square alone: equations (15) and (16).
 
-Yan et al., ICLR 2020, section 4.2. Dropping the mean leaves one batch statistic in each direction, chi^2 and Psi; the
-weights before it should be centralised (`mabn_ref.nn.centralize`) so that the mean is small. The example: the first
-normalisation batch is divided by 5, the root of its mean square, and a gradient along y becomes zero.
+Yan et al., ICLR 2020, section 4.2. Without the mean, each pass has one batch statistic: chi^2 in forward and Psi in
+backward. The weights of the layer before should be centralised (`mabn_ref.nn.centralize`), so that the mean is small.
+In the example the first normalisation batch is divided by 5, the root of its mean square, and a gradient proportional
+to y becomes zero.
 
 Examples
 --------
@@ -37,7 +38,7 @@ class Config(Settings):
 class State(NamedTuple):
     """Moving statistics."""
 
-    chi2: Array  #: (C,): the mean square, at first 1
+    chi2: Array  #: (C,): the mean square, initially 1
     iteration: int = 0  #: normalisation batches so far
 
 
@@ -59,7 +60,7 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
 
 
 def statistics(x: Array, config: Settings) -> Array:
-    """Batch mean square chi^2 of every normalisation batch, (G, C): :eq:`modified-statistics` (15)."""
+    """Mean square chi^2 of each normalisation batch, (G, C): :eq:`modified-statistics` (15)."""
     checks.statistics(config)
     x = split(x, config.norm_batch)
     return mean_square(x)[:, 0, :]  # eq: modified-statistics (15)
@@ -80,7 +81,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
-    """The two batch statistics of backward, which uses Psi alone, of dy: :eq:`bn-gradient-statistics` (5)."""
+    """The batch means g and Psi of dy and y * dy; backward uses only Psi: :eq:`bn-gradient-statistics` (5)."""
     checks.gradient_statistics(dz, (cache, Cache))
     return gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma)
 
@@ -120,7 +121,7 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
 
 
 def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
-    """Inference as one map per channel, ``z = scale * x + shift``, to be folded: :eq:`fold`."""
+    """Inference as one map per channel, ``z = scale * x + shift``, which a convolution can absorb: :eq:`fold`."""
     checks.affine(gamma, beta, (state, State), (config, Config), init)
     scale = gamma / root(state.chi2 + config.eps)  # eq: modified-infer
     return scale, beta

@@ -1,24 +1,25 @@
 r"""Moving statistics: batch, simple or exponential averages in either direction, in vanilla or modified form.
 
-It varies one thing at a time, as Table 4 of Yan et al., ICLR 2020, does. The modified form is the vanilla one with
-the mean held at 0 in forward and g held at 0 in backward, and that is how it is written. **backward is the derivative
-of forward**, r and d held, **only where backward uses batch statistics and forward is not "sma"** (or a window is one
-batch long): in the other 7 of the 9 combinations it is a definition. The other normalisers as settings:
+The settings allow one thing to be varied at a time, as in Table 4 of Yan et al., ICLR 2020. The modified form is
+written as the vanilla one with the mean held at 0 in forward and g held at 0 in backward. With r and d held,
+**backward is the derivative of forward only where backward uses batch statistics and forward is not "sma"** (or the
+window is one batch long): in the other 7 of the 9 combinations backward is a definition of its own. The other
+normalisers as settings:
 
 ============================  ========  ==========  ==========  =====================================
 normaliser                    form      forward     backward    further
 ============================  ========  ==========  ==========  =====================================
 batch norm                    vanilla   "batch"     "batch"
-Batch Renormalization         vanilla   "ema"       "batch"     its ``ema_of="var"``, no ramps
+Batch Renormalization         vanilla   "ema"       "batch"     with its ``ema_of="var"``, no ramps
 batch norm                    vanilla   "ema"       "batch"     in the limit r_max = 1, d_max = 0
 modified batch norm           modified  "batch"     "batch"
-MABN                          modified  "sma"       "sma"       r_max its clip
+MABN                          modified  "sma"       "sma"       r_max is its clip
 modified batch norm           modified  "sma"       "sma"       in the limit window = 1, r_max = 1
 ============================  ========  ==========  ==========  =====================================
 
 Examples
 --------
-The second batch has mean 12; with a window of two, 3 + 12 makes 7.5:
+The second batch has mean 12; the window of two holds 3 and 12, and their mean is 7.5:
 
 >>> one, zero, config = np.ones(1), np.zeros(1), Config(eps=0.0, forward="sma", window=2, r_max=1.0, d_max=0.0)
 >>> _, _, state = forward(np.array([[2.0], [4.0]]), one, zero, init(1, config, dtype=np.float64), config)
@@ -45,39 +46,45 @@ _AVERAGES = ("batch", "sma", "ema")
 class Config(Settings):
     """Which statistics each direction uses, and how they are averaged.
 
-    Forward normalises by the batch ("batch"); by the average over the window, and then corrects to the exponential
-    average by r and d, as MABN does ("sma"); or by the batch, and then corrects so, as Batch Renormalization does
-    ("ema"): what is not clipped is normalised by the exponential average itself.
+    With "batch", forward normalises by the batch; with "sma", by the average over the window, and with "ema", by the
+    batch. The last two then correct by r and d to the exponential average, as MABN and Batch Renormalization do:
+    where nothing is clipped, the result is normalised by the exponential average itself.
     """
 
-    form: str = setting("vanilla", choices=("vanilla", "modified"), note="divide by what (1) or (15) divides by")
+    form: str = setting(
+        "vanilla", choices=("vanilla", "modified"), note="divide by sigma, as in (1), or by chi, as in (15)"
+    )
     forward: str = setting("batch", choices=_AVERAGES, note="what forward normalises by, see above")
-    backward: str = setting("batch", choices=_AVERAGES, note="the g and Psi subtracted: the batch's, or an average")
-    window: int = setting(16, at_least=1, whole=True, note="m, the batch values in a simple moving average")
+    backward: str = setting(
+        "batch", choices=_AVERAGES, note="which g and Psi are subtracted: the batch's or an average"
+    )
+    window: int = setting(16, at_least=1, whole=True, note="m, the number of batches in a simple moving average")
     decay: float = setting(
         0.98, at_least=0, below=1, note="alpha, weight of the old value in all exponential averages"
     )
     r_max: float = setting(5.0, at_least=1, note="r is clipped to [1 / r_max, r_max]; 1 is no correction")
     d_max: float = setting(5.0, at_least=0, note="d is clipped to [-d_max, d_max]; 0 is no correction")
-    renorm_from: int = setting(1, at_least=1, whole=True, note="the first iteration with a correction, from 1 on")
+    renorm_from: int = setting(
+        1, at_least=1, whole=True, note="the first iteration with a correction, counted from 1"
+    )
 
 
 class State(NamedTuple):
-    """Averages of the four batch statistics; `forward` changes the first four and the count, `backward` the rest.
+    """Averages of the four batch statistics; `forward` changes the first four and `iteration`, `backward` the rest.
 
     In the modified form `mean` and g stay 0, and `var` is the mean square.
     """
 
-    mean: Array  #: (C,): the exponential average of the batch mean, at first 0
-    var: Array  #: (C,): that of the batch variance, at first 1
+    mean: Array  #: (C,): the exponential average of the batch mean, initially 0
+    var: Array  #: (C,): the same for the batch variance, initially 1
     mean_window: Array  #: (m, C): the last m batch means, oldest first, zero where there is none yet
     var_window: Array  #: (m, C)
-    g: Array  #: (C,): the exponential average of g, whose start is the first batch's
-    psi: Array  #: (C,): that of Psi
+    g: Array  #: (C,): the exponential average of g, which starts from the first batch's g
+    psi: Array  #: (C,): the same for Psi
     g_window: Array  #: (m, C)
     psi_window: Array  #: (m, C)
     iteration: int  #: normalisation batches so far
-    backward_iteration: int = 0  #: the same, of those that came back
+    backward_iteration: int = 0  #: iteration of the last batch that went through backward
 
 
 class Cache(NamedTuple):
@@ -109,7 +116,7 @@ def statistics(x: Array, config: Config) -> tuple[Array, Array]:
 
 
 def _statistics(x: Array, config: Config) -> tuple[Array, Array, Array]:
-    """Those and the centred values."""
+    """The same statistics, (G, 1, C), and the centred values."""
     if config.form == "modified":
         chi2 = mean_square(x)
         return 0 * chi2, chi2, x
@@ -118,10 +125,10 @@ def _statistics(x: Array, config: Config) -> tuple[Array, Array, Array]:
 
 
 def _over_window(held: Array, mu: Array, seen: int) -> tuple[Array, Array, Array]:
-    """Means over the window, how far each batch's own is from them, and the new window.
+    """Means over the window, how far each batch's own mean is from them, and the new window.
 
-    Averaged are the distances from a value between the smallest and the largest of the means, the one nearest to 0:
-    means that are all alike have exactly that average, and no distance is rounded more than the mean itself is.
+    What is averaged are distances from one value: of those between the smallest and the largest mean, the one nearest
+    to 0. Means that are all equal then average to exactly that, and no distance is rounded more than the mean itself.
     """
     xp, empty, rows = namespace(mu), max(held.shape[0] - seen, 0), mu[:, 0, :]
     found = xp.concat([held[empty:, :], rows])
@@ -159,13 +166,13 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
-    """The batch statistics g and Psi, the values that are averaged, of dy: :eq:`bn-gradient-statistics` (5)."""
+    """The batch means g and Psi of dy and y * dy, which backward may average: :eq:`bn-gradient-statistics` (5)."""
     checks.gradient_statistics(dz, (cache, Cache))
     return common.gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma * cache.r)
 
 
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
-    """Gradients with the g and Psi that the configuration names: :eq:`moving-backward`."""
+    """Gradients with the g and Psi that `config` names: :eq:`moving-backward`."""
     checks.backward(dz, (cache, Cache), (state, State), init)
     dz, values = split(dz, cache.config.norm_batch), cache.y.shape[1]
     y, sigma, r, d, gamma, _, shape, _ = cache
@@ -181,7 +188,7 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
 
 
 def _averages(g: Array, psi: Array, cache: Cache, state: State) -> tuple[Array, Array, State]:
-    """The g and Psi that each normalisation batch uses, and the state with the batch's taken in."""
+    """The g and Psi that each normalisation batch uses, and the state updated with the batches' own."""
     config, t = cache.config, cache.iteration
     if config.form == "modified":
         g = 0 * g  # eq: moving-backward
@@ -207,7 +214,7 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
     dy = dz * gamma * r  # eq: moving-graph
     # y = centred / sigma
     dcentred = dy / sigma  # eq: moving-graph
-    # the batch's own shares of the gradients of mu / sigma and log sigma give way to averages
+    # the batch's own shares of the gradients of mu / sigma and log sigma are replaced by averages
     dshift, dlog_sigma = -mean(dy), -mean(dy * y)  # eq: moving-graph
     g, psi, state = _averages(-dshift, -dlog_sigma, cache, state)
     # sigma = sqrt(var + eps), and var = mean of centred^2
@@ -232,5 +239,5 @@ def infer(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> 
 
 
 def _moving(state: State, config: Config) -> tuple[batch_norm.State, batch_norm.Config]:
-    """What inference reads, as batch normalisation has it."""
+    """The state and configuration with which batch normalisation's inference is called."""
     return batch_norm.State(state.mean, state.var), batch_norm.Config(eps=config.eps)

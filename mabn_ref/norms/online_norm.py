@@ -1,10 +1,11 @@
 r"""Online Normalization: moving statistics in both passes, updated sample by sample.
 
-Chiley et al., "Online Normalization for Training Neural Networks", 2019. Forward normalises a sample by averages over
-the samples before it, so that no sample sees the rest of its batch, and their order counts. Backward subtracts what
-has built up along y and along the constant, with two control variables u and v. **backward is not the derivative of
-forward**, except for a single sample with u = v = 0: the docs say what it is; dgamma and dbeta are true derivatives.
-The example: every gradient is 1, and the more of it has come through, the more is held back.
+Chiley et al., "Online Normalization for Training Neural Networks", 2019. Forward normalises each sample by averages
+over the samples before it, so no sample sees the rest of its batch, and the order of samples matters. Backward uses
+two control variables: v subtracts what has built up along y, and u what has built up along a constant. **backward is
+not the derivative of forward**, except for a single sample with u = v = 0: the docs say what it is. dgamma and dbeta
+are true derivatives. In the example every gradient is 1, and the more backward has let through, the more it holds
+back.
 
 Examples
 --------
@@ -32,10 +33,10 @@ from mabn_ref.norms.common import accumulated, centre, ema, gradient_means, mean
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Checked):
-    """Hyper-parameters; the defaults are the paper's. A sample is a normalisation batch."""
+    """Hyper-parameters; the defaults are the paper's. Each sample is a normalisation batch."""
 
     eps: float = setting(
-        1e-5, at_least=0, note="added in both roots, to the variance and to layer scaling's mean square"
+        1e-5, at_least=0, note="added inside both roots, to the variance and to layer scaling's mean square"
     )
     decay_forward: float = setting(0.999, at_least=0, below=1, note="weight of the old mean and variance, per sample")
     decay_backward: float = setting(0.99, at_least=0, below=1, note="1 minus the strength of the control variables")
@@ -43,14 +44,14 @@ class Config(Checked):
 
 
 class State(NamedTuple):
-    """Moving statistics, all of shape (C,); `backward` changes `u`, `v` and its own count alone."""
+    """Moving statistics, all of shape (C,); `backward` changes only `u`, `v` and its own count."""
 
-    mean: Array  #: at first 0, moved by :eq:`online-mean`
-    var: Array  #: at first 1, moved by :eq:`online-variance`
+    mean: Array  #: initially 0, moved by :eq:`online-mean`
+    var: Array  #: initially 1, moved by :eq:`online-variance`
     u: Array  #: the sum of the mean gradients that `backward` has let through
-    v: Array  #: the sum of the mean products of y and gradient that it has let through
+    v: Array  #: the sum of the means of y times gradient that it has let through
     iteration: int = 0  #: samples so far
-    backward_iteration: int = 0  #: the same, of those that came back
+    backward_iteration: int = 0  #: number of the last sample that went through backward
 
 
 class Cache(NamedTuple):
@@ -74,7 +75,7 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
 
 
 def statistics(x: Array, config: Config) -> tuple[Array, Array]:
-    """Mean and biased variance of every sample, which the averages are fed: :eq:`bn-statistics` (2) with G = N."""
+    """Mean and biased variance of each sample, which the averages take in: :eq:`bn-statistics` (2) with G = N."""
     check_own((config, Config))
     x = split(x, 1)
     mu, centred = centre(x)
@@ -101,7 +102,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
 
 
 def _scaled(a: Array, config: Config) -> tuple[Array, Array | None]:
-    """Layer scaling of (N, M, C), and the root mean square of each sample."""
+    """`a`, (N, M, C), after layer scaling, and the root mean square of each sample."""
     if not config.layer_scaling:
         return a, None
     squares = _mean_of_sample(a * a)
@@ -115,7 +116,7 @@ def _mean_of_sample(a: Array) -> Array:
 
 
 def _unscaled(dz: Array, cache: Cache) -> Array:
-    """From dz to the gradient before layer scaling, (N, M, C)."""
+    """The gradient with respect to the input of layer scaling, (N, M, C)."""
     dz = split(dz, 1)
     if cache.scale is None:
         return dz
@@ -123,13 +124,13 @@ def _unscaled(dz: Array, cache: Cache) -> Array:
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
-    """The means over each sample of dy and y * dy, by which u and v move: :eq:`bn-gradient-statistics` (5), G = N."""
+    """The means of dy and y * dy over each sample, which move u and v: :eq:`bn-gradient-statistics` (5), G = N."""
     checks.gradient_statistics(dz, (cache, Cache))
     return gradient_means(_unscaled(dz, cache), cache.y, cache.gamma)
 
 
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
-    """Gradients under control of u and v: :eq:`online-control-v`, :eq:`online-control-u`, :eq:`online-backward`."""
+    """Gradients controlled by u and v: :eq:`online-control-v`, :eq:`online-control-u`, :eq:`online-backward`."""
     checks.backward(dz, (cache, Cache), (state, State), init)
     y, sigma, gamma, held = cache.y, cache.sigma, cache.gamma, 1 - cache.config.decay_backward
     dz, values = _unscaled(dz, cache), y.shape[1]
@@ -137,7 +138,7 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
     dbeta = total(dz_sum)  # eq: affine-backward
     dgamma = total(dzy_sum)  # eq: affine-backward
     g, psi = gamma * dz_sum / values, gamma * dzy_sum / values
-    # All that depends on the sample before is a number per channel; what is of the size of x is done at once.
+    # Only numbers per channel depend on the previous sample; work of the size of x is done for all samples at once.
     v, v_after = accumulated(state.v, psi, held * sums(y * y) / values)  # eq: online-control-v
     dy = dz * gamma - held * v * y  # eq: online-control-v
     through = (g - held * v * sums(y) / values) / sigma
@@ -148,7 +149,7 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
 
 
 def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
-    """Inference as one map per channel, ``z = scale * x + shift``, which it is without layer scaling alone."""
+    """Inference as one map per channel, ``z = scale * x + shift``, which it is only without layer scaling."""
     checks.affine(gamma, beta, (state, State), (config, Config), init)
     if config.layer_scaling:
         raise ValueError("layer_scaling is True, expected False: with it inference is not an affine map of x")

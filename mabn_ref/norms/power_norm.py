@@ -1,9 +1,10 @@
 r"""PowerNorm: a moving mean square in forward, and a running sum of what was let through in backward.
 
-Shen et al., "PowerNorm: Rethinking Batch Normalization in Transformers", ICML 2020. It divides by the average of the
-batches before, as MABN does where r is not clipped, and subtracts the share 1 - decay_backward of a running sum v of
-the gradient along y, as Online Normalization does for each sample. **backward is not the derivative of forward**. The
-example: the first batch is divided by 1, the second by 5, the root of its predecessor's mean square.
+Shen et al., "PowerNorm: Rethinking Batch Normalization in Transformers", ICML 2020. Forward divides by an average
+over earlier batches, as MABN does where r is not clipped. Backward keeps a running sum v of the gradient along y and
+subtracts the share 1 - decay_backward of it, as Online Normalization does for each sample. **backward is not the
+derivative of forward**. In the example the first batch is divided by 1, the second by 5, the root of the mean square
+of the first.
 
 Examples
 --------
@@ -39,21 +40,21 @@ class Config(modified_batch_norm.Config):
 
     @classmethod
     def authors(cls) -> Config:
-        """Return what the authors' code does, without the scaling of groups of channels that stands before it."""
+        """Return the settings of the authors' code, without the scaling of groups of channels that precedes it."""
         return cls(warmup=10_000, backward_by="batch")
 
 
 class State(NamedTuple):
-    """Moving statistics, both of shape (C,); `backward` changes `v`, and its own count, alone."""
+    """Moving statistics, both of shape (C,); `backward` changes only `v` and its own count."""
 
-    chi2: Array  #: the moving mean square, at first 1
-    v: Array  #: the sum of the mean products of y and gradient that backward has let through, at first 0
+    chi2: Array  #: the moving mean square, initially 1
+    v: Array  #: the sum of the means of y times gradient that backward has let through, initially 0
     iteration: int = 0  #: normalisation batches so far
-    backward_iteration: int = 0  #: the same, of those that came back
+    backward_iteration: int = 0  #: iteration of the last batch that went through backward
 
 
 class Cache(modified_batch_norm.Cache):
-    """What backward needs: that of `mabn_ref.norms.modified_batch_norm`; `chi` is what backward divides by."""
+    """What backward needs: as in `mabn_ref.norms.modified_batch_norm`; `chi` is what backward divides by."""
 
     __slots__ = ()
     config: Config
@@ -70,7 +71,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
     checks.forward(x, gamma, beta, (state, State), (config, Config), init)
     shape, x, t = tuple(x.shape), split(x, config.norm_batch), state.iteration
     chi2_batch = mean_square(x)  # eq: modified-statistics (15)
-    times = range(t + 1, t + 1 + x.shape[0])  # in warm-up about a mean of all
+    times = range(t + 1, t + 1 + x.shape[0])  # in warm-up roughly a mean of all
     decays = [config.decay * (1 - 1 / n) if n < config.warmup else config.decay for n in times]
     before, after = ema(state.chi2, chi2_batch, decays)  # eq: ema-forward (12)
     chi = root(switched(chi2_batch, before, config.warmup + 1, t) + config.eps)  # eq: power-normalise
@@ -82,13 +83,13 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
-    """The two batch statistics of backward, of which v takes in the second: :eq:`bn-gradient-statistics` (5)."""
+    """The batch means g and Psi of dy and y * dy; v takes in Psi: :eq:`bn-gradient-statistics` (5)."""
     checks.gradient_statistics(dz, (cache, Cache))
     return gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma)
 
 
 def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
-    """Gradients under control of v: :eq:`power-control`, :eq:`power-backward`."""
+    """Gradients controlled by v: :eq:`power-control`, :eq:`power-backward`."""
     checks.backward(dz, (cache, Cache), (state, State), init)
     dz, values = split(dz, cache.config.norm_batch), cache.y.shape[1]
     y, chi, gamma, t, shape, _ = cache
@@ -103,7 +104,7 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
 
 
 def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
-    """Inference as one map per channel, ``z = scale * x + shift``, to be folded: :eq:`fold`."""
+    """Inference as one map per channel, ``z = scale * x + shift``, which a convolution can absorb: :eq:`fold`."""
     checks.affine(gamma, beta, (state, State), (config, Config), init)
     scale = gamma / root(state.chi2 + config.eps)  # eq: modified-infer
     return scale, beta

@@ -1,10 +1,11 @@
 r"""RMSNorm and Filter Response Normalization: modified batch normalisation of one sample, with other axes.
 
-Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019, divides each position by the root mean square over
-its channels; Singh and Krishnan, "Filter Response Normalization Layer", 2020, each channel of a sample by that over
-its positions. No other sample takes part, so there are no moving statistics, and inference is the training pass,
-which is not an affine map of x. The first knows no beta: leave it at zero. The second comes with a threshold that
-learns, `mabn_ref.nn.threshold`. The example: both channels are divided by 5, the root of (1 + 49) / 2.
+RMSNorm (Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019) divides each position by the root mean
+square over its channels; FRN (Singh and Krishnan, "Filter Response Normalization Layer", 2020) divides each channel
+of a sample by the root mean square over its positions. No other sample takes part, so there are no moving statistics,
+and inference is the training pass, which is not an affine map of x. RMSNorm has no beta: leave it at zero. FRN is
+used with a learned threshold, `mabn_ref.nn.threshold`. In the example both channels are divided by 5, the root of (1
++ 49) / 2.
 
 Examples
 --------
@@ -41,7 +42,7 @@ class Config(Checked):
 
 
 class State(NamedTuple):
-    """Nothing: no statistic outlives its sample."""
+    """Empty: no statistics are kept from one call to the next."""
 
 
 class Cache(NamedTuple):
@@ -61,9 +62,9 @@ def init(channels: int, config: Config, *, dtype: Any, xp: Any = np) -> State:
 
 
 def split(x: Array, config: Config) -> Array:
-    """Bring `x` to a form in which the mean square is over the middle axis, as that of modified BN is.
+    """Bring `x` to a form in which the mean square is taken over the middle axis, as in modified BN.
 
-    Over channels, one position of a sample is a normalisation batch, whose values are its channels.
+    Over channels, each position of a sample is a normalisation batch, whose values are its channels.
 
     Examples
     --------
@@ -93,7 +94,7 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
-    """The means of dy and of y * dy, of which backward uses the second: :eq:`rms-backward`."""
+    """The means of dy and y * dy, of which backward uses only the second: :eq:`rms-backward`."""
     checks.gradient_statistics(dz, (cache, Cache))
     return gradient_means(split(dz * cache.gamma, cache.config), cache.y)
 

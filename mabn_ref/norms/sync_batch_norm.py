@@ -1,14 +1,15 @@
 r"""Synchronised batch normalisation: equations (1) to (5), the batch spread over several workers.
 
-Peng et al., "MegDet: A Large Mini-Batch Object Detector", 2018. Every rank holds a part of the batch; sums over
-ranks, two in forward and one in backward, make the statistics those of the whole: `mabn_ref.norms.batch_norm` on the
+Peng et al., "MegDet: A Large Mini-Batch Object Detector", 2018. Every rank holds a part of the batch. Sums over
+ranks, in forward and in backward, make the statistics those of the whole batch: `mabn_ref.norms.batch_norm` on the
 union gives the same numbers. All ranks call `statistics`, `forward`, `gradient_statistics`, `backward` and
-`backward_graph` together, each on its own part; N and the axes between may differ from rank to rank, C may not.
-A rank may have no samples, N = 0, and takes part all the same.
+`backward_graph` together, each on its own part. N and the axes between N and C may differ from rank to rank, C may
+not. A rank without samples, N = 0, has to take part as well.
+
 gamma, beta and the state are the same on every rank. dz is the gradient of the loss summed over ranks, and dgamma and
-dbeta are **this rank's share**, as of every parameter in data-parallel training. Where ranks differ in channels,
-groups or dtypes, there is an error, and other ranks may be left waiting: see `mabn_ref.norms.communicators.run` and
-`mabn_ref.train.mpi.world`. The example: a rank alone would have nothing to divide by.
+dbeta are **this rank's share**, like all parameter gradients in data-parallel training. If ranks differ in channels,
+groups or dtypes, an error is raised, and other ranks may be left waiting: see `mabn_ref.norms.communicators.run` and
+`mabn_ref.train.mpi.world`. In the example each rank has a single value, whose variance alone would be 0.
 
 Examples
 --------
@@ -37,10 +38,10 @@ from mabn_ref.norms.communicators import Alone, Communicator
 
 @dataclass(frozen=True, kw_only=True)
 class Config(batch_norm.Config):
-    """Hyper-parameters; `norm_batch` counts **this rank's** samples; every rank has the same number of groups."""
+    """Hyper-parameters; `norm_batch` counts **this rank's** samples, and all ranks have equally many such batches."""
 
     communicator: Communicator = setting(
-        Alone(), note="adds arrays up over the ranks: MPI.COMM_WORLD of mpi4py, or of `mabn_ref.norms.communicators`"
+        Alone(), note="sums arrays over the ranks: MPI.COMM_WORLD of mpi4py, or one of `mabn_ref.norms.communicators`"
     )
 
     def __post_init__(self) -> None:
@@ -53,13 +54,13 @@ class Config(batch_norm.Config):
 
 
 class State(batch_norm.State):
-    """Moving statistics: those of `mabn_ref.norms.batch_norm`, the same on every rank."""
+    """Moving statistics: the fields of `mabn_ref.norms.batch_norm.State`, the same on every rank."""
 
     __slots__ = ()
 
 
 class Cache(NamedTuple):
-    """What backward needs of this rank's part, in the canonical form (G, M, C)."""
+    """What backward needs for this rank's part, in the canonical form (G, M, C)."""
 
     y: Array  #: (G, M, C): this rank's normalised values
     sigma: Array  #: (G, 1, C): sqrt(var + eps) of the whole batch, the same on every rank
@@ -103,7 +104,7 @@ def _moments(x: Array, config: Config) -> tuple[Array, Array, Array, float]:
 
 
 def _check_squares(x: Array, var: Array, config: Config) -> None:
-    """Refuse squares that overflow although x is finite on every rank. All have the same `var`, and so ask alike."""
+    """Refuse squares that overflow although x is finite on every rank. All see the same `var`: all sum, or none."""
     xp = namespace(x)
     if bool(xp.all(xp.abs(var) < math.inf)):
         return
@@ -122,9 +123,9 @@ def _split(x: Array, config: Config) -> Array:
 
 
 def _near_all(x: Array, ranks: float, config: Config) -> Array:
-    """The mean of a value of each rank that has samples, which is exactly that value if it is the same on all.
+    """The mean of one value from each rank with samples; if all have the same value, exactly that.
 
-    The second round takes out the rounding of the first. A rank without samples has no value, whose sum is 0.
+    The second round takes out the rounding of the first. A rank without samples contributes 0.
     """
     value = one_of(x)
     mean = _summed(sums(value), config) / ranks
@@ -132,12 +133,12 @@ def _near_all(x: Array, ranks: float, config: Config) -> Array:
 
 
 def _agreed(x: Array, config: Config) -> tuple[int, float, float]:
-    """How many normalisation batches, ranks with samples, and values per channel of a batch over all ranks.
+    """Numbers of normalisation batches, of ranks with samples, and of values per channel in a batch over all ranks.
 
-    All ranks must have as many channels, and those with samples as many normalisation batches. The array that is
-    added up here has the same size on every rank, so that ranks which disagree all find out, and none waits for an
-    array that never comes. A number is the same on all ranks if the square of its sum is the sum of its squares times
-    the number of ranks.
+    All ranks must have the same number of channels, and those with samples the same number of normalisation batches.
+    The array that is summed here has the same size on every rank, so that if ranks disagree they all find out, and
+    none waits for an array that never comes. A number is the same on all ranks if the square of its sum is the sum of
+    its squares times the number of ranks.
     """
     groups, values, channels = x.shape
     mine = like(x, [1, channels, channels**2, values > 0, groups, groups**2, values], namespace(x).float64)
@@ -155,14 +156,14 @@ def _agreed(x: Array, config: Config) -> tuple[int, float, float]:
 
 
 def _summed(value: Array, config: Config) -> Array:
-    """The sum over all ranks, of the dtype that this rank has."""
+    """The sum over all ranks; refuses one whose dtype is not that of this rank."""
     added_up = config.communicator.allreduce(value)
     check_float_array("the sum over all ranks", added_up, like=value, like_name="this rank's x")
     return added_up
 
 
 def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Cache, State]:
-    """Normalise by mean and variance of the whole batch: :eq:`bn-normalise` (1), :eq:`affine` (3)."""
+    """Normalise by the mean and variance of the whole batch: :eq:`bn-normalise` (1), :eq:`affine` (3)."""
     check_own((state, State), (config, Config))
     checks.check_inputs(x, gamma, beta, samples=0)
     checks.check_state(state, init(x.shape[-1], config, dtype=np.float64), x)
@@ -179,14 +180,14 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
-    """The two statistics of backward, over all ranks, of dy: :eq:`sync-gradient-statistics`."""
+    """The means g and Psi of dy and y * dy over all ranks: :eq:`sync-gradient-statistics`."""
     checks.gradient_statistics(dz, (cache, Cache))
     g, psi, _, _ = _gradient_means(merge(dz, cache.y.shape), cache)
     return g[:, 0, :], psi[:, 0, :]
 
 
 def _gradient_means(dz: Array, cache: Cache) -> tuple[Array, Array, Array, Array]:
-    """g and psi over all ranks, this rank's sums of dz and of y * dz; all (G, 1, C)."""
+    """g and psi over all ranks, and this rank's sums of dz and of y * dz; all (G, 1, C)."""
     dz_sum, dzy_sum = sums(dz), sums(dz * cache.y)
     both = _summed(namespace(dz).stack([dz_sum, dzy_sum]), cache.config)
     g = cache.gamma * both[0, ...] / cache.values  # eq: sync-gradient-statistics
@@ -207,7 +208,7 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
 
 
 def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array, State]:
-    """The same gradients, step by step back through the graph, a sum over ranks where it joins: :eq:`sync-graph`."""
+    """The same gradients, step by step back through the graph, with sums over ranks: :eq:`sync-graph`."""
     checks.backward(dz, (cache, Cache), (state, State), init)
     dz, (y, sigma, values, gamma, _, shape, config) = merge(dz, cache.y.shape), cache
     centred = y * sigma

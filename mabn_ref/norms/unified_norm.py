@@ -1,10 +1,10 @@
 r"""Unified Normalization: MABN with a geometric mean, and r in backward alone.
 
-Yang et al., "Unified Normalization for Accelerating and Stabilizing Transformers", 2022. Forward divides by the root
-of the geometric mean of the last mean squares, once the window is full, which a single large batch moves less than
-MABN's. Backward multiplies dy by r, which forward leaves out, and subtracts an exponential average of the window's
-mean of Psi. **backward is not the derivative of forward.** With `outliers`, a batch that is far from the others
-of the window is normalised by itself, in both passes. The example: the second batch is divided by the root of
+Yang et al., "Unified Normalization for Accelerating and Stabilizing Transformers", 2022. Once the window is full,
+forward divides by the root of the geometric mean of the last mean squares, which a single large batch moves less than
+MABN's arithmetic mean. Backward multiplies dy by r, which forward leaves out, and subtracts an exponential average of
+the window's mean of Psi. **backward is not the derivative of forward.** With `outliers`, a batch far from the others
+in the window uses its own statistics in both passes. In the example the second batch is divided by 2, the root of
 sqrt(1 * 16).
 
 Examples
@@ -33,12 +33,14 @@ from mabn_ref.norms.modified_batch_norm import statistics as statistics
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings):
-    """Hyper-parameters. In the first `window` iterations both passes have the batch's own statistics to average."""
+    """Hyper-parameters. In the first `window` iterations both passes use batch statistics for the window's means."""
 
     decay: float = setting(0.9, at_least=0, below=1, note="weight of the old value in both exponential averages")
-    window: int = setting(4, at_least=1, whole=True, note="m, the batch statistics in a mean; 1: those of the batch")
+    window: int = setting(4, at_least=1, whole=True, note="m, the number of batches in a mean; 1: batch statistics")
     clip: float = setting(5.0, at_least=1, note="r is clipped to [1 / clip, clip]")
-    outliers: bool = setting(False, note="whether a batch that is far from those of the window is left out of it")
+    outliers: bool = setting(
+        False, note="whether a batch that is far from the others in the window is left out of it"
+    )
     warmup: int = setting(0, at_least=0, whole=True, imitation=True, note="batch statistics while iteration < warmup")
     renorm_from: int = setting(1, at_least=1, whole=True, imitation=True, note="first iteration with r other than 1")
 
@@ -49,23 +51,23 @@ class Config(Settings):
 
 
 class State(NamedTuple):
-    """Moving statistics; `backward` changes `psi`, `psi_window` and its own count alone."""
+    """Moving statistics; `backward` changes only `psi`, `psi_window` and its own count."""
 
-    chi2: Array  #: (C,): the exponential average of what forward divides by, squared; at first 1
-    chi2_window: Array  #: (m, C): the last m batch values of chi^2, oldest first, at first 0
-    psi: Array  #: (C,): the exponential average of the window's mean of Psi, at first 0
-    psi_window: Array  #: (m, C): the last m batch values of Psi, oldest first, at first 0
+    chi2: Array  #: (C,): the exponential average of what forward divides by, squared; initially 1
+    chi2_window: Array  #: (m, C): the last m batch values of chi^2, oldest first, initially 0
+    psi: Array  #: (C,): the exponential average of the window's mean of Psi, initially 0
+    psi_window: Array  #: (m, C): the last m batch values of Psi, oldest first, initially 0
     iteration: int = 0  #: normalisation batches so far
-    backward_iteration: int = 0  #: the same, of those that came back
+    backward_iteration: int = 0  #: iteration of the last batch that went through backward
 
 
 class Cache(NamedTuple):
     """What backward needs, in the canonical form (G, M, C)."""
 
     y: Array  #: (G, M, C): the normalised values
-    chi: Array  #: (G, 1, C): what they were divided by
+    chi: Array  #: (G, 1, C): what x was divided by
     r: Array  #: (G, 1, C): the clipped ratio of chi to its exponential average
-    alone: tuple[bool, ...]  #: for each of the G, whether it has statistics of its own in both passes
+    alone: tuple[bool, ...]  #: for each of the G batches, whether it uses its own statistics in both passes
     gamma: Array  #: (C,)
     iteration: int  #: iterations before this call
     shape: tuple[int, ...]  #: the shape of x
@@ -110,9 +112,9 @@ def forward(x: Array, gamma: Array, beta: Array, state: State, config: Config) -
 
 
 def _outlier(batch: Array, window: Array) -> bool:
-    """Whether, with the batch in it, the two means of the window are in any channel further apart than its spread.
+    """Whether the two means of the window that includes the batch are in any channel further apart than its spread.
 
-    That is the variance, over channels as well, of the roots of the window before, times its length.
+    The spread is the variance, over channels as well, of the roots of the previous window, times the window's length.
     """
     xp, roots = namespace(window), root(window)
     spread = xp.sum((roots - xp.mean(roots)) ** 2) / (window.shape[0] * window.shape[1] - 1)
@@ -122,7 +124,7 @@ def _outlier(batch: Array, window: Array) -> bool:
 
 
 def gradient_statistics(dz: Array, cache: Cache) -> tuple[Array, Array]:
-    """The two batch statistics of backward, of dy: :eq:`bn-gradient-statistics` (5)."""
+    """The batch means g and Psi of dy and y * dy: :eq:`bn-gradient-statistics` (5)."""
     checks.gradient_statistics(dz, (cache, Cache))
     return gradient_means(split(dz, cache.config.norm_batch), cache.y, cache.gamma * cache.r)
 
@@ -151,7 +153,7 @@ def backward(dz: Array, cache: Cache, state: State) -> tuple[Array, Array, Array
 
 
 def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
-    """Inference as one map per channel, ``z = scale * x + shift``, to be folded: :eq:`fold`."""
+    """Inference as one map per channel, ``z = scale * x + shift``, which a convolution can absorb: :eq:`fold`."""
     checks.affine(gamma, beta, (state, State), (config, Config), init)
     scale = gamma / root(state.chi2 + config.eps)  # eq: modified-infer
     return scale, beta

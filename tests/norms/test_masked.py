@@ -187,7 +187,7 @@ def test_what_cannot_be_meant_is_refused() -> None:
         forward(config=batch_norm.Config(norm_batch=2))
     with pytest.raises(ValueError, match="norm_batch is 2, expected None"):
         forward(config=eval_norm.Config(norm_batch=2))
-    with pytest.raises(TypeError, match=r"config is a group_norm\.Config, expected that of a normaliser whose"):
+    with pytest.raises(TypeError, match=r"config is a group_norm\.Config, expected the Config of a normaliser whose"):
         forward(config=group_norm.Config())
     with pytest.raises(TypeError, match=r"mabn\.Config, expected a batch_norm\.Config"):
         forward(config=mabn.Config())
