@@ -1,19 +1,19 @@
-"""The layers of a small convolutional network, every backward pass by hand, and what trains it.
+"""The layers of a small convolutional network, with every backward pass written by hand, and what trains it.
 
 A layer is a module with ``forward``, ``backward`` and the ``Cache`` that joins them. `network` runs a list of layers,
-`networks` has one ready-made, `optimiser` trains it; `winograd` computes for `conv2d`, which checks its arguments.
-What holds for every layer is said once, here:
+`networks` has ready-made ones, `optimiser` trains them; `conv2d` checks its arguments and may then call `winograd`.
+This holds for every layer:
 
 Arrays
     float32 or float64, of NumPy, CuPy or array-api-strict, channels last: images are (N, H, W, C), feature vectors
-    (N, features), the weights of a convolution (kh, kw, in, out). All arrays of a call share one dtype, and what is
-    returned has it too. No axis is empty.
+    (N, features), the weights of a convolution (kh, kw, in, out). All arrays of a call share one dtype, and the
+    results have it too. No axis is empty.
 forward
-    Returns the output and a cache for `backward`. No argument is changed, and the cache holds copies: what the
-    caller later does to the arrays changes no gradient.
+    Returns the output and a cache for `backward`. No argument is changed, and the cache holds copies: if the caller
+    changes the arrays later, the gradients stay the same.
 backward
-    Takes dL/dout, of the shape and dtype of the output, and the cache from `forward`. Returns dL/dx, then the
-    gradients of the other arrays, each of the shape and dtype of its array.
+    Takes dL/dout, with the shape and dtype of the output, and the cache from `forward`. Returns dL/dx, then the
+    gradients of the other arrays, each with the shape and dtype of its array.
 TypeError
     An array has an integer, boolean or half dtype, is masked or of another subclass, or its dtype differs from that
     of the others; a count is not an integer, or a rate is not a number; the cache is not one of this layer.

@@ -37,6 +37,6 @@ def backward(dout: Array, cache: Cache) -> tuple[Array, Array]:
     """
     check_own((cache, Cache))
     check_cotangent("dout", dout, cache.x_shape, cache.dtype, "x")
-    dx = 1 * dout  # a copy, since what the caller does to dout later must not change it
+    dx = 1 * dout  # a copy, so that later changes to dout do not reach it
     db = total(dout)  # eq: bias-backward
     return dx, db

@@ -1,4 +1,4 @@
-"""Weight centralisation (18): subtract from every output filter its mean; nothing is divided.
+"""Weight centralisation (18): subtract its mean from every output filter, without dividing by anything.
 
 MABN drops the mean of the activations from its statistics; filters that sum to zero keep that mean small.
 """
@@ -12,7 +12,7 @@ from mabn_ref.nn.common import check_cotangent, check_rank
 
 
 class Cache(NamedTuple):
-    """What `backward` checks dL/dW_c against, as centring is linear: the shape (kh, kw, in, out) and dtype of w."""
+    """The shape (kh, kw, in, out) and dtype of w, to check dL/dW_c; as centring is linear, no more is needed."""
 
     shape: tuple[int, ...]
     dtype: Any
@@ -37,8 +37,8 @@ def forward(w: Array) -> tuple[Array, Cache]:
 def centred(w: Array) -> Array:
     """Each filter of (kh, kw, in, out) minus its mean.
 
-    The mean is taken of the distances from the filter's first number, and subtracted from these, so that a large mean
-    leaves no rounding behind, and equal numbers leave exactly 0.
+    The filter's first number is subtracted from all, then the mean of the differences from these, so that a large
+    mean leaves no rounding behind, and equal numbers become exactly 0.
     """
     w = w - w[:1, :1, :1, :]
     w_c: Array = w - namespace(w).mean(w, axis=(0, 1, 2), keepdims=True)  # eq: centralize-forward (18)
@@ -53,10 +53,10 @@ def backward(dw_c: Array, cache: Cache) -> Array:
 
 
 def of_gradient(dw: Array) -> Array:
-    """Gradient centralisation: the gradient of a weight less its mean per filter: :eq:`gradient-centralize`.
+    """Gradient centralisation: the gradient of a weight minus its mean per filter: :eq:`gradient-centralize`.
 
-    Yong et al., 2020. The weight is used as it is, and this goes between backward and the optimiser: a step then
-    leaves the mean of every filter where it was.
+    Yong et al., 2020. The weight itself is not centred. This goes between backward and the optimiser: a step without
+    weight decay then leaves the mean of every filter unchanged.
     """
     check_rank("dw", dw, "kh, kw, in, out")
     return centred(dw)  # eq: gradient-centralize

@@ -1,4 +1,4 @@
-"""What every layer asks of its arguments before anything is computed, and how many images it takes at a time."""
+"""The checks that every layer makes before anything is computed, and how many images it processes at a time."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def check_targets(name: str, value: Array, logits: Array) -> None:
 
 
 def blocks(images: Array, values: int) -> list[slice]:
-    """Cut images, each of which needs so many values, into blocks; libraries other than NumPy take one block."""
+    """Cut images, each of which needs `values` values, into blocks; other libraries than NumPy get a single block."""
     n = images.shape[0]
     at_once = max(_BLOCK_BYTES // (values * images.dtype.itemsize), 1) if isinstance(images, np.ndarray) else n
     size = math.ceil(n / math.ceil(n / at_once))  # blocks of about the same size

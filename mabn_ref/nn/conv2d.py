@@ -2,9 +2,9 @@
 
 Padding puts zeros around the image. The kh*kw*in values that the kernel sees from one output position then become a
 row of a matrix, so that forward and both gradients are matrix products. This file trades some clarity for speed: the
-rows are gathered for a few images at a time, and multiplied while they are still in the processor's cache; large
-convolutions of 3x3 with stride 1 go another way, that of `mabn_ref.nn.winograd`. `mabn_ref.mistakes.plain.layers` has
-the definition, position by position, that both are tested against.
+rows are gathered for a few images at a time, and multiplied while they are still in the processor's cache; large 3x3
+convolutions with stride 1 are left to `mabn_ref.nn.winograd`. Both are tested against the definition, position by
+position, in `mabn_ref.mistakes.plain.layers`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from mabn_ref.nn.common import blocks, check_cotangent, check_rank
 
 
 class Cache(NamedTuple):
-    """What `backward` needs: copies of w and of x with its zeros around it, and what `forward` was given."""
+    """What `backward` needs: copies of w and of the padded x, their shapes, and the options of `forward`."""
 
-    padded: Array | list[Array]  #: as `mabn_ref.nn.winograd` takes it, if that computed `forward`
+    padded: Array | list[Array]  #: in the form of `mabn_ref.nn.winograd`, if that computed `forward`
     w: Array
     x_shape: tuple[int, ...]
     out_shape: tuple[int, ...]
@@ -63,12 +63,12 @@ def forward(x: Array, w: Array, *, stride: int = 1, padding: int = 0) -> tuple[A
 
 
 def backward(dout: Array, cache: Cache) -> tuple[Array, Array]:
-    """Return dL/dx and dL/dw, each of which has a function of its own: :eq:`conv2d-backward`."""
+    """Return dL/dx and dL/dw, from `input_gradient` and `weight_gradient`: :eq:`conv2d-backward`."""
     return input_gradient(dout, cache), weight_gradient(dout, cache)
 
 
 def weight_gradient(dout: Array, cache: Cache) -> Array:
-    """Return dL/dw alone, as the first layer of a network needs it; arguments as for `backward`."""
+    """Return only dL/dw, which is all that the first layer of a network needs; arguments as for `backward`."""
     check_own((cache, Cache))
     check_cotangent("dout", dout, cache.out_shape, cache.w, "w")
     xp = namespace(dout)
@@ -84,7 +84,7 @@ def weight_gradient(dout: Array, cache: Cache) -> Array:
 
 
 def input_gradient(dout: Array, cache: Cache) -> Array:
-    """Return dL/dx alone; arguments as for `backward`."""
+    """Return only dL/dx; arguments as for `backward`."""
     check_own((cache, Cache))
     check_cotangent("dout", dout, cache.out_shape, cache.w, "w")
     xp = namespace(dout)
@@ -98,8 +98,8 @@ def input_gradient(dout: Array, cache: Cache) -> Array:
             return winograd.correlate(images, cache.w, turned=True)  # eq: winograd-forward
         turned = xp.permute_dims(xp.flip(cache.w, axis=(0, 1)), (0, 1, 3, 2))
         return _correlate(_pad(dout, kh - 1 - padding, kw - 1 - padding), turned, 1)  # eq: conv2d-backward
-    # Positions that are a multiple of the stride apart are added up together, (rows, columns, N, in), so that one
-    # kernel position adds to long pieces of memory. With a stride larger than the kernel no output saw the others.
+    # Positions that are a multiple of the stride apart are added up together, (rows, columns, N, in), so that each
+    # kernel position adds to long pieces of memory. If the stride exceeds the kernel, no output saw the others.
     _, h_out, w_out, _ = cache.out_shape
     starts = [(top, left) for top in range(min(kh, stride)) for left in range(min(kw, stride))]
     rows, columns = h_out + (kh - 1) // stride, w_out + (kw - 1) // stride
@@ -137,7 +137,7 @@ def check_arguments(x: Array, w: Array, stride: int, padding: int) -> None:
 
 
 def _correlate(padded: Array, w: Array, stride: int) -> Array:
-    """Slide `w` over images that have their zeros already."""
+    """Slide `w` over images that are padded already."""
     xp = namespace(padded)
     kh, kw, _, channels_out = w.shape
     n, height, width, _ = padded.shape
@@ -165,7 +165,7 @@ def _pad(x: Array, rows: int, columns: int) -> Array:
 def _seen_by_blocks(padded: Array, kh: int, kw: int, stride: int) -> Iterator[tuple[slice, Array]]:
     """What every output position sees, (images * H_out * W_out, kh*kw*C), one block of images after the other.
 
-    The array is gone when the next one comes: all are written into the same memory.
+    Each array overwrites the one before: all are written into the same memory.
     """
     xp = namespace(padded)
     n, h, w, c = padded.shape

@@ -1,8 +1,8 @@
-"""Bring a network that was trained with batch normalisation to a normaliser for small batches.
+"""Convert a network that was trained with batch normalisation to a normaliser for small batches.
 
-`convert` exchanges the normalisers and leaves the function as it is, to rounding. MABN wants centralised weights as
-well, and centring weights that were trained without does change the function: `centre` loses as little as can be.
-Nothing is trained here. Both return new lists and change nothing that they are given.
+`convert` replaces the normalisers and keeps the network's function, up to rounding. MABN needs centralised weights as
+well, and centring weights that were trained without it changes the function: `centre` changes it as little as
+possible. Nothing is trained here. Both return new lists and do not change their arguments.
 
 >>> import numpy as np
 >>> from mabn_ref.norms import batch_norm, mabn
@@ -27,9 +27,9 @@ from mabn_ref.nn import centralize, conv2d, folding, network
 from mabn_ref.nn.network import Conv, Layer, Norm
 
 _AT_ONCE = 50
-"""Images of which patches are held at one time."""
+"""The number of images whose patches are held at a time."""
 _RIDGE = 1e-6
-"""What is added to the covariance, as a share of its mean eigenvalue: inputs that are always 0 have none."""
+"""Added to the covariance's diagonal, times its mean eigenvalue: inputs that are always 0 have no variance."""
 
 
 class Network(NamedTuple):
@@ -43,25 +43,25 @@ class Network(NamedTuple):
 def convert(
     layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Sequence[Any], module: Any, config: Any
 ) -> Network:
-    """Exchange every linear normaliser with a moving mean and variance for `module`; inference stays, to rounding.
+    """Replace every linear normaliser that keeps a mean and variance by `module`; inference is the same, to rounding.
 
-    Linear means that inference is one scale and shift per channel: EvalNorm's is not, and that of Online
-    Normalization is only without layer scaling.
+    Linear means that inference is one scale and shift per channel: EvalNorm is not linear, and Online Normalization
+    is only without layer scaling.
 
-    `module` is one of `mabn_ref.norms` and `config` its Config. One that keeps mean and variance takes them over.
-    For one that keeps a mean square, modified batch normalisation and MABN, chi^2 becomes what it will measure, and
-    gamma and beta make up for it: :eq:`convert-chi2`, :eq:`convert-affine`. Windows are empty and counts 0, so the
-    average is good at once: MABN's ``renorm_from`` may stay 1.
+    `module` is one of `mabn_ref.norms` and `config` its Config. If it keeps a mean and variance, it takes them over.
+    If it keeps a mean square, as modified batch normalisation and MABN do, chi^2 is set to what it will measure, and
+    gamma and beta make up for it: :eq:`convert-chi2`, :eq:`convert-affine`. Windows start empty and counts at 0. The
+    exponential average is good from the start, so MABN's ``renorm_from`` may stay 1.
 
     The variances have to be biased; PyTorch's ``running_var`` is not: multiply it by (M - 1) / M first.
 
     Raises
     ------
     TypeError
-        If `module` keeps no statistics of this kind, or a state is not of its layer's normaliser.
+        If `module` keeps no statistics of this kind, or a state does not belong to its layer's normaliser.
     ValueError
-        If there is nothing to convert, if `module` is not linear as `config` sets it, if `config` starts its averages
-        from the first batch, or if its eps is another and nothing can make up for that.
+        If there is nothing to convert, if `module` is not linear with this `config`, if `config` starts its averages
+        from the first batch, or if its eps differs and nothing can make up for that.
     """
     network.check_parallel(layers, params=params, states=states)
     network.check_config(module, config)
@@ -99,7 +99,7 @@ def convert(
 
 
 def of_mean_and_variance(layers: Sequence[Layer], states: Sequence[Any]) -> list[int]:
-    """Where the normalisers are that keep a moving mean and variance."""
+    """The indices of the normalisers that keep a moving mean and variance."""
     return [
         i
         for i, (layer, state) in enumerate(zip(layers, states, strict=True))
@@ -117,11 +117,11 @@ def centre(
 ) -> Network:
     """Centre the weight of every convolution before a normaliser, and measure that normaliser's statistics again.
 
-    Layer by layer from the input on, over `images`, (N, H, W, C), a few hundred that the network was trained on. What
-    a centred filter cannot see is the sum of its patch. With `optimal` the other weights make up for it as well as a
+    This goes layer by layer from the input on, over `images`, (N, H, W, C), a few hundred of the training images. A
+    centred filter cannot see the sum of its patch. With `optimal` its weights make up for that as well as those of a
     centred filter can, :eq:`centre-optimal`; without, the filter's mean is subtracted, :eq:`centralize-forward`.
-    Convolutions are ``centralized`` afterwards, so that training keeps them so; those that no normaliser follows stay
-    as they are. Residual blocks are followed.
+    These convolutions are ``centralized`` afterwards, so that training keeps them centred; convolutions that no
+    normaliser follows stay as they are. Residual blocks are handled too.
 
     Raises
     ------
@@ -177,8 +177,8 @@ def covariance(layer: Conv, x: Array) -> Array:
 def optimally_centred(w: Array, sigma: Array) -> Array:
     """The filters that sum to zero and come closest to `w`, (kh, kw, in, out), on patches of covariance `sigma`.
 
-    Closest in the variance of the difference of their outputs: :eq:`centre-optimal`. For `sigma` the identity it is
-    `mabn_ref.nn.centralize.centred`.
+    Closest means that the difference of their outputs has the least variance: :eq:`centre-optimal`. If `sigma` is the
+    identity, this is `mabn_ref.nn.centralize.centred`.
 
     Examples
     --------

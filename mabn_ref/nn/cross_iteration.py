@@ -1,10 +1,10 @@
 r"""A convolution with Cross-Iteration Batch Normalization after it, as one layer and as an experiment.
 
-Yao, Cao, Zheng, Huang and Lin, CVPR 2021. Mean and variance are those of a window of iterations; what earlier
-iterations measured is corrected for the change of the weight since. That takes the weight of the convolution, which
-no normaliser of `mabn_ref.norms` is given, so that the two are one layer here. It has no inference. The caller keeps
-what the last k - 1 iterations measured. The example: weights that grow by a tenth. The earlier mean grows with them,
-from 3 to 3.3, and so does the variance, from 4 to 4.71, nearly as far as 4.84, which this batch would have now.
+Yao, Cao, Zheng, Huang and Lin, CVPR 2021. Mean and variance are taken over a window of iterations; the statistics of
+earlier iterations are corrected for how the weight has changed since. That needs the weight of the convolution, which
+normalisers of `mabn_ref.norms` do not receive, so the two are one layer here. It has no inference pass. The caller
+keeps what the last k - 1 iterations measured. In the example the weight grows by a tenth. The corrected earlier mean
+grows with it, from 3 to 3.3, and the variance from 4 to 4.71, close to the 4.84 that this batch would have now.
 
 Examples
 --------
@@ -30,13 +30,13 @@ from mabn_ref.nn.common import check_cotangent, check_rank, check_varied
 
 
 class Batch(NamedTuple):
-    """What later iterations need of one: the weight, its statistics, and their derivatives with respect to it."""
+    """What later iterations need from one: its weight, its statistics, and their derivatives by the weight."""
 
     w: Array  #: (kh, kw, in, C)
     mean: Array  #: (C,)
     var: Array  #: (C,), biased
-    mean_slope: Array  #: (kh, kw, in, C): of each channel's mean by its own part of w
-    var_slope: Array  #: (kh, kw, in, C): of its variance
+    mean_slope: Array  #: (kh, kw, in, C): derivative of each channel's mean by its own filter
+    var_slope: Array  #: (kh, kw, in, C): the same for its variance
 
 
 class Cache(NamedTuple):
@@ -49,14 +49,14 @@ class Cache(NamedTuple):
     gamma: Array  #: (C,)
     mean: Array  #: (C,), of this batch
     var: Array  #: (C,), of this batch
-    iterations: int  #: of which the statistics are
+    iterations: int  #: how many the statistics are taken over
 
 
 def compensated(past: Sequence[Batch], w: Array) -> tuple[Array, Array]:
-    """Return the means and variances of earlier batches, (k - 1, C), brought to the weight `w`: :eq:`cbn-compensate`.
+    """Return means and variances of earlier batches, (k - 1, C), corrected to the weight `w`: :eq:`cbn-compensate`.
 
-    A mean is then exactly what that batch would have under `w`. A variance lacks the square of the change, and is at
-    least 0.
+    A corrected mean is exactly the one that the batch would have with `w`. A corrected variance lacks the mean square
+    of the outputs' change, and is at least 0.
     """
     check_rank("w", w, "kh, kw, in, C")
     xp = namespace(w)
@@ -90,8 +90,8 @@ def forward(
     """Convolve, then normalise by the statistics of this batch and of earlier ones, which are constants.
 
     Implements :eq:`cbn-statistics` and :eq:`cbn-normalise`. `gamma` and `beta`, scale and shift of the output's
-    channels, are (C,); `means` and `variances`, from `compensated`, are (k - 1, C). With none of these it is batch
-    normalisation. The rest is as for `mabn_ref.nn.conv2d`.
+    channels, are (C,); `means` and `variances`, from `compensated`, are (k - 1, C). With k = 1 this is batch
+    normalisation. The other arguments are as for `mabn_ref.nn.conv2d`.
     """
     check_at_least("eps", eps, 0)
     out, convolution = conv2d.forward(x, w, stride=stride, padding=padding)
@@ -116,7 +116,7 @@ def forward(
 
 
 def measured(cache: Cache) -> Batch:
-    """Return what later iterations need of this one: :eq:`cbn-slopes`. Convolution's backward gives the slopes."""
+    """Return what later iterations need from this one: :eq:`cbn-slopes`, slopes by the convolution's backward."""
     check_own((cache, Cache))
     convolution, centred, *_, mean, var, _ = cache
     count = centred.size // centred.shape[3]

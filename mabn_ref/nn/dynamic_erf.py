@@ -1,7 +1,7 @@
 """Derf, the successor of Dynamic Tanh: the error function in place of the hyperbolic tangent, and a shift inside it.
 
 Chen, Lu, Zhu, Sun and Liu, "Stronger Normalization-Free Transformers", 2025. See `mabn_ref.nn.dynamic_tanh`. NumPy
-has no error function, so that this is the standard library's, value by value, and takes arrays of NumPy alone.
+has no error function, so this uses the standard library's, value by value, and takes only NumPy arrays.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mabn_ref.nn.common import check_cotangent
 
 PARAMETERS = ("alpha", "s", "gamma", "beta")  #: in the order of the gradients
 _SLOPE = 2 / math.sqrt(math.pi)  #: of the error function at 0
-_TERMS = 150  #: of its series, enough for 50 digits up to 6
+_TERMS = 150  #: of its series, enough for 50 digits where |a| is at most 6
 
 
 class Cache(NamedTuple):
@@ -30,9 +30,9 @@ class Cache(NamedTuple):
 
 
 def _erf(a: Array) -> Array:
-    """The standard library's error function; of complex and exact numbers, which check a gradient, its series.
+    """The standard library's error function; for complex and exact numbers, used in gradient checks, its series.
 
-    That is e^(-a^2) (a + 2/3 a^3 + 4/15 a^5 + ...) times the slope at 0, in which nothing cancels.
+    The series is e^(-a^2) (a + 2/3 a^3 + 4/15 a^5 + ...) times the slope at 0, in which nothing cancels.
     """
     if a.dtype in (np.float32, np.float64):
         return np.fromiter(map(math.erf, a.ravel().tolist()), a.dtype, a.size).reshape(a.shape)

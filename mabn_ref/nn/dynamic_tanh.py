@@ -1,7 +1,7 @@
-"""Dynamic Tanh, in the place of a normaliser: a curve that is the same for every sample, and no statistics at all.
+"""Dynamic Tanh, in place of a normaliser: a curve that is the same for every sample, and no statistics at all.
 
 Zhu, Chen, He, LeCun and Liu, "Transformers without Normalization", 2025. Layer normalisation squeezes large values
-and leaves small ones in proportion; so does a hyperbolic tangent, whose slope `alpha` learns.
+and leaves small ones in proportion; so does a hyperbolic tangent, whose slope `alpha` is learned.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def backward(dz: Array, cache: Cache) -> tuple[Array, Array, Array, Array]:
 
     Examples
     --------
-    The gradient of a large value dies out, whatever the others are; a normaliser's depends on them.
+    The gradient of a large value vanishes and does not depend on the other values; a normaliser's does.
 
     >>> import numpy as np
     >>> one, zero = np.ones(1), np.zeros(1)

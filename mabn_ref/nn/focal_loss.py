@@ -1,6 +1,6 @@
 """Focal loss: cross-entropy of yes-or-no questions, in which the many easy answers do not drown the few hard ones.
 
-A detector asks of every place and every class "is one here?", and the answer is nearly always no.
+For every place and every class a detector asks "is one here?", and the answer is nearly always no.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def backward(dloss: Array | float, cache: Cache) -> Array:
 
     Examples
     --------
-    A wrong answer pulls with the whole weight, a right one hardly at all:
+    A wrong answer has its full gradient, a right one next to none:
 
     >>> import numpy as np
     >>> loss, cache = forward(np.array([[-9.0, 9.0]]), np.array([[1, 1]]))
@@ -72,7 +72,7 @@ def backward(dloss: Array | float, cache: Cache) -> Array:
 
 
 def _softplus(v: Array) -> Array:
-    """log(1 + e^v), which overflows nowhere; |v| is written so that a complex step goes through it."""
+    """log(1 + e^v) without overflow; |v| is written in a form that a complex step can pass through."""
     xp = namespace(v)
     positive = xp.maximum(v, 0)
     return positive + xp.log1p(xp.exp(v - 2 * positive))

@@ -14,13 +14,13 @@ from mabn_ref.nn.residual import Add, Exchange, Keep
 
 
 class Folded(NamedTuple):
-    """A convolution with a bias, which is what a convolution and a linear normaliser are at inference."""
+    """A convolution with a bias, to which a convolution and a linear normaliser reduce at inference."""
 
     w: Array  #: (kh, kw, in, out): the kernel in use, centred if it was, times the normaliser's scale
     b: Array  #: (out,): the normaliser's shift
     stride: int
     padding: int
-    name: str  #: the convolution's
+    name: str  #: the name of the convolution
 
 
 Step: TypeAlias = Folded | tuple[Layer, dict[str, Array], Any]
@@ -29,7 +29,7 @@ Step: TypeAlias = Folded | tuple[Layer, dict[str, Array], Any]
 def fold(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Sequence[Any]) -> list[Step]:
     """Fold every linear normaliser into the convolution right before it: :eq:`fold`.
 
-    Returns what `infer_folded` runs: `Folded` convolutions, and the layers that nothing was done to.
+    Returns what `infer_folded` runs: `Folded` convolutions, and all other layers unchanged.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def fold(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Se
 
 
 def affine_of(layer: Norm, p: dict[str, Array], state: Any) -> tuple[Array, Array]:
-    """The scale and the shift of a normaliser that has `affine`; one that is not linear as it is set is named."""
+    """The scale and shift of a normaliser that has `affine`; the error for one that is not linear names the layer."""
     try:
         scale, shift = layer.module.affine(p["gamma"], p["beta"], state, layer.config)
     except ValueError as error:
@@ -63,7 +63,7 @@ def affine_of(layer: Norm, p: dict[str, Array], state: Any) -> tuple[Array, Arra
 
 
 def is_linear(layer: Layer) -> bool:
-    """Whether a layer is a normaliser that, as it is set, is one scale and shift per channel at inference."""
+    """Whether a layer is a normaliser that, with its Config, is one scale and shift per channel at inference."""
     if not isinstance(layer, Norm) or not hasattr(layer.module, "affine"):
         return False
     state = layer.module.init(layer.channels, layer.config, dtype=np.float64)
@@ -75,7 +75,7 @@ def is_linear(layer: Layer) -> bool:
 
 
 def infer_folded(steps: Sequence[Step], x: Array) -> Array:
-    """Return the logits of `network.infer`, to rounding, by the steps from `fold`."""
+    """Return the logits of `network.infer`, to rounding, computed by the steps from `fold`."""
     held = None
     for step in steps:
         if isinstance(step, Folded):
@@ -87,7 +87,7 @@ def infer_folded(steps: Sequence[Step], x: Array) -> Array:
 
 
 class Operations(NamedTuple):
-    """Additions, multiplications, divisions and comparisons of one image at inference."""
+    """Additions, multiplications, divisions and comparisons for one image at inference."""
 
     convolutions: int
     normalisers: int
@@ -101,17 +101,16 @@ _OF_THE_GROUP = 7
 
 
 def operations(layers: Sequence[Layer], size: int = 32, *, folded: bool = False) -> Operations:
-    """Count the arithmetic of one image of `size` pixels a side, a multiplication and an addition as one each.
+    """Count the operations for one image of `size` pixels a side; a multiplication and an addition are one each.
 
-    Counted is what the formulas say: :mod:`mabn_ref.nn.winograd` computes convolutions with less.
-    Of linear normalisers that are `folded` a bias is left, one addition a value. Statistics themselves, one
-    root and division per channel or group, are left out: they are few.
+    The formulas are counted as they stand, although :mod:`mabn_ref.nn.winograd` needs fewer operations. A linear
+    normaliser that is `folded` leaves a bias, one addition per value. What a statistic costs once, a root and a
+    division per channel or group, is left out: it is little.
 
     Raises
     ------
     ValueError
-        If a layer's arithmetic is not among what is counted: of normalisers only those that are linear as they are
-        set, and group normalisation, are.
+        If a layer's operations cannot be counted; of normalisers, only linear ones and group normalisation can.
     """
     convolutions = normalisers = others = 0
     channels, held = 0, None
@@ -135,5 +134,7 @@ def operations(layers: Sequence[Layer], size: int = 32, *, folded: bool = False)
             case Linear(_, features_in, features_out):
                 others += 2 * features_in * features_out
             case _:
-                raise ValueError(f"the arithmetic of {layer.name} is not counted, expected layers without it")
+                raise ValueError(
+                    f"the operations of {layer.name} are not counted, expected a linear normaliser or GN there"
+                )
     return Operations(convolutions, normalisers, others)

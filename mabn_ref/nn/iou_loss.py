@@ -1,4 +1,4 @@
-"""The loss of boxes: one minus intersection over union, of distances from a place inside to the four sides."""
+"""The loss for boxes, one minus intersection over union; distances from a place inside to the sides give a box."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Cache(NamedTuple):
 
     d: Array  #: (N, 4): the predicted distances
     inside: Array  #: (N, 4): 1 where the predicted side lies inside the true box, else 0
-    sides: Array  #: (N, 4): H, W, H, W of the predicted box, by which moving a side changes its area
-    overlap_sides: Array  #: (N, 4): h, w, h, w of the intersection, the same of that
+    sides: Array  #: (N, 4): H, W, H, W of the predicted box: how fast its area grows as each side moves
+    overlap_sides: Array  #: (N, 4): h, w, h, w of the intersection, the same for that
     intersection: Array  #: (N, 1)
     union: Array  #: (N, 1)
 
@@ -24,7 +24,7 @@ def forward(logs: Array, truth: Array) -> tuple[Array, Cache]:
 
     `logs` (N, 4) are logarithms of the predicted distances from a place to the left, top, right and bottom side, and
     `truth` (N, 4) the true distances, all positive: so the place is inside both boxes, and they overlap. Distances
-    that overflow, of logarithms from 88 on in float32, have no gradient.
+    that overflow, with logarithms above 88 in float32, have no gradient.
     """
     check_rank("logs", logs, "N, 4")
     for name, value in (("logs", logs), ("truth", truth)):
@@ -43,7 +43,7 @@ def forward(logs: Array, truth: Array) -> tuple[Array, Cache]:
 
 
 def backward(dloss: Array | float, cache: Cache) -> Array:
-    """Return dL/dlogs, :eq:`iou-loss-backward`; where a side lies on the true one, the slope of moving outwards.
+    """Return dL/dlogs, :eq:`iou-loss-backward`; where a side lies on the true one, the slope for moving outwards.
 
     `dloss` is a float, or an array of shape () and of the dtype of `logs`; 1.0 for the gradient of the loss.
 
@@ -73,6 +73,6 @@ def _extent(d: Array) -> tuple[Array, Array]:
 
 
 def _sides(d: Array) -> Array:
-    """What the area grows by when the left, top, right or bottom side moves outwards: (N, 4)."""
+    """How fast the area grows when the left, top, right or bottom side moves outwards: (N, 4)."""
     height, width = _extent(d)
     return namespace(d).concat([height, width, height, width], axis=1)

@@ -1,4 +1,4 @@
-"""The layers of a network as plain data, and the checks that they go together and that lists belong to them."""
+"""The layers of a network as plain data, and checks that they fit together and that lists match them."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Norm(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """A curve in the place of a normaliser: the module `mabn_ref.nn.dynamic_tanh` or `mabn_ref.nn.dynamic_erf`.
+    """A curve in place of a normaliser: the module `mabn_ref.nn.dynamic_tanh` or `mabn_ref.nn.dynamic_erf`.
 
-    Parameters: alpha (1,), at first `start`, gamma, beta (channels,), and s (1,) of the second.
+    Parameters: alpha (1,), initially `start`, gamma, beta (channels,), and for the second module s (1,).
     """
 
     name: str
@@ -49,9 +49,9 @@ class Curve(NamedTuple):
 
 
 def normaliser(name: str, module: Any, channels: int, config: Any) -> Norm | Curve:
-    """Return the layer of a normaliser with its Config, or that of a curve, which has none, in its place.
+    """Return a `Norm` with the Config of its normaliser, or a `Curve`, which has no Config.
 
-    `channels`, at least 1, is the length of the last axis. Nothing is checked here: `network.init` does it.
+    `channels`, at least 1, is the length of the last axis. Nothing is checked here; `network.init` does that.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def normaliser(name: str, module: Any, channels: int, config: Any) -> Norm | Cur
 
 
 class Bias(NamedTuple):
-    """A number per channel, added everywhere. Parameter: b (channels,), at first `start`, or zeros without one."""
+    """A number per channel, added everywhere. Parameter: b (channels,), initially `start`, or zeros without one."""
 
     name: str
     channels: int
@@ -102,7 +102,7 @@ Layer: TypeAlias = Conv | Norm | Curve | Bias | ReLU | GlobalAveragePool | Upsam
 
 
 class ConvCache(NamedTuple):
-    """The caches of a `Conv`: that of its convolution, and that of what was done to its weight, if anything was."""
+    """The caches of a `Conv`: of its convolution, and of the centring or standardising of its weight, if any."""
 
     convolution: conv2d.Cache
     weight: centralize.Cache | standardize.Cache | None
@@ -150,7 +150,7 @@ def check_layers(layers: Sequence[Layer]) -> None:
                     )
             case Keep() | Exchange() | Add():
                 if isinstance(layer, Add) and held is not None and len({held[1], channels} - {None}) > 1:
-                    raise ValueError(f"{layer.name} adds {channels} and {held[1]} channels, expected as many of both")
+                    raise ValueError(f"{layer.name} adds {channels} and {held[1]} channels, expected the same number")
                 (before, channels), held = residual.route(layer, (before, channels), held)
                 continue
             case _:
@@ -171,7 +171,7 @@ def _check_layer(i: int, layer: Any) -> None:
 
 
 def check_config(module: Any, config: Any) -> None:
-    """Refuse a Config of another normaliser than the module; what is not one of this package's may have any."""
+    """Refuse a Config that is not the module's own; a module from elsewhere without a `Config` may have any."""
     if hasattr(module, "Config"):
         check_own((config, module.Config))
 
@@ -190,7 +190,7 @@ def check_parallel(layers: Sequence[Layer], **lists: Sequence[Any]) -> None:
 
 
 def _mismatch(name: str, layer: Layer, value: Any) -> str | None:
-    """What a member of a list should be, if it is not; a normaliser of somebody else's may have no classes."""
+    """What a member of a list should be, or None if it fits; a normaliser from elsewhere may have no classes."""
     if name == "params":
         names = layer.module.PARAMETERS if isinstance(layer, Curve) else _PARAMETERS.get(type(layer), ())
         if isinstance(value, Mapping) and value.keys() == set(names):

@@ -2,8 +2,8 @@
 
 Nothing is hidden: `init` makes the parameters and the normalisers' states, `forward` returns the logits, what
 `backward` needs and the new states, and `backward` goes through the same list from the end. They raise what the
-layers raise, and refuse lists that are not parallel: of another length (ValueError), or with a member that belongs to
-another layer (TypeError). They do not change their arguments.
+layers raise, and besides that a ValueError for a list of another length than `layers`, and a TypeError for a member
+that belongs to another layer. They do not change their arguments.
 
 >>> layers = [GlobalAveragePool("pool"), Linear("linear", 1, 2)]
 >>> params, states = init(layers, np.random.default_rng(0), dtype=np.float64)
@@ -69,10 +69,10 @@ def init(
     """Return the parameters, a dict of names for each layer, and the states: a normaliser's State, or None.
 
     Convolutions start from He's normal distribution, variance 2 / fan_in; the linear layer, which no ReLU follows,
-    from variance 1 / fan_in; gamma = 1, beta = 0, b = 0 unless a `Bias` says otherwise. The draws depend on the
-    generator and on the shapes of convolutions and linear layers alone, so that two networks which differ in their
-    normaliser or in centralisation start from the same weights. They are drawn in float64 on the host, whatever
-    `dtype` and the array library `xp` are.
+    from variance 1 / fan_in; gamma = 1, beta = 0, b = 0 unless a `Bias` says otherwise. The draws depend only on the
+    generator and on the shapes of convolutions and linear layers, so two networks that differ in their normaliser or
+    in centralisation start from the same weights. For every `dtype` and array library `xp` they are drawn in float64
+    on the host.
 
     Two layers that share a name, a size that is not a positive integer, a layer that does not take what the one
     before gives, and a Config of another normaliser are errors.
@@ -143,8 +143,8 @@ def backward(
 ) -> tuple[list[dict[str, Array]], list[Any]]:
     """Return the gradients, parallel to the parameters, and the new states.
 
-    The gradient of the images themselves is not computed where convolution comes first. `states` are those from
-    `forward`, or from the last `backward` where several passes share their weights: MABN continues its window.
+    If a convolution comes first, the gradient of the images is not computed. `states` are those from `forward` or,
+    where several passes share their weights, from the last `backward`, so that MABN continues its window.
     """
     check_parallel(layers, caches=caches, states=states)
     grads: list[dict[str, Array]] = [{} for _ in layers]
@@ -182,10 +182,10 @@ def backward(
 
 
 def infer(layers: Sequence[Layer], params: Sequence[dict[str, Array]], states: Sequence[Any], x: Array) -> Array:
-    """Run the inference pass and return the logits, each of which depends on its own image alone.
+    """Run the inference pass and return the logits; those of an image depend on that image alone.
 
-    Normalisers use their moving statistics, and nothing is kept. The largest arrays inside are the outputs of the
-    layers: cut many images into batches.
+    Normalisers use their moving statistics, and no caches are kept. The largest arrays inside are the outputs of the
+    layers: split many images into batches.
     """
     check_parallel(layers, params=params, states=states)
     held = None
@@ -262,7 +262,7 @@ def _weight(layer: Conv, w: Array) -> tuple[Array, centralize.Cache | standardiz
 
 
 def _weight_gradient(dw: Array, cache: centralize.Cache | standardize.Cache | None) -> Array:
-    """From the gradient of the weight in use to that of the parameter."""
+    """The gradient of the parameter, from that of the weight in use."""
     match cache:
         case standardize.Cache():
             return standardize.backward(dw, cache)

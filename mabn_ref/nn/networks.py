@@ -24,9 +24,9 @@ def small_network(
 ) -> list[Layer]:
     """Seven 3x3 convolutions, each with normaliser and ReLU, then global average pool and linear.
 
-    A 32x32 image becomes maps of 16, 16, 8, 8, 4, 4 and 2 pixels, of `width` to 4 * `width` channels. The normaliser
-    is a module of `mabn_ref.norms` and its Config, or a curve of `mabn_ref.nn` and None. Every convolution may centre
-    its weight, :eq:`centralize-forward` (18), or standardise it, :eq:`standardize-forward`.
+    A 32x32 image becomes maps of 16, 16, 8, 8, 4, 4 and 2 pixels a side, of `width` to 4 * `width` channels. `module`
+    is a normaliser of `mabn_ref.norms` and `config` its Config, or a curve of `mabn_ref.nn` and None. Every
+    convolution may centre its weight, :eq:`centralize-forward` (18), or standardise it, :eq:`standardize-forward`.
 
     Examples
     --------
@@ -60,10 +60,10 @@ def residual_network(
     """He's residual network for small images: a 3x3 convolution, three stages of blocks, pool and linear.
 
     `depth` is 6 n + 2 for n blocks of two convolutions in each stage. A 32x32 image becomes maps of 16, 8 and 4
-    pixels, of `width` to 4 * `width` channels. (He's first convolution has stride 1: maps twice as large, and a step
-    that takes several times as long.) Where a stage begins with another size, the shortcut is a 1x1 convolution with
-    a normaliser, "project4" and "norm_project4" beside "conv4"; else the block's input. The other arguments are those
-    of `small_network`, which has as many convolutions as depth 8, shortcuts aside.
+    pixels a side, of `width` to 4 * `width` channels. (He's first convolution has stride 1: maps are twice as large,
+    and a step takes several times as long.) Where a stage starts with a new size, the shortcut is a 1x1 convolution
+    with a normaliser, such as "project4" and "norm_project4" beside "conv4"; elsewhere it is the block's input. The
+    other arguments are those of `small_network`, which has as many convolutions as depth 8, not counting shortcuts.
 
     Examples
     --------

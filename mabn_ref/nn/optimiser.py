@@ -1,4 +1,4 @@
-"""Stochastic gradient descent with momentum and weight decay, for the parameters of a `network`, and its rates.
+"""Stochastic gradient descent with momentum and weight decay for the parameters of a `network`; learning rates.
 
 A rate is a function of the optimiser step, counted from 0: it rises linearly to `lr` over the first `warmup` steps,
 the last of which has the highest rate, and falls afterwards.
@@ -17,7 +17,7 @@ Params: TypeAlias = Sequence[dict[str, Array]]
 
 
 def init(params: Params) -> list[dict[str, Array]]:
-    """Return the velocity to start from: zeros of the names, shapes and dtypes of the parameters."""
+    """Return the velocity to start from: zeros with the names, shapes and dtypes of the parameters."""
     return [{name: namespace(p).zeros_like(p) for name, p in layer.items()} for layer in params]
 
 
@@ -26,9 +26,9 @@ def step(
 ) -> tuple[list[dict[str, Array]], list[dict[str, Array]]]:
     """Return the parameters and the velocity after one step, as new lists; nothing is changed in place.
 
-    v = momentum * v + (g + weight_decay * p),  p = p - lr * v, for every parameter, gamma and beta too (as the paper
-    has it). Implements :eq:`sgd`. The learning rate multiplies the velocity where it is used, as in PyTorch, and is
-    not summed into it. The lists are parallel: the same names, shapes and dtypes. `momentum` is in [0, 1).
+    v = momentum * v + (g + weight_decay * p),  p = p - lr * v, for every parameter, gamma and beta too (as in the
+    paper). Implements :eq:`sgd`. As in PyTorch, the learning rate multiplies the velocity where it is used and is not
+    accumulated in it. The lists are parallel: the same names, shapes and dtypes. `momentum` is in [0, 1).
 
     Examples
     --------
@@ -55,9 +55,9 @@ def step(
 
 
 def cosine_rate(step: int, *, steps: int, lr: float, warmup: int) -> float:
-    """Return the rate that falls from `lr` to 0 along half a cosine, for a step, 0 <= step <= steps.
+    """Return the rate at `step`, 0 <= step <= steps, falling from `lr` to 0 along half a cosine.
 
-    `steps` are those of the whole run, warm-up included, and more than `warmup`. The first step after the warm-up has
+    `steps` counts the whole run, warm-up included, and is more than `warmup`. The first step after the warm-up has
     the highest rate too; the rate is 0 at `steps`, after the last one.
 
     Examples
@@ -79,7 +79,7 @@ def cosine_rate(step: int, *, steps: int, lr: float, warmup: int) -> float:
 
 
 def milestone_rate(step: int, *, milestones: Sequence[int], factor: float, lr: float, warmup: int) -> float:
-    """Return the rate that is multiplied by `factor`, in [0, 1), at every milestone.
+    """Return the rate at `step`, multiplied by `factor`, in [0, 1), at every milestone.
 
     Milestones increase: each is the first step of a lower rate.
 

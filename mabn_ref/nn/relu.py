@@ -9,7 +9,7 @@ from mabn_ref.nn.common import check_cotangent
 
 
 class Cache(NamedTuple):
-    """What `backward` needs: where the input was not zero or below, so that the gradient `passes`, and its dtype."""
+    """What `backward` needs: where the gradient `passes`, as x was not zero or below, and the dtype of x."""
 
     passes: Array
     dtype: Any
@@ -38,7 +38,7 @@ def backward(dout: Array, cache: Cache) -> Array:
     """
     check_own((cache, Cache))
     check_cotangent("dout", dout, tuple(cache.passes.shape), cache.dtype, "x")
-    # A product with the mask is ten times faster than a choice by it.
+    # Multiplying by the mask is ten times faster than selecting by it.
     positive = namespace(dout).astype(cache.passes, dout.dtype)
     dx = dout * positive  # eq: relu-backward
     return dx

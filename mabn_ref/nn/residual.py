@@ -6,7 +6,7 @@ convolution of it where shapes differ. In the list::
     Keep, conv, norm, relu, conv, norm, Add, relu                              s(x) = x
     Keep, conv, norm, relu, conv, norm, Exchange, conv 1x1, norm, Add, relu    a projection
 
-Whoever goes through the list has ``x`` and what is ``held``, and a marker does something to the two. Backward goes
+Code that goes through the list carries ``x`` and what is ``held``, and every marker changes the two. Backward goes
 through the markers in reverse: where forward copied, gradients are added, and where it added, they are copied,
 :eq:`residual-backward`. Blocks do not nest.
 
@@ -27,19 +27,19 @@ from mabn_ref.arrays import Array
 
 
 class Keep(NamedTuple):
-    """Hold the input of a block, which goes on as well."""
+    """Hold the input of a block, and pass it on as well."""
 
     name: str
 
 
 class Exchange(NamedTuple):
-    """Hold what comes, and go on with what was held: what follows is on the other branch."""
+    """Swap the current array and the held one: the layers that follow are on the other branch."""
 
     name: str
 
 
 class Add(NamedTuple):
-    """Add what was held."""
+    """Add the held array, which ends the block."""
 
     name: str
 
@@ -48,12 +48,12 @@ Marker: TypeAlias = Keep | Exchange | Add
 
 
 def route(layer: Marker, now: Any, held: Any) -> tuple[Any, Any]:
-    """Return what goes on and what is held, of anything that goes through the list: sizes, numbers of channels.
+    """Return what goes on and what is held after a marker, be it arrays, sizes or numbers of channels.
 
-    A Keep inside a block, and another marker outside of one, are a ValueError.
+    A Keep inside a block is a ValueError, and so is another marker outside one.
     """
     if (held is None) != isinstance(layer, Keep):
-        expected = "the Add of the Keep before it first" if isinstance(layer, Keep) else "a Keep before it"
+        expected = "an Add for the previous Keep first" if isinstance(layer, Keep) else "a Keep before it"
         raise ValueError(f"{layer.name} is {type(layer).__name__}, expected {expected}: blocks do not nest")
     match layer:
         case Keep():
@@ -76,7 +76,7 @@ def forward(layer: Marker, x: Array, held: Array | None) -> tuple[Array, Array |
 
 
 def backward(layer: Marker, d: Array, held: Array | None) -> tuple[Array, Array | None]:
-    """Return the gradient below a marker and the one held, of the other branch: :eq:`residual-backward`."""
+    """Return the gradient before a marker, and the one held for the other branch: :eq:`residual-backward`."""
     match layer:
         case Add():
             return d, d  # eq: residual-backward

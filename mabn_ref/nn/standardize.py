@@ -24,8 +24,8 @@ class Cache(NamedTuple):
 def forward(w: Array, *, eps: float = 1e-5) -> tuple[Array, Cache]:
     """Return W_s = (W - mean(W)) / sqrt(var(W) + eps), mean and biased variance over (kh, kw, in) of each filter.
 
-    Implements :eq:`standardize-forward`. A filter has at least two numbers. An OverflowError says that the squares of
-    finite values of `w` sum up to more than its dtype holds.
+    Implements :eq:`standardize-forward`. A filter has at least two numbers. If the sum of the squares of finite
+    values of `w` is too large for its dtype, that is an OverflowError.
     """
     check_rank("w", w, "kh, kw, in, out")
     check_at_least("eps", eps, 0)
@@ -44,7 +44,7 @@ def backward(dw_s: Array, cache: Cache) -> Array:
 
     Examples
     --------
-    Two numbers, standardised, are -1 and 1 whatever they were:
+    Any two different numbers are -1 and 1 when standardised:
 
     >>> import numpy as np
     >>> w_s, cache = forward(np.array([1.0, 3.0]).reshape(1, 1, 2, 1), eps=0.0)
@@ -63,7 +63,7 @@ def backward(dw_s: Array, cache: Cache) -> Array:
 def scaled(w: Array, gain: Array, *, eps: float = 1e-4) -> tuple[Array, tuple[Cache, Array]]:
     """Return filters of length gain, (out,), and a cache for `scaled_backward`: :eq:`scaled-standardize-forward`.
 
-    Brock, De and Smith, 2021. Such filters keep the size of what goes through them, without a normaliser.
+    Brock, De and Smith, 2021. Such filters preserve the scale of their input without a normaliser.
     """
     check_at_least("eps", eps, 0)
     check_rank("w", w, "kh, kw, in, out")

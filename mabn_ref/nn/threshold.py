@@ -1,7 +1,7 @@
-"""Thresholded linear unit: the positive part, with a threshold per channel that learns in the place of 0.
+"""Thresholded linear unit: the positive part, with a learned threshold per channel in place of 0.
 
 Singh and Krishnan, "Filter Response Normalization Layer", 2020. Filter Response Normalization
-(`mabn_ref.norms.rms_norm`) subtracts no mean, so that 0 need not be near the middle of what comes out of it.
+(`mabn_ref.norms.rms_norm`) subtracts no mean, so 0 need not be near the middle of its output.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from mabn_ref.nn.common import check_cotangent
 
 
 class Cache(NamedTuple):
-    """What `backward` needs: where x was above the threshold, so that the gradient `passes`, and the dtype of x."""
+    """What `backward` needs: where the gradient `passes`, as x was above the threshold, and the dtype of x."""
 
     passes: Array
     dtype: Any

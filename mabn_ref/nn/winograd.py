@@ -1,12 +1,12 @@
-"""Winograd's way to compute the convolution that networks use most, 3x3 with stride 1, with fewer products.
+"""Winograd's algorithm for the convolution that networks use most, 3x3 with stride 1, with fewer products.
 
-A square of 4x4 outputs sees a tile of 6x6 inputs. As `mabn_ref.nn.conv2d` computes them, the sixteen take 144
-products in each channel; here they take 36, and some products of small matrices besides, :eq:`winograd-forward`.
-`conv2d` calls it where it `pays`. Compared with the direct sums, rounding is two to four times as coarse, an infinity
-or a NaN makes all outputs of its tiles NaN, and very large numbers overflow sooner.
+A square of 4x4 outputs sees a tile of 6x6 inputs. As `mabn_ref.nn.conv2d` computes them, the sixteen outputs take 144
+products per channel; here they take 36, plus some products of small matrices, :eq:`winograd-forward`. `conv2d` calls
+it where it `pays`. Compared with the direct sums, rounding errors are two to four times as large, an infinity or a
+NaN makes all outputs of its tiles NaN, and very large numbers overflow sooner.
 
-This file trades clarity for speed in one thing: images are brought into the order (H, W, N, C), and taken by rows of
-tiles, so that what is copied and multiplied is long pieces of memory that stay in the cache.
+In one point this file trades clarity for speed: images are brought into the order (H, W, N, C) and processed by rows
+of tiles, so that copies and products work on long pieces of memory that stay in the cache.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from mabn_ref.nn.common import blocks
 _CHANNELS = range(32, 257)
 """With fewer, the products with B and A take as long as those that they save; with more, those with G do."""
 _LEAST_TILES = 16
-"""In a row of tiles, of all images. With fewer, what becomes of the kernel takes longest."""
+"""In a row of tiles, over all images. With fewer, transforming the kernel takes longest."""
 _LEAST_PRODUCTS = 100_000
-"""Tiles times channels of the input times channels of the output. With fewer, NumPy's calls do."""
+"""Tiles times input channels times output channels. With fewer, the overhead of NumPy's calls takes longest."""
 
 _SUMMED = 64
 """How many channels are summed at a time: the error of a sum of products grows with its length."""
 
 _POINTS = (0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)
-"""With infinity, where :eq:`winograd-polynomials` evaluates: of the sets that were tried, none rounds less."""
+"""The points, besides infinity, where :eq:`winograd-polynomials` evaluates: of the sets tried, none rounds less."""
 
 
 def _values(coefficients: int) -> Array:
-    """The matrix that evaluates a polynomial of so many coefficients; at infinity its value is the last of them."""
+    """The matrix that evaluates a polynomial from its coefficients; at infinity its value is the last of them."""
     powers = np.vander(_POINTS, coefficients, increasing=True)  # eq: winograd-polynomials
     return np.vstack([powers, np.eye(coefficients)[-1]])
 
@@ -45,10 +45,10 @@ _A, _G, _B = _values(4), _values(3), np.linalg.inv(_values(6))  # eq: winograd-p
 
 
 def pays(x: Array, w: Array, stride: int, padding: int) -> bool:
-    """Whether this file computes the convolution of x (N, H, W, in) and w (kh, kw, in, out), and quicker.
+    """Whether this file can compute the convolution of x (N, H, W, in) and w (kh, kw, in, out), and faster.
 
-    Both sides of the output have to be multiples of 4. Libraries other than NumPy have their own ways, and exact
-    numbers would be rounded by the points.
+    Both sides of the output have to be multiples of 4. It takes only NumPy arrays, and no exact numbers, which the
+    matrices would round.
     """
     (kh, kw, *channels), (n, height, width, _) = w.shape, x.shape
     sides = height + 2 * padding - 2, width + 2 * padding - 2
@@ -60,9 +60,9 @@ def pays(x: Array, w: Array, stride: int, padding: int) -> bool:
 
 
 def arranged(x: Array, padding: int, channels_out: int) -> list[Array]:
-    """Images (N, H, W, C) as this file takes them, (H, W, images, C) with zeros around, in blocks of some images.
+    """Images (N, H, W, C) as this file needs them: (H, W, images, C) with zeros around, in blocks of a few images.
 
-    `channels_out`, the other side of the convolution, is asked for the size of the blocks.
+    `channels_out`, the number of channels on the other side of the convolution, helps to set the size of the blocks.
     """
     _, height, width, c = x.shape
     height, width = height + 2 * padding, width + 2 * padding
@@ -76,10 +76,11 @@ def arranged(x: Array, padding: int, channels_out: int) -> list[Array]:
 
 
 def correlate(images: list[Array], w: Array, *, turned: bool = False) -> Array:
-    """Slide `w` (3, 3, in, out) over images (N, H, W, in), zeros included, `arranged`: (N, H - 2, W - 2, out).
+    """Slide `w` (3, 3, in, out) over `arranged` images, (N, H, W, in) with their zeros: (N, H - 2, W - 2, out).
 
     Implements :eq:`winograd-forward`. `turned` is for backward, where images are gradients of the output: the kernel
-    is turned around, and its channels are exchanged. `conv2d` has checked the arguments. Either may be complex.
+    is turned around, and its two axes of channels are swapped. `conv2d` has checked the arguments. Either may be
+    complex.
 
     Examples
     --------
@@ -125,8 +126,8 @@ def weight_gradient(images: list[Array], dout: Array) -> Array:
 def _seen_by_tiles(images: Array) -> Iterator[Array]:
     """B^T d B of every tile d of 6x6 inputs, one row of tiles after the other, each (36, tiles, C).
 
-    Neighbours share two columns of pixels, which are multiplied before they are copied. The array is gone when the
-    next one comes: all are written into the same memory.
+    Neighbouring tiles share two columns of pixels, which are multiplied before they are copied. Each array overwrites
+    the one before: all are written into the same memory.
     """
     height, width, n, c = images.shape
     matrix = _B.T.astype(images.dtype)

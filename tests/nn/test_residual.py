@@ -137,11 +137,11 @@ def test_recording_and_reports_follow() -> None:
 @pytest.mark.parametrize(
     ("markers", "message"),
     [
-        ([Keep("k"), Keep("l"), Add("a")], "l is Keep, expected the Add of the Keep before it first"),
+        ([Keep("k"), Keep("l"), Add("a")], "l is Keep, expected an Add for the previous Keep first"),
         ([Add("a")], "a is Add, expected a Keep before it"),
         ([Exchange("e")], "e is Exchange, expected a Keep before it"),
         ([Keep("k")], "the last Keep of layers has no Add"),
-        ([Keep("k"), Conv("c", 2, 3), Add("a")], "a adds 3 and 2 channels, expected as many of both"),
+        ([Keep("k"), Conv("c", 2, 3), Add("a")], "a adds 3 and 2 channels, expected the same number"),
         ([Keep("k"), Conv("c", 2, 3), Exchange("e"), Conv("d", 3, 3), Add("a")], "d takes 3 channels, expected 2"),
     ],
 )

@@ -82,9 +82,9 @@ def test_operations_by_hand() -> None:
 @pytest.mark.parametrize("module", [rms_norm, eval_norm, online_norm])
 def test_arithmetic_that_is_not_counted_is_named(module: Any) -> None:
     layers = [network.Norm("norm", module, 4, module.Config(**{"norm_batch": 2} if module is eval_norm else {}))]
-    with pytest.raises(ValueError, match=r"^the arithmetic of norm is not counted"):
+    with pytest.raises(ValueError, match=r"^the operations of norm are not counted"):
         operations(layers)
-    with pytest.raises(ValueError, match=r"^the arithmetic of curve is not counted"):
+    with pytest.raises(ValueError, match=r"^the operations of curve are not counted"):
         operations([network.Curve("curve", dynamic_tanh, 4)])
 
 
