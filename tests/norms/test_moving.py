@@ -41,7 +41,9 @@ def test_without_a_decay_the_statistics_are_means_of_all_batches(module: Any) ->
 
 
 def test_a_mean_of_all_values_needs_to_know_how_many_there_were() -> None:
-    with pytest.raises(ValueError, match=r"decay is None, expected a number in \[0, 1\], or None and how many"):
+    with pytest.raises(
+        ValueError, match=r"decay is None, expected a number in \[0, 1\], or None together with `seen`"
+    ):
         ema(np.ones(1), np.ones((1, 1)), None)
     with pytest.raises(ValueError, match=r"decay is 1.5, expected a number in \[0, 1\]"):
         ema(np.ones(1), np.ones((1, 1)), 1.5, seen=0)
