@@ -48,8 +48,8 @@ def sums(x: Array) -> Array:
     """Sum (G, M, C) over the middle axis, to (G, C), block by block.
 
     A block of 512 values is summed as a matrix product with a row of ones, some eight times as fast as ``sum``; the
-    sums of the blocks are summed in the same way. So each value goes through a few hundred additions and not through
-    M, and a long sum is rounded no worse than a short one.
+    sums of the blocks are summed in the same way. So each value goes through a few hundred additions instead of M,
+    and a long sum has no larger rounding error than a short one.
 
     Examples
     --------
@@ -75,14 +75,14 @@ def total(x: Array) -> Array:
 
 
 def check_squares(name: str, x: Array, mean_square: Array, *, place: str = "channel") -> None:
-    """Refuse finite values whose squares, or the sums of them, overflow; what is divided by them would become zero.
+    """Refuse finite values whose squares, or the sum of these, overflow: whatever is divided by it would become zero.
 
     Parameters
     ----------
     name : str
         The argument's name, for the message.
     x : array, shape (..., C)
-        What was squared. If it holds an infinity or a NaN, anything passes: the outcome shows it.
+        What was squared. If it holds an infinity or a NaN, nothing is refused, since the outcome shows it.
     mean_square : array
         The mean of the squares. If it is not finite although `x` is, that is an OverflowError.
     place : str
@@ -110,8 +110,8 @@ def check_squares(name: str, x: Array, mean_square: Array, *, place: str = "chan
 def less(x: Array, row: Array) -> Array:
     """``x - row[:, None, :]`` for (G, M, C) and (G, C) or (1, C), with several values per channel in a row of memory.
 
-    That is about twice as fast for a few channels. Long rows are best, since NumPy copies those of fewer than 8192
-    numbers into a buffer first, but only where they are short beside x.
+    This is about twice as fast for a few channels. Long rows are best, since NumPy first copies those of fewer than
+    8192 numbers into a buffer, as long as they are short compared with x.
 
     Examples
     --------
@@ -133,7 +133,7 @@ def less(x: Array, row: Array) -> Array:
 
 
 def check_at_least(name: str, value: Any, lowest: float, *, below: float = math.inf, whole: bool = False) -> None:
-    """Refuse a value that is not a finite number (an integer if `whole`) from `lowest` up, and less than `below`."""
+    """Refuse a value that is not a finite number (an integer if `whole`) in [`lowest`, `below`)."""
     if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
         raise TypeError(f"{name} is {shown(value)}, expected {range_in_words(lowest, below, whole)}")
     if not math.isfinite(value) or not lowest <= float(value) < below:
@@ -155,14 +155,14 @@ def shown(value: Any) -> str:
 
 
 def range_in_words(lowest: float, below: float, whole: bool) -> str:
-    """Say what `check_at_least` lets pass."""
+    """Describe the values that `check_at_least` accepts."""
     if below < math.inf:
         return f"a number in [{lowest:g}, {below:g})"
     return f"{'an integer' if whole else 'a finite number'} of at least {lowest:g}"
 
 
 def copied(x: Array) -> Array:
-    """Return a copy, for what keeps an array that somebody else holds too."""
+    """Return a copy, for code that keeps an array which its caller may change."""
     return x.copy() if hasattr(x, "copy") else 1 * x
 
 
@@ -190,10 +190,10 @@ def kind_of(own: type) -> str:
 
 
 def check_own(*pairs: tuple[Any, type]) -> None:
-    """Refuse a `Config`, `State` or `Cache` that is not of the very class that is wanted.
+    """Refuse a `Config`, `State` or `Cache` that is not of exactly the expected class.
 
-    A pair is an argument that has its class's name in small letters, and the class. A subclass is refused too:
-    Configs that share their fields mean different methods.
+    A pair is an argument, named like its class in small letters, and that class. A subclass is refused too: Configs
+    with the same fields may mean different methods.
 
     Examples
     --------
@@ -208,13 +208,13 @@ def check_own(*pairs: tuple[Any, type]) -> None:
 
 
 def check_generator(rng: Any) -> None:
-    """Refuse what draws no numbers, such as the seed of what does."""
+    """Refuse anything but a generator of random numbers, such as a seed."""
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng is {shown(rng)}, expected a numpy Generator, such as numpy.random.default_rng(0)")
 
 
 def check_plain(name: str, x: Array) -> None:
-    """Refuse what is not an array of NumPy itself, CuPy or array-api-strict; NumPy's scalars pass.
+    """Refuse anything but an array of NumPy itself, CuPy or array-api-strict; NumPy's scalars pass.
 
     The operators of a subclass of ``numpy.ndarray`` may mean anything: those of a masked array leave values out.
 
@@ -247,9 +247,9 @@ def check_float_array(
 ) -> None:
     """Refuse anything but a plain array of float32 or float64.
 
-    Two doors are open beside that, for whoever checks a pass: complex numbers whose imaginary part is a complex step,
-    too small for its square to show, and object arrays of exact numbers, `mabn_ref.gradcheck.exact`. A larger
-    imaginary part is a ValueError, everything else a TypeError.
+    There are two exceptions, for gradient checks: complex numbers whose imaginary part is a complex step, too small
+    for its square to show, and object arrays of exact numbers, `mabn_ref.gradcheck.exact`. A larger imaginary part is
+    a ValueError, everything else that is refused a TypeError.
 
     Parameters
     ----------
@@ -258,13 +258,13 @@ def check_float_array(
     x : array
         The argument.
     like : array or dtype, optional
-        Another argument, whose library `x` must share, or a dtype; both dtypes must be one if they are real.
+        Another argument, whose library `x` must share, or a dtype; if both dtypes are real they must be equal.
     like_name : str
         That argument's name.
     real : bool
-        Close the door of complex numbers, and that of exact ones too, unless `like` went through it.
+        Refuse complex numbers unless `like` is complex, and exact numbers if `like` is real.
     roots : bool
-        Whether square roots will be taken, which exact fractions do not have.
+        Whether square roots will be taken, which Python's fractions do not offer.
 
     Examples
     --------
@@ -278,7 +278,7 @@ def check_float_array(
         and x.dtype in _USUAL
         and (like is None or (type(like) is np.ndarray and like.dtype is x.dtype))
     ):
-        return  # nearly always so, and known in a fraction of the time
+        return  # the usual case, decided in a fraction of the time
     check_plain(name, x)
     if hasattr(like, "dtype") and namespace(x) is not namespace(like):
         library = namespace(like).__name__
@@ -335,13 +335,13 @@ def check_inputs(x: Array, gamma: Array, beta: Array, samples: int = 1) -> None:
 
 
 def check_shape(x: Array, samples: int = 1) -> None:
-    """Refuse x of fewer `samples`, without channels, or with another axis empty."""
+    """Refuse x with fewer than `samples` samples, without channels, or with another axis empty."""
     if len(x.shape) < 2 or x.shape[0] < samples or 0 in x.shape[1:]:
         raise ValueError(f"x has shape {tuple(x.shape)}, expected (N, ..., C): channels last, no axis empty")
 
 
 def check_varied(values: float, what: str, each: str = "channel") -> None:
-    """Refuse a variance of one value per `each`; `what` has its name and its shape."""
+    """Refuse to take the variance of one value per `each`; `what` says whose, with its shape, in the message."""
     if values == 1:
         said = f"one value per {each}, whose variance is 0 by construction"
         raise ValueError(f"{what}: {said}; expected at least 2 values per {each}")
@@ -361,7 +361,7 @@ def _check_step(name: str, x: Array) -> None:
 
 
 def _check_exact(name: str, x: Array, roots: bool) -> None:
-    """Refuse object arrays of anything but exact numbers; NumPy's functions ask each for its method ``sqrt``."""
+    """Refuse object arrays of anything but exact numbers; ``numpy.sqrt`` calls the method ``sqrt`` of each."""
     found = {type(value) for value in x.ravel()}
     for own in sorted(found, key=str):
         if not (hasattr(own, "sqrt") or issubclass(own, int) or (issubclass(own, Rational) and not roots)):
@@ -381,9 +381,9 @@ def _name_of(library: str, dtype: Any) -> str:
 
 
 def like(x: Array, values: Any, dtype: Any = None) -> Array:
-    """Make an array of a few host numbers beside `x`: its library, its device and, unless given, its dtype.
+    """Make an array of a few host numbers with the library, the device and, unless given, the dtype of `x`.
 
-    The values are few, since on a GPU they are copied.
+    Only a few, since a GPU has to copy them from the host.
 
     Examples
     --------
@@ -395,7 +395,7 @@ def like(x: Array, values: Any, dtype: Any = None) -> Array:
 
 
 def zeros(shape: tuple[int, ...], like: Array) -> Array:
-    """Return zeros of the dtype of `like`, on its device."""
+    """Return zeros with the dtype of `like`, on its device."""
     return namespace(like).zeros(shape, dtype=like.dtype, **_device(like))
 
 

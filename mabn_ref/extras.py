@@ -1,4 +1,4 @@
-"""Optional packages: imported where they are used, and named with their extra where they are missing."""
+"""Optional packages: imported where they are used; if one is missing, the error names the extra that installs it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def require(module: str, extra: str) -> ModuleType:
     module : str
         Its dotted name.
     extra : str
-        The extra of this project that installs it.
+        The extra of this project that installs the package.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Files that outlive a kill and a second writer, and files that somebody else may have made."""
+"""Writing files that survive a kill and a second writer, and reading files that somebody else may have made."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def named(path: Path) -> Iterator[None]:
 def write(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
     """Write `path` through a temporary file beside it, which replaces it once it is on the disk.
 
-    Its directory is made if need be. A `content` that is not bytes is called with the open binary file. Of two
-    writers at a time the second one waits. An OSError names the file.
+    Its directory is created if necessary. `content` is bytes, or a function that is called with the open binary file.
+    If there are two writers at a time, the second one waits. An OSError names the file.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def write(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
     ...     print(Path(folder, "a").read_bytes())
     b'whole'
     """
-    if path.is_dir():  # to replace it would fail with the name of the temporary file
+    if path.is_dir():  # replacing it would fail with the name of the temporary file
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     # One fixed name: what a killed run leaves behind is overwritten by the next, so that nothing piles up.
@@ -88,7 +88,7 @@ def put_aside(path: Path) -> Path:
 
 
 def _opened_alone(path: Path, wait: Callable[[str], object] = lambda holder: None) -> IO[bytes]:
-    """Open a file, new or as it is, once nobody else has it open; `wait` is told what stands in it meanwhile."""
+    """Open a file, new or existing, once nobody else holds it; before waiting, `wait` is called with its content."""
     while True:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
         if sys.platform != "win32":
@@ -97,7 +97,7 @@ def _opened_alone(path: Path, wait: Callable[[str], object] = lambda holder: Non
             except BlockingIOError:
                 wait(file.read(1000).decode(errors="replace"))
                 fcntl.flock(file, fcntl.LOCK_EX)
-        # Whoever had it may have given it another name meanwhile, or removed it.
+        # The process that held it may have renamed or removed it meanwhile.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 file.seek(0)
@@ -108,10 +108,10 @@ def _opened_alone(path: Path, wait: Callable[[str], object] = lambda holder: Non
 
 @contextlib.contextmanager
 def lock(path: Path, wait: Callable[[str], object]) -> Iterator[None]:
-    """Keep out other processes that ask for the same lock, the file `path`; its directory is made if need be.
+    """Keep out other processes that ask for the same lock, the file `path`; create its directory if necessary.
 
-    If somebody holds it, `wait` is called with who that is, and this waits. The system releases the lock when its
-    holder ends, however it ends. Where the system has no such locks (Windows), nobody is kept out.
+    If another process holds it, `wait` is called with which one that is, and this waits. The system releases the lock
+    when its holder ends, however it ends. Where the system has no such locks (Windows), nobody is kept out.
 
     Examples
     --------
@@ -125,7 +125,7 @@ def lock(path: Path, wait: Callable[[str], object]) -> Iterator[None]:
         file = _opened_alone(path, wait)
     with file:
         try:
-            with named(path):  # past the buffer, which would be written once more where that fails
+            with named(path):  # without the buffer, which would be written again if this failed
                 os.write(file.fileno(), f"process {os.getpid()} ({shlex.join(sys.argv)})".encode(errors="replace"))
             yield
         finally:
@@ -133,9 +133,9 @@ def lock(path: Path, wait: Callable[[str], object]) -> Iterator[None]:
 
 
 def as_json(text: str | bytes, most: float = sys.float_info.max) -> Any:
-    """Return the value of a JSON text; whatever is wrong with it is a ValueError.
+    """Return the value of a JSON text; anything wrong with the text is a ValueError.
 
-    Numbers that JSON does not have (NaN, Infinity) are refused, and those beyond `most`, integers too.
+    Numbers that JSON does not have (NaN, Infinity) are refused, and so are those beyond `most`, integers included.
 
     Examples
     --------
