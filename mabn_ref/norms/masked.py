@@ -58,7 +58,7 @@ def backward(module: ModuleType, dz: Array, cache: Cache, state: Any) -> tuple[A
     valid, mask = cache
     check_plain("dz", dz)
     if tuple(dz.shape[:-1]) != tuple(mask.shape):
-        raise ValueError(f"dz has shape {tuple(dz.shape)}, expected {tuple(mask.shape)}, as mask, and channels")
+        raise ValueError(f"dz has shape {tuple(dz.shape)}, expected that of mask, {tuple(mask.shape)}, and channels")
     dx, dgamma, dbeta, state = module.backward(dz[mask], valid, state)  # eq: masked-backward
     return _put_back(dx, mask, dz), dgamma, dbeta, state
 

@@ -4,8 +4,7 @@ Chiley et al., "Online Normalization for Training Neural Networks", 2019. Forwar
 over the samples before it, so no sample sees the rest of its batch, and the order of samples matters. Backward uses
 two control variables: v subtracts what has built up along y, and u what has built up along a constant. **backward is
 not the derivative of forward**, except for a single sample with u = v = 0: the docs say what it is. dgamma and dbeta
-are true derivatives. In the example every gradient is 1, and the more backward has let through, the more it holds
-back.
+are true derivatives. In the example every gradient is 1: the more backward has let through, the more it holds back.
 
 Examples
 --------

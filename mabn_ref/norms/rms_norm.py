@@ -4,8 +4,8 @@ RMSNorm (Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019) divid
 square over its channels; FRN (Singh and Krishnan, "Filter Response Normalization Layer", 2020) divides each channel
 of a sample by the root mean square over its positions. No other sample takes part, so there are no moving statistics,
 and inference is the training pass, which is not an affine map of x. RMSNorm has no beta: leave it at zero. FRN is
-used with a learned threshold, `mabn_ref.nn.threshold`. In the example both channels are divided by 5, the root of (1
-+ 49) / 2.
+used with a learned threshold, `mabn_ref.nn.threshold`. In the example both channels are divided by 5, which is
+sqrt((1 + 49) / 2).
 
 Examples
 --------
