@@ -1,6 +1,6 @@
 """Convert a network that was trained with batch normalisation to a normaliser for small batches.
 
-`convert` replaces the normalisers and keeps the network's function, up to rounding. MABN needs centralised weights as
+`convert` replaces the normalisers and keeps the network's function, up to rounding. MABN wants centralised weights as
 well, and centring weights that were trained without it changes the function: `centre` changes it as little as
 possible. Nothing is trained here. Both return new lists and do not change their arguments.
 

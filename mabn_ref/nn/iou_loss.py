@@ -23,8 +23,9 @@ def forward(logs: Array, truth: Array) -> tuple[Array, Cache]:
     """Return the mean over N boxes of 1 - intersection / union, as an array of shape (): :eq:`iou-loss-forward`.
 
     `logs` (N, 4) are logarithms of the predicted distances from a place to the left, top, right and bottom side, and
-    `truth` (N, 4) the true distances, all positive: so the place is inside both boxes, and they overlap. Distances
-    that overflow, with logarithms above 88 in float32, have no gradient.
+    `truth` (N, 4) the true distances, all positive: so the place is inside both boxes, and they overlap. Where the
+    area of a predicted box overflows, the gradient is 0, and where its sides do, it is NaN: in float32, with four
+    logarithms from about 44 and 88 on.
     """
     check_rank("logs", logs, "N, 4")
     for name, value in (("logs", logs), ("truth", truth)):
