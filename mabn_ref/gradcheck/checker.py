@@ -18,7 +18,7 @@ from mabn_ref.gradcheck.exact import DIGITS, exact, to_float
 from mabn_ref.gradcheck.result import Result
 from mabn_ref.gradcheck.verdict import SLACK
 
-NUDGE = 2.0**12  #: how many times their rounding inputs are moved by, to see what rounding does to the output
+NUDGE = 2.0**12  #: inputs are moved by this many times their rounding, to see what rounding does to the output
 
 
 def check(
@@ -35,46 +35,46 @@ def check(
     """Compare the gradients that `backward` returns with derivatives of `forward` taken numerically.
 
     The derivatives are those of <c, forward(inputs)> for random cotangents c: never ones and never the output, for
-    which a normaliser's gradient vanishes and every mistake passes. Three are near one, a fourth runs over six
-    decades, and backward has to be linear from a millionth of the first to a million times it. Inputs of up to 64
-    elements are checked element by element, larger ones along three random directions and at most eight more, one for
-    the elements of each size of derivative that would drown in them. Where outputs have a kink they are silenced and
-    the rest is checked; at the kink itself the gradient has to lie between the slopes on its two sides. Float32
-    inputs are differentiated in float64.
+    which a normaliser's gradient vanishes and every mistake passes. The elements of three cotangents are near one in
+    size, those of a fourth span six decades, and backward has to be linear in multiples of the first from a millionth
+    to a million. Inputs of up to 64 elements are checked element by element, larger ones along three random
+    directions. Up to eight more directions cover elements whose derivatives would drown in those three, grouped by
+    size. Outputs with a kink are left out, and the rest is checked; at the kink itself the gradient has to lie
+    between the slopes on its two sides. Float32 inputs are differentiated in float64.
 
     Parameters
     ----------
     forward : callable
         ``forward(*inputs) -> (out, cache)``, with out an array or a number. It is also called with float64 inputs
-        where the caller's are float32, and with a complex one, which it may refuse.
+        if the caller's are float32, and with a complex one, which it may refuse.
     backward : callable
         ``backward(dout, cache) -> gradients``, one for each input, in order; a single one need not be in a tuple.
         dout has the shape and dtype of out.
     inputs : sequence of arrays of float32 or float64, or of `Exact` numbers
-        What to differentiate by. Everything else (labels, state, configuration) is closed over by the two functions.
+        What to differentiate by. Everything else (labels, state, configuration) the two functions have to close over.
     names : sequence of str, optional
-        The inputs' names; those of the parameters of `forward` by default.
+        The inputs' names; by default those of the parameters of `forward`.
     state : optional
         Anything the functions close over that must not change: arrays and numbers in tuples, lists and dicts.
     rtol : float, optional
-        Tolerance of an error relative to the derivative itself: to the sum of what each output has in it; 0 or more.
-        By default 1e-7 (1e-4 where an input is float32, 5e-3 for a forward that stays float32, 1e-25 for exact
-        numbers). What the rounding of the inputs and of the outputs may give is forgiven besides, and the result says
-        so, but never more than 1e-2 of the input's largest derivative, unless that cannot be told from 0. What both
-        passes are seen to round on their way is, too.
+        Tolerated error relative to the size of the derivative, the sum of the sizes of what each output contributes
+        to it; 0 or more. By default 1e-7 (1e-4 where an input is float32, 5e-3 for a forward that stays float32,
+        1e-25 for exact numbers). Errors that the rounding of inputs and outputs can explain are forgiven as well, and
+        the result says so, but never more than 1e-2 of the input's largest derivative, unless that cannot be told
+        from 0. The same goes for rounding that is measured inside the two passes.
     seed : int
         Seed of cotangents and directions, 0 or more.
     double_backward : callable, optional
         ``double_backward(dgradients, dout, cache) -> gradients``: the backward pass of `backward`, which is then
-        checked too. dgradients is a tuple with a gradient for each of those that backward returned; returned are the
-        gradients for dout and for each of the inputs of forward. In the result they are "dout of backward" and so on.
+        checked too. dgradients is a tuple with a gradient for each of those that backward returned. It returns the
+        gradients for dout and for each input of forward; in the result these are "dout of backward" and so on.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not of its kind or range; if an input, the output or a gradient is not a plain, finite,
-        non-empty array of such a dtype; if gradients do not have the number and shapes of the inputs, `names` are not
-        as many, `forward` does not return a pair, or it is not finite near the inputs.
+        If an argument is of the wrong type or out of range; if an input, the output or a gradient is not a plain,
+        finite, non-empty array of one of these dtypes; if the number or the shapes of the gradients, or the number of
+        `names`, differ from the inputs'; if `forward` does not return a pair, or is not finite near the inputs.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def check(
     try:
         second, _ = _check_pair(pair, (dout, *arrays), names, state, rtol, seed)
     except Exception as error:
-        error.add_note("in the check of double_backward, in which backward is what is differentiated")
+        error.add_note("in the check of double_backward, in which backward is differentiated")
         raise
     return replace(first, inputs=(*first.inputs, *second.inputs), violations=second.violations)
 
@@ -114,7 +114,7 @@ def check(
 def _check_pair(
     pair: passes.Pair, arrays: tuple[Array, ...], names: Sequence[str], state: Any, rtol: float | None, seed: int
 ) -> tuple[Result, Array]:
-    """Check one backward pass, of arguments that have been looked at; return its first cotangent, too."""
+    """Check one backward pass, with arguments that have been checked; return its first cotangent, too."""
     rng = np.random.default_rng(seed)
     rehearsed = passes.rehearse(pair, arrays, names, state, lambda out: _cotangents(rng, out))
     if rehearsed.violations:
@@ -123,7 +123,7 @@ def _check_pair(
     try:
         center, _ = passes.run_forward(pair, at)
     except Exception as error:
-        error.add_note(f"{pair.names[0]} raised this for its inputs in float64, in which they are differentiated")
+        error.add_note(f"{pair.names[0]} raised this for its inputs in float64, with which it is differentiated")
         raise
     units = [probes.units(x) for x in at]
     far = max(float(np.max(np.abs(to_float(x)) / unit)) for x, unit in zip(at, units, strict=True))
@@ -165,7 +165,7 @@ def _check_pair(
 def _passes_of_backward(
     forward: Callable[..., Any], backward: Callable[..., Any], double_backward: Callable[..., Any], inputs: Any
 ) -> passes.Pair:
-    """`backward` as a forward pass, of dout and the inputs to all gradients, flat and joined; and its backward."""
+    """`backward` as a forward pass, from dout and the inputs to all gradients, flat and joined; and its backward."""
     ends = np.cumsum([x.size for x in inputs])[:-1]
 
     def gradients(dout: Array, *arrays: Array) -> tuple[Array, Any]:
@@ -184,7 +184,7 @@ def _passes_of_backward(
 def _inherited(forward: Callable[..., Any], at: Sequence[Array], center: Array) -> Array:
     """How far each output may be off by the rounding of all inputs.
 
-    That is taken from larger moves, in proportion, so that only a forward that follows its inputs is given it.
+    It is measured with larger moves and scaled down, so that it counts only where forward follows its inputs.
     """
     eps = _eps(center)
     off = np.zeros(center.shape)
@@ -197,9 +197,9 @@ def _inherited(forward: Callable[..., Any], at: Sequence[Array], center: Array) 
 
 
 def _swing(forward: Callable[..., Any], at: Sequence[Array], center: Array) -> Array:
-    """How far each output lies from those of no inputs, of half of them and of the opposite; infinite if unknown.
+    """How far each output moves if all inputs are set to 0, halved or negated; infinite if unknown.
 
-    A constant that forward adds is no part of that. The 1 that a saturated tanh has come to is.
+    A constant that forward adds is not part of it. The 1 that a saturated tanh has reached is.
     """
     far = np.full(center.shape, np.nan)
     for part in (0.0, 0.5, -1.0):
@@ -219,7 +219,7 @@ def _of_cotangent(backward: passes.Backward, out: Array, i: int) -> Callable[[Ar
 
 
 def _of_cotangent_at(pair: passes.Pair, at: Sequence[Array], i: int, out: Array) -> Callable[[Array, Array], Array]:
-    """The same where input `i` is another."""
+    """The same, with another value of input `i`."""
 
     def pull_at(c: Array, x: Array) -> Array:
         _, cache = pair.forward(*at[:i], x, *at[i + 1 :])

@@ -1,4 +1,4 @@
-"""What backward says of one input, and what can be measured of both passes around it."""
+"""What backward claims for one input, and what can be measured of both passes around it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from mabn_ref.gradcheck.differences import Along, View, climb
 from mabn_ref.gradcheck.exact import to_float
 from mabn_ref.gradcheck.rounding import rounding_along
 
-MEASURED = 1024  #: what is taken for rounding of a number on the way is at most so many times that number's eps
-JUMPED = 2.0 ** np.array([-27, -23, -18])  #: a move that stays the same at these parts of a step is a jump
+MEASURED = 1024  #: rounding that is measured inside a pass counts up to this many times the eps of its numbers
+JUMPED = 2.0 ** np.array([-27, -23, -18])  #: a move of the same size at all these fractions of a step is a jump
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What backward says: that `gradients` are those of <cotangent, function(x)> at this `x`, one row for each.
+    """What backward claims: `gradients` are those of <cotangent, function(x)> at `x`, one row for each cotangent.
 
-    `functions` are the names of forward and backward. `pull` is backward, of one more cotangent, `pull_at` that at
-    another x; `units` is the unit of each element of x, `center` the output there, `eps` that of its numbers;
-    `inherited` gives what the rounding of the inputs does to each output, and `swing` how far it lies from where the
-    inputs are others altogether. `coarser` is how many times `eps` the gradients' numbers have, and `conditioning` is
-    how many units from zero any input of forward lies. `measured` keeps views that took long.
+    `functions` are the names of forward and backward. `pull` is backward for one more cotangent, `pull_at` the same
+    at another x; `units` is the unit of each element of x, `center` the output at x, and `eps` that of its dtype.
+    `inherited` returns how far the rounding of the inputs moves each output, and `swing` how far quite different
+    inputs move it. `coarser` is the eps of the gradients in multiples of `eps`, and `conditioning` the distance from
+    zero, in units, of the farthest input of forward. `measured` keeps views that took long.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Claim:
     def along(self, direction: Array) -> Along:
         """Return the output as a function of how far x has moved in a direction.
 
-        Where forward raises it is NaN: what it says of a neighbour outside of its domain is no error of the caller's.
+        Where forward raises, it is NaN: if a neighbour is outside its domain, that is not the caller's error.
         """
         direction = direction.reshape(self.x.shape)
 
@@ -66,29 +66,29 @@ class Claim:
         return at
 
     def rounding(self, reach: Array | float = np.inf) -> Array:
-        """How far each output may be off; or what backward may have of it, which is no constant beyond `reach`."""
+        """How far rounding may move each output; `reach` caps its size, as backward sees no added constants."""
         return np.fmax(self.eps * np.fmin(to_float(abs(self.center)), reach), self.inherited())
 
     def view(self, line: Array, rounding: Array | float = 0.0) -> View:
-        """Climb a ladder of steps along a line, with some rounding of the outputs besides that which is known."""
+        """Climb a ladder of steps along a line, with `rounding` of the outputs besides what is known of it."""
         view = climb(self.along(line), self.center, self.step, self.rounding() + rounding)
         if not np.isfinite(view.uncertainty).all():
             raise self._out_of_domain(line)
         return view
 
     def measured_view(self, line: Array) -> View:
-        """Climb it with the rounding of what is computed on the way to the outputs, measured along the line."""
+        """Climb a ladder with the rounding inside forward, measured along the line, counted in."""
         key = line.tobytes()
         if key not in self.measured:
             self.measured[key] = self.view(line, rounding_along(self.along(line), self.most_inside()))
         return self.measured[key]
 
     def most_inside(self) -> Array:
-        """Return the most that is taken for such rounding."""
+        """Return the largest size that counts as rounding inside forward, for each output."""
         return MEASURED * self.eps * np.fmax(to_float(abs(self.center)), self.known_swing())
 
     def rounding_of_backward(self, line: Array, cotangent: Array, most: float) -> float:
-        """Return how far <gradient, line> is rounded, measured."""
+        """Return how far <gradient, line> is rounded, as measured at neighbours of x."""
         along = line.reshape(self.x.shape)
 
         def at(t: float) -> Array:
@@ -105,7 +105,7 @@ class Claim:
         return np.where(np.isfinite(swing), swing, 0.0)
 
     def dependent(self, line: Array) -> Array:
-        """Return which outputs move where the elements of a line are 0, half as large, opposite or the largest."""
+        """Return which outputs move if the line's elements become 0, half, negated, or plus or minus the largest."""
         on = (line != 0).reshape(self.x.shape)
         largest = np.max(abs(self.x))
         moves = np.zeros(self.center.shape, dtype=bool)
@@ -116,7 +116,7 @@ class Claim:
         return moves
 
     def jumping(self, line: Array) -> Array:
-        """Return which outputs move to one side alone, by as much at the smallest steps as at larger ones."""
+        """Return which outputs move on one side only, and by as much at the smallest steps as at larger ones."""
         along = self.along(line)
         right, left = (
             np.stack([to_float(abs(along(side * t) - self.center)) for t in JUMPED * self.step]) for side in (1, -1)
@@ -126,7 +126,7 @@ class Claim:
         return np.asarray(jumps & (moves[0] > 1e3 * self.rounding()))
 
     def _out_of_domain(self, line: Array) -> ValueError:
-        """Say what forward does around x that no step is clear of, along a line."""
+        """Make the error for a forward that is not finite along a line, however small the step."""
         forward, _ = self.functions
         said = ValueError(f"{forward} is not finite near {self.name}, expected finite numbers around the inputs")
         j, *others = np.flatnonzero(line)
@@ -140,7 +140,7 @@ class Claim:
                 said.__cause__ = error
                 said.add_note(
                     f"{forward} raised {type(error).__name__} for {self.name} with {at}, {abs(t * line[j]):.1e} from "
-                    "the input: it is called at neighbours of the inputs, and has to take some of them on either side"
+                    "the input: it is called at neighbours of the inputs, and has to accept some on either side"
                 )
                 break
         return said

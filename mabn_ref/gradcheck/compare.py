@@ -67,7 +67,7 @@ class _Table:
         doubtful = ~self._accepted()
         lines = np.flatnonzero(doubtful.any(axis=0)).tolist()
         if self.stepped is not None:
-            # it is judged by Cauchy and Riemann's condition where it is off most, and on every line that it judges
+            # test it by Cauchy and Riemann's condition where it is off most, and on every line that it decides
             off = np.abs(self.claim.cotangents @ self.stepped.T - self.numeric)
             most = int(np.argmax(np.max(off / np.maximum(self.top, np.finfo(float).tiny)[:, None], axis=0)))
             if most in lines and self._not_analytic(self.stepped, most):
@@ -102,7 +102,7 @@ class _Table:
         """Entries that need no second look."""
         claim, top = self.claim, self.top[:, None]
         large = self.lines.shape[1] > probes.SMALL
-        # what is off along a random direction may be the error of one element
+        # an error along a random direction may come from a single element
         share = claim.rtol / 10 / (np.sqrt(self.lines.shape[1]) if large else 1.0)
         smooth = (self.errors <= claim.rtol / 10 * top) & (self.jumps <= KINK * top)
         if self.stepped is None:
@@ -123,7 +123,7 @@ class _Table:
             return False
         part = np.max(off / np.maximum(self.top, np.finfo(float).tiny))
         self.refusal = (
-            f"{claim.functions[0]} is not analytic: the complex step is off central differences by {part:.1e}"
+            f"{claim.functions[0]} is not analytic: the complex step differs from central differences by {part:.1e}"
         )
         self.stepped = None
         return True
@@ -132,8 +132,8 @@ class _Table:
 def _kinked_elements(claim: Claim, line: Array, view: View, top: Array, rng: np.random.Generator) -> list[Finding]:
     """Search a direction for the elements whose slopes jump; check those, and the rest of the input, by themselves.
 
-    The search looks at `SEARCHED` parts of the input, in random order; of what is left, the outputs without a kink
-    have been checked.
+    The search looks at `SEARCHED` parts of the input, in random order; for the parts that are left, only the outputs
+    without a kink have been checked.
     """
     least = 1e-6 * float(np.max(np.abs(to_float(view.jump))))
     found: list[Finding] = []

@@ -1,8 +1,8 @@
 """Numerical derivatives along a line: central differences, kinks, the complex step, and Taylor's remainder.
 
 A line is a function of one number, ``along(t)``: the forward pass's output, flattened, at x + t * direction, where
-the direction is measured in units of x. Every output has a step of its own, so that one which is steep, rounded or
-far from zero does not spoil what can be said of the others.
+the direction is measured in units of x. Every output has a step of its own, so that an output which is steep, rounded
+or far from zero does not spoil the derivatives of the others.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ RESOLVED = 0.25
 """Slopes of an output that moves in steps, like a rounded one, count if two of them, and the slopes to either side,
 agree to this fraction."""
 
-GRAINS = 8  #: so many of an output's smallest moves are looked at for a common measure
-FLAT = 1e-2  #: slopes below this part of the output count as equally small in the choice of a step
+GRAINS = 8  #: how many of an output's smallest moves are searched for a common divisor
+FLAT = 1e-2  #: slopes below this fraction of the output count as equally small when a step is chosen
 COMPLEX_STEP = 2.0**-70
 
 HALVINGS = 2.0 ** -np.arange(2, 8)
-FITTED = 4  #: the fit is to this many of the smallest steps, which pass the fewest kinks of a network
+FITTED = 4  #: the fit uses this many of the smallest steps, which cross the fewest kinks of a network
 FIRST_ORDER = np.linalg.pinv(np.vander(HALVINGS[-FITTED:], 3))[-1]
 """Weights that fit a + b h + c h^2 to R(h) / h and give a."""
 
@@ -37,10 +37,9 @@ class View(NamedTuple):
     """What a ladder of steps shows about every output.
 
     At a kink `slope` is the mean of the slopes to the right and to the left and `jump` their difference; elsewhere
-    `jump` is 0. `uncertainty` is how far slopes at neighbouring steps differ. `grain` is the least amount by which
-    the output moves, or 0 if it follows the smallest step; one that does not move at all has no uncertainty. `reach`
-    is the largest, and 0 for such an output. `near` are outputs of which a kink was seen within larger steps, or that
-    move to one side alone.
+    `jump` is 0. `uncertainty` is how far slopes at neighbouring steps differ, and 0 for an output that does not move
+    at all. `grain` is the least amount by which the output moves, or 0 if it follows the smallest step; `reach` is
+    the largest amount. `near` marks outputs that have a kink within larger steps, or that move on one side only.
     """
 
     slope: Array
@@ -69,8 +68,8 @@ def stencil(along: Along, center: Array, t: float) -> tuple[Array, Array, Array]
 def climb(along: Along, center: Array, t: float, rounding: Array) -> View:
     """Apply the stencil at steps from 512 t down to t / 2**30, by factors of 8, and choose one for each output.
 
-    It is chosen by where neighbouring steps agree best; the gradient under test has no say in it. `rounding` is that
-    of each output. Steps at which a kink lies within the stencil are left out.
+    The chosen step is where neighbouring steps agree best; the gradient under test has no say in it. `rounding` is
+    that of each output. Steps at which a kink lies within the stencil are left out.
     """
     steps = np.array([t * 8.0**k for k in range(3, -11, -1)])
     slopes, jumps, moves = map(np.stack, zip(*(stencil(along, center, step) for step in steps), strict=True))
@@ -83,7 +82,7 @@ def climb(along: Along, center: Array, t: float, rounding: Array) -> View:
     moving: Array = (moves > 0).any(axis=1)
     flat: Array = (moves == 0).all(axis=1)
     to_right, to_left = ((moves[:, side] > 0).any(axis=(0, 1)) for side in (slice(2), slice(2, 4)))
-    # what moves to one side alone has a kink there, whatever it moves by
+    # an output that moves on one side only has a kink there, even if its moves have a common divisor
     grain = np.where(to_right & to_left, _grain(moves, flat), 0.0)
     # rounding grows eightfold from step to step, so the next gaps show what a lucky agreement would hide
     apart = gaps + 4 * floors[1:]
@@ -94,13 +93,13 @@ def climb(along: Along, center: Array, t: float, rounding: Array) -> View:
     apart = np.where(np.arange(len(apart))[:, None] < first, np.inf, apart)
     reach = np.max(np.where(np.isfinite(moves), moves, 0.0), axis=(0, 1))
     least = np.maximum(FLAT * np.maximum(to_float(abs(center)), reach), np.finfo(float).tiny)
-    # an output that no longer moves at small steps has no slope of 0 there if larger steps agree on another one
+    # an output that stands still at small steps does not have a slope of 0 if larger steps agree on another one
     sizes = to_float(abs(slopes))
     resolved = np.any(moving[1:] & (np.fmax(apart, heights[1:]) < RESOLVED * sizes[1:]), axis=0)
     relative = apart / np.maximum(np.fmax(sizes[1:], sizes[:-1]), least)
     passed_over = (resolved & flat[1:]) | np.isinf(apart)
     best = np.argmin(np.where(passed_over, np.inf, relative), axis=0)
-    # at a kink, the steps at which both slopes stay
+    # at a kink, the steps at which both slopes stay the same
     both = gaps + to_float(abs(jumps[1:] - jumps[:-1])) + 4 * floors[1:]
     clear = np.arange(len(both))[:, None] < first - 1
     both = np.where(clear & np.isfinite(both), both, np.inf)
@@ -124,7 +123,7 @@ def climb(along: Along, center: Array, t: float, rounding: Array) -> View:
 
 
 def _grain(moves: Array, flat: Array) -> Array:
-    """The smallest move of an output that stands still at some step and moves by multiples of it, or 0."""
+    """The smallest move of an output that stands still at some steps and otherwise moves by multiples of it, or 0."""
     grain = np.zeros(moves.shape[-1])
     some = np.flatnonzero(flat.any(axis=0) & ~flat.all(axis=0))
     seen = moves.reshape(-1, grain.size)[:, some]
@@ -144,9 +143,9 @@ def complex_slopes(lines: Sequence[Along], name: str) -> Array:
     """Return Im f(i h) / h, the derivative at 0 of every output without cancellation, one row for each line.
 
     If f is not analytic, the number is silently wrong: ``np.var`` takes |z|^2, ``np.abs`` and a real buffer drop the
-    imaginary part. So what it gives is believed only where it agrees with central differences (Cauchy and Riemann's
-    condition: the derivative along i h is that along h). `NotAnalytic` is raised if the forward, which is called
-    `name`, raises for complex input, or returns real or non-finite numbers.
+    imaginary part. So it is believed only where it agrees with central differences (Cauchy and Riemann's condition:
+    the derivative along i h is that along h). `NotAnalytic` is raised if the forward, which messages call `name`,
+    raises for complex input, or returns real or non-finite numbers.
     """
     rows = []
     with warnings.catch_warnings():
@@ -154,7 +153,7 @@ def complex_slopes(lines: Sequence[Along], name: str) -> Array:
         for along in lines:
             try:
                 out = along(1j * COMPLEX_STEP)
-            except Exception as error:  # whatever the forward makes of complex numbers, it is a reason
+            except Exception as error:  # any failure of the forward with complex numbers is a reason
                 raise NotAnalytic(f"{name} raised {type(error).__name__} for complex input: {error}") from error
             if not np.iscomplexobj(out):
                 raise NotAnalytic(f"{name} returned {out.dtype} for complex input")
@@ -187,7 +186,7 @@ def taylor_remainder(
 
     It tells a wrong gradient g from a noisy one without any tolerance: with <g, v> predicted, R(h) falls as h^2 if g
     is the gradient, and as h if it is not. The fit R(h) = a h + b h^2 + ... says how wrong: a is the error of <g, v>.
-    `rounding` is that of one value of <c, f>.
+    `rounding` is the rounding of one value of <c, f>.
     """
     steps = step * HALVINGS
     remainder = np.asarray([cotangent @ (along(h) - center) - h * predicted for h in steps], dtype=np.float64)

@@ -1,8 +1,8 @@
 """Arithmetic with 50 digits in NumPy arrays: the truth against which the errors of floats are measured.
 
-An object array of `Exact` numbers goes through any pass that uses + - * / **, comparisons, sqrt, exp, log, log1p,
-tanh, by way of NumPy's own functions: ``np.sqrt`` of an object array calls ``.sqrt()``; sums, ``einsum``, ``maximum``
-and the like need nothing. It mixes with ints and floats, which are taken at their exact binary value.
+An object array of `Exact` numbers goes through any pass that uses + - * / **, comparisons, sqrt, exp, log, log1p and
+tanh, with NumPy's own functions: ``np.sqrt`` of an object array calls ``.sqrt()`` of each number; sums, ``einsum``,
+``maximum`` and the like work as they are. It mixes with ints and floats, which are taken at their exact binary value.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mabn_ref.arrays import Array
 DIGITS = 50
 _context = decimal.Context(prec=DIGITS)
 _longer = decimal.Context(prec=2 * DIGITS + 10)
-"""What 1 + x is computed in. Where x is so small that it loses digits even there, x is the answer."""
+"""The precision of 1 + x. Where x is so small that it loses digits even then, the answer is x itself."""
 
 
 def _decimal(number: object) -> decimal.Decimal | None:
@@ -29,7 +29,7 @@ def _decimal(number: object) -> decimal.Decimal | None:
         return number.value
     if isinstance(number, decimal.Decimal):
         return number
-    if isinstance(number, int | float):  # as most are; of the others the abstract classes know, which takes longer
+    if isinstance(number, int | float):  # the usual case; the abstract classes below take longer
         return decimal.Decimal(number)
     if isinstance(number, numbers.Integral):
         return decimal.Decimal(int(number))
@@ -39,7 +39,7 @@ def _decimal(number: object) -> decimal.Decimal | None:
 
 
 def _made(value: decimal.Decimal) -> Exact:
-    """An `Exact` of the result of an operation, about which nothing has to be asked."""
+    """An `Exact` from the result of an operation, which needs no checks."""
     number = Exact.__new__(Exact)
     number.value = value
     return number
@@ -59,7 +59,7 @@ def _operators(operation: Callable[[decimal.Decimal, decimal.Decimal], decimal.D
 
 @total_ordering
 class Exact:
-    """A number of 50 decimal digits, made of an `Exact`, a ``decimal.Decimal``, an int or a float, taken exactly.
+    """A number of 50 decimal digits, made from an `Exact`, a ``decimal.Decimal``, an int or a float, taken exactly.
 
     Examples
     --------
@@ -154,7 +154,7 @@ class Exact:
 
 
 def exact(x: npt.ArrayLike) -> Array:
-    """Make an object array of `Exact` numbers, of the same shape and, exactly, the same values as real numbers.
+    """Make an object array of `Exact` numbers with the shape and exactly the values of `x`, real numbers.
 
     Examples
     --------
@@ -176,8 +176,8 @@ def to_float(x: npt.ArrayLike) -> Array:
 def ulps(value: Array, truth: Array) -> Array:
     """Measure errors in units in the last place of the true value.
 
-    They are at most 0.5 where `value` is correctly rounded. Below the smallest normal number the unit is that of the
-    smallest one.
+    Errors are at most 0.5 where `value` is correctly rounded. Below the smallest normal number the unit is that of
+    the smallest normal number.
 
     Parameters
     ----------

@@ -10,14 +10,14 @@ from mabn_ref.arrays import Array
 def find_kinks(jumps: Array, changes: Array, floors: Array) -> tuple[Array, Array]:
     """Return the index of the first step below which no kink is seen, and whether one is seen at the point itself.
 
-    A kink is ReLU at 0, a clip at its bound, a tied max. Each output is looked at by itself, whatever backward
-    returns: a smooth one has no kink, and at a kink backward is still held to the slopes on its two sides.
+    Kinks are ReLU at 0, a clip at its bound, a tied max. Each output is examined by itself, and what backward returns
+    does not matter: a smooth output has no kink, and at a kink backward is still held to the slopes on its two sides.
 
-    As the step shrinks by 8, the jump between the one-sided slopes shrinks by 64 where the function is smooth, and
-    grows by 8, as the change of the slope does, where only rounding is left. It stays, and so does the slope, where
-    a kink lies well within the step. A kink at the point itself is one whose jump stays until rounding takes over.
-    `jumps` and `floors`, the least ones to look at, have a row for each step, from the largest to the smallest;
-    `changes` of the slope are from each step to the next.
+    When the step is divided by 8, the jump between the one-sided slopes is divided by 64 where the function is
+    smooth, and multiplied by 8, like the change of the slope, where only rounding is left. The jump and the slope
+    stay the same where a kink lies well within the step. At a kink in the point itself the jump stays until rounding
+    takes over. `jumps` and `floors`, the least jumps to consider, have a row for each step, from the largest to the
+    smallest; `changes` are those of the slope from each step to the next.
 
     Examples
     --------

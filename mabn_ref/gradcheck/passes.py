@@ -1,7 +1,7 @@
-"""The two passes under test, called: what they are given and what they return is checked before any number is used.
+"""Calls of the two passes under test: their arguments and results are checked before any number is used.
 
-Bad input is an error that names it. A pass that changes what it was given, or that answers differently the second
-time, is a finding, returned as a list of sentences. A backward that is not linear in dout is a wrong gradient.
+Bad input is an error that names it. A pass that changes its arguments, or that answers differently the second time,
+is a finding, returned as a list of sentences. A backward that is not linear in dout is a wrong gradient.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from mabn_ref.gradcheck.result import InputResult
 Backward: TypeAlias = Callable[[Array], tuple[Array, ...]]
 
 FACTORS = (-1.0, 2.0**-20, -(2.0**-13), 2.0**-7, -(2.0**7), 2.0**13, -(2.0**20))
-"""What the first cotangent is multiplied by: a millionth to a million, exactly."""
+"""What the first cotangent is multiplied by, without rounding: about a millionth to a million."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The two functions under test, and what messages call them and what they are given.
+    """The two functions under test, and the names of them and their arguments in messages.
 
-    In the check of `double_backward` the `second` two are backward and double_backward, inputs and cache begin with
-    the dout of backward, and what double_backward is given first are dgradients.
+    If it is the `second` pair, in the check of `double_backward`, they are backward and double_backward: inputs and
+    cache begin with the dout of backward, and the first argument of double_backward is dgradients.
     """
 
     forward: Callable[..., Any]
@@ -39,23 +39,23 @@ class Pair:
 
     @property
     def names(self) -> tuple[str, str]:
-        """What the two are called."""
+        """The names of the two."""
         return ("backward", "double_backward") if self.second else ("forward", "backward")
 
     @property
     def cotangent(self) -> str:
-        """What the first argument of the second one is called."""
+        """The name of the second one's first argument."""
         return "dgradients" if self.second else "dout"
 
     def given(self, inputs: Sequence[Array], cache: Any = ()) -> dict[str, Any]:
-        """Whatever else the two are given, by the names that the caller knows."""
+        """The other arguments of the two, by the names that the caller knows."""
         if self.second:
             return {"dout": inputs[0], "inputs": inputs[1:], "cache": cache[1:]}
         return {"inputs": inputs, "cache": cache}
 
 
 class Rehearsal(NamedTuple):
-    """What both passes returned for the cotangents, backward for some more, and what is impure about them."""
+    """What both passes returned for the cotangents, `backward` for more of them, and what is impure about them."""
 
     out: Array
     cotangents: list[Array]
@@ -83,7 +83,7 @@ def _check_numbers(name: str, x: Array) -> None:
 
 
 def read_inputs(inputs: Sequence[Any], names: Sequence[str]) -> tuple[Array, ...]:
-    """Copy the inputs, so that a pass that changes them changes ours."""
+    """Copy the inputs and refuse bad ones; a pass that changes its inputs then changes only the copies."""
     for name, x in zip(names, inputs, strict=True):
         _check_plain(name, x)
     arrays = tuple(np.array(x) for x in inputs)
@@ -93,7 +93,7 @@ def read_inputs(inputs: Sequence[Any], names: Sequence[str]) -> tuple[Array, ...
 
 
 def read_names(names: Sequence[str] | None, forward: Callable[..., Any], inputs: Sequence[Any]) -> tuple[str, ...]:
-    """Return the names given, or else those of the parameters of `forward` that take the inputs.
+    """Return the given names, or else those of the parameters of `forward` that take the inputs.
 
     Examples
     --------
@@ -156,7 +156,7 @@ def _check_gradients(who: str, gradients: Sequence[Array], inputs: Sequence[Arra
 
 
 def _contents(tree: Any) -> list[Any]:
-    """Copies of all arrays and numbers in it, which equal others if they are the same bit for bit."""
+    """Copies of all arrays and numbers in `tree`, which compare equal only if they are the same bit for bit."""
     if isinstance(tree, (np.ndarray, numbers.Number)):
         array = np.array(tree)
         return [(array.shape, array.tolist() if array.dtype == object else array.tobytes())]
@@ -167,7 +167,7 @@ def _contents(tree: Any) -> list[Any]:
 
 @contextmanager
 def _watched(found: list[str], who: str, **given: Any) -> Iterator[None]:
-    """Note in `found` what changes of the things given, while the body runs."""
+    """Note in `found` which of the given things change while the body runs."""
     before = {what: _contents(value) for what, value in given.items()}
     yield
     found.extend(f"{who} changed {what}" for what, value in given.items() if _contents(value) != before[what])
@@ -180,7 +180,7 @@ def rehearse(
     state: Any,
     draw: Callable[[Array], list[Array]],
 ) -> Rehearsal:
-    """Call both passes, twice each, and note what they change of what they are given, and what differs.
+    """Call both passes, twice each, and note which of their arguments they change, and what differs.
 
     `draw` makes the cotangents for an output.
     """
@@ -197,7 +197,7 @@ def rehearse(
             with np.errstate(all="ignore"), suppress(Exception):
                 pair.forward(*(x * 0.75 for x in inputs))
         if _contents(again) != first:
-            found.append(f"{forward} returned other numbers on a second call")
+            found.append(f"{forward} returned different numbers on a second call")
 
     def pull(dout: Array) -> tuple[Array, ...]:
         return tuple(map(np.array, _run_backward(pair, dout, cache, inputs, names)))
@@ -214,11 +214,11 @@ def rehearse(
                 gradients.append(pull(cotangent))
                 _check_gradients(backward, gradients[-1], inputs, names)
         if _contents(pull(cotangents[0])) != _contents(gradients[0]):
-            found.append(f"{backward} returned other numbers on a second call")
+            found.append(f"{backward} returned different numbers on a second call")
     if not found:
         run_forward(pair, inputs)
         if _contents(pull(cotangents[0])) != _contents(gradients[0]):
-            found.append(f"{backward} goes by the last call of {forward}, not by the cache that it is given")
+            found.append(f"{backward} uses the last call of {forward}, not the cache that it is given")
     return Rehearsal(out, cotangents, gradients, pull, tuple(found))
 
 
@@ -227,9 +227,9 @@ def check_linearity(
 ) -> list[InputResult]:
     """Return what was found, with the verdict "wrong" where a gradient does not grow in proportion to dout.
 
-    A backward pass that clips dout, drops small ones or keeps their sign alone may be right for cotangents near one.
-    For dout times a power of two a linear pass returns, but for rounding, its gradients times the same power. `slack`
-    is what rounding may add to each element of each gradient.
+    A backward pass that clips dout, drops small values or keeps only their signs may be right for cotangents near
+    one. For dout times a power of two a linear pass returns, up to rounding, its gradients times the same power.
+    `slack` is what rounding may add to each element of each gradient.
     """
     results = list(found)
     for factor in FACTORS:
@@ -249,8 +249,8 @@ def check_linearity(
                 analytic=float(got[where]),
                 numeric=float(expected[where]),
                 step=float("nan"),
-                reason=f"{pair.names[1]} is not linear in {pair.cotangent}: this is what it says for {factor:.3g} "
-                f"times {pair.cotangent}, divided by {factor:.3g}, and what it says for {pair.cotangent}",
+                reason=f"{pair.names[1]} is not linear in {pair.cotangent}: these are its gradient for {factor:.3g} "
+                f"times {pair.cotangent}, divided by {factor:.3g}, and its gradient for {pair.cotangent}",
             )
     return results
 

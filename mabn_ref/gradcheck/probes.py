@@ -1,8 +1,8 @@
 """Where to look: how far an input spreads, and the lines through it along which its derivative is taken.
 
-A step of 1e-6 is far too large for a channel that spreads over 1e-9 and far too small for one at 1e4 +- 1e3. So all
-lengths here are measured in units of the element's own: the spread of its channel (last axis) or, where a channel
-runs over many decades, its own size. A channel of scale 1e3, whose dx is tiny, is then looked at as closely as one of
+A step of 1e-6 is far too large for a channel that spreads over 1e-9 and far too small for one at 1e4 +- 1e3. So the
+unit of length here depends on the element: it is the spread of its channel (last axis) or, where a channel runs over
+many decades, the element's own size. A channel of scale 1e3, whose dx is tiny, is then checked as closely as one of
 scale 1e-3.
 """
 
@@ -18,17 +18,18 @@ SMALL = 64
 DROWNED = 2.0**-13
 """Elements whose derivatives are below this fraction of the largest one are looked at in a direction of their own."""
 
-CLASSES = 8  #: in at most so many such directions
+CLASSES = 8  #: in at most this many such directions
 
 CONSTANT = 2.0**-44  #: a channel whose spread is below this fraction of its size counts as constant
 DECADES = 2.0**-6  #: a channel whose typical size is below this fraction of its spread runs over many decades
 
 
 def units(x: Array) -> Array:
-    """Standard deviation of each channel of `x`, or its root mean square where it is constant, or 1 where it is zero.
+    """Standard deviation of each channel of `x`, or its root mean square if it is constant.
 
-    In a channel over many decades it is each element's own size. Rounded to a power of two, so that
-    ``x + step * unit`` is exact. Has the shape of `x` and is float64. An input of fewer than two axes is one channel.
+    In a channel over many decades it is each element's own size, in a channel of zeros the largest size in `x`, and 1
+    if that is zero too. Rounded to a power of two, so that ``x + step * unit`` is exact. Has the shape of `x` and is
+    float64. An input of fewer than two axes is one channel.
     """
     values = np.asarray(x, dtype=np.float64)
     channels = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
@@ -64,7 +65,7 @@ def scattered(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
 
 
 def directions(units: Array, rng: np.random.Generator) -> Array:
-    """Lines to look along, one a row: every element of a small input, three random ones of a large input."""
+    """Lines to look along, one per row: each element of a small input, three random directions of a large one."""
     units = units.ravel()
     if units.size <= SMALL:
         return np.diag(units)
@@ -72,11 +73,11 @@ def directions(units: Array, rng: np.random.Generator) -> Array:
 
 
 def drowned(line: Array, sizes: Array) -> Array:
-    """Return parts of a line, one a row, of elements whose derivatives are alike and too small to show in the line.
+    """Return parts of a line, one per row, of elements whose derivatives are alike and too small to show in it.
 
     `sizes` (n,) are the derivatives that backward claims, in units, and `line` is (n,). A part spans a factor of
     1 / `DROWNED`; the last one has everything smaller. Elements with a claim of 0 are a part of their own. A claim
-    that is far too small or too large makes one of the largest errors of its part.
+    that is far too small or too large is then one of the largest errors of its part.
 
     Examples
     --------

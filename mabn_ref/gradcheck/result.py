@@ -11,7 +11,7 @@ VERDICTS = ("ok", "not differentiable here", "undecided", "wrong", "impure")  #:
 
 
 class GradientError(AssertionError):
-    """A gradient is wrong, or might be for all that can be seen; the message is the whole result."""
+    """A gradient is wrong, or cannot be shown to be right; the message is the whole result."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class InputResult:
     #: them, and everything else is right; "undecided", where differences cannot tell: the forward is too coarse for
     #: them, or kinks lie too near
     verdict: str
-    #: worst error against central differences, relative to the input's largest derivative, both per spread
+    #: worst error against central differences, relative to the input's largest derivative, both per unit of spread
     error: float
     complex_error: float | None  #: the same against the complex step; None where that was refused
-    refusal: str  #: why it was, or ""
+    refusal: str  #: why the complex step was refused, or ""
     #: the worst element; None for an accepted gradient that was checked along random directions
     index: tuple[int, ...] | None
     analytic: float  #: what backward says there; along a direction where there is no `index`
@@ -58,7 +58,7 @@ class Result:
 
     #: one for each input; empty if the passes are impure, since no number means anything then
     inputs: tuple[InputResult, ...]
-    #: what the passes changed that is not theirs, or answered differently on a second call
+    #: what the passes changed although it is not theirs, or answered differently on a second call
     violations: tuple[str, ...]
     rtol: float  #: the tolerance of the errors; NaN if there are none
     seed: int  #: of the cotangents and directions

@@ -1,4 +1,4 @@
-"""How far a function is rounded by what it computes on the way to its value."""
+"""How large the rounding error of a function's value is, including that of its intermediate results."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from mabn_ref.arrays import Array
 from mabn_ref.gradcheck.differences import Along
 from mabn_ref.gradcheck.exact import to_float
 
-HALVED = 4.0 * 2.0 ** -np.arange(26)  #: the steps, in units, at which it is looked for
+HALVED = 4.0 * 2.0 ** -np.arange(26)  #: the steps, in units, at which rounding is looked for
 
 
 def rounding_along(along: Along, most: Array) -> Array:
     """Return how far each output is rounded along a line, as its fourth differences show.
 
     That may be far more than its size suggests: 1 + tanh(x) at -10 is 4e-9, and a multiple of 2**-53. When the step
-    is halved, the difference of a smooth function falls to 1/16. Rounding stays the same. What is larger than `most`
+    is halved, the fourth difference of a smooth function falls to 1/16. Rounding stays the same. What is larger than `most`
     is not taken for rounding.
 
     Examples

@@ -19,10 +19,10 @@ SLACK = 20  #: a right gradient may be off by this many times the rounding of <|
 BELIEVED = 0.1
 """The complex step decides if differences, which have to confirm it, settle to this fraction of the derivative."""
 
-LEAST = 2.0**10  #: so many least normal numbers may be missing in a gradient: what underflows is multiplied later
-COARSEST = 1e-2  #: but by no more than this part of the largest derivative, whatever the rounding
-SINGLE = 16  #: of the outputs that have a kink along one line, so many are looked at one by one
-NEAR_ONE = 3  #: the first cotangents, whose numbers are of one size
+LEAST = 2.0**10  #: a gradient may be off by this many least normal numbers: what underflows may be multiplied later
+COARSEST = 1e-2  #: rounding excuses no more than this fraction of the largest derivative
+SINGLE = 16  #: at most this many of the outputs with a kink along one line are examined one by one
+NEAR_ONE = 3  #: how many cotangents come first, those whose elements are of one size
 KINKED = "not differentiable here"
 
 
@@ -38,33 +38,33 @@ class Finding(NamedTuple):
     cotangent: Array
     gradient: Array
     reason: str = ""
-    left: float = 0.0  #: the error that was judged, which no kink excuses
-    size: float = 0.0  #: of the derivative
+    left: float = 0.0  #: the error that was judged, less what a kink excuses
+    size: float = 0.0  #: the size of the derivative
     stepped: bool = False  #: whether the complex step was believed
-    explained: bool = False  #: by what backward was seen to round on its way
+    explained: bool = False  #: whether the rounding measured in backward explains the error
 
 
 def worst(findings: Sequence[Finding]) -> Finding:
-    # the numbers of a cotangent over many decades are shown only where no other has the verdict
+    # the numbers of a cotangent over many decades are shown only if no other cotangent has the same verdict
     return max(findings, key=lambda found: (VERDICTS.index(found.verdict), found.row < NEAR_ONE, found.error))
 
 
 class Sight(NamedTuple):
-    """What is seen along one line: by a ladder of steps, and by the complex step, None where that is refused."""
+    """What is seen along one line by a ladder of steps and by the complex step, None where that is refused."""
 
     claim: Claim
     line: Array
     view: View
     stepped: Array | None
     top: Array  #: the largest derivative, for each cotangent
-    measured: bool = False  #: whether the ladder knows how far what is computed on the way rounds the outputs
+    measured: bool = False  #: whether the ladder counts in the rounding measured inside forward
 
     def findings(self, rng: np.random.Generator) -> list[Finding]:
-        """Judge by what is seen; where outputs have kinks along the line, those, and the rest without them."""
+        """Judge by what is seen; if outputs have kinks along the line, judge those, and the rest without them."""
         claim, kinked = self.claim, self.view.kinked
         rows = smooth = list(zip(claim.cotangents, claim.gradients, strict=True))
         if self.line.size > SMALL and not self.line.all():
-            rows = smooth = rows[:1]  # what goes beyond one cotangent is seen along the whole directions
+            rows = smooth = rows[:1]  # the other cotangents are judged along whole directions
         if kinked.any():
             smooth = [(c, claim.pull(c)) for c in (np.where(kinked, 0 * c, c) for c, _ in rows)]
         found = [self._judge(k, c, g) for k, (c, g) in enumerate(smooth)]
@@ -81,7 +81,7 @@ class Sight(NamedTuple):
         return found
 
     def _judge(self, row: int, cotangent: Array, gradient: Array) -> Finding:
-        """Judge the gradient for one cotangent; measure what both passes round on their way if it seems wrong."""
+        """Judge the gradient for one cotangent; if it seems wrong, measure the rounding inside both passes."""
         claim, view = self.claim, self.view
         found = self._weigh(row, cotangent, gradient)
         if found.verdict not in ("wrong", "undecided") or (view.kinked & (cotangent != 0)).any():
@@ -96,7 +96,7 @@ class Sight(NamedTuple):
             return found
         if not found.stepped:
             hidden = self._hidden(found)
-            if hidden.any():  # the others show an error on their own
+            if hidden.any():  # an error of the others shows without these
                 rest = np.where(hidden, 0 * cotangent, cotangent)
                 return self._judge(row, rest, claim.pull(rest))
             closer = self._closer(found)
@@ -107,7 +107,7 @@ class Sight(NamedTuple):
     def _weigh(
         self, row: int, cotangent: Array, gradient: Array, of_backward: float = 0.0, unseen: float = 0.0
     ) -> Finding:
-        """Weigh an error against what rounding explains: what is known, and that of backward, seen and unseen."""
+        """Weigh an error against rounding: the known part, and that of backward, as measured and as it may be."""
         claim, line, view, stepped, top, _ = self
         weights = to_float(abs(cotangent))
         analytic, slope = gradient @ line, cotangent @ view.slope
@@ -115,7 +115,7 @@ class Sight(NamedTuple):
         size = float(sizes(weights[None], view.slope[None], line[None])[0, 0]) + half
         largest = max(float(top[row]), size)
         doubt = TRUST * float(weights @ view.uncertainty)
-        # a derivative that cannot be told from 0 may be the rounding of any output, others that of those that move
+        # a derivative that cannot be told from 0 may be the rounding of any output, others only of those that move
         counted = (view.uncertainty > 0) | (size <= doubt)
         rounding, passed_on = (
             SLACK * claim.coarser * float(weights @ np.where(counted, each, 0.0))
@@ -166,7 +166,7 @@ class Sight(NamedTuple):
         )
 
     def _hidden(self, found: Finding) -> Array:
-        """Return the outputs that stand still as they round their derivative away, if that explains the error."""
+        """Return the outputs that stand still because rounding hides their derivative, if that explains the error."""
         claim = self.claim
         rounding = SLACK * claim.eps * claim.coarser * np.fmax(to_float(abs(claim.center)), claim.known_swing())
         rounding *= to_float(abs(found.cotangent)) * (self.view.reach == 0)
@@ -175,7 +175,7 @@ class Sight(NamedTuple):
         return np.asarray((rounding > 0) & (found.left <= np.sum(rounding)))
 
     def _closer(self, found: Finding) -> Sight | None:
-        """Climb once more with rounding inside of forward measured, if that can explain the error."""
+        """Climb once more, with the rounding inside forward measured, if that can explain the error."""
         claim, view = self.claim, self.view
         weights = to_float(abs(found.cotangent))
         if self.measured or found.left > TRUST * float(weights @ (claim.most_inside() / view.step)):
@@ -183,9 +183,10 @@ class Sight(NamedTuple):
         return self._replace(view=claim.measured_view(self.line), measured=True)
 
     def _of_backward(self, found: Finding) -> tuple[float, float]:
-        """Return how much of the error is seen to be backward's rounding, and how much may be.
+        """Return how much of the error is backward's rounding as measured, and how much may be.
 
-        What backward computes on the way is not known. It is as large as the gradient, or as how far outputs swing.
+        Backward's intermediate results are not known; their size is taken to be that of the gradient and of the
+        swing.
         """
         claim = self.claim
         swing = np.where(self.view.reach > 0, claim.known_swing(), 0.0)
@@ -196,14 +197,14 @@ class Sight(NamedTuple):
         return seen, max(seen, SLACK * claim.coarser * rounding)
 
     def _unclear(self, weights: Array, doubt: float, rounding: float, size: float) -> str:
-        """Say why differences cannot decide, by what the output that spoils them most looks like."""
+        """Say why differences cannot decide, judging by the output that spoils them most."""
         claim, view = self.claim, self.view
         j = int(np.argmax(weights * view.uncertainty))
         center, grain = float(claim.center[j]), float(view.grain[j])
         coarse = grain > 100 * claim.eps * abs(center)
         cause = f"{claim.functions[0]} is too coarse"
         if view.near[j] and doubt >= rounding:
-            # beside a kink, what it moves by may be multiples of one number by chance
+            # beside a kink, its moves may be multiples of one number by chance
             cause = f"a kink lies too near, or {cause}" if coarse else "a kink lies too near"
         unsure = max(doubt, rounding)
         shown = f"to {unsure / size:.0e} of its size" if size > 0 else f"only to be less than {unsure:.0e}"
@@ -212,7 +213,7 @@ class Sight(NamedTuple):
 
     def _rounded_away(self, error: float, largest: float) -> str:
         part = f"{error / largest:.0e} of the largest derivative"
-        return f"{self.claim.functions[1]} is off by {part}, which may be what it rounds on its way"
+        return f"{self.claim.functions[1]} is off by {part}, which may be rounding inside it"
 
     def _localised(self, found: Finding) -> Finding:
         """Trace an accepted error that rounding does not explain to the element of the line that it comes from."""
@@ -252,10 +253,10 @@ def narrowed(claim: Claim, found: Finding, analytic: bool) -> Array | None:
 
 
 def sizes(weights: Array, slopes: Array, lines: Array) -> Array:
-    """The size of a derivative along each line, whose slopes, one for each output, are a row of `slopes`.
+    """The size of a derivative along each line; a row of `slopes` has the slope of each output along one line.
 
-    It is the sum of what the outputs, times a row of `weights`, have in it; of a random direction, their length. Of
-    what backward claims, the gradients are the weights and the lines the slopes.
+    It is the sum of the outputs' slopes, each times its weight in a row of `weights`; along a random direction, the
+    root of the sum of squares. For what backward claims, the gradients are the weights and the lines the slopes.
     """
     slopes = to_float(abs(slopes))
     if len(lines) and np.count_nonzero(lines[0]) == 1:

@@ -96,7 +96,7 @@ def test_a_layer_that_differs_from_itself_is_not_said_to_have_other_faults() -> 
     report = check(Noisy, "bn", **SHORT)
     assert not report.conforms
     assert not report.mistakes, str(report)
-    assert "of new layers, forward returned other numbers on a second call" in report.taylor
+    assert "of new layers, forward returned different numbers on a second call" in report.taylor
     assert report.not_run["train, infer, train again"].startswith("two new layers return different numbers")
 
 

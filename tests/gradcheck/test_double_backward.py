@@ -79,7 +79,7 @@ def test_impure_ones_are_named() -> None:
         (empties, "double_backward changed dgradients"),
         (scales, "double_backward changed dout"),
         (changes, "double_backward changed cache"),
-        (differs, "double_backward returned other numbers on a second call"),
+        (differs, "double_backward returned different numbers on a second call"),
     ):
         result = check(forward, backward, (X, W), double_backward=wrong)
         assert result.verdict == "impure"

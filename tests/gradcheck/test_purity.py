@@ -100,7 +100,7 @@ def test_a_second_call_differs() -> None:
     reject(
         lambda x: (x * rng.random(x.shape), {"x": x}),
         square_backward,
-        "forward returned other numbers on a second call",
+        "forward returned different numbers on a second call",
     )
     calls = []
 
@@ -108,7 +108,7 @@ def test_a_second_call_differs() -> None:
         calls.append(0)
         return square_backward(dout, cache) * len(calls)
 
-    reject(square, backward, "backward returned other numbers on a second call")
+    reject(square, backward, "backward returned different numbers on a second call")
 
 
 def test_a_buffer_shared_between_calls() -> None:
@@ -134,7 +134,7 @@ def test_an_output_shared_between_calls() -> None:
         np.multiply(x, x * len(calls), out=buffer)
         return buffer, {"x": x}
 
-    sentences = ("a second forward changed out", "forward returned other numbers on a second call")
+    sentences = ("a second forward changed out", "forward returned different numbers on a second call")
     reject(forward, square_backward, *sentences)
 
 
@@ -161,7 +161,7 @@ class Held:
 
 def test_a_layer_that_holds_what_backward_needs() -> None:
     """Its gradients are those of the last forward; a copy of the layer as the cache makes a pair of it."""
-    layer, goes_by = Held(), "backward goes by the last call of forward, not by the cache that it is given"
+    layer, goes_by = Held(), "backward uses the last call of forward, not the cache that it is given"
     reject(lambda x: (layer.forward(x), None), lambda dout, _: layer.backward(dout), goes_by)
     last: list[Any] = []
 
