@@ -2,7 +2,7 @@
 
 `embedded` generates the default data set, `scenes` the same textures with a class for every pixel; `cifar` reads
 CIFAR-10, `fetch` downloads it; `images` picks class-balanced parts, flips and crops, and turns bytes into
-standardised floats. NumPy alone, except for `fetch`.
+standardised floats. All but `fetch` need only NumPy.
 """
 
 from mabn_ref.data.dataset import CLASSES, Dataset

@@ -1,12 +1,12 @@
 """Scenes with boxes, made from a seed: plain shapes on a wavy ground, each scene with an exposure of its own.
 
 One to three discs, squares, triangles or crosses lie on a ground of 48 by 48 pixels, each in one colour. A box is as
-tight as its shape's pixels allow. The exposure multiplies a whole scene, by 0.15 to 1: it is there on purpose. It
-makes the statistics of two images differ, as those of photographs do, which is what small batches suffer from; with
-a lowest exposure of 1 all scenes are exposed alike.
+tight as its shape's pixels allow. The exposure multiplies a whole scene by 0.15 to 1. It is there on purpose: it
+makes the statistics of two images differ, as in photographs, and that is what small batches suffer from. With a
+lowest exposure of 1 all scenes are exposed alike.
 
-The same shapes may be filled with the textures of `mabn_ref.data.embedded`, which are then the classes: objects of
-which a network that has learnt to tell embedded images apart knows something already.
+The same shapes may be filled with the textures of `mabn_ref.data.embedded`, which are then the classes: a network
+that was trained to classify embedded images knows something about these objects already.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mabn_ref.data.dataset import Images, Labels, drawn
 
 CLASS_NAMES = ("disc", "square", "triangle", "cross")
 TEXTURE_NAMES = embedded.FAMILIES[: len(CLASS_NAMES)]
-"""The classes of textured scenes: as many, so that the detector is the same."""
+"""The classes of textured scenes: the same number, so that the detector is the same."""
 
 SIZE = 48  #: pixels of a side
 MOST = 3  #: the most objects in a scene
@@ -39,9 +39,9 @@ _TRIES = 20
 class Scenes(NamedTuple):
     """Images (N, 48, 48, 3), uint8, and boxes (N, 3, 5), int64.
 
-    An object is its class, an index into `CLASS_NAMES` or `TEXTURE_NAMES`, and the left, top, right and bottom side
-    of its box, pixels; right and bottom are the first that do not belong to it. Where a scene has fewer objects, the
-    class is -1.
+    An object is its class, an index into `CLASS_NAMES` or `TEXTURE_NAMES`, then the left, top, right and bottom side
+    of its box in pixels; right and bottom are the first pixels outside it. Where a scene has fewer objects, the class
+    is -1.
     """
 
     images: Images
@@ -51,12 +51,12 @@ class Scenes(NamedTuple):
 def generate(
     train_size: int, test_size: int, seed: int, *, exposure: float = EXPOSURE, textured: bool = False
 ) -> tuple[Scenes, Scenes]:
-    """Draw training and test scenes, each exposed by `exposure` to 1, in (0, 1].
+    """Draw training and test scenes, each with an exposure from `exposure`, in (0, 1], to 1.
 
     Without `textured`, objects are plain and their class is their shape.
 
-    The same seed gives the same scenes, bit for bit, and the first k scenes of a set are the set of size k. Scenes of
-    another exposure are the same but for their brightness.
+    The same seed gives the same scenes, bit for bit, and the first k scenes of a set are the set of size k. With
+    another `exposure` only the brightness of the scenes differs.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def _shape(kind: int, at: npt.NDArray[Any], centre: npt.NDArray[Any], radius: fl
 
 
 def _texture(rng: np.random.Generator, centre: npt.NDArray[Any]) -> tuple[int, npt.NDArray[Any]]:
-    """A class and a scene that is a texture of it around `centre`, farther than a shape reaches."""
+    """A class, and an image of the scene's size with its texture around `centre`, farther than a shape reaches."""
     family, palette = rng.integers(0, (len(TEXTURE_NAMES), len(embedded.PALETTES)))
     texture = embedded.textures(np.array([family]), rng)[0, ..., None]
     dark, light = (colour[0] for colour in embedded.colours(np.array([palette]), rng))

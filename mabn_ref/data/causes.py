@@ -58,7 +58,7 @@ _OTHER_RECORDS = {
 
 
 def of_name(name: str) -> str | None:
-    """Tell by its name that a file or an archive's member belongs to another version of CIFAR."""
+    """Tell from its name which other version of CIFAR a file or an archive's member belongs to, if any."""
     name = name.lower()
     if "cifar" not in name:
         return None
@@ -86,13 +86,13 @@ def of_content(raw: bytes, name: str) -> str:
     known = _of_start(raw[:_HEAD], name) or _of_size(len(raw))
     if known is None and all(byte in string.printable.encode() for byte in raw[:_HEAD]):
         known = f"is text, from {raw[:20].decode()!r} on; {_AGAIN}"
-    if known is None and max(raw[::RECORD_BYTES]) >= CLASSES:  # no labels where a file that is cut short has them
+    if known is None and max(raw[::RECORD_BYTES]) >= CLASSES:  # in a file that is cut short these would be labels
         known = f"holds images of another size or layout; {_WRITE}"
     return known or f"is probably cut short; {_AGAIN}"
 
 
 def of_labels(raw: bytes, name: str, low: int, high: int) -> str:
-    """Tell what the bytes of a file probably are, given that as records they have labels `low` to `high`, above 9."""
+    """Tell what the bytes of a file probably are, given that read as records they have labels `low` to `high` > 9."""
     known = _of_start(raw[:_HEAD], name)
     if known is None and len(raw) % _TWO_LABELS == 0:
         known = _OTHER_RECORDS[_TWO_LABELS]
@@ -102,7 +102,7 @@ def of_labels(raw: bytes, name: str, low: int, high: int) -> str:
 
 
 def of_file(path: Path) -> str | None:
-    """Tell by a file's first bytes what it is, if they are known and can be read."""
+    """Tell from a file's first bytes what it is, if they are known and can be read."""
     if not path.is_file():  # a pipe would wait for a writer
         return None
     try:
@@ -115,7 +115,7 @@ def of_file(path: Path) -> str | None:
 def of_directory(directory: Path, missing: Sequence[str]) -> str:
     """Tell where the files of the `missing` kinds are, or what is there in their place, and what to do.
 
-    `missing` are some of `KINDS`, which the directory lacks. Directories in it are looked into, two deep for them and
+    `missing` are the `KINDS` that the directory lacks. Its subdirectories are searched, two levels deep for these and
     four for what is there instead. An OSError says that the directory cannot be read.
     """
     if not directory.exists():
@@ -167,7 +167,7 @@ def _of_size(size: int) -> str | None:
 
 
 def _of_renamed(path: Path) -> str | None:
-    """What the size of a file tells. Other files fit by chance: a .DS_Store has 6,148 bytes, twice 3,074."""
+    """What the size of a file tells, if its ending fits. Others fit by chance: a .DS_Store has twice 3,074 bytes."""
     size = path.stat().st_size
     if size == 0 or path.suffix.lower() not in ("", ".bin", ".dat", ".raw"):
         return None

@@ -23,7 +23,7 @@ from mabn_ref.data.dataset import CLASSES, Dataset
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 MEMBER_LIMIT = 10_000 * RECORD_BYTES
-"""Bytes in a file of the official archive. A larger one is another, and is refused before it is decompressed."""
+"""Bytes in a file of the official archive. A larger file is not one of these: refused before it is decompressed."""
 
 _TRAIN_MEMBERS = tuple(f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6))
 _TEST_MEMBERS = ("cifar-10-batches-bin/test_batch.bin",)
@@ -63,13 +63,13 @@ probably cut short; copy, download or write it again
 def read_directory(path: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
     """Read the record files of a directory: ``data_batch_*.bin`` for training, ``test_batch*.bin`` for testing.
 
-    The files of each kind follow one another by name.
+    The files of each kind are joined in the order of their names.
 
     Raises
     ------
     ValueError
-        If there is no file of one kind, or a file is not as `read_records` wants it. The message names the file, and
-        says what is probably wrong and what to do.
+        If there is no file of one kind, or `read_records` refuses one. The message names the file, and says what is
+        probably wrong and what to do.
     OSError
         If the directory or a file cannot be read.
 
@@ -113,7 +113,7 @@ def _read_file(path: Path) -> Dataset:
 
 
 class _Stream(gzip.GzipFile):
-    """The bytes of an archive, of which `tarfile` takes as many at once as a header says that a name has."""
+    """The bytes of an archive, with a limit: `tarfile` reads as many at once as a header says that a name has."""
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or not 0 <= size <= MEMBER_LIMIT:
@@ -124,14 +124,13 @@ class _Stream(gzip.GzipFile):
 def read_archive(path: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
     """Read ``cifar-10-binary.tar.gz`` in memory: ``data_batch_1.bin`` to ``_5.bin``, and ``test_batch.bin``.
 
-    Only the six record files are read; other members are passed over, whatever they are.
+    Only the six record files are read; all other members are skipped.
 
     Raises
     ------
     ValueError
         If the file is missing, not a gzip-compressed tar archive, or damaged; if a record file is missing from it,
-        there twice, a link, longer than `MEMBER_LIMIT`, or not as `read_records` wants it. The message names the
-        file.
+        there twice, a link, longer than `MEMBER_LIMIT`, or refused by `read_records`. The message names the file.
     """
     path = Path(path)
     if not path.is_file():

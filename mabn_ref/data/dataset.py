@@ -1,8 +1,8 @@
-"""What every source of images returns, and its checks.
+"""What every source of images returns, and checks of it.
 
 Images are arrays of uint8, (N, H, W, 3), values 0 to 255, channels last in the order red, green, blue; labels are
-integers, one for each image. What takes images leaves them unchanged, and raises TypeError for another dtype or for
-a count that is not an integer, ValueError for another shape, another label or a count that is too small.
+integers, one for each image. Functions that take images do not change them; they raise TypeError for another dtype or
+for a count that is not an integer, ValueError for another shape, a label out of range or a count that is too small.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def drawn(
 ) -> tuple[Kind, Kind]:
     """Return a training set and a test set, drawn `length` at a time by `block`.
 
-    The sets are the streams `stream` and ``stream + 1`` of the seed. Each block has a stream of its own in them, so
-    that a small set is the start of a large one.
+    The sets are the streams `stream` and ``stream + 1`` of the seed. Within them each block has a stream of its own,
+    so a small set is the start of a large one.
     """
     check_at_least("train_size", train_size, 1, whole=True)
     check_at_least("test_size", test_size, 1, whole=True)

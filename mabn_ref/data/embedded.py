@@ -32,10 +32,10 @@ _BLOCK = 100
 
 
 def generate(train_size: int, test_size: int, seed: int) -> tuple[Dataset, Dataset]:
-    """Draw a training and a test set, labels indices into `CLASS_NAMES`.
+    """Draw a training and a test set; labels are indices into `CLASS_NAMES`.
 
     The same seed gives the same images, bit for bit; training and test images come from separate streams; and the
-    first k images of a set are the set of size k. In any ten images from a multiple of ten on, every class appears
+    first k images of a set are the set of size k. Any ten images that start at a multiple of ten have every class
     once.
 
     Examples
@@ -88,7 +88,7 @@ def textures(family: Labels, rng: np.random.Generator) -> Floats:
 
 
 def _wave(name: str, u: Floats, v: Floats, radius: Floats, bend: Floats) -> Floats:
-    """The texture of a family before its edges are made hard: waves over two directions, or over the radius."""
+    """The texture of a family before its edges are sharpened: waves over two directions, or over the radius."""
     two_pi = 2 * np.pi
     wave: Floats
     match name:

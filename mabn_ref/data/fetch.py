@@ -59,14 +59,14 @@ def fetch_cifar10(
     ImportError
         If pooch is not installed.
     ValueError
-        If the download does not have the hash; nothing is kept of it.
+        If the download does not have the hash; nothing of it is kept.
     ConnectionError
         If the download fails. The message says how to go on without it.
 
     Notes
     -----
-    The default hash is the published one (checksums of TensorFlow Datasets); it could not be re-computed by this
-    project. If the official archive should fail the check, compare it with the md5 on the CIFAR page
+    The default hash is the published one (checksums of TensorFlow Datasets); this project could not re-compute it. If
+    the official archive fails the check, compare it with the md5 on the CIFAR page
     (c32a1d4ab5d03f1284b67883e8d87530) and read it with ``--data-dir``.
     """
     pooch = require("pooch", "data")

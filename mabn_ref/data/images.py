@@ -17,7 +17,7 @@ _BLOCK = 1024
 
 
 def balanced(dataset: Dataset, size: int, seed: int) -> Dataset:
-    """Return `size` images drawn at random with the classes equally often, in the order they have in `dataset`.
+    """Return `size` images drawn at random, equally many of each class, in the order of `dataset`.
 
     Where `size` is not a multiple of the number of classes that occur, the counts of two classes differ by at most
     one, and the seed decides which classes get the extra image. Subsets of one seed are nested: a smaller one is part
@@ -52,7 +52,7 @@ def balanced(dataset: Dataset, size: int, seed: int) -> Dataset:
 def flip_and_crop(images: Images, rng: np.random.Generator) -> Images:
     """Return each image flipped left to right with probability 1/2, then shifted by -4 to 4 pixels each way.
 
-    What moves in from outside is black (0). The randomness is drawn by NumPy on the host, three draws a call, so a
+    What moves in from outside is black (0). NumPy draws the random numbers on the host, three draws per call, so a
     run can be repeated exactly.
 
     Examples
@@ -79,8 +79,8 @@ def flip_and_crop(images: Images, rng: np.random.Generator) -> Images:
 def channel_statistics(images: Images) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return the mean and standard deviation of each channel, float64, in units of pixel values, 0 to 255.
 
-    They are computed once, from the training images, of which there is at least one: from a histogram of the 256 byte
-    values, so that no array of floats the size of the images is made.
+    `images` are the training images, at least one. The statistics come from a histogram of the 256 byte values, so
+    that no array of floats the size of the images is made.
     """
     check_images(images)
     if images.size == 0:
@@ -100,15 +100,15 @@ def channel_statistics(images: Images) -> tuple[npt.NDArray[np.float64], npt.NDA
 def to_float(images: Images, mean: npt.ArrayLike, std: npt.ArrayLike, *, dtype: Any = np.float32) -> npt.NDArray[Any]:
     """Return ``(images - mean) / std`` per channel, in `dtype`; a channel with a `std` of 0 becomes 0.
 
-    Such a channel is the same in all training images, and nothing can be learned from it. It is 0 wherever it then
-    differs, in test images or where a crop moves black in, since the network never met such values.
+    Such a channel is the same in all training images, and nothing can be learned from it. Where it differs, in test
+    images or where a crop moves black in, it is 0 as well, since the network never saw such values.
 
     Parameters
     ----------
     images : array of uint8, shape (N, H, W, 3)
         Pixel values.
     mean, std : array, shape (3,)
-        Constants of the training set, see `channel_statistics`; the test images take the same ones.
+        Constants of the training set, see `channel_statistics`; use the same ones for the test images.
     dtype : dtype, optional
         float32 (default) or float64.
 

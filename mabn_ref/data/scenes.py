@@ -1,7 +1,7 @@
-"""The embedded images with a class for every pixel: textured shapes on a plain ground, made from a seed.
+"""The embedded textures with a class for every pixel: textured shapes on a plain ground, made from a seed.
 
-Each scene has one to three discs or squares, each filled with one of the five textures of `mabn_ref.data.embedded`; a
-later one covers an earlier one. What is learned is the texture of every pixel, or that there is none.
+Each scene has one to three discs or squares, each filled with one of the five textures of `mabn_ref.data.embedded`;
+later ones cover earlier ones. The task is to find the texture of every pixel, or that it has none.
 """
 
 from __future__ import annotations
