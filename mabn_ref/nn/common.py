@@ -51,7 +51,9 @@ def check_targets(name: str, value: Array, logits: Array) -> None:
     """Refuse anything but zeros and ones, integers, of the shape of `logits`."""
     check_integers(name, value, logits)
     if tuple(value.shape) != tuple(logits.shape):
-        raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {tuple(logits.shape)}, that of logits")
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)}, expected {tuple(logits.shape)}, the shape of logits"
+        )
     if not bool(namespace(value).all((value == 0) | (value == 1))):
         raise ValueError(f"{name} has values other than 0 and 1, expected 1 where the answer is yes and 0 elsewhere")
 

@@ -87,7 +87,7 @@ def convert(
             after.params[i], after.states[i] = {"gamma": gamma, "beta": beta}, start._replace(chi2=chi2)
         elif {"mean", "var"} <= set(getattr(start, "_fields", ())):
             if config.eps != layer.config.eps:
-                raise ValueError(f"config.eps is {config.eps}, expected {layer.config.eps}, that of {layer.name}")
+                raise ValueError(f"config.eps is {config.eps}, expected {layer.config.eps}, the eps of {layer.name}")
             after.states[i] = start._replace(mean=copied(state.mean), var=copied(state.var))
         else:
             raise TypeError(

@@ -64,7 +64,9 @@ def compensated(past: Sequence[Batch], w: Array) -> tuple[Array, Array]:
     for i, batch in enumerate(past):
         check_own((batch, Batch))
         if tuple(batch.w.shape) != tuple(w.shape):
-            raise ValueError(f"past[{i}].w has shape {tuple(batch.w.shape)}, expected {tuple(w.shape)}, that of w")
+            raise ValueError(
+                f"past[{i}].w has shape {tuple(batch.w.shape)}, expected {tuple(w.shape)}, the shape of w"
+            )
         check_float_array(f"past[{i}].w", batch.w, like=w, like_name="w")
         change = w - batch.w
         moved = xp.sum(batch.mean_slope * change, axis=(0, 1, 2))

@@ -108,4 +108,4 @@ def _check_parallel(name: str, trees: Params, params: Params) -> None:
             raise ValueError(f"{name}[{i}] has the names {sorted(tree)}, expected {sorted(layer)}, those of params")
         for key, p in layer.items():
             beside = {"like": p, "like_name": "the parameter", "real": True}
-            check_shaped(f"{name}[{i}][{key!r}]", tree[key], tuple(p.shape), ", that of params", **beside)
+            check_shaped(f"{name}[{i}][{key!r}]", tree[key], tuple(p.shape), ", the shape in params", **beside)

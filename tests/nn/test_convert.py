@@ -65,7 +65,7 @@ def test_mean_and_variance_are_taken_over(module):
     *before, images = trained()
     after = convert(*before, module, module.Config(eps=CONFIG.eps))
     np.testing.assert_array_equal(network.infer(*after, images), network.infer(*before, images))
-    with pytest.raises(ValueError, match=r"^config\.eps is 0\.1, expected 0\.001, that of norm1$"):
+    with pytest.raises(ValueError, match=r"^config\.eps is 0\.1, expected 0\.001, the eps of norm1$"):
         convert(*before, module, module.Config(eps=0.1))
 
 

@@ -139,7 +139,9 @@ def test_float32_stays_float32():
 
 def test_bad_input_is_refused():
     _, cache, past = list(iterations())[-1]
-    with pytest.raises(ValueError, match=r"past\[0\].w has shape \(2, 3, 2, 3\), expected \(2, 3, 2, 2\), that of w"):
+    with pytest.raises(
+        ValueError, match=r"past\[0\].w has shape \(2, 3, 2, 3\), expected \(2, 3, 2, 2\), the shape of w"
+    ):
         cross_iteration.compensated(past, WS[0][..., :2])
     with pytest.raises(TypeError, match=r"batch is a cross_iteration\.Cache, expected a cross_iteration\.Batch"):
         cross_iteration.compensated([cache], WS[0])

@@ -94,7 +94,12 @@ def test_agrees_with_pytorch():
     ("truth", "options", "error", "message"),
     [
         (np.zeros((2, 3)), {}, TypeError, "truth has dtype float64, expected an integer dtype"),
-        (np.zeros((2, 2), dtype=int), {}, ValueError, r"truth has shape \(2, 2\), expected \(2, 3\), that of logits"),
+        (
+            np.zeros((2, 2), dtype=int),
+            {},
+            ValueError,
+            r"truth has shape \(2, 2\), expected \(2, 3\), the shape of logits",
+        ),
         (np.full((2, 3), 2), {}, ValueError, "truth has values other than 0 and 1"),
         (np.zeros((2, 3), dtype=int), {"alpha": 1.5}, ValueError, r"alpha is 1\.5, expected a number in \[0, 1\]"),
         (np.zeros((2, 3), dtype=int), {"gamma": -1}, ValueError, "gamma is -1, expected a finite number of at least"),
