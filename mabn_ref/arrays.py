@@ -75,7 +75,7 @@ def total(x: Array) -> Array:
 
 
 def check_squares(name: str, x: Array, mean_square: Array, *, place: str = "channel") -> None:
-    """Refuse finite values whose squares, or the sum of these, overflow: whatever is divided by it would become zero.
+    """Refuse finite values whose squares, or the sum of these, overflow: dividing by that would give zero.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ if sys.platform != "win32":
 
 @contextlib.contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Give an OSError that does not say which file it is about, such as that of a full disk, the name of `path`.
+    """Add the name of `path` to an OSError that does not say which file it is about, as when the disk is full.
 
     Examples
     --------

@@ -24,7 +24,7 @@ class Claim:
     """What backward claims: `gradients` are those of <cotangent, function(x)> at `x`, one row for each cotangent.
 
     `functions` are the names of forward and backward. `pull` is backward for one more cotangent, `pull_at` the same
-    at another x; `units` is the unit of each element of x, `center` the output at x, and `eps` that of its dtype.
+    at another x; `units` is the unit of each element of x, `center` the output at x, and `eps` the eps of its dtype.
     `inherited` returns how far the rounding of the inputs moves each output, and `swing` how far quite different
     inputs move it. `coarser` is the eps of the gradients in multiples of `eps`, and `conditioning` the distance from
     zero, in units, of the farthest input of forward. `measured` keeps views that took long.

@@ -13,7 +13,7 @@
     affine(gamma, beta, state, config)         -> scale, shift
     infer(x, gamma, beta, state, config)       -> z
 
-All functions are pure: they change no argument, return the new state, and keep copies in the cache of whatever the
+All functions are pure: they change no argument, return the new state, and keep copies in the cache of all that the
 caller may change. Their arguments, results and errors are described once, here; the docs repeat them with each
 function. G is the number of normalisation batches in a call, N / norm_batch. If each sample is normalised alone, G is
 N, and in group normalisation a group takes the place of a channel. `affine` is missing where inference is not an
@@ -65,8 +65,9 @@ TypeError
     If a `State`, `Config` or `Cache` belongs to another module, or an array is not plain (a masked array, a matrix),
     is not float32 or float64, or differs in dtype from the others.
 ValueError
-    If shapes do not fit, `norm_batch` does not divide N, or a variance would be that of one value per channel;
-    in backward, if the state is older than the forward pass, or this cache or a later one went through already.
+    If shapes do not fit, `norm_batch` does not divide N, or the variance of a single value per channel would be
+    taken; in backward, if the state is older than the forward pass, or this cache or a later one went through
+    already.
 OverflowError
     If the sum of the squares of finite values is too large for their dtype.
 

@@ -7,7 +7,7 @@ one that goes into a checkpoint. Here "device" is only a role: one process compu
 
 Examples
 --------
-Device 0 has seen the mean 4 and device 1 the mean 8; inference uses that of device 0:
+Device 0 has seen the mean 4 and device 1 the mean 8; inference uses the mean of device 0:
 
 >>> from mabn_ref.norms import batch_norm
 >>> norm, config = on_devices(batch_norm, 2), batch_norm.Config(norm_batch=2, decay=0.0)

@@ -58,7 +58,7 @@ def backward(module: ModuleType, dz: Array, cache: Cache, state: Any) -> tuple[A
     valid, mask = cache
     check_plain("dz", dz)
     if tuple(dz.shape[:-1]) != tuple(mask.shape):
-        raise ValueError(f"dz has shape {tuple(dz.shape)}, expected that of mask, {tuple(mask.shape)}, and channels")
+        raise ValueError(f"dz has shape {tuple(dz.shape)}, expected {tuple(mask.shape)} as in mask, and channels")
     dx, dgamma, dbeta, state = module.backward(dz[mask], valid, state)  # eq: masked-backward
     return _put_back(dx, mask, dz), dgamma, dbeta, state
 
@@ -89,7 +89,7 @@ def _check(x: Array, mask: Array, config: Any) -> None:
     check_plain("x", x)
     if tuple(x.shape[:-1]) != tuple(mask.shape):
         raise ValueError(
-            f"mask has shape {tuple(mask.shape)}, expected {tuple(x.shape[:-1])}, that of x without its channels"
+            f"mask has shape {tuple(mask.shape)}, expected {tuple(x.shape[:-1])}, the shape of x without its channels"
         )
     if not bool(namespace(mask).any(mask)):
         raise ValueError("mask is False everywhere, expected at least one valid position")

@@ -1,4 +1,4 @@
-r"""Modified batch normalisation, which divides by the root mean square alone: equations (15) and (16).
+r"""Modified batch normalisation, which only divides by the root mean square: equations (15) and (16).
 
 Yan et al., ICLR 2020, section 4.2. Without the mean, each pass has one batch statistic: chi^2 in forward and Psi in
 backward. The weights of the layer before should be centralised (`mabn_ref.nn.centralize`), so that the mean is small.

@@ -227,7 +227,7 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
 
 
 def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
-    """Inference as one map per channel, that of batch norm: in the modified form the moving mean is 0."""
+    """Inference as one map per channel, as in batch norm: in the modified form the moving mean is 0."""
     checks.affine(gamma, beta, (state, State), (config, Config), init)
     return batch_norm.affine(gamma, beta, *_moving(state, config))
 

@@ -230,7 +230,7 @@ def backward_graph(dz: Array, cache: Cache, state: State) -> tuple[Array, Array,
 
 
 def affine(gamma: Array, beta: Array, state: State, config: Config) -> tuple[Array, Array]:
-    """Inference as one map per channel, that of batch norm."""
+    """Inference as one map per channel, as in batch norm."""
     checks.affine(gamma, beta, (state, State), (config, Config), init)
     return batch_norm.affine(gamma, beta, batch_norm.State(*state), batch_norm.Config(eps=config.eps))
 

@@ -1,4 +1,4 @@
-r"""Unified Normalization: MABN with a geometric mean, and r in backward alone.
+r"""Unified Normalization: MABN with a geometric mean, and with r only in backward.
 
 Yang et al., "Unified Normalization for Accelerating and Stabilizing Transformers", 2022. Once the window is full,
 forward divides by the root of the geometric mean of the last mean squares, which a single large batch moves less than

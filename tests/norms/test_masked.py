@@ -196,7 +196,7 @@ def test_what_cannot_be_meant_is_refused() -> None:
     with pytest.raises(TypeError, match="mask is a list, expected an array of bool"):
         forward(mask=[[True] * 3] * 2)
     with pytest.raises(
-        ValueError, match=r"^mask has shape \(3, 2\), expected \(2, 3\), that of x without its channels$"
+        ValueError, match=r"^mask has shape \(3, 2\), expected \(2, 3\), the shape of x without its channels$"
     ):
         forward(mask=mask.T)
     with pytest.raises(ValueError, match="mask is False everywhere"):
