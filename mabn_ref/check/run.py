@@ -60,6 +60,9 @@ def plan(about: About, scenarios: Sequence[Scenario]) -> list[Trace]:
             skipped = "its count of iterations cannot be set"
         if scenario.name == ALIKE:
             space = (scenario.channels,) * len(preferred)
+        chosen = about.given is not None and "groups" in scenario.settings and "groups" not in about.given
+        if scenario.width and chosen and scenario.settings["groups"] < scenario.width:
+            skipped = "it chooses the number of groups"
         if about.channels and (scenario.width or scenario.name == ALIKE):
             skipped = f"it has {about.channels} channels already"
         scenario = replace(scenario, width=about.channels or scenario.width)

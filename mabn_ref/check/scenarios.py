@@ -128,7 +128,8 @@ def scenarios(norm: str, *, norm_batch: int | None = None, groups: int = 1, shor
         found.append(replace(small, name="from iteration 150,000", age=150_000, steps=12, recorded=False))
     shapes = {"rank 5": (2, 1, 3)} | ({} if norm == "in" else {"one pixel": (1, 1)})  # whose own variance is zero
     found += [replace(small, name=name, space=space, steps=6, recorded=False) for name, space in shapes.items()]
-    found.append(replace(small, name=f"{WIDE} channels", width=WIDE, steps=4, recorded=False))
+    wide = {**small.settings, "groups": WIDE} if norm == "in" else small.settings
+    found.append(replace(small, name=f"{WIDE} channels", width=WIDE, steps=4, settings=wide, recorded=False))
     many = "N" if alone or norm == "online" else "|B|"
     if norm_batch is None:
         numbers = _FEW[: 2 if short else None]
