@@ -273,7 +273,7 @@ def test_a_finished_run_says_so_and_is_recorded_once(tmp_path: Path, capsys: pyt
         return capsys.readouterr().out.replace("\n  ", " ").splitlines()
 
     first, _ = said()
-    again = [first, f"The run was finished already, in {checkpoint}.", f"Written: {tmp_path / 'curve.png'}"]
+    again = [first, f"The run in {checkpoint} was finished already.", f"Written: {tmp_path / 'curve.png'}"]
     kept, before = results.read_text(), checkpoint.read_bytes()
     assert said() == again
     assert results.read_text() == kept
@@ -417,7 +417,7 @@ def test_a_directory_of_record_files(tmp_path: Path, capsys: pytest.CaptureFixtu
     config = contents(tmp_path)[0]["config"]
     assert (config["data"], config["train_size"], config["test_size"]) == ("directory", None, None)
     assert main([*arguments, "--train-size", "100"]) == 2
-    said = f"{tmp_path / 'data_batch_*.bin'} holds 70 images: ask for 70 at most, or add images\n"
+    said = f"{tmp_path / 'data_batch_*.bin'} holds 70 images: ask for at most 70, or add images\n"
     assert capsys.readouterr().err.endswith(f"error: argument --train-size: 100, but {said}")
 
 
@@ -452,12 +452,12 @@ def test_a_directory_of_record_files(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("train --decay 1", "argument --decay: 1.0, expected a number in [0, 1)"),
         (
             "train --norm gn --decay 0.5",
-            "error: argument --decay: 0.5 with --norm gn, expected none: it is for bn, brn, modified-bn, mabn,",
+            "error: argument --decay: 0.5 with --norm gn, expected none: only bn, brn, modified-bn, mabn,",
         ),
-        ("train --norm bn --groups 2", "argument --groups: 2 with --norm bn, expected none: it is for gn alone"),
+        ("train --norm bn --groups 2", "argument --groups: 2 with --norm bn, expected none: only gn can use it"),
         (
             "train --norm bn --mabn-window 4",
-            "argument --mabn-window: 4 with --norm bn, expected none: it is for mabn, un alone",
+            "argument --mabn-window: 4 with --norm bn, expected none: only mabn, un can use it",
         ),
         (
             "train --devices 3",
@@ -479,9 +479,9 @@ def test_a_directory_of_record_files(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("compare --seeds 0", "argument --seeds: 0, expected an integer of at least 1"),
         ("compare --data embedded --data-dir x", "argument --data-dir: not allowed with argument --data"),
         ("train --data-dir nowhere", "no data_batch_*.bin and no test_batch*.bin in nowhere"),
-        ("", "mabn-ref: error: the following arguments are required: COMMAND; mabn-ref --help says more\n"),
-        ("learn", "required: ACTION; mabn-ref learn --help says more\n"),
-        ("check torch.nn:BatchNorm2d", "required: --as; mabn-ref check --help says more\n"),
+        ("", "mabn-ref: error: the following arguments are required: COMMAND; see mabn-ref --help\n"),
+        ("learn", "required: ACTION; see mabn-ref learn --help\n"),
+        ("check torch.nn:BatchNorm2d", "required: --as; see mabn-ref check --help\n"),
     ],
 )
 def test_wrong_arguments_are_one_line_and_exit_2(
@@ -633,7 +633,7 @@ def test_the_help_names_the_graders_that_notebooks_are_for(capsys: pytest.Captur
 
 def test_no_folder_is_still_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["vectors", "--norms", "bn", "mabn"]) == 2
-    assert capsys.readouterr().err.endswith("are required: DIR; mabn-ref vectors --help says more\n")
+    assert capsys.readouterr().err.endswith("are required: DIR; see mabn-ref vectors --help\n")
     assert main(["vectors", "--norms", "mban", "out"]) == 2
     assert "unknown norm 'mban': did you mean 'mabn'?" in capsys.readouterr().err
 
@@ -667,7 +667,7 @@ def test_help_says_what_holds_of_every_normaliser(capsys: pytest.CaptureFixture[
     said = " ".join(capsys.readouterr().out.split())
     assert "(default 2; 1 for gn, ln, in, online, rms, frn, frozen-bn, dyt, derf)" in said
     assert "(default: the greatest common divisor of 8 and the width)" in said
-    assert "training images, as equally many per class as possible" in said
+    assert "training images, divided among the classes as evenly as possible" in said
 
 
 def test_one_draw_is_not_several(capsys: pytest.CaptureFixture[str]) -> None:

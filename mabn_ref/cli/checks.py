@@ -25,21 +25,22 @@ VECTORS = ("bn", "brn", "modified-bn", "mabn")
 
 _GRADCHECK = """\
 Check the backward pass of every normaliser and layer on random inputs: by central differences, by the complex step
-where forward is analytic, and with numbers of 50 digits. Errors are relative to the largest derivative; the column
-"Taylor" is the first-order part of the remainder. The exit code is 1 if a gradient is wrong.
+where forward is analytic, and in 50-digit arithmetic. Errors are relative to the largest derivative; the column
+"Taylor" is the first-order part of the remainder, "exact" if all of it is rounding. The exit code is 1 if a gradient
+is wrong.
 """
 _MISTAKES = """\
-Have the oracles judge every wrong pass of the catalogue, which they must reject, and every right pass, which they
-must accept. The exit code is 1 if one is misjudged.
+Test the package's own checks, called oracles: they must reject every wrong pass of the catalogue of mistakes and
+accept every right pass. The exit code is 1 if a pass is misjudged.
 """
 _CHECK = """\
-Run a layer of any framework over sequences of training steps and an inference, compare everything it returns and
-keeps with the equations, and say in words what it does differently: a convention, or a mistake. The exit code is 1 if
-it disagrees.
+Run a layer of any framework through training steps and inference, compare everything it returns and keeps with the
+equations, and say in words what it does differently: a convention, or a mistake. The exit code is 1 if the layer does
+not conform.
 """
 _VECTORS = """\
 Write test vectors for languages and frameworks that cannot call Python: the sequences of calls that `mabn-ref check`
-puts a layer through, with the right outputs, gradients and moving statistics. Each sequence is a .npz file, and
+makes to a layer, with the right outputs, gradients and moving statistics. Each sequence is a .npz file, and
 vectors.json describes them all. The numbers come from 50-digit arithmetic and are the same on every machine.
 """
 
@@ -49,43 +50,47 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "gradcheck", _gradcheck, "check every backward pass", _GRADCHECK)
     every = f"any of {', '.join(NAMES)}; default all"
     parser.add_argument("names", nargs="*", type=name_from("name", NAMES), metavar="NAME", help=every)
-    add_number(parser, "--draws", int, 20, "random inputs for each", at_least=1)
+    add_number(parser, "--draws", int, 20, "random inputs for each pass", at_least=1)
     add_number(parser, "--seed", int, 0, "seed of the inputs")
     add_number(parser, "--jobs", int, None, "passes checked in parallel (default: one per core)", at_least=1)
 
-    parser = add_command(commands, "mistakes", _mistakes, "count the wrong passes that are rejected", _MISTAKES)
+    parser = add_command(commands, "mistakes", _mistakes, "test that the checks reject wrong passes", _MISTAKES)
     add_number(parser, "--draws", int, 200, "inputs for each wrong pass", at_least=1)
     add_number(parser, "--seeds", int, 1000, "inputs for each right pass", at_least=1)
     add_number(parser, "--jobs", int, None, "passes judged in parallel (default: one per core)", at_least=1)
 
-    parser = add_command(commands, "check", _check, "check your own layer", _CHECK)
-    path = "a module and a name such as my_package.norms:MyMABN2d, or norms.py:MyMABN2d; the current directory is "
-    path += "searched first"
+    parser = add_command(commands, "check", _check, "check your own layer against the equations", _CHECK)
+    path = "the layer, as MODULE:NAME or FILE:NAME, such as my_package.norms:MyMABN2d or norms.py:MyMABN2d; the "
+    path += "current directory is searched first"
     parser.add_argument("target", nargs="?", metavar="TARGET", help=path)
-    norm, names = name_from("norm", CHECKED), f"what it is to be: {', '.join(CHECKED)}"
+    norm, names = name_from("norm", CHECKED), f"the normaliser that the layer implements: {', '.join(CHECKED)}"
     parser.add_argument("--as", dest="norm", type=norm, metavar="NORM", help=names)
-    samples = "samples that share statistics; where none do, the samples of a call (default: several numbers)"
+    samples = "samples that share statistics, or the samples in a call where none do (default: several numbers)"
     add_number(parser, "--norm-batch", int, None, samples, at_least=1)
-    add_number(parser, "--groups", int, 1, "normalisation batches in every call, not groups of channels", at_least=1)
+    add_number(parser, "--groups", int, 1, "normalisation batches in a call, not groups of channels", at_least=1)
     extra: dict[str, Any] = {"type": _keyword, "action": "append", "default": [], "metavar": "NAME=VALUE"}
-    parser.add_argument("--with", dest="extra", **extra, help="a keyword for its constructor; may be repeated")
     parser.add_argument(
-        "--call", **extra, help="a keyword for every call; as a value, training and inference stand for the mode"
+        "--with", dest="extra", **extra, help="a keyword for the layer's constructor; may be repeated"
     )
-    axis = "the channel axis of a layer of PyTorch or NumPy (default: 1 or -1, whichever runs)"
+    parser.add_argument(
+        "--call",
+        **extra,
+        help="a keyword for every call; NAME=training is True in training, NAME=inference at inference",
+    )
+    axis = "the channel axis of a PyTorch or NumPy layer (default: 1 or -1, whichever runs)"
     parser.add_argument("--axis", type=int, metavar="AXIS", help=axis)
-    template = "write four functions to fill in, for a library that is not known, and do nothing else"
+    template = "only write FILE, with four functions to fill in for a library that the check does not know"
     add_place(parser, "--template", template, metavar="FILE")
-    parser.add_argument("--short", action="store_true", help="a short set of scenarios, for continuous integration")
-    limit = "for every scenario, and a minute more for importing the layer"
+    parser.add_argument("--short", action="store_true", help="run fewer scenarios, for continuous integration")
+    limit = "time for each scenario; importing the layer gets a minute more"
     add_number(parser, "--time-limit", float, 20, limit, metavar="SECONDS")
-    parser.add_argument("--json", action="store_true", help="the report as JSON")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
     parser = add_command(commands, "vectors", _vectors, "write test vectors for other languages", _VECTORS)
     add_place(parser, "folder", "write to DIR; created if it does not exist")
     norm, names = name_from("norm", VECTORS), f"any of {', '.join(VECTORS)}; default all"
     parser.add_argument("--norms", nargs="+", type=norm, default=VECTORS, metavar="NORM", help=names)
-    parser.add_argument("--small", action="store_true", help="the small set that comes with the package")
+    parser.add_argument("--small", action="store_true", help="write the small set that comes with the package")
 
 
 @contextlib.contextmanager
@@ -174,7 +179,7 @@ def _template(path: Path) -> int:
 
     with usage_errors():
         if path.exists():
-            raise UsageError(f"FILE is {str(path)!r}, which exists; give another name")
+            raise UsageError(f"argument --template: {str(path)!r} exists, expected the name of a new file")
         path.write_text(Path(template.__file__).read_text(encoding="utf-8"), encoding="utf-8")
     print(f"{path}: fill in the four functions, then run mabn-ref check {path} --as NORM")
     return 0

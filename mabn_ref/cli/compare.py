@@ -25,9 +25,7 @@ share images, initial weights and batch order. The command prints a table and th
 DIR/results.jsonl, one line per run, and DIR/curves.png. A run that is already in DIR/results.jsonl is not repeated,
 so the same command resumes an interrupted comparison.
 """
-_EPILOG = (
-    "A run of seconds, for continuous integration: --epochs 1 --seeds 2 --width 4 --train-size 64 --test-size 20"
-)
+_EPILOG = "For a comparison that takes seconds: --epochs 1 --seeds 2 --width 4 --train-size 64 --test-size 20"
 
 
 def add(commands: Any) -> None:
@@ -37,7 +35,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--rows", nargs="+", type=name_from("row", ROWS), default=DEFAULT_ROWS, metavar="ROW", help=rows
     )
-    rows = "more rows: mabn-2 with moving averages over M normalisation batches (M is 16 in mabn-2 itself)"
+    rows = "add a row for each M: mabn-2 with moving averages over M normalisation batches (mabn-2 itself has M = 16)"
     parser.add_argument("--mabn-window", nargs="+", type=number(int, 1, 100_000), default=(), metavar="M", help=rows)
     options.add_devices(parser)
     add_number(parser, "--seeds", int, 3, "run seeds 0 to N - 1", at_least=1)
@@ -45,7 +43,7 @@ def add(commands: Any) -> None:
     options.add_run_options(parser)
     output = parser.add_argument_group("output")
     add_place(output, "--out", "write to DIR (default %(default)s)", Path("results"))
-    fresh = "start over; the old results stay in DIR/results.jsonl.old, those after them in .old2 and so on"
+    fresh = "start over; the old results are kept in DIR/results.jsonl.old, the next time in .old2, and so on"
     output.add_argument("--fresh", action="store_true", help=fresh)
 
 
@@ -82,8 +80,8 @@ def _compare(args: argparse.Namespace, configs: list[RunConfig], images: dataset
     ended, files = any(row.curves for row in rows), [path]
     if ended:
         blocks = options.can_print("▁█")
-        scale = "a block from 0 to the highest" if blocks else "a digit is tens of per cent"
-        print(f"Test error after each epoch ({scale}), and after the last:\n\n{sketch(rows, blocks=blocks)}\n")
+        scale = "block height: 0 to the highest" if blocks else "digits: tens of per cent"
+        print(f"Test error after each epoch ({scale}) and after the last:\n\n{sketch(rows, blocks=blocks)}\n")
         files.append(args.out / "curves.png")
         learning_curves(files[-1], rows, title[0].upper() + title[1:])
     print(textwrap.fill(_legend(configs, args.seeds), WIDTH))

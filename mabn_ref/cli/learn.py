@@ -37,9 +37,9 @@ def with_action(argv: Sequence[str]) -> list[str]:
     argv = list(argv)
     if argv[:1] != ["learn"] or len(argv) < 2 or argv[1].startswith("-") or argv[1] in ACTIONS:
         return argv
-    near = difflib.get_close_matches(argv[1], ACTIONS, n=1)
+    near = ["status"] if argv[1] in ("list", "ls") else difflib.get_close_matches(argv[1], ACTIONS, n=1)
     if near and not Path(argv[1]).exists():
-        raise UsageError(f"unknown action {argv[1]!r}: did you mean {near[0]!r}? A folder of that name: ./{argv[1]}")
+        raise UsageError(f"unknown action {argv[1]!r}: did you mean {near[0]!r}? For a folder: ./{argv[1]}")
     return ["learn", "start", *argv[1:]]
 
 
@@ -57,7 +57,9 @@ def _start(args: argparse.Namespace) -> None:
     print(f"{written}, {len(folder.exercises) - len(new)} were there already.")
     there = "" if folder.path.resolve() == Path.cwd() else f"  cd {args.folder}\n"
     print(f"\n{there}  mabn-ref learn show\n  mabn-ref learn watch\n")
-    print(f"show prints the statement of {folder.current().name}, watch checks its exercise.py whenever you save it.")
+    print(
+        f"show prints the statement of {folder.current().name};\nwatch checks its exercise.py whenever you save it."
+    )
 
 
 def _opened(args: argparse.Namespace) -> tuple[Folder, Exercise, terminal.Style]:
@@ -123,7 +125,7 @@ def _hint(args: argparse.Namespace) -> None:
 def _watch(args: argparse.Namespace) -> None:
     folder, exercise, style = _opened(args)
     if not sys.stdin.isatty():
-        raise UsageError("watch needs a terminal; mabn-ref learn check looks once")
+        raise UsageError("watch needs a terminal; mabn-ref learn check needs none")
     folder.choose(exercise)
     with keys() as key:
         watch(folder, exercise, key, style)
@@ -132,8 +134,8 @@ def _watch(args: argparse.Namespace) -> None:
 def _reset(args: argparse.Namespace) -> None:
     folder, exercise, style = _opened(args)
     old = folder.reset(exercise)
-    kept = f"; yours is kept as {old.name}" if old else ""
-    print(f"{terminal.place(folder.file(exercise), None, style)} is as it was at the beginning{kept}")
+    kept = f"; your file is kept as {old.name}" if old else ""
+    print(f"{terminal.place(folder.file(exercise), None, style)} is back to the skeleton{kept}")
 
 
 def _solution(args: argparse.Namespace) -> None:
@@ -143,8 +145,8 @@ def _solution(args: argparse.Namespace) -> None:
 
 
 _STUDENT = {
-    "start": (_start, "make a working folder, or add to one what is missing"),
-    "status": (_status, "list the exercises, what has passed, and which is current"),
+    "start": (_start, "make a working folder, or add what is missing in it"),
+    "status": (_status, "list the exercises: which have passed, and which is current"),
     "show": (_show, "read the statement of an exercise"),
     "edit": (_edit, "open the file of an exercise in your editor, $VISUAL or $EDITOR"),
     "watch": (_watch, "check an exercise whenever it is saved"),
@@ -156,7 +158,7 @@ _STUDENT = {
 _TEACHER = {
     "grade": "grade a folder of submissions, each in a sandbox",
     "export": "write the exercises as notebooks",
-    "lint": "check the course itself, for whoever adds an exercise",
+    "lint": "check the course itself, after you add an exercise",
 }
 _TEXTS = {name: text for name, (_, text) in _STUDENT.items()} | _TEACHER
 ACTIONS = tuple(_TEXTS)
@@ -171,19 +173,19 @@ Exercises that check themselves, from the mean of a batch to MABN. Start with
 
   mabn-ref learn DIR
 
-which makes a folder with a statement and a file to write for each exercise.
-Then, in that folder:
+It makes a folder with a statement and a file to write for each exercise. Then,
+in that folder:
 
 {_table(_STUDENT)}
 
-Without NAME each means the exercise whose folder you are in; elsewhere the one
-that you checked last or, once that has passed, the first open one.
+Without NAME, an action takes the exercise whose folder you are in; elsewhere,
+the one you checked last or, once that has passed, the first open one.
 
 For teachers:
 
 {_table(_TEACHER)}
 
-mabn-ref learn ACTION --help says more of each.
+mabn-ref learn ACTION --help describes an action and its options.
 """
 
 
@@ -213,9 +215,9 @@ def add(commands: Any) -> None:
             added.add_argument("--all", action="store_true", help="show all hints taken so far, and no new one")
         which = added.add_mutually_exclusive_group() if name == "check" else added
         if name != "status":
-            such = "such as 02_bn_forward or 2 (default: the current)"
+            such = "an exercise, such as 02_bn_forward or 2 (default: the current one)"
             which.add_argument("name", nargs="?", metavar="NAME", help=such)
         if name == "check":
             which.add_argument("--all", action="store_true", help="check all exercises")
-            add_number(added, "--seed", int, None, "of the cases (default: fresh ones)")
+            add_number(added, "--seed", int, None, "seed of the test cases (default: fresh cases each time)")
     teach.add(action)

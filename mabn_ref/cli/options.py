@@ -36,7 +36,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     recipe = parser.add_argument_group("sizes and recipe")
     for field, meaning, most in (
-        ("train_size", "training images, as equally many per class as possible", 10**7),
+        ("train_size", "training images, divided among the classes as evenly as possible", 10**7),
         ("test_size", "test images, likewise", 10**7),
         ("width", "channels of the first convolution", 4096),
         ("epochs", "passes over the training images", 10**6),
@@ -46,7 +46,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     known = f"{', '.join(NETWORKS)}; default %(default)s"
     add_name(recipe, "--network", "network", NETWORKS, known, "plain")
     add_number(recipe, "--lr", float, None, f"peak learning rate ({_defaults_of('lr')})", metavar="RATE")
-    decay = f"weight decay, of every parameter (default {RunConfig.weight_decay:g})"
+    decay = f"weight decay of every parameter (default {RunConfig.weight_decay:g})"
     add_number(recipe, "--weight-decay", float, None, decay, metavar="DECAY")
     flips = "random flips and crops (default: embedded no, cifar10 and --data-dir yes)"
     recipe.add_argument("--augment", action=argparse.BooleanOptionalAction, default=None, help=flips)
@@ -56,7 +56,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def add_devices(group: argparse._ActionsContainer) -> None:
     """Add the option of `train` and `compare` that divides the gradient batch."""
-    help = "devices that share the gradient batch, each with moving statistics of its own"
+    help = "simulated devices that share the gradient batch, each with moving statistics of its own"
     add_number(group, "--devices", int, 1, help, at_least=1)
 
 
@@ -125,7 +125,7 @@ def recorded(path: Path, configs: Sequence[RunConfig], digest: str | None) -> li
     records = results.of_images(found, digest)
     if again := [config for config in results.missing(configs, records) if results.find(found, config)]:
         images = f"other images than {again[0].data_dir} holds now"
-        kept = "they are done again, and the old records stay in the file"
+        kept = "they are run again, and the old records stay in the file"
         print(f"{len(again)} of {len(configs)} runs in {path} are of {images}: {kept}", file=sys.stderr)
     return records
 
@@ -161,7 +161,7 @@ def sweep(
                 records.append(record)
                 bar.end(config, f"{name}{names[config]}{_end_of(record)}")
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{again} resumes with the runs that {lacking or path} lacks") from None
+        raise KeyboardInterrupt(f"{again} resumes with the runs that are not yet in {lacking or path}") from None
     return records
 
 

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Reproduce a table, figure or theorem of the paper in miniature. The command prints what it finds beside the paper's
-numbers, with 95 % intervals and verdicts, and writes DIR/NAME.json, .png and .svg. "all" does every study and also
-writes DIR/report.html, one page. A finished run is one line of a file in DIR and is not repeated: an interrupted
-command resumes, and studies share the runs they have in common. An option that a study does not read is an error,
-unless it says what holds anyway; "all" gives each what it reads.
+numbers, with 95 % intervals and verdicts, and writes DIR/NAME.json, .png and .svg. "all" runs every study and also
+writes them all on one page, DIR/report.html. Each finished run is a line of a file in DIR and is not repeated, so the
+same command resumes after an interruption, and studies share the runs they have in common. An option that a study
+does not read is an error unless it repeats the default; with "all", each study gets the options that it reads.
 """
 _EPILOG = f"studies:\n{STUDIES.listing()}"
 
@@ -40,14 +40,14 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "paper", run, "the paper's tables, figures and theorems", _DESCRIPTION, _EPILOG)
     parser.formatter_class = _Help
     add_name(parser, "name", "study", (*STUDIES, "all"), f"{', '.join(STUDIES)}, or all")
-    seeds = "run seeds 0 to N - 1 (default 3; theorem2 1; long and on scenes 5)"
+    seeds = "run seeds 0 to N - 1 (default 3; theorem2: 1; long, table3 and table5 to table8_devices: 5)"
     add_number(parser, "--seeds", int, None, seeds, at_least=1)
     where = parser.add_mutually_exclusive_group()
     add_number(where, "--jobs", int, None, "runs in parallel (default: one per core)", at_least=1)
     cluster = "run on the Dask cluster at tcp://HOST:PORT (extra dask)"
     where.add_argument("--dask", type=_address, metavar="ADDRESS", help=cluster)
     layers = [f"norm{n}" for n in range(1, 8)]
-    shown = "the layer that figures shows, norm1 to norm7 (default %(default)s)"
+    shown = "the layer that the study figures shows, norm1 to norm7 (default %(default)s)"
     add_name(parser, "--layer", "layer", layers, shown, "norm4")
     options.add_run_options(parser)
     add_place(parser, "--out", "write to DIR (default %(default)s)", Path("paper"))
@@ -98,7 +98,7 @@ def _refuse_unread(args: argparse.Namespace) -> None:
     for name in sorted(OPTIONS - reads):
         if (value := getattr(args, name)) != args.parser.get_default(name):
             known = ", ".join(_option(read) for read in sorted({*reads, "out"}))
-            raise UsageError(f"argument {_option(name, value)}: {args.name} does not read it, expected {known}")
+            raise UsageError(f"argument {_option(name, value)}: {args.name} does not read it; it reads {known}")
 
 
 def _refuse_few_images(name: str, configs: Sequence[RunConfig], images: datasets.Images | None) -> None:
@@ -110,7 +110,7 @@ def _refuse_few_images(name: str, configs: Sequence[RunConfig], images: datasets
     held, said = config.train_size, f"train_size is {config.train_size}"
     if held is None and images is not None:
         held = len(images.train.labels)
-        said = f"{config.data_dir} holds {held} training images{' besides those held out' * config.held_out}"
+        said = f"{config.data_dir} holds {held} training images{' that are not held out' * config.held_out}"
     if held is not None and held < fewest:
         raise UsageError(f"{said}, expected at least {fewest}: {name} needs {batches} gradient batches")
 
@@ -137,7 +137,7 @@ def _run_studies(
 
     def run_missing(name: str, configs: list[RunConfig]) -> list[dict[str, Any] | Exception]:
         study, path = STUDIES[name], args.out / STUDIES[name].file
-        print(f"{name}: {options.count(len(configs), 'run')} to do in {path}", file=sys.stderr)
+        print(f"{name}: {options.count(len(configs), 'run')} to do; results go to {path}", file=sys.stderr)
         done = options.sweep(
             configs, args, path, digest=digest, run=study.run, dask=args.dask, name=f"{name}, ", lacking=args.out
         )

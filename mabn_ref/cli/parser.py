@@ -60,7 +60,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     'expected one of bn-32, mabn-2'
     """
     known = list(known)
-    near = difflib.get_close_matches(name.lower(), known, n=1)
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.7)
     names = ", ".join(known)
     return f"did you mean {near[0]!r}? ({names})" if near else f"expected one of {names}"
 
@@ -169,7 +169,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with 2."""
-        hint = f"; {self.prog} --help says more" if "arguments are required" in message else ""
+        hint = f"; see {self.prog} --help" if "arguments are required" in message else ""
         self.exit(2, f"{self.prog}: error: {message}{hint}\n")
 
     def _print_message(self, message: str, file: Any = None) -> None:

@@ -25,17 +25,25 @@ def add(action: Callable[..., Any]) -> None:
     grade = action(
         "grade",
         _grade,
-        "Grade SUBMISSIONS/STUDENT/NN_name/exercise.py, or NN_name.py or NN_name.ipynb, of all students.",
+        "Grade the exercises of all students. SUBMISSIONS/STUDENT holds NN_name/exercise.py, NN_name.py or "
+        "NN_name.ipynb for each exercise.",
     )
-    add_place(grade, "folder", "with a folder for each student", metavar="SUBMISSIONS")
-    add_place(grade, "--csv", "write a table (grades.csv)", metavar="FILE", nargs="?", const=Path("grades.csv"))
+    add_place(grade, "folder", "a folder with one folder per student", metavar="SUBMISSIONS")
+    add_place(
+        grade,
+        "--csv",
+        "write a table of grades to FILE (default grades.csv)",
+        metavar="FILE",
+        nargs="?",
+        const=Path("grades.csv"),
+    )
     add_place(grade, "--reports", "write a report for each student")
-    grade.add_argument("--only", nargs="+", type=_exercise, default=(), metavar="NAME", help="these exercises alone")
-    seed = "of the hidden cases; the same seed gives the same grades (default: drawn now, and printed)"
+    grade.add_argument("--only", nargs="+", type=_exercise, default=(), metavar="NAME", help="only these exercises")
+    seed = "seed of the hidden cases; the same seed gives the same grades (default: drawn at random and printed)"
     add_number(grade, "--seed", int, None, seed)
-    add_number(grade, "--hidden", int, 1, "sets of hidden cases, beside the one that students may have seen")
+    add_number(grade, "--hidden", int, 1, "sets of hidden cases, besides the one that students may have seen")
     add_number(grade, "--jobs", int, None, "files graded in parallel (default: one per core)", at_least=1)
-    help = "run the files of students that you trust with your own files and network"
+    help = "let students' code reach your files and network; only for students that you trust"
     grade.add_argument("--no-sandbox", action="store_true", help=help)
     export = action(
         "export",
@@ -46,7 +54,7 @@ def add(action: Callable[..., Any]) -> None:
     add_place(export, "folder", "write to DIR; created if it does not exist")
     help = f"one of {', '.join(notebook.FORMATS)}; default %(default)s"
     export.add_argument("--for", dest="kind", choices=notebook.FORMATS, default="plain", metavar="GRADER", help=help)
-    export.add_argument("--only", nargs="+", type=_exercise, default=(), metavar="NAME", help="these exercises alone")
+    export.add_argument("--only", nargs="+", type=_exercise, default=(), metavar="NAME", help="only these exercises")
     lint = action(
         "lint",
         _lint,
@@ -54,7 +62,7 @@ def add(action: Callable[..., Any]) -> None:
         "mistake gets its message. The exit code is 1 if something is wrong.",
     )
     add_place(lint, "--course", "a folder of exercises (default: the course itself)", COURSE)
-    table = "print what is said of each mistake that is made on purpose"
+    table = "print the message that each deliberate mistake gets"
     lint.add_argument("--table", action="store_true", help=table)
 
 
@@ -75,7 +83,9 @@ def _grade(args: argparse.Namespace) -> int:
     everyone = students(args.folder)
     for option, place in (("--csv", args.csv and args.csv.parent), ("--reports", args.reports)):
         if place and args.folder.resolve() in place.resolve().parents:
-            raise UsageError(f"argument {option}: {place} is in {args.folder}, where each folder is a student's")
+            raise UsageError(
+                f"argument {option}: {place} is in {args.folder}, where each folder counts as a student's"
+            )
     passed_over = left_out(args.folder, exercises)
     for name, reason in passed_over:
         print(f"not graded: {shown(name)} ({reason})", file=sys.stderr)

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from mabn_ref.train import starting
 
 _EXPORT = """\
-Write the network of a checkpoint as an ONNX file. Its normalisers are folded into the convolutions before them;
-group, layer and instance normalisation, which cannot be, are written as they are. Images come in as (N, 3, H, W),
-normalised as in training. Needs the extra "onnx".
+Write the network of a checkpoint as an ONNX file. Its normalisers are folded into the convolutions before them.
+Group, layer and instance normalisation cannot be folded and stay nodes of their own. The model takes images of shape
+(N, 3, H, W), normalised as in training. Needs the extra "onnx".
 """
 _FILES = ("results.jsonl", "curve.png", ".lock")  #: in the directory of --out
 _NORMS = [name for name in TRAINED if name != "moving"]  # which has a configuration of its own: see `mabn-ref paper`
@@ -51,31 +51,31 @@ def add(commands: Any) -> None:
         action=argparse.BooleanOptionalAction,
         help="centralise the weights of the convolutions (default: as in the paper, with modified-bn and mabn only)",
     )
-    norm.add_argument("--ws", dest="standardized", action="store_true", help="standardise them instead")
+    norm.add_argument("--ws", dest="standardized", action="store_true", help="standardise the weights instead")
     decays = ", ".join(f"{name} {decay}" for name, decay in DECAY.items() if name in _NORMS)
     old = f"weight of the old value in moving averages (default {decays})"
     add_number(norm, "--decay", float, None, old)
-    divisor = f"groups of channels, of gn (default: the greatest common divisor of {GROUPS} and the width)"
+    divisor = f"groups of channels, for gn only (default: the greatest common divisor of {GROUPS} and the width)"
     add_number(norm, "--groups", int, None, divisor, at_least=1)
-    windows = "normalisation batches in MABN's moving averages (default: as many as one gradient batch has)"
+    windows = "normalisation batches in the moving averages of mabn and un (default: as many as a gradient batch has)"
     add_number(norm, "--mabn-window", int, None, windows, at_least=1, at_most=100_000, metavar="M", dest="window")
     options.add_devices(norm)
     options.add_run_options(parser)
-    add_number(parser, "--seed", int, 0, "seed of the weights, order, flips and crops")
-    again = "test once more, with statistics of all training images in place of the moving averages"
+    add_number(parser, "--seed", int, 0, "seed of the initial weights, batch order, flips and crops")
+    again = "test a second time, with the statistics of all training images in place of the moving averages"
     parser.add_argument("--re-estimate", action="store_true", help=again)
     output = parser.add_argument_group("output")
     add_place(output, "--out", "append to DIR/results.jsonl and draw DIR/curve.png")
-    kept = "keep a checkpoint in FILE; if there is one, resume from it"
+    kept = "keep a checkpoint in FILE; if FILE exists, resume from it"
     output.add_argument("--checkpoint", type=_file, metavar="FILE", help=kept)
-    begun = "begin from the network of this checkpoint; layers of another name or shape start fresh"
+    begun = "begin from the network of this checkpoint; layers whose name or shape differs start fresh"
     add_place(output, "--from", begun, metavar="CHECKPOINT", dest="start")
     add_number(output, "--checkpoint-every", int, 100, "gradient batches between checkpoints", at_least=1)
-    once = "Download a data set, unless it is there already, and print its path."
+    once = "Download a data set unless it is in the cache already, and print its path."
     parser = add_command(commands, "fetch", _fetch, "download CIFAR-10 into the cache", once)
     add_name(parser, "name", "data set", ("cifar10",), "cifar10")
     parser = add_command(commands, "export", _export, "write a trained network as ONNX", _EXPORT)
-    add_place(parser, "checkpoint", "what `mabn-ref train --checkpoint` wrote", metavar="CHECKPOINT")
+    add_place(parser, "checkpoint", "a checkpoint written by `mabn-ref train --checkpoint`", metavar="CHECKPOINT")
     parser.add_argument("file", type=_onnx_file, metavar="FILE.onnx", help="the file to write")
 
 
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
         if args.norm not in norms and given.get(field, unused) != unused:
             those = ", ".join(norm for norm in norms if norm in _NORMS)
             raise UsageError(
-                f"{field} is {given[field]} with norm={args.norm}, expected none: it is for {those} alone"
+                f"{field} is {given[field]} with norm={args.norm}, expected none: only {those} can use it"
             )
     if args.standardized and args.centralized:
         raise UsageError("argument --ws: not allowed with argument --wc")
@@ -155,7 +155,7 @@ def _file(text: str) -> Path:
 def _refuse_files_of(out: Path | None, checkpoint: Path) -> None:
     """Refuse a checkpoint in the place of a file that `--out` writes."""
     if out is not None and os.path.realpath(checkpoint) in {os.path.realpath(out / name) for name in _FILES}:
-        raise UsageError(f"argument --checkpoint: {checkpoint} is what --out writes, expected another file")
+        raise UsageError(f"argument --checkpoint: {checkpoint} is a file that --out writes, expected another one")
 
 
 def _train(
@@ -218,8 +218,8 @@ def _train(
             title = f"{label(config)}, {options.data_title(config, images)}"
             comparison.learning_curves(files[-1], comparison.collect([config], [record]), title)
     if source is not None:
-        layers = (f"{what} {', '.join(names)}" for what, names in record["start"]["layers"].items())
-        print(textwrap.fill(f"Began from {source.name}: {'; '.join(layers)}", WIDTH, subsequent_indent="  "))
+        layers = (f"{what}: {', '.join(names)}" for what, names in record["start"]["layers"].items())
+        print(textwrap.fill(f"Began from {source.name}. {'; '.join(layers)}", WIDTH, subsequent_indent="  "))
     done = record["status"] == "done"
     if done:
         last = record["epochs"][-1]["test_error"]
@@ -229,12 +229,12 @@ def _train(
         found = "an output is not finite" if again is None else f"test error {again:.2f} %"
         print(f"with statistics of all training images: {found}")
     if done and not trained:
-        print(f"The run was finished already, in {args.checkpoint}.")
+        print(f"The run in {args.checkpoint} was finished already.")
     files += [args.checkpoint] if trained and args.checkpoint is not None and args.checkpoint.exists() else []
     if files:
         print(options.written(files))
     if not done:
-        print(f"mabn-ref train: error: the run diverged, {record['message']}", file=sys.stderr)
+        print(f"mabn-ref train: error: the run diverged at {record['message']}", file=sys.stderr)
     return 0 if done else 1
 
 

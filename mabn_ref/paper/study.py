@@ -100,26 +100,26 @@ class _Studies(Mapping[str, Study]):
     """A study's file is imported when the study is asked for: a simulation needs no training loop."""
 
     _rows = {  # noqa: RUF012
-        "search": ("search", "the same number of settings for every method"),
+        "search": ("search", "every method tuned alike: the same number of settings each"),
         "long": ("long", "training to the end, with a learning rate tuned for every row"),
         "table1": ("table1_table2", "BN, BRN and MABN with 2 and with 32 samples"),
         "figure1b": ("table1_table2", "error against the number of samples that share statistics"),
-        "table2": ("table1_table2", "the ablation, one part of MABN after the other"),
+        "table2": ("table1_table2", "the ablation: the parts of MABN added one by one"),
         "table4": ("table4", "every combination of form, averages and centralised weights"),
         "credit": ("table4", "what each part of MABN does to the small-batch gap"),
         "window": ("table1_table2", "MABN's window, decay, clip and start of r"),
         "related": ("table1_table2", "the methods of the paper's section 2"),
         "figures": ("figures", "Figures 2, 3 and 4: batch statistics during training"),
         "theorem1": ("theorem1", "bias and variance of both moving averages"),
-        "theorem2": ("theorem2", "the noise of the gradient, as printed and repaired"),
+        "theorem2": ("theorem2", "the noise of the gradient: the theorem as printed, and repaired"),
         "weight_noise": ("weight_noise", "how much of that noise reaches the weights"),
         "equation6": ("equation6", "inference with statistics of the whole training set"),
         "table3": ("detection", "boxes: normalisers in the backbone of a detector, eight devices"),
-        "table5": ("detection", "boxes: normalisers in its head too"),
-        "table6": ("table6", "boxes: fine-tuning of a network that was trained to tell textures apart"),
-        "table7": ("detection", "the one-stage rows of the paper; runs of table3, and no others"),
+        "table5": ("detection", "boxes: normalisers in the detector's head too"),
+        "table6": ("table6", "boxes: fine-tuning a network that was trained to tell textures apart"),
+        "table7": ("detection", "boxes: the paper's one-stage rows; has no runs but those of table3"),
         "table8": ("table8", "a class for every pixel, weights updated after two images"),
-        "table8_devices": ("table8", "the same with 8 devices, weights updated once for all"),
+        "table8_devices": ("table8", "the same on 8 devices, with one update for all of them"),
         "table9": ("table9", "time, memory and operations, with Figure 1(a)"),
     }
 

@@ -134,7 +134,7 @@ def _layers_like(path: Path, config: RunConfig, members: dict[str, IO[bytes]]) -
         raise CheckpointError(f"{path}: {name} has shape {shapes[name]}, expected {expected[name]}")
     least = sum(map(math.prod, shapes.values())) // _LEAST
     if (size := path.stat().st_size) < least:
-        raise CheckpointError(f"{path} has {size} bytes, expected at least {least} of weights of these shapes")
+        raise CheckpointError(f"{path} has {size} bytes, expected at least {least} for weights of these shapes")
     return layers
 
 
@@ -281,5 +281,5 @@ def _position(path: Path, meta: dict[str, Any], order: Any, config: RunConfig, i
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         sound = False
     if not sound:
-        raise CheckpointError(f"{path} is a damaged checkpoint: position, order or generator is none of such a run")
+        raise CheckpointError(f"{path} is a damaged checkpoint: its position, order or random state fits no such run")
     return {name: meta[name] for name in _META} | {"history": history}

@@ -210,25 +210,27 @@ class RunConfig(Checked):
     def _misfits(self) -> Iterator[str]:
         """Say which fields do not go together, one sentence for each."""
         if not isinstance(self.data_dir, str if self.data == "directory" else type(None)):
-            expected = "the path of a directory" if self.data == "directory" else "None: it is for 'directory' alone"
+            expected = (
+                "the path of a directory" if self.data == "directory" else "None: only data='directory' reads it"
+            )
             yield f"data_dir is {self.data_dir!r} with data={self.data!r}, expected {expected}"
         if type(self.start) not in (str, type(None)):
             yield f"start is {self.start!r}, expected the name of a network or None"
         if not 0 < self.exposure <= 1:
             yield f"exposure is {self.exposure}, expected a number in (0, 1]"
         if self.data == "embedded" and None in (self.train_size, self.test_size):
-            yield "train_size or test_size is None, expected a number: embedded data has no end"
+            yield "train_size or test_size is None, expected a number: embedded images are generated"
         if self.norm in SAMPLE_NORMS and self.norm_batch != 1:
-            yield f"norm_batch is {self.norm_batch} with norm={self.norm!r}, expected 1: no other sample counts"
+            yield f"norm_batch is {self.norm_batch} with norm={self.norm!r}, expected 1: samples share no statistics"
         for name, norms in READ_BY.items():
             value, unused = getattr(self, name), getattr(RunConfig, name)
             if value != unused and self.norm not in norms:
                 those = ", ".join(map(repr, norms))
-                yield f"{name} is {value!r} with norm={self.norm!r}, expected {unused}: it is for {those} alone"
+                yield f"{name} is {value!r} with norm={self.norm!r}, expected {unused}: only {those} can use it"
         if self.centralized and self.standardized:
             yield "standardized is True with centralized=True, expected at most one of them to be"
         if self.centralized and self.gradient_centralized:
-            yield "gradient_centralized is True with centralized=True, expected at most one: that gradient is centred"
+            yield "gradient_centralized is True with centralized=True, expected at most one: WC centres that gradient"
         if self.gradient_batch % self.norm_batch:
             images = f"{self.gradient_batch}, the images of a gradient batch"
             yield f"norm_batch is {self.norm_batch}, expected a divisor of {images}"
@@ -240,7 +242,7 @@ class RunConfig(Checked):
         if self.groups is not None and self.width % self.groups:
             yield f"groups is {self.groups}, expected a divisor of width={self.width}"
         if self.head_warmup and not self.heads:
-            yield f"head_warmup is {self.head_warmup} with heads=False, expected 0: there is no normaliser"
+            yield f"head_warmup is {self.head_warmup} with heads=False, expected 0: the head has no normaliser"
 
     @property
     def micro_batches(self) -> int:

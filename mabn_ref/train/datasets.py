@@ -113,7 +113,7 @@ def _part(name: str, dataset: Dataset, size: int | None, source: str) -> Dataset
     if size is None or size == held:
         return dataset
     if size > held:
-        raise ValueError(f"{name} is {size}, but {source} holds {held} images: ask for {held} at most, or add images")
+        raise ValueError(f"{name} is {size}, but {source} holds {held} images: ask for at most {held}, or add images")
     try:
         return balanced(dataset, size, _SEED)
     except ValueError as error:
@@ -132,13 +132,13 @@ def _check(images: Images, config: RunConfig) -> None:
     learned, met = set(train.labels.tolist()), set(test.labels.tolist())
     if len(learned) == 1:
         raise ValueError(
-            f"{source} holds training images of label {learned.pop()} alone, expected two classes at least: add "
-            "another, or see how the labels were written"
+            f"{source} holds training images of label {learned.pop()} only, expected at least two classes: add "
+            "another, or check how the labels were written"
         )
     if all(np.array_equal(image, train.images[0]) for image in train.images):
         raise ValueError(
             f"{source} holds {len(train.labels)} training images that are all the same, expected different ones: "
-            "see how the images were written"
+            "check how the images were written"
         )
     if not met <= learned:
         raise ValueError(

@@ -147,7 +147,11 @@ def _step(setup: Setup, progress: Progress) -> Progress:
     loss, dlogits, wrong = setup.task.loss(logits, truth, xp)
     if not math.isfinite(loss):
         layer = network.first_non_finite(layers, progress.params, progress.states, x)
-        where = f"the first output that is not finite is that of layer {layer}" if layer else "all layers are finite"
+        where = (
+            f"layer {layer} is the first with an output that is not finite"
+            if layer
+            else "all layers' outputs are finite"
+        )
         raise Diverged(f"step {done + 1}: the loss is {loss}; {where}")
     grads, states = network.backward(layers, dlogits, caches, states)
     if config.gradient_centralized:

@@ -79,7 +79,7 @@ def begin(setup: Setup, start: Progress, source: Source) -> tuple[Progress, dict
         said[what].append(layer.name)
         params[i], states[i] = to_device(p, setup.xp), to_device(state, setup.xp)
     if len(said["fresh"]) == sum(1 for p in params if p):
-        raise DoesNotFit(f"{source.name} has no layer with the name and shape of one of this run's")
+        raise DoesNotFit(f"{source.name} has no layer with the name and shape of a layer of this run")
     return start._replace(params=params, states=states), {name: names for name, names in said.items() if names}
 
 

@@ -48,7 +48,7 @@ class Task:
 
     def network(self, config: RunConfig, module: Any, norm: Any) -> list[network.Layer]:
         """Return layers up to the logits, with a normaliser; a field of another task is a ValueError."""
-        _refuse(config, _OF_BOXES, "no box is looked for")
+        _refuse(config, _OF_BOXES, "this task has no boxes")
         return NETWORKS[config.network](module, norm, classes=CLASS_COUNT, **of_network(config))
 
     def loss(self, logits: Array, labels: Array, xp: Any) -> tuple[float, Array, int]:
@@ -84,7 +84,7 @@ class Pixels(Task):
         return _drawn(config, scenes.generate)
 
     def network(self, config: RunConfig, module: Any, norm: Any) -> list[network.Layer]:
-        _refuse(config, _OF_BOXES, "no box is looked for")
+        _refuse(config, _OF_BOXES, "this task has no boxes")
         _refuse(config, ["network"], "scenes have a network of their own")
         return encoder_decoder(module, norm, **of_network(config))
 
@@ -148,7 +148,7 @@ def of_network(config: RunConfig) -> dict[str, Any]:
 def _drawn(config: RunConfig, generate: Callable[..., Any], **settings: Any) -> datasets.Images:
     if config.data != "embedded" or config.augment:
         raise ValueError(
-            f"data is {config.data!r} and augment {config.augment}, expected 'embedded' and False: scenes are drawn"
+            f"data is {config.data!r} and augment {config.augment}, expected 'embedded' and False for scenes"
         )
     _refuse(config, ["held_out", "gradient_centralized"], "it applies to whole images only")
     return datasets.generated(generate, config.train_size, config.test_size, **settings)

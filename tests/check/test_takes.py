@@ -60,7 +60,7 @@ def test_the_template_is_written_once_and_conforms(tmp_path: Path, capsys: pytes
     path = tmp_path / "template_of_mine.py"
     assert main(["check", "--template", str(path)]) == 0
     assert main(["check", "--template", str(path)]) == 2
-    assert "which exists" in capsys.readouterr().err
+    assert "exists, expected the name of a new file" in capsys.readouterr().err
     report = check(load(str(path)), "bn", **SHORT)
     assert report.conforms, str(report)
 

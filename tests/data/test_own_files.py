@@ -389,13 +389,13 @@ WRONG: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "one class": (
         altered("data_batch_1.bin", (slice(None), 0), 3),
         [],
-        "own/data_batch_*.bin holds training images of label 3 alone, expected two classes at least: add another, or",
+        "own/data_batch_*.bin holds training images of label 3 only, expected at least two classes: add another, or",
     ),
     "one image": (identical, [], "own/data_batch_*.bin holds 70 training images that are all the same, expected"),
     "black": (
         altered("data_batch_1.bin", (slice(None), slice(1, None)), 0),
         [],
-        "own/data_batch_*.bin holds 70 training images that are all the same, expected different ones: see how",
+        "own/data_batch_*.bin holds 70 training images that are all the same, expected different ones: check how",
     ),
     "class in the test alone": (
         altered("data_batch_1.bin", (slice(7, None, 10), 0), 3),
@@ -571,7 +571,7 @@ def test_runs_on_other_images_of_the_same_name_are_done_again(
     second = trained(command, folder)
     path = tmp_path / f"out-{command[0]}" / "results.jsonl"
     assert capfd.readouterr().err.splitlines()[0] == (
-        f"{runs} of {runs} runs in {path} are of other images than {folder} holds now: they are done again, and the "
+        f"{runs} of {runs} runs in {path} are of other images than {folder} holds now: they are run again, and the "
         "old records stay in the file"
     )
     assert second[:runs] == first

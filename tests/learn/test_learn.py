@@ -171,7 +171,7 @@ def load(folder: Folder, state: dict[str, object]) -> Progress:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["chekc"], "mabn-ref: error: unknown action 'chekc': did you mean 'check'? A folder of that name: ./chekc"),
+        (["chekc"], "mabn-ref: error: unknown action 'chekc': did you mean 'check'? For a folder: ./chekc"),
         (
             ["check", "bn"],
             "learn: error: there is no exercise 'bn'; did you mean 02_bn_forward or 03_bn_backward_graph or ",
@@ -187,7 +187,7 @@ def load(folder: Folder, state: dict[str, object]) -> Progress:
         (["start", "README.md/work"], "README.md is a file, expected a folder or the name of a new one"),
         (["course"], "is a folder of exercises; mabn-ref learn start "),
         (["check", "--sed", "3"], "unknown argument '--sed'; did you mean --seed?"),
-        (["watch"], "mabn-ref learn: error: watch needs a terminal; mabn-ref learn check looks once"),
+        (["watch"], "mabn-ref learn: error: watch needs a terminal; mabn-ref learn check needs none"),
     ],
 )
 def test_wrong_arguments(

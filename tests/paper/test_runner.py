@@ -259,7 +259,7 @@ def test_what_a_study_does_not_read_is_refused(
     name: str, words: str, expected: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert main(["paper", name, *words.split(), "--out", str(tmp_path / "out")]) == 2
-    said = f"error: argument {words.split()[0]}: {name} does not read it, expected {expected}"
+    said = f"error: argument {words.split()[0]}: {name} does not read it; it reads {expected}"
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

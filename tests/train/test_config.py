@@ -65,8 +65,8 @@ def test_a_value_of_another_type_is_named(field: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("data", "data_dir", "expected"),
     [
-        ("embedded", 3, "None: it is for 'directory' alone"),
-        ("cifar10", "'x'", "None: it is for 'directory' alone"),
+        ("embedded", 3, "None: only data='directory' reads it"),
+        ("cifar10", "'x'", "None: only data='directory' reads it"),
         ("directory", 3, "the path of a directory"),
         ("directory", None, "the path of a directory"),
     ],
@@ -94,7 +94,7 @@ def test_a_setting_is_for_all_whose_config_has_it(field: str, value: Any, unused
         else:
             with pytest.raises(ValueError, match=f"^{field} is {value} with norm='{norm}', expected {unused}: ") as e:
                 RunConfig(**settings)
-            assert set(str(e.value).partition("it is for ")[2].removesuffix(" alone").split(", ")) == set(
+            assert set(str(e.value).partition("only ")[2].removesuffix(" can use it").split(", ")) == set(
                 map(repr, having)
             )
 
@@ -102,11 +102,11 @@ def test_a_setting_is_for_all_whose_config_has_it(field: str, value: Any, unused
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"norm": "gn", "norm_batch": 2}, "norm_batch is 2 with norm='gn', expected 1: no other sample counts"),
-        ({"norm": "bn", "groups": 4}, "groups is 4 with norm='bn', expected None: it is for 'gn' alone"),
+        ({"norm": "gn", "norm_batch": 2}, "norm_batch is 2 with norm='gn', expected 1: samples share no statistics"),
+        ({"norm": "bn", "groups": 4}, "groups is 4 with norm='bn', expected None: only 'gn' can use it"),
         (
             {"norm": "gn", "norm_batch": 1, "decay": 0.5},
-            "decay is 0.5 with norm='gn', expected 0.98: it is for 'bn', 'brn'",
+            "decay is 0.5 with norm='gn', expected 0.98: only 'bn', 'brn'",
         ),
         *(
             ({"norm": norm, "norm_batch": 1, "decay": 0.5}, f"decay is 0.5 with norm='{norm}', expected 0.98")
@@ -114,10 +114,10 @@ def test_a_setting_is_for_all_whose_config_has_it(field: str, value: Any, unused
         ),
         (
             {"norm": "ln", "norm_batch": 1, "groups": 2},
-            "groups is 2 with norm='ln', expected None: it is for 'gn' alone",
+            "groups is 2 with norm='ln', expected None: only 'gn' can use it",
         ),
-        ({"norm": "mabn", "r_max": 2.0}, "r_max is 2.0 with norm='mabn', expected 3.0: it is for 'brn' alone"),
-        ({"norm": "bn", "d_max": 2.0}, "d_max is 2.0 with norm='bn', expected 5.0: it is for 'brn', 'moving' alone"),
+        ({"norm": "mabn", "r_max": 2.0}, "r_max is 2.0 with norm='mabn', expected 3.0: only 'brn' can use it"),
+        ({"norm": "bn", "d_max": 2.0}, "d_max is 2.0 with norm='bn', expected 5.0: only 'brn', 'moving' can use it"),
         ({"norm": "brn", "renorm_after": 2}, "renorm_after is 2 with norm='brn', expected 100"),
         ({"norm": "mabn", "ramp": 1.0}, "ramp is 1.0 with norm='mabn', expected None"),
         ({"norm": "mabn", "form": "vanilla"}, "form is 'vanilla' with norm='mabn', expected None"),

@@ -194,7 +194,7 @@ def test_the_head_warms_up_by_itself_and_is_left_alone_without_a_normaliser() ->
     assert "head norm" not in plain
     with pytest.raises(ValueError, match="head_warmup is 3 with heads=False"):
         replace(config, heads=False)
-    with pytest.raises(ValueError, match="head_warmup is 3 with norm='bn', expected 0: it is for 'mabn' alone"):
+    with pytest.raises(ValueError, match="head_warmup is 3 with norm='bn', expected 0: only 'mabn' can use it"):
         recipe("bn", norm_batch=2, heads=True, head_warmup=3)
 
 
@@ -207,7 +207,9 @@ def test_a_curve_stands_in_the_head_as_a_normaliser_does() -> None:
 
 @pytest.mark.parametrize("field", [{"heads": True}, {"exposure": 1.0}])
 def test_what_is_of_boxes_alone_is_refused_elsewhere(field: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"(heads is True, expected False|exposure is 1.0, expected 0.15): no box"):
+    with pytest.raises(
+        ValueError, match=r"(heads is True, expected False|exposure is 1.0, expected 0.15): this task has no boxes"
+    ):
         run_one(recipe("bn", norm_batch=2, **TINY | field))
 
 

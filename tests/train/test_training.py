@@ -143,7 +143,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_by_step_and_layer() -> None:
     record = run_one(recipe("bn", **TINY | {"lr": 1e42, "warmup": 0}))
     assert record["status"] == "diverged"
     assert record["message"] == (
-        "step 2: the loss is nan; the first output that is not finite is that of layer conv1"
+        "step 2: the loss is nan; layer conv1 is the first with an output that is not finite"
     )
     assert record["epochs"] == []
 
@@ -157,7 +157,7 @@ def test_squares_that_overflow_stop_the_run_by_step_and_layer() -> None:
 
 @pytest.mark.parametrize(
     ("weights", "said"),
-    [(np.nan, "step 5: the loss is nan; .* layer conv1"), (1e30, "step 5: layer norm1: x reaches")],
+    [(np.nan, "step 5: the loss is nan; layer conv1"), (1e30, "step 5: layer norm1: x reaches")],
     ids=["loss", "squares"],
 )
 def test_the_step_of_a_divergence_counts_from_the_start_of_the_run(weights: float, said: str) -> None:
