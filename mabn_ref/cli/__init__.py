@@ -1,4 +1,4 @@
-"""The command line: each file has `add`, which adds its commands with their options and with what they do."""
+"""The command line. Each file has a function `add`, which adds its commands, their options and what they run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMMANDS = {
     "checks": ("gradcheck", "mistakes", "check", "vectors"),
     "learn": ("learn",),
 }
-"""The commands of each file. That of the command which is given is imported alone: all take twice as long."""
+"""The commands of each file. Only the file of the given command is imported: importing all takes twice as long."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,13 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        The arguments; those of the process if None.
+        The arguments; ``sys.argv[1:]`` if None.
 
     Returns
     -------
     int
         0 if it worked; 1 if it failed; 2 if the arguments, or a file they name, are wrong; 130 if it was interrupted;
-        141 if the reader of its output has closed it, as ``head`` does.
+        141 if the reader of its output, such as ``head``, has closed the pipe.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(argv)
         sys.stdout.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it exits
         if isinstance(error, BrokenPipeError):
             return 141
         print(f"mabn-ref: error: standard output: {error.strerror}", file=sys.stderr)
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    """Do the work, and say what went wrong."""
+    """Parse the arguments, run the command and print what went wrong."""
     parser = Parser(prog="mabn-ref", description="A NumPy reference for BN, BRN, modified BN and MABN.")
     parser.add_argument("--version", action="version", version=f"mabn-ref {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -79,7 +79,7 @@ def _run(argv: Sequence[str] | None) -> int:
         return 2
     except (OSError, MemoryError, ImportError, DeviceError) as error:
         if isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.ENOSPC) and error.filename is None:
-            raise  # of standard output: a full disk elsewhere says which file it is about
+            raise  # an error of standard output: a full disk elsewhere names its file
         print(f"{name}: error: {_told(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
@@ -88,12 +88,12 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _needed(argv: Sequence[str]) -> list[str]:
-    """The file of the command that is given; all files where none is, or a misspelt one, whose message lists them."""
+    """Return the file of the given command; all files if it is missing or unknown, for a message that lists them."""
     return [file for file, names in COMMANDS.items() if argv and argv[0] in names] or list(COMMANDS)
 
 
 def _told(error: Exception) -> str:
-    if isinstance(error, FileExistsError):  # by whoever makes a directory
+    if isinstance(error, FileExistsError):  # raised where a directory is made
         return f"{error.filename} is a file, expected a directory or the name of a new one"
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"

@@ -1,4 +1,4 @@
-"""``mabn-ref gradcheck``, ``mistakes``, ``check``, ``vectors``: passes and layers against the equations."""
+"""``mabn-ref gradcheck``, ``mistakes``, ``check``, ``vectors``: check passes and layers against the equations."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS
 from mabn_ref.norms import NORMS
 
 NAMES = tuple(module.__name__.rpartition(".")[2] for module in RIGHT_DRAWS if hasattr(module, "backward"))
-CHECKED = tuple(name for name in NORMS if name != "sync-bn")  # in one process that is "bn"
+CHECKED = tuple(name for name in NORMS if name != "sync-bn")  # which in one process is "bn"
 VECTORS = ("bn", "brn", "modified-bn", "mabn")
-"""Of which there are vectors; `mabn_ref.check.vectors` knows, too, but is slow to import."""
+"""The normalisers with test vectors. `mabn_ref.check.vectors` has the list too, but is slow to import."""
 
 _GRADCHECK = """\
 Check the backward pass of every normaliser and layer on random inputs: by central differences, by the complex step
@@ -95,7 +95,7 @@ def add(commands: Any) -> None:
 
 @contextlib.contextmanager
 def _in_parallel(args: argparse.Namespace, tasks: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """Yield a `map` over processes, as many as asked for and as there are tasks; over one, this process's own."""
+    """Yield a `map` over as many processes as asked for, at most one per task; for one, yield the built-in `map`."""
     from mabn_ref.train.workers import Workers
 
     jobs = min(args.jobs or os.cpu_count() or 1, tasks)
@@ -107,7 +107,7 @@ def _in_parallel(args: argparse.Namespace, tasks: int) -> Iterator[Callable[...,
 
 
 def _gradcheck(args: argparse.Namespace) -> int:
-    """Print a line for each input of each pass, and what is known of each that is wrong."""
+    """Print a line for each input of each pass, then the details of each wrong gradient."""
     from mabn_ref.mistakes.gradient_table import FORMAT, HEADER, check_all, equation
 
     wrong, names = [], args.names or NAMES
@@ -170,7 +170,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _progress(scenario: str) -> None:
-    """Show what runs, in a line that the next one overwrites."""
+    """Show the running scenario, on a line that the next one overwrites."""
     print(f"\r{scenario:<40}\r", end="", file=sys.stderr, flush=True)
 
 

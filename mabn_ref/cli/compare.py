@@ -1,4 +1,4 @@
-"""``mabn-ref compare``: the same network and images with several normalisers, one row each, and several seeds."""
+"""``mabn-ref compare``: train one network with several normalisers, a row for each, and several seeds."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _compare(args: argparse.Namespace, configs: list[RunConfig], images: dataset
 
 
 def _legend(configs: Sequence[RunConfig], seeds: int) -> str:
-    """What the signs and letters in the table mean."""
+    """Explain the signs and letters in the table."""
     interval = (
         "±: 95 % t interval over the seeds; differences are paired by seed."
         if seeds >= FEWEST

@@ -1,4 +1,4 @@
-"""``mabn-ref learn``: the exercises, for learners and for teachers."""
+"""``mabn-ref learn``: the exercises, for students and for teachers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mabn_ref.learn.watch import keys, watch
 
 
 def with_action(argv: Sequence[str]) -> list[str]:
-    """Put in the action "start" where a folder stands in its place: ``learn DIR`` is ``learn start DIR``.
+    """Insert the action "start" where there is only a folder: ``learn DIR`` is ``learn start DIR``.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def with_action(argv: Sequence[str]) -> list[str]:
 
 
 def run(args: argparse.Namespace) -> int | None:
-    """Do what the action says."""
+    """Run the action."""
     with usage_errors():
         code: int | None = args.act(args)
     return code
@@ -63,7 +63,7 @@ def _start(args: argparse.Namespace) -> None:
 
 
 def _opened(args: argparse.Namespace) -> tuple[Folder, Exercise, terminal.Style]:
-    """The folder, the exercise that is meant, and how to write."""
+    """Return the folder, the exercise to work on, and the style of the output."""
     folder = Folder.find(args.dir)
     if args.name is not None:
         exercise = find(args.name, folder.exercises)
@@ -78,7 +78,7 @@ def _status(args: argparse.Namespace) -> None:
 
 
 def _show(args: argparse.Namespace) -> None:
-    """Print a statement; with a name in any folder."""
+    """Print a statement; given a name, this works outside an exercise folder too."""
     try:
         folder, exercise, style = _opened(args)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What ``train``, ``compare`` and ``paper`` share: options, checks before hours of training, a sweep with a bar."""
+"""What ``train``, ``compare`` and ``paper`` share: options, checks before long training, a sweep with a bar."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that fill the fields of a `RunConfig` other than the normaliser's."""
+    """Add the options that set the fields of `RunConfig`, except those of the normaliser."""
     source = parser.add_argument_group("data").add_mutually_exclusive_group()
     help = "embedded (generated, needs no file) or cifar10 (see `mabn-ref fetch`); default %(default)s"
     add_name(source, "--data", "data set", ("embedded", "cifar10"), help, "embedded")
@@ -55,13 +55,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_devices(group: argparse._ActionsContainer) -> None:
-    """Add the option of `train` and `compare` that divides the gradient batch."""
+    """Add the option of `train` and `compare` that divides the gradient batch among devices."""
     help = "simulated devices that share the gradient batch, each with moving statistics of its own"
     add_number(group, "--devices", int, 1, help, at_least=1)
 
 
 def _directory(text: str) -> str:
-    """Refuse a name that results, pages and pictures cannot show, and the empty one, the current directory."""
+    """Refuse the empty name, which means the current directory, and names that results and pictures cannot show."""
     if not text or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
         raise argparse.ArgumentTypeError(f"{text!r}, expected a directory with a printable name")
     return text
@@ -73,7 +73,7 @@ def _defaults_of(field: str) -> str:
 
 
 def said(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the fields of `RunConfig` that the options give, and none that they do not."""
+    """Return only those fields of `RunConfig` that the command line sets."""
     data = "directory" if args.data_dir is not None else args.data
     given = {field: getattr(args, field) for field in (*DEFAULTS[data], "weight_decay")}
     return {
@@ -85,7 +85,7 @@ def said(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the same, with what is usual where nothing is said."""
+    """Return the fields that the command line sets, with the usual values for the others."""
     return filled(said(args))
 
 
@@ -97,14 +97,14 @@ def require(args: argparse.Namespace) -> None:
 
 
 def lock(path: Path) -> contextlib.AbstractContextManager[None]:
-    """Keep other commands out of what they would write, too: wait for who holds it, and say who that is."""
+    """Return a lock against commands that write the same files; while another process holds it, name it and wait."""
     return storage.lock(path, lambda holder: print(f"waiting for {holder}, which holds {path}", file=sys.stderr))
 
 
 def require_images(config: RunConfig) -> datasets.Images:
-    """Return the images, and say what is odd about them.
+    """Return the images, and print a note on each channel that is constant.
 
-    Images that are not there, or that nothing can be learned from, are a `UsageError` now rather than in every run.
+    If there are no images, or nothing can be learned from them, raise `UsageError` now rather than in every run.
     """
     from mabn_ref.train import datasets
 
@@ -117,7 +117,7 @@ def require_images(config: RunConfig) -> datasets.Images:
 
 
 def recorded(path: Path, configs: Sequence[RunConfig], digest: str | None) -> list[dict[str, Any]]:
-    """Read the records of a file but those of other images, and say how many of `configs` are done again for that."""
+    """Return a file's records of the present images; print how many `configs` run again since images changed."""
     from mabn_ref.train import results
 
     with usage_errors():
@@ -142,10 +142,10 @@ def sweep(
     lacking: Path | None = None,
     again: str = "the same command",
 ) -> list[dict[str, Any] | Exception]:
-    """Run `configs` with one bar for all and a line for each; return their records, or why they failed.
+    """Run `configs` with one bar for all and a line for each; return their records, or the exceptions of failed runs.
 
-    `digest` is that of the images. `lacking` is where the message after an interrupt says that runs are missing; by
-    default `path`. `again` is what it says to run.
+    `digest` is that of the images. After an interrupt, a message says that `again` resumes with the runs that are not
+    yet in `lacking`, by default `path`.
     """
     from mabn_ref.train import results, sweeps
     from mabn_ref.train.progress import Bar
@@ -166,7 +166,7 @@ def sweep(
 
 
 def _told_apart(configs: Sequence[RunConfig]) -> dict[RunConfig, str]:
-    """Name runs by label and seed, and those that have both in common by what they differ in, such as a rate."""
+    """Name runs by label and seed; add the fields in which runs differ, such as the rate, where both are the same."""
     alike: dict[tuple[str, int], list[RunConfig]] = {}
     for config in configs:
         alike.setdefault((label(config), config.seed), []).append(config)
@@ -191,7 +191,7 @@ _LASTING = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeEr
 
 
 def code_of(errors: Sequence[Exception], command: str, again: str = "the same command") -> int:
-    """Print how many runs failed, and whether it is worth repeating the command, as `again`; return its exit code."""
+    """Print how many runs failed and whether `again`, the command to repeat, would help; return the exit code."""
     if not errors:
         return 0
     lasting = all(isinstance(error, _LASTING) for error in errors)
@@ -201,13 +201,13 @@ def code_of(errors: Sequence[Exception], command: str, again: str = "the same co
 
 
 def written(files: Iterable[Path]) -> str:
-    """Name the files that a command has written."""
+    """Return the line that names the files that a command has written."""
     names = f"Written: {', '.join(map(str, files))}"
     return textwrap.fill(names, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def can_print(text: str) -> bool:
-    """Tell whether standard output has the characters."""
+    """Tell whether standard output can print the characters of `text`."""
     try:
         text.encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:

@@ -59,12 +59,12 @@ class _Help(argparse.HelpFormatter):
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if text != _EPILOG:
             return super()._fill_text(text, width, indent)
-        # to the column of what a study is about
+        # wrapped lines start in the second column
         return "\n".join(textwrap.fill(line, width, subsequent_indent=" " * 16) for line in text.splitlines())
 
 
 def _address(text: str) -> str:
-    """Refuse what cannot be the address of a scheduler; whether there is one takes seconds to find out."""
+    """Refuse what cannot be the address of a scheduler. Whether a scheduler answers takes seconds to find out."""
     scheme, _, place = text.rpartition("://")
     host, _, port = place.rpartition(":")
     if scheme not in ("", "tcp", "tls") or not host or not port.isdecimal() or not 0 < int(port) < 2**16:
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     contexts = {name: _context(args, STUDIES[name]) for name in names}
     with usage_errors():
         first = {name: STUDIES[name].plan(contexts[name], []) for name in names}
-    # Those from files are the same images in all runs; the others are generated and need no look.
+    # Images from files are the same in all runs; generated ones need no check.
     named = [config for configs in first.values() for config in configs if config.data != "embedded"]
     images = options.require_images(named[0]) if named else None
     for name, configs in first.items():
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _refuse_unread(args: argparse.Namespace) -> None:
-    """Refuse an option that the study does not read, unless it says what holds without it."""
+    """Refuse an option that the study does not read, unless it repeats the default."""
     reads = STUDIES[args.name].reads
     for name in sorted(OPTIONS - reads):
         if (value := getattr(args, name)) != args.parser.get_default(name):
@@ -102,7 +102,7 @@ def _refuse_unread(args: argparse.Namespace) -> None:
 
 
 def _refuse_few_images(name: str, configs: Sequence[RunConfig], images: datasets.Images | None) -> None:
-    """Refuse fewer gradient batches than the study needs; `images` are those of runs that have a directory."""
+    """Refuse fewer gradient batches than the study needs; `images` are those that were read from files, if any."""
     if not configs:
         return
     config, batches = configs[0], STUDIES[name].batches
@@ -120,7 +120,7 @@ def _option(name: str, value: object = None) -> str:
 
 
 def _context(args: argparse.Namespace, study: Study) -> Context:
-    """What the command line says to a study of what it reads; "all" says things to some that others do not read."""
+    """Return the study's context from the options that it reads; with "all", some options are for other studies."""
     seeds = args.seeds if args.seeds is not None and "seeds" in study.reads else study.seeds
     said = {field: value for field, value in options.said(args).items() if field in study.reads}
     return study.suited(Context(tuple(range(seeds)), said, args.layer))
@@ -151,7 +151,7 @@ def _run_studies(
             planned, records = complete(study, context, known, partial(run_missing, name))
             with Progress(name):
                 outcome = study.outcome(context, records)
-        # A study that simulates or measures has no images.
+        # A study that plans no runs has no images.
         about = ""
         if planned:
             shared = {"gradient_batch": planned[0].gradient_batch, **context.settings}
@@ -173,7 +173,7 @@ def _run_studies(
 
 
 def _without_places(words: Sequence[str]) -> list[str]:
-    """Leave out where the command ran and wrote: what is left is what somebody else types to get its numbers."""
+    """Drop the options on where to run and write: what is left is what others type to get the same numbers."""
     kept, rest = list[str](), iter(words)
     for word in rest:
         option, _, value = word.partition("=")

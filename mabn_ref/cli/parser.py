@@ -1,4 +1,4 @@
-"""An argument parser whose errors are one line and suggest the nearest name."""
+"""An argument parser with one-line errors that suggest the nearest name."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any, NoReturn
 
 
 class UsageError(ValueError):
-    """The arguments, or a file they name, are wrong. It becomes one line on standard error and exit code 2."""
+    """Wrong arguments, or a wrong file that they name; printed as one line on standard error, with exit code 2."""
 
 
 @contextlib.contextmanager
 def usage_errors() -> Iterator[None]:
-    """Turn a `ValueError` of the block, which names the value at fault, into a `UsageError`."""
+    """Turn a `ValueError` that the block raises into a `UsageError`; its message names the wrong value."""
     try:
         yield
     except ValueError as error:
@@ -26,7 +26,7 @@ def usage_errors() -> Iterator[None]:
 
 
 def in_options(message: str, parser: argparse.ArgumentParser | None) -> str:
-    """Return a message about a value, "width is 3, expected ...", as one about the option that sets it, if one does.
+    """Reword a message about a value, "width is 3, expected ...", to name the option that sets it, if there is one.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def in_options(message: str, parser: argparse.ArgumentParser | None) -> str:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return what to say about an unknown name.
+    """Return the end of a message about an unknown name: the nearest known one, or all of them.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def name_from(kind: str, known: Iterable[str]) -> Callable[[str], str]:
-    """Return an argument type that takes one of the names of a kind."""
+    """Return an argument type that accepts only the names in `known`; `kind` says in its errors what they name."""
     names = list(known)
 
     def check(text: str) -> str:
@@ -78,14 +78,14 @@ def name_from(kind: str, known: Iterable[str]) -> Callable[[str], str]:
 
 
 def place(text: str) -> Path:
-    """Take a path, but not the empty one, which would be the current directory."""
+    """Return a path; refuse the empty one, which would be the current directory."""
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"{text!r}, expected a path")
     return Path(text)
 
 
 def number(kind: type[int] | type[float], at_least: float = 0, at_most: float | None = None) -> Callable[[str], Any]:
-    """Return an argument type: a finite number from `at_least` to `at_most`, which of an integer is a billion."""
+    """Return an argument type: a finite number from `at_least` to `at_most`, for integers a billion by default."""
     most = at_most or (10**9 if kind is int else sys.float_info.max)
     expected = f"expected {'an integer' if kind is int else 'a number'} of at least {at_least:g}"
 
@@ -115,7 +115,7 @@ def add_number(
     metavar: str = "N",
     **more: Any,
 ) -> None:
-    """Add an option that takes a number, with its default in the help, unless that is None: it depends on others."""
+    """Add an option that takes a number; the help ends with its default, unless that is None and set elsewhere."""
     if default is not None:
         help += " (default %(default)s)"
     checked = number(kind, at_least, at_most)
@@ -125,7 +125,7 @@ def add_number(
 def add_name(
     group: argparse._ActionsContainer, option: str, kind: str, known: Iterable[str], help: str, default: Any = None
 ) -> None:
-    """Add an option, or an argument, that takes one of the names of a kind."""
+    """Add an option, or an argument, that takes one of the names in `known`."""
     group.add_argument(option, type=name_from(kind, known), default=default, metavar="NAME", help=help)
 
 
@@ -144,7 +144,7 @@ def add_place(
 def add_command(
     commands: Any, name: str, run: Callable[[Any], int | None], help: str, description: str, epilog: str = ""
 ) -> Any:
-    """Add a command and return its parser; `run` does it and returns its exit code, or None for 0."""
+    """Add a command and return its parser; `run` runs it and returns its exit code, or None for 0."""
     parser = commands.add_parser(name, help=help, description=description, epilog=epilog or None)
     parser.set_defaults(run=run, parser=parser)
     return parser
@@ -153,7 +153,7 @@ def add_command(
 class Parser(argparse.ArgumentParser):
     """`argparse.ArgumentParser` with one-line errors, no abbreviated options, and suggestions for unknown names.
 
-    A word that belongs to an argument is not taken for one more value of the option before it.
+    A word that a positional argument needs is not taken as one more value of the option before it.
 
     Examples
     --------
@@ -173,21 +173,21 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}{hint}\n")
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Print; `argparse` passes over an error where that is help or a version, and no buffer puts it off."""
+        """Write help and version so that an error of standard output is raised: `argparse` would ignore it."""
         if file is sys.stdout:
             file.write(message)
         else:
             super()._print_message(message, file)
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """Parse as `argparse` does, arguments first that an option would swallow."""
+        """Parse as `argparse` does, after moving to the front the arguments that an option would swallow."""
         return super().parse_known_args(self._arguments_first(sys.argv[1:] if args is None else args), namespace)
 
     def _arguments_first(self, words: Sequence[str]) -> list[str]:
-        """Put words in front that an option with any number of values would take and an argument needs.
+        """Move to the front the words that an argument needs and an option with many values would take.
 
-        Those are the last words after such options, as many as arguments lack: of "--norms mabn DIR", not of
-        "DIR --norms mabn". A word that the option knows as a value stays with it.
+        Those are the last words after such options, as many as there are arguments without a word: DIR in
+        "--norms mabn DIR", nothing in "DIR --norms mabn". A word that is a valid value of the option stays with it.
         """
         needed = sum(action.nargs is None for action in self._get_positional_actions())
         option, values, taken = None, 0, list[int]()
@@ -214,7 +214,7 @@ class Parser(argparse.ArgumentParser):
         return True
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """Parse, refusing unknown options with the nearest one that the command has."""
+        """Parse; refuse an unknown option and suggest the nearest one that the command has."""
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
             parser: argparse.ArgumentParser = getattr(parsed, "parser", self)

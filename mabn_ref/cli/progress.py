@@ -1,4 +1,4 @@
-"""How far a long command is, on standard error: drawn where that is a terminal and tqdm is installed."""
+"""The progress of a long command, shown on standard error if that is a terminal and tqdm is installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TIMED = "{desc} {elapsed}"
 
 
 class Progress:
-    """Steps done of how many, or the time that a step takes whose parts nobody counts; wiped away at the end.
+    """A bar of the steps done out of `total`, or, without a total, the time since the start; cleared at the end.
 
     Examples
     --------

@@ -21,7 +21,7 @@ from mabn_ref.learn.submissions import left_out, students
 
 
 def add(action: Callable[..., Any]) -> None:
-    """Add grade, export and lint with `action`, which takes a name, what to do, and a description."""
+    """Add grade, export and lint with `action`, which takes a name, a function to run and a description."""
     grade = action(
         "grade",
         _grade,
@@ -67,7 +67,7 @@ def add(action: Callable[..., Any]) -> None:
 
 
 def _exercise(name: str) -> str:
-    """The whole name of an exercise."""
+    """Return the full name of an exercise."""
     try:
         return find(name).name
     except ValueError as error:
@@ -94,7 +94,7 @@ def _grade(args: argparse.Namespace) -> int:
     jobs = min(args.jobs or os.cpu_count() or 1, total)
     seed = secrets.randbelow(10**9) if args.seed is None else args.seed
     seeds = hidden_seeds(seed, args.hidden)
-    if args.reports:  # what cannot be written is found out before anything is graded
+    if args.reports:  # fail before anything is graded if they cannot be written
         args.reports.mkdir(parents=True, exist_ok=True)
     with Progress("files", total) as progress:
         grades = grade_class(args.folder, exercises, seeds, jobs, command, args.csv, lambda given: progress.step())
@@ -128,7 +128,7 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _lint(args: argparse.Namespace) -> int:
-    """Print what is wrong, and what was looked at."""
+    """Print what is wrong, and how much was checked."""
     from mabn_ref.learn.lint import confusion, lint_course  # imports doctest, which is slow
 
     exercises = course(args.course)

@@ -1,4 +1,4 @@
-"""``mabn-ref train``: one run; ``fetch``, which downloads images for it; ``export``, which hands its network on."""
+"""``mabn-ref train``: one run; ``fetch``: download images for it; ``export``: write its network as ONNX."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ Write the network of a checkpoint as an ONNX file. Its normalisers are folded in
 Group, layer and instance normalisation cannot be folded and stay nodes of their own. The model takes images of shape
 (N, 3, H, W), normalised as in training. Needs the extra "onnx".
 """
-_FILES = ("results.jsonl", "curve.png", ".lock")  #: in the directory of --out
-_NORMS = [name for name in TRAINED if name != "moving"]  # which has a configuration of its own: see `mabn-ref paper`
+_FILES = ("results.jsonl", "curve.png", ".lock")  #: what is written in the directory of --out
+_NORMS = [name for name in TRAINED if name != "moving"]  # "moving" needs settings that only `mabn-ref paper` has
 
 
 def add(commands: Any) -> None:
@@ -80,7 +80,7 @@ def add(commands: Any) -> None:
 
 
 def _onnx_file(text: str) -> Path:
-    """Refuse a name that might be the checkpoint's."""
+    """Refuse a name without .onnx, such as that of the checkpoint."""
     if not text.endswith(".onnx"):
         raise argparse.ArgumentTypeError(f"{text!r}, expected a name that ends in .onnx")
     return place(text)
@@ -145,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _file(text: str) -> Path:
-    """Refuse a name that no file can have."""
+    """Refuse the name of a directory."""
     path = place(text)
     if not path.name or path.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is a directory, expected a file or the name of a new one")
@@ -153,7 +153,7 @@ def _file(text: str) -> Path:
 
 
 def _refuse_files_of(out: Path | None, checkpoint: Path) -> None:
-    """Refuse a checkpoint in the place of a file that `--out` writes."""
+    """Refuse a checkpoint with the path of a file that `--out` writes."""
     if out is not None and os.path.realpath(checkpoint) in {os.path.realpath(out / name) for name in _FILES}:
         raise UsageError(f"argument --checkpoint: {checkpoint} is a file that --out writes, expected another one")
 
@@ -171,7 +171,7 @@ def _train(
     records, begun, trained = list[dict[str, Any]](), False, False
 
     def watched(*_: object) -> None:
-        """Look at the results before the first step, but not before the run has its checkpoint: it may be refused."""
+        """Read the results before the first step, but after the checkpoint, which may be refused, has been loaded."""
         nonlocal begun
         if args.out is not None and not begun:
             locks.enter_context(options.lock(args.out / ".lock"))
@@ -209,7 +209,7 @@ def _train(
             raise
     files = []
     if args.out is not None:
-        # a run that went on from its last checkpoint may have been recorded before a kill
+        # a run that resumes from its last checkpoint may have been recorded before it was killed
         if not any(_of_one_training(old, record, config) for old in records):
             files.append(args.out / "results.jsonl")
             results.append(files[-1], record)
@@ -239,7 +239,7 @@ def _train(
 
 
 def _of_one_training(old: dict[str, Any], record: dict[str, Any], config: RunConfig) -> bool:
-    """Tell whether `old` has all of `record`, whichever version and machine read the checkpoint."""
+    """Tell whether `old` records the same training as `record`, apart from versions and machine."""
     from mabn_ref.train import results
 
     apart = {"config", *results.made_with()}
