@@ -1,1 +1,1 @@
-"""Training runs and comparisons: one run is a function of a frozen `RunConfig`, a comparison is a list of them."""
+"""Training runs and comparisons: a run is a function of a frozen `RunConfig`, a comparison a list of runs."""

@@ -1,9 +1,10 @@
 """Average precision of detections, as COCO measures it.
 
-A detection is right if it has the class of a true box, shares with it at least a given part of their union, and no
-better detection has taken that box. Precision is the part of the detections that is right, recall the part of the
-true boxes that is found. Down the list of all detections, from the highest score on, recall rises and precision
-falls: average precision is the mean of the precision over recalls. The docs have an example of five boxes by hand.
+A detection is right if it has the class of a true box, overlaps it by at least a given intersection over union, and
+no better detection has taken that box. Precision is the fraction of the detections that are right, recall the
+fraction of the true boxes that are found. Down the list of all detections, from the highest score, recall rises and
+precision tends to fall; average precision is the mean of the precision over recalls. The docs work through an example
+of five boxes by hand.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ from mabn_ref.data.boxes import ious
 Array = npt.NDArray[Any]
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
-"""The parts of the union that must be shared: AP is the mean over them, AP50 the first, AP75 the sixth."""
+"""Thresholds of the intersection over union: AP is the mean over all, AP50 uses the first, AP75 the sixth."""
 _RECALLS = np.linspace(0, 1, 101)
 
 
 def average_precision(detections: Array, truth: Array, classes: int) -> dict[str, float]:
     """Return "ap", "ap50" and "ap75", in %.
 
-    `detections` (N, D, 6) are, for each of N images, class, score, left, top, right, bottom, from the highest score
-    down; `truth` (N, B, 5) class, left, top, right, bottom. The class is -1 where there is none. Classes without a
-    true box do not count; truth without any is a ValueError.
+    For each of N images, `detections` (N, D, 6) holds class, score, left, top, right and bottom, from the highest
+    score down, and `truth` (N, B, 5) class, left, top, right and bottom. Class -1 marks an empty row. Classes without
+    a true box do not count; if there is no true box at all, a ValueError is raised.
 
     Examples
     --------
-    Of two boxes of one image the first is found, and something that is not there in between:
+    Both boxes of one image are found, but the second-best detection is of nothing:
 
     >>> truth = np.array([[[0, 0, 0, 4, 4], [0, 6, 6, 9, 9]]])
     >>> found = np.array([[[0, 0.9, 0, 0, 4, 4], [0, 0.8, 2, 6, 4, 8], [0, 0.7, 6, 6, 9, 9]]])
@@ -54,7 +55,7 @@ def average_precision(detections: Array, truth: Array, classes: int) -> dict[str
 
 
 def _matches(detections: Array, truth: Array) -> Array:
-    """Which detections are right at which threshold: (N, D, 10). Each takes the best box that is left."""
+    """Return which detections are right at each threshold, (N, D, 10). Each takes the best box still free."""
     overlaps = ious(detections[..., 2:], truth[..., 1:])
     of_class = (detections[..., None, 0] == truth[..., None, :, 0]) & (truth[..., None, :, 0] >= 0)
     images, found, boxes = overlaps.shape
@@ -69,7 +70,7 @@ def _matches(detections: Array, truth: Array) -> Array:
 
 
 def _area(right: Array, many: int) -> float:
-    """Mean over 101 recalls of the best precision at that recall or a higher one; zero where it is never reached."""
+    """Return the mean over 101 recalls of the best precision at that recall or above; 0 where it is never reached."""
     hits = np.cumsum(right)
     recall, precision = hits / many, hits / np.arange(1, len(hits) + 1)
     best = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)

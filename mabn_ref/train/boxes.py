@@ -1,8 +1,8 @@
-"""A one-stage detector: its layers, what each cell of its output should say, its loss, and the boxes that it finds.
+"""A one-stage detector: its layers, the targets of its output cells, its loss, and the boxes that it finds.
 
-A scene of `mabn_ref.data.boxes` becomes a grid of 6 by 6 cells. Each says for every class whether an object of it is
-centred near by, and how far it is from the cell's middle to the sides of that object, as logarithms of cells. There
-are no anchors: this is FCOS (Tian et al., 2019) with a single level, and the focal loss of RetinaNet.
+A scene of `mabn_ref.data.boxes` becomes a grid of 6 by 6 cells. Each predicts, for every class, whether an object of
+that class is centred nearby, and the distances from the cell's middle to the sides of that object, as logarithms of
+cells. There are no anchors: this is FCOS (Tian et al., 2019) with a single level, and the focal loss of RetinaNet.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from mabn_ref.train.devices import to_device, to_host
 CLASSES = len(boxes.CLASS_NAMES)
 STRIDE = 8  #: pixels from one cell to the next
 CELLS = (boxes.SIZE // STRIDE) ** 2
-KEPT = 100  #: the most detections of a scene
+KEPT = 100  #: the most detections per scene
 
 _PRIOR = 0.05  #: probability of a yes before training: about one cell in six belongs to an object
 _LEAST_SCORE, _OVERLAP = 0.05, 0.5
-_FARTHEST = 10.0  #: of logarithms of distances, far beyond any scene: their exponentials do not overflow
+_FARTHEST = 10.0  #: cap on logarithms of distances, far beyond any scene, so that their exponentials do not overflow
 _middle = STRIDE * (np.arange(boxes.SIZE // STRIDE) + 0.5)
 MIDDLES = np.stack(np.meshgrid(_middle, _middle), axis=-1).reshape(-1, 2)
-"""x and y of the cells' middles, in pixels, row by row."""
+"""x and y of the middle of each cell, in pixels, row by row."""
 
 
 class Targets(NamedTuple):
-    """What the cells of N scenes should say."""
+    """What the cells of N scenes should predict."""
 
-    positive: npt.NDArray[np.bool_]  #: (N, cells): whether an object belongs to the cell
-    classes: npt.NDArray[np.int64]  #: (N, cells): its class, -1 without one
-    distances: npt.NDArray[np.float64]  #: (N, cells, 4): to its left, top, right and bottom side, in cells
+    positive: npt.NDArray[np.bool_]  #: (N, cells): whether the cell answers for an object
+    classes: npt.NDArray[np.int64]  #: (N, cells): the class of that object, -1 if there is none
+    distances: npt.NDArray[np.float64]  #: (N, cells, 4): to the object's left, top, right and bottom, in cells
 
 
 def detector(
     module: Any, config: Any, *, width: int = 16, heads: bool = False, head: Any = None, **treated: bool
 ) -> list[network.Layer]:
-    """Five convolutions, each with normaliser and ReLU, then a head of one convolution and the output of every cell.
+    """Return the layers: five convolutions with normaliser and ReLU, a head of one convolution, the output per cell.
 
-    With `heads` the head has a normaliser too, and `head` is its Config. Convolutions that a normaliser follows may
-    be `centralized` or `standardized`.
+    With `heads` the head has a normaliser too, whose Config is `head`. Convolutions followed by a normaliser may be
+    `centralized` or `standardized`.
     """
     channels = [3, width, 2 * width, 2 * width, 4 * width, 4 * width]
     layers: list[network.Layer] = []
@@ -64,10 +64,10 @@ def detector(
 
 
 def targets(truth: npt.NDArray[np.int64]) -> Targets:
-    """Say for each cell which object it answers for, of boxes (N, B, 5) as in `mabn_ref.data.boxes.Scenes`.
+    """Return the targets of each cell, for boxes (N, B, 5) as in `mabn_ref.data.boxes.Scenes`.
 
-    It is the smallest that holds the cell's middle and is centred less than a cell away from it, across and down:
-    some four cells for an object.
+    A cell answers for the smallest object that contains the cell's middle and is centred less than a cell away from
+    it, horizontally and vertically: about four cells per object.
 
     Examples
     --------
@@ -89,10 +89,10 @@ def targets(truth: npt.NDArray[np.int64]) -> Targets:
 
 
 def loss(output: Array, truth: npt.NDArray[np.int64], xp: Any) -> tuple[float, Array, int]:
-    """Return the loss of a gradient batch, its gradient, and in how many cells the likeliest answer is wrong.
+    """Return the loss of a gradient batch, its gradient, and the number of cells whose likeliest answer is wrong.
 
-    The focal loss of all answers and the IoU loss of the cells that belong to an object, both divided by the number
-    of these in the whole batch.
+    The loss is the focal loss of all answers plus the IoU loss of the cells that answer for an object, both divided
+    by the number of such cells in the whole batch.
     """
     found = targets(truth)
     flat = xp.reshape(output, (-1, CLASSES + 4))
@@ -117,8 +117,8 @@ def loss(output: Array, truth: npt.NDArray[np.int64], xp: Any) -> tuple[float, A
 def detections(output: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return what a detector finds, (N, 100, 6): class, score, left, top, right, bottom, from the highest score down.
 
-    The class is -1 where there is none. Of two boxes of a class that share more than half of their union, the
-    one with the lower score is dropped (non-maximum suppression).
+    Class -1 marks an empty row. Of two boxes of a class whose intersection over union is above one half, the one with
+    the lower score is dropped (non-maximum suppression).
     """
     n = len(output)
     flat = output.reshape(n, CELLS, -1).astype(np.float64)

@@ -1,8 +1,9 @@
-"""Checkpoints: a run's `Progress` as one ``.npz`` file, from which it goes on bit for bit.
+"""Checkpoints: a run's `Progress` in one ``.npz`` file, from which it resumes bit for bit.
 
-The arrays are ``params/03/w``, ``velocity/03/w``, ``states/04/chi2`` and so on, by layer number and name, of several
-devices ``states/04/0/chi2``, by the device's number too; and ``order``. ``meta`` is JSON: the format's version, the
-configuration, the digest of the images, the generator's state, the position and the history. Nothing is pickled.
+The arrays are ``order`` and, by layer number and name, ``params/03/w``, ``velocity/03/w``, ``states/04/chi2`` and so
+on; with several devices, states have the device's number too: ``states/04/0/chi2``. ``meta`` is JSON: the format's
+version, the configuration, the digest of the images, the generator's state, the position and the history. Nothing is
+pickled.
 """
 
 from __future__ import annotations
@@ -29,22 +30,22 @@ from mabn_ref.train.tasks import BOXES, CLASSES, PIXELS
 
 Array = np.ndarray[Any, Any]
 _FORMAT = 1
-_OVERHEAD = 1024  #: bytes that a member's headers take beside its array, at most
+_OVERHEAD = 1024  #: the most bytes that a member's headers take besides its array
 _LONGEST_META = 16 * 2**20
-_LEAST = 4  #: numbers of weights to a byte, so that a file that somebody has compressed is read
-_MOST = 1e100  #: numbers of a description: squares of them can be summed
-_FIGURES = len(Epoch._fields) - len(Epoch._field_defaults)  #: those at the beginning of an epoch's that every run has
+_LEAST = 4  #: the most weights per byte of a file: one that somebody has compressed can still be read
+_MOST = 1e100  #: the largest number in a description: sums of squares do not overflow
+_FIGURES = len(Epoch._fields) - len(Epoch._field_defaults)  #: how many of an epoch's fields, the first, all runs have
 _META = ("rng", "epoch", "step", "loss_sum", "wrong", "seconds", "history")
 
 
 class CheckpointError(ValueError):
-    """A file that is not a checkpoint of this run; the message names the file and what differs."""
+    """The file is not a checkpoint of this run; the message names the file and what differs."""
 
 
 def save(path: Path, config: RunConfig, progress: Progress) -> None:
-    """Write a checkpoint atomically: `path` holds the old one or the new one, whole, whatever interrupts this.
+    """Write a checkpoint atomically: even after an interrupt, `path` holds the whole old or the whole new one.
 
-    Arrays of a device are copied to the host.
+    Arrays on a device are copied to the host.
     """
     meta = {"format": _FORMAT, "config": config.as_dict(), "images": progress.digest}
     meta |= {name: getattr(progress, name) for name in _META}
@@ -57,10 +58,10 @@ def save(path: Path, config: RunConfig, progress: Progress) -> None:
 def load(path: Path, config: RunConfig, like: Progress) -> Progress:
     """Read a checkpoint of the run `config`.
 
-    `like` is its start, which says what names, shapes and dtypes to expect, and on which device.
+    `like` is the run's start: it gives the expected names, shapes and dtypes, and the device.
 
-    A `CheckpointError` says that the file is damaged, not a checkpoint, or of another configuration or version, or of
-    other images; an `OSError` that there is none, or that it cannot be read.
+    Raises `CheckpointError` if the file is damaged, is no checkpoint, or belongs to another configuration, version or
+    other images, and `OSError` if there is no file or it cannot be read.
     """
     layers = _layers(like)
     expected = {"order": like.order} | named(layers)
@@ -74,7 +75,7 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
         ]
         if differing:
             raise CheckpointError(f"{path} is a checkpoint of another run: {'; '.join(differing)}")
-        # Files made before there were digests have none, and neither has what goes on from them.
+        # Files older than digests have none, and neither has a run that resumes from one.
         digest = meta.get("images")
         if digest is not None and digest != like.digest:
             raise CheckpointError(
@@ -82,7 +83,7 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
                 f"{like.digest} here: name another file, or put those images back"
             )
         found = {name: _array(path, name, stream, expected) for name, stream in members.items()}
-    # Files of version 0.1 lack the counts with a default, which are only ever compared with those of caches to come.
+    # Files of version 0.1 lack the counts that have defaults; they are only compared with counts of later caches.
     found = named({"states": [getattr(state, "_field_defaults", None) for state in like.states]}) | found
     if found.keys() != expected.keys():
         name = min(found.keys() ^ expected.keys())
@@ -94,10 +95,10 @@ def load(path: Path, config: RunConfig, like: Progress) -> Progress:
 
 
 def load_network(path: Path) -> tuple[RunConfig, convert.Network]:
-    """Read the configuration and the network of a checkpoint of any run, of images, pixels or boxes.
+    """Return the configuration and the network of a checkpoint of any run, on images, pixels or boxes.
 
-    A checkpoint does not say what was predicted; the parameters do. Errors are those of `load`; where the run stood
-    does not matter.
+    A checkpoint does not record the task; the shapes of its parameters tell it. Errors are those of `load`; the run's
+    position does not matter.
     """
     with _archive(path) as members:
         meta = _meta(path, members)
@@ -114,15 +115,15 @@ def load_network(path: Path) -> tuple[RunConfig, convert.Network]:
 
 
 def _layers_like(path: Path, config: RunConfig, members: dict[str, IO[bytes]]) -> list[Any]:
-    """The layers whose weights have the members' names and shapes; no arrays are made to find that out."""
+    """Return the layers whose weights have the members' names and shapes; only headers are read to find out."""
     shapes = {}
     for name, stream in members.items():
         if name.startswith("params/") and name.endswith("/w"):
             shapes[name] = _header(name, stream)[1]
             stream.seek(0)
     for task in (PIXELS, BOXES, CLASSES):
-        with contextlib.suppress(ValueError):  # the configuration has fields of another task
-            # of the steps only the schedule of Batch Renormalization knows
+        with contextlib.suppress(ValueError):  # raised if the configuration has fields of another task
+            # the number of steps matters only to the schedule of Batch Renormalization
             layers = layers_of(config, 1, task)
             expected = {f"params/{n:02d}/w": shape for n, layer in enumerate(layers) if (shape := _weight(layer))}
             if expected == shapes:
@@ -139,7 +140,7 @@ def _layers_like(path: Path, config: RunConfig, members: dict[str, IO[bytes]]) -
 
 
 def _weight(layer: Any) -> tuple[int, ...]:
-    """The shape of its weights; none of another layer."""
+    """Return the shape of a layer's weights; () if it has none."""
     match layer:
         case network.Conv(_, channels_in, channels_out, kernel):
             return (kernel, kernel, channels_in, channels_out)
@@ -149,7 +150,7 @@ def _weight(layer: Any) -> tuple[int, ...]:
 
 
 def _check_counts(path: Path, found: dict[str, Array]) -> None:
-    """Refuse iterations that no run counts: negative ones, and more in backward than in forward."""
+    """Refuse impossible counts of iterations: negative ones, and more in backward than in forward."""
     for name in [name for name in found if name.endswith("iteration")]:
         value, forward = found[name], found[name.replace("backward_iteration", "iteration")]
         if value < 0 or value > max(forward, 0):
@@ -157,12 +158,12 @@ def _check_counts(path: Path, found: dict[str, Array]) -> None:
 
 
 def _layers(progress: Progress) -> dict[str, Any]:
-    """What a run holds of each layer."""
+    """Return what a run holds per layer."""
     return {name: getattr(progress, name) for name in ("params", "velocity", "states")}
 
 
 def named(layers: dict[str, Any]) -> dict[str, Array]:
-    """Return the arrays and numbers of layers, copied to the host, by the names that a checkpoint has for them."""
+    """Return the arrays and numbers of layers, copied to the host, by their names in a checkpoint."""
     found: dict[str, Array] = {}
 
     def keep(place: str, value: Any) -> None:
@@ -174,7 +175,7 @@ def named(layers: dict[str, Any]) -> dict[str, Array]:
 
 
 def _restored(like: dict[str, Any], found: dict[str, Array]) -> dict[str, Any]:
-    """Layers of the types of `like` with the values that were found; numbers come back as numbers."""
+    """Return layers of the types of `like` with the values in `found`; numbers come back as numbers."""
 
     def value_at(place: str, value: Any) -> Any:
         if value is None:
@@ -186,14 +187,14 @@ def _restored(like: dict[str, Any], found: dict[str, Array]) -> dict[str, Any]:
 
 
 def _name(place: str) -> str:
-    """The name of what is at a place, which says nothing of the field `each` of a state on several devices."""
+    """Return the checkpoint's name for a place; it omits the field `each` of a state on several devices."""
     return place.removeprefix("/").replace("/each", "")
 
 
 @contextlib.contextmanager
 def _archive(path: Path, expected: dict[str, Array] | None = None) -> Iterator[dict[str, IO[bytes]]]:
-    """Open the members of the file by name, none of them read; what is wrong with them is a `CheckpointError`."""
-    most = math.inf  # where the file itself says what to expect
+    """Open the members of the file, by name, without reading them; any fault in them is a `CheckpointError`."""
+    most = math.inf  # without `expected`, the file itself says what to expect
     if expected is not None:
         most = 16 * (sum(value.nbytes + _OVERHEAD for value in expected.values()) + _OVERHEAD) + _LONGEST_META
     with path.open("rb") as file, contextlib.ExitStack() as opened:
@@ -202,7 +203,7 @@ def _archive(path: Path, expected: dict[str, Array] | None = None) -> Iterator[d
         if (size := os.fstat(file.fileno()).st_size) > most:
             raise CheckpointError(f"{path} is not a checkpoint of this run: {size} bytes, expected at most {most}")
         file.seek(0)
-        # A damaged archive raises a dozen different errors, by where the damage is; all of them mean the same.
+        # A damaged archive raises any of a dozen errors, depending on where the damage is; all mean the same.
         try:
             archive = opened.enter_context(zipfile.ZipFile(file))
             yield {
@@ -216,7 +217,7 @@ def _archive(path: Path, expected: dict[str, Array] | None = None) -> Iterator[d
 
 
 def _array(path: Path, name: str, stream: IO[bytes], expected: dict[str, Array]) -> Array:
-    """The array of one member, nothing allocated before its header says what is expected."""
+    """Return the array of one member; nothing is allocated unless its header says what is expected."""
     if name not in expected:
         raise CheckpointError(f"{path} has an unknown array {name}")
     dtype, shape, fortran = _header(name, stream)
@@ -237,14 +238,14 @@ def _header(name: str, stream: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...
 
 def _values(name: str, stream: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...], fortran: bool) -> Array:
     size = math.prod(shape) * dtype.itemsize
-    data = stream.read(size + 1)  # one more, so that the end is seen and the checksum compared
+    data = stream.read(size + 1)  # one byte more, so that the end is reached and the checksum compared
     if len(data) != size:
         raise ValueError(f"{name} does not have the {size} bytes that its header says")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C").copy()
 
 
 def _meta(path: Path, members: dict[str, IO[bytes]]) -> dict[str, Any]:
-    """Take ``meta`` out of the members, `config` as of today, or refuse what it cannot be."""
+    """Take ``meta`` out of the members and bring its `config` up to date; refuse what is not a description."""
     try:
         dtype, shape, fortran = _header("meta", stream := members.pop("meta"))
         if shape != () or dtype.kind != "U" or dtype.itemsize > _LONGEST_META:
@@ -262,7 +263,7 @@ def _meta(path: Path, members: dict[str, IO[bytes]]) -> dict[str, Any]:
 
 
 def _position(path: Path, meta: dict[str, Any], order: Any, config: RunConfig, images: int) -> dict[str, Any]:
-    """The fields of `Progress` that are in ``meta``, unless no run of `config` is ever there."""
+    """Return the fields of `Progress` that are in ``meta``; refuse a position that no run of `config` reaches."""
     steps = images // config.gradient_batch
     try:
         np.random.PCG64().state = meta["rng"]

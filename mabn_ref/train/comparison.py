@@ -1,7 +1,7 @@
-"""A comparison: its rows, the runs they stand for, and its table and picture.
+"""A comparison: its rows, their runs, its table and its picture.
 
-The rows are the paper's pairing of normalisers with weight centralisation, and the controls. The picture needs the
-extra ``run`` (matplotlib).
+The rows are the paper's pairing of normalisers with weight centralisation, and controls. The picture needs the extra
+``run`` (matplotlib).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from mabn_ref.train.config import SAMPLE_NORMS, TRAINED, RunConfig, is_control, 
 from mabn_ref.train.table_layout import Table, mean_interval, paired_difference, text
 
 BASELINES = ("BN 2", "BN 2 + WC", "BN 32", "BN 32 + WC")
-"""Rows that the others are compared with: small batches first, which MABN is meant for."""
+"""Rows that the others are compared with. Small batches come first: MABN is meant for them."""
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_CURVE, _BAR = 20, 24  #: the most columns that `sketch` takes for the epochs, and those of the longest bar
+_CURVE, _BAR = 20, 24  #: columns of `sketch`: the most for the epochs, and those of the longest bar
 DEFAULT_ROWS = ("bn-32", "bn-2", "brn-2", "mabn-2", "bn-32-wc", "bn-2-wc")
 
 ROWS: dict[str, dict[str, Any]] = {
@@ -37,20 +37,21 @@ ROWS: dict[str, dict[str, Any]] = {
     "bn-32-ws": {"norm": "bn", "norm_batch": 32, "standardized": True},
     "bn-2-ws": {"norm": "bn", "norm_batch": 2, "standardized": True},
 }
-"""What each row sets; `recipe` fills in the rest. Besides these each normaliser has one as the paper pairs it."""
+"""The settings of each row; `recipe` fills in the rest. The rows of normalisers as they are follow below."""
 ROWS |= {
     norm if norm in SAMPLE_NORMS else f"{norm}-2": {"norm": norm, "norm_batch": 1 if norm in SAMPLE_NORMS else 2}
     for norm in TRAINED
-    if norm not in ("bn", "sync-bn", "moving")  # which have theirs above, or need further settings
+    if norm not in ("bn", "sync-bn", "moving")  # their rows are above, or they need further settings
 }
 
 
 def plan(names: Sequence[str], seeds: Sequence[int], windows: Sequence[int] = (), **settings: Any) -> list[RunConfig]:
-    """Return the runs of a comparison, one seed after the other, so that an early end leaves whole pairs.
+    """Return the runs of a comparison, seed by seed, so that an interrupted comparison has complete pairs.
 
-    `names` are keys of `ROWS`, and each row runs with each of the seeds. `windows` are those m of further MABN rows;
-    one gradient batch is the row "mabn-2" itself. All rows share the `settings`, fields of `RunConfig`, but for
-    `devices`: rows with statistics of the whole gradient batch have one, and stand for SyncBN. No two runs are alike.
+    `names` are keys of `ROWS`; each row runs with each of the seeds. `windows` are the m of further MABN rows; a
+    window of one gradient batch is the row "mabn-2" itself. All rows share the `settings`, fields of `RunConfig`,
+    except `devices`: rows with statistics of the whole gradient batch have one device, and stand for SyncBN. No run
+    appears twice.
 
     Examples
     --------
@@ -66,7 +67,7 @@ def plan(names: Sequence[str], seeds: Sequence[int], windows: Sequence[int] = ()
 
 
 class Row(NamedTuple):
-    """The runs of one row by seed: curves of those that ended, and how many diverged."""
+    """The runs of one row: the curves of those that finished, by seed, and how many diverged."""
 
     label: str
     control: bool
@@ -80,7 +81,7 @@ class Row(NamedTuple):
 
 
 def collect(configs: Sequence[RunConfig], records: Sequence[dict[str, Any]]) -> list[Row]:
-    """Sort records into rows, the paper's pairing before the controls; a run without a record leaves no trace."""
+    """Sort records into rows, the paper's pairing before the controls; runs without a record are ignored."""
     runs: dict[str, list[RunConfig]] = {}
     for config in configs:
         runs.setdefault(label(config), []).append(config)
@@ -93,7 +94,7 @@ def collect(configs: Sequence[RunConfig], records: Sequence[dict[str, Any]]) -> 
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """Return errors over seeds, and paired differences to the baselines among the rows.
+    """Return the table of errors over seeds and of paired differences from the baselines among the rows.
 
     Examples
     --------
@@ -103,7 +104,7 @@ def table(rows: Sequence[Row]) -> Table:
       BN 32                3    42.00 ± 2.48               -
       GN      1 (2 diverged)   50.50 (1 run)   +9.50 (1 run)
     """
-    named = {row.label.partition(",")[0]: row for row in rows}  # without what follows, a number of devices
+    named = {row.label.partition(",")[0]: row for row in rows}  # without a number of devices, which may follow
     baselines = {name: named[name] for name in BASELINES if name in named}
     lines: list[tuple[str, ...]] = []
     for control, group in itertools.groupby(rows, key=lambda row: row.control):
@@ -120,9 +121,10 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 def sketch(rows: Sequence[Row], *, blocks: bool = True) -> str:
-    """Draw what `figure` draws in text: a row's mean error after each epoch, and after the last as a bar.
+    """Draw `figure` as text: each row's mean error after each epoch, and after the last one as a bar.
 
-    `blocks` are higher for a larger error. Without them, where a terminal has none, a digit is tens of per cent.
+    With `blocks`, a higher block is a larger error. Without, for terminals that lack the characters, digits are tens
+    of per cent.
 
     Examples
     --------
@@ -148,22 +150,23 @@ def sketch(rows: Sequence[Row], *, blocks: bool = True) -> str:
 
 
 def _mean_curve(row: Row) -> list[float]:
-    """The mean over the seeds after each epoch."""
+    """Return the mean over the seeds after each epoch."""
     return [statistics.fmean(values) for values in zip(*row.curves.values(), strict=True)]
 
 
 def learning_curves(path: Path, rows: Sequence[Row], title: str) -> None:
     """Write `figure` to a PNG, atomically."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # in the name of somebody's directory
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the title may have a directory's name
         storage.write(path, lambda file: figure(rows, title).savefig(file, format="png"))
 
 
 def figure(rows: Sequence[Row], title: str) -> Any:
-    """Draw the test error after each epoch: a row's mean over the seeds, and a band from the lowest to the highest.
+    """Draw the test error after each epoch: for each row the mean over seeds and a band from lowest to highest.
 
-    Lines differ in dash and marker as well as in colour, and are listed from the highest last error to the lowest, so
-    that the picture reads in greyscale. Rows without a finished run are left out. Returns a matplotlib Figure.
+    Lines differ in dash and marker as well as in colour, and the legend lists them from the highest last error to the
+    lowest, so that the picture can be read in greyscale. Rows without a finished run are left out. Returns a
+    matplotlib Figure.
     """
     drawing = plotting.new()
     axes = drawing.add_subplot()

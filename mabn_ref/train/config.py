@@ -1,4 +1,4 @@
-"""What a training run is, in plain values: `RunConfig` says everything that its numbers depend on."""
+"""A training run as plain values: `RunConfig` holds everything that its numbers depend on."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from mabn_ref.norms.checks import Checked, Ramp, setting
 from mabn_ref.norms.devices import on_devices
 
 TRAINED = NORMS | {"dyt": Norm(dynamic_tanh, "DyT"), "derf": Norm(dynamic_erf, "Derf")}
-"""What a run can have after its convolutions: a normaliser, or a curve in its place."""
+"""What can follow the convolutions of a run: a normaliser, or a curve in its place."""
 
 
 def _fields(norm: str) -> set[str]:
-    """The fields of a normaliser's own Config, which a curve does not have."""
+    """Return the field names of a normaliser's own Config; none for a curve, which has no Config."""
     config = getattr(TRAINED[norm].module, "Config", None)
     return set() if config is None else {field.name for field in dataclasses.fields(config)}
 
 
 def state_fields(norm: str) -> tuple[str, ...]:
-    """The fields of a normaliser's State, "iteration" among them if its statistics move; a curve has no State."""
+    """Return the fields of a normaliser's State, "iteration" among them if its statistics move; () for a curve."""
     fields: tuple[str, ...] = getattr(getattr(TRAINED[norm].module, "State", None), "_fields", ())
     return fields
 
 
-GROUPS = 8  #: groups of GN where none are given, or as many of them as divide the width
+GROUPS = 8  #: default groups of GN; where 8 does not divide the width, their greatest common divisor
 
 SAMPLE_NORMS = tuple(norm for norm in TRAINED if "norm_batch" not in _fields(norm))
-"""Those to which no other sample counts: |B| is 1."""
+"""Normalisers without batch statistics: |B| is 1."""
 
 CENTRALIZED = ("modified-bn", "mabn")
-"""Those that the paper pairs with centralised weights; and of "moving" the modified form."""
+"""Normalisers that the paper pairs with centralised weights; it also pairs the modified form of "moving"."""
 
 DECAY = {
     norm: {"brn": 0.99, "online": 0.999}.get(norm, 0.98)
@@ -46,10 +46,10 @@ DECAY = {
 }
 """Weight of the old value in the moving averages of each normaliser.
 
-BN takes MABN's. The paper's 0.9 averages over some ten normalisation batches, few samples at |B| = 2, and the noise
-of that would be no fault of small batches. It changes nothing in BN's training, and little in its test error
-(``mabn-ref paper equation6``); in BRN, which trains with the averages, it costs several points
-(``mabn-ref paper search``).
+BN has the decay of MABN. The paper's 0.9 averages over about ten normalisation batches; at |B| = 2 these are so few
+samples that noise in the averages would be mistaken for an effect of small batches. For BN, 0.9 changes nothing in
+training and little in the test error (``mabn-ref paper equation6``); for BRN, which trains with the averages, it
+costs several points (``mabn-ref paper search``).
 """
 
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -57,16 +57,16 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "cifar10": {"train_size": 5000, "test_size": 5000, "augment": True, "width": 32, "epochs": 10, "lr": 0.1},
     "directory": {"train_size": None, "test_size": None, "augment": True, "width": 32, "epochs": 10, "lr": 0.1},
 }
-"""What a command makes of each source of images if nothing else is said; None: all images.
+"""The default settings of the commands for each source of images; None: all images.
 
-They are generated, from the CIFAR-10 archive in the cache, or from record files in a directory. Generated images are
-not flipped and cropped: that turns the textures and pads them with black, and 600 steps were then too few to get off
-the plateau that training begins on. How late a run left it was chance, and decided its error.
+Images are generated, or come from the CIFAR-10 archive in the cache or from record files in a directory. Generated
+images are not flipped and cropped: that would mirror the textures and pad them with black, and 600 steps were then
+too few to leave the plateau on which training begins. How late a run left it was chance, and decided its error.
 """
 
 
 def filled(said: Mapping[str, Any], usual: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
-    """Fill in what is usual for the source of the images, or in its place `usual`, where a field is not `said`.
+    """Return the fields in `said`, filled in with `usual` and then with the defaults of their source of images.
 
     Examples
     --------
@@ -95,12 +95,12 @@ LATER_FIELDS = [
     "groups",
     "start",
 ]
-"""Fields of `RunConfig` that records and checkpoints made before them lack: their defaults are what was so then."""
+"""Fields of `RunConfig` that older records and checkpoints lack: the defaults held when those were made."""
 
 _SAME_IN_CONFIG = ("norm_batch", "decay", "window", "clip", "r_max", "d_max", "form", "groups", "estimated")
 _IN_CONFIG = {name: name for name in _SAME_IN_CONFIG} | {"decay_forward": "decay", "renorm_from": "renorm_after"}
 _IN_CONFIG |= {"forward": "forward_average", "backward": "backward_average"}
-"""Which field gives a setting of a normaliser's Config its value. `warmup` is not one: here it is of the rate."""
+"""Settings of a normaliser's Config, with the field that sets each. `warmup` is left out: here it is the rate's."""
 READ_BY = {
     field: tuple(
         norm
@@ -108,10 +108,10 @@ READ_BY = {
         if any(_IN_CONFIG.get(name) == field for name in _fields(norm) - of_norm.settings.keys())
     )
     for field in _IN_CONFIG.values()
-    if field != "norm_batch"  # which is 1, and not its default, where nobody reads it
+    if field != "norm_batch"  # where no normaliser reads it, it must be 1, not its default
 }
 READ_BY |= {"r_max": ("brn",), "ramp": ("brn",), "head_warmup": ("mabn",), "clip": (*READ_BY["clip"], "moving")}
-"""The normalisers of a field that not all of them read. The r_max of "moving" is `clip`."""
+"""The normalisers that read each field, for fields that not all read. The r_max of "moving" is `clip`."""
 _AVERAGES = {"batch": "BS", "sma": "SMAS", "ema": "EMAS"}
 _COUNT: dict[str, Any] = {"at_least": 1, "whole": True}
 _FROM_0 = _COUNT | {"at_least": 0}
@@ -119,11 +119,11 @@ _FROM_0 = _COUNT | {"at_least": 0}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig(Checked):
-    """One training run, by default of MABN 2 on embedded data; `DEFAULTS` has what the commands make of each source.
+    """One training run, by default of MABN 2 on embedded data; `DEFAULTS` holds the commands' defaults by source.
 
     Two equal configurations give bit-identical weights on one machine. Every value is a string, number, bool or None,
-    so that a configuration is a line of JSON, a dictionary key and an argument that any executor can send to any
-    process. Values that do not fit together are a ValueError that names the field.
+    so that a configuration can be a line of JSON, a dictionary key and an argument sent to any process. Values that
+    do not fit together raise a ValueError that names the field.
 
     Examples
     --------
@@ -144,53 +144,57 @@ class RunConfig(Checked):
     )
     decay: float = setting(0.98, at_least=0, below=1, note="weight of the old value in exponential moving averages")
     window: int | None = setting(
-        None, **_COUNT, note="m, normalisation batches in a simple moving average (MABN); None: one gradient batch"
+        None,
+        **_COUNT,
+        note="m, normalisation batches in a moving window (MABN, moving, UN); None: one gradient batch",
     )
-    clip: float = setting(5.0, at_least=1, note="bound of the renormalisation factor r (MABN, moving)")
-    renorm_after: int = setting(100, **_FROM_0, note="gradient batches with r = 1 before that starts (MABN, moving)")
+    clip: float = setting(5.0, at_least=1, note="bound of the renormalisation factor r (MABN, moving, UN)")
+    renorm_after: int = setting(100, **_FROM_0, note="gradient batches with r = 1 at the start (MABN, moving, UN)")
     r_max: float = setting(3.0, at_least=1, note="bound of r at the end of its ramp (BRN)")
     d_max: float = setting(5.0, at_least=0, note="bound of d at the end of its ramp (BRN), or without one (moving)")
     ramp: float | None = setting(
-        None, at_least=0, note="how many times as long as in Ioffe's schedule ramps take (BRN), 0 is at once; None: 1"
+        None, at_least=0, note="length of the ramps, relative to Ioffe's schedule (BRN); 0: none; None: 1"
     )
     form: str | None = setting(
         None, choices=("vanilla", "modified"), note="of `mabn_ref.norms.moving_statistics` (moving, which needs it)"
     )
-    forward_average: str | None = setting(None, choices=tuple(_AVERAGES), note="the same, its `forward`")
-    backward_average: str | None = setting(None, choices=tuple(_AVERAGES), note="the same, its `backward`")
+    forward_average: str | None = setting(None, choices=tuple(_AVERAGES), note="its `forward` (moving)")
+    backward_average: str | None = setting(None, choices=tuple(_AVERAGES), note="its `backward` (moving)")
     groups: int | None = setting(
         None, **_COUNT, note="groups of channels (GN); None: 8, or as many of them as divide the width"
     )
     estimated: bool = setting(
-        False, note="whether weights of a sample's own statistics are estimated in training, not 1/|B| (EvalNorm)"
+        False, note="whether the weight of a sample's own statistics is estimated in training, not 1/|B| (EvalNorm)"
     )
     gradient_batch: int = setting(32, **_COUNT, note="images of an optimiser step, a multiple of `norm_batch`")
     devices: int = setting(
-        1, **_COUNT, note="devices, each with moving statistics of its own for its part of the gradient batch"
+        1, **_COUNT, note="devices that share the gradient batch, each with moving statistics of its own"
     )
     heads: bool = setting(False, note="whether the head of a detector has a normaliser too (boxes)")
     head_warmup: int = setting(
-        0, **_FROM_0, note="gradient batches in which the head's uses batch statistics (MABN, boxes)"
+        0, **_FROM_0, note="gradient batches in which the head uses batch statistics (MABN, boxes)"
     )
-    exposure: float = setting(0.15, at_least=0, note="lowest exposure of a scene, 1 for all alike (boxes)")
+    exposure: float = setting(
+        0.15, at_least=0, note="lowest exposure of a scene; 1: all scenes are exposed alike (boxes)"
+    )
     textured: bool = setting(False, note="whether a scene's objects are told apart by texture, not shape (boxes)")
     data: str = setting("embedded", choices=tuple(DEFAULTS), note="where the images come from")
     data_dir: str | None = setting(None, note="the directory of record files, where `data` is 'directory'")
     train_size: int | None = setting(
-        2400, **_COUNT, or_none=True, note="training images, class-balanced; None: all, where they have an end"
+        2400, **_COUNT, or_none=True, note="training images, class-balanced; None: all of them, except embedded ones"
     )
     test_size: int | None = setting(1000, **_COUNT, or_none=True, note="test images, likewise")
-    held_out: bool = setting(False, note="whether half of the training images is trained on, the rest tested on")
+    held_out: bool = setting(False, note="whether to train on half of the training images and test on the other half")
     augment: bool = setting(True, note="whether training images are flipped and cropped at random")
     network: str = setting(
-        "plain", choices=tuple(NETWORKS), note="a key of `mabn_ref.nn.networks.NETWORKS`, of whole images alone"
+        "plain", choices=tuple(NETWORKS), note="a key of `mabn_ref.nn.networks.NETWORKS`, for whole images only"
     )
     width: int = setting(16, **_COUNT, note="channels of the first convolution")
     epochs: int = setting(8, **_COUNT, note="passes over the training images")
     lr: float = setting(0.03, at_least=0, note="highest learning rate, from which it falls to 0 along a cosine")
     momentum: float = setting(0.9, at_least=0, below=1, note="of SGD")
     weight_decay: float = setting(5e-4, at_least=0, note="of SGD, on every parameter")
-    start: str | None = setting(None, note="the trained network that it begins from; None: random weights")
+    start: str | None = setting(None, note="the trained network that the run begins from; None: random weights")
     warmup: int = setting(50, **_FROM_0, note="steps in which the rate rises (half the run, if that is less)")
     seed: int = setting(0, **_FROM_0, note="of initial weights, order, flips and crops; images are the same for all")
 
@@ -203,12 +207,12 @@ class RunConfig(Checked):
             check_at_least("train_size", self.train_size, fewest, whole=True)
         try:
             build(self, steps=1)
-        except ValueError as error:  # of the normaliser's own Config, under the name that the field has here
+        except ValueError as error:  # raised by the normaliser's own Config: give the field its name here
             name, _, said = str(error).partition(" ")
             raise ValueError(f"{_IN_CONFIG.get(name, name)} {said}, with norm={self.norm!r}") from error
 
     def _misfits(self) -> Iterator[str]:
-        """Say which fields do not go together, one sentence for each."""
+        """Yield a sentence for each field that does not fit the others."""
         if not isinstance(self.data_dir, str if self.data == "directory" else type(None)):
             expected = (
                 "the path of a directory" if self.data == "directory" else "None: only data='directory' reads it"
@@ -221,7 +225,7 @@ class RunConfig(Checked):
         if self.data == "embedded" and None in (self.train_size, self.test_size):
             yield "train_size or test_size is None, expected a number: embedded images are generated"
         if self.norm in SAMPLE_NORMS and self.norm_batch != 1:
-            yield f"norm_batch is {self.norm_batch} with norm={self.norm!r}, expected 1: samples share no statistics"
+            yield f"norm_batch is {self.norm_batch} with norm={self.norm!r}, expected 1: it has no batch statistics"
         for name, norms in READ_BY.items():
             value, unused = getattr(self, name), getattr(RunConfig, name)
             if value != unused and self.norm not in norms:
@@ -262,7 +266,7 @@ def recipe(norm: str, **settings: Any) -> RunConfig:
 
 
 def is_control(config: RunConfig) -> bool:
-    """Tell whether the weights are not treated as the paper pairs it with the normaliser."""
+    """Tell whether the weights are treated otherwise than the paper does with this normaliser."""
     paired = config.norm in CENTRALIZED or config.form == "modified"
     return config.centralized != paired or config.standardized or config.gradient_centralized
 
@@ -270,10 +274,10 @@ def is_control(config: RunConfig) -> bool:
 def build(config: RunConfig, steps: int) -> tuple[Any, Any]:
     """Return the normaliser's module, on as many devices as the run has, and its Config; or a curve and None.
 
-    Fields are taken over where the Config has them; a normaliser counts the normalisation batches of one device, of
-    which a gradient batch has `RunConfig.micro_batches` divided by `devices`. A window without a length holds
-    `micro_batches` on any number of devices, as in the authors' code. `steps` are the gradient batches of the run,
-    into which Batch Renormalization squeezes its schedule.
+    The Config takes over the fields that it has. A normaliser counts the normalisation batches of one device, which
+    in a gradient batch are `RunConfig.micro_batches` divided by `devices`. If `window` is None, it is `micro_batches`
+    on any number of devices, as in the authors' code. `steps` are the gradient batches of the run, to which the
+    schedule of Batch Renormalization is scaled.
 
     Examples
     --------
@@ -290,9 +294,9 @@ def build(config: RunConfig, steps: int) -> tuple[Any, Any]:
     match config.norm:
         case "brn":
             given |= _ioffes_schedule(config, steps * per_step)
-        case "gn":  # whose default depends on the width
+        case "gn":  # the default depends on the width
             given["groups"] = groups_of(config)
-        case "moving":  # whose bound of r is called as in BRN
+        case "moving":  # its bound of r is called r_max, as in BRN
             given["r_max"] = config.clip
     taken = {name: given[name] for name in _fields(config.norm) & given.keys()}
     return on_devices(norm.module, config.devices), norm.module.Config(**taken | dict(norm.settings))
@@ -312,7 +316,7 @@ def head_config(config: RunConfig, norm: Any) -> Any:
 
 
 def _ioffes_schedule(config: RunConfig, iterations: int) -> dict[str, Ramp]:
-    """Ioffe's: r_max from 1 on between steps 5k and 40k, d_max from 0 on between 5k and 25k, of 160k."""
+    """Return Ioffe's ramps, scaled: of 160k steps, r_max rises from 1 between 5k and 40k, d_max from 0 to 25k."""
     total = iterations if config.ramp is None else int(iterations * config.ramp)
     return {
         "r_max": Ramp(start=total * 5 // 160, stop=total * 40 // 160, first=1.0, last=config.r_max),
@@ -321,14 +325,15 @@ def _ioffes_schedule(config: RunConfig, iterations: int) -> dict[str, Ramp]:
 
 
 def groups_of(config: RunConfig) -> int:
-    """Return the groups of a run of GN."""
+    """Return the number of groups in a run of GN."""
     return math.gcd(GROUPS, config.width) if config.groups is None else config.groups
 
 
 def label(config: RunConfig) -> str:
-    """Name a run as tables do: normaliser, |B|, what is done to the weights, a window that is not one gradient batch,
-    devices if there are several, what a detector and its scenes have, what it begins from, and whether it is tested
-    on held-out training images.
+    """Return the name of a run in tables: normaliser, |B|, treatment of the weights, and what differs from the usual.
+
+    That can be a window that is not one gradient batch, several devices, features of a detector and its scenes, the
+    network that it begins from, and a test on held-out training images.
 
     Examples
     --------

@@ -17,29 +17,29 @@ from mabn_ref.data.images import balanced
 from mabn_ref.train.config import RunConfig
 
 _SEED = 0
-"""Seed of embedded images and of subsets. It is no part of a run's seed, so that all seeds see the same images."""
+"""Seed of embedded images and of subsets, independent of a run's seed, so that all seeds see the same images."""
 
 
 class Images(NamedTuple):
-    """Training and test images, and the statistics of the training images' channels that both are scaled by."""
+    """Training and test images, and the channel statistics of the training images, by which both are scaled."""
 
     train: Dataset
     test: Dataset
     mean: npt.NDArray[Any]
     std: npt.NDArray[Any]
-    #: of both sets, labels included, as they were read from a directory; None where the configuration determines them
+    #: digest of both sets and their labels, if read from a directory; else the configuration determines them
     digest: str | None = None
 
 
 def load(config: RunConfig) -> Images:
-    """Return the images that `config` names; they are kept for the next run in this process, unless the files change.
+    """Return the images that `config` names; the process keeps them for its next run, unless the files change.
 
-    Its `data`, `data_dir`, `train_size`, `test_size`, `held_out` and `gradient_batch` count. Images are bytes, not
-    yet scaled.
+    They depend on `data`, `data_dir`, `train_size`, `test_size`, `held_out` and `gradient_batch`. Images are bytes,
+    not yet scaled.
 
-    A ValueError names files that are missing or damaged, or hold no images that the run could train on: fewer than
-    asked for, or than a gradient batch; of one class, or all the same; or test images of a class without training
-    images. Other errors are those of `cifar.read_directory` and `fetch.fetch_cifar10`.
+    A ValueError names files that are missing, damaged or of no use to the run: they hold fewer images than asked for
+    or than a gradient batch, images of one class only, images that are all the same, or test images of a class
+    without training images. Other errors are those of `cifar.read_directory` and `fetch.fetch_cifar10`.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def load(config: RunConfig) -> Images:
 
 @functools.lru_cache(maxsize=2)
 def generated(generate: Callable[..., Any], train_size: int | None, test_size: int | None, **settings: Any) -> Images:
-    """Return training and test images as `generate` draws them, kept for the next run in this process."""
+    """Return training and test images drawn by `generate`; the process keeps them for its next run."""
     train, test = generate(train_size, test_size, _SEED, **settings)
     return _scaled(Dataset(*train), Dataset(*test))
 
@@ -72,12 +72,12 @@ def _read(data_dir: str | None, train_size: int | None, test_size: int | None, s
         train, test = cifar.read_archive(fetch.fetch_cifar10())
     train = _part("train_size", train, train_size, _source(data_dir, KINDS[0]))
     test = _part("test_size", test, test_size, _source(data_dir, KINDS[1]))
-    # the hash of the archive was compared when it was fetched
+    # the archive needs no digest: its hash was compared when it was fetched
     return _scaled(train, test)._replace(digest=None if data_dir is None else _digest(train, test))
 
 
 def _digest(*sets: Dataset) -> str:
-    """Some digits that are others where any pixel, label, number or order of the images is."""
+    """Return a digest that changes with any pixel or label, and with the number and order of the images."""
     seen = hashlib.sha256()
     for images, labels in sets:
         seen.update(np.ascontiguousarray(images).data)
@@ -90,7 +90,7 @@ def _scaled(train: Dataset, test: Dataset) -> Images:
 
 
 def _halves(dataset: Dataset) -> Images:
-    """Every other image of each class to train on, and the rest to test on."""
+    """Split a data set: every other image of each class to train on, the rest to test on."""
     by_class = np.argsort(dataset.labels, kind="stable")
     halves = [np.sort(by_class[first::2]) for first in (0, 1)]
     train, test = (Dataset(dataset.images[half], dataset.labels[half]) for half in halves)
@@ -98,13 +98,13 @@ def _halves(dataset: Dataset) -> Images:
 
 
 def _stamp(data_dir: str | None) -> object:
-    """A value that changes when a file of the directory does, or the directory is another one."""
+    """Return a value that changes when the directory or one of its files does."""
     found = [] if data_dir is None else [(path, path.lstat()) for path in sorted(Path(data_dir).glob("*_batch*.bin"))]
     return tuple((str(path), kept.st_ino, kept.st_size, kept.st_mtime_ns) for path, kept in found)
 
 
 def _source(data_dir: str | None, files: str) -> str:
-    """The name of the files for a message."""
+    """Return the name of the files for a message."""
     return "CIFAR-10" if data_dir is None else str(Path(data_dir, files))
 
 
@@ -121,7 +121,7 @@ def _part(name: str, dataset: Dataset, size: int | None, source: str) -> Dataset
 
 
 def _check(images: Images, config: RunConfig) -> None:
-    """Refuse images from which nothing can be learned, or that nothing could have been learned about."""
+    """Refuse training images from which nothing can be learned, and test images of classes that were not trained."""
     train, test = images.train, images.test
     source, tested = (_source(config.data_dir, kind) for kind in KINDS)
     if len(train.labels) < config.gradient_batch:

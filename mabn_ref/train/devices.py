@@ -1,6 +1,6 @@
-"""Where a run is computed: on the host with NumPy, or on a CUDA device with CuPy; and how arrays get there and back.
+"""Where a run is computed: on the host with NumPy or on a CUDA device with CuPy, and how arrays are moved.
 
-Weights, orders and batches are always drawn on the host, so that a run starts from the same numbers on both.
+Weights, orders and augmentations are always drawn on the host, so that runs start from the same numbers on both.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class DeviceError(RuntimeError):
 
 
 def library(device: str) -> Any:
-    """Return the array library that computes on `device`, one of `DEVICES`, having allocated there once.
+    """Return the array library that computes on `device`, one of `DEVICES`.
 
-    Without CuPy "cuda" is an ImportError. It is a DeviceError if CuPy is too old, or nothing can be allocated: CuPy
-    imports without a driver and without a device.
+    For "cuda", raises ImportError if CuPy is not installed, and DeviceError if it is too old or a trial allocation
+    fails: CuPy can be imported without a driver and without a device.
     """
     if device not in DEVICES:
         raise ValueError(f"device is {device!r}, expected one of {', '.join(DEVICES)}")
@@ -41,7 +41,7 @@ def library(device: str) -> Any:
         cupy.zeros(1)
     except Exception as error:
         raise DeviceError(f"no CUDA device can be used, run with --device cpu instead: {error}") from error
-    if not hasattr(cupy, "matrix_transpose"):  # with the other names of the array-API standard, since CuPy 14
+    if not hasattr(cupy, "matrix_transpose"):  # CuPy has the names of the array-API standard since version 14
         raise DeviceError(
             f'cupy is version {cupy.__version__}, expected 14 or newer: pip install --upgrade "mabn_ref[cupy12x]"'
         )
@@ -60,7 +60,7 @@ def to_device(tree: Any, xp: Any) -> Any:
 
 
 def to_host(tree: Any) -> Any:
-    """Copy the arrays of such a tree to the host."""
+    """Copy the arrays of such a tree to the host; leave all else as it is."""
 
     def copied(_: str, value: Any) -> Any:
         if not hasattr(value, "dtype"):
@@ -71,7 +71,7 @@ def to_host(tree: Any) -> Any:
 
 
 def mapped(tree: Any, function: Callable[[str, Any], Any], place: str = "") -> Any:
-    """Return such a tree with ``function(place, value)`` for each of its values; a place is "/params/00/w"."""
+    """Return such a tree with each value replaced by ``function(place, value)``, a place such as "/params/00/w"."""
     if isinstance(tree, dict):
         return {name: mapped(value, function, f"{place}/{name}") for name, value in tree.items()}
     if isinstance(tree, list):

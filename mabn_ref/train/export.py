@@ -28,18 +28,18 @@ _IR_VERSION = 10  #: the file format of that version; the package would write it
 
 
 class _Graph:
-    """The nodes so far, in order, and the arrays that they read."""
+    """The nodes added so far, in order, and the arrays that they read."""
 
     def __init__(self, helper: ModuleType) -> None:
         self.nodes: list[Any] = []
         self.arrays: dict[str, Array] = {}
-        self.flat = False  #: whether values are (N, C) by now, and not (N, C, H, W)
+        self.flat = False  #: whether values have become (N, C), from (N, C, H, W)
         self._make_node = helper.make_node
 
     def add(
         self, kind: str, name: str, values: Sequence[str], arrays: Mapping[str, Array] | None = None, **settings: Any
     ) -> str:
-        """Add a node of values that are computed before it and of arrays that it alone reads; return its output."""
+        """Add a node that reads earlier values and arrays of its own; return the name of its output."""
         own = {f"{name}.{role}": array for role, array in (arrays or {}).items()}
         self.arrays |= own
         self.nodes.append(self._make_node(kind, [*values, *own], [name], name=name, **settings))
@@ -51,16 +51,17 @@ class _Graph:
         return self.add("Add", name, [scaled], {"shift": self.per_channel(shift)})
 
     def per_channel(self, numbers: Array) -> Array:
-        """(C,) in a shape that spreads over the other axes."""
+        """Return (C,) in a shape that broadcasts over the other axes."""
         return numbers if self.flat else numbers[:, None, None]
 
 
 def to_onnx(net: Network) -> Any:
     """Return the network as an ``onnx.ModelProto`` with one input, "images", and one output, "logits".
 
-    Every normaliser with `affine` is folded into the convolution right before it, or is a product and a sum per
-    channel. Group, layer and instance normalisation are a node of their own. Of any other, which no operation of ONNX
-    computes, there is a ValueError with its name, as there is of a layer named "images", or "logits" before the last.
+    Every normaliser with `affine` is folded into the convolution right before it or, if there is none, becomes a
+    product and a sum per channel. Group, layer and instance normalisation become nodes of their own. Any other
+    normaliser, which no ONNX operation computes, raises a ValueError with its name; so does a layer named "images",
+    or a layer other than the last named "logits".
     """
     helper, numpy_helper = (require(f"onnx.{name}", "onnx") for name in ("helper", "numpy_helper"))
     first, *_ = (layer for layer in net.layers if not isinstance(layer, Keep))
@@ -93,7 +94,7 @@ def to_onnx(net: Network) -> Any:
 
 
 def _node(graph: _Graph, layer: Folded | Layer, p: dict[str, Array], state: Any, values: list[str]) -> str:
-    """Add what computes a layer's output from the values that come in, and return its name."""
+    """Add the nodes that compute a layer's output from its input values; return the output's name."""
     name = layer.name
     match layer:
         case Folded() | Conv():
@@ -129,7 +130,7 @@ def _node(graph: _Graph, layer: Folded | Layer, p: dict[str, Array], state: Any,
 
 
 def _groups(layer: Norm) -> int:
-    """How many groups group, layer or instance normalisation has; another normaliser is refused by its title."""
+    """Return the number of groups of group, layer or instance normalisation; refuse any other normaliser."""
     module = layer.module.module if isinstance(layer.module, Devices) else layer.module
     if module is not group_norm:
         own = [norm for norm in NORMS.values() if norm.module is module]

@@ -1,4 +1,4 @@
-"""The training loop: one step, the end of an epoch, and what a run holds between two of them."""
+"""The training loop: a step, the end of an epoch, and the state that a run carries from one to the next."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from mabn_ref.train.tasks import CLASSES, Task
 
 
 class Diverged(ArithmeticError):
-    """A loss or an output is not finite, or squares overflow; the message names the step and the layer."""
+    """A loss or an output is not finite, or squares overflow; the message names the step and, if known, the layer."""
 
 
 class Epoch(NamedTuple):
-    """One line of a run's history. Training figures are of the augmented images while the weights changed."""
+    """One line of a run's history. Training figures are taken during the epoch, on augmented images."""
 
     epoch: int
     train_loss: float
     train_error: float
     test_error: float
     seconds: float
-    mean_iou: float | None = None  #: of pixels; None of other tasks. The rest is of boxes.
+    mean_iou: float | None = None  #: of pixel runs, None in other tasks; the fields below are of box runs
     ap: float | None = None
     ap50: float | None = None
     ap75: float | None = None
 
     def figures(self) -> dict[str, Any]:
-        """Return the figures that there are, by name."""
+        """Return the figures that are not None, by name."""
         return {name: value for name, value in self._asdict().items() if value is not None}
 
 
 class Setup(NamedTuple):
-    """What stays as it is during a run."""
+    """What does not change during a run."""
 
     config: RunConfig
     task: Task
@@ -57,12 +57,12 @@ class Setup(NamedTuple):
         return progress.epoch * self.steps + progress.step
 
     def answers(self, steps: int) -> int:
-        """Return how many answers that many gradient batches ask for: one per image, per pixel or per cell."""
+        """Return the number of answers in that many gradient batches: one per image, per pixel or per cell."""
         return steps * self.config.gradient_batch * self.task.answers
 
 
 class Progress(NamedTuple):
-    """What a run holds between two steps. Nothing else decides what it does next."""
+    """The state of a run between two steps; it alone decides what the run does next."""
 
     params: list[dict[str, Array]]
     velocity: list[dict[str, Array]]
@@ -73,24 +73,24 @@ class Progress(NamedTuple):
     step: int  #: gradient batches done in this epoch
     loss_sum: float
     wrong: int
-    seconds: float  #: this epoch's so far
+    seconds: float  #: time spent in this epoch so far
     history: tuple[Epoch, ...]
-    digest: str | None = None  #: that of the images of all steps so far; None if it is not known, or needs none
-    predicted: Any = None  #: `predictions` after the last epoch; decides nothing, and no checkpoint keeps it
+    digest: str | None = None  #: digest of the images of all steps so far; None if unknown or not needed
+    predicted: Any = None  #: `predictions` after the last epoch; not in checkpoints, for nothing depends on it
 
 
 _BEFORE_AN_EPOCH: dict[str, Any] = {"step": 0, "loss_sum": 0.0, "wrong": 0, "seconds": 0.0}
 
 
 def prepare(config: RunConfig, xp: Any = np, task: Task = CLASSES) -> Setup:
-    """Read the images and build the network of a run, which computes with the array library `xp`."""
+    """Read the images and build the network of a run that computes with the array library `xp`."""
     images = task.load(config)
     steps = len(images.train.labels) // config.gradient_batch
     return Setup(config, task, images, layers_of(config, steps * config.epochs, task), steps, xp)
 
 
 def layers_of(config: RunConfig, steps: int, task: Task = CLASSES) -> list[Any]:
-    """Return the network of a run of so many gradient batches."""
+    """Return the network of a run of `steps` gradient batches."""
     return task.network(config, *build(config, steps))
 
 
@@ -105,30 +105,29 @@ def begin(setup: Setup) -> Progress:
 
 
 def run(setup: Setup, progress: Progress) -> Iterator[Progress]:
-    """Go on from `progress` to the end of the run, yielding after every step and at the end of every epoch.
+    """Continue from `progress` to the end of the run, yielding after every step and at the end of every epoch.
 
-    Steps and tests compute on one BLAS thread; between them the process has as many as it had.
-    `Diverged` is raised if a loss, or an output on test images, is not finite, or the squares of a layer's input
-    overflow.
+    Steps and tests compute on one BLAS thread; between them the process has its usual number. Raises `Diverged` if a
+    loss, or an output on test images, is not finite, or the squares of a layer's input overflow.
     """
     blas = require("threadpoolctl", "run").ThreadpoolController()
     while progress.epoch < setup.config.epochs:
         advance = _step if progress.step < setup.steps else _end_epoch
-        # A run that diverges overflows first; it is reported by step and layer, which says more than NumPy's warning.
+        # A run that diverges overflows first; the report of step and layer says more than NumPy's warning.
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-        # More threads of BLAS add in another order, and a run's last bits would be those of whoever calls it.
+        # More BLAS threads add in another order: a run's last bits would depend on who calls it.
         with blas.limit(limits=1, user_api="blas"), quiet:
             progress = advance(setup, progress)
         yield progress
 
 
 def to_input(setup: Setup, pixels: Any) -> Array:
-    """Return images in the form that the network takes, on the device."""
+    """Return images as network input, on the device."""
     return to_device(to_float(pixels, setup.images.mean, setup.images.std), setup.xp)
 
 
 def _step(setup: Setup, progress: Progress) -> Progress:
-    """One gradient batch: draw, forward, backward, update."""
+    """Do one gradient batch: draw, forward, backward, update."""
     start = time.perf_counter()
     config, layers, xp = setup.config, setup.layers, setup.xp
     rng = _generator(progress.rng)
@@ -178,7 +177,7 @@ def _step(setup: Setup, progress: Progress) -> Progress:
 
 
 def _end_epoch(setup: Setup, progress: Progress) -> Progress:
-    """Test the network, write the epoch's line and draw the next order."""
+    """Test the network, add the epoch's line to the history and draw the next order."""
     start = time.perf_counter()
     predicted = predictions(setup, progress)
     tested = setup.task.figures(predicted, setup.images.test.labels)
@@ -196,7 +195,7 @@ def _end_epoch(setup: Setup, progress: Progress) -> Progress:
 
 
 def predictions(setup: Setup, progress: Progress) -> Array:
-    """Return what the network, by moving statistics, says of each test image: a class, those of pixels, or boxes."""
+    """Return what the network, with moving statistics, predicts for each test image: class, pixel classes, boxes."""
     images, many = setup.images.test.images, setup.task.test_batch
     step, found, tested = (progress.epoch + 1) * setup.steps, [], setup.task.tested
     for start in range(0, len(images), many):

@@ -1,4 +1,4 @@
-"""The ranks that `mpirun` starts: mpi4py's communicator, and an end of the whole job when one of them dies."""
+"""The ranks that `mpirun` starts: mpi4py's communicator, and the end of the whole job when one rank dies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mabn_ref.extras import require
 from mabn_ref.norms.communicators import Alone
 
 _LAUNCHERS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK")
-"""What Open MPI, MPICH and its relatives, and PMIx set for the processes they start."""
+"""Variables that Open MPI, MPICH and its relatives, and PMIx set in the processes they start."""
 
 
 def started_by_mpi() -> bool:
@@ -23,14 +23,14 @@ def started_by_mpi() -> bool:
 
 @contextlib.contextmanager
 def world() -> Iterator[Any]:
-    """Give all ranks of the job, with `allreduce`, `rank` and `size`; end the job if this rank dies.
+    """Yield the communicator of all ranks, with `allreduce`, `rank` and `size`; end the job if this rank dies.
 
-    The other ranks of a dead one would wait for it for ever. Here the one that dies prints its error and its number,
-    and takes the others with it (``MPI_Abort``), with exit code 1.
+    Without that, the other ranks would wait for a dead one for ever. A rank that dies prints its error and its
+    number, and ends all others with exit code 1 (``MPI_Abort``).
 
-    They are ``MPI.COMM_WORLD`` of mpi4py under ``mpirun``; else `mabn_ref.norms.communicators.Alone`. Where every
-    process would take itself for the only one, there is an `ImportError` if ``mpirun`` started it and mpi4py is not
-    installed, and a `RuntimeError` if mpi4py belongs to another MPI than ``mpirun``.
+    Under ``mpirun`` the communicator is ``MPI.COMM_WORLD`` of mpi4py, else `mabn_ref.norms.communicators.Alone`. An
+    `ImportError` is raised if ``mpirun`` started this process and mpi4py is not installed, and a `RuntimeError` if
+    mpi4py belongs to another MPI than ``mpirun``: each process would otherwise believe that it is alone.
 
     Examples
     --------

@@ -1,8 +1,9 @@
-"""A trained detector once more, with the statistics of its own test batches in place of the moving ones.
+"""A probe: test a trained detector again, normalised by the statistics of its test batches, not by moving averages.
 
-Training normalises by the statistics of a batch, inference by moving averages. A network that is bad with the second
-and good with the first has learnt what it should, and fails because the two differ: the probe tells training from
-mismatch. It is no way to use a network, since what it says of a scene then depends on the scene beside it.
+Training normalises by the statistics of a batch, inference by moving averages. A network that does badly with moving
+averages and well with batch statistics has learnt what it should, and fails because the two differ: the probe tells
+bad training from this mismatch. It is no way to use a network, since what the network predicts for a scene then
+depends on the other scenes in the batch.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from mabn_ref.train.devices import to_host
 
 
 def normaliser(config: RunConfig) -> tuple[Any, Any]:
-    """Return what normalises by batches of `norm_batch` alone, without any average.
+    """Return the module and Config that normalise by batches of `norm_batch` alone, without averages.
 
-    That is modified batch norm where no mean is subtracted, as in MABN, and batch norm elsewhere. A normaliser of
-    single samples, or a curve, is that already.
+    These are modified batch norm for normalisers that subtract no mean, as MABN, and batch norm for the others. A
+    normaliser of single samples, or a curve, is returned as it is.
 
     Examples
     --------
@@ -40,9 +41,9 @@ def normaliser(config: RunConfig) -> tuple[Any, Any]:
 
 
 def figures(setup: loop.Setup, progress: loop.Progress) -> dict[str, Any]:
-    """Return the figures of the task as "own_ap" and so on.
+    """Return the figures of the task with batch statistics, named "own_ap" and so on.
 
-    The batches are those of the test scenes in order; scenes that do not fill one are left out. A normaliser whose
+    The batches are the test scenes in order; scenes that do not fill a batch are left out. A normaliser whose
     state never moves trains with constants, so there is nothing to compare: its figures are None.
     """
     fields = state_fields(setup.config.norm)
@@ -52,7 +53,7 @@ def figures(setup: loop.Setup, progress: loop.Progress) -> dict[str, Any]:
 
 
 def _figures(setup: loop.Setup, progress: loop.Progress) -> dict[str, float]:
-    """The figures themselves; none if an output is not finite, or its squares are not."""
+    """Return the figures; none if an output is not finite or squares overflow."""
     module, norm = normaliser(setup.config)
     layers = [
         layer._replace(module=module, config=norm) if isinstance(layer, network.Norm) else layer

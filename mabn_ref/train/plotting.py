@@ -14,8 +14,8 @@ LINES = ("-", "--", "-.", ":")
 MARKERS = "os^Dv<>PX*hpd"
 _GREY, _BLUE = COLOURS[4], COLOURS[2]
 NARROW = 5.2
-"""The width of a study's picture in inches: its letters are still read where it is shown on a phone."""
-_TITLE = 60  #: letters of its title on a line
+"""The width of a study's picture in inches: narrow, so that its letters can be read on a phone."""
+_TITLE = 60  #: letters per line of a title
 _RUNS = "mean,\n95 % interval and runs (rings)"
 
 
@@ -25,7 +25,7 @@ def new(width: float = 8, height: float = 5) -> Any:
 
 
 def finish(axes: Any, title: str, label: str, quantity: str = "", *, legend: bool = False) -> None:
-    """Give axes their title, the labels of both and, where there is a line to explain, the legend."""
+    """Give axes a title and labels and, if asked for and there are labelled lines, a legend."""
     axes.set_title(title, parse_math=False)  # a directory's name may have dollar signs
     axes.set_xlabel(label)
     if quantity:
@@ -36,25 +36,25 @@ def finish(axes: Any, title: str, label: str, quantity: str = "", *, legend: boo
 
 
 def style(number: int) -> dict[str, Any]:
-    """Return how the line of this number is drawn: it differs in dash and marker as well as in colour."""
+    """Return the look of line `number`: lines differ in dash and marker as well as in colour."""
     every = {"color": COLOURS, "linestyle": LINES, "marker": MARKERS}
     return {name: values[number % len(values)] for name, values in every.items()} | {"markersize": 5}
 
 
 def interval_line(axes: Any, places: Sequence[float], found: Sequence[Interval], **style: Any) -> None:
-    """Draw a line through means, each with a bar for its 95 % interval."""
+    """Draw a line through means, with a bar for each 95 % interval."""
     halves = [interval.half or 0.0 for interval in found]
     axes.errorbar(places, [interval.mean for interval in found], yerr=halves, capsize=3, **style)
 
 
 def over_powers_of_two(axes: Any, places: Sequence[int]) -> None:
-    """Make the axis of a number logarithmic, with the numbers that there are."""
+    """Make the x axis logarithmic, with a tick at each of `places`."""
     axes.set_xscale("log", base=2)
     axes.set_xticks(places, [str(place) for place in places])
 
 
 def _lines_of_text(title: str, labels: Sequence[str], height: float) -> tuple[Any, Any]:
-    """A figure and its axes with a name on each line, from above; names are wide, so the title is the figure's."""
+    """Return a figure and axes with a label per line, from the top; labels are wide, so the figure has the title."""
     drawing = new(NARROW, 1.2 + height * len(labels))
     drawing.suptitle(textwrap.fill(title, _TITLE), parse_math=False)
     axes = drawing.add_subplot()
@@ -64,7 +64,7 @@ def _lines_of_text(title: str, labels: Sequence[str], height: float) -> tuple[An
 
 
 def errors_by_row(rows: Sequence[Mapping[str, Any]], title: str, label: str = "test error (%)") -> Any:
-    """Draw a point and a 95 % interval a row, and every run as a small ring; rows that diverged say so.
+    """Draw a mean and a 95 % interval per row, and every run as a small ring; rows without results say why.
 
     `rows` are those of `mabn_ref.paper.claims.row_data`.
     """
@@ -85,7 +85,7 @@ def errors_by_row(rows: Sequence[Mapping[str, Any]], title: str, label: str = "t
 def errors_over(curves: Mapping[str, Mapping[int, Mapping[str, Any]]], title: str, label: str) -> Any:
     """Draw errors over a number on a logarithmic axis, a line per name; bars are 95 % intervals, rings are runs.
 
-    `curves` are, by name and number, rows of `mabn_ref.paper.claims.row_data`.
+    `curves` holds, by name and number, rows of `mabn_ref.paper.claims.row_data`.
     """
     drawing = new(NARROW, 4.6)
     axes = drawing.add_subplot()
@@ -125,16 +125,16 @@ def panels(
     logarithmic: bool = False,
     claimed: Mapping[str, Sequence[float]] | None = None,
 ) -> Any:
-    """Draw a panel a quantity and a line a name in each, over iterations.
+    """Draw curves over iterations: a panel per quantity, and in it a line per name.
 
-    `at` are the iterations; `series`, by panel and name, "mean" at these, and "low" and "high" where there is a band;
-    `quantity` what all panels show, where no title says so; `claimed` what a formula says of each name, dotted. An
-    axis is `logarithmic` only if a value is positive.
+    `at` are the iterations. `series` holds, by panel and name, the values "mean" at these iterations and, for a band,
+    "low" and "high". `quantity` labels what all panels show, if no title says so. `claimed` holds the values of a
+    formula by name, drawn dotted. With `logarithmic`, panels with a positive value have a logarithmic axis.
     """
     drawing = new(NARROW, 2.2 * ((len(series) + 1) // 2) + 0.6)
     for number, (panel, lines) in enumerate(series.items(), start=1):
         axes = drawing.add_subplot((len(series) + 1) // 2, 2, number)
-        looks = ((_BLUE, 1.8), (COLOURS[1], 0.6), (COLOURS[0], 0.6))  # the first is seen behind one that covers it
+        looks = ((_BLUE, 1.8), (COLOURS[1], 0.6), (COLOURS[0], 0.6))  # the first shows behind one that covers it
         for (colour, width), (name, line) in zip(looks, lines.items(), strict=False):
             if "low" in line:
                 axes.fill_between(at, line["low"], line["high"], color=colour, alpha=0.3, linewidth=0)

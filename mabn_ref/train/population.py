@@ -21,8 +21,8 @@ _CHUNK = 250
 def population_states(setup: Setup, progress: Progress, images: Images) -> list[Any]:
     """Return the states of a run with every normaliser's moving statistics replaced by those of all `images`.
 
-    Those are the training set's, as they are or augmented. They reach a layer through layers that already use
-    population statistics, which is how (6) is meant. Only what inference reads is replaced.
+    The images are those of the training set, as they are or augmented. They reach each layer through layers that use
+    population statistics already, as (6) intends. Only what inference reads is replaced.
     """
     xs = [to_input(setup, images[i : i + _CHUNK]) for i in range(0, len(images), _CHUNK)]
     states, held = list(progress.states), list[Any]([None] * len(xs))
@@ -36,13 +36,13 @@ def population_states(setup: Setup, progress: Progress, images: Images) -> list[
 
 
 def _measured(xs: list[Array], state: Any) -> Any:
-    """The state with the mean and variance, or the mean square, of all of `xs`; of several devices, device 0's."""
+    """Return the state with the mean and variance, or mean square, of all `xs`; on several devices, in device 0."""
     if hasattr(state, "each"):
         return state._replace(each=(_measured(xs, state.each[0]), *state.each[1:]))
     if hasattr(state, "mean"):
         parts = [batch_norm.statistics(x, batch_norm.Config()) for x in xs]
         mean = _mean([mu[0, :] for mu, _ in parts], xs)
-        # the variance around the mean of all: its chunk's own variance, and how far its mean is off
+        # the variance around the overall mean: the chunk's own variance plus its mean's squared distance
         var = _mean([var[0, :] + (mu[0, :] - mean) ** 2 for mu, var in parts], xs)
         return state._replace(mean=mean, var=var)
     if hasattr(state, "chi2"):
@@ -52,17 +52,16 @@ def _measured(xs: list[Array], state: Any) -> Any:
 
 
 def _mean(values: list[Array], xs: list[Array]) -> Array:
-    """The mean of chunks' values, weighted by their sizes."""
+    """Return the mean of the chunks' values, weighted by their sizes."""
     total = sum(x.shape[0] for x in xs)
     return sum(value * (x.shape[0] / total) for value, x in zip(values, xs, strict=True))
 
 
 def run_reestimated(config: RunConfig, **keywords: Any) -> dict[str, Any]:
-    """Train as `run_one` does, then test with the population's statistics too.
+    """Train as `run_one` does, then test with population statistics too.
 
-    The record has `population_error`, too, the test error in % by (6) with the training images as they are, and
-    `augmented_error`, that with each of them flipped and cropped at random, as training does unless told otherwise;
-    None if an output is not finite.
+    The record also has `population_error`, the test error in % by (6) with the training images as they are, and
+    `augmented_error`, the same with each image flipped and cropped at random once; None if an output is not finite.
     """
 
     def tested(setup: Setup, progress: Progress) -> dict[str, Any]:

@@ -11,15 +11,15 @@ from mabn_ref.extras import require
 from mabn_ref.train.config import RunConfig
 from mabn_ref.train.runs import Report
 
-# Without the numbers of images, for which 80 columns have no room beside the loss and the error.
+# No numbers of images: 80 columns have no room for them beside the loss and the error.
 _FORMAT = "{desc} {percentage:3.0f} % |{bar}| {rate_fmt}, {remaining} left{postfix}"
 
 
 class Bar:
-    """How much of all runs is done, images/s, time left, and the mean loss and error of the runs that are going on.
+    """A bar of all runs: the part done, images/s, the time left, and the mean loss and error of the current runs.
 
-    On standard error, and drawn only where that is a terminal; lines from `say` are printed anywhere. `runs` is how
-    many will report.
+    It is drawn on standard error, if that is a terminal; lines from `say` are printed there in any case. `runs` is
+    the number of runs that will report.
     """
 
     def __init__(self, runs: int) -> None:
@@ -34,13 +34,13 @@ class Bar:
         self._describe()
 
     def report(self, config: RunConfig, report: Report) -> None:
-        """Take in how far a run is; from any thread."""
+        """Record how far a run is; any thread may call this."""
         with self._lock:
             self._bar.total = self._runs * report.total
             before = self._going.get(config)
             self._going[config] = report
             if before is None and not self._bar.disable:
-                # What an earlier start has done says nothing about the speed of this one.
+                # What was done before the run resumed must not count for its speed.
                 for name in ("n", "initial", "last_print_n"):
                     setattr(self._bar, name, getattr(self._bar, name) + report.images)
             loss = statistics.fmean(value.loss for value in self._going.values())

@@ -1,4 +1,4 @@
-"""Results as JSON lines: one run a line, appended as it ends, so that nothing finished is ever lost."""
+"""Results as JSON lines: one line per run, appended when it ends, so that no finished run is lost."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import numpy as np
 from mabn_ref import __version__, storage
 from mabn_ref.train.config import LATER_FIELDS, READ_BY, TRAINED, RunConfig
 
-_LONGEST = 4 * 2**20  #: bytes of a line: a hundred times the longest record of the project's own
-_LARGEST = 64 * 2**20  #: bytes of a file: some thousands of runs
+_LONGEST = 4 * 2**20  #: the most bytes of a line: a hundred times the longest record of this project
+_LARGEST = 64 * 2**20  #: the most bytes of a file: thousands of runs
 
-_MOST = 1e100  #: numbers of a record: squares of them can be summed
+_MOST = 1e100  #: the largest number in a record: sums of squares do not overflow
 
 _KINDS: dict[str, Any] = {
     "status": str,
@@ -28,8 +28,8 @@ _KINDS: dict[str, Any] = {
     "seconds": (int, float),
     "epochs": list,
 }
-"""What readers take from a record."""
-_OF_A_RUN = _KINDS.keys() - {"seed"}  #: what they take from every one that has a `config`: the seed is there, too
+"""The entries that readers take from a record, with their types."""
+_OF_A_RUN = _KINDS.keys() - {"seed"}  #: those of every record with a `config`, which has the seed too
 
 
 _UNREAD = {
@@ -38,19 +38,19 @@ _UNREAD = {
 
 
 def of_record(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that a record or a checkpoint has, as a run of today has them.
+    """Return the configuration of a record or checkpoint, brought up to date.
 
-    Later fields are filled in. Those that the normaliser does not read have their defaults, whatever was said.
+    Fields that did not exist then are filled in. Fields that the normaliser does not read get their defaults.
     """
     later = {name: getattr(RunConfig, name) for name in LATER_FIELDS}
     return later | dict(config) | _UNREAD.get(str(config.get("norm")), {})
 
 
 def prepare(path: Path) -> None:
-    """Make the file and its directory, so that one that cannot be written to is found out before any training.
+    """Make the file and its directory; if they cannot be written, this fails before any training.
 
     A last line that was cut short, by a kill or a full disk, is removed. Only the holder of the directory's lock may
-    do this: to anybody else, a line that is being written looks the same.
+    call this: to others, a line that is still being written looks the same.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with storage.named(path), path.open("a+b") as file:
@@ -68,9 +68,9 @@ def prepare(path: Path) -> None:
 
 
 def append(path: Path, record: dict[str, Any]) -> None:
-    """Append a record, of finite numbers, as one line and wait until it is on the disk.
+    """Append a record of finite numbers as one line, and wait until it is on the disk.
 
-    `prepare` the file first, for that repairs a truncated last line.
+    Call `prepare` first: it repairs a truncated last line.
     """
     line = json.dumps(record, allow_nan=False) + "\n"
     with storage.named(path), path.open("ab") as file:
@@ -82,8 +82,8 @@ def append(path: Path, record: dict[str, Any]) -> None:
 def read(path: Path) -> list[dict[str, Any]]:
     """Return every record of a file; a last line that was cut short, by a kill or a full disk, is left out.
 
-    No file is an empty one. A ValueError names file and line of another line that is not a record, or says that the
-    file or a line is larger than any that this package writes. The file is not changed.
+    A missing file has no records. A ValueError names the file and any other line that is not a record, or says that
+    the file or a line is larger than any that this package writes. The file is not changed.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def _lines(path: Path, file: IO[bytes]) -> Iterator[bytes]:
-    """The lines of an open file, none of them read before its size is known."""
+    """Yield the lines of an open file; none is read beyond the size limit."""
     size = os.fstat(file.fileno()).st_size
     if size > _LARGEST:
         raise ValueError(f"{path} has {size} bytes, expected a file of records, at most {_LARGEST}")
@@ -118,21 +118,21 @@ def _lines(path: Path, file: IO[bytes]) -> Iterator[bytes]:
         if len(line) > _LONGEST:
             raise ValueError(f"{path}, line {number}, is longer than {_LONGEST} bytes, expected a record of a run")
         yield line
-        if not line.endswith(b"\n"):  # being written, perhaps: what comes after it is not a line
+        if not line.endswith(b"\n"):  # perhaps still being written: what follows is not a line
             return
 
 
 def find(records: Sequence[dict[str, Any]], config: RunConfig) -> dict[str, Any] | None:
-    """Return the last record of exactly this configuration, if any; see `of_record`."""
+    """Return the last record of exactly this configuration, read through `of_record`; None if there is none."""
     wanted = config.as_dict()
     return next((record for record in reversed(records) if of_record(record.get("config", {})) == wanted), None)
 
 
 def of_images(records: Sequence[dict[str, Any]], digest: str | None) -> list[dict[str, Any]]:
-    """Return the records that are not known to be of other images than those of a digest; see `datasets.Images`.
+    """Return the records except those known to be of other images than `digest` says; see `datasets.Images`.
 
-    The name of a directory is part of a configuration, and says nothing of what is in it. Records made before there
-    were digests have none and stay, as those of generated images do.
+    A configuration has the name of a directory, which does not determine its content. Records without a digest stay:
+    those made before digests existed, and those of generated images.
 
     Examples
     --------
@@ -143,7 +143,7 @@ def of_images(records: Sequence[dict[str, Any]], digest: str | None) -> list[dic
 
 
 def by_seed(records: Sequence[dict[str, Any]], configs: Sequence[RunConfig]) -> list[dict[int, dict[str, Any]]]:
-    """Return the records of a row's runs by seed: those that ended, and those that diverged."""
+    """Return the records of a row's runs by seed: those that finished, and those that diverged."""
     found = {config.seed: record for config in configs if (record := find(records, config)) is not None}
     return [
         {seed: record for seed, record in found.items() if (record.get("status") == "done") == ended}
@@ -157,14 +157,14 @@ def missing(configs: Iterable[RunConfig], records: Sequence[dict[str, Any]]) -> 
 
 
 def made_with(device: str = "cpu") -> dict[str, Any]:
-    """Return what a record says of where it comes from: `versions`, and the `machine` with the device."""
+    """Return the origin that a record states: `versions`, and the `machine` with the device."""
     versions = {"python": platform.python_version(), "numpy": np.__version__, "mabn_ref": __version__}
     computer = {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()}
     return {"versions": versions, "machine": {**computer, "device": device}}
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
-    """The record of a line, or None if what readers take from one is not of its type."""
+    """Return the record in a line, or None if an entry that readers take is missing or of the wrong type."""
     try:
         value = storage.as_json(line, _MOST)
     except ValueError:
@@ -177,7 +177,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
     if "config" in value and not (value.keys() >= _OF_A_RUN and (epochs if done else "message" in value)):
         return None
     if done and value.get("config", {}).get("epochs", len(epochs)) != len(epochs):
-        return None  # curves of other seeds are as long as that of this one
+        return None  # the curves of all seeds must have the same length
     for epoch in epochs:
         if not isinstance(epoch, dict) or not all(type(figure) in (int, float) for figure in epoch.values()):
             return None

@@ -1,4 +1,4 @@
-"""One training run as a function of its configuration, and the record that is kept of it."""
+"""One training run as a function of its configuration, and the record of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mabn_ref.train.tasks import BOXES, CLASSES, EXAMPLES, PIXELS, Task
 class Report(NamedTuple):
     """How far a run is, after a gradient batch or at the end of an epoch."""
 
-    images: int  #: training images done, those of an earlier start included
+    images: int  #: training images done, including those before the run resumed
     total: int
     loss: float  #: mean over this epoch so far
     error: float  #: training error over this epoch so far, in %
@@ -42,28 +42,29 @@ def run_one(
 
     The record is one line of ``results.jsonl``, plain values only: `status` ("done" or "diverged"), `message` (None,
     or the step and the layer where a number was not finite), `config`, `seed`, `versions`, `machine`, `seconds`, and
-    `epochs`, a list of `loop.Epoch.figures`. Of pixels also `mean_iou`, the last one in %, and `predictions`, the
-    last ones of the first test scenes, a string of digits each; of boxes `ap`, `ap50`, `ap75`
-    and `predictions`. A run with a source has `start`: what the source says of itself, and `starting.begin` of the
-    layers. A run on images from a directory has `images`, their digest, unless it went on from a checkpoint without
-    one. Errors are those of `datasets.load`, `checkpoints.load` and `devices.library`, and an
-    ImportError without threadpoolctl.
+    `epochs`, a list of `loop.Epoch.figures`. Runs on pixels also have `mean_iou` after the last epoch, in %, and
+    `predictions`, a string of digits for each of the first test scenes; runs on boxes have `ap`, `ap50`, `ap75` and
+    `predictions`. A run with a source has `start`: how the source describes itself, and what `starting.begin` says of
+    the layers. A run on images from a directory has `images`, their digest, unless it resumed from a checkpoint
+    without one. Errors are those of `datasets.load`, `checkpoints.load` and `devices.library`, and an ImportError if
+    threadpoolctl is not installed.
 
     Parameters
     ----------
     report : callable, optional
         Called with a `Report` after every gradient batch and epoch.
     checkpoint, checkpoint_every : path, int
-        Where to keep a checkpoint, and the gradient batches between two; there is one more at the end of each epoch.
-        If the file exists, the run goes on from there.
+        The file of the checkpoint, and the gradient batches from one to the next; another is written at the end of
+        each epoch. If the file exists, the run resumes from it.
     device : str
-        One of `devices.DEVICES`. It is not part of the configuration: a run may go on elsewhere from its checkpoint.
+        One of `devices.DEVICES`. It is not part of the configuration: a run may resume on another device.
     source : starting.Source, optional
-        The network to begin from; its name is ``config.start``, and the other way round.
+        The network to begin from; required if ``config.start`` is set, which must be its name.
     prepared, watched, finished : callable, optional
-        What stays as it is during the run goes through the first, which may put something in its place: a layer that
-        is watched. The second is called with that and where the run is, at the start and after every gradient batch
-        and epoch; the third at the end, unless it diverged, for further entries of the record.
+        `prepared` gets the run's `Setup` and returns it, possibly changed: with layers that are watched, for
+        instance. `watched` is called with the `Setup` and the `Progress` at the start and after every gradient batch
+        and epoch. `finished` is called with both at the end, unless the run diverged, and returns further entries of
+        the record.
 
     Examples
     --------
@@ -121,7 +122,7 @@ def run_one(
 
 
 def run_pixels(config: RunConfig, **keywords: Any) -> dict[str, Any]:
-    """Do as `run_one` does on scenes, with a class for every pixel: `data` is "embedded", and nothing is augmented.
+    """Train as `run_one` does, to predict a class for every pixel of scenes; `data` is "embedded", `augment` False.
 
     Examples
     --------
@@ -134,9 +135,9 @@ def run_pixels(config: RunConfig, **keywords: Any) -> dict[str, Any]:
 
 
 def run_boxes(config: RunConfig, **keywords: Any) -> dict[str, Any]:
-    """Do as `run_one` does on scenes with boxes: `data` is "embedded", and nothing is augmented.
+    """Train as `run_one` does, to find the boxes in scenes; `data` is "embedded", `augment` False.
 
-    The record has also `own_ap`, `own_ap50` and `own_ap75`: those of `own_statistics.figures`.
+    The record also has `own_ap`, `own_ap50` and `own_ap75`, from `own_statistics.figures`.
 
     Examples
     --------
@@ -149,7 +150,7 @@ def run_boxes(config: RunConfig, **keywords: Any) -> dict[str, Any]:
 
 
 def _examples(setup: loop.Setup, progress: loop.Progress, status: str) -> dict[str, Any]:
-    """What the record of a task with examples has of the last epoch."""
+    """Return the entries of a record on the last epoch, for tasks that keep examples."""
     task = setup.task
     if not task.measures:
         return {}

@@ -1,4 +1,4 @@
-"""A run that begins from another network: what is taken of it, what is converted, and what starts fresh."""
+"""A run that begins from another network: what is taken over, what is converted, and what starts fresh."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from mabn_ref.train.config import label
 from mabn_ref.train.devices import to_device
 from mabn_ref.train.loop import Progress, Setup, to_input
 
-MEASURED = 300  #: training images on which statistics are measured where weights have to be centred
+MEASURED = 300  #: training images on which statistics are measured if weights have to be centred
 _KINDS = ({"mean", "var"}, {"chi2"})
-"""Moving statistics by the names of a state's fields."""
+"""The kinds of moving statistics, as the names of a state's fields."""
 
 
 class DoesNotFit(ValueError):
-    """A network that a run cannot begin from; the message names it, or the layer."""
+    """The run cannot begin from this network; the message names the network or the layer."""
 
 
 class Source(NamedTuple):
     """A trained network to begin from."""
 
-    name: str  #: what `RunConfig.start` says of it
+    name: str  #: the value of `RunConfig.start`
     net: convert.Network
-    about: dict[str, Any]  #: what a record says of it: plain values
+    about: dict[str, Any]  #: its description in a record: plain values
 
 
 def from_checkpoint(path: Path) -> Source:
-    """Read the network of a checkpoint of ``mabn-ref train``, whatever its run was.
+    """Read the network from a checkpoint of any run of ``mabn-ref train``.
 
     Raises `checkpoints.CheckpointError` if the file is damaged or not a checkpoint, and `OSError` if there is none.
     """
@@ -46,13 +46,13 @@ def from_checkpoint(path: Path) -> Source:
 
 
 def begin(setup: Setup, start: Progress, source: Source) -> tuple[Progress, dict[str, list[str]]]:
-    """Put into a run's start what fits of `source`, and return it with the names of layers by what became of them.
+    """Put the layers of `source` that fit into a run's start; return it, and layer names by what became of them.
 
-    A layer fits one of the same name and kind with parameters of the same shape. "taken" are weights as they were
-    used, and moving statistics of the same kind; "converted" normalisers went through `convert.convert`;
-    "statistics fresh" are normalisers of which only gamma and beta could be taken; "fresh" is what does not fit.
-    Where the run centralises weights and the source did not, `convert.centre` centres them first, on images of the
-    run: "centred". All devices begin with the statistics of device 0.
+    A layer fits if it has the name, kind and parameter shapes of a layer of the run. "taken" are layers with weights
+    as the source used them, or with moving statistics of the same kind; "converted" are normalisers that went through
+    `convert.convert`; "statistics fresh" are normalisers of which only gamma and beta could be taken; "fresh" are
+    layers that do not fit. If the run centralises weights and the source did not, `convert.centre` first centres
+    them, on images of the run: these are "centred". All devices begin with the statistics of device 0.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def begin(setup: Setup, start: Progress, source: Source) -> tuple[Progress, dict
 
 
 def _of_one_device(net: convert.Network) -> convert.Network:
-    """The same network with the statistics of device 0 alone, which are what inference reads."""
+    """Return the network with the statistics of device 0 alone, which inference reads."""
     layers = [
         layer._replace(module=layer.module.module)
         if isinstance(layer, Norm) and isinstance(layer.module, Devices)
@@ -96,7 +96,7 @@ def _of_one_device(net: convert.Network) -> convert.Network:
 
 
 def _centred(net: convert.Network, setup: Setup) -> tuple[convert.Network, list[str]]:
-    """Centre what `convert.centre` can, and name it; a standardised weight, as it is used, sums to zero already."""
+    """Centre the weights that `convert.centre` can, and name them; standardised weights sum to zero already."""
     norms = set(convert.of_mean_and_variance(net.layers, net.states))
     names = [
         layer.name
@@ -116,7 +116,7 @@ def _fits(layer: Layer, mine: dict[str, Any], old: Layer, theirs: dict[str, Any]
 
 
 def _as_used(layer: Layer, old: Layer, p: dict[str, Any]) -> dict[str, Any]:
-    """Parameters with which `layer` computes what `old` did: a centralised weight is not the stored one."""
+    """Return parameters with which `layer` computes what `old` did; a weight in use may differ from a stored one."""
     if not isinstance(layer, Conv) or not isinstance(old, Conv):
         return p
     alike = (layer.centralized, layer.standardized) == (old.centralized, old.standardized)
@@ -124,11 +124,11 @@ def _as_used(layer: Layer, old: Layer, p: dict[str, Any]) -> dict[str, Any]:
 
 
 def _normaliser(layer: Norm, fresh: Any, old: Norm, p: dict[str, Any], state: Any) -> tuple[str, dict[str, Any], Any]:
-    """What became of a normaliser, its parameters and its state."""
+    """Return what became of a normaliser, its parameters and its state."""
     many = layer.module.count if isinstance(layer.module, Devices) else None
     module = layer.module if many is None else layer.module.module
     of_one = fresh if many is None else fresh.each[0]
-    if not getattr(of_one, "_fields", ()):  # the statistics of a sample are its own
+    if not getattr(of_one, "_fields", ()):  # it keeps no statistics
         return "taken", p, fresh
     linear = all(folding.is_linear(norm) for norm in (old, layer._replace(module=module)))
     if linear and module is not old.module and convert.of_mean_and_variance([old], [state]):

@@ -1,4 +1,4 @@
-"""Many runs in parallel, each recorded when it ends: in worker processes, on a Dask cluster, or in any executor."""
+"""Many runs in parallel, each recorded as it ends: in worker processes, on a Dask cluster, or in any executor."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def sweep(
     device: str = "cpu",
     run: Callable[..., dict[str, Any]] = run_one,
 ) -> Iterator[tuple[RunConfig, dict[str, Any] | Exception]]:
-    """Run every configuration; record it and yield it with its record as it ends.
+    """Run every configuration; as each ends, record it and yield it with its record.
 
     The executor is `workers.Workers`, a thread or process pool, or a cluster's. A run is ``run(config,
-    device=device)``, a function of a module, so that it can be sent to any process. Records are appended to the
-    ``results.jsonl`` at `path`, which `results.read` has read, or there is none. In place of a record there is the
-    exception of a run that failed: that has no line in the file, and the others go on.
+    device=device)``; `run` is a function of a module, so that it can be sent to any process. Records are appended to
+    the ``results.jsonl`` at `path`, if given; an existing file must be one that `results.read` accepts. A run that
+    fails yields its exception in place of a record and adds no line to the file; the others go on.
 
     Examples
     --------
@@ -61,20 +61,20 @@ def executor(
 ) -> Iterator[Executor]:
     """Open an executor for `sweep`: `jobs` worker processes, or a Dask cluster.
 
-    `dask` is the address of a Dask scheduler, "tcp://host:port": a `ValueError` if it has no port or an unknown
-    scheme, an `OSError` if nobody answers, an `ImportError` if dask.distributed is not installed. Its workers need
-    this package, and the data if they are files. A run that dies with its worker is run again elsewhere by Dask,
-    three times at most. ``on_report(config, report)`` is called while runs go on; a Dask cluster does not report.
+    `dask` is the address of a Dask scheduler, "tcp://host:port". A `ValueError` is raised if it has no port or an
+    unknown scheme, an `OSError` if nothing answers there, an `ImportError` if dask.distributed is not installed. The
+    cluster's workers need this package, and the data files if there are any. Dask repeats a run whose worker died on
+    another worker, at most three times. ``on_report(config, report)`` is called during runs, but not on a cluster.
     """
     if dask is None:
         with Workers(jobs, on_report=on_report) as workers:
             yield workers
         return
     distributed: Any = require("distributed", "dask")
-    # a Client that refuses its address waits for 20 seconds before it is gone, and that ends in an error, too
+    # checked here: a Client with a wrong address takes 20 seconds to close, and that fails too
     distributed.comm.get_address_host_port(dask, strict=True)
     with distributed.Client(dask, timeout="10s", set_as_default=False) as client:
-        # pure=False: a run is run whenever it is asked for, whatever Dask remembers of one like it
+        # pure=False: do every run asked for, even if Dask remembers the result of an equal one
         pool = client.get_executor(pure=False)
         try:
             yield pool

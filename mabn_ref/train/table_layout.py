@@ -1,4 +1,4 @@
-"""Means over seeds with their 95 % t intervals, paired differences, and the one layout of tables."""
+"""Means over seeds with 95 % t intervals, paired differences, and the layout of all tables."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _T = (
     2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860,
 )  # fmt: skip
 
-FEWEST = 3  #: values that an interval needs: two that happen to be alike would make one of no width
+FEWEST = 3  #: values that an interval needs: from two that happen to be equal, its width would be zero
 WIDTH = 80
-"""Columns of a terminal. What is printed fits in, so that no terminal breaks a row of a table in two."""
+"""Columns of a terminal. All that is printed fits, so that no row of a table is broken in two."""
 
 
 class Interval(NamedTuple):
-    """A mean, and half the width of its 95 % interval: None where fewer than `FEWEST` values leave it unknown."""
+    """A mean, and half the width of its 95 % interval; None with fewer than `FEWEST` values."""
 
     mean: float
     half: float | None
@@ -31,7 +31,7 @@ class Interval(NamedTuple):
 def t_quantile(freedom: int) -> float:
     """Return the 97.5 % quantile of Student's t with `freedom` >= 1 degrees of freedom, to 4 digits.
 
-    A table up to 20; from there three terms of the expansion in 1/freedom around the normal quantile.
+    Up to 20 from a table; beyond, by three terms of the expansion in 1/freedom around the normal quantile.
     """
     if freedom < 1:
         raise ValueError(f"freedom is {freedom}, expected at least 1")
@@ -60,20 +60,20 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 
 def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> Interval | None:
-    """Return the mean of value - baseline over the seeds that both have, with its 95 % interval; None if none."""
+    """Return the mean of value - baseline over their common seeds, with its 95 % interval; None if there are none."""
     shared = sorted(values.keys() & baseline.keys())
     return mean_interval([values[seed] - baseline[seed] for seed in shared]) if shared else None
 
 
 class Table(NamedTuple):
-    """Cells as text, the first column a name; a row of one cell stands above those that it names."""
+    """Cells as text, with names in the first column; a row of one cell is a heading of the rows below it."""
 
     title: str
     header: tuple[str, ...]
     rows: list[tuple[str, ...]]
 
     def __str__(self) -> str:
-        """Write it as plain text; columns that find no room within `WIDTH` go below, with the names again.
+        """Return the table as plain text; columns that do not fit in `WIDTH` follow below, with the names repeated.
 
         Examples
         --------
@@ -98,7 +98,7 @@ class Table(NamedTuple):
 
 
 def _blocks(names: int, widths: Sequence[int]) -> Iterator[range]:
-    """The columns that stand side by side: as many as fit beside the names, and one at least."""
+    """Yield the columns of each block: as many as fit beside the names, and at least one."""
     first, used = 0, names
     for column, width in enumerate(widths):
         if used + 3 + width > WIDTH and column > first:
@@ -109,7 +109,7 @@ def _blocks(names: int, widths: Sequence[int]) -> Iterator[range]:
 
 
 def text(interval: Interval | None, sign: str = "") -> str:
-    """Write a mean and its 95 % interval, or how many runs it is of where these are too few, or that there is none.
+    """Return a mean with its 95 % interval, or with the number of runs if these are too few; "none" for None.
 
     Examples
     --------

@@ -1,9 +1,9 @@
 """What a network is trained to predict: the class of an image, the class of every pixel, or boxes.
 
-The second is the paper's Cityscapes experiments in miniature: on the scenes of `mabn_ref.data.scenes`, with a tiny
-encoder-decoder, and measured by the mean intersection over union of the classes. The third is its COCO
-experiments: on the scenes of `mabn_ref.data.boxes`, with the detector of `mabn_ref.train.boxes`, and measured by
-average precision.
+The second is the paper's Cityscapes experiments in miniature: a tiny encoder-decoder on the scenes of
+`mabn_ref.data.scenes`, measured by the mean intersection over union of the classes. The third is its COCO
+experiments: the detector of `mabn_ref.train.boxes` on the scenes of `mabn_ref.data.boxes`, measured by average
+precision.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from mabn_ref.train.average_precision import average_precision
 from mabn_ref.train.config import RunConfig, head_config
 from mabn_ref.train.devices import to_device, to_host
 
-EXAMPLES = 4  #: how many test scenes a record keeps the predictions of
+EXAMPLES = 4  #: the number of test scenes whose predictions a record keeps
 
-LIKELY = 0.3  #: the least score of a detection that a record keeps
+LIKELY = 0.3  #: the lowest score of a detection that a record keeps
 
 _PIXEL_CLASSES = len(scenes.CLASS_NAMES)
 _OF_BOXES = ("heads", "exposure", "textured")
 
 
 class Task:
-    """What the training loop leaves open, of a network that says the class of an image."""
+    """What the training loop needs to know of a task; here, to predict the class of an image."""
 
-    tested = "test images"  #: what messages call the images that are tested on
-    test_batch = 250  #: test images at a time
-    answers = 1  #: answers that an image asks for
-    #: figures of the last epoch that a record keeps beside examples; without one, it keeps no examples
+    tested = "test images"  #: the name of the test images in messages
+    test_batch = 250  #: test images per forward pass
+    answers = 1  #: answers per image
+    #: figures of the last epoch that a record keeps, with examples; if there are none, it keeps no examples
     measures: tuple[str, ...] = ()
 
     def load(self, config: RunConfig) -> datasets.Images:
@@ -47,7 +47,7 @@ class Task:
         return datasets.load(config)
 
     def network(self, config: RunConfig, module: Any, norm: Any) -> list[network.Layer]:
-        """Return layers up to the logits, with a normaliser; a field of another task is a ValueError."""
+        """Return the layers up to the logits; raise ValueError if `config` sets a field of another task."""
         _refuse(config, _OF_BOXES, "this task has no boxes")
         return NETWORKS[config.network](module, norm, classes=CLASS_COUNT, **of_network(config))
 
@@ -60,20 +60,20 @@ class Task:
         return float(value), gradient, int(np.sum(np.argmax(to_host(scores), axis=1) != truth))
 
     def predictions(self, logits: Array) -> Array:
-        """Return what the network says, from logits on the host."""
+        """Return the network's predictions, from logits on the host."""
         return np.argmax(logits, axis=-1)
 
     def figures(self, predicted: Array, labels: Array) -> dict[str, float]:
-        """Return the figures of an epoch, `test_error` in % among them."""
+        """Return the figures of an epoch, including `test_error` in %."""
         return {"test_error": 100 * int(np.sum(predicted != labels)) / len(labels)}
 
     def examples(self, predicted: Array) -> list[Any]:
-        """Return what a record keeps of the last predictions of the first test images."""
+        """Return the examples that a record keeps of the last predictions for the first test images."""
         return []
 
 
 class Pixels(Task):
-    """The class of every pixel of a scene; scenes are the same for all seeds, and nothing is augmented."""
+    """The class of every pixel of a scene; scenes are the same for all seeds and not augmented."""
 
     tested = "test scenes"
     test_batch = 100
@@ -98,7 +98,7 @@ class Pixels(Task):
 
 
 class Boxes(Task):
-    """The boxes of a scene. Their error is what is missing to an average precision of 100 %."""
+    """The boxes of a scene. The error is 100 % minus the average precision."""
 
     tested = "test scenes"
     test_batch = 100
@@ -124,7 +124,7 @@ class Boxes(Task):
         return {"test_error": 100 - found["ap"], **found}
 
     def examples(self, predicted: Array) -> list[Any]:
-        """Return the detections that are likely enough to be drawn, from the highest score down."""
+        """Return the detections with a score of at least `LIKELY`, which are drawn, from the highest score down."""
         likely = (predicted[..., 0] >= 0) & (predicted[..., 1] >= LIKELY)
         return [of_one[drawn].round(3).tolist() for of_one, drawn in zip(predicted, likely, strict=True)]
 
@@ -133,7 +133,7 @@ CLASSES, PIXELS, BOXES = Task(), Pixels(), Boxes()
 
 
 def _refuse(config: RunConfig, names: Sequence[str], reason: str) -> None:
-    """Refuse a configuration in which fields of other tasks are set."""
+    """Refuse a configuration that sets one of the fields `names`, which are for other tasks."""
     for name in names:
         value, unused = getattr(config, name), getattr(RunConfig, name)
         if value != unused:
@@ -141,7 +141,7 @@ def _refuse(config: RunConfig, names: Sequence[str], reason: str) -> None:
 
 
 def of_network(config: RunConfig) -> dict[str, Any]:
-    """Return what every network is told of a run beside its normaliser."""
+    """Return the fields of a run that every network takes, besides its normaliser."""
     return {name: getattr(config, name) for name in ("width", "centralized", "standardized")}
 
 
@@ -155,11 +155,11 @@ def _drawn(config: RunConfig, generate: Callable[..., Any], **settings: Any) -> 
 
 
 def encoder_decoder(module: Any, config: Any, *, width: int = 16, **treated: bool) -> list[network.Layer]:
-    """Three convolutions down to a quarter of each side, two up again, and a class for every pixel.
+    """Return the layers: three convolutions down to a quarter of each side, two up again, a class for every pixel.
 
-    A 32x32 image becomes maps of 16, 8 and 8 pixels, then, after nearest upsampling, of 16 and 32. The weights of all
-    convolutions but the last, which no normaliser follows, may be `centralized` or `standardized`. The first
-    convolution and the last map have `width` channels.
+    The maps of a 32x32 image have sides of 16, 8 and 8 pixels, then, after nearest upsampling, of 16 and 32. The
+    weights of all convolutions but the last, which no normaliser follows, may be `centralized` or `standardized`. The
+    first convolution and the last map have `width` channels.
     """
     channels = [3, width, 2 * width, 2 * width, width, width]
     layers: list[network.Layer] = []
@@ -175,12 +175,12 @@ def encoder_decoder(module: Any, config: Any, *, width: int = 16, **treated: boo
 def mean_iou(confusion: Array) -> float:
     """Return the mean over classes of intersection over union, in %.
 
-    `confusion` counts pixels by true class and predicted class. Classes that are neither there nor predicted do not
+    `confusion` counts pixels by true class and predicted class. Classes that are neither present nor predicted do not
     count.
 
     Examples
     --------
-    Two classes, of which one pixel of four is taken for the other:
+    Two classes; one pixel of four is predicted wrongly:
 
     >>> round(mean_iou(np.array([[2, 0], [1, 1]])), 2)
     58.33

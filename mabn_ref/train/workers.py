@@ -1,7 +1,7 @@
 """An executor of worker processes in which a process that dies loses only its own task.
 
 ``concurrent.futures.ProcessPoolExecutor`` gives up every task, running or waiting, when one process dies. A task here
-is a training run of minutes, so each thread of a thread pool minds one process, and replaces it when it dies.
+is a training run of minutes, so each thread of a thread pool looks after one process, and replaces it if it dies.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _CAN_BLOCK = hasattr(signal, "pthread_sigmask")  # not on Windows
 
 
 class WorkerDied(RuntimeError):
-    """The process that ran a task is gone; the message says how it ended."""
+    """The process that ran a task has died; the message says how."""
 
 
 class Workers(Executor):
     """An executor of `jobs` processes, each with one BLAS thread.
 
-    Processes are spawned, never forked: they read the environment's limit on BLAS threads anew and share no GPU
-    context. They ignore Ctrl-C; leaving the ``with`` block through an exception, KeyboardInterrupt included, kills
-    them. With `on_report` every task is given a keyword ``report``, a function. What a task hands to it arrives in
-    `on_report`, in a thread of this process, after the task's own positional arguments.
+    Processes are spawned, never forked, so that they read the environment's limit on BLAS threads anew and share no
+    GPU context. They ignore Ctrl-C; leaving the ``with`` block by an exception, KeyboardInterrupt included, kills
+    them. With `on_report`, every task gets a keyword ``report``, a function. What a task passes to it is passed on to
+    `on_report`, after the task's own positional arguments, in a thread of this process.
     """
 
     def __init__(self, jobs: int, on_report: Callable[..., object] | None = None) -> None:
@@ -46,11 +46,11 @@ class Workers(Executor):
         self._environment = {name: os.environ.get(name) for name in _ONE_THREAD}
         os.environ.update(_ONE_THREAD)
         if _CAN_BLOCK:
-            resource_tracker.ensure_running()  # here, because starting it unblocks SIGINT in the thread that does
+            resource_tracker.ensure_running()  # here, because starting it unblocks SIGINT in the calling thread
         self._threads = ThreadPoolExecutor(jobs, initializer=_block_interrupts)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Run ``fn(*args, **kwargs)`` in a process; its exception, or `WorkerDied`, is the future's."""
+        """Run ``fn(*args, **kwargs)`` in a process; the future raises its exception, or `WorkerDied`."""
         return self._threads.submit(self._run, fn, args, kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -60,7 +60,7 @@ class Workers(Executor):
             return
         self._closing = True
         for pipe in list(self._alive):
-            pipe.close()  # which a waiting worker takes as its end
+            pipe.close()  # tells a waiting worker to end
         for process in list(self._alive.values()):
             process.join()
         self._alive.clear()
@@ -104,7 +104,7 @@ class Workers(Executor):
         return value
 
     def _take(self) -> Connection:
-        """The pipe to an idle process, or to a new one: there are as many threads as processes wanted."""
+        """Return the pipe to an idle process, or to a new one; the number of threads limits the processes."""
         with contextlib.suppress(queue.Empty):
             return self._idle.get_nowait()
         ours, theirs = self._context.Pipe()
@@ -133,7 +133,7 @@ def _serve(pipe: Connection) -> None:
 
 
 def _block_interrupts() -> None:
-    """Leave Ctrl-C to the main thread. A process started here inherits the mask: none dies of it while it starts."""
+    """Leave Ctrl-C to the main thread. Processes started here inherit the mask and survive it while they start."""
     if _CAN_BLOCK:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 

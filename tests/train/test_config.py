@@ -102,7 +102,7 @@ def test_a_setting_is_for_all_whose_config_has_it(field: str, value: Any, unused
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"norm": "gn", "norm_batch": 2}, "norm_batch is 2 with norm='gn', expected 1: samples share no statistics"),
+        ({"norm": "gn", "norm_batch": 2}, "norm_batch is 2 with norm='gn', expected 1: it has no batch statistics"),
         ({"norm": "bn", "groups": 4}, "groups is 4 with norm='bn', expected None: only 'gn' can use it"),
         (
             {"norm": "gn", "norm_batch": 1, "decay": 0.5},
