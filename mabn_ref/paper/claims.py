@@ -24,12 +24,12 @@ class Row(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """That row `a` has a lower error than row `b`, or none that differs."""
+    """The claim that row `a` has a lower error than row `b`, or an equal one."""
 
     a: str
     b: str
-    lower: bool | None  #: None if nobody says either, and the difference is what is asked
-    source: str  #: who says so, and where
+    lower: bool | None  #: None if nobody claims either and the difference is the question
+    source: str  #: who claims it, and where
 
 
 class Measured(NamedTuple):
@@ -38,11 +38,11 @@ class Measured(NamedTuple):
     errors: dict[int, float]  #: the last test error of each seed that ended, in %
     diverged: dict[int, str]  #: the message of each that diverged
     missing: int  #: runs without a record: they failed, or have not been run
-    #: of each seed that ended, which test images were right, an array of bool; None where records do not say so
+    #: for each seed that ended, a bool array: which test images were right; None if records lack this
     hits: Mapping[int, Any] | None = None
 
 
-Found: TypeAlias = Mapping[str, Measured]  #: the runs of rows, by label
+Found: TypeAlias = Mapping[str, Measured]  #: the runs of the rows, by label
 
 
 def rows_of(*names: str) -> list[Row]:
@@ -56,7 +56,7 @@ def config(row: Row, seed: int, context: Context) -> RunConfig:
 
 
 def configs(rows: Sequence[Row], context: Context) -> list[RunConfig]:
-    """Return the runs of `rows`, one seed after the other, so that an early end leaves whole pairs."""
+    """Return the runs of `rows`, seed by seed, so that an interrupted study has complete pairs."""
     runs = (config(row, seed, context) for seed in context.seeds for row in rows)
     return list(dict.fromkeys(runs))
 
@@ -76,10 +76,10 @@ def rows_study(
     draw: Callable[[Mapping[str, Any]], dict[str, Any]],
     more: Callable[[Context, Records], list[Row]] = lambda context, records: [],
 ) -> Study:
-    """Return a study that is rows and claims about them.
+    """Return a study that consists of rows and claims about them.
 
-    The outcome is that of `outcome_of`. `tables` and `notes` are made of the rows and their runs, and `draw` of the
-    outcome's data; `more` are further rows, by what is recorded.
+    `outcome_of` makes the outcome. `tables` and `notes` get the rows and their runs, `draw` the outcome's data;
+    `more` returns further rows, which may depend on what is recorded.
     """
 
     def plan(context: Context, records: Records) -> list[RunConfig]:
@@ -96,7 +96,7 @@ def rows_study(
 def outcome_of(
     rows: Sequence[Row], found: Found, claims: Sequence[Claim], tables: list[Table], notes: list[str], **data: Any
 ) -> Outcome:
-    """Return an outcome with verdicts on the claims whose rows are there, and with `row_data` before further data."""
+    """Return an outcome with verdicts on the claims whose rows exist; its data are `row_data` and `data`."""
     known = [claim for claim in claims if {claim.a, claim.b} <= found.keys()]
     verdicts = [verdict(claim, found) for claim in known]
     differences = [between(found[claim.a], found[claim.b]) for claim in known]
@@ -104,10 +104,10 @@ def outcome_of(
 
 
 def measure(rows: Sequence[Row], context: Context, records: Records, value: str = "") -> dict[str, Measured]:
-    """Sort records by the labels of rows; those of other runs are left aside.
+    """Return the runs of each row, by its label; records of other runs are ignored.
 
-    `value` is the entry of a record that is its error; the last test error if "". A run that ended without one is
-    missing.
+    `value` names the entry of a record to use as the error; "" is the last test error. A run that ended without the
+    entry counts as missing.
     """
     found: dict[str, Measured] = {}
     for row in rows:
@@ -132,7 +132,7 @@ def error_table(
     paper: str | None = "paper %",
     error: str = "error %",
 ) -> Table:
-    """Write the number of runs and errors, beside the paper's if its column has a name, as `compared` does."""
+    """Return a table of runs and errors, made by `compared`; with the paper's errors if their column has a name."""
     lines = []
     for row in rows:
         reported = (row.paper or "-",) if paper else ()
@@ -143,7 +143,7 @@ def error_table(
 def compared(
     title: str, header: Sequence[str], lines: Sequence[tuple[str, ...]], found: Found, baselines: Sequence[str]
 ) -> Table:
-    """Return a table of these lines, which begin with a row's label, and of paired differences to the baselines.
+    """Return a table of `lines`, which begin with a row's label, and of paired differences from the baselines.
 
     A baseline that is not among the rows has no column.
     """
@@ -153,12 +153,12 @@ def compared(
 
 
 def differences_to(baselines: Sequence[str], label: str, found: Found) -> list[str]:
-    """Write the paired differences of a row to some others, and a dash for itself."""
+    """Return the paired differences of a row from the baselines as text, a dash for the row itself."""
     return ["-" if base == label else text(between(found[label], found[base]), "+") for base in baselines]
 
 
 def runs_text(found: Measured) -> str:
-    """Write how many runs of a row ended, diverged and are missing."""
+    """Return as text how many runs of a row ended, diverged and are missing."""
     shown = str(len(found.errors))
     if found.diverged:
         shown += f", {len(found.diverged)} diverged"
@@ -166,14 +166,14 @@ def runs_text(found: Measured) -> str:
 
 
 def error_text(found: Measured) -> str:
-    """Write the mean error of a row and its interval, or that there is none."""
+    """Return the mean error of a row with its interval as text, or "diverged" or "none"."""
     if found.errors:
         return text(mean_interval(list(found.errors.values())))
     return "diverged" if found.diverged else "none"
 
 
 def counts_text(found: Sequence[Measured]) -> str:
-    """Write how many runs rows have, from the fewest to the most."""
+    """Return as text the numbers of runs of the rows, from the fewest to the most."""
     return "-".join(map(str, sorted({len(row.errors) for row in found})))
 
 
@@ -197,7 +197,7 @@ def side_of_zero(interval: Interval | None) -> int | None:
 
 
 BELOW = {-1: "holds", 0: "not decided", 1: "the opposite holds"}
-"""What is said of a claim that a difference is negative, by the side of zero that it is on."""
+"""The verdict on a claim that a difference is negative, by the side of zero on which its interval lies."""
 
 
 def verdict(claim: Claim, found: Found) -> str:
@@ -229,7 +229,7 @@ def verdict(claim: Claim, found: Found) -> str:
 
 
 def effect(difference: Interval | None, over: str = "pairs") -> str:
-    """Say what a 95 % interval says of a change that nobody has made a claim on."""
+    """Return what a 95 % interval says of a change about which there is no claim."""
     side = side_of_zero(difference)
     if difference is None or side is None:
         return f"no verdict, fewer than {FEWEST} {over}"

@@ -1,4 +1,4 @@
-"""Many verdicts at once: p-values of paired differences, and what a correction for their number leaves."""
+"""Many verdicts at once: p-values of paired differences, and which stay significant after a correction."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mabn_ref.paper.study import STUDIES, Context
 from mabn_ref.train import results
 from mabn_ref.train.table_layout import Interval, t_quantile
 
-LEVEL = 0.05  #: of a single verdict, and of the corrections
+LEVEL = 0.05  #: the significance level of a single verdict, and of the corrections
 
 
 class Judged(NamedTuple):
-    """A paired verdict among all."""
+    """One of many paired verdicts."""
 
     file: Path
     line: str  #: the verdict as its study writes it
@@ -27,21 +27,21 @@ class Judged(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The line up to what it says of the difference."""
+        """The claim: the line up to the colon."""
         return self.line.partition(":")[0]
 
     @property
     def fallen(self) -> bool:
-        """Whether the difference is decided by itself and not after the correction."""
+        """Whether the difference is significant by itself but not after the correction."""
         return self.p <= LEVEL and not self.kept
 
 
 def p_value(difference: Interval) -> float:
     r"""Return the two-sided p-value of a paired t test.
 
-    It is the probability of \|t\| or more if the true difference is zero. The distribution of t is a finite sum for a
-    whole number of degrees of freedom (Abramowitz and Stegun, 26.7.3 and 26.7.4). A difference without an interval is
-    a `ValueError`.
+    It is the probability of \|t\| or more if the true difference is zero. For a whole number of degrees of freedom,
+    the distribution of t is a finite sum (Abramowitz and Stegun, 26.7.3 and 26.7.4). Raises `ValueError` if the
+    difference has no interval.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def p_value(difference: Interval) -> float:
 def benjamini_hochberg(p_values: Sequence[float], level: float = LEVEL) -> list[bool]:
     """Tell which of many p-values are significant at a false discovery rate of `level`.
 
-    Benjamini and Hochberg (1995): up to the largest rank k, from below, whose value is at most k / n times the level.
+    Benjamini and Hochberg (1995): those up to the largest rank k, from below, whose value is at most level * k / n.
 
     Examples
     --------
@@ -81,9 +81,9 @@ def benjamini_hochberg(p_values: Sequence[float], level: float = LEVEL) -> list[
 
 
 def holm(p_values: Sequence[float], level: float = LEVEL) -> list[bool]:
-    """Tell which of many p-values are significant if one false one among all is to have probability `level`.
+    """Tell which of many p-values are significant if the probability of any false one is to be at most `level`.
 
-    Holm (1979): from below, until one is above the level divided by how many are left.
+    Holm (1979): from the lowest up, until one is above the level divided by the number of those left.
     """
     many = len(p_values)
     above = (k for k, p in enumerate(sorted(p_values)) if p > level / (many - k))
@@ -91,7 +91,7 @@ def holm(p_values: Sequence[float], level: float = LEVEL) -> list[bool]:
 
 
 def _lowest(p_values: Sequence[float], count: int) -> list[bool]:
-    """Which are the lowest `count`."""
+    """Tell which are the lowest `count`."""
     kept = set(sorted(range(len(p_values)), key=lambda place: p_values[place])[:count])
     return [place in kept for place in range(len(p_values))]
 
@@ -99,9 +99,9 @@ def _lowest(p_values: Sequence[float], count: int) -> list[bool]:
 def family(folder: Path) -> list[Judged]:
     """Judge all paired verdicts of a folder's studies together, from the records of the runs.
 
-    The folder has the JSON files of ``mabn-ref paper``, at any depth, and the records beside them. What has no
-    records, or no paired verdict, adds nothing. A difference that several verdicts share, as studies with common runs
-    do, counts once, and all its verdicts are here, in order.
+    The folder has the JSON files of ``mabn-ref paper``, at any depth, with the records beside them. Files without
+    records or paired verdicts are ignored. A difference shared by several verdicts, as in studies with common runs,
+    counts once; all its verdicts are returned, in order.
     """
     found: list[tuple[Path, str, Interval]] = []
     for file in sorted(folder.rglob("*.json")):
@@ -117,7 +117,7 @@ def family(folder: Path) -> list[Judged]:
                 for line, difference in zip(outcome.verdicts, outcome.differences, strict=True)
                 if difference and difference.half is not None
             ]
-    # what a difference has in common with itself the other way round
+    # the same for a difference and its negative
     keys = [(round(abs(d.mean), 9), round(d.half or 0.0, 9), d.runs) for _, _, d in found]
     distinct = {key: p_value(difference) for key, (_, _, difference) in zip(keys, found, strict=True)}
     kept = dict(zip(distinct, benjamini_hochberg(list(distinct.values())), strict=True))

@@ -34,9 +34,9 @@ _METHODS: dict[str, dict[str, Any]] = {
     "BN 2": {"norm": "bn", **_DEVICES, "decay": 0.9},
     "GN": {"norm": "gn", "norm_batch": 1},
 }
-"""With the paper's weights of the old value."""
+"""The methods, with the paper's decays."""
 OWN = ", own statistics"
-"""What the label of a row gets where its networks normalise by the statistics of their own test batches."""
+"""Added to the label of a row whose networks normalise by the statistics of their own test batches."""
 
 # A claim is that the first has the lower number, and here the higher one is better.
 _LIKE_SYNC = [
@@ -81,7 +81,7 @@ _AUTHORS = (
 
 
 def row_of(label: str, method: str, context: Context, paper: str = "", **further: Any) -> Row:
-    """Return a row that trains by one of the methods, and what differs from it."""
+    """Return a row that trains by one of the methods, with the changes in `further`."""
     settings = {**_METHODS[method], **further, "gradient_batch": _BATCH}
     if settings["norm"] == "gn":
         settings["groups"] = math.gcd(GROUPS, int(context.settings["width"]))
@@ -101,13 +101,13 @@ def _backbone(context: Context) -> list[Row]:
 
 
 def _one_stage(context: Context) -> list[Row]:
-    """Table 7: two rows of Table 3, whose detector has one stage here, and the control."""
+    """Return the rows of Table 7: two rows of Table 3, whose detector has one stage here, and a control."""
     shown = ("SyncBN 16", "MABN 2 + WC", "SyncBN 16 + WC (control)")
     return [row for row in _backbone(context) if row.label in shown]
 
 
 def _heads(context: Context) -> list[Row]:
-    """Table 5: a normaliser in the head, too, where MABN has batch statistics for a sixth of the run."""
+    """Return the rows of Table 5: the head has a normaliser too; in MABN it uses batch statistics at first."""
     updates = (context.settings["train_size"] // _BATCH) * context.settings["epochs"]
     authors = {"BN 2": "32.38", "BRN 2": "34.07", "SyncBN 16": "36.80", "MABN 2 + WC": "36.50"}
     warm = {"MABN 2 + WC": {"head_warmup": updates // 6}}
@@ -126,7 +126,7 @@ def study_of(
     notes: Sequence[str],
     own: Mapping[str, Any] = USUAL,
 ) -> Study:
-    """Return a study of detectors: its rows by context, its claims, and notes, sizes and recipe of its own."""
+    """Return a study of detectors with these rows, claims and notes; `own` are its default sizes and recipe."""
     suited = partial(usual, own=own, data="embedded", data_dir=None, augment=False, network="plain")
 
     def plan(context: Context, records: Records) -> list[RunConfig]:
@@ -167,7 +167,7 @@ def _details(rows: Sequence[Row], found: Mapping[str, Found]) -> Table:
 
 
 def examples(rows: Sequence[Row], context: Context, records: Records, value: str, **scenes: Any) -> dict[str, Any]:
-    """Return what the first seed of each row predicts for the first test scenes, with this entry of its record."""
+    """Return each row's predictions for the first test scenes with the first seed, and the entry `value`."""
     first, found = context.seeds[0], {}
     for row in rows:
         record = results.find(records, config(row, first, context))
@@ -209,7 +209,7 @@ def drawn(
     handles: Sequence[Any],
     title: str,
 ) -> Any:
-    """Return a picture with a line of scenes for each name: `show` draws in a panel what stands for the scene."""
+    """Return a picture with a line of scenes for each name; `show(panel, scene)` draws a scene in a panel."""
     figure = plotting.new(*size)
     axes = figure.subplots(len(lines), len(lines[0][1]), squeeze=False)
     for of_line, (name, scenes) in zip(axes, lines, strict=True):
@@ -230,7 +230,7 @@ _STYLES: dict[str, dict[str, Any]] = {
 
 
 def _sorted(truth: Any, predicted: Sequence[Sequence[float]]) -> dict[str, list[list[float]]]:
-    """True boxes that were found or missed, and detections that are none, at an overlap of a half.
+    """Sort into true boxes found, true boxes missed, and detections of nothing, at an overlap of one half.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Figures 2, 3 and 4: the four batch statistics of a layer during training, of |B| samples and of all."""
+"""Figures 2, 3 and 4: a layer's batch statistics during training, of |B| samples and of all samples."""
 
 from __future__ import annotations
 
@@ -27,16 +27,17 @@ _DIGITS = 5
 def norms_of_statistics(module: Any, x: Array, dz: Array, cache: Any, state: Any) -> dict[str, list[float]]:
     """Return, for each of a normaliser's statistics in one gradient batch, three norms over the channels.
 
-    The statistics are "mu" and "var", or "chi2"; "g" and "psi", or "psi" alone. The norms: that of the last
-    normalisation batch ("small"), or for MABN of the average that it used; that of all samples of the gradient batch,
-    from the same x and the same gradient of y, r in it ("regular"); that of their difference ("gap").
+    The statistics are "mu" and "var", or "chi2"; and "g" and "psi", or "psi" alone. The norms are of the statistic of
+    the last normalisation batch or, for MABN, of the average in use ("small"); of the statistic of all samples in the
+    gradient batch, computed from the same x and the same gradient of y, with r ("regular"); and of the difference of
+    the two ("gap").
     """
     small, regular = _used(module, x, dz, cache, state)
     return {name: _norms(small[name], regular[name]) for name in small}
 
 
 def _used(module: Any, x: Array, dz: Array, cache: Any, state: Any) -> tuple[dict[str, Array], dict[str, Array]]:
-    """The statistics of the last normalisation batch, averaged where the pass averages them; and those of all."""
+    """Return the statistics that the last normalisation batch used, averages or its own; and those of all samples."""
     whole: Any = batch_norm if hasattr(state, "mean") else modified_batch_norm
 
     def statistics(form: Any, dz: Array, cache: Any) -> dict[str, Array]:
@@ -53,7 +54,7 @@ def _used(module: Any, x: Array, dz: Array, cache: Any, state: Any) -> tuple[dic
     config = whole.Config(eps=cache.config.eps)
     moving = whole.State(*(getattr(state, name) for name in whole.State._fields))
     _, kept, _ = whole.forward(x, cache.gamma, 0 * cache.gamma, moving, config)
-    if hasattr(cache, "r"):  # dz reaches y through r, of which every normalisation batch has its own
+    if hasattr(cache, "r"):  # dz reaches y through r, and each normalisation batch has its own r
         dz = merge(split(dz, cache.config.norm_batch) * cache.r, tuple(dz.shape))
     return small, {name: value[0, :] for name, value in statistics(whole, dz, kept).items()}
 
@@ -65,9 +66,9 @@ def _norms(small: Array, regular: Array) -> list[float]:
 
 
 def run_recorded(config: RunConfig, **keywords: Any) -> dict[str, Any]:
-    """Train as `run_one` does a normaliser with batch statistics, and record every one in the network.
+    """Train a normaliser with batch statistics as `run_one` does, and record the statistics of every layer.
 
-    The record has `statistics`, too: by layer and statistic, a list of norms for each of `KINDS`, one a gradient
+    The record also has `statistics`: by layer and statistic, a list for each of `KINDS`, with a norm per gradient
     batch.
     """
     statistics: dict[str, dict[str, dict[str, list[float]]]] = {}
@@ -151,7 +152,7 @@ def _legend(row: Row, kind: str) -> str:
 
 
 def _relative(values: dict[str, list[float]]) -> float | None:
-    """The gap in % over the second half of training, past warm-up and the first iterations with r."""
+    """Return the gap in % over the second half of training, after warm-up and the first iterations with r."""
     half = len(values["gap"]) // 2
     regular = sum(values["regular"][half:])
     return 100 * sum(values["gap"][half:]) / regular if regular > 0 else None

@@ -13,7 +13,7 @@ from mabn_ref.train.table_layout import FEWEST, Interval, t_quantile
 
 
 def packed(right: Array) -> dict[str, Any]:
-    """Return a value of JSON that says of each image whether it was right, eight to a byte.
+    """Return whether each image was right as a JSON value, eight images to a byte.
 
     Examples
     --------
@@ -32,19 +32,19 @@ def unpacked(kept: dict[str, Any]) -> Array:
 def two_way(values: Array) -> Interval:
     """Return the mean of an array (seeds, images) with a 95 % interval for other seeds and other images.
 
-    A value is what its seed, its image and chance add to the true mean. With S seeds, I images, and the mean squares
-    M of a two-way analysis of variance without repetition, the variance of the mean is estimated as
+    Each value is the true mean plus an effect of the seed, one of the image, and chance. With S seeds, I images, and
+    the mean squares M of a two-way analysis of variance without repetition, the variance of the mean is estimated as
 
         (M_seeds + max(M_images - M_rest, 0)) / (S I),
 
     and the degrees of freedom of its t interval are (S - 1) (1 + max(M_images - M_rest, 0) / M_seeds)^2, rounded down
-    and fewer than the images (S. L. Hillis, *Statistics in Medicine* 26, 2007). Fewer than `FEWEST` seeds have none.
-    Where the means of all seeds are equal, they differ by less than chance makes them: M_rest is put for M_seeds, and
-    the degrees of freedom are one fewer than the images.
+    and fewer than the images (S. L. Hillis, *Statistics in Medicine* 26, 2007). With fewer than `FEWEST` seeds
+    there is no interval. If the means of all seeds are equal, which is less variation than chance gives, M_rest takes
+    the place of M_seeds, and the degrees of freedom are one fewer than the images.
 
     Examples
     --------
-    Of four images the first is always gained, of the others at most one:
+    Four images: the first is always gained, and at most one of the others:
 
     >>> gained = np.array([[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
     >>> interval = two_way(gained)

@@ -1,7 +1,7 @@
-"""Training to the end: are the differences after a few epochs differences of speed, or of the end point?
+"""Training to the end: are the differences after a few epochs differences in speed, or in the final error?
 
-BN, BRN and MABN with and without centralised weights, each with a learning rate of its own, until the training images
-are learnt. The rates are compared on training images that are held out, so that test images choose nothing.
+BN, BRN and MABN, with and without centralised weights and each with its own learning rate, train until the training
+images are learnt. The rates are compared on held-out training images, so that no choice depends on the test images.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from mabn_ref.train.loop import Progress, Setup, predictions, test_error_of
 from mabn_ref.train.runs import run_one
 from mabn_ref.train.table_layout import Table, mean_interval, paired_difference, text
 
-FACTORS = (0.5, 1.0, 2.0)  #: of the learning rate: what is tried for every row
+FACTORS = (0.5, 1.0, 2.0)  #: factors of the learning rate that are tried for every row
 TUNING_SEEDS = (1000,)
 
 _USUAL: dict[str, Any] = {"width": 16, "epochs": 20, "augment": False}
-"""Sizes if nothing else is said; flips and crops would put off the end."""
+"""Default sizes; no flips and crops, for they would delay the end."""
 
 _METHODS: dict[str, dict[str, Any]] = {
     "BN 32": {"norm": "bn", "norm_batch": 32},
@@ -59,7 +59,7 @@ _PANELS = {
     ],
     "What centralised weights do": [(f"{name} + WC", name) for name in ("BN 2", "BN 32", "MABN 2")],
 }
-"""What each panel shows: of these pairs the first less the second."""
+"""The pairs of rows in each panel, which shows the first minus the second."""
 _PAIRS = [*dict.fromkeys([pair for pairs in _PANELS.values() for pair in pairs] + [("BN 2", "BN 32")])]
 _NOTES = [
     "The intervals of differences at the end are over seeds and test images; all others are over seeds.",
@@ -76,10 +76,10 @@ _NOTES = [
 
 
 def run_to_the_end(config: RunConfig, **keywords: Any) -> dict[str, Any]:
-    """Train as `run_one` does; the record says which test images were right, and how many training images were not.
+    """Train as `run_one` does; the record also has `hits`, which test images were right, and `fitted_error`.
 
-    That is `fitted_error`, in %, of the network as it is used: with moving statistics. The training errors by epoch
-    are those of training, with the statistics of the batch, while the weights changed.
+    `fitted_error` is the error on the training images, in %, of the trained network with moving statistics. The
+    training errors by epoch are taken during training, with the statistics of the batch, while the weights change.
     """
 
     def finished(setup: Setup, progress: Progress) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _trials(row: Row, context: Context) -> list[Row]:
 
 
 def _tuned(context: Context, records: Records) -> list[Row]:
-    """Every row with its best rate, once its trials are recorded, if any of them did not diverge."""
+    """Return every row with its best rate, once its trials are recorded and unless all of them diverged."""
     searching = context._replace(seeds=TUNING_SEEDS)
     chosen = ((row, search.lowest(_trials(row, context), searching, records)) for row in _ROWS)
     return [Row(row.label, {**row.settings, "lr": best.settings["lr"]}) for row, best in chosen if best is not None]
@@ -127,7 +127,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
 
 
 _ByEpoch: TypeAlias = Mapping[str, Mapping[str, list[float]]]
-"""Of a row the "test" errors, and the "train" errors, of every seed that ended, after each epoch."""
+"""A row's "test" and "train" errors after each epoch, for every seed that ended."""
 
 
 def _curves(row: Row, context: Context, records: Records) -> _ByEpoch:
@@ -152,7 +152,7 @@ def _errors(rows: list[Row], found: Found, curves: Mapping[str, _ByEpoch], fitte
 
 
 def _over_epochs(found: Found, of_rows: Mapping[str, _ByEpoch], epochs: int) -> Table:
-    """The differences early, where the other pages stop, and at the end."""
+    """Return the table of differences early, where the other studies stop, and at the end."""
     early, lines = max(epochs // 3, 1), list[tuple[str, ...]]()
     for a, b in [(a, b) for a, b in _PAIRS if a in of_rows and b in of_rows]:
         curves = [{int(seed): curve for seed, curve in of_rows[label]["test"].items()} for label in (a, b)]
@@ -173,7 +173,7 @@ def _trial_errors(context: Context, records: Records) -> Table:
 
 
 def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The differences over the epochs: lines are means over the seeds, thin ones are single seeds."""
+    """Draw the differences over the epochs: thick lines are means over the seeds, thin lines single seeds."""
     tests = {label: curves["test"] for label, curves in data["curves"].items()}
     drawing = plotting.new(plotting.NARROW, 6.4)
     panels = drawing.subplots(len(_PANELS), 1, sharex=True)

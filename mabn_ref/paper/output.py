@@ -1,4 +1,4 @@
-"""What studies write: numbers as JSON, pictures, and an HTML page that needs no other file and no network."""
+"""What studies write: numbers as JSON, pictures, and a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHORT = {
     "SMAS": "simple moving average statistics, over a window",
     "EMAS": "exponential moving average statistics",
 }
-"""The paper's letters that rows are named by."""
+"""The paper's abbreviations in names of rows."""
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -41,7 +41,7 @@ nav li { margin: .1rem 0; } .note { color: #444; }
 
 
 def as_text(outcome: Outcome) -> str:
-    """Return what is printed of an outcome: its tables, verdicts and notes."""
+    """Return the printed form of an outcome: its tables, verdicts and notes."""
     tables = "".join(f"{table}\n\n" for table in outcome.tables)
     verdicts = "".join(
         textwrap.fill(line, WIDTH, initial_indent="- ", subsequent_indent="  ") + "\n" for line in outcome.verdicts
@@ -66,9 +66,9 @@ def write(
 ) -> list[Path]:
     """Write a study's pictures as PNG and SVG, and its numbers as JSON; return the paths.
 
-    The JSON holds the tables, verdicts and notes as they are printed, the numbers behind them, which pictures are
-    drawn from, the settings and seeds, the layer if the study reads one, the command, and the versions and machines
-    of the runs; or those of this process, where a study simulates or measures without any run.
+    The JSON holds the tables, verdicts and notes as they are printed, the numbers behind them, from which pictures
+    are drawn, the settings and seeds, the layer if the study reads one, the command, and the versions and machines of
+    the runs, or those of this process if the study has no runs.
     """
     used = [record for config in planned if (record := results.find(records, config)) is not None]
     sources = used if planned else [results.made_with()]
@@ -106,7 +106,7 @@ def _distinct(values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _picture(figure: Any, kind: str, *, transparent: bool = False) -> bytes:
     buffer = io.BytesIO()
-    # a salt and no date, so that the same numbers give the same file
+    # a fixed salt and no date, so that the same numbers give the same file
     with require("matplotlib", "run").rc_context({"svg.hashsalt": "mabn_ref"}):
         metadata = {"Date": None} if kind == "svg" else None
         figure.savefig(buffer, format=kind, transparent=transparent, metadata=metadata)
@@ -114,12 +114,12 @@ def _picture(figure: Any, kind: str, *, transparent: bool = False) -> bytes:
 
 
 def data_uri(figure: Any) -> str:
-    """Return a figure as the address of a transparent image that is in the address itself."""
+    """Return a figure as a data URI: an address that contains the transparent image itself."""
     return "data:image/svg+xml;base64," + base64.b64encode(_picture(figure, "svg", transparent=True)).decode()
 
 
 def page(found: Mapping[str, tuple[Study, Outcome]], about: str) -> str:
-    """Return the page of studies and what they found; `about` says what was run: data, sizes, seeds, versions.
+    """Return the HTML page of studies and their outcomes; `about` says what was run: data, sizes, seeds, versions.
 
     Examples
     --------
@@ -137,7 +137,7 @@ def page(found: Mapping[str, tuple[Study, Outcome]], about: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>The paper in miniature</title><style>{_STYLE}</style></head><body>"
         f"<h1>The paper in miniature</h1><p>{escape(about)}</p>"
-        "<p>Differences are paired by seed; ± is half of a 95 % t interval. A verdict is what that interval says, "
+        "<p>Differences are paired by seed; ± is half of a 95 % t interval. A verdict says what that interval shows "
         "at these sizes, and no more.</p>"
         f"<nav><ul>{contents}</ul></nav>{sections}</body></html>\n"
     )

@@ -1,7 +1,7 @@
 """Networks to fine-tune: the detector's backbone, trained to tell embedded images apart with batch norm of 32.
 
-The textures are those of the objects that the detector of Table 6 looks for. A pretraining belongs to the runs that
-begin from it and is repeated by any process that needs it: it depends on nothing but their configuration.
+The textures are those of the objects that the detector of Table 6 looks for. A pretraining is not stored: every
+process that needs one repeats it, for it depends only on the configuration of the runs that begin from it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from mabn_ref.train.starting import MEASURED, Source
 from mabn_ref.train.tasks import Task, of_network
 
 PLAIN, CENTRALIZED = "BN 32", "BN 32 + WC"
-"""The two pretrainings: what `RunConfig.start` of a run that begins from one says."""
+"""The two pretrainings, as `RunConfig.start` names them."""
 
 
 def run_tuned(config: RunConfig, **keywords: Any) -> dict[str, Any]:
-    """Do as `mabn_ref.train.runs.run_boxes` does, from the pretraining that ``config.start`` names, if it does.
+    """Train as `mabn_ref.train.runs.run_boxes` does, from the pretraining that ``config.start`` names, if any.
 
-    Six times as many embedded images are trained on as scenes, in as many epochs.
+    The pretraining has six times as many embedded images as the run has scenes, and as many epochs.
     """
     if config.start is None:
         return run_boxes(config, **keywords)
@@ -40,7 +40,7 @@ def run_tuned(config: RunConfig, **keywords: Any) -> dict[str, Any]:
 
 
 def backbone_classifier(module: Any, config: Any, **options: Any) -> list[network.Layer]:
-    """Return the layers of the detector before its head, then global average pool and linear.
+    """Return the layers of the detector before its head, followed by a global average pool and a linear layer.
 
     Examples
     --------
@@ -64,7 +64,7 @@ class _Backbone(Task):
 
 @functools.lru_cache(maxsize=4)
 def _pretrained(name: str, config: RunConfig) -> Source:
-    """Train; what a record then says of the network is also what each way to MABN makes of it."""
+    """Train the network; its description in records includes what each conversion to MABN loses."""
     setup = loop.prepare(config, task=_Backbone())
     *_, end = loop.run(setup, loop.begin(setup))
     net = convert.Network(setup.layers, end.params, end.states)
@@ -72,9 +72,9 @@ def _pretrained(name: str, config: RunConfig) -> Source:
 
 
 def conversions(net: convert.Network, setup: loop.Setup) -> dict[str, dict[str, float]]:
-    """Return the test error in % after each way to MABN, and how far the logits moved, in % of their own size.
+    """Return the test error in % after each conversion to MABN, and how far the logits moved, in % of their size.
 
-    Nothing is trained. "exact" exchanges the normalisers alone; the others centre the weights too: "naive" keeps the
+    Nothing is trained. "exact" exchanges the normalisers only; the others also centre the weights: "naive" keeps the
     statistics, "plain" and "optimal" measure them again.
     """
     config = mabn.Config()

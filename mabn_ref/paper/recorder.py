@@ -1,4 +1,4 @@
-"""A stand-in for a normaliser's module that shows what passes through it, and both passes with fixed weights."""
+"""A stand-in for a normaliser's module that records what passes through it; both passes with fixed weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mabn_ref.train.loop import Progress, Setup, to_input
 
 
 class Recorder:
-    """A normaliser's module that passes every call on, so that training is the same, bit for bit, as without it.
+    """A wrapper of a normaliser's module that passes every call on: training is bit for bit the same as without it.
 
     After each backward pass `seen` is called with x, dz and the cache of both passes, and the state after them.
     """
@@ -26,12 +26,12 @@ class Recorder:
         return getattr(self._module, name)
 
     def forward(self, x: Array, *rest: Any) -> Any:
-        """Hand on, and keep x for `backward`."""
+        """Pass the call on, and keep x for `backward`."""
         self._x.append(x)
         return self._module.forward(x, *rest)
 
     def backward(self, dz: Array, cache: Any, state: Any) -> Any:
-        """Hand on, and show what was seen."""
+        """Pass the call on, and call `seen`."""
         out = self._module.backward(dz, cache, state)
         self._seen(self._x.pop(0), dz, cache, out[3])
         return out
@@ -52,7 +52,7 @@ def recorded(
 def both_passes(
     setup: Setup, progress: Progress, layers: Sequence[network.Layer], states: Any, pixels: Any, labels: Any
 ) -> tuple[Any, Any]:
-    """Pass a gradient batch through and back, and return the caches and the states after it."""
+    """Run a gradient batch forward and backward; return the caches and the states after it."""
     logits, caches, states = network.forward(layers, progress.params, states, to_input(setup, pixels))
     _, cache = softmax_cross_entropy.forward(logits, to_device(labels, setup.xp))
     _, states = network.backward(layers, softmax_cross_entropy.backward(1.0, cache), caches, states)

@@ -1,7 +1,8 @@
-"""The same tuning for every method: as many settings each, on seeds of their own, then the best with fresh seeds.
+"""The same tuning for every method: equally many settings, on separate seeds; then the best with fresh seeds.
 
-A comparison in which one method was tuned says nothing about the others. Batch Renormalization has a schedule and a
-decay to choose, MABN a window and a start of r, batch norm and the modified form a decay and a learning rate.
+A comparison in which only one method was tuned is not fair to the others. The search chooses a schedule and a decay
+for Batch Renormalization, a window and a start of r for MABN, a decay and a learning rate for batch norm and the
+modified form.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from mabn_ref.train import plotting, results
 from mabn_ref.train.config import RunConfig, recipe
 from mabn_ref.train.table_layout import Table
 
-SEARCH_SEEDS = (1000, 1001)  #: seeds that settings are compared on; never those that are reported
+SEARCH_SEEDS = (1000, 1001)  #: seeds on which settings are compared; never those that are reported
 
 BUDGET = 6  #: settings per method
 
 
 def _grid(**choices: Sequence[Any]) -> list[dict[str, Any]]:
-    """Every combination of these choices."""
+    """Return every combination of these choices."""
     return [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
 
 
@@ -66,15 +67,15 @@ def candidates(context: Context) -> dict[str, list[Row]]:
 
 
 def best(method: str, context: Context, records: Records) -> Row | None:
-    """Return the setting of lowest mean error on the search's seeds.
+    """Return the method's setting with the lowest mean error on the search's seeds.
 
-    None before all of its runs are recorded, and if no setting got through them without diverging.
+    None until all of its runs are recorded, and if every setting diverged at least once.
     """
     return lowest(candidates(context)[method], context._replace(seeds=SEARCH_SEEDS), records)
 
 
 def lowest(rows: Sequence[Row], context: Context, records: Records) -> Row | None:
-    """Return the row of lowest mean error; None before all runs are recorded, or if each has one that diverged."""
+    """Return the row with the lowest mean error; None until all runs are recorded, or if every row has diverged."""
     if results.missing(claims.configs(rows, context), records):
         return None
     found = claims.measure(rows, context, records)
@@ -83,12 +84,12 @@ def lowest(rows: Sequence[Row], context: Context, records: Records) -> Row | Non
 
 
 def _score(found: Measured) -> float:
-    """The mean error; a setting that diverged once has none."""
+    """Return the mean error; infinity for a setting that diverged once."""
     return math.inf if found.diverged or not found.errors else statistics.fmean(found.errors.values())
 
 
 def _chosen(context: Context, records: Records) -> dict[str, Row]:
-    """The best setting of each method that has one."""
+    """Return the best setting of each method that has one."""
     return {method: row for method in _METHODS if (row := best(method, context, records)) is not None}
 
 
@@ -143,17 +144,17 @@ TUNED = "BRN 2, best of the search"
 
 
 def tuned_rows(context: Context, records: Records) -> list[Row]:
-    """Return Batch Renormalization as the search has tuned it, once the search's runs are recorded."""
+    """Return Batch Renormalization as tuned by the search, once the search's runs are recorded."""
     chosen = best("BRN 2", context, records)
     return [] if chosen is None else [Row(TUNED, chosen.settings)]
 
 
 def note_on_tuning(rows: Sequence[Row]) -> str:
-    """Say how Batch Renormalization was tuned in a table that has these rows."""
+    """Return the note on how Batch Renormalization was tuned in a table with these rows."""
     schedule = "BRN has Ioffe's schedule squeezed into the run"
     if rows[-1].label != TUNED:
         return f"{schedule}. After `mabn-ref paper search` this table has its best, too."
     default = next(row for row in rows if row.settings["norm"] == "brn" and row.settings["norm_batch"] == 2)
-    same = recipe(**{**default.settings, "ramp": 1.0}) == recipe(**rows[-1].settings)  # the schedule as it is
+    same = recipe(**{**default.settings, "ramp": 1.0}) == recipe(**rows[-1].settings)  # with the default schedule
     which = ", which turn out to be those it has" if same else ""
     return f"{schedule}, and below the best of {BUDGET} settings on other seeds{which}."

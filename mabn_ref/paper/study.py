@@ -1,4 +1,4 @@
-"""What a study is, what it returns, how it is run; and all studies by name."""
+"""Studies: what one is, what it returns and how it runs; and all studies by name."""
 
 from __future__ import annotations
 
@@ -18,60 +18,60 @@ class Outcome(NamedTuple):
     """What a study found."""
 
     tables: list[Table]
-    verdicts: list[str]  #: one line a claim, each with its interval; none without
-    notes: list[str]  #: what a reader must know to read the numbers
-    data: dict[str, Any]  #: the numbers, as JSON gives them back: keys are strings, sequences are lists
-    #: the paired difference that each verdict judges, parallel to these; empty where they judge none
+    verdicts: list[str]  #: a line for each claim, with its interval; empty if there are no claims
+    notes: list[str]  #: what one must know to read the numbers
+    data: dict[str, Any]  #: the numbers, as they come back from JSON: keys are strings, sequences are lists
+    #: the paired difference that each verdict judges, in the same order; empty if they judge none
     differences: Sequence[Interval | None] = ()
 
 
 class Context(NamedTuple):
-    """What the command line says of a study's runs."""
+    """What the command line sets for a study's runs."""
 
     seeds: tuple[int, ...]
-    settings: Mapping[str, Any]  #: fields of `RunConfig` that every run shares: the data, its sizes, the recipe
+    settings: Mapping[str, Any]  #: fields of `RunConfig` that all runs share: the data, its sizes, the recipe
     layer: str = "norm4"  #: the normaliser whose statistics are drawn
 
 
 def usual(context: Context, own: Mapping[str, Any] = MappingProxyType({}), **fixed: Any) -> Context:
-    """Return the context with what is `fixed`, and with what is usual for its images, or `own`, if not said."""
+    """Return the context with the `fixed` settings; those not set come from `own`, then from its images' defaults."""
     return context._replace(settings=filled({**context.settings, **fixed}, own))
 
 
 RUNS = frozenset(
     ("seeds", "jobs", "dask", "device", "train_size", "test_size", "width", "epochs", "lr", "weight_decay")
 )
-"""Options of ``mabn-ref paper`` that a study of runs reads, as argparse names them."""
+"""The options of ``mabn-ref paper`` that a study with runs reads, by their names in argparse."""
 IMAGES = RUNS | {"data", "data_dir", "network", "augment"}
-"""Those of a study of runs on whole images. Scenes are generated, not augmented, and have a network of their own."""
+"""The options of studies on whole images. Scenes are generated, not augmented, and have a network of their own."""
 OPTIONS = IMAGES | {"layer"}
-"""All that some study reads and another one may not."""
+"""All options that some studies read and others do not."""
 
 
 class Study(NamedTuple):
-    """A study: its runs, and what is made of their records."""
+    """A study: its runs, and the evaluation of their records."""
 
     title: str  #: one line
-    #: the runs, given the records so far: a study may decide on runs by the outcome of earlier ones
+    #: the runs, given the records so far: runs may depend on the outcome of earlier ones
     plan: Callable[[Context, Records], list[RunConfig]]
     outcome: Callable[[Context, Records], Outcome]
-    #: matplotlib figures by a name, "" for the only one, from an outcome's data: from a file that was kept, too
+    #: matplotlib figures by name, "" for a single one, from an outcome's data or from those of a written file
     draw: Callable[[Mapping[str, Any]], dict[str, Any]]
-    #: what a run is, a function of a module, so that any process can be sent it; None: `train.runs.run_one`
+    #: does a run; a function of a module, so that it can be sent to any process; None: `train.runs.run_one`
     run: Callable[..., dict[str, Any]] | None = None
-    #: where its records go. Studies with the same `run` share the file, and so the runs they have in common.
+    #: the file of its records. Studies with the same `run` share it, and so the runs they have in common.
     file: str = "results.jsonl"
     seeds: int = 3
-    #: what it makes of what the command line says: all settings, those that it does not say as well
+    #: completes the context that the command line gives, so that it has all settings
     suited: Callable[[Context], Context] = usual
-    #: which of `OPTIONS` it reads: another one is refused, and what it writes says nothing of that
+    #: the `OPTIONS` it reads; others are refused, and do not appear in what it writes
     reads: frozenset[str] = IMAGES
-    #: gradient batches for which there must be training images
+    #: the fewest gradient batches of training images that it needs
     batches: int = 1
 
 
 def no_runs(context: Context, records: Records) -> list[RunConfig]:
-    """Plan nothing: the study of a simulation or a measurement."""
+    """Plan no runs, for a study that simulates or measures."""
     return []
 
 
@@ -81,10 +81,10 @@ def complete(
     known: Records,
     run: Callable[[list[RunConfig]], Iterable[dict[str, Any] | Exception]],
 ) -> tuple[list[RunConfig], list[dict[str, Any]]]:
-    """Run what is not `known`, and again while the study decides on further runs by outcome.
+    """Do the runs that are not `known`, and repeat as long as their outcome leads the study to plan more.
 
-    `run` runs a list of configurations, and returns their records, or why they failed; what failed is not asked for
-    again. Returned are all runs of the study, and the records that are known then.
+    `run` takes a list of configurations and returns their records, or the exceptions of those that failed; these are
+    not tried again. Returns all runs of the study and all records known at the end.
     """
     records, tried = list(known), set[RunConfig]()
     while True:
@@ -97,7 +97,7 @@ def complete(
 
 
 class _Studies(Mapping[str, Study]):
-    """A study's file is imported when the study is asked for: a simulation needs no training loop."""
+    """The studies by name. A study's file is imported on access: a simulation needs no training loop."""
 
     _rows = {  # noqa: RUF012
         "search": ("search", "every method tuned alike: the same number of settings each"),
@@ -134,12 +134,12 @@ class _Studies(Mapping[str, Study]):
         return len(self._rows)
 
     def listing(self) -> str:
-        """Return a line for each: its name, and what it is about."""
+        """Return a line for each study: its name and its subject."""
         return "".join(f"  {name:<12}  {about}\n" for name, (_, about) in self._rows.items())
 
 
 STUDIES = _Studies()
-"""The search, which tables refer to, and long training; then the order of the paper.
+"""All studies: the search, to which tables refer, and long training; then in the order of the paper.
 
-Each is the constant of its name in capitals.
+Each is a constant in its file, with its name in capitals.
 """

@@ -1,4 +1,4 @@
-"""What a study's verdicts come to, in a sentence or two."""
+"""A study's verdicts, summed up in a sentence or two."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from collections.abc import Sequence
 JUDGED = ("holds", "no difference found", "does not hold", "the opposite holds", "not decided", "no verdict")
 """What a verdict on a claim can say: `mabn_ref.paper.claims.verdict`."""
 MEASURED = ("lowers the error", "raises the error", "no effect found", "inside", "outside")
-"""What is said of an effect that nobody has made a claim on, and of a value beside a simulation's interval."""
+"""What a verdict on an effect without a claim can say, and on a value beside a simulation's interval."""
 
 
 def judgement(line: str) -> re.Match[str] | None:
-    """Find in a verdict which of `JUDGED` or `MEASURED` it is: the first group."""
+    """Return the match in a verdict whose first group is one of `JUDGED` or `MEASURED`; None if there is none."""
     return re.search(rf"[:,] ({'|'.join((*JUDGED, *MEASURED))})(?=[;,]| \[)", line)
 
 
 def judged(line: str) -> str | None:
-    """Which of `JUDGED` or `MEASURED` a verdict is; None if it is neither."""
+    """Return which of `JUDGED` or `MEASURED` a verdict says; None if neither."""
     said = judgement(line)
     return said[1] if said else None
 
 
 def summary(verdicts: Sequence[str]) -> str:
-    """Count what verdicts say, and the intervals that are expected to miss by chance; "" if there are none.
+    """Return a count of what the verdicts say, and of intervals expected to miss by chance; "" without verdicts.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The studies that are rows and claims: Tables 1 and 2, Figure 1(b), the window, the methods of section 2."""
+"""Studies that consist of rows and claims: Tables 1 and 2, Figure 1(b), the window, the methods of section 2."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PAPER = {"BN 32": "23.41", "BN 2": "35.22", "BRN 2": "30.29", "MABN 2 + WC": "2
 
 
 def _line_of_1b(name: str, centralized: bool) -> tuple[str, dict[int, Row]]:
-    """A line of the figure, and its rows by |B|."""
+    """Return the name of a line of the figure, and its rows by |B|."""
     paired = centralized == (name == "MABN")
     rest = f"{' + WC' if centralized else ''}{'' if paired else ' (control)'}"
     rows = {}

@@ -1,8 +1,8 @@
-"""What each part of MABN does: Table 4 as a full factorial, and who gets the credit for closing the gap.
+"""What each part of MABN does: Table 4 as a full factorial, and which part closes how much of the gap.
 
-The factorial is at |B| = 2, of averages in either direction, form and weight centralisation;
-`mabn_ref.norms.moving_statistics` is the one normaliser of all its cells. The gap is that between small and large
-batches.
+The factorial varies, at |B| = 2, the averages in either direction, the form and weight centralisation;
+`mabn_ref.norms.moving_statistics` is the normaliser of all its cells. The gap is the difference in error between
+small and large batches.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def moving(form: str, forward: str, backward: str, centralized: bool) -> dict[st
 
 
 def cell(form: str, forward: str, backward: str, centralized: bool) -> str:
-    """Return its name: statistics in forward / in backward."""
+    """Return the name of a cell: statistics in forward / in backward."""
     return f"{form} {AVERAGES[forward]}/{AVERAGES[backward]}{' + WC' if centralized else ''}"
 
 
@@ -84,7 +84,7 @@ ROWS_OF_CREDIT = [
     *claims.rows_of("mabn-2"),
     Row("MABN 2 + WC, m = 64", {"norm": "mabn", "norm_batch": 2, "window": 64}),
 ]
-"""The gap with centralised weights (WC) and without, and what of MABN stands between its two ends."""
+"""The two ends of the gap, with centralised weights (WC) and without, and the parts of MABN between them."""
 
 _GAP = {"BN 2": 1, "BN 32": -1}
 _GAP_WC = {"BN 2 + WC": 1, "BN 32 + WC": -1}
@@ -92,11 +92,11 @@ _MABN_WC = {"MABN 2 + WC": 1, "MABN 2": -1}
 
 
 class Effect(NamedTuple):
-    """A sum of errors of rows, taken seed by seed, and the gap that it is compared with."""
+    """A signed sum of the errors of rows, formed seed by seed, and the gap to compare it with."""
 
     name: str
     errors: Mapping[str, int]  #: the sign of each row's error
-    #: the gap that a negative effect closes; None for a gap itself, and for what closes none
+    #: the gap that a negative effect closes; None for a gap itself, and for effects that close none
     gap: Mapping[str, int] | None
 
 
@@ -111,7 +111,7 @@ EFFECTS = [
     Effect("form and averages (m = 16), without WC", {"MABN 2": 1, "BN 2": -1}, _GAP),
     Effect("WC on MABN 2, beyond what it does to BN 2", {**_MABN_WC, "BN 2 + WC": -1, "BN 2": 1}, None),
 ]
-"""What is added to batch norm, at equal weights; and what centralised weights do to one row more than to another."""
+"""What each part adds to batch norm, at equal weights; and how much more WC does to one row than to another."""
 
 
 def _credit(context: Context, records: Records) -> Outcome:

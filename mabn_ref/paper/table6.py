@@ -13,7 +13,7 @@ from mabn_ref.train.config import RunConfig
 from mabn_ref.train.table_layout import Table, mean_interval, text
 
 _USUAL = detection.USUAL | {"train_size": 400, "textured": True}
-"""Sizes and recipe if nothing else is said: few scenes, for with many a detector from scratch learns as much."""
+"""Default sizes and recipe: few scenes, because with many a detector from scratch learns as much."""
 
 _SYNC_WC = "SyncBN 16 + WC (control)"
 _CENTRED = "MABN 2 + WC, centred (control)"
@@ -25,7 +25,7 @@ _STARTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "frozen BN": ("BN 2", PLAIN, {"norm": "frozen-bn", "norm_batch": 1, "devices": 1, "decay": RunConfig.decay}),
     _SYNC_WC: ("SyncBN 16", CENTRALIZED, {"centralized": True}),
 }
-"""By row its method, what it begins from, and what differs from the method."""
+"""For each row its method, the network it begins from, and what differs from the method."""
 _AUTHORS = {"SyncBN 16": "38.25", "MABN 2 + WC": "38.42"}
 
 
@@ -74,7 +74,7 @@ _DETECTION = detection.study_of("Table 6 in miniature: detection, fine-tuned", _
 
 
 def _outcome(context: Context, records: Records) -> Outcome:
-    """That of any study of detectors, and what became of the pretrained networks before anything was trained."""
+    """Return the outcome of any study of detectors, and what conversion made of the pretrained networks."""
     found = _DETECTION.outcome(context, records)
     lost = _lost(_DETECTION.suited(context), records)
     table = _conversions(lost)
@@ -82,7 +82,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
 
 
 def _lost(context: Context, records: Records) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
-    """Of each pretraining, by seed, `pretraining.conversions`."""
+    """Return `pretraining.conversions` by pretraining and seed."""
     lost: dict[str, dict[str, Any]] = {}
     for row in [row for row in _rows(context) if row.label in _AUTHORS]:  # one of each pretraining
         for run in configs([row], context):

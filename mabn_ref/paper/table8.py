@@ -1,7 +1,7 @@
 """Table 8 of the paper and its COCO runs in miniature: a class for every pixel, with two images per device.
 
-Two protocols: weights updated after every two images, and weights updated once for the two images of each of eight
-devices, as the paper has it.
+Two protocols: an update of the weights after every two images, and one update for eight devices with two images each,
+as in the paper.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from mabn_ref.train.config import GROUPS, RunConfig
 from mabn_ref.train.runs import run_pixels
 from mabn_ref.train.table_layout import Table
 
-RENORM_AFTER = 1600  #: normalisation batches of MABN with r = 1, as many as in the runs on single images
+RENORM_AFTER = 1600  #: normalisation batches of MABN with r = 1 at the start, as many as in the runs on whole images
 
 
 def _methods(small: Mapping[str, Any], **of_mabn: Any) -> dict[str, dict[str, Any]]:
-    """The rows, by what those with statistics of two images have in common, and what MABN has besides."""
+    """Return the methods: `small` are the settings of those with statistics of two images, `of_mabn` MABN's own."""
     return {
         "BN 2": {"norm": "bn", **small},
         "BRN 2": {"norm": "brn", **small},
@@ -41,20 +41,20 @@ def _methods(small: Mapping[str, Any], **of_mabn: Any) -> dict[str, dict[str, An
 _METHODS = _methods({"gradient_batch": 2, "norm_batch": 2}, renorm_after=RENORM_AFTER)
 _ON_DEVICES = _methods({"gradient_batch": 16, "norm_batch": 2, "devices": 8})
 _USUAL: dict[str, Any] = {"width": 16, "lr": 0.03}
-"""What is not as with whole images if nothing else is said."""
+"""Defaults that differ from those for whole images."""
 _USUAL_ON_DEVICES = _USUAL | {"lr": 0.06}
 """A quarter of SyncBN 16's rate in the first protocol, at which BRN, MABN and GN stay near the background."""
 _PAPER = {"BN 2": "0", "BRN 2": "+0.19", "MABN 2 + WC": "+1.09", "SyncBN 16": "+1.41"}
-"""Cityscapes with PSPNet: mean IoU over that of BN."""
+"""Mean IoU on Cityscapes (PSPNet), minus that of BN."""
 
 
 def _rows(context: Context, methods: Mapping[str, Mapping[str, Any]] = _METHODS) -> list[Row]:
-    """Each method without and with centralised weights."""
+    """Return each method without and with centralised weights."""
     rows, groups = [], math.gcd(GROUPS, int(context.settings["width"]))
     smallest = min(method["gradient_batch"] for method in methods.values())
     for name, method in methods.items():
         settings = {**method, "groups": groups} if name == "GN" else dict(method)
-        # a learning rate in proportion to the batch, or the larger one would have learnt an eighth as much
+        # the learning rate is in proportion to the batch: otherwise the larger one would learn an eighth as much
         settings["lr"] = context.settings["lr"] * method["gradient_batch"] / smallest
         for centralized in (False, True):
             paired = centralized == (name == "MABN 2")
@@ -107,7 +107,7 @@ def _table(title: str, rows: list[Row], found: Found) -> Table:
 def _pictures(found: Mapping[str, Any]) -> Any:
     """Draw test scenes, their masks, and the predictions."""
     many = found["count"]
-    test = scenes.generate(1, many, 0)[1]  # the first of those that were predicted
+    test = scenes.generate(1, many, 0)[1]  # the first test scenes, whose predictions are kept
     lines: list[tuple[str, Any]] = [("scene", test.images), ("mask", test.masks)]
     for label, row in found["rows"].items():
         digits = [np.array(list(map(int, text))).reshape(32, 32) for text in row["predictions"]]

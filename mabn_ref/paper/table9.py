@@ -1,4 +1,4 @@
-"""Figure 1(a) and Table 9: what inference and training cost with each normaliser, side by side in one run."""
+"""Figure 1(a) and Table 9: the cost of inference and training with each normaliser, measured in one process."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _SUBJECTS: dict[str, tuple[dict[str, Any], bool, str]] = {
     "IN": ({"norm": "in", "norm_batch": 1}, False, "105.60"),
     "LN": ({"norm": "ln", "norm_batch": 1}, False, "125.44"),
 }
-"""Settings, whether folded for inference, and the paper's iterations a second of ResNet-50."""
+"""Settings, whether folded for inference, and the paper's iterations per second for ResNet-50."""
 
 
 class Subject(NamedTuple):
     """A network whose time and memory are measured."""
 
     layers: list[Any]
-    #: by "infer" and "train", without arguments; no "train" where the normaliser is folded
+    #: functions without arguments, "infer" and "train"; no "train" if the normaliser is folded
     calls: dict[str, Callable[[], Any]]
     worst_fold: float | None  #: the largest difference of the folded network's logits, relative to the largest logit
 
@@ -50,7 +50,7 @@ def _subject(settings: dict[str, Any], folded: bool, width: int) -> Subject:
     params, states = network.init(layers, rng)
     x = rng.standard_normal((_IMAGES, 32, 32, 3)).astype(np.float32)
     labels = rng.integers(0, 10, _IMAGES)
-    for _ in range(3):  # moving statistics that are not their start
+    for _ in range(3):  # so that the moving statistics are not the initial ones
         _, _, states = network.forward(layers, params, states, x)
 
     def train() -> Any:
@@ -68,13 +68,14 @@ def _subject(settings: dict[str, Any], folded: bool, width: int) -> Subject:
 
 
 def measure_cost(width: int = 32, rounds: int = ROUNDS) -> dict[str, dict[str, Any]]:
-    """Time inference and a training step, and find their peak memory, of one network with each normaliser.
+    """Measure time and peak memory of inference and of a training step of one network with each normaliser.
 
-    Every round takes all of them in turn, so that what slows the machine for a while slows all, and each twice, the
-    second time timed. One BLAS thread.
+    Every round runs all of them in turn, so that whatever slows the machine for a while slows all. Each runs twice in
+    a row, and the second call is timed. There is one BLAS thread.
 
-    By name: "infer" and "train" in ms, each a list of median and quartiles over the rounds; "infer_memory" and
-    "train_memory" in MB; "operations" of one image; "worst_fold". Nothing of training where the normaliser is folded.
+    Returns by name: "infer" and "train", each a list of median and quartiles over the rounds, in ms; "infer_memory"
+    and "train_memory" in MB; "operations" of one image; "worst_fold". If the normaliser is folded, there are no
+    entries for training.
     """
     with require("threadpoolctl", "run").threadpool_limits(1, "blas"):
         subjects = {name: _subject(settings, folded, width) for name, (settings, folded, _) in _SUBJECTS.items()}
@@ -82,7 +83,7 @@ def measure_cost(width: int = 32, rounds: int = ROUNDS) -> dict[str, dict[str, A
         for _ in range(rounds):
             for name, subject in subjects.items():
                 for what, call in subject.calls.items():
-                    call()  # not timed, so that every call that is follows its like
+                    call()  # not timed, so that every timed call follows an equal one
                     start = time.perf_counter()
                     call()
                     times[name, what].append(1e3 * (time.perf_counter() - start))
@@ -101,7 +102,7 @@ def _quartiles(values: list[float]) -> list[float]:
 
 
 def _peak(call: Callable[[], Any]) -> float:
-    """The most memory that the call holds at once beyond what is there before it, in MB."""
+    """Return the most memory that the call allocates at once, in MB."""
     tracemalloc.start()
     try:
         call()
@@ -157,7 +158,7 @@ def _draw(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _suited(context: Context) -> Context:
-    """The width is all that is used of the settings."""
+    """Keep only the width: no other setting is used."""
     return context._replace(settings={"width": usual(context).settings["width"]})
 
 

@@ -26,9 +26,9 @@ _SHOWN = range(1, STEPS + 1, 3)  #: the iterations of the picture
 
 
 def _claimed(iterations: Sequence[int]) -> dict[str, list[float]]:
-    """The variances of (11) and (9), in units of that of one value."""
+    """Return the variances of (11) and (9), in units of the variance of one value."""
     return {
-        SIMPLE: [1 / WINDOW if t >= WINDOW else math.nan for t in iterations],  # before, it is of fewer values
+        SIMPLE: [1 / WINDOW if t >= WINDOW else math.nan for t in iterations],  # earlier, it has fewer values
         EXPONENTIAL: [(1 - DECAY ** (2 * t)) * (1 - DECAY) / (1 + DECAY) for t in iterations],
     }
 
@@ -39,12 +39,12 @@ def _curve(estimate: Any) -> dict[str, list[float]]:
 
 
 def _band(estimate: Any) -> str:
-    """After the last iteration."""
+    """Return the estimate after the last iteration, with its interval, as text."""
     return f"{estimate.mean[-1]:+.4f} [{estimate.low[-1]:+.4f}, {estimate.high[-1]:+.4f}]"
 
 
 def _inside(value: float, estimate: Any, digits: int, sign: str = "") -> str:
-    """Whether the interval after the last iteration holds a value."""
+    """Return as text whether the interval after the last iteration contains a value."""
     low, high = float(estimate.low[-1]), float(estimate.high[-1])
     held = "inside" if low <= value <= high else "outside"
     return f"{value:{sign}.{digits}f}, {held} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"

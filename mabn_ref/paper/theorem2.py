@@ -1,4 +1,4 @@
-"""Theorem 2, as printed and repaired, by simulation: on made-up values and on what a normaliser sees in training."""
+"""Theorem 2 by simulation, as printed and repaired: on made-up values and on values recorded in training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _POSITIONS, _RUNS = 16, 1000
 
 
 def _gaps(x: Any, u: Any, kind: str, rng: np.random.Generator, runs: int) -> dict[str, Any]:
-    """The gaps of Theorem 2 relative to Var[g], with their intervals, one a batch size."""
+    """Return the gaps of Theorem 2 relative to Var[g], with their intervals, one per batch size."""
     gaps = theorems.gradient_gaps(x, u, BATCHES, statistics=kind, rng=rng, runs=runs)
     unit = np.where(gaps.var_g.mean > 0, gaps.var_g.mean, 1.0)
     return {
@@ -36,9 +36,9 @@ def _gaps(x: Any, u: Any, kind: str, rng: np.random.Generator, runs: int) -> dic
 
 
 def run_gaps(config: RunConfig, **keywords: Any) -> dict[str, Any]:
-    """Train batch norm as `run_one` does, then look at Theorem 2 with the inputs and gradients of some normalisers.
+    """Train batch norm as `run_one` does, then simulate Theorem 2 with the inputs and gradients of some normalisers.
 
-    The record has `gaps`, too: by layer and kind of statistics, for a few channels, the differences vanilla minus
+    The record also has `gaps`: by layer and kind of statistics, for a few channels, the differences vanilla minus
     modified in units of Var[g] / s^2, each a list of mean, low and high over `BATCHES`.
     """
 
@@ -57,13 +57,13 @@ def run_gaps(config: RunConfig, **keywords: Any) -> dict[str, Any]:
 
 
 def _flat(a: Any) -> Any:
-    """Samples and positions, at most `_POSITIONS` of them, evenly spread."""
+    """Return an array (samples, positions) with about `_POSITIONS` evenly spaced positions."""
     flat = a.reshape(len(a), -1).astype(np.float64)
     return flat[:, :: max(flat.shape[1] // _POSITIONS, 1)]
 
 
 def _activations(setup: Setup, progress: Progress) -> dict[str, list[Any]]:
-    """x and u = dL/dy of some normalisers, of training images as they are, the weights fixed."""
+    """Return x and u = dL/dy of some normalisers, on unaugmented training images, with fixed weights."""
     found: dict[str, list[tuple[Any, Any]]] = {name: [] for name in _LAYERS}
 
     def seen(name: str, x: Any, dz: Any, cache: Any, state: Any) -> None:

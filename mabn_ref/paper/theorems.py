@@ -34,16 +34,16 @@ class Estimate(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Of one moving average at each iteration: expectation minus E[xi_t], and variance; each of shape (T,)."""
+    """Bias (expectation minus E[xi_t]) and variance of a moving average at each iteration, each of shape (T,)."""
 
     bias: Estimate
     variance: Estimate
 
 
 class Gaps(NamedTuple):
-    """What g does to the gradient of one channel, one value for each |B|; all in units of u^2 / x^2."""
+    """What g does to the gradient of one channel: a value for each |B|, in units of u^2 / x^2."""
 
-    #: var[g] / s^2: what Theorem 2 says that the variance falls by, s being the population's deviation
+    #: Var[g] / s^2, by which the variance falls according to Theorem 2; s is the population's deviation
     var_g: Estimate
     covariance: Estimate  #: Cov(u_1, g) / s^2, u_1 of the first sample alone: o(1) by the second assumption
     total: Estimate  #: Var[dx] of the vanilla form minus that of the modified form
@@ -54,9 +54,9 @@ class Gaps(NamedTuple):
 def expectations(kind: str, steps: int) -> Floats:
     """Return E[xi_t] for t = 1 ... steps, in units of the deviation of xi_t.
 
-    "constant" is 1. "settling" is 1 + 3 / sqrt(t), which converges (8). "slow" is sin(4 log t), which does not, but
-    whose steps vanish (10). "drift" rises by 0.01 an iteration, which is neither. "jump" goes from 0 to 1 in the
-    middle.
+    "constant" is 1. "settling" is 1 + 3 / sqrt(t), which converges (8). "slow" is sin(4 log t), which does not
+    converge, but its steps vanish (10). "drift" rises by 0.01 per iteration and does neither. "jump" goes from 0 to 1
+    in the middle.
     """
     check_at_least("steps", steps, 1, whole=True)
     t: Floats = np.arange(1.0, steps + 1)
@@ -77,11 +77,11 @@ def average_moments(
     """Simulate bias and variance of both moving averages: :eq:`averages` (7).
 
     The xi_t are independent and uniform on an interval of variance 1: bounded, with a bounded density, as Theorem 1
-    asks. Both averages see the same draws. The simple one is that of the values held while there are fewer than m;
-    the exponential one starts at 0.
+    asks. Both averages see the same draws. While there are fewer than m values, the simple one averages those; the
+    exponential one starts at 0.
 
-    `expectation` is E[xi_t] of shape (T,), `window` and `decay` are m and alpha; `runs` are the sequences, cut into
-    `groups` for the intervals.
+    `expectation` is E[xi_t] of shape (T,), `window` is m and `decay` is alpha. `runs` sequences are drawn, divided
+    into `groups` for the intervals.
 
     Examples
     --------
@@ -118,7 +118,7 @@ def exact_moments(
     (array([1. , 0.5, 0.5]), array([0.25    , 0.3125  , 0.328125]))
     """
     steps = len(expectation)
-    # An average of the unit sequences is the matrix of its weights.
+    # Averaging the unit sequences gives the matrix of the weights.
     simple, _ = sma(np.zeros((window, steps)), np.eye(steps), seen=0)
     _, exponential = ema(np.zeros(steps), np.eye(steps), decay)
     both = [(w @ expectation - expectation, np.sum(w**2, axis=1)) for w in (simple, exponential)]
@@ -148,15 +148,15 @@ def gradient_gaps(
 ) -> Gaps:
     """Simulate both sides of Theorem 2, as printed and repaired, over |B|: :eq:`theorem-2` (17).
 
-    The arrays x and u are the population, N samples of P positions each: a batch is |B| of them, for each of
-    `batches`, drawn with replacement, so that population statistics are known exactly. Where samples were recorded in
-    a network, x are the inputs of a normaliser at one channel and u = dL/dy; u stays as it is, whatever statistics y
-    is made with. For each |B| there are `runs` batches, cut into `groups` for the intervals.
+    The arrays x and u are the population: N samples of P positions each. A batch is |B| samples drawn with
+    replacement, for each |B| in `batches`, so that population statistics are known exactly. If the samples were
+    recorded in a network, x are the inputs of a normaliser in one channel and u = dL/dy; u stays the same, whatever
+    statistics y is made with. For each |B| there are `runs` batches, divided into `groups` for the intervals.
 
     `statistics` are those of forward. "centred": both forms divide by the population's deviation s, and y is centred
-    in the batch, part (i) of the repaired theorem. "frozen": the population's mean and s, part (iii). "batch": every
-    batch its own, by `batch_norm` and `modified_batch_norm` as they are. "scaled": the same, each gradient then
-    multiplied by what its batch was divided by and divided by s, so that both are at one scale: :eq:`one-scale`.
+    in the batch, part (i) of the repaired theorem. "frozen": the population's mean and s, part (iii). "batch": each
+    batch has its own, by `batch_norm` and `modified_batch_norm` as they are. "scaled": the same, but each gradient is
+    multiplied by the divisor of its batch and divided by s, so that both are at one scale: :eq:`one-scale`.
 
     Examples
     --------
@@ -215,7 +215,7 @@ def exact_gaps(x: Floats, u: Floats, batches: Sequence[int], *, statistics: str)
     s, size = np.std(x), np.asarray(batches, np.float64)
     y = (x - np.mean(x)) / s
     psi_bar = np.mean(y * u)
-    # The batch's means are means of |B| independent samples, each sample's own mean over its positions.
+    # A batch's means are means of |B| independent values: each sample's mean over its positions.
     y_i, u_i, yu_i = (np.mean(part, axis=1) for part in (y, u - np.mean(u), y * u - psi_bar))
     var_g = np.mean(u_i**2) / size
     if statistics == "centred":
@@ -226,7 +226,7 @@ def exact_gaps(x: Floats, u: Floats, batches: Sequence[int], *, statistics: str)
 
 
 def _package(norm: Any, divisor: str, x: Floats, u: Floats) -> tuple[Floats, Floats]:
-    """Gradients (runs, M) of a normaliser as it is, each run a normalisation batch; and what divided each."""
+    """Return gradients (runs, M) of a package normaliser, each run a normalisation batch, and their divisors."""
     config, one, column = norm.Config(norm_batch=x.shape[1]), np.ones(1), (-1, 1)
     state = norm.init(1, config, dtype=x.dtype)
     _, cache, state = norm.forward(x.reshape(column), one, 0 * one, state, config)
@@ -244,7 +244,7 @@ def _runs_a_group(runs: int, groups: int) -> int:
 
 
 def _estimate(draw: Callable[[], Floats], groups: int) -> Estimate:
-    """Mean and t interval of what `draw` returns, drawn once per group."""
+    """Return the mean and t interval of what `draw` returns, called once per group."""
     found = np.stack([draw() for _ in range(groups)])
     mean, half = np.mean(found, axis=0), t_quantile(groups - 1) * np.std(found, axis=0, ddof=1) / math.sqrt(groups)
     return Estimate(mean, mean - half, mean + half)

@@ -1,4 +1,4 @@
-"""The noise in the weights' gradients, with and without the batch's g and Psi in backward, during training."""
+"""The noise in the gradients of the weights during training, with and without the batch's g and Psi in backward."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from mabn_ref.train.loop import Progress, Setup
 from mabn_ref.train.runs import run_one
 from mabn_ref.train.table_layout import FEWEST, Interval, Table, mean_interval, text
 
-UPDATES = (0, 200, 600)  #: the updates after which the noise is measured, besides the last
+UPDATES = (0, 200, 600)  #: the numbers of updates after which the noise is measured, besides at the end
 _BATCHES = 40
-_FEWEST = 2  #: gradient batches over which there is a variance
+_FEWEST = 2  #: the fewest gradient batches that have a variance
 _DIGITS = 6
 _MEDIAN = "median"
 _FORMS = {
@@ -40,11 +40,11 @@ _SHOWN = [
     *((form, "weights", f"{said}: dL/dW") for form, said in _FORMS.items() if form != "batch"),
     ("no g", "dx", f"{_FORMS['no g']}: noise of dx"),
 ]
-"""Lines of the tables: of which form, what is noisy, and what is said of it."""
+"""The lines of the tables: the form, what is noisy, and the line's name."""
 
 
 def _gradient_batches(setup: Setup, progress: Progress) -> Iterator[dict[str, tuple[Any, Any, Array, Any]]]:
-    """Of each gradient batch, by convolution: its layer and cache, and dz and cache of the normaliser above it."""
+    """Yield for each gradient batch, by convolution: layer and cache, and dz and cache of the normaliser above."""
     config, train = setup.config, setup.images.train
     last: dict[str, tuple[Array, Any]] = {}
     layers = recorded(setup.layers, lambda name, x, dz, cache, state: last.update({name: (dz, cache)}))
@@ -64,20 +64,20 @@ def _gradient_batches(setup: Setup, progress: Progress) -> Iterator[dict[str, tu
 
 
 def _used(steps: int) -> int:
-    """How many gradient batches are looked at, of those that an epoch has."""
+    """Return how many of an epoch's gradient batches are used."""
     return min(_BATCHES, steps)
 
 
 def gradient_noise(setup: Setup, progress: Progress) -> dict[str, dict[str, dict[str, float]]]:
-    """Measure, of batch norm with the weights as they are, the noise of dx and of the weights' gradients.
+    """Measure the noise of dx and of the weights' gradients in a network with batch norm, at fixed weights.
 
-    What comes back to a normaliser is batch norm's own; then its last step is taken with other g and Psi, and goes
-    down to the weights of the convolution under it. Population values are the means over all the batches.
+    The gradient that reaches a normaliser is batch norm's own. Only its step to dx is then repeated with other g and
+    Psi, and followed down to the weights of the convolution below. Population values are means over all the batches.
 
-    By convolution and form ("batch", "no g", "population g", "population Psi", "population"): "weights", the variance
-    of dL/dW over gradient batches, summed over W; "signal", its squared mean, likewise, less what the variance adds;
-    "dx", the mean squared distance of dx to that with population values. Fewer than two gradient batches are a
-    ValueError.
+    Returns by convolution and form ("batch", "no g", "population g", "population Psi", "population"): "weights", the
+    variance of dL/dW over gradient batches, summed over W; "signal", its squared mean, also summed, minus what the
+    variance adds to it; "dx", the mean squared distance of dx from dx with population values. Raises ValueError with
+    fewer than two gradient batches.
     """
     if setup.steps < _FEWEST:
         raise ValueError(
@@ -127,10 +127,10 @@ def _dx(dz: Array, cache: batch_norm.Cache, g: Array, psi: Array) -> Array:
 
 
 def run_watched(config: RunConfig, **keywords: Any) -> dict[str, Any]:
-    """Train batch norm as `run_one` does, and look at the noise of the gradients a few times on the way.
+    """Train batch norm as `run_one` does, and measure the noise of the gradients a few times on the way.
 
-    The record has `noise`, too: what `gradient_noise` finds, by the number of updates before it, for those of
-    `UPDATES` that the run has and its end; and `batches`, over how many gradient batches.
+    The record also has `noise`, the results of `gradient_noise` by the number of updates before it, for those of
+    `UPDATES` that the run reaches and for its end; and `batches`, the number of gradient batches used.
     """
     noise: dict[str, Any] = {}
     batches = 0
@@ -169,7 +169,7 @@ def _notes(batches: int) -> list[str]:
 
 def _outcome(context: Context, records: Records) -> Outcome:
     data: dict[str, dict[str, Any]] = {}
-    batches = _BATCHES  # of records that do not say so: those of earlier versions
+    batches = _BATCHES  # used in earlier versions, whose records do not say so
     for row in _ROWS:
         done, _ = results.by_seed(records, configs([row], context))
         batches = next((record["batches"] for record in done.values() if "batches" in record), batches)
@@ -191,7 +191,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
 
 
 def _changes(noise: Mapping[str, Any]) -> dict[str, Any]:
-    """In %, by updates, layer, form and what is noisy; of all layers the median."""
+    """Return the changes in %, by updates, layer, form and what is noisy; with the median over layers."""
     changes: dict[str, Any] = {}
     for k, layers in noise.items():
         found = {
