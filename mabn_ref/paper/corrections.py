@@ -27,7 +27,7 @@ class Judged(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The claim: the line up to the colon."""
+        """The claim, which is the line up to its colon."""
         return self.line.partition(":")[0]
 
     @property
