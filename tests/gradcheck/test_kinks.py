@@ -173,3 +173,18 @@ def test_one_coincidence_is_no_kink(jumps: list[float], change: float, found: tu
     column = np.array(jumps)[:, None]
     first, kinked = find_kinks(column, np.full((4, 1), change), np.full((5, 1), 1e-9))
     assert (int(first[0]), bool(kinked[0])) == found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_wrong_slope_is_found_among_outputs_with_a_kink_at_the_same_place(seed: int) -> None:
+    """Twelve times |x|: together they allow a slope that none of them has."""
+
+    def forward(x: Any) -> Any:
+        return np.abs(x.real) * np.ones(12), x
+
+    result = check(forward, lambda dout, _: 1.5 * dout[:1], (np.zeros(1),), seed=seed)
+    assert result.verdict == "wrong"
+    assert "slopes to either side are" in result.worst.reason
+    assert (
+        check(forward, lambda dout, _: 0.9 * dout[:1], (np.zeros(1),), seed=seed).verdict == "not differentiable here"
+    )
