@@ -142,6 +142,7 @@ outside_names = (
 )
 
 html_theme = "furo"
+html_theme_options = {"light_css_variables": {"color-code-background": "#f8f9fb"}}  # code has an edge on a white page
 html_title = "mabn_ref"
 # Where the pages are published: said once, in pyproject.toml.
 _project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -56,6 +56,16 @@ _DRAWINGS = r"""[...document.querySelectorAll('svg.drawing')].map(svg => {
 })"""
 
 
+def test_style_sheets_close_what_they_open() -> None:
+    """A rule at the margin is inside of no other: what follows a brace that nobody closed holds on phones alone."""
+    for sheet in sorted((ROOT / "docs" / "_static").glob("*.css")):
+        depth = 0
+        for number, line in enumerate(sheet.read_text(encoding="utf-8").splitlines(), 1):
+            assert not depth or not line or line[0] in " }", f"{sheet.name}, line {number}"
+            depth += line.count("{") - line.count("}")
+        assert depth == 0, sheet.name
+
+
 def test_drawings_are_read_on_a_phone_and_reached_by_keyboard(html: Path, chromium: browser.Browser) -> None:
     chromium.resize(browser.PHONE)
     pages = [page for page in _pages(html) if 'class="drawing"' in page.read_text(encoding="utf-8")]
