@@ -1,4 +1,4 @@
-"""A gradient checker for any pair of forward and backward passes written with NumPy, of any layer.
+"""A gradient checker for any forward and backward pass written with NumPy; it knows nothing of particular layers.
 
 ``check`` compares what backward returns with central differences and, where the forward is analytic, with the complex
 step, and says what it found. ``exact`` makes arrays of 50-digit numbers, on which the same passes run and the same

@@ -58,7 +58,7 @@ class Result:
 
     #: one for each input; empty if the passes are impure, since no number means anything then
     inputs: tuple[InputResult, ...]
-    #: what the passes changed although it is not theirs, or answered differently on a second call
+    #: what the passes changed although it is not theirs, a different answer on a second call, or a cache not used
     violations: tuple[str, ...]
     rtol: float  #: the tolerance of the errors; NaN if there are none
     seed: int  #: of the cotangents and directions

@@ -15,8 +15,8 @@ def rounding_along(along: Along, most: Array) -> Array:
     """Return how far each output is rounded along a line, as its fourth differences show.
 
     That may be far more than its size suggests: 1 + tanh(x) at -10 is 4e-9, and a multiple of 2**-53. When the step
-    is halved, the fourth difference of a smooth function falls to 1/16. Rounding stays the same. What is larger than
-    `most` is not taken for rounding.
+    is halved, the fourth difference of a smooth function falls to 1/16. Rounding stays the same until every value
+    rounds in the same way, and is then gone. What is larger than `most` is not taken for rounding.
 
     Examples
     --------

@@ -229,11 +229,11 @@ MISTAKES = {
     ),
     "focal-weights-swapped": _focal_forward(
         edits={"(1 - alpha) + (2 * alpha - 1) * yes": "alpha + (1 - 2 * alpha) * yes"},
-        sentence="Your alpha is the weight of no; it should be the weight of yes, and 1 - alpha that of no.",
+        sentence="Your alpha is the weight where the answer is no; it belongs to yes, and 1 - alpha to no.",
     ),
     "focal-one-weight": _focal_forward(
         edits={"(1 - alpha) + (2 * alpha - 1) * yes": "alpha + 0 * yes"},
-        sentence="Your alpha is the weight of all answers; give no the weight 1 - alpha.",
+        sentence="Your alpha is the weight of all answers; where the answer is no, the weight is 1 - alpha.",
     ),
     "focal-over-all-answers": _focal_forward(
         edits={"max(int(xp.sum(truth)), 1)": "logits.shape[0] * logits.shape[1]"},

@@ -124,7 +124,7 @@ MISTAKES |= {
             "chi2 = mean_square(values, x)": "values = values - mean(values)\n    chi2 = mean_square(values, x)",
             "(dy - y * psi) / chi": "(dy - mean(dy) - y * psi) / chi",
         },
-        sentence="Your forward subtracts the mean, as layer normalisation does; divide x itself.",
+        sentence="Your forward subtracts the mean, as layer or instance normalisation does; divide x itself.",
     ),
     "rms-mean-square-of-the-sample": _rms_statistics(
         edits={

@@ -22,7 +22,7 @@ from mabn_ref.nn.common import blocks, check_cotangent, check_rank
 
 
 class Cache(NamedTuple):
-    """What `backward` needs: copies of w and of the padded x, their shapes, and the options of `forward`."""
+    """What `backward` needs: copies of w and the padded x, the shapes of x and out, and the options of `forward`."""
 
     padded: Array | list[Array]  #: in the form of `mabn_ref.nn.winograd`, if that computed `forward`
     w: Array

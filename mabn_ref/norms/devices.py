@@ -2,8 +2,8 @@ r"""Several devices, each of which normalises its own part of the batch with a `
 
 The paper's detectors are trained this way: 8 devices hold 2 images each, and the weights, which all devices share,
 are updated once for all 16. `on_devices` turns a normaliser into one with the same functions that cuts the batch into
-equal parts, device 0 first. For one device it returns the module itself. Inference reads the State of device 0, the
-one that goes into a checkpoint. Here "device" is only a role: one process computes all of them, one after the other.
+equal parts, device 0 first. For one device it returns the module itself. Inference reads the State of device 0, as if
+that device wrote the checkpoint. Here "device" is only a role: one process computes all of them, one after the other.
 
 Examples
 --------

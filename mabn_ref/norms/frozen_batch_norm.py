@@ -1,9 +1,9 @@
 r"""Frozen batch normalisation: the moving statistics of an earlier training, held as constants.
 
 Detection code did this for years when fine-tuning with two images per device: nothing is measured, so nothing is
-noisy, but nothing adapts to the new data either. For decay -> 1, what Batch Renormalization and MABN do in forward,
-unless clipped, approaches this; but here backward has neither g nor Psi. Start from a trained network
-(`mabn_ref.nn.convert`), since `init` has no statistics of the data.
+noisy, but nothing adapts to the new data either. For decay -> 1, what Batch Renormalization does in forward, unless
+clipped, approaches this, and so does MABN if the mean is 0; but here backward has neither g nor Psi. Start from a
+trained network (`mabn_ref.nn.convert`), since `init` has no statistics of the data.
 
 Examples
 --------

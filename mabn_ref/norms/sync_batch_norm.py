@@ -38,7 +38,7 @@ from mabn_ref.norms.communicators import Alone, Communicator
 
 @dataclass(frozen=True, kw_only=True)
 class Config(batch_norm.Config):
-    """Hyper-parameters; `norm_batch` counts **this rank's** samples, and all ranks have equally many such batches."""
+    """Hyper-parameters; `norm_batch` counts **this rank's** samples. Ranks with samples have equally many batches."""
 
     communicator: Communicator = setting(
         Alone(), note="sums arrays over the ranks: MPI.COMM_WORLD of mpi4py, or one of `mabn_ref.norms.communicators`"

@@ -33,7 +33,7 @@ from mabn_ref.norms.modified_batch_norm import statistics as statistics
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings):
-    """Hyper-parameters. In the first `window` iterations both passes use batch statistics, not the window's."""
+    """Hyper-parameters. In the first `window` iterations, batch statistics take the place of the window's means."""
 
     decay: float = setting(0.9, at_least=0, below=1, note="weight of the old value in both exponential averages")
     window: int = setting(4, at_least=1, whole=True, note="m, the number of batches in a mean; 1: batch statistics")

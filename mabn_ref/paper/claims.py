@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """The claim that row `a` has a lower error than row `b`, or an equal one."""
+    """The claim that row `a` has a lower error than row `b`, or that the two do not differ."""
 
     a: str
     b: str

@@ -316,7 +316,7 @@ def head_config(config: RunConfig, norm: Any) -> Any:
 
 
 def _ioffes_schedule(config: RunConfig, iterations: int) -> dict[str, Ramp]:
-    """Return Ioffe's ramps, scaled: of 160k steps, r_max rises from 1 between 5k and 40k, d_max from 0 to 25k."""
+    """Return Ioffe's ramps, scaled: of 160k steps, r_max rises from 1 over 5k to 40k, d_max from 0 over 5k to 25k."""
     total = iterations if config.ramp is None else int(iterations * config.ramp)
     return {
         "r_max": Ramp(start=total * 5 // 160, stop=total * 40 // 160, first=1.0, last=config.r_max),
