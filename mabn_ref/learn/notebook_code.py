@@ -26,12 +26,13 @@ _CHECK = re.compile(
 )
 """Statements of the cells that check, as `notebook.as_notebook` and Otter-Grader write them."""
 _DEFINITION = re.compile(r"(?:@.*\n)*(?:async[ \t]+)?(?:def|class)[ \t]")
-_CHANGE = re.compile(r"(\w+)[ \t]*[.\[]")
-"""How a statement begins that may change an object, as ``table[0] = 1`` and ``table.append(1)`` do."""
+_CHANGE = re.compile(r"^[ \t]*(\w+)[ \t]*[.\[]", re.MULTILINE)
+"""How a line begins that may change an object, as ``table[0] = 1`` and ``table.append(1)`` do."""
 _STAR = re.compile(r"\bimport[ \t]*\*")
 _BRANCH = re.compile(r"(?:elif|else|except|finally)\b")
-_LOOKED_INTO = 50_000
-"""Characters of a block, at most, whose names are looked for: Python is long over a name with very many dots."""
+_DOT = re.compile(r"\.\s*[^\W\d]")
+_DOTS = 25_000
+"""Dots before names, at most, in a block whose names are looked up: Python takes long over a name with very many."""
 
 
 class _Names(NamedTuple):
@@ -109,7 +110,7 @@ def _all(groups: Iterable[Iterable[str]]) -> set[str]:
 
 def _names(block: str) -> _Names:
     """Look a block's names up as Python would; one that is no Python, which does nothing, has none."""
-    if len(block) > _LOOKED_INTO:
+    if len(_DOT.findall(block)) > _DOTS:
         return _Names()
     try:
         with warnings.catch_warnings():
@@ -132,9 +133,8 @@ def _names(block: str) -> _Names:
 
 
 def _changed(block: str) -> set[str]:
-    """The name of the object that a block may change."""
-    found = _CHANGE.match(block)
-    return {found[1]} if found else set()
+    """The names of the objects that a block, but for a function or a class, may change."""
+    return set() if _DEFINITION.match(block) else set(_CHANGE.findall(block))
 
 
 def _given_again(
