@@ -437,7 +437,7 @@ PROBES: tuple[Probe, ...] = (
         "forward passes alone",
         "Two forward passes in training that no backward pass follows, under ``no_grad`` in PyTorch, as where "
         "statistics are estimated again; then an inference.",
-        "backward-moves-averages", "In training a forward pass alone is not what it is before a backward pass.",
+        "forward-alone-differs", "In training a forward pass alone is not what it is before a backward pass.",
         _forward_alone,
     ),
     Probe(
