@@ -1,8 +1,8 @@
-"""What may differ, one thing at a time: fields of a `Convention`, other values, and the words for it.
+"""What a layer may do differently, one thing at a time: fields of a `Convention`, their other values, and a sentence.
 
-A choice that is in the catalogue of mistakes has its name, and its sentence from there. One that a framework or an
-author made, or that a paper leaves open, is accepted; any other is a disagreement. `hyper_parameters` has the choices
-that are numbers.
+A choice that is in the catalogue of mistakes takes its name and sentence from there. A choice that a framework or an
+author has made, or that a paper leaves open, is accepted; any other is a disagreement. The choices that are numbers
+are in `hyper_parameters`.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Choice:
 def choice(
     shows: str, norms: str, changes: Mapping[str, Any] | str, said: str, accepted: bool = False, mistake: str = ""
 ) -> Choice:
-    """Return a choice; names are separated by spaces, and what is said is a sentence or the name of a mistake.
+    """Return a choice; names are separated by spaces, and `said` is a sentence or the name of a mistake.
 
-    Where a gradient has another formula, `changes` is the formula's name alone: the field is called as the gradient.
-    A sentence of its own for a mistake of the catalogue goes with the name of that, `mistake`.
+    For another formula of a gradient, `changes` is only the name of the formula: the field has the gradient's name.
+    To give a mistake of the catalogue a different sentence, pass its name as `mistake`.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def choices(shows: str, *rows: tuple[Any, ...]) -> tuple[Choice, ...]:
 
 ACCEPTED = True
 LATE = 10_000
-"""An iteration that no scenario comes to from the start, and all that start later are past."""
+"""An iteration beyond the end of every scenario that starts at 0, and before the start of all that start later."""
 
 
 def _twice(c: Mapping[str, Any]) -> Any:
@@ -71,14 +71,18 @@ def _root_of(name: str) -> Callable[[Mapping[str, Any]], Any]:
 
 _AVERAGES = choices(
     "state inferred",
-    ("bn", {"average_of": "root"}, "The moving average is of sigma, eps in it, as in Batch Renormalization."),
+    ("bn", {"average_of": "root"}, "The moving average tracks sigma, with eps in it, as in Batch Renormalization."),
     ("bn", {"mean_fed": "normalised"}, "Your moving mean {zero}."),
-    ("bn", {"mean_fed": "outputs"}, "Your moving mean is fed the mean of the output, which is beta, not that of x."),
+    (
+        "bn",
+        {"mean_fed": "outputs"},
+        "Your moving mean is fed the mean of the output, which is beta, not the mean of x.",
+    ),
 ) + choices(
     "state z dx dgamma inferred",
-    (CHI, {"average_of": "root"}, "The moving average is of chi, not of chi^2; the paper leaves it open.", ACCEPTED),
-    ("brn", {"average_of": "root"}, "The moving average is of sigma, as Ioffe has it.", ACCEPTED),
-    ("brn", {"average_of": "square"}, "The moving average is of the variance, as in equation (12).", ACCEPTED),
+    (CHI, {"average_of": "root"}, "The moving average tracks chi, not chi^2; the paper leaves this open.", ACCEPTED),
+    ("brn", {"average_of": "root"}, "The moving average tracks sigma, as in Ioffe's paper.", ACCEPTED),
+    ("brn", {"average_of": "square"}, "The moving average tracks the variance, as in equation (12).", ACCEPTED),
     (
         BN,
         {"fed": "unbiased"},
@@ -93,13 +97,17 @@ _AVERAGES = choices(
     ),
     (BN, {"fed": "biased"}, "running_var takes the biased variance, though training normalises by the unbiased one."),
     (CHI, {"fed": "unbiased"}, "Your moving average is fed chi_B^2 times n / (n - 1)."),
-    ("bn", {"fed": "normalised"}, "Your moving variance is fed that of normalised values, about 1, not that of x."),
-    ("bn", {"fed": "outputs"}, "Your moving variance is fed that of the output, about gamma^2, not that of x."),
+    (
+        "bn",
+        {"fed": "normalised"},
+        "Your moving variance is fed the variance of normalised values, about 1, not of x.",
+    ),
+    ("bn", {"fed": "outputs"}, "Your moving variance is fed the variance of the output, about gamma^2, not of x."),
     (BN, {"fed": "over samples"}, "bn-running-var-over-samples"),
     (
         "bn",
         {"fed": "unbiased twice"},
-        "Your moving variance is multiplied by n / (n - 1) twice: the variance that it is fed is unbiased already.",
+        "Your moving variance is multiplied by n / (n - 1) twice: the variance fed to it is already unbiased.",
     ),
     (BN, {"fed": "with eps"}, "bn-running-var-holds-eps"),
     (
@@ -115,17 +123,22 @@ _AVERAGES = choices(
         ACCEPTED,
     ),
     (ALL, {"start": 0.0}, "bn-variance-starts-at-zero"),
-    ("brn", {"start": "root"}, "The moving sigma starts at 1, as in Keras; Ioffe's at sqrt(1 + eps).", ACCEPTED),
+    (
+        "brn",
+        {"start": "root"},
+        "The moving sigma starts at 1, as in Keras; Ioffe's starts at sqrt(1 + eps).",
+        ACCEPTED,
+    ),
     (ALL, {"start": "first"}, "The moving average starts at the first value.", ACCEPTED),
-    ("brn mabn", {"average_of": "bare root"}, "The moving average is of the root without eps in it.", ACCEPTED),
-    ("bn", {"average_of": "bare root"}, "The moving average is of the standard deviation, not of the variance."),
+    ("brn mabn", {"average_of": "bare root"}, "The moving average tracks the root, without eps in it.", ACCEPTED),
+    ("bn", {"average_of": "bare root"}, "The moving average tracks the standard deviation, not the variance."),
     (f"{ALL} in", {"decay": _twice}, "The moving averages are updated twice in every step."),
     ("bn modified-bn in", {"decay": 1.0}, "The moving averages never move."),
     ("bn in", {"decay": 0.0}, "The moving statistics are those of the last batch: nothing is averaged."),
     ("bn", {"fed": "nothing"}, "Your moving variance never moves; the moving mean does."),
     (ALL, {"stops": LATE}, "The averages no longer move late in training: they have stopped by iteration {last}."),
     ("brn", {"start": "no root"}, "The moving sigma starts at 0."),
-    (BN, {"start_mean": 1.0}, "The moving mean starts at 1; it starts at 0."),
+    (BN, {"start_mean": 1.0}, "The moving mean starts at 1; it should start at 0."),
     (BN, {"start_mean": "first"}, "The moving mean starts at the first value.", ACCEPTED),
     ("mabn", {"fed_by": "window"}, "mabn-ema-of-window"),
     ("mabn", {"fed_by": "batch"}, "The exponential average is fed chi_B^2, as in the paper.", ACCEPTED),
@@ -137,16 +150,16 @@ _AVERAGES = choices(
     ),
 )
 
-_EVERY_POSITION = "Every position has statistics of its own"
+_EVERY_POSITION = "Each position has its own statistics"
 _STATISTICS = choices(
     "z state dx dgamma inferred",
     ("ln", {"over": "position"}, f"{_EVERY_POSITION}, over channels alone, as in Transformers.", ACCEPTED),
-    ("gn", {"over": "position"}, f"{_EVERY_POSITION}; a group of channels shares them over a sample's positions."),
+    ("gn", {"over": "position"}, f"{_EVERY_POSITION}; all positions of a sample should share them, per group."),
     (ALONE, {"statistic": "mean square"}, "No mean is subtracted, and the mean square divides: RMS normalisation."),
     (ALONE, {"over": "batch"}, "gn-statistics-of-the-batch"),
     (RMS, {"statistic": "variance"}, "rms-mean-subtracted"),
     (RMS, {"over": "sample"}, "rms-mean-square-of-the-sample"),
-    ("ln", {"over": "channel"}, "Every channel has statistics of its own: instance normalisation."),
+    ("ln", {"over": "channel"}, "Each channel has its own statistics: this is instance normalisation."),
     ("gn", {"grouping": "every"}, "gn-channels-interleaved"),
     ("online", {"distance": "none"}, "online-no-distance"),
     ("online", {"distance": "new mean"}, "online-distance-from-new-mean"),
@@ -159,7 +172,7 @@ _STATISTICS = choices(
     (
         f"bn modified-bn {ALONE}",
         {"eps_at": "largest"},
-        "Your sigma is the root of the larger of the variance and eps; eps is to be added to the variance.",
+        "Your sigma is the root of the larger of the variance and eps; eps should be added to the variance.",
     ),
     ("bn", {"by": "before"}, "Training normalises by the moving statistics from before the batch, not by its own."),
     (
@@ -183,17 +196,21 @@ _STATISTICS = choices(
     (
         "bn brn modified-bn",
         {"shared_by": "sample", "fed_per": "call"},
-        "Every sample has statistics of its own; those of a batch are over its samples too.",
+        "Each sample has its own statistics; they should be taken over all samples of a batch.",
     ),
     (CHI, {"statistic": "variance"}, "modified-variance"),
     (
         CHI,
         {"centred": "yes", "statistic": "variance"},
-        "Your output has the batch's mean subtracted and is divided by sigma; (15) divides by chi alone.",
+        "Your output subtracts the batch's mean and divides by sigma; (15) only divides, by chi.",
     ),
     (CHI, {"root": "no"}, "modified-no-root"),
     ("mabn", {"short": 1}, "mabn-window-one-short"),
-    ("mabn", {"window_holds": "earlier ones"}, "Your average of chi^2 lacks this batch, which is in the window."),
+    (
+        "mabn",
+        {"window_holds": "earlier ones"},
+        "Your average of chi^2 lacks this batch, which belongs in the window.",
+    ),
     ("mabn", {"partial": "zeros"}, "mabn-zeros-counted"),
     (
         "mabn",
@@ -211,13 +228,13 @@ _AFFINE = choices(
         (f"{ALL} {ALONE} {'frn' if what == 'beta forgotten' else RMS}", {"affine": what}, words)
         for what, words in (
             ("(y + beta) gamma", "Your output is (y + beta) * gamma; beta comes after gamma, z = gamma * y + beta."),
-            ("|gamma|", "Your output has |gamma| in the place of gamma."),
-            ("|gamma| + eps", "Your output has |gamma| + eps in the place of gamma."),
-            ("gamma forgotten", "gamma is not in your output."),
-            ("beta forgotten", "beta is not in your output."),
+            ("|gamma|", "Your output uses |gamma| instead of gamma."),
+            ("|gamma| + eps", "Your output uses |gamma| + eps instead of gamma."),
+            ("gamma forgotten", "Your output leaves out gamma."),
+            ("beta forgotten", "Your output leaves out beta."),
         )
     ),
-    ("brn", {"affine": "before r"}, "Your gamma and beta come before r and d; z is gamma * (r * y + d) + beta."),
+    ("brn", {"affine": "before r"}, "You apply gamma and beta before r and d; z is gamma * (r * y + d) + beta."),
 )
 
 _OUTPUT = choices(
@@ -225,31 +242,28 @@ _OUTPUT = choices(
     ("brn", {"d_over": "variance"}, "Your d is divided by the moving variance; take its root."),
     ("brn", {"d_max": lambda c: c["r_max"]}, "Your d is clipped by r_max; its own bound is d_max."),
     ("brn", {"r_max": lambda c: c["d_max"]}, "Your r is clipped by d_max; its own bound is r_max."),
-    ("mabn", {"clip": _root_of("clip")}, "Your clip bounds r^2 and not r: the root is taken after it."),
-    ("brn", {"r_max": _root_of("r_max")}, "Your r_max bounds r^2 and not r: the root is taken after it."),
-    ("brn", {"eps_at": "after r"}, "Your eps is added to var / r^2, after r; it belongs in the sigma before it."),
+    ("mabn", {"clip": _root_of("clip")}, "Your clip bounds r^2, not r: you take the root after clipping."),
+    ("brn", {"r_max": _root_of("r_max")}, "Your r_max bounds r^2, not r: you take the root after clipping."),
+    ("brn", {"eps_at": "after r"}, "You add eps to var / r^2, after r; it belongs in sigma, before r."),
     ("mabn brn", {"r_of": "squares"}, "mabn-r-of-squares"),
     ("mabn", {"r_of": "one"}, "mabn-no-renormalisation"),
     (
         "brn",
         {"r_of": "one"},
-        (
-            "Your r is 1 and your d is 0 up to iteration {last}, the last that was run: so far this is batch "
-            "normalisation."
-        ),
+        ("Your r is 1 and your d is 0 up to iteration {last}, the last one run: so far this is batch normalisation."),
     ),
     ("brn", {"r_of": "variance"}, "brn-r-of-variance"),
-    ("brn mabn", {"r_of": "variance over square"}, "Your r is the batch's square over sigma_hat^2."),
+    ("brn mabn", {"r_of": "variance over square"}, "Your r is a ratio of squares, with eps only in the moving one."),
     ("brn mabn", {"r_of": "without eps"}, "Your r has no eps in it: it is a ratio of bare roots."),
     ("brn mabn", {"r_of": "squares without eps"}, "Your r is a ratio of squares, with no eps in it."),
-    ("brn mabn", {"r_of": "inverted"}, "Your r is upside down: the batch's root belongs above."),
+    ("brn mabn", {"r_of": "inverted"}, "Your r is upside down: the batch's root belongs in the numerator."),
     ("brn", {"d_over": "negative"}, "Your d has the wrong sign: it is (mu_B - mu_hat) / sigma_hat."),
     ("brn", {"clip_sides": "r above"}, "brn-clip-from-above-only"),
     ("brn", {"d_over": "batch"}, "brn-d-over-batch-sigma"),
     ("brn", {"read": "after"}, "brn-read-after-update"),
     ("mabn", {"read": "after"}, "mabn-read-after-update"),
     ("brn", {"clip_sides": "above"}, "brn-clip-from-above-only"),
-    ("mabn", {"clip_sides": "above"}, "Your r is bounded from above alone; 1/clip is to bound it."),
+    ("mabn", {"clip_sides": "above"}, "Your r is bounded only from above; 1/clip should bound it from below."),
     ("brn", {"bounds": "flipped"}, "brn-warm-up-inverted"),
     ("brn", {"moving_eps": "twice"}, "brn-eps-twice"),
     ("brn", {"moving_eps": "none"}, "Your moving sigma in r and d has no eps in it."),
@@ -258,7 +272,7 @@ _OUTPUT = choices(
     "z dx dgamma inferred",
     ("online", {"used": "after"}, "online-statistics-after"),
     ("online", {"guard": "clamp"}, "The output is clipped to [-5, 5], without layer scaling.", ACCEPTED),
-    ("online", {"guard": "scaling first"}, "Your layer scaling comes before gamma and beta; it comes last."),
+    ("online", {"guard": "scaling first"}, "Your layer scaling comes before gamma and beta; it should come last."),
     ("online", {"eps_at": "outside"}, "bn-eps-outside"),
     ("online", {"eps_at": "twice"}, "bn-eps-twice"),
     ("online", {"eps_at": "none"}, "bn-no-eps"),
@@ -271,12 +285,12 @@ _INFERENCE = choices(
     (
         "bn modified-bn",
         {"infer_by": "moved"},
-        "Inference takes its own batch into the moving statistics, and then normalises by them.",
+        "Inference first updates the moving statistics with its own batch, then normalises by them.",
     ),
     (
         "bn",
         {"infer_by": "debiased"},
-        "Inference divides the averages by the sum of their weights, which is due only to those that start at 0.",
+        "Inference divides the averages by the sum of their weights, right only for averages that start at 0.",
     ),
     (ALL, {"infer_eps": "inside"}, "Inference has eps inside the root.", ACCEPTED),
     (ALL, {"infer_eps": "none"}, "bn-infer-no-eps"),
@@ -292,7 +306,7 @@ _INFERENCE = choices(
     (
         "in",
         {"infer_by": "moving"},
-        "Inference has moving statistics, as with track_running_stats=True in PyTorch; the paper's is as training.",
+        "Inference uses moving statistics, as with track_running_stats=True in PyTorch; the paper uses none.",
         ACCEPTED,
     ),
     ("online", {"infer_by": "unguarded"}, "Your inference leaves layer scaling out."),
@@ -303,19 +317,19 @@ _INFERENCE = choices(
     (
         "eval-norm",
         {"infer_by": "variances alone"},
-        "The variances alone are mixed, without the term by which the means differ.",
+        "Only the variances are mixed, without the term for the difference of the means.",
         ACCEPTED,
     ),
 )
 
-_OVER_SAMPLES = "Your {} is a sum over samples and positions, divided by the samples alone: N, where it is N * H * W."
+_OVER_SAMPLES = "In your {}, a sum over samples and positions is divided by N; it should be divided by N * H * W."
 
 _INPUT_GRADIENT = choices(
     "dx",
     ("gn ln", "gamma last", "gn-gamma-after-the-means"),
     (ALONE, "statistics constant", "gn-no-statistics"),
     (BN, "no g", "bn-no-g"),
-    (ALONE, "no g", "Your dx lacks g, the mean of dy over sample and group: every x also moves the mean."),
+    (ALONE, "no g", "Your dx lacks g, the mean of dy over a sample's group: every x also moves the mean."),
     (BN, "no psi", "bn-no-psi"),
     (RMS, "statistics constant", "rms-no-statistics"),
     ("rms", "gamma last", "rms-gamma-after-the-mean"),
@@ -323,9 +337,13 @@ _INPUT_GRADIENT = choices(
     (
         f"{BN} {ALONE}",
         "psi twice",
-        "Your dx has y * Psi twice: the derivative of the root, 1/2, is missing from that of the variance.",
+        "Your dx has y * Psi twice: the factor 1/2, from the derivative of the root, is missing.",
     ),
-    (f"{BN} {ALONE}", "psi halved", "Your dx has half of y * Psi: the 2 of the square's derivative is missing."),
+    (
+        f"{BN} {ALONE}",
+        "psi halved",
+        "Your dx has half of y * Psi: the factor 2, from the derivative of the square, is missing.",
+    ),
     (f"{BN} modified-bn {ALONE} {RMS}", "psi added", "Your dx adds y * Psi; it must be subtracted."),
     (BN, "no gamma, psi added", "Your dx lacks gamma, and it adds y * Psi, which must be subtracted."),
     (BN, "over samples", _OVER_SAMPLES.format("g and Psi")),
@@ -358,21 +376,29 @@ _INPUT_GRADIENT = choices(
         "mabn",
         "gamma after the average",
         (
-            "Your Psi_B is averaged without gamma, and the average is multiplied by today's gamma: right as long as "
-            "gamma stays. The Psi_B of an earlier batch has the gamma of then."
+            "You average Psi_B without gamma and multiply the average by the current gamma, which is right only "
+            "while gamma stays the same: the Psi_B of an earlier batch contains the gamma of that batch."
         ),
     ),
     ("mabn", "r forgotten", "mabn-r-forgotten-in-backward"),
     ("mabn", "dx averaged", "mabn-dx-averaged"),
     ("mabn", "one call", "mabn-derivative-of-one-call"),
     ("mabn", "no warm-up", "mabn-warm-up-forward-only"),
-    ("mabn", "through r", "Your dx is the derivative of this call alone and goes back through r, a constant."),
-    ("mabn", "psi without r", "Your Psi_B is the mean of y * gamma * dz; what reaches y has r in it too."),
-    ("mabn", "psi of r y", "Your Psi_B is made with r * y; it is the mean of y * dy with the y from before r."),
+    (
+        "mabn",
+        "through r",
+        "Your dx is the derivative of this call alone, and it goes back through r, which is a constant.",
+    ),
+    (
+        "mabn",
+        "psi without r",
+        "Your Psi_B is the mean of y * gamma * dz; the gradient that reaches y has r in it too.",
+    ),
+    ("mabn", "psi of r y", "Your Psi_B uses r * y; it must be the mean of y * dy, with y from before r."),
     (CHI, "sums", "bn-sums-for-means"),
     ("mabn", "no gamma", "bn-gamma-forgotten"),
     ("mabn", "over variance", "Your dx is divided by chi^2 where equation (20) divides by its root."),
-    ("mabn", "renormalised y", "Your dx and Psi have r * y in them; it is the y from before r."),
+    ("mabn", "renormalised y", "Your dx and Psi use r * y; they must use y from before r."),
     ("mabn", "psi exponential from the first", "mabn-psi-exponential"),
     ("mabn", "batch chi", "Your dx is divided by this batch's chi; equation (20) divides by the average."),
     ("mabn", "zeros counted", "Your average of Psi divides by m before m batches have been seen."),
@@ -395,24 +421,24 @@ _MEAN = "Your d{0} is a mean over {1}; every value used {0}, so it must be a sum
 _PARAMETER_GRADIENTS = choices(
     "dgamma",
     ("brn", "without d", "Your dgamma sums dz * r * y and leaves out d."),
-    (f"{EVERY} online", "times gamma", "Your dgamma has gamma in it: it sums dz * y, not dy * y."),
+    (f"{EVERY} online", "times gamma", "Your dgamma has gamma in it: it must sum dz * y, not dy * y."),
     ("brn", "before corrections", "brn-dgamma-before-corrections"),
     ("mabn", "before corrections", "mabn-dgamma-before-r"),
     (EVERY, "not normalised", "bn-dgamma-not-normalised"),
     (EVERY, "of dz", "Your dgamma sums dz alone, as dbeta does; it must sum dz * y, y being the normalised x."),
-    (EVERY, "of z", "Your dgamma sums dz times the output z; it sums dz * y, the normalised x."),
-    (EVERY, "none", "Your dgamma is 0: no gradient reaches gamma, as where weight.data is read."),
+    (EVERY, "of z", "Your dgamma sums dz times the output z; it must sum dz * y, y being the normalised x."),
+    (EVERY, "none", "Your dgamma is 0: no gradient reaches gamma, as when weight.data is read."),
     (f"{EVERY} online", "mean", _MEAN.format("gamma", "the values of a channel"), False, "bn-parameter-means"),
     (EVERY, "mean over samples", _MEAN.format("gamma", "the samples"), False, "bn-parameter-means"),
 ) + choices(
     "dbeta",
-    (EVERY, "none", "Your dbeta is 0: no gradient reaches beta, as where bias.data is read."),
+    (EVERY, "none", "Your dbeta is 0: no gradient reaches beta, as when bias.data is read."),
     (f"{EVERY} online", "mean", _MEAN.format("beta", "the values of a channel"), False, "bn-parameter-means"),
     (EVERY, "mean over samples", _MEAN.format("beta", "the samples"), False, "bn-parameter-means"),
 )
 
 CHOICES = _AVERAGES + _STATISTICS + _AFFINE + _OUTPUT + _INFERENCE + _INPUT_GRADIENT + _PARAMETER_GRADIENTS
-"""Conventions first: a number that a convention explains is no mistake."""
+"""Conventions come first: a number that a convention explains is not a mistake."""
 
 AS_CONVENTION = {"mabn-ema-of-window": "The exponential average is fed the window's mean, as in the authors' code."}
-"""What to say of a mistake where it is part of somebody's convention."""
+"""What to say about a mistake that is part of somebody's convention."""

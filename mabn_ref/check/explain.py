@@ -1,7 +1,7 @@
-"""Find what reproduces a target's numbers: one tensor after the other, the fewest deviations first; and say it.
+"""Find what reproduces a target's numbers, one tensor after the other and the fewest deviations first, and say so.
 
-A tensor is settled before the next is looked at: what explains the output is kept when the gradient's turn comes.
-So a wrong output and a wrong gradient are two small searches, not the product of both.
+A tensor is settled before the next is looked at: what explains the output is kept while the gradient is explained.
+So a wrong output and a wrong gradient take two small searches, not the product of both.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ DEEPEST = 3
 IN_PAIRS = {"affine", "by", "stops", "blend"}
 """The fields of deviations that are tried alone and in pairs, but not three together, which would take too long."""
 COMPARISONS = 8_000
-"""How many comparisons, at most, are made to find one more deviation: by count, so that no verdict hangs on the speed
-of a machine."""
+"""The most comparisons made to find one more deviation: a count, so that no verdict depends on the speed of a
+machine."""
 READS_AVERAGES = ("brn", "mabn", "online")
-"""Those that read their moving statistics in the output, so that these are explained first."""
+"""Normalisers whose output reads the moving statistics, so that these are explained first."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class Explanation:
 
     @property
     def cost(self) -> tuple[int, int, int]:
-        """Less is better: unexplained tensors, disagreements, deviations."""
+        """Unexplained tensors, disagreements and deviations; the lower the better."""
         wrong = sum(not choice.accepted for _, choice in self.choices)
         unseen = 2 * ("z" in self.lost)  # without z, two gradients are not looked at
         return len(self.unexplained) + unseen, wrong, len(self.choices)
 
     @property
     def conforms(self) -> bool:
-        """Whether all numbers are reproduced, by what is accepted."""
+        """Whether accepted choices alone reproduce all numbers."""
         return not self.unexplained and all(choice.accepted for _, choice in self.choices)
 
     @property
@@ -82,12 +82,12 @@ def explain(cases: Sequence[Case], deepest: int | None = None) -> list[Explanati
     At most `deepest` deviations in one tensor are tried together, by default `DEEPEST`.
     """
     norm, given, about = cases[0].norm, cases[0].given, cases[0].about
-    # a layer that is handed the whole Config need not heed all of it, and may have phases of its own
+    # a layer that gets the whole Config need not use all of it, and may have its own phases
     whole = given >= set(vars(cases[0].config))
     free = frozenset({"warmup", "renorm_from"} if whole else ())
     offered: list[Choice] = []
     if norm in BENDABLE:
-        # nobody's convention is accepted where the layer was told otherwise
+        # a convention is not accepted if the layer was told otherwise
         told = (replace(c, accepted=c.accepted and not _fields(c) & (given - free)) for c in CHOICES)
         numeric = hyper_parameter_choices(norm, given, free, about, cases[0].channels)
         offered = [*(c for c in told if _concerns(c, norm)), *(_heeding(c, cases[0]) for c in numeric)]
@@ -98,7 +98,7 @@ def explain(cases: Sequence[Case], deepest: int | None = None) -> list[Explanati
             for c in offered
         ]
     if any(list(case.roles.values()).count(role) > 1 for case in cases for role in ("mean", "second")):
-        # of several by one name the nearest is compared, and one may be kept of the batch
+        # of several statistics with one role the nearest is compared; one of them may be the batch's own
         offered = [c for c in offered if c.changes != (("decay", 0.0),)]
     if not {"r_max", "d_max"} <= given:  # then there is no ramp to flip
         offered = [c for c in offered if c.changes[0][0] != "bounds"]
@@ -121,7 +121,7 @@ def explain(cases: Sequence[Case], deepest: int | None = None) -> list[Explanati
 
 
 def _debiased(explanation: Explanation) -> Explanation:
-    """Averages that start at 0 and are divided by the sum of their weights at inference: two choices that are one."""
+    """Merge averages that start at 0 and an inference that divides by the sum of their weights: one convention."""
     parts = {("start", 0.0), ("infer_by", "debiased")}
     found = [(tensor, c) for tensor, c in explanation.choices if len(c.changes) == 1 and c.changes[0] in parts]
     if len(found) < 2:
@@ -134,7 +134,7 @@ def _debiased(explanation: Explanation) -> Explanation:
 
 
 def _heeding(choice: Choice, case: Case) -> Choice:
-    """Accept a schedule that ends at what the layer's user asked for."""
+    """Accept a schedule that ends at the value that the layer's user asked for."""
     told = [(name, value) for name, value in choice.changes if name in case.given]
     ends = [hasattr(v, "last") and v.last == case.asked.get(name) for name, v in told]
     return replace(choice, accepted=True) if ends and all(ends) else choice
@@ -162,9 +162,9 @@ class _Judge:
             key = k, convention, tensors
             if key not in self.known:
                 self.left -= 1
-                if more:  # one of many: most are given up at their first step
+                if more:  # one of many candidates: most fail at their first step
                     self.known[key] = first_difference(case, convention, tensors)
-                else:  # of what is kept, the turn of every tensor comes
+                else:  # an explanation that is kept: every tensor will be asked for
                     self.known[key] = compared(case, convention).first(tensors)
             if self.known[key] is not None:
                 return self.known[key]
@@ -176,15 +176,15 @@ def _settled(judge: _Judge, so_far: Explanation, tensor: str, offered: Sequence[
     if tensor == "state" and not any(judge.cases[0].roles.values()):
         return so_far
     if tensor in ("dx", "dgamma") and "z" in so_far.lost:
-        return so_far  # the gradient of what is not understood
-    # what explains an output must leave the moving statistics what they are known to be
+        return so_far  # the output is not understood, so its gradient cannot be
+    # what explains an output must not change the moving statistics, which are known by now
     looked = (tensor, "state") if tensor == "z" and "decay" in so_far.settled else (tensor,)
     first = judge.difference(so_far, looked)
     fresh = [c for c in offered if tensor in c.shows and not _fields(c) & so_far.settled]
-    if "z" in so_far.lost:  # what shows in z is not seen elsewhere alone
+    if "z" in so_far.lost:  # what shows in z never shows elsewhere alone
         fresh = [c for c in fresh if "z" not in c.shows]
     if tensor == "inferred" and so_far.unexplained:
-        deepest = min(deepest, 1)  # `findings` says nothing of it then: it is not worth the longest of the searches
+        deepest = min(deepest, 1)  # `findings` leaves it out then, so the longest search is not worth it
     more = _fewest(judge, so_far, looked, fresh, deepest) if first else ()
     if first and more is None:
         return replace(so_far, unexplained=(*so_far.unexplained, first))
@@ -217,17 +217,17 @@ def _fewest(
 
 
 def _shows(best: Explanation, cases: Sequence[Case], changes: Mapping[str, Any]) -> bool:
-    """Whether another value of some fields is told apart by tensors that agree with the explanation."""
+    """Whether other values of some fields would show in the tensors that agree with the explanation."""
     return any(
         first_difference(case, replace(best.convention(case), **changes), best.agreed) is not None for case in cases
     )
 
 
 def findings(best: Explanation, cases: Sequence[Case]) -> list[Finding]:
-    """Return what an explanation says, the convention's own differences from this project's first.
+    """Return the findings of an explanation, starting with how the preset differs from this project.
 
-    What no tensor proves is not said: a convention that would make no difference, and a cause of something wrong at
-    inference in a layer whose output in training, or what it averages, is not understood.
+    What no tensor proves is left out: a convention that would make no difference, and the cause of an error at
+    inference in a layer whose training output, or averages, are not understood.
     """
     doubtful = {"inferred"} if best.lost & {"z", "state"} else set()
     decided = cases[0].given | {name for _, choice in best.choices for name in _fields(choice)}
@@ -275,22 +275,22 @@ def _finding(tensor: str, choice: Choice, best: Explanation, cases: Sequence[Cas
 
 
 def _still(cases: Sequence[Case]) -> str:
-    """What is to be said of a moving mean that is 0 but for rounding."""
+    """What to say about a moving mean that is 0 except for rounding."""
     means = [case.trace.states[name] for case in cases for name, role in case.roles.items() if role == "mean"]
     if not means:
         return "stays at 0, as if it were fed the normalised values"
     if not any(np.any(value) for values in means for value in values):
         return "never moves"
-    return "is fed the mean of the normalised values, which is 0; feed it that of x"
+    return "is fed the mean of the normalised values, which is 0; feed it the mean of x"
 
 
 def _reached(asked: Mapping[str, Any], last: tuple[int, float, float]) -> bool:
-    """Whether a schedule ends at the bounds that were asked for."""
+    """Whether a schedule ends at the requested bounds."""
     return all(abs(asked.get(name, v) - v) < 1e-6 for name, v in zip(("r_max", "d_max"), last[1:], strict=True))
 
 
 def _against(name: str, cases: Sequence[Case]) -> str:
-    """What a layer was given that it does not keep: it takes two values to say that it does not matter which."""
+    """What a layer was given and ignores: only two different values show that the value does not matter."""
     values = sorted({case.base[name] for case in cases}, key=str)
     if name == "guard":
         return ", whatever layer_scaling says" if len(values) > 1 else f"; layer_scaling is {values[0] == 'scaling'}"
@@ -298,7 +298,7 @@ def _against(name: str, cases: Sequence[Case]) -> str:
 
 
 def _bounds(best: Explanation, cases: Sequence[Case]) -> list[tuple[int, float, float]]:
-    """What lasts how long: the last iteration, and the largest bounds that were reached; first 1 and 0, if any."""
+    """Spans of iterations: the last one of each, and the largest bounds reached in it; 1 and 0 first, if any."""
     spans: dict[int, tuple[int, float, float]] = {}
     off: list[int] = []
     for case in cases:
@@ -322,7 +322,7 @@ _TIMES = {"eps": 1.5, "clip": 0.9, "r_max": 0.9, "d_max": 0.9}
 
 
 def _otherwise(name: str, value: Any) -> Any:
-    """Another value of a hyper-parameter, which ought to show; of a count, one more."""
+    """Another value of a hyper-parameter, different enough to show; for a count, one more."""
     if hasattr(value, "at"):
         return replace(value, first=value.first + 0.1, last=value.last - 0.1)
     if name.startswith("decay"):
@@ -331,7 +331,7 @@ def _otherwise(name: str, value: Any) -> Any:
 
 
 def numbers_read_off(best: Explanation, cases: Sequence[Case]) -> dict[str, Any]:
-    """Return the hyper-parameters that the layer does not take, by their names, where its numbers show them."""
+    """Return, by name, the hyper-parameters that the layer does not take and that its numbers show."""
     case = cases[0]
     if case.norm not in BENDABLE:
         return {}

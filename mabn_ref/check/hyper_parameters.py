@@ -1,4 +1,4 @@
-"""Deviations in numbers: hyper-parameters that a layer does not take, or takes and does not keep."""
+"""Deviations in numbers: hyper-parameters that a layer does not take, or takes but does not use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mabn_ref.check.scenarios import LIKE, MODULES
 from mabn_ref.norms.batch_renorm import Ramp
 
 LATE = 100_000
-"""An iteration that no scenario comes to from the start."""
+"""An iteration that no scenario reaches from the start."""
 
 _SHOWS = {
     "eps": "z state inferred",
@@ -23,19 +23,19 @@ _SHOWS = {
     "decay_forward": "z state inferred",
     "decay_backward": "dx",
 }
-"""What is looked for of the fields of a Config, and where it shows."""
+"""The fields of a Config whose values are searched for, and the tensors in which they show."""
 _USUAL = {"eps": (1e-5, 1e-3), "decay": (0.9, 0.99, 0.98), "clip": (5.0,), "warmup": (0, 100)}
 _USUAL |= {"decay_forward": (0.999, 0.99), "decay_backward": (0.99, 0.999)}
 _SWAPPED = {"bn": "bn", "brn": "bn", "in": "bn", "modified-bn": "modified", "mabn": "mabn"}
-"""The first word of the mistake by which the weights of an average are exchanged."""
+"""The first word in the name of the mistake of exchanging the weights of an average."""
 
 
 def hyper_parameter_choices(
     norm: str, given: frozenset[str], free: frozenset[str], about: About, channels: int
 ) -> list[Choice]:
-    """Return what hyper-parameters may be, other than what was given: one of the numbers that the target has.
+    """Return the values that hyper-parameters may have instead of those given: the numbers found in the target.
 
-    It was given fields of the Config, of which it need not keep the ones in `free`; it has so many `channels`.
+    The target was `given` these fields of the Config, but need not use those in `free`; it has this many `channels`.
     """
     kind, kept, numbers, own = LIKE.get(norm, norm), given - free, about.numbers, about.own
     found = []
@@ -52,7 +52,7 @@ def hyper_parameter_choices(
             if not fine:
                 words = f"{name} is {value:g}{{given}}."
             elif name == "decay" and value < 0.5 and value != own.get(name):
-                # no framework's, and what 0.9 is in another's formula
+                # no framework uses it; it is what 0.9 becomes in another framework's formula
                 words = f"decay is {value:g}: the new value weighs {1 - value:g}, as if the weights were exchanged."
                 fine = False
             found.append(choice(_SHOWS[name], norm, {name: value}, words, fine))
@@ -88,7 +88,7 @@ def _whole(numbers: Sequence[float], least: int, most: int) -> list[int]:
 
 
 def _guards(given: bool) -> list[Choice]:
-    """Layer scaling or none, whatever it is told."""
+    """Layer scaling or none, regardless of what the layer was told."""
     told = "{given}." if given else "."
     return [
         choice("z dx dgamma inferred", "online", {"guard": guard}, words + told, not given)
@@ -98,19 +98,25 @@ def _guards(given: bool) -> list[Choice]:
 
 def _renorm_from(given: bool, numbers: Sequence[float]) -> list[Choice]:
     """Where r starts, which the paper leaves open."""
-    starts: list[tuple[Any, str]] = [(1, "the first iteration"), (lambda c: c["window"] + 1, "the full window")]
-    starts += [(lambda c: max(c["warmup"], 1), "the end of warm-up"), (lambda c: c["warmup"] + 1, "after warm-up")]
+    starts: list[tuple[Any, str]] = [
+        (1, "the first iteration"),
+        (lambda c: c["window"] + 1, "the iteration after the window is full"),
+    ]
+    starts += [
+        (lambda c: max(c["warmup"], 1), "the end of warm-up"),
+        (lambda c: c["warmup"] + 1, "the iteration after warm-up"),
+    ]
     starts.append((LATE, "an iteration after the scenarios from the start"))
     starts += [(first, f"iteration {first}") for v in _whole(numbers, 2, 4999) for first in (v, v + 1)]
     return [
-        choice("z", "mabn", {"renorm_from": first}, f"r is other than 1 from {words} on.", not given)
+        choice("z", "mabn", {"renorm_from": first}, f"r differs from 1 from {words} on.", not given)
         for first, words in starts
     ]
 
 
 def _warmup_and_clip(given: frozenset[str]) -> list[Choice]:
     longer = {"warmup": lambda c: c["warmup"] + 1}
-    words = "Warm-up lasts warmup iterations, so that the last of them still has batch statistics."
+    words = "Warm-up lasts warmup iterations, so the last of them still uses batch statistics."
     measured = {"clip": "measured", "renorm_from": 1}
     return [
         *([choice(_SHOWS["warmup"], "mabn", longer, words, True)] if "warmup" in given else []),
@@ -120,11 +126,11 @@ def _warmup_and_clip(given: frozenset[str]) -> list[Choice]:
 
 
 def _blends(numbers: Sequence[float]) -> list[Choice]:
-    """A warm-up of r and d over so many iterations, at once or little by little; without a bound it never ends."""
+    """A warm-up of r and d over this many iterations, in steps or gradually; without a bound it never ends."""
     found = []
     for length in _whole(numbers, 2, 1_000_000):
         for kind, comes in (("steps", f"iteration // {length}"), ("slope", f"iteration / {length}")):
-            words = f"r and d come in by min(1, {comes})."
+            words = f"r - 1 and d are multiplied by min(1, {comes})."
             found.append(choice("z", "brn", {"blend": (length, kind, 1.0)}, words, True))
             words = (
                 f"r - 1 and d are multiplied by {comes}, which has no bound: at iteration {2 * length} they are "
@@ -135,7 +141,7 @@ def _blends(numbers: Sequence[float]) -> list[Choice]:
 
 
 def _bounds(given: frozenset[str], numbers: Sequence[float]) -> list[Choice]:
-    """Ioffe's schedule, counted from 1 or from 0, and whatever the outputs show."""
+    """Ioffe's schedule, counted from 1 or from 0, and any bounds that the outputs show."""
     found: list[tuple[Mapping[str, Any], str]] = []
     for first, count in ((0, ""), (1, ", counted from 0")):
         ramps = {

@@ -269,7 +269,7 @@ def _best(telling: Sequence[Case], cases: Sequence[Case]) -> Explanation:
         return best
     of_a_call = longest.trace.scenario.groups
     for start in range((first.step - 1) * of_a_call + 1, first.step * of_a_call + 1):
-        words = f"r is other than 1 from iteration {start} on."
+        words = f"r differs from 1 from iteration {start} on."
         exact = replace(late, changes=(("renorm_from", start),), words=words)
         best = replace(best, choices=tuple((t, exact if c is late else c) for t, c in best.choices))
         if first_difference(longest, best.convention(longest), ("z",)) is None:

@@ -442,7 +442,7 @@ roots = (SIGMA, f"sigma = {EPS['outside'].format(s='var')}")
 start = VAR_AT_FIRST, f"{VAR_AT_FIRST} * ({ONE['outside']})"
 add("brn", "dx", "formula (4)", roots, start, beside=("bn-eps-outside",))
 hat = HAT_VAR, f"moving_sigma = {EPS['outside'].format(s='moving_var')}"
-said = ("bn-eps-outside", "The moving average is of the variance")
+said = ("bn-eps-outside", "The moving average tracks the variance")
 add("brn", "infer_eps", "inside", roots, hat, (DX, STEEP), settings={"ema_of": "var"}, beside=said)
 chi = CHI_MABN, f"chi = {EPS['outside'].format(s='switched(chi2_batch, average, config.warmup, t)')}"
 hat = CHI_HAT, f"({EPS['outside'].format(s='before')})"
@@ -733,7 +733,7 @@ add(
     "none",
     bare,
     settings={"ema_of": "var"},
-    beside=("The moving average is of the variance",),
+    beside=("The moving average tracks the variance",),
 )
 add("mabn", "moving_eps", "none", (CHI_HAT, "root(before)"))
 batch = "y = (x - x.mean(axis=(0, 1))) / root(x.var(axis=(0, 1)) + config.eps)"
@@ -855,7 +855,7 @@ for norm, line, s, back in (
     add(norm, "eps_at", "largest", root, (back, back.replace("psi", masked.format(s=divisor))), *inference)
 bare = EMA_VAR, EMA_VAR.replace(" var, config.decay", " np.sqrt(var), config.decay")
 add("bn", "average_of", "bare root", bare, infers("bn", "np.sqrt({s} ** 2 + config.eps)"))
-add("bn", "infer_eps", "root again", bare, beside=("The moving average is of the standard deviation",))
+add("bn", "infer_eps", "root again", bare, beside=("The moving average tracks the standard deviation",))
 add("powernorm", "backward_by", "batch", settings={"backward_by": "batch"}, conforms=True)
 twice = value_of("The moving averages are updated twice")
 add("bn brn modified-bn mabn", "decay", twice, settings={"decay": lambda config: config.decay**2})
@@ -897,7 +897,7 @@ add(
     "gn ln in", "infer_by", "sample", functions=of_batch, wrap=right_inference, beside=("gn-statistics-of-the-batch",)
 )
 add("in", "infer_by", "moving", wrap=tracking, conforms=True)
-AND_MOVING = ("Inference has moving statistics",)
+AND_MOVING = ("Inference uses moving statistics",)
 add("in", "fed", "biased", wrap=functools.partial(tracking, bessel=0), beside=AND_MOVING, conforms=True)
 for value, kept in ((twice, 0.81), (1.0, 1.0), (0.0, 0.0)):
     add("in", "decay", value, wrap=functools.partial(tracking, kept=kept), beside=AND_MOVING)
@@ -985,7 +985,7 @@ SEVERAL = {
         Layer(
             edits=((VAR_AT_FIRST, f"{VAR_AT_FIRST} * (1 - config.eps)"),),
             settings={"ema_of": "var"},
-            beside=("The moving sigma starts at 1", "The moving average is of the variance"),
+            beside=("The moving sigma starts at 1", "The moving average tracks the variance"),
             conforms=True,
         ),
     ),
@@ -993,7 +993,7 @@ SEVERAL = {
         "brn",
         Layer(
             edits=((Y_BRN, after_r), (DX, f"{shifted}\n    dx = dx / gamma")),
-            beside=("Your eps is added to var / r^2", "bn-gamma-forgotten"),
+            beside=("You add eps to var / r^2", "bn-gamma-forgotten"),
         ),
     ),
     "unbiased over channels alone": (
@@ -1001,7 +1001,7 @@ SEVERAL = {
         replace(
             LAYERS["ln", "variance", "unbiased"],
             wrap=samples_apart,
-            beside=("bn-unbiased-variance", "Every position has statistics of its own"),
+            beside=("bn-unbiased-variance", "Each position has its own statistics"),
         ),
     ),
     "unbiased in training and in the moving variance": (
@@ -1009,7 +1009,7 @@ SEVERAL = {
         replace(
             LAYERS["in", "variance", "unbiased"],
             wrap=tracking,
-            beside=("bn-unbiased-variance", "Inference has moving statistics"),
+            beside=("bn-unbiased-variance", "Inference uses moving statistics"),
         ),
     ),
 }

@@ -166,7 +166,7 @@ OF_JAX = (
         "bn",
         f"{_BIASED}, mode='batch'; inference divides by 1 - momentum^t",
         "divides an average that starts at 1 by the sum of its weights, so its first variances are far too large",
-        ("due only to those that start at 0",),
+        ("right only for averages that start at 0",),
         target=f"{_HERE}equinox_batch_norm",
     ),
     Layer(

@@ -363,7 +363,7 @@ def test_where_r_starts_late_is_found() -> None:
     report = judged("mabn", Late(mabn), chosen, given=GIVEN - {"warmup"})
     assert report.conforms, str(report)
     assert report.hyper["renorm_from"] == 410
-    assert "r is other than 1 from iteration 410 on." in sentences(report)
+    assert "r differs from 1 from iteration 410 on." in sentences(report)
 
 
 def test_where_r_starts_is_an_iteration_and_no_call() -> None:
@@ -428,8 +428,8 @@ def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     command[1] = "mabn_ref.norms:batch_norm"
     assert main([*command, "--json"]) == 1
     kept = json.loads(capsys.readouterr().out)
-    assert [finding["words"][:47] for finding in kept["findings"]] == [
-        "Your output has the batch's mean subtracted and"
+    assert [finding["words"][:49] for finding in kept["findings"]] == [
+        "Your output subtracts the batch's mean and divide"
     ]
     for path, said in (
         ("no_such_package:Norm", "target is 'no_such_package:Norm', but"),

@@ -48,7 +48,7 @@ def test_the_cross_term_and_eps_are_told(merged: bool, eps: str, mistake: str) -
     report = check(SimpleNamespace(**{**vars(eval_norm), "infer": infer}), "eval-norm", norm_batch=3, short=True)
     assert report.mistakes == ([mistake] if mistake else []), str(report)
     assert not report.differences
-    said = ["The variances alone are mixed, without the term by which the means differ."]
+    said = ["Only the variances are mixed, without the term for the difference of the means."]
     assert [finding.words for finding in report.findings if finding.accepted] == ([] if merged else said)
 
 

@@ -100,6 +100,6 @@ def test_layer_scaling_in_the_wrong_place_is_said_and_its_gradient_understood(to
 
     report = check(OnlineNorm2d, "online", short=True, extra={"guard": "ls first"})
     assert [(f.words, f.accepted) for f in report.findings] == [
-        ("Your layer scaling comes before gamma and beta; it comes last.", False)
+        ("Your layer scaling comes before gamma and beta; it should come last.", False)
     ]
     assert not report.differences

@@ -70,7 +70,7 @@ def test_statistics_of_each_position_are_no_group_norm() -> None:
     report = check(SimpleNamespace(**{**vars(group_norm), **apart}), "gn", short=True)
     assert not report.conforms
     assert not report.differences
-    assert ["Every position has statistics of its own; " in finding.words for finding in report.findings] == [True]
+    assert ["Each position has its own statistics; " in finding.words for finding in report.findings] == [True]
     assert check(SimpleNamespace(**{**vars(group_norm), **apart}), "ln", short=True).conforms
 
 
@@ -134,7 +134,7 @@ def test_what_else_layers_of_pytorch_are(torch: Any) -> None:
     assert check(torch.nn.InstanceNorm2d, "gn", short=True).hyper["groups"] == 6
     report = check(torch.nn.InstanceNorm2d, "ln", short=True)
     assert [(f.words, f.accepted) for f in report.findings] == [
-        ("Every channel has statistics of its own: instance normalisation.", False)
+        ("Each channel has its own statistics: this is instance normalisation.", False)
     ]
     report = check(torch.nn.BatchNorm2d, "in", short=True)
     assert report.mistakes == ["gn-statistics-of-the-batch"]
