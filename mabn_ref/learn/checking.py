@@ -1,4 +1,4 @@
-"""What the checks.py of an exercise is made of: checks, random cases, judges that give no number away."""
+"""Parts for the checks.py of an exercise: checks, random cases, and judges that give no number away."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STEP = 2.0**-70
 
 
 Judge = Callable[[Any, Any], Iterable[str]]
-"""``judge(value, case)`` yields what is wrong with the value, of which the first is told."""
+"""``judge(value, case)`` yields what is wrong with the value; the student is told the first."""
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,21 @@ class Check:
 
     #: ``observe(code, case) -> {part: value}``: calls functions of `code` on a case and names what they return
     observe: Callable[[Any, Any], dict[str, Any]]
-    #: for each part its judge, asked only once the value has the form (tuples, shapes, dtypes) that the solution's
-    #: has
+    #: for each part its judge, asked only if the value has the same form (tuples, shapes, dtypes) as the solution's
     parts: Mapping[str, Judge]
-    #: for some parts, what finds the fault in numbers that are those of no known mistake
+    #: for some parts, what finds the fault in numbers that no known mistake gives
     explain: Mapping[str, Explainer] = field(default_factory=dict)
     #: whether its functions call those of other checks, so that its parts are wrong where those are
     joins: bool = False
-    #: for some parts, others of which one has to be right, too: alone they need no understanding. The parts that the
-    #: skeleton of a hunt has right already count with any other, which is not to be said here.
+    #: for some parts, others of which one must be right too, since the part alone needs no understanding. Parts that
+    #: the skeleton of a hunt already has right count with any other; do not list them here.
     counts_with: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, call: str, judges: Mapping[str, Judge], **rest: Any) -> Check:
         """A check of one call, such as ``"backward(dz, cache)"``, whose arguments are attributes of the case.
 
-        It returns the parts, in the order of their judges; `rest` is what else a `Check` has.
+        The call returns the parts in the order of their judges; `rest` has the other fields of a `Check`.
 
         Examples
         --------
@@ -64,12 +63,12 @@ class Check:
 
 
 def unpack(function: str, result: Any, *names: str) -> Any:
-    """Take a function's result apart into the values of these names.
+    """Split a function's result into values with these names.
 
     Raises
     ------
     Malformed
-        If it is not a tuple or list of as many values.
+        If it is not a tuple or list of that many values.
 
     Examples
     --------
@@ -83,18 +82,18 @@ def unpack(function: str, result: Any, *names: str) -> Any:
 
 
 def formed(name: str, value: Any, expected: Any, axes: Mapping[str, int] | None = None) -> Any:
-    """Return `value`, if something can be computed with it as with `expected`.
+    """Return `value` if it has the form of `expected`, so that the check can compute with it.
 
     Raises
     ------
     Malformed
-        If it does not have the form, with what is wrong with it.
+        If it has another form; the message says what is wrong.
 
     Examples
     --------
     >>> formed("s", np.ones(3), np.zeros(4))
     Traceback (most recent call last):
-    mabn_ref.learn.student_error.Malformed: s has shape (3,); expected (4,): axis 0 is of another length
+    mabn_ref.learn.student_error.Malformed: s has shape (3,); expected (4,): axis 0 has the wrong length
     """
     fault = form_fault(name, value, expected, axes or {})
     if fault is not None:
@@ -103,7 +102,7 @@ def formed(name: str, value: Any, expected: Any, axes: Mapping[str, int] | None 
 
 
 def part(made: Callable[[], Any]) -> Any:
-    """Return what is made, or the `Malformed` that it raises: that part is wrong, and the others are judged."""
+    """Return what `made` returns, or the `Malformed` that it raises: then only this part is wrong."""
     try:
         return made()
     except Malformed as error:
@@ -124,7 +123,7 @@ def verdict(function: str, result: Any) -> bool:
 
 
 def shuffled(questions: Iterable[Any], seed: int) -> list[Any]:
-    """Questions in an order that nobody can know who does not look at what is asked."""
+    """The questions in an order that cannot be known without looking at them."""
     found = list(questions)
     return [found[k] for k in np.random.default_rng(seed).permutation(len(found))]
 
@@ -145,9 +144,9 @@ def twice(questions: Iterable[Any], seed: int, answer: Callable[[Any], Any]) -> 
 
 
 def apart(code: Any) -> Any:
-    """The student's functions in a second process, where there is one: what the first one keeps is not there.
+    """The student's functions in a second process, if possible, which shares nothing with the first.
 
-    It is the same process on all cases.
+    It is the same second process on all cases.
     """
     return getattr(code, "_apart", lambda: code)()
 
@@ -158,11 +157,11 @@ def parts(function: str, result: Any, *names: str) -> dict[str, Any]:
 
 
 def batch(rng: np.random.Generator, k: int, *, samples: int = 6) -> SimpleNamespace:
-    """Draw a batch and all that a normaliser wants with it, for the k-th case.
+    """Draw a batch, and the other arguments of a normaliser, for the k-th case.
 
-    Rank and eps go round with k, so that every four cases hold (N, C), (N, W, C), (N, H, W, C) and (N, H, 1, W, C),
-    and every three a small, a large and a very large eps. All axes have different lengths (`samples` is none of 2, 3
-    and 5), which `axes` has by letter, for messages.
+    Rank and eps cycle with k: every four cases contain (N, C), (N, W, C), (N, H, W, C) and (N, H, 1, W, C), and every
+    three a small, a large and a very large eps. All axes have different lengths (`samples` must not be 2, 3 or 5);
+    `axes` has them by letter, for messages.
 
     Examples
     --------
@@ -196,7 +195,7 @@ def mean_square(x: Array) -> Array:
 
 
 def moments(x: Array) -> tuple[Array, Array]:
-    """Mean and biased variance of each channel; analytic as `mean_square` is.
+    """Mean and biased variance of each channel; analytic, as `mean_square` is.
 
     Examples
     --------
@@ -209,7 +208,7 @@ def moments(x: Array) -> tuple[Array, Array]:
 
 
 def normalised(x: Array, eps: float) -> tuple[Array, Array]:
-    """y and sigma of batch normalisation; analytic as `mean_square` is.
+    """y and sigma of batch normalisation; analytic, as `mean_square` is.
 
     Examples
     --------
@@ -232,7 +231,7 @@ def bn_dx(x: Array, dz: Array, eps: float = 0.0, *, g: Any = None, psi: Any = No
 
 
 def blind(dz: Array, y: Array) -> str:
-    """Whether dz, which then shows no fault, is "constant" in each channel or "along y" but for a shift; else ""."""
+    """Whether dz hides faults: "constant" in each channel, "along y" apart from a shift, or "" if neither."""
     axes = tuple(range(y.ndim - 1))
     size = np.max(np.abs(dz), initial=1e-300)
     rest = dz - np.mean(dz, axis=axes)
@@ -308,7 +307,7 @@ def judge_that(holds: Callable[[Any, Any], Any], otherwise: str) -> Judge:
 
 
 def gradient_faults(name: str, value: Array, right: Array, of: str = "forward") -> Iterator[str]:
-    """Yield how far a gradient is from the numerical one, and where, unless it is that.
+    """Yield how far a gradient is from the numerical one, and where; nothing if they agree.
 
     Examples
     --------
@@ -329,8 +328,8 @@ def gradient_faults(name: str, value: Array, right: Array, of: str = "forward") 
 def gradient_judge(name: str, of: str = "forward", at: str = "", sum_note: str = "") -> Judge:
     """Make the judge of a gradient: the attribute `name` of the case is right.
 
-    `at` comes first in the message and may name what the case has; `sum_note` is added where the gradient does not
-    sum to zero over each channel.
+    `at` opens the message and may name attributes of the case; `sum_note` is added if the gradient does not sum to
+    zero over each channel.
 
     Examples
     --------

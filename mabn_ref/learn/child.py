@@ -2,8 +2,8 @@
 
 Started as a script: it imports NumPy and nothing of this project. It reads frames from standard input and answers
 each on what was standard output: first the source, then calls of its functions. The process judges nothing. It holds
-no solution, and what it answers is looked at elsewhere. It is not a sandbox: the short ways to import or open the
-solutions are refused, and whoever is determined finds others.
+no solution, and its answers are judged elsewhere. It is not a sandbox: the obvious ways to import or open the
+solutions are refused, but a determined student finds others.
 
 A frame holds a description in JSON and the raw numbers of arrays. Nothing in it is executed or unpickled. Both sides
 write and read frames with the functions here.
@@ -70,7 +70,7 @@ def encode(value: Any, functions: list[Callable[..., Any]] | None = None) -> tup
             functions.append(value)
             return {"function": len(functions) - 1}
         own = hasattr(value, "__dict__") or hasattr(value, "__dataclass_fields__")  # most likely the student's class
-        raise Unsendable(f"a {type(value).__name__}{' that is no NamedTuple' if own and not callable(value) else ''}")
+        raise Unsendable(f"a {type(value).__name__}{' (not a NamedTuple)' if own and not callable(value) else ''}")
 
     return described(value, 0), buffers
 
@@ -317,7 +317,7 @@ def _hide(folder: str) -> None:
         if event == "import" and str(args[0]).partition(".")[0] == name:
             raise ModuleNotFoundError(f"No module named {name!r}")
         if event == "open" and isinstance(args[0], str | bytes) and realpath(os.fsdecode(args[0])).startswith(inside):
-            raise PermissionError(f"{name} is not to be read from here")
+            raise PermissionError(f"{name} must not be read from here")
 
     sys.addaudithook(refuse)
 

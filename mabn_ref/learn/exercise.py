@@ -22,10 +22,10 @@ COURSE = Path(__file__).parent / "course"
 class Mistake:
     """A mistake that an exercise recognises by its numbers."""
 
-    #: pieces of the solution, each occurring once in it, and what stands there instead. Two mistakes whose edits do
-    #: not overlap are recognised together, too.
+    #: pieces of the solution, each occurring once in it, and what replaces them. Two mistakes whose edits do not
+    #: overlap are also recognised together.
     edits: Mapping[str, str]
-    says: str = ""  #: a sentence for the student. Empty: that of the catalogue entry `of`.
+    says: str = ""  #: a sentence for the student; "" for the sentence of the catalogue entry `of`
     of: str = ""  #: the entry of `mabn_ref.mistakes` that this is, if it is one
 
     @property
@@ -33,14 +33,14 @@ class Mistake:
         """What the student is told."""
         if self.says:
             return self.says
-        from mabn_ref.mistakes import named  # read only where one of its mistakes was made
+        from mabn_ref.mistakes import named  # imported only if one of its mistakes was made
 
         return named(self.of).sentence
 
 
 @dataclass(frozen=True, eq=False)
 class Exercise:
-    """An exercise, as its folder holds it."""
+    """An exercise, as read from its folder."""
 
     name: str  #: the folder's name, such as "02_bn_forward"
     statement: str
@@ -52,9 +52,9 @@ class Exercise:
 
     @functools.cached_property
     def checks(self) -> SimpleNamespace:
-        """``draw(rng, k) -> case``, ``CHECKS``, and where it differs from 6 and 5, ``CASES`` and ``SECONDS``.
+        """``draw(rng, k) -> case``, ``CHECKS`` and, if not 6 and 5, ``CASES`` and ``SECONDS``.
 
-        Run when it is first asked for: of a whole course, most are not.
+        The file runs on first use: most exercises of a course are never asked for theirs.
         """
         return run_source(self.checks_file.read_text("utf-8"), str(self.checks_file))
 
@@ -70,7 +70,7 @@ class Exercise:
 
     @property
     def equations(self) -> tuple[str, ...]:
-        """Labels of the equations that it is about, from a line of the statement."""
+        """Labels of its equations, from a line of the statement."""
         return tuple(re.findall(r"`([a-z0-9-]+)`", self._line("Equation")))
 
     @property
@@ -95,7 +95,7 @@ class Exercise:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """What is judged separately, a point each."""
+        """The names of what is judged separately, for a point each."""
         return tuple(part for check in self.checks.CHECKS for part in check.parts)
 
     @property
@@ -113,16 +113,16 @@ class Exercise:
         return [self.checks.draw(np.random.default_rng([self.number, seed, k]), k) for k in range(count)]
 
     def with_mistakes(self, *names: str) -> str | None:
-        """The solution's source with these mistakes in it; None where their edits are in each other's way.
+        """The solution's source with these mistakes in it; None if their edits conflict.
 
         Raises
         ------
         ValueError
-            If a piece that is to be edited does not occur exactly once in the solution.
+            If a piece to edit does not occur exactly once in the solution.
         """
         source = self.solution
         edited = [old for name in names for old in self.mistakes[name].edits]
-        if len(set(edited)) < len(edited):  # of what the first made of a piece, the second might find a part
+        if len(set(edited)) < len(edited):  # the second might match part of what the first has written
             return None
         for name in names:
             for old, new in self.mistakes[name].edits.items():
@@ -138,12 +138,12 @@ class Exercise:
 
 
 def run_source(source: str, name: str) -> SimpleNamespace:
-    """Execute source of the course itself, never of a student, and return what it defines.
+    """Execute source of the course itself, never a student's, and return what it defines.
 
     Raises
     ------
     ValueError
-        If it cannot be executed, with what Python says and the line.
+        If it cannot be executed; the message has Python's error and the line.
     """
     module = ModuleType(name)
     sys.modules[name] = module  # typing looks the module of a NamedTuple up
@@ -158,7 +158,7 @@ def run_source(source: str, name: str) -> SimpleNamespace:
 
 @functools.cache
 def course(folder: Path = COURSE) -> tuple[Exercise, ...]:
-    """All exercises of a folder of exercises, in order; by default of the course that comes with the package.
+    """All exercises in a folder, in order; by default those of the course that comes with the package.
 
     Examples
     --------
@@ -183,10 +183,10 @@ def _read(path: Path) -> Exercise:
 
 
 def _skeleton(marked: str) -> str:
-    """What is handed out of a solution with marks in it.
+    """The skeleton that students get, from a solution with marks in it.
 
-    From an indented ``# TODO`` to the end of its function all is left to the student; ``# BUG: code`` stands in place
-    of the next line; a ``# TODO`` at the margin is for the student alone.
+    From an indented ``# TODO`` to the end of its function everything is left to the student; ``# BUG: code`` replaces
+    the next line; a ``# TODO`` at the margin appears only in the skeleton.
 
     Examples
     --------
@@ -214,7 +214,7 @@ def _solution(marked: str) -> str:
 
 
 def _mistakes(path: Path) -> dict[str, Mistake]:
-    """Read a table of mistakes, in which pieces of the solution may go by the names that ``[pieces]`` gives them."""
+    """Read a table of mistakes, which may use the names that ``[pieces]`` gives to pieces of the solution."""
     try:
         tables = tomllib.loads(path.read_text("utf-8"))
     except tomllib.TOMLDecodeError as error:
@@ -231,12 +231,12 @@ def _mistakes(path: Path) -> dict[str, Mistake]:
 
 
 def find(name: str, exercises: Sequence[Exercise] | None = None) -> Exercise:
-    """Look an exercise up by name, with its number or without, by number, or by its file; in the course by default.
+    """Find an exercise, by default in the course, by its name with or without the number, its number, or its file.
 
     Raises
     ------
     ValueError
-        If there is none; the message names those that it may be.
+        If there is none; the message suggests similar names.
 
     Examples
     --------
@@ -255,7 +255,7 @@ def find(name: str, exercises: Sequence[Exercise] | None = None) -> Exercise:
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    """What to say of a name that is none: those that it may be or, if it is like none, the first and the last."""
+    """What to say about an unknown name: similar names or, if there are none, the first and the last."""
     full = {part: whole for whole in known for part in (whole, whole[3:])}
     like = [full[part] for part in difflib.get_close_matches(name, full)] or [w for w in known if name in w]
     if like:

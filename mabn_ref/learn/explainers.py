@@ -1,4 +1,4 @@
-"""What terms of a normaliser's gradient are taken for, and the explainers that `regression` makes of it."""
+"""What students write instead of the terms of a normaliser's gradient, and explainers made from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mabn_ref.learn.regression import AND, Explainer, Term, Ways, explain_sum
 
 
 def means(values: Array) -> dict[str, Array]:
-    """The mean of each channel, and what is taken for it.
+    """The mean of each channel, and what students write instead.
 
     Examples
     --------
@@ -26,20 +26,20 @@ def means(values: Array) -> dict[str, Array]:
     axes = tuple(range(values.ndim - 1))
     total, m = np.sum(values, axis=axes), values[..., 0].size
     large = "{names} {is} {times} times too large for a batch of shape {shape}"
-    by_samples = f"{large}: divide by M = {{M}}, the number of values in a channel, not by N = {{N}}, that of samples"
-    channels = "{names} {is} averaged over the channels too, as np.mean does without axis; each channel has its own"
+    by_samples = f"{large}: divide by M = {{M}}, the number of values in a channel, not by N = {{N}}, the samples"
+    channels = "{names} {is} averaged over the channels too, as np.mean does without axis; each channel needs its own"
     return {
         "": total / m,
         "{names} {is} {M} times too large for a batch of shape {shape}: divide the sum by M": total,
         by_samples: total / len(values),
         "{names} {is} divided by M - 1; divide by M": total / (m - 1),
         channels: np.full_like(total, np.mean(values)),
-        "{names} {is} averaged over the samples alone; average over all axes but the last": np.mean(values, axis=0),
+        "{names} {is} averaged only over the samples; average over all axes but the last": np.mean(values, axis=0),
     }
 
 
 def factors(values: Array) -> dict[str, Array]:
-    """A right array and the multiples of it that come from a wrong count of values."""
+    """The right array, and its multiples that come from a wrong count of values."""
     n, m = len(values), values[..., 0].size
     times = "{names} {is} {times} times too %s for a batch of shape {shape}: you %s by N = {N}, the number of samples"
     values_in = "M = {M} is the number of values in a channel"
@@ -53,7 +53,7 @@ def factors(values: Array) -> dict[str, Array]:
 
 
 def sources(inputs: Ways, ways: Callable[[Array], Ways]) -> dict[str, Array]:
-    """What a statistic may be: any of its `ways`, of any of the `inputs` that may have been taken for the right one.
+    """What a statistic may be: computed in any of the `ways`, from any of the `inputs` used for the right one.
 
     Examples
     --------
@@ -77,9 +77,9 @@ def explain_dx(
 ) -> Explainer:
     """Make the explainer of the dx of a normaliser, ``(dy - g - y * Psi) / sigma``.
 
-    ``inputs(case)`` has dy and what is taken for it, ``case.cache`` y and, as its `root`, sigma. `g` is 0 where the
-    method has no such term. ``averages(psi, case)`` makes of the batch's Psi what stands in dx; ``other_y(case)`` has
-    what is taken for y.
+    ``inputs(case)`` has dy and what students write instead; ``case.cache`` has y and, under the name `root`, sigma.
+    `g` is 0 for a method without that term. ``averages(psi, case)`` turns the batch's Psi into what dx contains;
+    ``other_y(case)`` has what students write instead of y.
     """
 
     def sigma(case: Any) -> Array:
@@ -96,8 +96,8 @@ def explain_dx(
         ways |= {way: right * p for way, p in averages(psi, case).items() if way}
         for way, other in other_y(case).items():
             ways[way] = other * averages(means(other * dy)[""], case)[""]
-            ways[f"{way}, in Psi alone"] = right * averages(means(other * dy)[""], case)[""]
-            ways[f"{way}, beside Psi alone"] = other * averages(psi, case)[""]
+            ways[f"{way}, but only in Psi"] = right * averages(means(other * dy)[""], case)[""]
+            ways[f"{way}, but only where it multiplies Psi"] = other * averages(psi, case)[""]
         ways["{names} {is} Psi alone: multiply it by y"] = averages(psi, case)[""]
         return kept(ways, case)
 
@@ -118,24 +118,24 @@ def explain_dx(
 
 
 def counts(values: Array) -> dict[str, int]:
-    """What a sum over the values of each channel is divided by where it should be a sum."""
+    """The numbers by which students divide a sum over the values of each channel that should stay a sum."""
     return {"N, the number of samples": len(values), "M": values[..., 0].size}
 
 
 def shares(divisors: Mapping[str, int]) -> dict[str, Array]:
-    """What a sum over the values of each channel may be multiplied by: to divide it by one of these.
+    """The factors that divide a sum over the values of each channel by one of these `divisors`.
 
     Examples
     --------
     >>> list(shares({"M": 4}).values())
     [array(0.25)]
     """
-    said = "{names} {is} divided by %s; what a parameter was used for adds up, so it is a sum"
+    said = "{names} {is} divided by %s; every value of a channel used the parameter, so it is a sum"
     return {said % name: np.array(1 / count) for name, count in divisors.items()}
 
 
 def explain_multiple(of: str, right: Callable[[Any], Array], *others: Callable[[Any], Ways]) -> Explainer:
-    """Make the explainer of a part that is often a multiple of the right one, by a number or by one of `others`."""
+    """Make the explainer of a part that is often a multiple of the right one: by a number, or by one of `others`."""
 
     def ways(case: Any) -> Ways:
         return {"": right(case)} | {way: right(case) * k for more in others for way, k in more(case).items()}
@@ -144,7 +144,7 @@ def explain_multiple(of: str, right: Callable[[Any], Array], *others: Callable[[
 
 
 def explain_parameters(divisors: Callable[[Any], Mapping[str, int]]) -> dict[str, Explainer]:
-    """Make the explainers of dgamma and dbeta, attributes of a case, which may be divided by one of some numbers."""
+    """Make the explainers of dgamma and dbeta, attributes of a case, which may be divided by one of the divisors."""
     return {
         name: explain_multiple(name, operator.attrgetter(name), lambda case: shares(divisors(case)))
         for name in ("dgamma", "dbeta")
@@ -155,15 +155,15 @@ EXPLAIN_PARAMETERS: Mapping[str, Explainer] = explain_parameters(lambda case: co
 
 
 def without_gamma(case: Any) -> Ways:
-    """dy of batch normalisation, and what is taken for it."""
-    return {"": case.gamma * case.dz, "{names} {is} made of dz, without gamma; dy is dz * gamma": case.dz}
+    """dy of batch normalisation, and what students write instead."""
+    return {"": case.gamma * case.dz, "{names} {is} computed from dz, without gamma; use dy = dz * gamma": case.dz}
 
 
 def without_gamma_or_r(case: Any) -> Ways:
-    """dy of a method that renormalises by ``case.r``, and what is taken for it."""
+    """dy of a method that renormalises by ``case.r``, and what students write instead."""
     return {
         "": case.gamma * case.r * case.dz,
-        "{names} {is} made without r; dy is gamma * r * dz": case.gamma * case.dz,
-        "{names} {is} made without gamma; dy is gamma * r * dz": case.r * case.dz,
-        "{names} {is} made of dz itself; dy is gamma * r * dz": case.dz,
+        "{names} {is} computed without r; dy is gamma * r * dz": case.gamma * case.dz,
+        "{names} {is} computed without gamma; dy is gamma * r * dz": case.r * case.dz,
+        "{names} {is} computed from dz itself; dy is gamma * r * dz": case.dz,
     }

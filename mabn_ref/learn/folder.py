@@ -1,4 +1,4 @@
-"""A learner's working folder: a file and a statement for each exercise, and what has been passed so far."""
+"""A learner's working folder: a file and a statement for each exercise, and what has passed so far."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FILE = "exercise.py"
 """The name of the file that a student works on."""
 STATE = ".mabn-learn.json"
 _LARGEST = 2**16
-"""Bytes of it, at most: some hundreds of exercises."""
+"""The most bytes of that file: enough for some hundreds of exercises."""
 _README = """\
 # Exercises
 
@@ -39,7 +39,7 @@ that has passed, the first open one.
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a learner is."""
+    """A learner's progress."""
 
     passed: frozenset[str] = frozenset()  #: names of the exercises that have passed
     hints: dict[str, int] = field(default_factory=dict)  #: how many hints of each have been taken
@@ -48,14 +48,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Folder:
-    """A working folder, and the exercises it is of."""
+    """A working folder and its exercises."""
 
     path: Path
     exercises: tuple[Exercise, ...] = field(default_factory=course)
 
     @classmethod
     def find(cls, start: Path) -> Folder:
-        """Find the working folder that `start` is, or is in.
+        """Find the working folder that is `start` or contains it.
 
         Raises
         ------
@@ -109,7 +109,7 @@ class Folder:
     def reset(self, exercise: Exercise) -> Path | None:
         """Put the skeleton back; return where the student's file is kept, or None if nothing was in it.
 
-        A file that is the skeleton is not kept. A folder that is in its place is.
+        A file equal to the skeleton is not kept. A folder in its place is.
         """
         path = self.file(exercise)
         old = None
@@ -121,7 +121,7 @@ class Folder:
         return old
 
     def load(self) -> Progress:
-        """Read the progress; a damaged file counts as none made."""
+        """Read the progress; a damaged file counts as no progress."""
         try:
             with (self.path / STATE).open("rb") as file:
                 data = storage.as_json(file.read(_LARGEST))
@@ -139,12 +139,12 @@ class Folder:
         storage.write(self.path / STATE, f"{json.dumps(data, indent=1)}\n".encode())
 
     def around(self, start: Path) -> Exercise | None:
-        """The exercise whose folder `start` is, or is in."""
+        """The exercise whose folder is `start` or contains it."""
         inside = start.resolve().relative_to(self.path.resolve()).parts[:1]
         return next((exercise for exercise in self.exercises if inside == (exercise.name,)), None)
 
     def chosen(self) -> Exercise:
-        """The exercise last worked on; at the beginning the first."""
+        """The exercise last worked on; at first, exercise 1."""
         progress = self.load()
         return next((e for e in self.exercises if e.name == progress.current), self.exercises[0])
 
@@ -160,7 +160,7 @@ class Folder:
             self.save(replace(progress, current=exercise.name))
 
     def following(self, exercise: Exercise) -> Exercise | None:
-        """Where to go from an exercise: to the first open one once it has passed, else past it to the next open one.
+        """The exercise to go to next: the first open one if this one has passed, else the next open one after it.
 
         None if all others have passed.
         """

@@ -1,4 +1,4 @@
-"""Grade a folder of submissions: every exercise of every student, whatever is lying there, none lost."""
+"""Grade a folder of submissions: every exercise of every student, whatever the folder holds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOT_HANDED_IN = "not handed in"
 
 
 def hidden_seeds(seed: int, count: int) -> tuple[int, ...]:
-    """Seed 0, which students may have tried, and `count` that follow from `seed` and that they cannot know.
+    """Seed 0, which students may have tried, and `count` more, derived from `seed`, that they cannot know.
 
     Examples
     --------
@@ -43,15 +43,15 @@ def grade_class(
     Raises
     ------
     OSError
-        If the table cannot be written, before anything is graded; or if the files of this package are not those that
-        they were before: then the grades are void.
+        If the table cannot be written, before anything is graded; or if the files of this package have changed
+        meanwhile, which makes the grades void.
     """
     before, there, due = package_digest(), list[Grade](), 0.0
     if table:
         write_csv(table, [])
 
     def keep(given: Grade) -> None:
-        """What ends this process takes next to nothing with it, and writing takes a small part of the time."""
+        """Write the table often enough to lose little if this process ends, and seldom enough to cost little time."""
         nonlocal due
         progress(given)
         there.append(given)
@@ -68,7 +68,7 @@ def grade_class(
             write_csv(table, there)
         raise
     if package_digest() != before:
-        raise OSError("the files of mabn_ref changed while submissions ran: install it again, these grades are void")
+        raise OSError("the files of mabn_ref changed while submissions ran: reinstall it; these grades are void")
     if table:
         write_csv(table, grades)
     return grades
@@ -95,9 +95,9 @@ def grade(
     """Grade all students' files in a folder that holds a folder for each student.
 
     All files are read before the first one runs. They are checked by `one` in `executor`, in `sandbox`, all on the
-    cases of the same `seeds`; what is killed, by a machine short of memory or by another file, or runs out of time
-    beside the others, is run again alone at the end. `progress` is called with each grade as it is there. Returns a
-    grade for each student and exercise, by student, then in the order of the course.
+    cases of the same `seeds`. A file that is killed, because memory is short or by another file, or that runs out of
+    time beside the others, is run again alone at the end. `progress` is called with each grade once it is known.
+    Returns a grade for each student and exercise, by student, then in the order of the course.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def grade(
 
     # exercise by exercise, whose cases are drawn once in each process
     in_turn = [(name, exercise.name) for exercise in exercises for name in everyone]
-    # what runs out of time is run again, so the first time is enough to know
+    # what runs out of time is run again, so one timeout is enough here
     waiting = {submit(key, 1): key for key in in_turn if key in sources}
     for future in as_completed(waiting):
         given = _grade_of(future, *waiting[future])
@@ -140,7 +140,7 @@ def grade(
 
 
 def _grade_of(future: Future[Grade], student: str, name: str) -> Grade:
-    """What a task came to; one that was lost with its worker was killed."""
+    """The grade from a task; a task that was lost with its worker counts as killed."""
     try:
         return future.result()
     except Exception as error:

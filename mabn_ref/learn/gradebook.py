@@ -1,4 +1,4 @@
-"""What comes of grading: a table for the teacher, and a report for each student."""
+"""The results of grading: a table for the teacher, and a report for each student."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mabn_ref.learn.plain_text import shown
 
 
 def as_csv(grades: Iterable[Grade]) -> str:
-    """A table with a line for each student: points of each exercise, their sum, and the most there is.
+    """A table with a line for each student: points for each exercise, their sum, and the maximum.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def as_csv(grades: Iterable[Grade]) -> str:
 
 
 def _cell(name: str) -> str:
-    """A name that no spreadsheet takes for a formula."""
+    """A name that no spreadsheet reads as a formula."""
     name = shown(name)
     first = unicodedata.normalize("NFKC", name.lstrip())[:1]  # full-width signs count as signs
     return f"'{name}" if first in tuple("=+-@'") else name
@@ -51,9 +51,9 @@ def write_csv(path: Path, grades: Iterable[Grade]) -> None:
 
 
 def student_report(grades: Sequence[Grade], left_out: Iterable[tuple[str, str]] = ()) -> str:
-    """What one student is told, as Markdown: no numbers of hidden cases in it.
+    """The report for one student, as Markdown, without any numbers of hidden cases.
 
-    `left_out` is what of the student's was not graded, and why.
+    `left_out` lists the student's files that were not graded, and why.
     """
     total, most = sum(g.points for g in grades), sum(g.of for g in grades)
     lines = [f"# {_code(shown(grades[0].student))}: {total} of {most} points", ""]
@@ -102,7 +102,7 @@ def write_reports(
 
 
 def report_name(student: str) -> str:
-    """The name of a student's report: their own where a file can have it, else one with a digest in it.
+    """The name of a student's report: the student's own name if a file can have it, else one with a digest.
 
     Examples
     --------

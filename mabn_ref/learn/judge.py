@@ -1,4 +1,4 @@
-"""The verdict: each part right or wrong, and if wrong, which mistake gives these very numbers."""
+"""The verdict: whether each part is right and, if not, which mistake gives exactly these numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mabn_ref.learn.watched import Watched
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without warnings of what runs here but is no student's: mistakes made together, a judge on odd numbers."""
+    """Silence warnings from code that is not the student's: combined mistakes, a judge on odd numbers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -38,13 +38,13 @@ def check_source(
     sandbox: Sequence[str] = (),
     timeouts: int = 2,
 ) -> Report:
-    """Check a student's file in a process of its own; `filename` is its name in messages.
+    """Check a student's file in its own process; `filename` is its name in messages.
 
     `sandbox` is what `sandbox.command` returns; without it the file runs as the user who checks. A function that runs
-    out of time leaves the others theirs; after so many `timeouts` the rest is not run.
+    out of time does not take time from the others; after this number of `timeouts` the rest is not run.
 
-    Each seed gives as many random cases as the exercise says. The limits are by default those of `Limits`, with the
-    exercise's own time for the cases of each seed.
+    For each seed as many random cases are drawn as the exercise says. The default limits are those of `Limits`, with
+    the exercise's own time for the cases of each seed.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def check_source(
             if sum(student.out_of_time for student in students) >= timeouts:
                 values |= dict.fromkeys(check.parts, [_not_run(timeouts)] * len(known.cases))
                 continue
-            if not students or students[-1].ended:  # a function that hangs does not take the others with it
+            if not students or students[-1].ended:  # a function that hangs must not end the others
                 students.append(Student(source, filename, limits, sandbox))
             values |= _seen(check, students[-1], known.cases)
     except StudentError as error:  # the file cannot even be read
@@ -81,9 +81,9 @@ def _not_run(timeouts: int) -> StudentError:
 
 
 def check_code(exercise: Exercise, code: Any, seeds: Sequence[int] = (0,)) -> Report:
-    """Check functions of this process, given as attributes of `code`: in a notebook, say.
+    """Check functions of this process, such as those of a notebook, given as attributes of `code`.
 
-    Nothing is limited and nothing keeps the code from what is in this process; `check_source` does that.
+    Unlike `check_source`, this sets no limits and does not isolate the code from this process.
 
     Examples
     --------
@@ -104,17 +104,17 @@ def _notes_of_changed(changed: Iterable[tuple[str, str]]) -> list[str]:
     return [
         f"{name} changes its argument{'s' if arguments[1:] else ''} {' and '.join(arguments)}; make a new array"
         if all(arguments)
-        else f"{name} changes an array that it is given; make a new one"
+        else f"{name} changes an array that it was given; make a new one"
         for name, arguments in by_function.items()
     ]
 
 
 _Values = dict[str, list[Any]]
-"""For each part its values on all cases; where there is none, the `StudentError` or `Malformed` that was raised."""
+"""For each part its values on all cases, or the `StudentError` or `Malformed` raised instead of one."""
 
 
 def _values(exercise: Exercise, code: Any, cases: list[Any]) -> _Values:
-    """The values of all parts that some functions give."""
+    """The values of all parts, as the functions of `code` give them."""
     with np.errstate(all="ignore"):
         return {name: v for check in exercise.checks.CHECKS for name, v in _seen(check, code, cases).items()}
 
@@ -126,10 +126,10 @@ def _seen(check: Check, code: Any, cases: list[Any]) -> _Values:
 
 
 def _seen_on(check: Check, code: Any, case: Any) -> dict[str, Any]:
-    """What one check sees on one case; what goes wrong in the functions is the value of all its parts.
+    """What one check sees on one case; an error in the functions becomes the value of all its parts.
 
-    Whatever a student's functions raise is a `StudentError` here. Anything else was raised by the check, on a result
-    that nobody thought of.
+    Whatever a student's functions raise arrives here as a `StudentError`. Any other error was raised by the check
+    itself, on a result that nobody foresaw.
     """
     try:
         return check.observe(code, case)
@@ -141,15 +141,15 @@ def _seen_on(check: Check, code: Any, case: Any) -> dict[str, Any]:
 
 
 class _Tried(NamedTuple):
-    """Mistakes that were made together, to compare what they give with what the student has."""
+    """Mistakes made together in the solution, to compare its numbers with the student's."""
 
     group: tuple[str, ...]
     changed: set[str]  #: parts that they change
-    fitting: set[str]  #: those of them that are the student's
+    fitting: set[str]  #: those of them that agree with the student's
 
 
 class _Known:
-    """What is known of an exercise on some cases: the right results and, once asked for, those of its mistakes."""
+    """What is known about an exercise on some cases: the right results and, on request, those of its mistakes."""
 
     @_quiet()
     def __init__(self, exercise: Exercise, seeds: Sequence[int]) -> None:
@@ -160,7 +160,7 @@ class _Known:
         self._on_first: dict[tuple[str, ...], _Values] = {}
         self._joining = {name for check in exercise.checks.CHECKS if check.joins for name in check.parts}
         skeleton = _values(exercise, run_source(exercise.skeleton, f"{exercise.name}_skeleton"), self.cases)
-        # What is handed out right counts only with a part that is not.
+        # A part that the skeleton already has right counts only together with one that it has not.
         to_do = tuple(part.name for part in self._parts(skeleton) if not part.ok)
         self._given = set(exercise.parts) - set(to_do)
         self._counts_with = dict.fromkeys(self._given, to_do)
@@ -178,7 +178,7 @@ class _Known:
 
     @_quiet()
     def report(self, values: _Values, notes: list[str], printed: str) -> Report:
-        """The verdict on what the checks saw of a student's functions."""
+        """The report on what the checks saw of a student's functions."""
         parts = self._parts(values)
         wrong = {part.name for part in parts if not part.ok}
         errors: dict[str, StudentError] = {}
@@ -187,9 +187,9 @@ class _Known:
             if stopped is not None:
                 wrong.discard(name)
                 errors.setdefault(str(stopped), stopped)
-        if wrong - self._joining:  # whether a part that joins others is wrong by itself cannot be known
+        if wrong - self._joining:  # a part that joins others may be wrong only because of them
             parts = [
-                part._replace(message=f"{part.message}; fix the functions that it calls first")
+                part._replace(message=f"{part.message}; first fix the functions that it calls")
                 if part.name in wrong & self._joining
                 else part
                 for part in parts
@@ -208,19 +208,19 @@ class _Known:
         )
 
     def _counted(self, parts: list[Part]) -> Iterator[Part]:
-        """The parts, of which some count only with others."""
+        """The parts, with no point for those that count only with others until one of these is right."""
         right = {part.name for part in parts if part.ok}
         for part in parts:
             others = self._counts_with.get(part.name)
             if part.ok and others and not right & set(others):
-                said = "as it was given; " if part.name in self._given else ""
+                said = "as in the skeleton; " if part.name in self._given else ""
                 part = part._replace(
                     ok=False, message=f"{said}no point until {' or '.join(others)} is right", waits=True
                 )
             yield part
 
     def _explanations(self, student: _Values, unexplained: set[str]) -> Iterator[str]:
-        """What is found in the numbers of parts that no known mistake explains."""
+        """What the numbers show about parts that no known mistake explains."""
         for check in self.exercise.checks.CHECKS:
             for name, explain in check.explain.items():
                 if name in unexplained and all(
@@ -232,9 +232,9 @@ class _Known:
     def _recognised(self, student: _Values, wrong: set[str]) -> tuple[tuple[str, ...], frozenset[str]]:
         """The mistakes that give the student's numbers, and the wrong parts that they explain.
 
-        First one or two that together explain all wrong parts; then any number that do, found one after the other;
-        or else those that explain some parts. In each case a mistake counts only if every part that it changes is
-        wrong in just its way on every case, apart from parts that join others: they show all faults at once.
+        First try one or two that together explain all wrong parts; then more, found one after the other; or else
+        take those that explain some parts. A mistake counts only if every part that it changes is wrong in exactly
+        its way on every case, except parts that join others, which show all faults at once.
         """
         tried: list[_Tried] = []
         for made in itertools.chain(self._candidates(student, wrong, tried), self._grown(student, wrong, tried)):
@@ -250,7 +250,7 @@ class _Known:
         return tuple(chosen), frozenset(wrong - left)
 
     def _grown(self, student: _Values, wrong: set[str], tried: list[_Tried]) -> Iterator[_Tried]:
-        """What explains most of what was tried, made larger by one mistake after the other that explains more."""
+        """Extend the group that explains most by one mistake at a time, as long as it explains more."""
         known = [made.group[0] for made in tried if made.changed <= wrong and len(made.group) == 1]
         found = [made for made in tried if made.changed <= wrong and made.fitting]
         while found:
@@ -264,10 +264,10 @@ class _Known:
         return _Tried(group, set(changed), {name for name in changed if _made_by(changed[name], student[name])})
 
     def _candidates(self, student: _Values, wrong: set[str], tried: list[_Tried]) -> Iterator[_Tried]:
-        """Each mistake, then each pair, that changes no part but some of `wrong`; they are noted in `tried`.
+        """Each mistake, then each pair, that changes only parts in `wrong`; they are noted in `tried`.
 
-        Looked at one by one, since running them all takes long: of pairs, those of mistakes that fit so far, and on
-        all cases only if they fit on the first.
+        They are yielded one by one, since running them all takes long; a pair is run on all cases only if it fits
+        on the first.
         """
         possible = wrong | self._joining
         known = [name for name in self.exercise.mistakes if self._values_changed_by(name).keys() <= possible]
@@ -279,21 +279,21 @@ class _Known:
                 yield tried[-1]
 
     def _may_fit(self, group: tuple[str, ...], student: _Values, possible: set[str]) -> bool:
-        """Whether mistakes give some part of the student on the first case; if none, then none on all of them."""
+        """Whether these mistakes give one of the student's parts on the first case; else they cannot on all cases."""
         if group not in self._on_first:
             self._on_first[group] = self._mistaken(group, self.cases[:1])
         made = self._on_first[group]
         return any(same(student[name][:1], made[name]) for name in possible & made.keys())
 
     def _values_changed_by(self, *group: str) -> _Values:
-        """The parts that mistakes change together, and their values; none where edits are in each other's way."""
+        """The parts that the mistakes change together, and their values; none if their edits conflict."""
         if group not in self._changed:
             made = self._mistaken(group, self.cases)
             self._changed[group] = {name: made[name] for name in made if not same(made[name], self.right[name])}
         return self._changed[group]
 
     def _mistaken(self, group: tuple[str, ...], cases: list[Any]) -> _Values:
-        """What the solution gives with mistakes in it; nothing where their edits are in each other's way."""
+        """What the solution gives with these mistakes in it; nothing if their edits conflict."""
         source = self.exercise.with_mistakes(*group)
         if source is None:
             return {}
@@ -301,16 +301,16 @@ class _Known:
 
 
 _known_on = functools.lru_cache(maxsize=64)(_Known)
-"""What is known on the cases of some seeds, kept: many codes are judged on the same."""
+"""`_Known` for the cases of some seeds, cached because many students are judged on the same cases."""
 
 
 def _made_by(mistaken: list[Any], values: list[Any]) -> bool:
-    """Whether values are those of a mistake; zeros are not those of one that leaves rounding errors."""
+    """Whether values are those of a mistake; exact zeros do not match a mistake that leaves rounding errors."""
     return same(values, mistaken) and only_zeros(values) <= only_zeros(mistaken)
 
 
 def _fault(name: str, judge: Judge, cases: list[Any], values: list[Any], right: list[Any]) -> str | None:
-    """What is wrong with a part on the first case where something is; `at` of a case opens what is said of a form."""
+    """What is wrong with a part on the first case that shows it; a fault of form opens with the case's `at`."""
     for case, value, expected in zip(cases, values, right, strict=True):
         if isinstance(value, StudentError | Malformed):
             return str(value)
@@ -322,7 +322,7 @@ def _fault(name: str, judge: Judge, cases: list[Any], values: list[Any], right: 
             else:
                 with np.errstate(all="ignore"):
                     message = next(iter(judge(value, case)), None)
-        except Exception as error:  # a number that NumPy cannot hold, or a form that nobody thought of
+        except Exception as error:  # a number that NumPy cannot hold, or a form that nobody foresaw
             message = f"{name} cannot be judged ({type(error).__name__})"
             with contextlib.suppress(Exception):
                 message = unnamed(name, value, expected) or message

@@ -1,7 +1,7 @@
 """Processes that judge submissions, each asked for one file at a time, in frames of JSON and never in pickles.
 
-Where submissions run without a sandbox, one could take hold of the line on which its judge answers. What is written
-there is data, of a form and length that are looked at, and counts only with the number that was drawn for this task.
+Without a sandbox, a submission could get hold of the line on which its judge answers. What is written there is data
+whose form and length are checked, and it counts only with the number drawn for this task.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LONGEST = 1 << 20
 _WIDEST = 118
 """Characters of a line of a student's file in a report."""
 _PATIENCE = 600.0
-"""Seconds for one file and the cases of one seed; what it does itself is limited far below that."""
+"""Seconds for one file and the cases of one seed; the file's own limits are far below that."""
 
 
 class Stop(NamedTuple):
@@ -41,16 +41,16 @@ class Stop(NamedTuple):
 
 
 class Grade(NamedTuple):
-    """What one student's file for one exercise is worth."""
+    """The points of one student's file for one exercise, and why."""
 
     student: str
     exercise: str
     points: int
     of: int
-    said: str  #: the first thing to be said, on one line; "" if all is right
+    said: str  #: the first message, on one line; "" if all is right
     parts: tuple[Part, ...] = ()
-    sentences: tuple[str, ...] = ()  #: what the recognised mistakes say, and what is wrong besides the numbers
-    lacks: str = ""  #: what keeps the exercise from passing though it has all its points, if anything does
+    sentences: tuple[str, ...] = ()  #: sentences of the recognised mistakes, and what is wrong besides the numbers
+    lacks: str = ""  #: what keeps the exercise from passing although it has all its points, if anything
     errors: tuple[Stop, ...] = ()  #: where the file raised, hung or crashed
     #: whether it was killed, or ran out of time on what may be a busy machine: it is run again, alone
     again: bool = False
@@ -65,7 +65,7 @@ def grade_one(
     sandbox: tuple[str, ...] = (),
     timeouts: int = 2,
 ) -> Grade:
-    """Check one file. Runs in a worker process, and the file's code in one of its own below that."""
+    """Check one file. Runs in a worker process, and the file's code in another one below it."""
     report = check_source(find(name), source, filename, seeds, sandbox=sandbox, timeouts=timeouts)
     sentences = report.sentences if report.lacks else (*report.sentences, *report.notes)
     again = any(error.kind in ("killed", "timeout") for error in report.errors)
@@ -84,7 +84,7 @@ def grade_one(
 
 
 def _stop(error: StudentError, filename: str, source: str) -> Stop:
-    """An error with its line, both cut to what a report may show."""
+    """An error with its line, both cut to the length that a report may show."""
     place = ""
     if error.line is not None:
         in_notebook = f"{filename}, line {error.line} of its code"
@@ -93,7 +93,7 @@ def _stop(error: StudentError, filename: str, source: str) -> Stop:
 
 
 class Judges(contextlib.AbstractContextManager["Judges"]):
-    """`jobs` processes, each with one BLAS thread, and as many `threads` that mind them.
+    """`jobs` processes, each with one BLAS thread, and as many `threads` that look after them.
 
     Leaving the ``with`` block through an exception, KeyboardInterrupt included, kills them. Until then no other
     process of the same user may look into this one or into them, where the system is Linux and the user is not root.
@@ -122,7 +122,7 @@ class Judges(contextlib.AbstractContextManager["Judges"]):
         Raises
         ------
         RuntimeError
-            If the process ended or was stopped, or answered what no judge does.
+            If the process ended, was stopped, or sent an answer that no judge sends.
         """
         task = secrets.token_hex(16)
         asked: dict[str, Any] = {"task": task, "exercise": name, "filename": filename}
@@ -138,7 +138,7 @@ class Judges(contextlib.AbstractContextManager["Judges"]):
             given = _grade_in(answer, task, student, name)
         except (EOFError, OSError) as error:
             judge.kill()
-            raise RuntimeError(f"its judge was lost (exit code {judge.wait()})") from error
+            raise RuntimeError(f"the process that judged it ended (exit code {judge.wait()})") from error
         except Exception:
             judge.kill()
             raise
@@ -186,14 +186,14 @@ def _grade_in(answer: dict[str, Any], task: str, student: str, name: str) -> Gra
         If it is not, or if the judge could not judge.
     """
     if answer.get("task") != task:
-        raise ValueError("its judge answered what it was not asked")
+        raise ValueError("its judge answered another question")
     if "error" in answer:
         raise ValueError(str(answer["error"])[:1000])
     parts = tuple(
         Part(str(part), ok is True, str(message), waits is True) for part, ok, message, waits in answer["parts"]
     )
     if tuple(part.name for part in parts) != find(name).parts:
-        raise ValueError("its judge answered what no grade looks like")
+        raise ValueError("its judge answered something that is not a grade")
     return Grade(
         student,
         name,
@@ -211,7 +211,7 @@ def _grade_in(answer: dict[str, Any], task: str, student: str, name: str) -> Gra
 
 
 def _serve() -> None:
-    """Judge files until the line ends on which they come. Runs in a process of `Judges`."""
+    """Judge files until their stream ends. Runs in a process of `Judges`."""
     _shut(True)
     questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing that is printed here is an answer
@@ -227,6 +227,6 @@ def _serve() -> None:
 
 
 def _shut(shut: bool) -> None:
-    """Keep other processes of the same user from this one's memory and open files, or let them, where Linux can."""
+    """On Linux, close this process's memory and open files to the user's other processes, or open them again."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(4, 0 if shut else 1, 0, 0, 0)  # PR_SET_DUMPABLE

@@ -1,4 +1,4 @@
-"""What every exercise of a course has to have, checked: for whoever adds one, and for the tests."""
+"""Check what every exercise of a course must have: for authors of exercises, and for the tests."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _first_fault(report: Report) -> str:
 
 def _faults_of_texts(exercise: Exercise) -> Iterator[str]:
     if not re.fullmatch(r"\d\d_[a-z0-9_]{3,40}", exercise.name):
-        yield "its name is not two digits and a few words in small letters, joined by _"
+        yield "its name is not two digits and a few words in lower case, joined by _"
     if not exercise.statement.startswith("# ") or "$" not in exercise.statement:
         yield "statement.md needs a title and the maths"
     opening = re.split(r"(?<=[.?!])\s", exercise.statement.partition("\n")[2].strip())[0]
@@ -128,7 +128,7 @@ def _faults_of_skeleton(exercise: Exercise, exercises: tuple[Exercise, ...]) -> 
 
 
 def answer_lines(exercise: Exercise) -> set[str]:
-    """The lines that a student is to find: those of the solution that the skeleton lacks, unless they say little.
+    """The lines that a student must find: those of the solution that the skeleton lacks, unless they say little.
 
     Examples
     --------
@@ -179,11 +179,11 @@ def _faults_of_mistakes(exercise: Exercise, seeds: Sequence[int]) -> Iterator[st
             yield f"the mistake {name} passes: no property catches it (seed {seed})"
         elif report.sentences != (known[name].sentence,):
             said = " ".join(report.sentences) or _first_fault(report)
-            yield f"the mistake {name} is answered by: {said} (seed {seed})"
+            yield f"the mistake {name} is reported as: {said} (seed {seed})"
 
 
 def confusion(exercise: Exercise, seeds: Sequence[int]) -> Iterator[tuple[str, int, Report]]:
-    """Make each mistake that an exercise knows: its name, the seed of the cases, and what is said of it.
+    """Make each mistake that an exercise knows; yield its name, the seed of the cases, and the report.
 
     Examples
     --------

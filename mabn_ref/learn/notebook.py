@@ -17,7 +17,7 @@ _REFERENCES = ("Equations: ", "Equation: ", "Tutorial: ", "Tutorials: ")
 
 
 def check(name: str, functions: Mapping[str, Any], seeds: Sequence[int] = (0,)) -> None:
-    """Print what is to be said of a notebook's functions, its ``globals()``, as those of the exercise `name`.
+    """Check a notebook's functions, its ``globals()``, for the exercise `name`, and print the result.
 
     Examples
     --------

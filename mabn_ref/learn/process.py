@@ -1,4 +1,4 @@
-"""A student's file in a process of its own: its functions can be called, and whatever goes wrong is one clear line.
+"""A student's file in its own process: its functions can be called, and any error becomes one clear line.
 
 Time, memory, printed output and the size of answers are limited; the process has NumPy and the standard library on
 its path and nothing else. Without a `sandbox` the code runs as the user who runs the check and may read that user's
@@ -34,11 +34,11 @@ from mabn_ref.learn.sandbox import NOBODY, python, without_keys
 from mabn_ref.learn.student_error import StudentError, error_of_exit, error_of_message, handed, unsendable
 
 _CALLS = 16
-"""How many times `Limits.answer` the arguments may have of all functions that one call of the student's calls."""
+"""All arguments that one call may pass to functions here, as a multiple of `Limits.answer`."""
 _STARTING = 60.0
 """Seconds for Python and NumPy to start, on a slow and busy machine; no code of a student runs yet."""
 _ARGUMENT, _OF_NUMPY = r"[A-Za-z_][A-Za-z0-9_]{,40}", r"numpy[A-Za-z0-9_.]{1,80}"
-_NO_RESULT = "its process answered what no result looks like"
+_NO_RESULT = "its process wrote something that is not a result"
 
 
 class Limits(NamedTuple):
@@ -78,7 +78,7 @@ class Student(contextlib.AbstractContextManager["Student"]):
         self.changed: set[tuple[str, str]] = set()
         """Functions that changed an array they were given, each with the argument that holds it."""
         self.replaced: set[str] = set()
-        """Names of NumPy that the code put something else under."""
+        """Names in NumPy that the code gave another value."""
         self._source, self._filename, self._limits, self._sandbox = source, filename, limits, tuple(sandbox)
         self._time = _Time(limits.seconds)
         self._other: Student | None = None
@@ -108,7 +108,7 @@ class Student(contextlib.AbstractContextManager["Student"]):
         self.close()
 
     def close(self) -> None:
-        """End the process and all that it started and that is still in its group."""
+        """End the process and everything that it started and that is still in its group."""
         if self._other is not None:
             self._other.close()
             self.printed, self._other = self.printed + self._other.printed, None
@@ -116,7 +116,7 @@ class Student(contextlib.AbstractContextManager["Student"]):
         self._wanted.put(False)
         self._reader.join(0.5)
         if self._process.stdout is not None and not self._reader.is_alive():
-            self._process.stdout.close()  # else a process that got away holds the other end
+            self._process.stdout.close()  # otherwise an escaped process holds the other end
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
@@ -127,9 +127,9 @@ class Student(contextlib.AbstractContextManager["Student"]):
         self._folder.cleanup()
 
     def _apart(self) -> Student:
-        """The same file in a second process, which sees none of the calls that are made in this one.
+        """The same file in a second process, which sees none of the calls made in this one.
 
-        Both together have the time of one. What is noted of their calls is in the same sets.
+        Both share the time of one, and the same sets of notes about their calls.
         """
         if self._other is None:
             self._other = copy.copy(self)
@@ -160,7 +160,7 @@ class Student(contextlib.AbstractContextManager["Student"]):
 
     @contextlib.contextmanager
     def _in_time(self) -> Iterator[None]:
-        """Take what the block takes from the time that is left."""
+        """Subtract the time that the block takes from the time that is left."""
         self._ends = time.monotonic() + self._time.left
         try:
             yield
@@ -206,7 +206,7 @@ class Student(contextlib.AbstractContextManager["Student"]):
             if "call" in message and functions is not None:
                 bytes_left -= size
                 if bytes_left < 0:
-                    raise self._fail("died", f"{name} hands over too much to the functions that it calls")
+                    raise self._fail("died", f"{name} passes too much to the functions that it calls")
                 try:
                     self._send(*_answered(message, self._decoded(message, buffers), functions))
                 except StudentError as wrong:
@@ -253,7 +253,7 @@ class Student(contextlib.AbstractContextManager["Student"]):
         return self._error
 
     def _listen(self) -> None:
-        """Put each answer that is wanted into the queue. Runs in a thread, which ends with the first that is none."""
+        """Put each wanted answer into the queue. Runs in a thread, which ends at the first error."""
         assert self._process.stdout is not None
         try:
             while self._wanted.get():
@@ -271,7 +271,7 @@ class Student(contextlib.AbstractContextManager["Student"]):
             # bubblewrap says of a signal what a shell does
             return error_of_exit(128 - code if self._sandbox and code > 128 else code)
         except subprocess.TimeoutExpired:
-            return StudentError("died", "its process closed the line on which it is asked")
+            return StudentError("died", "its process closed its connection to the check")
 
 
 def _answer(stream: BinaryIO, limit: int) -> tuple[dict[str, Any], list[bytes], int]:
@@ -283,7 +283,7 @@ def _answer(stream: BinaryIO, limit: int) -> tuple[dict[str, Any], list[bytes], 
 def _answered(
     message: dict[str, Any], content: Any, functions: list[Callable[..., Any]]
 ) -> tuple[dict[str, Any], list[bytes]]:
-    """The answer to a call of one of our functions; the call is the student's, and may be in any form."""
+    """The answer to a call of one of our functions by the student's code, which may have any form."""
     try:
         function, trace = functions[message["call"]], StudentError("", "", message["trace"]).trace
         args, kwargs = content
@@ -295,14 +295,14 @@ def _answered(
 
 
 def _names(names: Any, form: str) -> set[str]:
-    """Words of a process's answer, "" for one of another form; it is the student's, and what it says is printed."""
+    """Words of a process's answer, "" for one of another form: the student's code may write anything there."""
     found = names[:3] if isinstance(names, list) else []
     return {name if isinstance(name, str) and re.fullmatch(form, name) else "" for name in found}
 
 
 def _write(file: int, data: bytes, until: float) -> None:
     """Write all of it, however slowly the other side reads, or raise a TimeoutError."""
-    if sys.platform == "win32":  # pipes cannot be waited for there: the time limit starts with the answer
+    if sys.platform == "win32":  # it cannot wait for pipes: the time limit starts with the answer
         os.write(file, data)
         return
     os.set_blocking(file, False)
@@ -316,7 +316,7 @@ def _write(file: int, data: bytes, until: float) -> None:
 
 
 def _start(limits: Limits, folder: str, sandbox: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start Python on `child`, in `folder` or a sandbox and in a session of its own; it prints to `output`."""
+    """Start Python on `child`, in `folder` or a sandbox and in its own session; it prints to `output`."""
     numpy_folder = Path(np.__file__).resolve().parents[1]
     seconds = math.ceil(2 * limits.seconds + 10)  # a backstop, should this process not get to stop it
     numbers = [str(n) for n in (limits.megabytes, seconds)]
@@ -341,7 +341,7 @@ def _start(limits: Limits, folder: str, sandbox: Sequence[str], output: IO[bytes
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the process and all that it started and that is still in its group."""
+    """End the process and everything that it started and that is still in its group."""
     if hasattr(os, "killpg"):
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,8 +1,8 @@
 """What is wrong with a gradient that is a sum of known terms, found by least squares on these terms.
 
-A student's dx may be wrong in a way that nobody wrote down beforehand, and still be made of the right pieces: dy, g
-and y * Psi, each with some factor, each over some sigma. The coefficients then tell which piece is wrong. Nothing is
-said unless the fit is exact to rounding on every case.
+A student's dx may be wrong in a way that nobody foresaw and still consist of the right pieces: dy, g and y * Psi,
+each with some factor, each over some sigma. The coefficients then tell which piece is wrong. Nothing is said unless
+the fit is exact, up to rounding, on every case.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from mabn_ref.arrays import Array
 Explainer = Callable[[Sequence[Any], Sequence[Any]], tuple[str, ...]]
 """``explain(values, cases) -> sentences``: what is wrong with a part, from its values on all cases; () if unknown."""
 _NEAR = 1e-8
-"""What may be left of the squares for a choice to be looked at: they are sums of numbers that nearly cancel."""
+"""The share of the squares that may be left for a choice to be examined: the sums nearly cancel, so it is rough."""
 _EXACT = 1e-9
-"""What may be left of the largest number for a fit to be exact."""
+"""The residual, relative to the largest number, up to which a fit counts as exact."""
 _RIDGE = 1e-14
-"""Added to the diagonal, where two columns are multiples of each other."""
+"""Added to the diagonal, since two columns may be multiples of each other."""
 _TRIED = 50
-"""Choices that are looked at, which is more than ever come near."""
+"""The most choices that are examined, more than ever come near."""
 AND = " | "
-"""Between what is said of two things at once."""
+"""The separator between the messages about two things at once."""
 
 Ways = Mapping[str, Array]
-"""How a term may have been computed: the array on one case, under what is to be said of it; right is under ""."""
+"""The ways in which a term may have been computed: message to array on one case; the right one has the key ""."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Term:
 
     name: str  #: as the student knows it, such as "g"
     coefficient: float  #: the right one; 0 for a term that is sometimes kept by mistake
-    #: ``ways(case)``. What is said may hold {names}, {is}, {M}, {N}, {times} and {shape}.
+    #: ``ways(case)``. Messages may contain {names}, {is}, {M}, {N}, {times} and {shape}.
     ways: Callable[[Any], Ways]
 
 
@@ -114,7 +114,7 @@ def _fits(found: Array, columns: list[list[_Column]]) -> list[_Fit]:
     table = np.array([column.values for column in flat])
     table /= np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-300)
     if _combination(found, table.T) is None:
-        return []  # all columns together do not give it, and so no choice of them
+        return []  # all columns together do not fit, so no choice of them does
     gram, along, whole = table @ table.T, table @ found, found @ found
     starts = np.cumsum([0, *map(len, columns)])
     choices = np.array(list(itertools.product(*(range(a, b) for a, b in itertools.pairwise(starts)))))
@@ -139,7 +139,7 @@ def _combination(found: Array, table: Array) -> Array | None:
 
 
 def _faults(fit: _Fit) -> float:
-    """How much there is to be said of a fit: the simplest explanation is the one with the least."""
+    """How much a fit needs to explain: the simplest explanation is the one that needs least."""
     ways = {text for column, c in fit if c != 0 for text in _texts(column)}
     wrong = sum(c != column.term.coefficient for column, c in fit)
     odd = sum(c not in (-1, 0, 1, column.term.coefficient) for column, c in fit)

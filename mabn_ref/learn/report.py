@@ -1,4 +1,4 @@
-"""What is said about a student's code: a verdict on each part, and what else went wrong."""
+"""The report on a student's code: a verdict on each part, and what else went wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Part(NamedTuple):
     name: str  #: such as "dx"
     ok: bool  #: whether it is worth its point
     message: str = ""  #: why it is not; "" if it is
-    waits: bool = False  #: whether it is right and yet has no point, until another part is right as well
+    waits: bool = False  #: whether it is right but has no point until another part is right too
 
     @property
     def mark(self) -> str:
@@ -23,13 +23,13 @@ class Part(NamedTuple):
 
     @property
     def line(self) -> str:
-        """What is to be said of a part without a point."""
+        """What to say about a part without a point."""
         return f"{self.name}: {'right, ' if self.waits else ''}{self.message}"
 
 
 @dataclass(frozen=True)
 class Report:
-    """What is to be said about a student's code."""
+    """The report on a student's code."""
 
     exercise: str  #: its name
     parts: tuple[Part, ...]  #: one point each
@@ -41,17 +41,17 @@ class Report:
 
     @property
     def points(self) -> int:
-        """Parts that are worth theirs."""
+        """The number of parts worth their point."""
         return sum(part.ok for part in self.parts)
 
     @property
     def passed(self) -> bool:
-        """Whether all parts are."""
+        """Whether all parts are right and there are no notes."""
         return all(part.ok for part in self.parts) and not self.notes
 
     @property
     def score(self) -> str:
-        """The points and, where all are there and the exercise has not passed, what it lacks."""
+        """The points and, if the exercise has them all but has not passed, what it lacks."""
         points = f"{self.points} of {len(self.parts)} point{'' if len(self.parts) == 1 else 's'}"
         return f"{points}, {self.lacks}" if self.lacks else points
 
@@ -64,7 +64,7 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """The first thing to be said, on one line; nothing if it has passed."""
+        """The first message, on one line; "" if it has passed."""
         said = [*self.sentences, *map(str, self.errors), *([self.lacks] if self.lacks else self.notes)]
         said += [part.line for part in self.without_points]
         return " ".join(said[0].split())[:200] if said else ""

@@ -1,4 +1,4 @@
-"""The form of a result: tuples, fields, shapes, dtypes; and which axis is wrong where a shape is."""
+"""The form of a result: tuples, fields, shapes, dtypes; and which axis is wrong if a shape is."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def described(value: Any) -> str:
 def form_fault(name: str, value: Any, expected: Any, axes: Mapping[str, int]) -> str | None:
     """Say what is wrong with the form of `value`, which the student calls `name`, or None.
 
-    `axes` has the sizes of the axes by their letters, such as N and C; where all differ, a message can say which axis
-    it is.
+    `axes` has the sizes of the axes by their letters, such as N and C; if all sizes differ, the message can name the
+    axis.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def form_fault(name: str, value: Any, expected: Any, axes: Mapping[str, int]) ->
 
 
 def unnamed(name: str, value: Any, expected: Any) -> str | None:
-    """Say that `value` lacks the names of its fields where `expected` has them, or None.
+    """Say that `value` lacks the field names that `expected` has, or None.
 
     Examples
     --------
@@ -100,11 +100,11 @@ def _parts_fault(name: str, value: Any, expected: Any, axes: Mapping[str, int]) 
 
 
 COUNTED = "held"
-"""The letter of an axis that is as long as values have been collected: another length there is no other axis."""
+"""The letter of an axis that grows with the values collected: a wrong length there is not another axis."""
 
 
 def _letters(shape: tuple[int, ...], axes: Mapping[str, int]) -> list[str] | None:
-    """The axes of a shape by their letters, None where sizes do not tell."""
+    """The axes of a shape by their letters; None if the sizes do not tell."""
     by_size = {size: letter for letter, size in axes.items()}
     if len(by_size) < len(axes) or not all(size in by_size or size == 1 for size in shape):
         return None
@@ -114,7 +114,7 @@ def _letters(shape: tuple[int, ...], axes: Mapping[str, int]) -> list[str] | Non
 
 
 def _shape_fault(name: str, shape: tuple[int, ...], wanted: tuple[int, ...], axes: Mapping[str, int]) -> str:
-    """Say that a shape is not the one that is wanted, and what is wrong with it."""
+    """Say that a shape is not the expected one, and what is wrong with it."""
     right = _letters(wanted, axes)
     found = None if COUNTED in (right or ()) else _letters(shape, axes)
     which = _which(shape, wanted, found, right)
@@ -134,7 +134,7 @@ def _axes(names: list[Any]) -> str:
 
 
 def _which(shape: tuple[int, ...], wanted: tuple[int, ...], found: list[str] | None, right: list[str] | None) -> str:
-    """What is wrong with a shape, of which the axes are known by their letters, or are not."""
+    """What is wrong with a shape; `found` and `right` are the letters of its axes, if known."""
     ones = [k for k, size in enumerate(wanted) if size == 1]
     if len(shape) < len(wanted) and [n for n in shape if n != 1] == [n for n in wanted if n != 1]:
         return f": keep {_axes(ones)}, with length 1 (keepdims=True)"
@@ -152,14 +152,14 @@ def _which(shape: tuple[int, ...], wanted: tuple[int, ...], found: list[str] | N
     if len(shape) == len(wanted):
         names = range(len(wanted)) if right is None or "1" in right else right
         wrong = [name for name, a, b in zip(names, shape, wanted, strict=True) if a != b]
-        return f": {_axes(wrong)} {'are' if wrong[1:] else 'is'} of another length"
+        return f": {_axes(wrong)} {'have' if wrong[1:] else 'has'} the wrong length"
     return f": it has {len(shape)} {'axis' if len(shape) == 1 else 'axes'} instead of {len(wanted)}"
 
 
 def same(a: Any, b: Any, rtol: float = 1e-9) -> bool:
     """Whether two results are the same, in form and, to rounding, in numbers; nan equals nan.
 
-    An error in place of a result is the same as one of its type that says the same.
+    Two errors are the same if they have the same type and message.
 
     Examples
     --------
@@ -188,7 +188,7 @@ def same(a: Any, b: Any, rtol: float = 1e-9) -> bool:
 
 
 def only_zeros(value: Any) -> bool:
-    """Whether all the numbers of a result are exactly zero, as what was put there to be written later often is.
+    """Whether all numbers of a result are exactly zero, as in a placeholder to be written later.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""What keeps a submission apart: bubblewrap (``bwrap``), which gives its process a system with next to nothing in it.
+"""The sandbox of a submission: bubblewrap (``bwrap``), which gives its process a system with almost nothing in it.
 
-Inside there are the Python interpreter, the system's libraries and NumPy, all read-only; an empty folder of some
-megabytes; and no network, no other process, no other file. All of it is gone when the process that was started is.
+The process sees the Python interpreter, the system's libraries and NumPy, all read-only, and an empty folder of some
+megabytes, but no network, no other process and no other file. All of it disappears when the process ends.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _SCRATCH = 16 << 20
 _LIB = ("lib", "lib32", "lib64")
 _SYSTEM = tuple(Path(root, lib) for root in ("/", "/usr") for lib in _LIB)
 _LINKER = (Path("/etc/ld.so.cache"), Path("/etc/alternatives"))
-"""Where the system's linker looks libraries up; Debian's NumPy finds its BLAS through the second."""
+"""Where the system's linker looks up libraries; Debian's NumPy finds its BLAS through the second."""
 NOBODY = 65534
-"""Whom a submission runs as where root grades."""
+"""The user that a submission runs as if root grades."""
 _KEY_CALLS = {"x86_64": (0xC000003E, 248, 249, 250), "aarch64": (0xC00000B7, 217, 218, 219)}
 """By kind of machine, its name in the kernel and the numbers of add_key, request_key and keyctl."""
 _TRIAL = """
@@ -52,15 +52,15 @@ class SandboxError(OSError):
 
 
 def command(submissions: Path | None = None) -> list[str]:
-    """Return the words that come before those of a Python process, once they have been tried.
+    """Return the words to put before the command of a Python process, after trying them.
 
-    The trial goes through all folders that can be seen in there. Neither the course nor a folder of `submissions` may
-    be among them, under whatever name.
+    The trial walks through all folders visible inside. Neither the course nor a folder of `submissions` may be among
+    them, under any name.
 
     Raises
     ------
     SandboxError
-        If bubblewrap is not installed, or cannot do its work here.
+        If bubblewrap is not installed or does not work here.
     """
     bwrap = shutil.which("bwrap")
     if bwrap is None:
@@ -95,9 +95,9 @@ def command(submissions: Path | None = None) -> list[str]:
 
 @contextlib.contextmanager
 def without_keys(words: Sequence[str]) -> Iterator[tuple[list[str], tuple[int, ...]]]:
-    """Add to the words of a sandbox that the kernel's keys are out of reach in it; also return files to hand over.
+    """Add to the words of a sandbox what keeps the kernel's keys out of its reach; also give files to pass on.
 
-    Keys outlive a process, and what else the same user runs, or started from the same login, finds them.
+    Keys outlive a process, and other processes of the same user or the same login can find them.
     """
     program = _refusing_keys() if words else b""
     if not program:

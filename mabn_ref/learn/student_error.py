@@ -1,4 +1,4 @@
-"""What goes wrong in a student's file, said to the student in a line."""
+"""What goes wrong in a student's file, as one line for the student."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mabn_ref.learn.result_form import described
 
 
 class Malformed(Exception):
-    """A value of the student's does not come apart into what was asked for; the message is for the student."""
+    """A student's value does not have the parts that were asked for; the message is for the student."""
 
 
 class StudentError(Exception):
@@ -27,7 +27,7 @@ class StudentError(Exception):
 
     @property
     def line(self) -> int | None:
-        """The line of the student's file where it happened, if it is one."""
+        """The line of the student's file where it happened, if known."""
         return self.trace[-1][0] if self.trace else None
 
     def excerpt(self, source: str) -> list[str]:
@@ -47,7 +47,7 @@ class StudentError(Exception):
 
 
 def lines_of(source: str) -> list[str]:
-    r"""The lines of Python code, as Python counts them: a form feed, say, ends none.
+    r"""The lines of Python code, as Python counts them: a form feed, for example, ends no line.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def lines_of(source: str) -> list[str]:
 
 
 def error_of_message(name: str, message: dict[str, Any], megabytes: int) -> StudentError:
-    """Say what the student's process tells of an error in the function `name`, or in the file where that is empty."""
+    """Describe an error that the student's process reports, in the function `name` or, if empty, in the file."""
     kind, text, trace = str(message["error"]), str(message.get("text", "")), message.get("trace", [])
     where = name or "the file"
     if kind == "NotImplementedError":
@@ -70,24 +70,24 @@ def error_of_message(name: str, message: dict[str, Any], megabytes: int) -> Stud
     elif kind in ("SyntaxError", "IndentationError", "TabError"):
         return StudentError("syntax", f"Python cannot read the file: {text}", trace)
     elif kind == "ModuleNotFoundError":
-        said = f"{text}: NumPy and the standard library are all there is here"
+        said = f"{text}: only NumPy and the standard library are available here"
     else:
         said = f"{where} raised {kind}: {text}" if text else f"{where} raised {kind}"
     return StudentError("raised", said, trace)
 
 
 def unsendable(name: str, what: str) -> StudentError:
-    """Say that the function `name` returned what no result can be."""
-    held = "alone or in tuples (a NamedTuple is one), lists or dicts"
-    expected = f"expected numbers and arrays of them, in double precision at most, {held}"
+    """Say that the function `name` returned something that cannot be a result."""
+    held = "alone or in tuples (NamedTuples too), lists or dicts"
+    expected = f"expected numbers and arrays, of at most double precision, {held}"
     return StudentError("unsendable", f"{name} returned {what}; {expected}")
 
 
 def handed(function: Callable[..., Any], args: Any, kwargs: Any, trace: list[Any] | None = None) -> Any:
     """Call a function that was handed to the student's code, as that code called it, from the lines of `trace`.
 
-    A `Malformed` says what is wrong with an argument. Anything else that goes wrong would speak of the inside of a
-    function that the student did not write.
+    A `Malformed` says what is wrong with an argument. Any other error would be about the inside of a function that
+    the student did not write, so it is replaced.
 
     Examples
     --------
@@ -98,7 +98,7 @@ def handed(function: Callable[..., Any], args: Any, kwargs: Any, trace: list[Any
     mabn_ref.learn.student_error.StudentError: your code calls f wrongly: got an unexpected keyword argument 'h'
     >>> handed(f, [2], {})
     Traceback (most recent call last):
-    mabn_ref.learn.student_error.StudentError: your code calls f with what it does not work on: a number
+    mabn_ref.learn.student_error.StudentError: your code calls f with arguments that it does not take: a number
     """
     name = function.__name__
     try:
@@ -106,7 +106,7 @@ def handed(function: Callable[..., Any], args: Any, kwargs: Any, trace: list[Any
     except Malformed as error:
         said = f"wrongly: {error}"
     except Exception:
-        said = f"with what it does not work on: {', '.join(map(described, [*args, *kwargs.values()]))}"
+        said = f"with arguments that it does not take: {', '.join(map(described, [*args, *kwargs.values()]))}"
         try:
             inspect.signature(function).bind(*args, **kwargs)
         except TypeError as error:
@@ -115,7 +115,7 @@ def handed(function: Callable[..., Any], args: Any, kwargs: Any, trace: list[Any
 
 
 def error_of_exit(code: int) -> StudentError:
-    """Say how a process ended that was to go on.
+    """Say how a process ended that should have gone on.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A folder of submissions: whose they are, which files count, and what stands in them, whatever is lying there."""
+"""A folder of submissions: whose they are, which files count, and what is in them, whatever else is there."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def students(folder: Path) -> list[Path]:
     Raises
     ------
     ValueError
-        If there are none, or if the folders have the names of exercises: it is one student's, then.
+        If there are none, or if the folders have the names of exercises: then it belongs to one student.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder")
@@ -43,7 +43,7 @@ def students(folder: Path) -> list[Path]:
         raise ValueError(f"{folder} holds no folders, expected one for each student")
     names = {exercise.name for exercise in course()}
     if all(path.name in names for path in found):
-        raise ValueError(f"{folder} holds exercises and no students, expected the folder above it")
+        raise ValueError(f"{folder} holds exercises, not students; expected the folder above it")
     return sorted(found)
 
 
@@ -57,7 +57,7 @@ def left_out(folder: Path, exercises: Sequence[Exercise] | None = None) -> list[
 
 
 def _misnamed(student: Path) -> Iterator[tuple[Path, str]]:
-    """What a student's folder holds in the place of no exercise and looks as if it were meant for one."""
+    """Files in a student's folder that look as if they were meant for an exercise but are not where one belongs."""
     names = [exercise.name for exercise in course()]
     for path, is_link in _files(student, _MOST):
         inside = path.relative_to(student)
@@ -84,17 +84,17 @@ def _fault_of_place(path: Path, is_link: bool, too_deep: bool, names: Sequence[s
     near = difflib.get_close_matches(name, names, n=1) or _of_number(name, names)
     if not name or not (near or name == path.parent.name):
         return ""
-    return f"no exercise is called {name}" + (f"; {near[0]}?" if near else "")
+    return f"no exercise is called {name}" + (f"; did you mean {near[0]}?" if near else "")
 
 
 def _of_number(name: str, names: Sequence[str]) -> list[str]:
-    """The exercise that has the number in a name: of "1", "ex01" and "Exercise 1" the first."""
+    """The exercise with the number in a name: the first for "1", "ex01" and "Exercise 1"."""
     digits = re.sub(r"\D", " ", name).split()
     return [exercise for exercise in names if digits[:1] and int(exercise[:2]) == int(digits[0])]
 
 
 def _passed_over(student: Path, exercises: Sequence[Exercise]) -> Iterator[tuple[Path, str]]:
-    """Files of exercises that have another one, which counts."""
+    """Files of exercises for which another file counts."""
     for exercise, paths in _handed_in(student, exercises):
         taken = _that_counts(exercise, paths)
         for path in paths:
@@ -110,12 +110,12 @@ def _passed_over(student: Path, exercises: Sequence[Exercise]) -> Iterator[tuple
 
 
 def _exercise_name(path: Path) -> str:
-    """Of which exercise a file is the code, by its place; "" if it is no code."""
+    """The exercise that a file belongs to, by its place; "" if it is not code."""
     return path.parent.name if path.name == FILE else path.stem if _is_code(path) else ""
 
 
 def _is_code(path: Path) -> bool:
-    """Whether it is called so; some systems write names in capitals."""
+    """Whether its name ends like code; some systems write names in capitals."""
     return path.suffix.lower() in _CODE
 
 
@@ -129,9 +129,9 @@ def _left_out(path: Path) -> str:
 def submitted(student: Path, exercises: Sequence[Exercise]) -> dict[str, Path]:
     """The file of each exercise that a student has handed in.
 
-    It is ``NN_name/exercise.py``, ``NN_name.py`` or ``NN_name.ipynb``, in the student's folder or further down. Where
-    there are several, the one nearest to the top counts, and of those the first by name; a skeleton that nobody has
-    touched counts only where all of them are.
+    It is ``NN_name/exercise.py``, ``NN_name.py`` or ``NN_name.ipynb``, in the student's folder or further down. If
+    there are several, the one nearest to the top counts, and among those the first by name; an untouched skeleton
+    counts only if all of them are.
     """
     return {exercise.name: _that_counts(exercise, paths) for exercise, paths in _handed_in(student, exercises)}
 
@@ -189,7 +189,7 @@ def source_of(path: Path, exercise: Exercise) -> str:
     except OSError as error:
         raise Unreadable(f"cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise Unreadable("is not valid UTF-8, in which it must be saved") from error
+        raise Unreadable("is not valid UTF-8: save it as UTF-8") from error
     try:
         source = notebook_source(text, exercise.asked) if path.suffix.lower() == ".ipynb" else text
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The commands of a learner, each one step, and what they show: statement, check, hint, status, solution."""
+"""The learner's commands and what they show: statement, check, hint, status, solution."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BACKSLASH = "\\"
 
 @dataclass(frozen=True)
 class Style:
-    """Whether to write colours and links, and how wide."""
+    """Whether to write colours and links, and how wide the text is."""
 
     colour: bool = False
     width: int = 100
@@ -48,7 +48,7 @@ def style_for(stream: TextIO) -> Style:
 
 
 def place(path: Path, line: int | None = None, style: Style | None = None) -> str:
-    """A file, with a line, as terminals and editors make it clickable.
+    """A file, with a line, in a form that terminals and editors make clickable.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def listing(folder: Folder, current: Exercise, style: Style) -> str:
 
 
 def verdict(report: Report, exercise: Exercise, path: Path, source: str, style: Style) -> str:
-    """What is said about a student's code: the mistakes that were recognised first, then its parts."""
+    """The text of a report: first the mistakes that were recognised, then the parts."""
     title = f"{style(exercise.name, 'bold')}  {exercise.title}"
     if report.passed:
         return f"{title}\n\n  {style('passed', 'green')}, {report.score}"
@@ -121,7 +121,7 @@ def verdict(report: Report, exercise: Exercise, path: Path, source: str, style: 
 
 
 def _error(error: StudentError, path: Path, source: str, style: Style) -> str:
-    """The error, and the student's own line with one before and after it; the rest is folded away."""
+    """The error, and the student's own line with one before and after it."""
     lines = [style.wrap(_on_one_line(str(error)[:600]))]
     if error.line is None:
         return lines[0]
@@ -147,12 +147,12 @@ def _printed(text: str) -> str:
 
 
 def fresh_seeds() -> tuple[int, int]:
-    """Seed 0, the same for all, and one that nobody has seen."""
+    """Seed 0, the same for everyone, and a new random one."""
     return 0, secrets.randbelow(2**31)
 
 
 def check(folder: Folder, exercise: Exercise, seeds: Sequence[int], style: Style) -> tuple[bool, str]:
-    """Check the student's file, remember whether it passed, and return that with what to say."""
+    """Check the student's file, remember whether it passed, and return that with the text to show."""
     path = folder.file(exercise)
     notebooks = sorted(shown(other.name) for other in path.parent.glob("[!.]*.ipynb"))
     note = f"\n\n  {path.name} was checked, not {notebooks[0]}: run that in Jupyter." if notebooks else ""
@@ -176,7 +176,7 @@ def _ended(title: str) -> str:
 
 
 def _beside(exercise: Exercise, source: str, style: Style) -> str:
-    """A student's code and the model solution, line by line: what differs, with a little around it."""
+    """The lines in which a student's code and the model solution differ, with a little context."""
     without_marks = re.sub(r"^ *# TODO.*\n", "", source, flags=re.MULTILINE)
     yours, model = (
         [line.rstrip() for line in lines_of(re.sub(r"\n{3,}", "\n\n\n", text).strip())]
@@ -195,7 +195,7 @@ def _beside(exercise: Exercise, source: str, style: Style) -> str:
 
 
 def _read_on(exercise: Exercise, style: Style) -> str:
-    """Where what was just solved is explained."""
+    """Where the exercise just solved is explained."""
     numbers = [str(number) for number in exercise.tutorials]
     tutorials = f"tutorial{'s' if numbers[1:] else ''} {', '.join(numbers)}"
     equations = f"equation{'s' if exercise.equations[1:] else ''} {', '.join(exercise.equations)}"
@@ -223,11 +223,11 @@ def check_all(folder: Folder, seeds: Sequence[int], style: Style, show: Callable
 
 
 def _source_and_report(folder: Folder, exercise: Exercise, seeds: Sequence[int]) -> tuple[str, Report]:
-    """Read and check a student's file, and remember that it passed; one that cannot be read is a `ValueError`."""
+    """Read and check a student's file, and remember if it passed; raise `ValueError` if it cannot be read."""
     try:
-        source = folder.file(exercise).read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+        source = folder.file(exercise).read_text(encoding="utf-8-sig")  # editors may begin with a byte order mark
     except UnicodeDecodeError:
-        raise ValueError("is not valid UTF-8, in which it must be saved") from None
+        raise ValueError("is not valid UTF-8: save it as UTF-8") from None
     except OSError:
         raise ValueError("cannot be read") from None
     report = check_source(exercise, source, seeds=seeds)
@@ -250,7 +250,7 @@ def statement(exercise: Exercise, style: Style) -> str:
 
 
 def hint(folder: Folder, exercise: Exercise, style: Style) -> str:
-    """The next hint; after the last all of them again."""
+    """The next hint; after the last one, all of them again."""
     progress = folder.load()
     taken = progress.hints.get(exercise.name, 0)
     if taken >= len(exercise.hints):
@@ -264,7 +264,7 @@ def hints_taken(folder: Folder, exercise: Exercise, style: Style) -> str:
     """All hints that were asked for so far."""
     taken = folder.load().hints.get(exercise.name, 0)
     shown = [_hint(exercise, k, style) for k in range(min(taken, len(exercise.hints)))]
-    return "\n\n".join(shown) or "  You have asked for no hint so far."
+    return "\n\n".join(shown) or "  You have not asked for a hint yet."
 
 
 def _hint(exercise: Exercise, k: int, style: Style) -> str:

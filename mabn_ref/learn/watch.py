@@ -1,4 +1,4 @@
-"""Check the current exercise whenever its file is saved, with a key each for what a learner wants next."""
+"""Check the current exercise whenever its file is saved; single keys do what a learner wants next."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def watch(
 ) -> None:
     """Watch until q is pressed, beginning with an exercise.
 
-    ``key(seconds)`` waits for a key, "" if there is none. `show` shows a whole screen: by default on standard output,
-    cleared first where it is a terminal.
+    ``key(seconds)`` waits for a key and returns it, or "" if there is none. `show` shows a whole screen: by default
+    on standard output, cleared first if it is a terminal.
     """
     while True:
         folder.choose(exercise)
@@ -68,14 +68,14 @@ def watch(
 
 
 def _frame(folder: Folder, exercise: Exercise, body: str, style: Style) -> str:
-    """A screen: what is worked on, what is said about it, how far one is, and the keys."""
+    """A screen: the text, the files of the exercise, the progress, and the keys."""
     path = folder.path / exercise.name
     where = f"  read {place(path / 'statement.md', None, style)}   edit {place(folder.file(exercise), None, style)}"
     return f"{body}\n\n{where}\n\n{progress_bar(folder)}\n{_MENU}\n"
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
-    """Changes when the file is saved, by editors that write it anew as well."""
+    """A value that changes when the file is saved, also by editors that replace the file."""
     try:
         state = path.stat()
     except OSError:
@@ -85,7 +85,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 @contextlib.contextmanager
 def keys() -> Iterator[Callable[[float], str]]:
-    """Give a function ``key(seconds)`` that waits so long for a key and returns it, or "" if none came.
+    """Give a function ``key(seconds)`` that waits that long for a key and returns it, or "" if none came.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The functions of a notebook, judged as those of a file are, though they are in this process."""
+"""The functions of a notebook, judged like those of a file although they run in this process."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mabn_ref.learn.student_error import StudentError, handed, unsendable
 
 
 class Watched:
-    """Functions of this process, which share no array with the checks, as if they were in a process of their own.
+    """Functions of this process that share no array with the checks, as if they ran in another process.
 
-    The cases are kept and must stay as they are; and what a function returned must stay as it was, though a later
-    call fills the same array again.
+    The cases are reused, so they must not change; and what a function returned must not change either, even if a
+    later call fills the same array again.
     """
 
     def __init__(self, code: Any) -> None:
@@ -52,7 +52,7 @@ class Watched:
         return child.plain_named(name, fields, getattr(self._code, name, None))
 
     def _handed(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A function of a check, as it is handed over."""
+        """A function of a check, as passed to the student's code."""
 
         def ask(*args: Any, **kwargs: Any) -> Any:
             own_args, own_kwargs = _copied([args, kwargs], child.plain_named)
@@ -66,7 +66,7 @@ def _copied(
     named: Callable[[str, list[str]], Callable[..., Any]],
     hand: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None,
 ) -> Any:
-    """A value as it comes out of the line to another process; `hand` stands in for the functions in it."""
+    """A value as another process would receive it; `hand` stands in for the functions in it."""
     functions: list[Callable[..., Any]] = []
     tree, buffers = child.encode(value, None if hand is None else functions)
     return child.decode(tree, buffers, np, named, lambda k: hand and hand(functions[k]))

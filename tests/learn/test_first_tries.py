@@ -50,7 +50,7 @@ FOUR = {
     "sums for the parameters, reused as means, gamma forgotten": (
         {DX: "(dy - dbeta - y * dgamma) / sigma"},
         [
-            "Your g and y * Psi are made of dz, without gamma",
+            "Your g and y * Psi are computed from dz, without gamma",
             "Your g and y * Psi are 60 times too large for a batch of shape (6, 2, 5, 3)",
         ],
     ),
@@ -197,7 +197,7 @@ def test_what_the_parameters_of_micro_batches_are_divided_by(summed: str, by: st
     source = exercise.solution.replace("np.sum(dz.reshape(y.shape) * y, axis=(0, 1))", f"(d * y).{summed}")
     source = source.replace("np.sum(dz.reshape(y.shape), axis=(0, 1))", f"d.{summed}")
     source = source.replace("    dgamma =", "    d = dz.reshape(y.shape)\n    dgamma =")
-    why = "what a parameter was used for adds up, so it is a sum"
+    why = "every value of a channel used the parameter, so it is a sum"
     assert check_code(exercise, run_source(source, "tried")).sentences == tuple(
         f"Your {name} is divided by {by}; {why}." for name in ("dgamma", "dbeta")
     )
@@ -206,7 +206,7 @@ def test_what_the_parameters_of_micro_batches_are_divided_by(summed: str, by: st
 def test_what_the_batch_hides_is_not_told() -> None:
     """A g of the samples alone is told only of images: of (N, C) it is right."""
     report = judged(4, {"np.mean(dy, axis=axes)": "np.mean(dy, axis=0)"})
-    assert report.sentences == ("Your g is averaged over the samples alone; average over all axes but the last.",)
+    assert report.sentences == ("Your g is averaged only over the samples; average over all axes but the last.",)
 
 
 def test_nothing_is_read_off_numbers_of_another_form() -> None:

@@ -111,7 +111,7 @@ def test_nobody_is_lost(tmp_path: Path, clock: Clock) -> None:
     assert all(g.points == 0 for name, g in found.items() if name != "good")
     for name, (_, message) in HOSTILE.items():
         assert found[name].said.startswith(message), name
-    assert found["latin"].said == "exercise.py is not valid UTF-8, in which it must be saved"
+    assert found["latin"].said == "exercise.py is not valid UTF-8: save it as UTF-8"
     assert found["large"].said == "exercise.py has 1,000,001 bytes, expected at most 1,000,000"
     assert found["link"].said == found["pipe"].said == "exercise.py is not an ordinary file"
     assert found["folder"].said == "not handed in"

@@ -285,7 +285,7 @@ BOTH_WAYS = {
     "no array": (
         "moments",
         "def moments(x):\n    return {1, 2}\n",
-        "moments returned a set; expected numbers and arrays of them, in double precision at most",
+        "moments returned a set; expected numbers and arrays, of at most double precision",
     ),
     "a wrong argument": (
         "gradient_check",
@@ -389,7 +389,7 @@ AXES = {"N": 6, "H": 2, "W": 5, "C": 3}
             np.zeros((1, 1, 3)),
             "v has shape (1, 1, 3), which is (1, 1, C); expected (3,), which is (C,): drop the axes of length 1",
         ),
-        (np.zeros(4), "v has shape (4,); expected (3,), which is (C,): axis C is of another length"),
+        (np.zeros(4), "v has shape (4,); expected (3,), which is (C,): axis C has the wrong length"),
         (np.zeros((4, 3)), "v has shape (4, 3); expected (3,), which is (C,): it has 2 axes instead of 1"),
         (1.0, "v has shape () (a single number); expected (3,), which is (C,): it lacks axis C"),
         (None, "v is nothing, expected an array of shape (3,)"),
@@ -411,10 +411,10 @@ def test_the_axis_that_is_wrong_is_named(value: object, message: str | None) -> 
         ((), (1, 1), "keep axes 0 and 1, with length 1 (keepdims=True)"),
         ((6,), (1, 1, 1, 3), "it keeps axis N and lacks axis C and does not have length 1 along axes 0, 1 and 2"),
         ((6, 1, 3), (6, 1, 1), "it keeps axis C and does not have length 1 along axis 2 (keepdims=True)"),
-        ((4, 7), (2, 5), "axes H and W are of another length"),
-        ((4, 5), (2, 5), "axis H is of another length"),
-        ((5, 4), (5, 7), "axis 1 is of another length"),
-        ((3, 3), (5, 3), "axis W is of another length"),  # which is no (C, C)
+        ((4, 7), (2, 5), "axes H and W have the wrong length"),
+        ((4, 5), (2, 5), "axis H has the wrong length"),
+        ((5, 4), (5, 7), "axis 1 has the wrong length"),
+        ((3, 3), (5, 3), "axis W has the wrong length"),  # which is no (C, C)
         ((4,), (2, 5), "it has 1 axis instead of 2"),
     ],
 )
@@ -427,7 +427,7 @@ def test_a_window_of_another_length_is_not_taken_for_other_axes() -> None:
     for held in (6, 5, 3):
         fault = form_fault("v", np.zeros((held, 3)), np.zeros((4, 3)), AXES | {"held": 4})
         assert fault == (
-            f"v has shape ({held}, 3); expected (4, 3), which is (held, C): axis held is of another length"
+            f"v has shape ({held}, 3); expected (4, 3), which is (held, C): axis held has the wrong length"
         )
 
 
@@ -506,7 +506,7 @@ def test_what_is_right_is_not_called_wrong_for_want_of_a_point(
     report = check_source(hunt, source)
     assert report.points == 0
     assert {part.name for part in report.parts if part.waits} >= right
-    why = f"as it was given; no point until {others} is right"
+    why = f"as in the skeleton; no point until {others} is right"
     said = verdict(report, hunt, Path("exercise.py"), source, Style()).splitlines()
     graded = grade_one("ada", hunt.name, "exercise.py", source, (0,))
     assert judges.grade_one("ada", hunt.name, "exercise.py", source, (0,)) == graded

@@ -67,7 +67,7 @@ BROKEN = {
     "the mistake sum-for-mean passes: no property": replaced(
         "mistakes.toml", "np.sum(centred**2, axis=axes)", "np.var(x, axis=axes)"
     ),
-    "the mistake sum-for-mean is answered by: Your var is the standard deviation": replaced(
+    "the mistake sum-for-mean is reported as: Your var is the standard deviation": replaced(
         "mistakes.toml", "np.sum(centred**2, axis=axes)", "np.sqrt(np.mean(centred**2, axis=axes))"
     ),
     "01_moments: solution.py: '(' was never closed: return (mu, var": replaced(
@@ -94,7 +94,7 @@ def test_a_broken_exercise(fault: str, tmp_path: Path) -> None:
     other = tmp_path / "broken"
     shutil.copytree(folder, other / "01_moments")
     BROKEN[fault](other / "01_moments")
-    run = ("solution fails", "passes", "answered by", "worked example does")  # the rest is found in the texts
+    run = ("solution fails", "passes", "reported as", "worked example does")  # the rest is found in the texts
     found = list(lint_course(other, seeds=(0,) if any(words in fault for words in run) else ()))
     assert any(fault in line for line in found), found
 

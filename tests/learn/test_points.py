@@ -254,7 +254,7 @@ def test_what_a_hunt_has_right_counts_once_something_is_mended() -> None:
     hunt = find("hunt_recompute")
     given = check_code(hunt, run_source(hunt.skeleton, "given"))
     assert {part.message for part in given.parts if part.name in ("z", "dbeta")} == {
-        "as it was given; no point until dx or dgamma is right"
+        "as in the skeleton; no point until dx or dgamma is right"
     }
     assert check_code(hunt, run_source(hunt.solution, "mended")).points == 6
     folding = find("folding")

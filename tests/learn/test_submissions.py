@@ -55,11 +55,11 @@ def test_what_looks_as_if_it_were_meant_for_an_exercise_is_named(tmp_path: Path)
     (tmp_path / "c" / MOMENTS.name).symlink_to(tmp_path / "a" / MOMENTS.name)
     assert left_out(tmp_path) == [
         ("A/02_bn_forward.txt", "its name ends in .txt"),
-        ("A/1.py", "no exercise is called 1; 01_moments?"),
-        ("A/Exercise 2.ipynb", "no exercise is called Exercise 2; 02_bn_forward?"),
-        ("A/ex04.py", "no exercise is called ex04; 04_bn_backward?"),
-        ("a/01_momments/exercise.py", "no exercise is called 01_momments; 01_moments?"),
-        ("a/moments.py", "no exercise is called moments; 01_moments?"),
+        ("A/1.py", "no exercise is called 1; did you mean 01_moments?"),
+        ("A/Exercise 2.ipynb", "no exercise is called Exercise 2; did you mean 02_bn_forward?"),
+        ("A/ex04.py", "no exercise is called ex04; did you mean 04_bn_backward?"),
+        ("a/01_momments/exercise.py", "no exercise is called 01_momments; did you mean 01_moments?"),
+        ("a/moments.py", "no exercise is called moments; did you mean 01_moments?"),
         ("b/01_moments/Exercise.py", "it is not called exercise.py"),
         ("b/01_moments/exercise (1).py", "it is not called exercise.py"),
         ("b/01_moments/exercise.py.txt", "its name ends in .txt"),
@@ -108,7 +108,7 @@ def test_of_several_files_of_an_exercise_one_counts_and_the_others_are_named(tmp
 
 def test_one_students_folder_is_no_class(tmp_path: Path) -> None:
     hand_in(tmp_path, "ada", MOMENTS.solution)
-    with pytest.raises(ValueError, match=r"ada holds exercises and no students, expected the folder above it$"):
+    with pytest.raises(ValueError, match=r"ada holds exercises, not students; expected the folder above it$"):
         students(tmp_path / "ada")
 
 
@@ -266,7 +266,7 @@ def test_a_student_with_nothing_right_is_told_from_one_who_handed_in_nothing(
     reports = tmp_path.parent / f"{tmp_path.name}-reports"
     words = ["learn", "grade", str(tmp_path), "--only", "1", "2", "--no-sandbox", "--jobs", "1"]
     assert main([*words, "--reports", str(reports)]) == 0
-    said = "Not graded: `bob/2.py` (no exercise is called 2; 02_bn_forward?)."
+    said = "Not graded: `bob/2.py` (no exercise is called 2; did you mean 02_bn_forward?)."
     assert [said in (reports / f"{name}.md").read_text() for name in ("ada", "bob", "eve")] == [False, True, False]
     ada, bob, eve = capsys.readouterr().out.splitlines()[:3]
     assert ada.split() == ["ada", "0", "of", "4"]
