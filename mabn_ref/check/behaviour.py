@@ -1,4 +1,4 @@
-"""How a layer behaves besides its numbers: it is put through the probes, and what they find is told."""
+"""How a layer behaves, apart from its numbers: run the probes, and report what they find."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mabn_ref.check.target import Target
 
 
 class Outcome(NamedTuple):
-    """What a probe found: a `fault`, a `limit` that is said, why it was `not run`, or nothing."""
+    """What a probe found: a `fault`, a `limit` to report, why it was `not run`, or nothing."""
 
     probe: str
     kind: str  #: "fine", "fault", "limit" or "not run"
@@ -25,14 +25,14 @@ class Outcome(NamedTuple):
 
 
 def outcomes(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...], only: str = "") -> list[Outcome]:
-    """Put a target through all probes, or through the one of a name."""
+    """Run all probes on a target, or only the one called `only`."""
     with np.errstate(all="ignore"):
         p = Probing(target, norm, scenario, space)
         return laid_to_causes([_outcome(probe, p) for probe in PROBES if only in ("", probe.name)])
 
 
 def laid_to_causes(found: Sequence[Outcome]) -> list[Outcome]:
-    """Leave of several faults the one that the others follow from."""
+    """Of several faults keep only the one that causes the others."""
     known: dict[str, str] = {}
     for cause, follow, why in _FOLLOW:
         if any(o.mistake == cause for o in found):
@@ -48,14 +48,14 @@ _FOLLOW = (
         {"gradient at inference", "one sample at inference", *_COPIES},
         "every inference changes the layer",
     ),
-    ("first-layer-differs", {"forward passes alone"}, "it goes by whether its input needs a gradient"),
-    ("instances-share-state", _COPIES, "instances share what they keep"),
+    ("first-layer-differs", {"forward passes alone"}, "it depends on whether its input needs a gradient"),
+    ("instances-share-state", _COPIES, "instances share their state"),
 )
-"""What a fault is followed by: the same fault, seen by other probes."""
+"""The consequences of a fault: the same fault, seen by other probes."""
 
 
 def _laid_to(cause: str | None, found: Outcome) -> Outcome:
-    """A fault that has a known cause is none of its own."""
+    """A fault with a known cause does not count as another one."""
     return found._replace(kind="not run", words=cause, mistake="") if cause and found.kind == "fault" else found
 
 
@@ -63,7 +63,7 @@ def _outcome(probe: Probe, p: Probing) -> Outcome:
     if LIKE.get(p.norm, p.norm) in probe.not_of or p.norm in probe.not_of:
         return Outcome(probe.name, "not run", probe.why_not)
     if not all(hasattr(p.target, name) for name in probe.needs):
-        return Outcome(probe.name, "not run", "this kind of target has no way to do it")
+        return Outcome(probe.name, "not run", "this kind of target cannot do it")
     try:
         words = probe.run(p)
     except NotOffered as why:
@@ -78,7 +78,7 @@ def _outcome(probe: Probe, p: Probing) -> Outcome:
 
 
 OF_THE_OUTPUT = ("second-derivative-wrong", "zero-gamma", "one-pass-variance", "float16-range", "bfloat16-range")
-"""What a probe may find only because the output itself is wrong, which is said already."""
+"""What a probe may find only because the output is wrong, which is reported already."""
 
 
 def with_behaviour(report: Report, found: Sequence[Outcome]) -> Report:
@@ -88,14 +88,14 @@ def with_behaviour(report: Report, found: Sequence[Outcome]) -> Report:
     if "z" in report.lost:
         known = dict.fromkeys(OF_THE_OUTPUT, "its output is not understood")
     elif amiss & {"z", "dx"}:
-        known = {"second-derivative-wrong": "its dx is wrong already"}
+        known = {"second-derivative-wrong": "its dx is already wrong"}
     of_gamma = any("gamma" in finding.words for finding in report.wrong if finding.tensor == "z")
     if amiss & {"dx", "dgamma", "dbeta"} or of_gamma:
-        known |= {"zero-gamma": "its gamma is wrong already" if of_gamma else "its gradients are wrong already"}
+        known |= {"zero-gamma": "its gamma is already wrong" if of_gamma else "its gradients are already wrong"}
     if amiss & {"dgamma", "dbeta"}:
-        known |= {"no-gradient-at-inference": "its gradients are wrong already"}
+        known |= {"no-gradient-at-inference": "its gradients are already wrong"}
     if any("eps" in finding.words for finding in report.wrong if finding.tensor != "inferred"):
-        known["not-finite-on-a-constant"] = "its eps is another, or stands elsewhere"
+        known["not-finite-on-a-constant"] = "its eps is another one or is in another place"
     found = [_laid_to(known.get(o.mistake), o) for o in found]
     faults = [o for o in found if o.kind == "fault" and o.mistake not in report.mistakes]  # one line for one fact
     return replace(

@@ -1,4 +1,4 @@
-"""The check itself: run a target, explain what differs, and say so."""
+"""The check itself: run a target, explain what differs, and report it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mabn_ref.check.verdict import COARSE, judge
 
 
 class ConformanceError(AssertionError):
-    """A target does not compute what it is to compute; the message is the report."""
+    """A target does not compute what it should; the message is the report."""
 
 
 def check(
@@ -42,23 +42,23 @@ def check(
     Parameters
     ----------
     target : str or object
-        A dotted path such as "my_package.norms:MyMABN2d", which is run in a process of its own; or what it names: a
+        A dotted path such as "my_package.norms:MyMABN2d", which is run in its own process; or the object itself: a
         `Target`, a module with the functions of `mabn_ref.norms`, a layer class of a framework, an instance of one,
         or a function of the number of channels that returns one.
     norm : str
-        What it is to be, a key of `mabn_ref.norms.NORMS`: "bn", "brn", "modified-bn", "mabn", "gn", ...
+        What the layer should be, a key of `mabn_ref.norms.NORMS`: "bn", "brn", "modified-bn", "mabn", "gn", ...
     norm_batch : int, optional
-        \|B\|, the only one; several by default. The samples of a call, where each is normalised alone.
+        The only \|B\| to run; several by default. The samples per call, if each is normalised alone.
     groups : int
         Normalisation batches in every call.
     short : bool
         A short set of scenarios, for continuous integration.
     time_limit : float
-        Seconds for every scenario.
+        Seconds allowed for each scenario.
     extra : mapping, optional
         Keywords for the layer's constructor.
     axis : int, optional
-        The axis of the layer's channels; found out by default.
+        The axis of the layer's channels; found automatically by default.
     call : mapping, optional
         Keywords for every call of the layer; the values "training" and "inference" are the mode.
     progress : callable, optional
@@ -72,9 +72,9 @@ def check(
     Raises
     ------
     ValueError
-        If `norm` is none of these, or the path names nothing, or `groups` is given where samples are alone.
+        If `norm` is none of these, the path names nothing, or `groups` is given for samples normalised alone.
     TypeError
-        If the target is none.
+        If the target is not one of these.
 
     Examples
     --------
@@ -87,8 +87,8 @@ def check(
         raise ValueError(f"norm is {norm!r}, expected one of {', '.join(MODULES)}")
     if norm in ALONE and groups != 1:
         raise ValueError(
-            f"groups is {groups}, expected 1: it counts normalisation batches, and {norm} has none; a layer gets "
-            "its groups of channels as a keyword (--with on the command line)"
+            f"groups is {groups}, expected 1: it counts normalisation batches, and {norm} has none; pass "
+            "groups of channels as a keyword of the layer (--with on the command line)"
         )
     wanted = scenarios(norm, norm_batch=norm_batch, groups=groups, short=short)
     name = target if isinstance(target, str) else getattr(target, "__name__", type(target).__name__)
@@ -96,7 +96,9 @@ def check(
     with runner(target, norm, extra or {}, time_limit, axis=axis, call=call) as runs:
         told("what it takes")
         try:
-            about = runs.about(wanted[1])  # most scenarios have its settings: what was compiled for it is used again
+            about = runs.about(
+                wanted[1]
+            )  # most scenarios share its settings, so what is compiled for it is used again
             report = judge(name, norm, about, traces(runs, about, wanted, told))
             either = bool(about.other_axes)
             if either:
@@ -125,36 +127,36 @@ def check(
 def _of_either_axis(
     runs: Here | Apart, about: About, report: Report, wanted: Sequence[Scenario], told: Callable[[str], None]
 ) -> tuple[About, Report]:
-    """Judge a layer that runs with its channels on one axis or on another: as which it conforms, or comes nearer."""
+    """Judge a layer that runs with its channels on either of two axes: by the axis on which it comes nearer."""
     taken, other = about.axis or -1, about.other_axes[0]
     if about.clear:
-        words = f"gamma and beta are of the channels of axis {taken}, which was taken; --axis {other} takes the other"
+        words = f"gamma and beta belong to axis {taken}, which was used; --axis {other} uses the other"
     elif report.conforms:
-        words = f"axis {taken} was taken, with which it conforms"
+        words = f"axis {taken} was used, and with it the layer conforms"
     else:
         runs.turn(other)
         there = runs.about(wanted[1])
         second = judge(report.target, report.norm, there, traces(runs, there, wanted, told))
-        words = f"as its channels those of axis {taken} and of axis {other} were tried; "
+        words = f"axis {taken} and axis {other} were both tried; "
         if second.conforms or len(second.differences) < len(report.differences):
             taken, other, about, report = other, taken, there, second
         else:
             runs.turn(taken)
-        words += f"what is said here is of axis {taken}"
-        words += "" if report.conforms else f", and it conforms with neither; --axis {other} shows the other"
+        words += f"this report is for axis {taken}"
+        words += "" if report.conforms else f", and the layer conforms with neither; --axis {other} shows the other"
     note = f"it runs with its channels on axis {taken} and on axis {other}: {words}"
     return about, replace(report, notes=[*report.notes, note])
 
 
 FEW = 5
-"""Steps that tell one normaliser from another."""
+"""Steps enough to tell one normaliser from another."""
 
 
 def _other(runs: Here | Apart, norm: str, norm_batch: int) -> str:
-    """The other normaliser that has the layer's outputs in a sequence of a few steps; the nearest.
+    """The nearest other normaliser that has the layer's outputs over a few steps.
 
-    It is "" if none has, or if those of the first scenario are its own, `norm`: Batch Renormalization starts as batch
-    norm. The layer is left with its channels on the axis that suits the last one that was tried.
+    Return "" if there is none, or if the layer's outputs in the first scenario are those of `norm`, since Batch
+    Renormalization starts as batch norm. The channels are left on the axis that suits the last normaliser tried.
     """
     found: dict[str, tuple[int, int, int]] = {}
     for other in (norm, *(name for name in MODULES if name != norm and name not in LIKE)):
@@ -165,9 +167,9 @@ def _other(runs: Here | Apart, norm: str, norm_batch: int) -> str:
             planned = plan(about, [first])[0]
             trace = planned if planned.skipped else runs.ask(functools.partial(instead, observe, other), planned)
             best = explain([Case(other, trace, about)], deepest=1)[0] if trace.finished else None
-        except Failed:  # what hangs once would do so a dozen times
+        except Failed:  # a layer that hangs once would hang a dozen times
             break
-        except ValueError:  # what its user asked for is nothing that the other can be asked for
+        except ValueError:  # the other normaliser does not take what the user asked for
             continue
         if best and "z" not in best.lost and all(c.accepted for tensor, c in best.choices if tensor == "z"):
             if other == norm:
@@ -180,12 +182,12 @@ SHARED = "instances-share-state"
 
 
 def _not_shared(report: Report, runs: Apart, about: About, first: Trace) -> Report:
-    """Leave out what differs because instances share what they keep: the first alone in a process conforms."""
+    """Leave out what differs only because instances share their state: the first instance in a process conforms."""
     runs.stop()
     with contextlib.suppress(Failed):
         alone = judge(report.target, report.norm, about, traces(runs, about, [first.scenario]))
         if alone.conforms and not report.lost & {"z", "dx"}:
-            note = "the first instance of a process conforms; the others go on with what it has left"
+            note = "the first instance in a process conforms; later ones continue from the state that it left"
             found = [replace(f, tensor="inferred") if f.mistake == SHARED else f for f in report.findings]
             return replace(report, findings=found, differences=[], notes=[*report.notes, note])
     return report
@@ -194,12 +196,12 @@ def _not_shared(report: Report, runs: Apart, about: About, first: Trace) -> Repo
 def _behaviour(runs: Here | Apart, first: Trace) -> list[Outcome]:
     try:
         return [Outcome(*row) for row in runs.ask(outcomes, first)]
-    except Failed:  # in one of the probes, which the others do not show
+    except Failed:  # one probe hung or died: run each alone
         return laid_to_causes([_probed(runs, first, probe) for probe in PROBES])
 
 
 def _probed(runs: Here | Apart, first: Trace, probe: Probe) -> Outcome:
-    """What one probe finds: that a layer does not come back from it is its fault."""
+    """What one probe finds: if the layer hangs or dies in it, that is a fault."""
     try:
         (row,) = runs.ask(functools.partial(outcomes, only=probe.name), first)
     except Failed as why:

@@ -121,7 +121,7 @@ def explain(cases: Sequence[Case], deepest: int | None = None) -> list[Explanati
 
 
 def _debiased(explanation: Explanation) -> Explanation:
-    """Merge averages that start at 0 and an inference that divides by the sum of their weights: one convention."""
+    """Merge averages that start at 0 with an inference that divides by the sum of their weights: one convention."""
     parts = {("start", 0.0), ("infer_by", "debiased")}
     found = [(tensor, c) for tensor, c in explanation.choices if len(c.changes) == 1 and c.changes[0] in parts]
     if len(found) < 2:

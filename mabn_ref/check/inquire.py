@@ -165,7 +165,7 @@ def derivative(target: Target, norm: str, scenario: Scenario, space: tuple[int, 
     except Exception as error:
         return f"its derivative cannot be taken: {type(error).__name__}: {error}"
     if checked.violations:
-        return f"its derivative cannot be taken: of new layers, {'; '.join(checked.violations)}"
+        return f"its derivative cannot be taken with new layers: {'; '.join(checked.violations)}"
     found = checked.inputs
     said = [
         f"{name} is {'' if one.verdict == 'ok' else 'not '}the derivative of forward (Taylor {one.taylor}, largest "
@@ -174,4 +174,4 @@ def derivative(target: Target, norm: str, scenario: Scenario, space: tuple[int, 
     ]
     held = norm in HELD and any(one.verdict != "ok" for one in found)
     words = f"at its first step{', as far as float32 shows,' if single else ''} {', '.join(said)}"
-    return words + "; it need not be, as backward takes some statistics for constants" * held
+    return words + "; it need not be, as backward treats some statistics as constants" * held

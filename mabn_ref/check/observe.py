@@ -79,8 +79,8 @@ def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
             trace.raised = type(error).__name__ if last.startswith(("raise", "assert")) else ""
             trace.failure = f"{type(error).__name__}: {in_short(error)}{place}"
             if isinstance(error, IndexError) and scenario.age and trace.failed_at == scenario.age_after + 1:
-                # most likely a place in a ring
-                trace.skipped = f"set to {scenario.age:,}, what a pass adds one to is no count ({trace.failure})"
+                # most likely a position in a ring buffer
+                trace.skipped = f"what rises by one per pass is not a count of iterations ({trace.failure})"
     # a statistic that comes later, or changes its shape, cannot be followed
     trace.states = {
         name: values

@@ -1,8 +1,8 @@
-"""What is asked of a layer's behaviour: what it does to its caller, over its life, and at the edges of its range.
+"""Questions about a layer's behaviour: what it does to its caller, over its life, and at the edges of its range.
 
-Every probe holds the layer against itself, put through the same in another way, so that no convention matters. The
-methods that a probe needs besides those of a `Target` are an adapter's; without them it is not run, and the report
-says so.
+Every probe compares the layer with itself, run in another way, so that no convention matters. The methods that a
+probe needs besides those of a `Target` come from an adapter; without them the probe is not run, and the report says
+so.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from mabn_ref.check.scenarios import ALONE, HELD
 from mabn_ref.check.target import statistic
 
 STEP = 3e-3
-"""Of central differences: harmless in single precision, and exact where inference is a straight line."""
+"""The step of central differences: harmless in single precision, and exact where inference is a straight line."""
 STEPS = STEP, -STEP
 CLOSE = 2e-2
-"""What two ways may differ by, relative, where one of them is a numerical derivative. Faults differ by 1 and more."""
+"""The relative difference allowed if one side is a numerical derivative. Faults differ by 1 and more."""
 FAR = 8192.0
 """A mean of about 10^4 standard deviations; every number drawn can be added to it exactly in float32."""
 ALMOST = 0.1
-"""What float32 may lose at such a mean: it keeps three digits of a sample's distance from it."""
+"""What float32 may lose at this mean: it keeps three digits of a sample's distance from the mean."""
 OF_SIZE_100 = {"float16": 0.05, "bfloat16": 0.1}
-"""Half precisions, and what may be lost in each, on inputs of size 100."""
+"""Half precisions, and the relative error allowed in each on inputs of size 100."""
 LATE = 150_000
-"""Iterations after which a schedule is where it stays."""
+"""Iterations after which a schedule no longer changes."""
 
 
 def _input_kept(p: Probing) -> str:
@@ -44,16 +44,16 @@ def _input_kept(p: Probing) -> str:
     left = x.copy()
     dx = p.target.backward(layer, dz)[0]
     found += ["x in backward"] * _changed(x, left)
-    found += ["dz in backward; a residual block hands it to its other branch too"] * _changed(dz, p.dzs[0])
+    found += ["dz in backward, which a residual block also passes to its other branch"] * _changed(dz, p.dzs[0])
     returned = [(name, a, np.array(a)) for name, a in (("z", z), ("dx", dx))]
     p.step(layer, 1)
-    found += [f"the {name} that it returned, in the next step" for name, a, before in returned if _changed(a, before)]
+    found += [f"the {name} it returned, during the next step" for name, a, before in returned if _changed(a, before)]
     x = p.xs[1].copy()
     z = p.target.forward(layer, x, p.gammas[1].copy(), p.betas[1].copy(), False)
     found += ["x in inference"] * _changed(x, p.xs[1])
     before = np.array(z)
     p.infer(layer, 2)
-    return ", ".join(found + ["the z that it returned, in the next inference"] * _changed(z, before))
+    return ", ".join(found + ["the z it returned, during the next inference"] * _changed(z, before))
 
 
 def _changed(a: Array, before: Array) -> bool:
@@ -80,7 +80,7 @@ def _inference_gradient(p: Probing) -> str:
             slope = np.sum(dz * (ends[0] - ends[1])) / (STEPS[0] - STEPS[1])
             got = np.sum(gradient * v)
             if abs(got - slope) > CLOSE * max(size, abs(slope), 1e-3):
-                held = "; the statistics are detached: a value's gradient reaches that value alone"
+                held = "; the statistics are detached: the gradient of an output value reaches only that input value"
                 return f"d{name}: a slope of {got:.4g}, not {slope:.4g}{held * (not k and _held(p, layer))}"
     return ""
 
@@ -94,7 +94,7 @@ def _held(p: Probing, layer: Any) -> bool:
 
 
 def _twins(p: Probing) -> tuple[Any, Any]:
-    """Two new layers after the same step; of those that differ here, no difference elsewhere shows anything."""
+    """Two new layers after the same step; if they already differ here, later differences prove nothing."""
     one, other = p.new(), p.new()
     if p.apart(p.step(one, 0), p.step(other, 0)):
         raise NotOffered("two new layers return different numbers for the same input")
@@ -102,7 +102,7 @@ def _twins(p: Probing) -> tuple[Any, Any]:
 
 
 def _life(p: Probing) -> str:
-    """Training, inference, training and inference again, against the same without the first inference."""
+    """Compare training, inference, training and inference with the same without the first inference."""
     one, other = _twins(p)
     p.infer(one, 1), p.infer(one, 2)
     if words := p.apart(p.step(one, 1), p.step(other, 1)):
@@ -112,7 +112,7 @@ def _life(p: Probing) -> str:
 
 
 def _forward_alone(p: Probing) -> str:
-    """Two forward passes in training, without gradients where that can be said, against two steps."""
+    """Compare two forward passes in training, without gradients if the target can do so, with two steps."""
     one, other = _twins(p)
     without = getattr(p.target, "without_gradients", contextlib.nullcontext)
     with without(one), _offered():
@@ -159,21 +159,21 @@ def _graph(p: Probing) -> str:
 
 
 def _goes_on(p: Probing, other: Any, layer: Any) -> str:
-    """Say where a layer that has the state of another infers or trains otherwise, or ""."""
+    """Say where a layer with the state of another infers or trains differently, or return ""."""
     if words := p.apart([p.infer(other, 2)], [p.infer(layer, 2)]):
         return f"inference returns {words}"
-    if words := p.apart(p.step(other, 2), p.step(layer, 2)):  # averages of backward show nowhere else
-        return f"training goes on with {words}"
-    words = p.apart([p.infer(other, 0)], [p.infer(layer, 0)])  # and neither does how the others move
+    if words := p.apart(p.step(other, 2), p.step(layer, 2)):  # the averages of backward show only here
+        return f"training continues with {words}"
+    words = p.apart([p.infer(other, 0)], [p.infer(layer, 0)])  # and how the other averages move shows only here
     return f"inference after more training returns {words}" if words else ""
 
 
 def _grown_old(p: Probing) -> Any:
-    """A layer that counts, if it does, as many iterations as it has after some days."""
+    """A layer whose count of iterations, if it has one, is that of several days of training."""
     layer, tried = _twins(p)
     p.step(layer, 1), p.step(tried, 1)
     if hasattr(p.target, "age"):
-        with contextlib.suppress(Exception):  # a place in a ring goes up by one, too, and is no count
+        with contextlib.suppress(Exception):  # a position in a ring buffer goes up by one too, and is no count
             p.target.age(tried, LATE)
             p.step(tried, 2)
             p.target.age(layer, LATE)
@@ -182,14 +182,14 @@ def _grown_old(p: Probing) -> Any:
 
 def _checkpoint(p: Probing) -> str:
     layer, other = _grown_old(p), p.new()
-    with contextlib.suppress(Exception):  # before it has seen a batch it may refuse
+    with contextlib.suppress(Exception):  # it may refuse before it has seen a batch
         p.infer(other, 2)
     lost, elsewhere = p.target.restore(other, layer)
     words = _goes_on(p, other, layer)
     if words and elsewhere:
         are = "is" if len(elsewhere) == 1 else "are"
-        raise Limit(f"{', '.join(elsewhere)} {are} not in state_dict: the layer's owner saves them")
-    named = f"; it lacks {', '.join(lost)}" if lost else ""
+        raise Limit(f"{', '.join(elsewhere)} {are} not in state_dict: whoever uses the layer must save them")
+    named = f"; state_dict lacks {', '.join(lost)}" if lost else ""
     return f"after loading it, {words}{named}" if words else ""
 
 
@@ -204,9 +204,9 @@ def _copy(p: Probing) -> str:
         return f"training the copy changes the original: it returns {words}"
     expected = p.step(twin, 1)
     if words := p.apart(trained, expected) or p.apart([p.infer(other, 0)], [p.infer(twin, 0)]):
-        return f"training the copy goes on with {words}"
+        return f"training the copy continues with {words}"
     words = p.apart(p.step(layer, 1), expected)
-    return f"training the copy changes the original: it goes on with {words}" if words else ""
+    return f"training the copy changes the original: it continues with {words}" if words else ""
 
 
 def _pickle(p: Probing) -> str:
@@ -216,7 +216,7 @@ def _pickle(p: Probing) -> str:
     except Exception as error:
         raise Limit(f"it cannot be pickled ({first_line(error)})") from error
     words = _goes_on(p, other, layer)
-    return f"of the copy, {words}" if words else ""
+    return f"in the copy, {words}" if words else ""
 
 
 def _apart_from_others(p: Probing) -> str:
@@ -228,11 +228,11 @@ def _apart_from_others(p: Probing) -> str:
     words = p.apart([before], [expected])
     p.step(other, 2)
     alike = not p.apart([p.infer(one, 2)], [before])  # then the two were made with other numbers
-    return f"after another has trained, one returns {words}" if words and not alike else ""
+    return f"after one instance has trained, another returns {words}" if words and not alike else ""
 
 
 def _constant(p: Probing) -> str:
-    """Try a channel of zeros and one of another constant; samples instead, if each has its own statistics."""
+    """Try a channel of zeros and one of another constant; with samples instead, if each has its own statistics."""
     x = p.xs[0].copy()
     parts = x if p.norm in ALONE else np.moveaxis(x, -1, 0)
     parts[0], parts[-1] = 0.0, 0.5
@@ -246,7 +246,7 @@ def _constant(p: Probing) -> str:
 
 
 def _far_mean(p: Probing) -> str:
-    """Of the same numbers about 0 and about `FAR`, in float32; z is the same, but for d of Batch Renormalization."""
+    """Compare the same numbers around 0 and around `FAR`, in float32: z is the same, except for BRN's d."""
     x = p.xs[0].astype(np.float32)
     one, none = np.ones(p.channels, np.float32), np.zeros(p.channels, np.float32)
     layers = p.new(), p.new()
@@ -288,13 +288,13 @@ def _one_sample(p: Probing) -> str:
     with _offered():
         one, two = (p.infer(layer, 1, sizes=(samples,)) for samples in (1, 2))
     if len(among) < 3 or p.apart([two], [among[:2]]):
-        raise NotOffered("what it makes of a sample depends on the others")
+        raise NotOffered("its output for a sample depends on the other samples")
     words = p.apart([one], [among[:1]])
     return f"z is {words}" if words else ""
 
 
 def _smaller(p: Probing) -> str:
-    """A batch of fewer samples or positions than the one before it, against the same in a new layer."""
+    """Compare a batch with fewer samples or positions than the one before it with the same batch in a new layer."""
 
     def changed(*sizes: int | None) -> str:
         one, other = _twins(p)[0], p.new()
@@ -307,7 +307,7 @@ def _smaller(p: Probing) -> str:
     if samples > 2 and (words := changed(samples - 1)):
         return f"{samples - 1} samples after {samples}: {words}"
     if space and space[-1] > 2:
-        with contextlib.suppress(NotOffered):  # a layer may be made for a size
+        with contextlib.suppress(NotOffered):  # a layer may be made for one size
             words = changed(samples, space[-1] - 1)
             return f"{space[-1] - 1} positions in a row after {space[-1]}: {words}" if words else ""
     if samples < 3:
@@ -324,10 +324,10 @@ def _zero_gamma(p: Probing) -> str:
         outputs.append(np.array(p.target.forward(layer, x.copy(), scale, beta.copy(), True)))
         gradients.append(arrays(p.target.backward(layer, dz.copy())))
     if not p.apart(outputs[1:], outputs[:1]):
-        raise NotOffered("gamma is not in its output")
+        raise NotOffered("its output does not depend on gamma")
     expected, found = gradients
-    words = p.apart(found, [0 * found[0], *expected[1:]])  # z = gamma * y + beta: gamma is in dx alone
-    return f"of dx, dgamma or dbeta one is {words}" if words else ""
+    words = p.apart(found, [0 * found[0], *expected[1:]])  # z = gamma * y + beta: only dx depends on gamma
+    return f"one of dx, dgamma and dbeta is {words}" if words else ""
 
 
 def _input_without_gradient(p: Probing) -> str:
@@ -335,7 +335,7 @@ def _input_without_gradient(p: Probing) -> str:
     layer, other = p.new(), p.new()
     found = p.target.without_input_gradient(layer, *p.first_step())
     if words := p.apart(found, p.step(other, 0)[-len(found) :]):
-        return f"of dgamma and dbeta one is {words}"
+        return f"one of dgamma and dbeta is {words}"
     words = p.apart([p.infer(layer, 1)], [p.infer(other, 1)])
     return f"inference after it returns {words}" if words else ""
 
@@ -351,31 +351,31 @@ def _frozen_parameters(p: Probing) -> str:
         found = p.target.with_frozen(layer, frozen, x.copy(), gamma.copy(), beta.copy(), dz.copy())
         pairs = [(a, b) for a, b in zip(found, expected, strict=True) if a is not None]
         if words := p.apart(*(arrays(side) for side in zip(*pairs, strict=True))):
-            return f"{' and '.join(frozen)} not needed, a gradient is {words}"
+            return f"with {' and '.join(frozen)} not needed, a gradient is {words}"
     return ""
 
 
 def _layout(p: Probing) -> str:
     _twins(p)
     if len(p.shape) < 3:
-        raise NotOffered("without positions there is one layout")
+        raise NotOffered("an input without positions has only one layout")
     with _offered():
         found = p.target.in_other_layout(p.new(), *p.first_step())
     words = p.apart(found, p.step(p.new(), 0))
-    return f"of z, dx, dgamma and dbeta one is {words}" if words else ""
+    return f"one of z, dx, dgamma and dbeta is {words}" if words else ""
 
 
 def _overwritten(p: Probing) -> str:
-    """What backward needs and does not find must be an error, as it is of what ``save_for_backward`` keeps."""
+    """If backward needs what was overwritten, it must raise an error, as ``save_for_backward`` makes it do."""
     _twins(p)
     expected = p.target.overwritten(p.new(), "", *p.first_step())
     for name in ("z", "x"):
         try:
             found = p.target.overwritten(p.new(), name, *p.first_step())
-        except Exception:  # aloud
+        except Exception:  # an error is not a wrong number
             continue
         if words := p.apart(found, expected):
-            return f"after {name} has changed, of dx, dgamma and dbeta one is {words}"
+            return f"after {name} was overwritten, one of dx, dgamma and dbeta is {words}"
     return ""
 
 
@@ -385,12 +385,12 @@ def _second_backward(p: Probing) -> str:
     with _offered():
         first, second = p.target.backward_twice(layer, p.dzs[0].copy())
     words = p.apart(second, first)
-    return f"of dx, dgamma and dbeta one is {words}" if words else ""
+    return f"one of dx, dgamma and dbeta is {words}" if words else ""
 
 
 @contextlib.contextmanager
 def _offered() -> Iterator[None]:
-    """What is refused aloud gives no wrong numbers."""
+    """Turn an error into `NotOffered`: a layer that refuses gives no wrong numbers."""
     try:
         yield
     except Exception as error:
@@ -402,24 +402,24 @@ class Probe:
     """One question about how a layer behaves."""
 
     name: str
-    done: str  #: what is done, as the docs show it
+    done: str  #: what is done, as shown in the docs
     mistake: str
-    sentence: str  #: what is said when it fails; what was found follows
+    sentence: str  #: what the report says on failure; what was found follows it
     run: Callable[[Probing], str]  #: returns what is wrong, or ""
     needs: tuple[str, ...] = ()  #: the adapter's methods
-    not_of: tuple[str, ...] = ()  #: the normalisers of which it is not asked
+    not_of: tuple[str, ...] = ()  #: the normalisers that it does not apply to
     why_not: str = ""
 
 
 _HOLD = ("hold", "backward_of")
-_MOVING = tuple(norm for norm in HELD if norm != "brn")  # both passes read what earlier batches left
+_MOVING = tuple(norm for norm in HELD if norm != "brn")  # both passes read what earlier batches have left
 _IN_ORDER = (
     tuple(norm for norm in _MOVING if norm != "moving"),
-    "backward has a memory of its own, which is in the order of the passes",
+    "its backward pass keeps averages, which depend on the order of the passes",
 )
 PROBES: tuple[Probe, ...] = (
     Probe(
-        "input kept", "After each pass x and dz are what they were, and after the next call z and dx are, too.",
+        "input kept", "Each pass leaves x and dz unchanged, and the next call the z and dx that were returned.",
         "input-overwritten", "The layer overwrites an array that its caller may still need.", _input_kept,
     ),
     Probe(
@@ -430,98 +430,101 @@ PROBES: tuple[Probe, ...] = (
         ("inference_gradient",),
     ),
     Probe(
-        "train, infer, train again", "The same with and without inferences in between.", "inference-leaves-traces",
-        "An inference changes what comes after it.", _life,
+        "train, infer, train again", "Training and inference are the same with and without an inference before them.",
+        "inference-leaves-traces", "An inference changes what the layer returns later.", _life,
     ),
     Probe(
         "forward passes alone",
-        "Two forward passes in training that no backward pass follows, under ``no_grad`` in PyTorch, as where "
-        "statistics are estimated again; then an inference.",
-        "forward-alone-differs", "In training a forward pass alone is not what it is before a backward pass.",
+        "Two forward passes in training without a backward pass (in PyTorch under ``no_grad``), as when statistics "
+        "are re-estimated; then an inference.",
+        "forward-alone-differs", "In training, a forward pass has other results if no backward pass follows it.",
         _forward_alone,
     ),
     Probe(
-        "two forward passes before the backward passes", "As where a layer is used twice in one graph.",
-        "one-pass-remembered", "Backward uses what a later forward pass left.", _two_forwards, _HOLD, *_IN_ORDER,
+        "two forward passes before the backward passes", "As when a layer is used twice in one graph.",
+        "one-pass-remembered", "Backward uses what a later forward pass has left.", _two_forwards, _HOLD, *_IN_ORDER,
     ),
     Probe(
         "second derivatives", "The derivative of dx is compared with central differences of dx.",
-        "second-derivative-wrong", "The derivative of dx is wrong, as a gradient penalty takes it.",
+        "second-derivative-wrong", "The derivative of dx, which a gradient penalty needs, is wrong.",
         _second_derivative, ("second_derivative",), HELD,
-        "r and d, or the averages, are constants in backward",
+        "its backward pass treats r and d, or the averages, as constants",
     ),
     Probe(
-        "statistics detached", "Whether gradients reach from the moving statistics to an earlier batch.",
+        "statistics detached", "No gradient flows from the moving statistics to an earlier batch.",
         "statistics-keep-the-graph",
         "The moving statistics are not detached: the graphs of all earlier steps stay in memory.", _graph,
         ("reaching_back", *_HOLD),
     ),
     Probe(
         "a smaller batch later",
-        "z and the gradients of a batch with one sample less, or of shorter rows, against those of a new layer.",
-        "first-batch-kept", "The layer goes by the size of an earlier batch.", _smaller,
+        "z and the gradients of a batch with one sample fewer, or with shorter rows, are those of a new layer.",
+        "first-batch-kept", "The layer keeps using the size of an earlier batch.", _smaller,
     ),
     Probe(
-        "one sample at inference", "A sample alone, against the same among others.", "one-sample-differs",
-        "At inference a sample alone is not what it is among others.", _one_sample,
+        "one sample at inference", "A sample has the same output alone as among others.", "one-sample-differs",
+        "At inference, a sample has another output alone than among others.", _one_sample,
     ),
     Probe(
-        "gamma of 0", "dx is 0, and dgamma and dbeta are those of another gamma.", "zero-gamma",
-        "Where gamma is 0 the gradients are wrong, as at the beginning of many residual networks.", _zero_gamma,
-        (), ("online",), "gamma is in its layer scaling, too",
+        "gamma of 0", "dx is 0, and dgamma and dbeta are the same as with another gamma.", "zero-gamma",
+        "Where gamma is 0, as at the start in many residual networks, the gradients are wrong.", _zero_gamma,
+        (), ("online",), "its layer scaling depends on gamma too",
     ),
     Probe(
-        "input without a gradient", "As of a network's first layer: dgamma, dbeta and the statistics are the same.",
-        "first-layer-differs", "The layer is another where its input needs no gradient, as a network's first layer.",
+        "input without a gradient", "As in a network's first layer: dgamma, dbeta and the statistics are the same.",
+        "first-layer-differs",
+        "The layer works differently if its input needs no gradient, as in a network's first layer.",
         _input_without_gradient, ("without_input_gradient",),
     ),
     Probe(
-        "gamma or beta frozen", "The other gradients are the same where gamma, beta or both need none.",
-        "frozen-parameters-differ", "Where a parameter needs no gradient, the other gradients are wrong.",
+        "gamma or beta frozen", "The other gradients are the same if gamma, beta or both need none.",
+        "frozen-parameters-differ", "If a parameter needs no gradient, the other gradients are wrong.",
         _frozen_parameters, ("with_frozen",),
     ),
     Probe(
-        "memory layout", "x and dz lie with channels last in memory, or first if the layer takes them last.",
-        "layout-ignored", "The layer takes for granted how its input lies in memory.", _layout, ("in_other_layout",),
+        "memory layout", "x and dz are stored with channels last in memory, or first if the layer takes them last.",
+        "layout-ignored", "The layer assumes one memory layout of its input.", _layout, ("in_other_layout",),
     ),
     Probe(
         "x or z overwritten",
-        "Before its backward pass another layer writes over z, or x, as a ReLU does with ``inplace=True``: an error, "
-        "or the same gradients.",
+        "Before its backward pass another layer overwrites z or x, as a ReLU with ``inplace=True`` does: it raises "
+        "an error, or its gradients are the same.",
         "reads-what-was-overwritten",
-        "Backward takes what another layer has written over x or z in place; save_for_backward would notice.",
+        "Backward uses x or z after another layer has overwritten it in place; save_for_backward would notice.",
         _overwritten, ("overwritten",),
     ),
     Probe(
-        "a second backward pass", "Through the same graph, as retain_graph=True allows.", "graph-spoilt",
-        "Backward changes what it needs the next time.", _second_backward, ("backward_twice",), *_IN_ORDER,
+        "a second backward pass", "Through the same graph, as retain_graph=True allows: the same gradients.",
+        "graph-spoilt", "Backward changes what a second backward pass needs.",
+        _second_backward, ("backward_twice",), *_IN_ORDER,
     ),
     Probe(
         "checkpoint",
-        "A second layer that has inferred before loads the ``state_dict`` of the first; both infer and train alike.",
+        "A second layer, after an inference, loads the ``state_dict`` of the first; both then infer and train alike.",
         "statistics-not-saved", "state_dict does not restore the layer.", _checkpoint, ("restore",),
     ),
     Probe(
         "instances apart", "One instance infers the same before and after another is trained.",
-        "instances-share-state", "Instances share what they keep, as in attributes of the class.", _apart_from_others,
+        "instances-share-state", "Instances share their state, as in attributes of the class.", _apart_from_others,
     ),
     Probe(
         "deep copy", "A copy infers and trains the same, and shares nothing.", "copy-differs",
-        "A deep copy is not the layer.", _copy, ("copy",),
+        "A deep copy does not work as the layer does.", _copy, ("copy",),
     ),
     Probe(
         "pickling", "A pickled layer infers and trains the same.", "pickle-differs",
-        "A pickled layer is not the layer.", _pickle, ("pickled",),
+        "A pickled layer does not work as the layer does.", _pickle, ("pickled",),
     ),
     Probe(
         "constant channel", "z and dx are finite when all values of a channel, or of a sample, are equal.",
-        "not-finite-on-a-constant", "A channel or a sample of one constant gives numbers that are not finite.",
+        "not-finite-on-a-constant", "A constant channel or sample gives numbers that are not finite.",
         _constant,
     ),
     Probe(
-        "mean of 8192 standard deviations", "In float32, against the same numbers about 0.", "one-pass-variance",
+        "mean of 8192 standard deviations", "In float32, the results are those for the same numbers around 0.",
+        "one-pass-variance",
         "In float32 the variance is lost at a mean of 8192 standard deviations, as with E[x^2] - E[x]^2; subtract "
-        "the mean first.", _far_mean, (), ("modified-bn", *_MOVING), "no variance of the batch is taken",
+        "the mean first.", _far_mean, (), ("modified-bn", *_MOVING), "the layer takes no variance of the batch",
     ),
     *(
         Probe(
@@ -529,10 +532,10 @@ PROBES: tuple[Probe, ...] = (
             f"The layer in {name}: output and gradients on inputs of size 100, inference on those of size 1, against "
             "the layer in float64.",
             f"{name}-range",
-            f"In {name} the layer leaves the range of the numbers, or loses their digits.",
+            f"In {name} the layer leaves the range of numbers or loses digits.",
             functools.partial(_half, name=name), ("in_precision",),
         )
         for name in OF_SIZE_100
     ),
 )  # fmt: skip
-"""What is asked, in this order."""
+"""The probes, in the order in which they run."""

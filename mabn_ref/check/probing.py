@@ -1,4 +1,4 @@
-"""What every probe works with: a target, small inputs that are the same for all, and how two answers are compared."""
+"""What every probe works with: a target, small inputs that all probes share, and the comparison of two answers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class NotOffered(Exception):
 
 
 class Limit(Exception):
-    """Something to know of the layer that is not a fault of its numbers."""
+    """Something that users of the layer should know, although its numbers are right."""
 
 
 class Probing:
-    """A target, and what it is given: small inputs, the same in every probe."""
+    """A target and its inputs: small, and the same in every probe."""
 
     def __init__(self, target: Target, norm: str, scenario: Scenario, space: tuple[int, ...]) -> None:
         self.target: Any = target
@@ -44,7 +44,7 @@ class Probing:
     def train(
         self, layer: Any, k: int, by: int | None = None, sizes: Sequence[int | None] = (), training: bool = True
     ) -> Array:
-        """The k-th forward pass, with the parameters of the step `by`, on so many samples, and positions in a row."""
+        """The k-th forward pass, with the parameters of step `by`, cut to `sizes`: samples, positions in a row."""
         gamma, beta = (a[k if by is None else by].copy() for a in (self.gammas, self.betas))
         return np.array(self.target.forward(layer, cut(self.xs[k], *sizes), gamma, beta, training))
 
@@ -62,7 +62,7 @@ class Probing:
         return self.xs[0].copy(), self.gammas[0].copy(), self.betas[0].copy(), self.dzs[0].copy()
 
     def apart(self, found: Sequence[Array], expected: Sequence[Array]) -> str:
-        """Say where arrays differ that are to be the same, or ""; a layer may always compute in float32."""
+        """Say where arrays that should be the same differ, or return ""; a layer may always compute in float32."""
         return apart(found, expected, 1e-5 if self.dtype == "float64" else 1e-4)
 
 
@@ -77,18 +77,18 @@ def first_line(error: Exception) -> str:
 
 
 def arrays(values: Sequence[Any]) -> list[Array]:
-    """Copies of those that are there."""
+    """Copies of the arrays that are not None."""
     return [np.array(value) for value in values if value is not None]
 
 
 def apart(found: Sequence[Array], expected: Sequence[Array], tolerance: float) -> str:
-    """Say where two lists of arrays differ, or ""."""
+    """Say where two lists of arrays differ, or return ""."""
     for a, b in zip(found, expected, strict=True):
         if a.shape != b.shape:
-            return f"of shape {a.shape} where {b.shape} is due"
+            return f"an array of shape {a.shape}, expected {b.shape}"
         size = np.max(np.abs(b)) + 1e-3
         error = np.where(np.isfinite(a), np.abs(a - b), np.inf) / size
         worst = np.unravel_index(np.argmax(error), error.shape)
         if error[worst] > tolerance:
-            return f"{a[worst]:.6g} where {b[worst]:.6g} is due"
+            return f"{a[worst]:.6g}, expected {b[worst]:.6g}"
     return ""

@@ -22,7 +22,7 @@ NAMES = {
     "online": "Online Normalization",
     "frn": "Filter Response Normalization",
 }
-"""What a sentence calls them, where that is not what tables do."""
+"""Names of normalisers in sentences, where they differ from those in tables."""
 
 INPUTS = {2: "(N, C)", 3: "sequences", 4: "images", 5: "volumes"}
 """What a headline calls inputs, by the number of their axes."""
@@ -32,12 +32,12 @@ WIDTH = 80
 """Columns of a terminal."""
 
 COLUMNS = {name: max(8, len(name) + 1) for name in TENSORS}
-"""How wide those of the table are."""
+"""Widths of the columns of the table."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that the target does, and that its numbers show."""
+    """One thing that the target does, as its numbers show."""
 
     #: where it showed first: "z", "state", "inferred", "dx", "dgamma" or "dbeta"; "behaviour"; "" for part of a
     #: preset
@@ -45,7 +45,7 @@ class Finding:
     words: str
     mistake: str = ""  #: its name in `mabn_ref.mistakes`, or ""
     equation: str = ""  #: the equation that a mistake breaks, or ""
-    accepted: bool = False  #: whether it is a convention, and no disagreement
+    accepted: bool = False  #: whether it is a convention rather than a disagreement
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found of a layer, `target`, and of what it is to be, `norm`."""
+    """What a check found about a layer, `target`, that should be `norm`."""
 
     target: str
     norm: str
@@ -71,19 +71,19 @@ class Report:
     #: what nothing reproduces: the first place of every scenario, or why it stopped
     differences: Sequence[Difference | str] = ()
     rows: Sequence[Row] = ()  #: the scenarios
-    notes: Sequence[str] = ()  #: what is unusual and does no harm
+    notes: Sequence[str] = ()  #: what is unusual but harmless
     #: errors in float32 against exact arithmetic: (median, largest) in units in the last place, of z and dx
     ulps: dict[str, tuple[float, float]] = field(default_factory=dict)
-    other: str = ""  #: where its outputs are not understood, the other normaliser whose they are, if there is one
-    taylor: str = ""  #: whether backward is the derivative of forward, where a gradient is not understood
+    other: str = ""  #: if its outputs are not understood: another normaliser that has these outputs, if any
+    taylor: str = ""  #: whether backward is the derivative of forward, if a gradient is not understood
     ranks: Sequence[int] = ()  #: the numbers of axes of the inputs that were run, and compared
-    differing: Sequence[int] = ()  #: those of them for which something is left that nothing reproduces
-    usual: int = 0  #: the one that most scenarios are of: the few of others do not prove that those are right
+    differing: Sequence[int] = ()  #: those of them for which something remains unexplained
+    usual: int = 0  #: the number that most scenarios have: the few others do not prove that those are right
     refused: dict[int, str] = field(default_factory=dict)  #: those that were not, and why
     not_run: dict[str, str] = field(default_factory=dict)  #: scenarios and probes that were not run, and why
     behaviour: Sequence[str] = ()  #: the probes of `mabn_ref.check.behaviour` that found nothing
-    limits: Sequence[str] = ()  #: what is to be known of a layer that conforms: it is no fault of its numbers
-    broken: str = ""  #: on which inputs that forward takes the rest fails, and how; or ""
+    limits: Sequence[str] = ()  #: what users of a layer that conforms should know; its numbers are right all the same
+    broken: str = ""  #: on which inputs, accepted by forward, backward or inference fails, and how; or ""
 
     @property
     def conforms(self) -> bool:
@@ -92,17 +92,17 @@ class Report:
 
     @property
     def understood(self) -> bool:
-        """Whether the layer ran, and everything that it returned is reproduced, mistakes included."""
+        """Whether the layer ran and everything that it returned is reproduced, mistakes included."""
         return bool(self.preset) and not self.differences and not self.broken
 
     @property
     def wrong(self) -> list[Finding]:
-        """The findings that are a disagreement, and no convention."""
+        """The findings that are disagreements rather than conventions."""
         return [finding for finding in self.findings if not finding.accepted]
 
     @property
     def lost(self) -> set[str]:
-        """The tensors in which there is something that nothing reproduces."""
+        """The tensors in which something remains unexplained."""
         return {difference.tensor for difference in self.differences if isinstance(difference, Difference)}
 
     @property
@@ -140,7 +140,7 @@ class Report:
         return kept
 
     def __str__(self) -> str:
-        """Return a report of some thirty lines: the verdict, in one line however long, and what it rests on."""
+        """Return a report of some thirty lines: the verdict, in one line of any length, and the evidence."""
         lines = [f"{self.target} as {called(self.norm)}: {self._verdict()}"]
         if self.conforms:
             lines.append(f"  the same choices as {self.preset}")
@@ -158,7 +158,7 @@ class Report:
                 named = f" [{named}]" if named else ""
                 lines.append(f"  {where}{finding.words}{named}")
         if self.differences:
-            told = "where it first differs:" if self.other else "what nothing here explains:"
+            told = "where it first differs:" if self.other else "what remains unexplained:"
             lines.append(told if self.preset else "why:")
             lines += [f"  {difference}" for difference in self.differences]
         if not self.preset:
@@ -195,7 +195,7 @@ class Report:
         return f"conforms{self._covered()}" + "".join(f"; but {limit}" for limit in self.limits)
 
     def _covered(self, differing: Sequence[int] = ()) -> str:
-        """On which inputs, but for some, and which were not run."""
+        """On which inputs, except those `differing`, and which inputs were not run."""
         ran = [INPUTS[rank] for rank in self.ranks if rank not in differing]
         not_run = [INPUTS[rank] for rank in sorted(self.refused)]
         covered = f" on {listed(ran)}" if ran else ""
@@ -212,7 +212,7 @@ class Report:
         return ["not run:"] * bool(named) + [f"  {', '.join(names)}: {why}" for why, names in named.items()]
 
     def _table(self) -> list[str]:
-        title = "errors left after that" if self.wrong else "largest relative errors"
+        title = "remaining errors" if self.wrong else "largest relative errors"
         lines = [f"{title:<25}{'steps':>5}" + "".join(f"{name:>{w}}" for name, w in COLUMNS.items())]
         for row in self.rows:
             if not row.errors:
@@ -225,7 +225,7 @@ class Report:
 
 
 def _filled(line: str) -> str:
-    """Break a line where a terminal ends; what follows is indented by two more spaces."""
+    """Wrap a line at the width of a terminal, with two more spaces of indent from the second line on."""
     indent = " " * (2 + len(line) - len(line.lstrip()))
     return textwrap.fill(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 

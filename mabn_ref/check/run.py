@@ -62,14 +62,14 @@ def plan(about: About, scenarios: Sequence[Scenario]) -> list[Trace]:
             space = (scenario.channels,) * len(preferred)
         chosen = about.given is not None and "groups" in scenario.settings and "groups" not in about.given
         if scenario.width and chosen and scenario.settings["groups"] < scenario.width:
-            skipped = "it chooses the number of groups"
+            skipped = "it chooses its number of groups itself"
         if about.channels and (scenario.width or scenario.name == ALIKE):
             skipped = f"it has {about.channels} channels already"
         scenario = replace(scenario, width=about.channels or scenario.width)
         if any(hasattr(value, "at") for value in scenario.settings.values()) and about.given is not None:
             skipped = "it takes no ramps"
         if (about.channels or 0) % scenario.settings.get("groups", 1):
-            skipped = f"its {about.channels} channels are not {scenario.settings['groups']} groups of one size"
+            skipped = f"its {about.channels} channels do not divide into {scenario.settings['groups']} equal groups"
         if scenario.name == SEVERAL and about.groups is False:
             skipped = "each call is one normalisation batch"
         scenario = replace(scenario, dtype="float32") if about.single else scenario
@@ -229,7 +229,7 @@ class Apart:
             raise Failed(f"{why}{_there(last)}") from why
         except Garbled as error:
             self._kill()
-            raise Failed("its process answered what no answer looks like") from error
+            raise Failed("its process wrote something that is not an answer") from error
         except (EOFError, OSError) as error:
             code = self.child.wait()
             self.stop()

@@ -1,4 +1,4 @@
-"""What the traces of all scenarios together say about a target."""
+"""The verdict on a target, from the traces of all scenarios together."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
     telling = _telling(list(cases.values()))
     if not telling:
         rows = [Row(t.scenario.name, 0, t.skipped or t.failure, {}) for t in found]
-        if about.broken:  # which is a difference, and no reason
+        if about.broken:  # this is a difference, not a reason for not running
             refused = {rank: why for rank, why in about.refused.items() if rank not in about.broken}
             return Report(name, norm, "", broken=_broken(about), refused=refused, rows=rows)
-        # a reason why nothing runs is one for the inputs, and not for a scenario that is left out besides
+        # nothing runs because of the inputs, not because of a scenario that is left out anyway
         why = [trace.failure for trace in run if trace.failure]
         why = why or list(filter(None, about.refused.values())) or [row.why for row in rows]
         return Report(name, norm, "", differences=list(dict.fromkeys(why)), rows=rows)
@@ -49,7 +49,7 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
     ]
     notes += _digits(best, telling)
     notes += ["it raises in float64, so everything was run in float32"] * about.single
-    notes += [f"{', '.join(caches)}: no moving statistic, by its numbers; all else agrees"] * bool(caches)
+    notes += [f"{', '.join(caches)}: not a moving statistic, by its numbers; everything else agrees"] * bool(caches)
     single = [case for case in cases.values() if case.trace.scenario.dtype == "float32" and not case.trace.failure]
     notes += [] if best.conforms else about.limits
     exact = single[:1] if best.conforms and telling[0].channels <= WIDEST else []
@@ -75,7 +75,7 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
             *_precision(about, best, notes),
             *_refused_numbers(norm, found),
             *(about.limits if best.conforms else []),
-            *["its constants stayed as they were made"] * (norm == "frozen-bn" and not all(t.frozen for t in run)),
+            *["its constants could not be set"] * (norm == "frozen-bn" and not all(t.frozen for t in run)),
             *["how its averages move late in training is not known"] * any(row.why == COUNTED for row in rows),
             *_limits(about, best, read_off),
         ],
@@ -84,7 +84,7 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
 
 
 def _broken(about: About) -> str:
-    """What goes wrong with inputs that forward takes, each reason once."""
+    """What goes wrong with inputs that forward accepts, each reason once."""
     by_words: dict[str, list[str]] = {}
     for rank in sorted(about.broken):
         by_words.setdefault(about.broken[rank], []).append(INPUTS[rank])
@@ -98,7 +98,7 @@ def _broken(about: About) -> str:
 
 
 def _precision(about: About, best: Explanation, notes: Sequence[str]) -> list[str]:
-    """What a headline is to say of the precision."""
+    """What the headline says about the precision."""
     if about.single:
         return ["it raises in float64, so everything was run in float32"]
     found = ["it computes in float32, in part or in whole, where it is given float64"] * (
@@ -107,67 +107,67 @@ def _precision(about: About, best: Explanation, notes: Sequence[str]) -> list[st
     told = [
         match.groups() for note in notes if (match := re.fullmatch(r"(z|dx) is (\w+) where x is (\w+)(.*)", note))
     ]
-    for name, kept, given, at in sorted(told, key=lambda match: match[0] != "z"):  # of dx, what is not so of z
+    for name, kept, given, at in sorted(told, key=lambda match: match[0] != "z"):  # of dx, what is not true of z
         if name == "z" or ("z", kept, given, "") not in told:
             found.append(f"{'it returns' if name == 'z' else 'its dx is'} {kept} where it is given {given}{at}")
     return list(dict.fromkeys(found))
 
 
-COUNTED = "its averages are divided by a count or by weights, which setting the count alone makes wrong"
-"""A layer whose averages are of all batches, or start at 0, cannot be made older by its count alone."""
+COUNTED = "its averages are divided by a count or by weights, so setting the count alone makes them wrong"
+"""A layer that averages all batches, or starts its averages at 0, cannot be aged by setting its count alone."""
 REFUSALS = ("ValueError", "AssertionError", "NotImplementedError")
-"""Errors by which code says that it does not take an input; NumPy's own, of shapes for one, are no such statement."""
+"""Errors by which code says that it refuses an input; NumPy's own, about shapes for example, do not say so."""
 
 
 def _counts(convention: Convention) -> bool:
-    """Whether the averages are divided by what goes with a count of iterations."""
+    """Whether the averages are divided by something that depends on the count of iterations."""
     return convention.decay == "cumulative" or "debiased" in (convention.start, convention.infer_by)
 
 
 def _refuses(norm: str, trace: Trace) -> bool:
-    """Whether forward refuses at once the number of samples that a scenario is about, which is no fault."""
+    """Whether forward refuses at once the number of samples that a scenario tests, which is not a fault."""
     of_a_number = trace.scenario.name.startswith(("|B| = ", "N = ")) and not _one_value(norm, trace)
     return of_a_number and trace.raised in REFUSALS and trace.part == "forward" and not trace.finished
 
 
 def _refused_numbers(norm: str, found: Sequence[Trace]) -> list[str]:
-    """What a headline is to say of numbers of samples that the layer refuses."""
+    """What the headline says about numbers of samples that the layer refuses."""
     numbers = [str(trace.scenario.norm_batch) for trace in found if _refuses(norm, trace)]
     return [f"it refuses calls of {listed(numbers)} sample{'s' * (numbers != ['1'])}"] if numbers else []
 
 
 def _limits(about: About, best: Explanation, read_off: Mapping[str, Any]) -> list[str]:
-    """What a headline is to say of numbers whose names say nothing."""
+    """What the headline says about numbers whose names the check does not know."""
     found = []
     held = [*read_off.values(), *(value for _, choice in best.choices for _, value in choice.changes)]
     held += [part for value in held if isinstance(value, tuple) for part in value]
     numbers = [v for value in held if isinstance(value, int | float) for v in (value, 1 - value)]
     for name, value in about.unknown.items():
         if read_off and not any(abs(value - v) < 1e-9 for v in numbers):
-            found.append(f"whether it keeps to {name}={value:g} is not known: that name is not")
+            found.append(f"whether it uses {name}={value:g} is not known: the check does not know that name")
     return found
 
 
 def _moved(cases: Sequence[Case]) -> list[Finding]:
     """The moving statistics that inference changes, in any scenario."""
     names = list(dict.fromkeys(name for case in cases for name in _disturbed(case)))
-    words = f"Inference changes {' and '.join(names)}; it is to leave the moving statistics alone."
+    words = f"Inference changes {' and '.join(names)}; it must leave the moving statistics alone."
     return [Finding("behaviour", words, "inference-leaves-traces")] * bool(names)
 
 
 FEW_DIGITS = (1e-4, 5e-2)
-"""Relative errors of z as they come about where part of the arithmetic has 8 or 11 significant bits."""
+"""Relative errors of z that arise if part of the arithmetic has 8 or 11 significant bits."""
 COARSE = "as if its statistics were taken in float16 or bfloat16"
-"""Such a forward pass goes in steps: that backward is not its derivative would say nothing."""
+"""This forward pass goes in steps, so a backward pass that is not its derivative would prove nothing."""
 
 
 def _digits(best: Explanation, telling: Sequence[Case]) -> list[str]:
-    """What is to be said where nothing explains z, though it is nearly right in every step of every scenario."""
+    """What to say if nothing explains z, although it is nearly right in every step of every scenario."""
     if "z" not in best.lost:
         return []
     worst = [compared(case, best.convention(case)).errors["z"] for case in telling]
     if not (FEW_DIGITS[0] < max(worst) < FEW_DIGITS[1]) or min(worst) < FEW_DIGITS[0] / 10:
-        return []  # what is right in one scenario is wrong in another for another reason
+        return []  # z is right in some scenario, so precision is not the reason
     return [f"z is right to {max(worst):.0e} everywhere, {COARSE}"]
 
 
@@ -176,7 +176,7 @@ WIDEST = 8
 
 
 def _each_once(differences: Sequence[Difference | str]) -> list[Difference | str]:
-    """One line for one difference: the first of a tensor, or of a text, with the scenarios where it shows too."""
+    """One line per difference: the first of each tensor, or text, with the other scenarios in which it shows."""
     groups: dict[str, tuple[Difference | str, list[str]]] = {}
     for difference in differences:
         if isinstance(difference, Difference):
@@ -195,7 +195,7 @@ def _each_once(differences: Sequence[Difference | str]) -> list[Difference | str
 
 
 def _without_caches(telling: Sequence[Case], cases: Sequence[Case]) -> tuple[Explanation, list[str]]:
-    """The best explanation, and what is no moving statistic: nothing reproduces it, and everything else agrees."""
+    """The best explanation, and what is no moving statistic because nothing reproduces it though all else agrees."""
     best = _by_name(telling, cases, _best(telling, cases))
     roles = [case.roles for case in cases]
     caches: list[str] = []
@@ -213,10 +213,10 @@ def _without_caches(telling: Sequence[Case], cases: Sequence[Case]) -> tuple[Exp
 
 
 def _by_name(telling: Sequence[Case], cases: Sequence[Case], best: Explanation) -> Explanation:
-    """The best explanation, with what a layer keeps of a batch left out, if that explains no less.
+    """The best explanation without what a layer keeps of a batch, if that explains as much.
 
-    Averages that never move are not taken for such at first, where something else by their name does: some classes
-    inherit averages that they do not use.
+    Averages that never move are at first not taken for averages if something else with such a name moves: some
+    classes inherit averages that they do not use.
     """
     averages = {"state", "inferred"}
     if not best.unexplained and all(c.accepted for tensor, c in best.choices if tensor in averages):
@@ -234,7 +234,7 @@ def _by_name(telling: Sequence[Case], cases: Sequence[Case], best: Explanation) 
 
 
 def _telling(cases: Sequence[Case]) -> list[Case]:
-    """The cases from which conventions are told: whole, in float64 if there are any, and not long."""
+    """The cases that conventions are read from: complete, in float64 if there are any, and not long."""
     found = [case for case in cases if not (case.trace.scenario.name == SEVERAL and case.about.groups is None)]
     for wanted in (
         lambda case: case.trace.scenario.dtype == "float64",
@@ -246,7 +246,7 @@ def _telling(cases: Sequence[Case]) -> list[Case]:
 
 
 def _best(telling: Sequence[Case], cases: Sequence[Case]) -> Explanation:
-    """The best explanation: of the scenarios from the start, and of those later in a schedule if that can be had."""
+    """The best explanation of the scenarios from the start and, if there is one, of those late in a schedule too."""
     young = [case for case in telling if not case.trace.scenario.age]
     found = explain(young)
     if len(young) < len(telling) and (
@@ -257,12 +257,12 @@ def _best(telling: Sequence[Case], cases: Sequence[Case]) -> Explanation:
         found = found if len(later[0].unexplained) > len(found[0].unexplained) else later
     norm = telling[0].norm
     if LIKE.get(norm, norm) == "bn" and not any(_averages_seen(case, found[0]) for case in telling):
-        found = [e for e in found if not e.preset.changes] or found  # whose changes are in the averages alone
+        found = [e for e in found if not e.preset.changes] or found  # these differ in the averages alone
     best = max(found, key=lambda e: (_steps_alike(e, telling), _defaults_alike(e, telling[0].about)))
     late = next((choice for _, choice in best.choices if choice.changes == (("renorm_from", LATE),)), None)
     if late is None:
         return best
-    # r starts after the scenarios that tell; the longest one may show when
+    # r starts after the scenarios used so far; the longest one may show when
     longest = max(cases, key=lambda case: (case.trace.scenario.dtype == "float64", case.trace.finished))
     first = first_difference(longest, best.convention(longest), ("z",))
     if first is None:
@@ -279,7 +279,7 @@ def _best(telling: Sequence[Case], cases: Sequence[Case]) -> Explanation:
 
 
 def _steps_alike(explanation: Explanation, telling: Sequence[Case]) -> tuple[float, int]:
-    """The step at which z first differs in any case, and the sum of those of all tensors in all cases."""
+    """The first step at which z differs in any case, and the sum of these steps over all tensors and cases."""
     earliest, steps = np.inf, 0
     for case in telling:
         differences = compared(case, explanation.convention(case)).differences
@@ -290,12 +290,12 @@ def _steps_alike(explanation: Explanation, telling: Sequence[Case]) -> tuple[flo
 
 
 def _defaults_alike(explanation: Explanation, about: About) -> int:
-    """How many of the numbers that the layer has unless told otherwise are those of the convention."""
+    """How many of the layer's default numbers are those of the convention."""
     return sum(explanation.preset.defaults.get(name) == value for name, value in about.defaults.items())
 
 
 def _averages_seen(case: Case, best: Explanation) -> bool:
-    """Whether anything that batch norm's moving averages go into was compared, and understood."""
+    """Whether anything that depends on batch norm's moving averages was compared and understood."""
     return any(case.roles.values()) or ("inferred" in case.trace.values and "inferred" not in best.lost)
 
 
@@ -305,13 +305,13 @@ def _one_value(norm: str, trace: Trace) -> bool:
 
 
 def _disturbed(case: Case) -> list[str]:
-    """The moving statistics that inference changed: one beside another by the same name may be a cache."""
+    """The moving statistics that inference changed; one of two with the same role may be a cache."""
     still = {role for name, role in case.roles.items() if name not in case.trace.changed}
     return [name for name in case.trace.changed if case.roles.get(name) and case.roles[name] not in still]
 
 
 def _row(norm: str, trace: Trace, case: Case | None, best: Explanation, about: About) -> tuple[Row, Difference | str]:
-    """A line of the table, and what is not explained in it."""
+    """A row of the table, and what is not explained in it."""
     name, failure = trace.scenario.name, trace.failure
     if trace.skipped:
         return Row(name, 0, trace.skipped, {}), ""
@@ -335,5 +335,5 @@ def _row(norm: str, trace: Trace, case: Case | None, best: Explanation, about: A
         return Row(name, 0, COUNTED, {}), ""
     whole = replace(convention, shared_by="call")
     if difference and name == SEVERAL and about.groups is None and first_difference(case, whole, best.agreed) is None:
-        return Row(name, 0, "a call is one normalisation batch, whatever norm_batch says", {}), ""
+        return Row(name, 0, "each call is one normalisation batch, whatever norm_batch says", {}), ""
     return Row(name, trace.finished, failure, comparison.errors), difference

@@ -92,8 +92,8 @@ def test_a_buffer_that_is_returned_and_used_again_is_named(name: str) -> None:
             return layer.buffer
 
     kind, words = found(Reusing(batch_norm))["input kept"]
-    assert (kind, f"(the {name} that it returned, in the next step" in words) == ("fault", True)
-    assert ("in the next inference)" in words) is (name == "z")
+    assert (kind, f"(the {name} it returned, during the next step" in words) == ("fault", True)
+    assert ("during the next inference)" in words) is (name == "z")
 
 
 class Remembering(FunctionsTarget):
@@ -225,7 +225,7 @@ def test_what_differs_because_instances_share_is_left_out_where_the_first_of_a_p
 def test_what_was_not_run_is_said_in_one_place() -> None:
     report = check(batch_norm, "bn", **SHORT)
     assert report.conforms
-    assert report.not_run["checkpoint"] == "this kind of target has no way to do it"
+    assert report.not_run["checkpoint"] == "this kind of target cannot do it"
     assert "input kept" in report.behaviour
     assert set(report.to_dict()["not_run"]) == set(report.not_run)
 
@@ -583,26 +583,26 @@ def test_a_right_layer_of_pytorch_behaves(torch: Any) -> None:
         ("Silent", "gradient at inference", "no gradient reaches x"),
         ("Detached", "gradient at inference", "the statistics are detached"),
         ("Leaking", "statistics detached", "running_mean, running_var"),
-        ("Losing", "checkpoint", "it lacks running_var"),
+        ("Losing", "checkpoint", "state_dict lacks running_var"),
         ("Sharing", "deep copy", "training the copy changes the original"),
-        ("Reducing", "pickling", "of the copy, inference returns"),
+        ("Reducing", "pickling", "in the copy, inference returns"),
         ("Overflowing", "float16", "on inputs of size 100 z is"),
         ("Twice", "second derivatives", "differences give"),
         ("Uncounted", "checkpoint", "inference after more training returns"),
-        ("Bound", "deep copy", "training the copy goes on with"),
+        ("Bound", "deep copy", "training the copy continues with"),
         ("Folded", "checkpoint", "after loading it, inference returns"),
         ("FirstSize", "a smaller batch later", "3 samples after 4"),
         ("Single", "one sample at inference", "z is "),
-        ("Squeezing", "one sample at inference", "z is of shape"),
-        ("FromOutput", "gamma of 0", "one is nan where"),
+        ("Squeezing", "one sample at inference", "z is an array of shape"),
+        ("FromOutput", "gamma of 0", "one of dx, dgamma and dbeta is nan, expected"),
         ("Averaged", "mean of 8192 standard deviations", "running_var is"),
         ("Inner", "input without a gradient", "inference after it returns"),
-        ("Strided", "memory layout", "one is "),
-        ("Spoilt", "a second backward pass", "one is "),
+        ("Strided", "memory layout", "one of z, dx, dgamma and dbeta is "),
+        ("Spoilt", "a second backward pass", "one of dx, dgamma and dbeta is "),
         ("Estimating", "forward passes alone", "inference after them returns"),
         ("FirstRows", "a smaller batch later", "2 positions in a row after 3"),
-        ("Spared", "gamma or beta frozen", "dgamma and dbeta not needed, a gradient is"),
-        ("Held", "x or z overwritten", "after z has changed"),
+        ("Spared", "gamma or beta frozen", "with dgamma and dbeta not needed, a gradient is"),
+        ("Held", "x or z overwritten", "after z was overwritten"),
         ("Constants", "gradient at inference", "dgamma: a slope of 0, not"),
         ("Halved", "float16", "size 100 dgamma is"),
         ("HalfAtInference", "bfloat16", "size 1 inference is"),
@@ -646,7 +646,7 @@ def test_what_only_backward_reads_is_to_be_saved_and_copied_too(
     monkeypatch.setattr(sys.modules[__name__], "Forgets", Forgets, raising=False)
     said = found(Forgets, "mabn")
     assert {p for p, (kind, _) in said.items() if kind == "fault"} == {probe} - {""}
-    assert not probe or "goes on with" in said[probe][1]
+    assert not probe or "continues with" in said[probe][1]
 
 
 @pytest.mark.frameworks
@@ -693,7 +693,10 @@ def test_a_place_in_a_ring_is_not_a_count(torch: Any) -> None:
 
     report = check(Ring, "bn", **SHORT)
     assert report.conforms, str(report)
-    assert "what a pass adds one to is no count (IndexError" in report.not_run["from iteration 150,000"]
+    assert (
+        "what rises by one per pass is not a count of iterations (IndexError"
+        in report.not_run["from iteration 150,000"]
+    )
 
 
 @pytest.mark.frameworks
@@ -721,7 +724,7 @@ def test_gamma_of_0_is_not_asked_of_a_layer_without(torch: Any) -> None:
             own = self.shaped(self.weight, x)
             return super().forward(x) + (1 - own) * self.normalised(x, *self.statistics(x))
 
-    assert found(Shifting)["gamma of 0"] == ("not run", "gamma is not in its output")
+    assert found(Shifting)["gamma of 0"] == ("not run", "its output does not depend on gamma")
 
 
 @pytest.mark.frameworks
@@ -781,7 +784,7 @@ def test_what_cannot_be_pickled_need_not_say_why(torch: Any) -> None:
 @pytest.mark.frameworks
 def test_without_positions_there_is_one_layout(torch: Any) -> None:
     said = found(torch.nn.BatchNorm1d, space=())
-    assert said["memory layout"] == ("not run", "without positions there is one layout")
+    assert said["memory layout"] == ("not run", "an input without positions has only one layout")
 
 
 @pytest.mark.frameworks
@@ -872,7 +875,7 @@ def test_a_module_that_fills_its_output_again_is_named(torch: Any) -> None:
             return z
 
     kind, words = found(Reusing)["input kept"]
-    assert (kind, "(the z that it returned, in the next step" in words) == ("fault", True)
+    assert (kind, "(the z it returned, during the next step" in words) == ("fault", True)
 
 
 @pytest.mark.frameworks
@@ -929,7 +932,7 @@ def test_parameters_without_a_gradient_are_one_fault_in_training_and_at_inferenc
 
     report = check(Detached, "bn", **SHORT)
     assert {finding.tensor for finding in report.wrong} == {"dgamma", "dbeta"}
-    assert report.not_run["gradient at inference"] == "its gradients are wrong already"
+    assert report.not_run["gradient at inference"] == "its gradients are already wrong"
 
 
 @pytest.mark.frameworks
@@ -981,7 +984,7 @@ def test_a_wrong_order_of_gamma_and_beta_is_not_said_to_be_a_fault_where_gamma_i
 
     report = check(Order(batch_norm), "bn", **SHORT)
     assert [finding.tensor for finding in report.wrong] == ["z"], str(report)
-    assert report.not_run["gamma of 0"] == "its gamma is wrong already"
+    assert report.not_run["gamma of 0"] == "its gamma is already wrong"
 
 
 def test_an_inference_that_moves_the_averages_is_one_difference_and_nothing_that_follows_from_it() -> None:
@@ -996,7 +999,7 @@ def test_an_inference_that_moves_the_averages_is_one_difference_and_nothing_that
 
     report = check(Restless(batch_norm), "bn", **SHORT)
     assert [finding.words for finding in report.findings] == [
-        "Inference changes mean and var; it is to leave the moving statistics alone."
+        "Inference changes mean and var; it must leave the moving statistics alone."
     ]
     assert [getattr(d, "tensor", "") for d in report.differences] == ["inferred"]
     assert report.not_run["deep copy"] == "every inference changes the layer"

@@ -103,8 +103,8 @@ def test_a_target_that_fails_is_reported_and_the_other_scenarios_run(name: str, 
     [
         ("Hangs", f"several in a call: it took longer than 2 s; it was in {FOURTH}"),
         ("Dies", f"several in a call: the process ended with 3; it was in {FOURTH}"),
-        ("Answers", "its process answered what no answer looks like"),
-        ("Pickles", "its process answered what no answer looks like"),
+        ("Answers", "its process wrote something that is not an answer"),
+        ("Pickles", "its process wrote something that is not an answer"),
     ],
 )
 def test_a_path_runs_in_a_process_of_its_own_which_may_hang_or_die(name: str, said: str) -> None:
@@ -385,7 +385,7 @@ def test_a_layer_that_takes_a_call_as_one_batch_may() -> None:
     target.groups = None  # type: ignore[assignment]
     report = check(target, "bn", **SHORT)
     assert report.conforms
-    assert "a call is one normalisation batch, whatever norm_batch says" in sentences(report)
+    assert "each call is one normalisation batch, whatever norm_batch says" in sentences(report)
 
 
 def test_a_path_to_nothing_and_a_wrong_norm_are_errors() -> None:

@@ -343,7 +343,7 @@ def test_the_mode_is_known_by_its_name_beside_other_arguments_of_the_call(forwar
 )
 def test_an_argument_of_the_call_that_is_missing_is_asked_for(forward: Any, call: Any, missing: str) -> None:
     report = check(_told(forward), "bn", call=call, **SHORT)
-    assert f"needs the argument {missing!r}, whose meaning is not known: give it to every call (--call" in sentences(
+    assert f"needs the argument {missing!r}, whose meaning is not known: pass it to every call (--call" in sentences(
         report
     )
 
@@ -437,7 +437,7 @@ def test_what_else_a_layer_keeps_is_its_own_affair(torch: Any) -> None:
     for kind in (Keeping, Logarithmic):
         report = check(kind, "bn", **SHORT)
         assert report.conforms, str(report)
-    assert any("log_var: no moving statistic, by its numbers" in note for note in report.notes)
+    assert any("log_var: not a moving statistic, by its numbers" in note for note in report.notes)
 
 
 class Moving:
@@ -473,10 +473,7 @@ class Moving:
 def test_a_layer_that_runs_with_its_channels_on_either_axis_is_taken_as_the_one_it_means() -> None:
     report = check(Moving(), "bn", **SHORT)
     assert report.conforms, str(report)
-    assert (
-        "it runs with its channels on axis 1 and on axis -1: gamma and beta are of the channels of axis 1"
-        in sentences(report)
-    )
+    assert "it runs with its channels on axis 1 and on axis -1: gamma and beta belong to axis 1" in sentences(report)
     assert not any("it runs with its channels" in note for note in check(Moving(), "bn", axis=1, **SHORT).notes)
 
 
@@ -502,7 +499,7 @@ def test_where_gamma_does_not_tell_both_axes_are_tried_and_it_is_said(
     assert len(report.differences) == 1
     assert runs.target.axis == taken  # type: ignore[attr-defined]
     assert report.notes[0].endswith(
-        f"as its channels those of axis 1 and of axis -1 were tried; what is said here is of axis {taken}, and it "
+        f"axis 1 and axis -1 were both tried; this report is for axis {taken}, and the layer "
         f"conforms with neither; --axis {-taken} shows the other"
     )
 
@@ -513,7 +510,7 @@ def test_a_number_whose_name_says_nothing_is_said_in_the_headline() -> None:
             super().__init__(n_in, 1e-5, 0.9)
 
     headline = str(check(Deep, "bn", extra={"depth": 0.8}, **SHORT)).splitlines()[0]
-    assert headline.endswith("; but whether it keeps to depth=0.8 is not known: that name is not")
+    assert headline.endswith("; but whether it uses depth=0.8 is not known: the check does not know that name")
     assert "but whether" not in str(check(Deep, "bn", extra={"depth": 0.1}, **SHORT))
 
 
@@ -578,7 +575,7 @@ class InPrecision(Course):
 def test_another_precision_than_that_of_the_input_is_said_in_the_headline(kept: dict[str, Any], said: str) -> None:
     report = check(type("InPrecision", (InPrecision,), kept), "bn", **SHORT)
     assert report.conforms, str(report)
-    assert not any("no moving statistic" in note for note in report.notes)
+    assert not any("not a moving statistic" in note for note in report.notes)
     assert str(report).splitlines()[0].partition(" volumes")[2] == said
 
 

@@ -11,7 +11,7 @@ __all__ = ["BatchRenorm"]
 
 
 class BatchRenorm(torch.nn.Module):
-    """Ioffe's, of (N, C, ...): the moving average is of sigma, and r and d are constants in backward."""
+    """Ioffe's, of (N, C, ...): the moving average tracks sigma, and r and d are constants in backward."""
 
     def __init__(
         self, channels: int, eps: float = 1e-5, momentum: float = 0.01, r_max: float = 3.0, d_max: float = 5.0

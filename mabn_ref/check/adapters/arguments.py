@@ -141,7 +141,7 @@ class Constructed:
         if missing is not None:
             raise TypeError(
                 f"{getattr(call, '__qualname__', call)} needs the argument {missing!r}, whose meaning is not known: "
-                f"give it to every call (--call {missing}=VALUE on the command line; the values training and "
+                f"pass it to every call (--call {missing}=VALUE on the command line; the values training and "
                 "inference stand for the mode)"
             )
         return found

@@ -82,7 +82,9 @@ class NumpyTarget(Constructed):
         self.numbers += tuple(float(v) for v in vars(made).values() if type(v) in (int, float))
         self.keeps([made])
         layer = _Layer(made, channels)
-        self.limits = ["no gamma of its own was found by its name, and none was set"] * (layer.scale is None)
+        self.limits = ["no attribute was recognised as gamma by its name, so gamma was not set"] * (
+            layer.scale is None
+        )
         return layer
 
     def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
@@ -97,7 +99,7 @@ class NumpyTarget(Constructed):
                 place[0][place[1]] = value.reshape(np.shape(old)).copy()
         zero = getattr(layer.thing, "zero_grad", None)
         if training and callable(zero) and not inspect.signature(zero).parameters:
-            zero()  # some add the gradients of all passes up
+            zero()  # some add up the gradients of all passes
         given = np.moveaxis(x, -1, self.axis).copy()
         before = given.copy()
         z = self._run(layer.thing, given, training)
@@ -106,7 +108,7 @@ class NumpyTarget(Constructed):
             layer.handed = [(x, given, given.copy())]
         grown = [n for n, v in kept(layer) if n in layer.per_channel and np.size(v) > layer.channels]
         if grown:
-            raise ValueError(f"{grown[0]} becomes one number per channel and position: it takes (N, C) alone")
+            raise ValueError(f"{grown[0]} becomes one number per channel and position: the class takes only (N, C)")
         return z
 
     def _run(self, thing: Any, given: Array, training: bool) -> Array:

@@ -168,7 +168,7 @@ class TorchTarget(Holding, Constructed):
             if _averages(name) and name not in (scale, shift) and parameter.requires_grad
         ]
         self.limits += [
-            f"its {name} of shape {tuple(parameter.shape)} was not taken for gamma or beta, and stayed as it was made"
+            f"its {name} of shape {tuple(parameter.shape)} is not known as gamma or beta, and kept its initial value"
             for name, parameter in others.items()
             if not _averages(name)
         ]
