@@ -1,8 +1,8 @@
-"""Point it at your own layer and learn what differs.
+"""Check your own layer against the equations, and learn what differs.
 
-A *target* is anything with four small functions (`target.Target`). It is run over *scenarios*, sequences of several
-hundred steps; what it returns is compared with the equations, and where it disagrees, a search over *conventions* and
-mistakes finds what does reproduce its numbers.
+A *target* is anything with four small functions (`target.Target`). It is run over *scenarios*, sequences of up to
+several hundred steps, and what it returns is compared with the equations. Where it disagrees, a search over
+*conventions* and mistakes finds what reproduces its numbers.
 
 The files, in the order in which to read them::
 
@@ -11,19 +11,19 @@ The files, in the order in which to read them::
     scenarios.py         the scenarios, as data, and the inputs they stand for
     inquire.py           what a target takes: ranks, axes, precision
     observe.py           run a target over a scenario, survive what it does, keep what it returned
-    run.py               the same for all scenarios that it takes, with a limit of time, here or in another process
-    answers.py           what goes back from that process: text and arrays
-    conventions.py       every way of doing it that is known, as data; those of frameworks and authors by name
-    choices.py           what may differ, one thing at a time, and the words for it
+    run.py               the same for all scenarios that it takes, with a time limit, here or in another process
+    answers.py           what that process sends back: text and arrays
+    conventions.py       every known way of doing it, as data; those of frameworks and authors by name
+    choices.py           what may differ, one thing at a time, and a sentence for it
     hyper_parameters.py  the same for numbers
     models.py            which model a target is compared with: one of the bendable ones
     batch_model.py           batch norm to MABN and EvalNorm, every convention of them in one layer
     batch_gradients.py       its backward passes, the right one and the wrong ones
     sample_models.py         group, layer and instance normalisation, EvalNorm and Online Normalization
     tolerance.py         a trace against a convention, up to the first difference
-    explain.py           the fewest deviations that reproduce the numbers, and what is said of them
-    probing.py           what its behaviour is asked with
-    probes.py            what is asked of its behaviour: each probe holds a layer against itself
+    explain.py           the fewest deviations that reproduce the numbers, and the findings about them
+    probing.py           what the probes share: a target and its inputs
+    probes.py            questions about its behaviour: each probe compares a layer with itself
     behaviour.py         what the probes find
     report.py            the report: text, or a dictionary for JSON
     verdict.py           what the traces of all scenarios together say about a layer
@@ -31,8 +31,8 @@ The files, in the order in which to read them::
     template.py          four functions to fill in, for a library without an adapter
     vectors.py           the scenarios with their numbers as files, for other languages; a few are in small_vectors/
 
-The bendable models are the one place outside `mabn_ref.norms` and the oracles with the arithmetic of the normalisers:
-a layer that does one thing otherwise is compared with a model that does the same, number by number.
+Outside `mabn_ref.norms` and the oracles, only the bendable models contain the arithmetic of the normalisers: a layer
+that does one thing differently is compared with a model that does the same, number by number.
 
 ``check`` returns a `Report`; ``assert_conforms`` is for a pytest suite; ``mabn-ref check`` is the same in a terminal.
 """

@@ -1,6 +1,6 @@
-"""What a target's process answers: text in JSON and arrays. Nothing that such a process writes is unpickled.
+"""The answers of a target's process: text in JSON, and arrays. Nothing that this process writes is unpickled.
 
-Before every call of the target its process says which it is, in a word or two; the last one is where it hung or died.
+Before every call of the target its process writes which call it is; the last one is where it hung or died.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from mabn_ref.check.observe import About, Trace
 
 
 class Garbled(Exception):
-    """An answer that `write_answer` has not written."""
+    """An answer that `write_answer` did not write."""
 
 
 _LONGEST = 1 << 30
 _SAID = 1 << 32
-"""Added to the length of what is no answer yet."""
+"""Added to the length of a message that comes before the answer."""
 _TEXTS = {field.name for field in fields(Trace)} - {"scenario", "space", "values", "states"}
 
 
 def write_answer(stream: BinaryIO, kind: str, found: Any) -> None:
-    """Write an answer: its length, then an archive of its arrays with what else there is as JSON."""
+    """Write an answer: its length, then an archive of its arrays, with everything else as JSON."""
     arrays = {}
     if isinstance(found, Trace):
         kind = "trace"
@@ -46,7 +46,7 @@ def write_answer(stream: BinaryIO, kind: str, found: Any) -> None:
 
 
 def say(stream: BinaryIO, words: str) -> None:
-    """Write what is done before the answer."""
+    """Write what is being done, before the answer."""
     text = words.encode()
     stream.write(struct.pack("<Q", _SAID + len(text)) + text)
     stream.flush()
@@ -55,7 +55,7 @@ def say(stream: BinaryIO, words: str) -> None:
 def read_answer(stream: IO[bytes], told: Callable[[str], None]) -> tuple[str, Any]:
     """Read an answer: its kind, with an `About`, a text, a list, or the fields of a `Trace`.
 
-    `told` hears what is said before. `Garbled` is raised if it is no answer, EOFError if the stream ends in it.
+    `told` gets the messages before it. `Garbled` is raised if it is not an answer, EOFError if the stream ends early.
     """
     (length,) = struct.unpack("<Q", _exactly(stream, 8))
     while 0 <= length - _SAID <= _LONGEST:

@@ -1,6 +1,6 @@
 """Every known backward pass of a layer with a convention: the right one, and what people write instead.
 
-The right dx is the derivative of the layer's own forward, r and d held; of MABN it is (20).
+The right dx is the derivative of the layer's own forward with r and d held constant; for MABN it is (20).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mabn_ref.check.conventions import Convention
 
 
 class Terms(NamedTuple):
-    """The letters of (4), (16) and (20), all to be multiplied with (G, M, K)."""
+    """The symbols of (4), (16) and (20), all of shapes that broadcast with (G, M, K)."""
 
     dz: Array
     dn: Array  #: gamma * dz
@@ -70,9 +70,9 @@ def of_parameters(
     beta: Array | None = None,
     whole: Callable[[Array], Array] = np.asarray,
 ) -> Iterator[Array]:
-    """Yield dgamma and dbeta where gamma multiplied y; `own` is what a normaliser sums in other conventions.
+    """Yield dgamma and dbeta, where gamma multiplied y; `own` has what a normaliser sums in other conventions.
 
-    `whole` brings what is summed into the shape of the call.
+    `whole` brings the summands into the shape of the call.
     """
     shift: Any = 0.0 if beta is None else beta
     right = {
@@ -119,13 +119,13 @@ def _derivative(model: Model, p: Pass, t: Terms) -> Array:
         return tuple(np.mean(a, axis=2, keepdims=True) for a in found) if c.shared_by == "channels" else found
 
     def through_shift() -> Any:
-        """What the shift d * sqrt(var) / sigma adds, which depends on x too."""
+        """What the shift d * sqrt(var) / sigma adds, since it depends on x too."""
         if c.eps_at != "after r":
             return 0.0
         return _mean(t.dn) * p.d[:, None] * (1 / t.std**2 - 1 / t.sigma**2) * t.moved * t.sigma
 
     def late() -> Array:
-        """The right one, gamma forgotten."""
+        """The right formula without gamma."""
         return (bare - means(bare)[0] - t.moved * means(bare)[1]) / t.sigma + through_shift() / p.gamma
 
     def through_r() -> Array:
@@ -173,7 +173,7 @@ def _derivative(model: Model, p: Pass, t: Terms) -> Array:
 
 
 def _mabn(model: Model, p: Pass, t: Terms) -> Array:
-    """(20), from the average of Psi, of which `_psi` has the kinds; the kinds that do not end as (20) come first."""
+    """(20), from an average of Psi as `_psi` makes it; the kinds that do not end like (20) come first."""
     kind, c = model.c.dx, model.c
     if kind == "no psi":
         return t.dy / t.sigma
@@ -203,7 +203,7 @@ def _psi(model: Model, p: Pass, t: Terms) -> Array:
     """The average of Psi_B that the convention names, (G, K)."""
     kind = model.c.dx
     psi = t.n * t.psi if kind == "sums" else t.psi
-    if kind in ("no gamma", "psi without gamma", "gamma after the average"):  # nor in the Psi_B of earlier batches
+    if kind in ("no gamma", "psi without gamma", "gamma after the average"):  # earlier batches' Psi_B lacks it too
         psi = _mean(t.y * t.r * t.dz)
     elif kind in ("renormalised y", "psi of r y"):
         psi = _mean(t.y * t.r * t.dy)
@@ -217,7 +217,7 @@ def _psi(model: Model, p: Pass, t: Terms) -> Array:
 
 
 def _averaged(model: Model, rows: Array) -> Array:
-    """The average that the convention names, a row a normalisation batch; in warm-up, if heeded, the row itself."""
+    """The average that the convention names, a row per batch; during warm-up, unless ignored, the row itself."""
     kind, m, decay, found = model.c.dx, model.c.window, model.c.decay, []
     for row, own in zip(rows, model.last.own, strict=True):
         earlier = [held for held in model.psi_held if np.shape(held) == row.shape]
@@ -237,7 +237,7 @@ def _averaged(model: Model, rows: Array) -> Array:
 
 
 def _future(model: Model, p: Pass, terms: Array) -> Array:
-    """The sum of terms, (G, K), over the batches of this call whose windows a batch is in, by its share."""
+    """For each batch, the sum of terms, (G, K), over the batches of this call whose windows hold it, by its share."""
     groups, m = len(terms), model.c.window
     found = []
     for g in range(groups):

@@ -1,7 +1,7 @@
-"""Every convention in one layer: the arithmetic that a target's numbers are compared with.
+"""All conventions in one layer: the arithmetic that a target's numbers are compared with.
 
 Unlike `mabn_ref.norms`, which is written to be read, this is written to be bent. It takes one call after the other,
-like the layers it stands for. A test holds it to `mabn_ref.norms` where it is bent in no way.
+like the layers that it imitates. A test compares it with `mabn_ref.norms` where nothing is bent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mabn_ref.check.scenarios import LIKE
 class Batch:
     """A call in the canonical form (G, M, K), with its statistics (G, K).
 
-    Of normalisation batches K is C, or positions times C; where samples are alone it is 1.
+    For normalisation batches K is C, or positions times C; if samples are normalised alone, K is 1.
     """
 
     x: Array
@@ -36,11 +36,11 @@ class Batch:
     order: list[int]  #: the axes of `split` that are G, M and K
 
     def cut(self, a: Array) -> Array:
-        """Bring what has the shape of the call into the canonical form."""
+        """Bring an array of the shape of the call into the canonical form."""
         return a.reshape(self.split).transpose(self.order).reshape(self.x.shape)
 
     def whole(self, a: Array) -> Array:
-        """Bring the canonical form, or what is repeated along M, into the shape of the call."""
+        """Bring the canonical form, or an array that is constant along M, into the shape of the call."""
         if a.shape != self.x.shape:
             a = np.broadcast_to(a, self.x.shape)
         apart, back = self._back
@@ -48,7 +48,7 @@ class Batch:
 
     @functools.cached_property
     def _back(self) -> tuple[list[int], list[int]]:
-        """The axes of `split` as they are in the canonical form, and the order that brings them back."""
+        """The lengths of `split` in canonical order, and the permutation that brings its axes back."""
         return [self.split[k] for k in self.order], [self.order.index(k) for k in range(len(self.order))]
 
     def largest(self, a: Array) -> Array:
@@ -68,7 +68,7 @@ def batch_of(x: Array, samples: int, shared_by: str) -> Batch:
 
 
 def samples_of(x: Array, c: Convention) -> Batch:
-    """Cut a call into the values that share statistics where samples are alone."""
+    """Cut a call into the values that share statistics if each sample is normalised alone."""
     axes = "NPgc" if c.grouping == "neighbours" else "NPcg"  # samples, positions, groups, channels of a group
     sizes = {"N": len(x), "P": -1, "g": c.groups, "c": x.shape[-1] // c.groups}
     apart = {"sample": "Ng", "position": "NPg", "batch": "g", "channel": "Ngc"}[c.over]
@@ -89,7 +89,7 @@ def _statistics(xs: Array, axis: tuple[int, ...] = (1,)) -> tuple[Array, Array, 
 
 
 def root(square: Array, c: Convention) -> Array:
-    """What forward divides by, of the statistic."""
+    """The root that forward divides by, from the statistic."""
     if c.root == "no":
         return square + c.eps
     if c.eps_at == "outside":
@@ -114,7 +114,7 @@ def through_gamma(gamma: Array, c: Convention) -> Array:
 
 
 def _averaged_of(square: Array, c: Convention) -> Array:
-    """What goes into the moving average, of the statistic."""
+    """What goes into the moving average, from the statistic."""
     if c.average_of == "square":
         return square
     return np.sqrt(square) if c.average_of == "bare root" else root(square, c)
@@ -138,7 +138,7 @@ class Pass(NamedTuple):
 
 
 def _repeated(a: Array, positions: int) -> Array:
-    """Repeat what is of channels, as often as K has them."""
+    """Repeat an array of the channels as often as K contains them."""
     return a if positions == 1 else np.tile(a, positions)
 
 
@@ -148,7 +148,7 @@ def _stacked(rows: list[Any]) -> tuple[Array, Array]:
 
 
 def _seen(centred: Array, u: Array, sigma: Array, used: Array, c: Convention) -> tuple[Array, Array]:
-    """The r and d that an output u, scale and shift taken off, was made with, (G, K)."""
+    """The r and d with which an output was made, (G, K); `u` is the output without scale and shift."""
     slope = np.sum(u * centred, axis=1) / np.sum(centred**2, axis=1)
     if c.eps_at != "after r":
         return slope * sigma, np.mean(u, axis=1)
@@ -180,7 +180,7 @@ class Model:
         self.bounds: list[tuple[float, float]] = []
 
     def forward(self, batch: Batch, gamma: Array, beta: Array, observed: Array | None = None) -> Array:
-        """Return z and go on; `observed` is the target's z, from which bounds are read that are "measured"."""
+        """Return z and update the memory; `observed` is the target's z, from which "measured" bounds are read."""
         c, groups, n = self.c, len(batch.x), batch.x.shape[1]
         raw = batch.var if c.statistic == "variance" else batch.square
         own = raw * n / (n - 1) if c.variance == "unbiased" and n > 1 else raw
@@ -225,7 +225,7 @@ class Model:
         return iteration < self.c.warmup or (self.c.partial == "batch" and iteration <= self.c.window)
 
     def _windowed(self, squares: Array, early: list[bool]) -> tuple[Array, Array]:
-        """The statistics that are divided by, and the share of each batch in its own."""
+        """The statistics that forward divides by, and the share of each batch in its own."""
         c = self.c
         if c.window == 1:
             return squares, np.ones_like(squares)
@@ -280,7 +280,7 @@ class Model:
                 self.mean, self.second = self.mean / weights, self.second / weights
             before.append(old)
             after.append((self.mean, self.second))
-        repeats = len(raw) // len(values)  # of a call that is averaged first, one for all its batches
+        repeats = len(raw) // len(values)  # a call that is averaged first has one value for all its batches
         return {"before": _stacked(before * repeats), "after": _stacked(after * repeats)}
 
     def _moving_root(self, second: Array, positions: int) -> Array:
@@ -296,7 +296,7 @@ class Model:
     def _corrections(
         self, batch: Batch, sigma: Array, used: Array, sigma_hat: Array, mean_hat: Array, seen: Any
     ) -> tuple[Array, Array, Array, Array]:
-        """r and d, and where their clips let them through."""
+        """r and d, and where the clips leave them unchanged."""
         c, one, zero = self.c, np.ones_like(sigma), np.zeros_like(sigma)
         if self.norm in ("bn", "modified-bn") or c.r_of == "one":
             return one, zero, zero > 1, zero > 1

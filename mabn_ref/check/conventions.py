@@ -1,4 +1,4 @@
-"""Conventions as data: every way of doing it that is known, those of frameworks and authors by name."""
+"""Conventions as data: every known way of doing it, those of frameworks and authors by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Convention:
-    """One way of doing all normalisers; a field that a normaliser has no use for is left alone.
+    """One way of computing all normalisers; a normaliser ignores the fields that it does not use.
 
     The fields up to `decay_backward` are hyper-parameters, as in the Configs of `mabn_ref.norms`. A bound may be
     "measured": read off the outputs. The decay may be "cumulative": an average of all batches so far.
@@ -31,12 +31,12 @@ class Convention:
     #: which values share statistics: also those of a whole "call", all "channels" together, every "position", or
     #: every "sample"
     shared_by: str = "normalisation batch"
-    #: of samples alone: a group of channels over all positions of the "sample", of every "position" apart, of all
-    #: samples of the "batch", or every "channel" for itself
+    #: for samples alone: a group of channels over all positions of the "sample", over each "position" separately,
+    #: over all samples of the "batch", or each "channel" by itself
     over: str = "sample"
-    grouping: str = "neighbours"  #: a group is of neighbours, or of "every" groups-th channel
+    grouping: str = "neighbours"  #: a group has neighbouring channels, or "every" groups-th channel
     used: str = "before"  #: Online Normalization reads its averages "before" or "after" the sample
-    #: the distance that enters its variance: from the "old mean" or the "new mean"; or there is "none"
+    #: the distance in its variance: from the "old mean", from the "new mean", or "none"
     distance: str = "old mean"
     #: after gamma and beta comes layer "scaling", a "clamp" or "none"; or before them "scaling first"
     guard: str = "scaling"
@@ -81,7 +81,7 @@ class Convention:
     window_of: str = "square"  #: the window's mean is of the square or of the "root"
     short: int = 0  #: by how many the window of forward is too short
     window_holds: str = "this batch"  #: the window of forward ends with this batch, or holds the "earlier ones" alone
-    #: as the normaliser has it, or by the "moving" statistics, those of the "batch", the "sample" or the "window", or
+    #: as the normaliser does, or by the "moving" statistics, those of the "batch", the "sample" or the "window", or
     #: the moving ones "debiased", or "moved" by the batch first; or "unguarded": without layer scaling. Of EvalNorm
     #: the "mixture", with the "variances alone" mixed, the "mean alone", weights "swapped", or the "mixture of the
     #: call".
@@ -96,7 +96,7 @@ class Convention:
 
 
 HYPER_PARAMETERS = tuple(Convention.__dataclass_fields__)[:11]
-"""The fields that a report gives as numbers."""
+"""The fields that a report shows as numbers."""
 
 _MEANING: dict[str, Callable[[Any], dict[str, Any]]] = {
     "brn": lambda config: {"average_of": "root" if config.ema_of == "sigma" else "square"},
@@ -107,7 +107,7 @@ _MEANING: dict[str, Callable[[Any], dict[str, Any]]] = {
     "online": lambda config: {"guard": "scaling" if config.layer_scaling else "none"},
     "eval-norm": lambda config: {"infer_by": "mixture" if config.merged else "variances alone"},
 }
-"""What a Config says of a convention in other words than the fields of the same names."""
+"""What a Config says about a convention, apart from the fields with the same names."""
 
 
 def from_config(norm: str, config: Any) -> Convention:
@@ -131,7 +131,7 @@ def asked_for(norm: str, asked: Mapping[str, Any], norm_batch: int) -> dict[str,
     >>> asked_for("mabn", {"real_batch": 16, "clip": 4.0}, norm_batch=2)
     {'clip': 4.0, 'window': 8}
     """
-    by_name = {"norm_batch"} | (set() if norm == "gn" else {"groups"})  # of the normaliser, and no choice
+    by_name = {"norm_batch"} | (set() if norm == "gn" else {"groups"})  # part of the normaliser, not a choice
     found = {name: v for name, v in asked.items() if name in Convention.__dataclass_fields__ and name not in by_name}
     if "real_batch" in asked:
         found["window"] = max(1, int(asked["real_batch"] // asked.get("norm_batch", norm_batch)))
@@ -190,9 +190,9 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
         Preset("the authors' later code", {"guard": "clamp"}, {"decay_forward": 0.999, "eps": 1e-5}),
     ),
 }
-"""By what a layer is checked as, where there is more to say than "the paper"; this project's default comes first."""
+"""By normaliser, if there are more than "the paper"; this project's default comes first."""
 
 
 def presets_of(norm: str) -> tuple[Preset, ...]:
-    """Return the conventions with a name that a layer checked as `norm` may have."""
+    """Return the named conventions that a layer checked as `norm` may have."""
     return PRESETS.get(norm, (_PAPER,))

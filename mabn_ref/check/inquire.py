@@ -1,4 +1,4 @@
-"""Find out what a target takes, on one step, before it is run: ranks, axes, precision; and what its gradients are."""
+"""Find out in one step what a target takes: ranks, axes, precision; and whether its gradients are derivatives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mabn_ref.check.target import Target
 
 
 def one_step(target: Target, norm: str, scenario: Scenario) -> dict[int, Trace]:
-    """Return what comes of one step of ranks 4, 3, 2 and 5: in float32 if no other precision is taken."""
+    """Return the traces of one step of ranks 4, 3, 2 and 5: in float32 if no other precision is accepted."""
     one = replace(scenario, steps=1)
     found = {len(space) + 2: observe(target, norm, replace(one, space=space), space) for space in SPACES}
     if _taken(found) or scenario.dtype == "float32":
@@ -37,7 +37,7 @@ def inquire(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
     tried = {axis: one_step(_turned(target, axis), norm, scenario) for axis in axes}
     run = [axis for axis, traces in tried.items() if not all(traces[rank].failure for rank in (3, 4))]
     clear = run if len(run) < 2 else [a for a in run if _per_channel(_turned(target, a), norm, scenario, tried[a])]
-    # where several run, it moves the axes itself
+    # if several run, the layer moves the axes itself
     axis = (clear or run or sorted(axes, key=lambda axis: -len(_taken(tried[axis]))))[0]
     _turned(target, axis)
     traces = tried[axis]
@@ -68,7 +68,7 @@ def _broken(norm: str, traces: Mapping[int, Trace]) -> dict[int, str]:
     broken = {}
     for rank, trace in traces.items():
         if trace.scenario.norm_batch * np.prod(trace.space) == 1 or (norm == "in" and not trace.space):
-            continue  # of one value there is no variance
+            continue  # one value has no variance
         if trace.not_finite:
             broken[rank] = trace.not_finite + " at inference" * (trace.part == "inference")
         elif trace.failure and trace.part in ("backward", "inference"):
@@ -85,7 +85,7 @@ def _turned(target: Target, axis: int | None) -> Target:
 def _first_steps(
     target: Target, norm: str, scenario: Scenario, space: tuple[int, ...], factors: Sequence[tuple[Any, Any, Any]]
 ) -> list[Array]:
-    """The outputs of new layers' first steps, with x, gamma and beta multiplied by some factors."""
+    """The outputs of new layers in their first step, with x, gamma and beta multiplied by some factors."""
     given = next(inputs(scenario, space))[0], *parameters(0, scenario.channels)
     found = []
     with np.errstate(all="ignore"):
@@ -97,7 +97,7 @@ def _first_steps(
 
 
 def _per_channel(target: Target, norm: str, scenario: Scenario, traces: Mapping[int, Trace]) -> bool:
-    """Whether gamma and beta of one channel change the output in that channel, and in no other."""
+    """Whether gamma and beta of one channel change the output in that channel alone."""
     first = _taken(traces)[0]
     scenario = replace(scenario, dtype=first.scenario.dtype)
     one = 1 + np.eye(scenario.channels)[0]
@@ -122,7 +122,7 @@ def _coarse(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
     except Exception:
         return False
     if start.dtype != np.float64:
-        return False  # it says so
+        return False  # its dtype says so
     moved = [z - start for z in nudged]
     size = np.max(np.abs(moved[-1]))
     curved = max(float(np.max(np.abs(d - k * moved[0]))) for k, d in enumerate(moved, 1))
@@ -130,10 +130,10 @@ def _coarse(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
 
 
 def derivative(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...]) -> str:
-    """Say whether the gradients of the first step are the derivatives of forward, by numerical derivatives.
+    """Say whether the gradients of the first step are the derivatives of forward, taken numerically.
 
-    Every evaluation is a new layer's first step, so that no moving statistic gets in the way. Those of `HELD` are not
-    meant to be the derivative of forward, though MABN is at its first step, but for r.
+    Every evaluation is the first step of a new layer, so that no moving statistic gets in the way. The gradients of
+    `HELD` are not meant to be derivatives of forward, though MABN's are at its first step, apart from r.
     """
     config = config_of(norm, scenario)
     single = scenario.dtype == "float32" or _coarse(target, norm, scenario, space)
@@ -157,7 +157,7 @@ def derivative(target: Target, norm: str, scenario: Scenario, space: tuple[int, 
             return z, None
 
         def backward(dz: Array, cache: Any) -> list[Array]:
-            found = target.backward(forward(*given)[1], np.array(dz, scenario.dtype))  # a graph is good for one pass
+            found = target.backward(forward(*given)[1], np.array(dz, scenario.dtype))  # one pass uses a graph up
             return [np.array(found[k]).astype(kept) for k in told]
 
         names = [("dx", "dgamma", "dbeta")[k] for k in told]

@@ -1,4 +1,4 @@
-"""Which model a layer is compared with: a bendable one, or where there is none, the normaliser's own module."""
+"""The model that a layer is compared with: a bendable one or, if there is none, the normaliser's own module."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BENDABLE: dict[str, Any] = {
 
 
 def model_of(norm: str, convention: Convention, channels: int, config: Any) -> Any:
-    """Return the layer that a target of this name is compared with; `config` is for one without a bendable model."""
+    """Return the layer that a target is compared with; `config` is used if there is no bendable model."""
     kind = BENDABLE.get(norm)
     if kind:
         return kind(norm, convention, channels)
@@ -34,7 +34,7 @@ def model_of(norm: str, convention: Convention, channels: int, config: Any) -> A
 
 
 def call_of(norm: str, x: Array, samples: int, convention: Convention) -> Batch:
-    """Cut a call into what shares statistics."""
+    """Cut a call into groups of values that share statistics."""
     if norm in ALONE:
         return samples_of(x, convention)
     return batch_of(x, 1 if norm == "online" else samples, convention.shared_by)
@@ -49,7 +49,7 @@ def backward(model: Any, dz: Array) -> tuple[Array, Array, Array]:
 
 
 class ModuleModel:
-    """A module of `mabn_ref.norms` behind the functions of a bendable model; nothing in it can be bent."""
+    """A module of `mabn_ref.norms` with the functions of a bendable model; it cannot be bent itself."""
 
     def __init__(self, module: Any, config: Any, channels: int) -> None:
         self.module, self.config = module, config
@@ -78,5 +78,5 @@ class ModuleModel:
         return found if square is None else found | {"square": square, "root": np.sqrt(square + self.config.eps)}
 
     def sizes(self) -> tuple[Array, Array]:
-        """The largest normalised value and about the largest slope of every channel, (C,)."""
+        """The largest normalised value and, roughly, the largest slope of every channel, (C,)."""
         return self.largest

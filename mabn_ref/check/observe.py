@@ -1,4 +1,4 @@
-"""Run a target over a scenario, survive what it does, and keep what it returned."""
+"""Run a target over a scenario, survive its errors, and keep what it returned."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mabn_ref.check.scenarios import MODULES, Scenario, constants, inputs, param
 from mabn_ref.check.target import Target, in_short, last_own_line
 
 SPACES: tuple[tuple[int, ...], ...] = ((2, 3), (3,), (), (2, 1, 3))
-"""Of ranks 4, 3, 2 and 5, in the order in which they are preferred."""
+"""The axes between N and C for ranks 4, 3, 2 and 5, in order of preference."""
 
 
 @dataclass
 class Trace:
-    """What a target returned, step by step; also where it raised or returned what cannot be used: up to there."""
+    """What a target returned, step by step, up to where it raised or returned something that cannot be used."""
 
     scenario: Scenario
     space: tuple[int, ...]  #: the axes between N and C
@@ -28,9 +28,9 @@ class Trace:
     #: moving statistics after each step, by the layer's names
     states: dict[str, list[Array]] = field(default_factory=dict)
     failure: str = ""  #: why it stopped early, or ""
-    failed_at: int = 0  #: the last step that it came to, counted from 1; 0 if that is not known, or it came to none
+    failed_at: int = 0  #: the last step that it reached, counted from 1; 0 if that is unknown or it reached none
     notes: list[str] = field(default_factory=list)  #: what it did that is allowed but unusual, such as another dtype
-    changed: list[str] = field(default_factory=list)  #: what of the state inference changed, by the layer's names
+    changed: list[str] = field(default_factory=list)  #: what inference changed in the state, by the layer's names
     skipped: str = ""  #: why the scenario was left out or could not be set up, or ""
     part: str = ""  #: what it did last: "forward", "backward", or "inference"
     not_finite: str = ""  #: the output that it stopped at, NaN or infinite, such as "dx is NaN"; or ""
@@ -39,7 +39,7 @@ class Trace:
 
     @property
     def finished(self) -> int:
-        """The number of steps of which everything is there."""
+        """The number of complete steps."""
         return max(self.failed_at - 1, 0) if self.failure else len(self.values.get("z", []))
 
 
@@ -81,7 +81,7 @@ def observe(target: Target, norm: str, scenario: Scenario, space: tuple[int, ...
             if isinstance(error, IndexError) and scenario.age and trace.failed_at == scenario.age_after + 1:
                 # most likely a position in a ring buffer
                 trace.skipped = f"what rises by one per pass is not a count of iterations ({trace.failure})"
-    # a statistic that comes later, or changes its shape, cannot be followed
+    # a statistic that appears later, or changes its shape, cannot be followed
     trace.states = {
         name: values
         for name, values in trace.states.items()
@@ -145,30 +145,30 @@ def _usable(name: str, value: Any, shape: tuple[int, ...], trace: Trace) -> Arra
 
 @dataclass(frozen=True)
 class About:
-    """What is known of a target before it runs."""
+    """What is known about a target before it runs."""
 
     given: list[str] | None  #: the fields of the Config that it takes; None: all
     groups: bool | None  #: whether a call may hold several normalisation batches; None: not known
     numbers: list[float]  #: numbers it has that may be hyper-parameters
     defaults: dict[str, float]  #: the values that its constructor would have taken
     ages: bool  #: whether its count of iterations can be set
-    refused: dict[int, str]  #: why an input of a rank is refused, by the rank; "" where it is not
-    single: bool = False  #: whether it takes float32 alone
+    refused: dict[int, str]  #: by rank, why inputs of that rank are refused; "" if they are not
+    single: bool = False  #: whether it takes only float32
     channels: int | None = None  #: its width, if it has one already
-    axis: int | None = None  #: the axis that its channels are on, where that was tried out
-    tracks: bool = True  #: whether it was not told to do without moving statistics
+    axis: int | None = None  #: the axis of its channels, if that was found by trying
+    tracks: bool = True  #: False if it was told to do without moving statistics
     asked: dict[str, Any] = field(default_factory=dict)  #: what its user made it with, by the fields of the Config
-    #: numbers that its user made it with, by names that say nothing
+    #: numbers that its user made it with, under names that are not known
     unknown: dict[str, float] = field(default_factory=dict)
     own: dict[str, float] = field(default_factory=dict)  #: what the layer itself keeps, by the fields of the Config
-    limits: list[str] = field(default_factory=list)  #: what is to be known of its parameters
-    coarse: bool = False  #: whether it computes in float32 where it is given float64, and returns it
-    other_axes: list[int] = field(default_factory=list)  #: the axes with which it runs too
+    limits: list[str] = field(default_factory=list)  #: what users should know about its parameters
+    coarse: bool = False  #: whether it computes in float32 when given float64, and returns float64
+    other_axes: list[int] = field(default_factory=list)  #: other axes with which it also runs
     clear: bool = True  #: whether gamma and beta are those of the channels of `axis` alone
-    #: what goes wrong with inputs of a rank that forward takes, by the rank: such a rank is not refused
+    #: by rank, what goes wrong after forward has accepted an input: such a rank is not refused
     broken: dict[int, str] = field(default_factory=dict)
 
     def fields(self, norm: str) -> frozenset[str]:
-        """The fields of the Config that the target takes, and those of a `Convention` that one of them decides."""
+        """The fields of the Config that the target takes, and the fields of a `Convention` that these decide."""
         taken = frozenset(MODULES[norm].Config.__dataclass_fields__ if self.given is None else self.given)
         return taken | ({"guard"} if "layer_scaling" in taken else set())

@@ -1,8 +1,8 @@
-"""Put a target through its plan, with a limit of time for every scenario.
+"""Run a target through its plan, with a time limit for every scenario.
 
-A dotted path is run in a process of its own, which may hang, crash or print what it likes, and is started again after
-what it did not survive. An object is run here, in a thread, which can be left behind but not stopped. Of either it is
-known which call of the target was the last.
+A dotted path is run in its own process, which may hang, crash or print anything, and is started again if it dies. An
+object is run here, in a thread, which can be abandoned but not stopped. For both, the last call of the target is
+known.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ IMPORTS = 60.0
 
 
 class TargetError(ValueError):
-    """The target cannot be had: there is no such thing, or it is none."""
+    """The target cannot be used: it does not exist, or it is not a target."""
 
 
 class Failed(Exception):
-    """What was asked of a target was not answered, and why."""
+    """A target did not answer; the message says why."""
 
 
 def plan(about: About, scenarios: Sequence[Scenario]) -> list[Trace]:
-    """Return an empty trace for every scenario, with the axes it is to run with, or why it is left out.
+    """Return an empty trace for every scenario, with the axes to run it with, or why it is left out.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def plan(about: About, scenarios: Sequence[Scenario]) -> list[Trace]:
 
 @contextlib.contextmanager
 def runner(target: Any, norm: str, extra: Mapping[str, Any], limit: float, **adapted: Any) -> Iterator[Here | Apart]:
-    """Give what runs a target: a dotted path apart, an object here; `adapted` is more for `adapt`."""
+    """Give what runs a target: a dotted path in its own process, an object here; `adapted` goes to `adapt`."""
     if not isinstance(target, str):
         yield Here(target, norm, extra, limit, **adapted)
         return
@@ -94,7 +94,7 @@ def runner(target: Any, norm: str, extra: Mapping[str, Any], limit: float, **ada
 def traces(
     runs: Here | Apart, about: About, scenarios: Sequence[Scenario], told: Callable[[str], None] = lambda name: None
 ) -> list[Trace]:
-    """Return a trace for each scenario, also for those that the plan leaves out; `told` hears the names."""
+    """Return a trace for each scenario, also for those that the plan leaves out; `told` gets their names."""
     found = []
     for planned in plan(about, scenarios):
         told(planned.scenario.name)
@@ -106,24 +106,24 @@ def traces(
 
 
 def instead(what: Callable[..., Any], other: str, target: Any, norm: str, *where: Any) -> Any:
-    """Ask `what` of a target as another normaliser than the one, `norm`, that it is checked as."""
+    """Ask `what` of a target as the normaliser `other` instead of `norm`, which it is checked as."""
     return what(target, other, *where)
 
 
 class Here:
-    """A target in this process; takes an object that `adapt` takes, what it is to be, keywords, and seconds."""
+    """A target in this process: any object that `adapt` takes, with its normaliser, keywords, and seconds."""
 
     def __init__(self, thing: Any, norm: str, extra: Mapping[str, Any], limit: float, **adapted: Any) -> None:
         self.target, self.norm, self.limit = adapt(thing, extra, **adapted), norm, limit
         self.axes = getattr(self.target, "axes", ())
 
     def about(self, scenario: Scenario) -> About:
-        """Ask what the target is; `Failed` is raised if it hangs or dies at once."""
+        """Ask what the target takes; `Failed` is raised if it hangs or dies at once."""
         about: About = self.ask(inquire, Trace(scenario, ()))
         return about
 
     def turn(self, axis: int | None) -> None:
-        """Take the channels of a layer to be on another axis; None: find it out again."""
+        """Assume the channels of the layer on another axis; None: find the axis again."""
         self.target.axes = self.axes if axis is None else (axis,)  # type: ignore[attr-defined]
         self.target.axis = self.target.axes[0]  # type: ignore[attr-defined]
 
@@ -161,11 +161,10 @@ def _in_time(call: Callable[[], Any], limit: float) -> Any:
 
 
 class Apart:
-    """A target in a process of its own, by its dotted path; otherwise as `Here`.
+    """A target in its own process, by its dotted path; otherwise like `Here`.
 
-    Jobs and answers go through pipes; what the target prints to standard output is lost, and the last line of its
-    errors is kept for the case that it dies. Answers are text and arrays: nothing that a target's process writes is
-    unpickled.
+    Jobs and answers go through pipes. What the target prints to standard output is lost; the last line of its errors
+    is kept in case it dies. Answers are text and arrays: nothing that a target's process writes is unpickled.
     """
 
     def __init__(self, path: str, norm: str, extra: Mapping[str, Any], limit: float, **adapted: Any) -> None:
@@ -176,7 +175,7 @@ class Apart:
 
     def about(self, scenario: Scenario) -> About:
         about: About = self.ask(inquire, Trace(scenario, ()), IMPORTS + self.limit)
-        if about.axis is not None:  # known, too, by a process that takes the place of this one
+        if about.axis is not None:  # a process that replaces this one must know it too
             self.adapted["axis"] = about.axis
         return about
 
@@ -185,7 +184,7 @@ class Apart:
         self.stop()
 
     def ask(self, what: Callable[..., Any], planned: Trace, limit: float | None = None) -> Any:
-        """Return ``what(target, norm, scenario, space)``; `Failed` is raised if it takes too long or dies of it."""
+        """Return ``what(target, norm, scenario, space)``; `Failed` is raised if it takes too long or dies."""
         if self.child is None:
             self._start()
         answer = self._answer((what, planned.scenario, planned.space), limit or self.limit)
@@ -259,7 +258,7 @@ class Apart:
 
 
 def serve() -> None:
-    """Answer what `Apart` asks on standard input, on standard output; the target sees neither."""
+    """Answer the questions of `Apart`, over standard input and output; the target sees neither."""
     jobs, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)

@@ -1,7 +1,7 @@
-"""Every convention of the normalisers that go by samples: each alone, after the other (Online Normalization), or at
-inference (EvalNorm).
+"""All conventions of the normalisers that work per sample: each alone, one after the other (Online Normalization), or
+at inference (EvalNorm).
 
-All layers have the functions of `batch_model.Model`; as that they are written to be bent.
+All layers have the functions of `batch_model.Model` and, like it, are written to be bent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mabn_ref.check.conventions import Convention
 
 
 class SampleModel(Model):
-    """Group, layer or instance normalisation: a layer without memory, but for moving statistics at inference."""
+    """Group, layer or instance normalisation: a layer without memory, except for moving statistics at inference."""
 
     @property
     def centred(self) -> bool:
@@ -29,7 +29,7 @@ class SampleModel(Model):
         return batch.cut(np.broadcast_to(a, batch.shape))
 
     def _moved(self, batch: Batch, raw: Array, own: Array, *rest: Any) -> Any:
-        """Average the samples' own statistics over samples and then over calls; training reads none."""
+        """Average the samples' own statistics over samples and then over calls; training does not read them."""
         c, n = self.c, batch.x.shape[1]
         if c.infer_by == "moving":  # nothing else reads them
             bessel = 1.0 if c.fed == "biased" else n / max(n - 1, 1)
@@ -44,17 +44,17 @@ class SampleModel(Model):
         if c.infer_by == "moving":
             return super().infer(x, gamma, beta)
         alone = replace(c, over="sample", grouping="neighbours")
-        # a copy, since backward is of the last training pass
+        # a copy, since backward belongs to the last training pass
         return copy(self).forward(samples_of(x, alone if c.infer_by == "sample" else c), gamma, beta)
 
     def sizes(self) -> tuple[Array, Array]:
         p, batch = self.last, self.last.batch
-        rounded = np.abs(batch.x / p.sigma[:, None]) * 1e-6  # of a group of one value y is but rounding
+        rounded = np.abs(batch.x / p.sigma[:, None]) * 1e-6  # in a group of one value, y is only rounding
         return batch.largest(np.abs(p.y) + rounded), batch.largest(1 / p.sigma[:, None])
 
 
 class EvalModel(Model):
-    """EvalNorm: batch normalisation in training, and every convention of its inference by the rule of thumb."""
+    """EvalNorm: batch normalisation in training, and all conventions of inference by its rule of thumb."""
 
     def infer(self, x: Array, gamma: Array, beta: Array) -> Array:
         kind = self.c.infer_by
@@ -168,7 +168,7 @@ class OnlineModel:
         return np.asarray((dz - projected) / self.last.scale)
 
     def _step(self, dy: Array, y: Array, sigma: Array) -> Array:
-        """The dx of one sample, (P, C); u and v go on."""
+        """The dx of one sample, (P, C); updates u and v."""
         kind, held = self.c.dx, 1 - self.c.decay_backward
         if kind == "no control":
             return dy / sigma

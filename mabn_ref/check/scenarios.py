@@ -1,8 +1,8 @@
-"""The scenarios: what a layer is put through, as data, and the inputs that each stands for.
+"""The scenarios that a layer runs through, as data, and the inputs of each.
 
 A single batch shows nothing of moving averages, clips and warm-up rules, so every scenario is a sequence. The scale
-of the inputs drifts, and now and then there is a spike, up or down, which drives the clip of r. The channels are of
-very different sizes: in the small ones eps counts, and so does where it stands.
+of the inputs drifts, and an occasional spike, up or down, triggers the clip of r. The channels have very different
+sizes: in the small ones eps matters, and so does its place in the formula.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from mabn_ref.mistakes import derivatives
 from mabn_ref.norms import NORMS, batch_renorm, group_norm, rms_norm
 
 MODULES: dict[str, Any] = {name: norm.module for name, norm in NORMS.items() if name != "sync-bn"}
-"""What a layer can be checked as. SyncBN in one process is batch norm, whose conventions are known by "bn"."""
+"""What a layer can be checked as. SyncBN in one process is batch norm, so it is checked as "bn"."""
 LIKE = {"eval-norm": "bn"}
-"""Those that train as another does."""
+"""Normalisers that train as another one does."""
 ALONE = tuple(name for name, module in MODULES.items() if module in (group_norm, rms_norm))
-"""Those in which every sample has statistics of its own."""
+"""Normalisers in which every sample has its own statistics."""
 HELD = tuple(n for n, norm in MODULES.items() if n not in LIKE and norm.__name__.split(".")[-1] in derivatives.HELD)
-"""Those whose backward takes some statistics for constants, so that it need not be the derivative of forward."""
+"""Normalisers whose backward treats some statistics as constants, so it need not be the derivative of forward."""
 
 SEVERAL = "several in a call"
 """The scenario whose calls hold several normalisation batches."""
@@ -34,18 +34,18 @@ _FEW = (1, 2, 3, 8, 32)
 MANY = 257
 """More samples than any chunk or tile of a kernel is likely to hold."""
 ALIKE = "all sizes equal"
-"""The scenario of as many samples, and positions along every axis, as channels: no axis is known by its length."""
+"""The scenario with as many samples, and positions along every axis, as channels: lengths do not tell axes apart."""
 WIDE = 16
-"""Channels that a kernel may take several at a time; the usual 5 or 6 are what is left over then."""
+"""Enough channels for kernels that take several at a time; the usual 5 or 6 would only be the remainder."""
 
 SCALES = np.array([1.0, 0.03, 0.003, 30.0, 0.3])
 CHANNELS = len(SCALES)
 _TOGETHER = np.array([1.0, 2.0, 0.6, 1.5, 0.4, 1.2])
-"""Sizes of channels that share statistics: near one another, or the small ones would not be seen."""
+"""Sizes of channels that share statistics: similar, or the small ones would not show."""
 
 SETTINGS: dict[str, dict[str, Any]] = {name: {**NORMS[name].settings, **NORMS[name].example} for name in MODULES}
 """The usual fields of the Config."""
-SETTINGS["in"] = {"groups": len(_TOGETHER)}  # None would do for ours, but other constructors ask for the number
+SETTINGS["in"] = {"groups": len(_TOGETHER)}  # None is enough for ours, but other constructors need the number
 _RAMPS = {
     "r_max": batch_renorm.Ramp(start=4, stop=20, first=1.0, last=3.0),
     "d_max": batch_renorm.Ramp(start=4, stop=16, first=0.0, last=2.0),
@@ -64,9 +64,9 @@ class Scenario:
     steps: int = 30  #: calls
     dtype: str = "float64"
     settings: Mapping[str, Any] = field(default_factory=dict)  #: fields of the Config
-    age: int = 0  #: iterations that the layer is told, once, to have behind it
+    age: int = 0  #: the number of iterations that the layer is told, once, that it has run
     age_after: int = 1  #: the step after which it is told
-    #: every sample is normalised alone: the samples are of very different sizes, not the channels, which are 6
+    #: every sample is normalised alone: the samples have very different sizes, not the channels, of which there are 6
     alone: bool = False
     #: the number of channels, that of a layer that has them already; None: 5, or 6 where samples are alone
     width: int | None = None

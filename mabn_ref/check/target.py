@@ -1,4 +1,4 @@
-"""What a target is: anything with four small functions, whatever it is written in; and the plainest, a module."""
+"""A target: anything with four small functions, in any library; and the simplest target, a module."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from mabn_ref.arrays import Array
 class Target(Protocol):
     """A layer to be checked: an object, a class or a module with these four functions.
 
-    Arrays are NumPy's and channels last, whatever the framework behind; an adapter converts. A layer may be anything
-    that `make` returns; the functions may change it. More is looked at where it exists:
+    Arrays are NumPy's, with channels last, for every framework; an adapter converts. A layer is any object
+    that `make` returns; the functions may change it. The following are used if they exist:
 
     ``given``
-        The names of the fields of `config` that `make` hands on; all of them without this attribute. What is not
+        The names of the fields of `config` that `make` passes on; without this attribute, all of them. What is not
         given is read off the numbers.
     ``numbers``, ``defaults``
         Numbers that the layer has, which may be hyper-parameters; and those that it has unless told otherwise, by the
         field of `config`.
     ``groups``
-        True if one call may hold several normalisation batches of ``config.norm_batch`` samples, False if each call
-        is one. Without it one call with several is tried, and what it does is reported.
+        True if a call may hold several normalisation batches of ``config.norm_batch`` samples, False if each call is
+        one. Without it a call with several is tried, and the result is reported.
     ``age(layer, iterations)``
-        Sets the layer's own count of iterations, so that a schedule over thousands of them can be looked at; False
-        if there is none, and the scenario is said not to have run.
+        Sets the layer's own count of iterations, so that a schedule over thousands of them can be checked; returns
+        False if there is none, and the scenario is reported as not run.
     ``freeze(layer, mean, var)``
-        Sets the constants of frozen batch normalisation; False if they cannot be found.
+        Sets the constants of frozen batch normalisation; returns False if they cannot be found.
 
     Examples
     --------
@@ -54,20 +54,20 @@ class Target(Protocol):
     """
 
     def make(self, channels: int, config: Any) -> Any:
-        """Return a new layer of C channels; `config` is of the normaliser in `mabn_ref.norms` that it is to be."""
+        """Return a new layer of C channels; `config` is the Config of the normaliser that it should be."""
 
     def forward(self, layer: Any, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
         """Return z for x of shape (N, ..., C), of the dtype of x; scale and shift are `gamma` and `beta`, (C,)."""
 
     def backward(self, layer: Any, dz: Array) -> tuple[Array, Array | None, Array | None]:
-        """Return dx, dgamma and dbeta for the last forward pass in training; None for what the layer has not."""
+        """Return dx, dgamma and dbeta for the last forward pass in training; None for what it does not have."""
 
     def state(self, layer: Any) -> dict[str, Any]:
         """Return the moving statistics, by any names: arrays of (C,), windows of (m, C), counts."""
 
 
 class Holding:
-    """A target whose layers have in `cache` all that a forward pass in training leaves for backward."""
+    """A target whose layers keep in `cache` everything that a training forward pass leaves for backward."""
 
     def hold(self, layer: Any) -> Any:
         """Return what backward needs of the last forward pass."""
@@ -80,7 +80,7 @@ class Holding:
 
 
 class FunctionsTarget(Holding):
-    """Pure functions as a target, in a module or any other namespace; the state that they return is kept beside.
+    """Pure functions as a target, in a module or any other namespace; the layer keeps the state that they return.
 
     Examples
     --------
@@ -133,7 +133,7 @@ class FunctionsTarget(Holding):
 
 
 class Watched:
-    """A target that says what is asked of it before it does it, so that it is known where it did not come back.
+    """A target that reports each call before it runs, so that it is known where it hung or died.
 
     Examples
     --------
@@ -162,7 +162,7 @@ class Watched:
             self.told(self._words(name, given))
             answer = found(*given)
             if name == "make":
-                self.calls[id(answer)] = Counter()  # another layer may have had this number before
+                self.calls[id(answer)] = Counter()  # an earlier layer may have had this id
             return answer
 
         return call
@@ -181,11 +181,11 @@ class Watched:
 
 
 MOVING = ("running", "moving", "ema", "average", "avg")
-"""Words in the names of moving statistics, and not in those of a batch's."""
+"""Words in the names of moving statistics that the names of batch statistics do not have."""
 
 
 def statistic(name: str) -> str:
-    """Return "mean" or "second", for a second moment or its root, by what a layer calls it; "" if by neither.
+    """Return "mean", or "second" for a second moment or its root, by the layer's name for it; "" if neither.
 
     Examples
     --------
@@ -212,13 +212,13 @@ def mean_and_variance(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def in_short(error: BaseException) -> str:
-    """What an error says; of a long text, such as one with a traceback in it, the first and the last line."""
+    """The message of an error; if it is long, as with a traceback in it, its first and last line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{lines[0]} ... {lines[-1]}" if len(lines) > 3 else str(error)
 
 
 def last_own_line(error: BaseException) -> traceback.FrameSummary | None:
-    """The last line of a target's own that an error passed, so none of `mabn_ref.check` or NumPy; None if none."""
+    """The last line of the target's own code that an error passed, not of `mabn_ref.check` or NumPy; or None."""
     others = Path(__file__).parent, Path(np.__file__).parent
     lines = traceback.extract_tb(error.__traceback__)
     own = [line for line in lines if not any(Path(line.filename).is_relative_to(other) for other in others)]

@@ -4,7 +4,7 @@ As it stands this is batch normalisation in NumPy, and conforms:
 
     mabn-ref check my_layer.py --as bn
 
-Arrays that come in and go out are NumPy's, with the channels last: (N, C), (N, L, C) or (N, H, W, C). MLX:
+Inputs and outputs are NumPy arrays with the channels last: (N, C), (N, L, C) or (N, H, W, C). MLX:
 ``mx.array(x)`` and ``np.array(z)``, with ``mx.vjp`` in backward. tinygrad: ``Tensor(x, requires_grad=True)``,
 ``z.numpy()``, ``z.backward(gradient)`` and ``x.grad.numpy()``. Where your library has the channels second:
 ``np.moveaxis(x, -1, 1)`` on the way in, ``np.moveaxis(z, 1, -1)`` on the way out.
@@ -18,7 +18,7 @@ import numpy as np
 
 
 def make(channels: int, config: Any) -> dict[str, Any]:
-    """Return a new layer, anything that the other functions understand; config has eps and decay, among others."""
+    """Return a new layer: any object that the other functions can use; config has eps and decay, among others."""
     return {"config": config, "mean": np.zeros(channels), "var": np.ones(channels), "cache": None}
 
 
@@ -38,7 +38,7 @@ def forward(layer: dict[str, Any], x: Any, gamma: Any, beta: Any, training: bool
 
 
 def backward(layer: dict[str, Any], dz: Any) -> tuple[Any, Any, Any]:
-    """Return dx, dgamma and dbeta of the last call in training; None for what your layer does not have."""
+    """Return dx, dgamma and dbeta of the last call in training; None for those that your layer does not have."""
     y, sigma, gamma = layer["cache"]
     axes, dy = tuple(range(dz.ndim - 1)), gamma * dz
     dx = (dy - dy.mean(axes) - y * (dy * y).mean(axes)) / sigma
@@ -46,5 +46,5 @@ def backward(layer: dict[str, Any], dz: Any) -> tuple[Any, Any, Any]:
 
 
 def state(layer: dict[str, Any]) -> dict[str, Any]:
-    """Return the moving statistics by any names, and counts; {} if there are none."""
+    """Return the moving statistics and any counts, under any names; {} if there are none."""
     return {"mean": layer["mean"], "var": layer["var"]}

@@ -22,13 +22,13 @@ from mabn_ref.gradcheck import exact, ulps
 
 TENSORS = ("z", "state", "inferred", "dx", "dgamma", "dbeta")
 ULPS = {np.dtype(np.float64): 1e4, np.dtype(np.float32): 64.0}
-"""How many roundings are forgiven, for the worst-conditioned value of a channel: some frameworks take the variance as
-E[x^2] - E[x]^2, which loses as many more as the mean square is larger than the variance."""
+"""How many roundings are allowed, for the worst-conditioned value of a channel: some frameworks take the variance as
+E[x^2] - E[x]^2, which loses more by the ratio of the mean square to the variance."""
 SLACK = 2e-7
-"""What is forgiven besides, relative: float64 layers keep some of their constants in float32."""
+"""The additional relative error allowed: float64 layers keep some of their constants in float32."""
 SLACK_OF_AVERAGES = 1e-7, 0.01
-"""What is forgiven of averages besides, over 1 - decay: with decay in float32 it has lost the digits that 1 and decay
-share. And the smallest 1 - decay that counts."""
+"""The additional error allowed in averages, divided by 1 - decay: with decay in float32, 1 - decay has lost the
+digits that 1 and decay share. Then the smallest 1 - decay that counts."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Difference:
     got: float
     expected: float
     error: float  #: the difference relative to the size of the tensor in its channel
-    also: tuple[str, ...] = ()  #: the other scenarios in which this tensor is the first that differs
+    also: tuple[str, ...] = ()  #: the other scenarios in which this tensor differs first
 
     def __str__(self) -> str:
         also = f"; also in {', '.join(self.also)}" if self.also else ""
@@ -56,7 +56,7 @@ UNTOLD = About([], None, [], {}, False, {})
 
 
 class Case:
-    """A trace, ready to be compared many times, with what is known of the target: as told nothing by default."""
+    """A trace, ready to be compared many times, with what is known about the target: by default, nothing."""
 
     def __init__(self, norm: str, trace: Trace, about: About = UNTOLD) -> None:
         self.norm, self.trace, self.about = norm, trace, about
@@ -68,7 +68,7 @@ class Case:
             own = {name: value for name, value in self.asked.items() if hasattr(self.config, name)}
             self.config = replace(self.config, **own)
         told = {name: value for name, value in vars(self.config).items() if name in given or name == "norm_batch"}
-        if norm in ALONE:  # a layer that was not told its groups has the same in all scenarios
+        if norm in ALONE:  # a layer that was not told its groups uses the same in all scenarios
             told = {**({"groups": trace.scenario.channels} if norm == "in" else SETTINGS[norm]), **told}
         self.base = vars(from_config(norm, type(self.config)(**told))) | self.asked
         self.steps = list(inputs(trace.scenario, trace.space))
@@ -86,7 +86,7 @@ class Case:
         self.rtol = float(np.finfo(dtype).eps) * ULPS[dtype]
 
     def model(self, convention: Convention) -> Any:
-        """The layer with this convention that the target is compared with."""
+        """The layer with this convention, for comparison with the target."""
         model = model_of(self.norm, convention, self.channels, self.config)
         if self.trace.frozen:
             model.kept = type(model.kept)(*(a.astype(np.float64) for a in constants(self.trace.scenario)))
@@ -121,8 +121,8 @@ class Case:
 
     @functools.cached_property
     def tolerances(self) -> list[Array]:
-        """The relative error that is forgiven at every step in every channel, (C,)."""
-        if self.norm == "online":  # a sample's own statistics divide nothing
+        """The relative error allowed at every step in every channel, (C,)."""
+        if self.norm == "online":  # nothing is divided by a sample's own statistics
             return [SLACK + self.rtol * np.full(self.channels, 10.0)] * len(self.steps)
         usual = Convention(groups=from_config(self.norm, self.config).groups)
         conditions = [
@@ -133,14 +133,14 @@ class Case:
 
 
 def roles_of(case: Case) -> dict[str, str]:
-    """What every moving statistic is; one that never moves is none, if another does in its place."""
+    """The role of every moving statistic; one that never moves has none if another with its role does."""
     states, roles = case.trace.states, _roles(case)
     moving = {role for name, role in roles.items() if _moves(states[name])}
     return {name: role if _moves(states[name]) or role not in moving else "" for name, role in roles.items()}
 
 
 def roles_by_name(case: Case) -> dict[str, str]:
-    """What every moving statistic is, if those are all that are called so; if none is, those that never move."""
+    """The role of every moving statistic, by name alone; if no name tells, those that never move."""
     states, roles = case.trace.states, _roles(case)
     called = {name for name in roles if any(word in name.lower() for word in MOVING)}
     still = {name for name in roles if not _moves(states[name])}
@@ -167,7 +167,7 @@ def _moves(values: list[Array]) -> bool:
 
 @dataclass
 class Look:
-    """A tensor of one step: what is there, what belongs there, how large it is, and what error is forgiven."""
+    """A tensor of one step: its values, the expected ones, their size, and the error allowed."""
 
     step: int
     name: str
@@ -202,9 +202,9 @@ def _difference(case: Case, look: Look) -> Difference | None:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What all steps of a case show, compared with a convention."""
+    """All steps of a case, compared with a convention."""
 
-    differences: dict[str, Difference]  #: the first of every tensor that differs, the earliest of them first
+    differences: dict[str, Difference]  #: the first difference of every tensor that differs, in order of step
     errors: dict[str, float]  #: the largest relative error of every tensor
 
     def first(self, tensors: Collection[str] = TENSORS) -> Difference | None:
@@ -213,7 +213,7 @@ class Comparison:
 
 
 def compared(case: Case, convention: Convention) -> Comparison:
-    """Compare every tensor in one run; a case remembers what came of it, as long as its tensors have these roles."""
+    """Compare every tensor in one run; the case caches the result for the current roles of its tensors."""
     key = convention, *case.roles.items()
     if key not in case._compared:
         case._compared[key] = _compared(case, convention)
@@ -237,7 +237,7 @@ def _looks(case: Case, convention: Convention, tensors: Collection[str]) -> Iter
     trace = case.trace
     batches = case.batches(convention)
     back = any(name in tensors for name in ("dx", "dgamma", "dbeta"))
-    # a mean of all batches forgets where it started, but for the rounding of that
+    # a mean of all batches forgets its start, except for the rounding of it
     sizes = np.full(case.channels, 1.0 if convention.decay == "cumulative" else 0.0)
     rtol: Array = np.zeros(case.channels)
     slack, least = SLACK_OF_AVERAGES
@@ -268,7 +268,7 @@ def _states(case: Case, k: int, model: Any, sizes: Array, rtol: Array) -> Iterat
             for kind, size in kinds.items()
             if own == role and kind in state
         ]
-        if looks:  # of several by one name the nearest: what else a layer keeps is its own affair
+        if looks:  # of several with one role the nearest: a layer may keep other things too
             yield min(looks, key=lambda look: (look.errors / rtol).max())
 
 
@@ -292,7 +292,7 @@ def _size(a: Array) -> Array:
 
 
 EXACT_STEPS = 2
-"""Exact numbers are a thousand times slower than floats."""
+"""Steps in exact arithmetic, which is a thousand times slower than floats."""
 
 
 def rounding_errors(case: Case, convention: Convention) -> dict[str, tuple[float, float]]:
@@ -308,7 +308,7 @@ def rounding_errors(case: Case, convention: Convention) -> dict[str, tuple[float
         return {}
     errors: dict[str, list[float]] = {"z": [], "dx": []}
     model = case.model(convention)
-    for name in ("mean", "second"):  # averages of numbers with 50 digits do not start as floats
+    for name in ("mean", "second"):  # averages of numbers with 50 digits must not start as floats
         if getattr(model, name, None) is not None:
             setattr(model, name, exact(getattr(model, name)))
     with contextlib.suppress(decimal.DecimalException):  # a convention that divides by zero is not exact

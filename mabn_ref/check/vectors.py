@@ -1,7 +1,7 @@
-"""The scenarios with the numbers that belong to them, as files, for what cannot call Python.
+"""The scenarios with their right numbers as files, for languages that cannot call Python.
 
-The numbers are computed with 50 digits and rounded once, so that they are the same on every machine, to the last bit;
-and so are the inputs, which have 11 significant bits and are exact in float32. The page "Test vectors" of the docs
+The numbers are computed with 50 digits and rounded once, so that they are the same on every machine, to the last bit.
+So are the inputs, which have 11 significant bits and are exact in float32. The page "Test vectors" of the docs
 describes the files.
 """
 
@@ -32,7 +32,7 @@ SHIPPED = Path(__file__).with_name("small_vectors")
 """The small set, which comes with the package."""
 
 BITS = 11
-"""Significant bits of the inputs: so few that no rounding of the functions that draw them is left, on any machine."""
+"""Significant bits of the inputs: few enough that the rounding of the drawing functions never shows."""
 
 _SMALL = {
     "bn": {"start": 8, "several in a call": 3, "rank 4": 3, "|B| = 2": 6},
@@ -42,11 +42,11 @@ _SMALL = {
 }
 """The scenarios of the small set, and how many of their steps."""
 NORMS = tuple(_SMALL)
-"""Of which there are vectors: those with batches."""
+"""Normalisers with vectors: those that use batches."""
 
 
 def full_set(norms: Sequence[str] = NORMS) -> list[tuple[str, Scenario]]:
-    """Return the scenarios of `mabn_ref.check.check`, those of float32 left out, whose inputs are no others."""
+    """Return the scenarios of `mabn_ref.check.check`, without those in float32, which have the same inputs."""
     return [
         (norm, _placed(scenario, (3,)))
         for norm in norms
@@ -72,7 +72,7 @@ def small_set(norms: Sequence[str] = NORMS) -> list[tuple[str, Scenario]]:
 
 
 def _placed(scenario: Scenario, space: tuple[int, ...]) -> Scenario:
-    """With axes between N and C, so that no batch has but two values, which leave nothing of dx but rounding."""
+    """Give it axes between N and C: with only two values in a batch, dx would be nothing but rounding."""
     return replace(scenario, space=space) if scenario.space is None else scenario
 
 
@@ -94,7 +94,7 @@ def coarse(a: Array) -> Array:
 
 
 def contents(norm: str, scenario: Scenario) -> dict[str, Array]:
-    """Return the arrays of a scenario's file, all float64: inputs, and what belongs to them.
+    """Return the arrays of a scenario's file, all float64: the inputs and the right results.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def contents(norm: str, scenario: Scenario) -> dict[str, Array]:
 
 
 def _recorded(state: Any) -> dict[str, Any]:
-    """The fields of a state that are of the method: a count that has a default is bookkeeping of ours."""
+    """The fields of a state that belong to the method; a count with a default is our bookkeeping."""
     return {key: value for key, value in state._asdict().items() if key not in state._field_defaults}
 
 
@@ -175,8 +175,8 @@ def packed(arrays: dict[str, Array]) -> bytes:
 def write(folder: Path, chosen: Sequence[tuple[str, Scenario]]) -> Iterator[tuple[Path, int]]:
     """Write a file for every scenario, then the index, and yield each with its size in bytes.
 
-    The folder is made if it is not there; `chosen` is such as `small_set` returns. Files of the same names are
-    replaced, each whole or not at all; the old index goes first, so that there never is one of other files.
+    The folder is made if it is not there; `chosen` is what `small_set` or `full_set` returns. Files with the same
+    names are replaced, each completely or not at all. The old index is removed first: it would be of other files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / INDEX).unlink(missing_ok=True)
