@@ -96,9 +96,7 @@ def check(
     with runner(target, norm, extra or {}, time_limit, axis=axis, call=call) as runs:
         told("what it takes")
         try:
-            about = runs.about(
-                wanted[1]
-            )  # most scenarios share its settings, so what is compiled for it is used again
+            about = runs.about(wanted[1])  # most scenarios have its settings and reuse what is compiled for it
             report = judge(name, norm, about, traces(runs, about, wanted, told))
             either = bool(about.other_axes)
             if either:

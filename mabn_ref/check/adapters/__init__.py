@@ -1,4 +1,4 @@
-"""What makes a target of something else: of a dotted path, a module, a layer of a framework."""
+"""Make a target from something else: a dotted path, a module, a layer of a framework."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ _ADAPTERS = {
     "init and apply": ("jax_functions", "JaxTarget"),
     "forward and backward": ("numpy_classes", "NumpyTarget"),
 }
-"""By where a layer's class comes from: the module and the class, imported only when they are asked for."""
+"""By the origin of a layer's class: module and class of its adapter, imported only when needed."""
 _ANY = SimpleNamespace(
     eps=1e-5, norm_batch=2, decay=0.9, window=4, clip=5.0, warmup=0, renorm_from=1, r_max=3.0, d_max=5.0
 )
-"""Settings with which a function is tried once, to see what it makes."""
+"""Settings with which a function is called once, to see what it makes."""
 
 
 def load(path: str) -> Any:
-    """Import what a dotted path names.
+    """Import the object that a dotted path names.
 
     Parameters
     ----------
     path : str
-        Such as "my_package.norms:MyMABN2d", or the file, "my_package/norms.py:MyMABN2d"; without a colon, a module.
-        The current directory is searched first.
+        For example "my_package.norms:MyMABN2d", or with the file, "my_package/norms.py:MyMABN2d"; without a colon, a
+        module. The current directory is searched first.
 
     Raises
     ------
     ValueError
-        If there is no such module or nothing of that name in it.
+        If there is no such module, or nothing of that name in it.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def load(path: str) -> Any:
 
 
 def _where(error: Exception) -> str:
-    """What was raised while a file ran, and on which line of which file."""
+    """The error raised while a file ran, with its file and line."""
     line = last_own_line(error)
     return (f"{line.filename}, line {line.lineno}: " if line else "") + f"{type(error).__name__}: {error}"
 
@@ -99,7 +99,7 @@ def _file(name: str) -> Path | None:
 def _imported(file: Path) -> ModuleType:
     """A Python file as a module."""
     above, parts = file.parent, [file.stem]
-    while (above / "__init__.py").is_file():  # of a package: imports relative to it are to work
+    while (above / "__init__.py").is_file():  # part of a package: its relative imports must work
         above, parts = above.parent, [above.name, *parts]
     if str(above) not in sys.path:
         sys.path.insert(0, str(above))
@@ -120,7 +120,7 @@ def _imported(file: Path) -> ModuleType:
 def adapt(
     thing: Any, extra: Mapping[str, Any] | None = None, axis: int | None = None, call: Mapping[str, Any] | None = None
 ) -> Target:
-    """Make a target of what is given.
+    """Make a target from an object.
 
     Parameters
     ----------
@@ -131,9 +131,9 @@ def adapt(
     extra : mapping, optional
         Keywords for its constructor.
     axis : int, optional
-        The axis of its channels, of a layer of PyTorch or NumPy; found out by default.
+        The axis of the channels, for a layer of PyTorch or NumPy; found automatically by default.
     call : mapping, optional
-        Keywords for every call of a framework's layer; the values "training" and "inference" are the mode.
+        Keywords for every call of a framework's layer; the values "training" and "inference" stand for the mode.
 
     Returns
     -------
@@ -142,7 +142,7 @@ def adapt(
     Raises
     ------
     TypeError
-        If it is none of these, or `axis` or `call` is given for what takes none.
+        If it is none of these, or if `axis` or `call` is given and the target takes none.
 
     Examples
     --------
@@ -165,7 +165,7 @@ def adapt(
 
 def _adapted(thing: Any, extra: Mapping[str, Any] | None) -> Target:
     if isinstance(thing, type) and isinstance(thing, Target) and len(signature(thing.make).parameters) == 3:
-        thing = thing(**dict(extra or {}))  # its functions are methods, with a self
+        thing = thing(**dict(extra or {}))  # its functions are methods that take self
     if isinstance(thing, Target):
         return thing
     if _has(thing, "init", "forward", "backward", "infer"):
@@ -193,10 +193,10 @@ def _classes(module: ModuleType) -> list[str]:
 
 
 def _kind(thing: Any) -> str:
-    """Which of `_ADAPTERS` is for a class, an instance, or what a function returns; "" if none is."""
+    """The key in `_ADAPTERS` for a class, an instance, or what a function returns; "" if there is none."""
     kind = thing if isinstance(thing, type) else type(thing)
     modules = [base.__module__ + "." for base in kind.__mro__]
-    for name in _ADAPTERS:  # a layer of Keras is a module of PyTorch too, where that is its backend
+    for name in _ADAPTERS:  # with the PyTorch backend, a Keras layer is a PyTorch module too
         if any(module.startswith(name + ".") for module in modules):
             return name
     if _has(thing, "init", "apply"):

@@ -1,4 +1,4 @@
-"""What adapters of frameworks share: the arguments of a constructor, and what is read off shapes."""
+"""Shared by the adapters: the arguments of a constructor, and what is read off shapes."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ class Arguments(NamedTuple):
 
     keywords: dict[str, Any]
     given: frozenset[str]  #: the fields of the Config that it takes
-    numbers: tuple[float, ...]  #: the other numbers among its defaults, which may be hyper-parameters by other names
-    defaults: dict[str, float]  #: what it would have taken, by the fields of the Config
-    channels: str = ""  #: the argument that the number of channels is, if it is not the first
+    numbers: tuple[float, ...]  #: other numbers among its defaults, which may be hyper-parameters under other names
+    defaults: dict[str, float]  #: its own defaults, by the fields of the Config
+    channels: str = ""  #: the argument for the number of channels, if it is not the first
 
 
 def arguments_for(
     make: Callable[..., Any], config: Any, extra: Mapping[str, Any], *, momentum_is_new: bool, hidden: int = 1
 ) -> Arguments:
-    """Choose the keywords to call `make` with, after the number of channels or whatever else comes first.
+    """Choose the keywords to call `make` with, after the number of channels or another first argument.
 
     Parameters
     ----------
     make : callable
-        A class or a function; its first parameter is the number of channels, or that of groups, and channels follow.
+        A class or a function whose first parameter is the number of channels, or the number of groups before it.
     config
         A Config of `mabn_ref.norms`.
     extra : mapping
-        Keywords that go as they are, and win.
+        Keywords that are passed unchanged and take precedence.
     momentum_is_new : bool
-        Whether "momentum" without a default is the weight of the new value. With one the default tells, as it does of
-        "decay" or "alpha": it is the weight of whichever value it makes the heavier one the old.
+        Whether "momentum" without a default is the weight of the new value. A default tells, also for "decay" or
+        "alpha": a default below 0.5 is the weight of the new value, a larger one that of the old.
     hidden : int
-        How many of the first arguments the caller gives.
+        How many of the first arguments the caller passes.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def arguments_for(
             given.add("window")
         elif name in fields and getattr(config, fields[name]) is not None:
             value = getattr(config, fields[name])
-            keywords[name] = getattr(value, "last", value)  # of a ramp: constructors take numbers
+            keywords[name] = getattr(value, "last", value)  # the end of a ramp: constructors take numbers
             given.add(fields[name])
             if type(default) in (int, float):
                 defaults[fields[name]] = default
@@ -93,38 +93,38 @@ def arguments_for(
 
 
 class Constructed:
-    """A target that a framework's constructor makes.
+    """A target made by a framework's constructor.
 
     Parameters
     ----------
     source : type, instance or callable
-        What makes the layer. An instance keeps its settings.
+        Makes the layer. An instance keeps its settings.
     extra : mapping, optional
         Keywords for the constructor.
     """
 
     groups: bool | None = False
-    channels: int | None = None  #: of a layer that has its width already
+    channels: int | None = None  #: the width of a layer that already has one
     momentum_is_new = False
-    """Whether momentum is the weight of the new value, where no default tells."""
+    """Whether momentum is the weight of the new value if no default tells."""
     tracks = True
-    """Whether it was not told to do without moving statistics."""
+    """False if it was told to do without moving statistics."""
 
     def __init__(self, source: Any, extra: Mapping[str, Any] | None = None) -> None:
         self.source, self.extra = source, dict(extra or {})
         self.call: Mapping[str, Any] = {}
-        """What the user gives to every call."""
+        """The user's keywords for every call."""
         self.given: frozenset[str] | None = frozenset()
         self.numbers: tuple[float, ...] = ()
         self.defaults: dict[str, float] = {}
         self.asked: dict[str, Any] = {}
-        """What the user made the layer with, by the fields of the Config."""
+        """The values that the user made the layer with, by the fields of the Config."""
         self.unknown: dict[str, float] = {}
-        """Numbers that the user made it with, by names that say nothing."""
+        """Numbers that the user made the layer with, under names that are not known."""
         self.own: dict[str, float] = {}
-        """What the layer itself keeps, by the fields of the Config."""
+        """The values that the layer keeps as attributes, by the fields of the Config."""
         self.limits: list[str] = []
-        """What is to be known of its parameters."""
+        """What users should know about its parameters."""
 
     def told(self, training: bool) -> dict[str, Any]:
         """Return the user's keywords for a call, in which "training" and "inference" stand for the mode."""
@@ -147,11 +147,11 @@ class Constructed:
         return found
 
     def mode_keyword(self, call: Callable[..., Any], training: bool) -> dict[str, Any]:
-        """Return the keyword that a mode goes by, where nobody says which it is; empty if there is none."""
+        """Return the keyword that sets the mode, if the user does not name one; empty if there is none."""
         return training_flag(call, training)
 
     def arguments(self, call: Any, config: Any, extra: Mapping[str, Any], *, hidden: int = 1) -> Arguments:
-        """Return what `arguments_for` does, and take note of what a call takes of the config."""
+        """Return what `arguments_for` returns, and note which fields of the config the call takes."""
         found = arguments_for(call, config, extra, momentum_is_new=self.momentum_is_new, hidden=hidden)
         whole = self.given is None or "config" in found.keywords
         self.given = None if whole else (self.given or frozenset()) | found.given
@@ -165,9 +165,9 @@ class Constructed:
         return found
 
     def keeps(self, parts: Sequence[Any]) -> None:
-        """Take note of the eps and the momentum that the parts of a layer keep as attributes.
+        """Note the eps and the momentum that the parts of a layer keep as attributes.
 
-        An instance, or what a function has made, was given them by its user, unless the function was told them.
+        For an instance, or a layer that a function made, the user chose them, unless the function was passed them.
         """
         found, clear = kept_by(parts, momentum_is_new=self.momentum_is_new)
         self.own |= found
@@ -180,10 +180,10 @@ class Constructed:
     def constructor(
         self, config: Any, more: Mapping[str, Any], *, channels_first: bool = False
     ) -> Callable[[int], Any]:
-        """Return a function of the number of channels that makes the layer; `more` are keywords of the adapter's.
+        """Return a function of the number of channels that makes the layer; `more` are keywords of the adapter.
 
-        Unless `channels_first`, a class whose first argument has a default is not told the number of channels; one
-        whose first argument is a hyper-parameter never is.
+        Unless `channels_first`, a class whose first argument has a default does not get the number of channels; a
+        class whose first argument is a hyper-parameter never does.
         """
         source, kind = self.source, made_of(self.source)
         first = kind == "channels" or not isinstance(source, type) or (channels_first and kind != "settings")
@@ -199,7 +199,7 @@ def _last(path: str) -> str:
 
 
 def named(parameters: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
-    """Return the path of the first parameter of one of these names.
+    """Return the path of the first parameter with one of these names.
 
     Examples
     --------
@@ -210,7 +210,7 @@ def named(parameters: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
 
 
 def scale_and_shift(parameters: Mapping[str, Any], channels: int) -> tuple[str | None, str | None]:
-    """Return the paths of gamma and beta: by their names, or where there are none, of one that starts at 1, or at 0.
+    """Return the paths of gamma and beta: by name or, failing that, by a first value of 1 or 0.
 
     Examples
     --------
@@ -239,7 +239,7 @@ def zero_centred(scale: Array | None, infer: Callable[[Array], Array], like: Arr
         return False
     try:
         z = infer(np.random.default_rng(0).standard_normal((8, *like.shape[1:])).astype(like.dtype))
-    except Exception:  # whatever is wrong with it shows where it is checked
+    except Exception:  # any fault shows later, when it is checked
         return False
     return bool(np.any(np.ptp(z.reshape(-1, z.shape[-1]), axis=0) > 1e-6))
 
@@ -257,7 +257,7 @@ def counts(path: str) -> bool:
 
 
 def squeezed(value: Any, channels: int) -> Array:
-    """Return (C,), (m, C) or a number, whatever axes of length one are between.
+    """Return (C,), (m, C) or a number, without any axes of length one.
 
     Examples
     --------
@@ -271,7 +271,7 @@ def squeezed(value: Any, channels: int) -> Array:
 
 
 def mode_flags(training: bool) -> dict[str, bool]:
-    """Return the names that a mode goes by, with their values."""
+    """Return the argument names that set the mode, with their values."""
     return dict.fromkeys(TRAINING, training) | dict.fromkeys(INFERENCE, not training)
 
 
@@ -289,7 +289,7 @@ def training_flag(call: Callable[..., Any], training: bool) -> dict[str, bool]:
 
 
 def by_name(make: Callable[..., Any]) -> str:
-    """Return the name of the number of channels where every argument is a keyword; "" otherwise.
+    """Return the name of the argument for the number of channels if all arguments are keyword-only; else "".
 
     Examples
     --------
@@ -302,7 +302,7 @@ def by_name(make: Callable[..., Any]) -> str:
 
 
 def _keywords_alone(make: Callable[..., Any]) -> bool:
-    """Whether a function takes arguments, and none by its place."""
+    """Whether a function takes arguments, and none by position."""
     parameters = [p for p in signature(make).parameters.values() if p.kind is not p.VAR_KEYWORD]
     return bool(parameters) and all(p.kind is p.KEYWORD_ONLY for p in parameters)
 
@@ -310,8 +310,8 @@ def _keywords_alone(make: Callable[..., Any]) -> bool:
 def made_of(make: Callable[..., Any]) -> str:
     """Return what the first argument is: "channels", "settings", or "" if neither.
 
-    It is the number of channels if it has no default; a hyper-parameter with one comes first in a layer that sees its
-    channels when called.
+    Without a default it is the number of channels; a layer whose first argument is a hyper-parameter with a default
+    learns its channels when called.
 
     Examples
     --------

@@ -21,9 +21,9 @@ NAMES: dict[str, tuple[str, ...]] = {
     "layer_scaling": ("layer_scaling",),
     "groups": ("groups", "num_groups", "n_groups", "group_count", "G"),
 }
-"""By the field of a Config: what constructors call it."""
+"""By field of a Config: what constructors call it."""
 DECAYS = ("momentum", *NAMES["decay"])
-"""What may be the weight of the old value or that of the new one."""
+"""Names that may mean the weight of the old value or of the new one."""
 REAL_BATCH = (
     "real_B",
     "real_batch",
@@ -33,18 +33,18 @@ REAL_BATCH = (
     "effective_batch",
     "effective_batch_size",
 )
-"""What constructors call the batch that MABN's window stands for: so many samples, of `norm_batch` in each call."""
+"""What constructors call the batch that MABN's window stands for, in samples: the window times `norm_batch`."""
 CHANNELS = ("num_channels", "num_features", "channels", "features", "C")
-"""What constructors call the number of channels, where it is not their first argument."""
+"""What constructors call the number of channels if it is not their first argument."""
 
 
 def asked_by(
     make: Callable[..., Any], config: Any, extra: Mapping[str, Any], *, momentum_is_new: bool
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """Return which values of which fields a user's keywords ask for, and the numbers whose names say nothing.
+    """Return the fields and values that a user's keywords ask for, and the numbers whose names are not known.
 
-    The batch that a window stands for is the field "real_batch". Momentum is taken as `arguments_for` does; where it
-    has no default, as what it then is, unless that may be either.
+    The batch that a window stands for is the field "real_batch". Momentum is read as in `arguments_for`; without a
+    default it counts only if its meaning is clear.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def asked_by(
 def kept_by(parts: Sequence[Any], *, momentum_is_new: bool) -> tuple[dict[str, float], set[str]]:
     """Return the eps and the decay that the parts of a layer keep as attributes, and which of the two are clear.
 
-    One of which several values are kept is left out. A decay is clear if a default tells what momentum is.
+    A field with several values is left out. A decay is clear if a default tells what momentum means.
     """
     found: dict[str, set[float]] = {"eps": set(), "decay": set()}
     clear = {"eps", "decay"}
@@ -96,9 +96,9 @@ def kept_by(parts: Sequence[Any], *, momentum_is_new: bool) -> tuple[dict[str, f
 
 
 def decay_of(momentum: float, default: Any, is_new: bool) -> float:
-    """Return the weight of the old value by a momentum, or the momentum by that weight.
+    """Return the weight of the old value for a momentum, or the momentum for that weight.
 
-    Momentum is the weight of the new value if its default is small; without one, if it `is_new`.
+    Momentum is the weight of the new value if its default is small or, without a default, if `is_new`.
 
     Examples
     --------
@@ -110,11 +110,11 @@ def decay_of(momentum: float, default: Any, is_new: bool) -> float:
 
 
 def signature(call: Callable[..., Any]) -> inspect.Signature:
-    """Return the signature of a function, or of a class's constructor, whatever its metaclass does."""
+    """Return the signature of a function, or of a class's constructor regardless of its metaclass."""
     if not isinstance(call, type):
         try:
             return inspect.signature(call)
-        except ValueError:  # compiled code may say nothing of its arguments
+        except ValueError:  # compiled code may not tell its arguments
             return inspect.signature(lambda x: None)
     found = inspect.signature(call.__init__)  # type: ignore[misc]
     return found.replace(parameters=list(found.parameters.values())[1:])

@@ -1,4 +1,4 @@
-"""A Flax module as a target, of linen or nnx: `jax.vjp` for backward, what is no parameter for state."""
+"""A Flax module as a target, linen or nnx: `jax.vjp` does backward; everything but parameters is state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _FlaxTarget(JaxTarget):
     """What the modules of linen and of nnx have in common; `Layer.made` begins with the module and its parameters."""
 
     def key(self, layer: Layer) -> str:
-        # of other parameters than scale and shift the values are part of what is compiled
+        # values of parameters other than scale and shift are compiled in
         return repr((layer.channels, layer.made[0])) if len(leaves(self.jax, layer.made[1])) <= 2 else ""
 
     def converted(self, state: Any, x: Any) -> Any:
@@ -28,7 +28,7 @@ class _FlaxTarget(JaxTarget):
         return with_leaves(self.jax, state, found | new)
 
     def placed(self, layer: Layer, gamma: Any, beta: Any) -> Any:
-        """Put the parameters where the module has them, once it is known where."""
+        """Put the parameters where the module keeps them."""
         found = leaves(self.jax, layer.made[1])
         scale, shift = scale_and_shift(found, layer.channels)
         # a module without parameters of its own has them applied outside
@@ -43,9 +43,9 @@ class _FlaxTarget(JaxTarget):
         return with_leaves(self.jax, layer.made[1], new)
 
     def centred(self, params: Any, infer: Callable[[Any], Any], like: Any) -> bool:
-        """Whether gamma is 1 + scale, by what `infer` returns with the parameters as they start."""
+        """Whether gamma is 1 + scale, judged by what `infer` returns with the initial parameters."""
         found = leaves(self.jax, params)
-        scale = named(found, SCALES)  # of one that starts at 1 it is not
+        scale = named(found, SCALES)  # if it starts at 1, gamma is scale
         start = None if scale is None else np.asarray(found[scale])
         return zero_centred(start, lambda x: np.asarray(infer(self.jax.numpy.asarray(x))), np.asarray(like))
 
@@ -67,7 +67,7 @@ class LinenTarget(_FlaxTarget):
     def start(self, layer: Layer, x: Any) -> Any:
         module, flag = self._ready(layer, False)
         like = repr((module, flag))
-        if like not in self.inits:  # compiled, it leaves out the output
+        if like not in self.inits:  # compiling it leaves out the output
             self.inits[like] = Compiled(self.jax, lambda x: module.init(self.jax.random.key(0), x, **flag))
         variables = self.inits[like](x)
         layer.made[1] = variables.get("params", {})

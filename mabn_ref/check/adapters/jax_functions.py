@@ -1,4 +1,4 @@
-"""A pair of JAX functions as a target: `jax.vjp` does the backward, the state goes in and out."""
+"""A pair of JAX functions as a target: `jax.vjp` does backward; the state is passed in and returned."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Layer:
 
 
 class Compiled:
-    """A function, compiled; it runs step by step where it looks at values, as ``if`` does.
+    """A compiled function; if it looks at values, as ``if`` does, it runs uncompiled.
 
-    What is `quick` to compile may be slow to run: that is for float64, which is there for the check alone. In float32
-    a layer is compiled as its user compiles it.
+    `quick` compiles fast and may run slowly: this is for float64, which only the check uses. In float32 a layer is
+    compiled as its user compiles it.
     """
 
     def __init__(self, jax: Any, plain: Callable[..., Any], *, quick: bool = True) -> None:
@@ -43,7 +43,7 @@ class Compiled:
         self.error, self.plain, self.compiled = jax.errors.JAXTypeError, plain, jax.jit(plain, **options)
 
     def __call__(self, *given: Any) -> Any:
-        """Return what the function does."""
+        """Return what the function returns."""
         if self.compiled is not self.plain:
             try:
                 return self.compiled(*given)
@@ -53,16 +53,16 @@ class Compiled:
 
 
 class Step:
-    """A pass forward and backward, of ``run(*inputs, state)``, which returns z and the new state.
+    """A forward and backward pass of ``run(*inputs, state)``, which returns z and the new state.
 
-    Both directions are one function, called once for z and again for the gradients: to compile takes much longer than
-    to run. `owner` is the layer that it is of, and `infer` its inference.
+    Both passes are one function, called once for z and again for the gradients, since compiling takes much longer
+    than running. `owner` is the layer, and `infer` its inference.
     """
 
     def __init__(self, jax: Any, run: Any, owner: Any = None, infer: Any = None, *, quick: bool = False) -> None:
         def both(inputs: Any, state: Any, dz: Any) -> Any:
             z, pull, new = jax.vjp(lambda *inputs: run(*inputs, state), *inputs, has_aux=True)
-            return z, pull(dz) if z.shape == dz.shape else None, new  # one of another shape is refused
+            return z, pull(dz) if z.shape == dz.shape else None, new  # another shape is refused later
 
         self.owner, self.both = owner, Compiled(jax, both, quick=quick)
         self.infer = Compiled(jax, infer, quick=quick) if infer else None
@@ -89,7 +89,7 @@ class JaxTarget(Holding, Constructed):
         self.steps: dict[str, Step] = {}
 
     def key(self, layer: Layer) -> str:
-        """What layers that can share a compiled pass have in common, "" if nothing is known to tell."""
+        """A key shared by layers that can share a compiled pass; "" if none is known."""
         return repr((layer.channels, layer.made))
 
     def make(self, channels: int, config: Any) -> Layer:
@@ -101,7 +101,7 @@ class JaxTarget(Holding, Constructed):
         return Layer(channels, (starting.keywords, applying.keywords))
 
     def precision(self, x: Array) -> Any:
-        """Switch on float64 for as long as it is needed; float32 is run as the user runs it."""
+        """Switch on float64 while it is needed; float32 runs as the user runs it."""
         return x64(self.jax) if x.dtype == np.float64 else contextlib.nullcontext()
 
     def start(self, layer: Layer, x: Any) -> Any:
@@ -135,7 +135,7 @@ class JaxTarget(Holding, Constructed):
                 def run(x: Any, gamma: Any, beta: Any, kept: Any, state: Any) -> Any:
                     return self.apply(layer, x, gamma, beta, {**state, **kept} if kept else state, training=True)
 
-                infer = self._infer(layer) if key else None  # what nobody shares is not worth compiling
+                infer = self._infer(layer) if key else None  # not worth compiling if nobody shares it
                 layer.step = Step(self.jax, run, layer, infer, quick=x.dtype == np.float64)
                 self.steps |= {key: layer.step} if key else {}
             z, layer.cache, layer.state = layer.step(x_, gamma_, beta_, kept, state)
@@ -163,7 +163,7 @@ class JaxTarget(Holding, Constructed):
         layer.state = with_leaves(self.jax, layer.state, new)
         return bool(new)
 
-    # what a probe of `mabn_ref.check.behaviour` needs; a state of JAX is all in the open, and immutable
+    # for a probe of `mabn_ref.check.behaviour`; a JAX state is visible and immutable, so the others need nothing
 
     def inference_gradient(self, layer: Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> list[Array | None]:
         """Return dx, dgamma and dbeta at inference, None for what the layer does not have."""

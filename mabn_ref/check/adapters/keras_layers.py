@@ -1,4 +1,4 @@
-"""A Keras 3 layer as a target, on any backend that differentiates: the backend does the backward."""
+"""A Keras 3 layer as a target, on any backend that differentiates: the backend does the backward pass."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class _Layer:
         self.zero_centred = False
         """Whether gamma is 1 + scale."""
         self.keywords: dict[str, Any] = {}
-        """Of the last call: the mode, and what the user gives."""
+        """The keywords of the last call: the mode, and the user's own."""
         self.step: Step | None = None
         self.backward: Any = None
 
 
 class KerasTarget(Constructed):
-    """A layer class, an instance, made anew from its configuration, or a function of the number of channels.
+    """A layer class, an instance (recreated from its configuration), or a function of the number of channels.
 
     As Batch Renormalization, ``keras.layers.BatchNormalization`` gets ``renorm=True``, its clipping and both momenta.
     """
@@ -55,11 +55,11 @@ class KerasTarget(Constructed):
         return _Layer(self.keras, lambda: construct(channels), channels)
 
     def call_keywords(self, call: Callable[..., Any], training: bool) -> dict[str, Any]:
-        # every layer of Keras can be told whether it trains, also where its `call` is not
+        # every Keras layer can be told whether it trains, even if its `call` cannot
         return {"training": training} | super().call_keywords(call, training)
 
     def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
-        # Keras computes in float32 whatever it is given, unless its backend is TensorFlow
+        # Keras computes in float32 for any input, unless its backend is TensorFlow
         x = x.astype(self.keras.backend.result_type(str(x.dtype)))
         if layer.layer is None:
             self._build(layer, x)
@@ -134,7 +134,7 @@ def _jax(layer: _Layer, x: Array) -> tuple[Any, Any]:
     trained, kept = layer.layer.trainable_variables, layer.layer.non_trainable_variables
 
     def run(x: Any, values: Any, state: Any) -> tuple[Any, Any]:
-        # not `stateless_call`, which does not tell the layers inside that they are trained
+        # not `stateless_call`, which does not tell inner layers that they are training
         held = [*zip(trained, values, strict=True), *zip(kept, state, strict=True)]
         with layer.keras.StatelessScope(held) as scope:
             z = layer.layer(x, **layer.keywords)

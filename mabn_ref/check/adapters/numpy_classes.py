@@ -1,4 +1,4 @@
-"""A class of NumPy with ``forward`` and ``backward`` as a target, as courses write them: the cache is its own."""
+"""A NumPy class with ``forward`` and ``backward``, as in courses, as a target; it keeps its own cache."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mabn_ref.check.adapters.arguments import (
 from mabn_ref.check.target import mean_and_variance
 
 _GRADIENTS = ("grads", "gradients", "grad")
-"""What classes call a dictionary of gradients; otherwise they are attributes such as dgamma or gamma_grad."""
+"""Names of a dictionary of gradients; otherwise gradients are attributes such as dgamma or gamma_grad."""
 
 
 class _Layer:
@@ -31,7 +31,7 @@ class _Layer:
     def __init__(self, thing: Any, channels: int) -> None:
         self.thing, self.channels = thing, channels
         self.handed: list[tuple[Array, Array, Array]] = []
-        """Of the last pass in training: the caller's x, what the object got for it, and a copy of that."""
+        """From the last pass in training: the caller's x, the array passed for it, and a copy of that."""
         tables = [vars(thing), *(value for value in vars(thing).values() if isinstance(value, dict))]
         places = [(table, name) for table in tables for name in table]
         self.scale, self.shift = (
@@ -44,7 +44,7 @@ class _Layer:
 
 
 def kept(layer: _Layer) -> Iterator[tuple[str, Any]]:
-    """What an object keeps besides parameters and gradients, also in dictionaries."""
+    """Everything that an object keeps except parameters and gradients, also in dictionaries."""
     own = [place[1] for place in (layer.scale, layer.shift) if place is not None]
     for name, value in vars(layer.thing).items():
         entries = {f"{name}[{k}]": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
@@ -62,8 +62,8 @@ class NumpyTarget(Constructed):
     """A class whose objects have ``forward(x, ...)`` and ``backward(dz)``, an object of one, or a function of C.
 
     The mode is an argument of forward, by its name, or an attribute ``training``. Backward returns dx, or dx, dgamma
-    and dbeta; otherwise these are attributes or entries of a dictionary of gradients. Of `axes` for the channels the
-    last and 1 are tried, unless `adapt` is told the axis.
+    and dbeta; otherwise these are attributes or entries of a dictionary of gradients. For the channels, the last axis
+    and axis 1 are tried, unless `adapt` is told the axis.
     """
 
     def __init__(self, source: Any, extra: Mapping[str, Any] | None = None) -> None:
@@ -130,7 +130,7 @@ class NumpyTarget(Constructed):
         return found
 
     def _seen(self, a: Array, given: Array, before: Array) -> None:
-        """Write into an array of the caller's what the object has made of its own, as the caller would see it."""
+        """Copy changes that the object made to its array into the caller's array, as the caller would see them."""
         if not np.array_equal(given, before, equal_nan=True):
             a[...] = np.moveaxis(given, self.axis, -1)
 
@@ -160,7 +160,7 @@ class NumpyTarget(Constructed):
         return next((table[key] for table, key in places if np.size(table.get(key, ())) == layer.channels), None)
 
     def state(self, layer: _Layer) -> dict[str, Any]:
-        """Arrays of one number per channel that are neither parameters nor gradients; and counts."""
+        """Arrays of one number per channel that are neither parameters nor gradients."""
         return {
             name: squeezed(value, layer.channels)
             for name, value in kept(layer)
@@ -168,14 +168,14 @@ class NumpyTarget(Constructed):
         }
 
     def age(self, layer: _Layer, iterations: int) -> bool:
-        """Set whole numbers called after steps, iterations or batches."""
+        """Set integers whose names contain steps, iterations or batches."""
         named = [n for n, v in vars(layer.thing).items() if type(v) is int and counts(n)]
         for name in named:
             setattr(layer.thing, name, iterations)
         return bool(named)
 
     def freeze(self, layer: _Layer, mean: Array, var: Array) -> bool:
-        """Set the arrays that are called a mean and a variance."""
+        """Set the arrays whose names say mean and variance."""
         found = mean_and_variance(n for n, v in vars(layer.thing).items() if np.size(v) == layer.channels)
         for name, value in zip(found, (mean, var), strict=False):
             setattr(layer.thing, name, value.reshape(np.shape(getattr(layer.thing, name))))

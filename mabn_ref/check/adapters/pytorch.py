@@ -1,4 +1,4 @@
-"""A `torch.nn.Module` as a target: channels first on its side, autograd for backward, buffers for state."""
+"""A `torch.nn.Module` as a target: it sees channels first, autograd does backward, buffers are the state."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ class _Layer:
         self.module, self.channels = module, channels
         self.ready = False
         self.training: bool | None = None
-        """The mode that it was last told."""
+        """The mode that was last set."""
         self.scale: Any = None
         self.shift: Any = None
         self.frozen = False
-        """Whether its buffers are constants, those called weight and bias too."""
+        """Whether its buffers are constants, including those called weight and bias."""
         self.zero_centred = False
         """Whether gamma is 1 + scale."""
         self.x: Any = None
         self.z: Any = None
         self.cache: Any = None
-        """Both, gamma and beta where the module has none, and the module's own output."""
+        """x and z, gamma and beta if the module has none, and the module's own output."""
         self.handed: list[tuple[Array, Any, Any]] = []
-        """Of the last pass in training: the caller's x, what the module got for it, and a copy of that."""
+        """From the last pass in training: the caller's x, the tensor passed for it, and a copy of that."""
         self.numbers: list[dict[str, float]] = []
-        """Every number of the module, before the first pass in training and after each of the last two."""
+        """All numbers of the module, before the first pass in training and after each of the last two."""
 
 
 class TorchTarget(Holding, Constructed):
-    """A module class, an instance, which is copied, or a function of the number of channels that returns one.
+    """A module class, an instance (which is copied), or a function of the number of channels that returns one.
 
-    Its channel axis is whichever of `axes` it takes images with, unless `adapt` is told: first 1 is tried, and -1 of
-    a `torch.nn.LayerNorm` or `torch.nn.RMSNorm`.
+    Unless `adapt` is told the axis, the channel axis is the one of `axes` with which the module takes images: 1 is
+    tried first, or -1 for a `torch.nn.LayerNorm` or `torch.nn.RMSNorm`.
     """
 
     momentum_is_new = True
@@ -66,7 +66,7 @@ class TorchTarget(Holding, Constructed):
     def make(self, channels: int, config: Any) -> _Layer:
         if isinstance(self.source, self.torch.nn.Module):
             module = copy.deepcopy(self.source)
-            for part in module.modules():  # what it was trained on is not a setting
+            for part in module.modules():  # what it learned in training is not a setting
                 if isinstance(part, self.torch.nn.modules.batchnorm._NormBase):
                     part.reset_running_stats()
         else:
@@ -74,7 +74,7 @@ class TorchTarget(Holding, Constructed):
             lazy = isinstance(self.source, type) and issubclass(self.source, mixin)
             module = self.constructor(config, {}, channels_first=not lazy)(channels)
         self.numbers += tuple(float(v) for *_, v in _attributes(module) if type(v) in (int, float))
-        if not isinstance(self.source, type):  # what a function has made was asked for by its user
+        if not isinstance(self.source, type):  # a function's user has chosen what it makes
             self.tracks &= all(getattr(part, "track_running_stats", True) for part in module.modules())
         self.keeps(list(module.modules()))
         return _Layer(module, channels)
@@ -83,7 +83,7 @@ class TorchTarget(Holding, Constructed):
         torch, module = self.torch, layer.module
         torch.set_num_threads(1)  # the tensors are tiny: threads would take most of the time
         unbatched = getattr(module, "_get_no_batch_dim", None)
-        if unbatched is not None and unbatched() == x.ndim:  # instance norm would take samples for channels
+        if unbatched is not None and unbatched() == x.ndim:  # instance norm would mistake samples for channels
             raise ValueError(f"{type(module).__name__} takes an input of rank {x.ndim} for one without a batch")
         given = self._call(layer, self._first(x), gamma, beta, training=training, grad=training)
         self._seen(x, given, layer.x)
@@ -92,17 +92,17 @@ class TorchTarget(Holding, Constructed):
         return self._last(layer.z)
 
     def _seen(self, a: Array, given: Any, before: Any) -> None:
-        """Write into an array of the caller's what the module has made of its own, as the caller would see it."""
+        """Copy changes that the module made to its tensor into the caller's array, as the caller would see them."""
         if not self.torch.equal(given, before):
             a[...] = self._last(given)
 
     def _call(self, layer: _Layer, x: Any, gamma: Array, beta: Array, *, training: bool, grad: bool) -> Any:
-        """Run the module in the dtype of `x`, and return the tensor that it was given, as it is afterwards."""
+        """Run the module in the dtype of `x`, and return its input tensor as it is afterwards."""
         torch, module = self.torch, layer.module
         layer.x = x.clone().requires_grad_(grad)
         module.to(x.dtype)
         self._prepare(layer)
-        if layer.training is not training:  # as its user does: not before every pass
+        if layer.training is not training:  # as users do: not before every pass
             module.train(training)
             layer.training = training
         outer = None
@@ -111,9 +111,9 @@ class TorchTarget(Holding, Constructed):
                 if parameter is None:
                     continue
                 new = torch.tensor(value, dtype=parameter.dtype).reshape(parameter.shape)
-                if not torch.equal(parameter, new):  # a graph may hold it, and would be void
+                if not torch.equal(parameter, new):  # a graph that holds it would become invalid
                     parameter.copy_(new)
-        # a leaf that is changed in place is an error of autograd's, so the module gets a view of a copy
+        # autograd forbids in-place changes of a leaf, so the module gets a copy
         given = layer.x.clone()
         z = own = self._output(module(given, **self.call_keywords(module.forward, training)), given)
         if layer.scale is None and layer.shift is None:  # no parameters of its own: apply them outside
@@ -126,7 +126,7 @@ class TorchTarget(Holding, Constructed):
         return given.detach()
 
     def _output(self, found: Any, given: Any) -> Any:
-        """The tensor itself, or the first of several that has the shape of the input."""
+        """The output tensor or, of several, the first with the shape of the input."""
         parts = found if isinstance(found, tuple | list) else (found,)
         z = next((p for p in parts if isinstance(p, self.torch.Tensor) and p.shape == given.shape), None)
         if z is None and isinstance(parts[0], self.torch.Tensor):
@@ -136,7 +136,7 @@ class TorchTarget(Holding, Constructed):
         return z
 
     def _prepare(self, layer: _Layer) -> None:
-        """Find out, once, which parameters are gamma and beta."""
+        """Find, once, which parameters are gamma and beta."""
         if layer.ready:
             return
         torch, module = self.torch, layer.module
@@ -148,11 +148,11 @@ class TorchTarget(Holding, Constructed):
         sized = {n: p for n, p in everything.items() if p.numel() == layer.channels}
         scale, shift = named(sized, SCALES), named(sized, SHIFTS)
         starts = {n: p for n, p in sized.items() if n not in (scale, shift)}
-        if scale or shift or not all(map(_averages, starts)):  # a name is a hint, and no more
+        if scale or shift or not all(map(_averages, starts)):  # a name is only a hint
             starts = {n: p for n, p in starts.items() if not _averages(n)}
         scale = scale or next((n for n, p in starts.items() if bool((p == 1).all())), None)
         unknown = [n for n, p in starts.items() if n != scale and bool((p == 0).all())]
-        if scale is None and len(unknown) > (shift is None):  # that scale, which makes the output move with the input
+        if scale is None and len(unknown) > (shift is None):  # the one that makes the output move with the input
             scale = next((n for n in unknown if self._scales(module, n, layer.x)), None)
         shift = shift or next((n for n in unknown if n != scale), None)
         layer.scale, layer.shift = (sized.get(name or "") for name in (scale, shift))
@@ -179,28 +179,28 @@ class TorchTarget(Holding, Constructed):
         layer.ready = True
 
     def _parameters(self, layer: _Layer, module: Any) -> list[tuple[str, Any]]:
-        """The parameters by name; of a frozen module without any, the buffers called like a scale or a shift."""
+        """The parameters by name; for a frozen module without any, the buffers named like a scale or a shift."""
         buffers = [(n, b) for n, b in module.named_buffers() if named({n: b}, (*SCALES, *SHIFTS))]
         return list(module.named_parameters()) or buffers * layer.frozen
 
     def _makes_parameters(self, module: Any, x: Any) -> bool:
-        """Whether a module that has no parameters makes them at its first call, as a copy of it does."""
+        """Whether a module without parameters makes them at its first call, tried on a copy."""
         if any(True for _ in module.parameters()):
             return False
         other = copy.deepcopy(module)
-        with contextlib.suppress(Exception):  # before it has seen a batch it may refuse
+        with contextlib.suppress(Exception):  # it may refuse before it has seen a batch
             self._tried(other, x)
         return any(True for _ in other.parameters())
 
     def _tried(self, module: Any, x: Any) -> Any:
-        """The output of an inference on samples of either sign: of one alone no output moves."""
+        """The output of an inference on samples and their negatives: a single sample might not move the output."""
         with self.torch.no_grad():
             given = self.torch.cat([x, -x])
             module.eval()
             return self._output(module(given, **self.call_keywords(module.forward, False)), given)
 
     def _moves(self, z: Any) -> bool:
-        """Whether an output is more than a constant in every channel."""
+        """Whether an output is not constant in some channel."""
         rows = z.movedim(self.axis, -1).reshape(-1, z.shape[self.axis])
         return bool((rows.amax(0) - rows.amin(0) > 1e-6).any())
 
@@ -226,19 +226,19 @@ class TorchTarget(Holding, Constructed):
             self._seen(*array)
         if found[0] is None:
             raise RuntimeError("no gradient reaches x: the output does not depend on it through autograd")
-        # a parameter that no gradient reaches is there all the same, and its gradient is zero
+        # a parameter that no gradient reaches still counts: its gradient is zero
         reached = iter(torch.zeros_like(t) if g is None else g for t, g in zip(wanted, found, strict=True))
         dx, dgamma, dbeta = (None if t is None else next(reached).detach() for t in inputs)
         parameters = (None if g is None else g.numpy().reshape(-1).copy() for g in (dgamma, dbeta))
         return (self._last(dx), *parameters)
 
     def _differentiated(self, layer: _Layer) -> list[Any]:
-        """x, gamma and beta of the last pass, None for what there is no gradient of."""
+        """x, gamma and beta of the last pass, None for those without a gradient."""
         x, _, outer, _ = layer.cache
         return [x, *(outer or (t if t is not None and t.requires_grad else None for t in (layer.scale, layer.shift)))]
 
     def _grad(self, z: Any, dz: Any, wanted: list[Any], **options: Any) -> Any:
-        """The gradients of the sum of dz * z; handed dz itself, autograd would import SymPy, which takes a second."""
+        """The gradients of the sum of dz * z; if passed dz itself, autograd imports SymPy, which takes a second."""
         dz = self._first(dz) if isinstance(dz, np.ndarray) else dz
         return self.torch.autograd.grad((z * dz.to(z.dtype)).sum(), wanted, **options)
 
@@ -247,7 +247,7 @@ class TorchTarget(Holding, Constructed):
         return {name: squeezed(t.detach().numpy(), layer.channels) for name, t in tensors}
 
     def age(self, layer: _Layer, iterations: int) -> bool:
-        """Set what a pass in training adds one to, and whole numbers called after steps, iterations or batches."""
+        """Set numbers that a training pass raises by one, and integers named after steps, iterations or batches."""
         before, after = layer.numbers[-2:] if len(layer.numbers) > 1 else ({}, {})
         moved = {name for name, value in after.items() if value - before.get(name, value) == 1}
         found = False
@@ -262,7 +262,7 @@ class TorchTarget(Holding, Constructed):
         return found
 
     def freeze(self, layer: _Layer, mean: Array, var: Array) -> bool:
-        """Set the buffers that are called a mean and a variance."""
+        """Set the buffers whose names say mean and variance."""
         layer.frozen = True
         tensors = {name: t for name, t in self._tensors(layer.module) if t.numel() == layer.channels}
         found = mean_and_variance(tensors)
@@ -270,12 +270,12 @@ class TorchTarget(Holding, Constructed):
             tensors[name].data = self.torch.tensor(value.reshape(tensors[name].shape))
         return bool(found)
 
-    # what the probes of `mabn_ref.check.behaviour` need
+    # for the probes of `mabn_ref.check.behaviour`
 
     def inference_gradient(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> list[Array | None]:
         """Return dx, dgamma and dbeta in eval mode, None for what the layer does not have.
 
-        That is dx also where no gradient reaches x; those of parameters are zero then.
+        dx is None also if no gradient reaches x; parameters then have zeros.
         """
         self._call(layer, self._first(x), gamma, beta, training=False, grad=True)
         inputs = self._differentiated(layer)
@@ -296,13 +296,13 @@ class TorchTarget(Holding, Constructed):
             weighed = (dx * self._first(v)).sum()
             found = self.torch.autograd.grad(weighed, layer.x, allow_unused=True, retain_graph=True)[0]
             if found is None:
-                weighed.backward()  # raises where a layer says that it cannot be differentiated twice
-        except (RuntimeError, NotImplementedError) as error:  # a layer that says so gives no wrong numbers
+                weighed.backward()  # raises if a layer says that it cannot be differentiated twice
+        except (RuntimeError, NotImplementedError) as error:  # a layer that raises gives no wrong numbers
             raise NotOffered(first_line(error)) from error
         return np.zeros_like(x) if found is None else self._last(found)
 
     def without_input_gradient(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> list[Array]:
-        """Return dgamma and dbeta of a pass in training on an x that needs no gradient; zeros where none arrive."""
+        """Return dgamma and dbeta of a training pass on an x that needs no gradient; zeros if none arrive."""
         self._call(layer, self._first(x), gamma, beta, training=True, grad=False)
         wanted = [t for t in self._differentiated(layer)[1:] if t is not None and t.requires_grad]
         if not wanted:
@@ -320,7 +320,7 @@ class TorchTarget(Holding, Constructed):
     def with_frozen(
         self, layer: _Layer, frozen: Sequence[str], x: Array, gamma: Array, beta: Array, dz: Array
     ) -> tuple[Array | None, ...]:
-        """Return dx, dgamma and dbeta of a pass in training, None of those that are `frozen`."""
+        """Return dx, dgamma and dbeta of a training pass, None for those that are `frozen`."""
         own = {"dgamma": layer.scale, "dbeta": layer.shift}
         still = [own[name] for name in frozen if own[name] is not None]
         if not still:
@@ -331,13 +331,13 @@ class TorchTarget(Holding, Constructed):
         return self.backward(layer, dz)
 
     def overwritten(self, layer: _Layer, name: str, x: Array, gamma: Array, beta: Array, dz: Array) -> list[Array]:
-        """Return the gradients of a pass in training before whose backward "x" or "z" becomes 0.
+        """Return the gradients of a training pass whose "x" or "z" is set to 0 before backward.
 
-        They are those of x and of what parameters the module has, for a gradient that reaches its output.
+        These are the gradients of x and of the module's parameters, for a gradient that reaches its output.
         """
         given = self._call(layer, self._first(x), gamma, beta, training=True, grad=True)
         own = layer.cache[-1]
-        total = (own * self._first(dz)).sum()  # before: of an output that is a view the graph is lost afterwards
+        total = (own * self._first(dz)).sum()  # before zeroing: if the output is a view, its graph is lost afterwards
         wanted = [layer.x, *(t for t in (layer.scale, layer.shift) if t is not None and t.requires_grad)]
         with self.torch.no_grad():
             for tensor in {"x": [given], "z": [own]}.get(name, []):
@@ -346,17 +346,17 @@ class TorchTarget(Holding, Constructed):
         return [g.numpy().copy() for g in found if g is not None]
 
     def in_other_layout(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> list[Array]:
-        """Return z and the gradients of a pass in training whose x and dz lie in memory as is not usual."""
+        """Return z and the gradients of a training pass whose x and dz have an unusual memory layout."""
         self._call(layer, self._first(x, turned=True), gamma, beta, training=True, grad=True)
         return [self._last(layer.z), *self._gradients(layer, self._first(dz, turned=True))]
 
     def backward_twice(self, layer: _Layer, dz: Array) -> tuple[list[Array], list[Array]]:
-        """Return the gradients of the last pass, taken twice from one graph."""
+        """Return the gradients of the last pass, taken twice through one graph."""
         first = self._gradients(layer, dz, retain_graph=True)
         return first, self._gradients(layer, dz)
 
     def _gradients(self, layer: _Layer, dz: Any, **options: Any) -> list[Array]:
-        """Those of x, gamma and beta that there are."""
+        """The gradients of x, gamma and beta, as far as they exist."""
         wanted = [t for t in self._differentiated(layer) if t is not None]
         dx, *others = self._grad(layer.z, dz, wanted, **options)
         return [self._last(dx).copy(), *(g.numpy().reshape(-1).copy() for g in others)]
@@ -376,7 +376,7 @@ class TorchTarget(Holding, Constructed):
         Returns
         -------
         lost, apart : list of str
-            Tensors that it lacks: attributes, and those that the module keeps in a dictionary of its own.
+            Tensors that the checkpoint lacks: attributes, and those that the module keeps in its own dictionary.
         """
         kept = layer.module.state_dict()
         other.module.load_state_dict(kept)
@@ -387,7 +387,7 @@ class TorchTarget(Holding, Constructed):
         return self._same(layer, copy.deepcopy(layer.module))
 
     def pickled(self, layer: _Layer) -> _Layer:
-        """Return the layer, there and back."""
+        """Return the layer, pickled and unpickled."""
         return self._same(layer, pickle.loads(pickle.dumps(layer.module)))
 
     def _same(self, layer: _Layer, module: Any) -> _Layer:
@@ -402,10 +402,10 @@ class TorchTarget(Holding, Constructed):
     def in_precision(
         self, name: str, channels: int, config: Any, x: Array, dz: Array
     ) -> tuple[dict[str, Array], dict[str, Array], str]:
-        """Return what a new layer makes of x in a half precision, the same in float64, and the dtype of the first z.
+        """Return the results of a new layer in a half precision, the same in float64, and the dtype of the first z.
 
-        That is z and the gradients of a pass in training, by their names, and the inference of a layer that has
-        trained on x / 100, whose moving variances are in range.
+        The results are z and the gradients of a training pass, by name, and the inference of a layer trained on
+        x / 100, whose moving variances are in range.
         """
         one, low = np.ones(channels), getattr(self.torch, name)
         found: list[dict[str, Array]] = []
@@ -425,12 +425,12 @@ class TorchTarget(Holding, Constructed):
         return found[1], found[0], returned
 
     def _numbers(self, module: Any) -> dict[str, float]:
-        """Every number of a module: attributes, and tensors of one value."""
+        """All numbers of a module: attributes, and tensors of one value."""
         found = {name: float(t.detach()) for name, t in self._tensors(module) if t.numel() == 1}
         return found | {path: float(v) for path, *_, v in _attributes(module) if type(v) in (int, float)}
 
     def _tensors(self, module: Any) -> Iterator[tuple[str, Any]]:
-        """Buffers, parameters that are called as averages are, and tensors in plain attributes or in dictionaries."""
+        """Buffers, parameters named like averages, and tensors in plain attributes or dictionaries."""
         yield from module.named_buffers()
         yield from ((name, parameter) for name, parameter in module.named_parameters() if _averages(name))
         for path, _, name, value in _attributes(module):
@@ -440,7 +440,7 @@ class TorchTarget(Holding, Constructed):
                 yield from ((f"{path}[{k}]", v) for k, v in value.items() if isinstance(v, self.torch.Tensor))
 
     def _first(self, a: Array, turned: bool = False) -> Any:
-        """An array as the module takes it, contiguous or, if `turned`, with its channels elsewhere in memory."""
+        """An array as the module takes it, contiguous or, if `turned`, with the other memory layout."""
         if turned and self.axis == -1:
             return self.torch.tensor(np.moveaxis(a, -1, 1).copy()).movedim(1, -1)
         if turned:
@@ -459,12 +459,12 @@ def _attributes(module: Any) -> list[tuple[str, Any, str, Any]]:
 
 
 def _averages(name: str) -> bool:
-    """Whether a parameter is called as a moving statistic is."""
+    """Whether a parameter is named like a moving statistic."""
     return bool(statistic(name)) and any(word in name.lower() for word in MOVING)
 
 
 def _width(module: Any) -> int | None:
-    """The number of channels of a module: as it says, or the most frequent length of its vectors."""
+    """The number of channels of a module: from its attributes, or the most frequent length of its vectors."""
     for part in module.modules():
         for name in ("num_features", "num_channels", "normalized_shape"):
             value = getattr(part, name, None)
