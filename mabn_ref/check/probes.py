@@ -419,7 +419,7 @@ _IN_ORDER = (
 )
 PROBES: tuple[Probe, ...] = (
     Probe(
-        "input kept", "Each pass leaves x and dz unchanged, and the next call the z and dx that were returned.",
+        "input kept", "x and dz are unchanged after each pass, and the returned z and dx after the next call.",
         "input-overwritten", "The layer overwrites an array that its caller may still need.", _input_kept,
     ),
     Probe(
@@ -437,11 +437,12 @@ PROBES: tuple[Probe, ...] = (
         "forward passes alone",
         "Two forward passes in training without a backward pass (in PyTorch under ``no_grad``), as when statistics "
         "are re-estimated; then an inference.",
-        "forward-alone-differs", "In training, a forward pass has other results if no backward pass follows it.",
+        "forward-alone-differs", "In training, a forward pass differs if no backward pass follows it.",
         _forward_alone,
     ),
     Probe(
-        "two forward passes before the backward passes", "As when a layer is used twice in one graph.",
+        "two forward passes before the backward passes",
+        "As when a layer is used twice in one graph: the gradients are those of separate steps.",
         "one-pass-remembered", "Backward uses what a later forward pass has left.", _two_forwards, _HOLD, *_IN_ORDER,
     ),
     Probe(
@@ -463,7 +464,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "one sample at inference", "A sample has the same output alone as among others.", "one-sample-differs",
-        "At inference, a sample has another output alone than among others.", _one_sample,
+        "At inference, a sample has a different output alone than among others.", _one_sample,
     ),
     Probe(
         "gamma of 0", "dx is 0, and dgamma and dbeta are the same as with another gamma.", "zero-gamma",
@@ -487,8 +488,8 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe(
         "x or z overwritten",
-        "Before its backward pass another layer overwrites z or x, as a ReLU with ``inplace=True`` does: it raises "
-        "an error, or its gradients are the same.",
+        "Another layer overwrites z or x, as a ReLU with ``inplace=True`` does; then backward raises an error or "
+        "returns the same gradients.",
         "reads-what-was-overwritten",
         "Backward uses x or z after another layer has overwritten it in place; save_for_backward would notice.",
         _overwritten, ("overwritten",),

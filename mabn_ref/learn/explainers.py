@@ -130,7 +130,7 @@ def shares(divisors: Mapping[str, int]) -> dict[str, Array]:
     >>> list(shares({"M": 4}).values())
     [array(0.25)]
     """
-    said = "{names} {is} divided by %s; every value of a channel used the parameter, so it is a sum"
+    said = "{names} {is} divided by %s; every value of a channel used the parameter, so its gradient is a sum"
     return {said % name: np.array(1 / count) for name, count in divisors.items()}
 
 

@@ -52,8 +52,8 @@ def check_part(name: str, part: str, functions: Mapping[str, Any], seeds: Sequen
 def as_notebook(exercise: Exercise, kind: str = "plain") -> dict[str, Any]:
     """An exercise as the JSON of a notebook of nbformat 4.5: its statement, the skeleton to fill in, and its checks.
 
-    The checks of a "plain" one are one cell, those for "nbgrader" a locked and graded cell for each part, and for
-    "otter" a cell that asks Otter.
+    The checks of a "plain" notebook are one cell; for "nbgrader" each part has a locked, graded cell; for "otter" a
+    cell asks Otter.
 
     Examples
     --------
@@ -111,8 +111,8 @@ def _otter_tests(exercise: Exercise) -> str:
 def export(folder: Path, exercises: Sequence[Exercise], kind: str = "plain") -> list[Path]:
     """Write one notebook for each exercise, as the layout of `kind` wants them, and return the files.
 
-    For nbgrader `folder` is the course's, in which the notebooks go to ``source/NN_name/``; for Otter they go to the
-    folder itself and their tests to ``tests/``. A file that is there and is another is kept as ``NAME.old``, or
+    For nbgrader `folder` is that of the course, and the notebooks go to ``source/NN_name/``; for Otter they go to the
+    folder itself and their tests to ``tests/``. An existing file with other contents is kept as ``NAME.old``,
     ``NAME.old2`` and so on.
     """
     written = []

@@ -1,4 +1,4 @@
-"""The student's code in a notebook: Python without what only Jupyter understands, and without cells that check."""
+"""The student's code in a notebook: Python without Jupyter's own syntax and without cells that check."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _DOTS = 25_000
 class _Names(NamedTuple):
     """The names of a block that are not local to its functions."""
 
-    assigned: frozenset[str] = frozenset()  #: those of its functions and classes among them
+    assigned: frozenset[str] = frozenset()  #: including those of its functions and classes
     imported: frozenset[str] = frozenset()  #: "*" for all of a module
     read: frozenset[str] = frozenset()
     read_later: frozenset[str] = frozenset()  #: by its functions
@@ -47,11 +47,16 @@ class _Names(NamedTuple):
 def notebook_source(text: str, asked: Collection[str] = ()) -> str:
     """The student's code of a notebook, in the order of its cells.
 
-    That is the cells marked as answers, below the last check only while those above are unfinished; what of the names
-    that the exercise has `asked` for, and of those that functions in these cells read, gets another value before a
-    check; and what other cells, those before the last check first, define of the names that are asked
-    for and not there yet, or that all this reads. Where no cell is marked, it is all but checks. An assignment of
-    another cell may fail, as what it is made of may not be there.
+    It consists of
+
+    - the cells marked as answers; those below the last check count only while the answers above it are unfinished;
+    - from the cells between an answer and the next check, whatever gives a new value to a name that the exercise has
+      `asked` for, or that the answers define and their functions read;
+    - from other cells, those before the last check first, whatever defines a name that is asked for and still
+      missing, or that this code reads.
+
+    If no cell is marked, it is everything except checks. Assignments from other cells may fail, since what they need
+    may be missing.
 
     Raises
     ------
@@ -99,7 +104,7 @@ def notebook_source(text: str, asked: Collection[str] = ()) -> str:
 
 
 def _at_margin(cell: str) -> str:
-    """A cell without the indentation of its first line, which Jupyter takes off the others, too."""
+    """A cell without the indentation of its first line, which Jupyter removes from all lines."""
     found = re.match(r"(?:[ \t]*\n)*([ \t]+)\S", cell)
     return re.sub(f"^{found[1]}", "", cell, flags=re.MULTILINE) if found else cell
 
@@ -109,7 +114,7 @@ def _all(groups: Iterable[Iterable[str]]) -> set[str]:
 
 
 def _names(block: str) -> _Names:
-    """Look a block's names up as Python would; one that is no Python, which does nothing, has none."""
+    """Look up a block's names as Python would; a block that is not Python has none."""
     if len(_DOT.findall(block)) > _DOTS:
         return _Names()
     try:
@@ -151,7 +156,7 @@ def _given_again(
 
 
 def _statements(code: str) -> Iterator[str]:
-    """Each statement with its lines; for one of IPython, or of a check, as many lines that do nothing."""
+    """Each statement with its lines; a statement of IPython or of a check becomes as many lines that do nothing."""
     code, start = code if code.endswith("\n") else f"{code}\n", 0
     while start < len(code):
         end, instead = _end(code, start)
@@ -165,7 +170,7 @@ def _statements(code: str) -> Iterator[str]:
 
 
 def _end(code: str, start: int) -> tuple[int, str | None]:
-    """Where a statement ends and, if it is one of IPython, what stands in its place."""
+    """Where a statement ends and, if it is one of IPython, what replaces it."""
     if _MAGIC.match(code, start):
         return _end_of_line(code, start), ""
     depth = 0
@@ -202,7 +207,7 @@ def _blocks(statements: Iterable[str]) -> list[str]:
 def _used(
     answers: Iterable[str], others: Iterable[Iterable[str]], asked: Iterable[str], names: Mapping[str, _Names]
 ) -> set[str]:
-    """What other blocks, the first group before the second, define of what is asked for, or of what these read."""
+    """Other blocks, the first group before the second, that define a name that is asked for or that they read."""
     modules = _all(of.imported for of in names.values())
     defining: dict[str, list[str]] = {}
     for group in others:
@@ -222,7 +227,7 @@ def _used(
 
 
 def _guarded(block: str) -> str:
-    """What defines a function or imports as it is; what computes something may fail."""
+    """The block itself if it defines a function or imports; otherwise wrapped so that it may fail."""
     if _DEFINITION.match(block) or block.startswith(("import ", "from ")):
         return block
     return f"try:\n    exec({block!r})\nexcept Exception:\n    pass\n"

@@ -8,7 +8,7 @@ import unicodedata
 from html.entities import html5
 
 _LETTERS = "alpha approx beta chi epsilon eta gamma ge lambda leftarrow longrightarrow mu pm propto Psi rho sigma xi"
-"""Commands that have the names of characters in HTML, too."""
+"""LaTeX commands with the same names as HTML characters."""
 _SYMBOLS = {name: html5[f"{name};"] for name in _LETTERS.split()}
 _SYMBOLS |= {"cdot": "·", "dots": "…", "max": "max", "partial": "∂", "sum": "Σ", "to": "→"}
 _SYMBOLS |= {"qquad": "\n", "quad": "\n", ",": " ", ";": " ", " ": " "}
@@ -19,7 +19,7 @@ _LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _CASES = re.compile(r"\\begin\{cases\}(.*?)\\end\{cases\}", re.DOTALL)
 _ITEM = r"\n(?=- |Tutorials?: )"
 _KEPT = 30
-"""Characters of a formula or of code that are kept on one line."""
+"""The longest formula or piece of code, in characters, that is kept on one line."""
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[{}^_]|\s+|[^\\{}^_\s]", re.DOTALL)
 
 
@@ -29,7 +29,7 @@ def unicode_maths(tex: str) -> str:
     Raises
     ------
     ValueError
-        If it has a command that no statement has used so far.
+        If it has a command that is not known here.
 
     Examples
     --------
@@ -124,7 +124,7 @@ class _Reader:
 
 
 def _whole(text: str) -> str:
-    """A part of a formula in parentheses, unless it holds together without."""
+    """A part of a formula in parentheses, unless it needs none."""
     text = " ".join(text.split())
     return text if re.fullmatch(r"[^\s+\-=/|<>]+(\([^()]*\))?[²]?", text) else f"({text})"
 
@@ -170,7 +170,7 @@ def _paragraph(text: str, width: int) -> str:
 
 
 def _inline(text: str) -> str:
-    """Formulas in a line of text, and emphasis, which a terminal goes without."""
+    """A line of text with its formulas in Unicode and without marks of emphasis."""
     pieces = re.split(r"(`[^`]*`|\$[^$]*\$)", text)
     for k, piece in enumerate(pieces):
         if piece.startswith("$"):
@@ -183,14 +183,14 @@ def _inline(text: str) -> str:
 
 
 def _kept(text: str) -> str:
-    """A short piece that is not to be broken, with spaces at which no line breaks."""
+    """A short piece with non-breaking spaces, so that no line breaks in it."""
     return text.replace(" ", "\u00a0") if len(text) <= _KEPT else text
 
 
 def shown(text: str, kept: str = "") -> str:
-    """Text as one line of what can be printed: all else is written as its escape, `kept` apart.
+    """Text as one printable line: other characters are written as escapes, except those in `kept`.
 
-    So is the backslash, so that no two texts look alike; in a line of code it is to be kept.
+    The backslash is escaped too, so that no two texts look alike; in lines of code it should be kept.
 
     Examples
     --------

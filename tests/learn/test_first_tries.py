@@ -197,7 +197,7 @@ def test_what_the_parameters_of_micro_batches_are_divided_by(summed: str, by: st
     source = exercise.solution.replace("np.sum(dz.reshape(y.shape) * y, axis=(0, 1))", f"(d * y).{summed}")
     source = source.replace("np.sum(dz.reshape(y.shape), axis=(0, 1))", f"d.{summed}")
     source = source.replace("    dgamma =", "    d = dz.reshape(y.shape)\n    dgamma =")
-    why = "every value of a channel used the parameter, so it is a sum"
+    why = "every value of a channel used the parameter, so its gradient is a sum"
     assert check_code(exercise, run_source(source, "tried")).sentences == tuple(
         f"Your {name} is divided by {by}; {why}." for name in ("dgamma", "dbeta")
     )
