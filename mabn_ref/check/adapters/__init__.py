@@ -19,7 +19,7 @@ _ADAPTERS = {
     "keras": ("keras_layers", "KerasTarget"),
     "flax.linen": ("flax_modules", "LinenTarget"),
     "flax.nnx": ("flax_modules", "NnxTarget"),
-    "torch": ("pytorch", "TorchTarget"),
+    "torch": ("pytorch_probes", "ProbedTorchTarget"),
     "init and apply": ("jax_functions", "JaxTarget"),
     "forward and backward": ("numpy_classes", "NumpyTarget"),
 }

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from mabn_ref.arrays import Array
 from mabn_ref.check.adapters.arguments import SCALES, SHIFTS, Constructed, counts, named, squeezed
-from mabn_ref.check.probing import NotOffered, first_line
 from mabn_ref.check.target import MOVING, Holding, mean_and_variance, statistic
 from mabn_ref.extras import require
 
 
-class _Layer:
+class Layer:
     """A module, and the tensors of its last forward pass."""
 
     def __init__(self, module: Any, channels: int) -> None:
@@ -63,7 +61,7 @@ class TorchTarget(Holding, Constructed):
         tracks = getattr(source, "track_running_stats", self.extra.get("track_running_stats", True))
         self.tracks = bool(tracks)
 
-    def make(self, channels: int, config: Any) -> _Layer:
+    def make(self, channels: int, config: Any) -> Layer:
         if isinstance(self.source, self.torch.nn.Module):
             module = copy.deepcopy(self.source)
             for part in module.modules():  # what it learned in training is not a setting
@@ -77,9 +75,9 @@ class TorchTarget(Holding, Constructed):
         if not isinstance(self.source, type):  # a function's user has chosen what it makes
             self.tracks &= all(getattr(part, "track_running_stats", True) for part in module.modules())
         self.keeps(list(module.modules()))
-        return _Layer(module, channels)
+        return Layer(module, channels)
 
-    def forward(self, layer: _Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
+    def forward(self, layer: Layer, x: Array, gamma: Array, beta: Array, training: bool) -> Array:
         torch, module = self.torch, layer.module
         torch.set_num_threads(1)  # the tensors are tiny: threads would take most of the time
         unbatched = getattr(module, "_get_no_batch_dim", None)
@@ -96,7 +94,7 @@ class TorchTarget(Holding, Constructed):
         if not self.torch.equal(given, before):
             a[...] = self._last(given)
 
-    def _call(self, layer: _Layer, x: Any, gamma: Array, beta: Array, *, training: bool, grad: bool) -> Any:
+    def _call(self, layer: Layer, x: Any, gamma: Array, beta: Array, *, training: bool, grad: bool) -> Any:
         """Run the module in the dtype of `x`, and return its input tensor as it is afterwards."""
         torch, module = self.torch, layer.module
         layer.x = x.clone().requires_grad_(grad)
@@ -135,7 +133,7 @@ class TorchTarget(Holding, Constructed):
             raise TypeError(f"forward returned a {type(found).__name__}, expected a tensor")
         return z
 
-    def _prepare(self, layer: _Layer) -> None:
+    def _prepare(self, layer: Layer) -> None:
         """Find, once, which parameters are gamma and beta."""
         if layer.ready:
             return
@@ -178,7 +176,7 @@ class TorchTarget(Holding, Constructed):
         layer.numbers = [self._numbers(module)]
         layer.ready = True
 
-    def _parameters(self, layer: _Layer, module: Any) -> list[tuple[str, Any]]:
+    def _parameters(self, layer: Layer, module: Any) -> list[tuple[str, Any]]:
         """The parameters by name; for a frozen module without any, the buffers named like a scale or a shift."""
         buffers = [(n, b) for n, b in module.named_buffers() if named({n: b}, (*SCALES, *SHIFTS))]
         return list(module.named_parameters()) or buffers * layer.frozen
@@ -212,7 +210,7 @@ class TorchTarget(Holding, Constructed):
             dict(other.named_parameters())[name].add_(1)
         return self._moves(self._tried(other, x) - before)
 
-    def backward(self, layer: _Layer, dz: Array) -> tuple[Array, Array | None, Array | None]:
+    def backward(self, layer: Layer, dz: Array) -> tuple[Array, Array | None, Array | None]:
         torch, (_, z, _, own) = self.torch, layer.cache
         inputs = self._differentiated(layer)
         wanted = [t for t in inputs if t is not None]
@@ -232,7 +230,7 @@ class TorchTarget(Holding, Constructed):
         parameters = (None if g is None else g.numpy().reshape(-1).copy() for g in (dgamma, dbeta))
         return (self._last(dx), *parameters)
 
-    def _differentiated(self, layer: _Layer) -> list[Any]:
+    def _differentiated(self, layer: Layer) -> list[Any]:
         """x, gamma and beta of the last pass, None for those without a gradient."""
         x, _, outer, _ = layer.cache
         return [x, *(outer or (t if t is not None and t.requires_grad else None for t in (layer.scale, layer.shift)))]
@@ -242,11 +240,11 @@ class TorchTarget(Holding, Constructed):
         dz = self._first(dz) if isinstance(dz, np.ndarray) else dz
         return self.torch.autograd.grad((z * dz.to(z.dtype)).sum(), wanted, **options)
 
-    def state(self, layer: _Layer) -> dict[str, Array]:
+    def state(self, layer: Layer) -> dict[str, Array]:
         tensors = [(n, t) for n, t in self._tensors(layer.module) if t is not layer.scale and t is not layer.shift]
         return {name: squeezed(t.detach().numpy(), layer.channels) for name, t in tensors}
 
-    def age(self, layer: _Layer, iterations: int) -> bool:
+    def age(self, layer: Layer, iterations: int) -> bool:
         """Set numbers that a training pass raises by one, and integers named after steps, iterations or batches."""
         before, after = layer.numbers[-2:] if len(layer.numbers) > 1 else ({}, {})
         moved = {name for name, value in after.items() if value - before.get(name, value) == 1}
@@ -261,7 +259,7 @@ class TorchTarget(Holding, Constructed):
                 found = True
         return found
 
-    def freeze(self, layer: _Layer, mean: Array, var: Array) -> bool:
+    def freeze(self, layer: Layer, mean: Array, var: Array) -> bool:
         """Set the buffers whose names say mean and variance."""
         layer.frozen = True
         tensors = {name: t for name, t in self._tensors(layer.module) if t.numel() == layer.channels}
@@ -269,160 +267,6 @@ class TorchTarget(Holding, Constructed):
         for name, value in zip(found, (mean, var), strict=False):
             tensors[name].data = self.torch.tensor(value.reshape(tensors[name].shape))
         return bool(found)
-
-    # for the probes of `mabn_ref.check.behaviour`
-
-    def inference_gradient(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> list[Array | None]:
-        """Return dx, dgamma and dbeta in eval mode, None for what the layer does not have.
-
-        dx is None also if no gradient reaches x; parameters then have zeros.
-        """
-        self._call(layer, self._first(x), gamma, beta, training=False, grad=True)
-        inputs = self._differentiated(layer)
-        wanted = [t for t in inputs if t is not None]
-        found = self._grad(layer.z, dz, wanted, allow_unused=True) if layer.z.requires_grad else [None] * len(wanted)
-        dx, *others = found
-        reached = iter(self.torch.zeros_like(t) if g is None else g for t, g in zip(wanted[1:], others, strict=True))
-        parameters = (None if t is None else next(reached).numpy().reshape(-1).copy() for t in inputs[1:])
-        return [None if dx is None else self._last(dx), *parameters]
-
-    def second_derivative(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array, v: Array) -> Array:
-        """Return the gradient by x of the sum of v * dx."""
-        self._call(layer, self._first(x), gamma, beta, training=True, grad=True)
-        try:
-            dx = self._grad(layer.z, dz, [layer.x], create_graph=True)[0]
-            if not dx.requires_grad:
-                raise NotOffered("its backward cannot be differentiated, as under once_differentiable")
-            weighed = (dx * self._first(v)).sum()
-            found = self.torch.autograd.grad(weighed, layer.x, allow_unused=True, retain_graph=True)[0]
-            if found is None:
-                weighed.backward()  # raises if a layer says that it cannot be differentiated twice
-        except (RuntimeError, NotImplementedError) as error:  # a layer that raises gives no wrong numbers
-            raise NotOffered(first_line(error)) from error
-        return np.zeros_like(x) if found is None else self._last(found)
-
-    def without_input_gradient(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> list[Array]:
-        """Return dgamma and dbeta of a training pass on an x that needs no gradient; zeros if none arrive."""
-        self._call(layer, self._first(x), gamma, beta, training=True, grad=False)
-        wanted = [t for t in self._differentiated(layer)[1:] if t is not None and t.requires_grad]
-        if not wanted:
-            raise NotOffered("it has no parameters that are trained")
-        found: Any = [None] * len(wanted)
-        if layer.z.requires_grad:
-            found = self._grad(layer.z, dz, wanted, allow_unused=True)
-        pairs = zip(found, wanted, strict=True)
-        return [(self.torch.zeros_like(t) if g is None else g).detach().numpy().reshape(-1).copy() for g, t in pairs]
-
-    def without_gradients(self, layer: _Layer) -> Any:
-        """Return a context in which nothing is recorded for a backward pass."""
-        return self.torch.no_grad()
-
-    def with_frozen(
-        self, layer: _Layer, frozen: Sequence[str], x: Array, gamma: Array, beta: Array, dz: Array
-    ) -> tuple[Array | None, ...]:
-        """Return dx, dgamma and dbeta of a training pass, None for those that are `frozen`."""
-        own = {"dgamma": layer.scale, "dbeta": layer.shift}
-        still = [own[name] for name in frozen if own[name] is not None]
-        if not still:
-            raise NotOffered("it has no parameters that are trained")
-        for parameter in still:
-            parameter.requires_grad_(False)
-        self._call(layer, self._first(x), gamma, beta, training=True, grad=True)
-        return self.backward(layer, dz)
-
-    def overwritten(self, layer: _Layer, name: str, x: Array, gamma: Array, beta: Array, dz: Array) -> list[Array]:
-        """Return the gradients of a training pass whose "x" or "z" is set to 0 before backward.
-
-        These are the gradients of x and of the module's parameters, for a gradient that reaches its output.
-        """
-        given = self._call(layer, self._first(x), gamma, beta, training=True, grad=True)
-        own = layer.cache[-1]
-        total = (own * self._first(dz)).sum()  # before zeroing: if the output is a view, its graph is lost afterwards
-        wanted = [layer.x, *(t for t in (layer.scale, layer.shift) if t is not None and t.requires_grad)]
-        with self.torch.no_grad():
-            for tensor in {"x": [given], "z": [own]}.get(name, []):
-                tensor.zero_()
-        found = self.torch.autograd.grad(total, wanted, allow_unused=True)
-        return [g.numpy().copy() for g in found if g is not None]
-
-    def in_other_layout(self, layer: _Layer, x: Array, gamma: Array, beta: Array, dz: Array) -> list[Array]:
-        """Return z and the gradients of a training pass whose x and dz have an unusual memory layout."""
-        self._call(layer, self._first(x, turned=True), gamma, beta, training=True, grad=True)
-        return [self._last(layer.z), *self._gradients(layer, self._first(dz, turned=True))]
-
-    def backward_twice(self, layer: _Layer, dz: Array) -> tuple[list[Array], list[Array]]:
-        """Return the gradients of the last pass, taken twice through one graph."""
-        first = self._gradients(layer, dz, retain_graph=True)
-        return first, self._gradients(layer, dz)
-
-    def _gradients(self, layer: _Layer, dz: Any, **options: Any) -> list[Array]:
-        """The gradients of x, gamma and beta, as far as they exist."""
-        wanted = [t for t in self._differentiated(layer) if t is not None]
-        dx, *others = self._grad(layer.z, dz, wanted, **options)
-        return [self._last(dx).copy(), *(g.numpy().reshape(-1).copy() for g in others)]
-
-    def reaching_back(self, layer: _Layer, held: Any) -> list[str]:
-        """Return the statistics from which gradients reach the input of an earlier pass."""
-        found = []
-        for name, tensor in self._tensors(layer.module):
-            if tensor.requires_grad and tensor.grad_fn is not None:
-                reached = self.torch.autograd.grad(tensor.sum(), held[0], allow_unused=True, retain_graph=True)
-                found += [name] * (reached[0] is not None)
-        return found
-
-    def restore(self, other: _Layer, layer: _Layer) -> tuple[list[str], list[str]]:
-        """Load the checkpoint of a layer into another.
-
-        Returns
-        -------
-        lost, apart : list of str
-            Tensors that the checkpoint lacks: attributes, and those that the module keeps in its own dictionary.
-        """
-        kept = layer.module.state_dict()
-        other.module.load_state_dict(kept)
-        names = [name for name, t in self._tensors(layer.module) if t.numel() == layer.channels and name not in kept]
-        return [n for n in names if "[" not in n], [n for n in names if "[" in n]
-
-    def copy(self, layer: _Layer) -> _Layer:
-        return self._same(layer, copy.deepcopy(layer.module))
-
-    def pickled(self, layer: _Layer) -> _Layer:
-        """Return the layer, pickled and unpickled."""
-        return self._same(layer, pickle.loads(pickle.dumps(layer.module)))
-
-    def _same(self, layer: _Layer, module: Any) -> _Layer:
-        other = _Layer(module, layer.channels)
-        both = ([parameter for _, parameter in self._parameters(layer, m)] for m in (layer.module, module))
-        new = dict(zip(*both, strict=True))
-        other.scale, other.shift = new.get(layer.scale), new.get(layer.shift)
-        other.frozen = layer.frozen
-        other.zero_centred, other.ready, other.numbers = layer.zero_centred, True, [self._numbers(module)]
-        return other
-
-    def in_precision(
-        self, name: str, channels: int, config: Any, x: Array, dz: Array
-    ) -> tuple[dict[str, Array], dict[str, Array], str]:
-        """Return the results of a new layer in a half precision, the same in float64, and the dtype of the first z.
-
-        The results are z and the gradients of a training pass, by name, and the inference of a layer trained on
-        x / 100, whose moving variances are in range.
-        """
-        one, low = np.ones(channels), getattr(self.torch, name)
-        found: list[dict[str, Array]] = []
-        for dtype in (self.torch.float64, low):
-            layer, given = self.make(channels, config), self._first(x).to(low).to(dtype)
-            self._call(layer, given, one, 0 * one, training=True, grad=True)
-            returned = str(layer.cache[-1].dtype).removeprefix("torch.")
-            wanted = zip(("dx", "dgamma", "dbeta"), self._differentiated(layer), strict=True)
-            inputs = {name: t for name, t in wanted if t is not None}
-            gradients = self._grad(layer.z, dz, list(inputs.values()))
-            tensors = {"z": layer.z, **dict(zip(inputs, gradients, strict=True))}
-            layer, given = self.make(channels, config), self._first(x / 100).to(low).to(dtype)
-            for training in (True, False):
-                self._call(layer, given, one, 0 * one, training=training, grad=training)
-            tensors["inference"] = layer.z
-            found.append({name: self._last(t.double()) for name, t in tensors.items()})
-        return found[1], found[0], returned
 
     def _numbers(self, module: Any) -> dict[str, float]:
         """All numbers of a module: attributes, and tensors of one value."""
