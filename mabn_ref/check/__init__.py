@@ -24,6 +24,9 @@ The files, in the order in which to read them::
     explain.py           the fewest deviations that reproduce the numbers, and the findings about them
     probing.py           what the probes share: a target and its inputs
     probes.py            questions about its behaviour: each probe compares a layer with itself
+    pass_probes.py           of single passes: the caller's arrays, the gradients
+    life_probes.py           over its life: training and inference in turn, checkpoints, copies
+    range_probes.py          at the edges: a gamma of 0, one sample, constants, half precision
     behaviour.py         what the probes find
     report.py            the report: text, or a dictionary for JSON
     verdict.py           what the traces of all scenarios together say about a layer

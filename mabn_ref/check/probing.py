@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,23 @@ class Probing:
     def apart(self, found: Sequence[Array], expected: Sequence[Array]) -> str:
         """Say where arrays that should be the same differ, or return ""; a layer may always compute in float32."""
         return apart(found, expected, 1e-5 if self.dtype == "float64" else 1e-4)
+
+
+def twins(p: Probing) -> tuple[Any, Any]:
+    """Two new layers after the same step; if they already differ here, later differences prove nothing."""
+    one, other = p.new(), p.new()
+    if p.apart(p.step(one, 0), p.step(other, 0)):
+        raise NotOffered("two new layers return different numbers for the same input")
+    return one, other
+
+
+@contextlib.contextmanager
+def offered() -> Iterator[None]:
+    """Turn an error into `NotOffered`: a layer that refuses gives no wrong numbers."""
+    try:
+        yield
+    except Exception as error:
+        raise NotOffered(first_line(error)) from error
 
 
 def cut(a: Array, samples: int | None = None, positions: int | None = None) -> Array:
