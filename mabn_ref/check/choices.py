@@ -196,7 +196,7 @@ _STATISTICS = choices(
     (
         "bn brn modified-bn",
         {"shared_by": "sample", "fed_per": "call"},
-        "Each sample has its own statistics; they should be taken over all samples of a batch.",
+        "Each sample has its own statistics; take them over all samples of a batch.",
     ),
     (CHI, {"statistic": "variance"}, "modified-variance"),
     (

@@ -45,7 +45,7 @@ class Probing:
     def train(
         self, layer: Any, k: int, by: int | None = None, sizes: Sequence[int | None] = (), training: bool = True
     ) -> Array:
-        """The k-th forward pass, with the parameters of step `by`, cut to `sizes`: samples, positions in a row."""
+        """The k-th forward pass, with the parameters of step `by`; `sizes` are the samples and positions per row."""
         gamma, beta = (a[k if by is None else by].copy() for a in (self.gammas, self.betas))
         return np.array(self.target.forward(layer, cut(self.xs[k], *sizes), gamma, beta, training))
 

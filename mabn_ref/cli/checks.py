@@ -39,8 +39,8 @@ equations, and say in words what it does differently: a convention, or a mistake
 not conform.
 """
 _VECTORS = """\
-Write test vectors for languages and frameworks that cannot call Python: the sequences of calls that `mabn-ref check`
-makes to a layer, with the right outputs, gradients and moving statistics. Each sequence is a .npz file, and
+Write test vectors for languages and frameworks that cannot call Python: the calls that `mabn-ref check` makes to
+a layer, in sequences, with the right outputs, gradients and moving statistics. Each sequence is a .npz file, and
 vectors.json describes them all. The numbers come from 50-digit arithmetic and are the same on every machine.
 """
 
@@ -67,7 +67,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--as", dest="norm", type=norm, metavar="NORM", help=names)
     samples = "samples that share statistics, or the samples in a call where none do (default: several numbers)"
     add_number(parser, "--norm-batch", int, None, samples, at_least=1)
-    add_number(parser, "--groups", int, 1, "normalisation batches in a call, not groups of channels", at_least=1)
+    add_number(parser, "--groups", int, 1, "normalisation batches per call (not channel groups)", at_least=1)
     extra: dict[str, Any] = {"type": _keyword, "action": "append", "default": [], "metavar": "NAME=VALUE"}
     parser.add_argument(
         "--with", dest="extra", **extra, help="a keyword for the layer's constructor; may be repeated"

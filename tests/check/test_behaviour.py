@@ -493,7 +493,7 @@ def layers(torch: Any) -> dict[str, Any]:
             mean = x.mean(dims) * (x[0, 0].numel() / self.positions)
             return mean, ((x - self.shaped(mean, x)) ** 2).mean(dims)
 
-    class Sparing(torch.autograd.Function):  # type: ignore[name-defined,misc]
+    class Scaling(torch.autograd.Function):  # type: ignore[name-defined,misc]
         @staticmethod
         def forward(ctx: Any, y: Any, gamma: Any) -> Any:
             ctx.save_for_backward(y, gamma)
@@ -502,10 +502,13 @@ def layers(torch: Any) -> dict[str, Any]:
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
             y, gamma = ctx.saved_tensors
-            if not ctx.needs_input_grad[1]:
-                return grads[0], None
             dims = [d for d in range(y.ndim) if d != 1]
             return grads[0] * gamma, (grads[0] * y).sum(dims, keepdim=True)
+
+    class Sparing(Scaling):
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            return Scaling.backward(ctx, *grads) if ctx.needs_input_grad[1] else (grads[0], None)
 
     class Spared(Scaled):
         scaled = Sparing
@@ -541,18 +544,11 @@ def layers(torch: Any) -> dict[str, Any]:
         def shaped(self, v: Any, x: Any) -> Any:
             return super().shaped(v if self.training else v.detach(), x)
 
-    class Halving(torch.autograd.Function):  # type: ignore[name-defined,misc]
-        @staticmethod
-        def forward(ctx: Any, y: Any, gamma: Any) -> Any:
-            ctx.save_for_backward(y, gamma)
-            return y * gamma
-
+    class Halving(Scaling):
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
-            y, gamma = ctx.saved_tensors
-            dims = [d for d in range(y.ndim) if d != 1]
-            dgamma = (grads[0] * y).sum(dims, keepdim=True)
-            return grads[0] * gamma, dgamma / len(y) if y.dtype == torch.float16 else dgamma
+            dy, dgamma = Scaling.backward(ctx, *grads)
+            return dy, dgamma / len(dy) if dy.dtype == torch.float16 else dgamma
 
     class Halved(Scaled):
         scaled = Halving
