@@ -29,6 +29,7 @@ _DEFINITION = re.compile(r"(?:@.*\n)*(?:async[ \t]+)?(?:def|class)[ \t]")
 _CHANGE = re.compile(r"^[ \t]*(\w+)[ \t]*[.\[]", re.MULTILINE)
 """How a line begins that may change an object, as ``table[0] = 1`` and ``table.append(1)`` do."""
 _STAR = re.compile(r"\bimport[ \t]*\*")
+_IMPORTS = re.compile(r"import[ \t][\w.,; \t]*+(?:#.*)?+\s*+\Z")
 _BRANCH = re.compile(r"(?:elif|else|except|finally)\b")
 _DOT = re.compile(r"\.\s*[^\W\d]")
 _DOTS = 25_000
@@ -81,12 +82,16 @@ def notebook_source(text: str, asked: Collection[str] = ()) -> str:
         for mark, source in zip(marks, sources, strict=True)
     ]
     if "answer" in marks:
+        codes = [
+            (mark, blocks if mark == "answer" else [part for block in blocks for part in _imports_apart(block)])
+            for mark, blocks in codes
+        ]
         checks = [place for place, (mark, _) in enumerate(codes) if mark == "check"]
         end = checks[-1] + 1 if checks else len(codes)
         above = [block for mark, blocks in codes[:end] if mark == "answer" for block in blocks]
         if above and not any("raise NotImplementedError" in block for block in above):
             codes[end:] = [("", blocks) for _, blocks in codes[end:]]  # a copy, which no check has seen
-        names = {block: _names(block) for _, blocks in codes for block in blocks}
+        names = {block: _names(block) for block in {block for _, blocks in codes for block in blocks}}
         answers = {block for mark, blocks in codes if mark == "answer" for block in blocks}
         own = _all(names[block].assigned for block in answers)
         again = {*asked, *(own & _all(names[block].read_later for block in answers))}
@@ -202,6 +207,14 @@ def _blocks(statements: Iterable[str]) -> list[str]:
             blocks.append([statement])
         decorated = statement.startswith("@") or (inner and decorated)
     return ["".join(block) for block in blocks]
+
+
+def _imports_apart(block: str) -> list[str]:
+    """A line that imports several modules as a line for each, since those that nobody reads may not be there."""
+    imports = [statement.split() for statement in block.partition("#")[0].split(";")]
+    if not _IMPORTS.match(block) or any(words[:1] != ["import"] for words in imports):
+        return [block]
+    return [f"import {name.strip()}\n" for words in imports for name in " ".join(words[1:]).split(",")]
 
 
 def _used(

@@ -65,11 +65,25 @@ def test_what_the_answer_uses_of_other_cells_comes_along() -> None:
     answer = "def moments(x):\n    # torch, Unused\n    return np.mean(x, axes(x)), x.torch * 'torch' + EPS * pi\n"
     eps = guarded("EPS: float = 1e-5\n")
     assert source(("", other), ("answer", answer), ("", "%pylab\nplot()")) == (
-        "import numpy as np, matplotlib\nfrom math import (\n    pi,\n)\n\n"
+        "import numpy as np\nfrom math import (\n    pi,\n)\n\n"
         f"{eps}"
         "@cached  # memory\n@wraps\ndef axes(x):\n\n    return around(x)\n\ndef around(x): return 1\n\n"
         f"{answer}".rstrip("\n")
     )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import numpy as np, not_there.at_all as plt",
+        "import not_there; import numpy as np",
+        "import not_there as a,numpy as np  # both",
+    ],
+)
+def test_of_modules_on_one_line_only_those_that_are_read_have_to_be_there(line: str) -> None:
+    names: dict[str, Any] = {}
+    exec(source(("", line), ("answer", "def f(x): return np.mean(x)"), ("check", "")), names)
+    assert names["f"]([1, 3]) == 2
 
 
 @pytest.mark.parametrize("other", ["show(\n    f=f,\n)\n", "from m import f as g\n", "if f(1) == 1:\n    pass\n"])
