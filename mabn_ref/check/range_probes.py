@@ -39,9 +39,11 @@ def one_sample(p: Probing) -> str:
     layer = p.new()
     p.step(layer, 0)
     among = p.infer(layer, 1)
+    if len(among) < 3:
+        raise NotOffered(f"a call has {len(among)} samples, and this takes 3")
     with offered():
         one, two = (p.infer(layer, 1, sizes=(samples,)) for samples in (1, 2))
-    if len(among) < 3 or p.apart([two], [among[:2]]):
+    if p.apart([two], [among[:2]]):
         raise NotOffered("its output for a sample depends on the other samples")
     words = p.apart([one], [among[:1]])
     return f"z is {words}" if words else ""

@@ -127,6 +127,36 @@ def test_a_class_of_numpy_with_forward_and_backward() -> None:
     assert {getattr(d, "tensor", d) for d in check(Doubled, "bn", **SHORT).differences} == {"dgamma"}
 
 
+EPS = 2e-4
+
+
+def _own_eps() -> float:
+    return 4e-6
+
+
+class Written(Course):
+    """Its eps is one that nobody gave: here, a constant of this module, or what a function of this module returns."""
+
+    place = ""
+
+    def forward(self, x: Any, training: bool = True) -> Any:
+        self.eps = {"here": 3e-6, "constant": EPS, "function": _own_eps()}[self.place]
+        return super().forward(x, training)
+
+
+@pytest.mark.parametrize(("place", "eps"), [("here", 3e-6), ("constant", 2e-4), ("function", 4e-6)])
+@pytest.mark.parametrize("taken", [False, True], ids=["not taken", "not used"])
+def test_a_number_that_stands_in_the_code_is_found(place: str, eps: float, taken: bool) -> None:
+    class Norm(Written):
+        def __init__(self, num_features: int, momentum: float = 0.9) -> None:
+            super().__init__(num_features, momentum=momentum)
+
+    report = check(type("Norm", (Written if taken else Norm,), {"place": place}), "bn", **SHORT)
+    against = ", whatever it is given" if taken else ""
+    assert [finding.words for finding in report.findings] == [f"eps is {eps:g}{against}."], str(report)
+    assert (report.conforms, report.hyper.get("eps")) == (not taken, None if taken else eps)
+
+
 class Placing(Course):
     """Its backward pass puts dx where it was told: into x, into dz, or nowhere."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,7 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.asked import CHANNELS, DECAYS, NAMES, REAL_BATCH, asked_by, decay_of, kept_by, signature
+from mabn_ref.check.adapters.asked import (
+    CHANNELS,
+    DECAYS,
+    NAMES,
+    REAL_BATCH,
+    asked_by,
+    decay_of,
+    kept_by,
+    signature,
+    written_in,
+)
 
 SCALES = ("weight", "gamma", "scale")
 SHIFTS = ("bias", "beta", "shift", "offset")
@@ -115,7 +126,7 @@ class Constructed:
         self.call: Mapping[str, Any] = {}
         """The user's keywords for every call."""
         self.given: frozenset[str] | None = frozenset()
-        self.numbers: tuple[float, ...] = ()
+        self.numbers: set[float] = set()
         self.defaults: dict[str, float] = {}
         self.asked: dict[str, Any] = {}
         """The values that the user made the layer with, by the fields of the Config."""
@@ -155,7 +166,7 @@ class Constructed:
         found = arguments_for(call, config, extra, momentum_is_new=self.momentum_is_new, hidden=hidden)
         whole = self.given is None or "config" in found.keywords
         self.given = None if whole else (self.given or frozenset()) | found.given
-        self.numbers += found.numbers
+        self.numbers.update(found.numbers, written_in(call) if inspect.isroutine(call) else ())
         self.defaults |= found.defaults
         told = {name: value for name, value in extra.items() if name in self.extra}
         asked, unknown = asked_by(call, config, told, momentum_is_new=self.momentum_is_new)
@@ -165,12 +176,13 @@ class Constructed:
         return found
 
     def keeps(self, parts: Sequence[Any]) -> None:
-        """Note the eps and the momentum that the parts of a layer keep as attributes.
+        """Note the eps and the momentum that the parts of a layer keep as attributes, and all numbers in their code.
 
         For an instance, or a layer that a function made, the user chose them, unless the function was passed them.
         """
         found, clear = kept_by(parts, momentum_is_new=self.momentum_is_new)
         self.own |= found
+        self.numbers.update(*map(written_in, parts))
         if isinstance(self.source, type) or self.given is None:
             return
         for name, value in found.items():

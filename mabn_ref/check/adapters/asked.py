@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from types import CodeType, FunctionType
 from typing import Any
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -36,6 +37,8 @@ REAL_BATCH = (
 """What constructors call the batch that MABN's window stands for, in samples: the window times `norm_batch`."""
 CHANNELS = ("num_channels", "num_features", "channels", "features", "C")
 """What constructors call the number of channels if it is not their first argument."""
+LARGE = 1e9
+"""No hyper-parameter is a whole number as large as this."""
 
 
 def asked_by(
@@ -93,6 +96,44 @@ def kept_by(parts: Sequence[Any], *, momentum_is_new: bool) -> tuple[dict[str, f
                 clear.discard("decay")
             found["decay"].add(decay_of(momentum, default, momentum_is_new))
     return {name: next(iter(values)) for name, values in found.items() if len(values) == 1}, clear
+
+
+def written_in(part: Any) -> set[float]:
+    """Return the numbers in the code of a function or of an object's class, and those that the object keeps.
+
+    What that code uses of its own module counts too: constants, functions and classes. Whole numbers in code count
+    from 5 on: most smaller ones are axes and powers.
+
+    Examples
+    --------
+    >>> sorted(written_in(lambda x: 0.9 * x**2 + 1e-6))
+    [1e-06, 0.9]
+    """
+    home = inspect.unwrap(part) if inspect.isroutine(part) else type(part)
+    module, attributes = getattr(home, "__module__", None), getattr(part, "__dict__", {}).values()
+    found = {float(v) for v in attributes if type(v) is float or (type(v) is int and abs(v) < LARGE)}
+    waiting: list[Any] = [home]
+    seen: set[int] = set()
+    while waiting:
+        value = waiting.pop()
+        if type(value) is float or (type(value) is int and 5 <= value < LARGE):
+            found.add(float(value))
+        elif isinstance(value, CodeType):
+            waiting += value.co_consts
+        elif isinstance(value, staticmethod | classmethod):
+            waiting.append(value.__func__)
+        elif isinstance(value, type | FunctionType) and value.__module__ == module and id(value) not in seen:
+            seen.add(id(value))
+            if isinstance(value, type):
+                waiting += [*value.__bases__, *vars(value).values()]
+            else:
+                waiting += [value.__code__, *map(value.__globals__.get, _names_in(value.__code__))]
+                waiting.append(getattr(value, "__wrapped__", None))
+    return found
+
+
+def _names_in(code: CodeType) -> set[str]:
+    return set(code.co_names).union(*(_names_in(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
 
 
 def decay_of(momentum: float, default: Any, is_new: bool) -> float:

@@ -79,7 +79,6 @@ class NumpyTarget(Constructed):
             self.keeps([self.source])
             return _Layer(copy.deepcopy(self.source), channels)
         made = self.constructor(config, {}, channels_first=True)(channels)
-        self.numbers += tuple(float(v) for v in vars(made).values() if type(v) in (int, float))
         self.keeps([made])
         layer = _Layer(made, channels)
         self.limits = ["no attribute was recognised as gamma by its name, so gamma was not set"] * (

@@ -71,7 +71,6 @@ class TorchTarget(Holding, Constructed):
             mixin = self.torch.nn.modules.lazy.LazyModuleMixin
             lazy = isinstance(self.source, type) and issubclass(self.source, mixin)
             module = self.constructor(config, {}, channels_first=not lazy)(channels)
-        self.numbers += tuple(float(v) for *_, v in _attributes(module) if type(v) in (int, float))
         if not isinstance(self.source, type):  # a function's user has chosen what it makes
             self.tracks &= all(getattr(part, "track_running_stats", True) for part in module.modules())
         self.keeps(list(module.modules()))
