@@ -242,8 +242,10 @@ class _Known:
                 return made.group, frozenset(wrong)
         chosen: list[str] = []
         left = set(wrong)
-        for made in sorted(tried, key=lambda made: -len(made.fitting)):
+        for made in sorted(tried, key=lambda made: (made.changed <= self._joining, -len(made.fitting))):
             own = made.changed - self._joining or made.changed
+            if own <= self._joining and left - self._joining:
+                continue  # an unknown fault in what it joins may give the same numbers
             if own <= made.fitting and own <= left:
                 left -= made.fitting
                 chosen += made.group

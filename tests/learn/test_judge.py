@@ -130,6 +130,17 @@ def test_a_mistake_beside_an_unknown_one() -> None:
     assert report.points == 1
 
 
+def test_a_part_that_joins_others_is_not_blamed_for_one_of_them() -> None:
+    """`squares_backward` returns a sum, and centring takes it off again, as if `backward` had dropped it."""
+    exercise = find("03_bn_backward_graph")
+    squares = "2 * centred * dvar / values"
+    assert squares in exercise.solution
+    summed = f"({squares}).sum(tuple(range(centred.ndim - 1)))"
+    report = check_source(exercise, exercise.solution.replace(squares, summed))
+    assert {part.name for part in report.parts if not part.ok} == {"through_var", "dx"}
+    assert report.sentences == ()
+
+
 def test_a_function_that_hangs_leaves_the_others_their_points(clock: Clock) -> None:
     running = find("running_statistics")
     source = running.solution.replace("    mean = decay", f"    {clock.hang}\n    mean = decay")
