@@ -141,6 +141,13 @@ def test_a_part_that_joins_others_is_not_blamed_for_one_of_them() -> None:
     assert report.sentences == ()
 
 
+@pytest.mark.parametrize("step", ["1e-9", "1e-12", "1e-15"])
+def test_a_step_that_is_far_too_small_is_called_so_though_no_digit_is_left(step: str) -> None:
+    exercise = find("06_gradient_check")
+    report = check_source(exercise, exercise.solution.replace("h = 1e-5", f"h = {step}"))
+    assert report.sentences == (exercise.mistakes["step-too-small"].sentence,)
+
+
 def test_a_function_that_hangs_leaves_the_others_their_points(clock: Clock) -> None:
     running = find("running_statistics")
     source = running.solution.replace("    mean = decay", f"    {clock.hang}\n    mean = decay")

@@ -108,7 +108,7 @@ def observe_gradient(code, case):
     if np.shape(found) != case.x.shape:
         return {"gradient": found, "digits": "no derivative"}
     rough = close(found, case.right, 1e-3)
-    return {"gradient": case.right if rough else found, "digits": _digits(found, asked, case) if rough else "none"}
+    return {"gradient": case.right if rough else found, "digits": _digits(found, asked, case, rough)}
 
 
 def _like(name, value, expected):
@@ -118,9 +118,11 @@ def _like(name, value, expected):
     return np.asarray(value)
 
 
-def _digits(found, asked, case):
+def _digits(found, asked, case, rough):
     """How the digits after the third are: "enough", or why they are not there."""
     steps = [x - case.x for x in asked if not np.iscomplexobj(x)]
+    if not rough:
+        return "step too small" if len(steps) and np.max(np.abs(steps)) < 1e-10 else "none"
     steps = np.unique(steps, axis=0) if steps else steps  # whoever asks twice at a place
     if len(steps) and np.max(np.abs(np.sum(steps, axis=0))) > 1e-3 * np.max(np.abs(steps)):
         return "one-sided"
