@@ -42,6 +42,13 @@ def test_ours_behave(norm: str) -> None:
     assert said["input kept"][0] == said["train, infer, train again"][0] == "fine"
 
 
+@pytest.mark.parametrize("norm_batch", [1, 2])
+def test_one_sample_is_compared_with_others_in_layers_that_train_on_few(norm_batch: int) -> None:
+    scenario = scenarios("mabn", norm_batch=norm_batch, short=True)[0]
+    (said,) = outcomes(adapt(MODULES["mabn"]), "mabn", scenario, (2, 3), "one sample at inference")
+    assert said.kind == "fine", said
+
+
 class Overwriting(FunctionsTarget):
     def forward(self, layer: Any, x: Any, *rest: Any) -> Any:
         z = super().forward(layer, x, *rest)
