@@ -116,7 +116,7 @@ def _faults_of_skeleton(exercise: Exercise, exercises: tuple[Exercise, ...]) -> 
         for module in _imports(source):
             if module not in _ALLOWED:
                 yield f"{where} imports {module}: students have NumPy and the standard library"
-    if not answer_lines(exercise):
+    if not _own_lines(exercise):
         yield "solution.py has no line that the skeleton lacks"
     # A hunt holds what was solved before, with a bug in it.
     others = [exercise] if "_hunt_" in exercise.name else [*exercises, exercise]
@@ -136,11 +136,19 @@ def answer_lines(exercise: Exercise) -> set[str]:
     >>> "mu = np.mean(x, axis=axes)" in answer_lines(find("moments"))
     True
     """
-    given = {" ".join(line.split()) for line in exercise.skeleton.splitlines()}
-    lines = {" ".join(line.split()) for line in exercise.solution.splitlines()} - given
     return {
-        line for line in lines if len(line) > 12 and not line.startswith(("return ", "def ", "#", '"""', "axes ="))
+        line
+        for line in _own_lines(exercise)
+        if len(line) > 12 and not line.startswith(("return ", "def ", "#", '"""', "axes ="))
     }
+
+
+def _own_lines(exercise: Exercise) -> set[str]:
+    """All lines of the solution that the skeleton lacks."""
+    given, lines = (
+        {" ".join(line.split()) for line in source.splitlines()} for source in (exercise.skeleton, exercise.solution)
+    )
+    return lines - given
 
 
 def _plain(line: str) -> str:

@@ -99,6 +99,19 @@ def test_a_broken_exercise(fault: str, tmp_path: Path) -> None:
     assert any(fault in line for line in found), found
 
 
+def test_a_solution_of_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "01_moments"
+    shutil.copytree(COURSE / "01_moments", folder)
+    text = (folder / "solution.py").read_text(encoding="utf-8")
+    head, todo = (
+        text.split("    axes =")[0],
+        "    return x.mean(tuple(range(x.ndim - 1))), x.var(tuple(range(x.ndim - 1)))\n",
+    )
+    (folder / "solution.py").write_text(head + todo, encoding="utf-8")
+    (folder / "mistakes.toml").write_text("", encoding="utf-8")
+    assert not any("no line that the skeleton lacks" in line for line in lint_course(tmp_path, seeds=(0,)))
+
+
 def test_two_mistakes_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(COURSE / "01_moments", tmp_path / "01_moments")
     replaced("mistakes.toml", "[channels-too]", "[samples-alone]")(tmp_path / "01_moments")
