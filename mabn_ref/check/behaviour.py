@@ -11,7 +11,7 @@ import numpy as np
 from mabn_ref.check.probes import PROBES, Probe
 from mabn_ref.check.probing import Limit, NotOffered, Probing, first_line
 from mabn_ref.check.report import Finding, Report
-from mabn_ref.check.scenarios import LIKE, Scenario
+from mabn_ref.check.scenarios import ALONE, LIKE, Scenario
 from mabn_ref.check.target import Target
 
 
@@ -92,7 +92,7 @@ def with_behaviour(report: Report, found: Sequence[Outcome]) -> Report:
     of_gamma = any("gamma" in finding.words for finding in report.wrong if finding.tensor == "z")
     if amiss & {"dx", "dgamma", "dbeta"} or of_gamma:
         known |= {"zero-gamma": "its gamma is already wrong" if of_gamma else "its gradients are already wrong"}
-    if amiss & {"dgamma", "dbeta"}:
+    if amiss & ({"dx", "dgamma", "dbeta"} if report.norm in ALONE else {"dgamma", "dbeta"}):
         known |= {"no-gradient-at-inference": "its gradients are already wrong"}
     if any("eps" in finding.words for finding in report.wrong if finding.tensor != "inferred"):
         known["not-finite-on-a-constant"] = "its eps is another one or is in another place"

@@ -939,6 +939,21 @@ def test_parameters_without_a_gradient_are_one_fault_in_training_and_at_inferenc
 
 
 @pytest.mark.frameworks
+def test_a_wrong_dx_of_a_layer_that_knows_no_training_is_one_fault(torch: Any) -> None:
+    class Detached(torch.nn.GroupNorm):  # type: ignore[misc,name-defined]
+        def forward(self, x: Any) -> Any:
+            groups = x.reshape(len(x), self.num_groups, -1)
+            var, mean = torch.var_mean(groups, -1, correction=0, keepdim=True)
+            y = ((groups - mean) / (var.detach() + self.eps).sqrt()).reshape(x.shape)
+            shape = (1, -1) + (1,) * (x.ndim - 2)
+            return self.weight.view(shape) * y + self.bias.view(shape)
+
+    report = check(Detached, "gn", **SHORT)
+    assert [finding.tensor for finding in report.wrong] == ["dx"], str(report)
+    assert report.not_run["gradient at inference"] == "its gradients are already wrong"
+
+
+@pytest.mark.frameworks
 def test_a_pure_function_whose_parameters_are_constants_at_inference_is_at_fault() -> None:
     jax = pytest.importorskip("jax", reason="JAX is not installed")
 
