@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import runpy
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,22 @@ def test_the_reader_of_the_page_does_not_pass_a_layer_that_it_never_ran() -> Non
     reader = Path(__file__).parents[2] / "docs" / "howto" / "read_vectors.py"
     with pytest.raises(ValueError, match=r"^norm is 'batch_norm', but no file in .*small_vectors is of that$"):
         runpy.run_path(str(reader))["errors"](SHIPPED, "batch_norm", None, np.float64)
+
+
+def test_a_reader_without_a_library_gets_by_with_what_the_page_says() -> None:
+    """Members one after the other, each header with its true size; an .npy header of 10 bytes and what these say."""
+    for entry in index(SHIPPED)["files"]:
+        data, at, found = (SHIPPED / entry["file"]).read_bytes(), 0, {}
+        while data[at : at + 4] == b"PK\3\4":
+            size, called, extra = struct.unpack("<IHH", data[at + 22 : at + 30])
+            body = at + 30 + called + extra
+            (header,) = struct.unpack("<H", data[body + 8 : body + 10])
+            key = data[at + 30 : at + 30 + called].decode()
+            found[key] = np.frombuffer(data[body + 10 + header : body + size], "<f8")
+            at = body + size
+        with np.load(SHIPPED / entry["file"], allow_pickle=False) as file:
+            assert {f"{key}.npy" for key in file} == found.keys()
+            assert all(np.array_equal(found[f"{key}.npy"], value.ravel()) for key, value in file.items())
 
 
 def test_the_inputs_do_not_hang_on_the_last_bits_of_this_machine() -> None:
