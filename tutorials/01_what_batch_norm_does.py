@@ -13,8 +13,8 @@ make of them, why did anyone want that, and what does it cost?
 # Deep networks used to be hard to train: the learning rate had to be just right, and so did the initial weights. Let
 # us look at that before we define anything. Here is a network of eight small layers for the images that this package
 # generates, shrunk to 8 by 8 pixels. We train it for 100 steps with six learning rates, as it is and with batch
-# normalisation after each layer, and with two sizes of the initial weights: ``gain`` 1, for which each ReLU halves
-# the mean square of the signal, and :math:`\sqrt 2`, which makes up for that.
+# normalisation after each layer, and with the initial weights times two values of ``gain``: 1, with which each ReLU
+# halves the mean square of the signal, and :math:`\sqrt 2`, which makes up for that.
 
 # sphinx_gallery_thumbnail_number = 4
 import numpy as np
@@ -274,7 +274,8 @@ print("x = 8, on its own, becomes", alone.ravel())
 
 # %%
 # The data have mean 5 and standard deviation 3, so 8 should become 1. It becomes 1.07. After 100 batches nothing of
-# the start is left, but the averages reach back over some twenty batches only, and so are noisy themselves.
+# the start is left. But each batch takes the place of a tenth of the average, so the last twenty or so make up most
+# of it, and it is noisy itself.
 #
 # Questions
 # ---------

@@ -63,8 +63,9 @@ print(batch_norm.gradient_statistics(u[:, None], cache))
 # What they mean
 # --------------
 #
-# Shift all six values by the same small amount and the loss changes at the rate :math:`M g`. Stretch all six, and it
-# changes at the rate :math:`M \Psi`. That is :eq:`gradient-statistics-oracle`, and finite differences confirm it:
+# Shift all six values by the same small amount and the loss changes at the rate :math:`\sum_b u_b = M g`. Stretch
+# all six by a factor near 1, and each moves in proportion to its own :math:`y_b`: the rate is
+# :math:`\sum_b u_b \, y_b = M \Psi`. That is :eq:`gradient-statistics-oracle`, and finite differences confirm it:
 
 h = 1e-5
 print("g   by shifting  ", (loss(y + h) - loss(y - h)) / (2 * h) / 6)
@@ -208,8 +209,8 @@ draw(
 # What it does to the gradient
 # ----------------------------
 #
-# Put the :math:`\bar g` and :math:`\bar\Psi` of all images in place of the batch's, and (4) changes by
-# :math:`\frac1\sigma ((g - \bar g) + y_b (\Psi - \bar\Psi))`. Compared with a typical :math:`u_b` that is not much:
+# Put the :math:`g_\ast` and :math:`\Psi_\ast` of all images in place of the batch's, and (4) changes by
+# :math:`\frac1\sigma ((g - g_\ast) + y_b (\Psi - \Psi_\ast))`. Compared with a typical :math:`u_b` that is not much:
 
 for size in (2, 32):
     spread = [np.mean(np.std(seen[size][name], axis=0) / seen[size]["u"]) for name in ("g", "Ψ")]
@@ -228,10 +229,10 @@ for M in (8, 128, 2048):
 # %%
 # A word of caution. At :math:`|B| = 32`, too, :math:`g` and :math:`\Psi` are more noise than value, and there batch
 # normalisation is known to train well. So noise is not fatal by itself, and the figure alone does not show that noise
-# is the cause of what goes wrong at :math:`|B| = 2`. A shared error of :math:`g` even *helps* a weight: the sum of
-# the :math:`u_b` is off by the same amount, and one is subtracted from the other
-# (:doc:`/derivations/hidden_statistics`). The paper's answer is to take the noise away and see what happens.
-# :doc:`/derivations/theorem2` says what can be proved about it.
+# is the cause of what goes wrong at :math:`|B| = 2`. A shared error of :math:`g` can even *help* a weight, whose
+# gradient adds up the :math:`u_b - g`: in a batch whose :math:`g` happens to be too large, so are the :math:`u_b` on
+# average, and the two errors cancel (:doc:`/derivations/hidden_statistics`). The paper's answer is to take the noise
+# away and see what happens. :doc:`/derivations/theorem2` says what can be proved about it.
 #
 # Questions
 # ---------

@@ -140,7 +140,8 @@ draw(
 # %%
 # The gap does not close completely: at :math:`|B| = 2` the ratio :math:`\sigma / \hat\sigma` is often below a third,
 # and is clipped. Without the correction the gap is even larger than the 0.91 above, because averages of two-sample
-# statistics are biased: the :math:`\sigma` of two samples is on average only 0.56 of that of all data.
+# statistics are biased: the :math:`\sigma` of two samples, half their distance, is on average only
+# :math:`1 / \sqrt\pi \approx 0.56` of that of all data.
 #
 # The graph is cut
 # ----------------

@@ -36,9 +36,9 @@ window, decay, clip, eps = 3, 0.9, 1.5, 1e-5
 # ---------------------------------------
 #
 # Each batch has its mean square :math:`q_t`, :eq:`modified-statistics` (15). MABN divides by the root of the mean of
-# the last :math:`m` of them, this batch's included, :eq:`sma-backward` (13). A ``deque`` of length :math:`m` forgets
-# the oldest by itself. While there are fewer than :math:`m`, we take the mean of those; the paper does not say what
-# to do.
+# the last :math:`m` of them, this batch's included, :eq:`sma-backward` (13). (Tutorial 04 gave the forward statistics
+# the long average. It comes in below, as :math:`r`.) A ``deque`` of length :math:`m` forgets the oldest by itself.
+# While there are fewer than :math:`m`, we take the mean of those; the paper does not say what to do.
 
 held = deque(maxlen=window)
 averaged = []

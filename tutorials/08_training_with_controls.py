@@ -189,8 +189,9 @@ draw(
 # How far to trust this
 # ---------------------
 #
-# Not far. With four seeds, half an interval is 1.6 times the standard deviation of the values averaged, and a
-# difference whose interval contains zero has not been seen. Which of these have been seen?
+# Not far. With four seeds, half an interval is 1.6 times the standard deviation of the values averaged (Student's
+# :math:`t`, 3.18, over :math:`\sqrt 4`), and a difference whose interval contains zero has not been seen. Which of
+# these have been seen?
 
 for one, other in (
     ("BN 2", "BN 32"),
@@ -257,9 +258,9 @@ for bottom, top in (("BN 2", "BN 32"), ("BN 2 + WC", "BN 32 + WC")):
 #    2. Centred weights, if only MABN has them. A learning rate, a schedule or a decay that was tuned for only one of
 #       the two. One seed each. Or a BN whose moving averages at inference are bad, which is not the fault of its
 #       training.
-#    3. With a short memory (a decay of 0.9) the moving average itself is as noisy as a batch of some forty images,
-#       and the variance of few values is on average too small. Estimate the mean and the variance again over the
-#       whole training set, with the weights as they are, and test with those.
+#    3. With a short memory (a decay of 0.9) the moving average is as noisy as the mean of 19 batches, some forty
+#       images (tutorial 04), and the variance of few values is on average too small. Estimate the mean and the
+#       variance again over the whole training set, with the weights as they are, and test with those.
 
 # %%
 # Exercises

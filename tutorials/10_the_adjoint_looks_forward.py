@@ -32,7 +32,8 @@ print((3 * average).astype(int))
 # %%
 # Row :math:`t` looks at :math:`t` and the two iterations before. Now let a loss depend on the averages, and let
 # :math:`p_t` be its derivative with respect to the average of iteration :math:`t`. What is its derivative with
-# respect to :math:`q_t`? The backward pass of a matrix is its transpose.
+# respect to :math:`q_t`? By the chain rule the sum, over all averages :math:`s` that contain it, of :math:`p_s` times
+# the entry of the matrix in row :math:`s` and column :math:`t`. So the backward pass of a matrix is its transpose.
 #
 # .. admonition:: Predict before you run
 #    :class: predict
