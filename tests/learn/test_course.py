@@ -86,12 +86,14 @@ def test_random_wrong_codes_are_told_no_mistake_that_they_do_not_make(exercise: 
 def makes(exercise: Exercise, code: SimpleNamespace, mistakes: tuple[str, ...]) -> bool:
     """Whether all that fresh cases show of the parts that the mistakes change is as if made on purpose."""
     together = exercise.with_mistakes(*mistakes) is not None
+    joining = {part for check in exercise.checks.CHECKS if check.joins for part in check.parts}
     cases = [case for seed in FRESH for case in exercise.draw(seed, exercise.cases)]
     right = observed(exercise, run_source(exercise.solution, "solution"), cases)
     seen = observed(exercise, code, cases)
     for group in [mistakes] if together else [(mistake,) for mistake in mistakes]:
         theirs = observed(exercise, run_source(exercise.with_mistakes(*group) or "", "mistaken"), cases)
-        changed = [part for part in theirs if not same(theirs[part], right[part])]
+        changed = {part for part in theirs if not same(theirs[part], right[part])}
+        changed = changed - joining or changed  # a part that joins others shows all faults at once
         if not changed or not all(same(seen[part], theirs[part]) for part in changed):
             return False
     return True
