@@ -397,6 +397,32 @@ def test_help_of_paper_is_as_wide_as_the_terminal(
     assert [line.split()[0] for line in lines[lines.index("studies:") + 1 :] if line[2:3].strip()] == list(STUDIES)
 
 
+@pytest.mark.parametrize("columns", [40, 80])
+def test_help_breaks_no_name_at_its_hyphen(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is copied from it must run: "--train-" and "size 64" on two lines do not."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for arguments in HELP:
+        assert main(arguments) == 0
+        broken = [line for line in capsys.readouterr().out.splitlines() if line.endswith("-")]
+        assert broken == [], arguments
+
+
+def test_the_help_of_paper_names_the_studies_with_defaults_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = Parser()
+    paper.add(parser.add_subparsers())
+    usual, own = DEFAULTS["embedded"], []
+    for name, study in STUDIES.items():
+        found = paper._context(parser.parse_args(["paper", name]), study).settings
+        own += [name] * any(found.get(field, value) != value for field, value in usual.items())
+    assert main(["paper", "--help"]) == 0
+    assert "for most studies: long, table3 and table5 to table8_devices have" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert own == ["long", "table3", "table5", "table6", "table7", "table8", "table8_devices"]
+
+
 @pytest.mark.parametrize("described", ["training", "12/12 runs"])
 def test_the_bar_fits_80_columns(described: str) -> None:
     """With a bar that can be seen to grow."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mabn_ref import storage
 from mabn_ref.cli import options
-from mabn_ref.cli.parser import UsageError, add_command, add_name, add_number, add_place, usage_errors
+from mabn_ref.cli.parser import Help, UsageError, add_command, add_name, add_number, add_place, usage_errors
 from mabn_ref.cli.progress import Progress
 from mabn_ref.paper import output
 from mabn_ref.paper.study import OPTIONS, STUDIES, Context, Outcome, Study, complete
@@ -29,8 +29,9 @@ _DESCRIPTION = """\
 Reproduce a table, figure or theorem of the paper in miniature. The command prints what it finds beside the paper's
 numbers, with 95 % intervals and verdicts, and writes DIR/NAME.json, .png and .svg. "all" runs every study and also
 writes them all on one page, DIR/report.html. Each finished run is a line of a file in DIR and is not repeated, so the
-same command resumes after an interruption, and studies share the runs they have in common. An option that a study
-does not read is an error unless it repeats the default; with "all", each study gets the options that it reads.
+same command resumes after an interruption, and studies share the runs they have in common. A study refuses an option
+that it does not read; with "all", each study gets those that it reads. The sizes and the recipe given below as
+defaults hold for most studies: long, table3 and table5 to table8_devices have their own.
 """
 _EPILOG = f"studies:\n{STUDIES.listing()}"
 
@@ -53,14 +54,15 @@ def add(commands: Any) -> None:
     add_place(parser, "--out", "write to DIR (default %(default)s)", Path("paper"))
 
 
-class _Help(argparse.HelpFormatter):
+class _Help(Help):
     """Help in which the list of studies keeps its lines."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if text != _EPILOG:
             return super()._fill_text(text, width, indent)
         # wrapped lines start in the second column
-        return "\n".join(textwrap.fill(line, width, subsequent_indent=" " * 16) for line in text.splitlines())
+        layout: Any = {"width": width, "subsequent_indent": " " * 16, "break_on_hyphens": False}
+        return "\n".join(textwrap.fill(line, **layout) for line in text.splitlines())
 
 
 def _address(text: str) -> str:

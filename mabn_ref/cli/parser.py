@@ -7,6 +7,7 @@ import contextlib
 import difflib
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -150,6 +151,16 @@ def add_command(
     return parser
 
 
+class Help(argparse.HelpFormatter):
+    """Help whose lines break between words only: a name such as --train-size or eval-norm-2 can be copied."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_long_words=False, break_on_hyphens=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(indent + line for line in self._split_lines(text, width - len(indent)))
+
+
 class Parser(argparse.ArgumentParser):
     """`argparse.ArgumentParser` with one-line errors, no abbreviated options, and suggestions for unknown names.
 
@@ -165,7 +176,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, **keywords: Any) -> None:
-        super().__init__(allow_abbrev=False, **keywords)
+        super().__init__(allow_abbrev=False, **{"formatter_class": Help} | keywords)
 
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with 2."""
