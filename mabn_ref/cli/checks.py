@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mabn_ref.cli.parser import UsageError, add_command, add_number, add_place, name_from, usage_errors
+from mabn_ref import storage
+from mabn_ref.cli.parser import UsageError, add_command, add_number, add_place, ending_in, name_from, usage_errors
 from mabn_ref.cli.progress import Progress
 from mabn_ref.mistakes.random_inputs import RIGHT_DRAWS
 from mabn_ref.norms import NORMS
@@ -79,8 +80,8 @@ def add(commands: Any) -> None:
     )
     axis = "the channel axis of a PyTorch or NumPy layer (default: 1 or -1, whichever runs)"
     parser.add_argument("--axis", type=int, metavar="AXIS", help=axis)
-    template = "only write FILE, with four functions to fill in for a library that the check does not know"
-    add_place(parser, "--template", template, metavar="FILE")
+    template = "only write FILE.py, with four functions to fill in for a library that the check does not know"
+    parser.add_argument("--template", type=ending_in(".py"), metavar="FILE.py", help=template)
     parser.add_argument("--short", action="store_true", help="run fewer scenarios, for continuous integration")
     limit = "time for each scenario; importing the layer gets a minute more"
     add_number(parser, "--time-limit", float, 20, limit, metavar="SECONDS")
@@ -180,7 +181,7 @@ def _template(path: Path) -> int:
     with usage_errors():
         if path.exists():
             raise UsageError(f"argument --template: {str(path)!r} exists, expected the name of a new file")
-        path.write_text(Path(template.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+        storage.write(path, Path(template.__file__).read_bytes())
     print(f"{path}: fill in the four functions, then run mabn-ref check {path} --as NORM")
     return 0
 

@@ -85,6 +85,17 @@ def place(text: str) -> Path:
     return Path(text)
 
 
+def ending_in(suffix: str) -> Callable[[str], Path]:
+    """Return an argument type: the path of a file whose name ends in `suffix`."""
+
+    def check(text: str) -> Path:
+        if not text.endswith(suffix):
+            raise argparse.ArgumentTypeError(f"{text!r}, expected a name that ends in {suffix}")
+        return place(text)
+
+    return check
+
+
 def number(kind: type[int] | type[float], at_least: float = 0, at_most: float | None = None) -> Callable[[str], Any]:
     """Return an argument type: a finite number from `at_least` to `at_most`, for integers a billion by default."""
     most = at_most or (10**9 if kind is int else sys.float_info.max)

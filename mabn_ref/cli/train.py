@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from mabn_ref import extras, storage
 from mabn_ref.cli import options
-from mabn_ref.cli.parser import UsageError, add_command, add_name, add_number, add_place, place, usage_errors
+from mabn_ref.cli.parser import (
+    UsageError,
+    add_command,
+    add_name,
+    add_number,
+    add_place,
+    ending_in,
+    place,
+    usage_errors,
+)
 from mabn_ref.train.config import (
     DECAY,
     GROUPS,
@@ -76,14 +85,7 @@ def add(commands: Any) -> None:
     add_name(parser, "name", "data set", ("cifar10",), "cifar10")
     parser = add_command(commands, "export", _export, "write a trained network as ONNX", _EXPORT)
     add_place(parser, "checkpoint", "a checkpoint written by `mabn-ref train --checkpoint`", metavar="CHECKPOINT")
-    parser.add_argument("file", type=_onnx_file, metavar="FILE.onnx", help="the file to write")
-
-
-def _onnx_file(text: str) -> Path:
-    """Refuse a name without .onnx, such as that of the checkpoint."""
-    if not text.endswith(".onnx"):
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a name that ends in .onnx")
-    return place(text)
+    parser.add_argument("file", type=ending_in(".onnx"), metavar="FILE.onnx", help="the file to write")
 
 
 def _export(args: argparse.Namespace) -> None:

@@ -87,7 +87,7 @@ def test_what_is_a_target_is_left_alone_and_what_cannot_be_one_is_refused() -> N
         return x
 
     with pytest.raises(
-        TypeError, match=r"batchnorm_forward at .*mabn-ref check --template FILE writes four functions"
+        TypeError, match=r"batchnorm_forward at .*mabn-ref check --template FILE\.py writes four functions"
     ):
         adapt(batchnorm_forward)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,18 @@ def test_a_file_is_taken_as_pytest_takes_it(tmp_path: Path, monkeypatch: pytest.
     assert load(path).__name__ == "Norm"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="makes a file whose name has a colon")
+@pytest.mark.parametrize("file", ["C:\\norms_of_mine.py", "d:/norms_of_mine.py"])
+def test_the_colon_of_a_drive_belongs_to_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    Path(file).parent.mkdir(exist_ok=True)
+    Path(file).write_text("class Norm: ...\n")
+    assert load(f"{file}:Norm").__name__ == "Norm"
+    with pytest.raises(ValueError, match=r"there is no file .*nowhere"):
+        load(f"{file.replace('norms_of_mine', 'nowhere')}:Norm")
+
+
 def test_a_file_in_a_package_may_import_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "package_of_mine").mkdir()
     (tmp_path / "package_of_mine" / "__init__.py").write_text("")
@@ -63,6 +76,30 @@ def test_the_template_is_written_once_and_conforms(tmp_path: Path, capsys: pytes
     assert "exists, expected the name of a new file" in capsys.readouterr().err
     report = check(load(str(path)), "bn", **SHORT)
     assert report.conforms, str(report)
+
+
+def test_the_template_has_a_name_that_the_check_takes_as_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "--template", "template_of_mine"]) == 2
+    assert "--template: 'template_of_mine', expected a name that ends in .py" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_template_on_a_full_disk_is_told_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not as an error of standard output; and nothing is left that a second try would take for a template."""
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    path = tmp_path / "template_of_mine.py"
+    assert main(["check", "--template", str(path)]) == 1
+    assert capsys.readouterr().err == f"mabn-ref check: error: {path}: No space left on device\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_target_and_a_norm_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

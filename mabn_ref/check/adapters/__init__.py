@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Mapping
 from inspect import signature
@@ -49,7 +50,9 @@ def load(path: str) -> Any:
     >>> load("mabn_ref.norms:mabn").__name__
     'mabn_ref.norms.mabn'
     """
-    module_name, _, name = path.partition(":")
+    drive = path[:2] if re.match(r"[A-Za-z]:[\\/]", path) else ""  # on Windows
+    module_name, _, name = path.removeprefix(drive).partition(":")
+    module_name = drive + module_name
     if not module_name.strip("."):
         raise ValueError(f"target is {path!r}, expected a module and a name in it, such as my_package.norms:MyMABN2d")
     if (here := str(Path.cwd())) not in sys.path:
@@ -181,8 +184,8 @@ def _adapted(thing: Any, extra: Mapping[str, Any] | None) -> Target:
     raise TypeError(
         f"target is {thing!r}, expected four functions (make, forward, backward, state), those of mabn_ref.norms, "
         "init and apply of JAX, a layer class of PyTorch, Flax or Keras 3, a class of NumPy with forward and "
-        "backward, or a function of the number of channels that returns such a layer; mabn-ref check --template FILE "
-        "writes four functions to fill in"
+        "backward, or a function of the number of channels that returns such a layer; "
+        "mabn-ref check --template FILE.py writes four functions to fill in"
     )
 
 
