@@ -189,7 +189,7 @@ MISTAKES = {
     ),
     "dyt-slope-of-the-output": _dyt_backward(
         edits={"(1 - y * y)": "(1 - (gamma * y) ** 2)"},
-        sentence="Your slope is 1 - z^2 of the scaled output; it is 1 - y^2 with the y from before gamma.",
+        sentence="Your slope is 1 - (gamma * y)^2, of the scaled value; it is 1 - y^2 with the y from before gamma.",
     ),
     "derf-alpha-forgotten-in-backward": _derf_backward(
         edits={"dx = alpha * da": "dx = da"},
