@@ -94,13 +94,15 @@ def collect(configs: Sequence[RunConfig], records: Sequence[dict[str, Any]]) -> 
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """Return the table of errors over seeds and of paired differences from the baselines among the rows.
+    """Return the table of errors over seeds and of paired differences from the baselines among the rows of `collect`.
+
+    Where there are controls, they have a heading, and so has what they are controls of. Without them there is none:
+    of Dynamic Tanh, for one, the paper has no pairing.
 
     Examples
     --------
     >>> print(table([Row("BN 32", False, {0: [41.0], 1: [42.0], 2: [43.0]}, 0), Row("GN", False, {0: [50.5]}, 2)]))
                         runs    test error %     minus BN 32
-    The paper's pairing
       BN 32                3    42.00 ± 2.48               -
       GN      1 (2 diverged)   50.50 (1 run)   +9.50 (1 run)
     """
@@ -108,7 +110,8 @@ def table(rows: Sequence[Row]) -> Table:
     baselines = {name: named[name] for name in BASELINES if name in named}
     lines: list[tuple[str, ...]] = []
     for control, group in itertools.groupby(rows, key=lambda row: row.control):
-        lines.append(("Controls" if control else "The paper's pairing",))
+        if rows[-1].control:
+            lines.append(("Controls" if control else "The paper's pairing",))
         for row in group:
             runs = str(len(row.curves)) + (f" ({row.diverged} diverged)" if row.diverged else "")
             error = text(mean_interval(list(row.errors.values())) if row.errors else None)
