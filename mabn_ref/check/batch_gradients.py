@@ -103,7 +103,7 @@ def backward(model: Model, dz: Array) -> tuple[Array, Array, Array]:
     p, c, t = model.last, model.c, _terms(model, dz)
     dx = _mabn(model, p, t) if model.norm == "mabn" else _derivative(model, p, t)
     own = {"without d": lambda: t.dz * t.y * t.r, "before corrections": lambda: t.dz * t.y}
-    own["not normalised"] = lambda: t.dz * t.y * t.sigma
+    own |= {"not normalised": lambda: t.dz * t.y * t.sigma, "of x": lambda: t.dz * p.batch.x}
     given = (t.dz * t.r, t.y) if c.affine == "before r" else (t.dz, t.y * t.r + p.d[:, None])
     dgamma, dbeta = of_parameters(c, *given, p.gamma, own, p.beta, p.batch.whole)
     return p.batch.whole(dx), dgamma, dbeta
@@ -148,6 +148,7 @@ def _derivative(model: Model, p: Pass, t: Terms) -> Array:
         "no psi": lambda: (t.dy - g) / t.sigma,
         "psi twice": lambda: (t.dy - g - 2 * t.moved * psi) / t.sigma,
         "psi added": lambda: (t.dy - g + t.moved * psi) / t.sigma,
+        "g added": lambda: (t.dy + g - t.moved * psi) / t.sigma,
         "no gamma, psi added": lambda: (bare - means(bare)[0] + t.moved * means(bare)[1]) / t.sigma,
         "psi halved": lambda: (t.dy - g - t.moved * psi / 2) / t.sigma,
         "over samples": lambda: (t.dy - positions * (g + t.moved * psi)) / t.sigma,

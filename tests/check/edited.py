@@ -816,6 +816,9 @@ for norm in ("bn", "brn", "modified-bn", "mabn", "gn", "ln", "in", "rms", "frn",
     summed = f"np.sum(dz * merge({centred}, shape), axis=(0, 1))" if alone else f"np.sum(dz * {centred}, axis=(0, 1))"
     if norm != "online":
         add(norm, "dgamma", "not normalised", after(line, f"dgamma = {summed}"))
+held = "y = centred / sigma  #", 'HELD["x"] = x\n    y = centred / sigma  #'
+of_x = after(DX, 'dgamma = np.sum(dz * HELD["x"], axis=(0, 1))')
+add("bn brn", "dgamma", "of x", (NUMPY, NUMPY + "\nHELD = {}\n"), held, of_x)
 add("brn", "dgamma", "without d", after(DX, "dgamma = dgamma - total(d * dz_sum)"))
 
 # What hand-written backward passes, affine steps and averages get wrong.
@@ -865,6 +868,7 @@ add("bn", "fed", "nothing", (EMA_VAR, "moving_var = state.var + 0 * var"))
 add("bn", "fed", "unbiased twice", (EMA_VAR, EMA_VAR.replace(" var,", f" var * {BESSEL} ** 2,")))
 add("bn brn", "dx", "no gamma, psi added", (DX, DX.replace("- y * psi", "+ y * psi") + " / gamma"))
 add("bn brn gn ln in", "dx", "psi added", (DX, DX.replace("- y * psi", "+ y * psi")))
+add("bn brn gn ln in", "dx", "g added", (DX, DX.replace("- g", "+ g")))
 add("modified-bn rms frn", "dx", "psi added", (DX_CHI, DX_CHI.replace("- y * psi", "+ y * psi")))
 add("bn", "start", "debiased", wrap=debiased, conforms=True)
 add("bn", "infer_by", "debiased", wrap=functools.partial(debiased, first_variance=1.0))
