@@ -532,6 +532,18 @@ def test_files_that_are_wrong_exit_2(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert "results.jsonl, line 1, is not a record of a run" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "arguments", ["export nowhere.npz net.onnx", "train --from nowhere.npz", "learn check --dir nowhere"]
+)
+def test_a_file_that_is_not_there_is_no_failure_of_the_command(
+    arguments: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`learn check` exits with 1 where an exercise has not passed; a script has to tell that from a wrong path."""
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments.split()) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
 def test_a_closed_pipe_ends_it_quietly(tmp_path: Path) -> None:
     """As `mabn-ref learn status | head -1` does."""
     reader, writer = os.pipe()

@@ -81,7 +81,7 @@ def _run(argv: Sequence[str] | None) -> int:
         if isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.ENOSPC) and error.filename is None:
             raise  # an error of standard output: a full disk elsewhere names its file
         print(f"{name}: error: {_told(error)}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, FileNotFoundError) else 1
     except KeyboardInterrupt as stop:
         print(f"{name}: interrupted{''.join(f'; {note}' for note in stop.args)}", file=sys.stderr)
         return 130

@@ -221,7 +221,7 @@ def _train(
             comparison.learning_curves(files[-1], comparison.collect([config], [record]), title)
     if source is not None:
         layers = (f"{what}: {', '.join(names)}" for what, names in record["start"]["layers"].items())
-        print(textwrap.fill(f"Began from {source.name}. {'; '.join(layers)}", WIDTH, subsequent_indent="  "))
+        print(textwrap.fill(f"Began from {source.name}; {'; '.join(layers)}", WIDTH, subsequent_indent="  "))
     done = record["status"] == "done"
     if done:
         last = record["epochs"][-1]["test_error"]

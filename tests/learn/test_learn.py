@@ -203,7 +203,7 @@ def test_outside_of_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["learn", "check"]) == 1
+    assert main(["learn", "check"]) == 2
     assert "is in no folder of exercises; mabn-ref learn DIR makes one" in capsys.readouterr().err
 
 
@@ -304,7 +304,7 @@ def test_a_statement_is_shown_anywhere(
     out = capsys.readouterr().out
     assert "    ∂L/∂x_b = 1/σ (u_b - g - y_b Ψ).\n" in out
     assert all(len(line) <= 60 for line in out.splitlines() if ">>>" not in line)
-    assert main(["learn", "show"]) == 1
+    assert main(["learn", "show"]) == 2
     assert "is in no folder of exercises" in capsys.readouterr().err
 
 

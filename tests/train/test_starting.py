@@ -156,7 +156,7 @@ def test_the_command_says_what_it_began_from(tmp_path: Path, capsys: pytest.Capt
     words = ["train", "--norm", "bn", "--norm-batch", "32", *sizes]
     begins = ["--from", str(tmp_path / "source.npz"), "--out", str(tmp_path), "--checkpoint", str(tmp_path / "a.npz")]
     assert main([*words, *begins]) == 0
-    assert f"Began from {source.name}. taken: conv1" in " ".join(capsys.readouterr().out.split())
+    assert f"Began from {source.name}; taken: conv1" in " ".join(capsys.readouterr().out.split())
     record = results.read(tmp_path / "results.jsonl")[0]
     assert record["config"]["start"] == source.name
     assert record["start"]["config"] == source.about["config"]
