@@ -460,6 +460,9 @@ def test_a_directory_of_record_files(tmp_path: Path, capsys: pytest.CaptureFixtu
             "argument --norm: unknown norm 'mban': did you mean 'mabn'? (bn, brn, modified-bn, mabn, gn",
         ),
         ("train --norm zzz", "argument --norm: unknown norm 'zzz': expected one of bn, brn, modified-bn, mabn"),
+        ("train --norm batch_norm", "argument --norm: unknown norm 'batch_norm': did you mean 'bn'?"),
+        ("train --norm Group-Norm", "argument --norm: unknown norm 'Group-Norm': did you mean 'gn'?"),
+        ("gradcheck bn", "argument NAME: unknown name 'bn': did you mean 'batch_norm'?"),
         ("train --data cifar", "argument --data: unknown data set 'cifar': did you mean 'cifar10'?"),
         (
             "fetch cifar-10",

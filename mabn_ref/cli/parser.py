@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mabn_ref.norms import NORMS
+
 
 class UsageError(ValueError):
     """Wrong arguments, or a wrong file that they name; printed as one line on standard error, with exit code 2."""
@@ -59,11 +61,23 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     "did you mean 'mabn-2'? (bn-32, mabn-2)"
     >>> suggestion("x", ["bn-32", "mabn-2"])
     'expected one of bn-32, mabn-2'
+    >>> suggestion("batch_norm", ["bn", "mabn"])  # as the module is called
+    "did you mean 'bn'? (bn, mabn)"
     """
     known = list(known)
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.7)
+    near = _also_called(name, known) or difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.7)
     names = ", ".join(known)
     return f"did you mean {near[0]!r}? ({names})" if near else f"expected one of {names}"
+
+
+def _also_called(name: str, known: Iterable[str]) -> list[str]:
+    """Known names of the normaliser that is called `name` by another command, by its module or in tables."""
+
+    def plain(text: str) -> str:
+        return re.sub(r"[\W_]", "", text.rpartition(".")[2].lower())
+
+    groups = [{plain(word) for word in (key, norm.module.__name__, norm.title)} for key, norm in NORMS.items()]
+    return [word for names in groups if plain(name) in names for word in known if plain(word) in names]
 
 
 def name_from(kind: str, known: Iterable[str]) -> Callable[[str], str]:
