@@ -16,7 +16,6 @@ from mabn_ref.gradcheck.exact import to_float
 from mabn_ref.gradcheck.rounding import rounding_along
 
 MEASURED = 1024  #: rounding that is measured inside a pass counts up to this many times the eps of its numbers
-JUMPED = 2.0 ** np.array([-27, -23, -18])  #: a move of the same size at all these fractions of a step is a jump
 
 
 @dataclass(frozen=True)
@@ -114,16 +113,6 @@ class Claim:
                 moved = to_float(abs(self.function(np.where(on, values, self.x)) - self.center))
                 moves |= np.isfinite(moved) & (moved > 0)
         return moves
-
-    def jumping(self, line: Array) -> Array:
-        """Return which outputs move on one side only, and by as much at the smallest steps as at larger ones."""
-        along = self.along(line)
-        right, left = (
-            np.stack([to_float(abs(along(side * t) - self.center)) for t in JUMPED * self.step]) for side in (1, -1)
-        )
-        moves = np.where(right[0] > left[0], right, left)
-        jumps = (np.ptp(moves, axis=0) < 0.01 * moves[0]) & (np.fmin(right, left) < 0.01 * moves).all(axis=0)
-        return np.asarray(jumps & (moves[0] > 1e3 * self.rounding()))
 
     def _out_of_domain(self, line: Array) -> ValueError:
         """Make the error for a forward that is not finite along a line, however small the step."""

@@ -39,7 +39,8 @@ class View(NamedTuple):
     At a kink `slope` is the mean of the slopes to the right and to the left and `jump` their difference; elsewhere
     `jump` is 0. `uncertainty` is how far slopes at neighbouring steps differ, and 0 for an output that does not move
     at all. `grain` is the least amount by which the output moves, or 0 if it follows the smallest step; `reach` is
-    the largest amount. `near` marks outputs that have a kink within larger steps, or that move on one side only.
+    the largest amount. `near` marks outputs that have a kink within larger steps, or that move on one side only, and
+    `jumping` those whose value at the point is apart from those beside it, however near.
     """
 
     slope: Array
@@ -50,6 +51,7 @@ class View(NamedTuple):
     grain: Array
     reach: Array
     near: Array
+    jumping: Array
 
 
 def stencil(along: Along, center: Array, t: float) -> tuple[Array, Array, Array]:
@@ -106,6 +108,9 @@ def climb(along: Along, center: Array, t: float, rounding: Array) -> View:
     best = np.where(kinked, np.argmin(both, axis=0), best)
 
     still = flat.all(axis=0)
+    # the jump between the slopes, times the step, is the same at all steps only if it is one of the output itself
+    leaps = (heights * steps[:, None])[4::3]
+    jumping = (np.ptp(leaps, axis=0) < 0.05 * leaps[-1]) & (leaps[-1] > 1e3 * rounding)
 
     def chosen(rows: Array) -> Array:
         return np.take_along_axis(rows, best[None], axis=0)[0]
@@ -119,6 +124,7 @@ def climb(along: Along, center: Array, t: float, rounding: Array) -> View:
         grain=grain,
         reach=reach,
         near=(first > 0) | (to_right != to_left),
+        jumping=jumping,
     )
 
 

@@ -84,15 +84,15 @@ class Sight(NamedTuple):
         """Judge the gradient for one cotangent; if it seems wrong, measure the rounding inside both passes."""
         claim, view = self.claim, self.view
         found = self._weigh(row, cotangent, gradient)
-        if found.verdict not in ("wrong", "undecided") or (view.kinked & (cotangent != 0)).any():
+        if (view.kinked & (cotangent != 0)).any():
             return found
-        jumping = (cotangent != 0) & (not found.stepped and claim.jumping(self.line))
-        if jumping.any():
+        jumping = (cotangent != 0) & view.jumping
+        if jumping.any() and not found.stepped:
             rest = np.where(jumping, 0 * cotangent, cotangent)
             others = self._judge(row, rest, claim.pull(rest))
             reason = f"{claim.functions[0]} jumps here, and has no derivative"
             return others if others.verdict == "wrong" else found._replace(verdict="undecided", reason=reason)
-        if found.verdict == "undecided":
+        if found.verdict != "wrong":
             return found
         if not found.stepped:
             hidden = self._hidden(found)

@@ -329,6 +329,40 @@ def test_a_jump_excuses_no_other_output() -> None:
     assert check(forward, lambda dout, x: 1.01 * dout[1:] * np.cos(x), (x,)).verdict == "wrong"
 
 
+@pytest.mark.parametrize("size", [3, 100])
+@pytest.mark.parametrize("summed", [False, True])
+def test_a_value_apart_from_those_around_it(size: int, summed: bool) -> None:
+    """sin(x) / x, and somebody forgot what it comes to at 0; the gradient there is that of the others, 0."""
+    x = np.random.default_rng(0).standard_normal(size)
+    x[1] = 0
+
+    def sinc(at_zero: float) -> Any:
+        def forward(x: Any) -> Any:
+            out = np.where(x == 0, at_zero, np.sin(x) / np.where(x == 0, 1, x))
+            return np.sum(out) if summed else out, x
+
+        return forward
+
+    def backward(dout: Any, x: Any) -> Any:
+        return dout * np.where(x == 0, 0, (x * np.cos(x) - np.sin(x)) / np.where(x == 0, 1, x) ** 2)
+
+    assert check(sinc(1), backward, (x,)).verdict == "ok"
+    for at_zero in (0, 1 + 1e-6):
+        result = check(sinc(at_zero), backward, (x,))
+        assert result.verdict == "undecided"
+        assert result.worst.reason == "forward jumps here, and has no derivative"
+    assert check(sinc(0), lambda dout, x: backward(dout, x) * (1 + 1e-3 * (x == x[0])), (x,)).verdict == "wrong"
+
+
+def test_what_rounding_makes_of_the_nearest_values_is_no_jump() -> None:
+    """1 - cos(x) is 0 below 1e-8, and (1 - cos(x)) / x**2 is a half."""
+
+    def forward(x: Any) -> Any:
+        return np.where(x == 0, 0.5, (1 - np.cos(x)) / np.where(x == 0, 1, x) ** 2), x
+
+    assert check(forward, lambda dout, _: 0 * dout, (np.zeros(1),)).verdict == "ok"
+
+
 @pytest.mark.parametrize("power", [1.5, 2, 3])
 def test_a_bend_that_moves_on_one_side_alone_is_no_jump(power: float) -> None:
     """max(x, 0)**p, whose derivative at 0 is 0, and not 1."""
