@@ -25,7 +25,7 @@ DECADES = 2.0**-6  #: a channel whose typical size is below this fraction of its
 
 
 def units(x: Array) -> Array:
-    """Standard deviation of each channel of `x`, or its root mean square if it is constant.
+    """Standard deviation of each channel of `x`, or its largest size if it is constant.
 
     In a channel over many decades it is each element's own size, in a channel of zeros the largest size in `x`, and 1
     if that is zero too. Rounded to a power of two, so that ``x + step * unit`` is exact. Has the shape of `x` and is
@@ -38,10 +38,8 @@ def units(x: Array) -> Array:
         return np.ones_like(values)
     largest = np.where(largest > 0, largest, np.max(largest))
     scaled = channels / largest  # so that no square overflows or vanishes
-    size = np.sqrt(np.mean(scaled**2, axis=0))
     deviation = np.std(scaled, axis=0)
-    width = np.where(deviation > CONSTANT * size, deviation, size)
-    width = np.where(width > 0, width, 1.0)
+    width = np.where(deviation > CONSTANT, deviation, 1.0)
     logarithms = np.log2(np.where(scaled == 0, 1.0, np.abs(scaled)))
     typical = 2.0 ** (np.sum(logarithms, axis=0) / np.maximum(np.count_nonzero(scaled, axis=0), 1))
     own = np.where(scaled == 0, typical, np.abs(scaled))

@@ -114,6 +114,7 @@ def test_directions_are_few_and_have_every_small_element_once() -> None:
     rows = drowned(line, sizes)
     assert len(rows) == CLASSES
     np.testing.assert_array_equal(np.sum(rows, axis=0), np.where(sizes <= DROWNED, line, 0))
+    assert np.flatnonzero(rows[-1]).tolist() == [7]
     assert drowned(line, np.linspace(0.1, 1, 300)).shape == (0, 300)
     assert drowned(line, np.zeros(300)).shape == (0, 300)
 
