@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array, check_at_least, shown
-from mabn_ref.gradcheck import passes, probes
+from mabn_ref.gradcheck import passes, probes, verdict
 from mabn_ref.gradcheck.claim import Claim
 from mabn_ref.gradcheck.compare import compare
 from mabn_ref.gradcheck.exact import DIGITS, exact, to_float
 from mabn_ref.gradcheck.result import Result
-from mabn_ref.gradcheck.verdict import SLACK
 
 NUDGE = 2.0**12  #: inputs are moved by this many times their rounding, to see what rounding does to the output
 
@@ -156,8 +155,8 @@ def _check_pair(
             )
             found.append(compare(claim, rng))
         if all(result.verdict != "wrong" for result in found):
-            size = float(np.linalg.norm(to_float(cotangents[0]) * claim.rounding()))
-            slack = [SLACK * eps / _eps(center) * size / unit for unit in units]
+            size = verdict.length(to_float(abs(cotangents[0])) * claim.rounding())
+            slack = [verdict.SLACK * eps / _eps(center) * size / unit for unit in units]
             found = passes.check_linearity(pair, rehearsed, found, tolerance, slack)
     return Result(tuple(found), (), tolerance, seed), rehearsed.cotangents[0]
 

@@ -194,7 +194,7 @@ class Sight(NamedTuple):
         if found.left > TRUST * MEASURED * claim.coarser * rounding:
             return 0.0, 0.0
         seen = TRUST * claim.coarser * claim.rounding_of_backward(self.line, found.cotangent, MEASURED * rounding)
-        return seen, max(seen, SLACK * claim.coarser * rounding)
+        return seen, SLACK * claim.coarser * rounding
 
     def _unclear(self, weights: Array, doubt: float, rounding: float, size: float) -> str:
         """Say why differences cannot decide, judging by the output that spoils them most."""
@@ -261,10 +261,10 @@ def sizes(weights: Array, slopes: Array, lines: Array) -> Array:
     slopes = to_float(abs(slopes))
     if len(lines) and np.count_nonzero(lines[0]) == 1:
         return np.asarray(weights @ slopes.T)
-    return np.stack([[_length(row * slope) for slope in slopes] for row in weights])
+    return np.stack([[length(row * slope) for slope in slopes] for row in weights])
 
 
-def _length(values: Array) -> float:
+def length(values: Array) -> float:
     """The root of the sum of squares, none of which overflows."""
     largest = float(np.max(values))
     return largest * float(np.linalg.norm(values / largest)) if 0 < largest < np.inf else largest

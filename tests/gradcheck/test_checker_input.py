@@ -47,6 +47,12 @@ def test_this_pair_is_fine() -> None:
         ((x.astype(np.float16), w), TypeError, r"inputs\[0\] has dtype float16"),
         ((x > 0, w), TypeError, r"inputs\[0\] has dtype bool"),
         ((x + 0j, w), TypeError, r"inputs\[0\] has dtype complex128"),
+        (
+            (np.ma.array(x), w),
+            TypeError,
+            "x is a MaskedArray, expected a plain array: fill in or leave out what is masked first",
+        ),
+        ((x.view(np.recarray), w), TypeError, "x is a recarray, expected a plain array$"),
         ((put(x, np.nan), w), ValueError, r"inputs\[0\] is nan at \[1, 2\], expected finite numbers"),
         ((put(x, np.inf), w), ValueError, r"inputs\[0\] is inf at \[1, 2\]"),
         ((x[:0], w), ValueError, r"inputs\[0\] has shape \(0, 3\), expected at least one element"),

@@ -67,6 +67,20 @@ def test_refuses(name: str, rows: int) -> None:
         assert "refused" in repr(wrong)
 
 
+@pytest.mark.parametrize("size", [1e-12, 1e12])
+def test_refuses_whatever_the_size_of_the_output(size: float) -> None:
+    x = np.random.default_rng(0).standard_normal((5, 3))
+    deviation, reason = REASONS["np.var"]
+
+    def forward(x: Any) -> Any:
+        out, cache = normalise(deviation)(x)
+        return size * out, cache
+
+    (found,) = check(forward, lambda dy, cache: backward(size * dy, cache), (x,)).inputs
+    assert (found.verdict, found.complex_error) == ("ok", None)
+    assert reason in found.refusal
+
+
 def test_refuses_where_it_is_off_least_of_all_lines() -> None:
     """Differences along the first line are lost in rounding, by more than the complex step is off on the second."""
     x = np.array([0.25, 0.75])

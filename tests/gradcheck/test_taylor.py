@@ -59,3 +59,11 @@ def test_scalar_loss_and_matrix() -> None:
     for pair in (softmax_loss(), tanh_layer()):
         result = check(pair.forward, pair.backward, pair.draw(np.random.default_rng(1)))
         assert all(found.taylor.a < 1e-5 for found in result.inputs)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_the_direction_is_as_long_as_the_input_is_spread(scale: float) -> None:
+    """Else the remainder of a small input is far from straight, and that of a large one is rounding."""
+    x = scale * np.array([0.3, -1.2, 0.8])
+    result = check(lambda x: (np.sin(x / scale), x), lambda dout, x: dout * np.cos(x / scale) / scale, (x,))
+    assert result.worst.taylor.order == pytest.approx(2, abs=0.1)

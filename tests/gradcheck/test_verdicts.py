@@ -382,3 +382,70 @@ def test_a_derivative_of_0_has_no_part_of_its_size() -> None:
     assert result.verdict == "undecided"
     assert "only to be less than" in result.worst.reason
     assert "inf" not in str(result.worst)
+
+
+@pytest.mark.parametrize(("low", "high"), [(1e-5, np.inf), (0, 2e3)])
+def test_a_backward_that_is_not_linear_at_one_element_alone(low: float, high: float) -> None:
+    """The two numbers and the error that are reported are those of that element."""
+    seen: list[Any] = []
+
+    def backward(dout: Any, x: Any) -> Any:
+        dx = dout * (1 - np.tanh(x) ** 2)
+        dx[3] = np.clip(dx[3], -high, high) * (abs(dx[3]) >= low)
+        seen.append(dx)
+        return dx
+
+    (found,) = check(lambda x: (np.tanh(x), x), backward, (np.arange(1.0, 6.0) / 4,)).inputs
+    assert (found.verdict, found.index) == ("wrong", (3,))
+    assert found.reason.startswith("backward is not linear in dout: these are its gradient for ")
+    assert found.numeric == seen[0][3]
+    assert abs(found.analytic) < 0.99 * abs(found.numeric)
+    assert found.error == abs(found.analytic - found.numeric) / np.max(abs(seen[0]))
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize("slope", [1e-312, 1e303])
+def test_what_overflows_or_underflows_for_a_multiple_of_dout_is_no_error(slope: float) -> None:
+    """Also on the way to a gradient of common size, or if backward puts the largest number for infinity."""
+    x = np.array([0.5, -1.0])
+    for backward in (
+        lambda dout, _: slope / 3 * dout * 3,
+        lambda dout, _: np.nan_to_num(slope * dout),
+        lambda dout, _: np.nan_to_num(100 * slope * dout) / 100,
+    ):
+        assert check(lambda x: (slope * x, None), backward, (x,)).verdict == "ok"
+    assert check(lambda x: (x, None), lambda dout, _: 1e303 * dout / 1e303, (x,)).verdict == "ok"
+
+
+@pytest.mark.parametrize("slope", [1e6, 1e200])
+def test_large_gradients_are_held_to_be_linear(slope: float) -> None:
+    """Also where the squares of what forward rounds would overflow."""
+    result = check(
+        lambda x: (slope * x, None),
+        lambda dout, _: np.clip(slope * dout, -1e4 * slope, 1e4 * slope),
+        (np.array([0.5, -1.0]),),
+    )
+    assert result.verdict == "wrong"
+
+
+def test_a_gradient_of_0_stays_0_for_any_multiple_of_dout() -> None:
+    """Up to what backward rounds."""
+    x = np.array([0.5, -1.0])
+
+    def constant(x: Any) -> Any:
+        return 0 * x + 1, None
+
+    assert check(constant, lambda dout, _: dout + 7.3 - 7.3 - dout, (x,)).verdict == "ok"
+    assert check(constant, lambda dout, _: np.maximum(abs(dout) - 1e5, 0), (x,)).verdict == "wrong"
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-20])
+def test_the_steps_of_a_coarse_output_are_named(size: float) -> None:
+    """Whatever its size."""
+    result = check(
+        lambda x: (size * np.round(np.tanh(x), 6), x),
+        lambda dout, x: size * dout * (1 - np.tanh(x) ** 2),
+        (np.array([0.3, -1.2]),),
+    )
+    assert result.verdict == "undecided"
+    assert re.search(f"an output of .* moves in steps of {1e-6 * size:.0e}", result.worst.reason), result
