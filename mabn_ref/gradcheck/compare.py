@@ -185,7 +185,7 @@ def _report(claim: Claim, table: _Table, found: Finding, rng: np.random.Generato
     complex_error = None
     if table.stepped is not None:
         off = np.abs(table.analytic - claim.cotangents @ table.stepped.T)
-        complex_error = float(np.max(off / scale[:, None]))
+        complex_error = float(np.max(off / scale[:, None], where=np.isfinite(off), initial=0.0))
     j, *others = np.flatnonzero(line)
     unit = 1.0 if others else float(line[j])
     random = probes.bounded(rng, line.shape) * claim.units

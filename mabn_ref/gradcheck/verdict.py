@@ -62,7 +62,9 @@ class Sight(NamedTuple):
     def findings(self, rng: np.random.Generator) -> list[Finding]:
         """Judge by what is seen; if outputs have kinks along the line, judge those, and the rest without them."""
         claim, kinked = self.claim, self.view.kinked
-        rows = smooth = list(zip(claim.cotangents, claim.gradients, strict=True))
+        rows = list(zip(claim.cotangents, claim.gradients, strict=True))
+        # the last cotangent has the largest elements: what overflows for it alone is judged by the others
+        rows = smooth = [(c, g) for c, g in rows if np.isfinite(to_float(g @ self.line))] or rows
         if self.line.size > SMALL and not self.line.all():
             rows = smooth = rows[:1]  # the other cotangents are judged along whole directions
         if kinked.any():

@@ -417,6 +417,20 @@ def test_what_overflows_or_underflows_for_a_multiple_of_dout_is_no_error(slope: 
     assert check(lambda x: (x, None), lambda dout, _: 1e303 * dout / 1e303, (x,)).verdict == "ok"
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_derivative_near_the_largest_number() -> None:
+    """Which a cotangent over many decades, times the spread of the input, takes beyond it."""
+    for f, slope, x in ((np.exp, np.exp, [1.0, 700.0]), (lambda x: x / 2, lambda x: 0 * x + 0.5, [1e308, -1e307])):
+        for factor, verdict in ((1.0, "ok"), (1.01, "wrong")):
+            result = check(
+                lambda x, f=f: (f(x), x),
+                lambda dout, x, factor=factor, slope=slope: factor * dout * slope(x),
+                (np.array(x),),
+            )
+            assert result.verdict == verdict, result
+            assert result.worst.complex_error == pytest.approx(factor - 1, rel=0.02, abs=1e-15)
+
+
 @pytest.mark.parametrize("slope", [1e6, 1e200])
 def test_large_gradients_are_held_to_be_linear(slope: float) -> None:
     """Also where the squares of what forward rounds would overflow."""
