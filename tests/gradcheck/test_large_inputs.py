@@ -68,6 +68,20 @@ def test_one_channel_of_200_with_the_wrong_sign(real: bool) -> None:
         assert (result.verdict, result.worst.index[1]) == ("wrong", small)
 
 
+@pytest.mark.parametrize("real", [False, True])
+def test_one_element_whose_error_is_below_the_tolerance_of_a_direction(real: bool) -> None:
+    """A millionth of its own derivative, and a twenty-millionth of that of three hundred together."""
+
+    def forward(x: Any) -> Any:
+        return np.tanh(x.real if real else x), x
+
+    def backward(dout: Any, x: Any) -> Any:
+        return dout * (1 - np.tanh(x) ** 2) * np.where(np.arange(300) == 7, 1 + 1e-6, 1)
+
+    result = check(forward, backward, (np.random.default_rng(0).standard_normal(300),))
+    assert (result.verdict, result.worst.index) == ("wrong", (7,))
+
+
 def test_a_small_block_that_is_transposed() -> None:
     """Sixteen of 144 weights, whose gradients are 10^-9 of the others'."""
     size = np.ones((12, 12))

@@ -174,3 +174,20 @@ def test_the_rounding_of_an_output_excuses_no_gradient_of_what_it_does_not_depen
 
     result = check(forward, backward, (np.array([25.0, 0.3]),))
     assert (result.verdict, result.worst.index) == ("wrong", (1,)), result
+
+
+def test_an_output_that_stands_still_hides_rounding_alone() -> None:
+    """A sign has no slope; the loss of a prediction that is sure hardly one, and its backward rounds."""
+    x = np.array([3.0, 4.0])
+    for slope, verdict in ((0.0, "ok"), (1e-6, "wrong")):
+        assert check(lambda x: (np.sign(x.real), None), lambda dout, _: slope * dout, (x,)).verdict == verdict  # noqa: B023
+
+    def loss(x: Any) -> Any:
+        out, p = log_softmax(x)
+        return -out[:, 0], p
+
+    def backward(dout: Any, p: Any) -> Any:
+        return dout[:, None] * (p - np.eye(4)[0])
+
+    x = np.random.default_rng(0).standard_normal((1, 4)) + np.array([50, 0, 0, 0])
+    assert check(loss, backward, (x,)).verdict == "ok"
