@@ -149,9 +149,12 @@ def _kinked_elements(claim: Claim, line: Array, view: View, top: Array, rng: np.
             parts += np.array_split(part, 2)
             continue
         table = _Table(claim, along[None])
-        doubtful = not table._accepted().all() or jumps
-        if doubtful and (part.size == 1 or not claim.view(along).kinked.any()):
-            found += Sight(claim, along, table.view(0), None, top).findings(rng)
+        if table._accepted().all() and not jumps:
+            continue
+        if part.size > 1 and table.view(0).kinked.any():  # a kink beside it hides this one at larger steps
+            parts += np.array_split(part, 2)
+            continue
+        found += Sight(claim, along, table.view(0), None, top).findings(rng)
         if found and verdict.worst(found).verdict == "wrong":
             break
     return found

@@ -112,6 +112,21 @@ def test_a_slope_that_vanishes_with_the_step_has_no_kink(x: Any) -> None:
     assert check(lambda x: (x * abs(x), x), lambda dout, x: dout * (2 * abs(x) + 1e-6), (x,)).verdict == "wrong"
 
 
+@pytest.mark.parametrize("seed", [0, 1, 8, 18, 32])
+def test_a_kink_is_found_among_those_beside_it(seed: int) -> None:
+    """In a sum of 300 sizes, one of 0; others are so small that larger steps cross their kinks."""
+    x = np.random.default_rng(seed).standard_normal(300)
+    x[10] = 0
+    for at_zero, verdict in ((0.5, KINKED), (1.4, "wrong")):
+        result = check(
+            lambda x: (np.sum(x * np.sign(x.real)), x),
+            lambda dout, x, at_zero=at_zero: dout * np.where(x == 0, at_zero, np.sign(x)),
+            (x,),
+            seed=seed,
+        )
+        assert (result.verdict, result.worst.index) == (verdict, (10,)), result
+
+
 def test_a_kink_does_not_excuse_a_mistake_elsewhere() -> None:
     """One element at the kink, another with a wrong slope."""
     for seed in range(15):
