@@ -47,4 +47,6 @@ def test_a_large_input_is_looked_at_along_three_directions() -> None:
     assert lines.shape == (3, SMALL + 1)
     assert np.linalg.matrix_rank(lines) == 3
     assert (lines != 0).all()
+    units = 2.0 ** np.arange(SMALL + 1)
+    assert np.array_equal(directions(units, np.random.default_rng(0)), units * lines)
     assert np.array_equal(directions(np.full(SMALL, 2.0), np.random.default_rng(0)), 2 * np.eye(SMALL))

@@ -129,6 +129,7 @@ def test_directions_are_few_and_have_every_small_element_once() -> None:
     assert len(rows) == CLASSES
     np.testing.assert_array_equal(np.sum(rows, axis=0), np.where(sizes <= DROWNED, line, 0))
     assert np.flatnonzero(rows[-1]).tolist() == [7]
+    np.testing.assert_array_equal(drowned(line, 2.0**40 * sizes), rows)
     assert drowned(line, np.linspace(0.1, 1, 300)).shape == (0, 300)
     assert drowned(line, np.zeros(300)).shape == (0, 300)
 
