@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 _NAME = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 _ITEM = re.compile(rf"({_NAME})(?:\s*\((\d+)\))?")
-_END = r"(?=[ \t]*(?:[,.;]|$))"  # so that words after a comma are no labels
+_END = r"(?=[ \t]*(?:[,.:;]|$))"  # so that words after a comma are no labels
 _TAG = re.compile(rf"\beq:\s+({_ITEM.pattern}{_END}(?:,\s+{_ITEM.pattern}{_END})*)", re.MULTILINE)
+_UNREAD = re.compile(r"(?<![:\w])eq:[ \t]*(\w.*)")
 _ROLE = re.compile(rf":eq:`({_NAME})`")
 
 
@@ -30,9 +31,14 @@ class Place(NamedTuple):
 
 
 def tags(text: str) -> list[tuple[str, str | None]]:
-    """The equations of the first ``eq: a, b (4)`` in `text`, with their numbers."""
-    found = _TAG.search(text)
-    return [(label, number or None) for label, number in _ITEM.findall(found.group(1))] if found else []
+    """The equations of the first ``eq: a, b (4)`` in `text`, with their numbers.
+
+    One that is written otherwise counts as the name of an equation, which no page has, so that the build says where.
+    """
+    if found := _TAG.search(text):
+        return [(label, number or None) for label, number in _ITEM.findall(found.group(1))]
+    unread = _UNREAD.search(text)
+    return [(unread.group(1).strip(), None)] if unread else []
 
 
 def code(root: Path, only: str = "") -> list[Place]:

@@ -171,6 +171,23 @@ def test_words_after_a_label_are_no_labels(tmp_path: Path) -> None:
     assert warnings(tmp_path, code=CODE.replace("(1)", "(1), the doubling")) == ""
 
 
+@pytest.mark.parametrize("tag", ["Twice", "twice_over (1)", "twice and more", "twice (one)"])
+def test_a_tag_that_cannot_be_read_is_named_with_its_place(tmp_path: Path, tag: str) -> None:
+    said = warnings(
+        tmp_path,
+        code=f"{CODE}    other = 3 * x  # eq: {tag}\n",
+        test=f'{TEST}def test_other():\n    """Other.\n\n    eq: {tag}\n    """\n',
+        tutorial=f"{TUTORIAL}# eq: {tag}\n",
+    )
+    for place in ("mabn_ref/a.py:3: WARNING: code", "tests/test_a.py:3: WARNING: test"):
+        assert f"{place} names the equation {tag!r}" in said
+    assert f"tutorials/01_first.py:3: WARNING: tutorial names the equation {tag!r}" in said
+
+
+def test_a_colon_ends_a_tag(tmp_path: Path) -> None:
+    assert warnings(tmp_path, test=TEST.replace("twice", "twice: 2 + 2 = 4")) == ""
+
+
 def test_the_next_build_forgets(tmp_path: Path) -> None:
     """Sources that change between two builds into one folder are seen, and pages of files that are gone go too."""
     assert warnings(tmp_path) == ""
