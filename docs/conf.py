@@ -47,6 +47,7 @@ extensions = [
     "unrun",
     "folded",
     "benchmarks",
+    "plots",
 ]
 tutorials = HERE / "tutorials"  # generated from the scripts in ROOT / "tutorials"
 _shared = [*(ROOT / "mabn_ref").rglob("*.py"), ROOT / "tutorials" / "_plots.py"]

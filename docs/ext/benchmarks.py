@@ -199,19 +199,7 @@ class Machine(_Recorded):
         return [fields]
 
 
-def _forget_old_plots(app: Sphinx) -> None:
-    """A plot is drawn anew when its script changes; those of the record must be when the record does."""
-    newest = max(file.stat().st_mtime for file in FOLDER.glob("*.json"))
-    drawn = Path(app.doctreedir).parent / "plot_directive"
-    for script in (FOLDER.parents[1] / "figures").glob("*.py"):
-        if "benchmarks" in script.read_text(encoding="utf-8"):
-            for image in drawn.rglob(f"{script.stem}.*"):
-                if image.stat().st_mtime < newest:
-                    image.unlink()
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
-    app.connect("builder-inited", _forget_old_plots)
     app.add_directive("benchmark-table", Table)
     app.add_directive("benchmark-beside", Beside)
     app.add_directive("benchmark-claims", Claims)
