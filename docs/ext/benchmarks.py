@@ -9,8 +9,8 @@ from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from located import LocatedDirective
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
 
 FOLDER = Path(__file__).resolve().parents[1] / "results" / "benchmarks"
 LAYER_PARTS = ("forward", "weight gradient", "input gradient")
@@ -80,15 +80,15 @@ def _table(head: list[str], rows: list[list[str]]) -> nodes.table:
     return nodes.table("", group)
 
 
-class _Recorded(SphinxDirective):
+class _Recorded(LocatedDirective):
     """A directive whose page is made anew when the record changes."""
 
-    def run(self) -> list[nodes.Node]:
+    def made(self) -> list[nodes.Node]:
         for file in FOLDER.glob("*.json"):
             self.env.note_dependency(str(file))
-        return self.made(recorded(self.options.get("record", "results")))
+        return self.shown(recorded(self.options.get("record", "results")))
 
-    def made(self, results: dict[str, Any]) -> list[nodes.Node]:
+    def shown(self, results: dict[str, Any]) -> list[nodes.Node]:
         """What a kind of table or figure makes of the record."""
         raise NotImplementedError
 
@@ -99,7 +99,7 @@ class Table(_Recorded):
     required_arguments = 1
     option_spec = dict.fromkeys(("record", "reference", "only"), directives.unchanged_required)
 
-    def made(self, results: dict[str, Any]) -> list[nodes.Node]:
+    def shown(self, results: dict[str, Any]) -> list[nodes.Node]:
         section = results["results"][self.arguments[0]]
         unit, reference = section["unit"], self.options.get("reference")
         found: list[nodes.Node] = []
@@ -114,6 +114,9 @@ class Table(_Recorded):
                 ratio = [f"{median / timings[reference][0]:.2f}"] if reference is not None else []
                 rows.append([name, f"{median:.3g}", *([f"{low:.3g} – {high:.3g}"] if spread else []), *ratio])
             found += [nodes.paragraph("", "", nodes.strong(text=title)), _table(head, rows)]
+        if not found:
+            known = ", ".join(section["tables"])
+            raise self.error(f"there is no table {self.options['only']!r}, expected one of {known}")
         return found
 
 
@@ -124,7 +127,7 @@ class Beside(_Recorded):
     final_argument_whitespace = True
     option_spec = dict.fromkeys(("record",), directives.unchanged_required)
 
-    def made(self, results: dict[str, Any]) -> list[nodes.Node]:
+    def shown(self, results: dict[str, Any]) -> list[nodes.Node]:
         section = results["results"][self.arguments[0]]
         first, *others = dict.fromkeys(name for table in section["tables"].values() for name in table)
         rows = []
@@ -143,7 +146,7 @@ def _with_quartiles(median: float, low: float, high: float) -> str:
 class Claims(_Recorded):
     """``benchmark-claims``: the targets beside what was measured, in each record of all sections."""
 
-    def made(self, results: dict[str, Any]) -> list[nodes.Node]:
+    def shown(self, results: dict[str, Any]) -> list[nodes.Node]:
         each = zip(claims(results), claims(recorded("avx2")), claims(recorded("intel")), strict=True)
         rows = [[*claim, *(measured for *_, measured in others)] for claim, *others in each]
         return [_table(["", "target", "AMD, AVX-512", "AMD, AVX2", "Intel"], rows)]
@@ -152,7 +155,7 @@ class Claims(_Recorded):
 class Gap(_Recorded):
     """``benchmark-gap``: the convolutions of a step, part by part, beside their matrix products alone."""
 
-    def made(self, results: dict[str, Any]) -> list[nodes.Node]:
+    def shown(self, results: dict[str, Any]) -> list[nodes.Node]:
         sums = convolutions(results)
         rows = [[part, *(f"{sums[who][part]:.1f}" for who in sums)] for part in LAYER_PARTS]
         rows.append(["all convolutions", *(f"{math.fsum(sums[who].values()):.1f}" for who in sums)])
@@ -165,7 +168,7 @@ class Gap(_Recorded):
 class Layers(_Recorded):
     """``benchmark-layers``: forward and both gradients of each convolution together."""
 
-    def made(self, results: dict[str, Any]) -> list[nodes.Node]:
+    def shown(self, results: dict[str, Any]) -> list[nodes.Node]:
         rows, names = [], []
         for table in results["results"]["convolution"]["tables"]:
             sums: dict[str, float] = {}
@@ -180,7 +183,7 @@ class Layers(_Recorded):
 class Machine(_Recorded):
     """``benchmark-machine``: where and how the record was made."""
 
-    def made(self, results: dict[str, Any]) -> list[nodes.Node]:
+    def shown(self, results: dict[str, Any]) -> list[nodes.Node]:
         versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
         machine = results["machine"]
         lines = {

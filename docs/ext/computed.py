@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from located import LocatedDirective
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
 
 
-class ComputedDirective(SphinxDirective):
+class ComputedDirective(LocatedDirective):
     """The output of one script, given relative to the folder of the pages."""
 
     required_arguments = 1
 
-    def run(self) -> list[nodes.Node]:
+    def made(self) -> list[nodes.Node]:
         self.env.note_reread()  # the package that it computes with may have changed
         script = Path(self.env.srcdir, self.arguments[0])
         self.env.note_dependency(str(script))

@@ -86,6 +86,8 @@ class EquationDirective(MathDirective):
         self.options["label"], self.arguments = label, []
         if "for" in self.options:
             general = "\n".join(self.content)
+            if r"\xi" not in general:
+                raise self.error(r"with :for: the formula is one of \xi, and here is none")
             stated = stated_for(general, self.options["for"].split(","))
             self.content = StringList(stated.splitlines(), source=label)
         shown = super().run()

@@ -24,6 +24,7 @@ from typing import Any
 from details import Details, Summary
 from docutils import nodes
 from docutils.parsers.rst import directives
+from located import LocatedDirective
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
@@ -73,13 +74,13 @@ class FindingDirective(SphinxDirective):
         return [box, *complaints, *more]
 
 
-class RecordedDirective(SphinxDirective):
+class RecordedDirective(LocatedDirective):
     """The outcome of one study."""
 
     required_arguments = 1
     option_spec = {"command": directives.unchanged_required, "shaded": directives.flag}  # noqa: RUF012
 
-    def run(self) -> list[nodes.Node]:
+    def made(self) -> list[nodes.Node]:
         self.env.note_reread()  # the file may come, and the package that draws may change
         path = Path(self.env.srcdir, self.arguments[0])
         if not path.exists():
@@ -101,11 +102,10 @@ class RecordedDirective(SphinxDirective):
         return [*shown, _fold("Where they come from", self._provenance(found, path))]
 
     def _not_yet(self) -> list[nodes.Node]:
-        text = "Not yet measured here. "
         if "command" not in self.options:
-            return [nodes.paragraph("", text)]
-        command = nodes.literal("", self.options["command"])
-        return [nodes.paragraph("", "", nodes.Text(f"{text}The command is "), command, nodes.Text("."))]
+            raise self.error(f"there is no file {self.arguments[0]!r}, and no :command: that makes it")
+        text, command = "Not yet measured here. The command is ", nodes.literal("", self.options["command"])
+        return [nodes.paragraph("", "", nodes.Text(text), command, nodes.Text("."))]
 
     def _compare(self, found: dict[str, Any], path: Path) -> None:
         """Warn where the records beside the file say something else."""
@@ -141,7 +141,7 @@ class RecordedDirective(SphinxDirective):
         return fields
 
 
-class OverviewDirective(SphinxDirective):
+class OverviewDirective(LocatedDirective):
     """A line for each of this folder's pages: what was found, in the words of its directive ``finding``, and on what.
 
     Each line of its content is a page beside this one and the JSON files of its studies:
@@ -150,7 +150,7 @@ class OverviewDirective(SphinxDirective):
 
     has_content = True
 
-    def run(self) -> list[nodes.Node]:
+    def made(self) -> list[nodes.Node]:
         self.env.note_reread()
         rows = [self._line(*line.split()) for line in self.content if line.strip()]
         return [_table({"title": "", "header": ["", "what was found", "trained on"], "rows": rows}, "answers")]
@@ -169,10 +169,10 @@ class OverviewDirective(SphinxDirective):
         return [link, answer, "; ".join(dict.fromkeys(size for size in sizes if size)) or "no training"]
 
 
-class CorrectedDirective(SphinxDirective):
+class CorrectedDirective(LocatedDirective):
     """What a correction for the number of verdicts leaves of them, and a table of those that it does not."""
 
-    def run(self) -> list[nodes.Node]:
+    def made(self) -> list[nodes.Node]:
         self.env.note_reread()
         found = _family(self.env.srcdir)
         distinct = [judged for judged in found if judged.first]

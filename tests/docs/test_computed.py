@@ -25,4 +25,7 @@ def test_what_a_script_prints_is_on_the_page(tmp_path: Path) -> None:
 
 
 def test_a_script_that_fails_fails_the_build(tmp_path: Path) -> None:
-    assert "no such number" in build(tmp_path, "raise RuntimeError('no such number')\n")
+    said = build(tmp_path, "raise RuntimeError('no such number')\n")
+    assert f"{tmp_path / 'index.rst'}:4: computed numbers.py: " in said
+    assert 'numbers.py", line 1' in said
+    assert "RuntimeError: no such number" in said

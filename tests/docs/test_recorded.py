@@ -90,6 +90,26 @@ def test_a_study_that_was_not_run_says_so_with_its_command(folder: Path) -> None
     assert "Not yet measured here. The command is mabn-ref paper window --seeds 5." in text
 
 
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("recorded:: results/broken.json", "recorded results/broken.json: "),
+        ("recorded:: results/incomplete.json", "KeyError: 'tables'"),
+        ("recorded:: results/typo.json", "ERROR: there is no file 'results/typo.json'"),
+        ("recorded-overview::\n\n   typo results/table2.json", "No such file or directory"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(folder: Path, page: str, said: str) -> None:
+    (folder / "results/broken.json").write_text('{"study": ')
+    found = json.loads((folder / "results/table2.json").read_text())
+    del found["tables"]
+    (folder / "results/incomplete.json").write_text(json.dumps(found))
+    (folder / "index.rst").write_text(f"Page\n====\n\n.. {page}\n")
+    complaint = complaints(folder)
+    assert f"{folder / 'index.rst'}:4: " in complaint
+    assert said in complaint
+
+
 FOUND = "First\n=====\n\n.. finding:: Which of *them*\n   is it?\n\n   It is `the\n   second`.\n\nMore text.\n"
 CONTENTS = ".. toctree::\n\n   table2\n   window\n"
 

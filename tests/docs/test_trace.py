@@ -107,6 +107,11 @@ def test_a_formula_has_the_letter_of_its_line(tmp_path: Path) -> None:
     assert re.findall(r"\\\[(y.*)\\\]", source) == [r"y = 2 \hat{\mu} .", r"y = 2 \hat{\Psi} .", stated]
 
 
+def test_letters_for_a_formula_without_xi_are_an_error(tmp_path: Path) -> None:
+    page = PAGE.replace("   :paper: 1\n", "   :paper: 1\n   :for: a, b\n")
+    assert "index.rst:4: ERROR: with :for: the formula is one of \\xi" in warnings(tmp_path, page=page)
+
+
 def test_no_code(tmp_path: Path) -> None:
     assert "the equation 'twice' has no code" in warnings(tmp_path, code="")
 
