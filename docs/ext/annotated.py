@@ -18,6 +18,7 @@ from docutils import nodes
 from equations import Trace, anchor, code_page, equations, formula, stated_for
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
@@ -136,6 +137,15 @@ class ResolveFormulas(SphinxPostTransform):
                 place.replace_self([line])
 
 
+def outdated(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """The source to write again: files whose formulas are not what they were in the last build."""
+    before, env.mabn_shown = getattr(env, "mabn_shown", {}), dict(equations(env))
+    trace: Trace = env.mabn_trace
+    changed = [label for label, equation in equations(env).items() if before.get(label) != equation]
+    names = {code_page(place.path) for label in changed for place in trace.code.get(label, [])}
+    return sorted(names & env.found_docs)
+
+
 def write_pages(app: Sphinx) -> None:
     """Write a page for every file that mentions an equation, and their index."""
     trace: Trace = app.env.mabn_trace
@@ -171,4 +181,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("annotated", AnnotatedDirective)
     app.add_post_transform(ResolveFormulas)
     app.connect("builder-inited", write_pages, priority=600)
+    app.connect("env-updated", outdated)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -198,6 +199,17 @@ def test_the_next_build_forgets(tmp_path: Path) -> None:
     assert warnings(tmp_path) == ""
     assert "has no test" in warnings(tmp_path, test="")
     assert not (tmp_path / "docs" / "code" / "tests.test_a.rst").exists()
+
+
+def test_the_next_build_shows_a_changed_formula_above_its_line(tmp_path: Path) -> None:
+    assert warnings(tmp_path) == ""
+    page, source = tmp_path / "docs" / "index.rst", tmp_path / "html" / "code" / "mabn_ref.a.html"
+    assert "y = 2 x" in source.read_text(encoding="utf-8")
+    page.write_text(page.read_text().replace("y = 2 x", "y = x + x"))
+    later = page.stat().st_mtime + 10  # the clock of a file may be coarse
+    os.utime(page, (later, later))
+    assert complaints(tmp_path, "docs") == ""
+    assert "y = x + x" in source.read_text(encoding="utf-8")
 
 
 def test_no_tutorial_no_word_of_it(tmp_path: Path) -> None:
