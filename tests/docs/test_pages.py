@@ -141,6 +141,16 @@ def test_links_lead_somewhere(html: Path) -> None:
                 assert fragment in places[to], f"{page.relative_to(html)}: {link}"
 
 
+def test_no_row_of_a_table_is_cut_in_two(html: Path) -> None:
+    """A second line in the first column of a simple table is a row of its own, with nothing beside it."""
+    for page in _pages(html):
+        for row in re.findall(r"<tr.*?</tr>", page.read_text(encoding="utf-8"), re.DOTALL):
+            first, *others = [
+                re.sub(r"<(?!img|svg).*?>", "", cell).strip() for cell in re.findall("<td.*?</td>", row, re.DOTALL)
+            ] or [""]
+            assert any(others) or not others, f"{page.relative_to(html)}: {first}"
+
+
 def test_no_page_shows_where_it_was_built(html: Path) -> None:
     for page in _pages(html):
         assert str(ROOT) not in page.read_text("utf-8"), page.relative_to(html)
