@@ -150,6 +150,7 @@ _project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
 html_baseurl = _project.get("urls", {}).get("Documentation", "")
 html_static_path = ["_static"]
 html_css_files = ["custom.css", "doors.css", "drawings.css"]
+html_search_scorer = str(HERE / "_static" / "search_order.js")
 html_copy_source = False
 html_show_sphinx = False
 pygments_style = "a11y-high-contrast-light"

@@ -94,10 +94,10 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
-    def open(self, page: Path) -> None:
-        """Load a file and wait until its formulas are set."""
+    def open(self, page: Path, query: str = "") -> None:
+        """Load a file, asked for with `query`, and wait until its formulas are set."""
         self.events.clear()
-        self.call("Page.navigate", url=page.as_uri())
+        self.call("Page.navigate", url=page.as_uri() + query)
         deadline = time.monotonic() + 60
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._message(max(deadline - time.monotonic(), 0.1)))

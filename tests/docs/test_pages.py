@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from urllib.parse import unquote, urldefrag
+from urllib.parse import quote, unquote, urldefrag
 
 import pytest
 
@@ -183,6 +183,27 @@ def test_the_trace_is_filtered_by_words(html: Path, chromium: browser.Browser) -
     assert chromium.run(
         "new Promise(done => setTimeout(() => done(document.getElementById('mistake-bn-no-g').open), 300))"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [("variance", ""), ("running mean", ""), ("eps", ""), ("group norm", ""), ("MABN", "api/norms.mabn.html")],
+)
+def test_a_search_shows_first_what_explains(html: Path, chromium: browser.Browser, words: str, first: str) -> None:
+    """The pages before the API and the source, unless it is a name of theirs."""
+    chromium.resize(browser.WIDE)
+    chromium.open(html / "search.html", f"?q={quote(words)}")
+    found = chromium.run("""new Promise(done => {
+      const look = () => {
+        const links = [...document.querySelectorAll('ul.search li a')].map(link => link.getAttribute('href'));
+        if (links.length > 3) done(links); else setTimeout(look, 50);
+      };
+      look();
+    })""")
+    if first:
+        assert first in found[0]
+    else:
+        assert not any(link.startswith(("api/", "code/")) for link in found[:3]), found[:3]
 
 
 def test_a_number_is_never_cut_off_its_formula(html: Path, chromium: browser.Browser) -> None:
