@@ -7,7 +7,7 @@ transparent and the text is mid-grey, so that a figure can be read on a light pa
 import matplotlib.pyplot as plt
 
 BLUE, RED, GREY = "#0072B2", "#D55E00", "#8c8c8c"
-TEXT = "#787878"
+TEXT = "#6b6b6b"
 STYLE = {
     **dict.fromkeys(("figure.facecolor", "axes.facecolor"), "none"),
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), TEXT),

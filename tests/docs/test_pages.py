@@ -206,6 +206,17 @@ def test_a_search_shows_first_what_explains(html: Path, chromium: browser.Browse
         assert not any(link.startswith(("api/", "code/")) for link in found[:3]), found[:3]
 
 
+def test_a_formula_in_a_table_is_not_made_smaller_on_a_phone(html: Path, chromium: browser.Browser) -> None:
+    chromium.resize(browser.PHONE)
+    chromium.open(html / "derivations" / "hidden_statistics.html")
+    shares = chromium.run("""[...document.querySelectorAll('td mjx-container > svg')].map(formula => {
+      const {width, height} = formula.getBoundingClientRect(), of = name => parseFloat(formula.getAttribute(name));
+      return width / height / (of('width') / of('height'));
+    })""")
+    assert len(shares) > 5
+    assert min(shares) > 0.98
+
+
 def test_a_number_is_never_cut_off_its_formula(html: Path, chromium: browser.Browser) -> None:
     """On a phone a wide formula scrolls, and the number in its margin stays on the screen."""
     chromium.resize(browser.PHONE)
