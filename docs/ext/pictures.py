@@ -130,6 +130,7 @@ SHEETS: dict[str, tuple[str, Callable[[int, int, int], bool]]] = {
     "BN": ("a column over both samples", lambda sample, position, channel: channel == 1),
     "MABN": ("the same column, also in the batches before", lambda sample, position, channel: channel == 1),
     "modified BN": ("a column over both samples", lambda sample, position, channel: channel == 1),
+    "instance norm": ("a column in one sample", lambda sample, position, channel: channel == 1 and sample == 0),
     "FRN, IN": ("a column in one sample", lambda sample, position, channel: channel == 1 and sample == 0),
     "FRN": ("the part of a column in one sample", lambda sample, position, channel: channel == 1 and sample == 0),
     "RMSNorm": ("one row", lambda sample, position, channel: (sample, position) == (0, 1)),
@@ -194,6 +195,7 @@ PICTURES: dict[str, Callable[[], str]] = {
     "projection": projection,
     "time-line": time_line,
     "axes-of-mean-squares": lambda: axes("axes-of-mean-squares", ("modified BN", "FRN", "RMSNorm")),
+    "axes-of-samples": lambda: axes("axes-of-samples", ("layer norm", "group norm", "instance norm")),
     "axes-of-the-family": lambda: axes(
         "axes-of-the-family",
         ("BN", "MABN", "FRN, IN", "layer norm", "group norm", "RMSNorm"),
