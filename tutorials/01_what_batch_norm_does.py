@@ -144,8 +144,8 @@ print("standard deviation", np.std(y, axis=0))
 
 number = [1, 2, 3, 4]
 for title, unit, values in (
-    ("Before", "x (units of the data)", x),
-    ("After", "y (standard deviations)", y),
+    ("Two channels before batch normalisation", "x (units of the data)", x),
+    ("The same two after it", "y (standard deviations)", y),
 ):
     first = (number, values[:, 0], BLUE, "o-", "channel 0")
     second = (number, values[:, 1], RED, "s--", "channel 1")

@@ -199,7 +199,7 @@ draw(
     (sizes, table["variance"], BLUE, "s--", "variance (forward)"),
     (sizes, table["g"], RED, "^-", "g (backward)"),
     (sizes, table["Ψ"], RED, "D--", "Ψ (backward)"),
-    (sizes, 0.25 * np.sqrt(2 / np.array(sizes)), GREY, ":", "1 over the root of |B|"),
+    (sizes, 0.25 * np.sqrt(2 / np.array(sizes)), GREY, ":", "like 1 over the root of |B|"),
     yscale="log",
     sizes=sizes,
     height=4.2,

@@ -117,7 +117,7 @@ for name, config in (
 
 bound_r, bound_d = ([ramp.at(t) for t in iterations] for ramp in (ramped.r_max, ramped.d_max))
 draw(
-    "The ramp",
+    "The bounds of r and d rise along a ramp",
     "t (iterations)",
     "bound (r, d: no unit)",
     (iterations, bound_r, BLUE, "-", "bound of r"),

@@ -61,7 +61,7 @@ def executor(
 ) -> Iterator[Executor]:
     """Open an executor for `sweep`: `jobs` worker processes, or a Dask cluster.
 
-    `dask` is the address of a Dask scheduler, "tcp://host:port". A `ValueError` is raised if it has no port or an
+    `dask` is the address of a Dask scheduler, ``tcp://host:port``. A `ValueError` is raised if it has no port or an
     unknown scheme, an `OSError` if nothing answers there, an `ImportError` if dask.distributed is not installed. The
     cluster's workers need this package, and the data files if there are any. If a worker dies, Dask repeats its run
     on another one, at most three times. ``on_report(config, report)`` is called during runs, but not on a cluster.
