@@ -89,7 +89,8 @@ class RecordedDirective(LocatedDirective):
         self._compare(found, path)
         drawn: list[nodes.Node] = []
         for suffix, uri in pictures(found).items():
-            alt = f"{found['title']}{', ' + suffix if suffix else ''}; the numbers are in the tables"
+            said = "a line of test images for each row, with what it found in them" if suffix == "scenes" else suffix
+            alt = f"{found['title']}{': ' + said if said else ''}; the numbers are in the tables"
             classes = ["recorded", *([nodes.make_id(suffix)] if suffix else [])]
             drawn.append(nodes.image("", uri=uri, alt=alt, candidates={"?": ""}, classes=classes))
         shade = _shades(found["tables"]) if "shaded" in self.options else None

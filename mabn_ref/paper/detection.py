@@ -199,7 +199,7 @@ def _pictures(found: Mapping[str, Any]) -> Any:
         rectangle((0, 0), 1, 1, label=kind, **style | on_paper.get(kind, {})) for kind, style in _STYLES.items()
     ]
     title = f"Test scenes, brightened, and what was found in them\n(seed {found['seed']}), with AP"
-    return drawn(lines, show, (1.35 * many + 2.2, 1.4 * len(rows) + 0.9), handles, title)
+    return drawn(lines, show, (0.95 * many + 1.4, 1.0 * len(rows) + 0.9), handles, title)
 
 
 def drawn(
@@ -213,11 +213,11 @@ def drawn(
     figure = plotting.new(*size)
     axes = figure.subplots(len(lines), len(lines[0][1]), squeeze=False)
     for of_line, (name, scenes) in zip(axes, lines, strict=True):
-        of_line[0].text(-0.1, 0.5, name, ha="right", va="center", fontsize="small", transform=of_line[0].transAxes)
+        of_line[0].text(-0.1, 0.5, name, ha="right", va="center", transform=of_line[0].transAxes)
         for panel, scene in zip(of_line, scenes, strict=True):
             show(panel, scene)
             panel.set_axis_off()
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(title)
     return figure
 

@@ -120,7 +120,7 @@ def _pictures(found: Mapping[str, Any]) -> Any:
         panel.imshow(image, cmap=colours, vmin=-0.5, vmax=len(scenes.CLASS_NAMES) - 0.5)
 
     title = f"Test scenes, their masks, and predictions\nafter training (seed {found['seed']}), with mean IoU"
-    return drawn(lines, show, (1.35 * many + 2.6, 1.3 * len(lines) + 0.9), handles, title)
+    return drawn(lines, show, (0.9 * many + 1.6, 0.95 * len(lines) + 0.9), handles, title)
 
 
 def _study(

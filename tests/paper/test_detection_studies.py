@@ -112,6 +112,7 @@ def test_from_runs_to_pictures(tmp_path: Path) -> None:
     assert len(planned) == 3
     outcome = TABLE7.outcome(context, found)
     figures = TABLE7.draw(outcome.data)
+    assert figures["scenes"].get_figwidth() < 5.3, "inches, whose letters are read on a phone"
     panels = [axes for axes in figures["scenes"].axes if axes.images]
     assert len(panels) == 4 * 2, "four test scenes; two rows and a control, which is not drawn"
     assert all(len(axes.patches) >= 1 for axes in panels)

@@ -112,6 +112,7 @@ def test_from_runs_to_pictures(tmp_path: Path) -> None:
     outcome = TABLE8.outcome(context, records_)
     figures = TABLE8.draw(outcome.data)
     assert set(figures) == {"", "scenes"}
+    assert figures["scenes"].get_figwidth() < 5.3, "inches, whose letters are read on a phone"
     panels = [axes for axes in figures["scenes"].axes if axes.images]
     assert len(panels) == 3 * 12, "three test scenes; the scene, its mask and ten rows"
     paths = write("table8", TABLE8, outcome, context, tmp_path, "mabn-ref paper table8", planned, records_)
