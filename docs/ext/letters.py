@@ -24,9 +24,10 @@ TEX = {
     "lambda": r"\lambda",
 }
 _WORDS = "|".join(map(re.escape, sorted(TEX, key=len, reverse=True)))
-# What is code, a role or in another markup already is passed over.
+# What is code, a role or in another markup already is passed over: reST has no markup within markup.
 _TOKEN = re.compile(
-    rf"(``.*?``|[:\w]*`[^`]*`_?|\*\*.*?\*\*)|(?<![\w.^*\\=])({_WORDS}|g(?= and Psi))(?![\w(^*=])", re.DOTALL
+    rf"(``.*?``|[:\w]*`[^`]*`_?|\*\*.*?\*\*|\*\S[^*]*\*)|(?<![\w.^*\\=])({_WORDS}|g(?= and Psi))(?![\w(^*=])",
+    re.DOTALL,
 )
 
 _LITERAL = re.compile(r"^\s*(>>>|===|\.\. )|::$", re.MULTILINE)

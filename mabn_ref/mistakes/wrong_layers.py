@@ -78,7 +78,7 @@ MISTAKES = {
             "stride, padding = cache.stride, cache.padding\n    if stride": "stride, padding = 1, cache.padding\n"
             "    if cache.stride",
         },
-        sentence="Your dx puts neighbouring outputs side by side; they are `stride` pixels apart.",
+        sentence="Your dx puts neighbouring outputs side by side; they are a stride apart.",
         draw=convolution(kernel=2, stride=2),
     ),
     "conv2d-dw-of-last-sample": _conv2d_backward(

@@ -77,6 +77,8 @@ def test_a_function_keeps_its_own_sections_and_a_config_gets_its_notes(shared: A
         ("the g and Psi of it", r"the :math:`g` and :math:`\Psi` of it"),
         ("in [1 / lambda, lambda]", r"in [1 / :math:`\lambda`, :math:`\lambda`]"),
         ("no `Psi`, ``chi^2`` or :eq:`Psi`, no Psis, psi or state.sigma",) * 2,
+        ("* **ema_of** (*'sigma' or Psi*) -- y * dy of it",) * 2,
+        ("y * dy and x * Psi", r"y * dy and x * :math:`\Psi`"),
         (">>> Psi = 1",) * 2,
         ("===\nPsi\n===",) * 2,
     ],

@@ -151,6 +151,14 @@ def test_no_row_of_a_table_is_cut_in_two(html: Path) -> None:
             assert any(others) or not others, f"{page.relative_to(html)}: {first}"
 
 
+def test_no_page_shows_markup(html: Path) -> None:
+    """A backtick outside of code is a role or a literal that was not read as one."""
+    for page in [page for page in _pages(html) if not {"_modules", "code"} & {*page.relative_to(html).parts}]:
+        text = re.sub(r"<(pre|code|script|style)\b.*?</\1>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        text = re.sub(r"<[^>]+>", "", text)
+        assert "`" not in text, f"{page.relative_to(html)}: {text[max(text.find('`') - 40, 0) :][:80]}"
+
+
 def test_no_page_shows_where_it_was_built(html: Path) -> None:
     for page in _pages(html):
         assert str(ROOT) not in page.read_text("utf-8"), page.relative_to(html)
