@@ -139,9 +139,10 @@ class ResolveFormulas(SphinxPostTransform):
 
 def outdated(app: Sphinx, env: BuildEnvironment) -> list[str]:
     """The source to write again: files whose formulas are not what they were in the last build."""
-    before, env.mabn_shown = getattr(env, "mabn_shown", {}), dict(equations(env))
+    shown = {label: equation._replace(line=0) for label, equation in equations(env).items()}
+    before, env.mabn_shown = getattr(env, "mabn_shown", {}), shown
     trace: Trace = env.mabn_trace
-    changed = [label for label, equation in equations(env).items() if before.get(label) != equation]
+    changed = [label for label, equation in shown.items() if before.get(label) != equation]
     names = {code_page(place.path) for label in changed for place in trace.code.get(label, [])}
     return sorted(names & env.found_docs)
 

@@ -55,6 +55,8 @@ class Equation(NamedTuple):
     tex: str
     general: str | None
     """The formula of ``\\xi``, where it is stated for several letters."""
+    line: int
+    """Of the page's source, for warnings."""
 
 
 class Trace(NamedTuple):
@@ -96,7 +98,9 @@ class EquationDirective(MathDirective):
         math["number"] = number
         page = self.env.docname
         self.env.domains.math_domain.equations[label] = (page, label)  # type: ignore[assignment]
-        equations(self.env)[label] = Equation(page, number, "\n".join(self.content), general)
+        equations(self.env)[label] = Equation(
+            page, number, "\n".join(self.content), general, self.get_source_info()[1]
+        )
         return [*shown, TraceLine(label=label)]
 
 
@@ -312,10 +316,12 @@ def check(app: Sphinx, env: BuildEnvironment) -> None:
                         "%s: (%s) here, the paper's number is %s", label, place.number, of_page, location=location
                     )
                 elif label in exempt and kind == "code":
-                    logger.warning("%r has code and is exempt in trace_exempt: strike it there", label)
+                    logger.warning(
+                        "%r has code and is exempt in trace_exempt: strike it there", label, location=location
+                    )
     for label in exempt:
         if label not in known:
-            logger.warning("trace_exempt names the equation %r, which no page defines", label)
+            logger.warning("trace_exempt of conf.py names the equation %r, which no page defines", label)
     referred = _referred(env)
     for label, equation in known.items():
         wanted = {} if label in exempt else {"code": trace.code, "test": trace.tests}
@@ -323,9 +329,10 @@ def check(app: Sphinx, env: BuildEnvironment) -> None:
             wanted["exercise"] = trace.exercises
         for kind, by_label in wanted.items():
             if label not in by_label:
-                logger.warning("the equation %r has no %s", label, kind, location=equation.page)
+                logger.warning("the equation %r has no %s", label, kind, location=(equation.page, equation.line))
         if label in exempt and label not in referred:
-            logger.warning("the equation %r is referred to nowhere", label, location=equation.page)
+            place = equation.page, equation.line
+            logger.warning("the equation %r is referred to nowhere", label, location=place)
 
 
 def _referred(env: BuildEnvironment) -> set[str]:
@@ -368,4 +375,4 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-merge-info", merge)
     app.connect("env-check-consistency", check)
     app.connect("html-page-context", add_filter)
-    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 2}
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 3}

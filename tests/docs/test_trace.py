@@ -114,7 +114,7 @@ def test_letters_for_a_formula_without_xi_are_an_error(tmp_path: Path) -> None:
 
 
 def test_no_code(tmp_path: Path) -> None:
-    assert "the equation 'twice' has no code" in warnings(tmp_path, code="")
+    assert "docs/index.rst:4: WARNING: the equation 'twice' has no code" in warnings(tmp_path, code="")
 
 
 def test_no_test(tmp_path: Path) -> None:
@@ -162,15 +162,19 @@ def test_exempt(tmp_path: Path) -> None:
 
 def test_exempt_and_unused(tmp_path: Path) -> None:
     proof = f"{PAGE}\n.. equation:: step\n\n   x = x\n"
-    assert "'step' is referred to nowhere" in warnings(tmp_path, page=proof, exempt={"step": "a step of a proof"})
+    said = warnings(tmp_path, page=proof, exempt={"step": "a step of a proof"})
+    assert "docs/index.rst:10: WARNING: the equation 'step' is referred to nowhere" in said
 
 
 def test_exempt_without_need(tmp_path: Path) -> None:
-    assert "strike it there" in warnings(tmp_path, exempt={"twice": "no code"})
+    assert "mabn_ref/a.py:2: WARNING: 'twice' has code and is exempt" in warnings(
+        tmp_path, exempt={"twice": "no code"}
+    )
 
 
 def test_exempt_and_unknown(tmp_path: Path) -> None:
-    assert "names the equation 'gone', which no page defines" in warnings(tmp_path, exempt={"gone": "a step"})
+    said = warnings(tmp_path, exempt={"gone": "a step"})
+    assert "trace_exempt of conf.py names the equation 'gone', which no page defines" in said
 
 
 def test_words_after_a_label_are_no_labels(tmp_path: Path) -> None:
