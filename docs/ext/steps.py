@@ -251,7 +251,7 @@ ONLINE_NORM = Graph(
     "Online Normalization as a graph",
     "Forward, a sample is centred and divided by a mean and a variance that earlier samples have left in memory; "
     "then the sample is taken in for the next one. Backward goes straight from z to y to x, and on the way two "
-    "memories are subtracted: v along y, and u along the constant. The arrow from x into the memory is cut.",
+    "memories are subtracted: v along y, and u along the constant. Nothing comes back from mean and variance.",
     "online_norm",
     "backward",
     "online-backward",
@@ -268,8 +268,9 @@ ONLINE_NORM = Graph(
         Node("beta", "learned", 1, 6.45, "affine", kind="parameter"),
     ),
     (
-        Arrow("x", "mean", kind="cut"),
-        Arrow("mean", "y", kind="forward", via=((0.58, 1.9),)),
+        Arrow("x", "mean", kind="next"),
+        Arrow("x", "var", kind="next", via=((0.5, 1.0), (0.5, 2.35))),
+        Arrow("mean", "y", kind="forward", via=((0.6, 2.0), (0.6, 2.6))),
         Arrow("var", "sigma", kind="forward"),
         Arrow("sigma", "y", kind="forward"),
         Arrow("x", "y", "1 / sigma", "dx"),
