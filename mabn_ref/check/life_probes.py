@@ -92,16 +92,25 @@ def _grown_old(p: Probing) -> Any:
 
 def checkpoint(p: Probing) -> str:
     """Compare a layer that has loaded the checkpoint of another with that one."""
+    other, layer, lost, elsewhere = _loaded(p)
+    words = _goes_on(p, other, layer)
+    if words and not lost and not elsewhere:  # a count that is no buffer is nothing that state_dict could know of
+        other, layer, *_ = _loaded(p)
+        numbers = p.target.hand_numbers(other, layer)
+        elsewhere = [] if _goes_on(p, other, layer) else numbers
+    if words and elsewhere:
+        are, them = ("is", "it") if len(elsewhere) == 1 else ("are", "them")
+        raise Limit(f"{', '.join(elsewhere)} {are} not in state_dict: whoever uses the layer must save {them}")
+    named = f"; state_dict lacks {', '.join(lost)}" if lost else ""
+    return f"after loading it, {words}{named}" if words else ""
+
+
+def _loaded(p: Probing) -> tuple[Any, Any, list[str], list[str]]:
+    """A new layer with the checkpoint of an old one, that one, and what the checkpoint lacks."""
     layer, other = _grown_old(p), p.new()
     with contextlib.suppress(Exception):  # it may refuse before it has seen a batch
         p.infer(other, 2)
-    lost, elsewhere = p.target.restore(other, layer)
-    words = _goes_on(p, other, layer)
-    if words and elsewhere:
-        are = "is" if len(elsewhere) == 1 else "are"
-        raise Limit(f"{', '.join(elsewhere)} {are} not in state_dict: whoever uses the layer must save them")
-    named = f"; state_dict lacks {', '.join(lost)}" if lost else ""
-    return f"after loading it, {words}{named}" if words else ""
+    return other, layer, *p.target.restore(other, layer)
 
 
 def copy(p: Probing) -> str:

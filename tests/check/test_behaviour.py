@@ -343,16 +343,6 @@ def layers(torch: Any) -> dict[str, Any]:
         def normalised(self, x: Any, mean: Any, var: Any) -> Any:
             return Once.apply(x, self.eps) if self.training else super().normalised(x, mean, var)
 
-    class Uncounted(Right):
-        """A mean of all batches, by a count that is no buffer."""
-
-        count = 0
-
-        def update(self, mean: Any, var: Any) -> None:
-            self.count += 1
-            self.momentum = 1 / self.count
-            super().update(mean, var)
-
     class Bound(Right):
         """Inference is bound to the layer that it was made with."""
 
@@ -591,7 +581,6 @@ def test_a_right_layer_of_pytorch_behaves(torch: Any) -> None:
         ("Reducing", "pickling", "in the copy, inference returns"),
         ("Overflowing", "float16", "on inputs of size 100 z is"),
         ("Twice", "second derivatives", "differences give"),
-        ("Uncounted", "checkpoint", "inference after more training returns"),
         ("Bound", "deep copy", "training the copy continues with"),
         ("Folded", "checkpoint", "after loading it, inference returns"),
         ("FirstSize", "a smaller batch later", "3 samples after 4"),
@@ -667,7 +656,7 @@ def test_a_layer_that_computes_in_float32_behaves(torch: Any) -> None:
 
 
 @pytest.mark.frameworks
-def test_a_count_that_is_not_saved_is_found_though_it_matters_late_alone(torch: Any) -> None:
+def test_a_count_that_is_not_saved_is_a_limit_though_it_matters_late_alone(torch: Any) -> None:
     class Scheduled(layers(torch)["Right"]):  # type: ignore[misc]
         iteration = 0
 
@@ -678,7 +667,8 @@ def test_a_count_that_is_not_saved_is_found_though_it_matters_late_alone(torch: 
         def normalised(self, x: Any, mean: Any, var: Any) -> Any:
             return super().normalised(x, mean, var) * (1 + (self.iteration > 100_000))
 
-    assert faults(Scheduled) == {"checkpoint"}
+    words = "iteration is not in state_dict: whoever uses the layer must save it"
+    assert found(Scheduled)["checkpoint"] == ("limit", words)
 
 
 @pytest.mark.frameworks
@@ -827,14 +817,42 @@ def test_a_compiled_module_behaves(torch: Any) -> None:
 
 
 @pytest.mark.frameworks
-def test_a_count_that_is_not_saved_is_found(torch: Any) -> None:
+def test_a_count_that_is_not_saved_is_a_limit_and_the_headline_says_it(torch: Any) -> None:
+    """As in Adam: an average that starts at 0 is divided by the sum of its weights, which a count gives."""
+
+    class Divided(layers(torch)["Right"]):  # type: ignore[misc]
+        count = 0
+
+        def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+            super().__init__(channels, eps, momentum)
+            self.register_buffer("sums", torch.zeros(2, channels))
+
+        def update(self, mean: Any, var: Any) -> None:
+            self.count += 1
+            with torch.no_grad():
+                self.sums.lerp_(torch.stack([mean, var]), self.momentum)
+                for average, total in zip((self.running_mean, self.running_var), self.sums, strict=True):
+                    average.copy_(total / (1 - (1 - self.momentum) ** self.count))
+
+    report = check(Divided, "bn", **SHORT)
+    assert report.conforms, str(report)
+    assert "; but count is not in state_dict: whoever uses the layer must save it" in str(report).splitlines()[0]
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("lost", ["iteration", "psi_window"])
+def test_a_count_does_not_excuse_what_is_lost_beside_it(torch: Any, lost: str) -> None:
     from tests.benchmarks.torch_mabn import MABN2d
 
     class Uncounted(MABN2d):
         def get_extra_state(self) -> int:
             return 0
 
-    assert faults(Uncounted, "mabn") == {"checkpoint"}
+        def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+            state = super().state_dict(*args, **kwargs)
+            return state | ({lost: 0 * state[lost]} if lost in state else {})
+
+    assert found(Uncounted, "mabn")["checkpoint"][0] == ("fault" if lost == "psi_window" else "limit")
 
 
 @pytest.mark.frameworks

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.pytorch import Layer, TorchTarget
+from mabn_ref.check.adapters.pytorch import Layer, TorchTarget, _attributes
 from mabn_ref.check.probing import NotOffered, first_line
 
 
@@ -127,6 +127,16 @@ class ProbedTorchTarget(TorchTarget):
         other.module.load_state_dict(kept)
         names = [name for name, t in self._tensors(layer.module) if t.numel() == layer.channels and name not in kept]
         return [n for n in names if "[" not in n], [n for n in names if "[" in n]
+
+    def hand_numbers(self, other: Layer, layer: Layer) -> list[str]:
+        """Give a layer the plain numbers of another; return the names of those that it lacked or had otherwise."""
+        found = []
+        for path, _, name, value in _attributes(layer.module):
+            part = other.module.get_submodule(path.removesuffix(name).removesuffix("."))
+            if type(value) in (int, float) and getattr(part, name, None) != value:
+                setattr(part, name, value)
+                found.append(path)
+        return found
 
     def copy(self, layer: Layer) -> Layer:
         return self._same(layer, copy.deepcopy(layer.module))
