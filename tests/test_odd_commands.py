@@ -21,7 +21,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "train --data": ("", "cifar100", "embedded "),
     "train --data-dir": ("", "file", "empty", "nowhere", "a\nb"),
     "train --out": PLACES,
-    "train --checkpoint": ("", "empty", "file", "file/below", "a\0b", ".", "..", "/", "empty/.."),
+    "train --checkpoint": ("", "empty", "file", "file/below", "a\0b", ".", "..", "/", "empty/..", "pipe"),
+    "train --from": ("", "empty", "file", "pipe", "loop"),
     "compare --rows": ("", "bn", "bn-3", "bn-2 bn-2x", "--"),
     "compare --seeds": INTEGERS,
     "compare --out": PLACES,
@@ -42,15 +43,34 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "mistakes": ("--draws 0", "--seeds -1", "x"),
     "vectors": ("", "file", "out --norms gn", "out --norms", "--small"),
     "fetch": ("", "CIFAR10", "cifar10 cifar10", "../cifar10"),
-    "export": ("", "file", "file out", "file file", "nowhere net.onnx", "file net.onnx", "empty net.onnx"),
+    "export": (
+        "",
+        "file",
+        "file out",
+        "file file",
+        "nowhere net.onnx",
+        "file net.onnx",
+        "empty net.onnx",
+        "pipe n.onnx",
+    ),
     "check": ("", "nowhere:Layer", "os", "os:nothing", "os:", ":Layer", "file:Layer", "os:path --as zz", "a b"),
     "learn check": EXERCISES,
     "learn show": EXERCISES,
     "learn reset": EXERCISES[:3],
-    "learn grade": ("", "file", "empty", "nowhere", "empty --jobs 0", "empty --hidden -1", "empty --only 99"),
+    "learn grade": ("", "file", "empty", "nowhere", "empty --jobs 0", "empty --hidden -1", "empty --only 99", "loop"),
     "learn export": ("", "out --for word", "file", "out --only x"),
     "learn lint": ("--course file", "--course empty", "--course nowhere", "x"),
-    "learn": ("", "chekc", "grade", "check --dir nowhere", "hint --dir file", "start", "--version"),
+    "learn": (
+        "",
+        "chekc",
+        "grade",
+        "check --dir nowhere",
+        "hint --dir file",
+        "start",
+        "--version",
+        "start loop",
+        "status --dir loop",
+    ),
 }
 ABSURD = (
     "train --width 1000000",
@@ -100,6 +120,8 @@ def test_an_odd_command_line_is_one_line(
 ) -> None:
     (tmp_path / "file").write_text("x = 1\n")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
     monkeypatch.chdir(tmp_path)
     assert main(words) in (1, 2)
     said = capsys.readouterr()
@@ -107,4 +129,4 @@ def test_an_odd_command_line_is_one_line(
     assert said.err.startswith("mabn-ref")
     assert "\x1b" not in said.err
     assert said.out == ""
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty", "file"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty", "file", "loop", "pipe"]

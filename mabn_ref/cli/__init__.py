@@ -82,6 +82,12 @@ def _run(argv: Sequence[str] | None) -> int:
             raise  # an error of standard output: a full disk elsewhere names its file
         print(f"{name}: error: {_told(error)}", file=sys.stderr)
         return 2 if isinstance(error, FileNotFoundError) else 1
+    except RuntimeError as error:
+        if not isinstance(error.__context__, OSError):
+            raise
+        # Before Python 3.13 pathlib turns the OSError of a link that leads to itself into a RuntimeError.
+        print(f"{name}: error: {_told(error.__context__)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as stop:
         print(f"{name}: interrupted{''.join(f'; {note}' for note in stop.args)}", file=sys.stderr)
         return 130

@@ -197,6 +197,8 @@ def _archive(path: Path, expected: dict[str, Array] | None = None) -> Iterator[d
     most = math.inf  # without `expected`, the file itself says what to expect
     if expected is not None:
         most = 16 * (sum(value.nbytes + _OVERHEAD for value in expected.values()) + _OVERHEAD) + _LONGEST_META
+    if path.is_fifo():  # opening it would wait for a writer
+        raise CheckpointError(f"{path} is not a checkpoint: it is a pipe")
     with path.open("rb") as file, contextlib.ExitStack() as opened:
         if file.read(4) != b"PK\x03\x04":
             raise CheckpointError(f"{path} is not a checkpoint: it is not an .npz archive")
