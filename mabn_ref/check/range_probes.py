@@ -84,6 +84,8 @@ def far_mean(p: Probing) -> str:
     spread = [name for name in kept[0] if statistic(name) == "second" and re.search("var|std|sigma", name)]
     for name in spread:
         there, due = (np.array(state[name], float) for state in reversed(kept))
+        if np.max(there, initial=0) > FAR:  # far more than E[x^2] - E[x]^2 may lose: it is no variance
+            raise NotOffered(f"its {name} grows with the mean")
         if words := apart([there], [due], ALMOST):
             return f"{name} is {words}"
     return ""

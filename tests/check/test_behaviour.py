@@ -607,6 +607,51 @@ def test_a_fault_of_a_layer_of_pytorch_is_found(torch: Any, name: str, probe: st
 
 
 @pytest.mark.frameworks
+def test_a_wrong_gradient_at_inference_is_not_laid_to_detached_statistics(torch: Any) -> None:
+    class Twofold(torch.autograd.Function):  # type: ignore[name-defined,misc]
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            return 2 * grads[0]
+
+    class Doubling(layers(torch)["Right"]):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            z = super().forward(x)
+            return z if self.training else Twofold.apply(z)
+
+    kind, words = found(Doubling)["gradient at inference"]
+    assert (kind, "detached" in words) == ("fault", False), words
+    assert "detached" in found(layers(torch)["Detached"])["gradient at inference"][1]
+
+
+@pytest.mark.frameworks
+def test_a_kink_at_inference_is_no_wrong_gradient(torch: Any) -> None:
+    class Bent(layers(torch)["Right"]):  # type: ignore[misc]
+        """Its output goes up and down in steps of 1/64."""
+
+        def forward(self, x: Any) -> Any:
+            return (32 * super().forward(x) % 1 - 0.5).abs()
+
+    assert found(Bent)["gradient at inference"] == (
+        "not run",
+        "its output has a kink within a step of the differences",
+    )
+
+
+@pytest.mark.frameworks
+def test_an_average_of_squares_is_not_taken_for_a_lost_variance(torch: Any) -> None:
+    class Squares(layers(torch)["Right"]):  # type: ignore[misc]
+        def update(self, mean: Any, var: Any) -> None:
+            super().update(mean, var + mean * mean)
+
+    said = found(Squares)["mean of 8192 standard deviations"]
+    assert said == ("not run", "its running_var grows with the mean")
+
+
+@pytest.mark.frameworks
 @pytest.mark.parametrize("probe", ["", "checkpoint", "deep copy", "pickling"])
 def test_what_only_backward_reads_is_to_be_saved_and_copied_too(
     torch: Any, probe: str, monkeypatch: pytest.MonkeyPatch
