@@ -104,7 +104,7 @@ class RecordedDirective(LocatedDirective):
 
     def _not_yet(self) -> list[nodes.Node]:
         if "command" not in self.options:
-            raise self.error(f"there is no file {self.arguments[0]!r}, and no :command: that makes it")
+            raise self.error(f"there is no file {self.arguments[0]!r}, expected one, or a :command: that makes it")
         text, command = "Not yet measured here. The command is ", nodes.literal("", self.options["command"])
         return [nodes.paragraph("", "", nodes.Text(text), command, nodes.Text("."))]
 

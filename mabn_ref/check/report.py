@@ -60,7 +60,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found about a layer, `target`, that should be `norm`."""
+    """What a check found. `target` is the layer, and `norm` the normaliser that it should be."""
 
     target: str
     norm: str

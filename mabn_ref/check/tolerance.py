@@ -22,8 +22,8 @@ from mabn_ref.gradcheck import exact, ulps
 
 TENSORS = ("z", "state", "inferred", "dx", "dgamma", "dbeta")
 ULPS = {np.dtype(np.float64): 1e4, np.dtype(np.float32): 64.0}
-"""How many roundings are allowed, for the worst-conditioned value of a channel: some frameworks take the variance as
-E[x^2] - E[x]^2, which loses more by the ratio of the mean square to the variance."""
+"""How many rounding errors are allowed in the worst-conditioned value of a channel. Some frameworks compute the
+variance as E[x^2] - E[x]^2, which loses more by the ratio of the mean square to the variance."""
 SLACK = 2e-7
 """The additional relative error allowed: float64 layers keep some of their constants in float32."""
 SLACK_OF_AVERAGES = 1e-7, 0.01
