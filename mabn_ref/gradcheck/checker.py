@@ -35,11 +35,12 @@ def check(
 
     The derivatives are those of <c, forward(inputs)> for random cotangents c: never ones and never the output, for
     which a normaliser's gradient vanishes and every mistake passes. The elements of three cotangents are near one in
-    size, those of a fourth span six decades, and backward has to be linear in multiples of the first from a millionth
-    to a million. Inputs of up to 64 elements are checked element by element, larger ones along three random
-    directions. Up to eight more directions cover elements whose derivatives would drown in those three, grouped by
-    size. Outputs with a kink are left out, and the rest is checked; at the kink itself the gradient has to lie
-    between the slopes on its two sides. Float32 inputs are differentiated in float64.
+    size, those of a fourth span six decades. Backward has to be linear: in multiples of the first from a millionth to
+    a million, and in two parts of it, with every other element 0. Inputs of up to 64 elements are checked element by
+    element, larger ones along three random directions. Up to eight more directions cover elements whose derivatives
+    would drown in those three, grouped by size. Outputs with a kink are left out, and the rest is checked; at the
+    kink itself the gradient has to lie between the slopes on its two sides. Float32 inputs are differentiated in
+    float64.
 
     Parameters
     ----------

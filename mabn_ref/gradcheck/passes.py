@@ -24,6 +24,11 @@ Backward: TypeAlias = Callable[[Array], tuple[Array, ...]]
 FACTORS = (-1.0, 2.0**-20, -(2.0**-13), 2.0**-7, -(2.0**7), 2.0**13, -(2.0**20))
 """What the first cotangent is multiplied by, without rounding: about a millionth to a million."""
 
+ODD = (3.0, 5.0, 7.0)
+"""Multiples that are rounded in another way than itself, as its parts are."""
+
+NOISE = 32  #: and by how many times what that does to a gradient those of two parts may be off
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -225,18 +230,18 @@ def rehearse(
 def check_linearity(
     pair: Pair, rehearsed: Rehearsal, found: Sequence[InputResult], rtol: float, slack: Sequence[Array]
 ) -> list[InputResult]:
-    """Return what was found, with the verdict "wrong" where a gradient does not grow in proportion to dout.
+    """Return what was found, with the verdict "wrong" where a gradient is not linear in dout.
 
     A backward pass that clips dout, drops small values or keeps only their signs may be right for cotangents near
-    one. For dout times a power of two a linear pass returns, up to rounding, its gradients times the same power.
-    `slack` is what rounding may add to each element of each gradient.
+    one; one that counts what is not 0 may be right for cotangents without zeros. For dout times a power of two a
+    linear pass returns, up to rounding, its gradients times the same power, and for two parts of dout gradients that
+    add up to its own. `slack` is what rounding may add to each element of each gradient.
     """
     results = list(found)
-    for factor in FACTORS:
-        dout = np.asarray(rehearsed.cotangents[0] * factor, dtype=rehearsed.out.dtype)
-        for i, gradient in enumerate(rehearsed.backward(dout)):
+    for gradients, tolerated, factor, words in _other_gradients(rehearsed, rtol, slack):
+        for i, gradient in enumerate(gradients):
             first = rehearsed.gradients[0][i]
-            off = _off(first, gradient, factor, rtol, slack[i])
+            off = _off(first, gradient, factor, tolerated[i])
             if results[i].verdict == "wrong" or not off.any():
                 continue
             expected, got = to_float(first), to_float(gradient) / factor
@@ -249,13 +254,40 @@ def check_linearity(
                 analytic=float(got[where]),
                 numeric=float(expected[where]),
                 step=float("nan"),
-                reason=f"{pair.names[1]} is not linear in {pair.cotangent}: these are its gradient for {factor:.3g} "
-                f"times {pair.cotangent}, divided by {factor:.3g}, and its gradient for {pair.cotangent}",
+                reason=f"{pair.names[1]} is not linear in {pair.cotangent}: these are "
+                f"{words.format(pair.cotangent)}, and its gradient for {pair.cotangent}",
             )
     return results
 
 
-def _off(first: Array, gradient: Array, factor: float, rtol: float, slack: Array) -> Array:
+def _other_gradients(
+    rehearsed: Rehearsal, rtol: float, slack: Sequence[Array]
+) -> Iterator[tuple[Sequence[Array], Sequence[Array], float, str]]:
+    """Gradients that a linear backward returns, up to what is tolerated, as the first times the factor; and words."""
+    dout, first, dtype = rehearsed.cotangents[0], rehearsed.gradients[0], rehearsed.out.dtype
+
+    def pull(other: Array) -> tuple[Array, ...]:
+        return rehearsed.backward(np.asarray(other, dtype=dtype))
+
+    def tolerated(factor: float, noise: Sequence[float]) -> list[Array]:
+        sizes = (np.abs(to_float(gradient)) for gradient in first)
+        more = max(1.0, 1 / abs(factor))
+        return [rtol * size + s * more + NOISE * n for size, s, n in zip(sizes, slack, noise, strict=True)]
+
+    noise = [0.0] * len(first)
+    for factor in FACTORS:
+        words = f"its gradient for {factor:.3g} times {{0}}, divided by {factor:.3g}"
+        yield pull(dout * factor), tolerated(factor, noise), factor, words
+    for odd in ODD:
+        for i, gradient in enumerate(pull(dout * odd)):
+            noise[i] = max(noise[i], float(np.max(np.abs(to_float(gradient - first[i] * odd))) / odd))
+    even = np.arange(dout.size).reshape(dout.shape) % 2 == 0
+    parts = zip(pull(np.where(even, dout, 0 * dout)), pull(np.where(even, 0 * dout, dout)), strict=True)
+    words = "the sum of its gradients for {0} with every other element 0 and for the rest of it"
+    yield [one + other for one, other in parts], tolerated(1.0, noise), 1.0, words
+
+
+def _off(first: Array, gradient: Array, factor: float, tolerated: Array) -> Array:
     """How far each element is off if rounding, overflow and underflow do not explain it; otherwise 0."""
     if gradient.dtype == object:
         least, most = 0.0, np.inf
@@ -264,8 +296,8 @@ def _off(first: Array, gradient: Array, factor: float, rtol: float, slack: Array
         least, most = float(limits.tiny / limits.eps), float(limits.max) / 2**24
     off = to_float(abs(gradient - first * factor)) / abs(factor)
     size, got = np.abs(to_float(first)), np.abs(to_float(gradient))
-    counts = (off > rtol * size + slack * max(1.0, 1 / abs(factor))) & (size * abs(factor) <= most)
+    counts = ~(off <= tolerated) & (size * abs(factor) <= most)
     counts &= (size * abs(factor) >= least) | (got >= least)
     if not np.isfinite(got).all():  # what overflows on the way says nothing
-        counts &= abs(factor) < 1
+        counts &= abs(factor) <= 1
     return np.where(counts, np.nan_to_num(off, nan=np.inf), 0.0)

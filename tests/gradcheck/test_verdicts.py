@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mabn_ref.gradcheck import GradientError, check
+from mabn_ref.norms import group_norm
 from tests.gradcheck.passes import RIGHT, WRONG, norm, row_max, tanh_layer
 from tests.strategies import many
 
@@ -401,6 +402,40 @@ def test_a_backward_that_is_not_linear_at_one_element_alone(low: float, high: fl
     assert found.numeric == seen[0][3]
     assert abs(found.analytic) < 0.99 * abs(found.numeric)
     assert found.error == abs(found.analytic - found.numeric) / np.max(abs(seen[0]))
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize(
+    "backward",
+    [
+        lambda dout, cache: dout * cache * dout.size / np.count_nonzero(dout),
+        lambda dout, cache: np.where((dout == 0).any(), 0.5, 1.0) * dout * cache,
+        lambda dout, cache: dout * (dout / dout) * cache,
+        lambda dout, cache: dout * cache + (dout == 0),
+    ],
+)
+def test_a_backward_that_is_wrong_for_a_dout_with_zeros_alone(backward: Any) -> None:
+    """As that of a masked mean which takes what arrives as 0 for what is masked."""
+    (found,) = check(lambda x: (x**2, 2 * x), backward, (np.array([0.3, -1.2, 2.0, 0.7]),)).inputs
+    assert found.verdict == "wrong"
+    assert "the sum of its gradients for dout with every other element 0 and for the rest of it" in found.reason
+
+
+@pytest.mark.parametrize("seed", [16, 23, 92, 96, 104])
+def test_rounding_inside_of_backward_is_not_taken_for_what_is_not_linear(seed: int) -> None:
+    """The gradient of two values with nothing beside them is 0 but for rounding, which is another for every dout."""
+    rng = np.random.default_rng(seed)
+    x = (rng.standard_normal((4, 4)) * 1e4 + 1e6).astype(np.float32)
+    gamma, beta = rng.standard_normal((2, 4)).astype(np.float32)
+    config = group_norm.Config(groups=2)
+    state = group_norm.init(4, config, dtype=x.dtype)
+    result = check(
+        lambda *inputs: group_norm.forward(*inputs, state, config)[:2],
+        lambda dout, cache: group_norm.backward(dout, cache, state)[:3],
+        (x, gamma, beta),
+        seed=seed,
+    )
+    assert result.verdict != "wrong", result
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
