@@ -29,6 +29,15 @@ def test_a_constant_on_a_filter_changes_nothing():
     )
 
 
+def test_a_large_mean_leaves_no_rounding_behind():
+    """eq: centralize-forward (18)"""
+    small = np.random.default_rng(1).integers(-8, 9, (3, 3, 4, 5)) / 8
+    w_c, _ = centralize.forward((small + 2.0**20).astype(np.float32))  # exact
+    np.testing.assert_allclose(w_c, small - small.mean(axis=(0, 1, 2)), rtol=0, atol=1e-6)
+    w_c, _ = centralize.forward(np.full((3, 3, 4, 5), 0.1))
+    assert not w_c.any()
+
+
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"w has shape \(3, 3\), expected \(kh, kw, in, out\)"):
         centralize.forward(np.zeros((3, 3)))

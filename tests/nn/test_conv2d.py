@@ -10,45 +10,53 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mabn_ref.mistakes.plain import LAYERS
-from mabn_ref.nn import centralize, common, conv2d
+from mabn_ref.nn import centralize, common, conv2d, linear
 
 by_definition = LAYERS["conv2d"]
 TRACE = Path(__file__).parents[1] / "traces" / "cenconv.npz"
 
 
+def convolution(size, kernel, stride, padding, *, n=2, channels=(2, 3), seed=0):
+    """x, w, stride, padding, and the generator that drew x and w."""
+    rng = np.random.default_rng(seed)
+    x, w = rng.standard_normal((n, *size, channels[0])), rng.standard_normal((*kernel, *channels))
+    return x, w, stride, padding, rng
+
+
+EDGES = [
+    convolution((1, 1), (3, 3), 1, 1),  # a kernel as large as the image with its padding
+    convolution((5, 4), (3, 3), 1, 0),
+    convolution((5, 4), (3, 3), 1, 2),
+    convolution((5, 4), (2, 4), 1, 1),
+    convolution((5, 4), (2, 4), 1, 2),  # as much padding as the kernel is high
+    convolution((5, 4), (4, 2), 1, 3),
+    convolution((3, 2), (1, 1), 1, 1),
+    convolution((6, 5), (3, 2), 2, 1),  # positions below and at the right that no output sees
+    convolution((7, 6), (4, 3), 3, 2),
+    convolution((6, 7), (1, 2), 3, 0),  # a stride beyond the kernel
+]
+
+
 @st.composite
 def convolutions(draw):
     """x, w, stride and padding that fit together; kernels need not be square, nor padding smaller than they are."""
-    size = st.integers(1, 6)
-    n, h, w, kh, kw = (
-        draw(st.integers(1, 3)),
-        draw(size),
-        draw(size),
-        draw(st.integers(1, 4)),
-        draw(st.integers(1, 4)),
-    )
+    size, kernel, n = st.integers(1, 6), st.integers(1, 4), draw(st.integers(1, 3))
+    h, w, kh, kw = draw(size), draw(size), draw(kernel), draw(kernel)
     stride, padding = draw(st.integers(1, 3)), draw(st.integers(0, 3))
-    channels_in, channels_out = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    channels = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     assume(kh <= h + 2 * padding and kw <= w + 2 * padding)
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    x, kernel = rng.standard_normal((n, h, w, channels_in)), rng.standard_normal((kh, kw, channels_in, channels_out))
-    return x, kernel, stride, padding, rng
+    seed = draw(st.integers(0, 2**32 - 1))
+    return convolution((h, w), (kh, kw), stride, padding, n=n, channels=channels, seed=seed)
 
 
-@given(convolutions())
-def test_it_is_the_definition(case):
-    """eq: conv2d-forward"""
+def check_forward(case):
     x, w, stride, padding, _ = case
     out, _ = conv2d.forward(x, w, stride=stride, padding=padding)
     np.testing.assert_allclose(out, by_definition(x, w, stride=stride, padding=padding), rtol=1e-12, atol=1e-13)
 
 
-@given(convolutions())
-def test_gradients_are_those_of_the_definition(case):
-    """eq: conv2d-backward
-
-    It is linear in each argument: a derivative is what one pixel alone, or one weight alone, gives.
-    """
+def check_gradients(case):
+    """It is linear in each argument: a derivative is what one pixel alone, or one weight alone, gives."""
     x, w, stride, padding, rng = case
     out, cache = conv2d.forward(x, w, stride=stride, padding=padding)
     dout = rng.standard_normal(out.shape)
@@ -59,6 +67,28 @@ def test_gradients_are_those_of_the_definition(case):
     expected_dw = np.tensordot(weights, dout, axes=((0, 1, 2), (0, 1, 2))).reshape(w.shape)
     np.testing.assert_allclose(dx, expected_dx, rtol=1e-10, atol=1e-11)
     np.testing.assert_allclose(dw, expected_dw, rtol=1e-10, atol=1e-11)
+
+
+@given(convolutions())
+def test_it_is_the_definition(case):
+    """eq: conv2d-forward"""
+    check_forward(case)
+
+
+@given(convolutions())
+def test_gradients_are_those_of_the_definition(case):
+    """eq: conv2d-backward"""
+    check_gradients(case)
+
+
+@pytest.mark.parametrize("case", EDGES, ids=lambda case: f"{case[0].shape[1:3]}-{case[1].shape[:2]}-{case[2:4]}")
+def test_edges(case):
+    """eq: conv2d-forward, conv2d-backward
+
+    What few random draws may miss.
+    """
+    check_forward(case)
+    check_gradients(case)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -210,6 +240,7 @@ X, W = np.zeros((2, 5, 5, 3)), np.zeros((3, 3, 3, 4))
         (X, W, {"padding": -1}, ValueError, "padding is -1, expected an integer of at least 0"),
         (X, W, {"padding": (1, 1)}, TypeError, r"padding is \(1, 1\), expected an integer"),
         (X[:, :2], W, {}, ValueError, r"w has a kernel of \(3, 3\), expected at most \(2, 5\)"),
+        (X[:, :, :2], W, {}, ValueError, r"w has a kernel of \(3, 3\), expected at most \(5, 2\)"),
         (X.astype(int), W, {}, TypeError, "x has dtype int64, expected float32 or float64"),
         (X.astype(np.float16), W, {}, TypeError, "x has dtype float16, expected float32 or float64"),
         (X, W.astype(np.float32), {}, TypeError, "w has dtype float32, expected float64, the dtype of x"),
@@ -221,11 +252,14 @@ def test_bad_input_is_refused(x, w, options, error, message):
         conv2d.forward(x, w, **options)
 
 
-def test_bad_cotangents_are_refused():
+@pytest.mark.parametrize("call", [conv2d.backward, conv2d.input_gradient, conv2d.weight_gradient])
+def test_bad_cotangents_and_caches_are_refused(call):
     out, cache = conv2d.forward(X, W)
     with pytest.raises(
         ValueError, match=r"dout has shape \(2, 3, 3\), expected \(2, 3, 3, 4\), the shape of the output"
     ):
-        conv2d.backward(out[..., 0], cache)
+        call(out[..., 0], cache)
     with pytest.raises(TypeError, match="dout has dtype float32, expected float64"):
-        conv2d.backward(out.astype(np.float32), cache)
+        call(out.astype(np.float32), cache)
+    with pytest.raises(TypeError, match=r"cache is a linear\.Cache, expected a conv2d\.Cache"):
+        call(out, linear.forward(X[0, 0], W[0, 0], W[0, 0, 0])[1])

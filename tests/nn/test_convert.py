@@ -215,6 +215,22 @@ def test_residual_blocks_are_followed():
         np.testing.assert_allclose(mine.var, theirs.var, rtol=1e-9)
 
 
+def test_a_normaliser_without_a_convolution_is_measured_all_the_same():
+    rng = np.random.default_rng(0)
+    layers = [
+        network.Conv("conv", 3, 2),
+        network.Norm("norm1", batch_norm, 2, CONFIG),
+        network.ReLU("relu"),
+        network.Norm("norm2", batch_norm, 2, CONFIG),
+    ]
+    params, states = network.init(layers, rng, dtype=np.float64)
+    images = rng.standard_normal((6, 8, 8, 3))
+    after = centre(layers, params, states, images)
+    x = network.infer(after.layers[:3], after.params[:3], after.states[:3], images)
+    np.testing.assert_allclose(after.states[3].mean, x.mean(axis=(0, 1, 2)), rtol=1e-9)
+    np.testing.assert_allclose(after.states[3].var, x.var(axis=(0, 1, 2)), rtol=1e-9)
+
+
 def test_a_convolution_without_a_normaliser_is_left_alone():
     layers, params, states, images = trained(make=boxes.detector)
     after = centre(layers, params, states, images)
@@ -254,6 +270,16 @@ def test_refused(module, config, error, said):
     *before, _ = trained()
     with pytest.raises(error, match=said):
         convert(*before, module, config)
+
+
+def test_lists_of_different_lengths_are_refused():
+    layers, params, states, images = trained()
+    for name, lists in (("params", (layers, params[1:], states)), ("states", (layers, params, states[1:]))):
+        for call, more in ((convert, (mabn, mabn.Config())), (centre, (images,))):
+            with pytest.raises(
+                ValueError, match=rf"^{name} has {len(layers) - 1} members, expected {len(layers)}, one per layer"
+            ):
+                call(*lists, *more)
 
 
 def test_nothing_to_convert():
