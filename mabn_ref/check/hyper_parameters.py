@@ -62,7 +62,7 @@ def hyper_parameter_choices(
             for value in _plausible("eps", numbers, channels)
         ]
     if norm == "brn":
-        found += _bounds(given, numbers) + _blends(numbers)
+        found += _blends(numbers) + _bounds(given, numbers)
     if norm == "mabn":
         found += _renorm_from("renorm_from" in kept, numbers) + _warmup_and_clip(given)
     return found + (_guards("guard" in given) if norm == "online" else [])

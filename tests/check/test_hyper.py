@@ -125,7 +125,25 @@ def renorm_from(first: Any) -> Layer:
     return Layer(settings={"renorm_from": first}, untaken=("renorm_from",), conforms=True)
 
 
+def blended(comes: str, **bound: Any) -> Layer:
+    """BRN whose r - 1 and d come in by a factor, bounded or not."""
+    share = f"((t + np.arange(len(mu))[:, None, None]) {comes} 6)"
+    share = f"np.minimum({share}, 1)" if bound else share
+    return Layer(edits=((D, f"{D}\n    r, d = 1 + (r - 1) * {share}, d * {share}"),), **bound)
+
+
+UNBOUNDED = "which has no bound: at iteration 12 they are twice what they should be."
+BLENDED: list[tuple[str, str, Layer, tuple[str, ...]]] = [
+    ("brn", f"r - 1 and d are multiplied by {words}", layer, ())
+    for comes in ("/", "//")
+    for words, layer in (
+        (f"min(1, iteration {comes} 6).", blended(comes, conforms=True)),
+        (f"iteration {comes} 6, {UNBOUNDED}", blended(comes)),
+    )
+]
+
 SAID: list[tuple[str, str, Layer, tuple[str, ...]]] = [
+    *BLENDED,
     ("bn", "bn-weights-swapped", Layer(settings=SWAPPED), ()),
     ("brn", "bn-weights-swapped", Layer(settings=SWAPPED), ()),
     ("modified-bn", "modified-weights-swapped", Layer(settings=SWAPPED), ()),
