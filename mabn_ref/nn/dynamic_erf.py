@@ -52,6 +52,12 @@ def forward(x: Array, alpha: Array, s: Array, gamma: Array, beta: Array) -> tupl
     array([-1.  ,  0.  ,  0.52])
     """
     check_inputs(x, gamma, beta)
+    if not isinstance(x, np.ndarray):
+        kind = type(x)
+        raise TypeError(
+            f"x is a {kind.__module__}.{kind.__name__}, expected a numpy.ndarray: Python's standard library computes "
+            "the error function"
+        )
     check_shaped("alpha", alpha, (1,), like=x)
     check_shaped("s", s, (1,), like=x)
     a = alpha * x + s  # eq: derf-forward

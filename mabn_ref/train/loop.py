@@ -13,10 +13,10 @@ import numpy.typing as npt
 from mabn_ref.arrays import Array
 from mabn_ref.data.images import flip_and_crop, to_float
 from mabn_ref.extras import require
-from mabn_ref.nn import centralize, network, optimiser
-from mabn_ref.train.config import RunConfig, build
+from mabn_ref.nn import centralize, dynamic_erf, network, optimiser
+from mabn_ref.train.config import TRAINED, RunConfig, build
 from mabn_ref.train.datasets import Images
-from mabn_ref.train.devices import to_device, to_host
+from mabn_ref.train.devices import DeviceError, to_device, to_host
 from mabn_ref.train.tasks import CLASSES, Task
 
 
@@ -83,7 +83,12 @@ _BEFORE_AN_EPOCH: dict[str, Any] = {"step": 0, "loss_sum": 0.0, "wrong": 0, "sec
 
 
 def prepare(config: RunConfig, xp: Any = np, task: Task = CLASSES) -> Setup:
-    """Read the images and build the network of a run that computes with the array library `xp`."""
+    """Read the images and build the network of a run that computes with the array library `xp`.
+
+    Raises `DeviceError` for Derf on anything but the host: `mabn_ref.nn.dynamic_erf` takes NumPy arrays alone.
+    """
+    if xp is not np and TRAINED[config.norm].module is dynamic_erf:
+        raise DeviceError(f"{config.norm} runs on the CPU alone: leave out --device")
     images = task.load(config)
     steps = len(images.train.labels) // config.gradient_batch
     return Setup(config, task, images, layers_of(config, steps * config.epochs, task), steps, xp)

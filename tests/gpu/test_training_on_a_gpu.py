@@ -13,7 +13,7 @@ from mabn_ref.data import channel_statistics, embedded, to_float
 from mabn_ref.nn import network, networks, optimiser, softmax_cross_entropy
 from mabn_ref.norms import batch_norm, mabn
 from mabn_ref.train.config import RunConfig
-from mabn_ref.train.devices import to_device, to_host
+from mabn_ref.train.devices import DeviceError, to_device, to_host
 from mabn_ref.train.runs import run_one
 
 STEPS = 100
@@ -87,3 +87,9 @@ def test_the_record_names_the_device(xp: Any) -> None:
     record = run_one(RunConfig(**SMALL | {"epochs": 1}), device="cuda")
     assert record["status"] == "done"
     assert record["machine"]["device"] == "cuda"
+
+
+def test_what_has_no_error_function_there_is_refused_at_once(xp: Any) -> None:
+    del xp
+    with pytest.raises(DeviceError, match=r"^derf runs on the CPU alone: leave out --device$"):
+        run_one(RunConfig(**SMALL | {"norm": "derf", "norm_batch": 1}), device="cuda")
