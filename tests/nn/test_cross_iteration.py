@@ -165,3 +165,7 @@ def test_bad_input_is_refused():
         cross_iteration.compensated(past, WS[0].astype(np.float32))
     with pytest.raises(TypeError, match=r"cache is a conv2d\.Cache, expected a cross_iteration\.Cache"):
         cross_iteration.backward(DZ, cache.convolution)
+    with pytest.raises(TypeError, match=r"cache is a conv2d\.Cache, expected a cross_iteration\.Cache"):
+        cross_iteration.measured(cache.convolution)
+    with pytest.raises(ValueError, match=r"eps is -1, expected a finite number of at least 0"):
+        cross_iteration.forward(XS[0], WS[0], GAMMA, BETA, means=nothing, variances=nothing, eps=-1)

@@ -70,6 +70,9 @@ def test_bad_input_is_refused(name):
     x, alpha, *others = drawn(numbers)
     with pytest.raises(ValueError, match=r"alpha has shape \(2,\), expected \(1,\)"):
         module.forward(x, np.ones(2), *others)
+    if module is dynamic_erf:
+        with pytest.raises(ValueError, match=r"s has shape \(2,\), expected \(1,\)"):
+            module.forward(x, alpha, np.ones(2), *others[1:])
     with pytest.raises(ValueError, match=r"beta has shape \(3,\), expected \(4,\)"):
         module.forward(x, alpha, *others[:-1], np.ones(3))
     with pytest.raises(ValueError, match=r"x has shape \(4,\), expected \(N, ..., C\)"):

@@ -101,6 +101,9 @@ def test_agrees_with_pytorch():
             r"truth has shape \(2, 2\), expected \(2, 3\), the shape of logits",
         ),
         (np.full((2, 3), 2), {}, ValueError, "truth has values other than 0 and 1"),
+        (np.eye(2, 3, dtype=int) * 2, {}, ValueError, "truth has values other than 0 and 1"),
+        ([[0, 1, 0]] * 2, {}, TypeError, "truth is a builtins.list, expected an integer array of numpy"),
+        (np.zeros((2, 3), dtype=int), {"alpha": -0.1}, ValueError, r"alpha is -0\.1, expected a finite number of at"),
         (np.zeros((2, 3), dtype=int), {"alpha": 1.5}, ValueError, r"alpha is 1\.5, expected a number in \[0, 1\]"),
         (np.zeros((2, 3), dtype=int), {"gamma": -1}, ValueError, "gamma is -1, expected a finite number of at least"),
     ],
@@ -108,3 +111,10 @@ def test_agrees_with_pytorch():
 def test_bad_input_is_refused(truth, options, error, message):
     with pytest.raises(error, match=message):
         focal_loss.forward(np.zeros((2, 3)), truth, **options)
+
+
+def test_yes_may_have_all_the_weight():
+    rng = np.random.default_rng(3)
+    logits, truth = rng.standard_normal((4, 3)), np.eye(4, 3, dtype=int)
+    _, cache = focal_loss.forward(logits, truth, alpha=1)
+    assert np.array_equal(focal_loss.backward(1.0, cache) != 0, truth == 1)
