@@ -82,6 +82,13 @@ def test_bad_input_is_refused(name):
         module.backward(np.ones(1), cache)
 
 
+def test_a_curve_begins_as_the_papers_say():
+    layers = [network.Curve("curve", dynamic_erf, 3, 0.5), network.Curve("second", dynamic_tanh, 2, 0.25)]
+    (first,), (second,) = (network.init([layer], np.random.default_rng(0))[0] for layer in layers)
+    assert {k: v.tolist() for k, v in first.items()} == {"alpha": [0.5], "s": [0], "gamma": [1] * 3, "beta": [0] * 3}
+    assert {k: v.tolist() for k, v in second.items()} == {"alpha": [0.25], "gamma": [1, 1], "beta": [0, 0]}
+
+
 @each
 def test_in_a_network(name):
     """Every gradient of a network with a curve in it, against differences. eq: dyt-backward, derf-backward"""

@@ -65,6 +65,16 @@ def test_the_gradient_of_a_box_that_is_far_too_large(large, sides):
     np.testing.assert_allclose(single, exact, rtol=1e-3, atol=1e-37)
 
 
+def test_on_the_true_side_the_slope_is_that_for_moving_outwards():
+    """eq: iou-loss-backward"""
+    logs = np.log([[2.0, 3.0, 4.0, 5.0]])
+    truth = np.exp(logs)
+    loss, cache = iou_loss.forward(logs, truth)
+    assert loss < 1e-15
+    outwards = [iou_loss.forward(logs + 1e-7 * side, truth)[0] / 1e-7 for side in np.eye(4)]
+    np.testing.assert_allclose(iou_loss.backward(1.0, cache), [outwards], rtol=1e-5)
+
+
 def test_a_step_down_the_gradient_brings_the_boxes_together():
     logs, truth = drawn(1)
     first, _ = iou_loss.forward(logs, truth)
@@ -80,8 +90,11 @@ def test_bad_input_is_refused():
         iou_loss.forward(logs, truth[:2])
     with pytest.raises(ValueError, match=r"logs has shape \(3, 3\), expected \(3, 4\)"):
         iou_loss.forward(logs[:, :3], truth[:, :3])
-    with pytest.raises(ValueError, match="truth has distances that are not positive"):
-        iou_loss.forward(logs, -truth)
+    with pytest.raises(ValueError, match=r"logs has shape \(4,\), expected \(N, 4\)"):
+        iou_loss.forward(logs[0], truth)
+    for one in (0.0, -1.0):
+        with pytest.raises(ValueError, match="truth has distances that are not positive"):
+            iou_loss.forward(logs, np.where(np.arange(truth.size).reshape(truth.shape) == 5, one, truth))
     _, cache = iou_loss.forward(logs, truth)
     with pytest.raises(ValueError, match=r"dloss has shape \(3,\), expected \(\)"):
         iou_loss.backward(np.ones(3), cache)

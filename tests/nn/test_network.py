@@ -30,6 +30,7 @@ def all_kinds(module, config, weights):
         network.Conv("conv2", 3, 4, kernel=2, stride=2, padding=0, **weights),
         network.Norm("norm2", module, 4, config),
         network.ReLU("relu2"),
+        network.Bias("bias", 4),
         network.GlobalAveragePool("pool"),
         network.Linear("linear", 4, 3),
     ]
@@ -323,7 +324,8 @@ def test_first_non_finite_names_the_layer():
         (0, "w", np.nan, "conv1"),
         (3, "w", np.inf, "conv2"),
         (4, "gamma", np.nan, "norm2"),
-        (7, "b", -np.inf, "linear"),
+        (6, "b", np.nan, "bias"),
+        (8, "b", -np.inf, "linear"),
     ]:
         broken = [{k: p.copy() for k, p in layer.items()} for layer in params]
         broken[i][name].flat[-1] = value
@@ -435,12 +437,12 @@ def test_lists_that_are_not_parallel_are_refused():
     params, states = network.init(layers, np.random.default_rng(18))
     x = np.ones((4, 6, 6, 2), dtype=np.float32)
     for run in (network.forward, network.infer, network.first_non_finite):
-        with pytest.raises(ValueError, match="params has 7 members, expected 8, one per layer"):
+        with pytest.raises(ValueError, match="params has 8 members, expected 9, one per layer"):
             run(layers, params[:-1], states, x)
-        with pytest.raises(ValueError, match="states has 9 members, expected 8, one per layer"):
+        with pytest.raises(ValueError, match="states has 10 members, expected 9, one per layer"):
             run(layers, params, [*states, None], x)
     logits, caches, states = network.forward(layers, params, states, x)
-    with pytest.raises(ValueError, match="caches has 7 members, expected 8"):
+    with pytest.raises(ValueError, match="caches has 8 members, expected 9"):
         network.backward(layers, logits, caches[1:], states)
 
 

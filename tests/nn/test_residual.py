@@ -164,9 +164,13 @@ def test_the_networks_that_have_names() -> None:
         network.init(layers, np.random.default_rng(0))
     strides = [layer.stride for layer in networks.residual_network(batch_norm, BN) if isinstance(layer, Conv)]
     assert strides == [2, 1, 1, 2, 1, 2, 2, 1, 2]
-    for depth in (7, 9, 2):
-        with pytest.raises(ValueError, match=f"depth is {depth}, expected"):
-            networks.residual_network(batch_norm, BN, depth=depth)
+    for name, value in [("depth", 7), ("depth", 9), ("depth", 2), ("classes", 0), ("width", 0)]:
+        with pytest.raises(ValueError, match=f"{name} is {value}, expected"):
+            networks.residual_network(batch_norm, BN, **{name: value})
+    with pytest.raises(TypeError, match=r"config is a batch_norm\.Config, expected a mabn\.Config"):
+        networks.residual_network(mabn, BN)
+    with pytest.raises(TypeError, match="rng is 0, expected a numpy Generator"):
+        network.init([network.ReLU("relu")], 0)
 
 
 def test_what_a_marker_does_is_undone_by_its_adjoint() -> None:

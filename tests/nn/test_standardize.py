@@ -112,3 +112,25 @@ def test_bad_input_is_refused():
         standardize.backward(np.zeros((1, 1, 2, 3)), cache)
     with pytest.raises(TypeError, match="dw_s has dtype float32, expected float64"):
         standardize.backward(np.zeros((1, 1, 2, 2), dtype=np.float32), cache)
+    with np.errstate(over="ignore"), pytest.raises(OverflowError, match="w "):
+        standardize.forward(np.full((1, 1, 2, 2), 1e200) * [[1.0], [-1.0]])
+
+
+def test_bad_input_of_scaled_filters_is_refused():
+    w, gain = np.random.default_rng(0).standard_normal((2, 2, 3, 4)), np.ones(4)
+    with pytest.raises(ValueError, match=r"w has shape \(3, 4\), expected \(kh, kw, in, out\)"):
+        standardize.scaled(w[0, 0], gain)
+    with pytest.raises(ValueError, match=r"gain has shape \(3,\), expected \(4,\), one for each filter"):
+        standardize.scaled(w, gain[:3])
+    with pytest.raises(ValueError, match=r"eps is -1, expected a finite number of at least 0"):
+        standardize.scaled(w, gain, eps=-1)
+    out, cache = standardize.scaled(w, gain)
+    with pytest.raises(ValueError, match=r"dout has shape \(1, 2, 3, 4\), expected \(2, 2, 3, 4\)"):
+        standardize.scaled_backward(out[:1], cache)
+
+
+def test_the_usual_eps():
+    """PyTorch's batch norm has 1e-5, and Brock's code 1e-4."""
+    w, gain = np.random.default_rng(0).standard_normal((2, 2, 3, 4)), np.ones(4)
+    np.testing.assert_array_equal(standardize.forward(w)[0], standardize.forward(w, eps=1e-5)[0])
+    np.testing.assert_array_equal(standardize.scaled(w, gain)[0], standardize.scaled(w, gain, eps=1e-4)[0])

@@ -34,6 +34,8 @@ def test_at_the_threshold_the_gradient_is_the_thresholds_and_nan_passes():
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"tau has shape \(2,\), expected \(3,\): one for each channel of x"):
         threshold.forward(np.zeros((2, 3)), np.zeros(2))
+    with pytest.raises(ValueError, match=r"x has shape \(\), expected \(..., C\): channels last"):
+        threshold.forward(np.float64(1.0), np.zeros(1))
     with pytest.raises(TypeError, match="x has dtype int64"):
         threshold.forward(np.zeros((2, 3), dtype=int), np.zeros(3))
     _, cache = threshold.forward(np.zeros((2, 3)), np.zeros(3))
