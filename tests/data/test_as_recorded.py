@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mabn_ref.data import Dataset, channel_statistics, embedded, scenes
+from mabn_ref.data import Dataset, boxes, channel_statistics, embedded, scenes
 from mabn_ref.data.images import balanced
 
 
@@ -34,6 +34,15 @@ def test_the_scenes() -> None:
     expected = [(135.93, 51.04), (109.11, 49.34), (106.23, 62.26)]
     np.testing.assert_allclose(moments(train.images), expected, rtol=0, atol=0.011)
     np.testing.assert_allclose(moments(test.images), [(150.11, 49.85)], rtol=0, atol=0.011)
+
+
+def test_the_scenes_with_boxes() -> None:
+    for textured, expected in (
+        (False, [(48.70, 27.98), (120.19, 49.42), (155.61, 51.52), (113.27, 41.47)]),
+        (True, [(67.67, 38.56), (67.67, 30.76), (116.83, 36.59), (114.88, 37.82)]),
+    ):
+        train, test = boxes.generate(3, 1, seed=0, textured=textured)
+        np.testing.assert_allclose(moments([*train.images, *test.images]), expected, rtol=0, atol=0.011)
 
 
 @pytest.mark.parametrize("size", [1023, 1024, 1025, 2050])
