@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from mabn_ref.arrays import check_at_least
 from mabn_ref.check.behaviour import Outcome, laid_to_causes, outcomes, with_behaviour
 from mabn_ref.check.explain import explain
 from mabn_ref.check.inquire import derivative, inquire
@@ -54,7 +55,7 @@ def check(
     short : bool
         A short set of scenarios, for continuous integration.
     time_limit : float
-        Seconds allowed for each scenario.
+        Seconds allowed for each scenario, 0.1 or more.
     extra : mapping, optional
         Keywords for the layer's constructor.
     axis : int, optional
@@ -72,7 +73,8 @@ def check(
     Raises
     ------
     ValueError
-        If `norm` is none of these, the path names nothing, or `groups` is given for samples normalised alone.
+        If `norm` is none of these, the path names nothing, `groups` is given for samples normalised alone, or
+        `time_limit` is too short.
     TypeError
         If the target is not one of these.
 
@@ -90,6 +92,7 @@ def check(
             f"groups is {groups}, expected 1: it counts normalisation batches, and {norm} has none; pass "
             "groups of channels as a keyword of the layer (--with on the command line)"
         )
+    check_at_least("time_limit", time_limit, 0.1)
     wanted = scenarios(norm, norm_batch=norm_batch, groups=groups, short=short)
     name = target if isinstance(target, str) else getattr(target, "__name__", type(target).__name__)
     told = progress or (lambda scenario: None)
@@ -199,11 +202,11 @@ def _behaviour(runs: Here | Apart, first: Trace) -> list[Outcome]:
 
 
 def _probed(runs: Here | Apart, first: Trace, probe: Probe) -> Outcome:
-    """What one probe finds: if the layer hangs or dies in it, that is a fault."""
+    """What one probe finds: if the layer hangs or dies in it, that is a fault, and not the mistake it looks for."""
     try:
         (row,) = runs.ask(functools.partial(outcomes, only=probe.name), first)
     except Failed as why:
-        return Outcome(probe.name, "fault", f"{probe.name}: {why}", probe.mistake)
+        return Outcome(probe.name, "fault", f"{probe.name}: {why}")
     return Outcome(*row)
 
 

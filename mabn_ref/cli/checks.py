@@ -84,7 +84,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--template", type=ending_in(".py"), metavar="FILE.py", help=template)
     parser.add_argument("--short", action="store_true", help="run fewer scenarios, for continuous integration")
     limit = "time for each scenario; importing the layer gets a minute more"
-    add_number(parser, "--time-limit", float, 20, limit, metavar="SECONDS")
+    add_number(parser, "--time-limit", float, 20, limit, at_least=0.1, metavar="SECONDS")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
     parser = add_command(commands, "vectors", _vectors, "write test vectors for other languages", _VECTORS)
@@ -149,6 +149,10 @@ def _keyword(text: str) -> tuple[str, Any]:
 
 def _check(args: argparse.Namespace) -> int:
     if args.template is not None:
+        if args.target is not None:
+            args.parser.error(
+                f"argument TARGET: {args.target!r} is not allowed with --template, which checks nothing"
+            )
         return _template(args.template)
     missing = [name for name, value in (("TARGET", args.target), ("--as", args.norm)) if value is None]
     if missing:

@@ -111,6 +111,12 @@ def test_a_path_runs_in_a_process_of_its_own_which_may_hang_or_die(name: str, sa
     _one_failure(check(f"tests.check.layers:{name}", "bn", time_limit=2, **SHORT), said)
 
 
+@pytest.mark.parametrize("limit", [0, -1, float("nan")])
+def test_a_time_limit_in_which_nothing_can_run_is_refused(limit: float) -> None:
+    with pytest.raises(ValueError, match=rf"^time_limit is {limit}, expected a finite number of at least 0\.1$"):
+        check(batch_norm, "bn", time_limit=limit, **SHORT)
+
+
 def _one_failure(report: Report, said: str) -> None:
     assert not report.conforms
     assert [str(d).startswith("several in a call") and said in str(d) for d in report.differences] == [True]
@@ -158,7 +164,7 @@ def test_a_layer_that_ends_its_process_at_once_gets_the_report_that_was_asked_fo
 def test_a_probe_that_a_layer_does_not_come_back_from_is_its_fault() -> None:
     report = check("tests.check.layers:DiesOfAConstant", "bn", **SHORT)
     assert not report.conforms
-    assert report.mistakes == ["not-finite-on-a-constant"]
+    assert report.mistakes == []  # whether it would be finite is not known
     (words,) = [finding.words for finding in report.findings if finding.tensor == "behaviour"]
     assert words.startswith("constant channel: the process ended with 3; it was in call 1 of forward, in training")
     assert {"input kept", "instances apart"} <= set(report.behaviour)  # those before and behind it ran

@@ -82,6 +82,8 @@ def test_the_template_has_a_name_that_the_check_takes_as_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    assert main(["check", "--template", "template_of_mine.py", "numpy:array"]) == 2
+    assert "argument TARGET: 'numpy:array' is not allowed with --template" in capsys.readouterr().err
     assert main(["check", "--template", "template_of_mine"]) == 2
     assert "--template: 'template_of_mine', expected a name that ends in .py" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
