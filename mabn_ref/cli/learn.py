@@ -95,7 +95,11 @@ def _edit(args: argparse.Namespace) -> int:
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not editor:
         raise UsageError(f"neither VISUAL nor EDITOR is set; open {folder.file(exercise)} in your editor")
-    return subprocess.call([*shlex.split(editor), str(folder.file(exercise))])
+    try:
+        command = [*shlex.split(editor), str(folder.file(exercise))]
+    except ValueError as error:
+        raise UsageError(f"the editor is {editor!r}, expected a command: {str(error).lower()}") from error
+    return subprocess.call(command)
 
 
 def _check(args: argparse.Namespace) -> int:

@@ -222,6 +222,10 @@ def _limit(megabytes: int, seconds: int) -> None:
             resource.setrlimit(kind, (most, most))
 
 
+class Unreadable(SyntaxError):
+    """Python cannot read the student's file. A SyntaxError that the file raises itself is an error like others."""
+
+
 def _failure(error: BaseException, filename: str) -> dict[str, Any]:
     """An error as data: what, and the lines of the student's file that it went through, outermost first."""
     lines, trace = [], error.__traceback__
@@ -229,10 +233,10 @@ def _failure(error: BaseException, filename: str) -> dict[str, Any]:
         if trace.tb_frame.f_code.co_filename == filename:
             lines.append([trace.tb_lineno, trace.tb_frame.f_code.co_name])
         trace = trace.tb_next
-    if isinstance(error, SyntaxError) and error.filename == filename:
+    if isinstance(error, Unreadable) and error.filename == filename:
         lines.append([error.lineno or 1, "<module>"])
     try:
-        text = str(error.msg if isinstance(error, SyntaxError) else error)[:2000]
+        text = str(error.msg if isinstance(error, Unreadable) else error)[:2000]
     except BaseException:
         text = ""
     return {"error": type(error).__name__, "text": text, "trace": lines[:1] + lines[1:][-10:]}
@@ -265,7 +269,9 @@ class _Serving:
         try:
             code = compile(source, filename, "exec", dont_inherit=True)
         except ValueError as error:  # null bytes, before Python 3.11.4
-            raise SyntaxError(str(error)) from error
+            raise Unreadable(str(error)) from error
+        except SyntaxError as error:
+            raise Unreadable(error.msg, (filename, error.lineno, error.offset, error.text)) from error
         exec(code, vars(self.module))
 
     def named(self, name: str, fields: list[str]) -> Callable[..., Any]:

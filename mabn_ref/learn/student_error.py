@@ -67,7 +67,7 @@ def error_of_message(name: str, message: dict[str, Any], megabytes: int) -> Stud
         said = f"{where} ends the program (exit); return a result instead"
     elif kind == "MemoryError":
         said = f"{where} needs more than {megabytes} MB of memory"
-    elif kind in ("SyntaxError", "IndentationError", "TabError"):
+    elif kind == "Unreadable":
         return StudentError("syntax", f"Python cannot read the file: {text}", trace)
     elif kind == "ModuleNotFoundError":
         said = f"{text}: only NumPy and the standard library are available here"

@@ -315,6 +315,9 @@ def test_the_editor_is_opened(
     monkeypatch.setenv("EDITOR", f'{sys.executable} -c \'import sys; open(sys.argv[1], "a").write("# opened")\'')
     assert main(["learn", "edit", "2"]) == 0
     assert folder.file(find("2")).read_text().endswith("# opened")
+    monkeypatch.setenv("EDITOR", "'")
+    assert main(["learn", "edit"]) == 2
+    assert 'the editor is "\'", expected a command: no closing quotation' in capsys.readouterr().err
     monkeypatch.delenv("EDITOR")
     assert main(["learn", "edit"]) == 2
     assert "neither VISUAL nor EDITOR is set; open" in capsys.readouterr().err

@@ -42,6 +42,8 @@ HOSTILE = {
     "error": ("def f(x): return x + y", "f raised NameError: name 'y' is not defined"),
     "error without words": ("def f(x): assert False", "f raised AssertionError"),
     "no Python": ("def f(x:\n    return x", "Python cannot read the file: '(' was never closed"),
+    "a SyntaxError of one's own": ("raise SyntaxError('no')", "the file raised SyntaxError: no"),
+    "no Python in a string": ("def f(x): return eval('(')", "f raised SyntaxError: '(' was never closed"),
     "nothing there": ("", "there is no function f in the file"),
     "not written": ("def f(x): raise NotImplementedError", "f is still to be written"),
     "a class of one's own": (
