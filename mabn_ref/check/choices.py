@@ -237,6 +237,9 @@ _AFFINE = choices(
     ("brn", {"affine": "before r"}, "You apply gamma and beta before r and d; z is gamma * (r * y + d) + beta."),
 )
 
+NO_CORRECTIONS = (
+    "Your r is 1 and your d is 0 up to iteration {last}, the last one run: so far this is batch normalisation."
+)
 _OUTPUT = choices(
     "z dx dgamma",
     ("brn", {"d_over": "variance"}, "Your d is divided by the moving variance; take its root."),
@@ -250,7 +253,7 @@ _OUTPUT = choices(
     (
         "brn",
         {"r_of": "one"},
-        ("Your r is 1 and your d is 0 up to iteration {last}, the last one run: so far this is batch normalisation."),
+        NO_CORRECTIONS,
     ),
     ("brn", {"r_of": "variance"}, "brn-r-of-variance"),
     ("brn mabn", {"r_of": "variance over square"}, "Your r is a ratio of squares, with eps only in the moving one."),

@@ -318,13 +318,24 @@ def _bounds(best: Explanation, cases: Sequence[Case]) -> list[tuple[int, float, 
     return [span for span, after in zip(found, [*found[1:], ()], strict=True) if span[1:] != after[1:]]
 
 
+def without_corrections(best: Explanation, cases: Sequence[Case]) -> int:
+    """The last iteration run if a schedule has held r at 1 and d at 0 in all of them, so that nothing shows it; or 0.
+
+    That is so where Ioffe's schedule is not run beyond its start.
+    """
+    if cases[0].norm != "brn" or "z" in best.lost or any(best.convention(case).r_of == "one" for case in cases):
+        return 0
+    spans = _bounds(best, cases)
+    return max(last for last, *_ in spans) if all(span[1:] == (1.0, 0.0) for span in spans) else 0
+
+
 _TIMES = {"eps": 1.5, "clip": 0.9, "r_max": 0.9, "d_max": 0.9}
 
 
 def _otherwise(name: str, value: Any) -> Any:
     """Another value of a hyper-parameter, different enough to show; for a count, one more."""
     if hasattr(value, "at"):
-        return replace(value, first=value.first + 0.1, last=value.last - 0.1)
+        return replace(value, last=value.last - 0.1)  # which shows only in what ran beyond its start
     if name.startswith("decay"):
         return (1 + value) / 2
     return value * _TIMES[name] if name in _TIMES else value + 1

@@ -47,6 +47,10 @@ class Refused(Exception):
     """What the target returned cannot be used."""
 
 
+NO_COUNT = "it keeps no count of iterations that can be found and set"
+"""Why a scenario late in training is not run."""
+
+
 def config_of(norm: str, scenario: Scenario) -> Any:
     """Return the Config that a scenario stands for."""
     fields = MODULES[norm].Config.__dataclass_fields__
@@ -122,7 +126,7 @@ def _run(target: Target, norm: str, trace: Trace) -> None:
                 trace.states.setdefault(name, []).append(array)
         aged = scenario.age and step == scenario.age_after
         if aged and target.age(layer, scenario.age) is False:  # type: ignore[attr-defined]
-            trace.skipped = "it keeps no count of iterations that can be found and set"
+            trace.skipped = NO_COUNT
             return
 
 

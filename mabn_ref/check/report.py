@@ -186,7 +186,7 @@ class Report:
         if not self.conforms and not alone:
             known = "for known reasons" if len(wrong) > 1 else "for a known reason"
             return "DIFFERS" + (f", {known}" if self.understood else "") + (f"; {self.broken}" if self.broken else "")
-        faults = ", ".join(dict.fromkeys(finding.mistake for finding in wrong))
+        faults = ", ".join(dict.fromkeys(finding.mistake or finding.words.partition(":")[0] for finding in wrong))
         if self.broken:
             more = f"; its behaviour differs too ({faults})" if wrong else ""
             return f"DIFFERS: {self.broken}{more}; its numbers conform{self._covered()}"

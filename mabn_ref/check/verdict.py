@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from mabn_ref.check.choices import NO_CORRECTIONS
 from mabn_ref.check.conventions import Convention
-from mabn_ref.check.explain import Explanation, explain, findings, numbers_read_off
+from mabn_ref.check.explain import Explanation, explain, findings, numbers_read_off, without_corrections
 from mabn_ref.check.hyper_parameters import LATE
-from mabn_ref.check.observe import About, Trace
+from mabn_ref.check.observe import NO_COUNT, About, Trace
 from mabn_ref.check.report import INPUTS, Finding, Report, Row, listed
 from mabn_ref.check.scenarios import LIKE, SEVERAL
 from mabn_ref.check.tolerance import (
@@ -61,7 +62,7 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
         norm=norm,
         preset=best.preset.name,
         hyper=read_off,
-        findings=[*findings(best, telling), *_moved(list(cases.values()))],
+        findings=[*findings(best, telling), *_uncorrected(best, telling, found), *_moved(list(cases.values()))],
         differences=_each_once([difference for _, difference in judged if difference]),
         rows=rows,
         ranks=sorted(seen),
@@ -146,6 +147,12 @@ def _limits(about: About, best: Explanation, read_off: Mapping[str, Any]) -> lis
         if read_off and not any(abs(value - v) < 1e-9 for v in numbers):
             found.append(f"whether it uses {name}={value:g} is not known: the check does not know that name")
     return found
+
+
+def _uncorrected(best: Explanation, telling: Sequence[Case], found: Sequence[Trace]) -> list[Finding]:
+    """Batch Renormalization in which neither r nor d shows, and without the count that a schedule for them needs."""
+    last = without_corrections(best, telling) if any(trace.skipped == NO_COUNT for trace in found) else 0
+    return [Finding("z", NO_CORRECTIONS.format(last=last))] * bool(last)
 
 
 def _moved(cases: Sequence[Case]) -> list[Finding]:

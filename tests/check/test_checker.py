@@ -168,6 +168,7 @@ def test_a_probe_that_a_layer_does_not_come_back_from_is_its_fault() -> None:
     (words,) = [finding.words for finding in report.findings if finding.tensor == "behaviour"]
     assert words.startswith("constant channel: the process ended with 3; it was in call 1 of forward, in training")
     assert {"input kept", "instances apart"} <= set(report.behaviour)  # those before and behind it ran
+    assert "DIFFERS in its behaviour alone (constant channel); " in str(report)
 
 
 @pytest.mark.parametrize("target", [layers.BreaksOnImages(), "tests.check.layers:BreaksOnImages"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -75,6 +76,28 @@ class Layer:
 def test_the_class_itself_conforms() -> None:
     report = check(Layer, "bn", **SHORT)
     assert report.conforms, str(report)
+
+
+class Uncounted(Layer):
+    """It keeps no count, so no schedule can say when r and d come in."""
+
+    def __init__(self, channels: int, eps: float = 1e-5, decay: float = 0.9) -> None:
+        super().__init__(channels, eps, decay)
+        del self.t
+
+    def move(self, mean: Any, var: Any) -> None:
+        self.t = 0
+        super().move(mean, var)
+        del self.t
+
+
+@pytest.mark.parametrize("layer", [Layer, Uncounted])
+def test_batch_norm_is_no_batch_renorm_whose_schedule_has_not_begun(layer: type) -> None:
+    report = check(layer, "brn", **SHORT)
+    assert not report.conforms
+    assert {"r_max", "d_max"}.isdisjoint(report.hyper)
+    words = r"Your r is 1 and your d is 0 up to iteration \d+, the last one run: so far this is batch normalisation\."
+    assert [re.fullmatch(words, finding.words) is None for finding in report.wrong] == [False], str(report)
 
 
 def test_an_instance_that_can_be_called_is_no_function_of_the_channels() -> None:
