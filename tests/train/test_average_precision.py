@@ -46,6 +46,16 @@ def test_five_boxes_by_hand() -> None:
     }
 
 
+def test_a_detection_of_another_class_takes_no_box() -> None:
+    """And one that overlaps two boxes takes the nearer, which leaves the other to the next."""
+    truth = np.array([[[0, 0, 0, 10, 10], [0, 2, 0, 12, 10], [1, 30, 30, 40, 40]]])
+    found = np.array([[[1, 0.9, 0, 0, 10, 10], [0, 0.8, 2, 0, 12, 10], [0, 0.7, -2, 0, 8, 10]]])
+    both, none = average_precision(found, truth[:, :2], 1), average_precision(found[:, :1], truth, 2)
+    assert both["ap50"] == 100
+    assert none == {"ap": 0, "ap50": 0, "ap75": 0}
+    assert average_precision(found, truth, 2)["ap50"] == 50
+
+
 def test_iou_of_boxes_by_counting_pixels() -> None:
     rng = np.random.default_rng(0)
     low = rng.integers(0, 10, (2, 6, 2))

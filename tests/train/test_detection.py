@@ -32,6 +32,42 @@ def perfect(truth: Any) -> Any:
     return np.concatenate([logits, distances], axis=-1).reshape(len(truth), 6, 6, -1)
 
 
+def test_the_detector() -> None:
+    """Its layers; and before training a yes has probability 0.05 everywhere, and a box the size of two cells."""
+    layers = boxes.detector(batch_norm, batch_norm.Config(), width=2)
+    convs = [layer for layer in layers if isinstance(layer, network.Conv)]
+    assert [(c.name, c.channels_in, c.channels_out, c.kernel, c.stride) for c in convs] == [
+        ("conv1", 3, 2, 3, 2),
+        ("conv2", 2, 4, 3, 2),
+        ("conv3", 4, 4, 3, 1),
+        ("conv4", 4, 8, 3, 2),
+        ("conv5", 8, 8, 3, 1),
+        ("head", 8, 8, 3, 1),
+        ("output", 8, 8, 1, 1),
+    ]
+    kinds = [type(layer).__name__ for layer in layers]
+    assert kinds == ["Conv", "Norm", "ReLU"] * 5 + ["Conv", "ReLU", "Conv", "Bias"]
+    params, states = network.init(layers, np.random.default_rng(0))
+    params[-2]["w"][...] = 0
+    output = network.infer(layers, params, states, np.ones((1, 48, 48, 3), dtype=np.float32))
+    assert output.shape == (1, 6, 6, 8)
+    np.testing.assert_allclose(1 / (1 + np.exp(-output[..., :4])), 0.05, rtol=1e-5)
+    assert not output[..., 4:].any()
+
+
+def test_what_is_unlikely_or_far_away_is_left_out_or_cut() -> None:
+    """Of 36 cells with four answers each a hundred are looked at; boxes end where the scene does."""
+    output = np.zeros((1, 6, 6, 8))
+    output[..., :4] = -30
+    output[0, 0, 0, 1], output[0, 5, 5, 2] = np.log(0.06 / 0.94), np.log(0.04 / 0.96)
+    output[0, 0, 0, 4:] = [800, 800, 0, np.log(2)]
+    (found,) = boxes.detections(output)
+    assert found.shape == (100, 6)
+    assert found[0].tolist() == pytest.approx([1, 0.06, 0, 0, 12, 20])
+    assert np.all(found[1:, 0] == -1)
+    assert found[1, 1] == pytest.approx(0.04)
+
+
 def test_perfect_outputs_cost_nothing_and_have_an_average_precision_of_one() -> None:
     train, _ = scenes.generate(40, 1, 0)
     output = perfect(train.boxes)
