@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from mabn_ref.paper import theorems
+from mabn_ref.paper import theorem1, theorems
 from mabn_ref.paper.study import Context
 from mabn_ref.paper.theorem1 import THEOREM1
 
@@ -24,6 +25,16 @@ def test_theorem_1_finds_both_averages_late_under_a_drift() -> None:
     assert sum(", inside [" in line for line in outcome.verdicts) >= 16
     late = [line for line in outcome.verdicts if re.match(r"bias of the \w+ average, drifts", line)]
     assert [float(re.findall(r"[-+][\d.]+(?=])", line)[0]) < 0 for line in late] == [True, True]
+
+
+def test_the_claimed_variances_are_sums_of_squared_weights() -> None:
+    """eq: sma-moments (11), ema-moments (9)"""
+    claimed = theorem1._claimed(range(1, 121))
+    weights = [(1 - theorem1.DECAY) * theorem1.DECAY**age for age in range(120)]
+    sums = [sum(weight**2 for weight in weights[:t]) for t in range(1, 121)]
+    assert claimed[theorem1.EXPONENTIAL] == pytest.approx(sums, rel=1e-12)
+    assert claimed[theorem1.SIMPLE][theorem1.WINDOW - 1 :] == [1 / theorem1.WINDOW] * (121 - theorem1.WINDOW)
+    assert all(math.isnan(value) for value in claimed[theorem1.SIMPLE][: theorem1.WINDOW - 1])
 
 
 def test_one_interval_in_twenty_misses(monkeypatch: pytest.MonkeyPatch) -> None:
