@@ -71,7 +71,8 @@ def _outcome(probe: Probe, p: Probing) -> Outcome:
     except Limit as limit:
         return Outcome(probe.name, "limit", str(limit))
     except Exception as error:
-        return Outcome(probe.name, "fault", f"{probe.name}: it raises {first_line(error)}", probe.mistake)
+        mistake = "" if probe.mistake in OF_NUMBERS else probe.mistake
+        return Outcome(probe.name, "fault", f"{probe.name}: it raises {first_line(error)}", mistake)
     if not words:
         return Outcome(probe.name, "fine")
     return Outcome(probe.name, "fault", f"{probe.sentence} ({words})", probe.mistake)
@@ -79,6 +80,8 @@ def _outcome(probe: Probe, p: Probing) -> Outcome:
 
 OF_THE_OUTPUT = ("second-derivative-wrong", "zero-gamma", "one-pass-variance", "float16-range", "bfloat16-range")
 """What a probe may find only because the output is wrong, which is reported already."""
+OF_NUMBERS = (*OF_THE_OUTPUT, "one-sample-differs", "no-gradient-at-inference", "not-finite-on-a-constant")
+"""Mistakes in numbers: a layer that raises where one is looked for need not have made it."""
 
 
 def with_behaviour(report: Report, found: Sequence[Outcome]) -> Report:

@@ -100,6 +100,29 @@ def test_batch_norm_is_no_batch_renorm_whose_schedule_has_not_begun(layer: type)
     assert [re.fullmatch(words, finding.words) is None for finding in report.wrong] == [False], str(report)
 
 
+class Picky(Layer):
+    """It takes no single sample at inference, and in training no mean far from 0."""
+
+    def inferred(self, x: Any) -> Any:
+        if len(x) == 1:
+            raise ValueError("one sample is too few")
+        return super().inferred(x)
+
+    def move(self, mean: Any, var: Any) -> None:
+        if np.any(abs(mean) > 4096):
+            raise ValueError("too far")
+        super().move(mean, var)
+
+
+def test_a_refusal_is_a_limit_and_an_error_no_mistake_in_numbers() -> None:
+    report = check(Picky, "bn", **SHORT)
+    assert "it refuses one sample at inference (ValueError: one sample is too few" in report.limits[-1]
+    (finding,) = report.wrong
+    assert finding.words.startswith("mean of 8192 standard deviations: it raises ValueError: too far")
+    assert not finding.mistake
+    assert "DIFFERS in its behaviour alone (mean of 8192 standard deviations); " in str(report)
+
+
 def test_an_instance_that_can_be_called_is_no_function_of_the_channels() -> None:
     class Called(Layer):
         __call__ = Layer.forward
