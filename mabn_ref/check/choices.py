@@ -240,6 +240,9 @@ _AFFINE = choices(
 NO_CORRECTIONS = (
     "Your r is 1 and your d is 0 up to iteration {last}, the last one run: so far this is batch normalisation."
 )
+NO_AVERAGES = (
+    "Both passes use the batch up to iteration {last}, the last one run: so far this is modified batch normalisation."
+)
 _OUTPUT = choices(
     "z dx dgamma",
     ("brn", {"d_over": "variance"}, "Your d is divided by the moving variance; take its root."),

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref.check.choices import AS_CONVENTION, CHOICES, Choice
+from mabn_ref.check.choices import AS_CONVENTION, CHOICES, NO_AVERAGES, NO_CORRECTIONS, Choice
 from mabn_ref.check.conventions import HYPER_PARAMETERS, Convention, Preset, presets_of
 from mabn_ref.check.hyper_parameters import hyper_parameter_choices
 from mabn_ref.check.models import BENDABLE
@@ -318,15 +318,18 @@ def _bounds(best: Explanation, cases: Sequence[Case]) -> list[tuple[int, float, 
     return [span for span, after in zip(found, [*found[1:], ()], strict=True) if span[1:] != after[1:]]
 
 
-def without_corrections(best: Explanation, cases: Sequence[Case]) -> int:
-    """The last iteration run if a schedule has held r at 1 and d at 0 in all of them, so that nothing shows it; or 0.
-
-    That is so where Ioffe's schedule is not run beyond its start.
-    """
-    if cases[0].norm != "brn" or "z" in best.lost or any(best.convention(case).r_of == "one" for case in cases):
-        return 0
-    spans = _bounds(best, cases)
-    return max(last for last, *_ in spans) if all(span[1:] == (1.0, 0.0) for span in spans) else 0
+def not_begun(best: Explanation, cases: Sequence[Case]) -> str:
+    """What to say if all that ran lies before the end of a warm-up, or before the start of a schedule; or ""."""
+    norm, last = cases[0].norm, max(case.iterations for case in cases)
+    conventions = [best.convention(case) for case in cases]
+    if "z" in best.lost:
+        return ""
+    if norm == "mabn" and all(convention.warmup > last for convention in conventions):
+        return NO_AVERAGES.format(last=last)
+    if norm == "brn" and all(convention.r_of != "one" for convention in conventions):
+        none = all((r, d) == (1.0, 0.0) for _, r, d in _bounds(best, cases))
+        return NO_CORRECTIONS.format(last=last) if none else ""
+    return ""
 
 
 _TIMES = {"eps": 1.5, "clip": 0.9, "r_max": 0.9, "d_max": 0.9}

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mabn_ref.check.choices import NO_CORRECTIONS
 from mabn_ref.check.conventions import Convention
-from mabn_ref.check.explain import Explanation, explain, findings, numbers_read_off, without_corrections
+from mabn_ref.check.explain import Explanation, explain, findings, not_begun, numbers_read_off
 from mabn_ref.check.hyper_parameters import LATE
 from mabn_ref.check.observe import NO_COUNT, About, Trace
 from mabn_ref.check.report import INPUTS, Finding, Report, Row, listed
@@ -62,7 +61,7 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
         norm=norm,
         preset=best.preset.name,
         hyper=read_off,
-        findings=[*findings(best, telling), *_uncorrected(best, telling, found), *_moved(list(cases.values()))],
+        findings=[*findings(best, telling), *_not_begun(best, telling, found), *_moved(list(cases.values()))],
         differences=_each_once([difference for _, difference in judged if difference]),
         rows=rows,
         ranks=sorted(seen),
@@ -149,10 +148,10 @@ def _limits(about: About, best: Explanation, read_off: Mapping[str, Any]) -> lis
     return found
 
 
-def _uncorrected(best: Explanation, telling: Sequence[Case], found: Sequence[Trace]) -> list[Finding]:
-    """Batch Renormalization in which neither r nor d shows, and without the count that a schedule for them needs."""
-    last = without_corrections(best, telling) if any(trace.skipped == NO_COUNT for trace in found) else 0
-    return [Finding("z", NO_CORRECTIONS.format(last=last))] * bool(last)
+def _not_begun(best: Explanation, telling: Sequence[Case], found: Sequence[Trace]) -> list[Finding]:
+    """What a layer may do later is not seen if it keeps no count by which it could begin to."""
+    words = not_begun(best, telling) if any(trace.skipped == NO_COUNT for trace in found) else ""
+    return [Finding("z", words)] * bool(words)
 
 
 def _moved(cases: Sequence[Case]) -> list[Finding]:

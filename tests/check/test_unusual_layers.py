@@ -100,6 +100,39 @@ def test_batch_norm_is_no_batch_renorm_whose_schedule_has_not_begun(layer: type)
     assert [re.fullmatch(words, finding.words) is None for finding in report.wrong] == [False], str(report)
 
 
+class WithoutAMean(Uncounted):
+    """Modified batch normalisation as a class of NumPy."""
+
+    def forward(self, x: Any, training: bool = True) -> Any:
+        axes = tuple(range(x.ndim - 1))
+        if not training:
+            return (self.gamma * x / np.sqrt(self.running_chi2 + self.eps) + self.beta).astype(x.dtype)
+        square = np.mean(x**2, axes)
+        self.running_chi2 = self.decay * self.running_chi2 + (1 - self.decay) * square
+        self.sigma = np.sqrt(square + self.eps)
+        self.y = x / self.sigma
+        return (self.gamma * self.y + self.beta).astype(x.dtype)
+
+    def __init__(self, channels: int, eps: float = 1e-5, decay: float = 0.9) -> None:
+        super().__init__(channels, eps, decay)
+        del self.running_mean, self.running_var
+        self.running_chi2 = np.ones(channels)
+
+    def backward(self, dz: Any) -> Any:
+        axes = tuple(range(dz.ndim - 1))
+        dgamma, dbeta = (dz * self.y).sum(axes), dz.sum(axes)
+        dx = self.gamma * (dz - self.y * dgamma / (dz.size // dz.shape[-1])) / self.sigma
+        return dx.astype(dz.dtype), dgamma, dbeta
+
+
+def test_modified_batch_norm_is_no_mabn_in_its_warm_up() -> None:
+    assert check(WithoutAMean, "modified-bn", **SHORT).conforms
+    report = check(WithoutAMean, "mabn", **SHORT)
+    assert not report.conforms
+    words = "the last one run: so far this is modified batch normalisation."
+    assert any(finding.words.endswith(words) for finding in report.wrong), str(report)
+
+
 class Picky(Layer):
     """It takes no single sample at inference, and in training no mean far from 0."""
 
