@@ -151,9 +151,11 @@ def test_a_module_of_ones_own(flax: Any) -> None:
         @linen.compact
         def __call__(self, x: Any, train: bool) -> Any:
             scale = self.param("scale", linen.initializers.ones, (self.features,))
-            steps = self.variable("kept", "steps", lambda: jnp.zeros((), int))
+            steps, n, size = (
+                self.variable("kept", name, lambda: jnp.zeros((), int)) for name in ("steps", "n", "size")
+            )
             if train:
-                steps.value += 1
+                steps.value, n.value, size.value = steps.value + 1, n.value + 1, size.value + len(x)
             return x * scale * self.decay
 
     target = adapt(Own)
@@ -164,7 +166,7 @@ def test_a_module_of_ones_own(flax: Any) -> None:
     layer = target.make(5, batch_norm.Config())
     target.forward(layer, np.ones((2, 5)), np.ones(5), np.ones(5), True)
     target.age(layer, 700)
-    assert target.state(layer)["kept/steps"] == 700
+    assert target.state(layer) == {"kept/steps": 700, "kept/n": 700, "kept/size": 2}
 
 
 def _mabn(jax: Any) -> SimpleNamespace:

@@ -138,10 +138,12 @@ def test_a_layer_of_ones_own(keras: Any) -> None:
             self.decay = decay
             self.gamma = self.add_weight(shape=(1, channels), name="gamma")
             self.steps = self.add_weight(shape=(), dtype="int32", trainable=False, name="steps")
+            self.n = self.add_weight(shape=(), dtype="int32", trainable=False, name="n")
 
         def call(self, x: Any, training: bool = False) -> Any:
             if training:
                 self.steps.assign(self.steps + 1)
+                self.n.assign(self.n + 1)
             return x * self.gamma * self.decay
 
     target = adapt(Own)
@@ -154,7 +156,7 @@ def test_a_layer_of_ones_own(keras: Any) -> None:
     layer = target.make(5, batch_norm.Config())
     target.forward(layer, x, np.ones(5), np.ones(5), True)
     target.age(layer, 700)
-    assert target.state(layer)["steps"] == 700
+    assert target.state(layer) == {"steps": 700, "n": 700}
 
 
 def test_a_backend_that_does_not_differentiate_is_refused(keras: Any, monkeypatch: pytest.MonkeyPatch) -> None:

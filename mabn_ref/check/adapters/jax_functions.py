@@ -24,6 +24,7 @@ class Layer:
     def __init__(self, channels: int, made: Any) -> None:
         self.channels, self.made = channels, made
         self.state: Any = None
+        self.before: Any = None  #: the state before the last pass in training
         self.step: Step | None = None
         self.cache: Any = None
         self.has_scale = self.has_shift = True
@@ -123,6 +124,7 @@ class JaxTarget(Holding, Constructed):
                 z, layer.state = (shared or self._infer(layer))(x_, gamma_, beta_, layer.state)
                 return np.asarray(z)
 
+            layer.before = layer.state
             state, kept = layer.state, {}
             if isinstance(state, Mapping) and OVERWRITTEN in state:
                 kept = {OVERWRITTEN: state[OVERWRITTEN]}
@@ -158,8 +160,13 @@ class JaxTarget(Holding, Constructed):
         return {path: squeezed(leaf, layer.channels) for path, leaf in leaves(self.jax, layer.state).items()}
 
     def age(self, layer: Layer, iterations: int) -> bool:
-        found = leaves(self.jax, layer.state)
-        new = {path: np.full_like(a, iterations) for path, a in found.items() if np.size(a) == 1 and counts(path)}
+        """Set numbers that a training pass raises by one, and those named after steps, iterations or batches."""
+        found, before = leaves(self.jax, layer.state), leaves(self.jax, layer.before)
+        new = {
+            path: np.full_like(a, iterations)
+            for path, a in found.items()
+            if np.size(a) == 1 and (counts(path) or np.all(np.asarray(a) - np.asarray(before.get(path, np.nan)) == 1))
+        }
         layer.state = with_leaves(self.jax, layer.state, new)
         return bool(new)
 

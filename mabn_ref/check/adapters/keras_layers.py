@@ -27,6 +27,8 @@ class _Layer:
         """The keywords of the last call: the mode, and the user's own."""
         self.step: Step | None = None
         self.backward: Any = None
+        self.numbers: dict[str, float] = {}
+        """Before the last pass in training: the variables of one number, by path."""
 
 
 class KerasTarget(Constructed):
@@ -69,6 +71,7 @@ class KerasTarget(Constructed):
         layer.keywords = self.call_keywords(layer.layer.call, training)
         if not training:
             return _numpy(layer.layer(x, **layer.keywords))
+        layer.numbers = {v.path: float(_numpy(v.value).reshape(())) for v in _single(layer)}
         z, layer.backward = _RUN[self.backend](layer, x)
         return _numpy(z)
 
@@ -100,10 +103,20 @@ class KerasTarget(Constructed):
         return {v.name: squeezed(_numpy(v.value), layer.channels) for v in layer.layer.non_trainable_variables}
 
     def age(self, layer: _Layer, iterations: int) -> bool:
-        counting = [v for v in layer.layer.non_trainable_variables if np.prod(v.shape) == 1 and counts(v.path)]
+        """Set numbers that a training pass raises by one, and those named after steps, iterations or batches."""
+        counting = [
+            v
+            for v in _single(layer)
+            if counts(v.path) or float(_numpy(v.value).reshape(())) - layer.numbers.get(v.path, np.nan) == 1
+        ]
         for variable in counting:
             variable.assign(np.full(variable.shape, iterations))
         return bool(counting)
+
+
+def _single(layer: _Layer) -> list[Any]:
+    """The variables of one number that are not trained."""
+    return [v for v in layer.layer.non_trainable_variables if np.prod(v.shape) == 1]
 
 
 def _renorm(source: Any, config: Any) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class _Layer:
 
     def __init__(self, thing: Any, channels: int) -> None:
         self.thing, self.channels = thing, channels
+        self.numbers: dict[tuple[str, Any], float] = {}
+        """Before the last pass in training: all single numbers, by place."""
         self.handed: list[tuple[Array, Array, Array]] = []
         """From the last pass in training: the caller's x, the array passed for it, and a copy of that."""
         tables = [vars(thing), *(value for value in vars(thing).values() if isinstance(value, dict))]
@@ -51,6 +53,16 @@ def kept(layer: _Layer) -> Iterator[tuple[str, Any]]:
         for path, entry in entries.items():
             if not any(one in path for one in own) and "grad" not in path:
                 yield path, entry
+
+
+def _numbers(thing: Any) -> Iterator[tuple[tuple[str, Any], Any]]:
+    """The single numbers that an object keeps, each with its attribute and, in a dictionary, the key."""
+    for name, value in vars(thing).items():
+        entries = value if isinstance(value, dict) else {None: value}
+        for key, entry in entries.items():
+            plain = type(entry) in (int, float) or isinstance(entry, np.number)
+            if plain or (isinstance(entry, np.ndarray) and entry.size == 1 and entry.dtype.kind in "iuf"):
+                yield (name, key), entry
 
 
 def _place(places: list[tuple[dict[str, Any], str]], names: tuple[str, ...], channels: int) -> Any:
@@ -97,6 +109,8 @@ class NumpyTarget(Constructed):
                 old = place[0][place[1]]
                 place[0][place[1]] = value.reshape(np.shape(old)).copy()
         zero = getattr(layer.thing, "zero_grad", None)
+        if training:
+            layer.numbers = {place: float(np.reshape(v, ())) for place, v in _numbers(layer.thing)}
         if training and callable(zero) and not inspect.signature(zero).parameters:
             zero()  # some add up the gradients of all passes
         given = np.moveaxis(x, -1, self.axis).copy()
@@ -167,11 +181,18 @@ class NumpyTarget(Constructed):
         }
 
     def age(self, layer: _Layer, iterations: int) -> bool:
-        """Set integers whose names contain steps, iterations or batches."""
-        named = [n for n, v in vars(layer.thing).items() if type(v) is int and counts(n)]
-        for name in named:
-            setattr(layer.thing, name, iterations)
-        return bool(named)
+        """Set numbers that a training pass raises by one, and those named after steps, iterations or batches."""
+        found = [
+            (place, value)
+            for place, value in _numbers(layer.thing)
+            if np.reshape(value, ()) - layer.numbers.get(place, np.nan) == 1
+            or (type(value) is int and counts(place[0]))
+        ]
+        for (name, key), value in found:
+            table = vars(layer.thing) if key is None else getattr(layer.thing, name)
+            new = np.full(np.shape(value), iterations, np.asarray(value).dtype)
+            table[name if key is None else key] = new if isinstance(value, np.ndarray) else new[()].item()
+        return bool(found)
 
     def freeze(self, layer: _Layer, mean: Array, var: Array) -> bool:
         """Set the arrays whose names say mean and variance."""
