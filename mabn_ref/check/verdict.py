@@ -77,6 +77,7 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
             *(about.limits if best.conforms else []),
             *["its constants could not be set"] * (norm == "frozen-bn" and not all(t.frozen for t in run)),
             *["how its averages move late in training is not known"] * any(row.why == COUNTED for row in rows),
+            *_without_gradients(best, telling),
             *_limits(about, best, read_off),
         ],
         ulps=rounding_errors(exact[0], best.convention(exact[0])) if exact else {},
@@ -134,6 +135,16 @@ def _refused_numbers(norm: str, found: Sequence[Trace]) -> list[str]:
     """What the headline says about numbers of samples that the layer refuses."""
     numbers = [str(trace.scenario.norm_batch) for trace in found if _refuses(norm, trace)]
     return [f"it refuses calls of {listed(numbers)} sample{'s' * (numbers != ['1'])}"] if numbers else []
+
+
+def _without_gradients(best: Explanation, telling: Sequence[Case]) -> list[str]:
+    """What the headline says about gradients that the layer does not return, so that they were not compared."""
+    if "z" in best.lost:
+        return []
+    kind = best.convention(telling[0]).affine
+    names = [name for name in ("gamma", "beta") if kind != f"{name} forgotten"]
+    names = [name for name in names if not any(f"d{name}" in case.trace.values for case in telling)]
+    return [f"it returns no gradient of {listed(names)}"] if names else []
 
 
 def _limits(about: About, best: Explanation, read_off: Mapping[str, Any]) -> list[str]:

@@ -144,6 +144,19 @@ def test_modified_batch_norm_is_no_mabn_in_its_warm_up() -> None:
     assert any(finding.words.endswith(words) for finding in report.wrong), str(report)
 
 
+class OfXAlone(Layer):
+    """It returns dx, and keeps no other gradient."""
+
+    def backward(self, dz: Any) -> Any:
+        return super().backward(dz)[0]
+
+
+def test_gradients_that_are_not_returned_are_a_limit() -> None:
+    report = check(OfXAlone, "bn", **SHORT)
+    assert report.conforms
+    assert report.limits == ["it returns no gradient of gamma and beta"]
+
+
 class Picky(Layer):
     """It takes no single sample at inference, and in training no mean far from 0."""
 
