@@ -14,9 +14,9 @@ normalisation and is used under another may train well and still answer badly.
 # Here is a batch normalisation layer whose moving averages are right: the data have mean 5 and standard deviation 3,
 # and its state says the same. How far is the output in training from the output at inference, for the same input?
 
-# sphinx_gallery_thumbnail_number = 2
+# sphinx_gallery_thumbnail_number = 3
 import numpy as np
-from _plots import BLUE, RED, draw
+from _plots import BLUE, GREY, RED, draw
 
 from mabn_ref.gradcheck import check
 from mabn_ref.norms import batch_norm, batch_renorm
@@ -31,6 +31,7 @@ def data(samples):
 
 
 settled = batch_norm.State(mean=np.array([5.0]), var=np.array([9.0]))
+outputs = {}
 for size in (32, 2):
     config = batch_norm.Config(norm_batch=size)
     x = data(3200)
@@ -38,9 +39,20 @@ for size in (32, 2):
     at_inference = batch_norm.infer(x, one, zero, settled, config)
     gap = np.sqrt(np.mean((in_training - at_inference) ** 2))
     print(f"|B| = {size:2}: typical difference {gap:.2f}, where the outputs have a spread of 1")
+    outputs[size] = at_inference[:400], in_training[:400]
+
+draw(
+    "The same values, in training and at inference",
+    "z at inference (no unit)",
+    "z in training (no unit)",
+    ([-3, 3], [-3, 3], GREY, "-", "no gap"),
+    (*outputs[32], BLUE, ".", "|B| = 32"),
+    (*outputs[2], RED, "x", "|B| = 2"),
+)
 
 # %%
-# With two samples per batch the network is trained under one normalisation and used under another.
+# Of two samples, one becomes 1 and the other -1, whatever they are: training sees the red crosses, on two lines. The
+# network is trained under one normalisation and used under another.
 #
 # A factor and a shift
 # --------------------
