@@ -51,7 +51,7 @@ draw(
 )
 
 # %%
-# Of two samples, one becomes 1 and the other -1, whatever they are: training sees the red crosses, on two lines. The
+# Of two samples, one becomes 1 and the other -1, whatever they are: training sees the crosses, on two lines. The
 # network is trained under one normalisation and used under another.
 #
 # A factor and a shift
