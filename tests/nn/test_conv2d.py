@@ -241,6 +241,13 @@ X, W = np.zeros((2, 5, 5, 3)), np.zeros((3, 3, 3, 4))
         (X, W, {"padding": (1, 1)}, TypeError, r"padding is \(1, 1\), expected an integer"),
         (X[:, :2], W, {}, ValueError, r"w has a kernel of \(3, 3\), expected at most \(2, 5\)"),
         (X[:, :, :2], W, {}, ValueError, r"w has a kernel of \(3, 3\), expected at most \(5, 2\)"),
+        (
+            X[:, :1, :1],
+            np.ones((4, 4, 3, 4)),
+            {"padding": 1},
+            ValueError,
+            r"w has a kernel of \(4, 4\), expected at most \(3, 3\)",
+        ),
         (X.astype(int), W, {}, TypeError, "x has dtype int64, expected float32 or float64"),
         (X.astype(np.float16), W, {}, TypeError, "x has dtype float16, expected float32 or float64"),
         (X, W.astype(np.float32), {}, TypeError, "w has dtype float32, expected float64, the dtype of x"),

@@ -118,3 +118,8 @@ def test_yes_may_have_all_the_weight():
     logits, truth = rng.standard_normal((4, 3)), np.eye(4, 3, dtype=int)
     _, cache = focal_loss.forward(logits, truth, alpha=1)
     assert np.array_equal(focal_loss.backward(1.0, cache) != 0, truth == 1)
+
+
+def test_integers_of_another_library_are_refused(strict):
+    with pytest.raises(TypeError, match=r"truth is a array_api_strict.*, expected an integer array of numpy"):
+        focal_loss.forward(np.zeros((2, 3)), strict(np.zeros((2, 3), dtype=int)))
