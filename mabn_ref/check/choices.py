@@ -253,11 +253,7 @@ _OUTPUT = choices(
     ("brn", {"eps_at": "after r"}, "You add eps to var / r^2, after r; it belongs in sigma, before r."),
     ("mabn brn", {"r_of": "squares"}, "mabn-r-of-squares"),
     ("mabn", {"r_of": "one"}, "mabn-no-renormalisation"),
-    (
-        "brn",
-        {"r_of": "one"},
-        NO_CORRECTIONS,
-    ),
+    ("brn", {"r_of": "one"}, NO_CORRECTIONS),
     ("brn", {"r_of": "variance"}, "brn-r-of-variance"),
     ("brn mabn", {"r_of": "variance over square"}, "Your r is a ratio of squares, with eps only in the moving one."),
     ("brn mabn", {"r_of": "without eps"}, "Your r has no eps in it: it is a ratio of bare roots."),

@@ -154,7 +154,9 @@ def test_a_module_of_ones_own(flax: Any) -> None:
             steps, n, size = (
                 self.variable("kept", name, lambda: jnp.zeros((), int)) for name in ("steps", "n", "size")
             )
+            begun = self.variable("kept", "begun", lambda: jnp.zeros((), bool))
             if train:
+                begun.value = jnp.ones((), bool)
                 steps.value, n.value, size.value = steps.value + 1, n.value + 1, size.value + len(x)
             return x * scale * self.decay
 
@@ -166,7 +168,7 @@ def test_a_module_of_ones_own(flax: Any) -> None:
     layer = target.make(5, batch_norm.Config())
     target.forward(layer, np.ones((2, 5)), np.ones(5), np.ones(5), True)
     target.age(layer, 700)
-    assert target.state(layer) == {"kept/steps": 700, "kept/n": 700, "kept/size": 2}
+    assert target.state(layer) == {"kept/steps": 700, "kept/n": 700, "kept/size": 2, "kept/begun": True}
 
 
 def _mabn(jax: Any) -> SimpleNamespace:

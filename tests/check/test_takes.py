@@ -459,8 +459,10 @@ def test_a_layer_is_aged_by_what_counts_or_the_scenario_is_not_run(torch: Any, c
         def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
             super().__init__(channels, eps, momentum)
             self.seen = 0
+            self.register_buffer("begun", torch.tensor(False))
 
         def update(self, mean: Any, var: Any) -> None:
+            self.begun.fill_(True)
             self.seen += counts
             if self.seen <= 1000:
                 super().update(mean, var)

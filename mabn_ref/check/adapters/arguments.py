@@ -268,6 +268,18 @@ def counts(path: str) -> bool:
     return any(word in name for word in ("step", "iter", "num_batches", "count")) and "warm" not in name
 
 
+def raised(value: Any, before: Any) -> bool:
+    """Say whether a number, alone or in an array, is one more than before; a flag that is set is no number.
+
+    Examples
+    --------
+    >>> raised(np.ones(1), 0.0), raised(np.array(True), np.array(False)), raised(3, None)
+    (True, False, False)
+    """
+    kinds = [getattr(getattr(v, "dtype", np.asarray(v).dtype), "kind", None) for v in (value, before)]
+    return set(kinds) <= set("iuf") and bool(np.all(np.asarray(value, float) - np.asarray(before, float) == 1))
+
+
 def squeezed(value: Any, channels: int) -> Array:
     """Return (C,), (m, C) or a number, without any axes of length one.
 

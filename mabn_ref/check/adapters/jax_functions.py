@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.arguments import Constructed, counts, squeezed
+from mabn_ref.check.adapters.arguments import Constructed, counts, raised, squeezed
 from mabn_ref.check.adapters.asked import signature
 from mabn_ref.check.target import Holding
 from mabn_ref.extras import require
@@ -165,7 +165,7 @@ class JaxTarget(Holding, Constructed):
         new = {
             path: np.full_like(a, iterations)
             for path, a in found.items()
-            if np.size(a) == 1 and (counts(path) or np.all(np.asarray(a) - np.asarray(before.get(path, np.nan)) == 1))
+            if np.size(a) == 1 and (counts(path) or raised(a, before.get(path)))
         }
         layer.state = with_leaves(self.jax, layer.state, new)
         return bool(new)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mabn_ref.arrays import Array
-from mabn_ref.check.adapters.arguments import Constructed, counts, scale_and_shift, squeezed, zero_centred
+from mabn_ref.check.adapters.arguments import Constructed, counts, raised, scale_and_shift, squeezed, zero_centred
 from mabn_ref.check.adapters.asked import signature
 from mabn_ref.check.adapters.jax_functions import Step
 from mabn_ref.extras import require
@@ -27,7 +27,7 @@ class _Layer:
         """The keywords of the last call: the mode, and the user's own."""
         self.step: Step | None = None
         self.backward: Any = None
-        self.numbers: dict[str, float] = {}
+        self.numbers: dict[str, Array] = {}
         """Before the last pass in training: the variables of one number, by path."""
 
 
@@ -71,7 +71,7 @@ class KerasTarget(Constructed):
         layer.keywords = self.call_keywords(layer.layer.call, training)
         if not training:
             return _numpy(layer.layer(x, **layer.keywords))
-        layer.numbers = {v.path: float(_numpy(v.value).reshape(())) for v in _single(layer)}
+        layer.numbers = {v.path: np.array(_numpy(v.value)) for v in _single(layer)}
         z, layer.backward = _RUN[self.backend](layer, x)
         return _numpy(z)
 
@@ -104,11 +104,7 @@ class KerasTarget(Constructed):
 
     def age(self, layer: _Layer, iterations: int) -> bool:
         """Set numbers that a training pass raises by one, and those named after steps, iterations or batches."""
-        counting = [
-            v
-            for v in _single(layer)
-            if counts(v.path) or float(_numpy(v.value).reshape(())) - layer.numbers.get(v.path, np.nan) == 1
-        ]
+        counting = [v for v in _single(layer) if counts(v.path) or raised(_numpy(v.value), layer.numbers.get(v.path))]
         for variable in counting:
             variable.assign(np.full(variable.shape, iterations))
         return bool(counting)

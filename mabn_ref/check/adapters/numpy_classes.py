@@ -16,6 +16,7 @@ from mabn_ref.check.adapters.arguments import (
     Constructed,
     counts,
     mode_flags,
+    raised,
     squeezed,
     zero_centred,
 )
@@ -30,7 +31,7 @@ class _Layer:
 
     def __init__(self, thing: Any, channels: int) -> None:
         self.thing, self.channels = thing, channels
-        self.numbers: dict[tuple[str, Any], float] = {}
+        self.numbers: dict[tuple[str, Any], Any] = {}
         """Before the last pass in training: all single numbers, by place."""
         self.handed: list[tuple[Array, Array, Array]] = []
         """From the last pass in training: the caller's x, the array passed for it, and a copy of that."""
@@ -110,7 +111,7 @@ class NumpyTarget(Constructed):
                 place[0][place[1]] = value.reshape(np.shape(old)).copy()
         zero = getattr(layer.thing, "zero_grad", None)
         if training:
-            layer.numbers = {place: float(np.reshape(v, ())) for place, v in _numbers(layer.thing)}
+            layer.numbers = {place: np.array(value) for place, value in _numbers(layer.thing)}
         if training and callable(zero) and not inspect.signature(zero).parameters:
             zero()  # some add up the gradients of all passes
         given = np.moveaxis(x, -1, self.axis).copy()
@@ -185,8 +186,7 @@ class NumpyTarget(Constructed):
         found = [
             (place, value)
             for place, value in _numbers(layer.thing)
-            if np.reshape(value, ()) - layer.numbers.get(place, np.nan) == 1
-            or (type(value) is int and counts(place[0]))
+            if raised(value, layer.numbers.get(place)) or (type(value) is int and counts(place[0]))
         ]
         for (name, key), value in found:
             table = vars(layer.thing) if key is None else getattr(layer.thing, name)

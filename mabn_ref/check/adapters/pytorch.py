@@ -269,7 +269,8 @@ class TorchTarget(Holding, Constructed):
 
     def _numbers(self, module: Any) -> dict[str, float]:
         """All numbers of a module: attributes, and tensors of one value."""
-        found = {name: float(t.detach()) for name, t in self._tensors(module) if t.numel() == 1}
+        tensors = [(n, t) for n, t in self._tensors(module) if t.numel() == 1 and t.dtype != self.torch.bool]
+        found = {name: float(t.detach()) for name, t in tensors}
         return found | {path: float(v) for path, *_, v in _attributes(module) if type(v) in (int, float)}
 
     def _tensors(self, module: Any) -> Iterator[tuple[str, Any]]:
