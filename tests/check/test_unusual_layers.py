@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -91,17 +91,36 @@ class Uncounted(Layer):
         del self.t
 
 
-class CountedInADictionary(Uncounted):
+class Kept(NamedTuple):
+    t: int = 0
+
+
+class CountedElsewhere(Uncounted):
+    """In a dictionary, a named tuple or another object."""
+
+    first: Any = None
+
     def __init__(self, channels: int, eps: float = 1e-5, decay: float = 0.9) -> None:
         super().__init__(channels, eps, decay)
-        self.cache = {"t": np.zeros(1, dtype=int)}
+        self.kept = copy.deepcopy(self.first)
 
     def move(self, mean: Any, var: Any) -> None:
         super().move(mean, var)
-        self.cache["t"] = self.cache["t"] + 1
+        if isinstance(self.kept, dict):
+            self.kept["t"] = self.kept["t"] + 1
+        elif isinstance(self.kept, Kept):
+            self.kept = self.kept._replace(t=self.kept.t + 1)
+        else:
+            self.kept.t += 1
 
 
-@pytest.mark.parametrize(("layer", "last"), [(Layer, 150_011), (CountedInADictionary, 150_011), (Uncounted, 36)])
+ELSEWHERE = [
+    type("Elsewhere", (CountedElsewhere,), {"first": kept})
+    for kept in ({"t": np.zeros(1, dtype=int)}, Kept(), SimpleNamespace(t=0))
+]
+
+
+@pytest.mark.parametrize(("layer", "last"), [*((kind, 150_011) for kind in (Layer, *ELSEWHERE)), (Uncounted, 36)])
 def test_batch_norm_is_no_batch_renorm_whose_schedule_has_not_begun(layer: type, last: int) -> None:
     """A count is what a pass in training raises by one, whatever its name."""
     report = check(layer, "brn", **SHORT)
@@ -109,6 +128,34 @@ def test_batch_norm_is_no_batch_renorm_whose_schedule_has_not_begun(layer: type,
     assert {"r_max", "d_max"}.isdisjoint(report.hyper)
     words = rf"Your r is 1 and your d is 0 up to iteration {last}, the last one run: so far this is batch norm.*"
     assert [re.fullmatch(words, finding.words) is None for finding in report.wrong] == [False], str(report)
+
+
+class Around:
+    """Ours as a class of NumPy: its state, which the first pass makes, is a named tuple with a count."""
+
+    def __init__(self, channels: int) -> None:
+        self.gamma, self.beta = np.ones(channels), np.zeros(channels)
+        self.state: Any = None
+
+    def forward(self, x: Any, training: bool = True) -> Any:
+        config = batch_renorm.Config(norm_batch=len(x))
+        state = self.state or batch_renorm.init(x.shape[-1], config, dtype=x.dtype)
+        given = x, self.gamma.astype(x.dtype), self.beta.astype(x.dtype), state, config
+        if not training:
+            return batch_renorm.infer(*given)
+        z, self.cache, self.state = batch_renorm.forward(*given)
+        return z
+
+    def backward(self, dz: Any) -> Any:
+        *gradients, self.state = batch_renorm.backward(dz, self.cache, self.state)
+        return gradients
+
+
+def test_a_right_schedule_is_run_beyond_its_start() -> None:
+    report = check(Around, "brn", **SHORT)
+    assert report.conforms, str(report)
+    assert {"r_max", "d_max"} <= report.hyper.keys()
+    assert "from iteration 150,000" not in report.not_run
 
 
 class WithoutAMean(Uncounted):

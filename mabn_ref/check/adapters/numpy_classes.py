@@ -57,13 +57,22 @@ def kept(layer: _Layer) -> Iterator[tuple[str, Any]]:
 
 
 def _numbers(thing: Any) -> Iterator[tuple[tuple[str, Any], Any]]:
-    """The single numbers that an object keeps, each with its attribute and, in a dictionary, the key."""
+    """The single numbers that an object keeps, each with its attribute and, in what that holds, the key."""
     for name, value in vars(thing).items():
-        entries = value if isinstance(value, dict) else {None: value}
-        for key, entry in entries.items():
+        for key, entry in _entries(value).items():
             plain = type(entry) in (int, float) or isinstance(entry, np.number)
             if plain or (isinstance(entry, np.ndarray) and entry.size == 1 and entry.dtype.kind in "iuf"):
                 yield (name, key), entry
+
+
+def _entries(value: Any) -> dict[Any, Any]:
+    """What a dictionary, a named tuple or an object of its own holds; all else is an entry without a key."""
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return dict(value._asdict())
+    plain = isinstance(value, type) or inspect.isroutine(value) or inspect.ismodule(value)
+    return vars(value) if hasattr(value, "__dict__") and not plain else {None: value}
 
 
 def _place(places: list[tuple[dict[str, Any], str]], names: tuple[str, ...], channels: int) -> Any:
@@ -183,15 +192,21 @@ class NumpyTarget(Constructed):
 
     def age(self, layer: _Layer, iterations: int) -> bool:
         """Set numbers that a training pass raises by one, and those named after steps, iterations or batches."""
-        found = [
-            (place, value)
-            for place, value in _numbers(layer.thing)
-            if raised(value, layer.numbers.get(place)) or (type(value) is int and counts(place[0]))
-        ]
-        for (name, key), value in found:
-            table = vars(layer.thing) if key is None else getattr(layer.thing, name)
-            new = np.full(np.shape(value), iterations, np.asarray(value).dtype)
-            table[name if key is None else key] = new if isinstance(value, np.ndarray) else new[()].item()
+        found = []
+        for (name, key), value in _numbers(layer.thing):
+            named = type(value) is int and counts(str(name if key is None else key))
+            if named or raised(value, layer.numbers.get((name, key))):
+                found.append((name, key, value))
+        for name, key, value in found:
+            new: Any = np.full(np.shape(value), iterations, np.asarray(value).dtype)
+            new = new if isinstance(value, np.ndarray) else new[()].item()
+            holder = getattr(layer.thing, name)
+            if key is None or isinstance(holder, tuple):
+                setattr(layer.thing, name, new if key is None else holder._replace(**{key: new}))
+            elif isinstance(holder, dict):
+                holder[key] = new
+            else:
+                object.__setattr__(holder, key, new)  # a frozen dataclass has no other way
         return bool(found)
 
     def freeze(self, layer: _Layer, mean: Array, var: Array) -> bool:
