@@ -153,11 +153,16 @@ class _Judge:
 
     def __init__(self, cases: Sequence[Case]) -> None:
         self.cases, self.left = cases, 0
+        # inference is compared after all steps, so a wrong candidate fails soonest where little is computed
+        sizes = [case.trace.finished * case.trace.scenario.samples for case in cases]
+        self.shortest = sorted(range(len(cases)), key=sizes.__getitem__)
         self.known: dict[Any, Difference | None] = {}
 
     def difference(self, so_far: Explanation, tensors: tuple[str, ...], *more: Choice) -> Difference | None:
         """The first difference of some tensors over all cases."""
-        for k, case in enumerate(self.cases):
+        order = self.shortest if more and tensors == ("inferred",) else range(len(self.cases))
+        for k in order:
+            case = self.cases[k]
             convention = so_far.convention(case, *more)
             key = k, convention, tensors
             if key not in self.known:
