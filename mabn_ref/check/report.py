@@ -75,6 +75,7 @@ class Report:
     #: errors in float32 against exact arithmetic: (median, largest) in units in the last place, of z and dx
     ulps: dict[str, tuple[float, float]] = field(default_factory=dict)
     other: str = ""  #: if its outputs are not understood: another normaliser that has these outputs, if any
+    smaller: str = ""  #: the same, if it has normalisation batches smaller than a call: how to check it then
     taylor: str = ""  #: whether backward is the derivative of forward, if a gradient is not understood
     ranks: Sequence[int] = ()  #: the numbers of axes of the inputs that were run, and compared
     differing: Sequence[int] = ()  #: those of them for which something remains unexplained
@@ -133,6 +134,7 @@ class Report:
                 "notes": list(self.notes),
                 "float32_ulps": {name: list(values) for name, values in self.ulps.items()},
                 "other": self.other,
+                "smaller_batches": self.smaller,
                 "taylor": self.taylor,
                 "behaviour": list(self.behaviour),
             }
@@ -146,6 +148,8 @@ class Report:
             lines.append(f"  the same choices as {self.preset}")
         if self.other:
             lines.append(f"  its outputs are those of {called(self.other)}: check it with --as {self.other}")
+        if self.smaller:
+            lines.append(f"  {self.smaller}")
         if self.hyper:
             values = ", ".join(f"{name} {_plain(value)}" for name, value in self.hyper.items())
             lines.append(f"  read off its numbers: {values}")
@@ -158,7 +162,7 @@ class Report:
                 named = f" [{named}]" if named else ""
                 lines.append(f"  {where}{finding.words}{named}")
         if self.differences:
-            told = "where it first differs:" if self.other else "what remains unexplained:"
+            told = "where it first differs:" if self.other or self.smaller else "what remains unexplained:"
             lines.append(told if self.preset else "why:")
             lines += [f"  {difference}" for difference in self.differences]
         if not self.preset:

@@ -15,6 +15,7 @@ from mabn_ref.check.hyper_parameters import LATE
 from mabn_ref.check.observe import NO_COUNT, About, Trace
 from mabn_ref.check.report import INPUTS, Finding, Report, Row, listed
 from mabn_ref.check.scenarios import LIKE, SEVERAL
+from mabn_ref.check.smaller_batches import smaller_batches
 from mabn_ref.check.tolerance import (
     TENSORS,
     Case,
@@ -81,6 +82,7 @@ def judge(name: str, norm: str, about: About, found: Sequence[Trace]) -> Report:
             *_limits(about, best, read_off),
         ],
         ulps=rounding_errors(exact[0], best.convention(exact[0])) if exact else {},
+        smaller=_smaller(best, telling),
     )
 
 
@@ -157,6 +159,14 @@ def _limits(about: About, best: Explanation, read_off: Mapping[str, Any]) -> lis
         if read_off and not any(abs(value - v) < 1e-9 for v in numbers):
             found.append(f"whether it uses {name}={value:g} is not known: the check does not know that name")
     return found
+
+
+def _smaller(best: Explanation, telling: Sequence[Case]) -> str:
+    """What to say of a layer whose normalisation batches are smaller than a call."""
+    if "z" not in best.lost:
+        return ""
+    right = [case for case in telling if first_difference(case, best.convention(case), ("z",)) is None]
+    return smaller_batches(telling, right)
 
 
 def _not_begun(best: Explanation, telling: Sequence[Case], found: Sequence[Trace]) -> list[Finding]:

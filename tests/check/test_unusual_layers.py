@@ -6,6 +6,7 @@ import copy
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from mabn_ref.check.adapters import adapt
 from mabn_ref.check.report import Report
 from mabn_ref.check.scenarios import ALIKE, WIDE, scenarios
 from mabn_ref.check.target import FunctionsTarget
-from mabn_ref.norms import batch_norm, batch_renorm, frozen_batch_norm
+from mabn_ref.norms import batch_norm, batch_renorm, frozen_batch_norm, mabn
 from tests.check.judging import judged, sentences
 
 SHORT: dict[str, Any] = {"norm_batch": 4, "short": True}
@@ -947,6 +948,88 @@ def test_a_layer_that_is_no_normaliser_is_called_by_no_name() -> None:
 
     report = check(Shifted, "bn", **SHORT)
     assert (report.conforms, report.other) == (False, "")
+
+
+class Cutting(Layer):
+    """It normalises each call in parts, which begin at some samples."""
+
+    starts = staticmethod(lambda samples: range(2, samples, 2))
+
+    def forward(self, x: Any, training: bool = True) -> Any:
+        if not training:
+            return super().forward(x, training)
+        self.at, self.parts, found = self.starts(len(x)), [], []
+        for part in np.split(x, self.at):
+            found.append(super().forward(part))
+            self.parts.append((self.y, self.sigma))
+        return np.concatenate(found)
+
+    def backward(self, dz: Any) -> Any:
+        found = []
+        for kept, part in zip(self.parts, np.split(dz, self.at), strict=True):
+            self.y, self.sigma = kept
+            found.append(super().backward(part))
+        dx, dgamma, dbeta = zip(*found, strict=True)
+        return np.concatenate(dx), sum(dgamma), sum(dbeta)
+
+
+def halves(samples: int) -> range:
+    return range(samples // 2, samples, samples // 2) if samples % 2 == 0 else range(0)
+
+
+NUMBERS = ("|B| = 8", "|B| = 32", "|B| = 257")
+
+
+@pytest.mark.parametrize(
+    ("starts", "names", "words"),
+    [
+        (Cutting.starts, (), "those of normalisation batches of 2 samples: check it with --norm-batch 2 --groups 2"),
+        (lambda samples: range(8, samples, 8), NUMBERS, "those of normalisation batches of 8 samples"),
+        (halves, NUMBERS, "those of 2 normalisation batches in each call: check it with --norm-batch 2 --groups 2"),
+        (lambda samples: range(40, samples, 40), NUMBERS, "right in calls of up to 32 samples: if it cuts larger"),
+        (lambda samples: range(5, samples, 5), NUMBERS[:1], ""),
+        (lambda samples: range(3, samples if samples == 4 else 0), NUMBERS, ""),
+    ],
+)
+def test_a_layer_that_cuts_calls_is_told_how_to_be_checked(starts: Any, names: tuple[str, ...], words: str) -> None:
+    own: Any = type("Own", (Cutting,), {"starts": staticmethod(starts)})
+
+    def judge(kind: Any) -> Report:
+        chosen = [scenario for scenario in scenarios("bn") if scenario.name in ("start", *names)]
+        return judged("bn", adapt(kind), chosen, given=frozenset(("eps", "decay")))
+
+    report = judge(own)
+    assert report.smaller.startswith(f"its outputs are {words}") if words else report.smaller == "", report.smaller
+    assert not report.conforms
+    assert report.to_dict()["smaller_batches"] == report.smaller
+
+    class Wrong(own):
+        """It is told so too, since how it is cut concerns its output alone."""
+
+        def move(self, mean: Any, var: Any) -> None:
+            super().move(mean, 2 * var)
+
+        def backward(self, dz: Any) -> Any:
+            dx, *rest = super().backward(dz)
+            return 2 * dx, *rest
+
+    assert judge(Wrong).smaller == report.smaller
+
+
+def test_a_layer_whose_samples_are_alone_is_not_told_to_cut_calls() -> None:
+    def forward(x: Any, gamma: Any, beta: Any, state: Any, config: Any) -> Any:
+        return mabn.forward(x, gamma, beta, state, replace(config, norm_batch=1))
+
+    report = judged("mabn", FunctionsTarget(with_functions(mabn, forward=forward)), scenarios("mabn", short=True)[:1])
+    assert ("z" in report.lost, report.smaller) == (True, "")
+
+
+def test_a_layer_that_cuts_calls_conforms_when_checked_as_it_is_told() -> None:
+    report = check(Cutting, "bn", **SHORT)
+    assert str(report).splitlines()[1].startswith("  its outputs are those of normalisation batches of 2 samples")
+    assert "where it first differs:" in str(report)
+    assert report.other == ""
+    assert check(Cutting, "bn", norm_batch=2, groups=2, short=True).conforms
 
 
 def test_a_layer_that_is_wrong_on_some_inputs_is_said_to_be_right_on_the_others() -> None:
