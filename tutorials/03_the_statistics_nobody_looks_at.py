@@ -14,11 +14,12 @@ corrects only the first two. If the other two are worse, most of the problem is 
 # Six values of one channel, normalised, and a loss that wants them to be near six targets: :math:`L = \frac12 \sum_b
 # (y_b - t_b)^2`.
 
-# sphinx_gallery_thumbnail_number = 2
+# sphinx_gallery_thumbnail_number = 3
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
-from _plots import BLUE, GREY, RED, draw
+from _plots import BLUE, GREY, RED, TEXT, draw, panel
 
 from mabn_ref.data import channel_statistics, embedded, to_float
 from mabn_ref.nn import network, networks, optimiser, softmax_cross_entropy
@@ -55,7 +56,29 @@ g, psi = np.mean(u), np.mean(y * u)
 print(f"g = {g:.4f}, Psi = {psi:.4f}")
 
 # %%
-# In the package they have a function of their own:
+# A step down the gradient moves :math:`y_b` by :math:`-u_b`, here exactly to its target. Each such step has three
+# parts: :math:`-g`, the same for all six; :math:`-y_b \Psi`, in proportion to the value itself; and what is left.
+
+axes = panel("The three parts of a step down the gradient", "value of y (no unit)", "sample b (number)", height=4)
+samples = np.arange(1, 7)
+axes.plot(y, samples, "o", color=TEXT, label="$y_b$")
+axes.plot(targets, samples, "o", markerfacecolor="none", color=TEXT, label="its target, $y_b - u_b$")
+start, lift = y, -0.2
+for label, colour, part in (
+    ("$-g$, a shift", BLUE, np.full(6, -g)),
+    (r"$-y_b \Psi$, a stretch", RED, -y * psi),
+    (r"$-(u_b - g - y_b \Psi)$, the rest", GREY, -(u - g - y * psi)),
+):
+    where = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.008}
+    axes.quiver(start, samples + lift, part, 0 * part, color=colour, label=label, **where)
+    start, lift = start + part, lift + 0.2
+axes.invert_yaxis()
+axes.figure.legend(loc="outside lower center", ncols=2)
+plt.show()
+
+# %%
+# Only the rest goes on to :math:`x`; the blue and the red arrows are what :math:`g` and :math:`\Psi` take out. In the
+# package the two have a function of their own:
 
 print(batch_norm.gradient_statistics(u[:, None], cache))
 

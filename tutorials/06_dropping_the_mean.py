@@ -13,7 +13,7 @@ of noise, and whatever is not estimated cannot be noisy. What happens to a norma
 #
 # We take one channel with four values.
 
-# sphinx_gallery_thumbnail_number = 3
+# sphinx_gallery_thumbnail_number = 4
 import numpy as np
 from _plots import BLUE, GREY, RED, draw
 
@@ -43,6 +43,22 @@ print("y  ", y)
 # identical.
 
 print("v + mu^2 =", np.var(x) + np.mean(x) ** 2)
+
+# %%
+# Here the mean is 2, and they are not: batch normalisation moves the values to 0 and then scales them; the modified
+# normaliser only scales them.
+
+draw(
+    "Four values, normalised in two ways",
+    "value (no unit)",
+    "",
+    ([0, 0], [-0.4, 2.4], GREY, "--", ""),
+    (x, [2] * 4, GREY, "o", "x"),
+    ((x - np.mean(x)) / np.sqrt(np.var(x) + eps), [1] * 4, RED, "s", "y of batch normalisation"),
+    (y, [0] * 4, BLUE, "o", "y of the modified normaliser"),
+    yticks=[],
+    height=2.6,
+)
 
 # %%
 # In the package, with one channel last:

@@ -15,7 +15,7 @@ right, or when the method should work at all.
 # another, :math:`\bar q_t = \frac1m \sum_{k=0}^{m-1} q_{t-k}`. This map is a matrix, and we get it by averaging unit
 # vectors. For :math:`m = 3` and six iterations, multiplied by three:
 
-# sphinx_gallery_thumbnail_number = 2
+# sphinx_gallery_thumbnail_number = 3
 import matplotlib.pyplot as plt
 import numpy as np
 from _plots import BLUE, GREY, RED, draw, panel
@@ -47,7 +47,18 @@ print((3 * average.T).astype(int))
 # Row :math:`t` of the transpose looks at :math:`t` and the two iterations **after**. It must: :math:`q_t` is still in
 # the window then, and affects the losses to come. Averaging the past in forward means averaging the future in
 # backward.
-#
+
+axes = panel("Which iterations row 4 is made of", "iteration (number)", "", height=2.4)
+for height, matrix, colour in ((1, average, BLUE), (0, average.T, RED)):
+    used = np.flatnonzero(matrix[3]) + 1
+    axes.plot(range(1, 7), [height] * 6, "o", color=GREY, markerfacecolor="none", markersize=12)
+    axes.plot(used, [height] * 3, "o", color=colour, markersize=12)
+axes.text(6.6, 1, "forward: the average\nof $q_2$, $q_3$, $q_4$", va="center")
+axes.text(6.6, 0, "backward: the average\nof $p_4$, $p_5$, $p_6$", va="center")
+axes.set(xlim=(0.5, 9.5), ylim=(-0.6, 1.6), xticks=range(1, 7), yticks=[])
+plt.show()
+
+# %%
 # MABN over eight iterations
 # --------------------------
 #
