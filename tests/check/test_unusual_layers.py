@@ -1032,6 +1032,19 @@ def test_a_layer_that_cuts_calls_conforms_when_checked_as_it_is_told() -> None:
     assert check(Cutting, "bn", norm_batch=2, groups=2, short=True).conforms
 
 
+def test_a_layer_that_cuts_calls_is_called_by_no_other_name() -> None:
+    """In calls of four samples it is instance normalisation."""
+
+    def starts(samples: int) -> range:
+        part = max(samples // 4, 1)
+        return range(part, samples, part)
+
+    quarters = type("Quarters", (Cutting,), {"starts": staticmethod(starts)})
+    report = check(quarters, "bn")
+    assert report.smaller.startswith("its outputs are those of 4 normalisation batches in each call")
+    assert report.other == ""
+
+
 def test_a_layer_that_is_wrong_on_some_inputs_is_said_to_be_right_on_the_others() -> None:
     class Sequences(Layer):
         def forward(self, x: Any, training: bool = True) -> Any:
