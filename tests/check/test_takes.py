@@ -683,6 +683,12 @@ def test_a_class_of_vectors_is_not_wrong_on_images_and_the_headline_says_it() ->
     assert "images were not run: ValueError: running[mean] becomes one number per channel and" in sentences(report)
 
 
+def test_of_several_reasons_the_headline_has_that_of_images() -> None:
+    refused = {3: "no sequences", 4: "no images", 5: "no volumes"}
+    headline = str(Report("x", "bn", "the paper", ranks=[2], refused=refused)).splitlines()[0]
+    assert headline.endswith("conforms on (N, C); images were not run: no images; not run: sequences and volumes")
+
+
 class Caching:
     """It keeps what the batch has, too, in attributes that are called as averages may be."""
 
