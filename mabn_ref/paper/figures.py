@@ -108,7 +108,7 @@ def _outcome(context: Context, records: Records) -> Outcome:
     for row in _ROWS:
         plans = configs([row], context)
         found = [results.find(records, config) for config in plans]
-        known = [record["statistics"] for record in found if record is not None]
+        known = [record["statistics"] for record in found if record is not None and record["status"] == "done"]
         if not known:
             continue
         if context.layer not in known[0]:

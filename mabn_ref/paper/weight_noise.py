@@ -173,7 +173,8 @@ def _outcome(context: Context, records: Records) -> Outcome:
     for row in _ROWS:
         done, _ = results.by_seed(records, configs([row], context))
         batches = next((record["batches"] for record in done.values() if "batches" in record), batches)
-        data[row.label] = {str(seed): _changes(record["noise"]) for seed, record in done.items() if "noise" in record}
+        noises = {str(seed): record["noise"] for seed, record in done.items() if "noise" in record}
+        data[row.label] = {seed: _changes(noise) for seed, noise in noises.items() if _alive(noise)}
     tables, verdicts = [], []
     for label, seeds in data.items():
         first: dict[str, Any] = next(iter(seeds.values()), {"0": {"": {}}})
@@ -188,6 +189,12 @@ def _outcome(context: Context, records: Records) -> Outcome:
             _verdict(f"{label}, after {k} updates", _over(seeds, k, _MEDIAN, "no g", "weights")) for k in first
         ]
     return Outcome(tables, verdicts, _notes(batches), data)
+
+
+def _alive(noise: Mapping[str, Any]) -> bool:
+    """Whether gradients reach every layer: behind dead ReLUs there is no noise that could change."""
+    found = [forms["batch"] for layers in noise.values() for forms in layers.values()]
+    return all(numbers[what] > 0 for numbers in found for what in ("weights", "dx"))
 
 
 def _changes(noise: Mapping[str, Any]) -> dict[str, Any]:

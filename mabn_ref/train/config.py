@@ -15,6 +15,8 @@ from mabn_ref.norms import NORMS, Norm
 from mabn_ref.norms.checks import Checked, Ramp, setting
 from mabn_ref.norms.devices import on_devices
 
+LARGEST = 1e100  #: of the numbers of a run and its record: sums of squares do not overflow
+
 TRAINED = NORMS | {"dyt": Norm(dynamic_tanh, "DyT"), "derf": Norm(dynamic_erf, "Derf")}
 """What can follow the convolutions of a run: a normaliser, or a curve in its place."""
 
@@ -191,9 +193,11 @@ class RunConfig(Checked):
     )
     width: int = setting(16, **_COUNT, note="channels of the first convolution")
     epochs: int = setting(8, **_COUNT, note="passes over the training images")
-    lr: float = setting(0.03, at_least=0, note="highest learning rate, from which it falls to 0 along a cosine")
+    lr: float = setting(
+        0.03, at_least=0, below=LARGEST, note="highest learning rate, from which it falls to 0 along a cosine"
+    )
     momentum: float = setting(0.9, at_least=0, below=1, note="of SGD")
-    weight_decay: float = setting(5e-4, at_least=0, note="of SGD, on every parameter")
+    weight_decay: float = setting(5e-4, at_least=0, below=LARGEST, note="of SGD, on every parameter")
     start: str | None = setting(None, note="the trained network that the run begins from; None: random weights")
     warmup: int = setting(50, **_FROM_0, note="steps in which the rate rises (half the run, if that is less)")
     seed: int = setting(0, **_FROM_0, note="of initial weights, order, flips and crops; images are the same for all")
@@ -243,6 +247,8 @@ class RunConfig(Checked):
                 f"devices is {self.devices}, expected a divisor of {self.micro_batches}, the normalisation batches "
                 f"of {self.norm_batch} in a gradient batch of {self.gradient_batch}"
             )
+        if self.norm == "sync-bn" and self.devices != 1:
+            yield f"devices is {self.devices} with norm='sync-bn', expected 1: they would not share their statistics"
         if self.groups is not None and self.width % self.groups:
             yield f"groups is {self.groups}, expected a divisor of width={self.width}"
         if self.head_warmup and not self.heads:

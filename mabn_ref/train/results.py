@@ -12,12 +12,10 @@ from typing import IO, Any
 import numpy as np
 
 from mabn_ref import __version__, storage
-from mabn_ref.train.config import LATER_FIELDS, READ_BY, TRAINED, RunConfig
+from mabn_ref.train.config import LARGEST, LATER_FIELDS, READ_BY, TRAINED, RunConfig
 
-_LONGEST = 4 * 2**20  #: the most bytes of a line: a hundred times the longest record of this project
-_LARGEST = 64 * 2**20  #: the most bytes of a file: thousands of runs
-
-_MOST = 1e100  #: the largest number in a record: sums of squares do not overflow
+_LONGEST = 64 * 2**20  #: the most bytes of a line: a record of the statistics of 20,000 steps of a deep network
+_LARGEST = 2**30  #: the most bytes of a file: thousands of runs
 
 _KINDS: dict[str, Any] = {
     "status": str,
@@ -166,7 +164,7 @@ def made_with(device: str = "cpu") -> dict[str, Any]:
 def _record(line: bytes) -> dict[str, Any] | None:
     """Return the record in a line, or None if an entry that readers take is missing or of the wrong type."""
     try:
-        value = storage.as_json(line, _MOST)
+        value = storage.as_json(line, LARGEST)
     except ValueError:
         return None
     if not isinstance(value, dict):

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from mabn_ref.norms import batch_norm, batch_renorm, mabn, modified_batch_norm
+from mabn_ref.paper import figures
 from mabn_ref.paper.figures import norms_of_statistics, run_recorded
 from mabn_ref.paper.recorder import Recorder, recorded
+from mabn_ref.paper.study import Context
 from mabn_ref.train import loop
 from mabn_ref.train.config import recipe
 from mabn_ref.train.runs import run_one
@@ -53,6 +55,13 @@ def test_a_recorded_run_is_the_record_of_the_run_and_a_line_a_step() -> None:
     assert list(statistics) == [f"norm{n}" for n in range(1, 8)]
     for layer in statistics.values():
         assert {len(values) for kinds in layer.values() for values in kinds.values()} == {6}
+
+
+def test_runs_that_diverged_are_left_out() -> None:
+    context = Context((0,), TINY, layer="norm1")
+    record = run_recorded(figures.configs([figures._ROWS[0]], context)[0])
+    for status, runs in (("done", 1), ("diverged", 0)):
+        assert len(figures._outcome(context, [record | {"status": status}]).data) == runs
 
 
 def run(module: Any, config: Any, calls: int = 1) -> tuple[dict[str, list[float]], Any, Any, Any]:

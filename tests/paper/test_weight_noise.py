@@ -155,6 +155,17 @@ def test_a_run_that_diverged_is_left_out() -> None:
     assert outcome.data["BN 2"] == {}
 
 
+def test_a_run_whose_gradients_are_zero_is_left_out() -> None:
+    context, dead = Context((0, 1), {"epochs": 1}), noise(120.0)
+    dead["0"]["conv2"] = {form: {"weights": 0.0, "dx": 0.0, "signal": 0.0} for form in weight_noise._FORMS}
+    records = [
+        {"status": "done", "config": config.as_dict(), "noise": found}
+        for config, found in zip(WEIGHT_NOISE.plan(context, [])[::2], (dead, noise(120.0)), strict=True)
+    ]
+    assert list(WEIGHT_NOISE.outcome(context, records).data["BN 2"]) == ["1"]
+    assert WEIGHT_NOISE.outcome(context, records[:1]).data["BN 2"] == {}
+
+
 def test_the_committed_file_is_what_the_committed_records_show() -> None:
     kept = json.loads((PAPER / "weight_noise.json").read_text(encoding="utf-8"))
     outcome = WEIGHT_NOISE.outcome(

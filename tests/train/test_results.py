@@ -43,6 +43,15 @@ def test_damage_in_the_middle_is_reported_and_left_alone(tmp_path: Path, line: s
     assert path.read_text() == content
 
 
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    """The statistics of 2,000 steps of a deep network."""
+    path = tmp_path / "results.jsonl"
+    record = {"seed": 0, "statistics": [0.1234567890123456] * 300_000}
+    results.append(path, record)
+    assert path.stat().st_size > 5e6
+    assert results.read(path) == [record]
+
+
 def test_numbers_that_json_lacks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         results.append(tmp_path / "results.jsonl", {"loss": float("nan")})
