@@ -95,7 +95,8 @@ class Folder:
             if not (path / FILE).exists():
                 storage.write(path / FILE, exercise.skeleton.encode())
                 new.append(exercise.name)
-            storage.write(path / "statement.md", exercise.statement.encode())
+            if not (path / "statement.md").exists():
+                storage.write(path / "statement.md", exercise.statement.encode())
         if not (self.path / "README.md").exists():
             storage.write(self.path / "README.md", _README.encode())
         if not (self.path / STATE).exists():

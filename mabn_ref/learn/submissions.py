@@ -123,7 +123,9 @@ def _left_out(path: Path) -> str:
     """Why a folder is not taken for a student's; "" if it is."""
     if path.is_symlink():
         return "a link"
-    return f"its name begins with {path.name[0]}" if path.name.startswith((".", "_")) else ""
+    if path.name.startswith((".", "_")):
+        return f"its name begins with {path.name[0]}"
+    return "it cannot be read" if path.is_dir() and not os.access(path, os.R_OK | os.X_OK) else ""
 
 
 def submitted(student: Path, exercises: Sequence[Exercise]) -> dict[str, Path]:

@@ -145,6 +145,13 @@ def test_no_solution_is_in_the_folder(folder: Folder) -> None:
     assert files == {"exercise.py", "statement.md", "README.md", STATE}
 
 
+def test_what_is_added_leaves_notes_alone(folder: Folder) -> None:
+    statement = folder.path / "01_moments" / "statement.md"
+    statement.write_text("my notes")
+    folder.make()
+    assert statement.read_text() == "my notes"
+
+
 def test_a_damaged_state_counts_as_none(folder: Folder) -> None:
     for text in ("", "[]", '{"passed": 3}', '{"passed": [], "hints": [], "current": ""}'):
         (folder.path / STATE).write_text(text)

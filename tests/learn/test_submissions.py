@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable
@@ -71,6 +72,15 @@ def test_what_looks_as_if_it_were_meant_for_an_exercise_is_named(tmp_path: Path)
         ("c/course.zip", "an archive"),
         ("c/old/course.tar.gz", "an archive"),
     ]
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not handed in empty."""
+    for student in ("ada", "bob"):
+        hand_in(tmp_path, student, "", "01_moments.py")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "bob")
+    assert [path.name for path in students(tmp_path)] == ["ada"]
+    assert left_out(tmp_path) == [("bob", "it cannot be read")]
 
 
 def test_the_reason_why_a_file_is_not_graded_moves_no_cursor(tmp_path: Path) -> None:
