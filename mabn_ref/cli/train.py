@@ -92,6 +92,8 @@ def _export(args: argparse.Namespace) -> None:
     from mabn_ref.train import checkpoints, export
 
     extras.require("onnx", "onnx")
+    if args.file.resolve() == args.checkpoint.resolve():
+        raise UsageError(f"argument FILE.onnx: {str(args.file)!r} is the checkpoint, expected another name")
     with usage_errors():
         config, net = checkpoints.load_network(args.checkpoint)
         model = export.to_onnx(net)

@@ -227,7 +227,7 @@ def test_the_command(
     assert main(["export", file, checkpoint]) == 2
     assert "expected a name that ends in .onnx" in capsys.readouterr().err
     assert main(["export", file, file]) == 2
-    assert "is not a checkpoint" in capsys.readouterr().err
+    assert "net.onnx' is the checkpoint, expected another name" in capsys.readouterr().err
     assert Path(checkpoint).read_bytes() == before
     (tmp_path / "folder.onnx").mkdir()
     assert main(["export", checkpoint, str(tmp_path / "folder.onnx")]) == 1
