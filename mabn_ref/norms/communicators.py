@@ -8,6 +8,7 @@ mpi4py is one. The communicators here work within one process: `Alone`, and thos
 from __future__ import annotations
 
 import contextvars
+import copy
 import functools
 import operator
 import threading
@@ -82,7 +83,7 @@ class _Meeting:
         """Give each rank a sum of its own, which it may change; if the values cannot be added, all get the error."""
         values = [self._values[rank] for rank in range(self.size)]
         try:
-            self._sums = [functools.reduce(operator.add, values) for _ in values]
+            self._sums = [functools.reduce(operator.add, values[1:], copy.copy(values[0])) for _ in values]
         except Exception as error:
             self._sums = error
         self._values, self._rounds = {}, self._rounds + 1

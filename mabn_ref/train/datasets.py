@@ -99,7 +99,8 @@ def _halves(dataset: Dataset) -> Images:
 
 def _stamp(data_dir: str | None) -> object:
     """Return a value that changes when the directory or one of its files does."""
-    found = [] if data_dir is None else [(path, path.lstat()) for path in sorted(Path(data_dir).glob("*_batch*.bin"))]
+    paths = [] if data_dir is None else sorted(Path(data_dir).glob("*_batch*.bin"))
+    found = [(path, path.stat() if path.exists() else path.lstat()) for path in paths]  # of a link, what it leads to
     return tuple((str(path), kept.st_ino, kept.st_size, kept.st_mtime_ns) for path, kept in found)
 
 

@@ -52,7 +52,14 @@ def test_neither_values_nor_sums_are_shared() -> None:
             total[:] = np.nan
         return found
 
-    assert run(3, work) == [[6.0] * 50] * 3
+    for size, total in ((1, 1.0), (3, 6.0)):
+        assert run(size, work) == [[total] * 50] * size
+
+
+def test_the_sum_of_one_rank_is_not_its_value() -> None:
+    mine = np.ones(2)
+    run(1, lambda ranks: ranks.allreduce(mine).fill(7.0))
+    assert mine.tolist() == [1.0, 1.0]
 
 
 def test_one_rank_alone() -> None:

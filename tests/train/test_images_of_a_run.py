@@ -67,6 +67,23 @@ def test_a_digest_tells_images_apart_wherever_they_lie(tmp_path: Path, monkeypat
     assert datasets.load(RunConfig()).digest is None
 
 
+def test_of_files_behind_links_that_change(tmp_path: Path) -> None:
+    files = [f"data_batch_{k}.bin" for k in range(1, 6)] + ["test_batch.bin"]
+    (tmp_path / "links").mkdir()
+    settings = {"data": "directory", "data_dir": str(tmp_path / "links"), "train_size": None, "test_size": None}
+    digests = []
+    for seed in (0, 1):
+        for name in files:
+            images = np.random.default_rng(seed).integers(0, 256, (20, 3072), dtype=np.uint8)
+            labels = np.arange(20, dtype=np.uint8)[:, None] % 10
+            (tmp_path / name).write_bytes(np.hstack([labels, images]).tobytes())
+            link = tmp_path / "links" / name
+            if not link.exists():
+                link.symlink_to(tmp_path / name)
+        digests.append(datasets.load(RunConfig(**settings)).digest)
+    assert digests[0] != digests[1]
+
+
 def test_of_the_embedded_set_one_size_after_another() -> None:
     """Images are kept for the next run of the process, which may want others."""
     for train_size, test_size in ((64, 20), (64, 30), (96, 20), (64, 20)):
