@@ -65,7 +65,7 @@ def write(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
                 file.close()
             temporary.replace(path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            _removed(temporary, file)
             raise
 
 
@@ -129,7 +129,14 @@ def lock(path: Path, wait: Callable[[str], object]) -> Iterator[None]:
                 os.write(file.fileno(), f"process {os.getpid()} ({shlex.join(sys.argv)})".encode(errors="replace"))
             yield
         finally:
-            path.unlink(missing_ok=True)
+            _removed(path, file)
+
+
+def _removed(path: Path, file: IO[bytes]) -> None:
+    """Remove a file that is open; Windows removes none that is."""
+    if sys.platform == "win32":
+        file.close()
+    path.unlink(missing_ok=True)
 
 
 def as_json(text: str | bytes, most: float = sys.float_info.max) -> Any:
