@@ -19,6 +19,10 @@ _KINDS = ({"mean", "var"}, {"chi2"})
 """The kinds of moving statistics, as the names of a state's fields."""
 
 
+KINDS = ("centred", "taken", "standardised", "converted", "statistics fresh", "fresh")
+"""What can become of a layer."""
+
+
 class DoesNotFit(ValueError):
     """The run cannot begin from this network; the message names the network or the layer."""
 
@@ -49,10 +53,12 @@ def begin(setup: Setup, start: Progress, source: Source) -> tuple[Progress, dict
     """Put the layers of `source` that fit into a run's start; return it, and layer names by what became of them.
 
     A layer fits if it has the name, kind and parameter shapes of a layer of the run. "taken" are layers with weights
-    as the source used them, or with moving statistics of the same kind; "converted" are normalisers that went through
-    `convert.convert`; "statistics fresh" are normalisers of which only gamma and beta could be taken; "fresh" are
-    layers that do not fit. If the run centralises weights and the source did not, `convert.centre` first centres
-    them, on images of the run: these are "centred". All devices begin with the statistics of device 0.
+    as the source used them, or with moving statistics of the same kind; "standardised" are those whose weights the
+    run standardises and the source did not, so that the moving statistics behind them no longer fit; "converted" are
+    normalisers that went through `convert.convert`; "statistics fresh" are normalisers of which only gamma and beta
+    could be taken; "fresh" are layers that do not fit. If the run centralises weights and the source did not,
+    `convert.centre` first centres them, on images of the run: these are "centred". All devices begin with the
+    statistics of device 0.
 
     Raises
     ------
@@ -60,7 +66,7 @@ def begin(setup: Setup, start: Progress, source: Source) -> tuple[Progress, dict
         If no layer fits, or a normaliser cannot be converted: its name is in the message.
     """
     net = _of_one_device(source.net)
-    said: dict[str, list[str]] = {name: [] for name in ("centred", "taken", "converted", "statistics fresh", "fresh")}
+    said: dict[str, list[str]] = {name: [] for name in KINDS}
     if setup.config.centralized:
         net, said["centred"] = _centred(net, setup)
     theirs = {layer.name: (layer, p, state) for layer, p, state in zip(*net, strict=True) if p}
@@ -75,7 +81,8 @@ def begin(setup: Setup, start: Progress, source: Source) -> tuple[Progress, dict
         if isinstance(layer, Norm) and isinstance(old, Norm):
             what, p, state = _normaliser(layer, start.states[i], old, p, state)
         else:
-            what, p = "taken", _as_used(layer, old, p)
+            other = getattr(layer, "standardized", False) and not getattr(old, "standardized", False)
+            what, p = "standardised" if other else "taken", _as_used(layer, old, p)
         said[what].append(layer.name)
         params[i], states[i] = to_device(p, setup.xp), to_device(state, setup.xp)
     if len(said["fresh"]) == sum(1 for p in params if p):

@@ -96,6 +96,13 @@ def test_standardised_weights_are_centred_already(tmp_path: Path) -> None:
     np.testing.assert_allclose(said_by(setup, progress), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
+def test_where_the_run_standardises_weights_that_the_source_did_not_it_is_said(tmp_path: Path) -> None:
+    source, *_ = trained(tmp_path)
+    _, _, layers = begun(source, "bn", norm_batch=32, standardized=True)
+    assert layers["standardised"] == [f"conv{n}" for n in range(1, 8)]
+    assert layers["taken"] == [*(f"norm{n}" for n in range(1, 8)), "linear"]
+
+
 def test_what_does_not_fit_starts_fresh(tmp_path: Path) -> None:
     """The residual network has some names of the plain one, and some shapes."""
     source, end, _ = trained(tmp_path)
